@@ -1,0 +1,112 @@
+"""What flows through the operators: scores of clips, in the order and with the holes that the flow really had.
+
+Everything here is plain data. A camera's stream of scores is a sequence of segments; within a segment the clips
+are numbered from 0. The operators see a segment as :class:`ClipScore` items, :class:`Hole` items where clips are
+missing, and one :class:`SegmentEnd`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+
+class ClipKey(NamedTuple):
+    """Names one clip of one camera: the segment's id and the clip's ordinal within it, from 0."""
+
+    segment: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTimes:
+    """Wall-clock times of a clip, all UTC and timezone-aware; None where there is no such time.
+
+    A recording without a known wall-clock origin has no ``started_at``/``ended_at``; a replay has neither
+    ``captured_at`` nor ``scored_at``.
+    """
+
+    started_at: datetime | None = None  #: when the clip's first frame was taken
+    ended_at: datetime | None = None  #: when the clip's last frame was taken
+    captured_at: datetime | None = None  #: when the worker had the clip's last frame
+    scored_at: datetime | None = None  #: when the worker had the clip's score
+
+
+NO_TIMES = ClipTimes()
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScore:
+    """The anomaly score of one clip.
+
+    Attributes:
+        camera: the camera's id.
+        segment: the segment's id.
+        index: the clip's ordinal in its segment, from 0.
+        start: PTS of the clip's first frame, in seconds of the stream's own clock.
+        end: PTS of the clip's last frame plus one frame period, in seconds.
+        score: in [0, 1].
+        model: name of the served model.
+        model_version: its version; scores of two versions are never averaged.
+        times: wall-clock times, for people; no operator computes with them.
+    """
+
+    camera: str
+    segment: str
+    index: int
+    start: float
+    end: float
+    score: float
+    model: str
+    model_version: str
+    times: ClipTimes = NO_TIMES
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.score <= 1.0:  # also refuses NaN
+            raise ValueError(f"camera {self.camera}: score must lie in [0, 1], got {self.score}")
+        if self.index < 0:
+            raise ValueError(f"camera {self.camera}: clip index must be at least 0, got {self.index}")
+        if not self.start < self.end:
+            raise ValueError(f"camera {self.camera}: clip must end after it starts, got {self.start}..{self.end}")
+
+    @property
+    def key(self) -> ClipKey:
+        return ClipKey(self.segment, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """``count`` consecutive clips of a segment, from ordinal ``index`` on, that have no score and never will."""
+
+    camera: str
+    segment: str
+    index: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEnd:
+    """A segment is over; nothing of it follows.
+
+    Attributes:
+        clips: how many clips the segment had in all, scored or not.
+        reason: why it ended, as it appears in alerts: ``stream_end`` (a recording's end), ``disconnected``,
+            ``clock_jump``, ``size_changed``, ``shutdown`` or ``error``.
+    """
+
+    camera: str
+    segment: str
+    clips: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothedScore:
+    """A clip's score and the moving average that ends with it (``value``, in [0, 1])."""
+
+    clip: ClipScore
+    value: float
+
+
+ScoreItem = ClipScore | Hole | SegmentEnd

@@ -1,0 +1,128 @@
+"""The one interface behind which every source of frames stands: cameras, recordings, the synthetic scene."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+
+class Fit(StrEnum):
+    """How a picture of another aspect ratio is brought to a clip's height and width."""
+
+    STRETCH = "stretch"  #: scaled to both, aspect ratio lost
+    CROP = "crop"  #: scaled to cover, centre kept
+    LETTERBOX = "letterbox"  #: scaled to fit inside, the rest black
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpec:
+    """What a consumer wants of each frame.
+
+    Attributes:
+        height, width: of the RGB picture, pixels.
+        fit: how another aspect ratio is treated.
+        fps: frames a second after resampling by PTS; None takes every frame ("native").
+    """
+
+    height: int
+    width: int
+    fit: Fit = Fit.STRETCH
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """An unbroken stretch of one stream: one connection, one clock, one picture size.
+
+    ``id`` is unique for ever for a live camera and reproducible for a recording (hash of the content, ordinal).
+    """
+
+    id: str
+    camera: str
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture with its place in time.
+
+    Attributes:
+        segment: the segment it belongs to.
+        pts_seconds: presentation time on the stream's own clock; strictly increasing within a segment.
+        taken_at: wall-clock time of the picture (UTC): when it was received for a live camera, origin + PTS for a
+            recording with a known origin, else None.
+        received_at: when this process had the frame (UTC).
+        image: uint8 (H, W, 3) RGB as the FrameSpec asks; the source never writes to it again.
+        native: the picture as decoded, at the camera's own resolution; a reference, not a copy.
+    """
+
+    segment: Segment
+    pts_seconds: float
+    taken_at: datetime | None
+    received_at: datetime
+    image: npt.NDArray[np.uint8]
+    native: av.VideoFrame
+
+
+class EndReason(StrEnum):
+    """Why a segment ended (the reason that alerts and metrics show)."""
+
+    STREAM_END = "stream_end"
+    DISCONNECTED = "disconnected"
+    CLOCK_JUMP = "clock_jump"
+    SIZE_CHANGED = "size_changed"
+    SHUTDOWN = "shutdown"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOver:
+    """Follows the last frame of a segment."""
+
+    segment: Segment
+    reason: EndReason
+
+
+class SourceError(Exception):
+    """A source cannot be opened or read. The text is one line for an operator and never holds credentials.
+
+    Attributes:
+        code: short reason code for metrics: ``not_found``, ``not_a_video``, ``no_video_stream``, ``unauthorized``,
+            ``refused``, ``timeout``, ``unreachable``, ``protocol``, ``stream_end``, ``decode``, ``usage``.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Source(Protocol):
+    """A camera or a recording.
+
+    Attributes:
+        camera: its id.
+        live: True if time goes on without us: such a source may lose clips, a recording never does.
+    """
+
+    camera: str
+    live: bool
+
+    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        """Yield frames, and a SegmentOver after each segment's last frame, until the recording's end or ``stop``.
+
+        A live source never ends by itself: it reconnects, for ever. ``stop`` ends it within the read limit; the
+        open segment is then closed with reason ``shutdown``.
+
+        Raises:
+            SourceError: a recording that cannot be opened or decoded at all. A live source reports its outages
+                to the callback it was built with, and raises only for what no retry can mend (``usage``).
+        """
+        ...
