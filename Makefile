@@ -1,0 +1,47 @@
+# mistwatch: `make demo` and `make test` are complete on a machine with Python 3.11, make and the package registries.
+# Debian's packages (`make system`, as root) add the RTSP server that the tests of cameras need.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DATA   := $(or $(MISTWATCH_DATA),$(abspath ../shared/data))
+VIDEO  ?=
+
+.PHONY: help venv system test test-slow lint demo bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+# torch is 5.4 GB with its CUDA libraries; pip's own progress bars are worth their lines here.
+$(STAMP): pyproject.toml
+	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[train,serve,dev]'
+	# tritonserver's binary; its metadata asks for numpy < 2, which the binary does not need
+	$(BIN)/python -m pip install --no-deps nvidia-pytriton==0.7.0
+	touch $@
+
+venv: $(STAMP)  ## everything into .venv (a second run reuses it)
+
+system:  ## Debian's packages for the tests: FFmpeg and GStreamer's RTSP server (as root)
+	xargs -a debian-packages.txt sh -c 'dpkg -s "$$@" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "$$@"; }' --
+
+lint: venv  ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: venv lint  ## everything but the slow suite
+	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+
+test-slow: venv  ## the slow suite
+	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+demo: venv  ## the whole path on VIDEO=... (by default a stream joined from the fights of the shared data)
+	MISTWATCH_DATA=$(DATA) $(BIN)/mistwatch demo $(VIDEO)
+
+clean:  ## what the commands above left, but not .venv
+	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,60 @@
+"""Structured logs: one line an event, on standard error, with credentials removed wherever they stand."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+from pipeline.sources.credentials import redact
+
+LogFormat = Literal["auto", "console", "json"]
+
+
+def _redact_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The last line of defence: FFmpeg puts the whole URL, password included, into every exception's text."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = redact(value)
+    return event
+
+
+def configure(fmt: LogFormat = "auto", level: str = "info") -> None:
+    """Send every log line to standard error: for people on a terminal, as JSON lines elsewhere.
+
+    Args:
+        fmt: ``auto`` chooses ``console`` on a terminal and ``json`` elsewhere.
+        level: the least level shown, by its usual name.
+    """
+    on_terminal = sys.stderr.isatty()
+    as_json = fmt == "json" or (fmt == "auto" and not on_terminal)
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=on_terminal)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _redact_values,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # kafka-python and grpc narrate every reconnection through logging; our listeners say it once and better.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    logging.getLogger("libav").setLevel(logging.CRITICAL)
+
+
+def get(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger whose lines carry ``logger=name``."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    return logger

@@ -1,0 +1,40 @@
+"""What every test may ask for: the shared data, and real parts that must be there in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def missing_part(what: str) -> NoReturn:
+    """Skip with the reason; where real parts are required (CI), fail."""
+    if os.environ.get("MISTWATCH_REQUIRE_REALPARTS") == "1":
+        pytest.fail(f"a required part is missing: {what}")
+    pytest.skip(f"missing: {what}")
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], NoReturn]:
+    """The function to call when a real part is missing."""
+    return missing_part
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The shared data (real footage, golden values); skips where it is absent."""
+    folder = Path(os.environ.get("MISTWATCH_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        missing_part(f"the shared data, expected at {folder} (set MISTWATCH_DATA)")
+    return folder
