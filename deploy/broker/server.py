@@ -1,0 +1,155 @@
+"""Starts the embedded Kafka broker (noida-db) for demonstrations, tests and development.
+
+It speaks the Kafka protocol over TCP and keeps its topics in one folder. It may forget what it acknowledged in the
+last second before it is killed: name a real Kafka in the site's configuration where that matters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import importlib.util
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+#: Where the broker says which port it took, on its standard output.
+_LISTENING = re.compile(r"^\s*kafka\s+\S+:(\d+)\s*$", re.MULTILINE)
+#: How it says why it did not start, on its standard error.
+_FAILURE = re.compile(r"^error:\s*(?:kafka:\s*)?(.+)$", re.MULTILINE)
+_POLL_SECONDS = 0.02
+
+
+class BrokerError(Exception):
+    """The embedded broker cannot be started or has ended. The text is one line for an operator."""
+
+
+class BrokerServer:
+    """One embedded broker, its data in a folder of its own.
+
+    The process runs in a session of its own, so that Ctrl-C at a terminal reaches the pipeline first and the pipeline
+    can still deliver what it holds. It may be started again after a stop and then keeps the port it had.
+
+    Args:
+        data_dir: folder for topics and for ``broker.log``; created when missing. One broker at a time can use it.
+        port: TCP port; 0 lets the system choose one.
+        host: address to bind to. The broker has no authentication: keep it on loopback.
+    """
+
+    def __init__(self, data_dir: Path, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.data_dir = data_dir
+        self.host = host
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` for Kafka clients. The port is known once the broker has started."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while started, else None."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """What the broker prints."""
+        return self.data_dir / "broker.log"
+
+    def alive(self) -> bool:
+        """True while the process runs (it may still be frozen or unreachable)."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout: float = 15.0) -> None:
+        """Start the broker and wait, at most ``timeout`` seconds, until it accepts connections.
+
+        Raises:
+            BrokerError: it is not installed, its folder cannot be written, the port is taken, it ended, or it did
+                not become ready in time. No process is left behind.
+        """
+        if self.alive():
+            raise BrokerError(f"embedded broker: already running on {self.bootstrap}")
+        command = [str(_binary()), "start", "--only", "kafka", "--host", self.host]
+        command += ["--kafka-port", str(self.port), "--data-dir", str(self.data_dir)]
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with self.log.open("ab") as log:
+                printed_before = log.tell()
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+        except OSError as error:
+            raise BrokerError(f"embedded broker: cannot start in {self.data_dir}: {error.strerror}") from None
+        try:
+            self._wait_ready(printed_before, timeout)
+        except BaseException:
+            self.stop(0.0)
+            raise
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Ask the broker to save and end; kill it after ``timeout`` seconds. Harmless when it does not run."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None and timeout > 0:
+            _signal_group(process, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout)
+        if process.poll() is None:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+    def __enter__(self) -> BrokerServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_ready(self, printed_before: int, timeout: float) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            status = self._process.poll()
+            text = self.log.read_bytes()[printed_before:].decode(errors="replace")
+            if status is not None:
+                said = _FAILURE.search(text)
+                why = said.group(1) if said else f"ended with status {status}"
+                raise BrokerError(f"embedded broker on {self.bootstrap}: {why} (log: {self.log})")
+            listening = _LISTENING.search(text)
+            if listening and _accepts(self.host, int(listening.group(1))):
+                self.port = int(listening.group(1))
+                return
+            time.sleep(_POLL_SECONDS)
+        raise BrokerError(f"embedded broker on {self.bootstrap}: not ready within {timeout:g} s (log: {self.log})")
+
+
+def _binary() -> Path:
+    """The server itself: its Python wrapper would leave it orphaned when killed."""
+    if importlib.util.find_spec("noida_db") is None:
+        raise BrokerError(
+            "embedded broker: the package noida-db is not installed; install mistwatch[serve], "
+            "or name an outside broker in the configuration"
+        )
+    return Path(str(importlib.resources.files("noida_db") / "noida-db"))
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)  # it leads its own session, so its group has its id
