@@ -16,7 +16,7 @@ class ClipKey(NamedTuple):
     """Names one clip of one camera: the segment's id and the clip's ordinal within it, from 0."""
 
     segment: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a key
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,307 @@
+"""The alert state machine: smoothed scores in, the begin, updates and end of alerts out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from operators.checks import seconds, threshold, whole_number
+from operators.continuity import is_long_hole, is_other_model
+from operators.scores import ClipKey, ClipScore, Hole, SegmentEnd, SmoothedScore
+
+# Why the machine itself ends an alert; a segment's end brings its own reason.
+BELOW_THRESHOLD = "below_threshold"
+MAX_DURATION = "max_duration"
+GAP = "gap"
+MODEL_CHANGED = "model_changed"
+
+# Sums of frame times carry rounding: ten clips of 0.64 s last 6.3999999 s or 6.4000001 s. A tenth of the finest clock
+# in use (90 kHz: 11 µs) is less than any real difference.
+_TOLERANCE_SECONDS = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSettings:
+    """When an alert begins, how often it is reported, and when it ends. All scores here are smoothed ones.
+
+    How to tune it, in this order:
+
+    * Too many alerts on ordinary scenes: raise ``open_threshold``. Incidents missed: lower it. Start from the value
+      that the model's card suggests; a threshold belongs to one model version.
+    * Alerts on single flickers: raise ``min_clips``, or the smoothing's kernel. Each clip more costs a clip's stride
+      in delay (0.64 s at 16 frames and 25 fps). One strong clip must suffice: ``min_clips`` 1.
+    * One incident reported as several alerts: lower ``close_threshold`` (about four fifths of ``open_threshold`` is a
+      good start), then raise ``cooldown_seconds``.
+    * Alerts that hang on after the incident is over: raise ``close_threshold`` towards ``open_threshold``.
+    * A scene that stays abnormal for hours: ``max_duration_seconds`` cuts it into alerts of that length, with
+      ``cooldown_seconds`` between them; a long cooldown means fewer reminders.
+
+    Seconds are seconds of the stream's own clock, not of the wall.
+
+    Attributes:
+        open_threshold: an alert begins at scores at or above it; above 0, at most 1.
+        close_threshold: an open alert ends at the first score below it; above 0, at most ``open_threshold``.
+        min_clips: so many clips in a row must reach ``open_threshold``. Clips without a score do not break the row
+            unless the hole is longer than ``max_hole``.
+        update_every_seconds: an open alert is reported again with the first clip that ends this long after the last
+            report.
+        cooldown_seconds: an alert's first clip starts no sooner than this after the end of the alert before it in the
+            same segment; 0 lets the very next clip begin one. A new segment starts without a cooldown: its clock is
+            another one, and a second alert is cheaper than a missed incident.
+        max_duration_seconds: an alert ends with the first clip with which it lasts this long. While the score stays
+            high a new alert, with a new id, begins after the cooldown.
+
+    Raises:
+        ValueError: an impossible value; the message names the setting, the value and what is allowed.
+    """
+
+    open_threshold: float
+    close_threshold: float
+    min_clips: int = 2
+    update_every_seconds: float = 10.0
+    cooldown_seconds: float = 10.0
+    max_duration_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        threshold("open_threshold", self.open_threshold)
+        threshold(
+            "close_threshold",
+            self.close_threshold,
+            most=self.open_threshold,
+            most_name=f"open_threshold ({self.open_threshold!r})",
+        )
+        whole_number("min_clips", self.min_clips, least=1)
+        seconds("update_every_seconds", self.update_every_seconds)
+        seconds("cooldown_seconds", self.cooldown_seconds, zero_allowed=True)
+        seconds("max_duration_seconds", self.max_duration_seconds)
+
+
+class AlertState(StrEnum):
+    """Which of an alert's events a transition is."""
+
+    BEGIN = "begin"
+    UPDATE = "update"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertTransition:
+    """One event of one alert. An alert is a begin, any number of updates, and one end.
+
+    Attributes:
+        state: begin, update or end.
+        camera: the camera's id.
+        segment: the segment's id; an alert never leaves its segment.
+        sequence: 0 for the begin, then counted up without a gap.
+        first: the alert's first clip; (segment, first clip) identifies the alert and is never used again.
+        last: the newest clip that the alert has taken in. For ``below_threshold`` it is the clip whose smoothed score
+            fell below, for ``max_duration`` the one that reached it; otherwise the last that had a score. The alert
+            lasts from ``first.start`` to ``last.end``.
+        peak: the clip of the highest smoothed score since ``first``, the earliest of equals.
+        threshold: the ``open_threshold`` that it was raised at.
+        scores: the smoothed scores since the alert's last transition (since ``first`` for the begin); those of all
+            its transitions together are all scores from ``first`` to ``last``, once each. Empty for an end that follows
+            a report with no score in between.
+        end_reason: why it ended: ``below_threshold``, ``max_duration``, ``gap`` (more than ``max_hole`` clips without
+            a score), ``model_changed``, or the reason of the segment's end. None unless ``state`` is end.
+    """
+
+    state: AlertState
+    camera: str
+    segment: str
+    sequence: int
+    first: ClipScore
+    last: ClipScore
+    peak: SmoothedScore
+    threshold: float
+    scores: tuple[SmoothedScore, ...]
+    end_reason: str | None = None
+
+
+@dataclass(slots=True)
+class _Row:
+    """Clips in a row: rising until there are ``min_clips`` of them, from then on an open alert."""
+
+    first: ClipScore
+    peak: SmoothedScore
+    last: ClipScore = field(init=False)
+    unreported: list[SmoothedScore] = field(default_factory=list)
+    sequence: int = 0  #: of the next transition; above 0 once the alert is open
+    reported_until: float = math.nan  #: seconds; set by the begin
+
+    def __post_init__(self) -> None:
+        self.last = self.first
+
+    @property
+    def is_open(self) -> bool:
+        return self.sequence > 0
+
+    @property
+    def duration(self) -> float:
+        return self.last.end - self.first.start
+
+    def take_in(self, score: SmoothedScore) -> None:
+        self.last = score.clip
+        self.unreported.append(score)
+        if score.value > self.peak.value:
+            self.peak = score
+
+
+class AlertMachine:
+    """Raises one camera's alerts. It is quiet, rising or open:
+
+    ======= ===================================================== ======= ==========================
+    state   what comes                                            becomes transition
+    ======= ===================================================== ======= ==========================
+    quiet   score ≥ open_threshold, not in the cooldown           rising  (open if min_clips is 1)
+    rising  score ≥ open_threshold, the min_clips-th in a row     open    begin
+    rising  score < open_threshold                                quiet
+    open    score < close_threshold                               quiet   end below_threshold
+    open    the alert now lasts max_duration_seconds              quiet   end max_duration
+    open    update_every_seconds since the last transition        open    update
+    any     more than max_hole clips without a score              quiet   end gap, if open
+    any     score of another model or version                     quiet   end model_changed, if open
+    any     the segment's end                                     quiet   end with its reason, if open
+    ======= ===================================================== ======= ==========================
+
+    One score causes one transition, with two exceptions: an alert whose first ``min_clips`` clips already last
+    ``max_duration_seconds`` begins and ends at once, and a score of another model ends the old alert and is then looked
+    at afresh. Where two ends meet in one clip the reason is ``below_threshold``. The cooldown follows every end but the
+    segment's: it ends with the segment, as does everything the machine remembers.
+
+    Memory: the scores since the last transition, and one clip's key in :attr:`retained`.
+
+    Pure and not thread-safe.
+    """
+
+    def __init__(self, camera: str, settings: AlertSettings, *, max_hole: int) -> None:
+        """``max_hole``: clips; the smoothing's. Raises ValueError unless it is a whole number of at least 0."""
+        whole_number("max_hole", max_hole, least=0)
+        self._camera = camera
+        self._settings = settings
+        self._max_hole = max_hole
+        self._row: _Row | None = None
+        self._newest: ClipScore | None = None  # of this segment
+        self._cool_until = -math.inf  # seconds of this segment's clock
+
+    def push(self, item: SmoothedScore | Hole | SegmentEnd) -> list[AlertTransition]:
+        """Take the next item in order; return the transitions it causes, in order.
+
+        A picture of ``peak`` is to be taken from where it is kept before :attr:`retained` is looked at again.
+
+        Raises:
+            ValueError: an item of another camera; a score of another segment before the SegmentEnd of this one; a clip
+                that does not come after the one before it.
+        """
+        camera = item.clip.camera if isinstance(item, SmoothedScore) else item.camera
+        if camera != self._camera:
+            raise ValueError(f"camera {self._camera}: got an item of camera {camera}")
+        if isinstance(item, SegmentEnd):
+            return self._end_segment(item)
+        if isinstance(item, Hole):
+            return self._break_at_gap(item.index + item.count)
+        return self._take(item)
+
+    @property
+    def retained(self) -> frozenset[ClipKey]:
+        """The clips seen so far that a later transition may still name as its peak: none or one.
+
+        A clip that a later one has overtaken can never be the peak again, so only the highest of the rising or open row
+        is kept.
+        """
+        return frozenset() if self._row is None else frozenset({self._row.peak.clip.key})
+
+    def _end_segment(self, over: SegmentEnd) -> list[AlertTransition]:
+        transitions = self._break(over.reason)
+        self._newest = None
+        self._cool_until = -math.inf
+        return transitions
+
+    def _take(self, score: SmoothedScore) -> list[AlertTransition]:
+        clip = score.clip
+        transitions: list[AlertTransition] = []
+        if self._newest is not None:
+            self._check_order(self._newest, clip)
+            transitions += self._break_at_gap(clip.index)
+            if is_other_model(self._newest, clip):
+                transitions += self._break(MODEL_CHANGED)
+        self._newest = clip
+        if self._row is not None and self._row.is_open:
+            transitions += self._go_on(self._row, score)
+        else:
+            transitions += self._rise(score)
+        return transitions
+
+    def _rise(self, score: SmoothedScore) -> list[AlertTransition]:
+        """Quiet or rising: what a score does."""
+        cooling = score.clip.start < self._cool_until - _TOLERANCE_SECONDS
+        if score.value < self._settings.open_threshold or cooling:
+            self._row = None
+            return []
+        if self._row is None:
+            self._row = _Row(score.clip, score)
+        row = self._row
+        row.take_in(score)
+        if len(row.unreported) < self._settings.min_clips:
+            return []
+        begin = self._report(row, AlertState.BEGIN)
+        return [begin, *self._end_if_long(row)]
+
+    def _go_on(self, row: _Row, score: SmoothedScore) -> list[AlertTransition]:
+        """Open: what a score does."""
+        row.take_in(score)
+        if score.value < self._settings.close_threshold:
+            return self._break(BELOW_THRESHOLD)
+        if ended := self._end_if_long(row):
+            return ended
+        if row.last.end - row.reported_until >= self._settings.update_every_seconds - _TOLERANCE_SECONDS:
+            return [self._report(row, AlertState.UPDATE)]
+        return []
+
+    def _end_if_long(self, row: _Row) -> list[AlertTransition]:
+        if row.duration >= self._settings.max_duration_seconds - _TOLERANCE_SECONDS:
+            return self._break(MAX_DURATION)
+        return []
+
+    def _break_at_gap(self, next_index: int) -> list[AlertTransition]:
+        if self._newest is None or not is_long_hole(self._newest, next_index, self._max_hole):
+            return []
+        return self._break(GAP)
+
+    def _break(self, reason: str) -> list[AlertTransition]:
+        """Forget the row; end the alert if it is one, and start the cooldown."""
+        row, self._row = self._row, None
+        if row is None or not row.is_open:
+            return []
+        cooldown = self._settings.cooldown_seconds
+        self._cool_until = row.last.end + cooldown if cooldown > 0 else -math.inf
+        return [self._report(row, AlertState.END, reason)]
+
+    def _report(self, row: _Row, state: AlertState, reason: str | None = None) -> AlertTransition:
+        transition = AlertTransition(
+            state=state,
+            camera=self._camera,
+            segment=row.first.segment,
+            sequence=row.sequence,
+            first=row.first,
+            last=row.last,
+            peak=row.peak,
+            threshold=self._settings.open_threshold,
+            scores=tuple(row.unreported),
+            end_reason=reason,
+        )
+        row.sequence += 1
+        row.reported_until = row.last.end
+        row.unreported.clear()
+        return transition
+
+    def _check_order(self, newest: ClipScore, clip: ClipScore) -> None:
+        if clip.segment != newest.segment:
+            raise ValueError(
+                f"camera {self._camera}: a clip of segment {clip.segment} came before the end of {newest.segment}"
+            )
+        if clip.index <= newest.index:
+            raise ValueError(
+                f"camera {self._camera}: clip {clip.index} of segment {clip.segment} came after clip {newest.index}"
+            )

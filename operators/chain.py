@@ -1,0 +1,121 @@
+"""The operators of one camera, one behind the other: reorder, smooth, raise alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.alerting import AlertMachine, AlertSettings, AlertTransition
+from operators.checks import whole_number
+from operators.reorder import Reorderer
+from operators.scores import ClipKey, ClipScore, ScoreItem, SegmentEnd, SmoothedScore
+from operators.smoothing import CausalMovingAverage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSettings:
+    """What one camera's chain does.
+
+    Attributes:
+        alert: when alerts begin and end.
+        kernel: clips of the moving average; 1 does not smooth. Larger is calmer and later: see
+            :func:`operators.smoothing.delay_seconds`.
+        max_hole: clips. An outstanding clip is awaited until one more than this many places newer has arrived; and so
+            many clips in a row may lack a score before the average starts afresh and an open alert ends with ``gap``.
+            Larger forgives slower scoring and more dropped clips; it delays scores only while one is outstanding. It
+            should be at least the number of clips that one camera has in flight at a time.
+
+    Raises:
+        ValueError: an impossible value; the message names the setting, the value and what is allowed.
+    """
+
+    alert: AlertSettings
+    kernel: int = 5
+    max_hole: int = 8
+
+    def __post_init__(self) -> None:
+        whole_number("kernel", self.kernel, least=1)
+        whole_number("max_hole", self.max_hole, least=0)
+
+
+class ScoreChain:
+    """One camera from scores to alerts. Announce every clip once, by :meth:`score` or :meth:`drop`, in any order.
+
+    As long as no clip arrives after one that is more than ``max_hole`` places newer, the transitions do not depend on
+    the order of arrival.
+
+    Every method that takes news returns the transitions it causes, in order. A clip's picture is needed from when its
+    window was cut until its score or drop was told here, and then as long as its key is in :attr:`retained`: take the
+    pictures of the returned transitions' peaks first, then forget what is not retained.
+
+    Not thread-safe: the caller serialises the calls for a camera.
+    """
+
+    def __init__(self, camera: str, settings: ChainSettings) -> None:
+        self._camera = camera
+        self._reorderer = Reorderer(camera, settings.max_hole)
+        self._average = CausalMovingAverage(settings.kernel, settings.max_hole)
+        self._machine = AlertMachine(camera, settings.alert, max_hole=settings.max_hole)
+        self._latest: SmoothedScore | None = None
+
+    def score(self, score: ClipScore) -> list[AlertTransition]:
+        """Take a clip's score. Raises ValueError as :meth:`operators.reorder.Reorderer.push`."""
+        return self._run(self._reorderer.push(score))
+
+    def drop(self, segment: str, index: int) -> list[AlertTransition]:
+        """Take the news that a clip will have no score. Raises ValueError as :meth:`Reorderer.push`."""
+        return self._run(self._reorderer.drop(segment, index))
+
+    def end(self, over: SegmentEnd) -> list[AlertTransition]:
+        """Take a segment's end, before any clip of the next one; its scores may still be outstanding.
+
+        Raises:
+            ValueError: as :meth:`operators.reorder.Reorderer.end`.
+        """
+        return self._run(self._reorderer.end(over))
+
+    def close(self, reason: str = "shutdown") -> list[AlertTransition]:
+        """Wait for nothing more: outstanding clips become holes, an open segment and its alert end with ``reason``.
+
+        Scores that arrive afterwards are counted as late.
+        """
+        transitions: list[AlertTransition] = []
+        if open_at := self._reorderer.open_at:
+            over = SegmentEnd(self._camera, open_at.segment, clips=open_at.index, reason=reason)
+            transitions += self._run(self._reorderer.end(over))
+        return transitions + self._run(self._reorderer.flush())
+
+    @property
+    def retained(self) -> frozenset[ClipKey]:
+        """The clips among those told so far that a later transition may name as its peak; at most ``max_hole`` + 1."""
+        return self._reorderer.waiting | self._machine.retained
+
+    @property
+    def latest(self) -> SmoothedScore | None:
+        """The newest smoothed score, for a display; None before the first."""
+        return self._latest
+
+    @property
+    def holes(self) -> int:
+        """Clips that came out of the reordering without a score: dropped and missing ones."""
+        return self._reorderer.holes
+
+    @property
+    def late(self) -> int:
+        """Clips that arrived after they had been declared missing."""
+        return self._reorderer.late
+
+    @property
+    def duplicates(self) -> int:
+        """Clips that arrived more than once, counted once for each further time."""
+        return self._reorderer.duplicates
+
+    def _run(self, items: list[ScoreItem]) -> list[AlertTransition]:
+        transitions: list[AlertTransition] = []
+        for item in items:
+            smoothed = self._average.push(item)
+            if smoothed is not None:
+                self._latest = smoothed
+            step = item if smoothed is None else smoothed
+            assert not isinstance(step, ClipScore)  # the average answers every clip
+            transitions += self._machine.push(step)
+        return transitions

@@ -1,0 +1,208 @@
+"""Scores into their order: what arrives out of order waits, for a bounded time; what stays away becomes a hole."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from operators.checks import whole_number
+from operators.scores import ClipKey, ClipScore, Hole, ScoreItem, SegmentEnd
+
+# Holes and finished segments that are remembered, to tell a score that comes too late from one that comes twice. A
+# score outstanding for longer than 256 later holes or reconnections has long passed every request's deadline.
+_REMEMBERED = 256
+
+
+@dataclass(slots=True)
+class _Segment:
+    id: str
+    base: int  #: the place of its clip 0 in the camera's one numbering of clips
+    over: SegmentEnd | None = None
+
+    @property
+    def stop(self) -> int | None:
+        """The place after its last clip, None while it has not ended."""
+        return None if self.over is None else self.base + self.over.clips
+
+
+class Reorderer:
+    """Puts one camera's scores back into the order of its clips.
+
+    The caller announces every clip of a segment once, by :meth:`push` (its score) or :meth:`drop` (it will never have
+    one), in any order, and the segment's end by :meth:`end`. Segments take their order from when they are first
+    mentioned: ``end`` of one comes before the first clip of the next, while scores of the ended one may still be
+    outstanding. A segment's id is never used again.
+
+    A clip that has not arrived is awaited until a clip more than ``max_hole`` places after it has arrived; then it is
+    declared missing. Places are counted along the camera's clips, segment after segment, so that at most ``max_hole``
+    clips wait at any time, whatever the segments. A segment's end by itself declares nothing missing: a recording's
+    last clips may take as long as they need. With ``max_hole`` 0 nothing waits.
+
+    What comes out is in order: scores, holes (adjoining ones merged within a call, but not across calls) and, after
+    the last clip of an ended segment, its SegmentEnd.
+
+    Not thread-safe; no clock, no I/O.
+
+    Attributes:
+        holes: clips that came out as holes so far, dropped and missing ones together.
+        late: clips that arrived after they had been declared missing; a score among them is lost.
+        duplicates: clips that arrived again; the first arrival counts.
+    """
+
+    def __init__(self, camera: str, max_hole: int) -> None:
+        """Raises ValueError unless ``max_hole`` (clips) is a whole number of at least 0."""
+        whole_number("max_hole", max_hole, least=0)
+        self._camera = camera
+        self._max_hole = max_hole
+        self._segments: deque[_Segment] = deque()  # those not yet wholly released, in order; only the last may be open
+        self._waiting: dict[int, ClipScore | None] = {}  # by place; None for a dropped clip
+        self._next = 0  # the place that is released next
+        self._newest = -1  # the highest place that has arrived
+        self._missing: deque[Hole] = deque(maxlen=_REMEMBERED)
+        self._finished: deque[str] = deque(maxlen=_REMEMBERED)
+        self.holes = 0
+        self.late = 0
+        self.duplicates = 0
+
+    def push(self, score: ClipScore) -> list[ScoreItem]:
+        """Take a clip's score; return what is now in order.
+
+        Raises:
+            ValueError: a score of another camera; a segment that begins before the one before it has ended; a clip
+                beyond its segment's end.
+        """
+        self._check_camera(score.camera)
+        return self._arrive(score.key, score)
+
+    def drop(self, segment: str, index: int) -> list[ScoreItem]:
+        """Take the news that a clip will never have a score; return what is now in order. Raises as :meth:`push`."""
+        if index < 0:
+            raise ValueError(f"camera {self._camera}: clip index must be at least 0, got {index}")
+        return self._arrive(ClipKey(segment, index), None)
+
+    def end(self, over: SegmentEnd) -> list[ScoreItem]:
+        """Take a segment's end; return what is now in order. A second end of the same segment changes nothing.
+
+        Raises:
+            ValueError: as :meth:`push`; also fewer clips than have already arrived.
+        """
+        self._check_camera(over.camera)
+        if over.segment in self._finished:
+            return []
+        segment = self._find_or_begin(over.segment)
+        if segment.over is not None:
+            return []
+        arrived = self._arrived_in(segment)
+        if over.clips < arrived:
+            raise ValueError(
+                f"camera {self._camera}: segment {over.segment} ends with {over.clips} clips, "
+                f"but its clip {arrived - 1} has arrived"
+            )
+        segment.over = over
+        return self._release(self._newest - self._max_hole)
+
+    def flush(self) -> list[ScoreItem]:
+        """Wait no longer: return everything that waits, with holes for all that is outstanding."""
+        if not self._segments:
+            return []
+        last = self._segments[-1]
+        return self._release(self._newest + 1 if last.stop is None else last.stop)
+
+    @property
+    def open_at(self) -> ClipKey | None:
+        """The segment that has not ended, and the ordinal after its newest clip; None when there is none."""
+        if not self._segments or self._segments[-1].over is not None:
+            return None
+        return ClipKey(self._segments[-1].id, self._arrived_in(self._segments[-1]))
+
+    @property
+    def waiting(self) -> frozenset[ClipKey]:
+        """The clips whose scores wait here for an earlier clip; never more than ``max_hole``."""
+        return frozenset(score.key for score in self._waiting.values() if score is not None)
+
+    def _check_camera(self, camera: str) -> None:
+        if camera != self._camera:
+            raise ValueError(f"camera {self._camera}: got an item of camera {camera}")
+
+    def _arrived_in(self, segment: _Segment) -> int:
+        """Clips of the newest segment that have arrived or been passed over."""
+        return max(self._newest + 1, segment.base) - segment.base
+
+    def _find_or_begin(self, segment_id: str) -> _Segment:
+        for segment in self._segments:
+            if segment.id == segment_id:
+                return segment
+        base = self._next
+        if self._segments:
+            before = self._segments[-1]
+            if before.stop is None:
+                raise ValueError(
+                    f"camera {self._camera}: segment {segment_id} begins before segment {before.id} has ended"
+                )
+            base = before.stop
+        self._segments.append(_Segment(segment_id, base))
+        return self._segments[-1]
+
+    def _arrive(self, key: ClipKey, score: ClipScore | None) -> list[ScoreItem]:
+        if key.segment in self._finished:
+            self._count_again(key)
+            return []
+        segment = self._find_or_begin(key.segment)
+        place = segment.base + key.index
+        if segment.stop is not None and place >= segment.stop:
+            raise ValueError(
+                f"camera {self._camera}: clip {key.index} is beyond the end of segment {key.segment}, "
+                f"which has {segment.stop - segment.base} clips"
+            )
+        if place < self._next or place in self._waiting:
+            self._count_again(key)
+            return []
+        self._waiting[place] = score
+        self._newest = max(self._newest, place)
+        return self._release(self._newest - self._max_hole)
+
+    def _count_again(self, key: ClipKey) -> None:
+        """Count a clip whose place has been settled before."""
+        if any(h.segment == key.segment and h.index <= key.index < h.index + h.count for h in self._missing):
+            self.late += 1
+        else:
+            self.duplicates += 1
+
+    def _release(self, awaited_from: int) -> list[ScoreItem]:
+        """Release what is in order; what is missing before the place ``awaited_from`` is awaited no longer."""
+        out: list[ScoreItem] = []
+        while self._segments:
+            segment = self._segments[0]
+            index = self._next - segment.base
+            if segment.over is not None and self._next == segment.stop:
+                out.append(segment.over)
+                self._finished.append(segment.id)
+                self._segments.popleft()
+            elif self._next in self._waiting:
+                score = self._waiting.pop(self._next)
+                if score is None:
+                    self._add_hole(out, Hole(self._camera, segment.id, index, 1))
+                else:
+                    out.append(score)
+                self._next += 1
+            elif self._next < awaited_from:
+                stops = [awaited_from, *self._waiting]
+                if segment.stop is not None:
+                    stops.append(segment.stop)
+                missing = Hole(self._camera, segment.id, index, min(stops) - self._next)
+                self._missing.append(missing)
+                self._add_hole(out, missing)
+                self._next += missing.count
+            else:
+                break
+        return out
+
+    def _add_hole(self, out: list[ScoreItem], hole: Hole) -> None:
+        self.holes += hole.count
+        last = out[-1] if out else None
+        if isinstance(last, Hole) and last.segment == hole.segment:
+            out[-1] = replace(
+                last, count=last.count + hole.count
+            )  # nothing lies between two holes that adjoin in `out`
+        else:
+            out.append(hole)

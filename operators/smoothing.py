@@ -1,0 +1,151 @@
+"""Moving averages of clip scores: the causal one that runs live, and the centred one for labels and for papers."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.checks import whole_number
+from operators.continuity import is_long_hole, is_other_model
+from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore
+
+
+def delay_clips(kernel: int) -> float:
+    """How far the causal average of ``kernel`` clips runs behind the scores, in clips: (kernel − 1) / 2.
+
+    It is the mean age of what is averaged: a slow rise is seen this much later than in the raw scores. After a step
+    from 0 to ``h`` the average needs ``ceil(kernel · threshold / h)`` clips to reach a threshold, at most ``kernel``.
+    """
+    whole_number("kernel", kernel, least=1)
+    return (kernel - 1) / 2
+
+
+def delay_seconds(kernel: int, stride: int, fps: float) -> float:
+    """:func:`delay_clips` in seconds of the stream, for a clip every ``stride`` frames at ``fps`` frames a second.
+
+    >>> delay_seconds(5, 16, 25.0)
+    1.28
+
+    Raises:
+        ValueError: a kernel or stride below 1, or a rate that is not above 0.
+    """
+    whole_number("stride", stride, least=1)
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a number above 0, got {fps!r}")
+    return delay_clips(kernel) * stride / fps
+
+
+class CausalMovingAverage:
+    """The mean of the newest ``kernel`` clips of one camera, from the past alone: ``s'_i = mean(s_j, i − k < j ≤ i)``.
+
+    The mean is taken over those of the last ``kernel`` ordinals that have a score, so a hole weighs nothing, and at a
+    segment's start, where there are fewer, it is the mean of what there is. It starts afresh after a hole of more than
+    ``max_hole`` clips, at another segment, and at another model or model version: scores of two versions are never
+    averaged. It runs :func:`delay_clips` behind the scores.
+
+    A value always lies between the least and the greatest of the scores it averages, to the last bit: equal scores
+    average to themselves, so a threshold that the scores meet is met by the average too.
+    """
+
+    def __init__(self, kernel: int, max_hole: int) -> None:
+        """Raises ValueError unless ``kernel`` (clips) is at least 1 and ``max_hole`` (clips) at least 0."""
+        whole_number("kernel", kernel, least=1)
+        whole_number("max_hole", max_hole, least=0)
+        self._kernel = kernel
+        self._max_hole = max_hole
+        self._window: deque[ClipScore] = deque()  # clips of the last `kernel` ordinals, oldest first; never more than k
+
+    def push(self, item: ScoreItem) -> SmoothedScore | None:
+        """Take the next item in order; return the smoothed score of a ClipScore, None for a Hole or a SegmentEnd.
+
+        Raises:
+            ValueError: a clip that does not come after the one before it in the same segment.
+        """
+        if isinstance(item, SegmentEnd):
+            self._window.clear()
+        if not isinstance(item, ClipScore):
+            return None  # a hole shows in the next clip's ordinal
+        if self._window and self._must_restart(self._window[-1], item):
+            self._window.clear()
+        while self._window and self._window[0].index <= item.index - self._kernel:
+            self._window.popleft()
+        self._window.append(item)
+        scores = [clip.score for clip in self._window]
+        # fsum is exact before its one rounding, so no error builds up over a day; the division may still round past the
+        # greatest score by one bit, hence the bounds.
+        mean = min(max(math.fsum(scores) / len(scores), min(scores)), max(scores))
+        return SmoothedScore(item, float(mean))
+
+    def _must_restart(self, last: ClipScore, clip: ClipScore) -> bool:
+        if clip.segment != last.segment:
+            return True
+        if clip.index <= last.index:
+            raise ValueError(
+                f"camera {clip.camera}: clip {clip.index} of segment {clip.segment} came after clip {last.index}"
+            )
+        return is_long_hole(last, clip.index, self._max_hole) or is_other_model(last, clip)
+
+
+def centred_twice(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
+    """MIST's smoothing of a whole video: a box filter of ``kernel`` clips, edges replicated, applied twice.
+
+    Each pass is ``s'_i = 1/k · Σ s_{i+d}, |d| ≤ (k − 1)/2``, the first and the last score repeated beyond the ends. It
+    looks (k − 1) clips into the future: for labels and for comparison with papers, never live.
+
+    Args:
+        scores: shape (N,), N ≥ 1, one score a clip.
+        kernel: odd number of clips; 1 changes nothing.
+
+    Returns:
+        Shape (N,), float64, a new array.
+
+    Raises:
+        ValueError: scores that are not one row of at least one number, or a kernel that is even or below 1.
+    """
+    whole_number("kernel", kernel, least=1)
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel of a centred average must be odd, got {kernel}")
+    smoothed = _one_row(scores)
+    for _ in range(2):
+        padded = np.pad(smoothed, kernel // 2, mode="edge")
+        smoothed = np.lib.stride_tricks.sliding_window_view(padded, kernel).mean(axis=-1)
+    return smoothed
+
+
+def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float = 0.0) -> npt.NDArray[np.float64]:
+    """Stretch a video's scores to [0, 1]: ``(s − min s) / (max s − min s)``, unless they are too few or too flat.
+
+    In a video of three clips, or one whose scores hardly differ, the stretch turns noise into a certain anomaly. Such a
+    video (fewer than ``least_clips`` clips, or max − min at most ``least_range``) comes back unchanged.
+
+    Args:
+        scores: shape (N,), N ≥ 1.
+        least_clips: videos with fewer clips are left alone. MIST's reference uses 2.
+        least_range: so are those whose scores span no more than this; at 0, only the constant ones.
+
+    Returns:
+        Shape (N,), float64, a new array.
+
+    Raises:
+        ValueError: scores that are not one row of at least one number; a negative ``least_range``.
+    """
+    if not least_range >= 0:
+        raise ValueError(f"least_range must be at least 0, got {least_range!r}")
+    row = _one_row(scores)
+    low, high = row.min(), row.max()
+    if row.size < least_clips or high - low <= least_range:
+        return row
+    return np.asarray((row - low) / (high - low), dtype=np.float64)
+
+
+def _one_row(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A float64 copy of shape (N,), N ≥ 1, finite."""
+    row = np.array(scores, dtype=np.float64)
+    if row.ndim != 1 or row.size == 0:
+        raise ValueError(f"scores must be one row of at least one number, got shape {row.shape}")
+    if not np.isfinite(row).all():
+        raise ValueError("scores must be finite numbers, got NaN or infinity among them")
+    return row
