@@ -1,0 +1,362 @@
+"""Starts the embedded Triton Inference Server: the real ``tritonserver`` of the wheel nvidia-pytriton, no container.
+
+The wheel is installed for its binary alone; nothing of its Python is imported and nothing is written into it. What the
+server needs around it (the Python backend beside the stub of this Python's version) is linked together in a
+temporary folder, which is also the server's working directory: a folder ``models/`` where the user happens to stand is
+never on the stub's path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import http.client
+import importlib.util
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from deploy.triton.guard import STOP_SECONDS, remove_shared_memory
+
+_GUARD = Path(__file__).with_name("guard.py")
+_POLL_SECONDS = 0.05
+#: A stub that cannot even import its model says so and ends, and Triton waits for it for ever.
+_STUB_GAVE_UP = re.compile(r"Failed to preinitialize Python stub: (.+)$", re.MULTILINE)
+_HTTP_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
+_RELOAD_SECONDS = 60.0
+#: Another process may take a port between our choice and Triton's bind; then we choose again.
+_PORT_ATTEMPTS = 3
+
+
+class TritonError(Exception):
+    """The embedded Triton cannot be started or has ended. The text is one line for an operator."""
+
+
+class _PortTakenError(TritonError):
+    """Triton found a port taken."""
+
+
+class TritonServer:
+    """One embedded Triton over one model repository.
+
+    It runs in a session of its own, so that Ctrl-C at a terminal reaches the pipeline first; it ends when this process
+    ends, however that happens. After a stop it may be started again and keeps the ports it had.
+
+    Args:
+        repository: the model repository, as ``mistwatch export`` writes it.
+        models: which of its models to load.
+        host: address to bind to. Triton has no authentication: keep it on loopback.
+        grpc_port, http_port, metrics_port: TCP ports; 0 chooses a free one.
+        log: file to which Triton's output is appended; None keeps it only while the server runs.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        models: Iterable[str] = ("clip_scorer",),
+        host: str = "127.0.0.1",
+        grpc_port: int = 0,
+        http_port: int = 0,
+        metrics_port: int = 0,
+        log: Path | None = None,
+    ) -> None:
+        self.repository = repository.absolute()
+        self.models = tuple(models)
+        self.host = host
+        self.grpc_port = grpc_port
+        self.http_port = http_port
+        self.metrics_port = metrics_port
+        self.log = log.absolute() if log else None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._folder: Path | None = None
+        self._id = ""
+
+    @property
+    def grpc_address(self) -> str:
+        """``host:port`` for gRPC clients on this machine. The port is known once the server has started."""
+        return f"{self._reachable}:{self.grpc_port}"
+
+    @property
+    def http_address(self) -> str:
+        """``host:port`` of the HTTP interface (health, statistics, model control)."""
+        return f"{self._reachable}:{self.http_port}"
+
+    @property
+    def metrics_address(self) -> str:
+        """``host:port`` where ``/metrics`` is served for Prometheus."""
+        return f"{self._reachable}:{self.metrics_port}"
+
+    @property
+    def _reachable(self) -> str:
+        return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104 - compared with, not bound to
+
+    def alive(self) -> bool:
+        """True while the server process runs (it may still be frozen, or its model's stub dead)."""
+        return self._guard is not None and self._guard.poll() is None
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Start Triton and wait, at most ``timeout`` seconds, until it and all ``models`` are ready for requests.
+
+        Raises:
+            TritonError: the wheel, the repository or a model is missing, a port is taken, a model cannot be loaded, or
+                it was not ready in time. Names the cause as Triton's log gives it. No process is left behind.
+        """
+        if self.alive():
+            raise TritonError(f"embedded Triton: already running on {self.grpc_address}")
+        binary, stub = _find_server()
+        self._check_repository()
+        deadline = time.monotonic() + timeout
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            asked = (self.grpc_port, self.http_port, self.metrics_port)
+            try:
+                self._choose_ports()
+                self._launch(binary, stub)
+                self._wait_ready(deadline, timeout)
+            except _PortTakenError:
+                self.stop()
+                self.grpc_port, self.http_port, self.metrics_port = asked
+                if 0 not in asked or attempt == _PORT_ATTEMPTS:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop cleanly within about 6 s, else kill; nothing of the server remains. Harmless when it does not run."""
+        guard, self._guard = self._guard, None
+        folder, self._folder = self._folder, None
+        if guard is None or folder is None:
+            return
+        if guard.poll() is None:
+            guard.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                guard.wait(STOP_SECONDS + 2.0)
+        # The guard has done this itself, unless it was killed or is stuck.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guard.pid, signal.SIGKILL)
+        guard.wait()
+        remove_shared_memory(self._id)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def reload(self, model: str = "clip_scorer", timeout: float = _RELOAD_SECONDS) -> None:
+        """Unload and load a model again: recovers a model whose stub process has died (which Triton does not notice).
+
+        Raises:
+            TritonError: Triton does not answer, or cannot load the model.
+        """
+        for action in ("unload", "load"):  # an unload is answered at once; a load, when the model is ready
+            try:
+                status, answer = self._ask("POST", f"/v2/repository/models/{model}/{action}", timeout)
+            except (OSError, http.client.HTTPException) as error:
+                raise TritonError(f"embedded Triton at {self.http_address} does not answer: {error}") from None
+            if status != http.HTTPStatus.OK:
+                said = _one_line(json.loads(answer)["error"])
+                raise TritonError(f"embedded Triton: cannot {action} the model {model!r}: {said}")
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _check_repository(self) -> None:
+        if not self.repository.is_dir():
+            raise TritonError(f"embedded Triton: no model repository at {self.repository}; write one: mistwatch export")
+        for model in self.models:
+            if not (self.repository / model / "config.pbtxt").is_file():
+                raise TritonError(
+                    f"embedded Triton: the repository {self.repository} has no model {model!r} "
+                    f"(no {model}/config.pbtxt); write one: mistwatch export"
+                )
+
+    def _choose_ports(self) -> None:
+        """Give every 0 a free port, and refuse the others at once when they are taken."""
+        with contextlib.ExitStack() as held:
+            for name in ("grpc_port", "http_port", "metrics_port"):
+                port = getattr(self, name)
+                probe = held.enter_context(socket.socket())
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free to Triton
+                try:
+                    probe.bind((self.host, port))
+                except OSError as error:
+                    why = "the port is taken" if port else "cannot bind"
+                    raise TritonError(
+                        f"embedded Triton: {name.replace('_', ' ')} {self.host}:{port}: {why} ({error.strerror})"
+                    ) from None
+                setattr(self, name, probe.getsockname()[1])
+
+    def _launch(self, binary: Path, stub: Path) -> None:
+        # The id names the server's shared memory, and lets the wait below tell it from a stranger on the same port.
+        self._id = f"mistwatch_triton_{secrets.token_hex(6)}_"
+        self._folder = Path(tempfile.mkdtemp(prefix=self._id))
+        backend = self._folder / "backends" / "python"
+        backend.mkdir(parents=True)
+        library = binary.parent.parent / "backends" / "python"
+        for part in (library / "libtriton_python.so", library / "triton_python_backend_utils.py", stub):
+            (backend / part.name).symlink_to(part)
+
+        command = [str(binary), f"--id={self._id}", f"--model-repository={self.repository}"]
+        command += [
+            f"--backend-directory={backend.parent}",
+            f"--backend-config=python,shm-region-prefix-name={self._id}",
+        ]
+        command += ["--model-control-mode=explicit", *(f"--load-model={model}" for model in self.models)]
+        # Our models say everything in their config.pbtxt; completing it would start a stub just to ask (1.2 s).
+        command += ["--disable-auto-complete-config", "--exit-timeout-secs=5"]
+        for interface in ("grpc", "http", "metrics"):
+            command += [
+                f"--{interface}-address={self.host}",
+                f"--{interface}-port={getattr(self, interface + '_port')}",
+            ]
+        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), self._id, str(self._folder), *command]
+
+        self._log_path = self.log or self._folder / "triton.log"
+        try:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            with self._log_path.open("ab") as log:
+                self._log_start = log.tell()
+                self._guard = subprocess.Popen(
+                    guarded,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder,
+                    env=_environment(binary),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise TritonError(f"embedded Triton: cannot write its log {self._log_path}: {error.strerror}") from None
+
+    def _wait_ready(self, deadline: float, timeout: float) -> None:
+        while time.monotonic() < deadline:
+            printed = self._printed()
+            if not self.alive() or _STUB_GAVE_UP.search(printed):
+                raise self._failure(printed)
+            if self._ready():
+                return
+            time.sleep(_POLL_SECONDS)
+        where = f" (log: {self.log})" if self.log else ""
+        raise TritonError(f"embedded Triton: not ready within {timeout:g} s{where}")
+
+    def _ready(self) -> bool:
+        """Whether it is our server that answers, and all its models are ready."""
+        try:
+            status, answer = self._ask("GET", "/v2")
+            if status != http.HTTPStatus.OK or json.loads(answer)["name"] != self._id:
+                return False
+            questions = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self.models)]
+            return all(self._ask("GET", question)[0] == http.HTTPStatus.OK for question in questions)
+        except (OSError, http.client.HTTPException):
+            return False  # not listening yet
+
+    def _ask(self, method: str, path: str, timeout: float = _HTTP_SECONDS) -> tuple[int, bytes]:
+        # Not urllib: it would send a question for 127.0.0.1 through the machine's proxy.
+        connection = http.client.HTTPConnection(self._reachable, self.http_port, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=b"{}" if method == "POST" else None)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def _printed(self) -> str:
+        """What the server has printed since this start."""
+        with self._log_path.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def _failure(self, printed: str) -> TritonError:
+        """Why the server ended, in one line, from what it printed."""
+        if "in use" in printed.lower() or "failed to bind" in printed.lower():
+            return _PortTakenError(
+                f"embedded Triton: a port is taken: grpc {self.grpc_port}, http {self.http_port}, "
+                f"metrics {self.metrics_port} on {self.host}"
+            )
+        where = f" (log: {self.log})" if self.log else ""
+        return TritonError(f"embedded Triton: {_cause(printed)}{where}")
+
+
+def _cause(printed: str) -> str:
+    """The line of Triton's output that says why it ended, or never will be ready."""
+    said = _STUB_GAVE_UP.findall(printed)
+    if not said:
+        said = re.findall(r"^error: creating server: (.+)$", printed, re.MULTILINE)
+        said = [text for text in said if "failed to load all models" not in text]  # then an E line says why
+    if not said:
+        said = [json.loads(f'"{text}"') for text in re.findall(r'^E\d{4} .*?\] "(.*)"$', printed, re.MULTILINE)]
+        # This one is always there on a machine without CUDA and stops nothing.
+        said = [text for text in said if "CudaDriverHelper" not in text]
+    if not said:
+        said = [line for line in printed.splitlines() if line.strip()] or ["it ended without a word"]
+    return _one_line(said[-1])
+
+
+def _one_line(text: str) -> str:
+    """Triton's own words about a failure, without the Python stack and the wrapping around the cause."""
+    text = text.split("\n\nAt:")[0]
+    text = re.sub(r"^(?:Internal|Invalid argument|Unavailable|Not found) - ", "", text)
+    text = re.sub(r"load failed for model '(\w+)': version (\d+) is at UNAVAILABLE state:", r"model \1/\2:", text)
+    text = re.sub(r"(?<=: )Internal: ", "", text)
+    return " ".join(text.split()).rstrip(";")
+
+
+def _find_server() -> tuple[Path, Path]:
+    """Paths of tritonserver and of the stub for this version of Python."""
+    package = importlib.util.find_spec("pytriton")
+    if package is None or not package.submodule_search_locations:
+        raise TritonError(
+            "embedded Triton: the wheel nvidia-pytriton is not installed "
+            "(pip install --no-deps nvidia-pytriton==0.7.0); or name an outside Triton in the configuration"
+        )
+    root = Path(package.submodule_search_locations[0]) / "tritonserver"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        has = ", ".join(sorted(path.parent.name for path in root.glob("python_backend_stubs/*/*"))) or "none"
+        raise TritonError(
+            f"embedded Triton: the wheel nvidia-pytriton has no stub for Python {version} (it has: {has})"
+        )
+    # The stub is linked against it. Without it Triton would wait for the stub for ever.
+    library = f"libpython{version}.so.1.0"
+    if not (_library_folder() / library).exists():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            raise TritonError(
+                f"embedded Triton: this Python has no shared library {library} in {_library_folder()}; "
+                "use a Python built with --enable-shared (Debian: apt install libpython3-dev)"
+            ) from None
+    return root / "bin" / "tritonserver", stub
+
+
+def _library_folder() -> Path:
+    return Path(str(sysconfig.get_config_var("LIBDIR")))
+
+
+def _environment(binary: Path) -> dict[str, str]:
+    """The environment in which the stub finds this Python's packages and every library finds its neighbours."""
+    bundled = binary.parents[3] / "nvidia_pytriton.libs"
+    libraries = [str(_library_folder()), str(bundled), os.environ.get("LD_LIBRARY_PATH", "")]
+    environment = dict(os.environ)
+    # The stub takes the packages of the first `python3` on PATH; PYTHONHOME would mislead it.
+    environment.pop("PYTHONHOME", None)
+    environment["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
+    return environment
