@@ -1,0 +1,124 @@
+"""One camera's scored clips become accepted alert events, each with the picture of its peak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import av
+
+from operators.alerting import AlertTransition
+from operators.chain import ChainSettings, ScoreChain
+from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd
+from pipeline.alerts.event import AlertEvent, event_from
+from pipeline.scoring import Dropped, Scored
+
+
+class PictureStore(Protocol):
+    """Where pictures are kept; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
+
+    def save(self, frame: av.VideoFrame, *, camera: str, name: str) -> str:
+        """Write the picture as JPEG and return its URI."""
+        ...
+
+
+class AlertAssembler:
+    """Runs one camera's scores through the operators and turns what comes out into events.
+
+    Not thread-safe: one thread feeds it. Memory: one native picture (a reference to the decoded frame) for each clip
+    that waits in the reordering or may still become an alert's peak; ``ScoreChain.retained`` names them.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        chain: ChainSettings,
+        *,
+        site: str,
+        run: str,
+        replay: bool,
+        pictures: PictureStore,
+        accept: Callable[[AlertEvent], None],
+        picture_failed: Callable[[str, OSError], None],
+    ) -> None:
+        """
+        Args:
+            run: names the run over a recording; empty for a live camera.
+            replay: a recording, whose events have no times of handling.
+            accept: commits an event; when it returns the event is safe.
+            picture_failed: told the camera and the error when a picture could not be written; the event goes without.
+        """
+        self.camera = camera
+        self._chain = ScoreChain(camera, chain)
+        self._site = site
+        self._run = run
+        self._replay = replay
+        self._pictures = pictures
+        self._accept = accept
+        self._picture_failed = picture_failed
+        self._frames: dict[ClipKey, av.VideoFrame] = {}
+        self._evidence: tuple[ClipKey, str] | None = None  # of the open alert: the peak last written, and its URI
+
+    @property
+    def chain(self) -> ScoreChain:
+        """The operators, for their counters and the latest smoothed score."""
+        return self._chain
+
+    def scored(self, scored: Scored) -> list[AlertEvent]:
+        """Take a scored clip; return the events accepted because of it."""
+        window = scored.window
+        self._frames[window.key] = window.middle
+        score = ClipScore(
+            camera=self.camera,
+            segment=window.segment.id,
+            index=window.index,
+            start=window.start,
+            end=window.end,
+            score=scored.score,
+            model=scored.model,
+            model_version=scored.model_version,
+            times=ClipTimes(
+                started_at=window.started_at,
+                ended_at=window.ended_at,
+                captured_at=window.captured_at,
+                scored_at=scored.scored_at,
+            ),
+        )
+        return self._publish(self._chain.score(score))
+
+    def dropped(self, dropped: Dropped) -> list[AlertEvent]:
+        """Take note that a clip will never have a score."""
+        return self._publish(self._chain.drop(dropped.window.segment.id, dropped.window.index))
+
+    def segment_over(self, end: SegmentEnd) -> list[AlertEvent]:
+        """Take note that a segment is over; its alert ends once its last clips are through."""
+        return self._publish(self._chain.end(end))
+
+    def close(self) -> list[AlertEvent]:
+        """Nothing more will come: whatever waits goes through, and an open alert ends."""
+        return self._publish(self._chain.close())
+
+    def _publish(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
+        events = []
+        for transition in transitions:
+            evidence = self._picture_of(transition)
+            event = event_from(transition, site=self._site, run=self._run, evidence=evidence, replay=self._replay)
+            self._accept(event)
+            events.append(event)
+        retained = self._chain.retained
+        self._frames = {key: frame for key, frame in self._frames.items() if key in retained}
+        return events
+
+    def _picture_of(self, transition: AlertTransition) -> list[str]:
+        """The picture of the alert's peak so far: written when the peak is new, else the one already written."""
+        if transition.sequence == 0:
+            self._evidence = None
+        peak = transition.peak.clip
+        frame = self._frames.get(peak.key)
+        if frame is not None and (self._evidence is None or self._evidence[0] != peak.key):
+            name = f"{transition.first.segment}-{transition.first.index}-{peak.index}"
+            try:
+                self._evidence = (peak.key, self._pictures.save(frame, camera=self.camera, name=name))
+            except OSError as error:
+                self._picture_failed(self.camera, error)
+        return [self._evidence[1]] if self._evidence else []

@@ -1,0 +1,202 @@
+"""The alert event: a CloudEvents 1.0 document, the same bytes for the same transition.
+
+One incident is one ``alert_id``; its events are numbered from 0 (``begin``), and ``alert_id/sequence`` is the event's
+own ``id``: an event that arrives twice is recognised by it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+from uuid import UUID, uuid5
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from operators.alerting import AlertState, AlertTransition
+from operators.scores import SmoothedScore
+
+#: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
+SCHEMA_ID = "urn:mistwatch:alert:v1"
+DATA_SCHEMA = f"{SCHEMA_ID}#/$defs/AlertData"
+
+#: The namespace of alert ids: a constant of this project, drawn once.
+_ALERT_NAMESPACE = UUID("6d9c1f0e-50a8-4b0e-9e0c-6f3c2b6c5a41")
+
+#: Scores come as float32 and PTS from clocks of 90 kHz at best: more decimals would be noise in every document.
+_DECIMALS = 6
+
+_Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(allow_inf_nan=False)]
+_Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+
+
+class _Document(BaseModel):
+    # Unknown fields are ignored, so that a reader of this version survives a later writer's additions.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ClipReading(_Document):
+    """One scored clip: its place in time and its two scores."""
+
+    index: Annotated[int, Field(ge=0)] = Field(description="ordinal of the clip in its segment, from 0")
+    started_at: _Utc | None = Field(description="wall-clock time of its first frame (UTC), null when unknown")
+    ended_at: _Utc | None = Field(description="wall-clock time of its last frame (UTC), null when unknown")
+    started_pts_seconds: _Seconds = Field(description="PTS of its first frame, on the stream's own clock")
+    ended_pts_seconds: _Seconds = Field(description="PTS of its last frame plus one frame period")
+    score: _Share = Field(description="as the model gave it")
+    smoothed_score: _Share = Field(description="the moving average that ends with this clip")
+
+
+class AlertData(_Document):
+    """What is known of one incident at one moment."""
+
+    alert_id: UUID = Field(description="one per incident; UUIDv5 of site, run, camera, segment and start PTS")
+    sequence: Annotated[int, Field(ge=0)] = Field(description="number of this event within its alert, from 0")
+    site: str
+    run: str = Field(description="names the run over recordings; empty for live cameras")
+    replay: bool = Field(description="true when old scores were played again: such events have no times of handling")
+    camera: Annotated[str, Field(min_length=1)]
+    segment: str = Field(description="the unbroken stretch of the stream that the alert lies in")
+    state: AlertState
+    started_at: _Utc | None = Field(description="wall-clock time of the alert's first frame (UTC), null when unknown")
+    started_pts_seconds: _Seconds = Field(description="PTS of the alert's first frame")
+    ended_at: _Utc | None = Field(description="wall-clock time of its last frame (UTC), null until then or unknown")
+    ended_pts_seconds: _Seconds | None = Field(description="PTS of the end of its last clip, null until then")
+    end_reason: str | None = Field(description="why it ended, null until then")
+    peak: ClipReading = Field(description="the clip with the highest smoothed score so far")
+    threshold: _Share = Field(description="smoothed score at or above which an alert opens")
+    scores: tuple[ClipReading, ...] = Field(description="the clips since the last event of this alert")
+    model: str
+    model_version: str
+    evidence: tuple[str, ...] = Field(description="URIs of pictures of the peak")
+    captured_at: _Utc | None = Field(description="when the last clip's last frame was received (UTC)")
+    scored_at: _Utc | None = Field(description="when the last clip's score was received (UTC)")
+    published_at: _Utc | None = Field(description="when this event was sent to the topic (UTC)")
+
+
+class AlertEvent(_Document):
+    """A CloudEvents 1.0 document in structured JSON mode."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str = Field(description="alert_id/sequence: the same event sent twice has the same id")
+    source: str = Field(description="the site, as a URI reference")
+    type: Literal["mistwatch.alert.begin", "mistwatch.alert.update", "mistwatch.alert.end"]
+    subject: Annotated[str, Field(min_length=1)] = Field(description="the camera's id")
+    time: _Utc | None = Field(description="wall-clock time in the scene of what is told (UTC), null when unknown")
+    datacontenttype: Literal["application/json"] = "application/json"
+    dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"] = "urn:mistwatch:alert:v1#/$defs/AlertData"
+    data: AlertData
+
+    @model_validator(mode="after")
+    def _agrees_with_its_data(self) -> AlertEvent:
+        data = self.data
+        expected = (f"{data.alert_id}/{data.sequence}", f"mistwatch.alert.{data.state}", data.camera)
+        if (self.id, self.type, self.subject) != expected:
+            raise ValueError(f"id, type and subject must be {expected}, got {(self.id, self.type, self.subject)}")
+        ended = data.state is AlertState.END
+        if ended != (data.end_reason is not None) or ended != (data.ended_pts_seconds is not None):
+            raise ValueError("end_reason and ended_pts_seconds belong to the state end, and only to it")
+        if (data.sequence == 0) != (data.state is AlertState.BEGIN):
+            raise ValueError(f"sequence 0 belongs to the state begin, got {data.sequence} with {data.state}")
+        return self
+
+    def to_json(self) -> bytes:
+        """UTF-8, one line, keys in the order of the fields; equal events give equal bytes."""
+        return self.model_dump_json().encode()
+
+    def published(self, at: datetime) -> AlertEvent:
+        """A copy that says when it was sent; a replay has no such time and stays as it is."""
+        if self.data.replay:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"published_at": at.astimezone(UTC)})})
+
+
+def alert_id(site: str, run: str, camera: str, segment: str, start_seconds: float) -> UUID:
+    """The incident's id: the same for the same place and time, whoever computes it.
+
+    Args:
+        run: names a run over recordings; empty for live cameras.
+        start_seconds: PTS of the alert's first frame; counted in microseconds.
+    """
+    # A JSON list, because ("a", "b/c") and ("a/b", "c") are two different things.
+    name = json.dumps([site, run, camera, segment, f"{_rounded(start_seconds):.{_DECIMALS}f}"])
+    return uuid5(_ALERT_NAMESPACE, name)
+
+
+def event_from(
+    transition: AlertTransition, *, site: str, run: str, evidence: list[str], replay: bool = False
+) -> AlertEvent:
+    """The event that tells of ``transition``.
+
+    Args:
+        site: names the site that the camera belongs to.
+        run: names a run over recordings; empty for live cameras.
+        evidence: URIs of pictures.
+        replay: no time of handling (capture, scoring, publishing) is told: old scores are played again.
+
+    Raises:
+        pydantic.ValidationError: the transition is not a well-formed one.
+    """
+    first, last = transition.first, transition.last
+    ended = transition.state is AlertState.END
+    identity = alert_id(site, run, transition.camera, transition.segment, first.start)
+    data = AlertData(
+        alert_id=identity,
+        sequence=transition.sequence,
+        site=site,
+        run=run,
+        replay=replay,
+        camera=transition.camera,
+        segment=transition.segment,
+        state=transition.state,
+        started_at=first.times.started_at,
+        started_pts_seconds=_rounded(first.start),
+        ended_at=last.times.ended_at if ended else None,
+        ended_pts_seconds=_rounded(last.end) if ended else None,
+        end_reason=transition.end_reason,
+        peak=_reading(transition.peak),
+        threshold=_rounded(transition.threshold),
+        scores=tuple(_reading(score) for score in transition.scores),
+        model=first.model,
+        model_version=first.model_version,
+        evidence=tuple(evidence),
+        captured_at=None if replay else last.times.captured_at,
+        scored_at=None if replay else last.times.scored_at,
+        published_at=None,
+    )
+    return AlertEvent(
+        id=f"{identity}/{transition.sequence}",
+        source="/mistwatch/" + quote(site, safe=""),
+        type=f"mistwatch.alert.{transition.state.value}",  # type: ignore[arg-type]  # checked when it runs
+        subject=transition.camera,
+        time=first.times.started_at if transition.state is AlertState.BEGIN else last.times.ended_at,
+        data=data,
+    )
+
+
+def alert_schema() -> dict[str, Any]:
+    """The JSON Schema of an alert event (draft 2020-12), as committed in ``schema/alert.v1.schema.json``."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        **AlertEvent.model_json_schema(mode="serialization"),
+    }
+
+
+def _reading(score: SmoothedScore) -> ClipReading:
+    clip = score.clip
+    return ClipReading(
+        index=clip.index,
+        started_at=clip.times.started_at,
+        ended_at=clip.times.ended_at,
+        started_pts_seconds=_rounded(clip.start),
+        ended_pts_seconds=_rounded(clip.end),
+        score=_rounded(clip.score),
+        smoothed_score=_rounded(score.value),
+    )
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
