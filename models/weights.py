@@ -318,7 +318,6 @@ def _receive(wanted: Published, part: Path, chunks: Iterator[tuple[int, bytes]],
     with part.open("r+b" if part.exists() else "wb") as file:
         for offset, chunk in chunks:
             file.seek(offset)
-            file.truncate()
             file.write(chunk)
             done = offset + len(chunk)
             progress(wanted.archive, done, wanted.archive_bytes)
