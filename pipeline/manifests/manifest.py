@@ -1,0 +1,179 @@
+"""A manifest: which videos there are, and what is known of them. JSON lines, one video a line.
+
+    {"path": "clips/fi001.mp4", "label": 1, "group": "yt05"}
+    {"path": "/data/long.mp4", "label": 1, "intervals": [[12.0, 15.5]], "split": "test"}
+
+``path`` is relative to the manifest's folder. ``label`` is 1 where something abnormal happens in the video, else 0.
+``intervals`` says when, in seconds of the video's own clock. ``split`` names the part of the data set. ``group`` names
+what a video has in common with others (a camera, a source film): a group is never divided between training and test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from pipeline.sources.files import content_hash
+
+_PROBLEMS_SHOWN = 10
+
+
+class ManifestError(Exception):
+    """A manifest cannot be used. One line for each problem (the first ten), naming file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video of a manifest.
+
+    Attributes:
+        path: absolute.
+        label: 1 abnormal, 0 normal.
+        intervals: (start, end) of what is abnormal, seconds; empty where it is not known.
+        split: part of the data set; None where the manifest does not divide.
+        group: videos of one group belong together; a video without one is its own.
+    """
+
+    path: Path
+    label: int
+    intervals: tuple[tuple[float, float], ...] = ()
+    split: str | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            object.__setattr__(self, "group", str(self.path))
+
+
+class _Row(BaseModel):
+    """A line as it may be written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: Annotated[str, Field(min_length=1)]
+    label: Literal[0, 1]
+    intervals: list[tuple[Annotated[float, Field(ge=0)], FiniteFloat]] = []
+    split: str | None = None
+    group: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_values(cls, row: object) -> object:
+        if isinstance(row, dict) and isinstance(row.get("label"), bool | float):
+            raise ValueError(f"label must be 0 or 1, got {json.dumps(row['label'])}")
+        if isinstance(row, dict) and isinstance(row.get("intervals"), list):
+            row = row | {"intervals": [tuple(pair) if isinstance(pair, list) else pair for pair in row["intervals"]]}
+        return row
+
+    @model_validator(mode="after")
+    def _check(self) -> _Row:
+        if self.intervals and self.label == 0:
+            raise ValueError("a normal video (label 0) has no intervals")
+        for start, end in self.intervals:
+            if not start < end:
+                raise ValueError(f"interval [{start}, {end}] must end after it starts")
+        return self
+
+
+def read_manifest(file: Path) -> list[Video]:
+    """Read a manifest.
+
+    Raises:
+        ManifestError: it cannot be read, a line is no such object, names a file that does not exist or one that an
+            earlier line names, or there is no line at all.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ManifestError(f"{file}: no such manifest") from None
+    except OSError as error:
+        raise ManifestError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ManifestError(f"{file}: not a manifest: expected JSON lines in UTF-8") from None
+    videos: list[Video] = []
+    problems: list[str] = []
+    seen: dict[Path, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _Row.model_validate(json.loads(line))
+        except json.JSONDecodeError as error:
+            problems.append(f"{file}:{number}: not JSON: {error.msg} at column {error.colno}")
+            continue
+        except ValidationError as error:
+            problems += [f"{file}:{number}: {_explain(problem)}" for problem in error.errors(include_url=False)]
+            continue
+        path = (file.parent / row.path).resolve()
+        if not path.is_file():
+            problems.append(f"{file}:{number}: path {row.path}: no such file")
+        elif path in seen:
+            problems.append(f"{file}:{number}: path {row.path} is named by line {seen[path]} already")
+        else:
+            seen[path] = number
+            videos.append(Video(path, row.label, tuple(row.intervals), row.split, row.group or ""))
+    if problems:
+        more = len(problems) - _PROBLEMS_SHOWN
+        raise ManifestError("\n".join(problems[:_PROBLEMS_SHOWN] + ([f"{file}: {more} more problems"] * (more > 0))))
+    if not videos:
+        raise ManifestError(f"{file}: holds no video; expected a JSON object a line, with path and label")
+    return videos
+
+
+def _explain(problem: object) -> str:
+    assert isinstance(problem, dict)
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} is unknown; expected path, label, intervals, split, group"
+        case "literal_error" if key == "label":
+            return f"label must be 0 or 1, got {json.dumps(problem['input'])}"
+        case "value_error":
+            return str(problem["msg"]).removeprefix("Value error, ")
+    if not key:
+        return "expected a JSON object with path and label"
+    if key.startswith("intervals"):
+        return f"{key}: expected [start, end] in seconds, got {json.dumps(problem['input'], default=str)}"
+    text = str(problem["msg"])
+    return f"{key}: {text[:1].lower()}{text[1:]}"
+
+
+def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
+    """The videos as JSON lines; a path below ``folder`` is written relative to it."""
+    folder = folder.resolve() if folder is not None else None
+    rows = []
+    for video in videos:
+        path = video.path
+        if folder is not None and path.is_relative_to(folder):
+            path = path.relative_to(folder)
+        row: dict[str, object] = {"path": str(path), "label": video.label}
+        if video.intervals:
+            row["intervals"] = [list(pair) for pair in video.intervals]
+        if video.split is not None:
+            row["split"] = video.split
+        if video.group != str(video.path):
+            row["group"] = video.group
+        rows.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(rows)
+
+
+def manifest_digest(videos: Iterable[Video]) -> str:
+    """SHA-256 of what a manifest says of which videos, whatever their paths and order: the videos' contents are hashed,
+    not their names."""
+    rows = sorted(
+        json.dumps([content_hash(video.path), video.label, video.intervals, video.split, _group_name(video)])
+        for video in videos
+    )
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _group_name(video: Video) -> str:
+    return "" if video.group == str(video.path) else video.group
