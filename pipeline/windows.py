@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 
 import av
 import numpy as np
 import numpy.typing as npt
 
 from operators.scores import ClipKey
-from pipeline.sources.base import Fit, FrameSpec, Segment
+from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
+
+#: How long the last frame of a clip is taken to last where neither its neighbours nor its container tell, seconds.
+#: It happens to one frame only: the first of a segment, in clips of a single frame.
+UNKNOWN_PERIOD_SECONDS = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
     """The shape of a clip: ``frames`` pictures of ``height`` × ``width`` RGB, a new clip every ``stride`` frames.
 
-    ``fps`` None means native: every frame of the stream, whatever its rate.
+    ``fps`` None means native: every frame of the stream, whatever its rate. A stride below ``frames`` makes clips
+    overlap, one above it leaves frames out between them.
+
+    Raises:
+        ValueError: a value that no clip can have; the text names it and what was expected.
     """
 
     frames: int = 16
@@ -27,9 +39,25 @@ class ClipSpec:
     fit: Fit = Fit.STRETCH
     fps: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("frames", "stride", "height", "width"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"clip {name} must be a whole number of at least 1, got {value!r}")
+        if self.fit not in list(Fit):
+            raise ValueError(f"clip fit must be one of {', '.join(Fit)}, got {self.fit!r}")
+        object.__setattr__(self, "fit", Fit(self.fit))  # a plain "crop" is welcome, and equal to Fit.CROP from here on
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"clip fps must be above 0, or None for the stream's own rate, got {self.fps!r}")
+
     @property
     def frame_spec(self) -> FrameSpec:
         return FrameSpec(self.height, self.width, self.fit, self.fps)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of one clip's pixels, bytes."""
+        return self.frames * self.height * self.width * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +90,124 @@ class ClipWindow:
     @property
     def key(self) -> ClipKey:
         return ClipKey(self.segment.id, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the ring keeps of a frame; the native picture only where it is the middle of a clip."""
+
+    pts_seconds: float
+    taken_at: datetime | None
+    image: npt.NDArray[np.uint8]
+    native: av.VideoFrame | None
+
+
+class WindowCutter:
+    """Cuts one camera's frames into clips; a clip never spans two segments, a tail shorter than a clip is discarded.
+
+    Cost, with P = height × width × 3 bytes a picture:
+
+    * copied: a frame's P bytes once for every clip that it belongs to, and nothing else. That is P bytes a frame
+      at stride = frames (150 528 at 224 × 224), P × frames / stride on average at any other stride; a frame that
+      falls between two clips is not touched. (``tests/pipeline/test_windows.py`` counts, ``bench/sources.py`` times.)
+    * held: references to the last ``frames`` pictures, each of P bytes and the decoder's row padding (rows are
+      rounded up to 64 bytes), and the native pictures of the clips' middles: at most ceil(frames / 2 / stride)
+      of them. The clips handed out belong to the receiver.
+    """
+
+    def __init__(self, spec: ClipSpec) -> None:
+        self.spec = spec
+        self.clips = 0  #: clips cut from the segment that is open, or was the last to be
+        self._segment: Segment | None = None
+        self._ring: deque[_Held] = deque(maxlen=spec.frames)
+        self._seen = 0  # frames of the segment so far
+        self._spacings: deque[float] = deque(maxlen=max(spec.frames - 1, 1))  # seconds between its last frames
+
+    def push(self, item: Frame | SegmentOver) -> ClipWindow | SegmentOver | None:
+        """Take the next item of the source; give the clip that it completes, the segment's end, or None.
+
+        Raises:
+            ValueError: a frame of another size than the clips', or not later than the one before.
+        """
+        if isinstance(item, SegmentOver):
+            self._ring.clear()
+            self._segment = None
+            return item
+        if item.segment is not self._segment and item.segment != self._segment:
+            self._open(item.segment)
+        spec = self.spec
+        if item.image.shape != (spec.height, spec.width, 3):
+            raise ValueError(
+                f"camera {item.segment.camera}: expected frames of shape {(spec.height, spec.width, 3)}, "
+                f"got {item.image.shape}"
+            )
+        if self._ring:
+            spacing = item.pts_seconds - self._ring[-1].pts_seconds
+            if not spacing > 0:
+                raise ValueError(
+                    f"camera {item.segment.camera}: a frame at {item.pts_seconds} s after one at "
+                    f"{self._ring[-1].pts_seconds} s of the same segment"
+                )
+            self._spacings.append(spacing)
+        ordinal = self._seen
+        self._seen += 1
+        is_middle = ordinal >= spec.frames // 2 and (ordinal - spec.frames // 2) % spec.stride == 0
+        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.image, item.native if is_middle else None))
+        if ordinal + 1 < spec.frames or (ordinal + 1 - spec.frames) % spec.stride:
+            return None
+        return self._cut(item)
+
+    def _open(self, segment: Segment) -> None:
+        self._segment = segment
+        self._ring.clear()
+        self._spacings.clear()
+        self._seen = 0
+        self.clips = 0
+
+    def _cut(self, last: Frame) -> ClipWindow:
+        spec = self.spec
+        pixels = np.empty((spec.frames, spec.height, spec.width, 3), dtype=np.uint8)
+        for row, held in zip(pixels, self._ring, strict=True):
+            row[...] = held.image
+        first, middle = self._ring[0], self._ring[spec.frames // 2]
+        assert middle.native is not None
+        index = self.clips
+        self.clips += 1
+        return ClipWindow(
+            segment=last.segment,
+            index=index,
+            start=first.pts_seconds,
+            end=last.pts_seconds + self._period(last),
+            started_at=first.taken_at,
+            ended_at=last.taken_at,
+            captured_at=last.received_at,
+            pixels=pixels,
+            middle=middle.native,
+            middle_pts=middle.pts_seconds,
+        )
+
+    def _period(self, last: Frame) -> float:
+        """How long the clip's last frame lasts, seconds.
+
+        The grid's period where the frames were resampled; the median of the clip's own spacings at native rate (a
+        lost frame does not disturb it), and also where the stream turns out slower than the grid.
+        """
+        own = median(self._spacings) if self._spacings else self._stated(last)
+        if self.spec.fps is not None and own <= 1.5 / self.spec.fps:
+            return 1.0 / self.spec.fps
+        return own
+
+    def _stated(self, last: Frame) -> float:
+        """The duration that the container states, for the one frame that has no neighbour yet."""
+        if self.spec.fps is not None:
+            return 1.0 / self.spec.fps
+        duration, time_base = last.native.duration, last.native.time_base
+        return float(duration * time_base) if duration and time_base else UNKNOWN_PERIOD_SECONDS
+
+
+def cut(items: Iterable[Frame | SegmentOver], spec: ClipSpec) -> Iterator[ClipWindow | SegmentOver]:
+    """The clips of a stream of frames, and the ends of its segments, in order; see :class:`WindowCutter`."""
+    cutter = WindowCutter(spec)
+    for item in items:
+        if (cutting := cutter.push(item)) is not None:
+            yield cutting

@@ -1,0 +1,83 @@
+"""User names and passwords: taken apart from a location when it is read, put together only for FFmpeg, shown never."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+#: Everything between a scheme and the last @ before a space or a quote: an unescaped password may itself hold @, : or
+#: /, so a path with an @ loses its host here. Hiding too much is the safe mistake.
+_USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
+#: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
+_PARAMETER = re.compile(
+    r"(?P<name>(?:user(?:name)?|login|usr|pass(?:wor[dt]|wd)?|pwd|secret|token|auth|api[_-]?key)=)[^\s'\"<>&]*",
+    re.IGNORECASE,
+)
+HIDDEN = "***"
+
+
+def redact(text: str) -> str:
+    """The text with the credentials of every URL in it hidden; a text without any comes back as it is.
+
+    >>> redact("cannot open rtsp://admin:s3cret@10.0.0.7/stream1")
+    'cannot open rtsp://***@10.0.0.7/stream1'
+    """
+    if "://" not in text:
+        return text
+    text = _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)
+    return _PARAMETER.sub(rf"\g<name>{HIDDEN}", text)
+
+
+@dataclass(frozen=True)
+class Location:
+    """A URL without its credentials, and the credentials. Its repr and str hold none.
+
+    Attributes:
+        bare: the URL without user and password.
+        user, password: decoded, None when not given.
+    """
+
+    bare: str
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return redact(self.bare)
+
+    def __repr__(self) -> str:
+        return f"Location({str(self)!r})"
+
+    @property
+    def userinfo_length(self) -> int:
+        """Length of the percent-encoded ``user:password``, bytes."""
+        return len(self._userinfo)
+
+    @property
+    def _userinfo(self) -> str:
+        return "" if self.user is None else f"{quote(self.user, safe='')}:{quote(self.password or '', safe='')}"
+
+    def for_ffmpeg(self) -> str:
+        """The URL with its credentials, percent-encoded as FFmpeg decodes them. For FFmpeg alone: never to be shown."""
+        if self.user is None:
+            return self.bare
+        scheme, rest = self.bare.split("://", 1)
+        return f"{scheme}://{self._userinfo}@{rest}"
+
+
+def split(location: str, user: str | None = None, password: str | None = None) -> Location:
+    """Take the credentials out of a URL; those given apart go before those in the URL.
+
+    A password in the URL may hold an @ or a colon as it is (people paste them so); one with a slash, a question mark or
+    a # must be percent-encoded, or be given apart.
+    """
+    scheme, _, rest = location.partition("://")
+    authority_end = re.search(r"[/?#]|$", rest)
+    assert authority_end is not None
+    authority, path = rest[: authority_end.start()], rest[authority_end.start() :]
+    userinfo, at, host = authority.rpartition("@")
+    if at:
+        url_user, colon, url_password = userinfo.partition(":")
+        user = user if user is not None else unquote(url_user)
+        password = password if password is not None else (unquote(url_password) if colon else None)
+    return Location(f"{scheme}://{host}{path}", user, password)

@@ -1,0 +1,104 @@
+"""The core that every source shares: decoded pictures in, frames and segments out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from fractions import Fraction
+
+import av
+
+from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver
+from pipeline.sources.resample import resampler
+from pipeline.sources.scale import Scaler
+from pipeline.sources.timeline import Timeline, Verdict
+
+#: When a picture was taken: from its PTS (seconds) and the moment this process had it; None where it is unknown.
+WallClock = Callable[[float, datetime], datetime | None]
+
+
+def received(_pts_seconds: float, received_at: datetime) -> datetime:
+    """The wall clock of a live stream: a picture was taken when it was received."""
+    return received_at
+
+
+class FramePump:
+    """Cuts one connection's (or recording's) pictures into segments, resamples them and scales those it keeps.
+
+    Args:
+        camera: the camera's id.
+        live: whether the segments are a live camera's.
+        spec: what the consumer wants of each frame.
+        segment_id: names the n-th segment of this connection or recording, from 0.
+        wall_clock: tells when a picture was taken.
+        nominal_fps: the rate that the stream states, if it does.
+        pixel_aspect: width over height of one pixel; None means square.
+        threads: of the scaler.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        *,
+        live: bool,
+        spec: FrameSpec,
+        segment_id: Callable[[int], str],
+        wall_clock: WallClock,
+        nominal_fps: float | None = None,
+        pixel_aspect: Fraction | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.pictures = 0  #: decoded so far
+        self.dropped = 0  #: of them without a usable PTS
+        self.last_pts_seconds: float | None = None
+        self._camera = camera
+        self._live = live
+        self._spec = spec
+        self._segment_id = segment_id
+        self._wall_clock = wall_clock
+        self._timeline = Timeline(nominal_fps)
+        self._scale = Scaler(spec, pixel_aspect, threads)
+        self._segment: Segment | None = None
+        self._segments = 0
+        self._size: tuple[int, int] | None = None
+
+    def push(self, picture: av.VideoFrame, pts_seconds: float | None) -> Iterator[Frame | SegmentOver]:
+        """Take the next decoded picture; yields at most the end of the old segment and one frame.
+
+        Raises:
+            av.FFmpegError: a picture that FFmpeg cannot convert.
+        """
+        self.pictures += 1
+        verdict = self._timeline.judge(pts_seconds)
+        if verdict is Verdict.DROP:
+            self.dropped += 1
+            return
+        assert pts_seconds is not None
+        self.last_pts_seconds = pts_seconds
+        size = (picture.width, picture.height)
+        if verdict is not Verdict.GO_ON:
+            yield from self.end(EndReason.CLOCK_JUMP)
+        elif size != self._size:
+            yield from self.end(EndReason.SIZE_CHANGED)  # nothing before the first picture
+        self._size = size
+        if self._segment is None:
+            self._segment = Segment(self._segment_id(self._segments), self._camera, self._live)
+            self._segments += 1
+            self._resample = resampler(self._spec.fps)
+        if not self._resample.keep(pts_seconds):
+            return
+        received_at = datetime.now(UTC)
+        yield Frame(
+            segment=self._segment,
+            pts_seconds=pts_seconds,
+            taken_at=self._wall_clock(pts_seconds, received_at),
+            received_at=received_at,
+            image=self._scale(picture),
+            native=picture,
+        )
+
+    def end(self, reason: EndReason) -> Iterator[SegmentOver]:
+        """Close the open segment, if there is one."""
+        if self._segment is not None:
+            segment, self._segment = self._segment, None
+            yield SegmentOver(segment, reason)

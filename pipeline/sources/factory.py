@@ -1,0 +1,99 @@
+"""From what an operator writes to a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import unquote
+
+from pipeline.sources.base import Source, SourceError
+from pipeline.sources.credentials import redact
+from pipeline.sources.files import FileSource
+from pipeline.sources.reconnect import Outage
+from pipeline.sources.rtsp import RtspSource, Transport
+
+#: Two letters at least: ``C:`` is a drive.
+_SCHEME = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+)://")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What may be said about a source beside where it is; what does not concern its kind is ignored.
+
+    Attributes:
+        transport, user, password, open_timeout_seconds, read_timeout_seconds: of a camera,
+            see :class:`pipeline.sources.rtsp.RtspSource`.
+        started_at: of a recording: wall-clock time of its first frame with its UTC offset, a datetime or ISO 8601.
+    """
+
+    transport: Transport = Transport.TCP
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    open_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 5.0
+    started_at: datetime | str | None = None
+
+
+def open_source(
+    camera: str,
+    location: str,
+    options: SourceOptions | None = None,
+    *,
+    on_outage: Callable[[Outage], None] | None = None,
+    on_connected: Callable[[str], None] | None = None,
+    on_damage: Callable[[str], None] | None = None,
+) -> Source:
+    """The source at ``location``: ``rtsp://…`` or ``rtsps://…``, ``file://…``, or a file's path.
+
+    A recording is opened once to see that it is one; a camera is not, it may come later.
+
+    Args:
+        camera: the camera's id.
+        location: where it is; may hold credentials, which are shown nowhere.
+        options: see :class:`SourceOptions`.
+        on_outage: told of every outage of a camera and when it is tried again.
+        on_connected: told the camera's id at the first picture of each connection.
+        on_damage: told in one line what could not be decoded of a recording.
+
+    Raises:
+        SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
+    """
+    options = options or SourceOptions()
+    match = _SCHEME.match(location)
+    scheme = match["scheme"].lower() if match else "file"
+    if scheme in ("rtsp", "rtsps"):
+        return RtspSource(
+            camera,
+            location,
+            transport=options.transport,
+            user=options.user,
+            password=options.password,
+            open_timeout_seconds=options.open_timeout_seconds,
+            read_timeout_seconds=options.read_timeout_seconds,
+            on_outage=on_outage,
+            on_connected=on_connected,
+        )
+    if scheme != "file":
+        raise SourceError(
+            f"camera {camera}: {redact(location)}: unknown kind of source {scheme}://; "
+            "expected rtsp://…, rtsps://… or a file's path",
+            code="usage",
+        )
+    path = unquote(location[len("file://") :]) if match else location
+    recording = FileSource(camera, path, started_at=_instant(camera, options.started_at), on_damage=on_damage)
+    recording.check()
+    return recording
+
+
+def _instant(camera: str, started_at: datetime | str | None) -> datetime | None:
+    if not isinstance(started_at, str):
+        return started_at
+    try:
+        return datetime.fromisoformat(started_at)
+    except ValueError:
+        pass
+    raise SourceError(
+        f"camera {camera}: start time {started_at!r} is no ISO 8601 time, like 2024-05-01T18:00:00+02:00", code="usage"
+    )

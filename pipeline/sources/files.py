@@ -1,0 +1,285 @@
+"""Recordings: any file that FFmpeg opens."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+
+from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.decode import FramePump
+
+#: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
+#: the first and the last among them, and of its size. A second of a fast disk, whatever the recording's length. Bytes.
+HASH_WHOLE_BYTES = 256 << 20
+HASH_BLOCKS = 256
+HASH_BLOCK_BYTES = 1 << 20
+
+#: FFmpeg draws plain text as a film of a terminal; nobody who names a text file means that.
+NOT_VIDEO_FORMATS = frozenset({"tty"})
+
+#: A recording that ends this much before the length that its own header states was cut off. Seconds.
+CUT_OFF_SECONDS = 1.0
+
+#: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
+_UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+class Origin(StrEnum):
+    """Where a recording's wall-clock time comes from."""
+
+    GIVEN = "given"
+    METADATA = "metadata"  #: the container's creation_time; some phones write the end of the recording there
+    UNKNOWN = "unknown"
+
+
+class FileSource:
+    """A recording; its frames come as fast as they are taken, and none is ever lost.
+
+    Segment ids are ``HASH/ORDINAL``, HASH the first 16 digits of the SHA-256 of the content: the same recording has
+    the same ids under any name. Frames of a recording of bare pictures without time stamps (raw H.264) are placed one
+    after the other by their durations. ``taken_at`` is the origin plus the time since the first frame; after the
+    stream's clock has jumped back nothing is known any more, and it is None.
+
+    Args:
+        camera: the camera's id.
+        path: the file.
+        started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
+            where it has one.
+        on_damage: told, in one line, what could not be decoded of a recording of which the rest could. Where the
+            recording ends too early its last segment also ends with reason ``error``.
+        threads: of the decoder; 0 lets FFmpeg choose (one a core).
+
+    Raises:
+        SourceError: ``not_found`` where there is no such file, ``usage`` where it is none or cannot be read, or where
+            ``started_at`` has no UTC offset.
+    """
+
+    live = False
+
+    def __init__(
+        self,
+        camera: str,
+        path: Path | str,
+        *,
+        started_at: datetime | None = None,
+        on_damage: Callable[[str], None] | None = None,
+        threads: int = 0,
+    ) -> None:
+        self.camera = camera
+        self.path = Path(path)
+        self._given = started_at
+        self._on_damage = on_damage
+        self._threads = threads
+        self._digest: str | None = None
+        if started_at is not None and started_at.tzinfo is None:
+            raise self._error(f"start time {started_at.isoformat()} needs its UTC offset (…Z or …+02:00)", "usage")
+        if self.path.is_dir():
+            raise self._error("is a folder; expected a video file", "usage")
+        if not self.path.exists():
+            raise self._error("no such file", "not_found")
+        if not self.path.is_file():
+            raise self._error("is not a regular file; expected a video file", "usage")
+        try:
+            self.path.open("rb").close()
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror}", "usage") from None
+
+    def __repr__(self) -> str:
+        return f"FileSource({self.camera!r}, {str(self.path)!r})"
+
+    @property
+    def content_hash(self) -> str:
+        """16 hexadecimal digits that name the content, whatever the file's name (see HASH_WHOLE_BYTES)."""
+        if self._digest is None:
+            self._digest = content_hash(self.path)
+        return self._digest
+
+    def check(self) -> None:
+        """Open the file and close it again.
+
+        Raises:
+            SourceError: ``not_a_video`` or ``no_video_stream``.
+        """
+        self._open().close()
+
+    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        """See :class:`pipeline.sources.base.Source`.
+
+        Raises:
+            SourceError: ``not_a_video``, ``no_video_stream``, or ``decode`` where not one picture could be decoded.
+        """
+        with closing(self._open()) as container:
+            yield from self._frames(container, spec, stop)
+
+    def _open(self) -> av.container.InputContainer:
+        problem = None
+        try:
+            # As file: with one protocol, a name like "concat:a|b" is a name, and a playlist reaches nothing else.
+            container = av.open(f"file:{self.path.absolute()}", options={"protocol_whitelist": "file"})
+        except av.FFmpegError as error:
+            problem = f"not a video that can be opened ({error.strerror})"
+        if problem is not None:
+            raise self._error(f"{problem}; expected a file that ffprobe can read", "not_a_video")
+        if container.format.name in NOT_VIDEO_FORMATS:
+            container.close()
+            raise self._error("not a video but a text file", "not_a_video")
+        if _video_stream(container) is None:
+            container.close()
+            raise self._error("holds no video stream", "no_video_stream")
+        return container
+
+    def _frames(
+        self, container: av.container.InputContainer, spec: FrameSpec, stop: threading.Event
+    ) -> Iterator[Frame | SegmentOver]:
+        stream = _video_stream(container)
+        assert stream is not None
+        stream.codec_context.thread_count = self._threads
+        stream.codec_context.thread_type = "AUTO"
+        rate = stream.average_rate or stream.guessed_rate
+        clock = _RecordingClock(self._given or creation_time(container))
+        pump = FramePump(
+            self.camera,
+            live=False,
+            spec=spec,
+            segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
+            wall_clock=clock,
+            nominal_fps=float(rate) if rate else None,
+            pixel_aspect=stream.sample_aspect_ratio,
+            threads=1,
+        )
+        stamps = _Stamps(rate)
+        bad_packets, first_problem, cut_off = 0, "", False
+        packets = container.demux(stream)
+        while not stop.is_set():
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                cut_off, first_problem = True, error.strerror or type(error).__name__
+                break
+            if packet is None:
+                break
+            try:
+                for picture in packet.decode():
+                    if stop.is_set():
+                        break
+                    yield from pump.push(picture, stamps.of(picture))
+            except av.FFmpegError as error:
+                bad_packets += 1
+                first_problem = first_problem or error.strerror or type(error).__name__
+        if stop.is_set():
+            yield from pump.end(EndReason.SHUTDOWN)
+            return
+        if pump.last_pts_seconds is None:
+            raise self._error(
+                f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
+            )
+        missing = _stated_end(container, stream) - pump.last_pts_seconds
+        cut_off = cut_off or missing > CUT_OFF_SECONDS + stamps.period_seconds
+        yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
+        if cut_off or bad_packets:
+            self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
+
+    def _say_damaged(self, pump: FramePump, bad_packets: int, cut_off: bool, missing: float, problem: str) -> None:
+        if self._on_damage is None:
+            return
+        parts = [f"{pump.pictures} pictures decoded"]
+        if bad_packets:
+            parts.append(f"{bad_packets} packets could not be")
+        if cut_off:
+            parts.append(f"cut off {missing:.1f} s before its stated end" if missing > 0 else "cut off")
+        reason = f" ({problem})" if problem else ""
+        self._on_damage(f"camera {self.camera}: {self.path}: damaged recording: {', '.join(parts)}{reason}")
+
+    def _error(self, what: str, code: str) -> SourceError:
+        return SourceError(f"camera {self.camera}: {self.path}: {what}", code=code)
+
+
+class _RecordingClock:
+    """Wall-clock time of a recording's pictures; None once the stream's clock has jumped back."""
+
+    def __init__(self, origin: datetime | None) -> None:
+        self._origin = origin.astimezone(UTC) if origin is not None else None
+        self._first: float | None = None
+        self._last = float("-inf")
+
+    def __call__(self, pts_seconds: float, _received_at: datetime) -> datetime | None:
+        if self._first is None:
+            self._first = pts_seconds
+        if pts_seconds < self._last:
+            self._origin = None
+        self._last = pts_seconds
+        if self._origin is None:
+            return None
+        return self._origin + timedelta(seconds=pts_seconds - self._first)
+
+
+class _Stamps:
+    """PTS of a recording's pictures in seconds; where the first has none, none has, and durations stand in."""
+
+    def __init__(self, rate: Fraction | None) -> None:
+        self.period_seconds = float(1 / rate) if rate else 0.04
+        self._unstamped: bool | None = None
+        self._elapsed = 0.0
+
+    def of(self, picture: av.VideoFrame) -> float | None:
+        if self._unstamped is None:
+            self._unstamped = picture.pts is None
+        if not self._unstamped:
+            return picture.time
+        now = self._elapsed
+        duration = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
+        self._elapsed += duration or self.period_seconds
+        return now
+
+
+def content_hash(path: Path) -> str:
+    """The first 16 hexadecimal digits of a SHA-256: of the whole file, or of blocks of a very large one."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= HASH_WHOLE_BYTES:
+            while block := file.read(HASH_BLOCK_BYTES):
+                digest.update(block)
+        else:
+            digest.update(str(size).encode())
+            for ordinal in range(HASH_BLOCKS):
+                file.seek((size - HASH_BLOCK_BYTES) * ordinal // (HASH_BLOCKS - 1))
+                digest.update(file.read(HASH_BLOCK_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def creation_time(container: av.container.InputContainer) -> datetime | None:
+    """The container's creation_time (UTC), None where it has none or a clock that was never set."""
+    stated = container.metadata.get("creation_time")
+    if stated is None:
+        return None
+    try:
+        at = datetime.fromisoformat(stated)
+    except ValueError:
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at if at >= _UNSET_BEFORE else None
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video stream that is a film: the cover picture of a piece of music is a video stream to FFmpeg."""
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    return None
+
+
+def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Where the header says that the video ends, seconds of the stream's clock; -inf where it does not say."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    return float("-inf")
