@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 from kafka.net.compat import KafkaNetClient
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -145,7 +145,7 @@ class Broker:
             for client in made:
                 with contextlib.suppress(Exception):
                     client.close()
-            raise BrokerUnavailableError(f"{self}: {reason_of(error)}") from None
+            raise self._unavailable(error) from None
 
     def check_listening(self) -> None:
         """Raises BrokerUnavailableError unless one of the addresses accepts a TCP connection."""
@@ -180,7 +180,11 @@ class Broker:
         try:
             yield
         except (KafkaError, OSError) as error:
-            raise BrokerUnavailableError(f"{self}: {reason_of(error)}") from None
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailableError:
+        silent = "does not answer; is it frozen, or does it expect other security settings?"
+        return BrokerUnavailableError(f"{self}: {silent if isinstance(error, KafkaTimeoutError) else reason_of(error)}")
 
     def __str__(self) -> str:
         return f"Kafka {self.bootstrap}"

@@ -185,6 +185,11 @@ def alert_schema() -> dict[str, Any]:
     }
 
 
+def schema_text() -> str:
+    """The schema as it is committed."""
+    return json.dumps(alert_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _reading(score: SmoothedScore) -> ClipReading:
     clip = score.clip
     return ClipReading(

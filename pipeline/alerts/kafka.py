@@ -223,7 +223,9 @@ class KafkaRelay:
                 self._listener.published(event.published(now), _seconds_since(event.data.captured_at))
         self._outbox.delivered(delivered)
         if trouble is not None:
-            raise BrokerUnavailableError(f"{self._broker}: {reason_of(trouble)}")
+            late = isinstance(trouble, KafkaTimeoutError)
+            why = "no acknowledgement in time, sending again" if late else reason_of(trouble)
+            raise BrokerUnavailableError(f"{self._broker}: {why}")
         self._tell_resumed()
 
     def _send(self, producer: KafkaProducer, event: AlertEvent) -> Future:

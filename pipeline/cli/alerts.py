@@ -1,0 +1,110 @@
+"""``mistwatch alerts``: look at what is on the topic, and print the schema of the events."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.errors import RunFailure, UsageFailure
+
+app = typer.Typer(help="Look at the alerts on the topic.", no_args_is_help=True)
+
+
+class _Notes:
+    """Says on standard error what happens beside the events; remembers why nothing can be read."""
+
+    def __init__(self, topic: str, bootstrap: str) -> None:
+        self._place = f"{topic} at {bootstrap}"
+        self.trouble: str | None = None
+
+    def listening(self) -> None:
+        self.trouble = None
+        _note(f"listening to {self._place}")
+
+    def waiting(self, reason: str) -> None:
+        self.trouble = reason
+        _note(f"waiting: {reason}")
+
+    def no_event(self, where: str, count: int) -> None:
+        # The 1st, 10th, 100th …: a topic full of something else must not drown what is read.
+        if count == 10 ** (len(str(count)) - 1):
+            _note(f"no alert event, left out ({count} so far): {where}")
+
+
+@app.command()
+def tail(
+    bootstrap: Annotated[str, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT…].")],
+    topic: Annotated[str, typer.Option(help="The topic with the alerts.")] = "mistwatch.alerts",
+    camera: Annotated[list[str] | None, typer.Option(help="Only this camera; may be repeated.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Begin with what was published 10m (s, m, h, d) ago or at an ISO 8601 time.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document per line instead of text.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for them.")] = 30.0,
+) -> None:
+    """Print alert events as they are published, until Ctrl-C.
+
+    Without --count it waits for a broker or topic that is not there; with --count that ends it with status 1. User,
+    password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
+    """
+    from pydantic import ValidationError
+
+    from pipeline.alerts.connection import Broker, KafkaSecurity, KafkaSecurityError
+    from pipeline.alerts.tail import TopicReader, parse_since
+
+    try:
+        start = None if since is None else parse_since(since, datetime.now(UTC))
+    except ValueError as error:
+        raise UsageFailure(f"--since: {error}") from None
+    try:
+        broker = Broker(bootstrap, KafkaSecurity())
+    except ValidationError as error:
+        raise UsageFailure(f"Kafka security in the environment: {error.errors()[0]['msg']}") from None
+    except (KafkaSecurityError, ValueError) as error:
+        raise UsageFailure(str(error)) from None
+
+    notes = _Notes(topic, bootstrap)
+    give_up_at = None if count is None else time.monotonic() + timeout
+    seen = 0
+    reader = TopicReader(
+        broker,
+        topic,
+        since=start,
+        listener=notes,
+        stopped=lambda: give_up_at is not None and time.monotonic() >= give_up_at,
+    )
+    try:
+        for read in reader.events():
+            if camera and read.event.subject not in camera:
+                continue
+            print(read.as_json() if json else read.as_text(), flush=True)
+            seen += 1
+            if seen == count:
+                return
+    except KeyboardInterrupt:
+        if count is None:
+            return  # the usual way to end it
+        raise RunFailure(f"interrupted after {seen} of {count} events") from None
+    except BrokenPipeError:  # piped into head: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    why = notes.trouble or f"topic {topic} at {bootstrap} has no more of them"
+    raise RunFailure(f"{seen} of {count} events within {timeout:g} s: {why}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of an alert event."""
+    from pipeline.alerts.event import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+def _note(text: str) -> None:
+    print(f"mistwatch: {text}", file=sys.stderr, flush=True)
