@@ -54,20 +54,8 @@ class TopicEvent:
         return json.dumps(self.document, ensure_ascii=True, separators=(",", ":"))
 
     def as_text(self) -> str:
-        """One line for a person. Whatever a terminal would interpret is escaped: the topic is not ours alone."""
-        data = self.event.data
-        peak = f"peak {data.peak.smoothed_score:.3f} at {_clock(data.peak.started_pts_seconds)}"
-        shown = [
-            f"{self.event.time:%Y-%m-%d %H:%M:%S}Z" if self.event.time else "(no wall clock)".ljust(20),
-            f"{_clock(data.started_pts_seconds)}-{_clock(_latest_pts(self.event))}",
-            data.camera,
-            data.state.upper().ljust(6),
-            f"{peak} (opens at {data.threshold:g})",
-        ]
-        if data.end_reason is not None:
-            shown.append(f"ended: {data.end_reason}")
-        shown += data.evidence
-        return printable("  ".join(shown))
+        """One line for a person; see :func:`describe`."""
+        return describe(self.event)
 
 
 class TopicReader:
@@ -182,6 +170,23 @@ class TopicReader:
         if reason != self._trouble:
             self._trouble = reason
             self._listener.waiting(reason)
+
+
+def describe(event: AlertEvent) -> str:
+    """One line for a person. Whatever a terminal would interpret is escaped: the topic is not ours alone."""
+    data = event.data
+    peak = f"peak {data.peak.smoothed_score:.3f} at {_clock(data.peak.started_pts_seconds)}"
+    shown = [
+        f"{event.time:%Y-%m-%d %H:%M:%S}Z" if event.time else "(no wall clock)".ljust(20),
+        f"{_clock(data.started_pts_seconds)}-{_clock(_latest_pts(event))}",
+        data.camera,
+        data.state.upper().ljust(6),
+        f"{peak} (opens at {data.threshold:g})",
+    ]
+    if data.end_reason is not None:
+        shown.append(f"ended: {data.end_reason}")
+    shown += data.evidence
+    return printable("  ".join(shown))
 
 
 def printable(text: str) -> str:

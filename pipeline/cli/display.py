@@ -1,0 +1,137 @@
+"""What a person sees of a run: a live table on a terminal, else a line for each alert event; or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.tail import describe
+from pipeline.service import Summary
+from pipeline.worker import CameraPhase, CameraState
+
+_PHASE_STYLE = {
+    CameraPhase.RUNNING: "green",
+    CameraPhase.WAITING: "yellow",
+    CameraPhase.FAILED: "red",
+    CameraPhase.DONE: "dim",
+}
+_BAR_CELLS = 16
+
+
+class Display(Protocol):
+    """How a run shows itself. ``published`` is called on the relay's thread, the rest on the command's."""
+
+    def published(self, event: AlertEvent) -> None: ...
+    def refresh(self, states: list[CameraState]) -> None: ...
+    def finish(self, states: list[CameraState], summary: Summary) -> None: ...
+
+
+class JsonLines:
+    """The alert events as published, then one summary line, on standard output."""
+
+    def __init__(self, broken: Callable[[], None]) -> None:
+        """``broken`` is called when nobody reads any more."""
+        self._broken = broken
+        self._lock = threading.Lock()
+
+    def published(self, event: AlertEvent) -> None:
+        self._write(event.to_json().decode())
+
+    def refresh(self, states: list[CameraState]) -> None:
+        pass
+
+    def finish(self, states: list[CameraState], summary: Summary) -> None:
+        self._write(json.dumps({"type": "summary", **asdict(summary)}))
+
+    def _write(self, line: str) -> None:
+        try:
+            with self._lock:
+                print(line, flush=True)
+        except BrokenPipeError:
+            sys.stdout = None  # or the interpreter complains once more when it ends
+            self._broken()
+
+
+class Lines:
+    """A line for each alert event, for a file or a pipe that a person will read."""
+
+    def __init__(self) -> None:
+        self._console = Console(soft_wrap=True, highlight=False)
+
+    def published(self, event: AlertEvent) -> None:
+        self._console.print(describe(event))
+
+    def refresh(self, states: list[CameraState]) -> None:
+        pass
+
+    def finish(self, states: list[CameraState], summary: Summary) -> None:
+        self._console.print(
+            f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped, {summary.alerts} alert(s) "
+            f"from {summary.cameras} camera(s)"
+        )
+
+
+class LiveTable(Lines):
+    """A row a camera, redrawn in place; alert events scroll by above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: Live | None = None
+
+    def refresh(self, states: list[CameraState]) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+            self._live.start()
+        self._live.update(table(states))
+
+    def finish(self, states: list[CameraState], summary: Summary) -> None:
+        if self._live is not None:
+            self._live.update(table(states))
+            self._live.stop()
+        super().finish(states, summary)
+
+
+def table(states: list[CameraState]) -> Table:
+    """The cameras as a table: what each is doing, where it is, and how abnormal it looks."""
+    rows = Table(box=None, header_style="bold", pad_edge=False)
+    for header in ("camera", "state", "at", "frames", "clips", "dropped", "alerts", "smoothed score", ""):
+        rows.add_column(header, justify="right" if header in ("at", "frames", "clips", "dropped", "alerts") else "left")
+    for state in states:
+        minutes, seconds = divmod(state.position_seconds, 60)
+        style = "bold white on red" if state.alert_open else _PHASE_STYLE.get(state.phase, "")
+        rows.add_row(
+            state.camera,
+            Text("ALERT" if state.alert_open else state.phase, style),
+            f"{int(minutes)}:{seconds:04.1f}",
+            str(state.frames),
+            str(state.scored),
+            Text(str(state.dropped), "yellow" if state.dropped else ""),
+            str(state.alerts),
+            _bar(state),
+            Text(state.message, "yellow", overflow="ellipsis", no_wrap=True),
+        )
+    return rows
+
+
+def _bar(state: CameraState) -> Text:
+    """The smoothed score as a bar with the threshold marked in it."""
+    if state.smoothed is None:
+        return Text("–", "dim")
+    filled = round(state.smoothed * _BAR_CELLS)
+    mark = min(_BAR_CELLS - 1, round(state.open_threshold * _BAR_CELLS))
+    bar = Text()
+    above = state.smoothed >= state.open_threshold
+    for cell in range(_BAR_CELLS):
+        symbol = "┃" if cell == mark else ("█" if cell < filled else "░")
+        bar.append(symbol, "bold" if cell == mark else ("red" if above else "green") if cell < filled else "dim")
+    return bar.append(f" {state.smoothed:.2f}")

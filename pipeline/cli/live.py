@@ -1,0 +1,120 @@
+"""Runs a service until its recordings end, a signal comes, or it cannot go on. What ``run`` and ``watch`` share."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.cli.errors import RunFailure, explained
+
+if TYPE_CHECKING:
+    from pipeline.cli.display import Display
+    from pipeline.settings import Site
+    from pipeline.worker import CameraState
+
+#: A one-shot command waits this long for a scorer that went away in the middle, seconds.
+SCORER_PATIENCE_SECONDS = 60.0
+#: At the end of recordings the relay gets this long to publish the rest, seconds; at a signal, what a stop allows.
+_RELAY_SECONDS_AT_THE_END = 30.0
+_RELAY_SECONDS_AT_A_SIGNAL = 2.0
+_REFRESH_SECONDS = 0.25
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that SIGTERM or Ctrl-C sets; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        if stop.is_set():
+            sys.exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def display_for(*, as_json: bool, stop: threading.Event) -> Display:
+    """JSON lines when asked for, a live table on a terminal, plain lines elsewhere."""
+    from pipeline.cli.display import JsonLines, Lines, LiveTable
+
+    if as_json:
+        return JsonLines(broken=stop.set)
+    return LiveTable() if sys.stdout.isatty() else Lines()
+
+
+def drive(
+    site: Site,
+    *,
+    stop: threading.Event,
+    display: Display,
+    run: str,
+    await_servers: bool,
+    await_cameras: bool,
+    repair_scorer: bool = False,
+) -> None:
+    """Run ``site`` and show it.
+
+    Args:
+        run: names this run in the ids of alerts from recordings.
+        await_servers: wait for a missing scorer or broker and say so; otherwise it is an error.
+        await_cameras: wait for cameras that are away from the start; otherwise it is an error when all of them are. (A
+            camera that has once delivered a frame is always waited for.)
+        repair_scorer: the scorer is ours alone.
+
+    Raises:
+        CommandFailure: one line a problem. Whatever was accepted is in the outbox then.
+    """
+    from pipeline.service import Service, Summary
+
+    with explained():
+        service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published)
+        states: list[CameraState] = []
+        failure: str | None = None
+        try:
+            if service.prepare(stop, patient=await_servers):
+                assert service.worker is not None
+                service.start()
+                states = service.worker.states
+                while not stop.is_set() and not service.worker.wait(_REFRESH_SECONDS):
+                    display.refresh(states)
+                    if not await_servers and service.scorer_away_seconds > SCORER_PATIENCE_SECONDS:
+                        failure = f"the scorer has been away for {service.scorer_away_seconds:.0f} s: given up"
+                    elif not await_cameras:
+                        failure = _nobody_there(states)
+                    if failure:
+                        break
+        finally:
+            ended = not stop.is_set() and failure is None
+            left = service.close(relay_seconds=_RELAY_SECONDS_AT_THE_END if ended else _RELAY_SECONDS_AT_A_SIGNAL)
+            summary: Summary = service.summary
+            display.finish(states, summary)
+        problems = [failure] if failure else []
+        if service.worker is not None:
+            problems += [str(error) for error in service.worker.failures]
+        if left:
+            advice = "they are published when it runs again over the same state folder"
+            line = f"{left} alert event(s) are not on the topic yet and stay in {service.outbox.path}: {advice}"
+            if await_servers:
+                print(f"mistwatch: {line}", file=sys.stderr)
+            else:
+                problems.append(line)
+    if problems:
+        raise RunFailure("\n".join(problems))
+
+
+def _nobody_there(states: list[CameraState]) -> str | None:
+    """Why no camera can be reached, where none has ever been; else None."""
+    from pipeline.worker import CameraPhase
+
+    if all(state.phase is CameraPhase.WAITING and not state.ever_connected for state in states):
+        return "\n".join(state.message for state in states)
+    return None

@@ -1,0 +1,61 @@
+"""The command ``mistwatch``: puts the command groups together and turns failures into one line and a status.
+
+This folder is the composition root. A command imports what it needs when it runs, so that ``mistwatch run`` on an
+ingest worker never imports torch and ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import alerts, config, demo, export, manifest, run, serve, train, watch, weights
+from pipeline.cli.errors import CommandFailure
+
+app = typer.Typer(
+    name="mistwatch",
+    help="Watch cameras for the abnormal: clips in, anomaly scores, alerts on a Kafka topic.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("watch")(watch.watch)
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.command("export")(export.export)
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(config.app, name="config")
+app.add_typer(weights.app, name="weights")
+app.add_typer(manifest.app, name="manifest")
+app.add_typer(train.app, name="train")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mistwatch {version('mistwatch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run a command; a failure is one line on standard error and the status that the design gives it."""
+    try:
+        app()
+    except CommandFailure as failure:
+        for line in str(failure).splitlines():
+            print(f"mistwatch: {line}", file=sys.stderr)
+        sys.exit(failure.status)
+    except KeyboardInterrupt:
+        sys.exit(130)

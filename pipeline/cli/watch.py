@@ -1,0 +1,132 @@
+"""``mistwatch watch``: watch cameras or recordings with no configuration file, and no server of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.settings import Site
+
+
+def watch(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="rtsp://… or video files.")],
+    model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = "fights",
+    as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where pictures, outbox and logs go.", show_default="runs/<time>")
+    ] = None,
+    triton: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="gRPC of your Triton.", show_default="an embedded one")
+    ] = None,
+    kafka: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Your Kafka.", show_default="an embedded broker")
+    ] = None,
+    topic: Annotated[str, typer.Option(help="The topic of the alerts.")] = "mistwatch.alerts",
+    fps: Annotated[
+        str | None, typer.Option(help="Frames a second, or native.", show_default="as the model was trained")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Frames from clip to clip.", show_default="as the model was trained")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Smoothed score that opens an alert.", show_default="the model's")
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option(help="For the cameras; the password comes from MISTWATCH_PASSWORD.")
+    ] = None,
+    transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
+    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for cameras that cannot be reached at the start.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Watch SOURCEs and raise alerts, until the recordings end or Ctrl-C.
+
+    Starts a Triton and a broker of its own where none is named.
+    """
+    from pipeline import logs
+    from pipeline.cli import embedded
+    from pipeline.cli.errors import explained
+    from pipeline.cli.live import display_for, drive, stopping
+
+    logs.configure("auto", "info" if verbose else "warning")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = out or Path("runs") / stamp
+    live = any("://" in source for source in sources)
+
+    def site_with(triton_address: str, bootstrap: str) -> Site:
+        from pipeline.settings import site_from_options
+
+        common = {"username": username, "password": os.environ.get("MISTWATCH_PASSWORD"), "transport": transport}
+        document: dict[str, Any] = {
+            "site": "watch",
+            "state_dir": folder,
+            "triton": {"address": triton_address},
+            "kafka": {"bootstrap": bootstrap, "topic": topic},
+            "clip": {"fps": _fps(fps), "stride": stride},
+            "alerts": {"open_threshold": threshold},
+            "cameras": {name: {"source": source, **common} for name, source in camera_names(sources).items()},
+        }
+        if metrics_port is not None:
+            document["metrics"] = {"port": metrics_port}
+        return site_from_options(document)
+
+    with explained():
+        site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
+        check_files(sources)
+    with stopping() as stop, contextlib.ExitStack() as servers, explained():
+        folder.mkdir(parents=True, exist_ok=True)
+        if triton is None:
+            triton_address = servers.enter_context(embedded.triton(model, folder / "triton.log"))
+        else:
+            triton_address = triton
+        bootstrap = kafka or servers.enter_context(embedded.broker(folder / "broker"))
+        drive(
+            site_with(triton_address, bootstrap),
+            stop=stop,
+            display=display_for(as_json=as_json, stop=stop),
+            run=stamp,
+            await_servers=live,
+            await_cameras=wait,
+            repair_scorer=triton is None,
+        )
+
+
+def camera_names(sources: list[str]) -> dict[str, str]:
+    """A camera id for each source: a file's name, a URL's host and path; numbered where two would be the same."""
+    from pipeline.sources.credentials import split
+
+    named: dict[str, str] = {}
+    for source in sources:
+        bare = split(source).bare.split("://", 1)[1] if "://" in source else Path(source).stem
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", bare).strip("-._")[:56] or "camera"
+        name, number = base, 1
+        while name in named:
+            number += 1
+            name = f"{base}-{number}"
+        named[name] = source
+    return named
+
+
+def check_files(sources: list[str]) -> None:
+    """Refuse a file that is missing or no video before any server is started. Raises SourceError."""
+    from pipeline.sources.factory import open_source
+
+    for name, source in camera_names(sources).items():
+        if "://" not in source:
+            open_source(name, source)
+
+
+def _fps(text: str | None) -> float | str | None:
+    if text is None or text == "native":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--fps: expected a number or native, got {text!r}") from None

@@ -1,0 +1,273 @@
+"""One site's running system, put together from its configuration: sources, scorer, operators, outbox, relay, metrics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from operators.alerting import AlertSettings
+from operators.chain import ChainSettings
+from pipeline import logs
+from pipeline.alerts.connection import Broker
+from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.evidence import EvidenceStore
+from pipeline.alerts.kafka import KafkaRelay
+from pipeline.alerts.outbox import Outbox
+from pipeline.metrics import Metrics
+from pipeline.scoring import DropReason, Scorer, ServedModel, served_model, wait_for_model
+from pipeline.settings import AlertTuning, CameraSettings, ClipSettings, Site
+from pipeline.sources.factory import SourceOptions, open_source
+from pipeline.windows import ClipSpec
+from pipeline.worker import CameraPlan, Worker, WorkerHooks
+
+_log = logs.get("service")
+
+#: Without a close threshold of its own an alert closes at this share of its open threshold.
+CLOSE_SHARE = 0.8
+
+
+def clip_spec(wanted: ClipSettings, served: ServedModel) -> ClipSpec:
+    """The served model's clips with what the site (or one of its cameras) sets on top."""
+    changes = wanted.model_dump(exclude_none=True)
+    if changes.get("fps") == "native":
+        changes["fps"] = None
+    return replace(served.clip, **changes)
+
+
+def chain_settings(tuning: AlertTuning, served: ServedModel, *, max_in_flight: int) -> ChainSettings:
+    """The operators' settings: the site's, else the served model's suggestions, else the operators' own defaults.
+
+    Raises:
+        ValueError: neither the site nor the model names a threshold, or the settings contradict each other.
+    """
+    chosen = tuning.model_dump(exclude_none=True)
+    opens = chosen.pop("open_threshold", served.threshold)
+    if opens is None:
+        raise ValueError(f"the served model {served.name} suggests no threshold: set alerts.open_threshold")
+    closes = chosen.pop("close_threshold", opens * CLOSE_SHARE)
+    # Every clip in flight may be of one camera: a hole that long is no hole yet.
+    chain = {"max_hole": max(chosen.pop("max_hole", 8), max_in_flight)}
+    kernel = chosen.pop("kernel", served.kernel)
+    if kernel is not None:
+        chain["kernel"] = kernel
+    return ChainSettings(alert=AlertSettings(open_threshold=opens, close_threshold=closes, **chosen), **chain)
+
+
+def source_options(settings: CameraSettings) -> SourceOptions:
+    """What the configuration says of one camera, as its source wants it."""
+    return SourceOptions(
+        transport=settings.transport,
+        user=settings.username,
+        password=settings.password.get_secret_value() if settings.password else None,
+        open_timeout_seconds=settings.open_timeout_seconds,
+        read_timeout_seconds=settings.read_timeout_seconds,
+        started_at=settings.start_time,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has done, over all cameras."""
+
+    clips_scored: int
+    clips_dropped: int
+    alerts: int
+    cameras: int
+
+
+class Service:
+    """A site's system. Build it, :meth:`prepare`, :meth:`start`, and :meth:`close` it whatever happened."""
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        run: str = "",
+        repair_scorer: bool = False,
+        published: Callable[[AlertEvent], None] = lambda _event: None,
+        hooks: WorkerHooks | None = None,
+    ) -> None:
+        """Open what the site keeps: outbox, pictures, the metrics port.
+
+        Args:
+            run: names this run in the ids of alerts from recordings.
+            repair_scorer: the scorer is ours alone: load its model anew when its process has died.
+            published: called with every event that the topic has, on the relay's thread.
+
+        Raises:
+            OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
+        """
+        self.site = site
+        self.metrics = Metrics()
+        self.worker: Worker | None = None
+        self._run = run
+        self._repair = repair_scorer
+        self._published = published
+        self._hooks = hooks
+        self._waiting_since: float | None = None
+        site.state_dir.mkdir(parents=True, exist_ok=True)
+        self.outbox = Outbox(site.state_dir / "outbox.sqlite")
+        self.evidence = EvidenceStore(
+            site.state_dir / "evidence",
+            quota_bytes=site.evidence.quota_mb * 1_000_000,
+            max_age_seconds=site.evidence.max_age_days * 86_400,
+        )
+        self._relay = KafkaRelay(
+            self.outbox,
+            site.kafka.bootstrap,
+            site.kafka.topic,
+            create_topic=site.kafka.create_topic,
+            security=site.kafka.security,
+            listener=_RelayNews(self),
+        )
+        self._scorer: Scorer | None = None
+        self._metrics_server = (
+            self.metrics.serve(site.metrics.host, site.metrics.port) if site.metrics is not None else None
+        )
+
+    def prepare(self, stop: threading.Event, *, patient: bool) -> bool:
+        """Find the scorer, compare its clips with the site's, and open every source; False when ``stop`` came first.
+
+        Args:
+            patient: wait for a missing scorer and say so; otherwise a missing scorer or broker is an error.
+
+        Raises:
+            ScorerUnavailable, BrokerUnavailableError: not there, and not patient.
+            ClipMismatch: the site asks for other clips than the model was trained with.
+            ValueError: no threshold, or settings that contradict each other.
+            SourceError: a recording that is not there or is no video.
+        """
+        triton = self.site.triton
+        news = _ScoringNews(self)
+        if patient:
+            found = wait_for_model(triton.address, triton.model, stop, news)
+            if found is None:
+                return False
+            served = found
+        else:
+            served = served_model(triton.address, triton.model)
+            Broker(self.site.kafka.bootstrap, self.site.kafka.security).check_listening()
+        plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
+        self._scorer = Scorer(
+            triton.address,
+            served.clip,
+            model=triton.model,
+            max_in_flight=triton.max_in_flight,
+            deadline_seconds=triton.deadline_seconds,
+            listener=news,
+            repair=self._repair,
+        )
+        self.worker = Worker(
+            plans,
+            site=self.site.site,
+            run=self._run,
+            scorer=self._scorer,
+            queue_clips=triton.queue_clips,
+            outbox=self.outbox,
+            notify=self._relay.notify,
+            pictures=self.evidence,
+            metrics=self.metrics,
+            hooks=self._hooks,
+        )
+        return True
+
+    def _plan(self, camera: str, settings: CameraSettings, served: ServedModel) -> CameraPlan:
+        clip = clip_spec(self.site.clip_of(camera), served)
+        served.require(clip, asked_by=f"camera {camera}")
+        try:
+            chain = chain_settings(self.site.alerts_of(camera), served, max_in_flight=self.site.triton.max_in_flight)
+        except ValueError as error:
+            raise ValueError(f"camera {camera}: {error}") from error
+        return CameraPlan(camera, partial(open_source, camera, settings.source, source_options(settings)), clip, chain)
+
+    def start(self) -> None:
+        """Begin to read, score and publish."""
+        assert self.worker is not None, "prepare() comes first"
+        self._relay.start()
+        self.worker.start()
+
+    @property
+    def scorer_away_seconds(self) -> float:
+        """For how long the scorer has been away; 0 when it is there."""
+        since = self._waiting_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def summary(self) -> Summary:
+        states = self.worker.states if self.worker else []
+        return Summary(
+            clips_scored=sum(state.scored for state in states),
+            clips_dropped=sum(state.dropped for state in states),
+            alerts=sum(state.alerts for state in states),
+            cameras=len(self.site.cameras),
+        )
+
+    def close(self, *, relay_seconds: float = 2.0) -> int:
+        """Stop everything, within about 10 s at the default.
+
+        Args:
+            relay_seconds: how long the relay may go on publishing what is in the outbox.
+
+        Returns:
+            how many accepted events the topic does not have yet. They stay in the outbox; the next run publishes them.
+        """
+        if self.worker is not None:
+            self.worker.stop()
+        elif self._scorer is not None:
+            self._scorer.close()
+        left = self._relay.stop(relay_seconds)
+        self.outbox.close()
+        if self._metrics_server is not None:
+            self._metrics_server.close()
+        return left
+
+
+class _ScoringNews:
+    """What the scoring client tells, as metrics and log lines."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def in_flight(self, clips: int) -> None:
+        self._service.metrics.clips_in_flight.set(clips)
+
+    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None:
+        pass  # counted by the worker, with the capture's time
+
+    def dropped(self, camera: str, reason: DropReason) -> None:
+        pass  # counted by the worker
+
+    def waiting(self, reason: str) -> None:
+        if self._service._waiting_since is None:
+            self._service._waiting_since = time.monotonic()
+        _log.warning("waiting for the scorer", reason=reason)
+
+    def recovered(self) -> None:
+        self._service._waiting_since = None
+        _log.info("the scorer is there")
+
+
+class _RelayNews:
+    """What the relay tells, as metrics and log lines."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
+        metrics = self._service.metrics
+        if delay_seconds is not None:
+            metrics.capture_to_published.labels(event.subject).observe(delay_seconds)
+        metrics.outbox_depth.set(self._service.outbox.depth())
+        self._service._published(event)
+
+    def waiting(self, reason: str) -> None:
+        _log.warning("waiting for the broker; alerts are kept", reason=reason)
+
+    def resumed(self) -> None:
+        _log.info("the broker is there", topic=self._service.site.kafka.topic)
+
+    def failed(self, event: AlertEvent, reason: str) -> None:
+        _log.error("the broker refuses this alert for good; it is set aside", id=event.id, reason=reason)

@@ -1,0 +1,250 @@
+"""A site's configuration: one YAML file, overridden by environment variables, checked before anything starts.
+
+Every setting of the clip and of the alerts can be overridden for one camera. A variable overrides one key:
+``MISTWATCH_KAFKA__BOOTSTRAP=kafka:9092``, ``MISTWATCH_CAMERAS__GATE__PASSWORD=…`` (two underscores between levels).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.alerts.connection import KafkaSecurity
+from pipeline.sources.base import Fit
+from pipeline.sources.credentials import redact
+from pipeline.sources.rtsp import Transport
+
+#: A camera's id ends up in the key of messages, in metrics' labels and in the names of pictures.
+CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", description="HOST:PORT")]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class SettingsError(Exception):
+    """A configuration cannot be used. One line per problem, each naming the file, the key and what was expected."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClipSettings(_Strict):
+    """The clips to be scored. What is left out is as the served model was trained."""
+
+    frames: int | None = Field(None, ge=1, le=256, description="frames of a clip")
+    stride: int | None = Field(None, ge=1, le=1024, description="frames from one clip's start to the next one's")
+    height: int | None = Field(None, ge=16, le=2160, description="pixels")
+    width: int | None = Field(None, ge=16, le=3840, description="pixels")
+    fit: Fit | None = Field(None, description="how another aspect ratio is treated")
+    fps: Annotated[float, Field(gt=0, le=240)] | Literal["native"] | None = Field(
+        None, description="frames a second after resampling by time stamps; native takes every frame"
+    )
+
+
+class AlertTuning(_Strict):
+    """When scores become an alert. What is left out is as operators.alerting says, thresholds as the model says."""
+
+    kernel: int | None = Field(None, ge=1, le=100, description="clips in the causal moving average")
+    open_threshold: Share | None = Field(None, description="smoothed score at or above which an alert opens")
+    close_threshold: Share | None = Field(None, description="smoothed score below which it closes")
+    min_clips: int | None = Field(None, ge=1, le=1000, description="consecutive clips at or above the open threshold")
+    max_hole: int | None = Field(None, ge=0, le=1000, description="clips one may wait for; a longer hole starts afresh")
+    update_every_seconds: float | None = Field(None, gt=0, description="of stream time between updates of an alert")
+    cooldown_seconds: float | None = Field(None, ge=0, description="of stream time after an alert without a new one")
+    max_duration_seconds: float | None = Field(None, gt=0, description="of stream time; a longer alert is ended")
+
+
+class CameraSettings(_Strict):
+    """One camera or recording."""
+
+    source: str = Field(description="rtsp://…, or a file's path")
+    transport: Transport = Field(Transport.TCP, description="of RTSP")
+    username: str | None = None
+    password: SecretStr | None = None
+    open_timeout_seconds: float = Field(10.0, gt=0, le=120)
+    read_timeout_seconds: float = Field(5.0, gt=0, le=120)
+    start_time: str | None = Field(None, description="a recording's wall-clock origin, ISO 8601 with its offset")
+    clip: ClipSettings = ClipSettings()
+    alerts: AlertTuning = AlertTuning()
+
+
+class TritonSettings(_Strict):
+    address: Address = Field("127.0.0.1:8001", description="gRPC address of a Triton server")
+    model: str = "clip_scorer"
+    max_in_flight: int = Field(4, ge=1, le=256, description="clips sent and not yet answered, over all cameras")
+    deadline_seconds: float = Field(10.0, gt=0, le=600, description="for one clip's answer")
+    queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera")
+
+
+class KafkaSettings(_Strict):
+    bootstrap: str = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
+    topic: str = Field("mistwatch.alerts", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    create_topic: bool = True
+    security: KafkaSecurity = Field(default_factory=KafkaSecurity)
+
+
+class MetricsSettings(_Strict):
+    host: str = "127.0.0.1"
+    port: Port
+
+
+class EvidenceSettings(_Strict):
+    quota_mb: int = Field(1024, ge=1, description="the oldest pictures go when the folder is larger")
+    max_age_days: float = Field(30.0, gt=0)
+
+
+class LogSettings(_Strict):
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Site(BaseSettings):
+    """One configuration: cameras, the scorer, the topic, and when scores become alerts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MISTWATCH_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    site: str = Field("site", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names this site in alerts")
+    state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
+    triton: TritonSettings = TritonSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    clip: ClipSettings = ClipSettings()
+    alerts: AlertTuning = AlertTuning()
+    evidence: EvidenceSettings = EvidenceSettings()
+    metrics: MetricsSettings | None = None
+    log: LogSettings = LogSettings()
+    cameras: dict[CameraId, CameraSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _thresholds_ordered(self) -> Site:
+        for camera in self.cameras:
+            tuning = self.alerts_of(camera)
+            opens, closes = tuning.open_threshold, tuning.close_threshold
+            if opens is not None and closes is not None and closes > opens:
+                raise ValueError(
+                    f"camera {camera}: close_threshold ({closes}) must not exceed open_threshold ({opens})"
+                )
+        return self
+
+    def clip_of(self, camera: str) -> ClipSettings:
+        """The site's clip settings with the camera's own on top."""
+        return _merged(self.clip, self.cameras[camera].clip)
+
+    def alerts_of(self, camera: str) -> AlertTuning:
+        """The site's alert settings with the camera's own on top."""
+        return _merged(self.alerts, self.cameras[camera].alerts)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which arrives as keyword arguments."""
+        return env_settings, init_settings
+
+
+_Settings = TypeVar("_Settings", bound=_Strict)
+
+
+def _merged(general: _Settings, particular: _Settings) -> _Settings:
+    """``general`` with what ``particular`` sets on top; None means not set."""
+    return general.model_copy(update=particular.model_dump(exclude_none=True))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a second camera of the same name silently replace the first; we do not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+class _SiteOfOptions(Site):
+    """A site whose settings are a command's options: the environment does not change what was asked for."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def site_from_options(document: dict[str, Any]) -> Site:
+    """A site from what a command's options say.
+
+    Raises:
+        SettingsError: one line per problem, each naming the setting and what was expected.
+    """
+    try:
+        return _SiteOfOptions(**document)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
+def load_site(path: Path) -> Site:
+    """Read and check a site's configuration.
+
+    Raises:
+        SettingsError: one line per problem, each naming the file, the key and what was expected.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: no such file; a site's configuration was expected (see configs/site.example.yaml)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
+    try:
+        site = Site(**document)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+    state_dir = site.state_dir if site.state_dir.is_absolute() else path.parent / site.state_dir
+    return site.model_copy(update={"state_dir": state_dir})
+
+
+def _explain(problem: Any) -> str:
+    """One validation problem as ``key: what is wrong (got …)``, without secrets."""
+    where = ".".join(str(part) for part in problem["loc"] if part != "literal['native']") or "(top)"
+    message = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key; `mistwatch config schema` lists the known ones"
+        case "missing":
+            return f"{where}: required, and not there"
+    secret = any(word in where.lower() for word in ("password", "secret"))
+    got = problem.get("input")
+    shown = "" if secret or isinstance(got, (dict, list)) else f" (got {redact(repr(got))})"
+    return f"{where}: {message}{shown}"

@@ -1,0 +1,354 @@
+"""The ingest worker: every camera decoded, scored, smoothed and watched, every alert accepted and sent.
+
+Threads: one for each camera (decode, scale, cut windows); the scoring client's; one that runs the operators of all
+cameras and commits events; the relay's. A camera's trouble stays in its thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from operators.chain import ChainSettings
+from operators.scores import SegmentEnd
+from pipeline import logs
+from pipeline.alerts.assembler import AlertAssembler, PictureStore
+from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.outbox import Outbox
+from pipeline.metrics import Metrics
+from pipeline.scoring import CameraPort, Dropped, Scored, Scorer
+from pipeline.sources.base import EndReason, Frame, Source, SourceError
+from pipeline.sources.reconnect import Outage
+from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
+
+_log = logs.get("worker")
+
+#: A live source that fails in a way nobody foresaw is tried again after this many seconds.
+_RESTART_SECONDS = 5.0
+#: Of the time a stop may take: how much the cameras get to end by themselves, and the scorer to answer what it has.
+_STOP_CAMERAS_SECONDS = 3.0
+_STOP_SCORER_SECONDS = 2.0
+_STOP_OPERATORS_SECONDS = 2.0
+
+
+class CameraPhase(StrEnum):
+    """What a camera is doing, for people."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"  #: an outage; it will be tried again
+    DONE = "done"  #: a recording, scored to its end
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class CameraState:
+    """What the table shows of a camera. Each field has one writer; a reader may see a moment's mixture."""
+
+    camera: str
+    live: bool
+    phase: CameraPhase = CameraPhase.STARTING
+    message: str = ""
+    ever_connected: bool = False
+    frames: int = 0
+    position_seconds: float = 0.0  #: PTS of the latest frame
+    scored: int = 0
+    dropped: int = 0
+    score: float | None = None
+    smoothed: float | None = None
+    open_threshold: float = 0.0
+    alerts: int = 0
+    alert_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """One camera to be watched.
+
+    Attributes:
+        build: makes the source, given ``on_outage``, ``on_connected`` and ``on_damage``; see
+            :func:`pipeline.sources.factory.open_source`.
+        clip: the clips to cut.
+        chain: the operators' settings.
+    """
+
+    camera: str
+    build: Callable[..., Source]
+    clip: ClipSpec
+    chain: ChainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A recording's clips have all been answered."""
+
+
+@dataclass(slots=True)
+class _Camera:
+    plan: CameraPlan
+    source: Source
+    state: CameraState
+    assembler: AlertAssembler
+    port: CameraPort
+    thread: threading.Thread
+    open_segment: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
+    finished: bool = False
+    failure: SourceError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHooks:
+    """Called from the operators' thread; keep them quick."""
+
+    accepted: Callable[[AlertEvent], None] = field(default=lambda _event: None)
+    camera_failed: Callable[[CameraState], None] = field(default=lambda _state: None)
+
+
+class Worker:
+    """Runs cameras until they end or :meth:`stop` is called."""
+
+    def __init__(
+        self,
+        plans: list[CameraPlan],
+        *,
+        site: str,
+        run: str,
+        scorer: Scorer,
+        queue_clips: int,
+        outbox: Outbox,
+        notify: Callable[[], None],
+        pictures: PictureStore,
+        metrics: Metrics,
+        hooks: WorkerHooks | None = None,
+    ) -> None:
+        """
+        Args:
+            run: names this run in the ids of alerts from recordings; live cameras have none.
+            queue_clips: clips that may wait for each camera.
+            notify: tells the relay that the outbox has grown.
+
+        Raises:
+            SourceError: a source that can be refused before anything starts (a missing file, not a video).
+        """
+        self._scorer = scorer
+        self._outbox = outbox
+        self._notify = notify
+        self._metrics = metrics
+        self._hooks = hooks or WorkerHooks()
+        self._stop = threading.Event()
+        self._all_done = threading.Event()
+        self._results: queue.SimpleQueue[tuple[str, Scored | Dropped | SegmentEnd | _Finished] | None] = (
+            queue.SimpleQueue()
+        )
+        self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
+        self._cameras: dict[str, _Camera] = {}
+        for plan in plans:
+            self._cameras[plan.camera] = self._prepare(plan, site, run, queue_clips, pictures)
+
+    def _prepare(self, plan: CameraPlan, site: str, run: str, queue_clips: int, pictures: PictureStore) -> _Camera:
+        name = plan.camera
+        source = plan.build(
+            on_outage=self._on_outage,
+            on_connected=self._on_connected,
+            on_damage=lambda damage: _log.warning("recording damaged", camera=name, damage=damage),
+        )
+        assembler = AlertAssembler(
+            name,
+            plan.chain,
+            site=site,
+            run="" if source.live else run,
+            replay=not source.live,
+            pictures=pictures,
+            accept=self._accept,
+            picture_failed=lambda camera, error: _log.error(
+                "picture not written; the alert goes without", camera=camera, error=str(error)
+            ),
+        )
+        port = self._scorer.add_camera(
+            name,
+            live=source.live,
+            capacity=queue_clips,
+            deliver=lambda result: self._results.put((name, result)),
+        )
+        state = CameraState(name, source.live, open_threshold=plan.chain.alert.open_threshold)
+        thread = threading.Thread(target=self._run_camera, args=(name,), name=f"camera {name}", daemon=True)
+        return _Camera(plan, source, state, assembler, port, thread)
+
+    # -- the outside's view ------------------------------------------------------------------------------------
+
+    @property
+    def states(self) -> list[CameraState]:
+        """One a camera, in the order of the plans; read only."""
+        return [camera.state for camera in self._cameras.values()]
+
+    @property
+    def failures(self) -> list[SourceError]:
+        """Why recordings could not be read to their end."""
+        return [camera.failure for camera in self._cameras.values() if camera.failure is not None]
+
+    def start(self) -> None:
+        """Start every thread."""
+        self._operators.start()
+        for camera in self._cameras.values():
+            camera.thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every camera is a recording that is done, or has failed; True when that is so."""
+        return self._all_done.wait(timeout)
+
+    def stop(self) -> None:
+        """End every source, let what is in flight be answered, close every alert: within about 7 s.
+
+        Clips not yet scored are dropped and counted with the reason ``shutdown``. Every event accepted is in the
+        outbox when this returns.
+        """
+        self._stop.set()
+        deadline = time.monotonic() + _STOP_CAMERAS_SECONDS
+        for camera in self._cameras.values():
+            if camera.thread.is_alive():
+                camera.thread.join(max(0.0, deadline - time.monotonic()))
+        for name, camera in self._cameras.items():
+            # A camera that hangs in a read is left to its daemon thread; its segment is closed on its behalf.
+            if camera.open_segment is not None:
+                segment, clips = camera.open_segment
+                self._results.put((name, SegmentEnd(name, segment, clips, EndReason.SHUTDOWN)))
+        self._scorer.close(_STOP_SCORER_SECONDS)
+        self._results.put(None)
+        if self._operators.is_alive():
+            self._operators.join(_STOP_OPERATORS_SECONDS)
+        if self._operators.is_alive():
+            _log.error("the operators did not finish in time; open alerts end when the worker starts again")
+
+    # -- a camera's thread -------------------------------------------------------------------------------------
+
+    def _run_camera(self, name: str) -> None:
+        camera = self._cameras[name]
+        while not self._stop.is_set():
+            try:
+                self._read(camera)
+            except SourceError as error:
+                self._close_segment(camera, EndReason.ERROR)
+                camera.failure = error
+                camera.state.phase, camera.state.message = CameraPhase.FAILED, str(error)
+                _log.error("camera given up", camera=name, reason=error.code, error=str(error))
+                self._hooks.camera_failed(camera.state)
+            except Exception:  # a bug in one camera's path must not end the others
+                self._close_segment(camera, EndReason.ERROR)
+                _log.exception("unexpected failure; this is a bug", camera=name)
+                if camera.source.live:
+                    self._metrics.reconnects.labels(name, "error").inc()
+                    self._stop.wait(_RESTART_SECONDS)
+                    continue
+                camera.failure = SourceError(f"camera {name}: unexpected failure, see the log", code="bug")
+                camera.state.phase = CameraPhase.FAILED
+            break
+        if not self._stop.is_set():
+            camera.port.drain(None)
+            self._results.put((name, _Finished()))
+
+    def _read(self, camera: _Camera) -> None:
+        cutter = WindowCutter(camera.plan.clip)
+        frames = self._metrics.frames_decoded.labels(camera.plan.camera)
+        state = camera.state
+        for item in camera.source.frames(camera.plan.clip.frame_spec, self._stop):
+            if not isinstance(item, Frame):
+                self._close_segment(camera, item.reason)
+                cutter.push(item)
+                continue
+            frames.inc()
+            state.frames += 1
+            state.position_seconds = item.pts_seconds
+            if camera.open_segment is None or camera.open_segment[0] != item.segment.id:
+                camera.open_segment = (item.segment.id, 0)
+                state.phase, state.ever_connected = CameraPhase.RUNNING, True
+            window = cutter.push(item)
+            if isinstance(window, ClipWindow):
+                camera.open_segment = (item.segment.id, window.index + 1)
+                camera.port.submit(window)
+
+    def _close_segment(self, camera: _Camera, reason: EndReason) -> None:
+        """Tell the operators, before any clip of the next segment can reach them, that this one is over."""
+        if camera.open_segment is not None:
+            segment, clips = camera.open_segment
+            camera.open_segment = None
+            self._results.put((camera.plan.camera, SegmentEnd(camera.plan.camera, segment, clips, reason)))
+
+    def _on_outage(self, outage: Outage) -> None:
+        name = outage.camera
+        self._metrics.reconnects.labels(name, outage.code).inc()
+        self._metrics.connected.labels(name).set(0)
+        _log.warning(
+            "camera away",
+            camera=name,
+            reason=outage.code,
+            error=outage.message,
+            retry_in_seconds=round(outage.retry_in_seconds, 1),
+        )
+        state = self._cameras[name].state
+        state.phase, state.message = CameraPhase.WAITING, outage.message
+
+    def _on_connected(self, name: str) -> None:
+        self._metrics.connected.labels(name).set(1)
+        state = self._cameras[name].state
+        state.phase, state.message, state.ever_connected = CameraPhase.RUNNING, "", True
+        _log.info("camera connected", camera=name)
+
+    # -- the operators' thread ---------------------------------------------------------------------------------
+
+    def _run_operators(self) -> None:
+        while (item := self._results.get()) is not None:
+            name, result = item
+            try:
+                self._take(self._cameras[name], result)
+            except Exception:  # e.g. the outbox's disk is full: the others go on
+                _log.exception("alerts of this camera could not be handled", camera=name)
+        for name, camera in self._cameras.items():
+            try:
+                self._note(camera, camera.assembler.close())
+            except Exception:
+                _log.exception("alerts of this camera could not be closed", camera=name)
+
+    def _take(self, camera: _Camera, result: Scored | Dropped | SegmentEnd | _Finished) -> None:
+        name, state = camera.plan.camera, camera.state
+        match result:
+            case Scored():
+                state.scored += 1
+                state.score = result.score
+                self._metrics.clips_scored.labels(name).inc()
+                if camera.source.live:
+                    seconds = (result.scored_at - result.window.captured_at).total_seconds()
+                    self._metrics.capture_to_score.labels(name).observe(seconds)
+                events = camera.assembler.scored(result)
+            case Dropped():
+                state.dropped += 1
+                self._metrics.clips_dropped.labels(name, result.reason).inc()
+                events = camera.assembler.dropped(result)
+            case SegmentEnd():
+                events = camera.assembler.segment_over(result)
+            case _Finished():
+                events = camera.assembler.close()
+                camera.finished = True
+                if state.phase is not CameraPhase.FAILED:
+                    state.phase = CameraPhase.DONE
+        latest = camera.assembler.chain.latest
+        state.smoothed = None if latest is None else latest.value
+        self._note(camera, events)
+        if all(other.finished for other in self._cameras.values()):
+            self._all_done.set()
+
+    def _note(self, camera: _Camera, events: list[AlertEvent]) -> None:
+        for event in events:
+            if event.data.sequence == 0:
+                camera.state.alerts += 1
+                self._metrics.alerts.labels(camera.plan.camera).inc()
+            camera.state.alert_open = event.data.state != "end"
+            self._hooks.accepted(event)
+
+    def _accept(self, event: AlertEvent) -> None:
+        self._outbox.accept(event)
+        self._metrics.outbox_depth.set(self._outbox.depth())
+        self._notify()

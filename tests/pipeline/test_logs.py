@@ -1,0 +1,35 @@
+"""Log lines are JSON where no person reads along, and never hold a password."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline import logs
+
+
+def test_a_line_is_json_off_a_terminal_and_free_of_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("auto", "info")
+    logs.get("camera").warning("away", camera="gate", error="rtsp://viewer:hunter2@192.0.2.1/a: refused")
+    line = json.loads(capsys.readouterr().err)
+    assert line["event"] == "away"
+    assert line["level"] == "warning"
+    assert line["camera"] == "gate"
+    assert "hunter2" not in json.dumps(line)
+    assert "192.0.2.1" in line["error"]
+
+
+def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "warning")
+    logs.get("camera").info("connected")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_traceback_is_redacted_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    try:
+        raise OSError("rtsp://viewer:hunter2@192.0.2.1/a")
+    except OSError:
+        logs.get("camera").exception("bug")
+    assert "hunter2" not in capsys.readouterr().err

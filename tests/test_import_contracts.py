@@ -1,0 +1,27 @@
+"""The design's table of who may import whom, held by import-linter, holds for every module there is."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pipeline
+
+READS_VIDEO = {"pipeline.sources", "pipeline.windows", "pipeline.manifests"}
+
+
+def test_every_module_of_the_pipeline_is_either_open_or_forbidden_to_models(root: Path) -> None:
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = [c for c in contracts if c.get("source_modules") == ["models"]]
+    forbidden = {module for module in contract["forbidden_modules"] if module.startswith("pipeline.")}
+    there = {f"pipeline.{module.name}" for module in pkgutil.iter_modules(pipeline.__path__)}
+    assert there - READS_VIDEO == forbidden
+
+
+def test_the_contracts_hold(root: Path) -> None:
+    linter = Path(sys.executable).parent / "lint-imports"
+    result = subprocess.run([linter], cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout

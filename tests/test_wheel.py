@@ -1,0 +1,81 @@
+"""What a user installs is the wheel, in a folder of their own that may hold names of ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` of an environment that holds the wheel; its dependencies come from the tests' own environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    (wheel,) = folder.glob("mistwatch-*.whl")
+    environment = folder / "venv"
+    venv.create(environment, with_pip=True)
+    (site_packages,) = environment.glob("lib/python*/site-packages")
+    # Dependencies as a path file, but not the editable install of mistwatch itself: that is found through a .pth of
+    # the tests' environment, and .pth files are not read in folders that another .pth names.
+    ours = next(Path(p) for p in sys.path if p.endswith("site-packages"))
+    (site_packages / "dependencies.pth").write_text(f"{ours}\n")
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--no-index", "--force-reinstall"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=120)
+    return environment / "bin"
+
+
+def _run(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [installed / arguments[0], *arguments[1:]],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def foreign_folder(tmp_path: Path) -> Path:
+    """A working directory with packages and folders named like ours, each of which fails when imported."""
+    for name in ("models", "operators", "pipeline", "deploy"):
+        package = tmp_path / name
+        package.mkdir()
+        (package / "__init__.py").write_text(f"raise RuntimeError('a foreign {name} was imported')\n")
+    return tmp_path
+
+
+def test_the_command_runs_beside_a_folder_named_models(installed: Path, foreign_folder: Path) -> None:
+    result = _run(installed, foreign_folder, "mistwatch", "--version")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("mistwatch 0.")
+
+
+def test_the_wheel_brings_the_default_weights_and_the_schema(installed: Path, foreign_folder: Path) -> None:
+    script = (
+        "import pathlib, pipeline.alerts, models, operators, deploy\n"
+        "assert 'site-packages' in models.__file__, models.__file__\n"
+        "folder = pathlib.Path(models.__file__).parent / 'weights' / 'fights'\n"
+        "print(*sorted(p.name for p in folder.iterdir()))\n"
+        "print(*sorted(p.name for p in (pathlib.Path(pipeline.alerts.__file__).parent / 'schema').iterdir()))\n"
+    )
+    result = _run(installed, foreign_folder, "python", "-P", "-c", script)
+    assert result.returncode == 0, result.stderr
+    weights, schema = result.stdout.splitlines()
+    assert {"generator.safetensors", "model-card.json"} <= set(weights.split())
+    assert "alert.v1.schema.json" in schema
+
+
+def test_a_command_with_a_bad_argument_ends_with_one_line_and_status_2(installed: Path, foreign_folder: Path) -> None:
+    result = _run(installed, foreign_folder, "mistwatch", "config", "check", "nowhere.yaml")
+    assert result.returncode == 2
+    assert result.stderr.startswith("mistwatch: nowhere.yaml: no such file")
+    assert len(result.stderr.splitlines()) == 1
