@@ -1,0 +1,384 @@
+"""The scoring client against a real Triton that does its work: scores, bounds, fairness, deadlines, refusals."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from itertools import count
+from typing import Any
+
+import pytest
+
+from pipeline.scoring import ClipMismatch, Dropped, DropReason, Scored, Scorer, ScorerUnavailable, served_model
+from pipeline.served_model import ServedModel
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
+
+pytestmark = pytest.mark.realparts
+
+
+def test_scores_every_clip_of_a_recording_once(kit: Any, server: Any) -> None:
+    consumer, listener = kit.Consumer(), kit.Listener()
+    with Scorer(server.address, kit.clip, max_in_flight=3, listener=listener) as scorer:
+        port = scorer.add_camera("film", live=False, capacity=2, deliver=consumer)
+        for index in range(60):
+            port.submit(kit.window("film", index, live=False))
+        assert port.drain(20)
+    consumer.check(60)
+    assert len(consumer.scored) == 60
+    assert {(outcome.model, outcome.model_version) for outcome in consumer.outcomes} == {("mean", "1")}
+    assert all(outcome.scored_at >= outcome.window.captured_at for outcome in consumer.outcomes)
+    assert listener.counts == {"film scored": 60}
+    assert listener.said == []
+    assert 1 < listener.most_in_flight <= 3
+
+
+def test_a_recording_waits_for_a_slow_server(kit: Any, server: Any) -> None:
+    """20 clips of 30 ms with room for 2: handing them in takes about as long as scoring them."""
+    consumer = kit.Consumer()
+    with Scorer(server.address, kit.clip, max_in_flight=2) as scorer:
+        port = scorer.add_camera("film", live=False, capacity=2, deliver=consumer)
+        began = time.monotonic()
+        for index in range(20):
+            port.submit(kit.window("film", index, live=False, slow=3))
+        assert time.monotonic() - began > 0.030 * (20 - 2 - 2 - 1)
+        assert port.drain(20)
+    consumer.check(20)
+    assert len(consumer.scored) == 20
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        pytest.param([0.0, 0.0, 0.0, 0.0], id="together"),
+        pytest.param([0.0, 0.007, 0.015, 0.029, 0.033], id="in different phases"),
+        pytest.param([0.0, 0.0, 0.4, 0.8], id="late comers"),
+    ],
+)
+def test_equal_cameras_get_equal_shares_of_an_overloaded_server(kit: Any, server: Any, starts: list[float]) -> None:
+    """Clips of 20 ms, offered at twice the rate that the server manages."""
+    period = 0.010 * len(starts)
+    listener = kit.Listener()
+    stop, counting = threading.Event(), threading.Event()
+    consumers = [kit.Consumer() for _ in starts]
+    submitted = [0] * len(starts)
+    counted = [0] * len(starts)
+
+    def camera(number: int, port: Any) -> None:
+        began = time.monotonic() + starts[number]
+        for index in count():
+            if stop.wait(max(0.0, began + index * period - time.monotonic())):
+                return
+            port.submit(kit.window(port.name, index, slow=2))
+            submitted[number] += 1
+
+    def count_scored(number: int, outcome: Scored | Dropped) -> None:
+        counted[number] += isinstance(outcome, Scored) and counting.is_set()
+
+    with Scorer(server.address, kit.clip, max_in_flight=4, listener=listener) as scorer:
+        threads = []
+        for number, consumer in enumerate(consumers):
+            consumer.before = lambda outcome, number=number: count_scored(number, outcome)
+            port = scorer.add_camera(f"camera-{number}", live=True, capacity=4, deliver=consumer)
+            threads.append(threading.Thread(target=camera, args=(number, port)))
+        for thread in threads:
+            thread.start()
+        time.sleep(max(starts) + 0.2)
+        counting.set()
+        time.sleep(3.0)
+        counting.clear()
+        stop.set()
+        for thread in threads:
+            thread.join()
+    for number, consumer in enumerate(consumers):
+        consumer.check(submitted[number])
+        name = f"camera-{number}"
+        assert listener.counts[f"{name} overload"] == len(consumer.dropped(DropReason.OVERLOAD))
+        assert listener.counts[f"{name} scored"] == len(consumer.scored)
+        assert len(consumer.dropped(DropReason.OVERLOAD)) > 0.3 * submitted[number], "this was no two-fold overload"
+    assert sum(counted) > 3.0 / 0.020 * 0.6, "the server idled"
+    assert max(counted) - min(counted) <= 0.1 * min(counted), counted
+
+
+def test_a_live_camera_keeps_its_newest_clips(kit: Any, server: Any) -> None:
+    consumer = kit.Consumer()
+    with Scorer(server.address, kit.clip, max_in_flight=1) as scorer:
+        port = scorer.add_camera("gate", live=True, capacity=3, deliver=consumer)
+        port.submit(kit.window("gate", 0, slow=40))  # in flight for 0.4 s
+        time.sleep(0.2)
+        for index in range(1, 11):
+            port.submit(kit.window("gate", index))
+        assert port.drain(10)
+    consumer.check(11)
+    assert consumer.scored == [0, 8, 9, 10]
+    assert consumer.dropped(DropReason.OVERLOAD) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_live_clip_that_is_not_answered_in_time_is_dropped(kit: Any, server: Any) -> None:
+    consumer = kit.Consumer()
+    with Scorer(server.address, kit.clip, max_in_flight=1, deadline_seconds=0.3) as scorer:
+        port = scorer.add_camera("gate", live=True, capacity=4, deliver=consumer)
+        port.submit(kit.window("gate", 0))
+        assert port.drain(10)
+        began = time.monotonic()
+        port.submit(kit.window("gate", 1, slow=60))
+        kit.until(lambda: consumer.dropped())
+        assert 0.25 < time.monotonic() - began < 0.55
+        time.sleep(0.4)  # Triton works on it still
+        port.submit(kit.window("gate", 2))
+        assert port.drain(10)
+    consumer.check(3)
+    assert consumer.dropped(DropReason.DEADLINE) == [1]
+    assert consumer.scored == [0, 2]
+
+
+def test_a_clip_on_which_the_model_fails_takes_no_other_with_it(kit: Any, server: Any) -> None:
+    """Triton fails the whole batch: its other clips are scored all the same."""
+    consumers = {name: kit.Consumer() for name in ("film", "gate")}
+    listener = kit.Listener()
+    with Scorer(server.address, kit.clip, max_in_flight=8, listener=listener) as scorer:
+        film = scorer.add_camera("film", live=False, capacity=8, deliver=consumers["film"])
+        gate = scorer.add_camera("gate", live=True, capacity=20, deliver=consumers["gate"])
+        for index in range(20):
+            film.submit(kit.window("film", index, live=False, slow=1, raises=index in (3, 11)))
+            gate.submit(kit.window("gate", index, slow=1))
+        assert film.drain(20)
+        assert gate.drain(20)
+    for consumer in consumers.values():
+        consumer.check(20)
+    assert consumers["film"].dropped(DropReason.ERROR) == [3, 11]
+    assert all(
+        "a green pixel" in outcome.detail for outcome in consumers["film"].outcomes if outcome.window.index in (3, 11)
+    )
+    assert len(consumers["gate"].scored) == 20
+    assert listener.said == []
+
+
+def test_a_clip_of_another_shape_is_dropped_with_the_reason(kit: Any, server: Any) -> None:
+    consumer = kit.Consumer()
+    with Scorer(server.address, ClipSpec(frames=4, height=8, width=16), max_in_flight=1) as scorer:
+        port = scorer.add_camera("gate", live=False, capacity=4, deliver=consumer)
+        port.submit(kit.window("gate", 0))
+        assert port.drain(10)
+    consumer.check(1)
+    assert consumer.outcomes[0].reason is DropReason.ERROR
+    assert consumer.outcomes[0].detail == "expected a clip of uint8 (4, 8, 16, 3), got uint8 (4, 16, 16, 3)"
+
+
+def test_a_consumer_that_raises_harms_nobody(kit: Any, server: Any) -> None:
+    bad, good = kit.Consumer(), kit.Consumer()
+
+    def fail(outcome: object) -> None:
+        raise RuntimeError("disk full")
+
+    bad.before = fail  # each time with a traceback in the log
+    with Scorer(server.address, kit.clip) as scorer:
+        ports = [
+            scorer.add_camera(name, live=False, capacity=2, deliver=consumer)
+            for name, consumer in (("bad", bad), ("good", good))
+        ]
+        for index in range(3):
+            for port in ports:
+                port.submit(kit.window(port.name, index, live=False))
+        assert all(port.drain(10) for port in ports)
+    bad.check(3)
+    good.check(3)
+
+
+def test_a_consumer_that_hangs_holds_up_its_own_camera_alone(kit: Any, server: Any) -> None:
+    stuck, good = kit.Consumer(), kit.Consumer()
+    release = threading.Event()
+    stuck.before = lambda outcome: release.wait(20)
+    submitted = 0
+
+    def submit(port: Any) -> None:
+        nonlocal submitted
+        for index in range(30):
+            port.submit(kit.window("stuck", index))
+            submitted += 1
+
+    with Scorer(server.address, kit.clip) as scorer:
+        port = scorer.add_camera("stuck", live=True, capacity=2, deliver=stuck)
+        other = scorer.add_camera("good", live=False, capacity=2, deliver=good)
+        thread = threading.Thread(target=submit, args=(port,))
+        thread.start()
+        for index in range(30):
+            other.submit(kit.window("good", index, live=False, slow=1))
+        assert other.drain(10)
+        assert thread.is_alive(), "what the consumer does not take piles up without a bound"
+        assert submitted <= 2 * 2 + scorer.max_in_flight
+        release.set()
+        thread.join(10)
+        assert port.drain(10)
+    good.check(30)
+    stuck.check(30)
+
+
+def test_close_drops_what_waits_and_awaits_what_is_in_flight(kit: Any, server: Any) -> None:
+    film, gate = kit.Consumer(), kit.Consumer()
+    scorer = Scorer(server.address, kit.clip, max_in_flight=1)
+    port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
+    live = scorer.add_camera("gate", live=True, capacity=3, deliver=gate)
+    port.submit(kit.window("film", 0, live=False, slow=50))
+    time.sleep(0.2)
+
+    def submit() -> None:
+        for index in range(1, 6):  # the fifth waits for room
+            port.submit(kit.window("film", index, live=False))
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    live.submit(kit.window("gate", 0))
+    kit.until(lambda: thread.is_alive())
+    time.sleep(0.1)
+    began = time.monotonic()
+    scorer.close(timeout=5)
+    assert time.monotonic() - began < 1.0
+    thread.join(2)
+    assert not thread.is_alive(), "close() does not end a wait in submit()"
+    live.submit(kit.window("gate", 1))
+    film.check(6)
+    gate.check(2)
+    assert film.scored == [0]
+    assert sorted(film.dropped(DropReason.SHUTDOWN)) == [1, 2, 3, 4, 5]
+    assert gate.dropped(DropReason.SHUTDOWN) == [0, 1]
+    scorer.close()  # once more is harmless
+    with pytest.raises(RuntimeError, match="closed"):
+        scorer.add_camera("late", live=True, capacity=1, deliver=gate)
+
+
+def test_close_does_not_wait_longer_than_it_may(kit: Any, server: Any) -> None:
+    consumer = kit.Consumer()
+    scorer = Scorer(server.address, kit.clip, max_in_flight=1)
+    port = scorer.add_camera("film", live=False, capacity=3, deliver=consumer)
+    port.submit(kit.window("film", 0, live=False, slow=100))
+    time.sleep(0.2)
+    began = time.monotonic()
+    scorer.close(timeout=0.2)
+    assert time.monotonic() - began < 0.6
+    consumer.check(1)
+    assert consumer.dropped(DropReason.SHUTDOWN) == [0]
+    time.sleep(0.8)  # Triton sleeps on; do not disturb the next test
+
+
+def test_a_camera_can_be_taken_out_and_put_in_again(kit: Any, server: Any) -> None:
+    first, second, other = kit.Consumer(), kit.Consumer(), kit.Consumer()
+    with Scorer(server.address, kit.clip, max_in_flight=1) as scorer:
+        stays = scorer.add_camera("stays", live=False, capacity=9, deliver=other)
+        port = scorer.add_camera("goes", live=True, capacity=4, deliver=first)
+        with pytest.raises(ValueError, match="goes: added twice"):
+            scorer.add_camera("goes", live=True, capacity=4, deliver=second)
+        for index in range(4):
+            port.submit(kit.window("goes", index, slow=5))
+            stays.submit(kit.window("stays", index))
+        port.close()
+        again = scorer.add_camera("goes", live=True, capacity=4, deliver=second)
+        again.submit(kit.window("goes", 0))
+        assert again.drain(10)
+        assert stays.drain(10)
+    first.check(4)
+    assert first.dropped(DropReason.SHUTDOWN)
+    second.check(1)
+    other.check(4)
+    assert other.scored == [0, 1, 2, 3]
+
+
+def test_no_thread_stays_behind(kit: Any, server: Any) -> None:
+    before = threading.active_count()
+    with Scorer(server.address, kit.clip) as scorer:
+        port = scorer.add_camera("film", live=False, capacity=2, deliver=kit.Consumer())
+        port.submit(kit.window("film", 0))
+        assert port.drain(10)
+        assert threading.active_count() > before
+    kit.until(lambda: threading.active_count() <= before, 5)  # gRPC's own end a moment later
+
+
+# What the server says of its model.
+
+
+def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
+    expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3)
+    assert served_model(server.address) == expected
+    with Scorer(server.address, ClipSpec(4, 1, 16, 16, Fit.CROP)) as scorer:
+        assert scorer.check() == expected  # another stride is no other clip
+        assert scorer.wait_ready(threading.Event()) == expected
+
+
+def test_a_site_that_asks_for_other_clips_gets_one_line(kit: Any, server: Any) -> None:
+    listener = kit.Listener()
+    line = (
+        "the served model mean (version 1) was trained with height 16, fit crop, fps native, the site asks for "
+        "height 32, fit stretch, fps 12.5: leave out clip.height, clip.fit, clip.fps, or serve a model trained that way"
+    )
+    with Scorer(server.address, ClipSpec(4, 4, 32, 16, Fit.STRETCH, 12.5), listener=listener) as scorer:
+        with pytest.raises(ClipMismatch) as refused:
+            scorer.check()
+        assert str(refused.value) == line
+        with pytest.raises(ClipMismatch):
+            scorer.wait_ready(threading.Event())
+        assert listener.said == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"clip_frames": ""}, "does not say which clips it was trained with (parameter 'clip_frames' is missing"),
+        ({"clip_fit": "zoom"}, "'zoom' is not a valid Fit"),
+        ({"clip_frames": "16"}, "takes CLIP [4, 16, 16, 3], but says that it was trained with [16, 16, 16, 3]"),
+    ],
+)
+def test_a_model_that_does_not_say_its_clips_is_refused(
+    kit: Any, server: Any, parameters: dict[str, str], message: str
+) -> None:
+    kit.repository(server.repository, "stranger", **parameters)
+    server.load("stranger")
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, "stranger")
+    finally:
+        server.unload("stranger")
+    assert message in str(refused.value)
+    assert f"the model stranger at {server.address}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_model_is_named(server: Any) -> None:
+    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model nobody"):
+        served_model(server.address, "nobody")
+
+
+def test_nobody_at_the_address() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, not listening: refuses
+        with pytest.raises(ScorerUnavailable) as refused:
+            served_model(address)
+    assert str(refused.value) == f"Triton at {address} cannot be reached (connection refused)"
+
+
+def test_the_http_port_is_no_grpc_port(server: Any) -> None:
+    with pytest.raises(ScorerUnavailable, match="cannot be reached"):
+        served_model(server.http_address)
+
+
+def test_somebody_who_never_answers() -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        began = time.monotonic()
+        with pytest.raises(ScorerUnavailable):
+            served_model(f"127.0.0.1:{mute.getsockname()[1]}", timeout_seconds=0.5)
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_in_flight": 0}, "max_in_flight must be at least 1, got 0"),
+        ({"deadline_seconds": 0}, "deadline_seconds must be above 0, got 0"),
+    ],
+)
+def test_refuses_bounds_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scorer("127.0.0.1:1", ClipSpec(), **arguments)

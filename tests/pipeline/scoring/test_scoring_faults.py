@@ -1,0 +1,280 @@
+"""The scoring client when its real Triton is late, frozen, killed, half dead, or suddenly another one.
+
+Recordings lose nothing; live cameras lose their oldest clips; nobody waits longer than needed; it is said once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from pipeline.scoring import DropReason, Scorer, ServedModel, wait_for_model
+
+pytestmark = pytest.mark.realparts
+
+
+@pytest.fixture(scope="module")
+def server(new_server: Callable[[], Any]) -> Any:
+    """A server for this module alone: every test leaves it running and healthy."""
+    server = new_server()
+    server.start()
+    return server
+
+
+class Traffic:
+    """A live camera and a recording that hand in a clip every 20 ms until told to stop."""
+
+    def __init__(self, scorer: Scorer, kit: Any) -> None:
+        self.kit = kit
+        self.consumers = {"gate": kit.Consumer(), "film": kit.Consumer()}
+        self.submitted = {"gate": 0, "film": 0}
+        self.ports = {
+            name: scorer.add_camera(name, live=name == "gate", capacity=3, deliver=consumer)
+            for name, consumer in self.consumers.items()
+        }
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(name,)) for name in self.ports]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, name: str) -> None:
+        for index in count():
+            if self.stop.wait(0.02):
+                return
+            self.submitted[name] += 1
+            self.ports[name].submit(self.kit.window(name, index, live=name == "gate"))
+
+    @property
+    def gate(self) -> Any:
+        return self.consumers["gate"]
+
+    @property
+    def film(self) -> Any:
+        return self.consumers["film"]
+
+    def flows(self) -> None:
+        """Wait until both are scored from now on."""
+        seen = {name: len(consumer.scored) for name, consumer in self.consumers.items()}
+        self.kit.until(lambda: all(len(self.consumers[name].scored) >= seen[name] + 5 for name in seen))
+
+    def check(self) -> None:
+        for name, consumer in self.consumers.items():
+            consumer.check(self.submitted[name])
+        assert self.film.dropped() == [], "a recording lost clips"
+
+
+@contextmanager
+def traffic(scorer: Scorer, kit: Any) -> Iterator[Traffic]:
+    """Traffic that in the end is drained and checked: every clip came out exactly once."""
+    running = Traffic(scorer, kit)
+    try:
+        yield running
+    except BaseException:
+        running.stop.set()
+        scorer.close(0.1)
+        raise
+    running.stop.set()
+    for thread in running.threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert all(port.drain(10) for port in running.ports.values())
+    running.check()
+
+
+def test_frozen_and_thawed(kit: Any, server: Any) -> None:
+    listener = kit.Listener()
+    with Scorer(server.address, kit.clip, deadline_seconds=0.5, listener=listener) as scorer:
+        with traffic(scorer, kit) as running:
+            running.flows()
+            server.freeze()
+            try:
+                kit.until(lambda: listener.said)
+                time.sleep(1.0)
+            finally:
+                server.thaw()
+            thawed = time.monotonic()
+            kit.until(lambda: len(listener.said) > 1)
+            assert listener.said_at[-1] - thawed < 3
+            running.flows()
+    assert listener.said == [
+        f"Triton at {server.address} did not answer in time: it is frozen, overloaded or cut off",
+        "recovered",
+    ]
+    assert 1 <= len(running.gate.dropped(DropReason.DEADLINE)) <= scorer.max_in_flight
+    assert len(running.gate.dropped(DropReason.UNAVAILABLE)) > 20  # 50 a second came, 3 could wait
+
+
+def test_killed_and_started_again_on_the_same_port(kit: Any, server: Any) -> None:
+    listener = kit.Listener()
+    with Scorer(server.address, kit.clip, deadline_seconds=5, listener=listener) as scorer:
+        with traffic(scorer, kit) as running:
+            running.flows()
+            server.kill()
+            killed = time.monotonic()
+            kit.until(lambda: listener.said)
+            assert listener.said_at[0] - killed < 1
+            waited = len(running.film.scored)
+            time.sleep(1.0)
+            assert len(running.film.scored) == waited
+            server.start()
+            ready = time.monotonic()
+            kit.until(lambda: listener.said[-1] == "recovered")
+            assert listener.said_at[-1] - ready < 3
+            running.flows()
+    away = f"Triton at {server.address}"
+    assert listener.said[0].startswith(f"{away} cannot be reached (")
+    # A starting server listens before it has loaded its model, which is another kind of away.
+    assert all(said.startswith(f"{away} does not serve the model clip_scorer") for said in listener.said[1:-1])
+    assert len(listener.said) <= 3
+    assert len(running.gate.dropped(DropReason.UNAVAILABLE)) > 20
+    assert running.gate.dropped() == running.gate.dropped(DropReason.UNAVAILABLE, DropReason.OVERLOAD)
+
+
+def test_not_there_yet(kit: Any, new_server: Callable[[], Any]) -> None:
+    """Cameras come first, Triton later."""
+    server = new_server()
+    server.start()  # gives it its port
+    address = server.address
+    server.stop()
+    listener, waited_for = kit.Listener(), kit.Listener()
+    found: list[ServedModel | None] = []
+    waiter = threading.Thread(
+        target=lambda: found.append(wait_for_model(address, "clip_scorer", threading.Event(), waited_for))
+    )
+    waiter.start()
+    with Scorer(address, kit.clip, listener=listener) as scorer, traffic(scorer, kit) as running:
+        kit.until(lambda: listener.said and waited_for.said)
+        server.start()
+        running.flows()
+    waiter.join(10)
+    server.stop()
+    assert found[0] is not None
+    assert found[0].clip == kit.clip
+    for heard in (listener, waited_for):
+        assert heard.said[0] == f"Triton at {address} cannot be reached (connection refused)"
+        assert heard.said.count(heard.said[0]) == 1
+        assert heard.said[-1] == "recovered"
+
+
+def test_waiting_for_a_server_can_be_stopped(kit: Any) -> None:
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    listener = kit.Listener()
+    began = time.monotonic()
+    with Scorer("127.0.0.1:1", kit.clip, listener=listener) as scorer:
+        assert scorer.wait_ready(stop) is None
+    assert time.monotonic() - began < 1.5
+    assert listener.said == ["Triton at 127.0.0.1:1 cannot be reached (connection refused)"]
+
+
+def test_stub_killed_and_repaired(kit: Any, server: Any) -> None:
+    listener = kit.Listener()
+    with Scorer(server.address, kit.clip, listener=listener, repair=True) as scorer:
+        with traffic(scorer, kit) as running:
+            running.flows()
+            server.kill_stub()
+            kit.until(lambda: "recovered" in listener.said, 30)
+            running.flows()
+    assert listener.said[0] == (
+        f"Triton at {server.address}: the process of the model clip_scorer has died; "
+        "unload and load the model, or restart the server"
+    )
+    assert listener.said[-1] == "recovered"
+    assert len(listener.said) == 2
+
+
+def test_stub_killed_and_not_ours_to_repair(kit: Any, server: Any) -> None:
+    listener = kit.Listener()
+    with Scorer(server.address, kit.clip, listener=listener) as scorer, traffic(scorer, kit) as running:
+        running.flows()
+        server.kill_stub()
+        kit.until(lambda: listener.said)
+        time.sleep(4)
+        assert len(listener.said) == 1
+        server.unload()
+        server.load()
+        kit.until(lambda: "recovered" in listener.said)
+        running.flows()
+    assert len(running.gate.dropped(DropReason.UNAVAILABLE)) > 20
+
+
+def test_another_model_is_put_in_its_place(kit: Any, server: Any) -> None:
+    """One with other clips is waited out; nothing of a recording is lost when the right one is back."""
+    listener = kit.Listener()
+    with Scorer(server.address, kit.clip, listener=listener) as scorer:
+        film = kit.Consumer()
+        port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
+        port.submit(kit.window("film", 0))
+        assert port.drain(10)
+        kit.repository(server.repository, clip_height="32")
+        server.load()
+        port.submit(kit.window("film", 1))  # Triton itself refuses this one
+        assert port.drain(10)
+        port.submit(kit.window("film", 2))
+        kit.until(lambda: listener.said)
+        time.sleep(0.5)
+        assert not port.drain(0)
+        kit.repository(server.repository, name="median")
+        server.load()
+        assert port.drain(10)
+    film.check(3)
+    assert film.scored == [0, 2]
+    assert film.dropped(DropReason.ERROR) == [1]
+    assert "unexpected shape for input 'CLIP'" in film.outcomes[1].detail
+    assert listener.said == [
+        "the served model mean (version 1) was trained with height 32, the site asks for height 16: "
+        "leave out clip.height, or serve a model trained that way",
+        "recovered",
+    ]
+    assert [film.outcomes[0].model, film.outcomes[2].model] == ["mean", "median"]
+    kit.repository(server.repository)
+    server.load()
+
+
+def test_a_new_version_is_named(kit: Any, server: Any) -> None:
+    versions = server.repository / "clip_scorer"
+    film = kit.Consumer()
+    with Scorer(server.address, kit.clip) as scorer:
+        port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
+        port.submit(kit.window("film", 0))
+        assert port.drain(10)
+        (versions / "1").rename(versions / "2")
+        kit.repository(server.repository, name="better")
+        (versions / "1" / "model.py").unlink()
+        (versions / "1").rmdir()
+        server.load()
+        for index in (1, 2):
+            port.submit(kit.window("film", index))
+            assert port.drain(10)
+        (versions / "2").rename(versions / "1")
+        kit.repository(server.repository)
+        server.load()
+    film.check(3)
+    assert [(outcome.model, outcome.model_version) for outcome in film.outcomes] == [
+        ("mean", "1"), ("better", "2"), ("better", "2"),
+    ]  # fmt: skip
+
+
+def test_close_while_the_server_is_away_is_quick(kit: Any, server: Any) -> None:
+    film = kit.Consumer()
+    listener = kit.Listener()
+    scorer = Scorer(server.address, kit.clip, deadline_seconds=0.5, listener=listener)
+    port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
+    server.freeze()
+    try:
+        for index in range(3):
+            port.submit(kit.window("film", index))
+        kit.until(lambda: listener.said)
+        began = time.monotonic()
+        scorer.close(timeout=10)
+        assert time.monotonic() - began < 1.5
+    finally:
+        server.thaw()
+    film.check(3)
+    assert film.dropped(DropReason.SHUTDOWN) == [0, 1, 2]
