@@ -1,0 +1,135 @@
+"""The pseudo-label generator G of MIST: from one clip's features to the clip's anomaly score.
+
+FC 512 – ReLU – dropout 0.6 – FC 32 – dropout 0.6 – FC 1 – sigmoid. In front of it, and part of the weights, stands a
+standardisation of the features by the training set's own mean and spread; mean 0 and scale 1 make it the paper's G.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.card import Architecture, CardError, ModelCard, read_card
+
+WEIGHTS_FILE = "generator.safetensors"
+
+#: The trained generators that come with the program, a folder each.
+SHIPPED = Path(__file__).parent / "weights"
+
+
+class GeneratorError(Exception):
+    """A trained generator cannot be loaded. One line that names the file and what is wrong."""
+
+
+class Generator(nn.Module):
+    """G.
+
+    Args:
+        architecture: its sizes; the default is the paper's.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture or Architecture()
+        inputs, (wide, narrow), dropout = (
+            self.architecture.inputs,
+            self.architecture.hidden,
+            self.architecture.dropout,
+        )
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, wide),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(wide, narrow),  # no ReLU behind it, in the paper and in its reference
+            nn.Dropout(dropout),
+            nn.Linear(narrow, 1),
+        )
+
+    def logits(self, features: Tensor) -> Tensor:
+        """float32 (..., inputs) → (...), before the sigmoid."""
+        logits: Tensor = self.layers((features - self.mean) * self.scale)
+        return logits.squeeze(-1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float32 (..., inputs) → scores (...) in [0, 1]."""
+        return torch.sigmoid(self.logits(features))
+
+
+def save_generator(generator: Generator, folder: Path) -> str:
+    """Write the weights of ``generator`` into ``folder``; a crash leaves the old file or the new one.
+
+    Returns:
+        The file's SHA-256, for the model card.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    import safetensors.torch
+
+    data = safetensors.torch.save(
+        {name: tensor.detach().contiguous().cpu() for name, tensor in generator.state_dict().items()}
+    )
+    draft = folder / f".{WEIGHTS_FILE}.tmp"
+    draft.write_bytes(data)
+    draft.replace(folder / WEIGHTS_FILE)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_generator(folder: Path) -> tuple[Generator, ModelCard]:
+    """The generator of ``folder`` (its weights and its model card), in evaluation mode, on the CPU.
+
+    Raises:
+        GeneratorError: weights or card are missing, damaged, or do not belong together.
+    """
+    import safetensors
+    import safetensors.torch
+
+    try:
+        card = read_card(folder)
+    except CardError as error:
+        raise GeneratorError(str(error)) from None
+    file = folder / WEIGHTS_FILE
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise GeneratorError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise GeneratorError(f"{file}: not a safetensors file ({error})") from None
+    generator = Generator(card.architecture)
+    check_tensors(file, tensors, generator.state_dict())
+    if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
+        raise GeneratorError(f"{file}: SHA-256 {found} is not that of its model card ({card.weights_sha256})")
+    generator.load_state_dict(tensors)
+    return generator.eval(), card
+
+
+def check_tensors(file: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of another network.
+
+    Raises:
+        GeneratorError: naming every tensor that is missing, unknown, or of another shape or type.
+    """
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} is unknown" for name in sorted(tensors) if name not in expected]
+    for name in expected:
+        if name in tensors:
+            found, wanted = tensors[name], expected[name]
+            if found.shape != wanted.shape or found.dtype != wanted.dtype:
+                problems.append(
+                    f"{name} is {found.dtype} {list(found.shape)} instead of {wanted.dtype} {list(wanted.shape)}"
+                )
+            elif not torch.isfinite(found).all():
+                problems.append(f"{name} holds values that are not finite")
+    if problems:
+        raise GeneratorError(f"{file}: not the weights of this generator: {', '.join(problems)}")
