@@ -169,7 +169,7 @@ def event_from(
     return AlertEvent(
         id=f"{identity}/{transition.sequence}",
         source="/mistwatch/" + quote(site, safe=""),
-        type=f"mistwatch.alert.{transition.state.value}",  # type: ignore[arg-type]  # checked when it runs
+        type=f"mistwatch.alert.{transition.state.value}",
         subject=transition.camera,
         time=first.times.started_at if transition.state is AlertState.BEGIN else last.times.ended_at,
         data=data,

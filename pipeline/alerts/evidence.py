@@ -1,0 +1,216 @@
+"""Pictures of alerts: a JPEG at the camera's own resolution, in a folder with a quota and an age limit."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import quote
+
+import av
+from av.error import FFmpegError
+from av.video.reformatter import ColorRange, Colorspace
+
+#: The mjpeg encoder's quantiser, 2 (best) to 31: 85 kB for a street scene of 768×576, written in 5 ms.
+_QUANTISER = 2
+#: Longest part of a file's name; file systems allow 255 bytes.
+_NAME_BYTES = 120
+_SUFFIX = ".jpg"
+_UNFINISHED = ".part"
+
+#: FFmpeg's AVCOL_SPC_* numbers, as frames carry them, and what swscale calls the same thing.
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+#: Untagged pictures of more lines than PAL's are taken for HD, whose matrix is BT.709, as players do.
+_SD_LINES = 576
+
+
+class EvidenceError(OSError):
+    """A picture cannot be encoded or written. One line that names the file or folder."""
+
+
+class EvidenceStore:
+    """Keeps pictures in ``folder``/camera/name.jpg and removes the oldest. Thread-safe.
+
+    Only ``.jpg`` files two levels deep are counted and removed; whatever else lies in the folder is left alone. One
+    process at a time should keep a folder: each knows only its own pictures and those there when it started.
+
+    Args:
+        folder: created when missing.
+        quota_bytes: all pictures together are never larger, a picture being written not counted.
+        max_age_seconds: pictures last saved longer ago are removed when one is saved or :meth:`prune` is called.
+        clock: gives seconds since the epoch.
+
+    Raises:
+        EvidenceError: the folder cannot be made, read or written.
+        ValueError: a limit that is not positive.
+    """
+
+    def __init__(
+        self, folder: Path, *, quota_bytes: int, max_age_seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        if quota_bytes <= 0 or not max_age_seconds > 0:
+            raise ValueError(f"evidence: quota and age must be positive, got {quota_bytes} B and {max_age_seconds} s")
+        self.folder = folder.absolute()
+        self._quota = quota_bytes
+        self._max_age = max_age_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sizes: OrderedDict[Path, int] = OrderedDict()  # bytes of each picture, least recently saved first
+        self._saved_at: dict[Path, float] = {}
+        self._total = 0
+        try:
+            self._take_stock()
+        except OSError as error:
+            raise EvidenceError(f"evidence folder {self.folder}: {error.strerror}") from None
+        self.prune()
+
+    @property
+    def total_bytes(self) -> int:
+        """What all pictures take, in bytes."""
+        return self._total
+
+    def save(self, frame: av.VideoFrame, *, camera: str, name: str) -> str:
+        """Write the picture, or replace the one of this name, and make room for it.
+
+        The file appears complete or not at all. Camera and name may be any text: what a file's name may not hold is
+        written as %XX.
+
+        Returns:
+            its ``file://`` URI.
+
+        Raises:
+            EvidenceError: it cannot be encoded or written, or is larger than the whole quota.
+        """
+        path = self.folder / file_name(camera) / (file_name(name) + _SUFFIX)
+        picture = encode_jpeg(frame)
+        if len(picture) > self._quota:
+            raise EvidenceError(f"picture {path}: its {len(picture)} bytes exceed the quota of {self._quota}")
+        with self._lock:
+            self._forget(path)  # it is replaced
+            self._prune(room_for=len(picture))
+            try:
+                _write_atomically(path, picture)
+            except OSError as error:
+                raise EvidenceError(f"picture {path}: {error.strerror}") from None
+            self._note(path, len(picture), self._clock())
+        return path.as_uri()
+
+    def prune(self) -> None:
+        """Remove pictures that are too old, and the oldest ones beyond the quota."""
+        with self._lock:
+            self._prune(room_for=0)
+
+    def _take_stock(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = []
+        for path in self.folder.glob("*/*"):
+            if path.suffix == _UNFINISHED:
+                path.unlink(missing_ok=True)  # a process died while it wrote
+            elif path.suffix == _SUFFIX and path.is_file() and not path.is_symlink():
+                status = path.stat()
+                found.append((status.st_mtime, path, status.st_size))
+        for saved_at, path, size in sorted(found):
+            self._note(path, size, saved_at)
+
+    def _note(self, path: Path, size: int, saved_at: float) -> None:
+        self._sizes[path] = size
+        self._saved_at[path] = saved_at
+        self._total += size
+
+    def _forget(self, path: Path) -> None:
+        self._total -= self._sizes.pop(path, 0)
+        self._saved_at.pop(path, None)
+
+    def _prune(self, *, room_for: int) -> None:
+        too_old = self._clock() - self._max_age
+        while self._sizes:
+            oldest = next(iter(self._sizes))
+            if self._total + room_for <= self._quota and self._saved_at[oldest] >= too_old:
+                return
+            self._forget(oldest)
+            with contextlib.suppress(OSError):  # somebody else removed it, or may; the next ones still go
+                oldest.unlink()
+                oldest.parent.rmdir()  # succeeds with the camera's last picture
+
+
+def encode_jpeg(frame: av.VideoFrame) -> bytes:
+    """The picture as JPEG, in its own size: full-range YCbCr of BT.601 in 4:2:0, as JFIF says.
+
+    The frame is not changed. 5 ms for 768×576.
+
+    Raises:
+        EvidenceError: the encoder refuses it, e.g. more than 65535 pixels wide.
+    """
+    try:
+        picture = frame.reformat(
+            format="yuvj420p",
+            src_colorspace=_matrix(frame),
+            src_color_range=_range(frame),
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.JPEG,
+        )
+        if picture is frame:  # nothing to convert: the encoder would write its own time into the caller's frame
+            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuvj420p")
+        encoder = av.CodecContext.create("mjpeg", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
+        encoder.time_base = Fraction(1, 1)  # it wants one
+        encoder.thread_count = 1
+        encoder.options = {"qmin": str(_QUANTISER), "qmax": str(_QUANTISER)}
+        packets = [*encoder.encode(picture), *encoder.encode(None)]
+    except (FFmpegError, ValueError) as error:
+        raise EvidenceError(f"a picture of {frame.width}×{frame.height} cannot be encoded: {error}") from None
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def file_name(text: str) -> str:
+    """A file's name for any text: letters, digits and ``_.-~`` as they are, the rest as %XX.
+
+    Never hidden, never ``..``; two different texts have two different names.
+    """
+    name = quote(text, safe="", errors="surrogatepass")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if not name or len(name) > _NAME_BYTES:
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+        name = f"{name[: _NAME_BYTES - 34]}%-{digest}"  # no shorter text has a name with %-
+    return name
+
+
+def _matrix(frame: av.VideoFrame) -> Colorspace:
+    return _MATRICES.get(frame.colorspace, Colorspace.ITU709 if frame.height > _SD_LINES else Colorspace.ITU601)
+
+
+def _range(frame: av.VideoFrame) -> ColorRange:
+    """Untagged: full for RGB and for the yuvj formats that say so themselves, else limited."""
+    if frame.color_range in (ColorRange.MPEG, ColorRange.JPEG):
+        return ColorRange(frame.color_range)
+    full = frame.format.is_rgb or frame.format.name.startswith("yuvj")
+    return ColorRange.JPEG if full else ColorRange.MPEG
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(_UNFINISHED)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut leaves an empty file under the final name
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
