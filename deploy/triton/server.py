@@ -44,6 +44,10 @@ class TritonError(Exception):
     """The embedded Triton cannot be started or has ended. The text is one line for an operator."""
 
 
+class NoRepositoryError(TritonError):
+    """There is no model repository at the given path, or not the wanted model in it."""
+
+
 class _PortTakenError(TritonError):
     """Triton found a port taken."""
 
@@ -111,8 +115,9 @@ class TritonServer:
         """Start Triton and wait, at most ``timeout`` seconds, until it and all ``models`` are ready for requests.
 
         Raises:
-            TritonError: the wheel, the repository or a model is missing, a port is taken, a model cannot be loaded, or
-                it was not ready in time. Names the cause as Triton's log gives it. No process is left behind.
+            NoRepositoryError: the repository or a model in it is missing.
+            TritonError: the wheel is missing, a port is taken, a model cannot be loaded, or it was not ready in time.
+                Names the cause as Triton's log gives it. No process is left behind.
         """
         if self.alive():
             raise TritonError(f"embedded Triton: already running on {self.grpc_address}")
@@ -179,10 +184,12 @@ class TritonServer:
 
     def _check_repository(self) -> None:
         if not self.repository.is_dir():
-            raise TritonError(f"embedded Triton: no model repository at {self.repository}; write one: mistwatch export")
+            raise NoRepositoryError(
+                f"embedded Triton: no model repository at {self.repository}; write one: mistwatch export"
+            )
         for model in self.models:
             if not (self.repository / model / "config.pbtxt").is_file():
-                raise TritonError(
+                raise NoRepositoryError(
                     f"embedded Triton: the repository {self.repository} has no model {model!r} "
                     f"(no {model}/config.pbtxt); write one: mistwatch export"
                 )

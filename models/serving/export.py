@@ -1,0 +1,306 @@
+"""From trained weights to a Triton model repository.
+
+What is written, under the folder that is named::
+
+    clip_scorer/
+        config.pbtxt         inputs, outputs, and what a client must know of the model, as parameters
+        model-card.json
+        1/
+            model.py engine.py openvino_engine.py torch_engine.py
+            scorer.xml scorer.bin      the network for OpenVINO
+            scorer.safetensors         the weights for torch
+
+The folder is complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import models
+from models import weights
+from models.card import CARD_FILE, CardError, ModelCard, read_card
+from models.serving.engine import FEATURES, OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
+
+if TYPE_CHECKING:
+    from models.serving.scorer import ClipScorer
+
+SERVED_NAME = "clip_scorer"
+DEFAULT_MODEL = "fights"
+#: Bound of Triton's dynamic batches. On a CPU a clip costs the same alone and among four, while each clip more in a batch
+#: takes 130 MB and must be warmed up at every start.
+MAX_BATCH_CPU = 2
+MAX_BATCH_CUDA = 16
+
+#: Copied into the version folder.
+_ADAPTOR_FILES = ("model.py", "engine.py", "openvino_engine.py", "torch_engine.py")
+_OURS = Path(models.__file__).parent
+_BUILT_IN = _OURS / "weights"
+#: Code that decides what an export contains; a change of it makes cached repositories stale.
+_EXPORT_CODE = (
+    *(_OURS / "serving" / name for name in (*_ADAPTOR_FILES, "export.py", "scorer.py")),
+    *(_OURS / name for name in ("i3d.py", "generator.py", "card.py")),
+)
+
+Progress = Callable[[str], None]  #: told, in a few words, what is being done
+
+
+class ExportError(Exception):
+    """A model cannot be exported. One line for an operator."""
+
+
+class UnknownModelError(ExportError):
+    """There is no such model."""
+
+
+def built_in_models() -> list[str]:
+    """Names of the models that come with mistwatch."""
+    return sorted(card.parent.name for card in _BUILT_IN.glob(f"*/{CARD_FILE}"))
+
+
+def find_model(model: str) -> Path:
+    """The folder of a trained model: a built-in model's name, or a folder's path.
+
+    Raises:
+        UnknownModelError: neither.
+    """
+    if model in built_in_models():
+        return _BUILT_IN / model
+    if Path(model).is_dir():
+        return Path(model)
+    there_are = ", ".join(built_in_models()) or "none"
+    raise UnknownModelError(
+        f"no model {model!r}: expected the folder of a trained model, or one that comes with mistwatch ({there_are})"
+    )
+
+
+def config_pbtxt(card: ModelCard, *, engine: EngineChoice, max_batch: int) -> str:
+    """Triton's configuration of the served model."""
+    clip = card.clip
+    parameters = {
+        "name": card.name,
+        "clip_frames": clip.frames,
+        "clip_stride": clip.stride,
+        "clip_height": clip.height,
+        "clip_width": clip.width,
+        "clip_fit": clip.fit.value,
+        "clip_fps": clip.fps,
+        "threshold": card.alerting.open_threshold,
+        "kernel": card.alerting.kernel,
+        "weights_sha256": card.weights_sha256,
+        "ENGINE": engine.value,
+    }
+    lines = [
+        "# Written by `mistwatch export`.",
+        f"name: {json.dumps(SERVED_NAME)}",
+        'backend: "python"',
+        f"max_batch_size: {max_batch}",
+        "input [",
+        f'  {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {clip.frames}, {clip.height}, {clip.width}, 3 ] }}',
+        "]",
+        "output [",
+        '  { name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] },',
+        f'  {{ name: "FEATURES" data_type: TYPE_FP32 dims: [ {FEATURES} ] }}',
+        "]",
+        "# What waits when the model is free goes together; nothing waits in order to go together.",
+        "dynamic_batching { }",
+        "# One instance with every core beats several that share them. The engine looks for CUDA itself.",
+        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        *(
+            f"parameters {{ key: {json.dumps(key)} value {{ string_value: {_quoted(str(value))} }} }}"
+            for key, value in parameters.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # the text is UTF-8, as protobuf expects
+
+
+def export(
+    model: str,
+    out: Path,
+    *,
+    engine: EngineChoice = EngineChoice.AUTO,
+    max_batch: int | None = None,
+    progress: Progress = lambda _: None,
+) -> Path:
+    """Write the model repository ``out`` (or the model in it anew) and return the model's folder in it.
+
+    The model appears whole or not at all. Missing backbone weights are fetched first.
+
+    Args:
+        model: a built-in model's name or a trained model's folder.
+        engine: what it shall be served on; ``auto`` writes what both engines need.
+        max_batch: bound of Triton's dynamic batches; by default what suits this machine.
+
+    Raises:
+        UnknownModelError: there is no such model.
+        ExportError: anything else, in one line.
+    """
+    if max_batch is None:
+        on_cuda = engine is not EngineChoice.OPENVINO and cuda_devices() > 0
+        max_batch = MAX_BATCH_CUDA if on_cuda else MAX_BATCH_CPU
+    if max_batch < 1:
+        raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
+    folder = find_model(model)
+    target = out / SERVED_NAME
+    if target.exists() and not (target / "config.pbtxt").is_file():
+        raise ExportError(f"{target} exists and is no model of Triton: name another folder")
+    with _one_line(out):
+        out.mkdir(parents=True, exist_ok=True)
+        # A name that Triton does not take for a model, on the same file system.
+        draft = Path(tempfile.mkdtemp(prefix=f".{SERVED_NAME}-", dir=out))
+        try:
+            draft.chmod(0o755)  # Triton may run as another user
+            _write(folder, draft, engine, max_batch, progress)
+            if target.exists():
+                shutil.rmtree(target)
+            draft.rename(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Progress = lambda _: None) -> Path:
+    """A model repository of ``model`` in the user's cache, exported when it is not there.
+
+    It is found again by a hash over the model's card (which holds the hashes of all weights) and the exporting code;
+    finding it imports neither torch nor OpenVINO.
+
+    Args:
+        model: a built-in model's name or a trained model's folder.
+        cache_dir: by default mistwatch's cache folder (``MISTWATCH_CACHE``).
+
+    Raises:
+        UnknownModelError: there is no such model.
+        ExportError: anything else, in one line.
+    """
+    folder = find_model(model)
+    shelf = (cache_dir or weights.cache_dir()) / "repositories"
+    with _one_line(shelf):
+        card = read_card(folder)
+        where = shelf / f"{card.name}-{_export_key(card)[:16]}"
+        finished = where / SERVED_NAME  # it appears whole
+        if finished.exists():
+            return where
+        shelf.mkdir(parents=True, exist_ok=True)
+        with (shelf / f"{where.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits and finds it there
+            if not finished.exists():
+                export(model, where, progress=progress)
+    return where
+
+
+def _export_key(card: ModelCard) -> str:
+    digest = hashlib.sha256(card.model_dump_json().encode())
+    for file in _EXPORT_CODE:
+        digest.update(file.read_bytes())
+    for package in ("openvino", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            digest.update(f"{package} {importlib.metadata.version(package)}".encode())
+    digest.update(f"cuda {cuda_devices() > 0}".encode())  # decides the batches
+    return digest.hexdigest()
+
+
+def _write(folder: Path, draft: Path, engine: EngineChoice, max_batch: int, progress: Progress) -> None:
+    """Fill ``draft``, the folder of the served model."""
+    from models.generator import GeneratorError, load_generator
+
+    try:
+        generator, card = load_generator(folder)
+    except GeneratorError as error:
+        raise ExportError(str(error)) from error
+    backbone = weights.published(card.backbone.name)
+    if card.backbone.tensors_sha256 != backbone.tensors_sha256:
+        raise ExportError(f"{folder / CARD_FILE}: backbone.tensors_sha256 is not that of {backbone.name}")
+    _fetch(backbone, progress)
+
+    progress("loading the weights")
+    from models.i3d import load_i3d
+    from models.serving.scorer import ClipScorer
+
+    scorer = ClipScorer(load_i3d(backbone.name), generator).eval()
+    version = draft / "1"
+    version.mkdir()
+    for name in _ADAPTOR_FILES:
+        shutil.copyfile(_OURS / "serving" / name, version / name)
+    if engine is not EngineChoice.TORCH:
+        progress("converting the network for OpenVINO")
+        _save_openvino(scorer, card, version / OPENVINO_FILE)
+    if engine is not EngineChoice.OPENVINO:
+        _save_torch(scorer, card, version / TORCH_FILE)
+    shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+    (draft / "config.pbtxt").write_text(config_pbtxt(card, engine=engine, max_batch=max_batch), encoding="utf-8")
+
+
+def _fetch(backbone: weights.Published, progress: Progress) -> None:
+    """Bring the backbone's weights into the cache, telling every tenth of it."""
+    told = -1
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal told
+        if done * 10 // total > told:
+            told = done * 10 // total
+            progress(f"fetching {what}: {told * 10} % of {total / 1e6:.0f} MB")
+
+    weights.fetch(backbone.name, progress=tell)
+
+
+def _save_openvino(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
+    """Trace the network for the card's clips and write it: uint8 in, any batch size, weights in float32.
+
+    The converter's parts are called one by one, as ``openvino.convert_model`` reports its use to Intel.
+    """
+    import torch
+
+    # First of all OpenVINO's users: it keeps OpenVINO's telemetry from being imported.
+    from models.serving import openvino_engine  # noqa: F401 # isort: skip
+    import openvino as ov
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    size = (card.clip.frames, card.clip.height, card.clip.width, 3)
+    with warnings.catch_warnings(), torch.inference_mode():
+        # That sizes are frozen and that tracing has a successor is known here.
+        warnings.simplefilter("ignore")
+        decoder = TorchScriptPythonDecoder(scorer, example_input=(torch.zeros(1, *size, dtype=torch.uint8),))
+        converter = FrontEndManager().load_by_framework("pytorch")
+        network = converter.convert(converter.load(decoder))
+    # The padding inside is right for this size alone, so the network must not take another.
+    network.reshape({0: ov.PartialShape([-1, *size])})
+    network.inputs[0].get_tensor().set_names({"CLIP"})
+    for output, name in zip(network.outputs, ("SCORE", "FEATURES"), strict=True):
+        output.get_tensor().set_names({name})
+    ov.save_model(network, file, compress_to_fp16=False)
+
+
+def _save_torch(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
+    import safetensors.torch
+
+    tensors = {name: tensor.contiguous() for name, tensor in scorer.state_dict().items()}
+    file.write_bytes(safetensors.torch.save(tensors, metadata={"architecture": card.architecture.model_dump_json()}))
+
+
+@contextlib.contextmanager
+def _one_line(out: Path) -> Iterator[None]:
+    """Turn what stands in the way of an export into one line."""
+    try:
+        yield
+    except (CardError, weights.WeightsError) as error:
+        raise ExportError(str(error)) from error
+    except ImportError as error:
+        raise ExportError(f"exporting needs the package {error.name}: install mistwatch[serve]") from error
+    except OSError as error:
+        raise ExportError(f"cannot write {error.filename or out}: {error.strerror}") from error

@@ -1,0 +1,89 @@
+"""The served model ``clip_scorer``: hands Triton's requests to an engine.
+
+Triton's stub loads this file from the version folder, beside the engines and the weights, and gives it the arrays of
+every batch that its dynamic batcher put together. It imports numpy and the engine that is used, nothing else: with
+OpenVINO the stub takes a fifth of the memory that it takes with torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import triton_python_backend_utils as triton
+
+from .engine import Engine, open_engine
+
+_clear_destructor = ctypes.pythonapi.PyCapsule_SetDestructor
+_clear_destructor.argtypes = [ctypes.py_object, ctypes.c_void_p]
+
+
+def _output(name: str, array: npt.NDArray[np.float32]) -> Any:
+    """A tensor for Triton over ``array``, which must be contiguous and writable.
+
+    By DLPack, as the backend was built for numpy 1: ``Tensor(name, array)`` gives empty data with numpy 2. Triton takes
+    the capsule's content over without saying so, hence the destructor is cleared, or each capsule would complain.
+    """
+    capsule = array.__dlpack__()
+    _clear_destructor(capsule, None)
+    return triton.Tensor.from_dlpack(name, capsule)
+
+
+class TritonPythonModel:
+    """What Triton calls. It makes one per instance, and calls it from one thread."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the engine and run it once for every batch size, as the first run of each is slow.
+
+        Raises:
+            FileNotFoundError, ValueError, RuntimeError: reach Triton's log and end the loading.
+        """
+        started = time.monotonic()
+        config = json.loads(args["model_config"])
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        frames, height, width, channels = (int(size) for size in config["input"][0]["dims"])
+        clip = (frames, height, width, channels)
+        self._engine: Engine = open_engine(
+            parameters.get("ENGINE", "auto"),
+            Path(args["model_repository"]) / args["model_version"],
+            clip,
+            device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
+        )
+        self._batch = np.zeros((max(int(config["max_batch_size"]), 1), *clip), np.uint8)
+        for size in range(1, len(self._batch) + 1):
+            self._engine.score(self._batch[:size])
+        seconds = time.monotonic() - started
+        print(f"clip_scorer: {self._engine.name}, clips {clip}, ready in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Score all requests in one batch; each brings one clip or more, and Triton keeps the sum in bounds."""
+        sizes = []
+        filled = 0
+        for request in requests:
+            # The tensor itself, not its capsule: numpy then asks for a view that is read-only, as the memory is shared.
+            clips = np.from_dlpack(triton.get_input_tensor_by_name(request, "CLIP"))
+            self._batch[filled : filled + len(clips)] = clips
+            sizes.append(len(clips))
+            filled += len(clips)
+        try:
+            scored = self._engine.score(self._batch[:filled])
+        except Exception as error:  # whatever it is, it is these requests' answer and not the server's end
+            return [triton.InferenceResponse(error=triton.TritonError(f"scoring failed: {error}")) for _ in requests]
+
+        responses = []
+        first = 0
+        for size in sizes:
+            of_request = slice(first, first + size)
+            outputs = [
+                _output("SCORE", scored.scores[of_request, None]),
+                _output("FEATURES", scored.features[of_request]),
+            ]
+            responses.append(triton.InferenceResponse(outputs))
+            first += size
+        return responses

@@ -1,0 +1,73 @@
+"""``mistwatch serve``: the embedded Triton over one model repository, until a signal comes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.errors import RunFailure, UsageFailure
+
+_POLL_SECONDS = 0.2
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+
+
+class _Stopped(Exception):
+    """SIGINT or SIGTERM came."""
+
+
+def serve(
+    model: Annotated[
+        str, typer.Option(metavar="NAME|DIR", help="A model that comes with mistwatch, or a trained model's folder.")
+    ] = "fights",
+    repository: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Serve this repository (see `mistwatch export`) instead of a model."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to bind to. Triton asks nobody who they are.")] = "127.0.0.1",
+    grpc_port: Port = 8001,
+    http_port: Port = 8000,
+    metrics_port: Port = 8002,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append what Triton prints to this file.")] = None,
+) -> None:
+    """Serve a model on an embedded Triton: clips in, scores and features out. Ends at Ctrl-C or SIGTERM."""
+    from deploy.triton.server import NoRepositoryError, TritonError, TritonServer
+    from pipeline.cli.repository import repository_of
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        server = TritonServer(
+            repository or repository_of(model),
+            host=host,
+            grpc_port=grpc_port,
+            http_port=http_port,
+            metrics_port=metrics_port,
+            log=log,
+        )
+        with server:
+            typer.echo(
+                f"Triton is ready: gRPC {server.grpc_address}, HTTP {server.http_address}, "
+                f"metrics http://{server.metrics_address}/metrics"
+            )
+            while server.alive():
+                time.sleep(_POLL_SECONDS)
+            raise RunFailure(f"the embedded Triton has ended by itself{f' (log: {log})' if log else ''}")
+    except _Stopped:
+        typer.echo("stopped")
+    except NoRepositoryError as error:
+        raise UsageFailure(str(error)) from error
+    except TritonError as error:
+        raise RunFailure(str(error)) from error
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    """The first signal ends the command; those that follow must not disturb the server's stop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise _Stopped
