@@ -36,9 +36,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import structlog
 import tritonclient.grpc as triton
 
+from pipeline import logs
 from pipeline.fair_queue import FairQueue
 from pipeline.served_model import (
     ClipMismatch,
@@ -78,7 +78,7 @@ _UNLOAD_SECONDS = 15.0
 _LOAD_SECONDS = 120.0  # compiling and warming I3D takes tens of seconds on a busy machine
 _DESCRIBE_SECONDS = 5.0
 
-_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="scoring")
+_log = logs.get("scoring")
 
 
 class DropReason(StrEnum):

@@ -24,13 +24,23 @@ _CHANNEL = [
     *_RECONNECT,
     ("grpc.enable_http_proxy", 0),  # a scorer stands beside its cameras; http_proxy is for the web
 ]
+#: What an operator needs of gRPC's long texts.
+_CAUSES = {
+    "Connection refused": "connection refused",
+    "Connection reset": "connection lost",
+    "Socket closed": "connection lost",
+    "Domain name not found": "no such host",
+    "DNS": "no such host",
+    "No route to host": "no route to host",
+    "Network is unreachable": "network unreachable",
+}
 
 
 class ScorerError(Exception):
     """The scorer cannot be used. One line for an operator."""
 
 
-class ClipMismatch(ScorerError):  # noqa: N818  (says what is so, as the caller will show it)
+class ClipMismatch(ScorerError):
     """The served model was trained with other clips than the site asks for; only a person can mend that."""
 
 
@@ -46,7 +56,7 @@ class Trouble(StrEnum):
     MISMATCH = "mismatch"  #: the model takes other clips than ours
 
 
-class ScorerUnavailable(ScorerError):  # noqa: N818
+class ScorerUnavailable(ScorerError):
     """The server or its model is not there now; it may come back."""
 
     def __init__(self, trouble: Trouble, line: str) -> None:
@@ -81,8 +91,8 @@ def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
             return Trouble.REFUSED, f"{server}: {_short(text)}"
         case "UNIMPLEMENTED" | "UNAUTHENTICATED" | "PERMISSION_DENIED":
             return Trouble.UNREACHABLE, f"{address} answers, but not as a Triton server for us ({status})"
-    cause = next((known for known in ("Connection refused", "DNS resolution failed") if known in text), _short(text))
-    return Trouble.UNREACHABLE, f"{server} cannot be reached ({cause[:1].lower()}{cause[1:]})"
+    cause = next((words for known, words in _CAUSES.items() if known in text), _short(text))
+    return Trouble.UNREACHABLE, f"{server} cannot be reached ({cause})"
 
 
 def _short(text: str) -> str:

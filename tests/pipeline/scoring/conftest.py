@@ -101,8 +101,9 @@ class Server:
             os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL to the server itself."""
+        """SIGKILL to the server itself; its port refuses when this returns."""
         os.kill(self._processes()[0], signal.SIGKILL)
+        until(lambda: not self._triton.alive(), 5)
 
     def kill_stub(self) -> None:
         """SIGKILL to the model's process alone; the server stays."""

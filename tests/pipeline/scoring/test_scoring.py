@@ -357,6 +357,11 @@ def test_nobody_at_the_address() -> None:
     assert str(refused.value) == f"Triton at {address} cannot be reached (connection refused)"
 
 
+def test_a_host_that_does_not_exist() -> None:
+    with pytest.raises(ScorerUnavailable, match=r"Triton at nowhere\.invalid:8001 cannot be reached \(no such host\)"):
+        served_model("nowhere.invalid:8001")
+
+
 def test_the_http_port_is_no_grpc_port(server: Any) -> None:
     with pytest.raises(ScorerUnavailable, match="cannot be reached"):
         served_model(server.http_address)

@@ -89,19 +89,21 @@ def traffic(scorer: Scorer, kit: Any) -> Iterator[Traffic]:
 
 def test_frozen_and_thawed(kit: Any, server: Any) -> None:
     listener = kit.Listener()
-    with Scorer(server.address, kit.clip, deadline_seconds=0.5, listener=listener) as scorer:
-        with traffic(scorer, kit) as running:
-            running.flows()
-            server.freeze()
-            try:
-                kit.until(lambda: listener.said)
-                time.sleep(1.0)
-            finally:
-                server.thaw()
-            thawed = time.monotonic()
-            kit.until(lambda: len(listener.said) > 1)
-            assert listener.said_at[-1] - thawed < 3
-            running.flows()
+    with (
+        Scorer(server.address, kit.clip, deadline_seconds=0.5, listener=listener) as scorer,
+        traffic(scorer, kit) as running,
+    ):
+        running.flows()
+        server.freeze()
+        try:
+            kit.until(lambda: listener.said)
+            time.sleep(1.0)
+        finally:
+            server.thaw()
+        thawed = time.monotonic()
+        kit.until(lambda: len(listener.said) > 1)
+        assert listener.said_at[-1] - thawed < 3
+        running.flows()
     assert listener.said == [
         f"Triton at {server.address} did not answer in time: it is frozen, overloaded or cut off",
         "recovered",
@@ -112,21 +114,23 @@ def test_frozen_and_thawed(kit: Any, server: Any) -> None:
 
 def test_killed_and_started_again_on_the_same_port(kit: Any, server: Any) -> None:
     listener = kit.Listener()
-    with Scorer(server.address, kit.clip, deadline_seconds=5, listener=listener) as scorer:
-        with traffic(scorer, kit) as running:
-            running.flows()
-            server.kill()
-            killed = time.monotonic()
-            kit.until(lambda: listener.said)
-            assert listener.said_at[0] - killed < 1
-            waited = len(running.film.scored)
-            time.sleep(1.0)
-            assert len(running.film.scored) == waited
-            server.start()
-            ready = time.monotonic()
-            kit.until(lambda: listener.said[-1] == "recovered")
-            assert listener.said_at[-1] - ready < 3
-            running.flows()
+    with (
+        Scorer(server.address, kit.clip, deadline_seconds=5, listener=listener) as scorer,
+        traffic(scorer, kit) as running,
+    ):
+        running.flows()
+        server.kill()
+        killed = time.monotonic()
+        kit.until(lambda: listener.said)
+        assert listener.said_at[0] - killed < 1
+        waited = len(running.film.scored)
+        time.sleep(1.0)
+        assert len(running.film.scored) == waited
+        server.start()
+        ready = time.monotonic()
+        kit.until(lambda: listener.said[-1] == "recovered")
+        assert listener.said_at[-1] - ready < 3
+        running.flows()
     away = f"Triton at {server.address}"
     assert listener.said[0].startswith(f"{away} cannot be reached (")
     # A starting server listens before it has loaded its model, which is another kind of away.
@@ -136,12 +140,10 @@ def test_killed_and_started_again_on_the_same_port(kit: Any, server: Any) -> Non
     assert running.gate.dropped() == running.gate.dropped(DropReason.UNAVAILABLE, DropReason.OVERLOAD)
 
 
-def test_not_there_yet(kit: Any, new_server: Callable[[], Any]) -> None:
+def test_not_there_yet(kit: Any, server: Any) -> None:
     """Cameras come first, Triton later."""
-    server = new_server()
-    server.start()  # gives it its port
     address = server.address
-    server.stop()
+    server.kill()
     listener, waited_for = kit.Listener(), kit.Listener()
     found: list[ServedModel | None] = []
     waiter = threading.Thread(
@@ -153,7 +155,6 @@ def test_not_there_yet(kit: Any, new_server: Callable[[], Any]) -> None:
         server.start()
         running.flows()
     waiter.join(10)
-    server.stop()
     assert found[0] is not None
     assert found[0].clip == kit.clip
     for heard in (listener, waited_for):
@@ -175,12 +176,14 @@ def test_waiting_for_a_server_can_be_stopped(kit: Any) -> None:
 
 def test_stub_killed_and_repaired(kit: Any, server: Any) -> None:
     listener = kit.Listener()
-    with Scorer(server.address, kit.clip, listener=listener, repair=True) as scorer:
-        with traffic(scorer, kit) as running:
-            running.flows()
-            server.kill_stub()
-            kit.until(lambda: "recovered" in listener.said, 30)
-            running.flows()
+    with (
+        Scorer(server.address, kit.clip, listener=listener, repair=True) as scorer,
+        traffic(scorer, kit) as running,
+    ):
+        running.flows()
+        server.kill_stub()
+        kit.until(lambda: "recovered" in listener.said, 30)
+        running.flows()
     assert listener.said[0] == (
         f"Triton at {server.address}: the process of the model clip_scorer has died; "
         "unload and load the model, or restart the server"
