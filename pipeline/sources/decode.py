@@ -50,6 +50,7 @@ class FramePump:
     ) -> None:
         self.pictures = 0  #: decoded so far
         self.dropped = 0  #: of them without a usable PTS
+        self.jumps = 0  #: of the stream's clock
         self.last_pts_seconds: float | None = None
         self._camera = camera
         self._live = live
@@ -77,6 +78,7 @@ class FramePump:
         self.last_pts_seconds = pts_seconds
         size = (picture.width, picture.height)
         if verdict is not Verdict.GO_ON:
+            self.jumps += 1
             yield from self.end(EndReason.CLOCK_JUMP)
         elif size != self._size:
             yield from self.end(EndReason.SIZE_CHANGED)  # nothing before the first picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,11 +24,14 @@ HASH_WHOLE_BYTES = 256 << 20
 HASH_BLOCKS = 256
 HASH_BLOCK_BYTES = 1 << 20
 
-#: FFmpeg draws plain text as a film of a terminal; nobody who names a text file means that.
-NOT_VIDEO_FORMATS = frozenset({"tty"})
+#: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal; nobody who names one means that.
+NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
 #: A recording that ends this much before the length that its own header states was cut off. Seconds.
 CUT_OFF_SECONDS = 1.0
+
+#: Matroska states a stream's length in a tag.
+_MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 #: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
 _UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
@@ -131,7 +135,7 @@ class FileSource:
             raise self._error(f"{problem}; expected a file that ffprobe can read", "not_a_video")
         if container.format.name in NOT_VIDEO_FORMATS:
             container.close()
-            raise self._error("not a video but a text file", "not_a_video")
+            raise self._error("not a video but text", "not_a_video")
         if _video_stream(container) is None:
             container.close()
             raise self._error("holds no video stream", "no_video_stream")
@@ -157,7 +161,7 @@ class FileSource:
             threads=1,
         )
         stamps = _Stamps(rate)
-        bad_packets, first_problem, cut_off = 0, "", False
+        bad_packets, first_problem, cut_off, last_is_whole = 0, "", False, True
         packets = container.demux(stream)
         while not stop.is_set():
             try:
@@ -167,6 +171,8 @@ class FileSource:
                 break
             if packet is None:
                 break
+            if packet.size:
+                last_is_whole = not packet.is_corrupt  # FFmpeg marks what it could read only a part of
             try:
                 for picture in packet.decode():
                     if stop.is_set():
@@ -182,8 +188,9 @@ class FileSource:
             raise self._error(
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
             )
-        missing = _stated_end(container, stream) - pump.last_pts_seconds
-        cut_off = cut_off or missing > CUT_OFF_SECONDS + stamps.period_seconds
+        missing = _stated_end(stream) - pump.last_pts_seconds
+        too_short = not pump.jumps and missing > CUT_OFF_SECONDS + stamps.period_seconds
+        cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
         if cut_off or bad_packets:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
@@ -278,8 +285,12 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream | No
     return None
 
 
-def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+def _stated_end(stream: av.VideoStream) -> float:
     """Where the header says that the video ends, seconds of the stream's clock; -inf where it does not say."""
+    start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
     if stream.duration is not None and stream.time_base is not None:
-        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+        return start + float(stream.duration * stream.time_base)
+    if match := _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = match.groups()
+        return start + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     return float("-inf")

@@ -1,9 +1,11 @@
 """A complete RTSP server for tests, run by Debian's Python with GStreamer: TCP, UDP, authentication, B-frames.
 
-    /usr/bin/python3 gst_rtsp_server.py [--port N] [--user U --password P] (--file FILE | --live WxH [--then WxH SECONDS])
+    /usr/bin/python3 gst_rtsp_server.py [--port N] [--transport tcp|udp] [--user U --password P]
+        (--file FILE | --live WxH [--then WxH SECONDS])
 
-Serves one mount, /cam, and prints "ready PORT" when it listens. Files are H.264 in MP4 or Matroska and are played in real time, once a
-connection; --live is an endless moving test picture at 10 frames a second, which changes its size after SECONDS.
+Serves one mount, /cam, prints "ready PORT" when it listens, and ends when its standard input does, so that it never
+outlives the test that started it. Files are H.264 in MP4 or Matroska and are played in real time, once a connection;
+--live is an endless moving test picture at 10 frames a second, which changes its size after SECONDS.
 """
 
 import argparse
@@ -13,7 +15,8 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer
+gi.require_version("GstRtsp", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 MOUNT = "/cam"
 DEMUXERS = {".mp4": "qtdemux", ".mov": "qtdemux", ".mkv": "matroskademux"}
@@ -43,6 +46,7 @@ class ChangingSize(GstRtspServer.RTSPMediaFactory):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--transport", choices=["tcp", "udp"], help="offer this one alone")
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--file")
@@ -65,6 +69,8 @@ def main():
         factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(launch)
     factory.set_shared(bool(arguments.live))
+    if arguments.transport:
+        factory.set_protocols(getattr(GstRtsp.RTSPLowerTrans, arguments.transport.upper()))
 
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
@@ -83,7 +89,9 @@ def main():
     if server.attach(None) == 0:
         sys.exit(f"cannot listen on 127.0.0.1:{arguments.port}")
     print("ready", server.get_bound_port(), flush=True)
-    GLib.MainLoop().run()
+    loop = GLib.MainLoop()
+    GLib.io_add_watch(sys.stdin, GLib.PRIORITY_DEFAULT, GLib.IOCondition.HUP, lambda *_: loop.quit())
+    loop.run()
 
 
 if __name__ == "__main__":
