@@ -1,0 +1,174 @@
+"""Training of the generator: features of videos with video-level labels in, a :class:`Generator` out.
+
+Bit-reproducible on a CPU: the same features, recipe and seed give the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from models.card import Architecture
+from models.generator import Generator
+from models.training.losses import paper_ranking_loss, reference_ranking_loss
+from models.training.sampling import sparse_continuous
+
+
+class TrainingError(Exception):
+    """A generator cannot be trained on this. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """A video as the training sees it: float32 (n, inputs) features of its clips, n ≥ 1, and its label, 0 or 1."""
+
+    features: npt.NDArray[np.float32]
+    label: int
+
+
+class Recipe(BaseModel):
+    """How the generator is trained.
+
+    Attributes:
+        loss: the paper's or the reference's form of the ranking loss.
+        top_k: of the reference's form.
+        sub_bags, sub_bag_clips: L and T of the sparse continuous sampling.
+        shared_shift: see :func:`sparse_continuous`.
+        sparsity: λ of the loss.
+        optimiser: which, with ``learning_rate`` and ``weight_decay``.
+        gradient_clip: greatest norm of the gradient.
+        batch: videos of each label in a step.
+        epochs: passes over the smaller of the two sets.
+        standardise: put the training features' mean and spread in front of the network.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    loss: Literal["paper", "reference"]
+    top_k: int = Field(7, ge=1)
+    sub_bags: int = Field(32, ge=1)
+    sub_bag_clips: int = Field(3, ge=1)
+    shared_shift: bool = False
+    sparsity: float = Field(0.01, ge=0)
+    optimiser: Literal["adagrad", "adamw"] = "adagrad"
+    learning_rate: float = Field(0.01, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_clip: float = Field(10.0, gt=0)
+    batch: int = Field(30, ge=1)
+    epochs: int = Field(ge=1)
+    standardise: bool = False
+    dropout: float = Field(0.6, ge=0, lt=1)
+
+
+def train_generator(
+    bags: Sequence[Bag], recipe: Recipe, seed: int, *, progress: Callable[[int], None] = lambda _: None
+) -> Generator:
+    """Train a generator; returned in evaluation mode.
+
+    Args:
+        bags: the training videos.
+        recipe: how.
+        seed: of the first weights, the order of the videos, the sampling and the dropout.
+        progress: told how many epochs are done.
+
+    Raises:
+        TrainingError: only one label among the videos, or features of different widths or that are not finite.
+    """
+    _check(bags)
+    with _reproducible(seed) as rng:
+        clips = torch.from_numpy(np.concatenate([bag.features for bag in bags]))
+        lengths = torch.tensor([len(bag.features) for bag in bags])
+        offsets = lengths.cumsum(0) - lengths
+        normal, abnormal = (torch.tensor([i for i, bag in enumerate(bags) if bag.label == k]) for k in (0, 1))
+        generator = Generator(Architecture(inputs=clips.shape[1], dropout=recipe.dropout))
+        for layer in generator.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        if recipe.standardise:
+            generator.mean.copy_(clips.mean(0))
+            generator.scale.copy_(1 / (clips.std(0) + 1e-6))
+
+        def scores(videos: Tensor) -> Tensor:
+            """(B,) ordinals of videos → (B, L, T) scores of the clips sampled from them."""
+            chosen = sparse_continuous(
+                lengths[videos], recipe.sub_bags, recipe.sub_bag_clips, rng=rng, shared_shift=recipe.shared_shift
+            )
+            result: Tensor = generator(clips[offsets[videos, None, None] + chosen])
+            return result
+
+        optimiser = _optimiser(generator, recipe)
+        generator.train()
+        for epoch in range(recipe.epochs):
+            for above, below in _batches(abnormal, normal, recipe.batch, rng):
+                loss = _loss(recipe, scores(above), scores(below))
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(generator.parameters(), recipe.gradient_clip)
+                optimiser.step()
+            progress(epoch + 1)
+    return generator.eval()
+
+
+def clip_scores(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """float32 (n, inputs) → the scores of n clips, float32 (n,)."""
+    with torch.inference_mode():
+        scores: npt.NDArray[np.float32] = generator(torch.from_numpy(features)).numpy()
+    return scores
+
+
+def _check(bags: Sequence[Bag]) -> None:
+    counts = [sum(bag.label == label for bag in bags) for label in (0, 1)]
+    if 0 in counts:
+        raise TrainingError(
+            f"training needs normal and abnormal videos, got {counts[0]} normal (label 0) and "
+            f"{counts[1]} abnormal (label 1)"
+        )
+    if len({bag.features.shape[1:] for bag in bags}) != 1 or any(bag.features.ndim != 2 for bag in bags):
+        raise TrainingError("the videos' features have different widths: they come from different backbones")
+    if not all(np.isfinite(bag.features).all() for bag in bags):
+        raise TrainingError("some features are not finite")
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[torch.Generator]:
+    """Own random numbers and one thread, as sums over several threads depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield torch.Generator().manual_seed(seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _batches(abnormal: Tensor, normal: Tensor, size: int, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches with as many abnormal as normal videos, once over the smaller set; equal in size but for one."""
+    count = min(len(abnormal), len(normal))
+    above = abnormal[torch.randperm(len(abnormal), generator=rng)][:count]
+    below = normal[torch.randperm(len(normal), generator=rng)][:count]
+    steps = -(-count // size)
+    yield from zip(above.tensor_split(steps), below.tensor_split(steps), strict=True)
+
+
+def _loss(recipe: Recipe, abnormal: Tensor, normal: Tensor) -> Tensor:
+    if recipe.loss == "paper":
+        return paper_ranking_loss(abnormal, normal, sparsity=recipe.sparsity)
+    return reference_ranking_loss(abnormal, normal, top_k=recipe.top_k, sparsity=recipe.sparsity)
+
+
+def _optimiser(generator: Generator, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters, rate, decay = generator.parameters(), recipe.learning_rate, recipe.weight_decay
+    if recipe.optimiser == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)

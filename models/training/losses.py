@@ -1,0 +1,49 @@
+"""The multiple-instance ranking loss of MIST's generator, as its paper writes it and as its public reference has it.
+
+Both push the score S of an abnormal video's bag above that of a normal one by a margin of 1, and keep the scores of
+abnormal videos sparse. They differ in what a bag's score is, and in which pairs are compared.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def paper_bag_scores(scores: Tensor) -> Tensor:
+    """(B, L, T) → (B,): the highest of the sub-bags' means."""
+    return scores.mean(dim=2).amax(dim=1)
+
+
+def top_k_bag_scores(scores: Tensor, k: int) -> Tensor:
+    """(B, L, T) → (B,): the mean of the k highest clips among all that were sampled."""
+    return scores.flatten(1).topk(k, dim=1).values.mean(dim=1)
+
+
+def paper_ranking_loss(abnormal: Tensor, normal: Tensor, *, sparsity: float = 0.01) -> Tensor:
+    """The mean over i of max(0, 1 - S(abnormal_i) + S(normal_i)) + λ · mean of abnormal_i's sub-bag scores.
+
+    Args:
+        abnormal, normal: (B, L, T), scores in [0, 1]; the i-th video of one is paired with the i-th of the other.
+        sparsity: λ.
+
+    Raises:
+        ValueError: not as many normal videos as abnormal ones.
+    """
+    if len(abnormal) != len(normal):
+        raise ValueError(f"the paper's loss pairs videos: got {len(abnormal)} abnormal and {len(normal)} normal ones")
+    margin = F.relu(1 - paper_bag_scores(abnormal) + paper_bag_scores(normal))
+    return margin.mean() + sparsity * abnormal.mean()
+
+
+def reference_ranking_loss(abnormal: Tensor, normal: Tensor, *, top_k: int = 7, sparsity: float = 0.01) -> Tensor:
+    """The mean over all pairs of max(0, 1 - S(abnormal_i) + S(normal_j)) + λ · mean abnormal clip score.
+
+    Args:
+        abnormal: (P, L, T), normal: (N, L, T), scores in [0, 1].
+        top_k: how many clips make a bag's score.
+        sparsity: λ.
+    """
+    above = top_k_bag_scores(abnormal, top_k)[:, None]
+    below = top_k_bag_scores(normal, top_k)[None, :]
+    return F.relu(1 - above + below).mean() + sparsity * abnormal.mean()
