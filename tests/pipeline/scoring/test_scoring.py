@@ -124,7 +124,7 @@ def test_a_live_clip_that_is_not_answered_in_time_is_dropped(kit: Any, server: A
         began = time.monotonic()
         port.submit(kit.window("gate", 1, slow=60))
         kit.until(lambda: consumer.dropped())
-        assert 0.25 < time.monotonic() - began < 0.55
+        assert 0.25 < time.monotonic() - began < 0.9
         time.sleep(0.4)  # Triton works on it still
         port.submit(kit.window("gate", 2))
         assert port.drain(10)
@@ -153,6 +153,19 @@ def test_a_clip_on_which_the_model_fails_takes_no_other_with_it(kit: Any, server
     )
     assert len(consumers["gate"].scored) == 20
     assert listener.said == []
+
+
+def test_a_score_that_is_none_is_dropped_with_the_reason(kit: Any, server: Any) -> None:
+    consumer = kit.Consumer()
+    with Scorer(server.address, kit.clip) as scorer:
+        port = scorer.add_camera("film", live=False, capacity=4, deliver=consumer)
+        for index in range(3):
+            port.submit(kit.window("film", index, nan=index == 1))
+        assert port.drain(10)
+    consumer.check(3)
+    assert [outcome.detail for outcome in consumer.outcomes if isinstance(outcome, Dropped)] == [
+        "Triton's SCORE must lie in [0, 1], got nan"
+    ]
 
 
 def test_a_clip_of_another_shape_is_dropped_with_the_reason(kit: Any, server: Any) -> None:
@@ -256,10 +269,37 @@ def test_close_does_not_wait_longer_than_it_may(kit: Any, server: Any) -> None:
     time.sleep(0.2)
     began = time.monotonic()
     scorer.close(timeout=0.2)
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 0.9
     consumer.check(1)
     assert consumer.dropped(DropReason.SHUTDOWN) == [0]
     time.sleep(0.8)  # Triton sleeps on; do not disturb the next test
+
+
+def test_close_at_any_moment_loses_no_clip(kit: Any, server: Any) -> None:
+    for round_ in range(12):
+        consumers = {f"camera-{number}": kit.Consumer() for number in range(4)}
+        submitted = dict.fromkeys(consumers, 0)
+        scorer = Scorer(server.address, kit.clip, max_in_flight=3)
+        closed = threading.Event()
+
+        def camera(port: Any, submitted: dict[str, int] = submitted, closed: threading.Event = closed) -> None:
+            while not closed.is_set():
+                port.submit(kit.window(port.name, submitted[port.name], slow=submitted[port.name] % 2))
+                submitted[port.name] += 1
+
+        threads = []
+        for number, (name, consumer) in enumerate(consumers.items()):
+            port = scorer.add_camera(name, live=number % 2 == 0, capacity=2, deliver=consumer)
+            threads.append(threading.Thread(target=camera, args=(port,)))
+            threads[-1].start()
+        time.sleep(0.01 * round_)
+        scorer.close(timeout=0.02 * (round_ % 3))
+        closed.set()
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()
+        for name, consumer in consumers.items():
+            consumer.check(submitted[name])
 
 
 def test_a_camera_can_be_taken_out_and_put_in_again(kit: Any, server: Any) -> None:

@@ -1,7 +1,7 @@
 """A tiny model behind the served contract: its score is known, its service time and its failures are in the pixels.
 
 SCORE is the clip's mean / 255. The first pixel of the first frame steers: red × 10 ms is the service time of this
-clip, green 255 makes the model raise.
+clip, green 255 makes the model raise, blue 255 makes its score NaN.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class TritonPythonModel:
             raise ValueError("a green pixel")
         time.sleep(float(clips[:, 0, 0, 0, 0].sum()) * 0.010)
         score = np.ascontiguousarray((clips.mean(axis=(1, 2, 3, 4)) / 255).astype(np.float32)[:, None])
+        score[clips[:, 0, 0, 0, 2] == 255] = np.nan
         features = np.zeros((len(clips), 4), np.float32)
         self.keep += [score, features]
         return pb.InferenceResponse([_tensor("SCORE", score), _tensor("FEATURES", features)])
