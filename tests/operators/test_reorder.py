@@ -149,6 +149,13 @@ def test_a_segments_end_declares_nothing_missing(clip: Clip) -> None:
     assert reorderer.holes == 0
 
 
+def test_nor_does_it_hurry_a_clip_that_a_newer_one_already_waits_for(clip: Clip) -> None:
+    reorderer = Reorderer("cam", max_hole=1)
+    assert reorderer.push(clip(1)) == []
+    assert reorderer.end(over("s", 2)) == []
+    assert reorderer.push(clip(0)) == [clip(0), clip(1), over("s", 2)]
+
+
 def test_a_segment_without_clips_ends_in_its_turn(clip: Clip) -> None:
     reorderer = Reorderer("cam", max_hole=2)
     assert reorderer.end(over("a", 1)) == []
