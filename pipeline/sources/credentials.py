@@ -29,6 +29,11 @@ def redact(text: str) -> str:
     return _PARAMETER.sub(rf"\g<name>{HIDDEN}", text)
 
 
+def shown(location: str) -> str:
+    """A URL or a file's name as it stands in a message: credentials hidden, control characters escaped, one line."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in redact(location))
+
+
 @dataclass(frozen=True)
 class Location:
     """A URL without its credentials, and the credentials. Its repr and str hold none.
@@ -43,7 +48,7 @@ class Location:
     password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return redact(self.bare)
+        return shown(self.bare)
 
     def __repr__(self) -> str:
         return f"Location({str(self)!r})"

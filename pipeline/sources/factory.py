@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from pipeline.sources.base import Source, SourceError
-from pipeline.sources.credentials import redact
+from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.rtsp import RtspSource, Transport
@@ -77,7 +77,7 @@ def open_source(
         )
     if scheme != "file":
         raise SourceError(
-            f"camera {camera}: {redact(location)}: unknown kind of source {scheme}://; "
+            f"camera {camera}: {shown(location)}: unknown kind of source {scheme}://; "
             "expected rtsp://…, rtsps://… or a file's path",
             code="usage",
         )

@@ -16,6 +16,7 @@ import av
 import av.container
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
 
 #: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
@@ -204,10 +205,10 @@ class FileSource:
         if cut_off:
             parts.append(f"cut off {missing:.1f} s before its stated end" if missing > 0 else "cut off")
         reason = f" ({problem})" if problem else ""
-        self._on_damage(f"camera {self.camera}: {self.path}: damaged recording: {', '.join(parts)}{reason}")
+        self._on_damage(f"camera {self.camera}: {shown(str(self.path))}: damaged recording: {', '.join(parts)}{reason}")
 
     def _error(self, what: str, code: str) -> SourceError:
-        return SourceError(f"camera {self.camera}: {self.path}: {what}", code=code)
+        return SourceError(f"camera {self.camera}: {shown(str(self.path))}: {what}", code=code)
 
 
 class _RecordingClock:

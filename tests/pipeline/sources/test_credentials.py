@@ -1,0 +1,74 @@
+"""Credentials are found, used, and shown nowhere."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.sources.credentials import redact, split
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://10.0.0.7/stream1", "rtsp://10.0.0.7/stream1"),
+        (f"rtsp://admin:{SECRET}@10.0.0.7/stream1", "rtsp://***@10.0.0.7/stream1"),
+        (f"rtsp://admin:{SECRET}@[fe80::1]:554/a?b=c", "rtsp://***@[fe80::1]:554/a?b=c"),
+        (f"rtsp://admin:a@b/c:{SECRET}@10.0.0.7/x", "rtsp://***@10.0.0.7/x"),
+        (f"cannot open 'http://u:{SECRET}@h/x': gone", "cannot open 'http://***@h/x': gone"),
+        (f"rtsp://h/x?user=admin&password={SECRET}&channel=1", "rtsp://h/x?user=***&password=***&channel=1"),
+        (f"rtsp://h/user=admin_password={SECRET}_channel=1", "rtsp://h/user=***"),
+        (f"rtsps://h/x?PWD={SECRET}", "rtsps://h/x?PWD=***"),
+        (f"two: rtsp://a:{SECRET}@h/1 rtsp://b:{SECRET}@h/2", "two: rtsp://***@h/1 rtsp://***@h/2"),
+        ("no URL, but a mail@address", "no URL, but a mail@address"),
+        ("2 + 2 = 4", "2 + 2 = 4"),
+    ],
+)
+def test_redact(text, shown):
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("location", "bare", "user", "password"),
+    [
+        ("rtsp://h/x", "rtsp://h/x", None, None),
+        ("rtsp://u:p@h:554/x?y=1", "rtsp://h:554/x?y=1", "u", "p"),
+        ("rtsp://u@h/x", "rtsp://h/x", "u", None),
+        ("rtsp://a%40b:p%3A%2Fw@h/x", "rtsp://h/x", "a@b", "p:/w"),
+        ("rtsp://u:p@ss:word@h/x", "rtsp://h/x", "u", "p@ss:word"),
+        ("rtsp://h/x@y", "rtsp://h/x@y", None, None),
+        ("rtsp://u:p@[::1]:8554/x", "rtsp://[::1]:8554/x", "u", "p"),
+    ],
+)
+def test_split(location, bare, user, password):
+    found = split(location)
+    assert (found.bare, found.user, found.password) == (bare, user, password)
+
+
+def test_credentials_given_apart_go_first():
+    found = split("rtsp://old:older@h/x", user="new", password="newer")
+    assert (found.bare, found.user, found.password) == ("rtsp://h/x", "new", "newer")
+
+
+@given(user=st.text(min_size=1), password=st.text())
+def test_ffmpegs_url_holds_them_encoded(user, password):
+    """Taken apart by an independent reading of the URL, they are what was given."""
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(split("rtsp://host:554/x", user=user, password=password).for_ffmpeg())
+    assert parts.hostname == "host"
+    assert parts.port == 554
+    assert parts.path == "/x"
+    assert unquote(parts.username or "") == user
+    assert unquote(parts.password or "") == password
+
+
+def test_nothing_shows_them():
+    location = split("rtsp://someone:s3cr3t@h/x?token=s3cr3t")
+    for text in (str(location), repr(location), f"{location}", repr([location])):
+        assert "s3cr3t" not in text
+        assert "someone" not in text

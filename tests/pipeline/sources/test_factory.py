@@ -1,0 +1,98 @@
+"""From what an operator writes to a source, or to one clear line."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.sources.base import Frame, FrameSpec, SourceError
+from pipeline.sources.factory import SourceOptions, open_source
+from pipeline.sources.files import FileSource
+from pipeline.sources.rtsp import RtspSource
+
+
+def test_a_path_is_a_recording(video):
+    path = video("plain.mp4")
+    for location in (str(path), path.as_uri()):
+        source = open_source("gate", location)
+        assert isinstance(source, FileSource)
+        assert (source.camera, source.live, source.path) == ("gate", False, path)
+
+
+def test_a_path_with_spaces_and_signs(video, tmp_path):
+    path = tmp_path / "gate #1 100% (ä).mp4"
+    path.write_bytes(video("plain.mp4").read_bytes())
+    for location in (str(path), path.as_uri()):
+        frames = open_source("gate", location).frames(FrameSpec(60, 80), threading.Event())
+        assert sum(isinstance(frame, Frame) for frame in frames) == 20
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "RTSP", "rtsps"])
+def test_rtsp_is_a_camera(scheme):
+    source = open_source("gate", f"{scheme}://127.0.0.1:1/x", SourceOptions(user="u", password="s3cr3t"))
+    assert isinstance(source, RtspSource)
+    assert (source.camera, source.live) == ("gate", True)
+    assert "s3cr3t" not in repr(source)
+
+
+def test_start_time(video):
+    source = open_source("gate", str(video("plain.mp4")), SourceOptions(started_at="2024-05-01T20:00:00+02:00"))
+    frame = next(iter(source.frames(FrameSpec(60, 80), threading.Event())))
+    assert isinstance(frame, Frame)
+    assert frame.taken_at == datetime(2024, 5, 1, 18, tzinfo=UTC)
+
+
+def test_options_do_not_show_the_password():
+    assert "s3cr3t" not in repr(SourceOptions(password="s3cr3t"))
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "code", "words"),
+    [
+        ("none.mp4", {}, "not_found", ["none.mp4", "no such file"]),
+        ("no\nsuch.mp4", {}, "not_found", ["no\\nsuch.mp4"]),
+        ("file:///none.mp4", {}, "not_found", ["/none.mp4"]),
+        ("ftp://u:s3cr3t@h/x.mp4", {}, "usage", ["ftp://", "rtsp://", "file"]),
+        ("rtsp:///x", {}, "usage", ["rtsp://HOST"]),
+        ("rtsp://h:port/x", {}, "usage", ["port"]),
+        ("rtsp://h:0/x", {}, "usage", ["port"]),
+        ("rtsp://h:99999/x", {}, "usage", ["port"]),
+        ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["percent-encode"]),
+        ("rtsp://h/x\r\nEvil: 1", {}, "usage", ["control character"]),
+        ("rtsp://h/x", {"password": "s3cr3t"}, "usage", ["user name"]),
+        ("rtsp://h/x", {"user": "u", "password": "s3cr3t" * 30}, "usage", ["127 bytes"]),
+    ],
+)
+def test_one_clear_line(location, options, code, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError) as caught:
+        open_source("gate", location, SourceOptions(**options))
+    text = str(caught.value)
+    assert caught.value.code == code
+    assert "\n" not in text
+    assert "\r" not in text
+    assert "s3cr3t" not in text
+    for word in ("camera gate", *words):
+        assert word in text
+
+
+@pytest.mark.parametrize("stated", ["yesterday", "18:00", "2024-13-01T00:00:00Z"])
+def test_start_time_that_is_none(stated, video):
+    with pytest.raises(SourceError, match="ISO 8601") as caught:
+        open_source("gate", str(video("plain.mp4")), SourceOptions(started_at=stated))
+    assert caught.value.code == "usage"
+
+
+def test_start_time_without_offset(video):
+    with pytest.raises(SourceError, match="UTC offset"):
+        open_source("gate", str(video("plain.mp4")), SourceOptions(started_at="2024-05-01T20:00:00"))
+
+
+def test_not_a_video(tmp_path):
+    path = tmp_path / "x.mp4"
+    path.write_text("hello")
+    with pytest.raises(SourceError) as caught:
+        open_source("gate", str(path))
+    assert caught.value.code == "not_a_video"

@@ -1,0 +1,388 @@
+"""Cameras, on a real RTSP server: what they send, how they fail, how they come back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import logging
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.reconnect import BackoffSettings, Outage
+from pipeline.sources.rtsp import RtspSource
+
+SPEC = FrameSpec(120, 160)
+READ_LIMIT_SECONDS = 2.0
+OPEN_LIMIT_SECONDS = 3.0
+#: What the machine may take beyond a limit.
+SLACK_SECONDS = 2.0
+QUICK = BackoffSettings(first=0.1, longest=0.4)
+
+
+class Watched:
+    """A camera whose items and outages are collected by a thread of its own, as a worker would."""
+
+    def __init__(self, location: str, spec: FrameSpec = SPEC, backoff: BackoffSettings = QUICK, **options) -> None:
+        self.outages: list[Outage] = []
+        self.connected = 0
+        self.items: list[Frame | SegmentOver] = []
+        self.problem: BaseException | None = None
+        self.stop = threading.Event()
+        self.source = RtspSource(
+            "gate",
+            location,
+            open_timeout_seconds=OPEN_LIMIT_SECONDS,
+            read_timeout_seconds=READ_LIMIT_SECONDS,
+            on_outage=self.outages.append,
+            on_connected=self._count,
+            backoff=backoff,
+            **options,
+        )
+        self._spec = spec
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _count(self, camera: str) -> None:
+        assert camera == "gate"
+        self.connected += 1
+
+    def _run(self) -> None:
+        try:
+            for item in self.source.frames(self._spec, self.stop):
+                self.items.append(item)
+        except BaseException as error:
+            self.problem = error
+
+    def __enter__(self) -> Watched:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> float:
+        """Stop it; gives how long that took, seconds."""
+        started = time.monotonic()
+        self.stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the source did not stop"
+        if self.problem is not None:
+            raise self.problem
+        return time.monotonic() - started
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [item for item in list(self.items) if isinstance(item, Frame)]
+
+    @property
+    def ends(self) -> list[SegmentOver]:
+        return [item for item in list(self.items) if isinstance(item, SegmentOver)]
+
+    @property
+    def codes(self) -> list[str]:
+        return [outage.code for outage in list(self.outages)]
+
+    def until(self, what, seconds: float = 15.0) -> None:
+        """Wait until ``what()`` holds."""
+        limit = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < limit, f"not within {seconds} s; outages: {self.codes}, {len(self.items)} items"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_pictures_and_times_of_a_file_over_rtsp(transport, rtsp, video, read):
+    """With B-frames: every picture is the file's own at that time."""
+    path = video("street.mp4", seconds=4, fps=25, options=("-bf", "3", "-g", "25"))
+    expected = {round(frame.pts_seconds, 3): frame.image for frame in read(path)[0]}
+    with rtsp.serve_file(path, transport=transport) as server, Watched(server.url, transport=transport) as camera:
+        camera.until(lambda: camera.ends)
+    frames = [frame for frame in camera.frames if frame.segment == camera.ends[0].segment]
+    assert len(frames) >= 90, "of the 100, the first few fall to the start of the stream and the last to its end"
+    # GStreamer's clock of the stream begins where the file's does, up to the frames that B-frames put before it
+    offset = _offset(frames, expected)
+    for frame in frames:
+        assert np.array_equal(frame.image, expected[round(frame.pts_seconds - offset, 3)])
+    assert np.diff([frame.pts_seconds for frame in frames]) == pytest.approx(0.04, abs=1e-4)
+    assert camera.codes[0] == "stream_end"
+
+
+def _offset(frames: list[Frame], expected: dict[float, np.ndarray]) -> float:
+    for pts, image in expected.items():
+        if np.array_equal(frames[0].image, image):
+            return frames[0].pts_seconds - pts
+    raise AssertionError("the first picture is none of the file's")
+
+
+def test_a_camera_that_offers_udp_alone(rtsp):
+    with rtsp.serve_live(transport="udp") as server:
+        with Watched(server.url, transport="tcp") as camera:
+            camera.until(lambda: camera.outages)
+            assert not camera.frames
+        with Watched(server.url, transport="udp") as camera:
+            camera.until(lambda: len(camera.frames) >= 5)
+
+
+def test_live_frames(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url) as camera:
+        camera.until(lambda: len(camera.frames) >= 20)
+        camera.finish()
+        frames = camera.frames
+        assert np.diff([frame.pts_seconds for frame in frames]) == pytest.approx(0.1, abs=0.02)
+        assert all(frame.taken_at == frame.received_at for frame in frames)
+        assert frames[0].segment.live
+        assert (frames[0].native.width, frames[0].image.shape) == (320, (120, 160, 3))
+        assert [end.reason for end in camera.ends] == [EndReason.SHUTDOWN]
+        assert camera.codes == []
+        assert camera.connected == 1
+
+
+def test_resampled_live_frames(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url, FrameSpec(60, 80, fps=4)) as camera:
+        camera.until(lambda: len(camera.frames) >= 9)
+        frames = camera.frames[:9]
+        assert frames[-1].pts_seconds - frames[0].pts_seconds == pytest.approx(2.0, abs=0.151)
+
+
+def test_killed_and_started_again(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url) as camera:
+        camera.until(lambda: len(camera.frames) >= 5)
+        server.kill()
+        camera.until(lambda: "refused" in camera.codes)
+        before = len(camera.frames)
+        server.start()
+        camera.until(lambda: len(camera.frames) >= before + 5)
+        camera.finish()
+        assert camera.codes[0] == "stream_end"
+        assert set(camera.codes[1:]) == {"refused"}
+        first, second = camera.ends
+        assert (first.reason, second.reason) == (EndReason.DISCONNECTED, EndReason.SHUTDOWN)
+        assert first.segment.id != second.segment.id
+        for end in (first, second):
+            name, connection, ordinal = end.segment.id.split("/")
+            assert (name, len(connection), ordinal) == ("gate", 32, "0")
+        assert camera.connected == 2
+
+
+def test_frozen_and_thawed(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url) as camera:
+        camera.until(lambda: len(camera.frames) >= 5)
+        server.freeze()
+        frozen_at = time.monotonic()
+        camera.until(lambda: camera.outages)
+        assert time.monotonic() - frozen_at < READ_LIMIT_SECONDS + 1.0, "one read limit, not two"
+        camera.until(lambda: len(camera.outages) >= 2)  # opening a frozen server
+        before = len(camera.frames)
+        server.thaw()
+        camera.until(lambda: len(camera.frames) >= before + 5)
+        assert set(camera.codes) == {"timeout"}
+        assert camera.ends[0].reason is EndReason.DISCONNECTED
+        assert len({frame.segment.id for frame in camera.frames}) == 2
+
+
+def test_a_frozen_udp_camera(rtsp):
+    with rtsp.serve_live(transport="udp") as server, Watched(server.url, transport="udp") as camera:
+        camera.until(lambda: len(camera.frames) >= 5)
+        server.freeze()
+        frozen_at = time.monotonic()
+        camera.until(lambda: camera.outages)
+        assert time.monotonic() - frozen_at < READ_LIMIT_SECONDS + 1.0
+        assert camera.codes[0] == "timeout"
+
+
+def test_another_size_is_another_segment_of_the_same_connection(rtsp):
+    with rtsp.serve_live("320x240", then=("640x480", 2.0)) as server, Watched(server.url) as camera:
+        camera.until(lambda: camera.frames and camera.frames[-1].native.width == 640)
+        camera.finish()
+        first, second = camera.ends
+        assert (first.reason, second.reason) == (EndReason.SIZE_CHANGED, EndReason.SHUTDOWN)
+        assert first.segment.id.rpartition("/")[0] == second.segment.id.rpartition("/")[0]
+        assert [end.segment.id.rpartition("/")[2] for end in (first, second)] == ["0", "1"]
+        assert {frame.native.width for frame in camera.frames if frame.segment == first.segment} == {320}
+        assert {frame.image.shape for frame in camera.frames} == {(120, 160, 3)}
+        assert camera.codes == []
+
+
+# Reasons.
+
+
+def test_nothing_listens(free_port):
+    with Watched(f"rtsp://127.0.0.1:{free_port}/cam") as camera:
+        camera.until(lambda: len(camera.outages) >= 3)
+    assert set(camera.codes) == {"refused"}
+    text = camera.outages[0].message
+    for word in ("camera gate", f"rtsp://127.0.0.1:{free_port}/cam", "refused"):
+        assert word in text
+    assert "\n" not in text
+
+
+def test_a_camera_that_never_answers(silent_port):
+    started = time.monotonic()
+    with Watched(f"rtsp://127.0.0.1:{silent_port}/cam") as camera:
+        camera.until(lambda: camera.outages)
+        assert time.monotonic() - started < OPEN_LIMIT_SECONDS + SLACK_SECONDS
+    assert camera.codes[0] == "timeout"
+
+
+def test_no_such_host():
+    with Watched("rtsp://no-such-host.invalid/cam") as camera:
+        camera.until(lambda: camera.outages)
+    assert camera.codes[0] == "unreachable"
+
+
+def test_no_such_stream(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url + "era") as camera:
+        camera.until(lambda: camera.outages)
+    assert camera.codes[0] == "not_found"
+
+
+def test_not_an_rtsp_server():
+    """A web server on the camera's port, say."""
+
+    def answer(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        with Watched(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/cam") as camera:
+            camera.until(lambda: camera.outages)
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+    assert camera.codes[0] in {"protocol", "stream_end"}
+
+
+USER, PASSWORD = "ad@min", "s3:cr/3t %41"
+
+
+def test_right_credentials(rtsp):
+    """With every sign that means something in a URL, in the URL and given apart."""
+    with rtsp.serve_live(user=USER, password=PASSWORD) as server:
+        with Watched(server.url) as camera:
+            camera.until(lambda: len(camera.frames) >= 3)
+            assert camera.codes == []
+        with Watched(server.bare_url, user=USER, password=PASSWORD) as camera:
+            camera.until(lambda: len(camera.frames) >= 3)
+            assert camera.codes == []
+
+
+@pytest.mark.parametrize("credentials", [(USER, "wr0ngw0rd"), ("s0mebody", "wr0ngw0rd"), (None, None)])
+def test_wrong_credentials_are_refused_and_shown_nowhere(credentials, rtsp, caplog):
+    user, password = credentials
+    caplog.set_level(logging.DEBUG)
+    shown = io.StringIO()
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)  # FFmpeg's own words go into its exceptions then
+    try:
+        with (
+            rtsp.serve_live(user=USER, password=PASSWORD) as server,
+            Watched(server.bare_url, user=user, password=password) as camera,
+        ):
+            camera.until(lambda: len(camera.outages) >= 2)
+            assert set(camera.codes) == {"unauthorized"}
+            print(camera.outages, repr(camera.source), camera.source.location, file=shown)
+            with pytest.raises(SourceError) as caught:
+                camera.source._open()
+        traceback.print_exception(caught.value, file=shown)
+        print(repr(caught.value), caught.value.__context__, caught.value.__cause__, file=shown)
+    finally:
+        av.logging.set_level(before)
+    own = [record.getMessage() for record in caplog.records if not record.name.startswith("libav")]
+    text = shown.getvalue() + "\n".join(own)
+    assert "refused" in text
+    for secret in ("wr0ngw0rd", "s0mebody", "ad@min", "ad%40min"):
+        assert secret not in text
+
+
+# Stopping.
+
+
+def test_a_stop_while_waiting_for_the_next_attempt(free_port):
+    with Watched(f"rtsp://127.0.0.1:{free_port}/cam", backoff=BackoffSettings(60.0, 60.0)) as camera:
+        camera.until(lambda: camera.outages)
+        assert camera.finish() < 1.0
+
+
+def test_a_stop_while_pictures_come(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url) as camera:
+        camera.until(lambda: len(camera.frames) >= 3)
+        assert camera.finish() < 1.0
+        assert camera.ends[-1].reason is EndReason.SHUTDOWN
+
+
+def test_a_stop_while_the_camera_is_frozen(rtsp):
+    with rtsp.serve_live() as server, Watched(server.url) as camera:
+        camera.until(lambda: len(camera.frames) >= 3)
+        server.freeze()
+        time.sleep(0.3)
+        assert camera.finish() < READ_LIMIT_SECONDS + 1.0
+        assert camera.ends[-1].reason is EndReason.SHUTDOWN
+        assert camera.codes == []
+
+
+def test_a_stop_while_opening(silent_port):
+    with Watched(f"rtsp://127.0.0.1:{silent_port}/cam") as camera:
+        time.sleep(0.3)
+        assert camera.finish() < OPEN_LIMIT_SECONDS + SLACK_SECONDS
+        assert camera.items == []
+
+
+def test_stopped_before_it_began(free_port):
+    stop = threading.Event()
+    stop.set()
+    assert list(RtspSource("gate", f"rtsp://127.0.0.1:{free_port}/cam").frames(SPEC, stop)) == []
+
+
+def test_who_stops_listening_leaves_nothing_open(rtsp):
+    """A consumer that just goes away closes the connection in its own thread."""
+    with rtsp.serve_live() as server:
+        source = RtspSource("gate", server.url)
+        items = source.frames(SPEC, threading.Event())
+        frames = list(itertools.islice(items, 3))
+        items.close()
+        assert all(isinstance(frame, Frame) for frame in frames)
+        assert frames[0].native.to_ndarray(format="rgb24").shape == (240, 320, 3), "a frame outlives its connection"
+
+
+def test_cameras_do_not_disturb_each_other(rtsp, free_port):
+    """One dead, one refused, one fine: the fine one misses nothing."""
+    with (
+        rtsp.serve_live() as server,
+        rtsp.serve_live() as dying,
+        Watched(server.url) as fine,
+        Watched(dying.url) as dead,
+        Watched(f"rtsp://127.0.0.1:{free_port}/cam") as refused,
+    ):
+        fine.until(lambda: len(fine.frames) >= 5 and dead.frames)
+        dying.kill()
+        fine.until(lambda: len(fine.frames) >= 25)
+        assert refused.outages
+        assert dead.outages
+        assert fine.codes == []
+        assert np.diff([frame.pts_seconds for frame in fine.frames]) == pytest.approx(0.1, abs=0.02)
