@@ -41,7 +41,13 @@ test-slow: venv  ## the slow suite
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 demo: venv  ## the whole path on VIDEO=... (by default a stream joined from the fights of the shared data)
-	MISTWATCH_DATA=$(DATA) $(BIN)/mistwatch demo $(VIDEO)
+ifeq ($(VIDEO),)
+	@test -d $(DATA)/fights || { echo "make demo: no shared data at $(DATA); give a video: make demo VIDEO=clip.mp4" >&2; exit 2; }
+	$(BIN)/python tests/support/joined_stream.py --data $(DATA) --out runs/joined.mp4
+	$(BIN)/mistwatch demo runs/joined.mp4
+else
+	$(BIN)/mistwatch demo $(VIDEO)
+endif
 
 clean:  ## what the commands above left, but not .venv
 	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

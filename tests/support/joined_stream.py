@@ -3,7 +3,7 @@
 Only clips of the sources that the committed fights model never saw are used. An incident is up to three fight clips
 of one source in a row; between two incidents stand normal clips. Run as a program it writes the video and its truth:
 
-    python tests/realparts/joined_stream.py --data ../shared/data --out runs/joined.mp4
+    python tests/support/joined_stream.py --data ../shared/data --out runs/joined.mp4
 """
 
 from __future__ import annotations

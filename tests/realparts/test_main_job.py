@@ -1,0 +1,278 @@
+"""The main job: cameras over RTSP, the committed model on a real Triton, alerts read back from a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import av
+import jsonschema
+import numpy as np
+import pytest
+from joined_stream import FPS, Joined
+from kafka import KafkaConsumer
+from rtsp_server import serve_file
+
+from deploy.triton.server import TritonServer
+
+pytestmark = pytest.mark.realparts
+
+CLIP_FRAMES = 16
+SIZE = 224
+
+
+@pytest.fixture(scope="session")
+def schema(root: Path) -> jsonschema.Draft202012Validator:
+    document = json.loads((root / "pipeline" / "alerts" / "schema" / "alert.v1.schema.json").read_text())
+    return jsonschema.Draft202012Validator(document, format_checker=jsonschema.FormatChecker())
+
+
+def mistwatch(*arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "pipeline.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def read_topic(bootstrap: str, topic: str, quiet_seconds: float = 3.0) -> list[dict[str, Any]]:
+    """Everything on the topic, by a consumer that knows nothing of mistwatch."""
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=int(quiet_seconds * 1000)
+    )
+    try:
+        messages = list(consumer)
+    finally:
+        consumer.close()
+    for message in messages:
+        assert message.key.decode() == json.loads(message.value)["subject"]
+    return [json.loads(message.value) for message in messages]
+
+
+def frames_by_ffmpeg(video: Path) -> np.ndarray:
+    """uint8 (N, 224, 224, 3), decoded and scaled by Debian's ffmpeg, not by our code."""
+    command = ["ffmpeg", "-v", "error", "-i", str(video), "-fps_mode", "passthrough"]
+    command += ["-vf", f"scale={SIZE}:{SIZE}:flags=bilinear,format=rgb24", "-f", "rawvideo", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE, 3)
+
+
+def scores_by_torch(frames: np.ndarray, starts: list[int], root: Path) -> list[float]:
+    """The scores of the clips that start at these frames, by torch I3D and G in this process."""
+    import torch
+
+    from models.generator import load_generator
+    from models.i3d import load_i3d
+    from models.serving.scorer import ClipScorer
+
+    generator, _ = load_generator(root / "models" / "weights" / "fights")
+    scorer = ClipScorer(load_i3d(), generator).eval()
+    scores = []
+    with torch.inference_mode():
+        for start in starts:
+            clip = torch.from_numpy(frames[start : start + CLIP_FRAMES].copy())[None]
+            scores.append(float(scorer(clip)[0]))
+    return scores
+
+
+def readings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every scored clip that the events tell of, in order."""
+    return [reading for event in events for reading in event["data"]["scores"]]
+
+
+def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder_and_torch(
+    data: Path,
+    root: Path,
+    tmp_path: Path,
+    triton: TritonServer,
+    broker: str,
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    """With a threshold that everything exceeds, one alert tells every score."""
+    video = data / "cctv" / "vtest.avi"
+    result = mistwatch(
+        *("watch", str(video), "--json", "--out", str(tmp_path / "run"), "--threshold", "1e-9"),
+        *("--triton", triton.grpc_address, "--kafka", broker, "--topic", "vtest"),
+    )
+    assert result.returncode == 0, result.stderr
+    *events, summary = [json.loads(line) for line in result.stdout.splitlines()]
+    assert summary == {"type": "summary", "clips_scored": 49, "clips_dropped": 0, "alerts": 1, "cameras": 1}
+    assert events == read_topic(broker, "vtest")
+    for event in events:
+        schema.validate(event)
+
+    told = readings(events)
+    assert [reading["index"] for reading in told] == list(range(49))
+    fps = 10
+    starts = [round(reading["started_pts_seconds"] * fps) for reading in told]
+    assert starts == [16 * i for i in range(49)]
+    chosen = list(range(0, 49, 6))
+    expected = scores_by_torch(frames_by_ffmpeg(video), [starts[i] for i in chosen], root)
+    assert [told[i]["score"] for i in chosen] == pytest.approx(expected, abs=1e-2)
+
+
+def test_watch_starts_its_own_servers_and_a_camera_that_fails_is_one_line(data: Path, tmp_path: Path) -> None:
+    """No server is named: an embedded Triton and an embedded broker come and go with the command."""
+    video = data / "cctv" / "vtest.avi"
+    result = mistwatch("watch", str(video), "--json", "--out", str(tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["clips_scored"] == 49
+    assert summary["clips_dropped"] == 0
+    assert "Traceback" not in result.stderr
+
+
+def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
+    joined: Joined,
+    data: Path,
+    root: Path,
+    tmp_path: Path,
+    triton: TritonServer,
+    broker: str,
+    rtsp: None,
+    schema: jsonschema.Draft202012Validator,
+    record_property: Any,
+) -> None:
+    """Two cameras at once: the joined fights behind a password, and a street whose every score is told."""
+    street_video = data / "cctv" / "car-detection.mp4"
+    with (
+        serve_file(joined.video, "tcp", user="viewer", password="p@ss:w0rd") as fights,
+        serve_file(street_video) as street,
+    ):
+        config = tmp_path / "site.yaml"
+        config.write_text(
+            f"site: realparts\nstate_dir: state\ntriton: {{address: '{triton.grpc_address}'}}\n"
+            f"kafka: {{bootstrap: '{broker}', topic: fights}}\n"
+            "cameras:\n"
+            f"  fights: {{source: '{fights.bare_url}', username: viewer}}\n"
+            f"  street: {{source: '{street.url}', alerts: {{open_threshold: 1.0e-9, close_threshold: 1.0e-9}}}}\n"
+        )
+        began = datetime.now(UTC)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pipeline.cli", "run", "--config", str(config), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "MISTWATCH_CAMERAS__FIGHTS__PASSWORD": "p@ss:w0rd"},
+        )
+        try:
+            assert process.stderr is not None
+            log: list[str] = []
+            for line in process.stderr:  # the stream plays once a connection: its end is an outage
+                log.append(line)
+                if "camera away" in line and '"fights"' in line:
+                    break
+            time.sleep(3)  # the last clips are scored
+            os.kill(process.pid, signal.SIGTERM)
+            output, rest = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    errors = "".join(log) + rest
+    assert process.returncode == 0, errors
+    assert "p@ss" not in errors + output
+    assert "p%40ss" not in errors + output
+    assert "Traceback" not in errors
+    summary = json.loads(output.splitlines()[-1])
+    assert summary["clips_dropped"] <= 1, errors  # the one in flight at the end
+
+    events = read_topic(broker, "fights")
+    assert events
+    for event in events:
+        schema.validate(event)
+    cars = first_play(events, "street")
+    check_order(cars)
+    check_times(cars, began, 31.0)
+    check_pictures(cars, (768, 432))
+    check_scores(cars, street_video, 12.5, root)
+    assert [reading["index"] for reading in readings(cars)] == list(range(len(readings(cars))))
+    assert len(readings(cars)) >= 22  # of 377 frames; the first may be lost to its missing time stamp
+
+    events = first_play(events, "fights")
+    check_order(events)
+    check_times(events, began, joined.duration + 1)
+    check_pictures(events, (640, 360))
+    check_scores(events, joined.video, FPS, root)
+
+    alerts = intervals(events, joined.duration)
+    found = sum(any(start < b and a < end for a, b in alerts) for start, end in joined.incidents)
+    normal = [part for part in joined.parts if part.label == 0]
+    # A normal clip counts as alarmed when an alert begins in it: one that reaches in from the fight before does not.
+    alarmed = sum(any(part.start <= a < part.end for a, _ in alerts) for part in normal)
+    report = (
+        f"{found} of {len(joined.incidents)} incidents found, {alarmed} of {len(normal)} normal clips began an alert"
+    )
+    record_property("fights_over_rtsp", report)
+    print(report)
+    assert found >= len(joined.incidents) / 2, report
+    assert alarmed < len(normal) / 2, report
+
+
+def check_order(events: list[dict[str, Any]]) -> None:
+    """Each alert's events are begin, updates, end, numbered without a gap, and alerts do not overlap."""
+    by_alert: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        by_alert.setdefault(event["data"]["alert_id"], []).append(event)
+    for its_events in by_alert.values():
+        assert [event["data"]["sequence"] for event in its_events] == list(range(len(its_events)))
+        states = [event["data"]["state"] for event in its_events]
+        assert states == ["begin", *["update"] * (len(states) - 2), "end"]
+
+
+def first_play(events: list[dict[str, Any]], camera: str) -> list[dict[str, Any]]:
+    """The camera's events of its first connection: the server plays the file once a connection."""
+    of_camera = [event for event in events if event["subject"] == camera]
+    assert of_camera, f"camera {camera} raised no alert"
+    return [event for event in of_camera if event["data"]["segment"] == of_camera[0]["data"]["segment"]]
+
+
+def check_times(events: list[dict[str, Any]], began: datetime, duration: float) -> None:
+    """The stream's clock and the wall clock run together, and every time lies within the run."""
+    offsets = []
+    for event in events:
+        data = event["data"]
+        started = datetime.fromisoformat(data["started_at"])
+        offsets.append((started - began).total_seconds() - data["started_pts_seconds"])
+        assert 0 <= data["started_pts_seconds"] < duration
+        captured, scored, published = (
+            datetime.fromisoformat(data[key]) for key in ("captured_at", "scored_at", "published_at")
+        )
+        assert began < captured < scored < published
+    # A live camera's wall clock is when a frame arrived: the network's and the server's jitter, not drift.
+    assert max(offsets) - min(offsets) < 1.0
+
+
+def check_pictures(events: list[dict[str, Any]], size: tuple[int, int]) -> None:
+    """Every alert has a JPEG of the camera's own size."""
+    for event in events:
+        (uri,) = event["data"]["evidence"]
+        with av.open(unquote(urlparse(uri).path)) as picture:
+            frame = next(picture.decode(video=0))
+        assert (frame.width, frame.height) == size
+
+
+def check_scores(events: list[dict[str, Any]], video: Path, fps: float, root: Path) -> None:
+    """The scores told are those of the same clips decoded by ffmpeg and scored by torch, whatever frame came first."""
+    frames = frames_by_ffmpeg(video)
+    told = readings(events)
+    chosen = told[:: max(1, len(told) // 8)]
+    starts = [round(reading["started_pts_seconds"] * fps) for reading in chosen]
+    assert len({start % CLIP_FRAMES for start in starts}) == 1  # one grid of clips through the whole segment
+    assert [reading["score"] for reading in chosen] == pytest.approx(scores_by_torch(frames, starts, root), abs=1e-2)
+
+
+def intervals(events: list[dict[str, Any]], duration: float) -> list[tuple[float, float]]:
+    """(start, end) of each alert on the stream's clock."""
+    ends = {e["data"]["alert_id"]: e["data"]["ended_pts_seconds"] for e in events if e["data"]["state"] == "end"}
+    begins = {e["data"]["alert_id"]: e["data"]["started_pts_seconds"] for e in events if e["data"]["state"] == "begin"}
+    return [(start, ends.get(alert, duration)) for alert, start in begins.items()]
