@@ -94,12 +94,11 @@ class ClipWindow:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What the ring keeps of a frame; the native picture only where it is the middle of a clip."""
+    """What the ring keeps of a frame: all but the large native picture."""
 
     pts_seconds: float
     taken_at: datetime | None
     image: npt.NDArray[np.uint8]
-    native: av.VideoFrame | None
 
 
 class WindowCutter:
@@ -110,9 +109,10 @@ class WindowCutter:
     * copied: a frame's P bytes once for every clip that it belongs to, and nothing else. That is P bytes a frame
       at stride = frames (150 528 at 224 × 224), P × frames / stride on average at any other stride; a frame that
       falls between two clips is not touched. (``tests/pipeline/test_windows.py`` counts, ``bench/sources.py`` times.)
-    * held: references to the last ``frames`` pictures, each of P bytes and the decoder's row padding (rows are
-      rounded up to 64 bytes), and the native pictures of the clips' middles: at most ceil(frames / 2 / stride)
-      of them. The clips handed out belong to the receiver.
+    * held: references to the last ``frames`` pictures, of P bytes and the scaler's row padding each (768 bytes a row
+      instead of 672 at a width of 224), and the native pictures of the middles of the clips that are not yet
+      complete: ceil(frames / 2 / stride) of them at most, one at stride = frames. The clips handed out belong to
+      the receiver.
     """
 
     def __init__(self, spec: ClipSpec) -> None:
@@ -120,6 +120,7 @@ class WindowCutter:
         self.clips = 0  #: clips cut from the segment that is open, or was the last to be
         self._segment: Segment | None = None
         self._ring: deque[_Held] = deque(maxlen=spec.frames)
+        self._middles: deque[av.VideoFrame] = deque()  # of the clips that are not yet complete
         self._seen = 0  # frames of the segment so far
         self._spacings: deque[float] = deque(maxlen=max(spec.frames - 1, 1))  # seconds between its last frames
 
@@ -130,8 +131,7 @@ class WindowCutter:
             ValueError: a frame of another size than the clips', or not later than the one before.
         """
         if isinstance(item, SegmentOver):
-            self._ring.clear()
-            self._segment = None
+            self._open(None)
             return item
         if item.segment is not self._segment and item.segment != self._segment:
             self._open(item.segment)
@@ -151,18 +151,21 @@ class WindowCutter:
             self._spacings.append(spacing)
         ordinal = self._seen
         self._seen += 1
-        is_middle = ordinal >= spec.frames // 2 and (ordinal - spec.frames // 2) % spec.stride == 0
-        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.image, item.native if is_middle else None))
+        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.image))
+        if ordinal >= spec.frames // 2 and (ordinal - spec.frames // 2) % spec.stride == 0:
+            self._middles.append(item.native)
         if ordinal + 1 < spec.frames or (ordinal + 1 - spec.frames) % spec.stride:
             return None
         return self._cut(item)
 
-    def _open(self, segment: Segment) -> None:
+    def _open(self, segment: Segment | None) -> None:
         self._segment = segment
         self._ring.clear()
+        self._middles.clear()
         self._spacings.clear()
         self._seen = 0
-        self.clips = 0
+        if segment is not None:
+            self.clips = 0
 
     def _cut(self, last: Frame) -> ClipWindow:
         spec = self.spec
@@ -170,7 +173,6 @@ class WindowCutter:
         for row, held in zip(pixels, self._ring, strict=True):
             row[...] = held.image
         first, middle = self._ring[0], self._ring[spec.frames // 2]
-        assert middle.native is not None
         index = self.clips
         self.clips += 1
         return ClipWindow(
@@ -182,7 +184,7 @@ class WindowCutter:
             ended_at=last.taken_at,
             captured_at=last.received_at,
             pixels=pixels,
-            middle=middle.native,
+            middle=self._middles.popleft(),
             middle_pts=middle.pts_seconds,
         )
 
