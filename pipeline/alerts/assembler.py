@@ -10,7 +10,7 @@ import av
 from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd
-from pipeline.alerts.event import AlertEvent, event_from
+from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.scoring import Dropped, Scored
 
 
@@ -116,9 +116,16 @@ class AlertAssembler:
         peak = transition.peak.clip
         frame = self._frames.get(peak.key)
         if frame is not None and (self._evidence is None or self._evidence[0] != peak.key):
-            name = f"{transition.first.segment}-{transition.first.index}-{peak.index}"
             try:
-                self._evidence = (peak.key, self._pictures.save(frame, camera=self.camera, name=name))
+                uri = self._pictures.save(frame, camera=self.camera, name=self._picture_name(transition))
+                self._evidence = (peak.key, uri)
             except OSError as error:
                 self._picture_failed(self.camera, error)
         return [self._evidence[1]] if self._evidence else []
+
+    def _picture_name(self, transition: AlertTransition) -> str:
+        """For people who look into the folder: when the alert began, which alert, which of its pictures."""
+        began = transition.first.times.started_at
+        when = f"{began:%Y%m%dT%H%M%SZ}" if began else f"{transition.first.start:08.1f}s"
+        alert = alert_id(self._site, self._run, self.camera, transition.segment, transition.first.start)
+        return f"{when}-{str(alert)[:8]}-{transition.sequence}"
