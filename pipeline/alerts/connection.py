@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -11,7 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+from kafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+)
 from kafka.net.compat import KafkaNetClient
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +26,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 # kafka-python prints its whole configuration, passwords included, at level debug, and a traceback for every
 # reconnection at level error. What an operator needs to know is told through listeners instead.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+# Why a connection failed (refused credentials, a certificate) it tells to this logger only; see _Reasons.
+_connection_log = logging.getLogger("kafka.net.manager")
+_connection_log.setLevel(logging.WARNING)
+_connection_log.propagate = False
+_connection_log.addHandler(logging.NullHandler())
 
 #: For a TCP connection, which tells a refused broker from a frozen one.
 _CONNECT_SECONDS = 2.0
@@ -132,6 +145,8 @@ class Broker:
             made.append(KafkaNetClient(*args, **kwargs))
             return made[-1]
 
+        reasons = _Reasons()
+        _connection_log.addHandler(reasons)
         try:
             return kind(
                 bootstrap_servers=self.bootstrap.split(","),
@@ -145,7 +160,12 @@ class Broker:
             for client in made:
                 with contextlib.suppress(Exception):
                     client.close()
+            if reasons.telling is not None:
+                why = f"{reason_of(reasons.telling)}; check the address and the security settings"
+                raise BrokerUnavailableError(f"{self}: {why}") from None
             raise self._unavailable(error) from None
+        finally:
+            _connection_log.removeHandler(reasons)
 
     def check_listening(self) -> None:
         """Raises BrokerUnavailableError unless one of the addresses accepts a TCP connection."""
@@ -190,11 +210,28 @@ class Broker:
         return f"Kafka {self.bootstrap}"
 
 
+class _Reasons(logging.Handler):
+    """Hears the error behind a failed connection: the client's constructor says no more than that it timed out."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.telling: Exception | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(self.telling, SaslAuthenticationFailedError):
+            return  # what follows is its consequence
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, Exception) and not isinstance(argument, KafkaTimeoutError | RequestTimedOutError):
+                self.telling = argument
+
+
 def reason_of(error: Exception) -> str:
     """What happened, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    # kafka-python puts the names of its classes before its text, some of them twice.
+    text = re.sub(r"^(\[Error \d+\] )?(\w+Error: )*", "", " ".join(str(error).split()))
+    return text or type(error).__name__
 
 
 def _parsed(bootstrap: str) -> list[tuple[str, int]]:

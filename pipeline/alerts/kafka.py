@@ -240,15 +240,24 @@ class KafkaRelay:
         answered = threading.Event()
         flight.add_both(lambda *_: answered.set())
         sent_at = time.monotonic()
+        told = False
         while not answered.wait(_LOOK_SECONDS):
             waited = time.monotonic() - sent_at
             # The client gives up after twice the request timeout; the rest is for the case that it does not.
             if self._late() or waited > 3 * self._request_timeout:
                 raise KafkaTimeoutError(f"no acknowledgement for {waited:.0f} s")
-            if waited > _SLOW_SECONDS:
-                self._tell_waiting(f"{self._broker}: accepts connections but acknowledges nothing")
+            if waited > _SLOW_SECONDS and not told:
+                told = True
+                self._tell_waiting(self._why_silent())
         if flight.failed():
             raise flight.exception
+
+    def _why_silent(self) -> str:
+        try:
+            self._broker.check_listening()
+        except BrokerUnavailableError as error:
+            return str(error)
+        return f"{self._broker}: accepts connections but acknowledges nothing"
 
     def _late(self) -> bool:
         return time.monotonic() >= self._stop_at
