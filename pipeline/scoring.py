@@ -6,19 +6,19 @@ so that a slow or failing consumer holds up its own camera and no other.
 
 **What happens to a clip.** Every submitted window is delivered exactly once, as :class:`Scored` or :class:`Dropped`:
 
-====================================  =============================  =======================================
-what happens                          live camera                    recording
-====================================  =============================  =======================================
-its queue is full                     the oldest waiting is dropped  ``submit`` waits
-the server is away                    waits in front of its queue    waits in front of its queue
-no answer within the deadline         dropped                        sent again
-the server refuses this very clip     dropped                        dropped
-the model raises on it                once more, alone, then dropped once more, alone, then dropped
-====================================  =============================  =======================================
+=================================  ===============================  ===============================
+what happens                       live camera                      recording
+=================================  ===============================  ===============================
+its queue is full                  the oldest waiting is dropped    ``submit`` waits
+the server is away                 back in front of its queue       back in front of its queue
+no answer within the deadline      dropped                          sent again
+the server refuses this very clip  dropped                          dropped
+the model raises on it             sent again, alone; then dropped  sent again, alone; then dropped
+=================================  ===============================  ===============================
 
-**Memory.** A camera holds at most ``2 × capacity`` clips (waiting, and settled but not yet taken by its consumer), and
-all cameras together ``max_in_flight`` more, of which gRPC holds up to three copies while it sends them. A clip is
-``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and the native picture of its middle frame.
+**Memory.** Consumers that keep up: ``capacity`` clips a camera and ``max_in_flight`` over all. A camera whose consumer
+hangs: at most ``2 × capacity + max_in_flight`` of its own. A clip is ``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and
+the native picture of its middle frame; gRPC holds up to three copies of the pixels of each clip in flight.
 """
 
 from __future__ import annotations
@@ -318,7 +318,8 @@ class Scorer:
         model: the model's name on the server.
         max_in_flight: clips sent and not yet answered, over all cameras.
         deadline_seconds: from a clip's sending to its answer. It covers the server's own queue: it should be well
-            above ``max_in_flight`` times the service time.
+            above ``max_in_flight`` times the service time, and above the 2 s that Triton takes to see that the
+            model's process has died.
         listener: hears what happens.
         repair: load the model anew when its process died again and again. For a server that is ours alone, started
             with ``--model-control-mode=explicit``.
