@@ -47,7 +47,7 @@ class OpenVinoEngine:
 
     def score(self, clips: npt.NDArray[np.uint8]) -> ScoredBatch:
         check_clips(clips, self._clip)
-        self._request.infer({0: ov.Tensor(np.ascontiguousarray(clips), shared_memory=True)})
+        self._request.infer({0: ov.Tensor(np.require(clips, requirements=["C", "W"]), shared_memory=True)})
         # The request's own memory, which its next inference overwrites: hence the copies.
         scores = np.array(self._request.get_tensor("SCORE").data, dtype=np.float32).reshape(-1)
         features = np.array(self._request.get_tensor("FEATURES").data, dtype=np.float32)

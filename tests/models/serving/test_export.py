@@ -1,0 +1,160 @@
+"""What `export` writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tritonclient.grpc.model_config_pb2 as pb
+from google.protobuf import text_format
+
+from models.serving.export import ExportError, UnknownModelError, ensure_repository, export, find_model
+
+
+def config_of(repository: Path) -> pb.ModelConfig:
+    """The configuration as Triton's own message reads it."""
+    return text_format.Parse((repository / "clip_scorer" / "config.pbtxt").read_text(), pb.ModelConfig())
+
+
+class TestConfiguration:
+    def test_tensors(self, repository: Path) -> None:
+        config = config_of(repository)
+        assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [
+            ("CLIP", pb.TYPE_UINT8, [16, 224, 224, 3])
+        ]
+        assert [(o.name, o.data_type, list(o.dims)) for o in config.output] == [
+            ("SCORE", pb.TYPE_FP32, [1]),
+            ("FEATURES", pb.TYPE_FP32, [1024]),
+        ]
+        assert config.max_batch_size == 3
+        assert config.HasField("dynamic_batching")
+
+    def test_parameters(self, repository: Path, trained: Path) -> None:
+        told = {key: value.string_value for key, value in config_of(repository).parameters.items()}
+        assert told.pop("weights_sha256") == json.loads((trained / "model-card.json").read_text())["weights_sha256"]
+        assert told == {
+            "name": "random",
+            "clip_frames": "16",
+            "clip_stride": "8",
+            "clip_height": "224",
+            "clip_width": "224",
+            "clip_fit": "letterbox",
+            "clip_fps": "12.5",
+            "threshold": "0.625",
+            "kernel": "5",
+            "ENGINE": "auto",
+        }
+
+    def test_the_card_comes_along(self, repository: Path, trained: Path) -> None:
+        copied = repository / "clip_scorer" / "model-card.json"
+        assert copied.read_bytes() == (trained / "model-card.json").read_bytes()
+
+
+class TestNetwork:
+    def test_it_is_float32_and_fixed_in_all_but_the_batch(self, version: Path) -> None:
+        from models.serving import openvino_engine  # noqa: F401 # isort: skip
+        import openvino as ov
+
+        network = ov.Core().read_model(version / "scorer.xml")
+        assert [(port.any_name, str(port.partial_shape)) for port in network.inputs] == [("CLIP", "[?,16,224,224,3]")]
+        assert network.inputs[0].element_type == ov.Type.u8
+        assert {port.any_name: str(port.partial_shape) for port in network.outputs} == {
+            "SCORE": "[?,1]",
+            "FEATURES": "[?,1024]",
+        }
+        constants = {op.get_element_type().to_string() for op in network.get_ops() if op.get_type_name() == "Constant"}
+        assert "f32" in constants
+        assert not constants & {"f16", "bf16", "i8", "u8"}
+
+
+class TestRefusals:
+    def test_an_unknown_model(self) -> None:
+        with pytest.raises(UnknownModelError, match="no model 'nowhere'"):
+            find_model("nowhere")
+
+    def test_a_folder_without_a_card(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ExportError, match=r"model-card\.json"):
+            export(str(tmp_path / "empty"), tmp_path / "out")
+
+    def test_weights_that_are_not_the_cards(self, trained: Path, tmp_path: Path) -> None:
+        model = Path(shutil.copytree(trained, tmp_path / "model"))
+        file = model / "generator.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(ExportError, match="SHA-256") as refused:
+            export(str(model), tmp_path / "out")
+        assert "\n" not in str(refused.value)
+        assert list((tmp_path / "out").iterdir()) == []  # nothing half-written
+
+    def test_another_backbone(self, trained: Path, tmp_path: Path) -> None:
+        model = Path(shutil.copytree(trained, tmp_path / "model"))
+        card = json.loads((model / "model-card.json").read_text())
+        card["backbone"]["tensors_sha256"] = "0" * 64
+        (model / "model-card.json").write_text(json.dumps(card))
+        with pytest.raises(ExportError, match="backbone"):
+            export(str(model), tmp_path / "out")
+        card["backbone"]["name"] = "c3d-sports1m"
+        (model / "model-card.json").write_text(json.dumps(card))
+        with pytest.raises(ExportError, match="c3d-sports1m"):
+            export(str(model), tmp_path / "out")
+
+    def test_a_file_in_the_way(self, trained: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("")
+        with pytest.raises(ExportError, match=f"cannot write {tmp_path / 'out'}"):
+            export(str(trained), tmp_path / "out")
+
+    def test_a_foreign_folder_in_the_way_is_left_alone(self, trained: Path, tmp_path: Path) -> None:
+        foreign = tmp_path / "clip_scorer"
+        foreign.mkdir()
+        (foreign / "thesis.txt").write_text("years of work")
+        with pytest.raises(ExportError, match="is no model of Triton"):
+            export(str(trained), tmp_path)
+        assert (foreign / "thesis.txt").read_text() == "years of work"
+
+    def test_an_impossible_batch(self, trained: Path, tmp_path: Path) -> None:
+        with pytest.raises(ExportError, match="got 0"):
+            export(str(trained), tmp_path, max_batch=0)
+
+
+class TestEngines:
+    def test_torch_alone_has_no_network_for_openvino(self, trained: Path, tmp_path: Path) -> None:
+        from models.serving.engine import EngineChoice
+
+        files = {file.name for file in (export(str(trained), tmp_path, engine=EngineChoice.TORCH) / "1").iterdir()}
+        assert "scorer.safetensors" in files
+        assert "scorer.xml" not in files
+        # A second export takes the first one's place.
+        (tmp_path / "clip_scorer" / "1" / "old").write_text("")
+        export(str(trained), tmp_path, engine=EngineChoice.TORCH)
+        assert not (tmp_path / "clip_scorer" / "1" / "old").exists()
+        assert [entry.name for entry in tmp_path.iterdir()] == ["clip_scorer"]
+
+
+class TestCache:
+    def test_it_is_exported_once_and_found_without_torch(self, trained: Path, tmp_path: Path) -> None:
+        told: list[str] = []
+        first = ensure_repository(str(trained), tmp_path, progress=told.append)
+        assert (first / "clip_scorer" / "1" / "scorer.xml").exists()
+        assert told
+        program = (
+            "import sys; from pathlib import Path; from models.serving.export import ensure_repository;"
+            f"print(ensure_repository({str(trained)!r}, Path({str(tmp_path)!r}), progress=print));"
+            "print({'torch', 'openvino'} & set(sys.modules))"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert done.stdout == f"{first}\nset()\n", done.stderr
+
+        # A model whose weights differ has another card, and another place.
+        other = Path(shutil.copytree(trained, tmp_path / "other"))
+        card = json.loads((other / "model-card.json").read_text())
+        card["weights_sha256"] = "0" * 64
+        (other / "model-card.json").write_text(json.dumps(card))
+        with pytest.raises(ExportError, match="SHA-256"):
+            ensure_repository(str(other), tmp_path)
+        assert ensure_repository(str(trained), tmp_path) == first
