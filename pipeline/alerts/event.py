@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
@@ -18,8 +18,7 @@ from operators.alerting import AlertState, AlertTransition
 from operators.scores import SmoothedScore
 
 #: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
-SCHEMA_ID = "urn:mistwatch:alert:v1"
-DATA_SCHEMA = f"{SCHEMA_ID}#/$defs/AlertData"
+DATA_SCHEMA: Final = "urn:mistwatch:alert:v1#/$defs/AlertData"
 
 #: The namespace of alert ids: a constant of this project, drawn once.
 _ALERT_NAMESPACE = UUID("6d9c1f0e-50a8-4b0e-9e0c-6f3c2b6c5a41")
@@ -79,14 +78,14 @@ class AlertData(_Document):
 class AlertEvent(_Document):
     """A CloudEvents 1.0 document in structured JSON mode."""
 
-    specversion: Literal["1.0"] = "1.0"
+    specversion: Literal["1.0"]
     id: str = Field(description="alert_id/sequence: the same event sent twice has the same id")
     source: str = Field(description="the site, as a URI reference")
     type: Literal["mistwatch.alert.begin", "mistwatch.alert.update", "mistwatch.alert.end"]
     subject: Annotated[str, Field(min_length=1)] = Field(description="the camera's id")
     time: _Utc | None = Field(description="wall-clock time in the scene of what is told (UTC), null when unknown")
-    datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"] = "urn:mistwatch:alert:v1#/$defs/AlertData"
+    datacontenttype: Literal["application/json"]
+    dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"]
     data: AlertData
 
     @model_validator(mode="after")
@@ -167,11 +166,14 @@ def event_from(
         published_at=None,
     )
     return AlertEvent(
+        specversion="1.0",
         id=f"{identity}/{transition.sequence}",
         source="/mistwatch/" + quote(site, safe=""),
         type=f"mistwatch.alert.{transition.state.value}",
         subject=transition.camera,
         time=first.times.started_at if transition.state is AlertState.BEGIN else last.times.ended_at,
+        datacontenttype="application/json",
+        dataschema=DATA_SCHEMA,
         data=data,
     )
 
@@ -180,7 +182,7 @@ def alert_schema() -> dict[str, Any]:
     """The JSON Schema of an alert event (draft 2020-12), as committed in ``schema/alert.v1.schema.json``."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA_ID,
+        "$id": DATA_SCHEMA.partition("#")[0],
         **AlertEvent.model_json_schema(mode="serialization"),
     }
 
