@@ -186,8 +186,7 @@ class KafkaRelay:
         try:
             yield producer
         finally:
-            with contextlib.suppress(KafkaError):
-                producer.close(timeout=1)  # raises when something is still in flight
+            _close(producer)
 
     def _publish_all(self, producer: KafkaProducer) -> None:
         """Publish until it is time to stop. Raises BrokerUnavailableError when the producer is of no more use."""
@@ -280,6 +279,14 @@ def one_of_each_camera(pending: Iterable[AlertEvent]) -> Iterator[list[AlertEven
         cameras.setdefault(event.subject, []).append(event)
     for events in itertools.zip_longest(*cameras.values()):
         yield [event for event in events if event is not None]
+
+
+def _close(producer: KafkaProducer) -> None:
+    """Close it for good: with a record in flight, ``close`` raises and leaves a thread that reconnects for ever."""
+    try:
+        producer.close(timeout=1)
+    except KafkaError:
+        producer._sender.force_close()
 
 
 def _seconds_since(moment: datetime | None) -> float | None:

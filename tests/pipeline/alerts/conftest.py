@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import re
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +23,7 @@ from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.kafka import SilentListener
 
 KAFKA_VERSION = "3.9.1"
+CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"  # 16 bytes in base64, any
 JARS = Path.home() / ".cache" / "mistwatch-tests" / f"kafka-{KAFKA_VERSION}"
 
 
@@ -114,9 +113,8 @@ class ApacheKafka:
             extra = ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
         self._settings = folder / "server.properties"
         self._settings.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         subprocess.run(
-            [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._settings), *extra],
+            [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._settings), *extra],
             check=True,
             capture_output=True,
             timeout=60,
