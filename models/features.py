@@ -71,7 +71,7 @@ class FeatureStore:
         clip: how the clips are cut.
         backbone: name of the published weights.
         folder: of the cache; the user's when None.
-        engine: ``cuda``, ``openvino`` or ``cpu``; the fastest there is when None.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened encoder.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class FeatureStore:
         *,
         backbone: str = "i3d-kinetics400",
         folder: Path | None = None,
-        engine: str | None = None,
+        engine: str | Encoder | None = None,
     ) -> None:
         self.clip = clip
         self.backbone = backbone
         self.computed = 0  #: videos that were not in the cache
-        self._engine = engine or fastest_engine()
+        self._encoder = engine if isinstance(engine, Encoder) else None
+        self._engine = engine.name if isinstance(engine, Encoder) else engine or fastest_engine()
         self._folder = folder or weights.cache_dir() / "features"
-        self._encoder: Encoder | None = None
 
     def of(self, video: Path) -> VideoFeatures:
         """The features of ``video``; none at all if it is shorter than a clip.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.manifests.manifest import Video
 
@@ -44,3 +45,13 @@ def group_folds(videos: Sequence[Video], folds: int, seed: int) -> list[list[int
         shares[fold] = [old + new for old, new in zip(shares[fold], share, strict=True)]
         chosen[fold] += members[group]
     return [sorted(fold) for fold in chosen]
+
+
+def hold_out_fold(videos: Sequence[Video], folds: int, seed: int) -> list[Video]:
+    """Mark the first of so many folds as split ``test`` and the others as ``train``.
+
+    Raises:
+        ValueError: see :func:`group_folds`.
+    """
+    held = set(group_folds(videos, folds, seed)[0])
+    return [replace(video, split="test" if i in held else "train") for i, video in enumerate(videos)]

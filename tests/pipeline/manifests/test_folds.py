@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.manifests.fights import fights
-from pipeline.manifests.folds import group_folds
+from pipeline.manifests.folds import group_folds, hold_out_fold
 from pipeline.manifests.manifest import Video
 
 
@@ -60,3 +60,12 @@ def test_the_fights_divide_evenly(data):
     for fold in group_folds(videos, 5, 0):
         assert 40 <= len(fold) <= 54
         assert 0.4 <= sum(videos[i].label for i in fold) / len(fold) <= 0.6
+
+
+def test_one_fold_is_held_out_whole():
+    videos = videos_of([(2, 1)] * 10)
+    marked = hold_out_fold(videos, 5, 3)
+    held = group_folds(videos, 5, 3)[0]
+    assert [i for i, video in enumerate(marked) if video.split == "test"] == held
+    assert {video.split for video in marked} == {"test", "train"}
+    assert [(v.path, v.label, v.group) for v in marked] == [(v.path, v.label, v.group) for v in videos]

@@ -1,0 +1,293 @@
+"""The training job of the generator: a manifest in; weights and a model card with honest figures out.
+
+Videos whose ``split`` is ``test`` are held out of everything but the last figure. All others are trained on; what the
+card says of thresholds and quality comes from folds of them by group, each scored by a generator that saw the others.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models import weights
+from models.card import Alerting, Backbone, Clip, ModelCard, write_card
+from models.features import FeaturesError, FeatureStore
+from models.generator import Generator, save_generator
+from models.training.evaluation import (
+    ClipScores,
+    out_of_fold_scores,
+    peaks_as_live,
+    probe_scores,
+    suggest_alerting,
+    video_auc,
+)
+from models.training.generator_training import Bag, Recipe, TrainingError, clip_scores, train_generator
+from pipeline.manifests.folds import group_folds
+from pipeline.manifests.manifest import Video, manifest_digest
+from pipeline.sources.base import SourceError
+from pipeline.sources.files import FileSource
+from pipeline.windows import ClipSpec
+
+HELD_OUT_SPLIT = "test"
+
+Progress = Callable[[str, int, int], None]  #: (stage, done, total)
+
+
+class JobConfig(BaseModel):
+    """What a training run is told beside the manifest; a YAML file under ``configs/``.
+
+    Attributes:
+        name, description, data, sees, does_not_see: for the model card.
+        clip: the clips; ``clip.stride`` is how they are cut live.
+        training_stride: how they are cut for training; overlapping, as short videos have few.
+        backbone: name of published weights.
+        recipe: of the training.
+        seeds: how many seeds the figures are taken over.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "generator"
+    description: str = "MIST's pseudo-label generator on I3D features"
+    data: dict[str, str] = {}
+    sees: list[str] = []
+    does_not_see: list[str] = []
+    clip: Clip = Clip.of(ClipSpec())
+    training_stride: int = Field(8, ge=1)
+    backbone: str = "i3d-kinetics400"
+    recipe: Recipe = Recipe(
+        name="reference", loss="reference", sub_bag_clips=7, weight_decay=0.001, epochs=100, batch=40
+    )
+    seeds: int = Field(5, ge=1)
+
+    @property
+    def training_clip(self) -> ClipSpec:
+        live = self.clip.spec
+        return ClipSpec(live.frames, self.training_stride, live.height, live.width, live.fit, live.fps)
+
+
+class ConfigError(Exception):
+    """A training configuration cannot be used. A line for each problem, naming file and key."""
+
+
+def read_config(file: Path) -> JobConfig:
+    """Read a training configuration.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or says something that it cannot.
+    """
+    try:
+        return JobConfig.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        lines = [
+            f"{file}: {'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        ]
+        raise ConfigError("\n".join(lines)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Videos with their features; ``skipped`` are those too short for a single clip."""
+
+    videos: list[Video]
+    bags: list[Bag]
+    skipped: list[Video]
+
+    def part(self, chosen: Sequence[int]) -> Dataset:
+        return Dataset([self.videos[i] for i in chosen], [self.bags[i] for i in chosen], [])
+
+    @property
+    def labels(self) -> list[int]:
+        return [video.label for video in self.videos]
+
+    @property
+    def groups(self) -> list[str]:
+        return [video.group for video in self.videos]
+
+
+def load_dataset(videos: Sequence[Video], store: FeatureStore, *, progress: Progress = lambda *_: None) -> Dataset:
+    """The features of all videos, from the cache or computed.
+
+    Raises:
+        FeaturesError: some cannot be opened (a line each, before anything is computed), or one cannot be decoded.
+    """
+    problems = []
+    for video in videos:
+        try:
+            FileSource(video.path.stem, video.path).check()
+        except SourceError as error:
+            problems.append(str(error))
+    if problems:
+        raise FeaturesError("\n".join(problems))
+    dataset = Dataset([], [], [])
+    for done, video in enumerate(videos, start=1):
+        features = store.of(video.path)
+        if len(features):
+            dataset.videos.append(video)
+            dataset.bags.append(Bag(features.values, video.label))
+        else:
+            dataset.skipped.append(video)
+        progress("features", done, len(videos))
+    return dataset
+
+
+def train_job(
+    videos: Sequence[Video],
+    config: JobConfig,
+    out: Path,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    store: FeatureStore | None = None,
+    progress: Progress = lambda *_: None,
+) -> tuple[ModelCard, Dataset]:
+    """Train, measure, and write ``generator.safetensors`` and ``model-card.json`` into the folder ``out``.
+
+    Args:
+        videos: of a manifest.
+        config: how.
+        out: made if it is not there.
+        folds: number of folds of the figures.
+        seed: of the folds and of the final training; the figures take ``config.seeds`` seeds from it on.
+        store: where features come from.
+        progress: told of every step.
+
+    Raises:
+        TrainingError: videos of one label only, or too few groups for the folds.
+        FeaturesError, models.weights.WeightsError: features cannot be had.
+        OSError: ``out`` cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    store = store or FeatureStore(config.training_clip, backbone=config.backbone)
+    dataset = load_dataset(videos, store, progress=progress)
+    held_out = [i for i, video in enumerate(dataset.videos) if video.split == HELD_OUT_SPLIT]
+    train = dataset.part([i for i in range(len(dataset.videos)) if i not in set(held_out)])
+    test = dataset.part(held_out)
+    if shared := set(train.groups) & set(test.groups):
+        raise TrainingError(
+            f"groups must not be divided between split {HELD_OUT_SPLIT} and the rest: {', '.join(sorted(shared))}"
+        )
+
+    figures, scores = fold_figures(train, config.recipe, folds=folds, seed=seed, seeds=config.seeds, progress=progress)
+    thinning = max(1, config.clip.stride // config.training_stride)  # of the overlapping clips these are cut live
+    live = [video[::thinning] for video in scores[0]]
+    alerting, point = suggest_alerting(live, train.labels, train.groups)
+
+    def epoch(done: int) -> None:
+        progress("training", done, config.recipe.epochs)
+
+    generator = train_generator(train.bags, config.recipe, seed, progress=epoch)
+    all_figures: dict[str, Any] = {
+        "out_of_fold": figures
+        | {
+            "recall_at_open_threshold": round(point.recall, 4),
+            "false_alarms_at_open_threshold": round(point.false_alarms, 4),
+        }
+    }
+    if test.videos:
+        all_figures["held_out"] = held_out_figures(generator, test, alerting, thinning)
+    card = ModelCard(
+        name=config.name,
+        description=config.description,
+        architecture=generator.architecture,
+        backbone=Backbone(name=config.backbone, tensors_sha256=weights.published(config.backbone).tensors_sha256),
+        weights_sha256=save_generator(generator, out),
+        clip=config.clip,
+        alerting=alerting,
+        training={
+            "data": config.data,
+            "manifest_sha256": manifest_digest(videos),
+            "videos": len(train.videos),
+            "abnormal_videos": sum(train.labels),
+            "groups": sorted(set(train.groups)),
+            "skipped_as_too_short": [video.path.name for video in dataset.skipped],
+            "clip_stride": config.training_stride,
+            "recipe": config.recipe.model_dump(mode="json"),
+            "seed": seed,
+            "torch": torch.__version__.split("+")[0],
+            "machine": platform.machine(),
+        },
+        figures=all_figures,
+        held_out_sources=sorted(set(test.groups)),
+        sees=config.sees,
+        does_not_see=config.does_not_see,
+    )
+    write_card(card, out)
+    return card, dataset
+
+
+def held_out_figures(generator: Generator, test: Dataset, alerting: Alerting, thinning: int) -> dict[str, Any]:
+    """Figures of ``generator`` on videos that had no part in it, ``alerting`` included.
+
+    Raises:
+        TrainingError: only one label among them.
+    """
+    scores = [clip_scores(generator, bag.features) for bag in test.bags]
+    peaks = peaks_as_live([video[::thinning] for video in scores], test.labels, test.groups, alerting.kernel)
+    reached = peaks >= alerting.open_threshold
+    labels = np.array(test.labels)
+    return {
+        "videos": len(test.videos),
+        "abnormal_videos": int(labels.sum()),
+        "video_auc": round(video_auc(test.labels, scores), 4),
+        "recall_at_open_threshold": round(float(reached[labels == 1].mean()), 4),
+        "false_alarms_at_open_threshold": round(float(reached[labels == 0].mean()), 4),
+    }
+
+
+def fold_figures(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    folds: int,
+    seed: int,
+    seeds: int,
+    progress: Progress = lambda *_: None,
+) -> tuple[dict[str, Any], list[list[ClipScores]]]:
+    """Out-of-fold figures over folds by group, beside those of a linear probe on the same folds.
+
+    Returns:
+        The figures, and for each seed the out-of-fold scores of every video.
+
+    Raises:
+        TrainingError: too few groups, or a fold leaves one label only.
+    """
+    try:
+        divided = group_folds(dataset.videos, folds, seed)
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress("folds", done, folds * seeds)
+
+    runs = [out_of_fold_scores(dataset.bags, divided, recipe, seed + offset, progress=step) for offset in range(seeds)]
+    aucs = [video_auc(dataset.labels, run) for run in runs]
+    probe = probe_scores(dataset.bags, divided)
+    figures = {
+        "folds": folds,
+        "fold_seed": seed,
+        "seeds": seeds,
+        "videos": len(dataset.videos),
+        "groups": len(set(dataset.groups)),
+        "video_auc": [round(auc, 4) for auc in aucs],
+        "video_auc_mean": round(float(np.mean(aucs)), 4),
+        "video_auc_spread": round(float(np.std(aucs)), 4),
+        "linear_probe_video_auc": round(video_auc(dataset.labels, [np.array([p], np.float32) for p in probe]), 4),
+    }
+    return figures, runs
