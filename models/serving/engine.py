@@ -88,6 +88,8 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
         ValueError: there is no such choice.
         FileNotFoundError: the repository was exported without what the engine needs.
     """
+    if choice not in (there_are := [known.value for known in EngineChoice]):
+        raise ValueError(f"ENGINE must be one of {', '.join(there_are)}, got {choice!r}")
     wanted = EngineChoice(choice)
     on_cuda = wanted is not EngineChoice.OPENVINO and cuda_devices() > 0
     if wanted is EngineChoice.AUTO:

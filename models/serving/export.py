@@ -76,8 +76,10 @@ def find_model(model: str) -> Path:
     """
     if model in built_in_models():
         return _BUILT_IN / model
-    if Path(model).is_dir():
+    if (Path(model) / CARD_FILE).is_file():
         return Path(model)
+    if Path(model).is_dir():
+        raise UnknownModelError(f"{model}: no {CARD_FILE} there; expected the folder of a trained model")
     there_are = ", ".join(built_in_models()) or "none"
     raise UnknownModelError(
         f"no model {model!r}: expected the folder of a trained model, or one that comes with mistwatch ({there_are})"
@@ -275,7 +277,10 @@ def _save_openvino(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
     with warnings.catch_warnings(), torch.inference_mode():
         # That sizes are frozen and that tracing has a successor is known here.
         warnings.simplefilter("ignore")
-        decoder = TorchScriptPythonDecoder(scorer, example_input=(torch.zeros(1, *size, dtype=torch.uint8),))
+        # Traced here, as the decoder's own tracing runs the network three times more to check it; our tests do that.
+        example = torch.zeros(1, *size, dtype=torch.uint8)
+        traced = torch.jit.trace(scorer, example, check_trace=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(traced)
         converter = FrontEndManager().load_by_framework("pytorch")
         network = converter.convert(converter.load(decoder))
     # The padding inside is right for this size alone, so the network must not take another.

@@ -42,7 +42,12 @@ class OpenVinoEngine:
             # Else a CPU with bf16 units computes in bf16, 1e-2 away from torch.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        compiled = ov.Core().compile_model(network, "CPU", settings)
+        try:
+            compiled = ov.Core().compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            # OpenVINO's text begins with its own source files; the reason comes last.
+            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise RuntimeError(f"{network} cannot be loaded ({reason}); write it again with mistwatch export") from None
         self._request = compiled.create_infer_request()
 
     def score(self, clips: npt.NDArray[np.uint8]) -> ScoredBatch:
