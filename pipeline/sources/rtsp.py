@@ -43,6 +43,8 @@ class Transport(StrEnum):
 class RtspSource:
     """A camera over RTSP; it reconnects for ever, and every outage is reported with a reason code.
 
+    With rtsps:// the stream is encrypted, but FFmpeg does not verify the camera's certificate.
+
     Segment ids are ``CAMERA/CONNECTION/ORDINAL``, CONNECTION a random UUID: unique for ever.
 
     ``taken_at`` is when the picture was received. The decoder and the scaler use one thread: with many cameras the
@@ -200,6 +202,8 @@ class RtspSource:
             return self._error(
                 "cannot be reached: unknown host name, or no way to it through the network", "unreachable"
             )
+        if error.errno == errno.EPROTONOSUPPORT:
+            return self._error(f"does not offer {self._transport}; try the other transport, tcp or udp", "protocol")
         return self._error(f"not understood: {redact(error.strerror or type(error).__name__)}", "protocol")
 
     def _silent(self) -> SourceError:

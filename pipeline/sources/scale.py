@@ -38,6 +38,45 @@ class _Turn(NamedTuple):
             return cls(transpose="cclock_flip" if c > 0 else "clock")
         return cls(transpose="clock_flip" if c < 0 else "cclock")
 
+    @property
+    def filters(self) -> list[tuple[str, str | None]]:
+        """FFmpeg's filters that do it, in their order."""
+        steps: list[tuple[str, str | None]] = []
+        if self.transpose is not None:
+            steps.append(("transpose", self.transpose))
+        if self.mirror:
+            steps.append(("hflip", None))
+        if self.upside_down:
+            steps.append(("vflip", None))
+        return steps
+
+
+def upright(picture: av.VideoFrame) -> av.VideoFrame:
+    """A native picture as people hold it: turned by its display matrix, the picture itself where it has none."""
+    if not picture.rotation:
+        return picture
+    graph = _graph(picture, _Turn.of(picture).filters, threads=1)
+    graph.vpush(picture)
+    return graph.vpull()
+
+
+def _graph(picture: av.VideoFrame, filters: list[tuple[str, str | None]], threads: int) -> av.filter.Graph:
+    """A configured graph for pictures like this one."""
+    graph = av.filter.Graph()
+    graph.threads = threads
+    source = graph.add(
+        "buffer",
+        video_size=f"{picture.width}x{picture.height}",
+        pix_fmt=picture.format.name,
+        time_base=str(picture.time_base or Fraction(1, 90_000)),
+        pixel_aspect="1/1",  # the filters reckon with the true one where it matters
+        colorspace=str(int(picture.colorspace)),
+        range=str(int(picture.color_range)),
+    )
+    graph.link_nodes(source, *(graph.add(name, arguments) for name, arguments in filters), graph.add("buffersink"))
+    graph.configure()
+    return graph
+
 
 class Scaler:
     """Scales and converts pictures to uint8 (height, width, 3) RGB as the spec asks.
@@ -65,7 +104,6 @@ class Scaler:
         Raises:
             av.FFmpegError: a picture that FFmpeg cannot convert.
         """
-        turn = _Turn.of(picture)
         key = (
             picture.width,
             picture.height,
@@ -73,34 +111,16 @@ class Scaler:
             picture.time_base,
             picture.colorspace,
             picture.color_range,
-            turn,
+            # Not side_data: reading it ties a frame into a reference cycle, and megabytes wait for the collector.
+            picture.rotation,
         )
         if self._graph is None or key != self._key:
-            self._graph, self._key = self._build(picture, turn), key
+            self._graph = _graph(picture, self._filters(picture, _Turn.of(picture)), self._threads)
+            self._key = key
         self._graph.vpush(picture)
         return cast("npt.NDArray[np.uint8]", self._graph.vpull().to_ndarray())
 
-    def _build(self, picture: av.VideoFrame, turn: _Turn) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        graph.threads = self._threads
-        chain = [
-            graph.add(
-                "buffer",
-                video_size=f"{picture.width}x{picture.height}",
-                pix_fmt=picture.format.name,
-                time_base=str(picture.time_base),
-                pixel_aspect="1/1",  # ours to reckon with, see _steps
-                colorspace=str(int(picture.colorspace)),
-                range=str(int(picture.color_range)),
-            )
-        ]
-        chain += [graph.add(name, arguments) for name, arguments in self._steps(picture, turn)]
-        chain.append(graph.add("buffersink"))
-        graph.link_nodes(*chain)
-        graph.configure()
-        return graph
-
-    def _steps(self, picture: av.VideoFrame, turn: _Turn) -> list[tuple[str, str | None]]:
+    def _filters(self, picture: av.VideoFrame, turn: _Turn) -> list[tuple[str, str | None]]:
         """The filters between buffer and sink; turning comes last, when the picture is small."""
         width, height = self._spec.width, self._spec.height
         if turn.transpose is not None:
@@ -114,13 +134,7 @@ class Scaler:
             steps.append(("crop", f"{width}:{height}"))
         elif self._spec.fit is Fit.LETTERBOX:
             steps.append(("pad", f"{width}:{height}:(ow-iw)/2:(oh-ih)/2:black"))
-        if turn.transpose is not None:
-            steps.append(("transpose", turn.transpose))
-        if turn.mirror:
-            steps.append(("hflip", None))
-        if turn.upside_down:
-            steps.append(("vflip", None))
-        return steps
+        return steps + turn.filters
 
     def _scaled_size(self, picture: av.VideoFrame, width: int, height: int) -> tuple[int, int]:
         """To what size the whole picture is scaled, pixels, before it is cropped or padded to width × height."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+import rtsp_server
 from hypothesis import HealthCheck, settings
 
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
@@ -113,16 +112,9 @@ def _check_order(items: list[Frame | SegmentOver]) -> None:
 
 
 @pytest.fixture(scope="session")
-def rtsp(root: Path, require: Callable[[str], NoReturn]) -> ModuleType:
-    """The module tests/rtsp_server.py: ``rtsp.serve_file(…)``, ``rtsp.serve_live(…)``."""
-    name, path = "rtsp_server", root / "tests" / "rtsp_server.py"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    missing = sys.modules[name].why_missing()
+def rtsp(require: Callable[[str], NoReturn]) -> ModuleType:
+    """tests/support/rtsp_server.py, where its server can run: ``rtsp.serve_file(…)``, ``rtsp.serve_live(…)``."""
+    missing = rtsp_server.why_missing()
     if missing is not None:
         require(missing)
-    return sys.modules[name]
+    return rtsp_server
