@@ -47,7 +47,7 @@ class Origin(StrEnum):
 
 
 class FileSource:
-    """A recording; its frames come as fast as they are taken, and none is ever lost.
+    """A recording; its frames come as fast as they are taken, and none is lost but those whose PTS does not advance.
 
     Segment ids are ``HASH/ORDINAL``, HASH the first 16 digits of the SHA-256 of the content: the same recording has
     the same ids under any name. Frames of a recording of bare pictures without time stamps (raw H.264) are placed one

@@ -84,13 +84,13 @@ class RtspSource:
     ) -> None:
         self.camera = camera
         self.location = split(location, user, password)
-        self._transport = Transport(transport)
+        self._transport = transport
         self._open_timeout = open_timeout_seconds
         self._read_timeout = read_timeout_seconds
         self._on_outage = on_outage
         self._on_connected = on_connected
         self._backoff = backoff or BackoffSettings()
-        self._check_location()
+        self._check()
 
     def __repr__(self) -> str:
         return f"RtspSource({self.camera!r}, {str(self.location)!r})"
@@ -212,7 +212,7 @@ class RtspSource:
     def _error(self, what: str, code: str) -> SourceError:
         return SourceError(f"camera {self.camera}: {self.location}: {what}", code=code)
 
-    def _check_location(self) -> None:
+    def _check(self) -> None:
         problem = None
         try:
             parts = urlsplit(self.location.bare)
@@ -228,6 +228,11 @@ class RtspSource:
             problem = "a password without a user name"
         if problem is None and self.location.userinfo_length > _MAX_USERINFO_BYTES:
             problem = f"user name and password are longer than {_MAX_USERINFO_BYTES} bytes, percent-encoded"
+        if problem is None and self._transport not in list(Transport):
+            problem = f"transport must be {' or '.join(Transport)}, got {self._transport!r}"
+        if problem is None and not (self._open_timeout > 0 and self._read_timeout > 0):
+            # FFmpeg takes a limit below 0 for none at all.
+            problem = f"limits must be above 0 seconds, got {self._open_timeout} (open), {self._read_timeout} (read)"
         if problem is not None:
             raise self._error(problem, "usage")
 

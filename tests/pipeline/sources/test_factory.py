@@ -62,6 +62,9 @@ def test_options_do_not_show_the_password():
         ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["percent-encode"]),
         ("rtsp://h/x\r\nEvil: 1", {}, "usage", ["control character"]),
         ("rtsp://h/x", {"password": "s3cr3t"}, "usage", ["user name"]),
+        ("rtsp://h/x", {"transport": "quic"}, "usage", ["tcp or udp", "'quic'"]),
+        ("rtsp://h/x", {"open_timeout_seconds": 0.0}, "usage", ["above 0"]),
+        ("rtsp://h/x", {"read_timeout_seconds": -1.0}, "usage", ["above 0"]),
         ("rtsp://h/x", {"user": "u", "password": "s3cr3t" * 30}, "usage", ["127 bytes"]),
     ],
 )

@@ -1,8 +1,10 @@
-"""What a PTS says: one table."""
+"""What a PTS says: one table, and what holds of any times."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.sources.timeline import Timeline, Verdict
 
@@ -29,3 +31,24 @@ GO, DROP, FORWARD, BACK = Verdict.GO_ON, Verdict.DROP, Verdict.JUMP_FORWARD, Ver
 def test_verdicts(times, verdicts, nominal_fps):
     timeline = Timeline(nominal_fps)
     assert [timeline.judge(time) for time in times] == verdicts
+
+
+@given(times=st.lists(st.none() | st.floats(0, 30), max_size=60))
+def test_between_jumps_time_goes_on_in_steps_that_are_no_jumps(times):
+    timeline = Timeline(10.0)
+    last = None
+    for time in times:
+        verdict = timeline.judge(time)
+        if verdict is DROP:
+            assert time is None or (last is not None and last - 1.0 <= time <= last)
+            continue
+        assert time is not None
+        if last is None:
+            assert verdict is GO
+        elif verdict is GO:
+            assert last < time <= last + 5.0
+        elif verdict is FORWARD:
+            assert time > last + 5.0
+        else:
+            assert time < last - 1.0
+        last = time
