@@ -206,8 +206,9 @@ class KafkaRelay:
     def _publish(self, producer: KafkaProducer, events: list[AlertEvent]) -> None:
         """Send one event of each camera, wait for the acknowledgements, note them."""
         now = datetime.now(UTC)
-        flights = [(event, self._send(producer, event.published(now))) for event in events]
-        delivered: list[str] = []
+        told = [event.published(now) for event in events]
+        flights = [(event, self._send(producer, event)) for event in told]
+        delivered: list[AlertEvent] = []
         trouble: KafkaError | None = None
         for event, flight in flights:
             try:
@@ -218,9 +219,12 @@ class KafkaRelay:
             except KafkaError as error:
                 trouble = error
             else:
-                delivered.append(event.id)
-                self._listener.published(event.published(now), _seconds_since(event.data.captured_at))
-        self._outbox.delivered(delivered)
+                delivered.append(event)
+        acknowledged_at = datetime.now(UTC)
+        self._outbox.delivered(event.id for event in delivered)
+        for event in delivered:
+            captured_at = event.data.captured_at
+            self._listener.published(event, (acknowledged_at - captured_at).total_seconds() if captured_at else None)
         if trouble is not None:
             late = isinstance(trouble, KafkaTimeoutError)
             why = "no acknowledgement in time, sending again" if late else reason_of(trouble)
@@ -287,7 +291,3 @@ def _close(producer: KafkaProducer) -> None:
         producer.close(timeout=1)
     except KafkaError:
         producer._sender.force_close()
-
-
-def _seconds_since(moment: datetime | None) -> float | None:
-    return None if moment is None else (datetime.now(UTC) - moment).total_seconds()
