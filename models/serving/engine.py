@@ -7,6 +7,7 @@ own; so they import each other relatively, and this one needs numpy alone.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -48,7 +49,7 @@ class Engine(Protocol):
 class EngineChoice(StrEnum):
     """What ``ENGINE`` in a ``config.pbtxt`` may say."""
 
-    AUTO = "auto"  #: torch where there is a CUDA device, else OpenVINO
+    AUTO = "auto"  #: torch where there is a CUDA device and what torch needs, else OpenVINO
     OPENVINO = "openvino"
     TORCH = "torch"
 
@@ -76,6 +77,15 @@ def cuda_devices() -> int:
     return count.value
 
 
+def can_use_torch() -> bool:
+    """Whether torch, and this project's network that it runs, are installed; imports neither."""
+    try:
+        needed = ("torch", "safetensors", "models.serving.scorer")
+        return all(importlib.util.find_spec(name) is not None for name in needed)
+    except ImportError:  # not even a package ``models``, or somebody else's
+        return False
+
+
 def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, device: int = 0) -> Engine:
     """Load the engine that ``choice`` (an :class:`EngineChoice`) means on this machine.
 
@@ -93,7 +103,8 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
     wanted = EngineChoice(choice)
     on_cuda = wanted is not EngineChoice.OPENVINO and cuda_devices() > 0
     if wanted is EngineChoice.AUTO:
-        wanted = EngineChoice.TORCH if on_cuda and (folder / TORCH_FILE).exists() else EngineChoice.OPENVINO
+        prefers_torch = on_cuda and can_use_torch() and (folder / TORCH_FILE).exists()
+        wanted = EngineChoice.TORCH if prefers_torch else EngineChoice.OPENVINO
     file = folder / (TORCH_FILE if wanted is EngineChoice.TORCH else OPENVINO_FILE)
     if not file.exists():
         raise FileNotFoundError(f"ENGINE {choice} needs {file}; write the repository again with mistwatch export")

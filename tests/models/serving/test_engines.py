@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.serving.engine import cuda_devices, open_engine
+from models.serving.engine import can_use_torch, cuda_devices, open_engine
 
 CLIP = (16, 224, 224, 3)
 
@@ -117,6 +117,9 @@ def test_the_engines_agree_on_clips_whose_maps_are_odd(make_model: Callable[...,
 
 
 class TestChoice:
+    def test_torch_is_found_here(self) -> None:
+        assert can_use_torch()
+
     def test_auto_without_cuda_is_openvino(self, version: Path) -> None:
         if cuda_devices():
             pytest.skip("this machine has CUDA")
@@ -155,7 +158,8 @@ def test_a_version_folder_is_complete_for_openvino(version: Path, tmp_path: Path
     program = (
         "import importlib, pathlib, numpy as np;"
         "engine = importlib.import_module('1.engine').open_engine('auto', pathlib.Path('1'), (16, 224, 224, 3));"
-        "print(engine.name, engine.score(np.zeros((1, 16, 224, 224, 3), np.uint8)).features.shape)"
+        "print(engine.name, engine.score(np.zeros((1, 16, 224, 224, 3), np.uint8)).features.shape);"
+        "print(importlib.import_module('1.engine').can_use_torch())"
     )
     home = tmp_path / "home"
     home.mkdir()
@@ -167,6 +171,6 @@ def test_a_version_folder_is_complete_for_openvino(version: Path, tmp_path: Path
         text=True,
         timeout=120,
     )
-    assert done.stdout == "openvino (1, 1024)\n", done.stderr
+    assert done.stdout == "openvino (1, 1024)\nFalse\n", done.stderr
     # OpenVINO's telemetry keeps its identifier in the home folder; nothing of the kind was made.
     assert list(home.iterdir()) == []
