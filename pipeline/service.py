@@ -1,4 +1,4 @@
-"""One site's running system, put together from its configuration: sources, scorer, operators, outbox, relay, metrics."""
+"""One site's running system, put together from its settings: sources, scorer, operators, outbox, relay, metrics."""
 
 from __future__ import annotations
 
@@ -115,6 +115,7 @@ class Service:
             quota_bytes=site.evidence.quota_mb * 1_000_000,
             max_age_seconds=site.evidence.max_age_days * 86_400,
         )
+        self.metrics.outbox_depth.set_function(self.outbox.depth)
         self._relay = KafkaRelay(
             self.outbox,
             site.kafka.bootstrap,
@@ -219,6 +220,7 @@ class Service:
         elif self._scorer is not None:
             self._scorer.close()
         left = self._relay.stop(relay_seconds)
+        self.metrics.outbox_depth.set_function(lambda: left)
         self.outbox.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
@@ -260,7 +262,6 @@ class _RelayNews:
         metrics = self._service.metrics
         if delay_seconds is not None:
             metrics.capture_to_published.labels(event.subject).observe(delay_seconds)
-        metrics.outbox_depth.set(self._service.outbox.depth())
         self._service._published(event)
 
     def waiting(self, reason: str) -> None:

@@ -6,6 +6,7 @@ cameras and commits events; the relay's. A camera's trouble stays in its thread.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -33,6 +34,8 @@ _RESTART_SECONDS = 5.0
 _STOP_CAMERAS_SECONDS = 3.0
 _STOP_SCORER_SECONDS = 2.0
 _STOP_OPERATORS_SECONDS = 2.0
+#: Results that may wait for the operators; each holds its clip (2.4 MB at 16 × 224 × 224).
+_WAITING_RESULTS = 32
 
 
 class CameraPhase(StrEnum):
@@ -141,8 +144,9 @@ class Worker:
         self._hooks = hooks or WorkerHooks()
         self._stop = threading.Event()
         self._all_done = threading.Event()
-        self._results: queue.SimpleQueue[tuple[str, Scored | Dropped | SegmentEnd | _Finished] | None] = (
-            queue.SimpleQueue()
+        # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
+        self._results: queue.Queue[tuple[str, Scored | Dropped | SegmentEnd | _Finished] | None] = queue.Queue(
+            _WAITING_RESULTS
         )
         self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
         self._cameras: dict[str, _Camera] = {}
@@ -211,13 +215,12 @@ class Worker:
         for camera in self._cameras.values():
             if camera.thread.is_alive():
                 camera.thread.join(max(0.0, deadline - time.monotonic()))
-        for name, camera in self._cameras.items():
+        for camera in self._cameras.values():
             # A camera that hangs in a read is left to its daemon thread; its segment is closed on its behalf.
-            if camera.open_segment is not None:
-                segment, clips = camera.open_segment
-                self._results.put((name, SegmentEnd(name, segment, clips, EndReason.SHUTDOWN)))
+            self._close_segment(camera, EndReason.SHUTDOWN)
         self._scorer.close(_STOP_SCORER_SECONDS)
-        self._results.put(None)
+        with contextlib.suppress(queue.Full):
+            self._results.put(None, timeout=_STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
             self._operators.join(_STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
@@ -350,5 +353,4 @@ class Worker:
 
     def _accept(self, event: AlertEvent) -> None:
         self._outbox.accept(event)
-        self._metrics.outbox_depth.set(self._outbox.depth())
         self._notify()

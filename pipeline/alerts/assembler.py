@@ -12,6 +12,7 @@ from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.scoring import Dropped, Scored
+from pipeline.sources.scale import upright
 
 
 class PictureStore(Protocol):
@@ -117,7 +118,7 @@ class AlertAssembler:
         frame = self._frames.get(peak.key)
         if frame is not None and (self._evidence is None or self._evidence[0] != peak.key):
             try:
-                uri = self._pictures.save(frame, camera=self.camera, name=self._picture_name(transition))
+                uri = self._pictures.save(upright(frame), camera=self.camera, name=self._picture_name(transition))
                 self._evidence = (peak.key, uri)
             except OSError as error:
                 self._picture_failed(self.camera, error)

@@ -29,7 +29,7 @@ from pipeline.sources.base import SourceError
 pytestmark = pytest.mark.realparts
 
 FPS = 10
-DARK, BRIGHT = 20, 235
+DARK, BRIGHT = 40, 235
 KERNEL, THRESHOLD, CLIP_FRAMES, STRIDE = 3, 0.5, 4, 2  # what the served model says of itself
 
 

@@ -1,0 +1,124 @@
+"""A real Triton with a tiny model of known scores (a clip's brightness), and the faults it can be given."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tritonclient.grpc as triton
+
+from deploy.triton.server import TritonServer
+
+MODEL = Path(__file__).with_name("brightness_model.py")
+T, H, W = 4, 16, 16  #: the tiny model's clips
+
+
+def _config(model: str, **parameters: str) -> str:
+    told = {
+        "name": "mean", "clip_frames": str(T), "clip_height": str(H), "clip_width": str(W), "clip_stride": "2",
+        "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3",
+    } | parameters  # fmt: skip
+    lines = [
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in told.items() if value
+    ]
+    return f"""
+name: "{model}"
+backend: "python"
+max_batch_size: 8
+input [ {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {told["clip_height"]}, {told["clip_width"]}, 3 ] }} ]
+output [ {{ name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] }},
+         {{ name: "FEATURES" data_type: TYPE_FP32 dims: [ 4 ] }} ]
+dynamic_batching {{ }}
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+{os.linesep.join(lines)}
+"""
+
+
+def write_repository(folder: Path, model: str = "clip_scorer", **parameters: str) -> Path:
+    """A model repository with the tiny model; ``parameters`` override what its config.pbtxt says of the clips."""
+    version = folder / model / "1"
+    version.mkdir(parents=True, exist_ok=True)
+    shutil.copy(MODEL, version / "model.py")
+    (folder / model / "config.pbtxt").write_text(_config(model, **parameters))
+    return folder
+
+
+class Server:
+    """An embedded Triton over the tiny model, on ports that stay its own, so that it can die and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = write_repository(folder / "models")
+        self._triton = TritonServer(self.repository, log=folder / "triton.log")
+
+    @property
+    def address(self) -> str:
+        return self._triton.grpc_address
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self._triton.stop()  # tidies up after a killed one
+        self._triton.start(timeout=60)
+
+    def stop(self) -> None:
+        self._triton.stop()
+
+    @property
+    def http_address(self) -> str:
+        return self._triton.http_address
+
+    def load(self, model: str = "clip_scorer") -> None:
+        """Load a model of the repository, or load it anew after its files changed."""
+        with triton.InferenceServerClient(self.address) as client:
+            client.load_model(model, client_timeout=30)
+
+    def unload(self, model: str = "clip_scorer") -> None:
+        with triton.InferenceServerClient(self.address) as client:
+            client.unload_model(model, client_timeout=30)
+
+    def freeze(self) -> None:
+        """SIGSTOP to the server and its stubs: connections stay open, and nobody answers."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self._processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL to the server itself; its port refuses when this returns."""
+        os.kill(self._processes()[0], signal.SIGKILL)
+        until(lambda: not self._triton.alive(), 5)
+
+    def kill_stub(self) -> None:
+        """SIGKILL to the model's process alone; the server stays."""
+        stubs = self._processes()[1:]
+        assert stubs, "no stub to kill"
+        for pid in stubs:
+            os.kill(pid, signal.SIGKILL)
+
+    def _processes(self) -> list[int]:
+        """The server's process and, after it, its stubs."""
+        parents = {}
+        server = None
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # it has just ended
+            if f"--model-repository={self.repository}".encode() in command and b"tritonserver" in command[0]:
+                server = int(process.name)
+        assert server is not None, "the server does not run"
+        return [server, *(pid for pid, parent in parents.items() if parent == server)]
+
+
+def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    """Wait until the condition holds."""
+    limit = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.01)
