@@ -228,10 +228,10 @@ def apache_kafka(tmp_path: Path, kafka_jars: Path) -> Iterator[TestBroker]:
     end(broker)
 
 
-@pytest.fixture
-def secured_kafka(tmp_path: Path, kafka_jars: Path) -> Iterator[ApacheKafka]:
+@pytest.fixture(scope="module")
+def secured_kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[ApacheKafka]:
     """A running Apache Kafka that wants TLS, and the user ``alerts`` with the password ``s3cret-word``."""
-    broker = ApacheKafka(tmp_path / "broker", kafka_jars, scram=("alerts", "s3cret-word"))
+    broker = ApacheKafka(tmp_path_factory.mktemp("secured") / "broker", kafka_jars, scram=("alerts", "s3cret-word"))
     yield broker
     end(broker)
 

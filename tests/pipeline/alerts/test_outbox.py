@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sqlite3
@@ -45,14 +44,15 @@ def test_everything_accepted_survives_the_death_of_the_writer(tmp_path: Path, ma
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path), document, str(begin)], stdout=subprocess.PIPE, text=True
         )
-        assert writer.stdout is not None
-        told.append(int(writer.stdout.readline()))  # it writes: from here on any moment will do
-        time.sleep(chance.uniform(0, 0.25))
-        os.kill(writer.pid, signal.SIGKILL)
-        rest = writer.stdout.read().splitlines(keepends=True)
-        writer.stdout.close()
-        assert writer.wait() == -signal.SIGKILL
-        told += [int(line) for line in rest if line.endswith("\n")]
+        try:
+            assert writer.stdout is not None
+            told.append(int(writer.stdout.readline()))  # it writes: from here on any moment will do
+            time.sleep(chance.uniform(0, 0.25))
+        finally:
+            writer.kill()  # SIGKILL
+            rest, _ = writer.communicate()
+        assert writer.returncode == -signal.SIGKILL
+        told += [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
     outbox = Outbox(path)
     kept = [event.data.sequence for event in outbox.pending(10**6)]
     outbox.close()

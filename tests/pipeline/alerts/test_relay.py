@@ -8,6 +8,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +28,20 @@ from pipeline.alerts.connection import KafkaSecurity, KafkaSecurityError
 from pipeline.alerts.kafka import KafkaRelay, one_of_each_camera
 from pipeline.alerts.outbox import Outbox
 
-TOPIC = "mistwatch.alerts"
+#: Publishes what an outbox holds, and says what is published.
+RELAY_PROCESS = """
+import sys, threading
+from pathlib import Path
+from pipeline.alerts.kafka import KafkaRelay, SilentListener
+from pipeline.alerts.outbox import Outbox
+
+class Speaking(SilentListener):
+    def published(self, event, delay_seconds):
+        print("published", event.id, flush=True)
+
+KafkaRelay(Outbox(Path(sys.argv[1])), sys.argv[2], listener=Speaking()).start()
+threading.Event().wait()
+"""
 
 
 @pytest.fixture
@@ -290,6 +305,38 @@ class TestOnTheEmbeddedBroker:
         began = time.monotonic()
         assert relay.stop(5.0) == 0
         assert time.monotonic() - began < 1.5
+
+    def test_the_relays_own_death(
+        self, noida_db: Any, tmp_path: Path, make_event: Any, until: Any, read_topic: Any
+    ) -> None:
+        """kill -9 in the middle of publishing, three times; the next process goes on."""
+        path = tmp_path / "outbox.sqlite"
+        outbox = Outbox(path)
+        for number in range(400):
+            for camera in ("gate", "hall"):
+                outbox.accept(make_event(camera, number))
+        outbox.close()
+        for _ in range(3):
+            process = subprocess.Popen(
+                [sys.executable, "-c", RELAY_PROCESS, str(path), noida_db.bootstrap], stdout=subprocess.PIPE, text=True
+            )
+            try:
+                assert process.stdout is not None
+                for _ in range(30):
+                    assert process.stdout.readline().startswith("published ")
+            finally:
+                process.kill()
+                process.communicate()
+        outbox = Outbox(path)
+        left = outbox.depth()
+        assert 0 < left <= 800 - 3 * 30
+        with KafkaRelay(outbox, noida_db.bootstrap):
+            until(lambda: outbox.depth() == 0, "the rest published")
+        outbox.close()
+        messages = read_topic(noida_db.bootstrap)
+        for camera in ("gate", "hall"):
+            assert firsts(sequences(messages, camera)) == list(range(400))
+        assert len(messages) <= 800 + 3 * 2  # each death can repeat no more than the round in flight
 
     def test_a_replay_has_no_time_of_publishing(
         self, noida_db: Any, outbox: Outbox, make_event: Any, notes: Any, until: Any, read_topic: Any
