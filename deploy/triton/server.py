@@ -34,6 +34,7 @@ _GUARD = Path(__file__).with_name("guard.py")
 _POLL_SECONDS = 0.05
 #: A stub that cannot even import its model says so and ends, and Triton waits for it for ever.
 _STUB_GAVE_UP = re.compile(r"Failed to preinitialize Python stub: (.+)$", re.MULTILINE)
+_PORT_TAKEN = re.compile(r"failed to start (\w+) service: .*Socket '(\S+)' already in use")
 _HTTP_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
 _RELOAD_SECONDS = 60.0
 #: Another process may take a port between our choice and Triton's bind; then we choose again.
@@ -87,6 +88,8 @@ class TritonServer:
         self._guard: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._id = ""
+        self._log_path = Path()
+        self._log_start = 0
 
     @property
     def grpc_address(self) -> str:
@@ -213,7 +216,10 @@ class TritonServer:
     def _launch(self, binary: Path, stub: Path) -> None:
         # The id names the server's shared memory, and lets the wait below tell it from a stranger on the same port.
         self._id = f"mistwatch_triton_{secrets.token_hex(6)}_"
-        self._folder = Path(tempfile.mkdtemp(prefix=self._id))
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=self._id))
+        except OSError as error:
+            raise TritonError(f"embedded Triton: no temporary folder can be made: {error.strerror}") from None
         backend = self._folder / "backends" / "python"
         backend.mkdir(parents=True)
         library = binary.parent.parent / "backends" / "python"
@@ -255,8 +261,9 @@ class TritonServer:
 
     def _wait_ready(self, deadline: float, timeout: float) -> None:
         while time.monotonic() < deadline:
+            alive = self.alive()  # asked first: what it printed last is then in the log
             printed = self._printed()
-            if not self.alive() or _STUB_GAVE_UP.search(printed):
+            if not alive or _STUB_GAVE_UP.search(printed):
                 raise self._failure(printed)
             if self._ready():
                 return
@@ -272,8 +279,8 @@ class TritonServer:
                 return False
             questions = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self.models)]
             return all(self._ask("GET", question)[0] == http.HTTPStatus.OK for question in questions)
-        except (OSError, http.client.HTTPException):
-            return False  # not listening yet
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return False  # nobody listens yet, or a stranger
 
     def _ask(self, method: str, path: str, timeout: float = _HTTP_SECONDS) -> tuple[int, bytes]:
         # Not urllib: it would send a question for 127.0.0.1 through the machine's proxy.
@@ -291,11 +298,8 @@ class TritonServer:
 
     def _failure(self, printed: str) -> TritonError:
         """Why the server ended, in one line, from what it printed."""
-        if "in use" in printed.lower() or "failed to bind" in printed.lower():
-            return _PortTakenError(
-                f"embedded Triton: a port is taken: grpc {self.grpc_port}, http {self.http_port}, "
-                f"metrics {self.metrics_port} on {self.host}"
-            )
+        if taken := _PORT_TAKEN.search(printed):
+            return _PortTakenError(f"embedded Triton: {taken[1].lower()} port {taken[2]}: the port is taken")
         where = f" (log: {self.log})" if self.log else ""
         return TritonError(f"embedded Triton: {_cause(printed)}{where}")
 
@@ -307,9 +311,9 @@ def _cause(printed: str) -> str:
         said = re.findall(r"^error: creating server: (.+)$", printed, re.MULTILINE)
         said = [text for text in said if "failed to load all models" not in text]  # then an E line says why
     if not said:
-        said = [json.loads(f'"{text}"') for text in re.findall(r'^E\d{4} .*?\] "(.*)"$', printed, re.MULTILINE)]
+        said = re.findall(r'^E\d{4} .*?\] "(.*)"$', printed, re.MULTILINE)
         # This one is always there on a machine without CUDA and stops nothing.
-        said = [text for text in said if "CudaDriverHelper" not in text]
+        said = [text.replace("\\n", "\n") for text in said if "CudaDriverHelper" not in text]
     if not said:
         said = [line for line in printed.splitlines() if line.strip()] or ["it ended without a word"]
     return _one_line(said[-1])
