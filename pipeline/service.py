@@ -141,6 +141,8 @@ class Service:
             ValueError: no threshold, or settings that contradict each other.
             SourceError: a recording that is not there or is no video.
         """
+        for camera, settings in self.site.cameras.items():
+            open_source(camera, settings.source, source_options(settings))  # refused before anything is waited for
         triton = self.site.triton
         news = _ScoringNews(self)
         if patient:

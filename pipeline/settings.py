@@ -6,11 +6,12 @@ Every setting of the clip and of the alerts can be overridden for one camera. A 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.alerts.connection import KafkaSecurity
@@ -33,6 +34,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _rate(value: object) -> object:
+    """One message where pydantic's union would give one a branch."""
+    if value is None or value == "native":
+        return value
+    with contextlib.suppress(TypeError, ValueError):
+        rate = float(value)  # type: ignore[arg-type]
+        if 0 < rate <= 240 and not isinstance(value, bool):
+            return rate
+    raise ValueError("must be native, or a number above 0 and up to 240")
+
+
 class ClipSettings(_Strict):
     """The clips to be scored. What is left out is as the served model was trained."""
 
@@ -41,7 +53,7 @@ class ClipSettings(_Strict):
     height: int | None = Field(None, ge=16, le=2160, description="pixels")
     width: int | None = Field(None, ge=16, le=3840, description="pixels")
     fit: Fit | None = Field(None, description="how another aspect ratio is treated")
-    fps: Annotated[float, Field(gt=0, le=240)] | Literal["native"] | None = Field(
+    fps: Annotated[float | Literal["native"] | None, BeforeValidator(_rate)] = Field(
         None, description="frames a second after resampling by time stamps; native takes every frame"
     )
 
@@ -237,7 +249,7 @@ def load_site(path: Path) -> Site:
 
 def _explain(problem: Any) -> str:
     """One validation problem as ``key: what is wrong (got …)``, without secrets."""
-    where = ".".join(str(part) for part in problem["loc"] if part != "literal['native']") or "(top)"
+    where = ".".join(str(part) for part in problem["loc"]) or "(top)"
     message = problem["msg"].removeprefix("Value error, ")
     match problem["type"]:
         case "extra_forbidden":

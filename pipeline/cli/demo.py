@@ -40,14 +40,14 @@ def demo(
     from pipeline.cli import embedded
     from pipeline.cli.errors import explained
     from pipeline.cli.live import drive, stopping
-    from pipeline.cli.watch import camera_names, check_files
+    from pipeline.cli.watch import camera_names, check_sources
 
     logs.configure("auto", "warning")
     console = Console(soft_wrap=True, highlight=False)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out or Path("runs") / f"demo-{stamp}"
     with explained():
-        check_files([str(video)])
+        check_sources([str(video)])
         folder.mkdir(parents=True, exist_ok=True)
 
     with stopping() as stop, explained():

@@ -79,7 +79,7 @@ def watch(
 
     with explained():
         site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
-        check_files(sources)
+        check_sources(sources)
     with stopping() as stop, contextlib.ExitStack() as servers, explained():
         folder.mkdir(parents=True, exist_ok=True)
         if triton is None:
@@ -114,13 +114,12 @@ def camera_names(sources: list[str]) -> dict[str, str]:
     return named
 
 
-def check_files(sources: list[str]) -> None:
-    """Refuse a file that is missing or no video before any server is started. Raises SourceError."""
+def check_sources(sources: list[str]) -> None:
+    """Refuse what no server can help: a missing file, no video, an unknown kind of source. Raises SourceError."""
     from pipeline.sources.factory import open_source
 
     for name, source in camera_names(sources).items():
-        if "://" not in source:
-            open_source(name, source)
+        open_source(name, source)
 
 
 def _fps(text: str | None) -> float | str | None:
