@@ -7,7 +7,7 @@ standardisation of the features by the training set's own mean and spread; mean 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -45,23 +45,64 @@ class Generator(nn.Module):
         )
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, wide),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(wide, narrow),  # no ReLU behind it, in the paper and in its reference
-            nn.Dropout(dropout),
-            nn.Linear(narrow, 1),
-        )
+        self.wide = nn.Linear(inputs, wide)
+        self.narrow = nn.Linear(wide, narrow)
+        self.last = nn.Linear(narrow, 1)
+        self.dropout = nn.Dropout(dropout)
 
     def logits(self, features: Tensor) -> Tensor:
         """float32 (..., inputs) → (...), before the sigmoid."""
-        logits: Tensor = self.layers((features - self.mean) * self.scale)
+        x = torch.relu(self.wide((features - self.mean) * self.scale))
+        x = self.narrow(self.dropout(x))  # no ReLU behind it, in the paper and in its reference
+        logits: Tensor = self.last(self.dropout(x))
         return logits.squeeze(-1)
 
     def forward(self, features: Tensor) -> Tensor:
         """float32 (..., inputs) → scores (...) in [0, 1]."""
         return torch.sigmoid(self.logits(features))
+
+
+def side_by_side(members: Sequence[Generator]) -> Generator:
+    """One generator whose logit is the mean of the members' logits: their layers laid side by side.
+
+    The sum of the members' widths is its width, so an ensemble of narrow generators is again the paper's G.
+
+    Raises:
+        ValueError: the members standardise their features differently.
+    """
+    first = members[0]
+    if any(not torch.equal(getattr(m, n), getattr(first, n)) for m in members for n in ("mean", "scale")):
+        raise ValueError("the members must standardise their features alike")
+    widths = zip(*(member.architecture.hidden for member in members), strict=True)
+    wide, narrow = (sum(width) for width in widths)
+    joined = Generator(first.architecture.model_copy(update={"hidden": (wide, narrow)}))
+    blocks: Tensor = torch.block_diag(*(m.narrow.weight for m in members))  # type: ignore[no-untyped-call]
+    joined.load_state_dict(
+        {
+            "mean": first.mean,
+            "scale": first.scale,
+            "wide.weight": torch.cat([m.wide.weight for m in members]),
+            "wide.bias": torch.cat([m.wide.bias for m in members]),
+            "narrow.weight": blocks,
+            "narrow.bias": torch.cat([m.narrow.bias for m in members]),
+            "last.weight": torch.cat([m.last.weight for m in members], dim=1) / len(members),
+            "last.bias": torch.stack([m.last.bias for m in members]).mean(0),
+        }
+    )
+    return joined
+
+
+def calibrate(generator: Generator, slope: float, shift: float) -> None:
+    """Change the last layer so that what was the logit z becomes slope · z + shift.
+
+    Raises:
+        ValueError: ``slope`` is not above 0.
+    """
+    if not slope > 0:
+        raise ValueError(f"a calibration must keep the order of the scores: slope must be above 0, got {slope}")
+    with torch.no_grad():
+        generator.last.weight.mul_(slope)
+        generator.last.bias.mul_(slope).add_(shift)
 
 
 def save_generator(generator: Generator, folder: Path) -> str:

@@ -13,14 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.card import Alerting
-from models.training.generator_training import Bag, Recipe, TrainingError, clip_scores, train_generator
+from models.training.generator_training import Bag, Recipe, TrainingError, clip_logits, train_generator
 from operators.scores import ClipScore
 from operators.smoothing import CausalMovingAverage
 
-ClipScores = npt.NDArray[np.float32]  #: (n,), one video's
+ClipScores = npt.NDArray[np.float32]  #: (n,), one video's scores or logits
 
 
-def out_of_fold_scores(
+def out_of_fold_logits(
     bags: Sequence[Bag],
     folds: Sequence[Sequence[int]],
     recipe: Recipe,
@@ -28,7 +28,7 @@ def out_of_fold_scores(
     *,
     progress: Callable[[], None] = lambda: None,
 ) -> list[ClipScores]:
-    """Score every video by a generator trained on the other folds.
+    """The clip logits of every video, by a generator trained on the other folds.
 
     Args:
         bags: all videos.
@@ -39,13 +39,44 @@ def out_of_fold_scores(
     Raises:
         TrainingError: without one fold, only one label is left.
     """
-    scores: dict[int, ClipScores] = {}
+    logits: dict[int, ClipScores] = {}
     for fold in folds:
         held = set(fold)
         generator = train_generator([bag for i, bag in enumerate(bags) if i not in held], recipe, seed)
-        scores |= {i: clip_scores(generator, bags[i].features) for i in fold}
+        logits |= {i: clip_logits(generator, bags[i].features) for i in fold}
         progress()
-    return [scores[i] for i in range(len(bags))]
+    return [logits[i] for i in range(len(bags))]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """From the logit z of a generator to slope · z + shift, whose sigmoid can be read as a probability."""
+
+    slope: float
+    shift: float
+
+    def __call__(self, logits: ClipScores) -> ClipScores:
+        """Logits (n,) → scores in [0, 1], (n,)."""
+        scores: ClipScores = (1 / (1 + np.exp(-(self.slope * logits.astype(np.float64) + self.shift)))).astype(
+            np.float32
+        )
+        return scores
+
+
+def fit_calibration(logits: Sequence[ClipScores], labels: Sequence[int]) -> Calibration:
+    """Platt's scaling on out-of-fold logits: the share of abnormal videos among clips with such a logit.
+
+    The hinge of the ranking loss drives scores to 0 and 1, where a threshold finds nothing to tell apart. Every video
+    weighs the same, however many clips it has. Where a higher logit does not mean an abnormal video more often, the
+    logits stay as they are.
+    """
+    weights = np.concatenate([np.full(len(video), 1 / len(video)) for video in logits])
+    targets = np.concatenate([np.full(len(video), label) for video, label in zip(logits, labels, strict=True)])
+    values = np.concatenate(logits).astype(np.float64)[:, None]
+    scale = float(values.std()) or 1.0
+    fitted = LogisticRegression(C=1e6).fit(values / scale, targets, sample_weight=weights)
+    slope = float(fitted.coef_[0, 0]) / scale
+    return Calibration(slope, float(fitted.intercept_[0])) if slope > 0 else Calibration(1.0, 0.0)
 
 
 def video_auc(labels: Sequence[int], scores: Sequence[ClipScores]) -> float:

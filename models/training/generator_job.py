@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models import weights
 from models.card import Alerting, Backbone, Clip, ModelCard, write_card
 from models.features import FeaturesError, FeatureStore
-from models.generator import Generator, save_generator
+from models.generator import Generator, calibrate, save_generator
 from models.training.evaluation import (
     ClipScores,
-    out_of_fold_scores,
+    fit_calibration,
+    out_of_fold_logits,
     peaks_as_live,
     probe_scores,
     suggest_alerting,
@@ -181,15 +182,17 @@ def train_job(
             f"groups must not be divided between split {HELD_OUT_SPLIT} and the rest: {', '.join(sorted(shared))}"
         )
 
-    figures, scores = fold_figures(train, config.recipe, folds=folds, seed=seed, seeds=config.seeds, progress=progress)
+    figures, logits = fold_figures(train, config.recipe, folds=folds, seed=seed, seeds=config.seeds, progress=progress)
     thinning = max(1, config.clip.stride // config.training_stride)  # of the overlapping clips these are cut live
-    live = [video[::thinning] for video in scores[0]]
+    calibration = fit_calibration(logits[0], train.labels)
+    live = [calibration(video[::thinning]) for video in logits[0]]
     alerting, point = suggest_alerting(live, train.labels, train.groups)
 
     def epoch(done: int) -> None:
-        progress("training", done, config.recipe.epochs)
+        progress("training", done, config.recipe.epochs * config.recipe.members)
 
     generator = train_generator(train.bags, config.recipe, seed, progress=epoch)
+    calibrate(generator, calibration.slope, calibration.shift)
     all_figures: dict[str, Any] = {
         "out_of_fold": figures
         | {
@@ -216,6 +219,7 @@ def train_job(
             "skipped_as_too_short": [video.path.name for video in dataset.skipped],
             "clip_stride": config.training_stride,
             "recipe": config.recipe.model_dump(mode="json"),
+            "calibration": {"slope": round(calibration.slope, 6), "shift": round(calibration.shift, 6)},
             "seed": seed,
             "torch": torch.__version__.split("+")[0],
             "machine": platform.machine(),
@@ -248,6 +252,12 @@ def held_out_figures(generator: Generator, test: Dataset, alerting: Alerting, th
     }
 
 
+def calibrated_scores(logits: Sequence[ClipScores], labels: Sequence[int]) -> list[ClipScores]:
+    """Out-of-fold logits → the scores that a generator calibrated by them gives."""
+    calibration = fit_calibration(logits, labels)
+    return [calibration(video) for video in logits]
+
+
 def fold_figures(
     dataset: Dataset,
     recipe: Recipe,
@@ -260,7 +270,7 @@ def fold_figures(
     """Out-of-fold figures over folds by group, beside those of a linear probe on the same folds.
 
     Returns:
-        The figures, and for each seed the out-of-fold scores of every video.
+        The figures, and for each seed the out-of-fold logits of every video.
 
     Raises:
         TrainingError: too few groups, or a fold leaves one label only.
@@ -276,8 +286,8 @@ def fold_figures(
         done += 1
         progress("folds", done, folds * seeds)
 
-    runs = [out_of_fold_scores(dataset.bags, divided, recipe, seed + offset, progress=step) for offset in range(seeds)]
-    aucs = [video_auc(dataset.labels, run) for run in runs]
+    runs = [out_of_fold_logits(dataset.bags, divided, recipe, seed + offset, progress=step) for offset in range(seeds)]
+    aucs = [video_auc(dataset.labels, calibrated_scores(run, dataset.labels)) for run in runs]
     probe = probe_scores(dataset.bags, divided)
     figures = {
         "folds": folds,

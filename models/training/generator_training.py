@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from models.card import Architecture
-from models.generator import Generator
+from models.generator import Generator, side_by_side
 from models.training.losses import paper_ranking_loss, reference_ranking_loss
 from models.training.sampling import sparse_continuous
 
@@ -48,6 +48,8 @@ class Recipe(BaseModel):
         batch: videos of each label in a step.
         epochs: passes over the smaller of the two sets.
         standardise: put the training features' mean and spread in front of the network.
+        members: the generator is so many generators of an equal part of its width, trained one by one and laid side
+            by side: the mean of several seeds at the cost of one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +69,7 @@ class Recipe(BaseModel):
     epochs: int = Field(ge=1)
     standardise: bool = False
     dropout: float = Field(0.6, ge=0, lt=1)
+    members: Literal[1, 2, 4, 8] = 1
 
 
 def train_generator(
@@ -78,22 +81,32 @@ def train_generator(
         bags: the training videos.
         recipe: how.
         seed: of the first weights, the order of the videos, the sampling and the dropout.
-        progress: told how many epochs are done.
+        progress: told how many epochs are done, of all members together.
 
     Raises:
         TrainingError: only one label among the videos, or features of different widths or that are not finite.
     """
     _check(bags)
-    with _reproducible(seed) as rng:
+    members = []
+    for ordinal in range(recipe.members):
+        before = ordinal * recipe.epochs
+        members.append(_train_member(bags, recipe, seed, ordinal, lambda done, before=before: progress(before + done)))  # type: ignore[misc]
+    return (members[0] if len(members) == 1 else side_by_side(members)).eval()
+
+
+def _train_member(
+    bags: Sequence[Bag], recipe: Recipe, seed: int, ordinal: int, progress: Callable[[int], None]
+) -> Generator:
+    with _reproducible(seed, ordinal) as rng:
         clips = torch.from_numpy(np.concatenate([bag.features for bag in bags]))
         lengths = torch.tensor([len(bag.features) for bag in bags])
         offsets = lengths.cumsum(0) - lengths
         normal, abnormal = (torch.tensor([i for i, bag in enumerate(bags) if bag.label == k]) for k in (0, 1))
-        generator = Generator(Architecture(inputs=clips.shape[1], dropout=recipe.dropout))
-        for layer in generator.layers:
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        wide, narrow = (width // recipe.members for width in Architecture().hidden)
+        generator = Generator(Architecture(inputs=clips.shape[1], hidden=(wide, narrow), dropout=recipe.dropout))
+        for layer in (generator.wide, generator.narrow, generator.last):
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
         if recipe.standardise:
             generator.mean.copy_(clips.mean(0))
             generator.scale.copy_(1 / (clips.std(0) + 1e-6))
@@ -116,7 +129,14 @@ def train_generator(
                 nn.utils.clip_grad_norm_(generator.parameters(), recipe.gradient_clip)
                 optimiser.step()
             progress(epoch + 1)
-    return generator.eval()
+    return generator
+
+
+def clip_logits(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """float32 (n, inputs) → the logits of n clips, float32 (n,)."""
+    with torch.inference_mode():
+        logits: npt.NDArray[np.float32] = generator.logits(torch.from_numpy(features)).numpy()
+    return logits
 
 
 def clip_scores(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -140,14 +160,15 @@ def _check(bags: Sequence[Bag]) -> None:
 
 
 @contextmanager
-def _reproducible(seed: int) -> Iterator[torch.Generator]:
+def _reproducible(seed: int, member: int) -> Iterator[torch.Generator]:
     """Own random numbers and one thread, as sums over several threads depend on how many there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield torch.Generator().manual_seed(seed)
+            own = int(np.random.SeedSequence((seed, member)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+            torch.manual_seed(own)
+            yield torch.Generator().manual_seed(own)
     finally:
         torch.set_num_threads(threads)
 

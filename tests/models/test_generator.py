@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
-from models.generator import SHIPPED, Generator, GeneratorError, load_generator, save_generator
+from models.generator import SHIPPED, Generator, GeneratorError, calibrate, load_generator, save_generator, side_by_side
 from pipeline.windows import ClipSpec
 
 TINY = Architecture(inputs=2, hidden=(2, 1))
@@ -34,7 +34,7 @@ def card_for(sha256: str, architecture: Architecture = TINY) -> ModelCard:
 @pytest.fixture
 def tiny():
     generator = Generator(TINY).eval()
-    wide, narrow, last = generator.layers[0], generator.layers[3], generator.layers[5]
+    wide, narrow, last = generator.wide, generator.narrow, generator.last
     with torch.no_grad():
         generator.mean.copy_(torch.tensor([1.0, 2.0]))
         generator.scale.copy_(torch.tensor([2.0, 1.0]))
@@ -61,10 +61,45 @@ def test_by_hand(tiny):
 
 def test_sizes_are_the_papers():
     generator = Generator()
-    linear = [layer for layer in generator.layers if isinstance(layer, torch.nn.Linear)]
+    linear = (generator.wide, generator.narrow, generator.last)
     assert [tuple(layer.weight.shape) for layer in linear] == [(512, 1024), (32, 512), (1, 32)]
-    assert [layer.p for layer in generator.layers if isinstance(layer, torch.nn.Dropout)] == [0.6, 0.6]
     assert generator(torch.zeros(4, 5, 1024)).shape == (4, 5)
+
+
+def test_dropout_stands_before_the_two_last_layers():
+    generator = Generator(Architecture(inputs=1, hidden=(4000, 1), dropout=0.6)).train()
+    with torch.no_grad():
+        for layer in (generator.wide, generator.narrow, generator.last):
+            layer.weight.fill_(1.0)
+            layer.bias.zero_()
+        torch.manual_seed(0)
+        logits = torch.stack([generator.logits(torch.ones(1, 1)) for _ in range(200)]).flatten()
+    # Of 4000 units 0.4 stay, scaled by 1 / 0.4; then all are dropped or scaled together, again by 1 / 0.4.
+    kept = logits > 0
+    assert 0.3 < kept.float().mean() < 0.5
+    assert (logits[kept] / (4000 / 0.4)).mean().item() == pytest.approx(1.0, abs=0.02)
+    assert logits[kept].std() > 0
+
+
+def test_generators_side_by_side_average_their_logits():
+    torch.manual_seed(0)
+    members = [Generator(Architecture(inputs=3, hidden=hidden)).eval() for hidden in ((4, 2), (4, 2), (6, 1))]
+    for member in members:
+        member.mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    joined = side_by_side(members).eval()
+    features = torch.randn(5, 3)
+    assert joined.architecture.hidden == (14, 5)
+    torch.testing.assert_close(joined.logits(features), torch.stack([m.logits(features) for m in members]).mean(0))
+    members[1].scale.mul_(2)
+    with pytest.raises(ValueError, match="standardise their features alike"):
+        side_by_side(members)
+
+
+def test_calibration_is_of_the_logit(tiny):
+    calibrate(tiny, 0.5, 3.0)
+    assert tiny.logits(torch.tensor([2.0, 1.0])).item() == pytest.approx(-2.0 * 0.5 + 3.0)
+    with pytest.raises(ValueError, match="slope must be above 0"):
+        calibrate(tiny, 0.0, 1.0)
 
 
 def test_what_is_saved_is_loaded(tiny, saved):
@@ -78,11 +113,11 @@ def test_what_is_saved_is_loaded(tiny, saved):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda t: t.pop("layers.3.bias"), "layers.3.bias is missing"),
+        (lambda t: t.pop("narrow.bias"), "narrow.bias is missing"),
         (lambda t: t.update(extra=torch.zeros(1)), "extra is unknown"),
         (
-            lambda t: t.update({"layers.0.weight": torch.zeros(3, 2)}),
-            "layers.0.weight is torch.float32 [3, 2] instead of torch.float32 [2, 2]",
+            lambda t: t.update({"wide.weight": torch.zeros(3, 2)}),
+            "wide.weight is torch.float32 [3, 2] instead of torch.float32 [2, 2]",
         ),
         (
             lambda t: t.update(mean=torch.zeros(2, dtype=torch.float64)),

@@ -7,14 +7,14 @@ import pytest
 
 from models.training.evaluation import (
     operating_point,
-    out_of_fold_scores,
+    out_of_fold_logits,
     peaks_as_live,
     probe_scores,
     smoothed_as_live,
     suggest_alerting,
     video_auc,
 )
-from models.training.generator_training import Bag, Recipe, TrainingError, clip_scores, train_generator
+from models.training.generator_training import Bag, Recipe, TrainingError, clip_logits, train_generator
 
 
 def scores(*videos):
@@ -70,16 +70,16 @@ def test_the_kernel_with_the_highest_recall_is_suggested():
     assert alerting.close_threshold <= alerting.open_threshold
 
 
-def test_out_of_fold_scores_come_from_the_other_folds():
+def test_out_of_fold_logits_come_from_the_other_folds():
     rng = np.random.default_rng(0)
     bags = [Bag(rng.normal(size=(3 + i % 4, 5)).astype(np.float32) + i % 2, i % 2) for i in range(12)]
     folds = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     recipe = Recipe(name="t", loss="paper", sub_bags=2, sub_bag_clips=2, batch=4, epochs=3)
-    found = out_of_fold_scores(bags, folds, recipe, seed=5)
+    found = out_of_fold_logits(bags, folds, recipe, seed=5)
     for fold in folds:
         generator = train_generator([bag for i, bag in enumerate(bags) if i not in fold], recipe, seed=5)
         for i in fold:
-            assert np.array_equal(found[i], clip_scores(generator, bags[i].features))
+            assert np.array_equal(found[i], clip_logits(generator, bags[i].features))
 
 
 def test_the_probe_cannot_use_what_its_own_fold_would_tell():

@@ -1,0 +1,184 @@
+"""The training job on small real videos: from a manifest to weights and a card, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from models.card import Clip
+from models.features import Encoder, FeaturesError, FeatureStore
+from models.generator import load_generator
+from models.training.evaluation import video_auc
+from models.training.generator_job import ConfigError, JobConfig, read_config, train_job
+from models.training.generator_training import Recipe, TrainingError, clip_scores
+from pipeline.manifests.folds import hold_out_fold
+from pipeline.manifests.manifest import Video, manifest_digest
+from pipeline.windows import ClipSpec
+
+CONFIG = JobConfig(
+    name="tiny",
+    data={"licence": "none"},
+    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    training_stride=2,
+    recipe=Recipe(name="tiny", loss="reference", top_k=2, sub_bags=2, sub_bag_clips=2, epochs=30, standardise=True),
+    seeds=2,
+)
+
+
+def statistics(clips):
+    """Stands in for the backbone: the mean of each colour and of its change from frame to frame."""
+    clips = clips.astype(np.float32)
+    return np.concatenate([clips.mean((1, 2, 3)), np.abs(np.diff(clips, axis=1)).mean((1, 2, 3))], axis=1)
+
+
+def make_video(path, label, seed, frames=14):
+    """Grey noise; an abnormal video flickers."""
+    rng = np.random.default_rng(seed)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 25)
+        for ordinal in range(frames):
+            grey = 100 + (80 if label and ordinal % 2 else 0)
+            picture = av.VideoFrame.from_ndarray(
+                rng.integers(grey, grey + 40, (32, 32, 3), dtype=np.uint8), format="rgb24"
+            )
+            picture.pts = ordinal
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return Video(path.resolve(), label, group=f"camera {seed // 2}")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    return [make_video(folder / f"{i}.mp4", i % 2, i) for i in range(20)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(CONFIG.training_clip, folder=tmp_path / "features", engine=Encoder("statistics", 4, statistics))
+
+
+def test_trains_measures_and_writes(videos, store, tmp_path):
+    marked = hold_out_fold(videos, 5, 0)
+    held = {video.group for video in marked if video.split == "test"}
+    assert len(held) == 2
+    seen = []
+    card, _ = train_job(marked, CONFIG, tmp_path / "out", seed=1, store=store, progress=lambda *now: seen.append(now))
+
+    generator, read = load_generator(tmp_path / "out")
+    assert read == card
+    assert set(read.held_out_sources) == held
+    assert not held & set(read.training["groups"])
+    assert (read.training["videos"], read.training["abnormal_videos"]) == (16, 8)
+    assert read.training["manifest_sha256"] == manifest_digest(marked)
+    assert read.clip == CONFIG.clip
+    # What the card says of the held-out videos is what its weights do on them.
+    test = [video for video in marked if video.split == "test"]
+    scores = [clip_scores(generator, store.of(video.path).values) for video in test]
+    assert read.figures["held_out"]["video_auc"] == pytest.approx(video_auc([v.label for v in test], scores), abs=1e-4)
+    assert read.figures["out_of_fold"]["video_auc_mean"] > 0.9
+    assert len(read.figures["out_of_fold"]["video_auc"]) == 2
+    for stage, total in (("features", 20), ("folds", 10), ("training", 30)):
+        assert (stage, total, total) in seen
+
+
+def test_the_same_seed_writes_the_same_files(videos, store, tmp_path):
+    for out in ("one", "two"):
+        train_job(videos, CONFIG, tmp_path / out, seed=4, store=store)
+    for name in ("generator.safetensors", "model-card.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_nothing_of_the_held_out_videos_reaches_the_weights(videos, store, tmp_path):
+    marked = hold_out_fold(videos, 5, 0)
+    train_job(marked, CONFIG, tmp_path / "one", store=store)
+    lied = [replace(video, label=1 - video.label) if video.split == "test" else video for video in marked]
+    card, _ = train_job(lied, CONFIG, tmp_path / "two", store=store)
+    one, two = (tmp_path / out / "generator.safetensors" for out in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert card.alerting == load_generator(tmp_path / "one")[1].alerting
+
+
+def test_videos_shorter_than_a_clip_are_skipped_and_listed(videos, store, tmp_path):
+    short = make_video(tmp_path / "short.mp4", 1, 99, frames=3)
+    card, dataset = train_job([*videos, short], CONFIG, tmp_path / "out", store=store)
+    assert dataset.skipped == [short]
+    assert card.training["skipped_as_too_short"] == ["short.mp4"]
+    assert card.training["videos"] == 20
+
+
+def test_unreadable_videos_are_named_before_any_work(videos, store, tmp_path):
+    for name in ("noise.mp4", "text.mp4"):
+        (tmp_path / name).write_bytes(b"no video" * 50)
+    broken = [Video(tmp_path / "noise.mp4", 1), Video(tmp_path / "text.mp4", 0)]
+    with pytest.raises(FeaturesError) as raised:
+        train_job([*videos, *broken], CONFIG, tmp_path / "out", store=store)
+    assert [name in line for name, line in zip(("noise", "text"), str(raised.value).splitlines(), strict=True)] == [
+        True
+    ] * 2
+    assert store.computed == 0
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_label_only(videos, store, tmp_path, label):
+    with pytest.raises(TrainingError, match="needs normal and abnormal videos"):
+        train_job([video for video in videos if video.label == label], CONFIG, tmp_path / "out", store=store)
+
+
+def test_fewer_groups_than_folds(videos, store, tmp_path):
+    with pytest.raises(TrainingError, match="5 folds need"):
+        train_job(videos[:6], CONFIG, tmp_path / "out", store=store)
+
+
+def test_a_group_in_both_splits(videos, store, tmp_path):
+    marked = [replace(video, split="test" if i == 0 else "train") for i, video in enumerate(videos)]
+    with pytest.raises(TrainingError, match=r"groups must not be divided .*: camera 0"):
+        train_job(marked, CONFIG, tmp_path / "out", store=store)
+
+
+def test_an_interrupted_job_leaves_no_model_and_keeps_its_features(videos, tmp_path):
+    def interrupt(stage, done, total):
+        if (stage, done) == ("features", 12):
+            raise KeyboardInterrupt
+
+    def open_store():
+        return FeatureStore(CONFIG.training_clip, folder=tmp_path / "f", engine=Encoder("statistics", 4, statistics))
+
+    with pytest.raises(KeyboardInterrupt):
+        train_job(videos, CONFIG, tmp_path / "out", store=open_store(), progress=interrupt)
+    assert list((tmp_path / "out").iterdir()) == []
+    second = open_store()
+    train_job(videos, CONFIG, tmp_path / "out", store=second)
+    assert second.computed == 8
+
+
+def test_the_committed_configurations_are_read(root):
+    files = sorted((root / "configs").glob("train-*.yaml"))
+    assert files
+    for file in files:
+        read_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name: [", "cannot be read as YAML"),
+        ("- 1", "the file: "),
+        ("recipe: {name: x, loss: mine, epochs: 1}", r"recipe\.loss: .*'paper' or 'reference'"),
+        ("recipe: {name: x, loss: paper, epochs: 0}", r"recipe\.epochs: .*greater than or equal to 1"),
+        ("training_strid: 4", "training_strid: Extra inputs"),
+        (json.dumps({"clip": {"frames": 16}}), r"clip\.stride: Field required"),
+    ],
+)
+def test_a_bad_configuration_names_the_key(tmp_path, text, complaint):
+    file = tmp_path / "train.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"train\.yaml: {complaint}"):
+        read_config(file)
