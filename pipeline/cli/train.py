@@ -46,7 +46,8 @@ def generator(
         videos = read_manifest(manifest)
     except (ConfigError, ManifestError) as error:
         raise UsageFailure(str(error)) from error
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, object] = {}
 
         def show(stage: str, done: int, total: int) -> None:
@@ -77,6 +78,7 @@ def generator(
         held = card.figures["held_out"]
         typer.echo(f"held out ({held['videos']} videos): video AUC {held['video_auc']:.3f}")
     typer.echo(
-        f"suggested: kernel {card.alerting.kernel}, open at {card.alerting.open_threshold}, "
-        f"close at {card.alerting.close_threshold}"
+        f"suggested: kernel {card.alerting.kernel}, open at {card.alerting.open_threshold}, close at "
+        f"{card.alerting.close_threshold}; out of fold {figures['recall_at_open_threshold']:.0%} of the "
+        f"abnormal videos and {figures['false_alarms_at_open_threshold']:.0%} of the normal ones reach it"
     )

@@ -49,7 +49,8 @@ def fetch(
         raise UsageFailure(f"--from {archive}: there is no such file")
     stamina.instrumentation.set_on_retry_hooks([])  # the bar standing still is all that a person needs of a retry
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
 
         def show(what: str, done: int, total: int) -> None:

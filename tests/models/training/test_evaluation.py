@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.training.evaluation import (
+    fit_calibration,
     operating_point,
     out_of_fold_logits,
     peaks_as_live,
@@ -51,9 +52,9 @@ def test_the_operating_point_by_hand():
     assert (point.threshold, point.recall, point.false_alarms) == (0.81, 0.5, 0.0)
 
 
-def test_no_threshold_where_normal_scores_are_1():
-    with pytest.raises(TrainingError, match="no threshold keeps false alarms at 5%"):
-        operating_point(np.array([1.0, 1.0]), [0, 1], 1, false_alarms=0.05)
+def test_where_no_threshold_helps_the_share_tells():
+    point = operating_point(np.array([1.0, 1.0, 0.2, 1.0]), [0, 0, 0, 1], 1, false_alarms=0.05)
+    assert (point.threshold, point.false_alarms) == (0.99, pytest.approx(2 / 3))
 
 
 def test_the_kernel_with_the_highest_recall_is_suggested():
@@ -96,3 +97,16 @@ def test_the_probe_cannot_use_what_its_own_fold_would_tell():
     labels = np.array([bag.label for bag in bags])
     assert known[:6][labels[:6] == 1].min() > known[:6][labels[:6] == 0].max()
     assert np.ptp(unknown[:6]) < 1e-6
+
+
+def test_calibrated_scores_are_shares():
+    # Of the videos with logit -20 one in four is abnormal, of those with logit 30 three in four.
+    logits = scores(*[[-20.0] * n for n in (1, 2, 3, 4)], *[[30.0] * n for n in (4, 3, 2, 1)])
+    labels = [0, 0, 0, 1, 1, 1, 1, 0]
+    calibration = fit_calibration(logits, labels)
+    assert calibration(np.array([-20.0, 30.0], np.float32)).tolist() == pytest.approx([0.25, 0.75], abs=1e-3)
+
+
+def test_a_calibration_never_turns_the_order_around():
+    calibration = fit_calibration(scores([5.0], [4.0], [-4.0], [-5.0]), [0, 0, 1, 1])
+    assert (calibration.slope, calibration.shift) == (1.0, 0.0)
