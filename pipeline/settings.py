@@ -7,12 +7,30 @@ Every setting of the clip and of the alerts can be overridden for one camera. A 
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.alerts.connection import KafkaSecurity
 from pipeline.sources.base import Fit
@@ -22,12 +40,28 @@ from pipeline.sources.rtsp import Transport
 #: A camera's id ends up in the key of messages, in metrics' labels and in the names of pictures.
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", description="HOST:PORT")]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class SettingsError(Exception):
     """A configuration cannot be used. One line per problem, each naming the file, the key and what was expected."""
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[^\s,]+", host) or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("must be HOST:PORT")
+    return text
+
+
+def _addresses(text: str) -> str:
+    for address in text.split(","):
+        _address(address)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[str, AfterValidator(_addresses)]
 
 
 class _Strict(BaseModel):
@@ -62,8 +96,8 @@ class AlertTuning(_Strict):
     """When scores become an alert. What is left out is as operators.alerting says, thresholds as the model says."""
 
     kernel: int | None = Field(None, ge=1, le=100, description="clips in the causal moving average")
-    open_threshold: Share | None = Field(None, description="smoothed score at or above which an alert opens")
-    close_threshold: Share | None = Field(None, description="smoothed score below which it closes")
+    open_threshold: Threshold | None = Field(None, description="smoothed score at or above which an alert opens")
+    close_threshold: Threshold | None = Field(None, description="smoothed score below which it closes")
     min_clips: int | None = Field(None, ge=1, le=1000, description="consecutive clips at or above the open threshold")
     max_hole: int | None = Field(None, ge=0, le=1000, description="clips one may wait for; a longer hole starts afresh")
     update_every_seconds: float | None = Field(None, gt=0, description="of stream time between updates of an alert")
@@ -80,7 +114,7 @@ class CameraSettings(_Strict):
     password: SecretStr | None = None
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
-    start_time: str | None = Field(None, description="a recording's wall-clock origin, ISO 8601 with its offset")
+    start_time: AwareDatetime | None = Field(None, description="a recording's wall-clock origin, with its UTC offset")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
 
@@ -93,11 +127,20 @@ class TritonSettings(_Strict):
     queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera")
 
 
+def _security_of_the_environment() -> KafkaSecurity:
+    try:
+        return KafkaSecurity()
+    except ValidationError as error:
+        (problem, *_) = error.errors()
+        said = problem["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {said}") from None
+
+
 class KafkaSettings(_Strict):
-    bootstrap: str = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
+    bootstrap: Addresses = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
     topic: str = Field("mistwatch.alerts", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     create_topic: bool = True
-    security: KafkaSecurity = Field(default_factory=KafkaSecurity)
+    security: KafkaSecurity = Field(default_factory=_security_of_the_environment)
 
 
 class MetricsSettings(_Strict):
@@ -123,13 +166,12 @@ class Site(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        nested_model_default_partial_update=True,
     )
 
     site: str = Field("site", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names this site in alerts")
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
-    kafka: KafkaSettings = KafkaSettings()
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
     evidence: EvidenceSettings = EvidenceSettings()
@@ -166,7 +208,35 @@ class Site(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, which arrives as keyword arguments."""
-        return env_settings, init_settings
+        assert isinstance(init_settings, InitSettingsSource)
+        return _Environment(settings_cls, init_settings.init_kwargs.get("cameras")), init_settings
+
+
+class _Environment(EnvSettingsSource):
+    """Environment variables, in whose names a camera ``Gate-1`` can only stand as ``GATE_1``."""
+
+    def __init__(self, settings_cls: type[BaseSettings], cameras: object) -> None:
+        """``cameras``: what the file says of them, not yet checked."""
+        super().__init__(settings_cls)
+        self._cameras = [camera for camera in cameras if isinstance(camera, str)] if isinstance(cameras, dict) else []
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        if isinstance(found.get("cameras"), dict):
+            found["cameras"] = {self._meant(name): settings for name, settings in found["cameras"].items()}
+        return found
+
+    def _meant(self, name: str) -> str:
+        """The camera of the file that a variable's ``name`` (in small letters) stands for; else the name itself."""
+        meant = [camera for camera in self._cameras if re.sub(r"[.-]", "_", camera.lower()) == name]
+        if name in self._cameras or not meant:
+            return name
+        if len(meant) > 1:
+            raise SettingsError(
+                f"MISTWATCH_CAMERAS__{name.upper()}__… could mean each of the cameras {', '.join(meant)}: "
+                "give them names that differ in letters or digits"
+            )
+        return meant[0]
 
 
 _Settings = TypeVar("_Settings", bound=_Strict)
@@ -180,16 +250,16 @@ def _merged(general: _Settings, particular: _Settings) -> _Settings:
 class _UniqueKeys(yaml.SafeLoader):
     """YAML lets a second camera of the same name silently replace the first; we do not."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return node
 
 
 class _SiteOfOptions(Site):
@@ -236,20 +306,23 @@ def load_site(path: Path) -> Site:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+        said = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SettingsError(f"{path}{line}: not valid YAML: {said}") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
     try:
         site = Site(**document)
     except ValidationError as error:
         raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+    except EnvironmentUnreadableError as error:  # MISTWATCH_KAFKA=text, where a key of it was meant
+        raise SettingsError(f"{path}, with the environment's MISTWATCH_… variables: {error}") from error
     state_dir = site.state_dir if site.state_dir.is_absolute() else path.parent / site.state_dir
     return site.model_copy(update={"state_dir": state_dir})
 
 
 def _explain(problem: Any) -> str:
     """One validation problem as ``key: what is wrong (got …)``, without secrets."""
-    where = ".".join(str(part) for part in problem["loc"]) or "(top)"
+    where = redact(".".join(str(part) for part in problem["loc"])) or "(top)"
     message = problem["msg"].removeprefix("Value error, ")
     match problem["type"]:
         case "extra_forbidden":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from pipeline.settings import SettingsError, load_site
+from pipeline.settings import SettingsError, load_site, site_from_options
 
 GOOD = """
 site: yard
@@ -72,6 +73,12 @@ def test_the_state_folder_stands_beside_the_file(tmp_path: Path) -> None:
             "camera gate: close_threshold (0.5) must not exceed open_threshold (0.4)",
         ),
         ("cameras: {gate: {source: a.mp4}}\ntriton: {max_in_flight: 0}\n", "triton.max_in_flight"),
+        ("cameras: {gate: {source: a.mp4}}\ntriton: {address: 'host:99999'}\n", "triton.address: must be HOST:PORT"),
+        ("cameras: {gate: {source: a.mp4}}\nkafka: {bootstrap: 'a:1,kafka'}\n", "kafka.bootstrap: must be HOST:PORT"),
+        ("cameras: {gate: {source: a.mp4}}\nalerts: {open_threshold: 0}\n", "alerts.open_threshold"),
+        ("cameras: {gate: {source: a.mp4, start_time: 2024-05-01T18:00:00}}\n", "cameras.gate.start_time"),
+        ("cameras: {gate: {source: a.mp4, ? [a] : b}}\n", "line 1: not valid YAML"),
+        ("cameras: {'rtsp://me:hunter2@192.0.2.1/a': {source: a}}\n", "cameras.rtsp://***@192.0.2.1/a"),
         ("cameras: [a, b]\n", "cameras: "),
         ("- a\n- b\n", "expected a mapping"),
         ("a: b: c\n", "line 1: not valid YAML"),
@@ -85,6 +92,7 @@ def test_what_is_wrong_is_named_with_its_file_and_key(tmp_path: Path, text: str,
     (line, *_) = str(caught.value).splitlines()
     assert line.startswith(str(file))
     assert expected in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_wrong_password_type_is_named_without_its_value(tmp_path: Path) -> None:
@@ -103,3 +111,60 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_example_is_good(root: Path) -> None:
     site = load_site(root / "configs" / "site.example.yaml")
     assert set(site.cameras) == {"gate", "yard"}
+
+
+@pytest.mark.parametrize(
+    ("camera", "variable"), [("gate-1", "GATE_1"), ("Gate", "GATE"), ("gate.1", "GATE_1"), ("gate_1", "GATE_1")]
+)
+def test_a_camera_of_any_name_can_be_meant_by_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera: str, variable: str
+) -> None:
+    """A shell takes capitals, digits and underscores in a variable's name, and nothing else."""
+    monkeypatch.setenv(f"MISTWATCH_CAMERAS__{variable}__PASSWORD", '{"not": "json"}')
+    site = load_site(write(tmp_path, f"cameras: {{{camera}: {{source: 'rtsp://192.0.2.1/a', username: viewer}}}}\n"))
+    password = site.cameras[camera].password
+    assert password is not None
+    assert password.get_secret_value() == '{"not": "json"}'
+    assert list(site.cameras) == [camera]
+
+
+def test_a_variable_that_could_mean_two_cameras_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_CAMERAS__GATE_1__PASSWORD", "s3cret")
+    with pytest.raises(SettingsError, match=r"GATE_1.* gate-1, gate\.1") as caught:
+        load_site(write(tmp_path, "cameras: {gate-1: {source: a.mp4}, gate.1: {source: b.mp4}}\n"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_brokers_password_may_stand_apart_from_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_KAFKA__SECURITY__PASSWORD", "s3cret")
+    site = load_site(write(tmp_path, "cameras: {gate: {source: a.mp4}}\nkafka: {security: {user: relay}}\n"))
+    assert site.kafka.security.user == "relay"
+    assert site.kafka.security.password is not None
+    assert site.kafka.security.password.get_secret_value() == "s3cret"
+
+
+def test_half_of_the_brokers_credentials_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_KAFKA__SECURITY__USER", "relay")
+    with pytest.raises(SettingsError, match=r"MISTWATCH_KAFKA__SECURITY__.*password"):
+        site_from_options({"cameras": {"gate": {"source": "a.mp4"}}})
+
+
+def test_a_variable_for_a_whole_section_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_KAFKA", "kafka:9092")
+    with pytest.raises(SettingsError, match=r"site\.yaml.*MISTWATCH_.*kafka"):
+        load_site(write(tmp_path, "cameras: {gate: {source: a.mp4}}\n"))
+
+
+def test_cameras_can_share_settings_by_yamls_own_means(tmp_path: Path) -> None:
+    text = (
+        "cameras:\n  gate: &common {source: 'rtsp://192.0.2.1/a', username: viewer}\n"
+        "  yard: {<<: *common, source: 'rtsp://192.0.2.2/a'}\n"
+    )
+    yard = load_site(write(tmp_path, text)).cameras["yard"]
+    assert (yard.source, yard.username) == ("rtsp://192.0.2.2/a", "viewer")
+
+
+def test_a_start_time_is_a_moment_as_yaml_writes_it(tmp_path: Path) -> None:
+    for time in ("2024-05-01T18:00:00+02:00", "'2024-05-01T16:00:00Z'"):
+        site = load_site(write(tmp_path, f"cameras: {{door: {{source: a.mp4, start_time: {time}}}}}\n"))
+        assert site.cameras["door"].start_time == datetime(2024, 5, 1, 16, tzinfo=UTC)
