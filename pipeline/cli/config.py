@@ -15,13 +15,24 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
-    """Say whether FILE can be used: status 0, or 2 and a line for each problem."""
+    """Say whether FILE can be used here: status 0, or 2 and a line for each problem. Cameras are not called."""
+    from pipeline.service import source_options
     from pipeline.settings import SettingsError, load_site
+    from pipeline.sources.base import SourceError
+    from pipeline.sources.factory import open_source
 
     try:
         site = load_site(file)
     except SettingsError as error:
         raise UsageFailure(str(error)) from error
+    problems = []
+    for camera, settings in site.cameras.items():
+        try:
+            open_source(camera, settings.source, source_options(settings))
+        except SourceError as error:
+            problems.append(f"{file}: {error}")
+    if problems:
+        raise UsageFailure("\n".join(problems))
     typer.echo(
         f"{file}: good. Site {site.site}: {len(site.cameras)} camera(s) ({', '.join(site.cameras)}), "
         f"Triton at {site.triton.address}, alerts to {site.kafka.topic} at {site.kafka.bootstrap}"

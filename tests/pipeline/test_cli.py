@@ -229,6 +229,22 @@ def test_every_problem_of_a_configuration_is_told_at_once(tmp_path: Path) -> Non
     assert [line.split(": ")[2] for line in result.stderr.splitlines()] == ["cameras.gate.pasword", "kafak"]
 
 
+def test_a_source_that_run_would_refuse_is_refused_by_config_check(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        f"cameras:\n  door: {{source: '{tmp_path}/nowhere.mp4'}}\n  yard: {{source: 'rtsp://192.0.2.1/a'}}\n"
+        "  gate: {source: 'rtsp://me:hunter2@192.0.2.1:99x/a'}\n"
+    )
+    result = mistwatch("config", "check", file)
+    assert result.returncode == 2
+    door, gate = result.stderr.splitlines()
+    assert "camera door" in door
+    assert "nowhere.mp4" in door
+    assert "camera gate" in gate
+    assert "port" in gate
+    assert "hunter2" not in result.stderr
+
+
 def test_the_schema_of_a_configuration_is_printed() -> None:
     result = mistwatch("config", "schema")
     assert result.returncode == 0
