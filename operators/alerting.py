@@ -29,8 +29,9 @@ class AlertSettings:
 
     * Too many alerts on ordinary scenes: raise ``open_threshold``. Incidents missed: lower it. Start from the value
       that the model's card suggests; a threshold belongs to one model version.
-    * Alerts on single flickers: raise ``min_clips``, or the smoothing's kernel. Each clip more costs a clip's stride
-      in delay (0.64 s at 16 frames and 25 fps). One strong clip must suffice: ``min_clips`` 1.
+    * Alerts on single flickers: raise the smoothing's kernel, or ``min_clips``. Each clip more costs a clip's stride
+      in delay (0.64 s at 16 frames and 25 fps). The threshold of a model's card supposes its kernel and ``min_clips``
+      1: the smoothing is what one flicker has to get through.
     * One incident reported as several alerts: lower ``close_threshold`` (about four fifths of ``open_threshold`` is a
       good start), then raise ``cooldown_seconds``.
     * Alerts that hang on after the incident is over: raise ``close_threshold`` towards ``open_threshold``.
@@ -58,7 +59,7 @@ class AlertSettings:
 
     open_threshold: float
     close_threshold: float
-    min_clips: int = 2
+    min_clips: int = 1
     update_every_seconds: float = 10.0
     cooldown_seconds: float = 10.0
     max_duration_seconds: float = 600.0

@@ -108,6 +108,7 @@ class ServedModel:
         version: the version that Triton serves.
         clip: the clips it was trained with; ``stride`` is a suggestion.
         threshold: suggested alert threshold on the smoothed score, in [0, 1]; None when it names none.
+        close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.
         kernel: suggested moving average, in clips; None when it names none.
     """
 
@@ -115,6 +116,7 @@ class ServedModel:
     version: str
     clip: ClipSpec
     threshold: float | None = None
+    close_threshold: float | None = None
     kernel: int | None = None
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
@@ -175,6 +177,7 @@ def describe(
                 fps=None if told["clip_fps"] == "native" else float(told["clip_fps"]),
             ),
             threshold=_number(told.get("threshold")),
+            close_threshold=_number(told.get("close_threshold")),
             kernel=int(told["kernel"]) if told.get("kernel") else None,
         )
     except KeyError as missing:

@@ -98,6 +98,7 @@ def config_pbtxt(card: ModelCard, *, engine: EngineChoice, max_batch: int) -> st
         "clip_fit": clip.fit.value,
         "clip_fps": clip.fps,
         "threshold": card.alerting.open_threshold,
+        "close_threshold": card.alerting.close_threshold,
         "kernel": card.alerting.kernel,
         "weights_sha256": card.weights_sha256,
         "ENGINE": engine.value,

@@ -20,7 +20,9 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 MOUNT = "/cam"
 DEMUXERS = {".mp4": "qtdemux", ".mov": "qtdemux", ".mkv": "matroskademux"}
-PAYLOAD = "h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
+# The parser repeats the parameter sets at key frames. The payloader's own config-interval would put them before every
+# slice, in the middle of a picture that has several, and FFmpeg then takes each slice for a picture of its own.
+PAYLOAD = "h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96"
 
 
 def live_caps(size):

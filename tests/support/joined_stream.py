@@ -96,6 +96,7 @@ def join(data: Path, rows: list[dict[str, object]], video: Path) -> Joined:
             first = frames
             for frame in _pictures(data / "fights" / str(row["clip"])):
                 frame.pts, frame.time_base = frames, Fraction(1, FPS)
+                frame.pict_type = av.video.frame.PictureType.NONE  # the clip's own types would be kept otherwise
                 container.mux(stream.encode(frame))
                 frames += 1
             parts.append(Part(str(row["clip"]), str(row["source"]), int(str(row["label"])), first / FPS, frames / FPS))

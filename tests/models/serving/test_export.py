@@ -45,6 +45,7 @@ class TestConfiguration:
             "clip_fit": "letterbox",
             "clip_fps": "12.5",
             "threshold": "0.625",
+            "close_threshold": "0.5",
             "kernel": "5",
             "ENGINE": "auto",
         }
