@@ -15,6 +15,9 @@ import typer
 from pipeline.cli import alerts, config, demo, export, manifest, run, serve, train, watch, weights
 from pipeline.cli.errors import CommandFailure
 
+#: An ingest worker's install lacks these on purpose; which group brings them.
+_GROUP_OF = {"torch": "train", "sklearn": "train", "safetensors": "train", "openvino": "serve", "noida_db": "serve"}
+
 app = typer.Typer(
     name="mistwatch",
     help="Watch cameras for the abnormal: clips in, anomaly scores, alerts on a Kafka topic.",
@@ -57,5 +60,12 @@ def main() -> None:
         for line in str(failure).splitlines():
             print(f"mistwatch: {line}", file=sys.stderr)
         sys.exit(failure.status)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _GROUP_OF:
+            raise  # a bug
+        group = f"mistwatch[{_GROUP_OF[package]}]"
+        print(f"mistwatch: this command needs the package {package}: pip install '{group}'", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -58,3 +58,20 @@ def test_the_guard_of_the_test_above_guards() -> None:
     )
     assert result.returncode != 0
     assert "an ingest worker has no torch" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["weights", "fetch", "i3d-kinetics400"], ["train", "generator", "a", "--out", "b"]]
+)
+def test_a_command_of_another_group_says_what_to_install(command: list[str], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", WORKER, *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "pip install 'mistwatch[train]'" in result.stderr
