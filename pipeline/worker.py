@@ -19,7 +19,7 @@ from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.outbox import Outbox
+from pipeline.alerts.outbox import Outbox, OutboxError
 from pipeline.metrics import Metrics
 from pipeline.scoring import CameraPort, Dropped, Scored, Scorer
 from pipeline.sources.base import EndReason, Frame, Source, SourceError
@@ -30,6 +30,8 @@ _log = logs.get("worker")
 
 #: A live source that fails in a way nobody foresaw is tried again after this many seconds.
 _RESTART_SECONDS = 5.0
+#: An event that the outbox cannot take (the disk is full) is offered again after this many seconds.
+_OUTBOX_RETRY_SECONDS = 1.0
 #: Of the time a stop may take: how much the cameras get to end by themselves, and the scorer to answer what it has.
 _STOP_CAMERAS_SECONDS = 3.0
 _STOP_SCORER_SECONDS = 2.0
@@ -217,7 +219,8 @@ class Worker:
                 camera.thread.join(max(0.0, deadline - time.monotonic()))
         for camera in self._cameras.values():
             # A camera that hangs in a read is left to its daemon thread; its segment is closed on its behalf.
-            self._close_segment(camera, EndReason.SHUTDOWN)
+            with contextlib.suppress(queue.Full):  # the operators hang, as said below
+                self._close_segment(camera, EndReason.SHUTDOWN, timeout=max(0.0, deadline - time.monotonic()))
         self._scorer.close(_STOP_SCORER_SECONDS)
         with contextlib.suppress(queue.Full):
             self._results.put(None, timeout=_STOP_OPERATORS_SECONDS)
@@ -273,12 +276,13 @@ class Worker:
                 camera.open_segment = (item.segment.id, window.index + 1)
                 camera.port.submit(window)
 
-    def _close_segment(self, camera: _Camera, reason: EndReason) -> None:
+    def _close_segment(self, camera: _Camera, reason: EndReason, timeout: float | None = None) -> None:
         """Tell the operators, before any clip of the next segment can reach them, that this one is over."""
         if camera.open_segment is not None:
             segment, clips = camera.open_segment
             camera.open_segment = None
-            self._results.put((camera.plan.camera, SegmentEnd(camera.plan.camera, segment, clips, reason)))
+            end = SegmentEnd(camera.plan.camera, segment, clips, reason)
+            self._results.put((camera.plan.camera, end), timeout=timeout)
 
     def _on_outage(self, outage: Outage) -> None:
         name = outage.camera
@@ -307,13 +311,17 @@ class Worker:
             name, result = item
             try:
                 self._take(self._cameras[name], result)
-            except Exception:  # e.g. the outbox's disk is full: the others go on
-                _log.exception("alerts of this camera could not be handled", camera=name)
+            except OutboxError as error:
+                _log.error("alert lost: it could not be kept until the stop", camera=name, error=str(error))
+            except Exception:  # a bug in one camera's path must not end the others
+                _log.exception("alerts of this camera could not be handled; this is a bug", camera=name)
         for name, camera in self._cameras.items():
             try:
                 self._note(camera, camera.assembler.close())
+            except OutboxError as error:
+                _log.error("alert lost: it could not be kept until the stop", camera=name, error=str(error))
             except Exception:
-                _log.exception("alerts of this camera could not be closed", camera=name)
+                _log.exception("alerts of this camera could not be closed; this is a bug", camera=name)
 
     def _take(self, camera: _Camera, result: Scored | Dropped | SegmentEnd | _Finished) -> None:
         name, state = camera.plan.camera, camera.state
@@ -352,5 +360,25 @@ class Worker:
             self._hooks.accepted(event)
 
     def _accept(self, event: AlertEvent) -> None:
-        self._outbox.accept(event)
+        """Commit the event, however long the disk is full: meanwhile recordings wait and live cameras drop clips.
+
+        Raises:
+            OutboxError: it could not be committed, and the worker stops.
+        """
+        told = False
+        while True:
+            stopping = self._stop.is_set()
+            try:
+                self._outbox.accept(event)
+            except OutboxError as error:
+                if stopping:
+                    raise
+                if not told:
+                    _log.error("alerts cannot be kept; everything waits", camera=event.subject, error=str(error))
+                    told = True
+                self._stop.wait(_OUTBOX_RETRY_SECONDS)
+            else:
+                break
+        if told:
+            _log.info("alerts can be kept again")
         self._notify()

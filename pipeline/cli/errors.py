@@ -48,5 +48,7 @@ def explained() -> Iterator[None]:
         raise  # a ValueError, and a bug
     except (ClipMismatch, KafkaSecurityError, SettingsError, ValueError) as error:
         raise UsageFailure(str(error)) from error
-    except (ScorerError, BrokerUnavailableError, OutboxError, MetricsError, OSError) as error:
+    except (ScorerError, BrokerUnavailableError, OutboxError, MetricsError) as error:
         raise RunFailure(str(error)) from error
+    except OSError as error:
+        raise RunFailure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
