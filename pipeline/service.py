@@ -25,7 +25,7 @@ from pipeline.worker import CameraPlan, Worker, WorkerHooks
 
 _log = logs.get("service")
 
-#: Without a close threshold of its own an alert closes at this share of its open threshold.
+#: Where nobody names a close threshold, an alert closes at this share of its open threshold.
 CLOSE_SHARE = 0.8
 
 
@@ -44,10 +44,11 @@ def chain_settings(tuning: AlertTuning, served: ServedModel, *, max_in_flight: i
         ValueError: neither the site nor the model names a threshold, or the settings contradict each other.
     """
     chosen = tuning.model_dump(exclude_none=True)
+    suggested = served.close_threshold if "open_threshold" not in chosen else None  # the two belong together
     opens = chosen.pop("open_threshold", served.threshold)
     if opens is None:
         raise ValueError(f"the served model {served.name} suggests no threshold: set alerts.open_threshold")
-    closes = chosen.pop("close_threshold", opens * CLOSE_SHARE)
+    closes = chosen.pop("close_threshold", opens * CLOSE_SHARE if suggested is None else suggested)
     # Every clip in flight may be of one camera: a hole that long is no hole yet.
     chain = {"max_hole": max(chosen.pop("max_hole", 8), max_in_flight)}
     kernel = chosen.pop("kernel", served.kernel)
@@ -132,6 +133,8 @@ class Service:
     def prepare(self, stop: threading.Event, *, patient: bool) -> bool:
         """Find the scorer, compare its clips with the site's, and open every source; False when ``stop`` came first.
 
+        Publishing what the outbox holds begins here.
+
         Args:
             patient: wait for a missing scorer and say so; otherwise a missing scorer or broker is an error.
 
@@ -146,6 +149,7 @@ class Service:
         triton = self.site.triton
         news = _ScoringNews(self)
         if patient:
+            self._relay.start()  # what an earlier run has left need not wait for the scorer
             found = wait_for_model(triton.address, triton.model, stop, news)
             if found is None:
                 return False
@@ -153,6 +157,7 @@ class Service:
         else:
             served = served_model(triton.address, triton.model)
             Broker(self.site.kafka.bootstrap, self.site.kafka.security).check_listening()
+            self._relay.start()
         plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
         self._scorer = Scorer(
             triton.address,
@@ -187,10 +192,20 @@ class Service:
         return CameraPlan(camera, partial(open_source, camera, settings.source, source_options(settings)), clip, chain)
 
     def start(self) -> None:
-        """Begin to read, score and publish."""
+        """Begin to read and score."""
         assert self.worker is not None, "prepare() comes first"
-        self._relay.start()
         self.worker.start()
+
+    def flush(self, stop: threading.Event, seconds: float) -> None:
+        """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.
+
+        Raises:
+            OutboxError: the outbox cannot be read.
+        """
+        limit = time.monotonic() + seconds
+        while self.outbox.depth() > 0 and time.monotonic() < limit:
+            if stop.wait(0.05):
+                return
 
     @property
     def scorer_away_seconds(self) -> float:

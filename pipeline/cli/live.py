@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.cli.errors import RunFailure, explained
@@ -18,25 +18,53 @@ if TYPE_CHECKING:
 
 #: A one-shot command waits this long for a scorer that went away in the middle, seconds.
 SCORER_PATIENCE_SECONDS = 60.0
-#: At the end of recordings the relay gets this long to publish the rest, seconds; at a signal, what a stop allows.
+#: At the end of recordings the relay gets this long to publish the rest, unless a signal comes, seconds.
 _RELAY_SECONDS_AT_THE_END = 30.0
-_RELAY_SECONDS_AT_A_SIGNAL = 2.0
 _REFRESH_SECONDS = 0.25
 
 
-@contextlib.contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that SIGTERM or Ctrl-C sets; a second one ends the process at once."""
-    stop = threading.Event()
+class _Stopped(BaseException):
+    """A signal came while nothing ran yet that would have to end in order."""
 
-    def ask(number: int, _frame: object) -> None:
-        if stop.is_set():
+
+class Stop(threading.Event):
+    """Set by a signal that asks the command to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raises = False
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While this lasts, a signal ends what is being done, and :func:`stopping` with it: for starting servers."""
+        self._raises = True
+        try:
+            if self.is_set():
+                raise _Stopped
+            yield
+        finally:
+            self._raises = False
+
+    def ask(self, number: int, _frame: object) -> None:
+        """The signals' handler; a second signal ends the process at once."""
+        if self.is_set():
             sys.exit(128 + number)
-        stop.set()
+        self.set()
+        if self._raises:
+            raise _Stopped
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Stop]:
+    """An event that SIGTERM, Ctrl-C or a terminal that is closed sets; a second one ends the process at once."""
+    stop = Stop()
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop.ask) for number in numbers}
     try:
-        yield stop
+        with contextlib.suppress(_Stopped):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -60,6 +88,7 @@ def drive(
     await_servers: bool,
     await_cameras: bool,
     repair_scorer: bool = False,
+    servers_lost: Callable[[], str | None] = lambda: None,
 ) -> None:
     """Run ``site`` and show it.
 
@@ -69,6 +98,7 @@ def drive(
         await_cameras: wait for cameras that are away from the start; otherwise it is an error when all of them are. (A
             camera that has once delivered a frame is always waited for.)
         repair_scorer: the scorer is ours alone.
+        servers_lost: why the embedded servers cannot be waited for any more, or None.
 
     Raises:
         CommandFailure: one line a problem. Whatever was accepted is in the outbox then.
@@ -90,11 +120,13 @@ def drive(
                         failure = f"the scorer has been away for {service.scorer_away_seconds:.0f} s: given up"
                     elif not await_cameras:
                         failure = _nobody_there(states)
+                    failure = servers_lost() or failure
                     if failure:
                         break
+                else:
+                    service.flush(stop, _RELAY_SECONDS_AT_THE_END)
         finally:
-            ended = not stop.is_set() and failure is None
-            left = service.close(relay_seconds=_RELAY_SECONDS_AT_THE_END if ended else _RELAY_SECONDS_AT_A_SIGNAL)
+            left = service.close()
             summary: Summary = service.summary
             display.finish(states, summary)
         problems = [failure] if failure else []

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -18,36 +15,18 @@ from urllib.parse import urlparse
 import av
 import numpy as np
 import pytest
+from site_runs import BRIGHT, DARK, FPS, free_port, read_until, site, start_run, write_site, write_video
 from triton_of_brightness import Server
 
 from deploy.broker.server import BrokerServer
 from pipeline.alerts.event import AlertEvent
 from pipeline.service import Service
-from pipeline.settings import Site, site_from_options
+from pipeline.settings import Site
 from pipeline.sources.base import SourceError
 
 pytestmark = pytest.mark.realparts
 
-FPS = 10
-DARK, BRIGHT = 40, 235
 KERNEL, THRESHOLD, CLIP_FRAMES, STRIDE = 3, 0.5, 4, 2  # what the served model says of itself
-
-
-def write_video(path: Path, seconds: list[tuple[float, int]], size: tuple[int, int] = (320, 180)) -> Path:
-    """A grey video: so many seconds of each brightness (0..255)."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "10", "bf": "0"})
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        number = 0
-        for duration, brightness in seconds:
-            for _ in range(round(duration * FPS)):
-                picture = np.full((size[1], size[0], 3), brightness, np.uint8)
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-                frame.pts, frame.time_base = number, Fraction(1, FPS)
-                container.mux(stream.encode(frame))
-                number += 1
-        container.mux(stream.encode(None))
-    return path
 
 
 def brightness_of(seconds: list[tuple[float, int]]) -> np.ndarray:
@@ -76,20 +55,6 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with BrokerServer(tmp_path_factory.mktemp("broker")) as server:
         yield server.bootstrap
-
-
-def site(folder: Path, triton: str, broker: str, cameras: dict[str, Any], **more: Any) -> Site:
-    return site_from_options(
-        {
-            "site": "test",
-            "state_dir": folder / "state",
-            "triton": {"address": triton},
-            "kafka": {"bootstrap": broker, "topic": f"t{folder.name}"},
-            "alerts": {"min_clips": 1},
-            "cameras": cameras,
-            **more,
-        }
-    )
 
 
 def run_to_the_end(settings: Site) -> tuple[Service, list[AlertEvent]]:
@@ -213,49 +178,6 @@ def test_a_missing_recording_is_refused_before_anything_runs(tmp_path: Path, tri
     assert caught.value.code == "not_found"
 
 
-def write_site(folder: Path, triton: str, broker: str, cameras: str) -> Path:
-    file = folder / "site.yaml"
-    file.write_text(
-        f"site: test\nstate_dir: state\ntriton: {{address: '{triton}'}}\n"
-        f"kafka: {{bootstrap: '{broker}', topic: t{folder.name}}}\nalerts: {{min_clips: 1}}\ncameras:\n{cameras}"
-    )
-    return file
-
-
-def start_run(config: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeline.cli", "run", "--config", str(config), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def read_until(process: subprocess.Popen[str], text: str, seconds: float = 30.0) -> str:
-    """Standard error up to the line with ``text``."""
-    assert process.stderr is not None
-    read: list[str] = []
-    watchdog = threading.Timer(seconds, process.kill)
-    watchdog.start()
-    try:
-        for line in process.stderr:
-            read.append(line)
-            if text in line:
-                return "".join(read)
-    finally:
-        watchdog.cancel()
-    raise AssertionError(f"{text!r} was never said:\n{''.join(read)}")
-
-
 def test_run_waits_for_triton_and_broker_and_goes_on_when_they_are_there(tmp_path: Path) -> None:
     server = Server(tmp_path / "triton-server")
     server.start()
@@ -266,9 +188,11 @@ def test_run_waits_for_triton_and_broker_and_goes_on_when_they_are_there(tmp_pat
     config = write_site(tmp_path, address, f"127.0.0.1:{port}", f"  cam: {{source: '{video}'}}\n")
     process = start_run(config)
     try:
-        read_until(process, "waiting for the scorer")
+        said = read_until(process, "waiting for the broker")
+        if "waiting for the scorer" not in said:
+            read_until(process, "waiting for the scorer")
         server.start()
-        read_until(process, "waiting for the broker")
+        read_until(process, "the scorer is there")
         with BrokerServer(tmp_path / "late-broker", port=port):
             output, errors = process.communicate(timeout=60)
     finally:
