@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from deploy.lifetime import end_with_parent
+
 #: Where the broker says which port it took, on its standard output.
 _LISTENING = re.compile(r"^\s*kafka\s+\S+:(\d+)\s*$", re.MULTILINE)
 #: How it says why it did not start, on its standard error.
@@ -33,13 +35,16 @@ class BrokerServer:
     """One embedded broker, its data in a folder of its own.
 
     The process runs in a session of its own, so that Ctrl-C at a terminal reaches the pipeline first and the pipeline
-    can still deliver what it holds. It may be started again after a stop and then keeps the port it had.
+    can still deliver what it holds. It ends with the thread that starts it. After a stop it may be started again and
+    then keeps the port it had.
 
     Args:
         data_dir: folder for topics and for ``broker.log``; created when missing. One broker at a time can use it.
         port: TCP port; 0 lets the system choose one.
         host: address to bind to. The broker has no authentication: keep it on loopback.
     """
+
+    name = "broker"
 
     def __init__(self, data_dir: Path, port: int = 0, host: str = "127.0.0.1") -> None:
         self.data_dir = data_dir
@@ -82,7 +87,12 @@ class BrokerServer:
             with self.log.open("ab") as log:
                 printed_before = log.tell()
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=end_with_parent,
                 )
         except OSError as error:
             raise BrokerError(f"embedded broker: cannot start in {self.data_dir}: {error.strerror}") from None

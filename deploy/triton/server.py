@@ -67,6 +67,8 @@ class TritonServer:
         log: file to which Triton's output is appended; None keeps it only while the server runs.
     """
 
+    name = "Triton"
+
     def __init__(
         self,
         repository: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -54,18 +55,18 @@ def demo(
         from pipeline.settings import site_from_options
 
         console.print("starting Triton (the first time the model is fetched and exported) …")
-        with (
-            embedded.triton(model, folder / "triton.log") as triton,
-            embedded.broker(folder / "broker") as bootstrap,
-            Consumer(bootstrap, console.print) as consumer,
-        ):
-            console.print(f"Triton at {triton}, broker at {bootstrap}; watching {video}")
+        with contextlib.ExitStack() as servers:
+            with stop.at_once():
+                triton = servers.enter_context(embedded.triton(model, folder / "triton.log"))
+                broker = servers.enter_context(embedded.broker(folder / "broker"))
+                consumer = servers.enter_context(Consumer(broker.bootstrap, console.print))
+            console.print(f"Triton at {triton.grpc_address}, broker at {broker.bootstrap}; watching {video}")
             site = site_from_options(
                 {
                     "site": "demo",
                     "state_dir": folder,
-                    "triton": {"address": triton},
-                    "kafka": {"bootstrap": bootstrap},
+                    "triton": {"address": triton.grpc_address},
+                    "kafka": {"bootstrap": broker.bootstrap},
                     "cameras": {name: {"source": source} for name, source in camera_names([str(video)]).items()},
                 }
             )
@@ -78,18 +79,21 @@ def demo(
                 await_servers=False,
                 await_cameras=False,
                 repair_scorer=True,
+                servers_lost=lambda: embedded.ended([triton, broker]),
             )
             consumer.wait_for(display.published_events, _CONSUMER_SECONDS)
-    pictures = sorted(folder.glob("evidence/**/*.jpg"))
-    console.print(f"{consumer.events} alert events read back from the topic; {len(pictures)} pictures:")
-    for picture in pictures:
-        console.print(f"  {picture}")
+            pictures = sorted(folder.glob("evidence/**/*.jpg"))
+            console.print(f"{consumer.events} alert events read back from the topic; {len(pictures)} pictures:")
+            for picture in pictures:
+                console.print(f"  {picture}")
 
 
 class Consumer:
     """``mistwatch alerts tail`` in a process of its own: what it reads from the topic is shown as it arrives."""
 
     def __init__(self, bootstrap: str, show: Callable[[str], None]) -> None:
+        from deploy.lifetime import end_with_parent
+
         since = datetime.now(UTC).isoformat()
         command = [sys.executable, "-P", "-m", "pipeline.cli", "alerts", "tail", "--json"]
         self._process = subprocess.Popen(
@@ -98,6 +102,7 @@ class Consumer:
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle
+            preexec_fn=end_with_parent,
         )
         self._show = show
         self._arrived = threading.Condition()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import logs
 from pipeline.cli.errors import RunFailure
+
+if TYPE_CHECKING:
+    from deploy.broker.server import BrokerServer
+    from deploy.triton.server import TritonServer
 
 _log = logs.get("embedded")
 
 
 @contextlib.contextmanager
-def triton(model: str, log_file: Path) -> Iterator[str]:
-    """Serve ``model`` (a committed one's name, or a directory) on an embedded Triton; gives its gRPC address.
+def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
+    """Serve ``model`` (a committed one's name, or a directory) on an embedded Triton.
 
     The first time the model is exported into the user's cache, and its backbone's weights are fetched.
     """
@@ -28,14 +33,14 @@ def triton(model: str, log_file: Path) -> Iterator[str]:
         raise RunFailure(str(error)) from error
     _log.info("embedded Triton ready", address=server.grpc_address, model=model)
     try:
-        yield server.grpc_address
+        yield server
     finally:
         server.stop()
 
 
 @contextlib.contextmanager
-def broker(data_dir: Path) -> Iterator[str]:
-    """Run an embedded broker over ``data_dir``; gives its bootstrap address."""
+def broker(data_dir: Path) -> Iterator[BrokerServer]:
+    """Run an embedded broker over ``data_dir``."""
     from deploy.broker.server import BrokerError, BrokerServer
 
     server = BrokerServer(data_dir)
@@ -45,6 +50,14 @@ def broker(data_dir: Path) -> Iterator[str]:
         raise RunFailure(str(error)) from error
     _log.info("embedded broker ready", bootstrap=server.bootstrap)
     try:
-        yield server.bootstrap
+        yield server
     finally:
         server.stop()
+
+
+def ended(servers: Iterable[TritonServer | BrokerServer]) -> str | None:
+    """Why there is nothing to wait for: one of ``servers`` has ended by itself, and nobody starts it again."""
+    for server in servers:
+        if not server.alive():
+            return f"the embedded {server.name} has ended by itself (log: {server.log})"
+    return None

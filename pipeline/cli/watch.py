@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from deploy.broker.server import BrokerServer
+    from deploy.triton.server import TritonServer
     from pipeline.settings import Site
 
 
@@ -58,7 +60,7 @@ def watch(
     logs.configure("auto", "info" if verbose else "warning")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out or Path("runs") / stamp
-    live = any("://" in source for source in sources)
+    live = any(source.startswith(("rtsp://", "rtsps://")) for source in sources)
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
@@ -82,19 +84,21 @@ def watch(
         check_sources(sources)
     with stopping() as stop, contextlib.ExitStack() as servers, explained():
         folder.mkdir(parents=True, exist_ok=True)
-        if triton is None:
-            triton_address = servers.enter_context(embedded.triton(model, folder / "triton.log"))
-        else:
-            triton_address = triton
-        bootstrap = kafka or servers.enter_context(embedded.broker(folder / "broker"))
+        own: list[TritonServer | BrokerServer] = []
+        with stop.at_once():
+            if triton is None:
+                own.append(scorer := servers.enter_context(embedded.triton(model, folder / "triton.log")))
+            if kafka is None:
+                own.append(broker := servers.enter_context(embedded.broker(folder / "broker")))
         drive(
-            site_with(triton_address, bootstrap),
+            site_with(triton or scorer.grpc_address, kafka or broker.bootstrap),
             stop=stop,
             display=display_for(as_json=as_json, stop=stop),
             run=stamp,
             await_servers=live,
             await_cameras=wait,
             repair_scorer=triton is None,
+            servers_lost=lambda: embedded.ended(own),
         )
 
 
