@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 DATA   := $(or $(MISTWATCH_DATA),$(abspath ../shared/data))
 VIDEO  ?=
 
-.PHONY: help venv system test test-slow lint demo bench clean
+.PHONY: help venv weights system test test-slow lint demo bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -34,7 +34,10 @@ lint: venv  ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: venv lint  ## everything but the slow suite
+weights: venv  ## the published weights of I3D into the user's cache (a second run finds them there)
+	$(BIN)/mistwatch weights fetch i3d-kinetics400
+
+test: venv lint weights  ## everything but the slow suite
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 test-slow: venv  ## the slow suite

@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import threading
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -189,14 +188,9 @@ def open_encoder(engine: str, clip: ClipSpec, backbone: str) -> Encoder:
 
     encoder = ClipEncoder(load_i3d(backbone))
     if engine == "openvino":
-        import openvino as ov
+        from models.serving.openvino_convert import ov, to_openvino
 
-        shape = [clip.frames, clip.height, clip.width, 3]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's remarks on padding, which is meant to be frozen here
-            network = ov.convert_model(
-                encoder, example_input=torch.zeros(1, *shape, dtype=torch.uint8), input=[-1, *shape]
-            )
+        network = to_openvino(encoder, (clip.frames, clip.height, clip.width, 3), ("FEATURES",))
         compiled = ov.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         # Batches gain nothing on a few cores and cost memory.
         return Encoder(engine, 1, lambda clips: np.array(compiled([clips])[0]))

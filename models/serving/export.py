@@ -22,7 +22,6 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +47,7 @@ _OURS = Path(models.__file__).parent
 _BUILT_IN = _OURS / "weights"
 #: Code that decides what an export contains; a change of it makes cached repositories stale.
 _EXPORT_CODE = (
-    *(_OURS / "serving" / name for name in (*_ADAPTOR_FILES, "export.py", "scorer.py")),
+    *(_OURS / "serving" / name for name in (*_ADAPTOR_FILES, "export.py", "openvino_convert.py", "scorer.py")),
     *(_OURS / name for name in ("i3d.py", "generator.py", "card.py")),
 )
 
@@ -262,34 +261,10 @@ def _fetch(backbone: weights.Published, progress: Progress) -> None:
 
 
 def _save_openvino(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
-    """Trace the network for the card's clips and write it: uint8 in, any batch size, weights in float32.
+    from models.serving.openvino_convert import ov, to_openvino
 
-    The converter's parts are called one by one, as ``openvino.convert_model`` reports its use to Intel.
-    """
-    import torch
-
-    # First of all OpenVINO's users: it keeps OpenVINO's telemetry from being imported.
-    from models.serving import openvino_engine  # noqa: F401 # isort: skip
-    import openvino as ov
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    size = (card.clip.frames, card.clip.height, card.clip.width, 3)
-    with warnings.catch_warnings(), torch.inference_mode():
-        # That sizes are frozen and that tracing has a successor is known here.
-        warnings.simplefilter("ignore")
-        # Traced here, as the decoder's own tracing runs the network three times more to check it; our tests do that.
-        example = torch.zeros(1, *size, dtype=torch.uint8)
-        traced = torch.jit.trace(scorer, example, check_trace=False)  # type: ignore[no-untyped-call]
-        decoder = TorchScriptPythonDecoder(traced)
-        converter = FrontEndManager().load_by_framework("pytorch")
-        network = converter.convert(converter.load(decoder))
-    # The padding inside is right for this size alone, so the network must not take another.
-    network.reshape({0: ov.PartialShape([-1, *size])})
-    network.inputs[0].get_tensor().set_names({"CLIP"})
-    for output, name in zip(network.outputs, ("SCORE", "FEATURES"), strict=True):
-        output.get_tensor().set_names({name})
-    ov.save_model(network, file, compress_to_fp16=False)
+    clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
+    ov.save_model(to_openvino(scorer, clip, ("SCORE", "FEATURES")), file, compress_to_fp16=False)
 
 
 def _save_torch(scorer: ClipScorer, card: ModelCard, file: Path) -> None:

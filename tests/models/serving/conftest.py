@@ -28,7 +28,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
         torch.manual_seed(20)
         generator = Generator()
         with torch.no_grad():  # as it is drawn, every clip scores 0.46 and a wrong wiring would pass
-            for layer in generator.layers:
+            for layer in generator.modules():
                 if isinstance(layer, torch.nn.Linear):
                     layer.weight.mul_(8)
         card = ModelCard(
