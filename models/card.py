@@ -23,12 +23,16 @@ class _Part(BaseModel):
 
 
 class Architecture(_Part):
-    """The sizes of the generator; the defaults are the paper's."""
+    """The generator; the defaults are the paper's.
+
+    ``unit_length`` scales each feature vector to length 1 before anything else: what a clip shows, not how strongly.
+    """
 
     type: Literal["generator"] = "generator"
     inputs: int = Field(1024, ge=1)
     hidden: tuple[int, int] = (512, 32)
     dropout: float = Field(0.6, ge=0, lt=1)
+    unit_length: bool = False
 
 
 class Backbone(_Part):

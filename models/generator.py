@@ -1,7 +1,8 @@
 """The pseudo-label generator G of MIST: from one clip's features to the clip's anomaly score.
 
-FC 512 – ReLU – dropout 0.6 – FC 32 – dropout 0.6 – FC 1 – sigmoid. In front of it, and part of the weights, stands a
-standardisation of the features by the training set's own mean and spread; mean 0 and scale 1 make it the paper's G.
+FC 512 – ReLU – dropout 0.6 – FC 32 – dropout 0.6 – FC 1 – sigmoid. In front of it stand a scaling of the features to
+unit length, if the architecture has it, and a standardisation by the training set's own mean and spread, which is part
+of the weights. Without the one, and with mean 0 and scale 1 in the other, it is the paper's G.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.card import Architecture, CardError, ModelCard, read_card
@@ -50,9 +52,13 @@ class Generator(nn.Module):
         self.last = nn.Linear(narrow, 1)
         self.dropout = nn.Dropout(dropout)
 
+    def scaled(self, features: Tensor) -> Tensor:
+        """float32 (..., inputs) → the same, of unit length if the architecture asks for it."""
+        return F.normalize(features, dim=-1) if self.architecture.unit_length else features
+
     def logits(self, features: Tensor) -> Tensor:
         """float32 (..., inputs) → (...), before the sigmoid."""
-        x = torch.relu(self.wide((features - self.mean) * self.scale))
+        x = torch.relu(self.wide((self.scaled(features) - self.mean) * self.scale))
         x = self.narrow(self.dropout(x))  # no ReLU behind it, in the paper and in its reference
         logits: Tensor = self.last(self.dropout(x))
         return logits.squeeze(-1)

@@ -47,6 +47,7 @@ class Recipe(BaseModel):
         gradient_clip: greatest norm of the gradient.
         batch: videos of each label in a step.
         epochs: passes over the smaller of the two sets.
+        unit_length: scale each feature vector to length 1 first.
         standardise: put the training features' mean and spread in front of the network.
         members: the generator is so many generators of an equal part of its width, trained one by one and laid side
             by side: the mean of several seeds at the cost of one.
@@ -67,6 +68,7 @@ class Recipe(BaseModel):
     gradient_clip: float = Field(10.0, gt=0)
     batch: int = Field(30, ge=1)
     epochs: int = Field(ge=1)
+    unit_length: bool = False
     standardise: bool = False
     dropout: float = Field(0.6, ge=0, lt=1)
     members: Literal[1, 2, 4, 8] = 1
@@ -103,13 +105,20 @@ def _train_member(
         offsets = lengths.cumsum(0) - lengths
         normal, abnormal = (torch.tensor([i for i, bag in enumerate(bags) if bag.label == k]) for k in (0, 1))
         wide, narrow = (width // recipe.members for width in Architecture().hidden)
-        generator = Generator(Architecture(inputs=clips.shape[1], hidden=(wide, narrow), dropout=recipe.dropout))
+        generator = Generator(
+            Architecture(
+                inputs=clips.shape[1], hidden=(wide, narrow), dropout=recipe.dropout, unit_length=recipe.unit_length
+            )
+        )
         for layer in (generator.wide, generator.narrow, generator.last):
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
         if recipe.standardise:
-            generator.mean.copy_(clips.mean(0))
-            generator.scale.copy_(1 / (clips.std(0) + 1e-6))
+            scaled = generator.scaled(clips)
+            spread = scaled.std(0)
+            generator.mean.copy_(scaled.mean(0))
+            # A feature that hardly varied in training may vary later: it must not drown the others then.
+            generator.scale.copy_(1 / spread.clamp(min=max(0.01 * spread.mean().item(), 1e-12)))
 
         def scores(videos: Tensor) -> Tensor:
             """(B,) ordinals of videos → (B, L, T) scores of the clips sampled from them."""

@@ -66,6 +66,14 @@ def test_sizes_are_the_papers():
     assert generator(torch.zeros(4, 5, 1024)).shape == (4, 5)
 
 
+def test_unit_length_comes_before_the_standardisation(tiny):
+    long = Generator(TINY.model_copy(update={"unit_length": True})).eval()
+    long.load_state_dict(tiny.state_dict())
+    # (30, 40) becomes (0.6, 0.8)
+    assert long.logits(torch.tensor([30.0, 40.0])).item() == pytest.approx(tiny.logits(torch.tensor([0.6, 0.8])).item())
+    assert torch.isfinite(long.logits(torch.zeros(2)))
+
+
 def test_dropout_stands_before_the_two_last_layers():
     generator = Generator(Architecture(inputs=1, hidden=(4000, 1), dropout=0.6)).train()
     with torch.no_grad():

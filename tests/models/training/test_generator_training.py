@@ -79,6 +79,30 @@ def test_standardisation_is_that_of_the_training_clips():
     np.testing.assert_allclose(generator.scale, 1 / clips.std(0, ddof=1), rtol=1e-4)
 
 
+def test_a_feature_that_never_varied_cannot_drown_the_others():
+    bags = [
+        Bag(np.concatenate([bag.features, np.ones((len(bag.features), 1), np.float32)], 1), bag.label)
+        for bag in synthetic(0)
+    ]
+    generator = train_generator(bags, RECIPES[1].model_copy(update={"epochs": 1}), seed=0)
+    typical = generator.scale[:-1].mean().item()
+    assert typical < generator.scale[-1].item() < 200 * typical
+
+
+def test_members_are_trained_apart_and_laid_side_by_side():
+    recipe = RECIPES[1].model_copy(update={"members": 4, "epochs": 5, "unit_length": True})
+    seen = []
+    generator = train_generator(synthetic(0), recipe, seed=0, progress=seen.append)
+    assert generator.architecture.hidden == (512, 32)
+    assert generator.architecture.unit_length
+    assert seen == list(range(1, 21))
+    blocks = generator.narrow.weight.detach().reshape(4, 8, 4, 128)
+    for i in range(4):
+        for j in range(4):
+            assert bool(blocks[i, :, j].any()) == (i == j)
+    assert not torch.equal(blocks[0, :, 0], blocks[1, :, 1])
+
+
 def test_progress_counts_the_epochs():
     seen = []
     train_generator(synthetic(0), RECIPES[0].model_copy(update={"epochs": 3}), seed=0, progress=seen.append)
