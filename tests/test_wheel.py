@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin"
 
 
-def _run(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(installed: Path, cwd: Path, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
         [installed / arguments[0], *arguments[1:]],
@@ -38,7 +39,7 @@ def _run(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedPro
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
     )
 
@@ -72,6 +73,16 @@ def test_the_wheel_brings_the_default_weights_and_the_schema(installed: Path, fo
     weights, schema = result.stdout.splitlines()
     assert {"generator.safetensors", "model-card.json"} <= set(weights.split())
     assert "alert.v1.schema.json" in schema
+
+
+@pytest.mark.realparts
+def test_the_whole_path_runs_from_there(installed: Path, foreign_folder: Path, data: Path) -> None:
+    """The worker, the export, Triton and the process of its model: none of them imports the foreign packages."""
+    result = _run(installed, foreign_folder, "mistwatch", "watch", str(data / "cctv/vtest.avi"), "--json", timeout=240)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert (summary["clips_scored"], summary["clips_dropped"]) == (49, 0)
+    assert list(foreign_folder.glob("runs/*/triton.log"))
 
 
 def test_a_command_with_a_bad_argument_ends_with_one_line_and_status_2(installed: Path, foreign_folder: Path) -> None:
