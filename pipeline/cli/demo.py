@@ -35,16 +35,15 @@ def demo(
     ] = None,
 ) -> None:
     """Watch VIDEO with a Triton and a broker of its own, and print the alerts as another process reads them."""
-    from rich.console import Console
-
     from pipeline import logs
     from pipeline.cli import embedded
+    from pipeline.cli.display import StandardOutput
     from pipeline.cli.errors import explained
     from pipeline.cli.live import drive, stopping
     from pipeline.cli.watch import camera_names, check_sources
 
     logs.configure("auto", "warning")
-    console = Console(soft_wrap=True, highlight=False)
+    console = StandardOutput(broken=lambda _error: None)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out or Path("runs") / f"demo-{stamp}"
     with explained():

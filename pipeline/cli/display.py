@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -36,11 +36,34 @@ class Display(Protocol):
     def finish(self, states: list[CameraState], summary: Summary) -> None: ...
 
 
+#: Told why standard output can be written no longer: nobody reads it any more, or its disk is full.
+Broken = Callable[[OSError], None]
+
+
+class StandardOutput(Console):
+    """A console on standard output. Once that can be written no longer, what follows goes nowhere."""
+
+    def __init__(self, broken: Broken) -> None:
+        super().__init__(soft_wrap=True, highlight=False)
+        self._broken = broken
+
+    def on_broken_pipe(self) -> None:
+        """Not rich's SystemExit: on the relay's thread it would end the publishing of alerts."""
+        raise BrokenPipeError
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See :meth:`rich.console.Console.print`."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            sys.stdout = None  # or the interpreter complains once more when it ends
+            self._broken(error)
+
+
 class JsonLines:
     """The alert events as published, then one summary line, on standard output."""
 
-    def __init__(self, broken: Callable[[], None]) -> None:
-        """``broken`` is called when nobody reads any more."""
+    def __init__(self, broken: Broken) -> None:
         self._broken = broken
         self._lock = threading.Lock()
 
@@ -57,16 +80,16 @@ class JsonLines:
         try:
             with self._lock:
                 print(line, flush=True)
-        except BrokenPipeError:
+        except OSError as error:
             sys.stdout = None  # or the interpreter complains once more when it ends
-            self._broken()
+            self._broken(error)
 
 
 class Lines:
     """A line for each alert event, for a file or a pipe that a person will read."""
 
-    def __init__(self) -> None:
-        self._console = Console(soft_wrap=True, highlight=False)
+    def __init__(self, broken: Broken) -> None:
+        self._console = StandardOutput(broken)
 
     def published(self, event: AlertEvent) -> None:
         self._console.print(describe(event))
@@ -84,8 +107,8 @@ class Lines:
 class LiveTable(Lines):
     """A row a camera, redrawn in place; alert events scroll by above it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, broken: Broken) -> None:
+        super().__init__(broken)
         self._live: Live | None = None
 
     def refresh(self, states: list[CameraState]) -> None:

@@ -74,9 +74,14 @@ def display_for(*, as_json: bool, stop: threading.Event) -> Display:
     """JSON lines when asked for, a live table on a terminal, plain lines elsewhere."""
     from pipeline.cli.display import JsonLines, Lines, LiveTable
 
+    def broken(error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):  # `… | head` means to end it
+            print(f"mistwatch: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        stop.set()
+
     if as_json:
-        return JsonLines(broken=stop.set)
-    return LiveTable() if sys.stdout.isatty() else Lines()
+        return JsonLines(broken)
+    return LiveTable(broken) if sys.stdout.isatty() else Lines(broken)
 
 
 def drive(

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,51 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     while not (held := condition()) and time.monotonic() < limit:
         time.sleep(0.05)
     return held
+
+
+@pytest.mark.realparts
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_goes_away_ends_watch_and_no_alert_is_lost(
+    tmp_path: Path, triton: Server, broker: str, options: list[str]
+) -> None:
+    """`mistwatch watch … | head -1`: an alert that nobody reads there is published all the same."""
+    video = write_video(tmp_path / "scene.mp4", [(1.0, DARK), (2.0, BRIGHT)] * 100)
+    topic = f"t{tmp_path.name}"
+    servers = ["--triton", triton.address, "--kafka", broker, "--topic", topic, "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.cli", "watch", str(video), *servers, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        assert process.wait(20) == 0, errors
+    finally:
+        process.kill()
+    assert not errors
+    with closing(Outbox(tmp_path / "run" / "outbox.sqlite")) as outbox:
+        assert outbox.depth() == 0
+
+
+@pytest.mark.realparts
+def test_a_full_standard_output_is_one_line(tmp_path: Path, triton: Server, broker: str) -> None:
+    video = write_video(tmp_path / "scene.mp4", [(1.0, DARK), (2.0, BRIGHT)])
+    servers = ["--triton", triton.address, "--kafka", broker, "--out", str(tmp_path / "run")]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", "pipeline.cli", "watch", str(video), *servers],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.stderr == "mistwatch: standard output cannot be written: No space left on device\n"
 
 
 @pytest.mark.realparts
