@@ -26,6 +26,8 @@ _PHASE_STYLE = {
     CameraPhase.DONE: "dim",
 }
 _BAR_CELLS = 16
+#: Columns of a terminal that shows everything.
+_WIDE = 100
 
 
 class Display(Protocol):
@@ -113,48 +115,56 @@ class LiveTable(Lines):
 
     def refresh(self, states: list[CameraState]) -> None:
         if self._live is None:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+            # Log lines scroll by above the table, unless they go elsewhere (2> file).
+            to_terminal = sys.stderr.isatty()
+            self._live = Live(console=self._console, refresh_per_second=4, redirect_stderr=to_terminal)
             self._live.start()
-        self._live.update(table(states))
+        self._live.update(table(states, self._console.width))
 
     def finish(self, states: list[CameraState], summary: Summary) -> None:
         if self._live is not None:
-            self._live.update(table(states))
+            self._live.update(table(states, self._console.width))
             self._live.stop()
         super().finish(states, summary)
 
 
-def table(states: list[CameraState]) -> Table:
-    """The cameras as a table: what each is doing, where it is, and how abnormal it looks."""
+def table(states: list[CameraState], width: int) -> Table:
+    """The cameras as a table: what each is doing, where it is, and how abnormal it looks; less where it is narrow."""
+    wide = width >= _WIDE
     rows = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("camera", "state", "at", "frames", "clips", "dropped", "alerts", "smoothed score", ""):
-        rows.add_column(header, justify="right" if header in ("at", "frames", "clips", "dropped", "alerts") else "left")
+    rows.add_column("camera")  # the only one, with the message, that may be cut
+    rows.add_column("state", no_wrap=True)
+    for header in (*(("at", "frames") if wide else ()), "clips", "dropped", "alerts"):
+        rows.add_column(header, justify="right", no_wrap=True)
+    rows.add_column("smoothed score" if wide else "score", no_wrap=True)
+    if wide:
+        rows.add_column("")
     for state in states:
         minutes, seconds = divmod(state.position_seconds, 60)
         style = "bold white on red" if state.alert_open else _PHASE_STYLE.get(state.phase, "")
+        message = state.message.removeprefix(f"camera {state.camera}: ")
         rows.add_row(
-            state.camera,
+            Text(state.camera, overflow="ellipsis", no_wrap=True),
             Text("ALERT" if state.alert_open else state.phase, style),
-            f"{int(minutes)}:{seconds:04.1f}",
-            str(state.frames),
+            *((f"{int(minutes)}:{seconds:04.1f}", str(state.frames)) if wide else ()),
             str(state.scored),
             Text(str(state.dropped), "yellow" if state.dropped else ""),
             str(state.alerts),
-            _bar(state),
-            Text(state.message, "yellow", overflow="ellipsis", no_wrap=True),
+            _bar(state, cells=_BAR_CELLS if wide else 0),
+            *((Text(message, "yellow", overflow="ellipsis", no_wrap=True),) if wide else ()),
         )
     return rows
 
 
-def _bar(state: CameraState) -> Text:
-    """The smoothed score as a bar with the threshold marked in it."""
+def _bar(state: CameraState, cells: int) -> Text:
+    """The smoothed score as a bar of so many cells with the threshold marked in it, and as a number."""
     if state.smoothed is None:
         return Text("–", "dim")
-    filled = round(state.smoothed * _BAR_CELLS)
-    mark = min(_BAR_CELLS - 1, round(state.open_threshold * _BAR_CELLS))
+    filled = round(state.smoothed * cells)
+    mark = min(cells - 1, round(state.open_threshold * cells))
     bar = Text()
     above = state.smoothed >= state.open_threshold
-    for cell in range(_BAR_CELLS):
+    for cell in range(cells):
         symbol = "┃" if cell == mark else ("█" if cell < filled else "░")
         bar.append(symbol, "bold" if cell == mark else ("red" if above else "green") if cell < filled else "dim")
-    return bar.append(f" {state.smoothed:.2f}")
+    return bar.append(f" {state.smoothed:.2f}", "" if cells else "red" if above else "green")

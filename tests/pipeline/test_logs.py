@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -33,3 +35,12 @@ def test_a_traceback_is_redacted_too(capsys: pytest.CaptureFixture[str]) -> None
     except OSError:
         logs.get("camera").exception("bug")
     assert "hunter2" not in capsys.readouterr().err
+
+
+def test_lines_go_to_what_standard_error_is_when_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live table takes its place for a while; a line that went past it would be overwritten."""
+    logs.configure("console")
+    instead = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", instead)
+    logs.get("test").warning("camera away")
+    assert "camera away" in instead.getvalue()
