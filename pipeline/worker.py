@@ -180,6 +180,8 @@ class Worker:
             capacity=queue_clips,
             deliver=lambda result: self._results.put((name, result)),
         )
+        if source.live:
+            self._metrics.connected.labels(name).set(0)  # also while it hangs in its very first attempt
         state = CameraState(name, source.live, open_threshold=plan.chain.alert.open_threshold)
         thread = threading.Thread(target=self._run_camera, args=(name,), name=f"camera {name}", daemon=True)
         return _Camera(plan, source, state, assembler, port, thread)

@@ -149,6 +149,18 @@ def test_a_signal_ends_a_run_that_waits_only_for_the_broker(tmp_path: Path, trit
     assert "2 alert event(s) are not on the topic yet" in errors
 
 
+@pytest.mark.realparts
+def test_a_camera_counts_as_away_until_its_first_picture(tmp_path: Path, triton: Server, broker: str) -> None:
+    """An alarm on ``camera_connected == 0`` must see a camera that hangs in its first attempt."""
+    service = Service(site(tmp_path, triton.address, broker, {"cam": {"source": AWAY}}))
+    try:
+        assert service.prepare(threading.Event(), patient=False)
+        registry = service.metrics.registry
+        assert registry.get_sample_value("mistwatch_camera_connected", {"camera": "cam"}) == 0
+    finally:
+        service.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_starting_of_servers_at_once(number: signal.Signals) -> None:
     before = signal.getsignal(number)
