@@ -99,7 +99,12 @@ class AlertTuning(_Strict):
     open_threshold: Threshold | None = Field(None, description="smoothed score at or above which an alert opens")
     close_threshold: Threshold | None = Field(None, description="smoothed score below which it closes")
     min_clips: int | None = Field(None, ge=1, le=1000, description="consecutive clips at or above the open threshold")
-    max_hole: int | None = Field(None, ge=0, le=1000, description="clips one may wait for; a longer hole starts afresh")
+    max_hole: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="clips one may wait for; a longer hole starts afresh; triton.max_in_flight where that is more",
+    )
     update_every_seconds: float | None = Field(None, gt=0, description="of stream time between updates of an alert")
     cooldown_seconds: float | None = Field(None, ge=0, description="of stream time after an alert without a new one")
     max_duration_seconds: float | None = Field(None, gt=0, description="of stream time; a longer alert is ended")
