@@ -115,6 +115,7 @@ class KafkaRelay:
         self._stopping = threading.Event()
         self._stop_at = math.inf  # on the monotonic clock; set by stop()
         self._trouble: str | None = "not connected yet"
+        self._acknowledged: list[tuple[AlertEvent, datetime]] = []  # on the topic, and when; still in the outbox
         self._thread = threading.Thread(target=self._run, name="kafka-relay", daemon=True)
 
     def start(self) -> None:
@@ -191,6 +192,7 @@ class KafkaRelay:
     def _publish_all(self, producer: KafkaProducer) -> None:
         """Publish until it is time to stop. Raises BrokerUnavailableError when the producer is of no more use."""
         while True:
+            self._settle()
             self._news.clear()  # before reading: nothing accepted meanwhile is overlooked
             pending = self._outbox.pending(_BATCH)
             for events in one_of_each_camera(pending):
@@ -208,7 +210,6 @@ class KafkaRelay:
         now = datetime.now(UTC)
         told = [event.published(now) for event in events]
         flights = [(event, self._send(producer, event)) for event in told]
-        delivered: list[AlertEvent] = []
         trouble: KafkaError | None = None
         for event, flight in flights:
             try:
@@ -219,17 +220,25 @@ class KafkaRelay:
             except KafkaError as error:
                 trouble = error
             else:
-                delivered.append(event)
-        acknowledged_at = datetime.now(UTC)
-        self._outbox.delivered(event.id for event in delivered)
-        for event in delivered:
-            captured_at = event.data.captured_at
-            self._listener.published(event, (acknowledged_at - captured_at).total_seconds() if captured_at else None)
+                self._acknowledged.append((event, datetime.now(UTC)))
+        self._settle()
         if trouble is not None:
             late = isinstance(trouble, KafkaTimeoutError)
             why = "no acknowledgement in time, sending again" if late else reason_of(trouble)
             raise BrokerUnavailableError(f"{self._broker}: {why}")
         self._tell_resumed()
+
+    def _settle(self) -> None:
+        """Forget what the topic has, before anything else is sent.
+
+        Raises:
+            OutboxError: the outbox cannot be written (its disk is full). The same events would be sent for ever.
+        """
+        self._outbox.delivered(event.id for event, _ in self._acknowledged)
+        acknowledged, self._acknowledged = self._acknowledged, []
+        for event, at in acknowledged:
+            captured_at = event.data.captured_at
+            self._listener.published(event, (at - captured_at).total_seconds() if captured_at else None)
 
     def _send(self, producer: KafkaProducer, event: AlertEvent) -> Future:
         headers = [("content-type", CONTENT_TYPE), ("ce_id", event.id.encode()), ("ce_type", event.type.encode())]

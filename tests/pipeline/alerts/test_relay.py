@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from pydantic import SecretStr, ValidationError
 from pipeline.alerts import connection
 from pipeline.alerts.connection import KafkaSecurity, KafkaSecurityError
 from pipeline.alerts.kafka import KafkaRelay, one_of_each_camera
-from pipeline.alerts.outbox import Outbox
+from pipeline.alerts.outbox import Outbox, OutboxError
 
 #: Publishes what an outbox holds, and says what is published.
 RELAY_PROCESS = """
@@ -63,6 +63,28 @@ def firsts(numbers: list[int]) -> list[int]:
 
 @pytest.mark.realparts
 class TestOnBothBrokers:
+    def test_a_full_disk_does_not_send_the_same_event_again_and_again(
+        self, broker: Any, outbox: Outbox, make_event: Any, notes: Any, until: Any, read_topic: Any
+    ) -> None:
+        """The topic has it, and the outbox cannot note that."""
+        note, asked = outbox.delivered, []
+
+        def full(ids: Iterable[str]) -> None:
+            if ids := list(ids):
+                asked.append(ids)
+                raise OutboxError("outbox cannot grow: the disk is full")
+
+        outbox.delivered = full  # type: ignore[method-assign]
+        with KafkaRelay(outbox, broker.bootstrap, listener=notes) as relay:
+            outbox.accept(make_event("gate", 0))
+            outbox.accept(make_event("gate", 1))
+            relay.notify()
+            until(lambda: len(asked) >= 4, "tried again and again")
+            outbox.delivered = note  # type: ignore[method-assign]
+            until(lambda: outbox.depth() == 0, "everything published")
+        assert sequences(read_topic(broker.bootstrap), "gate") == [0, 1]
+        assert len(notes.of("published")) == 2
+
     def test_what_is_accepted_arrives_in_order_with_key_headers_and_times(
         self, broker: Any, outbox: Outbox, make_event: Any, notes: Any, until: Any, read_topic: Any
     ) -> None:
