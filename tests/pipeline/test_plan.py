@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.service import chain_settings, clip_spec
 from pipeline.served_model import ServedModel
+from pipeline.service import chain_settings, clip_spec
 from pipeline.settings import AlertTuning, ClipSettings
 from pipeline.windows import ClipSpec
 
