@@ -69,6 +69,7 @@ class FeatureStore:
     Args:
         clip: how the clips are cut.
         backbone: name of the published weights.
+        mirrored: of the videos as a mirror shows them, left and right exchanged.
         folder: of the cache; the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened encoder.
     """
@@ -78,11 +79,13 @@ class FeatureStore:
         clip: ClipSpec,
         *,
         backbone: str = "i3d-kinetics400",
+        mirrored: bool = False,
         folder: Path | None = None,
         engine: str | Encoder | None = None,
     ) -> None:
         self.clip = clip
         self.backbone = backbone
+        self.mirrored = mirrored
         self.computed = 0  #: videos that were not in the cache
         self._encoder = engine if isinstance(engine, Encoder) else None
         self._engine = engine.name if isinstance(engine, Encoder) else engine or fastest_engine()
@@ -117,6 +120,7 @@ class FeatureStore:
             "clip": asdict(self.clip),
             "backbone": weights.published(self.backbone).tensors_sha256,
             "engine": self._engine,
+            "mirrored": self.mirrored,
         }
         return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -127,7 +131,8 @@ class FeatureStore:
         places: list[tuple[int, float, float]] = []
         clips = self._clips(source)
         while batch := list(islice(clips, self._encoder.batch)):
-            values.append(self._encoder.encode(np.stack([window.pixels for _, window in batch])))
+            sideways = -1 if self.mirrored else 1
+            values.append(self._encoder.encode(np.stack([window.pixels[:, :, ::sideways] for _, window in batch])))
             places += [(segment, window.start, window.end) for segment, window in batch]
         return VideoFeatures(
             np.concatenate(values) if values else np.zeros((0, 1024), np.float32),

@@ -49,6 +49,7 @@ class JobConfig(BaseModel):
         name, description, data, sees, does_not_see: for the model card.
         clip: the clips; ``clip.stride`` is how they are cut live.
         training_stride: how they are cut for training; overlapping, as short videos have few.
+        mirrored: train on the videos' mirror images too.
         backbone: name of published weights.
         recipe: of the training.
         seeds: how many seeds the figures are taken over.
@@ -63,6 +64,7 @@ class JobConfig(BaseModel):
     does_not_see: list[str] = []
     clip: Clip = Clip.of(ClipSpec())
     training_stride: int = Field(8, ge=1)
+    mirrored: bool = False
     backbone: str = "i3d-kinetics400"
     recipe: Recipe = Recipe(
         name="reference", loss="reference", sub_bag_clips=7, weight_decay=0.001, epochs=100, batch=40
@@ -119,8 +121,21 @@ class Dataset:
         return [video.group for video in self.videos]
 
 
-def load_dataset(videos: Sequence[Video], store: FeatureStore, *, progress: Progress = lambda *_: None) -> Dataset:
+def open_stores(config: JobConfig) -> list[FeatureStore]:
+    """Where the features come from: of the videos, and of their mirror images if they are wanted."""
+    kinds = (False, True) if config.mirrored else (False,)
+    return [FeatureStore(config.training_clip, backbone=config.backbone, mirrored=mirrored) for mirrored in kinds]
+
+
+def load_dataset(
+    videos: Sequence[Video], stores: Sequence[FeatureStore], *, progress: Progress = lambda *_: None
+) -> Dataset:
     """The features of all videos, from the cache or computed.
+
+    Args:
+        videos: of a manifest.
+        stores: of the videos' features and, if there is a second one, of their mirror images'.
+        progress: told of every video.
 
     Raises:
         FeaturesError: some cannot be opened (a line each, before anything is computed), or one cannot be decoded.
@@ -135,10 +150,10 @@ def load_dataset(videos: Sequence[Video], store: FeatureStore, *, progress: Prog
         raise FeaturesError("\n".join(problems))
     dataset = Dataset([], [], [])
     for done, video in enumerate(videos, start=1):
-        features = store.of(video.path)
+        features, *mirrored = (store.of(video.path).values for store in stores)
         if len(features):
             dataset.videos.append(video)
-            dataset.bags.append(Bag(features.values, video.label))
+            dataset.bags.append(Bag(features, video.label, *mirrored))
         else:
             dataset.skipped.append(video)
         progress("features", done, len(videos))
@@ -152,7 +167,7 @@ def train_job(
     *,
     folds: int = 5,
     seed: int = 0,
-    store: FeatureStore | None = None,
+    stores: Sequence[FeatureStore] | None = None,
     progress: Progress = lambda *_: None,
 ) -> tuple[ModelCard, Dataset]:
     """Train, measure, and write ``generator.safetensors`` and ``model-card.json`` into the folder ``out``.
@@ -163,7 +178,7 @@ def train_job(
         out: made if it is not there.
         folds: number of folds of the figures.
         seed: of the folds and of the final training; the figures take ``config.seeds`` seeds from it on.
-        store: where features come from.
+        stores: where features come from, see :func:`load_dataset`; :func:`open_stores` if None.
         progress: told of every step.
 
     Raises:
@@ -172,8 +187,7 @@ def train_job(
         OSError: ``out`` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    store = store or FeatureStore(config.training_clip, backbone=config.backbone)
-    dataset = load_dataset(videos, store, progress=progress)
+    dataset = load_dataset(videos, stores or open_stores(config), progress=progress)
     held_out = [i for i, video in enumerate(dataset.videos) if video.split == HELD_OUT_SPLIT]
     train = dataset.part([i for i in range(len(dataset.videos)) if i not in set(held_out)])
     test = dataset.part(held_out)
@@ -218,6 +232,7 @@ def train_job(
             "groups": sorted(set(train.groups)),
             "skipped_as_too_short": [video.path.name for video in dataset.skipped],
             "clip_stride": config.training_stride,
+            "mirrored": config.mirrored,
             "recipe": config.recipe.model_dump(mode="json"),
             "calibration": {"slope": round(calibration.slope, 6), "shift": round(calibration.shift, 6)},
             "seed": seed,

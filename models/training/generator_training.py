@@ -28,10 +28,17 @@ class TrainingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """A video as the training sees it: float32 (n, inputs) features of its clips, n ≥ 1, and its label, 0 or 1."""
+    """A video as the training sees it.
+
+    Attributes:
+        features: float32 (n, inputs), of its clips, n ≥ 1.
+        label: 0 or 1.
+        mirrored: float32 (m, inputs), of the video in a mirror: trained on as one more video, never scored.
+    """
 
     features: npt.NDArray[np.float32]
     label: int
+    mirrored: npt.NDArray[np.float32] | None = None
 
 
 class Recipe(BaseModel):
@@ -88,6 +95,7 @@ def train_generator(
     Raises:
         TrainingError: only one label among the videos, or features of different widths or that are not finite.
     """
+    bags = [*bags, *(Bag(bag.mirrored, bag.label) for bag in bags if bag.mirrored is not None)]
     _check(bags)
     members = []
     for ordinal in range(recipe.members):

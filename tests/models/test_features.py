@@ -64,6 +64,17 @@ def test_are_those_of_the_clips_cut_by_hand(i3d, video, store):
     assert features.segments.tolist() == [0, 0, 0, 0]
 
 
+def test_mirrored_are_those_of_the_mirrored_clips(video, on_torch, tmp_path):
+    frames = [
+        item for item in FileSource("a", video).frames(CLIP.frame_spec, threading.Event()) if isinstance(item, Frame)
+    ]
+    first = np.stack([frame.image for frame in frames[:16]])[None]
+    plain = FeatureStore(CLIP, folder=tmp_path, engine=on_torch).of(video)
+    mirrored = FeatureStore(CLIP, folder=tmp_path, engine=on_torch, mirrored=True).of(video)
+    np.testing.assert_allclose(mirrored.values[:1], on_torch.encode(np.flip(first, 3).copy()), atol=1e-4, rtol=0)
+    assert np.abs(mirrored.values - plain.values).max() > 1e-2
+
+
 def test_engines_agree(video, store):
     pytest.importorskip("openvino")
     np.testing.assert_allclose(store(engine="openvino").of(video).values, store().of(video).values, atol=1e-4, rtol=0)

@@ -99,6 +99,13 @@ def test_the_probe_cannot_use_what_its_own_fold_would_tell():
     assert np.ptp(unknown[:6]) < 1e-6
 
 
+def test_a_kernel_longer_than_the_videos_is_not_suggested():
+    labels = [0] * 6 + [1] * 6
+    videos = scores(*[[0.1, 0.9, 0.1]] * 6, *[[0.8, 0.3, 0.8]] * 6)
+    alerting, _ = suggest_alerting(videos, labels, ["hall"] * 12, kernels=(5, 1))
+    assert alerting.kernel == 1
+
+
 def test_calibrated_scores_are_shares():
     # Of the videos with logit -20 one in four is abnormal, of those with logit 30 three in four.
     logits = scores(*[[-20.0] * n for n in (1, 2, 3, 4)], *[[30.0] * n for n in (4, 3, 2, 1)])

@@ -61,16 +61,24 @@ def videos(tmp_path_factory):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return FeatureStore(CONFIG.training_clip, folder=tmp_path / "features", engine=Encoder("statistics", 4, statistics))
+def stores(tmp_path):
+    return open_stores_in(tmp_path / "features")
 
 
-def test_trains_measures_and_writes(videos, store, tmp_path):
+def open_stores_in(folder):
+    encoder = Encoder("statistics", 4, statistics)
+    return [
+        FeatureStore(CONFIG.training_clip, folder=folder, engine=encoder, mirrored=mirrored)
+        for mirrored in (False, True)
+    ]
+
+
+def test_trains_measures_and_writes(videos, stores, tmp_path):
     marked = hold_out_fold(videos, 5, 0)
     held = {video.group for video in marked if video.split == "test"}
     assert len(held) == 2
     seen = []
-    card, _ = train_job(marked, CONFIG, tmp_path / "out", seed=1, store=store, progress=lambda *now: seen.append(now))
+    card, _ = train_job(marked, CONFIG, tmp_path / "out", seed=1, stores=stores, progress=lambda *now: seen.append(now))
 
     generator, read = load_generator(tmp_path / "out")
     assert read == card
@@ -81,7 +89,7 @@ def test_trains_measures_and_writes(videos, store, tmp_path):
     assert read.clip == CONFIG.clip
     # What the card says of the held-out videos is what its weights do on them.
     test = [video for video in marked if video.split == "test"]
-    scores = [clip_scores(generator, store.of(video.path).values) for video in test]
+    scores = [clip_scores(generator, stores[0].of(video.path).values) for video in test]
     assert read.figures["held_out"]["video_auc"] == pytest.approx(video_auc([v.label for v in test], scores), abs=1e-4)
     assert read.figures["out_of_fold"]["video_auc_mean"] > 0.9
     assert len(read.figures["out_of_fold"]["video_auc"]) == 2
@@ -89,58 +97,58 @@ def test_trains_measures_and_writes(videos, store, tmp_path):
         assert (stage, total, total) in seen
 
 
-def test_the_same_seed_writes_the_same_files(videos, store, tmp_path):
+def test_the_same_seed_writes_the_same_files(videos, stores, tmp_path):
     for out in ("one", "two"):
-        train_job(videos, CONFIG, tmp_path / out, seed=4, store=store)
+        train_job(videos, CONFIG, tmp_path / out, seed=4, stores=stores)
     for name in ("generator.safetensors", "model-card.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_nothing_of_the_held_out_videos_reaches_the_weights(videos, store, tmp_path):
+def test_nothing_of_the_held_out_videos_reaches_the_weights(videos, stores, tmp_path):
     marked = hold_out_fold(videos, 5, 0)
-    train_job(marked, CONFIG, tmp_path / "one", store=store)
+    train_job(marked, CONFIG, tmp_path / "one", stores=stores)
     lied = [replace(video, label=1 - video.label) if video.split == "test" else video for video in marked]
-    card, _ = train_job(lied, CONFIG, tmp_path / "two", store=store)
+    card, _ = train_job(lied, CONFIG, tmp_path / "two", stores=stores)
     one, two = (tmp_path / out / "generator.safetensors" for out in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     assert card.alerting == load_generator(tmp_path / "one")[1].alerting
 
 
-def test_videos_shorter_than_a_clip_are_skipped_and_listed(videos, store, tmp_path):
+def test_videos_shorter_than_a_clip_are_skipped_and_listed(videos, stores, tmp_path):
     short = make_video(tmp_path / "short.mp4", 1, 99, frames=3)
-    card, dataset = train_job([*videos, short], CONFIG, tmp_path / "out", store=store)
+    card, dataset = train_job([*videos, short], CONFIG, tmp_path / "out", stores=stores)
     assert dataset.skipped == [short]
     assert card.training["skipped_as_too_short"] == ["short.mp4"]
     assert card.training["videos"] == 20
 
 
-def test_unreadable_videos_are_named_before_any_work(videos, store, tmp_path):
+def test_unreadable_videos_are_named_before_any_work(videos, stores, tmp_path):
     for name in ("noise.mp4", "text.mp4"):
         (tmp_path / name).write_bytes(b"no video" * 50)
     broken = [Video(tmp_path / "noise.mp4", 1), Video(tmp_path / "text.mp4", 0)]
     with pytest.raises(FeaturesError) as raised:
-        train_job([*videos, *broken], CONFIG, tmp_path / "out", store=store)
+        train_job([*videos, *broken], CONFIG, tmp_path / "out", stores=stores)
     assert [name in line for name, line in zip(("noise", "text"), str(raised.value).splitlines(), strict=True)] == [
         True
     ] * 2
-    assert store.computed == 0
+    assert [store.computed for store in stores] == [0, 0]
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_label_only(videos, store, tmp_path, label):
+def test_one_label_only(videos, stores, tmp_path, label):
     with pytest.raises(TrainingError, match="needs normal and abnormal videos"):
-        train_job([video for video in videos if video.label == label], CONFIG, tmp_path / "out", store=store)
+        train_job([video for video in videos if video.label == label], CONFIG, tmp_path / "out", stores=stores)
 
 
-def test_fewer_groups_than_folds(videos, store, tmp_path):
+def test_fewer_groups_than_folds(videos, stores, tmp_path):
     with pytest.raises(TrainingError, match="5 folds need"):
-        train_job(videos[:6], CONFIG, tmp_path / "out", store=store)
+        train_job(videos[:6], CONFIG, tmp_path / "out", stores=stores)
 
 
-def test_a_group_in_both_splits(videos, store, tmp_path):
+def test_a_group_in_both_splits(videos, stores, tmp_path):
     marked = [replace(video, split="test" if i == 0 else "train") for i, video in enumerate(videos)]
     with pytest.raises(TrainingError, match=r"groups must not be divided .*: camera 0"):
-        train_job(marked, CONFIG, tmp_path / "out", store=store)
+        train_job(marked, CONFIG, tmp_path / "out", stores=stores)
 
 
 def test_an_interrupted_job_leaves_no_model_and_keeps_its_features(videos, tmp_path):
@@ -148,15 +156,13 @@ def test_an_interrupted_job_leaves_no_model_and_keeps_its_features(videos, tmp_p
         if (stage, done) == ("features", 12):
             raise KeyboardInterrupt
 
-    def open_store():
-        return FeatureStore(CONFIG.training_clip, folder=tmp_path / "f", engine=Encoder("statistics", 4, statistics))
-
+    folder = tmp_path / "features"
     with pytest.raises(KeyboardInterrupt):
-        train_job(videos, CONFIG, tmp_path / "out", store=open_store(), progress=interrupt)
+        train_job(videos, CONFIG, tmp_path / "out", stores=open_stores_in(folder), progress=interrupt)
     assert list((tmp_path / "out").iterdir()) == []
-    second = open_store()
-    train_job(videos, CONFIG, tmp_path / "out", store=second)
-    assert second.computed == 8
+    second = open_stores_in(folder)
+    train_job(videos, CONFIG, tmp_path / "out", stores=second)
+    assert [store.computed for store in second] == [8, 8]
 
 
 def test_the_committed_configurations_are_read(root):

@@ -103,6 +103,13 @@ def test_members_are_trained_apart_and_laid_side_by_side():
     assert not torch.equal(blocks[0, :, 0], blocks[1, :, 1])
 
 
+def test_mirror_images_are_trained_on_as_further_videos():
+    bags, images = synthetic(0), synthetic(1)
+    both = [Bag(bag.features, bag.label, image.features) for bag, image in zip(bags, images, strict=True)]
+    together = train_generator([*bags, *images], RECIPES[1], seed=0)
+    assert weights(train_generator(both, RECIPES[1], seed=0)) == weights(together)
+
+
 def test_progress_counts_the_epochs():
     seen = []
     train_generator(synthetic(0), RECIPES[0].model_copy(update={"epochs": 3}), seed=0, progress=seen.append)
