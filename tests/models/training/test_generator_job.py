@@ -12,9 +12,9 @@ import pytest
 
 from models.card import Clip
 from models.features import Encoder, FeaturesError, FeatureStore
-from models.generator import load_generator
+from models.generator import SHIPPED, load_generator
 from models.training.evaluation import video_auc
-from models.training.generator_job import ConfigError, JobConfig, read_config, train_job
+from models.training.generator_job import SHORT_VIDEOS, ConfigError, JobConfig, read_config, train_job
 from models.training.generator_training import Recipe, TrainingError, clip_scores
 from pipeline.manifests.folds import hold_out_fold
 from pipeline.manifests.manifest import Video, manifest_digest
@@ -170,6 +170,17 @@ def test_the_committed_configurations_are_read(root):
     assert files
     for file in files:
         read_config(file)
+    fights = read_config(root / "configs" / "train-fights.yaml")
+    assert fights.recipe == SHORT_VIDEOS  # the default, written out for people to change
+
+
+def test_the_committed_model_is_of_the_committed_configuration(root):
+    config = read_config(root / "configs" / "train-fights.yaml")
+    _generator, card = load_generator(SHIPPED / "fights")
+    assert card.training["recipe"] == config.recipe.model_dump(mode="json")
+    assert card.training["mirrored"] == config.mirrored
+    assert card.clip == config.clip
+    assert not set(card.held_out_sources) & set(card.training["groups"])
 
 
 @pytest.mark.parametrize(
