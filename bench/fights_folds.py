@@ -157,8 +157,8 @@ def page(results: dict[str, Any]) -> str:
         f"{held['false_alarms_at_open_threshold']:.0%} of the normal clips reach it.",
         "",
         "The recipe was chosen on folds of the other four fifths; the folds over all videos include those clips, so",
-        "their figures are slightly kind to it. The held-out fifth took no part in any choice. The share of normal videos",
-        "that may open an alert (8 %) was set so that `vtest.avi`, a crowded pavement, stays below the threshold.",
+        "their figures are slightly kind to it. The held-out fifth took no part in any choice. The share of normal",
+        "videos that may open an alert (8 %) was set so that `vtest.avi`, a crowded pavement, stays below the threshold.",
     ]
     return "\n".join(lines) + "\n"
 
