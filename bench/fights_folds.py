@@ -158,7 +158,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         "The recipe was chosen on folds of the other four fifths; the folds over all videos include those clips, so",
         "their figures are slightly kind to it. The held-out fifth took no part in any choice. The share of normal",
-        "videos that may open an alert (8 %) was set so that `vtest.avi`, a crowded pavement, stays below the threshold.",
+        "videos that may open an alert (8 %) was set so that `vtest.avi`, a crowded pavement, stays below it.",
     ]
     return "\n".join(lines) + "\n"
 
