@@ -17,7 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from models.generator import SHIPPED, load_generator
+from models.card import BUILT_IN
+from models.generator import load_generator
 from models.training.evaluation import video_auc
 from models.training.generator_job import (
     Dataset,
@@ -96,7 +97,7 @@ def divisions(dataset: Dataset, recipe: Recipe, show: Any) -> dict[str, Any]:
 
 def committed(dataset: Dataset, config: JobConfig) -> dict[str, Any]:
     """The committed weights on the clips of the films that they never saw, and on no others."""
-    generator, card = load_generator(SHIPPED / "fights")
+    generator, card = load_generator(BUILT_IN / "fights")
     test = dataset.part([i for i, group in enumerate(dataset.groups) if group in card.held_out_sources])
     thinning = max(1, config.clip.stride // config.training_stride)
     figures = held_out_figures(generator, test, card.alerting, thinning)

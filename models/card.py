@@ -13,6 +13,9 @@ from pipeline.windows import ClipSpec
 
 CARD_FILE = "model-card.json"
 
+#: The trained models that come with mistwatch, a folder each.
+BUILT_IN = Path(__file__).parent / "weights"
+
 
 class CardError(Exception):
     """A model card cannot be used. One line that names the file and the key."""

@@ -19,9 +19,6 @@ from models.card import Architecture, CardError, ModelCard, read_card
 
 WEIGHTS_FILE = "generator.safetensors"
 
-#: The trained generators that come with the program, a folder each.
-SHIPPED = Path(__file__).parent / "weights"
-
 
 class GeneratorError(Exception):
     """A trained generator cannot be loaded. One line that names the file and what is wrong."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import models
 from models import weights
-from models.card import CARD_FILE, CardError, ModelCard, read_card
+from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.serving.engine import FEATURES, OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ MAX_BATCH_CUDA = 16
 #: Copied into the version folder.
 _ADAPTOR_FILES = ("model.py", "engine.py", "openvino_engine.py", "torch_engine.py")
 _OURS = Path(models.__file__).parent
-_BUILT_IN = _OURS / "weights"
 #: Code that decides what an export contains; a change of it makes cached repositories stale.
 _EXPORT_CODE = (
     *(_OURS / "serving" / name for name in (*_ADAPTOR_FILES, "export.py", "openvino_convert.py", "scorer.py")),
@@ -64,7 +63,7 @@ class UnknownModelError(ExportError):
 
 def built_in_models() -> list[str]:
     """Names of the models that come with mistwatch."""
-    return sorted(card.parent.name for card in _BUILT_IN.glob(f"*/{CARD_FILE}"))
+    return sorted(card.parent.name for card in BUILT_IN.glob(f"*/{CARD_FILE}"))
 
 
 def find_model(model: str) -> Path:
@@ -74,7 +73,7 @@ def find_model(model: str) -> Path:
         UnknownModelError: neither.
     """
     if model in built_in_models():
-        return _BUILT_IN / model
+        return BUILT_IN / model
     if (Path(model) / CARD_FILE).is_file():
         return Path(model)
     if Path(model).is_dir():

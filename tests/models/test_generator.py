@@ -10,8 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
-from models.generator import SHIPPED, Generator, GeneratorError, calibrate, load_generator, save_generator, side_by_side
+from models.card import BUILT_IN, Alerting, Architecture, Backbone, Clip, ModelCard, write_card
+from models.generator import Generator, GeneratorError, calibrate, load_generator, save_generator, side_by_side
 from pipeline.windows import ClipSpec
 
 TINY = Architecture(inputs=2, hidden=(2, 1))
@@ -192,7 +192,7 @@ def test_the_clip_settings_survive_the_card():
         assert Clip.of(spec).spec == spec
 
 
-@pytest.mark.parametrize("folder", [path for path in SHIPPED.iterdir() if path.is_dir()] if SHIPPED.is_dir() else [])
+@pytest.mark.parametrize("folder", [path for path in BUILT_IN.iterdir() if path.is_dir()] if BUILT_IN.is_dir() else [])
 def test_shipped_models_load(folder):
     _generator, card = load_generator(folder)
     assert card.alerting.close_threshold <= card.alerting.open_threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,15 @@ def rtsp(require: Callable[[str], NoReturn]) -> None:
     """GStreamer's RTSP server can be started."""
     if missing := rtsp_server.why_missing():
         require(missing)
+
+
+@pytest.fixture(scope="session")
+def ffmpeg(require: Callable[[str], NoReturn]) -> str:
+    """Debian's ffmpeg, the independent decoder."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        require("ffmpeg (`make system` installs it)")
+    return program
 
 
 @pytest.fixture(scope="session")

@@ -59,9 +59,9 @@ def read_topic(bootstrap: str, topic: str, quiet_seconds: float = 3.0) -> list[d
     return [json.loads(message.value) for message in messages]
 
 
-def frames_by_ffmpeg(video: Path) -> np.ndarray:
+def frames_by_ffmpeg(ffmpeg: str, video: Path) -> np.ndarray:
     """uint8 (N, 224, 224, 3), decoded and scaled by Debian's ffmpeg, not by our code."""
-    command = ["ffmpeg", "-v", "error", "-i", str(video), "-fps_mode", "passthrough"]
+    command = [ffmpeg, "-v", "error", "-i", str(video), "-fps_mode", "passthrough"]
     command += ["-vf", f"scale={SIZE}:{SIZE}:flags=bilinear,format=rgb24", "-f", "rawvideo", "-"]
     raw = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
     return np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE, 3)
@@ -96,6 +96,7 @@ def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder
     tmp_path: Path,
     triton: TritonServer,
     broker: str,
+    ffmpeg: str,
     schema: jsonschema.Draft202012Validator,
 ) -> None:
     """With a threshold that everything exceeds, one alert tells every score."""
@@ -117,7 +118,7 @@ def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder
     starts = [round(reading["started_pts_seconds"] * fps) for reading in told]
     assert starts == [16 * i for i in range(49)]
     chosen = list(range(0, 49, 6))
-    expected = scores_by_torch(frames_by_ffmpeg(video), [starts[i] for i in chosen], root)
+    expected = scores_by_torch(frames_by_ffmpeg(ffmpeg, video), [starts[i] for i in chosen], root)
     assert [told[i]["score"] for i in chosen] == pytest.approx(expected, abs=1e-2)
 
 
@@ -140,6 +141,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     triton: TritonServer,
     broker: str,
     rtsp: None,
+    ffmpeg: str,
     schema: jsonschema.Draft202012Validator,
     record_property: Any,
 ) -> None:
@@ -195,7 +197,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     check_order(cars)
     check_times(cars, began, 31.0)
     check_pictures(cars, (768, 432))
-    check_scores(cars, street_video, 12.5, root)
+    check_scores(cars, ffmpeg, street_video, 12.5, root)
     indices = [reading["index"] for reading in readings(cars)]
     assert indices == sorted(set(indices))
     # 377 frames make 23 clips; the first frame is lost to its missing time stamp.
@@ -205,7 +207,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     check_order(events)
     check_times(events, began, joined.duration + 1)
     check_pictures(events, (640, 360))
-    check_scores(events, joined.video, FPS, root)
+    check_scores(events, ffmpeg, joined.video, FPS, root)
 
     alerts = intervals(events, joined.duration)
     found = sum(any(start < b and a < end for a, b in alerts) for start, end in joined.incidents)
@@ -264,9 +266,9 @@ def check_pictures(events: list[dict[str, Any]], size: tuple[int, int]) -> None:
         assert (frame.width, frame.height) == size
 
 
-def check_scores(events: list[dict[str, Any]], video: Path, fps: float, root: Path) -> None:
+def check_scores(events: list[dict[str, Any]], ffmpeg: str, video: Path, fps: float, root: Path) -> None:
     """The scores told are those of the same clips decoded by ffmpeg and scored by torch, whatever frame came first."""
-    frames = frames_by_ffmpeg(video)
+    frames = frames_by_ffmpeg(ffmpeg, video)
     told = readings(events)
     chosen = told[:: max(1, len(told) // 8)]
     starts = [round(reading["started_pts_seconds"] * fps) for reading in chosen]

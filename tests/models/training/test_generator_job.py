@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from models.card import Clip
+from models.card import BUILT_IN, Clip
 from models.features import Encoder, FeaturesError, FeatureStore
-from models.generator import SHIPPED, load_generator
+from models.generator import load_generator
 from models.training.evaluation import video_auc
 from models.training.generator_job import SHORT_VIDEOS, ConfigError, JobConfig, read_config, train_job
 from models.training.generator_training import Recipe, TrainingError, clip_scores
@@ -176,7 +176,7 @@ def test_the_committed_configurations_are_read(root):
 
 def test_the_committed_model_is_of_the_committed_configuration(root):
     config = read_config(root / "configs" / "train-fights.yaml")
-    _generator, card = load_generator(SHIPPED / "fights")
+    _generator, card = load_generator(BUILT_IN / "fights")
     assert card.training["recipe"] == config.recipe.model_dump(mode="json")
     assert card.training["mirrored"] == config.mirrored
     assert card.clip == config.clip
