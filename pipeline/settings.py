@@ -113,7 +113,7 @@ class AlertTuning(_Strict):
 class CameraSettings(_Strict):
     """One camera or recording."""
 
-    source: str = Field(description="rtsp://…, or a file's path")
+    source: str = Field(description="rtsp://…, or a video file, beside this one unless absolute")
     transport: Transport = Field(Transport.TCP, description="of RTSP")
     username: str | None = None
     password: SecretStr | None = None
@@ -321,8 +321,16 @@ def load_site(path: Path) -> Site:
         raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
     except EnvironmentUnreadableError as error:  # MISTWATCH_KAFKA=text, where a key of it was meant
         raise SettingsError(f"{path}, with the environment's MISTWATCH_… variables: {error}") from error
-    state_dir = site.state_dir if site.state_dir.is_absolute() else path.parent / site.state_dir
-    return site.model_copy(update={"state_dir": state_dir})
+    # What the file names without a place stands beside it, wherever the command is started.
+    cameras = {
+        name: camera.model_copy(update={"source": _beside(path, camera.source)})
+        for name, camera in site.cameras.items()
+    }
+    return site.model_copy(update={"state_dir": path.parent / site.state_dir, "cameras": cameras})
+
+
+def _beside(file: Path, source: str) -> str:
+    return source if "://" in source else str(file.parent / source)
 
 
 def _explain(problem: Any) -> str:

@@ -50,8 +50,14 @@ def test_a_password_does_not_show(tmp_path: Path) -> None:
     assert "hunter2" not in site.model_dump_json()
 
 
-def test_the_state_folder_stands_beside_the_file(tmp_path: Path) -> None:
-    assert load_site(write(tmp_path, GOOD)).state_dir == tmp_path / "mistwatch-state"
+def test_what_the_file_names_stands_beside_it(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, GOOD))
+    assert site.state_dir == tmp_path / "mistwatch-state"
+    assert site.cameras["door"].source == str(tmp_path / "clip.mp4")
+    assert site.cameras["gate"].source == "rtsp://192.0.2.1/a"
+    absolute = load_site(write(tmp_path, "cameras: {gate: {source: /videos/a.mp4}}\nstate_dir: /var/lib/m\n"))
+    assert absolute.cameras["gate"].source == "/videos/a.mp4"
+    assert absolute.state_dir == Path("/var/lib/m")
 
 
 @pytest.mark.parametrize(
