@@ -53,7 +53,7 @@ def other_recipes(ours: Recipe) -> list[Recipe]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train-fights.yaml")
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "fights.yaml")
     parser.add_argument("--others", action="store_true", help="also what our recipe differs in, taken back")
     arguments = parser.parse_args()
     config = read_config(arguments.config)

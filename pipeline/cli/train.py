@@ -22,7 +22,7 @@ def generator(
     manifest: Annotated[Path, typer.Argument(help="JSON lines: path, label (0 or 1), group, split; see the README.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights and the model card.")],
     config: Annotated[
-        Path | None, typer.Option(help="YAML with the recipe and the card's texts, like configs/train-fights.yaml.")
+        Path | None, typer.Option(help="YAML with the recipe and the card's texts, like configs/train/fights.yaml.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds by group for the figures and the thresholds.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the folds and the training.")] = 0,

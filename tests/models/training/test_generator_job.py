@@ -170,12 +170,12 @@ def test_the_committed_configurations_are_read(root):
     assert files
     for file in files:
         read_config(file)
-    fights = read_config(root / "configs" / "train-fights.yaml")
+    fights = read_config(root / "configs" / "train" / "fights.yaml")
     assert fights.recipe == SHORT_VIDEOS  # the default, written out for people to change
 
 
 def test_the_committed_model_is_of_the_committed_configuration(root):
-    config = read_config(root / "configs" / "train-fights.yaml")
+    config = read_config(root / "configs" / "train" / "fights.yaml")
     _generator, card = load_generator(BUILT_IN / "fights")
     assert card.training["recipe"] == config.recipe.model_dump(mode="json")
     assert card.training["mirrored"] == config.mirrored
