@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
@@ -104,18 +105,26 @@ def watch(
 
 def camera_names(sources: list[str]) -> dict[str, str]:
     """A camera id for each source: a file's name, a URL's host and path; numbered where two would be the same."""
-    from pipeline.sources.credentials import split
-
     named: dict[str, str] = {}
     for source in sources:
-        bare = split(source).bare.split("://", 1)[1] if "://" in source else Path(source).stem
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", bare).strip("-._")[:56] or "camera"
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", _place_of(source)).strip("-._")[:56] or "camera"
         name, number = base, 1
         while name in named:
             number += 1
             name = f"{base}-{number}"
         named[name] = source
     return named
+
+
+def _place_of(source: str) -> str:
+    """A file's stem, or a URL's host and path without anything that may be a credential: ids are seen by everybody."""
+    from pipeline.sources.credentials import redact
+
+    if "://" not in source:
+        return Path(source).stem
+    place = re.split(r"[?#]", redact(source).split("://", 1)[1].rpartition("@")[2])[0]
+    # Some cameras want user and password in the path.
+    return place.split("/")[0] if "=" in unquote(place) else place
 
 
 def check_sources(sources: list[str]) -> None:

@@ -17,6 +17,7 @@ import rtsp_server
 from triton_of_brightness import Server, write_repository
 
 from deploy.broker.server import BrokerServer
+from pipeline.cli.watch import camera_names
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli")
@@ -251,14 +252,21 @@ def test_the_schema_of_a_configuration_is_printed() -> None:
     assert "cameras" in json.loads(result.stdout)["properties"]
 
 
-def test_a_consumer_that_goes_away_ends_the_command_quietly(data: Path, tmp_path: Path) -> None:
-    """`mistwatch … | head -0`: no traceback."""
-    result = subprocess.run(
-        f"{sys.executable} -P -m pipeline.cli config schema | head -c 1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in result.stderr
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("rtsp://192.0.2.1:554/stream1", "192.0.2.1-554-stream1"),
+        ("rtsp://admin:hun/ter2@192.0.2.1/x", "192.0.2.1-x"),
+        ("rtsp://192.0.2.1/s1?user=admin&password=hunter2", "192.0.2.1-s1"),
+        ("rtsp://192.0.2.1/user=admin_password=hunter2_channel=1", "192.0.2.1"),
+        ("rtsp://192.0.2.1/user%3Dadmin_password%3Dhunter2", "192.0.2.1"),
+        ("/videos/gate 3.mp4", "gate-3"),
+    ],
+)
+def test_a_cameras_id_holds_no_credentials(source: str, name: str) -> None:
+    """The id stands in alerts, metrics, pictures' paths and logs."""
+    assert list(camera_names([source])) == [name]
+
+
+def test_two_sources_of_one_name_are_told_apart() -> None:
+    assert list(camera_names(["a/gate.mp4", "b/gate.mp4", "c/gate.mp4"])) == ["gate", "gate-2", "gate-3"]
