@@ -71,4 +71,4 @@ class MetricsServer:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=2)
+        self._thread.join(timeout=0.5)

@@ -33,9 +33,9 @@ _RESTART_SECONDS = 5.0
 #: An event that the outbox cannot take (the disk is full) is offered again after this many seconds.
 _OUTBOX_RETRY_SECONDS = 1.0
 #: Of the time a stop may take: how much the cameras get to end by themselves, and the scorer to answer what it has.
-_STOP_CAMERAS_SECONDS = 3.0
-_STOP_SCORER_SECONDS = 2.0
-_STOP_OPERATORS_SECONDS = 2.0
+_STOP_CAMERAS_SECONDS = 2.5
+_STOP_SCORER_SECONDS = 1.5
+_STOP_OPERATORS_SECONDS = 1.0
 #: Results that may wait for the operators; each holds its clip (2.4 MB at 16 × 224 × 224).
 _WAITING_RESULTS = 32
 
