@@ -55,7 +55,7 @@ class AlertData(_Document):
     sequence: Annotated[int, Field(ge=0)] = Field(description="number of this event within its alert, from 0")
     site: str
     run: str = Field(description="names the run over recordings; empty for live cameras")
-    replay: bool = Field(description="true when old scores were played again: such events have no times of handling")
+    replay: bool = Field(description="true for a recording: its events have no times of handling")
     camera: Annotated[str, Field(min_length=1)]
     segment: str = Field(description="the unbroken stretch of the stream that the alert lies in")
     state: AlertState
@@ -133,7 +133,7 @@ def event_from(
         site: names the site that the camera belongs to.
         run: names a run over recordings; empty for live cameras.
         evidence: URIs of pictures.
-        replay: no time of handling (capture, scoring, publishing) is told: old scores are played again.
+        replay: a recording, which has no times of handling (capture, scoring, publishing).
 
     Raises:
         pydantic.ValidationError: the transition is not a well-formed one.
