@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import av
 import jsonschema
 import numpy as np
 import pytest
-from joined_stream import FPS, Joined
+from joined_stream import FPS, Joined, arrange, held_out_clips, join
 from kafka import KafkaConsumer
 from rtsp_server import serve_file
 
@@ -43,6 +46,19 @@ def mistwatch(*arguments: str, timeout: float = 280) -> subprocess.CompletedProc
         timeout=timeout,
         check=False,
     )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def scrape(port: int) -> dict[str, float]:
+    """The metrics as a Prometheus server would read them, by name and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
 def read_topic(bootstrap: str, topic: str, quiet_seconds: float = 3.0) -> list[dict[str, Any]]:
@@ -133,6 +149,21 @@ def test_watch_starts_its_own_servers_when_none_is_named(data: Path, tmp_path: P
     assert "Traceback" not in result.stderr
 
 
+def test_the_demo_reads_its_alerts_back_and_leaves_pictures(data: Path, root: Path, tmp_path: Path) -> None:
+    """The first ten clips of the joined stream: two incidents, both servers its own."""
+    card = root / "models" / "weights" / "fights" / "model-card.json"
+    rows = arrange(held_out_clips(data, card), seed=7)[:10]
+    joined = join(data, rows, tmp_path / "joined.mp4")
+    assert len(joined.incidents) == 2
+    result = mistwatch("demo", str(joined.video), "--out", str(tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    read_back = re.search(r"(\d+) alert events read back from the topic; (\d+) pictures", result.stdout)
+    assert read_back, result.stdout
+    assert int(read_back[1]) == result.stdout.count(" BEGIN ") + result.stdout.count(" END ") >= 2
+    pictures = list((tmp_path / "run" / "evidence").glob("**/*.jpg"))
+    assert len(pictures) == int(read_back[2]) >= 1
+
+
 def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     joined: Joined,
     data: Path,
@@ -154,7 +185,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
         config = tmp_path / "site.yaml"
         config.write_text(
             f"site: realparts\nstate_dir: state\ntriton: {{address: '{triton.grpc_address}'}}\n"
-            f"kafka: {{bootstrap: '{broker}', topic: fights}}\n"
+            f"kafka: {{bootstrap: '{broker}', topic: fights}}\nmetrics: {{port: {(port := free_port())}}}\n"
             "cameras:\n"
             f"  fights: {{source: '{fights.bare_url}', username: viewer}}\n"
             f"  street: {{source: '{street.url}', alerts: {{open_threshold: 1.0e-9, close_threshold: 1.0e-9}}}}\n"
@@ -176,6 +207,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
                 if "camera away" in line and '"fights"' in line:
                     break
             time.sleep(3)  # the last clips are scored
+            metrics = scrape(port)
             os.kill(process.pid, signal.SIGTERM)
             output, rest = process.communicate(timeout=30)
         finally:
@@ -188,6 +220,13 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     summary = json.loads(output.splitlines()[-1])
     # A live source drops when the machine is busy elsewhere; most clips must get through all the same.
     assert summary["clips_dropped"] <= 0.2 * summary["clips_scored"], errors
+
+    for camera in ("fights", "street"):
+        assert metrics[f'mistwatch_frames_decoded_total{{camera="{camera}"}}'] > 300
+        assert metrics[f'mistwatch_capture_to_score_seconds_count{{camera="{camera}"}}'] > 15
+        assert metrics[f'mistwatch_capture_to_published_seconds_count{{camera="{camera}"}}'] >= 1
+    assert metrics['mistwatch_reconnects_total{camera="fights",reason="stream_end"}'] >= 1
+    assert metrics["mistwatch_outbox_depth"] == 0
 
     events = read_topic(broker, "fights")
     assert events
@@ -224,7 +263,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
 
 
 def check_order(events: list[dict[str, Any]]) -> None:
-    """Each alert's events are begin, updates, end, numbered without a gap, and alerts do not overlap."""
+    """Each alert's events are begin, updates, end, numbered without a gap."""
     by_alert: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         by_alert.setdefault(event["data"]["alert_id"], []).append(event)
