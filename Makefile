@@ -1,19 +1,19 @@
-# mistwatch: `make demo` and `make test` are complete on a machine with Python 3.11, make and the package registries.
+# mistwatch: `make demo` and `make test` are complete on a machine with Python 3.11 (or later), make and the package registries.
 # Debian's packages (`make system`, as root) add the RTSP server that the tests of cameras need.
 
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13,$(shell command -v $(name))) python3.11)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DATA   := $(or $(MISTWATCH_DATA),$(abspath ../shared/data))
 VIDEO  ?=
 
-.PHONY: help venv weights system test test-slow lint demo bench clean
+.PHONY: help venv weights system test lint demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
-# torch is 5.4 GB with its CUDA libraries; pip's own progress bars are worth their lines here.
+# torch is 5.2 GB with its CUDA libraries; pip's own progress bars are worth their lines here.
 $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,11 +37,8 @@ lint: venv  ## ruff, mypy, import contracts
 weights: venv  ## the published weights of I3D into the user's cache (a second run finds them there)
 	$(BIN)/mistwatch weights fetch i3d-kinetics400
 
-test: venv lint weights  ## everything but the slow suite
-	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
-
-test-slow: venv  ## the slow suite
-	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+test: venv lint weights  ## everything that CI runs
+	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 demo: venv  ## the whole path on VIDEO=... (by default a stream joined from the fights of the shared data)
 ifeq ($(VIDEO),)

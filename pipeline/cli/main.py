@@ -16,7 +16,14 @@ from pipeline.cli import alerts, config, demo, export, manifest, run, serve, tra
 from pipeline.cli.errors import CommandFailure
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
-_GROUP_OF = {"torch": "train", "sklearn": "train", "safetensors": "train", "openvino": "serve", "noida_db": "serve"}
+_GROUP_OF = {
+    "torch": "train",
+    "sklearn": "train",
+    "safetensors": "train",
+    "stamina": "train",
+    "openvino": "serve",
+    "noida_db": "serve",
+}
 
 app = typer.Typer(
     name="mistwatch",

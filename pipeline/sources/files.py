@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,14 +35,6 @@ _MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 #: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
 _UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
-
-
-class Origin(StrEnum):
-    """Where a recording's wall-clock time comes from."""
-
-    GIVEN = "given"
-    METADATA = "metadata"  #: the container's creation_time; some phones write the end of the recording there
-    UNKNOWN = "unknown"
 
 
 class FileSource:
@@ -126,6 +117,7 @@ class FileSource:
             yield from self._frames(container, spec, stop)
 
     def _open(self) -> av.container.InputContainer:
+        # No time limit: FFmpeg's is only looked at between reads, and a file system that hangs holds the read itself.
         problem = None
         try:
             # As file: with one protocol, a name like "concat:a|b" is a name, and a playlist reaches nothing else.

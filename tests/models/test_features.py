@@ -76,7 +76,6 @@ def test_mirrored_are_those_of_the_mirrored_clips(video, on_torch, tmp_path):
 
 
 def test_engines_agree(video, store):
-    pytest.importorskip("openvino")
     np.testing.assert_allclose(store(engine="openvino").of(video).values, store().of(video).values, atol=1e-4, rtol=0)
 
 
