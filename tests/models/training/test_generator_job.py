@@ -166,7 +166,7 @@ def test_an_interrupted_job_leaves_no_model_and_keeps_its_features(videos, tmp_p
 
 
 def test_the_committed_configurations_are_read(root):
-    files = sorted((root / "configs").glob("train-*.yaml"))
+    files = sorted((root / "configs" / "train").glob("*.yaml"))
     assert files
     for file in files:
         read_config(file)
