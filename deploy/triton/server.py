@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.05
 #: A stub that cannot even import its model says so and ends, and Triton waits for it for ever.
 _STUB_GAVE_UP = re.compile(r"Failed to preinitialize Python stub: (.+)$", re.MULTILINE)
 _PORT_TAKEN = re.compile(r"failed to start (\w+) service: .*Socket '(\S+)' already in use")
-_HTTP_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
+_ASK_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
 _RELOAD_SECONDS = 60.0
 #: Another process may take a port between our choice and Triton's bind; then we choose again.
 _PORT_ATTEMPTS = 3
@@ -117,7 +117,9 @@ class TritonServer:
         return self._guard is not None and self._guard.poll() is None
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start Triton and wait, at most ``timeout`` seconds, until it and all ``models`` are ready for requests.
+        """Start Triton and wait, at most ``timeout`` seconds, until it is ready for requests.
+
+        Ready means that all ``models`` are, and that gRPC, HTTP and ``/metrics`` all answer.
 
         Raises:
             NoRepositoryError: the repository or a model in it is missing.
@@ -274,19 +276,24 @@ class TritonServer:
         raise TritonError(f"embedded Triton: not ready within {timeout:g} s{where}")
 
     def _ready(self) -> bool:
-        """Whether it is our server that answers, and all its models are ready."""
+        """Whether it is our server that answers, on all its ports, and all its models are ready."""
         try:
             status, answer = self._ask("GET", "/v2")
             if status != http.HTTPStatus.OK or json.loads(answer)["name"] != self._id:
                 return False
             questions = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self.models)]
-            return all(self._ask("GET", question)[0] == http.HTTPStatus.OK for question in questions)
+            if not all(self._ask("GET", question)[0] == http.HTTPStatus.OK for question in questions):
+                return False
+            # Triton opens gRPC, HTTP and, a little later, metrics; a port that it finds taken ends it only then.
+            socket.create_connection((self._reachable, self.grpc_port), _ASK_SECONDS).close()
+            status, answer = self._ask("GET", "/metrics", port=self.metrics_port)
+            return status == http.HTTPStatus.OK and b"nv_inference_" in answer
         except (OSError, http.client.HTTPException, ValueError, KeyError):
             return False  # nobody listens yet, or a stranger
 
-    def _ask(self, method: str, path: str, timeout: float = _HTTP_SECONDS) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, timeout: float = _ASK_SECONDS, port: int | None = None) -> tuple[int, bytes]:
         # Not urllib: it would send a question for 127.0.0.1 through the machine's proxy.
-        connection = http.client.HTTPConnection(self._reachable, self.http_port, timeout=timeout)
+        connection = http.client.HTTPConnection(self._reachable, port or self.http_port, timeout=timeout)
         with contextlib.closing(connection):
             connection.request(method, path, body=b"{}" if method == "POST" else None)
             answer = connection.getresponse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.server
 import importlib.util
 import json
 import os
@@ -19,9 +20,13 @@ from typing import NoReturn
 
 import pytest
 
+from deploy.triton.guard import STOP_SECONDS
 from deploy.triton.server import TritonError, TritonServer
 
 pytestmark = pytest.mark.realparts
+
+#: What ends, ends well within this, on a machine that is busy with other things too.
+SOON = 20.0
 
 CONFIG = """
 backend: "python"
@@ -68,7 +73,7 @@ def server(repository: Path) -> Iterator[TritonServer]:
 
 
 def get(address: str, path: str) -> tuple[int, bytes]:
-    with contextlib.closing(http.client.HTTPConnection(address, timeout=5)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=SOON)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -85,15 +90,22 @@ def processes_with(text: str) -> dict[int, str]:
     return found
 
 
-def gone(identity: str, within_seconds: float) -> bool:
-    """True once nothing of the server is left: no process, no shared memory, no folder."""
-    deadline = time.monotonic() + within_seconds
-    while time.monotonic() < deadline:
-        left = [*processes_with(identity), *Path("/dev/shm").glob(f"{identity}*"), *Path("/tmp").glob(f"{identity}*")]
-        if not left:
-            return True
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether ``holds`` within a while: a process that was killed takes a moment to be gone."""
+    deadline = time.monotonic() + SOON
+    while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return False
+    return holds()
+
+
+def gone(identity: str) -> bool:
+    """True once nothing of the server is left: no process, no shared memory, no folder."""
+
+    def nothing_left() -> bool:
+        files = [*Path("/dev/shm").glob(f"{identity}*"), *Path("/tmp").glob(f"{identity}*")]
+        return not files and not processes_with(identity)
+
+    return eventually(nothing_left)
 
 
 def identity(server: TritonServer) -> str:
@@ -104,8 +116,38 @@ class TestRunning:
     def test_is_ready_when_start_returns(self, server: TritonServer) -> None:
         assert get(server.http_address, "/v2/models/tiny/ready")[0] == 200
         assert b"nv_inference_count" in get(server.metrics_address, "/metrics")[1]
-        with socket.create_connection(server.grpc_address.split(":"), timeout=5):
+        with socket.create_connection((server.host, server.grpc_port), timeout=SOON):
             pass
+
+    def test_metrics_answer_when_start_returns(self, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Triton opens /metrics some 40 ms after HTTP: asked without a pause, its readiness falls between the two."""
+        monkeypatch.setattr("deploy.triton.server._POLL_SECONDS", 0.001)
+        with TritonServer(repository, models=["tiny"]) as server:
+            assert get(server.metrics_address, "/metrics")[0] == 200
+
+    def test_a_stranger_who_takes_the_metrics_port_meanwhile(self, repository: Path) -> None:
+        """Triton finds out last, when HTTP is ready already, and ends; start() then takes other ports."""
+        stranger: http.server.HTTPServer | None = None
+
+        class Crowded(TritonServer):
+            def _launch(self, binary: Path, stub: Path) -> None:
+                nonlocal stranger
+                if stranger is None:
+                    stranger = http.server.HTTPServer(
+                        ("127.0.0.1", self.metrics_port), http.server.BaseHTTPRequestHandler
+                    )
+                    threading.Thread(target=stranger.serve_forever, args=(0.05,)).start()
+                super()._launch(binary, stub)
+
+        try:
+            with Crowded(repository, models=["tiny"]) as server:
+                assert stranger is not None
+                assert server.metrics_port != stranger.server_port
+                assert b"nv_inference_count" in get(server.metrics_address, "/metrics")[1]
+        finally:
+            if stranger is not None:
+                stranger.shutdown()
+                stranger.server_close()
 
     def test_listens_on_loopback_alone(self, server: TritonServer) -> None:
         ports = {int(address.rsplit(":")[1]) for address in (server.grpc_address, server.http_address)}
@@ -121,19 +163,19 @@ class TestRunning:
         assert set(listening) == ports
         assert set.union(*listening.values()) <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
-    def test_stops_within_six_seconds_and_leaves_nothing(self, server: TritonServer) -> None:
+    def test_stops_and_leaves_nothing(self, server: TritonServer) -> None:
         mine = identity(server)
         assert any("triton_python_backend_stub" in line for line in processes_with(mine).values())
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 6.5
+        assert time.monotonic() - started < STOP_SECONDS + 10  # Triton's own limit is 30 s
         assert not server.alive()
-        assert gone(mine, 0.1)
+        assert gone(mine)
 
     def test_starts_again_on_the_same_ports(self, server: TritonServer) -> None:
         before = (server.grpc_address, server.http_address, server.metrics_address)
         server.stop()
-        server.start(20)
+        server.start()
         assert (server.grpc_address, server.http_address, server.metrics_address) == before
         assert get(server.http_address, "/v2/models/tiny/ready")[0] == 200
 
@@ -157,17 +199,14 @@ class TestRunning:
         binary = next(pid for pid, line in processes_with(mine).items() if "/bin/tritonserver --id" in line[:200])
         os.kill(binary, signal.SIGSTOP)
         server.stop()
-        assert gone(mine, 0.5)
+        assert gone(mine)
 
     def test_a_killed_server_leaves_nothing_and_says_so(self, server: TritonServer) -> None:
         mine = identity(server)
         binary = next(pid for pid, line in processes_with(mine).items() if "/bin/tritonserver --id" in line[:200])
         os.kill(binary, signal.SIGKILL)
-        deadline = time.monotonic() + 2
-        while server.alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not server.alive()
-        assert not processes_with(mine)
+        assert eventually(lambda: not server.alive())
+        assert eventually(lambda: not processes_with(mine))
         assert not list(Path("/dev/shm").glob(f"{mine}*"))
 
     def test_a_killed_guard_leaves_nothing_after_stop(self, server: TritonServer) -> None:
@@ -175,7 +214,7 @@ class TestRunning:
         guard = next(pid for pid, line in processes_with(mine).items() if "guard.py" in line)
         os.kill(guard, signal.SIGKILL)
         server.stop()
-        assert gone(mine, 2)
+        assert gone(mine)
 
     def test_a_killed_stub_is_recovered_by_a_reload(self, server: TritonServer) -> None:
         def stub() -> set[int]:
@@ -186,7 +225,7 @@ class TestRunning:
         os.kill(next(iter(first)), signal.SIGKILL)
         server.reload("tiny")
         assert stub()
-        assert not stub() & first
+        assert eventually(lambda: not stub() & first)
         assert get(server.http_address, "/v2/models/tiny/ready")[0] == 200
 
     def test_the_log_can_be_kept(self, repository: Path, tmp_path: Path) -> None:
@@ -214,7 +253,7 @@ class TestOrphans:
                 assert processes_with(mine)
             finally:
                 parent.send_signal(how)
-        assert gone(mine, 3)
+        assert gone(mine)
 
 
 class TestWhereverItRuns:
@@ -230,7 +269,7 @@ class TestWhereverItRuns:
             "s = TritonServer(Path('repository'), models=['tiny']); s.start(); s.stop(); print('fine')"
         )
         done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path / "elsewhere", capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", program], cwd=tmp_path / "elsewhere", capture_output=True, text=True, timeout=120
         )
         assert done.stdout == "fine\n", done.stderr
 
@@ -242,11 +281,12 @@ class TestWhereverItRuns:
 
 
 class TestRefusals:
-    def start_failing(self, server: TritonServer, within_seconds: float = 8.0) -> str:
+    def start_failing(self, server: TritonServer) -> str:
+        """The one line of the refusal, which comes long before the time for starting is over."""
         started = time.monotonic()
         with pytest.raises(TritonError) as refused:
-            server.start(30)
-        assert time.monotonic() - started < within_seconds
+            server.start(240)
+        assert time.monotonic() - started < 60
         assert not server.alive()
         assert "\n" not in str(refused.value)
         return str(refused.value)
@@ -273,29 +313,31 @@ class TestRefusals:
         assert "tiny" in self.start_failing(TritonServer(repository, models=["tiny"]))
 
     def test_a_missing_repository(self, tmp_path: Path) -> None:
-        said = self.start_failing(TritonServer(tmp_path / "nowhere"), 0.5)
+        said = self.start_failing(TritonServer(tmp_path / "nowhere"))
         assert str(tmp_path / "nowhere") in said
         assert "mistwatch export" in said
 
     def test_a_missing_model(self, repository: Path) -> None:
-        assert "'other'" in self.start_failing(TritonServer(repository, models=["other"]), 0.5)
+        assert "'other'" in self.start_failing(TritonServer(repository, models=["other"]))
 
     @pytest.mark.parametrize("which", ["grpc", "http", "metrics"])
-    def test_a_taken_port(self, repository: Path, which: str) -> None:
+    def test_a_taken_port(self, repository: Path, tmp_path: Path, which: str) -> None:
+        log = tmp_path / "triton.log"
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            said = self.start_failing(TritonServer(repository, models=["tiny"], **{f"{which}_port": port}), 0.5)
+            said = self.start_failing(TritonServer(repository, models=["tiny"], log=log, **{f"{which}_port": port}))
+        assert not log.exists()  # refused before Triton was launched
         assert f"{which} port 127.0.0.1:{port}: the port is taken" in said
 
     def test_a_host_that_is_not_ours(self, repository: Path) -> None:
-        assert "203.0.113.1" in self.start_failing(TritonServer(repository, models=["tiny"], host="203.0.113.1"), 0.5)
+        assert "203.0.113.1" in self.start_failing(TritonServer(repository, models=["tiny"], host="203.0.113.1"))
 
     def test_a_log_that_cannot_be_written(self, repository: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         server = TritonServer(repository, models=["tiny"], log=tmp_path / "file" / "triton.log")
-        assert str(tmp_path / "file" / "triton.log") in self.start_failing(server, 0.5)
+        assert str(tmp_path / "file" / "triton.log") in self.start_failing(server)
 
     def test_a_model_that_takes_too_long(self, tmp_path: Path) -> None:
         repository = write_model(tmp_path, "import time; time.sleep(60)")
@@ -317,7 +359,7 @@ class TestRefusals:
             "try: TritonServer(Path('.')).start()\nexcept TritonError as error: print(error)"
         )
         done = subprocess.run(
-            [sys.executable, "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=30
+            [sys.executable, "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120
         )
         assert "nvidia-pytriton is not installed" in done.stdout, done.stderr
         assert done.stdout.count("\n") == 1
