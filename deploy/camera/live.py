@@ -1,0 +1,120 @@
+"""A camera's time, which goes on whether or not anybody watches, and those who do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import sys
+import time
+from bisect import bisect_left
+from datetime import UTC, datetime
+
+from deploy.camera import record
+from deploy.camera.film import CLOCK, Film
+from deploy.camera.rtp import RtpStream, payloads
+
+#: Between two sender reports.
+_REPORT_SECONDS = 5.0
+
+
+class Viewer:
+    """One client's stream of one camera. It loses whole pictures, up to a key one, while its connection is full.
+
+    Args:
+        transport: its connection.
+        who: its address, for the log.
+    """
+
+    def __init__(self, transport: asyncio.WriteTransport, stream: RtpStream, who: str) -> None:
+        self.stream = stream
+        self.who = who
+        self.sent = self.lost = 0  # pictures
+        self._transport = transport
+        self._in_step = False  # False: nothing that it gets can be decoded before the next key picture
+        self._next_report = 0.0
+
+    def show(self, parts: list[bytes], key: bool, timestamp: int, clock: int, unix_seconds: float) -> None:
+        """Send one picture, if the connection has room.
+
+        Args:
+            parts: its payloads.
+            timestamp: of the picture, RTP clock.
+            clock: the RTP clock now, at ``unix_seconds``.
+        """
+        if self._transport.is_closing():
+            return
+        # What is still here did not fit into the system's buffer: it has a second or so of pictures already.
+        room = self._transport.get_write_buffer_size() == 0
+        if not room or not (key or self._in_step):
+            if self.sent:
+                self.lost += 1
+            self._in_step = False
+            return
+        self._in_step = True
+        wire = self.stream.frame(parts, timestamp)
+        if unix_seconds >= self._next_report:
+            self._next_report = unix_seconds + _REPORT_SECONDS
+            wire = self.stream.report(unix_seconds, clock) + wire
+        self._transport.write(wire)
+        self.sent += 1
+
+
+class Camera:
+    """One film as a live camera, over and over.
+
+    Args:
+        number: in the record of sendings.
+        record_file: file descriptor of that record.
+    """
+
+    def __init__(self, name: str, film: Film, number: int, record_file: int) -> None:
+        self.name = name
+        self.film = film
+        self._number = number
+        self._record = record_file
+        self._viewers: set[Viewer] = set()
+        self._first_timestamp = secrets.randbits(32)
+        self._keys = [index for index, picture in enumerate(film.pictures) if picture.key]
+        self._next = (0, 0)  # pass and frame
+
+    def next_key_timestamp(self) -> int:
+        """The RTP time stamp of the picture with which a viewer begins who joins now."""
+        pass_, frame = self._next
+        at = bisect_left(self._keys, frame)
+        if at == len(self._keys):
+            pass_, at = pass_ + 1, 0
+        ticks = pass_ * self.film.ticks + self.film.pictures[self._keys[at]].ticks
+        return (self._first_timestamp + ticks) & 0xFFFF_FFFF
+
+    def join(self, viewer: Viewer) -> None:
+        """It gets every picture from the next key one on."""
+        self._viewers.add(viewer)
+        _log(f"camera {self.name}: {viewer.who} plays")
+
+    def leave(self, viewer: Viewer) -> None:
+        """It gets no more pictures. Harmless when it never joined."""
+        if viewer in self._viewers:
+            self._viewers.remove(viewer)
+            said = f"{viewer.sent} pictures sent, {viewer.lost} lost"
+            _log(f"camera {self.name}: {viewer.who} has left: {said}")
+
+    async def run(self) -> None:
+        """Send every picture when it is due, for ever; what is late goes out at once."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for pass_ in itertools.count():
+            for frame, picture in enumerate(self.film.pictures):
+                self._next = (pass_, frame)
+                ticks = pass_ * self.film.ticks + picture.ticks
+                await asyncio.sleep(max(0.0, started + ticks / CLOCK - loop.time()))
+                now = time.time()
+                clock = self._first_timestamp + round((loop.time() - started) * CLOCK)
+                record.append(self._record, self._number, pass_, frame, now)
+                parts = list(payloads(picture.units)) if self._viewers else []
+                for viewer in self._viewers:
+                    viewer.show(parts, picture.key, self._first_timestamp + ticks, clock, now)
+
+
+def _log(line: str) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", file=sys.stderr, flush=True)
