@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.video.reformatter import ColorRange, Colorspace
 
-from pipeline.sources.courtyard.scene import Courtyard
+if TYPE_CHECKING:
+    from pipeline.sources.courtyard.scene import Courtyard  # needs OpenCV, which writing films does not
 
 #: x264's constant quality: what CCTV cameras give at some 1 Mbit/s, artefacts included.
 CRF = 23
@@ -56,7 +58,6 @@ def write_film(
 
     Raises:
         FilmStopped: ``stop`` was set.
-        SceneError: OpenCV is missing.
         OSError: the file cannot be written; its ``filename`` is the path.
     """
     with _in_full(path) as unfinished:

@@ -1,103 +1,40 @@
 """The courtyard: a rendered scene as a fixed camera sees it, whose truth is known to the frame.
 
 Everything is a function of (settings, frame number): frames can be asked for in any order, and the same settings give
-the same pictures on one machine. OpenCV is needed to render, not to ask what happens when.
+the same pictures on one machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import math
 from functools import cached_property
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 
-Box = tuple[int, int, int, int]  #: left, top, right, bottom in pixels; right and bottom are exclusive
+from pipeline.sources.courtyard import figures
+from pipeline.sources.courtyard.backdrop import Backdrop, paint_backdrop
+from pipeline.sources.courtyard.figures import Face, Limb, Shape
+from pipeline.sources.courtyard.layout import FACADE_Z, lay_out
+from pipeline.sources.courtyard.light import Exposure
+from pipeline.sources.courtyard.paint import Picture, paint, shadow_of
+from pipeline.sources.courtyard.script import Posed, Script, Staged
+from pipeline.sources.courtyard.settings import Box, Incident, SceneSettings, Seen
 
-
-class IncidentKind(StrEnum):
-    """What the courtyard's camera should raise an alert for."""
-
-    CART = "cart"  #: a cart crosses the walkway
-    BICYCLE = "bicycle"  #: a bicycle crosses the walkway
-    RUNNER = "runner"  #: somebody runs through the crowd
-    SCUFFLE = "scuffle"
-    FALL = "fall"  #: somebody falls and stays down
-    SCATTER = "scatter"  #: a crowd scatters
-
-
-class SceneError(ValueError):
-    """The scene cannot be made as asked. One line that names the setting and what was expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneSettings:
-    """What is to be rendered.
-
-    Attributes:
-        seed: of everything by chance, 0 to 2**32 - 1.
-        fps: frames a second, 1 to 60.
-        seconds: length, 1 s to 24 hours.
-        width, height: pixels; 16:9, 640×360 to 1920×1080.
-        incidents_per_minute: how many incidents are staged, evenly spaced with jitter and never two at once;
-            0 leaves the courtyard to its ordinary life.
-
-    Raises:
-        SceneError: one of them is impossible.
-    """
-
-    seed: int = 0
-    fps: float = 12.5
-    seconds: float = 60.0
-    width: int = 640
-    height: int = 360
-    incidents_per_minute: float = 6.0
-
-    def __post_init__(self) -> None:
-        def refuse(what: str, expected: str) -> None:
-            raise SceneError(f"{what} {getattr(self, what)!r}: expected {expected}")
-
-        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**32):
-            refuse("seed", "a whole number from 0 to 4294967295")
-        if not 1 <= self.fps <= 60:
-            refuse("fps", "1 to 60 frames a second")
-        if not 1 <= self.seconds <= 86400:
-            refuse("seconds", "1 s to 24 hours")
-        if not 640 <= self.width <= 1920 or self.width % 2:
-            refuse("width", "an even number of pixels from 640 to 1920")
-        if self.height % 2 or abs(self.width * 9 - self.height * 16) > 16 * 2:
-            refuse("height", f"{round(self.width * 9 / 32) * 2} pixels, for pictures of 16:9")
-        if not 0 <= self.incidents_per_minute <= 6:
-            refuse("incidents_per_minute", "0 to 6")
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """One staged incident: frames ``first_frame`` to ``last_frame``, both included, show it."""
-
-    kind: IncidentKind
-    first_frame: int
-    last_frame: int
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What of an incident one frame shows: its box on the picture."""
-
-    incident: Incident
-    box: Box
+_SMALLEST_SIDE = 3  # pixels; less of an incident is not to be seen
 
 
 class Courtyard:
     """One courtyard camera.
 
-    Raises:
-        SceneError: OpenCV is missing (when the first frame is rendered).
+    A frame of 640×360 takes about 5 ms of one core, the first one 0.3 s more (bench/sources.py).
     """
 
     def __init__(self, settings: SceneSettings) -> None:
         self.settings = settings
+        self._layout = lay_out(settings.seed, settings.width, settings.height)
+        self._view = self._layout.view
+        self._script = Script(settings.seed, self._layout, settings.incidents_per_minute)
 
     @property
     def frame_count(self) -> int:
@@ -107,12 +44,94 @@ class Courtyard:
     @cached_property
     def incidents(self) -> tuple[Incident, ...]:
         """All incidents by first frame; they do not overlap. Only those of which something is to be seen."""
-        return ()
+        found = []
+        for staged in self._script.staged_until(self.settings.seconds):
+            first = max(0, math.ceil(staged.start * self.settings.fps))
+            last = min(math.floor(staged.end * self.settings.fps), self.frame_count - 1)
+            seen = [frame for frame in range(first, last + 1) if self._box(staged, frame) is not None]
+            if seen:
+                found.append(Incident(staged.kind, seen[0], seen[-1]))
+        return tuple(found)
 
     def truth(self, frame: int) -> tuple[Seen, ...]:
-        """What of an incident frame number ``frame`` shows; empty when nothing is going on."""
-        return ()
+        """What of an incident frame number ``frame`` shows; empty when nothing is going on.
 
-    def frame(self, number: int) -> npt.NDArray[np.uint8]:
+        The box is that of the pixels which those who take part cover, or would if nobody stood before them.
+        """
+        staged = self._script.staged_at(frame / self.settings.fps)
+        box = self._box(staged, frame) if staged is not None else None
+        if box is None:
+            return ()
+        incident = next(each for each in self.incidents if each.first_frame <= frame <= each.last_frame)
+        return (Seen(incident, box),)
+
+    def frame(self, number: int) -> Picture:
         """Frame number ``number``: uint8 (height, width, 3) RGB."""
-        return np.zeros((self.settings.height, self.settings.width, 3), np.uint8)
+        seconds = number / self.settings.fps
+        picture = self._backdrop.picture.copy()
+        paint(picture, self._view, self._door(self._script.door(seconds)))
+        cast = [(posed, _shapes(posed)) for posed in self._script.cast(seconds)]
+        self._cast_shadows(
+            picture, [shape for posed, shapes in cast if posed.stance.z < FACADE_Z - 1 for shape in shapes]
+        )
+        for _, shapes in cast:
+            paint(picture, self._view, shapes)
+        lamp, rain = self._script.lamp(seconds), self._script.rain(seconds)
+        return self._exposure.expose(picture, number, seconds, lamp=lamp, rain=rain)
+
+    @cached_property
+    def _backdrop(self) -> Backdrop:
+        return paint_backdrop(self._layout, self.settings.seed)
+
+    @cached_property
+    def _exposure(self) -> Exposure:
+        return Exposure(self._layout, self.settings.seed)
+
+    def _box(self, staged: Staged, frame: int) -> Box | None:
+        mask = np.zeros((self.settings.height, self.settings.width), np.uint8)
+        for posed in self._script.cast(frame / self.settings.fps):
+            if posed.in_incident:
+                paint(mask, self._view, _shapes(posed), (255, 255, 255))
+        left, top, width, height = cv2.boundingRect(mask)
+        if min(width, height) < _SMALLEST_SIDE:
+            return None
+        return left, top, left + width, top + height
+
+    def _cast_shadows(self, picture: Picture, shapes: list[Shape]) -> None:
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        paint(mask, self._view, shadow_of(shapes, self._layout.slant), (255, 255, 255))
+        mask = cv2.bitwise_and(cv2.blur(mask, (3, 3)), self._backdrop.ground)
+        bright = cv2.addWeighted(mask, -self._layout.shade, mask, 0, 255)
+        np.copyto(picture, cv2.multiply(picture, cv2.merge([bright] * 3), scale=1 / 255))
+
+    def _door(self, opened: float) -> list[Shape]:
+        if not opened:
+            return []
+        middle, z = self._layout.door_x, FACADE_Z - 0.05
+        left, right = middle - 0.65, middle + 0.65
+        inside = Face(((left, 0, z), (right, 0, z), (right, 2.3, z), (left, 2.3, z)), (52, 44, 36))
+        light = Face(((left, 0, z), (right, 0, z), (right, 1.5, z), (left, 1.5, z)), (92, 78, 58))
+        turn = opened * 1.4
+        edge, near = left + 1.3 * math.cos(turn), z - 1.3 * math.sin(turn)
+        leaf = Face(((left, 0, z), (edge, 0, near), (edge, 2.3, near), (left, 2.3, z)), (86, 60, 44))
+        return [inside, light, leaf]
+
+
+def _shapes(posed: Posed) -> list[Shape]:
+    match posed.figure:
+        case "dog":
+            return figures.dog(posed.colour, posed.stance)
+        case "bicycle":
+            return figures.bicycle(posed.look, posed.colour, posed.stance)
+        case "cart":
+            return figures.cart(posed.look, posed.colour, posed.stance)
+    shapes = figures.person(posed.look, posed.stance)
+    if posed.leash_to is not None:
+        x, z = posed.leash_to
+        hand = (
+            posed.stance.x + 0.3 * math.sin(posed.stance.heading),
+            0.9,
+            posed.stance.z + 0.3 * math.cos(posed.stance.heading),
+        )
+        shapes.append(Limb((hand, (x, 0.6, z)), (0.01, 0.01), (40, 36, 34)))
+    return shapes
