@@ -41,17 +41,17 @@ def paint_backdrop(layout: Layout, seed: int) -> Backdrop:
     size = (fine.width, fine.height)
     picture = np.empty((fine.height, fine.width, 3), np.uint8)
     picture[:] = (176, 190, 206)
-    floor = ((_GROUND_X[0], 0.0, _GROUND_Z[1]), (_GROUND_X[1], 0.0, _GROUND_Z[1]))
-    floor += ((_GROUND_X[1], 0.0, _GROUND_Z[0]), (_GROUND_X[0], 0.0, _GROUND_Z[0]))
-    wall = ((-18.0, 8.0, FACADE_Z), (18.0, 8.0, FACADE_Z), (18.0, 0.0, FACADE_Z), (-18.0, 0.0, FACADE_Z))
+    (left, right), (near, far) = _GROUND_X, _GROUND_Z
+    # Corners from the picture's top left on, clockwise.
+    floor = ((left, 0.0, far), (right, 0.0, far), (right, 0.0, near), (left, 0.0, near))
+    wall = ((left, 8.0, far), (right, 8.0, far), (right, 0.0, far), (left, 0.0, far))
     mask = np.zeros((fine.height, fine.width), np.uint8)
     for texture, corners in ((facade, wall), (ground, floor)):
         pixels, _ = fine.project(np.array(corners))
         rows, columns = texture.shape[:2]
         source = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], np.float32)
         warp = cv2.getPerspectiveTransform(source, pixels.astype(np.float32))
-        # Far away many texels fall into one pixel: blurring the texture first would blur what is near, too.
-        painted = cv2.warpPerspective(texture, warp, size, flags=cv2.INTER_AREA)
+        painted = cv2.warpPerspective(texture, warp, size, flags=cv2.INTER_LINEAR)
         mask[:] = cv2.warpPerspective(np.full((rows, columns), 255, np.uint8), warp, size, flags=cv2.INTER_NEAREST)
         np.copyto(picture, painted, where=mask[:, :, None] > 0)
 
@@ -78,7 +78,8 @@ def _texture(rng: np.random.Generator, height: float, width: float, colour: Colo
     for cells, strength in ((2.5, 5.0), (0.8, 7.0), (0.2, 4.0)):  # a metre
         coarse = rng.normal(0, strength, (max(2, round(height * cells)), max(2, round(width * cells))))
         field += cv2.resize(coarse.astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC)
-    return np.clip(np.array(colour, np.float32) + field[:, :, None], 0, 255).astype(np.uint8)
+    surface: Picture = np.clip(np.array(colour, np.float32) + field[:, :, None], 0, 255).astype(np.uint8)
+    return surface
 
 
 def _ground(rng: np.random.Generator) -> Picture:

@@ -246,14 +246,10 @@ def bicycle(look: Look, frame: Colour, stance: Stance) -> list[Shape]:
     def wheel(forward: float) -> list[Shape]:
         turns = [index * math.pi / 8 for index in range(16)]
         rim = [place(forward + 0.34 * math.cos(turn), 0.34 + 0.34 * math.sin(turn), 0) for turn in turns]
-        spokes: list[Shape] = [
-            Limb(
-                (place(forward, 0.34, 0), rim[(index * 4 + int(stance.phase * 3)) % 16]),
-                (0.008, 0.008),
-                (150, 150, 150),
-            )
-            for index in range(4)
-        ]
+        spokes: list[Shape] = []
+        for quarter in (0, 4, 8, 12):
+            end = rim[(quarter + int(stance.phase * 3)) % 16]
+            spokes.append(Limb((place(forward, 0.34, 0), end), (0.008, 0.008), (150, 150, 150)))
         return [*spokes, Ring(rim, 0.05, (28, 28, 30))]
 
     def leg(side: int) -> list[Shape]:
@@ -384,12 +380,7 @@ class Wardrobe:
         (92, 124, 160), (140, 92, 120), (222, 222, 226), (90, 76, 60), (64, 120, 128), (170, 92, 60),
     )  # fmt: skip
     trousers: tuple[Colour, ...] = (
-        (46, 52, 72),
-        (38, 38, 42),
-        (96, 86, 72),
-        (70, 74, 80),
-        (120, 108, 88),
-        (34, 40, 54),
-    )
+        (46, 52, 72), (38, 38, 42), (96, 86, 72), (70, 74, 80), (120, 108, 88), (34, 40, 54),
+    )  # fmt: skip
     umbrellas: tuple[Colour, ...] = ((150, 34, 40), (36, 40, 48), (40, 76, 132), (196, 160, 52), (64, 116, 84))
     dogs: tuple[Colour, ...] = ((96, 66, 40), (52, 46, 42), (190, 160, 112), (214, 208, 198))

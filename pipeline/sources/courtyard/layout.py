@@ -51,10 +51,8 @@ def lay_out(seed: int, width: int, height: int) -> Layout:
         aside=float(rng.uniform(-0.6, 0.6)),
     )
     sunny = rng.random() < 0.6
-    warmth, brightness = (
-        float(rng.uniform(-0.05, 0.05)),
-        float(rng.uniform(0.84, 1.06) if sunny else rng.uniform(0.72, 0.92)),
-    )
+    warmth = float(rng.uniform(-0.05, 0.05))
+    brightness = float(rng.uniform(0.84, 1.06) if sunny else rng.uniform(0.72, 0.92))
     return Layout(
         view,
         door_x=float(rng.uniform(-3.5, 3.5)),

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.sources.courtyard.layout import Layout
 from pipeline.sources.courtyard.paint import Picture
+from pipeline.sources.courtyard.view import Floats
 
 _GAIN_ONE = 128  # of 8 bits: gains up to 2
 _COARSE = (64, 36)  # the clouds' picture is this small; it is all soft edges
@@ -63,7 +64,7 @@ class Exposure:
         window = np.s_[top : top + height, left : left + width]
         picture = cv2.subtract(cv2.add(picture, self._brighter[window]), self._darker[window])
         self._stamp(picture, seconds)
-        return picture  # type: ignore[no-any-return]
+        return picture
 
     def _stamp(self, picture: Picture, seconds: float) -> None:
         now = self._midnight + timedelta(seconds=self._layout.clock + seconds)
@@ -96,9 +97,13 @@ def _glow(layout: Layout) -> Picture:
     (head, foot), (scale, _) = view.project(np.array([(inward, 4.25, z), (inward, 0.0, z)]))
     rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)
     reach = float(scale)
-    ball = np.exp(-((columns - head[0]) ** 2 + (rows - head[1]) ** 2) / (2 * (0.5 * reach) ** 2))
-    pool = np.exp(
-        -((columns - foot[0]) ** 2 / (2 * (2.4 * reach) ** 2) + (rows - foot[1]) ** 2 / (2 * (0.8 * reach) ** 2))
-    )
-    light = 150 * ball + 46 * pool
-    return (light[:, :, None] * np.array((1.0, 0.9, 0.66))).clip(0, 255).astype(np.uint8)
+
+    def blob(centre: Floats, wide: float, high: float) -> Floats:
+        """A soft spot about a pixel, of so many metres."""
+        across, along = (columns - centre[0]) / (wide * reach), (rows - centre[1]) / (high * reach)
+        spot: Floats = np.exp(-(across**2 + along**2) / 2)
+        return spot
+
+    light = 150 * blob(head, 0.5, 0.5) + 46 * blob(foot, 2.4, 0.8)
+    glow: Picture = (light[:, :, None] * np.array((1.0, 0.9, 0.66))).clip(0, 255).astype(np.uint8)
+    return glow

@@ -84,7 +84,7 @@ def _disc(picture: Picture, centre: Sequence[float] | Floats, radius: float, col
 
 
 def shadow_of(shapes: Sequence[Shape], slant: tuple[float, float]) -> list[Shape]:
-    """What the sun makes of ``shapes`` on the ground: each point slides by ``slant`` metres (X, Z) a metre of height."""
+    """What the sun makes of ``shapes`` on the ground: a point slides by ``slant`` metres (X, Z) a metre of height."""
 
     def fallen(point: Point) -> Point:
         x, y, z = point

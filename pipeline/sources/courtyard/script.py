@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -134,9 +135,7 @@ class Script:
         posed: list[Posed] = []
         block = math.floor(seconds / _BLOCK_SECONDS)
         for number in (block - 1, block):
-            for actor in self._minute(number).actors:
-                if actor.track.start <= seconds <= actor.track.end:
-                    posed.append(_pose(actor, seconds, in_incident=False))
+            posed += _present(self._minute(number).actors, seconds, in_incident=False)
         scattered: Staged | None = None
         runner: Staged | None = None
         for staged in self._near(seconds):
@@ -145,9 +144,7 @@ class Script:
                 scattered = staged
             if staged.kind is IncidentKind.RUNNER and going_on:
                 runner = staged
-            for actor in staged.cast:
-                if actor.track.start <= seconds <= actor.track.end:
-                    posed.append(_pose(actor, seconds, in_incident=going_on))
+            posed += _present(staged.cast, seconds, in_incident=going_on)
         if scattered is None or seconds > scattered.start + _CROWD_AWAY_SECONDS:
             posed += [self._standing(member, seconds, runner) for member in self._crowd]
         posed.sort(key=lambda each: -each.stance.z)
@@ -339,12 +336,11 @@ class Script:
             deck = list(IncidentKind)
             rng = np.random.default_rng([self._seed, 3, len(self._kinds)])
             while True:
-                rng.shuffle(deck)  # type: ignore[arg-type]
+                rng.shuffle(deck)
                 row = [*self._kinds[-1:], *deck]
-                pairs = zip(row, row[1:], strict=False)
                 needs_crowd = (IncidentKind.RUNNER, IncidentKind.SCATTER)
                 # Who needs the crowd cannot come right after it has scattered; nor does a kind come twice in a row.
-                if not any(a is b or (a is IncidentKind.SCATTER and b in needs_crowd) for a, b in pairs):
+                if not any(a is b or (a is IncidentKind.SCATTER and b in needs_crowd) for a, b in pairwise(row)):
                     break
             self._kinds += [IncidentKind(kind) for kind in deck]
         return self._kinds[number]
@@ -445,6 +441,11 @@ class Script:
             path = track(start, (member.x, member.z), [*flight, Stay(wait), *home, Stay(1.0, member.facing)])
             cast.append(Actor("person", member.look, path))
         return Staged(number, IncidentKind.SCATTER, start, max(ends), tuple(cast))
+
+
+def _present(actors: Sequence[Actor], seconds: float, *, in_incident: bool) -> list[Posed]:
+    here = (actor for actor in actors if actor.track.start <= seconds <= actor.track.end)
+    return [_pose(actor, seconds, in_incident=in_incident) for actor in here]
 
 
 def _pose(actor: Actor, seconds: float, *, in_incident: bool) -> Posed:
