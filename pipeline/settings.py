@@ -113,7 +113,9 @@ class AlertTuning(_Strict):
 class CameraSettings(_Strict):
     """One camera or recording."""
 
-    source: str = Field(description="rtsp://…, or a video file, beside this one unless absolute")
+    source: str = Field(
+        description="rtsp://…, synthetic://courtyard?…, or a video file, beside this one unless absolute"
+    )
     transport: Transport = Field(Transport.TCP, description="of RTSP")
     username: str | None = None
     password: SecretStr | None = None

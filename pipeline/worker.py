@@ -75,7 +75,7 @@ class CameraPlan:
     """One camera to be watched.
 
     Attributes:
-        build: makes the source, given ``on_outage``, ``on_connected`` and ``on_damage``; see
+        build: makes the source, given ``on_outage``, ``on_connected``, ``on_damage`` and ``on_slow``; see
             :func:`pipeline.sources.factory.open_source`.
         clip: the clips to cut.
         chain: the operators' settings.
@@ -161,6 +161,7 @@ class Worker:
             on_outage=self._on_outage,
             on_connected=self._on_connected,
             on_damage=lambda damage: _log.warning("recording damaged", camera=name, damage=damage),
+            on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=name, error=problem),
         )
         assembler = AlertAssembler(
             name,
@@ -255,6 +256,8 @@ class Worker:
                 camera.state.phase = CameraPhase.FAILED
             break
         if not self._stop.is_set():
+            if camera.source.live:
+                self._metrics.connected.labels(name).set(0)
             camera.port.drain(None)
             self._results.put((name, _Finished()))
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def watch(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="rtsp://… or video files.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE…", help="rtsp://…, video files, synthetic://courtyard.")
+    ],
     model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = "fights",
     as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
     out: Annotated[
@@ -61,7 +63,6 @@ def watch(
     logs.configure("auto", "info" if verbose else "warning")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out or Path("runs") / stamp
-    live = any(source.startswith(("rtsp://", "rtsps://")) for source in sources)
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
@@ -82,7 +83,7 @@ def watch(
 
     with explained():
         site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
-        check_sources(sources)
+        live = check_sources(sources)
     with stopping() as stop, contextlib.ExitStack() as servers, explained():
         folder.mkdir(parents=True, exist_ok=True)
         own: list[TritonServer | BrokerServer] = []
@@ -127,12 +128,16 @@ def _place_of(source: str) -> str:
     return place.split("/")[0] if "=" in unquote(place) else place
 
 
-def check_sources(sources: list[str]) -> None:
-    """Refuse what no server can help: a missing file, no video, an unknown kind of source. Raises SourceError."""
+def check_sources(sources: list[str]) -> bool:
+    """Refuse what no server can help: a missing file, no video, an unknown kind of source. Raises SourceError.
+
+    Returns:
+        whether there is a live one among them.
+    """
     from pipeline.sources.factory import open_source
 
-    for name, source in camera_names(sources).items():
-        open_source(name, source)
+    opened = [open_source(name, source) for name, source in camera_names(sources).items()]
+    return any(source.live for source in opened)
 
 
 def _fps(text: str | None) -> float | str | None:

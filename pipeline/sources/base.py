@@ -118,8 +118,8 @@ class Source(Protocol):
     def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """Yield frames, and a SegmentOver after each segment's last frame, until the recording's end or ``stop``.
 
-        A live source never ends by itself: it reconnects, for ever. ``stop`` ends it within the read limit; the
-        open segment is then closed with reason ``shutdown``.
+        A live source never ends by itself, but for a synthetic scene of stated length: it reconnects, for ever.
+        ``stop`` ends it within the read limit; the open segment is then closed with reason ``shutdown``.
 
         Raises:
             SourceError: a recording that cannot be opened or decoded at all. A live source reports its outages

@@ -13,6 +13,7 @@ from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.rtsp import RtspSource, Transport
+from pipeline.sources.synthetic import SyntheticSource
 
 #: Two letters at least: ``C:`` is a drive.
 _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+)://")
@@ -44,8 +45,9 @@ def open_source(
     on_outage: Callable[[Outage], None] | None = None,
     on_connected: Callable[[str], None] | None = None,
     on_damage: Callable[[str], None] | None = None,
+    on_slow: Callable[[str], None] | None = None,
 ) -> Source:
-    """The source at ``location``: ``rtsp://…`` or ``rtsps://…``, ``file://…``, or a file's path.
+    """The source at ``location``: ``rtsp://…`` or ``rtsps://…``, ``synthetic://courtyard?…``, a file's path or URL.
 
     A recording is opened once to see that it is one; a camera is not, it may come later.
 
@@ -56,6 +58,7 @@ def open_source(
         on_outage: told of every outage of a camera and when it is tried again.
         on_connected: told the camera's id at the first picture of each connection.
         on_damage: told in one line what could not be decoded of a recording.
+        on_slow: told in one line that a synthetic scene is rendered slower than asked for.
 
     Raises:
         SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
@@ -75,10 +78,12 @@ def open_source(
             on_outage=on_outage,
             on_connected=on_connected,
         )
+    if scheme == "synthetic":
+        return SyntheticSource(camera, location, on_connected=on_connected, on_slow=on_slow)
     if scheme != "file":
         raise SourceError(
             f"camera {camera}: {shown(location)}: unknown kind of source {scheme}://; "
-            "expected rtsp://…, rtsps://… or a file's path",
+            "expected rtsp://…, rtsps://…, synthetic://… or a file's path",
             code="usage",
         )
     path = unquote(location[len("file://") :]) if match else location

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.sources.courtyard.film import FilmStopped, frame_rate, truth_lines, write_film, write_truth
-from pipeline.sources.courtyard.scene import Courtyard, Incident, IncidentKind, SceneSettings, Seen
+from pipeline.sources.courtyard.scene import Courtyard
+from pipeline.sources.courtyard.settings import Incident, IncidentKind, SceneSettings, Seen
 
 SECONDS = 3.0
 
