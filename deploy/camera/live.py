@@ -52,11 +52,11 @@ class Viewer:
             self._in_step = False
             return
         self._in_step = True
-        wire = self.stream.frame(parts, timestamp)
+        report = b""
         if unix_seconds >= self._next_report:
             self._next_report = unix_seconds + _REPORT_SECONDS
-            wire = self.stream.report(unix_seconds, clock) + wire
-        self._transport.write(wire)
+            report = self.stream.report(unix_seconds, clock)
+        self._transport.write(report + self.stream.frame(parts, timestamp))
         self.sent += 1
 
 
