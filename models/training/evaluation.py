@@ -172,11 +172,11 @@ def suggest_alerting(
 ) -> tuple[Alerting, OperatingPoint]:
     """Kernel and thresholds from out-of-fold scores, cut as live.
 
-    An alert opens where at most 8 % of the normal videos would raise one, and stays open while the score is one that
-    at most 20 % of them reach. Fewer would be an estimate from a handful of videos; and where the normal videos were
-    picked to resemble the abnormal ones, ordinary footage raises far less. Of the kernels the one with the highest
-    recall is taken, the shorter of equals; one that is longer than the median video is not tried, as it would be
-    judged by several videos at once.
+    An alert opens where at most ``open_false_alarms`` of the normal videos would raise one, and stays open while the
+    score is one that at most ``close_false_alarms`` of them reach. Where videos are few, or the normal ones were picked
+    to resemble the abnormal ones, less than the defaults' 8 % would be an estimate from a handful. Of the kernels the
+    one with the highest recall is taken, the shorter of equals; one that is longer than the median video is not tried,
+    as it would be judged by several videos at once.
     """
     longest = max(1, int(np.median([len(video) for video in scores])))
     points = [

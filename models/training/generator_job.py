@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from models import weights
 from models.card import Alerting, Backbone, Clip, ModelCard, write_card
@@ -56,6 +56,21 @@ SHORT_VIDEOS = Recipe(
 Progress = Callable[[str, int, int], None]  #: (stage, done, total)
 
 
+class AlertingChoice(BaseModel):
+    """How the card's suggestion is picked on out-of-fold scores, see :func:`suggest_alerting`.
+
+    Attributes:
+        kernels: those tried.
+        open_false_alarms, close_false_alarms: the share of the normal videos that may reach the two thresholds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kernels: tuple[PositiveInt, ...] = Field((1, 3, 5, 7), min_length=1)
+    open_false_alarms: float = Field(0.08, ge=0, lt=1)
+    close_false_alarms: float = Field(0.2, ge=0, lt=1)
+
+
 class JobConfig(BaseModel):
     """What a training run is told beside the manifest; a YAML file under ``configs/``.
 
@@ -67,6 +82,7 @@ class JobConfig(BaseModel):
         backbone: name of published weights.
         recipe: of the training.
         seeds: how many seeds the figures are taken over.
+        alerting: how kernel and thresholds are picked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,6 +98,7 @@ class JobConfig(BaseModel):
     backbone: str = "i3d-kinetics400"
     recipe: Recipe = SHORT_VIDEOS
     seeds: int = Field(5, ge=1)
+    alerting: AlertingChoice = AlertingChoice()
 
     @property
     def training_clip(self) -> ClipSpec:
@@ -212,7 +229,7 @@ def train_job(
     thinning = max(1, config.clip.stride // config.training_stride)  # of the overlapping clips these are cut live
     calibration = fit_calibration(logits[0], train.labels)
     live = [calibration(video[::thinning]) for video in logits[0]]
-    alerting, point = suggest_alerting(live, train.labels, train.groups)
+    alerting, point = suggest_alerting(live, train.labels, train.groups, **config.alerting.model_dump())
 
     def epoch(done: int) -> None:
         progress("training", done, config.recipe.epochs * config.recipe.members)
