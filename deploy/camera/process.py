@@ -175,8 +175,13 @@ async def _serve(listener: socket.socket, cameras: Mapping[str, Camera]) -> None
     terminated = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
 
-    async def serve_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await Connection(cameras, reader, writer).serve()
+    clients: set[asyncio.Task[None]] = set()
+
+    def serve_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of ours: of its own, asyncio complains in the log when a stop cancels them.
+        task = asyncio.create_task(Connection(cameras, reader, writer).serve())
+        clients.add(task)
+        task.add_done_callback(clients.discard)
 
     server = await asyncio.start_server(serve_client, sock=listener, limit=rtsp.MAX_HEAD)
     print("ready", listener.getsockname()[1], flush=True)

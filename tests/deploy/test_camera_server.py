@@ -121,9 +121,9 @@ def cameras(films: dict[str, Path], log: Path) -> Iterator[CameraServer]:
 
 
 @pytest.fixture
-def own(films: dict[str, Path]) -> Iterator[CameraServer]:
+def own(films: dict[str, Path], tmp_path: Path) -> Iterator[CameraServer]:
     """Not yet started; for tests that start, freeze or stop it."""
-    server = CameraServer({"yard": films["yard"]})
+    server = CameraServer({"yard": films["yard"]}, log=tmp_path / "cameras.log")
     yield server
     server.stop(0)
 
@@ -261,8 +261,8 @@ def test_it_keeps_its_pace_with_nobody_watching_and_does_not_drift(cameras: Came
     late = lateness(sent, QUICK_FPS)
     # The first frame may itself have been late; none can be earlier than its time after an earlier one was sent late.
     assert late.min() > -0.5
-    # A machine with other work delays some frames, never all of fifty. Each 1 ms late for good would make 200 ms.
-    assert late[-50:].min() - late[:50].min() < 0.05
+    # A machine with other work delays some frames, never all of fifty. 1 ms lost at each frame would make 200 ms.
+    assert late[-50:].min() - late[:50].min() < 0.1
 
 
 def test_frozen_it_sends_what_is_overdue_at_once_and_says_so(own: CameraServer) -> None:
@@ -630,7 +630,7 @@ def test_who_stops_reading_loses_pictures_up_to_a_key_frame_and_delays_nobody(ca
         packets = [packet for picture in read for packet in picture]
         assert [p.sequence for p in packets] == [(packets[0].sequence + n) % 65536 for n in range(len(packets))]
     late = lateness(cameras.sent("heavy"), HEAVY_FPS)
-    assert late[-75:].min() - late[:75].min() < 0.05
+    assert late[-75:].min() - late[:75].min() < 0.1
 
 
 def test_a_killed_client_is_forgotten(cameras: CameraServer, log: Path) -> None:
@@ -748,6 +748,8 @@ def test_a_stop_takes_two_seconds_at_most_whoever_watches(own: CameraServer) -> 
         assert idle.closed()
     assert took < 2
     assert not process_exists(pid)
+    assert own.log is not None
+    assert [line.rsplit(" ", 1)[1] for line in own.log.read_text().splitlines()] == ["plays", "lost"]
     own.stop()
     assert own.pid is None
 
