@@ -13,7 +13,7 @@ from pipeline.sources.courtyard.layout import FACADE_Z, WALKWAY, Layout
 from pipeline.sources.courtyard.paint import Picture, paint, shadow_of
 from pipeline.sources.courtyard.view import View
 
-_GROUND_X, _GROUND_Z = (-18.0, 18.0), (4.0, FACADE_Z)
+_GROUND_X, _GROUND_Z = (-18.0, 18.0), (3.0, FACADE_Z)
 _TEXELS = 36  # of the ground's and the façade's texture, a metre
 _OVERSAMPLING = 2
 
@@ -110,14 +110,14 @@ def _ground(rng: np.random.Generator) -> Picture:
     paving[row(WALKWAY[1]) : row(WALKWAY[1]) + walkway.shape[0]] = walkway
     for edge in WALKWAY:
         paving[row(edge) - 5 : row(edge) + 5] = (120, 114, 106)
-    lawn = _texture(rng, 4.6, breadth, (84, 112, 62), 12)
-    paving[row(23.6) : row(23.6) + lawn.shape[0]] = lawn
-    path = _texture(rng, 4.6, 3.0, (154, 146, 132), 5)  # to the door
+    lawn = _texture(rng, 3.4, breadth, (84, 112, 62), 12)
+    paving[row(17.7) : row(17.7) + lawn.shape[0]] = lawn
+    path = _texture(rng, 3.4, 2.4, (154, 146, 132), 5)  # to the door
     left = column(float(rng.uniform(-1.5, 1.5)))
-    paving[row(23.6) : row(23.6) + path.shape[0], left : left + path.shape[1]] = path
-    for _ in range(6):  # stains and drain covers
-        at = (column(float(rng.uniform(-10, 10))), row(float(rng.uniform(6, 17))))
-        tone = int(rng.uniform(84, 112))
+    paving[row(17.7) : row(17.7) + path.shape[0], left : left + path.shape[1]] = path
+    for _ in range(4):  # stains and drain covers
+        at = (column(float(rng.uniform(-10, 10))), row(float(rng.uniform(6, 13))))
+        tone = int(rng.uniform(112, 134))
         cv2.ellipse(paving, at, (int(rng.uniform(8, 26)), int(rng.uniform(8, 22))), 0, 0, 360, (tone,) * 3, -1)
     return paving
 
@@ -154,7 +154,7 @@ def _things(rng: np.random.Generator, layout: Layout) -> list[list[Shape]]:
     places = [x for x in free if abs(x - layout.door_x) > 2.0 and abs(x - layout.lamp[0]) > 1.2]
     things: list[list[Shape]] = []
     for index, x in enumerate(places[:5]):
-        z = float(rng.uniform(19.6, 21.5))
+        z = float(rng.uniform(14.6, 16.2))
         if index % 2 == 0:
             things.append(_tree(rng, x, z))
         else:

@@ -60,7 +60,7 @@ def write_film(
         FilmStopped: ``stop`` was set.
         OSError: the file cannot be written; its ``filename`` is the path.
     """
-    with _in_full(path) as unfinished:
+    with in_full(path) as unfinished:
         try:
             _encode(scene, unfinished, progress, stop)
         except av.FFmpegError as error:
@@ -77,7 +77,7 @@ def write_truth(scene: Courtyard, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    with _in_full(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+    with in_full(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in truth_lines(scene))
 
 
@@ -129,8 +129,8 @@ def _encode(
 
 
 @contextlib.contextmanager
-def _in_full(path: Path) -> Iterator[Path]:
-    """The name under which to write; afterwards it is renamed to ``path``, or removed where the writing failed."""
+def in_full(path: Path) -> Iterator[Path]:
+    """Write under the name that this gives; it is then renamed to ``path``, or removed where the writing failed."""
     unfinished = path.with_name(path.name + UNFINISHED)
     try:
         yield unfinished

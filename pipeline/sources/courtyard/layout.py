@@ -9,9 +9,9 @@ import numpy as np
 
 from pipeline.sources.courtyard.view import View
 
-FACADE_Z = 24.0
-BACK_Z = 18.6  #: behind it stand trees and benches, and nobody walks there but through the door
-WALKWAY = (9.4, 13.4)  #: across the courtyard, from this Z to that
+FACADE_Z = 18.0
+BACK_Z = 13.8  #: behind it stand trees and benches, and nobody walks there but through the door
+WALKWAY = (7.6, 10.8)  #: across the courtyard, from this Z to that
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ def lay_out(seed: int, width: int, height: int) -> Layout:
     view = View(
         width,
         height,
-        focal=float(rng.uniform(0.98, 1.05)),
-        mount=float(rng.uniform(4.7, 5.3)),
+        focal=float(rng.uniform(1.10, 1.18)),
+        mount=float(rng.uniform(4.0, 4.4)),
         pitch=math.radians(float(rng.uniform(21.0, 23.0))),
-        aside=float(rng.uniform(-0.6, 0.6)),
+        aside=float(rng.uniform(-0.5, 0.5)),
     )
     sunny = rng.random() < 0.6
     warmth = float(rng.uniform(-0.05, 0.05))
     brightness = float(rng.uniform(0.84, 1.06) if sunny else rng.uniform(0.72, 0.92))
     return Layout(
         view,
-        door_x=float(rng.uniform(-3.5, 3.5)),
-        lamp=(float(rng.choice((-1, 1)) * rng.uniform(4.2, 5.8)), 19.2),
+        door_x=float(rng.uniform(-2.8, 2.8)),
+        lamp=(float(rng.choice((-1, 1)) * rng.uniform(3.8, 5.2)), 14.4),
         slant=(float(rng.uniform(-1.1, 1.1)), float(rng.uniform(-0.2, 0.7))),
         shade=float(rng.uniform(0.32, 0.46) if sunny else rng.uniform(0.06, 0.14)),
         light=(brightness * (1 + warmth), brightness, brightness * (1 - warmth)),

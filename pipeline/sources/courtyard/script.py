@@ -20,7 +20,7 @@ from pipeline.sources.courtyard.motion import Go, Stay, Track, seconds_of, track
 from pipeline.sources.courtyard.settings import IncidentKind
 
 _BLOCK_SECONDS = 60.0
-_NEAR_Z = 7.2
+_NEAR_Z = 6.4
 _LEAD_SECONDS = 2.0  # of its time an incident leaves free before it, at least
 _INCIDENT_SECONDS = 7.0  # the longest incident; what is left of its time is jitter and calm
 _CROWD_AWAY_SECONDS = 18.0  # after a scattering everybody is back
@@ -110,8 +110,8 @@ class Script:
         self._period = 60.0 / incidents_per_minute if incidents_per_minute else math.inf
         rng = np.random.default_rng([seed, 1])
         front = rng.random() < 0.3
-        self.crowd_x = float(rng.uniform(-2.6, 2.6))
-        self.crowd_z = float(rng.uniform(8.0, 8.8) if front else rng.uniform(13.9, 15.4))
+        self.crowd_x = float(rng.uniform(-2.0, 2.0))
+        self.crowd_z = float(rng.uniform(6.9, 7.4) if front else rng.uniform(11.2, 12.4))
         self._crowd = self._gather(rng)
         self._kinds: list[IncidentKind] = []
         self._minute = lru_cache(maxsize=8)(self._write_minute)
@@ -203,8 +203,8 @@ class Script:
     def _lane(self, rng: np.random.Generator) -> float:
         """A distance at which one does not walk into the crowd."""
         while True:
-            z = float(rng.uniform(_NEAR_Z, BACK_Z - 1.8))
-            if abs(z - self.crowd_z) > 1.3:
+            z = float(rng.uniform(_NEAR_Z, BACK_Z - 0.8))
+            if abs(z - self.crowd_z) > 1.1:
                 return z
 
     def _write_minute(self, number: int) -> _Minute:
@@ -223,10 +223,10 @@ class Script:
             from_ = moment()
             lamp = (from_, from_ + float(rng.uniform(6, 20)))
         actors: list[Actor] = []
-        for _ in range(int(rng.poisson(14))):
+        for _ in range(int(rng.poisson(11))):
             at = moment()
             wet = rain is not None and rain[0] - 4 <= at <= rain[1]
-            actors += self._group(rng, at, umbrellas=0.7 if wet else 0.07)
+            actors += self._group(rng, at, umbrellas=0.7 if wet else 0.08)
         for _ in range(int(rng.integers(1, 3))):
             actors.append(self._jogger(rng, moment()))
         for _ in range(int(rng.integers(0, 3))):
@@ -246,7 +246,7 @@ class Script:
         if (z - self.crowd_z) * (away - self.crowd_z) < 0:
             away = z  # not through the crowd
         start = (self._edge(-side, z), z)
-        middle = float(rng.uniform(-3.5, 3.5))
+        middle = float(rng.uniform(-2.6, 2.6))
         how = rng.random()
         steps: list[Go | Stay]
         if how < 0.55:
@@ -265,15 +265,15 @@ class Script:
         return group
 
     def _jogger(self, rng: np.random.Generator, at: float) -> Actor:
-        side, z = int(rng.choice((-1, 1))), float(rng.uniform(17.4, BACK_Z))
-        steps = [Go(self._edge(side, z), z, float(rng.uniform(2.3, 2.9)))]
+        side, z = int(rng.choice((-1, 1))), float(rng.uniform(BACK_Z - 0.6, BACK_Z))
+        steps = [Go(self._edge(side, z), z, float(rng.uniform(2.2, 2.7)))]
         return Actor("person", self._someone(rng), track(at, (self._edge(-side, z), z), steps))
 
     def _dog_walker(self, rng: np.random.Generator, at: float) -> list[Actor]:
         side, z, speed = int(rng.choice((-1, 1))), self._lane(rng), float(rng.uniform(1.0, 1.5))
         start, goal = self._edge(-side, z, 2.4), self._edge(side, z, 2.4)
         pause = Stay(float(rng.uniform(1, 4)))
-        middle = float(rng.uniform(-3, 3))
+        middle = float(rng.uniform(-2.4, 2.4))
         owner = track(at, (start, z), [Go(middle, z, speed), pause, Go(goal, z, speed)])
         roam: list[Go | Stay] = [Go(middle + side * 1.3, z - 0.4, speed)]
         for _ in range(2):  # it sniffs about while it has to wait
@@ -302,11 +302,11 @@ class Script:
 
     def _gather(self, rng: np.random.Generator) -> list[_Member]:
         members = []
-        count = int(rng.integers(6, 9))
+        count = int(rng.integers(5, 8))
         for index in range(count):
             turn = 2 * math.pi * index / count + float(rng.uniform(-0.2, 0.2))
-            x = self.crowd_x + 1.25 * math.cos(turn) + float(rng.normal(0, 0.12))
-            z = self.crowd_z + 0.8 * math.sin(turn) + float(rng.normal(0, 0.1))
+            x = self.crowd_x + 1.1 * math.cos(turn) + float(rng.normal(0, 0.12))
+            z = self.crowd_z + 0.7 * math.sin(turn) + float(rng.normal(0, 0.1))
             facing = math.atan2(self.crowd_x - x, self.crowd_z - z) + float(rng.normal(0, 0.4))
             members.append(_Member(self._someone(rng), x, z, facing, float(rng.uniform(0.0, 0.3))))
         return members
@@ -364,8 +364,8 @@ class Script:
 
     def _vehicle(self, rng: np.random.Generator, number: int, kind: IncidentKind, start: float) -> Staged:
         fast = kind is IncidentKind.BICYCLE
-        side, z = int(rng.choice((-1, 1))), float(rng.uniform(WALKWAY[0] + 0.8, WALKWAY[1] - 0.9))
-        speed = float(rng.uniform(3.7, 4.6) if fast else rng.uniform(2.9, 3.7))
+        side, z = int(rng.choice((-1, 1))), float(rng.uniform(WALKWAY[0] + 1.2, WALKWAY[1] - 0.9))
+        speed = float(rng.uniform(2.9, 3.6) if fast else rng.uniform(2.3, 3.0))
         beyond = 1.0 if fast else 1.5
         path = track(start, (self._edge(-side, z, beyond), z), [Go(self._edge(side, z, beyond), z, speed)])
         colours: tuple[Colour, ...] = ((60, 110, 150), (188, 60, 48), (212, 168, 44), (232, 232, 228))
@@ -373,8 +373,8 @@ class Script:
         return Staged(number, kind, start, path.end, (actor,))
 
     def _runner(self, rng: np.random.Generator, number: int, start: float) -> Staged:
-        side, speed = int(rng.choice((-1, 1))), float(rng.uniform(4.3, 5.2))
-        tilt = float(rng.uniform(-0.8, 0.8))
+        side, speed = int(rng.choice((-1, 1))), float(rng.uniform(3.4, 4.1))
+        tilt = float(rng.uniform(-0.6, 0.6))
         ends = []
         for sign in (-side, side):
             z = self.crowd_z + sign * side * tilt
@@ -386,8 +386,8 @@ class Script:
     def _free_place(self, rng: np.random.Generator) -> tuple[float, float]:
         """A place in full view that is not the crowd's."""
         while True:
-            x, z = float(rng.uniform(-3.6, 3.6)), float(rng.uniform(8.4, 14.5))
-            if abs(x - self.crowd_x) > 2.2 or z < self.crowd_z - 3.5:  # nor hidden by it
+            x, z = float(rng.uniform(-2.8, 2.8)), float(rng.uniform(7.0, 11.6))
+            if abs(x - self.crowd_x) > 1.9 or z < self.crowd_z - 2.8:  # nor hidden by it
                 return x, z
 
     def _scuffle(self, rng: np.random.Generator, number: int, start: float) -> Staged:
@@ -429,9 +429,9 @@ class Script:
         for member in self._crowd:
             turn = math.atan2(member.z - self.crowd_z, member.x - self.crowd_x) + float(rng.normal(0, 0.25))
             side = 1 if math.cos(turn) > 0 else -1
-            z = min(max(member.z + 4.5 * math.sin(turn), 5.6), BACK_Z)
+            z = min(max(member.z + 3.5 * math.sin(turn), 5.4), BACK_Z)
             refuge = (self._edge(side, z, 1.0), z)
-            speed = float(rng.uniform(3.4, 4.6))
+            speed = float(rng.uniform(2.7, 3.7))
             flight: list[Go | Stay] = [Stay(member.nerve, member.facing), Go(*refuge, speed)]
             gone = seconds_of((member.x, member.z), flight)
             ends.append(start + gone)
