@@ -6,7 +6,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DATA   := $(or $(MISTWATCH_DATA),$(abspath ../shared/data))
-VIDEO  ?=
 
 .PHONY: help venv weights system test lint demo clean
 
@@ -40,14 +39,8 @@ weights: venv  ## the published weights of I3D into the user's cache (a second r
 test: venv lint weights  ## everything that CI runs
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-demo: venv  ## the whole path on VIDEO=... (by default a stream joined from the fights of the shared data)
-ifeq ($(VIDEO),)
-	@test -d $(DATA)/fights || { echo "make demo: no shared data at $(DATA); give a video: make demo VIDEO=clip.mp4" >&2; exit 2; }
-	$(BIN)/python tests/support/joined_stream.py --data $(DATA) --out runs/joined.mp4
-	$(BIN)/mistwatch demo runs/joined.mp4
-else
-	$(BIN)/mistwatch demo $(VIDEO)
-endif
+demo: venv  ## the whole path on rendered cameras whose truth is known; needs nothing else
+	$(BIN)/mistwatch demo
 
 clean:  ## what the commands above left, but not .venv
 	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -70,15 +70,16 @@ class JsonLines:
         self._lock = threading.Lock()
 
     def published(self, event: AlertEvent) -> None:
-        self._write(event.to_json().decode())
+        self.write(event.to_json().decode())
 
     def refresh(self, states: list[CameraState]) -> None:
         pass
 
     def finish(self, states: list[CameraState], summary: Summary) -> None:
-        self._write(json.dumps({"type": "summary", **asdict(summary)}))
+        self.write(json.dumps({"type": "summary", **asdict(summary)}))
 
-    def _write(self, line: str) -> None:
+    def write(self, line: str) -> None:
+        """Write one document, from any thread."""
         try:
             with self._lock:
                 print(line, flush=True)

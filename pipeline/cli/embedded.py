@@ -1,9 +1,9 @@
-"""The servers that ``watch`` and ``demo`` bring along when none is named: Triton and a broker, on loopback."""
+"""The servers that ``watch`` and ``demo`` bring along when none is named, on loopback: Triton, a broker, cameras."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from pipeline.cli.errors import RunFailure
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
+    from deploy.camera.server import CameraServer
     from deploy.triton.server import TritonServer
 
 _log = logs.get("embedded")
@@ -55,7 +56,24 @@ def broker(data_dir: Path) -> Iterator[BrokerServer]:
         server.stop()
 
 
-def ended(servers: Iterable[TritonServer | BrokerServer]) -> str | None:
+@contextlib.contextmanager
+def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]:
+    """Play ``films`` as live cameras of these names."""
+    from deploy.camera.server import CameraError, CameraServer
+
+    try:
+        server = CameraServer(films, log=log_file)
+        server.start()
+    except CameraError as error:
+        raise RunFailure(str(error)) from error
+    _log.info("embedded cameras ready", cameras=len(films), port=server.port)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def ended(servers: Iterable[TritonServer | BrokerServer | CameraServer]) -> str | None:
     """Why there is nothing to wait for: one of ``servers`` has ended by itself, and nobody starts it again."""
     for server in servers:
         if not server.alive():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.errors import RunFailure, explained
 
 if TYPE_CHECKING:
-    from pipeline.cli.display import Display
+    from pipeline.cli.display import Broken, Display
     from pipeline.settings import Site
     from pipeline.worker import CameraState
 
@@ -32,6 +32,7 @@ class Stop(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
+        self.signal: int | None = None  #: the one that asked; None when nobody did
         self._raises = False
 
     @contextlib.contextmanager
@@ -49,6 +50,7 @@ class Stop(threading.Event):
         """The signals' handler; a second signal ends the process at once."""
         if self.is_set():
             sys.exit(128 + number)
+        self.signal = number
         self.set()
         if self._raises:
             raise _Stopped
@@ -70,15 +72,22 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def display_for(*, as_json: bool, stop: threading.Event) -> Display:
-    """JSON lines when asked for, a live table on a terminal, plain lines elsewhere."""
-    from pipeline.cli.display import JsonLines, Lines, LiveTable
+def ending(stop: threading.Event) -> Broken:
+    """Ends the command once its standard output can be written no longer."""
 
     def broken(error: OSError) -> None:
         if not isinstance(error, BrokenPipeError):  # `… | head` means to end it
             print(f"mistwatch: standard output cannot be written: {error.strerror}", file=sys.stderr)
         stop.set()
 
+    return broken
+
+
+def display_for(*, as_json: bool, stop: threading.Event) -> Display:
+    """JSON lines when asked for, a live table on a terminal, plain lines elsewhere."""
+    from pipeline.cli.display import JsonLines, Lines, LiveTable
+
+    broken = ending(stop)
     if as_json:
         return JsonLines(broken)
     return LiveTable(broken) if sys.stdout.isatty() else Lines(broken)

@@ -1,0 +1,192 @@
+"""The demo as anybody would run it: everything its own, judged by what it prints and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from models.serving.export import built_in_models
+
+pytestmark = pytest.mark.realparts
+
+CAMERAS = 2
+needs_model = pytest.mark.skipif("courtyard" not in built_in_models(), reason="the model courtyard is not there yet")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A demo that has ended: what it printed, and the folder it was given."""
+
+    status: int
+    lines: list[dict[str, Any]]
+    errors: str
+    folder: Path
+    left_behind: list[str]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self.lines[-1]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return self.lines[:-1]
+
+
+class Demo:
+    """A demo that runs: in a process group of its own, as at a terminal, with a mark that its descendants inherit."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self._mark = f"MISTWATCH_TEST_RUN={uuid.uuid4()}"
+        name, _, value = self._mark.partition("=")
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pipeline.cli", "demo", "--json", "--out", str(folder), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, name: value},
+        )
+        self._errors: list[str] = []
+        self._said = threading.Condition()
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._said:
+                self._errors.append(line)
+                self._said.notify()
+
+    def wait_until_it_says(self, text: str, seconds: float) -> None:
+        with self._said:
+            heard = self._said.wait_for(lambda: any(text in line for line in self._errors), seconds)
+        assert heard, f"{text!r} was never said:\n{''.join(self._errors)}"
+
+    def end(self, seconds: float) -> Run:
+        """Wait for its end and see what it leaves."""
+        assert self.process.stdout is not None
+        lines = self.process.stdout.read().splitlines()
+        status = self.process.wait(seconds)
+        self._reader.join(5)
+        deadline = time.monotonic() + 5
+        while (left := self.running()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return Run(status, [json.loads(line) for line in lines], "".join(self._errors), self.folder, left)
+
+    def running(self) -> list[str]:
+        """The command lines of its processes, however far from it they have been started."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self._mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # it has ended, or is somebody else's
+                continue
+        return [line for line in found if line]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """One demo to its end, as `make demo` runs it."""
+    demo = Demo(tmp_path_factory.mktemp("demo") / "run")
+    try:
+        yield demo.end(280)
+    finally:
+        demo.kill()
+
+
+def test_the_path_works_and_says_what_it_did(run: Run, root: Path) -> None:
+    assert run.status == 0, run.errors
+    assert "Traceback" not in run.errors
+    summary = run.summary
+    assert list(summary) == [
+        *("type", "clips_scored", "clips_dropped", "incidents", "incidents_found", "false_alarms", "alerts_consumed"),
+        *("time_in_alert_outside_incidents", "latency_seconds", "evidence"),
+    ]
+    assert summary["type"] == "summary"
+    assert list(summary["latency_seconds"]) == ["median", "p95"]
+    assert summary["clips_scored"] > 0
+    schema = json.loads((root / "pipeline" / "alerts" / "schema" / "alert.v1.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    for event in run.events:
+        validator.validate(event)
+
+
+def test_the_counts_are_those_of_the_events(run: Run) -> None:
+    states = Counter(event["data"]["state"] for event in run.events)
+    assert run.summary["alerts_consumed"] == states["begin"] == states["end"]
+    assert run.summary["incidents_found"] <= run.summary["incidents"]
+    assert run.summary["incidents_found"] + run.summary["false_alarms"] <= run.summary["alerts_consumed"]
+
+
+def test_the_pictures_are_there(run: Run) -> None:
+    pictures = [Path(path) for path in run.summary["evidence"]]
+    assert len(pictures) == len(set(pictures)) >= run.summary["alerts_consumed"]
+    for picture in pictures:
+        assert picture.is_relative_to(run.folder)
+        assert picture.read_bytes().startswith(b"\xff\xd8")
+
+
+def test_nothing_of_it_goes_on_running(run: Run) -> None:
+    assert run.left_behind == []
+
+
+def test_there_is_something_to_find(run: Run) -> None:
+    """At least ten incidents of three kinds; the people's output tells each of them as it is shown."""
+    assert run.summary["incidents"] >= 10
+    kinds = {line.split("shows")[1].strip() for line in run.errors.splitlines() if "  shows  " in line}
+    assert len(kinds) >= 3
+
+
+@needs_model
+def test_most_incidents_are_found_in_time_and_little_else(run: Run) -> None:
+    summary = run.summary
+    assert summary["incidents_found"] >= 0.8 * summary["incidents"], run.errors
+    assert summary["false_alarms"] <= CAMERAS, run.errors
+    assert summary["time_in_alert_outside_incidents"] <= 0.05, run.errors
+
+
+@needs_model
+def test_the_consumer_has_an_alert_a_clip_and_the_smoothing_after_its_incident_began(run: Run, root: Path) -> None:
+    card = json.loads((root / "models" / "weights" / "courtyard" / "model-card.json").read_text())
+    clip, kernel = card["clip"], card["alerting"]["kernel"]
+    allowed = (clip["frames"] + (kernel - 1) / 2 * clip["stride"]) / clip["fps"] + 1.0
+    assert run.summary["latency_seconds"]["p95"] <= allowed, run.errors
+
+
+@pytest.mark.parametrize("moment", ["rendering", "starting Triton", "watching", "s left, "])
+def test_ctrl_c_ends_everything_that_it_started(moment: str, tmp_path: Path) -> None:
+    demo = Demo(tmp_path / "run", "--cameras", "1", "--seconds", "20")
+    try:
+        demo.wait_until_it_says(moment, 120)
+        time.sleep(0.7)
+        os.killpg(demo.process.pid, signal.SIGINT)
+        interrupted_at = time.monotonic()
+        run = demo.end(30)
+        assert time.monotonic() - interrupted_at < 15
+    finally:
+        demo.kill()
+    assert run.status == 130, run.errors
+    assert "Traceback" not in run.errors
+    assert all(line["type"].startswith("mistwatch.alert.") for line in run.lines)  # and no summary
+    assert run.left_behind == []
