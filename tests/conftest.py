@@ -8,6 +8,17 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine may be slow; that is no finding about the code. Where a change waits for the result (CI), the examples
+# are the same each time: a search for new ones belongs where somebody looks at what it finds.
+settings.register_profile(
+    "mistwatch",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("MISTWATCH_REQUIRE_REALPARTS") == "1",
+)
+settings.load_profile("mistwatch")
 
 ROOT = Path(__file__).resolve().parent.parent
 

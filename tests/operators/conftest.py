@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from operators.scores import ClipScore, SmoothedScore
-
-# A busy machine may be slow; that is no finding about the code.
-settings.register_profile("mistwatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("mistwatch")
 
 
 def _clip(index: int, score: float = 0.0, segment: str = "s", version: str = "1", model: str = "m") -> ClipScore:

@@ -12,7 +12,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sources.base import EndReason, Fit, Frame, Segment, SegmentOver
@@ -21,9 +21,6 @@ from pipeline.windows import UNKNOWN_PERIOD_SECONDS, ClipSpec, ClipWindow, Windo
 ORIGIN = datetime(2024, 5, 1, 18, tzinfo=UTC)
 RECEIVED = datetime(2024, 6, 1, tzinfo=UTC)
 FIRST, SECOND = Segment("hash/0", "gate", live=False), Segment("hash/1", "gate", live=False)
-
-settings.register_profile("mistwatch", deadline=None)
-settings.load_profile("mistwatch")
 
 
 def frame(ordinal: int, pts: float, segment: Segment = FIRST, height: int = 4, width: int = 6, native=None) -> Frame:

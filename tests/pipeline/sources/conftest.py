@@ -13,14 +13,9 @@ from typing import NoReturn
 import numpy as np
 import pytest
 import rtsp_server
-from hypothesis import HealthCheck, settings
 
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
 from pipeline.sources.files import FileSource
-
-# A busy machine may be slow; that is no finding about the code.
-settings.register_profile("mistwatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("mistwatch")
 
 
 @pytest.fixture(scope="session")
