@@ -6,10 +6,12 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tritonclient.grpc as triton
+from ports import free_port
 
 from deploy.triton.server import TritonServer
 
@@ -52,7 +54,8 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.repository = write_repository(folder / "models")
-        self._triton = TritonServer(self.repository, log=folder / "triton.log")
+        ports = {f"{name}_port": free_port() for name in ("grpc", "http", "metrics")}
+        self._triton = TritonServer(self.repository, log=folder / "triton.log", **ports)
 
     @property
     def address(self) -> str:
@@ -61,7 +64,7 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it is ready."""
         self._triton.stop()  # tidies up after a killed one
-        self._triton.start(timeout=60)
+        self._triton.start(timeout=120)
 
     def stop(self) -> None:
         self._triton.stop()
@@ -88,10 +91,19 @@ class Server:
         for pid in self._processes():
             os.kill(pid, signal.SIGCONT)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """What is sent meanwhile stays in flight, however slow this machine is."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
     def kill(self) -> None:
         """SIGKILL to the server itself; its port refuses when this returns."""
         os.kill(self._processes()[0], signal.SIGKILL)
-        until(lambda: not self._triton.alive(), 5)
+        until(lambda: not self._triton.alive())
 
     def kill_stub(self) -> None:
         """SIGKILL to the model's process alone; the server stays."""
@@ -116,7 +128,7 @@ class Server:
         return [server, *(pid for pid, parent in parents.items() if parent == server)]
 
 
-def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
+def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     """Wait until the condition holds."""
     limit = time.monotonic() + timeout
     while not condition():

@@ -114,13 +114,14 @@ class Listener:
     """Writes down what it hears."""
 
     def __init__(self) -> None:
-        self.most_in_flight = 0
+        self.now_in_flight = self.most_in_flight = 0
         self.counts: Counter[str] = Counter()
         self.said: list[str] = []  # waiting's reasons, and "recovered"
         self.said_at: list[float] = []  # monotonic
         self.in_server: list[float] = []
 
     def in_flight(self, clips: int) -> None:
+        self.now_in_flight = clips
         self.most_in_flight = max(self.most_in_flight, clips)
 
     def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None:
