@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import alerts, config, demo, export, manifest, run, serve, train, watch, weights
+from pipeline.cli import alerts, config, demo, export, manifest, run, serve, synth, train, watch, weights
 from pipeline.cli.errors import CommandFailure
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
@@ -23,6 +23,7 @@ _GROUP_OF = {
     "stamina": "train",
     "openvino": "serve",
     "noida_db": "serve",
+    "cv2": "demo",
 }
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)
+app.command("synth")(synth.synth)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(config.app, name="config")
 app.add_typer(weights.app, name="weights")
