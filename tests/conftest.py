@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +20,11 @@ settings.register_profile(
     derandomize=os.environ.get("MISTWATCH_REQUIRE_REALPARTS") == "1",
 )
 settings.load_profile("mistwatch")
+
+# Where the tests themselves run in the background of a shell (`make test &`, some CI runners), SIGINT is ignored, and
+# every process they start would inherit that: no test could press Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
