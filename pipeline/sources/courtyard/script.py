@@ -110,7 +110,7 @@ class Script:
         self._period = 60.0 / incidents_per_minute if incidents_per_minute else math.inf
         rng = np.random.default_rng([seed, 1])
         front = rng.random() < 0.3
-        self.crowd_x = float(rng.uniform(-2.0, 2.0))
+        self.crowd_x = float(rng.uniform(-1.6, 1.6))
         self.crowd_z = float(rng.uniform(6.9, 7.4) if front else rng.uniform(11.2, 12.4))
         self._crowd = self._gather(rng)
         self._kinds: list[IncidentKind] = []
@@ -308,7 +308,7 @@ class Script:
             x = self.crowd_x + 1.1 * math.cos(turn) + float(rng.normal(0, 0.12))
             z = self.crowd_z + 0.7 * math.sin(turn) + float(rng.normal(0, 0.1))
             facing = math.atan2(self.crowd_x - x, self.crowd_z - z) + float(rng.normal(0, 0.4))
-            members.append(_Member(self._someone(rng), x, z, facing, float(rng.uniform(0.0, 0.3))))
+            members.append(_Member(self._someone(rng), x, z, facing, float(rng.uniform(0.0, 0.5))))
         return members
 
     def _standing(self, member: _Member, seconds: float, runner: Staged | None) -> Posed:
@@ -429,10 +429,15 @@ class Script:
         for member in self._crowd:
             turn = math.atan2(member.z - self.crowd_z, member.x - self.crowd_x) + float(rng.normal(0, 0.25))
             side = 1 if math.cos(turn) > 0 else -1
-            z = min(max(member.z + 3.5 * math.sin(turn), 5.4), BACK_Z)
+            speed = float(rng.uniform(2.5, 3.2))
+            # Away from the middle first, whichever way that is, then out of the courtyard.
+            away = (
+                member.x + 2.2 * math.cos(turn),
+                min(max(member.z + 3.2 * math.sin(turn), 5.8), BACK_Z - 0.2),
+            )
+            z = min(max(away[1] + float(rng.uniform(-0.8, 0.8)), 5.6), BACK_Z)
             refuge = (self._edge(side, z, 1.0), z)
-            speed = float(rng.uniform(2.7, 3.7))
-            flight: list[Go | Stay] = [Stay(member.nerve, member.facing), Go(*refuge, speed)]
+            flight: list[Go | Stay] = [Stay(member.nerve, member.facing), Go(*away, speed), Go(*refuge, speed)]
             gone = seconds_of((member.x, member.z), flight)
             ends.append(start + gone)
             home: list[Go | Stay] = [Go(member.x, member.z, 1.35)]
