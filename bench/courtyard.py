@@ -1,0 +1,400 @@
+"""Twenty courtyards that no model has seen: the score sheet of a model's alerts, and one camera's minute as a plot.
+
+    python bench/courtyard.py [--model courtyard] [--count 20] [--minutes 3]
+
+writes bench/results/courtyard.json and .md, docs/courtyard-minute.png and .svg. Each scene is rendered to H.264 as a
+camera would have recorded it and read back as a recording, through the engine that Triton serves on a CPU and the
+operators with what the model's card suggests. Films and scores are kept under runs/courtyard-bench: a bench that was
+stopped goes on where it was, and what depends on code, model or clips that have changed is made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from minute_plot import Minute, draw
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.card import CARD_FILE, ModelCard
+from models.serving.engine import Engine, open_engine
+from models.serving.export import ExportError, ensure_repository
+from operators.alerting import AlertState
+from operators.chain import ChainSettings, ScoreChain
+from operators.events import FIGURES, TOLERANCE_SECONDS, Figure, Interval, ScoreSheet, Span, bootstrap, match, score
+from operators.scores import ClipScore, SegmentEnd, SmoothedScore
+from operators.smoothing import delay_seconds
+from pipeline.cli.demo_films import render
+from pipeline.cli.errors import CommandFailure
+from pipeline.cli.score_sheet import NOTHING, Asked, kind_lines, lines, tables, worst_kind
+from pipeline.served_model import ServedModel
+from pipeline.service import chain_settings
+from pipeline.settings import AlertTuning
+from pipeline.sources.courtyard.scene import Courtyard
+from pipeline.sources.courtyard.settings import Incident, SceneError, SceneSettings
+from pipeline.sources.files import FileSource
+from pipeline.windows import ClipWindow, cut
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+PLOT = ROOT / "docs" / "courtyard-minute"
+KEPT = ROOT / "runs" / "courtyard-bench"
+#: Of the bench alone; films of training and demo have others.
+FIRST_SEED, SEEDS = 9001, 20
+#: As in the demo: incidents come seconds after each other, and a long pause after an alert would miss them. Seconds.
+COOLDOWN_SECONDS = 1.0
+DRAWS = 2000
+#: Columns of the score sheet with its intervals.
+WIDE = 110
+
+Intervals = dict[str, Interval | None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="courtyard", help="a committed model, or a folder that training wrote")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--count", type=int, default=SEEDS, help="how many seeds, one after the other")
+    parser.add_argument("--minutes", type=float, default=3.0, help="length of each film")
+    parser.add_argument("--plot-seed", type=int, help="whose minute is drawn; by default the first seed's")
+    parser.add_argument("--plot-from", type=float, default=0.0, metavar="SECONDS", help="where that minute begins")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="where films and scores are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of courtyard.json and courtyard.md")
+    parser.add_argument("--plot", type=Path, default=PLOT, help="the plot's files, without .png and .svg")
+    options = parser.parse_args()
+    seeds = range(options.first_seed, options.first_seed + options.count)
+    plot_seed = options.first_seed if options.plot_seed is None else options.plot_seed
+    if plot_seed not in seeds:
+        parser.error("expected at least one seed, and --plot-seed among them")
+    if not options.minutes >= 1:
+        parser.error(f"--minutes {options.minutes:g}: expected at least 1")
+    if not 0 <= options.plot_from < 60 * options.minutes:
+        parser.error(f"--plot-from {options.plot_from:g}: expected a second of the film")
+    try:
+        scenes = [SceneSettings(seed=seed, seconds=60 * options.minutes) for seed in seeds]
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        ) as bars:
+            scorer = Scorer(options.model, told=bars.console.print)
+            watches = watch(scenes, scorer, options.kept, bars)
+    except (SceneError, ExportError, CommandFailure) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+    report = Report(watches, scorer.card, scorer.chain)
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / "courtyard.json").write_text(json.dumps(report.figures(), indent=2, ensure_ascii=False) + "\n")
+    (options.results / "courtyard.md").write_text(report.page())
+    console = Console(width=max(Console().width, WIDE))
+    console.print(tables(report.sheet, asked=report.asked, intervals=report.intervals, kind_intervals=report.kinds))
+    chosen = watches[seeds.index(plot_seed)]
+    written = draw(chosen.minute(options.plot_from, scorer.chain), options.plot)
+    print(f"\nwritten: {options.results / 'courtyard.json'}, courtyard.md, {', '.join(str(file) for file in written)}")
+
+
+class Scorer:
+    """The model as Triton would serve it on a CPU, and what its card suggests for the operators."""
+
+    def __init__(self, model: str, *, told: Callable[[str], None]) -> None:
+        """Raises ExportError: there is no such model, or it cannot be exported."""
+        folder = ensure_repository(model, progress=told) / "clip_scorer"
+        self.card = ModelCard.model_validate_json((folder / CARD_FILE).read_text())
+        self.clip = self.card.clip.spec
+        self._version = folder / "1"
+        alerting = self.card.alerting
+        served = ServedModel(
+            self.card.name, "1", self.clip, alerting.open_threshold, alerting.close_threshold, alerting.kernel
+        )
+        self.chain: ChainSettings = chain_settings(
+            AlertTuning(cooldown_seconds=COOLDOWN_SECONDS), served, max_in_flight=1
+        )
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return open_engine("openvino", self._version, (self.clip.frames, self.clip.height, self.clip.width, 3))
+
+    @property
+    def key(self) -> str:
+        """Names what scores depend on: weights, backbone and clips; not the thresholds."""
+        decides = {"weights_sha256", "architecture", "backbone", "clip"}
+        return _digest(self.card.model_dump_json(include=decides))
+
+    def scores(self, film: Path) -> Iterator[ClipScore]:
+        """The scores of a film's clips, in order."""
+        source = FileSource("bench", film, threads=1)
+        for item in cut(source.frames(self.clip.frame_spec, threading.Event()), self.clip):
+            if isinstance(item, ClipWindow):
+                value = float(self._engine.score(item.pixels[None]).scores[0])
+                yield ClipScore("bench", item.segment.id, item.index, item.start, item.end, value, self.card.name, "1")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One camera: what it showed, how its clips were scored, and the alerts that came of it."""
+
+    settings: SceneSettings
+    incidents: tuple[Incident, ...]
+    smoothed: list[SmoothedScore]
+    alerts: list[Span]
+
+    @property
+    def spans(self) -> list[Span]:
+        """The incidents on the film's clock."""
+        fps = self.settings.fps
+        return [Span(one.first_frame / fps, (one.last_frame + 1) / fps) for one in self.incidents]
+
+    @property
+    def watched(self) -> Span:
+        """The whole film but for an incident at its end whose alert could no longer come in time."""
+        end = self.settings.seconds
+        cut_short = [span.start for span in self.spans if span.end + TOLERANCE_SECONDS > end]
+        return Span(0.0, min([end, *cut_short]))
+
+    @property
+    def kinds(self) -> list[str]:
+        return [str(one.kind) for one in self.incidents]
+
+    @property
+    def sheet(self) -> ScoreSheet:
+        return score(self.spans, self.alerts, self.watched, kinds=self.kinds)
+
+    def wrong(self) -> tuple[list[str], list[str]]:
+        """What was missed and what was raised in vain, with the second of the film."""
+        judged = [i for i, span in enumerate(self.spans) if span.start < self.watched.end]
+        alerts = [alert for alert in self.alerts if alert.start <= self.watched.end]
+        pairs = match([self.spans[i] for i in judged], alerts)
+        found = {pair.incident for pair in pairs}
+        heard = {pair.alert for pair in pairs}
+        missed = [f"{self.kinds[i]} {self.spans[i].start:.1f}" for n, i in enumerate(judged) if n not in found]
+        return missed, [f"{alert.start:.1f}" for n, alert in enumerate(alerts) if n not in heard]
+
+    def minute(self, begin: float, chain: ChainSettings) -> Minute:
+        """What is to be drawn of the minute from ``begin`` on."""
+        scene = Courtyard(self.settings)
+        return Minute(
+            camera=f"seed {self.settings.seed}",
+            span=Span(begin, min(begin + 60.0, self.settings.seconds)),
+            scores=[(one.clip.end, one.clip.score, one.value) for one in self.smoothed],
+            open_threshold=chain.alert.open_threshold,
+            close_threshold=chain.alert.close_threshold,
+            incidents=list(zip(self.kinds, self.spans, strict=True)),
+            alerts=self.alerts,
+            picture=lambda seconds: scene.frame(round(seconds * self.settings.fps)),
+            box=lambda seconds: next((one.box for one in scene.truth(round(seconds * self.settings.fps))), None),
+        )
+
+
+def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progress) -> list[Watch]:
+    """Render and score what is not kept from an earlier run, and raise the alerts."""
+    kept.mkdir(parents=True, exist_ok=True)
+    names = {settings: f"{settings.seed}-{_scene_key(settings)}" for settings in scenes}
+    scores = {settings: kept / f"{name}-{scorer.card.name}-{scorer.key}.json" for settings, name in names.items()}
+    films = {kept / f"{names[settings]}.mp4": settings for settings in scenes if not scores[settings].exists()}
+    rendering = {film: settings for film, settings in films.items() if not film.exists()}
+    if rendering:
+        task = bars.add_task("rendering frames", total=None)
+        render(rendering, lambda done, of: bars.update(task, completed=done, total=of))
+    if films:
+        clips = sum(_clips(settings, scorer) for settings in films.values())
+        task = bars.add_task("scoring clips", total=clips)
+        for film, settings in films.items():
+            found = []
+            for one in scorer.scores(film):
+                found.append([one.start, one.end, one.score])
+                bars.advance(task)
+            _write(scores[settings], json.dumps({"settings": asdict(settings), "clips": found}) + "\n")
+    return [alerts_of(settings, json.loads(scores[settings].read_text())["clips"], scorer) for settings in scenes]
+
+
+def alerts_of(settings: SceneSettings, clips: list[list[float]], scorer: Scorer) -> Watch:
+    """Run one camera's clips (start, end, score) through the operators."""
+    chain = ScoreChain("bench", scorer.chain)
+    smoothed, transitions = [], []
+    for index, (start, end, value) in enumerate(clips):
+        transitions += chain.score(ClipScore("bench", "film", index, start, end, value, scorer.card.name, "1"))
+        assert chain.latest is not None
+        smoothed.append(chain.latest)
+    transitions += chain.end(SegmentEnd("bench", "film", len(clips), "stream_end"))
+    opened = [one.last.end for one in transitions if one.state is AlertState.BEGIN]
+    ended = [one.last.end for one in transitions if one.state is AlertState.END]
+    alerts = [Span(*times) for times in zip(opened, ended, strict=True)]
+    return Watch(settings, Courtyard(settings).incidents, smoothed, alerts)
+
+
+class Report:
+    """All cameras' figures with their intervals, for people and for programs."""
+
+    def __init__(self, watches: list[Watch], card: ModelCard, chain: ChainSettings) -> None:
+        self._watches = watches
+        self._card = card
+        self._chain = chain
+        sheets = [watch.sheet for watch in watches]
+        self.sheet = sum(sheets, ScoreSheet())
+        rng = np.random.default_rng(0)
+        self.intervals: Intervals = bootstrap(sheets, rng, draws=DRAWS)
+        of_kinds = {kind: _recall_of(kind) for kind in self.sheet.by_kind()}
+        self.kinds: Intervals = bootstrap(sheets, rng, figures=of_kinds, draws=DRAWS)
+
+    @property
+    def asked(self) -> Mapping[str, Asked]:
+        clip, fps = self._card.clip.spec, self._fps
+        latest = clip.frames / fps + delay_seconds(self._chain.kernel, clip.stride, fps) + 1.0
+        return {
+            "recall": Asked(least=0.8),
+            "false_alarms_per_camera_hour": Asked(most=6),
+            "p95_delay": Asked(most=latest),
+        }
+
+    @property
+    def _fps(self) -> float:
+        return self._card.clip.spec.fps or self._watches[0].settings.fps
+
+    def figures(self) -> dict[str, Any]:
+        """What is measured, for programs."""
+        settings = self._watches[0].settings
+        return {
+            "model": {"name": self._card.name, "weights_sha256": self._card.weights_sha256},
+            "clip": self._card.clip.model_dump(mode="json"),
+            "operators": asdict(self._chain),
+            "versions": {name: version(name) for name in ("openvino", "opencv-python-headless", "numpy", "av")},
+            "scene": {name: value for name, value in asdict(settings).items() if name != "seed"},
+            "seeds": [watch.settings.seed for watch in self._watches],
+            "camera_hours": round(self.sheet.camera_seconds / 3600, 4),
+            "incidents": self.sheet.incidents,
+            "found": self.sheet.found,
+            "alerts": self.sheet.alerts,
+            "false_alarms": self.sheet.false_alarms,
+            "figures": {
+                name: {"value": _rounded(figure(self.sheet)), "interval_95": _rounded(self.intervals[name])}
+                for name, figure in FIGURES.items()
+            },
+            "kinds": {
+                kind: {
+                    "incidents": findings.incidents,
+                    "found": findings.found,
+                    "recall": _rounded(findings.recall),
+                    "interval_95": _rounded(self.kinds[kind]),
+                    "median_delay": _rounded(findings.median_delay),
+                    "p95_delay": _rounded(findings.p95_delay),
+                }
+                for kind, findings in self.sheet.by_kind().items()
+            },
+            "worst_kind": worst_kind(self.sheet),
+            "by_seed": [
+                {
+                    "seed": watch.settings.seed,
+                    "incidents": watch.sheet.incidents,
+                    "found": watch.sheet.found,
+                    "false_alarms": watch.sheet.false_alarms,
+                    "missed": watch.wrong()[0],
+                    "false_alarms_at": watch.wrong()[1],
+                }
+                for watch in self._watches
+            ],
+        }
+
+    def page(self) -> str:
+        """The results for people."""
+        card, alert, settings = self._card, self._chain.alert, self._watches[0].settings
+        seeds = [watch.settings.seed for watch in self._watches]
+        page = [
+            f"# Courtyard: {len(seeds)} fresh seeds",
+            "",
+            f"Seeds {seeds[0]} to {seeds[-1]}, {settings.seconds / 60:g} minutes each at {settings.fps:g} frames a "
+            f"second, up to {settings.incidents_per_minute:g} incidents a minute: "
+            f"{self.sheet.camera_seconds / 3600:.2f} camera-hours. Model `{card.name}` (weights "
+            f"`{card.weights_sha256[:12]}`), kernel {self._chain.kernel}, opens at {alert.open_threshold:g}, closes "
+            f"below {alert.close_threshold:g}, cooldown {alert.cooldown_seconds:g} s. `bench/courtyard.py` writes this "
+            "page.",
+            "",
+            "| | value | | 95 % interval | asked | |",
+            "|---|--:|---|--:|---|---|",
+        ]
+        for line in lines(self.sheet, asked=self.asked, intervals=self.intervals):
+            verdict = {True: "met", False: "**missed**", None: ""}[line.met]
+            page.append(f"| {line.label} | {line.value} | {line.counts} | {line.interval} | {line.asked} | {verdict} |")
+        page += [
+            "",
+            "One alert finds one incident at most, and only one that had begun and had not been over for more than "
+            f"{TOLERANCE_SECONDS:g} s when the alert opened. Delays are those of the footage: from an incident's first "
+            "frame to the last frame of the clip that opened its alert. Intervals: percentile bootstrap over seeds, "
+            f"{DRAWS} draws.",
+            "",
+            "| kind | found | recall | 95 % interval | delay, median | delay, 95th percentile |",
+            "|---|--:|--:|--:|--:|--:|",
+        ]
+        for kind in kind_lines(self.sheet, intervals=self.kinds):
+            page.append(
+                f"| {kind.kind} | {kind.found} | {kind.recall} | {kind.interval} | {kind.median_delay} "
+                f"| {kind.p95_delay} |"
+            )
+        if (worst := worst_kind(self.sheet)) is not None:
+            findings = self.sheet.by_kind()[worst]
+            page += ["", f"The worst kind is **{worst}**: {findings.found} of {findings.incidents} found."]
+        page += [
+            "",
+            "| seed | found | missed (second of the film) | false alarms (second) |",
+            "|---|--:|---|---|",
+        ]
+        for watch in self._watches:
+            missed, vain = (", ".join(wrong) or NOTHING for wrong in watch.wrong())
+            page.append(
+                f"| {watch.settings.seed} | {watch.sheet.found} of {watch.sheet.incidents} | {missed} | {vain} |"
+            )
+        return "\n".join(page) + "\n"
+
+
+def _recall_of(kind: str) -> Figure:
+    def recall(sheet: ScoreSheet) -> float | None:
+        findings = sheet.by_kind().get(kind)
+        return None if findings is None else findings.recall
+
+    return recall
+
+
+def _clips(settings: SceneSettings, scorer: Scorer) -> int:
+    """How many clips a film has, for the progress bar."""
+    frames = settings.seconds * (scorer.clip.fps or settings.fps)
+    return max(0, int((frames - scorer.clip.frames) // scorer.clip.stride + 1))
+
+
+def _scene_key(settings: SceneSettings) -> str:
+    """Names what a film depends on: its settings and the code that renders it."""
+    code = sorted((ROOT / "pipeline" / "sources" / "courtyard").glob("*.py"))
+    parts = [json.dumps(asdict(settings)), version("opencv-python-headless"), version("numpy"), version("av")]
+    return _digest(*parts, *(file.read_text(encoding="utf-8") for file in code))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def _rounded(value: Any) -> Any:
+    """For a file that people look at: four digits."""
+    if isinstance(value, tuple):
+        return [round(part, 4) for part in value]
+    return None if value is None else round(value, 4)
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing."""
+    draft = file.with_name(file.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
+
+
+if __name__ == "__main__":
+    main()
