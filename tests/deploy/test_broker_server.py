@@ -35,8 +35,8 @@ def test_a_record_survives_a_clean_stop_and_the_port_is_kept(broker: BrokerServe
     broker.start()
     first_port = broker.port
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
-    producer.send("t", b"kept").get(timeout=10)
-    producer.close(timeout=5)
+    producer.send("t", b"kept").get(timeout=60)
+    producer.close(timeout=30)
     pid = broker.pid
     broker.stop()
     assert pid is not None
@@ -46,7 +46,7 @@ def test_a_record_survives_a_clean_stop_and_the_port_is_kept(broker: BrokerServe
     broker.start()
     assert broker.port == first_port
     consumer = KafkaConsumer(
-        "t", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=10_000
+        "t", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=60_000
     )
     assert next(iter(consumer)).value == b"kept"
     consumer.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import pytest
+from ports import free_port
 
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import ClipScore, ClipTimes, SmoothedScore
@@ -49,9 +50,9 @@ class NoidaDb:
     def __init__(self, folder: Path) -> None:
         from deploy.broker.server import BrokerServer
 
-        self._server = BrokerServer(folder)
-        self._server.start()
-        self.start = self._server.start
+        self._server = BrokerServer(folder, port=free_port())
+        self.start = lambda: self._server.start(timeout=60)
+        self.start()
         self.stop = self._server.stop
 
     @property
@@ -117,7 +118,7 @@ class ApacheKafka:
             [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._settings), *extra],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=120,
         )
         self.start()
 
@@ -134,10 +135,10 @@ class ApacheKafka:
             self._process = subprocess.Popen(
                 [*self._java, "kafka.Kafka", str(self._settings)], stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not listens(self._port):
             assert self._process.poll() is None, (self._folder / "log").read_text()
-            assert time.monotonic() < deadline, "Apache Kafka does not listen after 60 s"
+            assert time.monotonic() < deadline, "Apache Kafka does not listen after 120 s"
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -156,11 +157,6 @@ class ApacheKafka:
         store = self._folder / "keystore.pem"
         store.write_text(key.read_text() + self.ca.read_text())
         return store
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def listens(port: int) -> bool:
@@ -203,6 +199,8 @@ def kafka_jars() -> Path:
             pytest.skip(f"missing: Apache Kafka {KAFKA_VERSION} from Maven: {done.stdout.strip().splitlines()[:1]}")
         with contextlib.suppress(OSError):  # another run was quicker
             making.rename(JARS)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"missing: Apache Kafka {KAFKA_VERSION} from Maven, within 240 s")
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return JARS
@@ -307,7 +305,7 @@ def notes() -> Notes:
 def until() -> Callable[..., None]:
     """Waits for a condition; fails after ``timeout`` seconds, saying for what."""
 
-    def wait(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+    def wait(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
@@ -329,7 +327,7 @@ def read_topic() -> Callable[..., list[tuple[bytes, bytes, dict[str, bytes], int
             consumer.seek_to_beginning()
             ends = consumer.end_offsets(partitions)
             found = []
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while any(consumer.position(partition) < ends[partition] for partition in partitions):
                 assert time.monotonic() < deadline, "the topic cannot be read to its end"
                 for messages in consumer.poll(timeout_ms=200).values():

@@ -272,20 +272,24 @@ class TestAtomic:
         store = EvidenceStore(tmp_path, quota_bytes=10**8, max_age_seconds=1e6)
         path = Path(urlparse(store.save(noise(256, 256), camera="gate", name="a")).path)
         over = threading.Event()
+        written = seen = 0
 
         def rewrite() -> None:
-            for seed in range(60):
-                store.save(noise(256, 256, seed), camera="gate", name="a")
-            over.set()
+            nonlocal written
+            while not over.is_set():
+                store.save(noise(256, 256, written), camera="gate", name="a")
+                written += 1
 
         writer = threading.Thread(target=rewrite)
         writer.start()
-        seen = 0
-        while not over.is_set():
-            assert path.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
-            seen += 1
-        writer.join()
-        assert seen > 10
+        try:
+            while writer.is_alive() and min(written, seen) < 60:
+                assert path.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
+                seen += 1
+        finally:
+            over.set()
+            writer.join()
+        assert min(written, seen) >= 60
 
     def test_a_write_that_fails_leaves_nothing_behind(self, tmp_path: Path) -> None:
         store = EvidenceStore(tmp_path, quota_bytes=10**7, max_age_seconds=1e6)

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,14 @@ def test_everything_accepted_survives_the_death_of_the_writer(tmp_path: Path, ma
         )
         try:
             assert writer.stdout is not None
-            told.append(int(writer.stdout.readline()))  # it writes: from here on any moment will do
-            time.sleep(chance.uniform(0, 0.25))
+            # So many, and it writes on: any moment will do.
+            told += [int(writer.stdout.readline()) for _ in range(chance.randint(1, 60))]
         finally:
             writer.kill()  # SIGKILL
-            rest, _ = writer.communicate()
+            assert writer.stdout is not None
+            with writer.stdout:
+                rest = writer.stdout.read()  # communicate() would overlook what readline() has buffered
+            writer.wait()
         assert writer.returncode == -signal.SIGKILL
         told += [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
     outbox = Outbox(path)

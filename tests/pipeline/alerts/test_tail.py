@@ -48,7 +48,7 @@ class Tail:
         for reader in self._readers:
             reader.start()
 
-    def end(self, number: signal.Signals | None = None, timeout: float = 40) -> int:
+    def end(self, number: signal.Signals | None = None, timeout: float = 120) -> int:
         """Send the signal, wait for the end, return the status; the lines are complete then."""
         if number is not None:
             self.process.send_signal(number)
@@ -82,8 +82,8 @@ def publish(make_event: Any) -> Callable[..., None]:
         producer = KafkaProducer(bootstrap_servers=bootstrap)
         for message in messages:
             value = message.to_json() if isinstance(message, AlertEvent) else message
-            producer.send(TOPIC, key=b"key", value=value).get(timeout=20)
-        producer.close(timeout=5)
+            producer.send(TOPIC, key=b"key", value=value).get(timeout=60)
+        producer.close(timeout=30)
 
     return send
 
@@ -126,10 +126,10 @@ class TestAgainstTheBroker:
 
     def test_too_few_events_in_the_time_given(self, noida_db: Any, tail: Any, publish: Any, make_event: Any) -> None:
         publish(noida_db.bootstrap, make_event("gate", 0))
-        running = tail(noida_db.bootstrap, "--since", "5m", "--count", "2", "--timeout", "3")
+        running = tail(noida_db.bootstrap, "--since", "5m", "--count", "2", "--timeout", "8")
         assert running.end() == 1
         assert len(running.out) == 1
-        assert running.err[-1].startswith("mistwatch: 1 of 2 events within 3 s: ")
+        assert running.err[-1].startswith("mistwatch: 1 of 2 events within 8 s: ")
 
     def test_messages_that_are_no_events_are_counted_and_passed_over(
         self, noida_db: Any, tail: Any, publish: Any, make_event: Any, until: Any
@@ -199,7 +199,7 @@ class TestAgainstTheBroker:
             assert "BEGIN" in process.stdout.readline()
             process.stdout.close()
             publish(noida_db.bootstrap, make_event("gate", 3))
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
             assert "Traceback" not in process.stderr.read()
         finally:
             process.kill()
@@ -209,11 +209,11 @@ class TestAgainstTheBroker:
 
 class TestWithoutBroker:
     def test_with_count_it_ends_with_status_1_and_says_why(self, tail: Any) -> None:
-        running = tail("127.0.0.1:1", "--count", "1", "--timeout", "2")
+        running = tail("127.0.0.1:1", "--count", "1", "--timeout", "4")
         assert running.end() == 1
         assert running.out == []
         assert running.err[-1] == (
-            "mistwatch: 0 of 1 events within 2 s: Kafka 127.0.0.1:1: Connection refused; is the broker running there?\n"
+            "mistwatch: 0 of 1 events within 4 s: Kafka 127.0.0.1:1: Connection refused; is the broker running there?\n"
         )
 
     def test_without_count_it_waits_until_ctrl_c(self, tail: Any, until: Any) -> None:
