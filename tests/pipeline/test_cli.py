@@ -7,23 +7,23 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import rtsp_server
+from ports import free_port
+from site_runs import wait_for_metric
 from triton_of_brightness import Server, write_repository
 
-from deploy.broker.server import BrokerServer
 from pipeline.cli.watch import camera_names
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli")
 
 
-def mistwatch(*arguments: str | Path, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+def mistwatch(*arguments: str | Path, timeout: float = 180, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
@@ -44,24 +44,10 @@ def assert_one_line(result: subprocess.CompletedProcess[str], status: int, *name
         assert text in lines[0]
 
 
-@pytest.fixture(scope="module")
-def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = Server(tmp_path_factory.mktemp("triton"))
-    server.start()
-    yield server.address
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with BrokerServer(tmp_path_factory.mktemp("broker")) as server:
-        yield server.bootstrap
-
-
 @pytest.fixture
-def servers(triton: str, broker: str, tmp_path: Path) -> list[str]:
+def servers(triton: Server, broker: str, tmp_path: Path) -> list[str]:
     """The options that name both servers and a folder."""
-    return ["--triton", triton, "--kafka", broker, "--out", str(tmp_path / "run")]
+    return ["--triton", triton.address, "--kafka", broker, "--out", str(tmp_path / "run")]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -102,9 +88,9 @@ def test_a_recording_does_not_wait_for_a_missing_triton(data: Path, broker: str,
 
 
 @pytest.mark.realparts
-def test_a_recording_does_not_wait_for_a_missing_broker(data: Path, triton: str, tmp_path: Path) -> None:
+def test_a_recording_does_not_wait_for_a_missing_broker(data: Path, triton: Server, tmp_path: Path) -> None:
     result = mistwatch(
-        *("watch", data / "cctv" / "vtest.avi", "--triton", triton, "--kafka", NOBODY, "--out", tmp_path)
+        *("watch", data / "cctv" / "vtest.avi", "--triton", triton.address, "--kafka", NOBODY, "--out", tmp_path)
     )
     assert_one_line(result, 1, NOBODY)
 
@@ -147,6 +133,8 @@ def test_a_live_camera_without_configuration(
                 "--username",
                 "viewer",
                 "--json",
+                "--metrics-port",
+                str(port := free_port()),
                 *servers,
             ],
             stdout=subprocess.PIPE,
@@ -156,10 +144,10 @@ def test_a_live_camera_without_configuration(
             env={**os.environ, "MISTWATCH_PASSWORD": "right"},
         )
         try:
-            time.sleep(8)
-            assert process.poll() is None, process.stderr
+            (name,) = camera_names([camera.bare_url])
+            wait_for_metric(process, port, f'mistwatch_clips_scored_total{{camera="{name}"}}', 6)
             process.terminate()
-            output, errors = process.communicate(timeout=15)
+            output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, errors

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from site_runs import BRIGHT, DARK, free_port, read_until, site, start_run, write_site, write_video
+from ports import free_port
+from site_runs import BRIGHT, DARK, read_until, site, start_run, wait_for_metric, write_site, write_video
 from triton_of_brightness import Server
 
 from deploy.broker.server import BrokerServer
@@ -24,20 +25,8 @@ from pipeline.cli.live import stopping
 from pipeline.service import Service
 
 AWAY = "rtsp://127.0.0.1:9/none"  # the discard port: nobody listens
-
-
-@pytest.fixture(scope="module")
-def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("triton"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with BrokerServer(tmp_path_factory.mktemp("broker")) as server:
-        yield server.bootstrap
+#: A stop's limits sum to less than 10 s; beyond them a busy machine takes its time.
+STOP_SECONDS = 25.0
 
 
 class FullDisk:
@@ -64,7 +53,7 @@ def service_on_a_full_disk(
     service.outbox.accept = disk  # type: ignore[method-assign]
     assert service.prepare(threading.Event(), patient=False)
     service.start()
-    assert disk.refused.wait(30)
+    assert disk.refused.wait(90)
     return service, disk
 
 
@@ -76,9 +65,9 @@ def test_no_alert_is_lost_while_the_disk_is_full(tmp_path: Path, triton: Server,
         time.sleep(1.5)
         disk.full = False
         assert service.worker is not None
-        assert service.worker.wait(30)
+        assert service.worker.wait(90)
     finally:
-        left = service.close(relay_seconds=20)
+        left = service.close(relay_seconds=60)
     assert left == 0
     assert [(event.data.state, event.data.sequence) for event in events] == [("begin", 0), ("end", 1)]
 
@@ -91,7 +80,7 @@ def test_a_full_disk_does_not_keep_a_run_from_ending(
     service, _ = service_on_a_full_disk(tmp_path, triton.address, broker, events)
     began = time.monotonic()
     service.close()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < STOP_SECONDS
     said = "".join(capfd.readouterr())
     assert "alert lost" in said
     assert "Traceback" not in said
@@ -102,25 +91,24 @@ def test_a_full_disk_does_not_keep_a_run_from_ending(
 def test_what_a_killed_run_has_accepted_reaches_the_topic_without_a_scorer(tmp_path: Path, triton: Server) -> None:
     video = write_video(tmp_path / "scene.mp4", [(1.0, DARK), (2.0, BRIGHT), (2.0, DARK)])
     cameras = f"  cam: {{source: '{video}'}}\n  away: {{source: '{AWAY}'}}\n"
-    broker_port = free_port()
-    process = start_run(write_site(tmp_path, triton.address, f"127.0.0.1:{broker_port}", cameras))
+    broker_port, metrics_port = free_port(), free_port()
+    process = start_run(write_site(tmp_path, triton.address, f"127.0.0.1:{broker_port}", cameras, metrics_port))
     try:
-        read_until(process, "camera away")
-        time.sleep(5)  # the recording is through long before
+        wait_for_metric(process, metrics_port, "mistwatch_outbox_depth", 2)
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     config = write_site(tmp_path, f"127.0.0.1:{free_port()}", f"127.0.0.1:{broker_port}", cameras)
     with BrokerServer(tmp_path / "late-broker", port=broker_port):
         process = start_run(config)
         try:
             assert process.stdout is not None
-            watchdog = threading.Timer(30, process.kill)
+            watchdog = threading.Timer(90, process.kill)
             watchdog.start()
             published = [json.loads(process.stdout.readline())["type"] for _ in range(2)]
             watchdog.cancel()
             process.terminate()
-            _, errors = process.communicate(timeout=15)
+            _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert published == ["mistwatch.alert.begin", "mistwatch.alert.end"]
@@ -132,19 +120,17 @@ def test_what_a_killed_run_has_accepted_reaches_the_topic_without_a_scorer(tmp_p
 def test_a_signal_ends_a_run_that_waits_only_for_the_broker(tmp_path: Path, triton: Server) -> None:
     """Its recordings are through; what they raised stays in the outbox."""
     video = write_video(tmp_path / "scene.mp4", [(1.0, DARK), (2.0, BRIGHT)])
-    process = start_run(
-        write_site(tmp_path, triton.address, f"127.0.0.1:{free_port()}", f"  cam: {{source: '{video}'}}\n")
-    )
+    nobody, port = f"127.0.0.1:{free_port()}", free_port()
+    process = start_run(write_site(tmp_path, triton.address, nobody, f"  cam: {{source: '{video}'}}\n", port))
     try:
-        read_until(process, "waiting for the broker")
-        time.sleep(4)
+        wait_for_metric(process, port, "mistwatch_outbox_depth", 2)
         began = time.monotonic()
         process.terminate()
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=90)
         took = time.monotonic() - began
     finally:
         process.kill()
-    assert took < 10
+    assert took < STOP_SECONDS
     assert process.returncode == 0, errors
     assert "2 alert event(s) are not on the topic yet" in errors
 
@@ -254,7 +240,7 @@ def test_a_reader_that_goes_away_ends_watch_and_no_alert_is_lost(
         process.stdout.close()
         assert process.stderr is not None
         errors = process.stderr.read()
-        assert process.wait(20) == 0, errors
+        assert process.wait(60) == 0, errors
     finally:
         process.kill()
     assert not errors
@@ -272,7 +258,7 @@ def test_a_full_standard_output_is_one_line(tmp_path: Path, triton: Server, brok
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
     assert result.stderr == "mistwatch: standard output cannot be written: No space left on device\n"
@@ -283,7 +269,7 @@ def test_watch_ends_when_its_own_broker_has_ended(tmp_path: Path, triton: Server
     process, broker = watch_an_absent_camera(tmp_path, triton.address)
     try:
         os.kill(broker, signal.SIGKILL)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 1
@@ -296,8 +282,8 @@ def test_the_broker_of_a_killed_watch_ends(tmp_path: Path, triton: Server) -> No
     process, broker = watch_an_absent_camera(tmp_path, triton.address)
     try:
         process.kill()
-        process.communicate(timeout=10)
-        assert within(10, lambda: broker not in parents())
+        process.communicate(timeout=60)
+        assert within(60, lambda: broker not in parents())
     finally:
         if broker in parents():
             os.kill(broker, signal.SIGKILL)

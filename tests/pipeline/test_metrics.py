@@ -15,7 +15,7 @@ def test_a_scrape_shows_what_was_counted() -> None:
     metrics.clips_dropped.labels("gate", "overload").inc(3)
     server = metrics.serve("127.0.0.1", 0)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=60) as answer:
             text = answer.read().decode()
     finally:
         server.close()

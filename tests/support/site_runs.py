@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,12 @@ def site(folder: Path, triton: str, broker: str, cameras: dict[str, Any], **more
     )
 
 
-def write_site(folder: Path, triton: str, broker: str, cameras: str) -> Path:
+def write_site(folder: Path, triton: str, broker: str, cameras: str, metrics_port: int | None = None) -> Path:
     """The same as a file; ``cameras`` is YAML, two spaces in."""
     file = folder / "site.yaml"
+    metrics = f"metrics: {{port: {metrics_port}}}\n" if metrics_port else ""
     file.write_text(
-        f"site: test\nstate_dir: state\ntriton: {{address: '{triton}'}}\n"
+        f"site: test\nstate_dir: state\ntriton: {{address: '{triton}'}}\n{metrics}"
         f"kafka: {{bootstrap: '{broker}', topic: t{folder.name}}}\nalerts: {{min_clips: 1}}\ncameras:\n{cameras}"
     )
     return file
@@ -72,14 +74,31 @@ def start_run(config: Path) -> subprocess.Popen[str]:
     )
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def scrape(port: int) -> dict[str, float]:
+    """The metrics as a Prometheus server would read them, by name and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-def read_until(process: subprocess.Popen[str], text: str, seconds: float = 30.0) -> str:
+def wait_for_metric(
+    process: subprocess.Popen[str], port: int, name: str, at_least: float, seconds: float = 90.0
+) -> dict[str, float]:
+    """Wait until the running process counts so much; gives all its metrics then."""
+    limit = time.monotonic() + seconds
+    metrics: dict[str, float] = {}
+    while metrics.get(name, 0.0) < at_least:
+        assert time.monotonic() < limit, f"{name} did not come to {at_least:g} within {seconds:g} s: {metrics}"
+        assert process.poll() is None, f"the process has ended: {process.stderr.read() if process.stderr else ''}"
+        time.sleep(0.1)
+        try:
+            metrics = scrape(port)
+        except OSError:
+            continue  # it does not listen yet
+    return metrics
+
+
+def read_until(process: subprocess.Popen[str], text: str, seconds: float = 90.0) -> str:
     """Standard error up to the line with ``text``."""
     assert process.stderr is not None
     read: list[str] = []
