@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from ports import free_port
+
 SCRIPT = Path(__file__).with_name("gst_rtsp_server.py")
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's GStreamer bindings belong to it
 
@@ -22,7 +24,7 @@ def why_missing() -> str | None:
         "missing = [n for n in need if Gst.ElementFactory.find(n) is None]; assert not missing, missing"
     )
     try:
-        result = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, text=True, timeout=120, check=False)
     except FileNotFoundError:
         return f"{SYSTEM_PYTHON} (the RTSP server's interpreter)"
     if result.returncode == 0:
@@ -36,13 +38,13 @@ class RtspServer:
     Args:
         arguments: of gst_rtsp_server.py, without port and credentials.
         user, password: needed by whoever plays it; None lets everybody in.
-        port: 0 lets the system choose; a server that is started again keeps the port that it had.
+        port: 0 takes a free one, which stays this server's while it does not run.
     """
 
     def __init__(self, *arguments: str, user: str | None = None, password: str | None = None, port: int = 0) -> None:
         self._arguments = arguments
         self.user, self.password = user, password
-        self.port = port
+        self.port = port or free_port()
         self._process: subprocess.Popen[str] | None = None
 
     @property

@@ -15,23 +15,33 @@ from collections.abc import Iterator
 import av
 import numpy as np
 import pytest
+from ports import free_port
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.reconnect import BackoffSettings, Outage
 from pipeline.sources.rtsp import RtspSource
 
 SPEC = FrameSpec(120, 160)
-READ_LIMIT_SECONDS = 2.0
-OPEN_LIMIT_SECONDS = 3.0
-#: What the machine may take beyond a limit.
-SLACK_SECONDS = 2.0
+#: The source's limits, for opening and for reading, where a camera falls silent. Two of them one after the other would
+#: be a mistake: a busy machine may take almost as much again.
+LIMIT_SECONDS = 4.0
+LIMIT_AND_SLACK_SECONDS = 1.9 * LIMIT_SECONDS
+#: The same limits where no camera falls silent, and none may seem to.
+GENEROUS_SECONDS = 30.0
 QUICK = BackoffSettings(first=0.1, longest=0.4)
 
 
 class Watched:
     """A camera whose items and outages are collected by a thread of its own, as a worker would."""
 
-    def __init__(self, location: str, spec: FrameSpec = SPEC, backoff: BackoffSettings = QUICK, **options) -> None:
+    def __init__(
+        self,
+        location: str,
+        spec: FrameSpec = SPEC,
+        backoff: BackoffSettings = QUICK,
+        limit: float = GENEROUS_SECONDS,
+        **options,
+    ) -> None:
         self.outages: list[Outage] = []
         self.connected = 0
         self.items: list[Frame | SegmentOver] = []
@@ -40,8 +50,8 @@ class Watched:
         self.source = RtspSource(
             "gate",
             location,
-            open_timeout_seconds=OPEN_LIMIT_SECONDS,
-            read_timeout_seconds=READ_LIMIT_SECONDS,
+            open_timeout_seconds=limit,
+            read_timeout_seconds=limit,
             on_outage=self.outages.append,
             on_connected=self._count,
             backoff=backoff,
@@ -72,7 +82,7 @@ class Watched:
         """Stop it; gives how long that took, seconds."""
         started = time.monotonic()
         self.stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the source did not stop"
         if self.problem is not None:
             raise self.problem
@@ -90,7 +100,7 @@ class Watched:
     def codes(self) -> list[str]:
         return [outage.code for outage in list(self.outages)]
 
-    def until(self, what, seconds: float = 15.0) -> None:
+    def until(self, what, seconds: float = 90.0) -> None:
         """Wait until ``what()`` holds."""
         limit = time.monotonic() + seconds
         while not what():
@@ -103,13 +113,6 @@ def silent_port() -> Iterator[int]:
     """A port that accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -180,12 +183,12 @@ def test_killed_and_started_again(rtsp):
 
 
 def test_frozen_and_thawed(rtsp):
-    with rtsp.serve_live() as server, Watched(server.url) as camera:
+    with rtsp.serve_live() as server, Watched(server.url, limit=LIMIT_SECONDS) as camera:
         camera.until(lambda: len(camera.frames) >= 5)
         server.freeze()
         frozen_at = time.monotonic()
         camera.until(lambda: camera.outages)
-        assert time.monotonic() - frozen_at < READ_LIMIT_SECONDS + 1.0, "one read limit, not two"
+        assert time.monotonic() - frozen_at < LIMIT_AND_SLACK_SECONDS, "one read limit, not two"
         camera.until(lambda: len(camera.outages) >= 2)  # opening a frozen server
         before = len(camera.frames)
         server.thaw()
@@ -196,17 +199,20 @@ def test_frozen_and_thawed(rtsp):
 
 
 def test_a_frozen_udp_camera(rtsp):
-    with rtsp.serve_live(transport="udp") as server, Watched(server.url, transport="udp") as camera:
+    with (
+        rtsp.serve_live(transport="udp") as server,
+        Watched(server.url, transport="udp", limit=LIMIT_SECONDS) as camera,
+    ):
         camera.until(lambda: len(camera.frames) >= 5)
         server.freeze()
         frozen_at = time.monotonic()
         camera.until(lambda: camera.outages)
-        assert time.monotonic() - frozen_at < READ_LIMIT_SECONDS + 1.0
+        assert time.monotonic() - frozen_at < LIMIT_AND_SLACK_SECONDS
         assert camera.codes[0] == "timeout"
 
 
 def test_another_size_is_another_segment_of_the_same_connection(rtsp):
-    with rtsp.serve_live("320x240", then=("640x480", 2.0)) as server, Watched(server.url) as camera:
+    with rtsp.serve_live("320x240", then=("640x480", 4.0)) as server, Watched(server.url) as camera:
         camera.until(lambda: camera.frames and camera.frames[-1].native.width == 640)
         camera.finish()
         first, second = camera.ends
@@ -221,21 +227,22 @@ def test_another_size_is_another_segment_of_the_same_connection(rtsp):
 # Reasons.
 
 
-def test_nothing_listens(free_port):
-    with Watched(f"rtsp://127.0.0.1:{free_port}/cam") as camera:
+def test_nothing_listens():
+    port = free_port()
+    with Watched(f"rtsp://127.0.0.1:{port}/cam") as camera:
         camera.until(lambda: len(camera.outages) >= 3)
     assert set(camera.codes) == {"refused"}
     text = camera.outages[0].message
-    for word in ("camera gate", f"rtsp://127.0.0.1:{free_port}/cam", "refused"):
+    for word in ("camera gate", f"rtsp://127.0.0.1:{port}/cam", "refused"):
         assert word in text
     assert "\n" not in text
 
 
 def test_a_camera_that_never_answers(silent_port):
     started = time.monotonic()
-    with Watched(f"rtsp://127.0.0.1:{silent_port}/cam") as camera:
+    with Watched(f"rtsp://127.0.0.1:{silent_port}/cam", limit=LIMIT_SECONDS) as camera:
         camera.until(lambda: camera.outages)
-        assert time.monotonic() - started < OPEN_LIMIT_SECONDS + SLACK_SECONDS
+        assert time.monotonic() - started < LIMIT_AND_SLACK_SECONDS
     assert camera.codes[0] == "timeout"
 
 
@@ -316,40 +323,40 @@ def test_wrong_credentials_are_refused_and_shown_nowhere(credentials, rtsp, capl
 # Stopping.
 
 
-def test_a_stop_while_waiting_for_the_next_attempt(free_port):
-    with Watched(f"rtsp://127.0.0.1:{free_port}/cam", backoff=BackoffSettings(60.0, 60.0)) as camera:
+def test_a_stop_while_waiting_for_the_next_attempt():
+    with Watched(f"rtsp://127.0.0.1:{free_port()}/cam", backoff=BackoffSettings(60.0, 60.0)) as camera:
         camera.until(lambda: camera.outages)
-        assert camera.finish() < 1.0
+        assert camera.finish() < 20  # it would wait for 30 s at least
 
 
 def test_a_stop_while_pictures_come(rtsp):
     with rtsp.serve_live() as server, Watched(server.url) as camera:
         camera.until(lambda: len(camera.frames) >= 3)
-        assert camera.finish() < 1.0
+        assert camera.finish() < GENEROUS_SECONDS / 2
         assert camera.ends[-1].reason is EndReason.SHUTDOWN
 
 
 def test_a_stop_while_the_camera_is_frozen(rtsp):
-    with rtsp.serve_live() as server, Watched(server.url) as camera:
+    with rtsp.serve_live() as server, Watched(server.url, limit=LIMIT_SECONDS) as camera:
         camera.until(lambda: len(camera.frames) >= 3)
         server.freeze()
         time.sleep(0.3)
-        assert camera.finish() < READ_LIMIT_SECONDS + 1.0
+        assert camera.finish() < LIMIT_AND_SLACK_SECONDS
         assert camera.ends[-1].reason is EndReason.SHUTDOWN
         assert camera.codes == []
 
 
 def test_a_stop_while_opening(silent_port):
-    with Watched(f"rtsp://127.0.0.1:{silent_port}/cam") as camera:
+    with Watched(f"rtsp://127.0.0.1:{silent_port}/cam", limit=LIMIT_SECONDS) as camera:
         time.sleep(0.3)
-        assert camera.finish() < OPEN_LIMIT_SECONDS + SLACK_SECONDS
+        assert camera.finish() < LIMIT_AND_SLACK_SECONDS
         assert camera.items == []
 
 
-def test_stopped_before_it_began(free_port):
+def test_stopped_before_it_began():
     stop = threading.Event()
     stop.set()
-    assert list(RtspSource("gate", f"rtsp://127.0.0.1:{free_port}/cam").frames(SPEC, stop)) == []
+    assert list(RtspSource("gate", f"rtsp://127.0.0.1:{free_port()}/cam").frames(SPEC, stop)) == []
 
 
 def test_who_stops_listening_leaves_nothing_open(rtsp):
@@ -363,14 +370,14 @@ def test_who_stops_listening_leaves_nothing_open(rtsp):
         assert frames[0].native.to_ndarray(format="rgb24").shape == (240, 320, 3), "a frame outlives its connection"
 
 
-def test_cameras_do_not_disturb_each_other(rtsp, free_port):
+def test_cameras_do_not_disturb_each_other(rtsp):
     """One dead, one refused, one fine: the fine one misses nothing."""
     with (
         rtsp.serve_live() as server,
         rtsp.serve_live() as dying,
         Watched(server.url) as fine,
         Watched(dying.url) as dead,
-        Watched(f"rtsp://127.0.0.1:{free_port}/cam") as refused,
+        Watched(f"rtsp://127.0.0.1:{free_port()}/cam") as refused,
     ):
         fine.until(lambda: len(fine.frames) >= 5 and dead.frames)
         dying.kill()
