@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+#: Of how many servers' logs a failure shows how many lines: of those that wrote last.
+_LOGS, _LINES = 3, 30
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the servers and runs of the tests have logged: the machine of the CI is gone afterwards."""
+    report = yield
+    if report.failed:
+        folder: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):  # a log may go while we look
+            logs = sorted((path.stat().st_mtime, path) for path in folder.rglob("*.log"))
+            for _, path in logs[-_LOGS:]:
+                lines = path.read_text(errors="replace").splitlines()[-_LINES:]
+                report.sections.append((f"end of {path.relative_to(folder)}", "\n".join(lines)))
+    return report
 
 
 def missing_part(what: str) -> NoReturn:
