@@ -17,7 +17,7 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` of an environment that holds the wheel; its dependencies come from the tests' own environment."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
-    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    subprocess.run(build, check=True, capture_output=True, timeout=240)
     (wheel,) = folder.glob("mistwatch-*.whl")
     environment = folder / "venv"
     venv.create(environment, with_pip=True)
@@ -27,11 +27,11 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ours = next(Path(p) for p in sys.path if p.endswith("site-packages"))
     (site_packages / "dependencies.pth").write_text(f"{ours}\n")
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--no-index", "--force-reinstall"]
-    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=240)
     return environment / "bin"
 
 
-def _run(installed: Path, cwd: Path, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def _run(installed: Path, cwd: Path, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
         [installed / arguments[0], *arguments[1:]],

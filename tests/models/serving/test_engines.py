@@ -169,7 +169,7 @@ def test_a_version_folder_is_complete_for_openvino(version: Path, tmp_path: Path
         env={**os.environ, "HOME": str(home), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.stdout == "openvino (1, 1024)\nFalse\n", done.stderr
     # OpenVINO's telemetry keeps its identifier in the home folder; nothing of the kind was made.

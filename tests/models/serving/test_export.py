@@ -148,7 +148,7 @@ class TestCache:
             f"print(ensure_repository({str(trained)!r}, Path({str(tmp_path)!r}), progress=print));"
             "print({'torch', 'openvino'} & set(sys.modules))"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
         assert done.stdout == f"{first}\nset()\n", done.stderr
 
         # A model whose weights differ has another card, and another place.

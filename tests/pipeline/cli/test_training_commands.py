@@ -26,7 +26,7 @@ def mistwatch(tmp_path):
             env=os.environ | {"MISTWATCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"} | environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
 
     return run
