@@ -116,7 +116,7 @@ class TritonServer:
         """True while the server process runs (it may still be frozen, or its model's stub dead)."""
         return self._guard is not None and self._guard.poll() is None
 
-    def start(self, timeout: float = 60.0) -> None:
+    def start(self, timeout: float = 120.0) -> None:
         """Start Triton and wait, at most ``timeout`` seconds, until it is ready for requests.
 
         Ready means that all ``models`` are, and that gRPC, HTTP and ``/metrics`` all answer.
