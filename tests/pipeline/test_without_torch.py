@@ -12,13 +12,15 @@ from triton_of_brightness import Server
 
 from deploy.broker.server import BrokerServer
 
-#: Runs the command with everything of the groups train and serve made impossible to import.
+#: Runs the command with everything of the groups train, serve and demo made impossible to import.
 WORKER = """
 import sys
 
+REFUSED = {"torch", "torchvision", "openvino", "safetensors", "sklearn", "pytriton", "noida_db", "cv2"}
+
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "openvino", "safetensors", "sklearn", "pytriton", "noida_db"}:
+        if name.split(".")[0] in REFUSED:
             raise ModuleNotFoundError(f"an ingest worker has no {name}", name=name)
 
 sys.meta_path.insert(0, Refuse())

@@ -238,17 +238,17 @@ def test_frames_are_left_out_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "_WINDOW_SECONDS", 1.0)
     said: list[str] = []
     source = SyntheticSource("yard", f"synthetic://courtyard?fps=60&{seconds(2.5)}", on_slow=said.append)
-    items = [(item, time.monotonic()) for item in source.frames(SPEC, threading.Event())]
-    began = items[0][1]
-    shown = [item.pts_seconds for item, _ in items if isinstance(item, Frame)]
+    items = list(source.frames(SPEC, threading.Event()))
+    began = asked_at[0][1] + 0.1  # the scene's time begins when its first frame is rendered, at the earliest
+    shown = [item.pts_seconds for item in items if isinstance(item, Frame)]
     numbers = [pts * 60 for pts in shown]
     assert numbers == pytest.approx([number for number, _ in asked_at]), "what is rendered is shown"
     # What is rendered is the frame due at that moment, and it is shown a tenth of a second later. (The second one was
     # rendered ahead of its time, as all are where there is time.)
     assert np.diff(numbers)[2:].min() >= 5.99, "in a tenth of a second six frames are due"
     late = [at - began - number / 60 for number, at in asked_at[2:]]
-    assert min(late) > -1 / 60
-    assert statistics.median(late) < 1 / 60 + 0.02
+    assert min(late) >= 0
+    assert statistics.median(late) < 0.1, "it fell behind by a frame's rendering"
     assert shown[-1] >= 2.0, "the scene's time went on to its end"
     (line,) = said  # in 2.5 s, once
     assert line.startswith("camera yard: this machine renders ")
@@ -266,7 +266,7 @@ def test_a_consumer_that_is_too_slow_gets_the_frame_due_now(painted: None) -> No
             began = began or now
             assert item.pts_seconds > last
             if last >= 0:
-                assert item.pts_seconds - last >= 0.28  # it slept 0.3 s
+                assert item.pts_seconds - last >= 0.27  # it slept 0.3 s, less a frame's time
             last = item.pts_seconds
             time.sleep(0.3)
 
@@ -314,7 +314,7 @@ sys.meta_path.insert(0, Refuse())
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-c", script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_opencv_is_not_imported_until_a_frame_is_rendered() -> None:
