@@ -790,7 +790,11 @@ def test_it_dies_with_its_parent(films: dict[str, Path]) -> None:
         parent.kill()
         parent.wait()
         parent.stdout.close()
-    wait_until(lambda: not process_exists(pid), "the server has ended")
+    try:
+        wait_until(lambda: not process_exists(pid), "the server has ended")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # only ever there when this test fails
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
