@@ -69,13 +69,12 @@ class Exposure:
     def _stamp(self, picture: Picture, seconds: float) -> None:
         now = self._midnight + timedelta(seconds=self._layout.clock + seconds)
         size = picture.shape[1] / 640
-        lines = ((f"{now:%Y-%m-%d %H:%M:%S}", (8, 18)), (self._name, (8, 352)))
-        for text, (x, y) in lines:
-            at = (round(x * size), round(y * size))
-            for colour, width in (((16, 16, 16), 3), ((240, 240, 240), 1)):
-                cv2.putText(
-                    picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, colour, round(width * size), cv2.LINE_AA
-                )
+        for text, (x, y) in ((f"{now:%Y-%m-%d %H:%M:%S}", (8, 18)), (self._name, (8, 352))):
+            at, font, scale = (round(x * size), round(y * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size
+            (width, height), below = cv2.getTextSize(text, font, scale, 1)
+            box = np.s_[at[1] - height - 3 : at[1] + below, at[0] - 3 : at[0] + width + 3]
+            picture[box] //= 3  # to be read before any ground
+            cv2.putText(picture, text, at, font, scale, (240, 240, 240), 1, cv2.LINE_AA)
 
 
 def _streaks(rng: np.random.Generator, width: int, height: int) -> Picture:

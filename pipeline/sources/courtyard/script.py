@@ -24,6 +24,7 @@ _NEAR_Z = 6.4
 _LEAD_SECONDS = 2.0  # of its time an incident leaves free before it, at least
 _INCIDENT_SECONDS = 7.0  # the longest incident; what is left of its time is jitter and calm
 _CROWD_AWAY_SECONDS = 18.0  # after a scattering everybody is back
+_NEED_THE_CROWD = (IncidentKind.RUNNER, IncidentKind.SCATTER)
 _WARDROBE = Wardrobe()
 
 
@@ -75,12 +76,16 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class _Minute:
-    """The ordinary life of one minute: who comes, and what happens to lamp, door and weather (from, to)."""
+    """The ordinary life of one minute: who comes, and what happens to lamp, door and weather (from, to).
+
+    ``stroll`` is when the crowd goes for a walk, if nothing is staged that needs it.
+    """
 
     actors: tuple[Actor, ...]
     lamp: tuple[float, float] | None
     door: tuple[float, float] | None
     rain: tuple[float, float] | None
+    stroll: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class Script:
         self._kinds: list[IncidentKind] = []
         self._minute = lru_cache(maxsize=8)(self._write_minute)
         self._staged = lru_cache(maxsize=64)(self._stage)
+        self._stroll = lru_cache(maxsize=4)(self._write_stroll)
 
     # What the camera can see at a moment
 
@@ -145,7 +151,9 @@ class Script:
             if staged.kind is IncidentKind.RUNNER and going_on:
                 runner = staged
             posed += _present(staged.cast, seconds, in_incident=going_on)
-        if scattered is None or seconds > scattered.start + _CROWD_AWAY_SECONDS:
+        if strolling := self._strolling(seconds):
+            posed += _present(strolling, seconds, in_incident=False)
+        elif scattered is None or seconds > scattered.start + _CROWD_AWAY_SECONDS:
             posed += [self._standing(member, seconds, runner) for member in self._crowd]
         posed.sort(key=lambda each: -each.stance.z)
         return posed
@@ -175,12 +183,14 @@ class Script:
 
     def _near(self, seconds: float) -> list[Staged]:
         """The incidents of which somebody may still, or already, be seen."""
+        return self._between(seconds - _CROWD_AWAY_SECONDS - 12.0, seconds + 12.0)
+
+    def _between(self, from_: float, to: float) -> list[Staged]:
+        """The incidents whose times these moments are in, and those in between."""
         if math.isinf(self._period):
             return []
-        number = math.floor(seconds / self._period)
-        first = math.floor((seconds - _CROWD_AWAY_SECONDS - 12.0) / self._period)
-        last = math.floor((seconds + 12.0) / self._period)
-        return [self._staged(each) for each in range(max(0, min(first, number)), max(0, last) + 1)]
+        first, last = (max(0, math.floor(moment / self._period)) for moment in (from_, to))
+        return [self._staged(number) for number in range(first, last + 1)]
 
     # Ordinary life
 
@@ -236,7 +246,7 @@ class Script:
             at = moment()
             actors.append(self._through_door(rng, at))
             door = (at - 0.9, at + 3.0)
-        return _Minute(tuple(actors), lamp, door, rain)
+        return _Minute(tuple(actors), lamp, door, rain, moment() if rng.random() < 0.5 else None)
 
     def _group(self, rng: np.random.Generator, at: float, umbrellas: float) -> list[Actor]:
         size = int(rng.choice((1, 2, 3), p=(0.7, 0.2, 0.1)))
@@ -328,6 +338,41 @@ class Script:
         stance = Stance(x, z, facing, phase=5.0 * clock if speed else 0.0, speed=speed, clock=clock, talk=talk)
         return Posed("person", member.look, stance, (0, 0, 0), in_incident=False)
 
+    def _strolling(self, seconds: float) -> tuple[Actor, ...]:
+        """The crowd, while it is on a walk at this moment."""
+        for number in self._blocks(seconds):
+            start = self._minute(number).stroll
+            if start is not None and start <= seconds <= start + _CROWD_AWAY_SECONDS and self._may_stroll(start):
+                return self._stroll(number, start)
+        return ()
+
+    def _may_stroll(self, start: float) -> bool:
+        apart = _CROWD_AWAY_SECONDS + _INCIDENT_SECONDS
+        return not any(
+            each.kind in _NEED_THE_CROWD and abs(each.start - start) < apart
+            for each in self._between(start - apart, start + apart)
+        )
+
+    def _write_stroll(self, number: int, start: float) -> tuple[Actor, ...]:
+        rng = np.random.default_rng([self._seed, 5, number + 1])
+        cast = []
+        for member in self._crowd:
+            side = int(rng.choice((-1, 1)))
+            z = min(max(member.z + float(rng.uniform(-1.2, 1.2)), _NEAR_Z), BACK_Z)
+            leave: list[Go | Stay] = [Stay(3 * member.nerve), Go(self._edge(side, z), z, float(rng.uniform(1.1, 1.5)))]
+            cast.append(Actor("person", member.look, self._there_and_back(member, start, leave)))
+        return tuple(cast)
+
+    def _there_and_back(self, member: _Member, start: float, leave: Sequence[Go | Stay]) -> Track:
+        """Away by the steps ``leave``, and back in one's place when ``_CROWD_AWAY_SECONDS`` are over."""
+        goal = leave[-1]
+        assert isinstance(goal, Go)
+        home: list[Go | Stay] = [Go(member.x, member.z, 1.35)]
+        place = (member.x, member.z)
+        spent = seconds_of(place, leave) + seconds_of((goal.x, goal.z), home)
+        wait = Stay(max(_CROWD_AWAY_SECONDS - 0.5 - spent, 0.5))
+        return track(start, place, [*leave, wait, *home, Stay(1.0, member.facing)])
+
     # Incidents
 
     def _kind(self, number: int) -> IncidentKind:
@@ -338,9 +383,8 @@ class Script:
             while True:
                 rng.shuffle(deck)
                 row = [*self._kinds[-1:], *deck]
-                needs_crowd = (IncidentKind.RUNNER, IncidentKind.SCATTER)
                 # Who needs the crowd cannot come right after it has scattered; nor does a kind come twice in a row.
-                if not any(a is b or (a is IncidentKind.SCATTER and b in needs_crowd) for a, b in pairwise(row)):
+                if not any(a is b or (a is IncidentKind.SCATTER and b in _NEED_THE_CROWD) for a, b in pairwise(row)):
                     break
             self._kinds += [IncidentKind(kind) for kind in deck]
         return self._kinds[number]
@@ -438,13 +482,8 @@ class Script:
             z = min(max(away[1] + float(rng.uniform(-0.8, 0.8)), 5.6), BACK_Z)
             refuge = (self._edge(side, z, 1.0), z)
             flight: list[Go | Stay] = [Stay(member.nerve, member.facing), Go(*away, speed), Go(*refuge, speed)]
-            gone = seconds_of((member.x, member.z), flight)
-            ends.append(start + gone)
-            home: list[Go | Stay] = [Go(member.x, member.z, 1.35)]
-            back = seconds_of(refuge, home)
-            wait = max(_CROWD_AWAY_SECONDS - 0.5 - gone - back, 0.5)
-            path = track(start, (member.x, member.z), [*flight, Stay(wait), *home, Stay(1.0, member.facing)])
-            cast.append(Actor("person", member.look, path))
+            ends.append(start + seconds_of((member.x, member.z), flight))
+            cast.append(Actor("person", member.look, self._there_and_back(member, start, flight)))
         return Staged(number, IncidentKind.SCATTER, start, max(ends), tuple(cast))
 
 
