@@ -105,7 +105,7 @@ class Connection:
         sequence = request.headers["cseq"]
         if request.session is not None and request.session != self._session:
             raise Refused(454)
-        session = {"Session": f"{self._session};timeout={_SESSION_SECONDS}"} if self._session else {}
+        session = self._session_header()
         match request.method:
             case "OPTIONS":
                 return rtsp.answer(200, sequence, {"Public": ", ".join(rtsp.METHODS), **session})
@@ -134,8 +134,7 @@ class Connection:
         stream = RtpStream(*channels)
         self._viewer = Viewer(self._writer.transport, stream, self._who)
         transport = f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]};ssrc={stream.source:08X}"
-        session = f"{self._session};timeout={_SESSION_SECONDS}"
-        return rtsp.answer(200, request.headers["cseq"], {"Transport": transport, "Session": session})
+        return rtsp.answer(200, request.headers["cseq"], {"Transport": transport, **self._session_header()})
 
     def _play(self, request: Request) -> bytes:
         self._check_session(request)
@@ -144,7 +143,7 @@ class Connection:
         request.check_range()
         assert self._camera is not None
         assert self._viewer is not None
-        headers = {"Session": f"{self._session};timeout={_SESSION_SECONDS}", "Range": "npt=now-"}
+        headers = {"Range": "npt=now-", **self._session_header()}
         if not self._playing:
             first, timestamp = self._viewer.stream.sequence, self._camera.next_key_timestamp()
             headers["RTP-Info"] = f"url={request.base()}{rtsp.TRACK};seq={first};rtptime={timestamp}"
@@ -161,6 +160,9 @@ class Connection:
     def _check_session(self, request: Request) -> None:
         if not request.session:
             raise Refused(454)
+
+    def _session_header(self) -> dict[str, str]:
+        return {"Session": f"{self._session};timeout={_SESSION_SECONDS}"} if self._session else {}
 
     def _end_session(self) -> None:
         if self._camera is not None and self._viewer is not None:
