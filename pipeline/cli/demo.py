@@ -218,7 +218,9 @@ def _report(watch: Watch, plan: _Plan, asked: dict[str, Asked], display: DemoDis
     if summary.clips_dropped > _MUCH_DROPPED * (summary.clips_scored + summary.clips_dropped):
         clips += ": this machine cannot score so many cameras; try --cameras 1"
     display.say(f"{clips}; {watch.alerts} alert(s) read back from the topic")
-    display.say(f"what the cameras showed: {plan.folder / 'films'}; pictures of the alerts' peaks:")
+    display.say(f"what the cameras showed: {plan.folder / 'films'}")
+    if watch.evidence:
+        display.say("pictures of the alerts' peaks:")
     for path in watch.evidence:
         display.say(f"  {path}")
     if lines is not None:

@@ -47,6 +47,11 @@ class Consumer:
         self._thread = threading.Thread(target=self._read, name="consumer", daemon=True)
         self._thread.start()
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
     def _read(self) -> None:
         from pipeline.alerts.event import AlertEvent
 
@@ -75,7 +80,8 @@ class Consumer:
         if self._failure is not None:
             raise self._failure
         if self.events < events:
-            raise RunFailure(f"the topic gave back {self.events} of {events} alert events within {seconds:.0f} s")
+            why = ": its consumer has ended by itself" if self._over else f" within {seconds:.0f} s"
+            raise RunFailure(f"the topic gave back {self.events} of {events} alert events{why}")
 
     def __enter__(self) -> Consumer:
         return self

@@ -97,7 +97,7 @@ class DemoDisplay:
 
     def _line(self, at: datetime, camera: str, what: str, more: str, style: str) -> None:
         # Whatever a terminal would interpret is escaped: the topic is not ours alone.
-        self.console.print(Text(printable(f"{at:%H:%M:%S}Z  {camera}  {what:5}  {more}"), style))
+        self.console.print(Text(printable(f"{at:%H:%M:%S}.{at.microsecond // 100_000}Z  {camera}  {what:5}  {more}"), style))
 
     def _is_time_to_say(self) -> bool:
         if time.monotonic() - self._said_at < _SAY_EVERY_SECONDS:

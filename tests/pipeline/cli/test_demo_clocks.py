@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import threading
 import time
 from datetime import timedelta
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 from rich.console import Console
 from site_runs import BRIGHT, DARK, site
 from triton_of_brightness import Server, T
@@ -20,6 +23,7 @@ from pipeline.cli.demo_consumer import Consumer
 from pipeline.cli.demo_display import DemoDisplay
 from pipeline.cli.demo_truth import Witness
 from pipeline.cli.demo_watch import Watch
+from pipeline.cli.errors import RunFailure
 from pipeline.cli.live import drive
 from pipeline.sources.courtyard.film import write_film
 from pipeline.sources.courtyard.scene import Courtyard
@@ -95,3 +99,12 @@ def test_delays_count_from_the_sending_whenever_the_camera_was_joined_and_howeve
     assert {showing.kind for showing in witness.showings()} == {"runner", "fall"}
     first, second, *_ = (showing.began for showing in witness.showings() if showing.kind == "runner")
     assert abs(second - first - timedelta(seconds=8)) < timedelta(seconds=0.3)
+
+
+def test_a_consumer_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    with BrokerServer(tmp_path / "broker") as broker, Consumer(broker.bootstrap, lambda _event, _at: None) as consumer:
+        os.kill(consumer.pid, signal.SIGKILL)
+        began = time.monotonic()
+        with pytest.raises(RunFailure, match="0 of 1 alert events: its consumer has ended"):
+            consumer.wait_for(1, 60)
+        assert time.monotonic() - began < 30
