@@ -96,8 +96,9 @@ class DemoDisplay:
             self._line(had_at, event.subject, "ends", f"after {lasted:.1f} s: {data.end_reason}", style="dim")
 
     def _line(self, at: datetime, camera: str, what: str, more: str, style: str) -> None:
+        when = f"{at:%H:%M:%S}.{at.microsecond // 100_000}Z"
         # Whatever a terminal would interpret is escaped: the topic is not ours alone.
-        self.console.print(Text(printable(f"{at:%H:%M:%S}.{at.microsecond // 100_000}Z  {camera}  {what:5}  {more}"), style))
+        self.console.print(Text(printable(f"{when}  {camera}  {what:5}  {more}"), style))
 
     def _is_time_to_say(self) -> bool:
         if time.monotonic() - self._said_at < _SAY_EVERY_SECONDS:
