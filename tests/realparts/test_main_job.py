@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,14 +18,17 @@ import jsonschema
 import numpy as np
 import pytest
 from joined_stream import FPS, Joined
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
+from ports import free_port
 from rtsp_server import serve_file
+from site_runs import wait_for_metric
 
 from deploy.triton.server import TritonServer
 
 pytestmark = pytest.mark.realparts
 
 CLIP_FRAMES = 16
+STREET_FRAMES = 377
 SIZE = 224
 
 
@@ -47,26 +48,20 @@ def mistwatch(*arguments: str, timeout: float = 280) -> subprocess.CompletedProc
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def scrape(port: int) -> dict[str, float]:
-    """The metrics as a Prometheus server would read them, by name and labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
-
-
-def read_topic(bootstrap: str, topic: str, quiet_seconds: float = 3.0) -> list[dict[str, Any]]:
+def read_topic(bootstrap: str, topic: str) -> list[dict[str, Any]]:
     """Everything on the topic, by a consumer that knows nothing of mistwatch."""
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=int(quiet_seconds * 1000)
-    )
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
     try:
-        messages = list(consumer)
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning()
+        ends = consumer.end_offsets(partitions)
+        messages = []
+        deadline = time.monotonic() + 60
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            assert time.monotonic() < deadline, f"the topic {topic} cannot be read to its end"
+            for batch in consumer.poll(timeout_ms=200).values():
+                messages += batch
     finally:
         consumer.close()
     for message in messages:
@@ -148,6 +143,7 @@ def test_watch_starts_its_own_servers_when_none_is_named(data: Path, tmp_path: P
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.timeout(1200)  # the street and the fights last a minute or two; a slow machine scores on after that
 def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     joined: Joined,
     data: Path,
@@ -160,7 +156,10 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     schema: jsonschema.Draft202012Validator,
     record_property: Any,
 ) -> None:
-    """Two cameras at once: the joined fights behind a password, and a street whose every score is told."""
+    """Two cameras at once: the joined fights behind a password, and a street whose every score is told.
+
+    The clips may wait as long as they must: how fast this machine is decides how long the test takes, and nothing else.
+    """
     street_video = data / "cctv" / "car-detection.mp4"
     with (
         serve_file(joined.video, "tcp", user="viewer", password="p@ss:w0rd") as fights,
@@ -168,7 +167,8 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     ):
         config = tmp_path / "site.yaml"
         config.write_text(
-            f"site: realparts\nstate_dir: state\ntriton: {{address: '{triton.grpc_address}'}}\n"
+            f"site: realparts\nstate_dir: state\n"
+            f"triton: {{address: '{triton.grpc_address}', queue_clips: 256, deadline_seconds: 120}}\n"
             f"kafka: {{bootstrap: '{broker}', topic: fights}}\nmetrics: {{port: {(port := free_port())}}}\n"
             "cameras:\n"
             f"  fights: {{source: '{fights.bare_url}', username: viewer}}\n"
@@ -184,33 +184,26 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
             env={**os.environ, "MISTWATCH_CAMERAS__FIGHTS__PASSWORD": "p@ss:w0rd"},
         )
         try:
-            assert process.stderr is not None
-            log: list[str] = []
-            for line in process.stderr:  # the stream plays once a connection: its end is an outage
-                log.append(line)
-                if "camera away" in line and '"fights"' in line:
-                    break
-            time.sleep(3)  # the last clips are scored
-            metrics = scrape(port)
+            # A stream plays once a connection. When clips of the second play are scored, the first is through.
+            for camera, frames in (("street", STREET_FRAMES), ("fights", round(joined.duration * FPS))):
+                scored = f'mistwatch_capture_to_score_seconds_count{{camera="{camera}"}}'
+                metrics = wait_for_metric(process, port, scored, frames // CLIP_FRAMES + 2, seconds=1000)
             os.kill(process.pid, signal.SIGTERM)
-            output, rest = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=120)
         finally:
             process.kill()
-    errors = "".join(log) + rest
     assert process.returncode == 0, errors
     assert "p@ss" not in errors + output
     assert "p%40ss" not in errors + output
     assert "Traceback" not in errors
-    summary = json.loads(output.splitlines()[-1])
-    # A live source drops when the machine is busy elsewhere; most clips must get through all the same.
-    assert summary["clips_dropped"] <= 0.2 * summary["clips_scored"], errors
+    assert json.loads(output.splitlines()[-1])["type"] == "summary"
 
     for camera in ("fights", "street"):
         assert metrics[f'mistwatch_frames_decoded_total{{camera="{camera}"}}'] > 300
         assert metrics[f'mistwatch_capture_to_score_seconds_count{{camera="{camera}"}}'] > 15
         assert metrics[f'mistwatch_capture_to_published_seconds_count{{camera="{camera}"}}'] >= 1
     assert metrics['mistwatch_reconnects_total{camera="fights",reason="stream_end"}'] >= 1
-    assert metrics["mistwatch_outbox_depth"] == 0
+    assert not [name for name in metrics if name.startswith("mistwatch_clips_dropped_total{")]
 
     events = read_topic(broker, "fights")
     assert events
@@ -223,8 +216,8 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     check_scores(cars, ffmpeg, street_video, 12.5, root)
     indices = [reading["index"] for reading in readings(cars)]
     assert indices == sorted(set(indices))
-    # 377 frames make 23 clips; the first frame is lost to its missing time stamp.
-    assert len(indices) >= 23 - 1 - summary["clips_dropped"]
+    # The first frame is lost to its missing time stamp.
+    assert len(indices) >= STREET_FRAMES // CLIP_FRAMES - 1
 
     events = first_play(events, "fights")
     check_order(events)
@@ -277,7 +270,7 @@ def check_times(events: list[dict[str, Any]], began: datetime, duration: float) 
         )
         assert began < captured < scored < published
     # A live camera's wall clock is when a frame arrived: the network's and the server's jitter, not drift.
-    assert max(offsets) - min(offsets) < 1.0
+    assert max(offsets) - min(offsets) < 3.0
 
 
 def check_pictures(events: list[dict[str, Any]], size: tuple[int, int]) -> None:
