@@ -734,7 +734,7 @@ def test_started_twice_and_started_again(own: CameraServer) -> None:
     assert again[0].at > before[-1].at
 
 
-def test_a_stop_takes_two_seconds_at_most_whoever_watches(own: CameraServer) -> None:
+def test_a_stop_does_not_wait_for_who_watches(own: CameraServer) -> None:
     own.start()
     pid = own.pid
     assert pid is not None
@@ -746,7 +746,7 @@ def test_a_stop_takes_two_seconds_at_most_whoever_watches(own: CameraServer) -> 
         own.stop(timeout=PATIENCE)
         took = time.monotonic() - started
         assert idle.closed()
-    assert took < 2
+    assert took < PATIENCE / 2  # the server itself gives everybody less than two seconds
     assert not process_exists(pid)
     assert own.log is not None
     assert [line.rsplit(" ", 1)[1] for line in own.log.read_text().splitlines()] == ["plays", "lost"]
