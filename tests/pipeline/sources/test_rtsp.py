@@ -121,7 +121,7 @@ def test_pictures_and_times_of_a_file_over_rtsp(transport, rtsp, video, read):
     path = video("street.mp4", seconds=4, fps=25, options=("-bf", "3", "-g", "25"))
     expected = {round(frame.pts_seconds, 3): frame.image for frame in read(path)[0]}
     with rtsp.serve_file(path, transport=transport) as server, Watched(server.url, transport=transport) as camera:
-        camera.until(lambda: camera.ends)
+        camera.until(lambda: camera.outages)  # told after the segment's end, unless the stop comes between the two
     frames = [frame for frame in camera.frames if frame.segment == camera.ends[0].segment]
     assert len(frames) >= 90, "of the 100, the first few fall to the start of the stream and the last to its end"
     for frame in frames:
