@@ -126,7 +126,8 @@ def test_pictures_and_times_of_a_file_over_rtsp(transport, rtsp, video, read):
     assert len(frames) >= 90, "of the 100, the first few fall to the start of the stream and the last to its end"
     for frame in frames:
         assert np.array_equal(frame.image, expected[round(frame.pts_seconds, 3)])
-    assert np.diff([frame.pts_seconds for frame in frames]) == pytest.approx(0.04, abs=1e-4)
+    # Of the last group, the end may come before a B-frame does that belongs in front of the last picture.
+    assert np.diff([frame.pts_seconds for frame in frames])[:-4] == pytest.approx(0.04, abs=1e-4)
     assert camera.codes[0] == "stream_end"
 
 
