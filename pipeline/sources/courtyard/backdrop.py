@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from pipeline.sources.courtyard.figures import Colour, Disc, Face, Limb, Shape
-from pipeline.sources.courtyard.layout import FACADE_Z, WALKWAY, Layout
+from pipeline.sources.courtyard.layout import DOOR_X, FACADE_Z, LAMP, WALKWAY, Day
 from pipeline.sources.courtyard.paint import Picture, paint, shadow_of
 from pipeline.sources.courtyard.view import View
 
 _GROUND_X, _GROUND_Z = (-18.0, 18.0), (3.0, FACADE_Z)
 _TEXELS = 36  # of the ground's and the façade's texture, a metre
 _OVERSAMPLING = 2
+_SURFACES = 20260501  # of every stain and brick: the place stays the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,12 @@ class Backdrop:
     ground: Picture
 
 
-def paint_backdrop(layout: Layout, seed: int) -> Backdrop:
-    """The empty courtyard of ``seed``."""
-    view = layout.view
-    rng = np.random.default_rng([seed, 11])
+def paint_backdrop(view: View, today: Day) -> Backdrop:
+    """The empty courtyard as ``view`` sees it, with the shadows of ``today``."""
+    rng = np.random.default_rng(_SURFACES)
     fine = View(view.width * _OVERSAMPLING, view.height * _OVERSAMPLING, view.focal, view.mount, view.pitch, view.aside)
     ground = _ground(rng)
-    facade = _facade(rng, layout.door_x)
+    facade = _facade(rng, DOOR_X)
     size = (fine.width, fine.height)
     picture = np.empty((fine.height, fine.width, 3), np.uint8)
     picture[:] = (176, 190, 206)
@@ -55,12 +55,12 @@ def paint_backdrop(layout: Layout, seed: int) -> Backdrop:
         mask[:] = cv2.warpPerspective(np.full((rows, columns), 255, np.uint8), warp, size, flags=cv2.INTER_NEAREST)
         np.copyto(picture, painted, where=mask[:, :, None] > 0)
 
-    things = _things(rng, layout)
+    things = _things(rng)
     shadow = np.zeros((fine.height, fine.width), np.uint8)
     for thing in things:
-        paint(shadow, fine, shadow_of(thing, layout.slant), (255, 255, 255))
+        paint(shadow, fine, shadow_of(thing, today.slant), (255, 255, 255))
     shadow = cv2.GaussianBlur(shadow, (0, 0), 2.0 * view.width / 640)
-    dark = 1.0 - layout.shade * (shadow / 255.0) * (mask > 0)
+    dark = 1.0 - today.shade * (shadow / 255.0) * (mask > 0)
     picture = (picture * dark[:, :, None]).astype(np.uint8)
     for thing in things:
         paint(picture, fine, thing)
@@ -148,10 +148,10 @@ def _facade(rng: np.random.Generator, door_x: float) -> Picture:
     return wall
 
 
-def _things(rng: np.random.Generator, layout: Layout) -> list[list[Shape]]:
+def _things(rng: np.random.Generator) -> list[list[Shape]]:
     """Trees, a lamp post, benches and tubs, the farthest first; none before the door."""
     free = (-10.5, -7.0, 7.4, 10.8, -3.4, 3.6)
-    places = [x for x in free if abs(x - layout.door_x) > 2.0 and abs(x - layout.lamp[0]) > 1.2]
+    places = [x for x in free if abs(x - DOOR_X) > 2.0 and abs(x - LAMP[0]) > 1.2]
     things: list[list[Shape]] = []
     for index, x in enumerate(places[:5]):
         z = float(rng.uniform(14.6, 16.2))
@@ -166,7 +166,7 @@ def _things(rng: np.random.Generator, layout: Layout) -> list[list[Shape]]:
                 at = (x + float(rng.uniform(-0.6, 0.6)), 0.7 + float(rng.uniform(0, 0.6)), z)
                 tub.append(Disc(at, 0.22, (int(62 * green), int(98 * green), int(46 * green))))
             things.append(tub)
-    x, z = layout.lamp
+    x, z = LAMP
     things.append(
         [
             Limb(((x, 0, z), (x, 4.2, z)), (0.07, 0.05), (58, 60, 62)),

@@ -1,4 +1,4 @@
-"""What differs from one courtyard to the next, and where its parts are: metres from the camera."""
+"""Where the courtyard's parts are, metres from the camera, and what differs from one day to the next."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pipeline.sources.courtyard.view import View
 
 FACADE_Z = 18.0
 BACK_Z = 13.8  #: behind it stand trees and benches, and nobody walks there but through the door
-WALKWAY = (7.6, 10.8)  #: across the courtyard, from this Z to that
+WALKWAY = (7.4, 10.2)  #: across the courtyard, from this Z to that
+
+
+DOOR_X = -1.9  #: middle of the façade's door
+LAMP = (4.1, 14.4)  #: X and Z of its post
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """One courtyard at one time of the day.
+class Day:
+    """One day in the courtyard: what its light is like.
 
     Attributes:
-        view: the camera.
-        door_x: middle of the façade's door.
-        lamp: X and Z of the lamp post.
         slant: how far a shadow lies from its point, X and Z, metres a metre of height.
         shade: how dark a shadow is, 0 … 1.
         light: red, green and blue as shares of plain daylight.
@@ -29,9 +30,6 @@ class Layout:
         clock: the wall clock at frame 0, seconds since midnight.
     """
 
-    view: View
-    door_x: float
-    lamp: tuple[float, float]
     slant: tuple[float, float]
     shade: float
     light: tuple[float, float, float]
@@ -39,27 +37,21 @@ class Layout:
     clock: int
 
 
-def lay_out(seed: int, width: int, height: int) -> Layout:
-    """The courtyard of ``seed``."""
+def view(width: int, height: int) -> View:
+    """The courtyard's camera. It hangs where it hangs: another seed is another day, not another place."""
+    return View(width, height, focal=1.14, mount=4.2, pitch=math.radians(22.0), aside=0.0)
+
+
+def day(seed: int) -> Day:
+    """The day of ``seed``."""
     rng = np.random.default_rng([seed, 0])
-    view = View(
-        width,
-        height,
-        focal=float(rng.uniform(1.10, 1.18)),
-        mount=float(rng.uniform(4.0, 4.4)),
-        pitch=math.radians(float(rng.uniform(21.0, 23.0))),
-        aside=float(rng.uniform(-0.5, 0.5)),
-    )
     sunny = rng.random() < 0.6
-    warmth = float(rng.uniform(-0.05, 0.05))
-    brightness = float(rng.uniform(0.84, 1.06) if sunny else rng.uniform(0.72, 0.92))
-    return Layout(
-        view,
-        door_x=float(rng.uniform(-2.8, 2.8)),
-        lamp=(float(rng.choice((-1, 1)) * rng.uniform(3.8, 5.2)), 14.4),
+    warmth = float(rng.uniform(-0.04, 0.04))
+    brightness = float(rng.uniform(0.88, 1.04) if sunny else rng.uniform(0.78, 0.92))
+    return Day(
         slant=(float(rng.uniform(-1.1, 1.1)), float(rng.uniform(-0.2, 0.7))),
-        shade=float(rng.uniform(0.32, 0.46) if sunny else rng.uniform(0.06, 0.14)),
+        shade=float(rng.uniform(0.30, 0.42) if sunny else rng.uniform(0.06, 0.14)),
         light=(brightness * (1 + warmth), brightness, brightness * (1 - warmth)),
-        noise=float(rng.uniform(1.5, 3.5)),
+        noise=float(rng.uniform(1.5, 3.0)),
         clock=int(rng.integers(8 * 3600, 19 * 3600)),
     )

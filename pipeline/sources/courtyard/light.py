@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import cv2
 import numpy as np
 
-from pipeline.sources.courtyard.layout import Layout
+from pipeline.sources.courtyard.layout import LAMP, Day
 from pipeline.sources.courtyard.paint import Picture
-from pipeline.sources.courtyard.view import Floats
+from pipeline.sources.courtyard.view import Floats, View
 
 _GAIN_ONE = 128  # of 8 bits: gains up to 2
 _COARSE = (64, 36)  # the clouds' picture is this small; it is all soft edges
@@ -21,21 +21,21 @@ _STREAKS = 3  # pictures of rain; each frame takes one of them from somewhere el
 class Exposure:
     """Exposes the pictures of one courtyard."""
 
-    def __init__(self, layout: Layout, seed: int) -> None:
-        self._layout, self._seed = layout, seed
-        width, height = layout.view.width, layout.view.height
+    def __init__(self, view: View, today: Day, seed: int) -> None:
+        self._day, self._seed = today, seed
+        width, height = view.width, view.height
         rng = np.random.default_rng([seed, 12])
         rough = np.pad(rng.normal(0, 1, (128, 128)).astype(np.float32), 32, mode="wrap")
         clouds = cv2.GaussianBlur(rough, (0, 0), 9)[32:-32, 32:-32]  # its edges fit together
         self._clouds = np.clip(clouds / float(clouds.std()) - 0.4, 0, 1.2)
         self._drift = (float(rng.uniform(1.0, 3.0)), float(rng.uniform(-1.0, 1.0)))  # coarse pixels a second
         self._waves = [(float(rng.uniform(19, 71)), float(rng.uniform(0, 6))) for _ in range(2)]
-        noise = rng.normal(0, layout.noise, (height + _MARGIN, width + _MARGIN, 1))
-        noise = noise + rng.normal(0, layout.noise / 2, (height + _MARGIN, width + _MARGIN, 3))
+        noise = rng.normal(0, today.noise, (height + _MARGIN, width + _MARGIN, 1))
+        noise = noise + rng.normal(0, today.noise / 2, (height + _MARGIN, width + _MARGIN, 3))
         self._brighter = np.clip(noise, 0, 255).astype(np.uint8)
         self._darker = np.clip(-noise, 0, 255).astype(np.uint8)
         self._rain = [_streaks(rng, width, height) for _ in range(_STREAKS)]
-        self._glow = _glow(layout)
+        self._glow = _glow(view)
         self._midnight = datetime(2026, 1, 1) + timedelta(days=int(rng.integers(365)))
         self._name = f"CAM {1 + seed % 99:02d}  COURTYARD"
 
@@ -47,8 +47,8 @@ class Exposure:
             self._clouds, shift, _COARSE, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
         )
         slow = 1 + sum(0.035 * math.sin(2 * math.pi * seconds / period + phase) for period, phase in self._waves)
-        gain = (slow * (1 - 0.16 * rain)) * (1 - 0.6 * self._layout.shade * clouds)
-        gains = (gain[:, :, None] * (np.array(self._layout.light) * _GAIN_ONE)).clip(0, 255).astype(np.uint8)
+        gain = (slow * (1 - 0.16 * rain)) * (1 - 0.6 * self._day.shade * clouds)
+        gains = (gain[:, :, None] * (np.array(self._day.light) * _GAIN_ONE)).clip(0, 255).astype(np.uint8)
         full = cv2.resize(gains, (width, height), interpolation=cv2.INTER_LINEAR)
         picture = cv2.multiply(cv2.GaussianBlur(picture, (3, 3), 0), full, scale=1 / _GAIN_ONE)
 
@@ -67,7 +67,7 @@ class Exposure:
         return picture
 
     def _stamp(self, picture: Picture, seconds: float) -> None:
-        now = self._midnight + timedelta(seconds=self._layout.clock + seconds)
+        now = self._midnight + timedelta(seconds=self._day.clock + seconds)
         size = picture.shape[1] / 640
         for text, (x, y) in ((f"{now:%Y-%m-%d %H:%M:%S}", (8, 18)), (self._name, (8, 352))):
             at, font, scale = (round(x * size), round(y * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size
@@ -89,9 +89,9 @@ def _streaks(rng: np.random.Generator, width: int, height: int) -> Picture:
     return cv2.GaussianBlur(sheet, (3, 3), 0)  # type: ignore[no-any-return]
 
 
-def _glow(layout: Layout) -> Picture:
+def _glow(view: View) -> Picture:
     """The lamp's light: a ball about the lamp and a pool on the ground."""
-    view, (x, z) = layout.view, layout.lamp
+    x, z = LAMP
     inward = x - math.copysign(0.85, x)
     (head, foot), (scale, _) = view.project(np.array([(inward, 4.25, z), (inward, 0.0, z)]))
     rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)

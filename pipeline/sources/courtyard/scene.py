@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.sources.courtyard import figures
 from pipeline.sources.courtyard.backdrop import Backdrop, paint_backdrop
 from pipeline.sources.courtyard.figures import Face, Limb, Shape
-from pipeline.sources.courtyard.layout import FACADE_Z, lay_out
+from pipeline.sources.courtyard.layout import DOOR_X, FACADE_Z, day, view
 from pipeline.sources.courtyard.light import Exposure
 from pipeline.sources.courtyard.paint import Picture, paint, shadow_of
 from pipeline.sources.courtyard.script import Posed, Script, Staged
@@ -32,9 +32,9 @@ class Courtyard:
 
     def __init__(self, settings: SceneSettings) -> None:
         self.settings = settings
-        self._layout = lay_out(settings.seed, settings.width, settings.height)
-        self._view = self._layout.view
-        self._script = Script(settings.seed, self._layout, settings.incidents_per_minute)
+        self._view = view(settings.width, settings.height)
+        self._day = day(settings.seed)
+        self._script = Script(settings.seed, self._view, settings.incidents_per_minute)
 
     @property
     def frame_count(self) -> int:
@@ -81,11 +81,11 @@ class Courtyard:
 
     @cached_property
     def _backdrop(self) -> Backdrop:
-        return paint_backdrop(self._layout, self.settings.seed)
+        return paint_backdrop(self._view, self._day)
 
     @cached_property
     def _exposure(self) -> Exposure:
-        return Exposure(self._layout, self.settings.seed)
+        return Exposure(self._view, self._day, self.settings.seed)
 
     def _box(self, staged: Staged, frame: int) -> Box | None:
         mask = np.zeros((self.settings.height, self.settings.width), np.uint8)
@@ -99,15 +99,15 @@ class Courtyard:
 
     def _cast_shadows(self, picture: Picture, shapes: list[Shape]) -> None:
         mask = np.zeros(picture.shape[:2], np.uint8)
-        paint(mask, self._view, shadow_of(shapes, self._layout.slant), (255, 255, 255))
+        paint(mask, self._view, shadow_of(shapes, self._day.slant), (255, 255, 255))
         mask = cv2.bitwise_and(cv2.blur(mask, (3, 3)), self._backdrop.ground)
-        bright = cv2.addWeighted(mask, -self._layout.shade, mask, 0, 255)
+        bright = cv2.addWeighted(mask, -self._day.shade, mask, 0, 255)
         np.copyto(picture, cv2.multiply(picture, cv2.merge([bright] * 3), scale=1 / 255))
 
     def _door(self, opened: float) -> list[Shape]:
         if not opened:
             return []
-        middle, z = self._layout.door_x, FACADE_Z - 0.05
+        middle, z = DOOR_X, FACADE_Z - 0.05
         left, right = middle - 0.65, middle + 0.65
         inside = Face(((left, 0, z), (right, 0, z), (right, 2.3, z), (left, 2.3, z)), (52, 44, 36))
         light = Face(((left, 0, z), (right, 0, z), (right, 1.5, z), (left, 1.5, z)), (92, 78, 58))

@@ -15,9 +15,10 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.sources.courtyard.figures import Colour, Look, Stance, Wardrobe
-from pipeline.sources.courtyard.layout import BACK_Z, FACADE_Z, WALKWAY, Layout
+from pipeline.sources.courtyard.layout import BACK_Z, DOOR_X, FACADE_Z, WALKWAY
 from pipeline.sources.courtyard.motion import Go, Stay, Track, seconds_of, track
 from pipeline.sources.courtyard.settings import IncidentKind
+from pipeline.sources.courtyard.view import View
 
 _BLOCK_SECONDS = 60.0
 _NEAR_Z = 6.4
@@ -104,19 +105,17 @@ class Script:
 
     Args:
         seed: of everything by chance.
-        layout: of the courtyard; who comes and goes does so out of its camera's sight.
+        view: the camera; who comes and goes does so out of its sight.
         incidents_per_minute: see SceneSettings.
     """
 
-    def __init__(self, seed: int, layout: Layout, incidents_per_minute: float) -> None:
+    def __init__(self, seed: int, view: View, incidents_per_minute: float) -> None:
         self._seed = seed
-        self._view = layout.view
-        self._door_x = layout.door_x
+        self._view = view
         self._period = 60.0 / incidents_per_minute if incidents_per_minute else math.inf
         rng = np.random.default_rng([seed, 1])
-        front = rng.random() < 0.3
-        self.crowd_x = float(rng.uniform(-1.6, 1.6))
-        self.crowd_z = float(rng.uniform(6.9, 7.4) if front else rng.uniform(11.2, 12.4))
+        self.crowd_x = float(rng.uniform(-1.2, 1.2))
+        self.crowd_z = float(rng.uniform(10.9, 11.6))
         self._crowd = self._gather(rng)
         self._kinds: list[IncidentKind] = []
         self._minute = lru_cache(maxsize=8)(self._write_minute)
@@ -233,7 +232,7 @@ class Script:
             from_ = moment()
             lamp = (from_, from_ + float(rng.uniform(6, 20)))
         actors: list[Actor] = []
-        for _ in range(int(rng.poisson(11))):
+        for _ in range(int(rng.poisson(8))):
             at = moment()
             wet = rain is not None and rain[0] - 4 <= at <= rain[1]
             actors += self._group(rng, at, umbrellas=0.7 if wet else 0.08)
@@ -300,8 +299,8 @@ class Script:
     def _through_door(self, rng: np.random.Generator, at: float) -> Actor:
         side, z, speed = int(rng.choice((-1, 1))), self._lane(rng), float(rng.uniform(1.0, 1.4))
         outside = (self._edge(side, z), z)
-        door = (self._door_x, FACADE_Z - 0.15)
-        stop = self._door_x, BACK_Z
+        door = (DOOR_X, FACADE_Z - 0.15)
+        stop = DOOR_X, BACK_Z
         if rng.random() < 0.5:
             steps: list[Go | Stay] = [Stay(0.4), Go(*stop, speed), Go(*outside, speed)]
             return Actor("person", self._someone(rng), track(at, door, steps))
@@ -430,8 +429,8 @@ class Script:
     def _free_place(self, rng: np.random.Generator) -> tuple[float, float]:
         """A place in full view that is not the crowd's."""
         while True:
-            x, z = float(rng.uniform(-2.8, 2.8)), float(rng.uniform(7.0, 11.6))
-            if abs(x - self.crowd_x) > 1.9 or z < self.crowd_z - 2.8:  # nor hidden by it
+            x, z = float(rng.uniform(-2.2, 2.2)), float(rng.uniform(6.9, 9.6))
+            if abs(x - self.crowd_x) > 1.9 or z < self.crowd_z - 2.4:  # nor hidden by it
                 return x, z
 
     def _scuffle(self, rng: np.random.Generator, number: int, start: float) -> Staged:
