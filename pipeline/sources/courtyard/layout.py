@@ -11,7 +11,7 @@ from pipeline.sources.courtyard.view import View
 
 FACADE_Z = 18.0
 BACK_Z = 13.8  #: behind it stand trees and benches, and nobody walks there but through the door
-WALKWAY = (7.4, 10.2)  #: across the courtyard, from this Z to that
+WALKWAY = (7.2, 9.4)  #: across the courtyard, from this Z to that
 
 
 DOOR_X = -1.9  #: middle of the façade's door

@@ -115,7 +115,7 @@ class Script:
         self._period = 60.0 / incidents_per_minute if incidents_per_minute else math.inf
         rng = np.random.default_rng([seed, 1])
         self.crowd_x = float(rng.uniform(-1.2, 1.2))
-        self.crowd_z = float(rng.uniform(10.9, 11.6))
+        self.crowd_z = float(rng.uniform(10.2, 10.8))
         self._crowd = self._gather(rng)
         self._kinds: list[IncidentKind] = []
         self._minute = lru_cache(maxsize=8)(self._write_minute)
@@ -407,7 +407,7 @@ class Script:
 
     def _vehicle(self, rng: np.random.Generator, number: int, kind: IncidentKind, start: float) -> Staged:
         fast = kind is IncidentKind.BICYCLE
-        side, z = int(rng.choice((-1, 1))), float(rng.uniform(WALKWAY[0] + 1.2, WALKWAY[1] - 0.9))
+        side, z = int(rng.choice((-1, 1))), float(rng.uniform(WALKWAY[0] + 0.6, WALKWAY[1] - 0.7))
         speed = float(rng.uniform(2.9, 3.6) if fast else rng.uniform(2.3, 3.0))
         beyond = 1.0 if fast else 1.5
         path = track(start, (self._edge(-side, z, beyond), z), [Go(self._edge(side, z, beyond), z, speed)])
@@ -416,7 +416,7 @@ class Script:
         return Staged(number, kind, start, path.end, (actor,))
 
     def _runner(self, rng: np.random.Generator, number: int, start: float) -> Staged:
-        side, speed = int(rng.choice((-1, 1))), float(rng.uniform(3.4, 4.1))
+        side, speed = int(rng.choice((-1, 1))), float(rng.uniform(3.9, 4.6))
         tilt = float(rng.uniform(-0.6, 0.6))
         ends = []
         for sign in (-side, side):
@@ -426,15 +426,13 @@ class Script:
         actor = Actor("person", self._someone(rng), path)
         return Staged(number, IncidentKind.RUNNER, start, path.end, (actor,), (ends[0], ends[1]))
 
-    def _free_place(self, rng: np.random.Generator) -> tuple[float, float]:
-        """A place in full view that is not the crowd's."""
-        while True:
-            x, z = float(rng.uniform(-2.2, 2.2)), float(rng.uniform(6.9, 9.6))
-            if abs(x - self.crowd_x) > 1.9 or z < self.crowd_z - 2.4:  # nor hidden by it
-                return x, z
+    @staticmethod
+    def _foreground(rng: np.random.Generator) -> tuple[float, float]:
+        """A place in full view, nearer than the crowd and most walkers."""
+        return float(rng.uniform(-2.0, 2.0)), float(rng.uniform(6.6, 7.8))
 
     def _scuffle(self, rng: np.random.Generator, number: int, start: float) -> Staged:
-        x, z = self._free_place(rng)
+        x, z = self._foreground(rng)
         end = start + float(rng.uniform(4.5, 6.0))
         angle = float(rng.uniform(-0.5, 0.5))
         cast = []
@@ -458,7 +456,7 @@ class Script:
         return Staged(number, IncidentKind.SCUFFLE, start, end, tuple(cast))
 
     def _fall(self, rng: np.random.Generator, number: int, start: float) -> Staged:
-        x, z = self._free_place(rng)
+        x, z = self._foreground(rng)
         end = start + float(rng.uniform(5.0, 6.5))
         side, speed = int(rng.choice((-1, 1))), float(rng.uniform(1.1, 1.5))
         origin, goal = (self._edge(-side, z), z + float(rng.uniform(-1, 1))), (self._edge(side, z), z)
@@ -501,9 +499,9 @@ def _pose(actor: Actor, seconds: float, *, in_incident: bool) -> Posed:
         share = min((seconds - actor.fights[0]) / 0.35, (actor.fights[1] - seconds) / 0.35, 1.0)
         cx, cz, angle = actor.fights_at
         angle += 0.5 * math.sin(1.7 * seconds)  # they turn about each other, close in and fall apart
-        apart = 0.40 + 0.14 * math.sin(5.1 * seconds)
-        fx = cx + apart * math.cos(angle) + 0.22 * math.sin(2.3 * seconds)
-        fz = cz + apart * math.sin(angle) + 0.15 * math.sin(3.1 * seconds)
+        apart = 0.42 + 0.16 * math.sin(5.1 * seconds)
+        fx = cx + apart * math.cos(angle) + 0.45 * math.sin(2.3 * seconds)
+        fz = cz + apart * math.sin(angle) + 0.25 * math.sin(3.1 * seconds)
         stance = replace(
             stance,
             x=(1 - share) * x + share * fx,
