@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,6 +19,10 @@ BUILT_IN = Path(__file__).parent / "weights"
 
 class CardError(Exception):
     """A model card cannot be used. One line that names the file and the key."""
+
+
+#: Layers of I3D whose pooled maps can be features.
+Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5c"], ...], Field(min_length=1)]
 
 
 class _Part(BaseModel):
@@ -39,10 +43,11 @@ class Architecture(_Part):
 
 
 class Backbone(_Part):
-    """The network whose features the generator reads."""
+    """The network whose features the generator reads: its layers' pooled maps, in order."""
 
     name: str
     tensors_sha256: str
+    layers: Layers = ("mixed_5c",)
 
 
 class Clip(_Part):

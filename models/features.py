@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -41,7 +41,7 @@ class VideoFeatures:
     """The features of one video's n clips, in order.
 
     Attributes:
-        values: float32 (n, 1024).
+        values: float32 (n, D).
         segments: int64 (n,), ordinal of the segment that each clip was cut from.
         starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
     """
@@ -60,7 +60,7 @@ class Encoder(NamedTuple):
 
     name: str  #: what it runs on; part of the cache's names, as engines differ in the last digits
     batch: int  #: clips it likes to have at once
-    encode: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]  #: (N, T, H, W, 3) → (N, 1024)
+    encode: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]  #: (N, T, H, W, 3) → (N, D)
 
 
 class FeatureStore:
@@ -69,6 +69,7 @@ class FeatureStore:
     Args:
         clip: how the clips are cut.
         backbone: name of the published weights.
+        layers: of it, whose pooled maps are the features; see :class:`models.i3d.ClipEncoder`.
         mirrored: of the videos as a mirror shows them, left and right exchanged.
         folder: of the cache; the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened encoder.
@@ -79,12 +80,14 @@ class FeatureStore:
         clip: ClipSpec,
         *,
         backbone: str = "i3d-kinetics400",
+        layers: Sequence[str] = ("mixed_5c",),
         mirrored: bool = False,
         folder: Path | None = None,
         engine: str | Encoder | None = None,
     ) -> None:
         self.clip = clip
         self.backbone = backbone
+        self.layers = tuple(layers)
         self.mirrored = mirrored
         self.computed = 0  #: videos that were not in the cache
         self._encoder = engine if isinstance(engine, Encoder) else None
@@ -119,6 +122,7 @@ class FeatureStore:
             "content": content,
             "clip": asdict(self.clip),
             "backbone": weights.published(self.backbone).tensors_sha256,
+            "layers": self.layers,
             "engine": self._engine,
             "mirrored": self.mirrored,
         }
@@ -126,7 +130,7 @@ class FeatureStore:
 
     def _compute(self, source: FileSource) -> VideoFeatures:
         if self._encoder is None:
-            self._encoder = open_encoder(self._engine, self.clip, self.backbone)
+            self._encoder = open_encoder(self._engine, self.clip, self.backbone, self.layers)
         values: list[npt.NDArray[np.float32]] = []
         places: list[tuple[int, float, float]] = []
         clips = self._clips(source)
@@ -135,7 +139,7 @@ class FeatureStore:
             values.append(self._encoder.encode(np.stack([window.pixels[:, :, ::sideways] for _, window in batch])))
             places += [(segment, window.start, window.end) for segment, window in batch]
         return VideoFeatures(
-            np.concatenate(values) if values else np.zeros((0, 1024), np.float32),
+            np.concatenate(values) if values else np.zeros((0, 0), np.float32),
             np.array([segment for segment, _, _ in places], np.int64),
             np.array([start for _, start, _ in places], np.float64),
             np.array([end for _, _, end in places], np.float64),
@@ -180,7 +184,7 @@ def fastest_engine() -> str:
     return "openvino" if importlib.util.find_spec("openvino") else "cpu"
 
 
-def open_encoder(engine: str, clip: ClipSpec, backbone: str) -> Encoder:
+def open_encoder(engine: str, clip: ClipSpec, backbone: str, layers: Sequence[str]) -> Encoder:
     """Load the backbone.
 
     Raises:
@@ -191,7 +195,7 @@ def open_encoder(engine: str, clip: ClipSpec, backbone: str) -> Encoder:
 
     from models.i3d import ClipEncoder, load_i3d
 
-    encoder = ClipEncoder(load_i3d(backbone))
+    encoder = ClipEncoder(load_i3d(backbone), layers)
     if engine == "openvino":
         from models.serving.openvino_convert import ov, to_openvino
 

@@ -11,6 +11,7 @@ clips have no statistics worth the name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from models import weights
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
+WIDTHS = {"mixed_4f": MIXED_4F_CHANNELS, "mixed_5c": FEATURES}  #: of the pooled layers that can be features
 
 #: Kinetics' clips were scaled to [-1, 1]: x / 127.5 - 1.
 _HALF_RANGE = 127.5
@@ -184,16 +186,27 @@ class I3D(nn.Module):
 
 
 class ClipEncoder(nn.Module):
-    """I3D with the clip's normalisation inside: what is served, and what the features are computed with."""
+    """I3D with the clip's normalisation inside: what is served, and what the features are computed with.
 
-    def __init__(self, backbone: I3D) -> None:
+    Args:
+        backbone: the network.
+        layers: whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
+            ``mixed_4f``, twice as fine in space and time, tells more of what is small in the picture.
+    """
+
+    def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",)) -> None:
         super().__init__()
         self.backbone = backbone
+        self.layers = tuple(layers)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """uint8 (N, T, H, W, 3) RGB → features, float32 (N, 1024)."""
+        """uint8 (N, T, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' ``WIDTHS``."""
         backbone = self.backbone
-        return backbone.pool(backbone.mixed_5c(backbone.mixed_4f(normalise_clips(clips))))
+        mixed_4f = backbone.mixed_4f(normalise_clips(clips))
+        pooled = {"mixed_4f": mixed_4f.mean(dim=(2, 3, 4))}
+        if "mixed_5c" in self.layers:
+            pooled["mixed_5c"] = backbone.pool(backbone.mixed_5c(mixed_4f))
+        return torch.cat([pooled[layer] for layer in self.layers], dim=1)
 
 
 def load_i3d(name: str = "i3d-kinetics400") -> I3D:

@@ -15,8 +15,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-FEATURES = 1024  #: width of I3D's feature vector
-
 OPENVINO_FILE = "scorer.xml"  #: the network for OpenVINO; its weights lie beside it in scorer.bin
 TORCH_FILE = "scorer.safetensors"  #: the weights for the torch engine
 
@@ -25,7 +23,7 @@ class ScoredBatch(NamedTuple):
     """What an engine says of N clips. Both arrays are C-contiguous, writable and belong to the caller."""
 
     scores: npt.NDArray[np.float32]  #: (N,), anomaly scores in [0, 1]
-    features: npt.NDArray[np.float32]  #: (N, 1024), of the backbone, not normalised
+    features: npt.NDArray[np.float32]  #: (N, D), of the backbone, not normalised
 
 
 class Engine(Protocol):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import models
 from models import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
-from models.serving.engine import FEATURES, OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
+from models.serving.engine import OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
 
 if TYPE_CHECKING:
     from models.serving.scorer import ClipScorer
@@ -111,7 +111,7 @@ def config_pbtxt(card: ModelCard, *, engine: EngineChoice, max_batch: int) -> st
         "]",
         "output [",
         '  { name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] },',
-        f'  {{ name: "FEATURES" data_type: TYPE_FP32 dims: [ {FEATURES} ] }}',
+        f'  {{ name: "FEATURES" data_type: TYPE_FP32 dims: [ {card.architecture.inputs} ] }}',
         "]",
         "# What waits when the model is free goes together; nothing waits in order to go together.",
         "dynamic_batching { }",
@@ -229,10 +229,16 @@ def _write(folder: Path, draft: Path, engine: EngineChoice, max_batch: int, prog
     _fetch(backbone, progress)
 
     progress("loading the weights")
-    from models.i3d import load_i3d
+    from models.i3d import WIDTHS, load_i3d
     from models.serving.scorer import ClipScorer
 
-    scorer = ClipScorer(load_i3d(backbone.name), generator).eval()
+    width = sum(WIDTHS[layer] for layer in card.backbone.layers)
+    if width != card.architecture.inputs:
+        raise ExportError(
+            f"{folder / CARD_FILE}: architecture.inputs {card.architecture.inputs} is not the width of "
+            f"backbone.layers {', '.join(card.backbone.layers)} ({width})"
+        )
+    scorer = ClipScorer(load_i3d(backbone.name), generator, card.backbone.layers).eval()
     version = draft / "1"
     version.mkdir()
     for name in _ADAPTOR_FILES:
@@ -270,7 +276,8 @@ def _save_torch(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
     import safetensors.torch
 
     tensors = {name: tensor.contiguous() for name, tensor in scorer.state_dict().items()}
-    file.write_bytes(safetensors.torch.save(tensors, metadata={"architecture": card.architecture.model_dump_json()}))
+    made_of = {"architecture": card.architecture.model_dump_json(), "layers": json.dumps(card.backbone.layers)}
+    file.write_bytes(safetensors.torch.save(tensors, metadata=made_of))
 
 
 @contextlib.contextmanager

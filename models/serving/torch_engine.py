@@ -25,7 +25,7 @@ class TorchEngine:
     """Scores clips with torch.
 
     Args:
-        weights: the exported safetensors file; its header names the generator's architecture.
+        weights: the exported safetensors file; its header names the generator's architecture and the backbone's layers.
         clip: (T, H, W, 3) that the model was trained with.
         device: ``cuda:0``, ``cpu``, ...
 
@@ -40,8 +40,9 @@ class TorchEngine:
         self._device = torch.device(device)
         with safetensors.safe_open(weights, framework="pt") as file:
             architecture = Architecture.model_validate(json.loads(file.metadata()["architecture"]))
+            layers = json.loads(file.metadata()["layers"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        scorer = ClipScorer(I3D(), Generator(architecture))
+        scorer = ClipScorer(I3D(), Generator(architecture), layers)
         scorer.load_state_dict(tensors)
         self._scorer = scorer.eval().to(self._device)
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from models import weights
-from models.card import Alerting, Backbone, Clip, ModelCard, write_card
+from models.card import Alerting, Backbone, Clip, Layers, ModelCard, write_card
 from models.features import FeaturesError, FeatureStore
 from models.generator import Generator, calibrate, save_generator
 from models.training.evaluation import (
@@ -80,6 +80,7 @@ class JobConfig(BaseModel):
         training_stride: how they are cut for training; overlapping, as short videos have few.
         mirrored: train on the videos' mirror images too.
         backbone: name of published weights.
+        layers: of the backbone, whose pooled maps are the features.
         recipe: of the training.
         seeds: how many seeds the figures are taken over.
         alerting: how kernel and thresholds are picked.
@@ -96,6 +97,7 @@ class JobConfig(BaseModel):
     training_stride: int = Field(8, ge=1)
     mirrored: bool = False
     backbone: str = "i3d-kinetics400"
+    layers: Layers = ("mixed_5c",)
     recipe: Recipe = SHORT_VIDEOS
     seeds: int = Field(5, ge=1)
     alerting: AlertingChoice = AlertingChoice()
@@ -153,7 +155,10 @@ class Dataset:
 def open_stores(config: JobConfig) -> list[FeatureStore]:
     """Where the features come from: of the videos, and of their mirror images if they are wanted."""
     kinds = (False, True) if config.mirrored else (False,)
-    return [FeatureStore(config.training_clip, backbone=config.backbone, mirrored=mirrored) for mirrored in kinds]
+    return [
+        FeatureStore(config.training_clip, backbone=config.backbone, layers=config.layers, mirrored=mirrored)
+        for mirrored in kinds
+    ]
 
 
 def load_dataset(
@@ -249,7 +254,11 @@ def train_job(
         name=config.name,
         description=config.description,
         architecture=generator.architecture,
-        backbone=Backbone(name=config.backbone, tensors_sha256=weights.published(config.backbone).tensors_sha256),
+        backbone=Backbone(
+            name=config.backbone,
+            tensors_sha256=weights.published(config.backbone).tensors_sha256,
+            layers=config.layers,
+        ),
         weights_sha256=save_generator(generator, out),
         clip=config.clip,
         alerting=alerting,

@@ -42,7 +42,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_torch(i3d):
-    return open_encoder("cpu", CLIP, "i3d-kinetics400")
+    return open_encoder("cpu", CLIP, "i3d-kinetics400", ("mixed_5c",))
 
 
 @pytest.fixture
@@ -104,6 +104,16 @@ def test_other_clips_or_videos_are_computed(video, store, tmp_path):
     again = store()
     again.of(make_video(tmp_path / "b.mp4", 40, seed=1))
     assert again.computed == 1
+
+
+def test_other_layers_are_computed(video, store, tmp_path):
+    plain = store().of(video)
+    engine = open_encoder("cpu", CLIP, "i3d-kinetics400", ("mixed_4f", "mixed_5c"))
+    other = FeatureStore(CLIP, layers=("mixed_4f", "mixed_5c"), folder=tmp_path / "features", engine=engine)
+    both = other.of(video)
+    assert other.computed == 1
+    assert both.values.shape == (len(plain), 832 + 1024)
+    np.testing.assert_array_equal(both.values[:, 832:], plain.values)
 
 
 def test_a_damaged_cache_is_mended(video, store, tmp_path):

@@ -85,3 +85,16 @@ def test_openvino_gives_the_same_features(i3d):
     with torch.inference_mode():
         expected = encoder(torch.from_numpy(clips))
     np.testing.assert_allclose(compiled([clips])[0], expected, atol=1e-4, rtol=0)
+
+
+def test_features_of_several_layers_are_those_of_each_in_order(i3d):
+    clips = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 16, 64, 96, 3), dtype=np.uint8))
+    with torch.inference_mode():
+        fine, deep = (ClipEncoder(i3d, [layer])(clips) for layer in ("mixed_4f", "mixed_5c"))
+        both = ClipEncoder(i3d, ["mixed_4f", "mixed_5c"])(clips)
+        # The mean of the map, channel by channel, counted by hand.
+        mapped = i3d.mixed_4f(clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1).flatten(2).sum(2)
+    assert fine.shape == (2, 832)
+    assert deep.shape == (2, 1024)
+    assert torch.equal(both, torch.cat([fine, deep], dim=1))
+    torch.testing.assert_close(fine, mapped / (4 * 4 * 6), atol=1e-5, rtol=1e-5)

@@ -22,11 +22,18 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
     from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
     from models.generator import Generator, save_generator
 
-    def make(name: str = "random", frames: int = 16, height: int = 224, width: int = 224) -> Path:
+    def make(
+        name: str = "random",
+        frames: int = 16,
+        height: int = 224,
+        width: int = 224,
+        layers: tuple[str, ...] = ("mixed_5c",),
+        inputs: int = 1024,
+    ) -> Path:
         folder = tmp_path_factory.mktemp("models") / name
         folder.mkdir()
         torch.manual_seed(20)
-        generator = Generator()
+        generator = Generator(Architecture(inputs=inputs))
         with torch.no_grad():  # as it is drawn, every clip scores 0.46 and a wrong wiring would pass
             for layer in generator.modules():
                 if isinstance(layer, torch.nn.Linear):
@@ -34,9 +41,11 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
         card = ModelCard(
             name=name,
             description="random weights, for tests",
-            architecture=Architecture(),
+            architecture=generator.architecture,
             backbone=Backbone(
-                name="i3d-kinetics400", tensors_sha256=weights.published("i3d-kinetics400").tensors_sha256
+                name="i3d-kinetics400",
+                tensors_sha256=weights.published("i3d-kinetics400").tensors_sha256,
+                layers=layers,
             ),
             weights_sha256=save_generator(generator, folder),
             clip=Clip(frames=frames, stride=8, fps=12.5, height=height, width=width, fit="letterbox"),

@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tritonclient.grpc.model_config_pb2 as pb
 from google.protobuf import text_format
@@ -70,6 +72,26 @@ class TestNetwork:
         constants = {op.get_element_type().to_string() for op in network.get_ops() if op.get_type_name() == "Constant"}
         assert "f32" in constants
         assert not constants & {"f16", "bf16", "i8", "u8"}
+
+
+class TestLayers:
+    def test_both_engines_score_the_features_of_several_layers(
+        self, make_model: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        from models.serving.engine import open_engine
+
+        model = make_model("deep", height=64, width=96, layers=("mixed_4f", "mixed_5c"), inputs=1856)
+        folder = export(str(model), tmp_path / "out")
+        assert [list(output.dims) for output in config_of(tmp_path / "out").output] == [[1], [1856]]
+        clips = np.random.default_rng(3).integers(0, 256, (1, 16, 64, 96, 3), dtype=np.uint8)
+        one, other = (open_engine(kind, folder / "1", (16, 64, 96, 3)).score(clips) for kind in ("openvino", "torch"))
+        np.testing.assert_allclose(one.features, other.features, atol=1e-3, rtol=0)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-3, rtol=0)
+
+    def test_a_generator_of_another_width_is_refused(self, make_model: Callable[..., Path], tmp_path: Path) -> None:
+        model = make_model("narrow", layers=("mixed_4f", "mixed_5c"))
+        with pytest.raises(ExportError, match=r"architecture\.inputs 1024 .*mixed_4f, mixed_5c \(1856\)"):
+            export(str(model), tmp_path / "out")
 
 
 class TestRefusals:
