@@ -1,4 +1,4 @@
-"""What reading video costs: decoding with and without scaling, cutting clips, opening cameras, memory and CPU a camera.
+"""What reading video costs: decoding with and without scaling, cutting clips, rendering the courtyard, opening cameras, memory and CPU a camera.
 
     python bench/sources.py --data ../shared/data [--cameras 8] [--seconds 10] > bench/results/sources.txt
 
@@ -25,6 +25,8 @@ import av
 import numpy as np
 
 from pipeline.sources.base import Frame, Segment
+from pipeline.sources.courtyard.scene import Courtyard
+from pipeline.sources.courtyard.settings import SceneSettings
 from pipeline.sources.files import FileSource
 from pipeline.sources.rtsp import RtspSource
 from pipeline.windows import ClipSpec, WindowCutter
@@ -142,6 +144,18 @@ def cameras(film: Path, count: int, seconds: float) -> None:
     print(f"  memory: {(after - before) / count:.1f} MB a camera ({after:.0f} MB the process)")
 
 
+def rendering() -> None:
+    print("\nRendering the courtyard, 100 frames spread over a minute, per second of one core's time")
+    for width, height in ((640, 360), (1280, 720), (1920, 1080)):
+        scene = Courtyard(SceneSettings(seed=1, seconds=60, width=width, height=height))
+        scene.frame(0)  # paints what does not move, once
+        started = time.process_time()
+        for number in range(0, 700, 7):
+            scene.frame(number)
+        took = (time.process_time() - started) / 100
+        print(f"  {width}×{height}: {1 / took:.0f} frames, {took * 1000:.1f} ms each")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
@@ -158,6 +172,7 @@ def main() -> None:
         subprocess.run([*encode, "-vf", "scale=1280:720", "-frames:v", "200", str(large)], check=True)
         rates([vtest, film, large, arguments.data / "cctv" / "car-detection.mp4"])
         cutting()
+        rendering()
         opening(film)
         cameras(film, arguments.cameras, arguments.seconds)
 
