@@ -1,4 +1,4 @@
-"""What reading video costs: decoding with and without scaling, cutting clips, rendering the courtyard, opening cameras, memory and CPU a camera.
+"""What reading video costs: decoding, scaling, cutting clips, rendering the courtyard, opening cameras, memory and CPU.
 
     python bench/sources.py --data ../shared/data [--cameras 8] [--seconds 10] > bench/results/sources.txt
 
