@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 
-import cv2
 import numpy as np
 import pytest
 
-from pipeline.sources.courtyard.layout import lay_out
 from pipeline.sources.courtyard.scene import Courtyard
 from pipeline.sources.courtyard.settings import Incident, IncidentKind, SceneError, SceneSettings
 
@@ -76,7 +74,7 @@ class TestPictures:
         assert np.array_equal(again.frame(3), early)
         assert np.array_equal(again.frame(700), late)
 
-    def test_another_seed_is_another_courtyard(self, scene: Courtyard) -> None:
+    def test_another_seed_is_another_day(self, scene: Courtyard) -> None:
         other = Courtyard(SceneSettings(seed=SEED + 1, seconds=60))
         assert differs(other.frame(0), scene.frame(0)).mean() > 0.2
         assert other.incidents != scene.incidents
@@ -100,13 +98,11 @@ class TestPictures:
 
     def test_the_clock_is_burnt_in(self, calm: Courtyard) -> None:
         """Within a second the stamp stays, from one to the next it changes; its place is the top left corner."""
-        start = 1.0 - (lay_out(SEED, 640, 360).clock % 1)
-        first = int(start * 12.5) + 1
         corner = np.s_[6:22, 6:170]
-        white = [calm.frame(first + n)[corner].min(axis=2) > 190 for n in range(26)]
-        assert white[0].sum() > 150
-        changes = [int((a != b).sum()) for a, b in itertools.pairwise(white)]
-        assert sum(change > 25 for change in changes) in (1, 2, 3)
+        shown = [calm.frame(number)[corner] for number in range(40)]
+        assert (shown[0].min(axis=2) > 190).sum() > 150
+        changes = [n + 1 for n, (a, b) in enumerate(itertools.pairwise(shown)) if differs(a, b, 60).sum() > 8]
+        assert changes == [13, 25, 38]  # the first frames at or after 1 s, 2 s and 3 s
 
     def test_it_is_faster_than_real_time(self, scene: Courtyard) -> None:
         scene.frame(0)
@@ -167,24 +163,29 @@ class TestTruth:
                     assert 0 <= left < right <= 640
                     assert 0 <= top < bottom <= 360
 
-    @pytest.mark.parametrize("kind", [IncidentKind.CART, IncidentKind.BICYCLE])
-    def test_the_box_is_where_the_picture_differs_from_a_calm_one(
-        self, kind: IncidentKind, scene: Courtyard, calm: Courtyard
+    @pytest.mark.parametrize("kind", list(IncidentKind))
+    def test_the_box_is_where_the_picture_differs_from_one_without_those_who_take_part(
+        self, kind: IncidentKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """But for its shadow on the ground, a vehicle is all that the calm picture lacks."""
-        incident = by_kind(scene)[kind]
-        frame = (incident.first_frame + incident.last_frame) // 2
-        (seen,) = scene.truth(frame)
-        left, top, right, bottom = seen.box
-        # Another incident's people may still be walking off: the vehicle is the largest of what differs.
-        count, _, boxes, _ = cv2.connectedComponentsWithStats(
-            differs(scene.frame(frame), calm.frame(frame), 4).astype(np.uint8)
+        scene, without = (Courtyard(SceneSettings(seed=SEED, seconds=60)) for _ in range(2))
+        cast = without._script.cast
+        monkeypatch.setattr(
+            without._script, "cast", lambda seconds: [posed for posed in cast(seconds) if not posed.in_incident]
         )
-        x, y, width, height, _ = max(boxes[1:count], key=lambda box: box[4])
-        assert abs(y - top) <= 4
-        assert x <= left + 10  # a dark wheel before a dark ground does not differ enough
-        assert right - 10 <= x + width
-        assert bottom - 10 <= y + height
+        for one in (scene, without):  # a shadow is no part of who casts it
+            monkeypatch.setattr(one, "_cast_shadows", lambda _picture, _shapes: None)
+        incident = by_kind(scene)[kind]
+        hidden = []
+        for frame in range(incident.first_frame, incident.last_frame + 1, 8):
+            (seen,) = scene.truth(frame)
+            rows, columns = np.nonzero(differs(scene.frame(frame), without.frame(frame), 4))
+            assert rows.size, f"frame {frame}"
+            shown = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            beyond = (shown - seen.box) * (-1, -1, 1, 1)
+            assert beyond.max() <= 3, f"frame {frame}"  # the lens is a little soft
+            hidden.append(-beyond.min())
+        # Who stands before them hides a part now and then; a dark wheel on a dark ground does not differ enough.
+        assert np.median(hidden) <= 10
 
     @pytest.mark.parametrize("kind", [IncidentKind.CART, IncidentKind.BICYCLE])
     def test_before_its_first_frame_a_vehicle_is_not_to_be_seen(
