@@ -176,12 +176,13 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Two writers would rename each other's unfinished files."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataSetError(
+                f"{folder}: another process is writing there; wait for it, or choose another folder"
+            ) from None
         yield
-    except BlockingIOError:
-        raise DataSetError(
-            f"{folder}: another process is writing there; wait for it, or choose another folder"
-        ) from None
     finally:
         os.close(handle)
 
