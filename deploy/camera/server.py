@@ -97,7 +97,7 @@ class CameraServer:
         number = self._number(name)
         return [] if self._record is None else record.read(self._record.fileno(), number)
 
-    def start(self, timeout: float = 15.0) -> None:
+    def start(self, timeout: float = 60.0) -> None:
         """Start the server and wait, at most ``timeout`` seconds, until it accepts connections and its cameras run.
 
         Raises:
