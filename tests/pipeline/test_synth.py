@@ -84,9 +84,9 @@ def test_a_video_too_short_for_an_incident(tmp_path: Path) -> None:
     assert len(recordings(tmp_path, SceneSettings(seconds=8), videos=2, abnormal=0)) == 2
 
 
-def test_every_default_training_seed_has_its_incident(tmp_path: Path) -> None:
+def test_a_training_seed_has_its_incident(tmp_path: Path) -> None:
     """A scene without one would end a long run in the middle."""
-    planned = recordings(tmp_path, SceneSettings(seed=1000, seconds=12, fps=1), videos=40, abnormal=1)
+    planned = recordings(tmp_path, SceneSettings(seed=1000, seconds=10, fps=1), videos=40, abnormal=1)
     assert [len(Courtyard(one.settings).incidents) for one in planned] == [1] * 40
 
 
@@ -236,7 +236,7 @@ def test_a_signal_leaves_no_partial_file_and_no_process(long_run, number: signal
         renderers = children(process)
         assert len(renderers) == 2
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors == "mistwatch: stopped; the same command goes on where it was\n"
     assert files(tmp_path / "data") == []
@@ -247,8 +247,8 @@ def test_killed_it_leaves_no_partial_file_and_no_process(long_run, tmp_path: Pat
     with long_run() as process:
         renderers = children(process)
         process.kill()
-        process.communicate(timeout=30)
-        wait_until(lambda: not any(map(is_alive, renderers)), 30)
+        process.communicate(timeout=120)
+        wait_until(lambda: not any(map(is_alive, renderers)))
     assert files(tmp_path / "data") == []
 
 
@@ -256,7 +256,7 @@ def test_a_renderer_that_is_killed(long_run, tmp_path: Path) -> None:
     with long_run() as process:
         renderers = children(process)
         os.kill(renderers[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     (line,) = errors.splitlines()
     assert "memory" in line
@@ -315,7 +315,7 @@ from pipeline.cli.main import main
 main()
 """
     command = [sys.executable, "-P", "-c", script, "synth", str(tmp_path / "data")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert_one_line(result, 2, "pip install 'mistwatch[demo]'")
 
 
