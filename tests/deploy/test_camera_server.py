@@ -272,7 +272,7 @@ def test_frozen_it_sends_what_is_overdue_at_once_and_says_so(own: CameraServer) 
     os.kill(own.pid, signal.SIGSTOP)
     wait_until(lambda: Path(f"/proc/{own.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T", "it is frozen")
     frozen, before = datetime.now(UTC), len(own.sent("yard"))
-    time.sleep(1.0)  # ten frames and more are due
+    time.sleep(1.5)  # 18 frames and more are due
     thawed = datetime.now(UTC)
     os.kill(own.pid, signal.SIGCONT)
     wait_until(lambda: len(own.sent("yard")) > before + 30, "frames again")
