@@ -152,21 +152,23 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             repository_of(plan.model)  # what cannot be served is refused before anything is rendered
             with display.rendering(f"rendering {len(plan.scenes)} camera(s)") as told:
                 render({plan.films[name]: settings for name, settings in plan.scenes.items()}, told)
+            # Now: once the cameras run, every second until they are watched is one of their films.
+            incidents = {name: Courtyard(settings).incidents for name, settings in plan.scenes.items()}
             display.say("starting Triton, a broker, and the cameras …")
-            triton = servers.enter_context(embedded.triton(plan.model, plan.folder / "triton.log"))
             broker = servers.enter_context(embedded.broker(plan.folder / "broker"))
+            # It waits for the topic before anything can be raised: how long it takes to start is no part of a delay.
+            consumer = servers.enter_context(
+                Consumer(broker.bootstrap, lambda event, at: watch.consumed(event, at), plan.folder / "consumer.log")
+            )
+            triton = servers.enter_context(embedded.triton(plan.model, plan.folder / "triton.log"))
             cameras = servers.enter_context(embedded.cameras(plan.films, plan.folder / "cameras.log"))
             watch = Watch(
-                {
-                    name: Witness(Courtyard(settings).incidents, fps=_FPS, sent=partial(cameras.sent, name))
-                    for name, settings in plan.scenes.items()
-                },
+                {name: Witness(incidents[name], fps=_FPS, sent=partial(cameras.sent, name)) for name in plan.scenes},
                 plan.seconds,
                 stop=stop,
                 display=display,
                 lines=lines,
             )
-            consumer = servers.enter_context(Consumer(broker.bootstrap, watch.consumed))
         site = plan.site(
             triton=triton.grpc_address, bootstrap=broker.bootstrap, urls={n: cameras.url(n) for n in plan.films}
         )

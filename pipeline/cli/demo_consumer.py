@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.errors import RunFailure
@@ -23,22 +24,25 @@ class Consumer:
     Args:
         bootstrap: the broker.
         take: given each event and the moment (UTC) at which it was there, on a thread of the consumer's.
+        log: file for what its process says.
     """
 
-    def __init__(self, bootstrap: str, take: Callable[[AlertEvent, datetime], None]) -> None:
+    def __init__(self, bootstrap: str, take: Callable[[AlertEvent, datetime], None], log: Path) -> None:
         from deploy.lifetime import end_with_parent
 
         since = datetime.now(UTC).isoformat()
         command = [sys.executable, "-P", "-m", "pipeline.cli", "alerts", "tail", "--json"]
-        self._process = subprocess.Popen(
-            [*command, "--bootstrap", bootstrap, "--since", since],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # Ctrl-C is ours to handle
-            preexec_fn=end_with_parent,
-        )
+        with log.open("ab") as said:
+            self._process = subprocess.Popen(
+                [*command, "--bootstrap", bootstrap, "--since", since],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                start_new_session=True,  # Ctrl-C is ours to handle
+                preexec_fn=end_with_parent,
+            )
+        self._log = log
         self._take = take
         self._arrived = threading.Condition()
         self._over = False
@@ -81,7 +85,7 @@ class Consumer:
             raise self._failure
         if self.events < events:
             why = ": its consumer has ended by itself" if self._over else f" within {seconds:.0f} s"
-            raise RunFailure(f"the topic gave back {self.events} of {events} alert events{why}")
+            raise RunFailure(f"the topic gave back {self.events} of {events} alert events{why} (log: {self._log})")
 
     def __enter__(self) -> Consumer:
         return self

@@ -44,7 +44,7 @@ def render(films: Mapping[Path, SceneSettings], told: Callable[[int, int], None]
     waiting = list(films.items())
     with contextlib.ExitStack() as renderers, selectors.DefaultSelector() as selector:
         while waiting or selector.get_map():
-            while waiting and len(selector.get_map()) < (os.cpu_count() or 1):
+            while waiting and len(selector.get_map()) < len(os.sched_getaffinity(0)):
                 path, settings = waiting.pop(0)
                 renderer = renderers.enter_context(_renderer(path, settings))
                 assert renderer.stdout is not None

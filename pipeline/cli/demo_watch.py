@@ -17,7 +17,7 @@ from pipeline.worker import CameraState
 #: What was sent at the end of the watch is scored, and its alerts published, within this time.
 _GRACE = timedelta(seconds=1)
 #: A camera on this machine that has no picture after this long has none to come.
-_JOIN = timedelta(seconds=30)
+_JOIN = timedelta(seconds=60)
 
 
 class Watch:
@@ -48,12 +48,10 @@ class Watch:
         self._stop = stop
         self._display = display
         self._lines = lines
-        self._started = datetime.now(UTC)
+        self._began: datetime | None = None
         self._joined: dict[str, datetime] = {}
         self._shown = dict.fromkeys(witnesses, 0)
         self._trouble: str | None = None
-        # Alerts come on the consumer's thread while this one asks what the cameras have shown.
-        self._lock = threading.Lock()
 
     # -- what the run calls ------------------------------------------------------------------------------------
 
@@ -64,13 +62,14 @@ class Watch:
     def refresh(self, states: list[CameraState]) -> None:
         """Called a few times a second."""
         now = datetime.now(UTC)
+        self._began = self._began or now
         for state in states:
             if state.ever_connected:
                 self._joined.setdefault(state.camera, now)
         self._show_incidents()
         away = [state for state in states if state.camera not in self._joined]
         if away:
-            if now > self._started + _JOIN:
+            if now > self._began + _JOIN:
                 self._trouble = away[0].message or f"camera {away[0].camera}: no picture within {_JOIN.seconds} s"
             return
         self._display.watching(states, max(0.0, (self._left - now).total_seconds()))
@@ -91,10 +90,9 @@ class Watch:
 
     def consumed(self, event: AlertEvent, had_at: datetime) -> None:
         """The consumer had an event."""
-        with self._lock:
-            witness = self._witnesses.get(event.subject)
-            verdict = None if witness is None else witness.hear(event, had_at)
-            self.evidence += [path for uri in event.data.evidence if (path := path_of(uri)) not in self.evidence]
+        witness = self._witnesses.get(event.subject)
+        verdict = None if witness is None else witness.hear(event, had_at)
+        self.evidence += [path for uri in event.data.evidence if (path := path_of(uri)) not in self.evidence]
         if self._lines is not None:
             self._lines.published(event)
         self._display.alert(event, had_at, verdict)

