@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-P", "-m", "pipeline.cli", "demo")
 def demo(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *map(str, arguments)]
     env = {**os.environ, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)
 
 
 def descendants(marker: str) -> list[str]:
@@ -38,7 +38,7 @@ def descendants(marker: str) -> list[str]:
     return found
 
 
-def wait_for(condition: object, seconds: float = 10.0) -> None:
+def wait_for(condition: object, seconds: float = 60.0) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
@@ -134,9 +134,9 @@ def test_a_signal_while_rendering_ends_it_at_once(tmp_path: Path, number: signal
         start_new_session=True,
     )
     try:
-        wait_for(lambda: list(run.glob("films/*.part")), 60)
+        wait_for(lambda: list(run.glob("films/*.part")))
         os.killpg(process.pid, number)  # as a terminal does
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == status
@@ -156,7 +156,7 @@ def test_the_renderers_of_a_demo_that_is_killed_end_too(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        wait_for(lambda: list(run.glob("films/*.part")), 60)
+        wait_for(lambda: list(run.glob("films/*.part")))
     finally:
         process.kill()
         process.wait()
