@@ -1,6 +1,6 @@
 """Twenty courtyards that no model has seen: the score sheet of a model's alerts, and one camera's minute as a plot.
 
-    python bench/courtyard.py [--model courtyard] [--count 20] [--minutes 3]
+    python bench/courtyard.py [--model courtyard] [--count 20] [--minutes 2]
 
 writes bench/results/courtyard.json and .md, docs/courtyard-minute.png and .svg. Each scene is rendered to H.264 as a
 camera would have recorded it and read back as a recording, through the engine that Triton serves on a CPU and the
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--model", default="courtyard", help="a committed model, or a folder that training wrote")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--count", type=int, default=SEEDS, help="how many seeds, one after the other")
-    parser.add_argument("--minutes", type=float, default=3.0, help="length of each film")
+    parser.add_argument("--minutes", type=float, default=2.0, help="length of each film")
     parser.add_argument("--plot-seed", type=int, help="whose minute is drawn; by default the first seed's")
     parser.add_argument("--plot-from", type=float, default=0.0, metavar="SECONDS", help="where that minute begins")
     parser.add_argument("--kept", type=Path, default=KEPT, help="where films and scores are kept")

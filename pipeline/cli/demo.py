@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from pipeline.settings import Site
     from pipeline.sources.courtyard.settings import SceneSettings
 
-_MODEL = "fights"
+_MODEL = "courtyard"
 _SEED = 7001  # no training and no benchmark uses the seeds from here on
 #: Of the films: what the model wants. It would leave out what there is more of.
 _FPS = 12.5
 #: Joining the cameras and a last look take this long beyond the watch: a film so much longer does not begin anew.
-_SPARE_SECONDS = 10.0
+_SPARE_SECONDS = 20.0
 #: After the last event was published, its consumer gets this long to have it.
 _CONSUMER_SECONDS = 20.0
 #: The courtyard's incidents follow each other within seconds: a longer pause after an alert would miss them.
