@@ -155,10 +155,15 @@ def operating_point(
     Where there is none it is 0.99, and the point's own share tells how many reach that.
     """
     normal = peaks[np.array(labels) == 0]
-    abnormal = peaks[np.array(labels) == 1]
     thresholds = [hundredths / 100 for hundredths in range(1, 100)]
     chosen = next((t for t in thresholds if (normal >= t).mean() <= false_alarms), thresholds[-1])
-    return OperatingPoint(kernel, chosen, float((abnormal >= chosen).mean()), float((normal >= chosen).mean()))
+    return point_at(peaks, labels, kernel, chosen)
+
+
+def point_at(peaks: npt.NDArray[np.float64], labels: Sequence[int], kernel: int, threshold: float) -> OperatingPoint:
+    """What ``threshold`` does to videos with such ``peaks``."""
+    reached, abnormal = peaks >= threshold, np.array(labels) == 1
+    return OperatingPoint(kernel, threshold, float(reached[abnormal].mean()), float(reached[~abnormal].mean()))
 
 
 def suggest_alerting(

@@ -26,6 +26,7 @@ from models.training.evaluation import (
     fit_calibration,
     out_of_fold_logits,
     peaks_as_live,
+    point_at,
     probe_scores,
     suggest_alerting,
     video_auc,
@@ -62,6 +63,8 @@ class AlertingChoice(BaseModel):
     Attributes:
         kernels: those tried.
         open_false_alarms, close_false_alarms: the share of the normal videos that may reach the two thresholds.
+        chosen: kernel and thresholds that were found otherwise, on footage like the live one that no training saw; the
+            rest is then not looked at.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +72,7 @@ class AlertingChoice(BaseModel):
     kernels: tuple[PositiveInt, ...] = Field((1, 3, 5, 7), min_length=1)
     open_false_alarms: float = Field(0.08, ge=0, lt=1)
     close_false_alarms: float = Field(0.2, ge=0, lt=1)
+    chosen: Alerting | None = None
 
 
 class JobConfig(BaseModel):
@@ -234,7 +238,13 @@ def train_job(
     thinning = max(1, config.clip.stride // config.training_stride)  # of the overlapping clips these are cut live
     calibration = fit_calibration(logits[0], train.labels)
     live = [calibration(video[::thinning]) for video in logits[0]]
-    alerting, point = suggest_alerting(live, train.labels, train.groups, **config.alerting.model_dump())
+    if config.alerting.chosen is not None:
+        alerting = config.alerting.chosen
+        peaks = peaks_as_live(live, train.labels, train.groups, alerting.kernel)
+        point = point_at(peaks, train.labels, alerting.kernel, alerting.open_threshold)
+    else:
+        shares = config.alerting.model_dump(exclude={"chosen"})
+        alerting, point = suggest_alerting(live, train.labels, train.groups, **shares)
 
     def epoch(done: int) -> None:
         progress("training", done, config.recipe.epochs * config.recipe.members)

@@ -1,4 +1,4 @@
-"""What of the courtyard does not move: ground, walkway, façade, trees, lamp; painted once for a seed."""
+"""What of the courtyard does not move: ground, walkway, façade, trees, lamp; painted once for a day."""
 
 from __future__ import annotations
 
