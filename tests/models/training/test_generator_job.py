@@ -10,11 +10,11 @@ import av
 import numpy as np
 import pytest
 
-from models.card import BUILT_IN, Clip
+from models.card import BUILT_IN, Alerting, Clip
 from models.features import Encoder, FeaturesError, FeatureStore
 from models.generator import load_generator
 from models.training.evaluation import video_auc
-from models.training.generator_job import SHORT_VIDEOS, ConfigError, JobConfig, read_config, train_job
+from models.training.generator_job import SHORT_VIDEOS, AlertingChoice, ConfigError, JobConfig, read_config, train_job
 from models.training.generator_training import Recipe, TrainingError, clip_scores
 from pipeline.manifests.folds import hold_out_fold
 from pipeline.manifests.manifest import Video, manifest_digest
@@ -114,6 +114,18 @@ def test_nothing_of_the_held_out_videos_reaches_the_weights(videos, stores, tmp_
     assert card.alerting == load_generator(tmp_path / "one")[1].alerting
 
 
+def test_chosen_thresholds_are_taken_and_judged(videos, stores, tmp_path):
+    judged = []
+    for threshold in (0.0, 1.0):  # every score reaches the one, and none the other
+        chosen = Alerting(kernel=2, open_threshold=threshold, close_threshold=0.0)
+        config = CONFIG.model_copy(update={"alerting": AlertingChoice(chosen=chosen)})
+        card, _ = train_job(videos, config, tmp_path / str(threshold), folds=2, stores=stores)
+        assert card.alerting == chosen
+        figures = card.figures["out_of_fold"]
+        judged.append((figures["recall_at_open_threshold"], figures["false_alarms_at_open_threshold"]))
+    assert judged == [(1.0, 1.0), (0.0, 0.0)]
+
+
 def test_videos_shorter_than_a_clip_are_skipped_and_listed(videos, stores, tmp_path):
     short = make_video(tmp_path / "short.mp4", 1, 99, frames=3)
     card, dataset = train_job([*videos, short], CONFIG, tmp_path / "out", stores=stores)
@@ -174,12 +186,15 @@ def test_the_committed_configurations_are_read(root):
     assert fights.recipe == SHORT_VIDEOS  # the default, written out for people to change
 
 
-def test_the_committed_model_is_of_the_committed_configuration(root):
-    config = read_config(root / "configs" / "train" / "fights.yaml")
-    _generator, card = load_generator(BUILT_IN / "fights")
+@pytest.mark.parametrize("name", ["fights", "courtyard"])
+def test_the_committed_model_is_of_the_committed_configuration(root, name):
+    config = read_config(root / "configs" / "train" / f"{name}.yaml")
+    _generator, card = load_generator(BUILT_IN / name)
     assert card.training["recipe"] == config.recipe.model_dump(mode="json")
     assert card.training["mirrored"] == config.mirrored
     assert card.clip == config.clip
+    assert card.backbone.layers == config.layers
+    assert card.alerting == (config.alerting.chosen or card.alerting)
     assert not set(card.held_out_sources) & set(card.training["groups"])
 
 
