@@ -22,10 +22,11 @@ settings.register_profile(
 )
 settings.load_profile("mistwatch")
 
-# Where the tests themselves run in the background of a shell (`make test &`, some CI runners), SIGINT is ignored, and
-# every process they start would inherit that: no test could press Ctrl-C.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where the tests themselves run in the background of a shell (`make test &`, some CI runners) or under nohup, SIGINT or
+# SIGHUP is ignored, and every process they start would inherit that: no test could press Ctrl-C, or hang up.
+for _ignored, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_ignored) is signal.SIG_IGN:
+        signal.signal(_ignored, _usual)
 
 ROOT = Path(__file__).resolve().parent.parent
 
