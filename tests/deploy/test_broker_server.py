@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from processes import process_exists
 
 from deploy.broker.server import BrokerError, BrokerServer
 
@@ -21,14 +22,6 @@ def broker(tmp_path: Path) -> Iterator[BrokerServer]:
     server = BrokerServer(tmp_path / "broker")
     yield server
     server.stop(0)
-
-
-def process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_record_survives_a_clean_stop_and_the_port_is_kept(broker: BrokerServer) -> None:
