@@ -27,7 +27,7 @@ _SMALLEST_SIDE = 3  # pixels; less of an incident is not to be seen
 class Courtyard:
     """One courtyard camera.
 
-    A frame of 640×360 takes about 5 ms of one core, the first one 0.3 s more (bench/sources.py).
+    A frame of 640×360 takes 7.5 ms of one core (bench/sources.py).
     """
 
     def __init__(self, settings: SceneSettings) -> None:
