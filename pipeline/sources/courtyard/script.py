@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -97,7 +97,7 @@ class _Member:
     x: float
     z: float
     facing: float
-    nerve: float = field(default=0.0)  #: seconds until he sees what happens
+    nerve: float  #: seconds until he sees what happens
 
 
 class Script:
