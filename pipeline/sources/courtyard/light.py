@@ -16,6 +16,7 @@ _GAIN_ONE = 128  # of 8 bits: gains up to 2
 _COARSE = (64, 36)  # the clouds' picture is this small; it is all soft edges
 _MARGIN = 64  # pixels by which the noise's tile is larger than the picture, and slides
 _STREAKS = 3  # pictures of rain; each frame takes one of them from somewhere else
+_STAMP = "CAM 01  COURTYARD"  # below the time; another seed is another day of the same camera
 
 
 class Exposure:
@@ -37,7 +38,6 @@ class Exposure:
         self._rain = [_streaks(rng, width, height) for _ in range(_STREAKS)]
         self._glow = _glow(view)
         self._midnight = datetime(2026, 1, 1) + timedelta(days=int(rng.integers(365)))
-        self._name = f"CAM {1 + seed % 99:02d}  COURTYARD"
 
     def expose(self, picture: Picture, number: int, seconds: float, *, lamp: float, rain: float) -> Picture:
         """The picture that leaves the camera as frame ``number``; lamp and rain are 0 … 1."""
@@ -69,7 +69,7 @@ class Exposure:
     def _stamp(self, picture: Picture, seconds: float) -> None:
         now = self._midnight + timedelta(seconds=self._day.clock + seconds)
         size = picture.shape[1] / 640
-        for text, (x, y) in ((f"{now:%Y-%m-%d %H:%M:%S}", (8, 18)), (self._name, (8, 352))):
+        for text, (x, y) in ((f"{now:%Y-%m-%d %H:%M:%S}", (8, 18)), (_STAMP, (8, 352))):
             at, font, scale = (round(x * size), round(y * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size
             (width, height), below = cv2.getTextSize(text, font, scale, 1)
             box = np.s_[at[1] - height - 3 : at[1] + below, at[0] - 3 : at[0] + width + 3]

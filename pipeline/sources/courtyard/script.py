@@ -26,6 +26,8 @@ _LEAD_SECONDS = 2.0  # of its time an incident leaves free before it, at least
 _INCIDENT_SECONDS = 7.0  # the longest incident; what is left of its time is jitter and calm
 _CROWD_AWAY_SECONDS = 18.0  # after a scattering everybody is back
 _NEED_THE_CROWD = (IncidentKind.RUNNER, IncidentKind.SCATTER)
+_BYSTANDERS = {IncidentKind.FALL: 3, IncidentKind.SCUFFLE: 2}  # so many of the crowd come to help, or to part them
+_WAY_BACK_SECONDS = 2.5  # from when somebody is up again until they are in their places
 _WARDROBE = Wardrobe()
 
 
@@ -39,6 +41,7 @@ class Actor:
         track: where it is, and from when to when.
         falls: from when to when it lies, if it does.
         fights: from when to when, and about which place (x, z) at which angle, if it does.
+        urges: from when to when it talks with its hands, if it does.
     """
 
     figure: str
@@ -48,6 +51,7 @@ class Actor:
     falls: tuple[float, float] | None = None
     fights: tuple[float, float] | None = None
     fights_at: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    urges: tuple[float, float] | None = None
     leash_to: Track | None = None
 
 
@@ -72,6 +76,7 @@ class Staged:
     start: float
     end: float
     cast: tuple[Actor, ...]
+    place: tuple[float, float] = (0.0, 0.0)  #: (x, z) of a fall or a scuffle
     passes: tuple[tuple[float, float], tuple[float, float]] | None = None  #: a runner's way, from where to where
 
 
@@ -121,6 +126,7 @@ class Script:
         self._minute = lru_cache(maxsize=8)(self._write_minute)
         self._staged = lru_cache(maxsize=64)(self._stage)
         self._stroll = lru_cache(maxsize=4)(self._write_stroll)
+        self._bystanders = lru_cache(maxsize=64)(self._call_bystanders)
 
     # What the camera can see at a moment
 
@@ -141,19 +147,16 @@ class Script:
         block = math.floor(seconds / _BLOCK_SECONDS)
         for number in (block - 1, block):
             posed += _present(self._minute(number).actors, seconds, in_incident=False)
-        scattered: Staged | None = None
         runner: Staged | None = None
         for staged in self._near(seconds):
             going_on = staged.start <= seconds <= staged.end
-            if staged.kind is IncidentKind.SCATTER and staged.start <= seconds:
-                scattered = staged
             if staged.kind is IncidentKind.RUNNER and going_on:
                 runner = staged
             posed += _present(staged.cast, seconds, in_incident=going_on)
-        if strolling := self._strolling(seconds):
-            posed += _present(strolling, seconds, in_incident=False)
-        elif scattered is None or seconds > scattered.start + _CROWD_AWAY_SECONDS:
-            posed += [self._standing(member, seconds, runner) for member in self._crowd]
+            posed += _present(self._bystanders(staged.number), seconds, in_incident=False)
+        posed += _present(self._strolling(seconds), seconds, in_incident=False)
+        gone = {id(each.look) for each in posed}
+        posed += [self._standing(member, seconds, runner) for member in self._crowd if id(member.look) not in gone]
         posed.sort(key=lambda each: -each.stance.z)
         return posed
 
@@ -424,7 +427,7 @@ class Script:
             ends.append((self._edge(sign, z, 1.0), z))
         path = track(start, ends[0], [Go(*ends[1], speed)])
         actor = Actor("person", self._someone(rng), path)
-        return Staged(number, IncidentKind.RUNNER, start, path.end, (actor,), (ends[0], ends[1]))
+        return Staged(number, IncidentKind.RUNNER, start, path.end, (actor,), passes=(ends[0], ends[1]))
 
     @staticmethod
     def _foreground(rng: np.random.Generator) -> tuple[float, float]:
@@ -453,7 +456,7 @@ class Script:
                     fights_at=(x, z, angle + (side < 0) * math.pi),
                 )
             )
-        return Staged(number, IncidentKind.SCUFFLE, start, end, tuple(cast))
+        return Staged(number, IncidentKind.SCUFFLE, start, end, tuple(cast), place=(x, z))
 
     def _fall(self, rng: np.random.Generator, number: int, start: float) -> Staged:
         x, z = self._foreground(rng)
@@ -463,7 +466,47 @@ class Script:
         begin = start - seconds_of(origin, [Go(x, z, speed)])
         path = track(begin, origin, [Go(x, z, speed), Stay(end - start), Go(*goal, 1.1)])
         actor = Actor("person", self._someone(rng), path, falls=(start, end))
-        return Staged(number, IncidentKind.FALL, start, end, (actor,))
+        return Staged(number, IncidentKind.FALL, start, end, (actor,), place=(x, z))
+
+    def _call_bystanders(self, number: int) -> tuple[Actor, ...]:
+        """Who of the crowd hurries to an incident before it: the nearest, unless the crowd is away."""
+        staged = self._staged(number)
+        if staged.kind not in _BYSTANDERS or self._crowd_away(staged.start - 1.0, staged.end + _WAY_BACK_SECONDS):
+            return ()
+        rng = np.random.default_rng([self._seed, 6, number])
+        x, z = staged.place
+        nearest = sorted(self._crowd, key=lambda member: math.hypot(member.x - x, member.z - z))
+        coming = nearest[: _BYSTANDERS[staged.kind]]
+        # Side by side about the place, each on the side that he comes from.
+        coming.sort(key=lambda member: member.x)
+        bystanders = []
+        for place, member in enumerate(coming):
+            turn = 0.75 * (place - (len(coming) - 1) / 2) + float(rng.normal(0, 0.1))
+            apart = 1.25 if staged.kind is IncidentKind.SCUFFLE else 0.85
+            spot = (x + apart * math.sin(turn), z + apart * math.cos(turn))
+            facing = math.atan2(x - spot[0], z - spot[1])
+            hurry: list[Go | Stay] = [Stay(0.25 + member.nerve, member.facing), Go(*spot, float(rng.uniform(2.3, 3.0)))]
+            here = staged.start + seconds_of((member.x, member.z), hurry)
+            leaves = max(staged.end - 0.6, here)
+            back = math.hypot(member.x - spot[0], member.z - spot[1]) / (staged.end + 1.8 - leaves)
+            steps = [*hurry, Stay(leaves - here, facing), Go(member.x, member.z, back)]
+            path = track(staged.start, (member.x, member.z), steps)
+            bystanders.append(Actor("person", member.look, path, urges=(here, leaves)))
+        return tuple(bystanders)
+
+    def _crowd_away(self, from_: float, to: float) -> bool:
+        """Whether the crowd is scattered or on a walk at some moment of this time."""
+        scattered = (
+            each.kind is IncidentKind.SCATTER and each.start <= to and from_ <= each.start + _CROWD_AWAY_SECONDS
+            for each in self._between(from_ - _CROWD_AWAY_SECONDS, to)
+        )
+        first, last = (math.floor(moment / _BLOCK_SECONDS) for moment in (from_, to))
+        walks = (self._minute(number).stroll for number in range(first - 1, last + 1))
+        strolling = (
+            start is not None and start <= to and from_ <= start + _CROWD_AWAY_SECONDS and self._may_stroll(start)
+            for start in walks
+        )
+        return any(scattered) or any(strolling)
 
     def _scatter(self, rng: np.random.Generator, number: int, start: float) -> Staged:
         cast, ends = [], []
@@ -494,7 +537,7 @@ def _pose(actor: Actor, seconds: float, *, in_incident: bool) -> Posed:
     stance = Stance(x, z, heading, phase, speed, clock=seconds + 3.7 * actor.look.height)
     if actor.falls is not None and actor.falls[0] <= seconds <= actor.falls[1]:
         down, up = seconds - actor.falls[0], actor.falls[1] - seconds
-        stance = replace(stance, tilt=min(min(down / 0.75, 1.0) ** 2, min(up / 1.4, 1.0)))
+        stance = replace(stance, tilt=min(min(down / 0.75, 1.0) ** 2, min(up / 1.4, 1.0)), talk=0.8)
     if actor.fights is not None and actor.fights[0] <= seconds <= actor.fights[1]:
         share = min((seconds - actor.fights[0]) / 0.35, (actor.fights[1] - seconds) / 0.35, 1.0)
         cx, cz, angle = actor.fights_at
@@ -509,6 +552,8 @@ def _pose(actor: Actor, seconds: float, *, in_incident: bool) -> Posed:
             heading=math.atan2(cx - fx, cz - fz),
             fight=share,
         )
+    if actor.urges is not None and actor.urges[0] <= seconds <= actor.urges[1]:
+        stance = replace(stance, talk=0.5 + 0.5 * math.sin(2.9 * stance.clock))
     leash_to = None
     if actor.leash_to is not None:
         dx, dz, turned, _, _ = actor.leash_to.at(seconds)
