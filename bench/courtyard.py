@@ -216,15 +216,16 @@ def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progres
                 found.append([one.start, one.end, one.score])
                 bars.advance(task)
             _write(scores[settings], json.dumps({"settings": asdict(settings), "clips": found}) + "\n")
-    return [alerts_of(settings, json.loads(scores[settings].read_text())["clips"], scorer) for settings in scenes]
+    kept_clips = {settings: json.loads(scores[settings].read_text())["clips"] for settings in scenes}
+    return [alerts_of(settings, kept_clips[settings], scorer.card.name, scorer.chain) for settings in scenes]
 
 
-def alerts_of(settings: SceneSettings, clips: list[list[float]], scorer: Scorer) -> Watch:
+def alerts_of(settings: SceneSettings, clips: list[list[float]], model: str, operators: ChainSettings) -> Watch:
     """Run one camera's clips (start, end, score) through the operators."""
-    chain = ScoreChain("bench", scorer.chain)
+    chain = ScoreChain("bench", operators)
     smoothed, transitions = [], []
     for index, (start, end, value) in enumerate(clips):
-        transitions += chain.score(ClipScore("bench", "film", index, start, end, value, scorer.card.name, "1"))
+        transitions += chain.score(ClipScore("bench", "film", index, start, end, value, model, "1"))
         assert chain.latest is not None
         smoothed.append(chain.latest)
     transitions += chain.end(SegmentEnd("bench", "film", len(clips), "stream_end"))
