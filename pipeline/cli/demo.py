@@ -181,7 +181,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             await_servers=False,
             await_cameras=False,
             repair_scorer=True,
-            servers_lost=lambda: embedded.ended([triton, broker, cameras]) or watch.trouble(),
+            servers_lost=lambda: embedded.ended([triton, broker, cameras, consumer]) or watch.trouble(),
         )
         if watch.complete:
             consumer.wait_for(watch.published_events, _CONSUMER_SECONDS)

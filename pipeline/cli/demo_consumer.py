@@ -42,7 +42,8 @@ class Consumer:
                 start_new_session=True,  # Ctrl-C is ours to handle
                 preexec_fn=end_with_parent,
             )
-        self._log = log
+        self.name = "consumer"
+        self.log = log
         self._take = take
         self._arrived = threading.Condition()
         self._over = False
@@ -55,6 +56,10 @@ class Consumer:
     def pid(self) -> int:
         """Of its process."""
         return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether it still reads."""
+        return self._process.poll() is None
 
     def _read(self) -> None:
         from pipeline.alerts.event import AlertEvent
@@ -85,7 +90,7 @@ class Consumer:
             raise self._failure
         if self.events < events:
             why = ": its consumer has ended by itself" if self._over else f" within {seconds:.0f} s"
-            raise RunFailure(f"the topic gave back {self.events} of {events} alert events{why} (log: {self._log})")
+            raise RunFailure(f"the topic gave back {self.events} of {events} alert events{why} (log: {self.log})")
 
     def __enter__(self) -> Consumer:
         return self

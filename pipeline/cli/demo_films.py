@@ -91,9 +91,12 @@ def _check(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     """Render one film; a failure is one line on standard error and a status."""
+    import cv2
+
     from pipeline.sources.courtyard.film import FilmStopped, write_film
     from pipeline.sources.courtyard.scene import Courtyard
 
+    cv2.setNumThreads(1)  # there is a process a core already
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     settings, path = sys.argv[1:]

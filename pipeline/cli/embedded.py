@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.camera.server import CameraServer
     from deploy.triton.server import TritonServer
+    from pipeline.cli.demo_consumer import Consumer
 
 _log = logs.get("embedded")
 
@@ -73,7 +74,7 @@ def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]
         server.stop()
 
 
-def ended(servers: Iterable[TritonServer | BrokerServer | CameraServer]) -> str | None:
+def ended(servers: Iterable[TritonServer | BrokerServer | CameraServer | Consumer]) -> str | None:
     """Why there is nothing to wait for: one of ``servers`` has ended by itself, and nobody starts it again."""
     for server in servers:
         if not server.alive():

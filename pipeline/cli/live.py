@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SCORER_PATIENCE_SECONDS = 60.0
 #: At the end of recordings the relay gets this long to publish the rest, unless a signal comes, seconds.
 _RELAY_SECONDS_AT_THE_END = 30.0
+#: At any other end it gets this long: a service is started again over its outbox, a one-shot command is not.
+_RELAY_SECONDS, _RELAY_SECONDS_ONE_SHOT = 2.0, 10.0
 _REFRESH_SECONDS = 0.25
 
 
@@ -140,7 +142,7 @@ def drive(
                 else:
                     service.flush(stop, _RELAY_SECONDS_AT_THE_END)
         finally:
-            left = service.close()
+            left = service.close(relay_seconds=_RELAY_SECONDS if await_servers else _RELAY_SECONDS_ONE_SHOT)
             summary: Summary = service.summary
             display.finish(states, summary)
         problems = [failure] if failure else []

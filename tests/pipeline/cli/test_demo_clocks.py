@@ -19,6 +19,7 @@ from triton_of_brightness import Server, T
 
 from deploy.broker.server import BrokerServer
 from deploy.camera.server import CameraServer
+from pipeline.cli import embedded
 from pipeline.cli.demo_consumer import Consumer
 from pipeline.cli.demo_display import DemoDisplay
 from pipeline.cli.demo_truth import Witness
@@ -113,4 +114,5 @@ def test_a_consumer_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(RunFailure, match="0 of 1 alert events: its consumer has ended"):
             consumer.wait_for(1, 60)
+        assert embedded.ended([broker, consumer]) == f"the embedded consumer has ended by itself (log: {log})"
         assert time.monotonic() - began < 30
