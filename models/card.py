@@ -42,8 +42,29 @@ class Architecture(_Part):
     unit_length: bool = False
 
 
+class SelfGuidedArchitecture(_Part):
+    """The encoder with self-guided attention, :class:`models.sga.SelfGuidedHeads` on a backbone's maps.
+
+    The defaults are the published ones. ``slope`` and ``shift`` calibrate the scores: the difference d of the weighted
+    logits counts as slope · d + shift. ``fine_tuned``: the backbone was trained too, its weights are with the heads'.
+    """
+
+    type: Literal["self_guided"] = "self_guided"
+    early: int = Field(832, ge=1)  #: channels of the early map: 832 of I3D's Mixed_4f, 512 of C3D's conv4b
+    hidden: int = Field(832, ge=1)
+    detectors: int = Field(8, ge=1)  #: K, for each of the two classes
+    features: int = Field(1024, ge=1)  #: channels of the late map: 1024 of I3D's Mixed_5c, 512 of C3D's conv5b
+    dropout: float = Field(0.8, ge=0, lt=1)
+    fine_tuned: bool = False
+    slope: float = Field(1.0, gt=0, allow_inf_nan=False)
+    shift: float = Field(0.0, allow_inf_nan=False)
+
+
 class Backbone(_Part):
-    """The network whose features the generator reads: its layers' pooled maps, in order."""
+    """The network whose features the generator reads (its layers' pooled maps, in order), or whose maps the heads do.
+
+    Self-guided heads read the whole maps of two layers; ``layers`` says nothing to them.
+    """
 
     name: str
     tensors_sha256: str
@@ -99,7 +120,7 @@ class ModelCard(_Part):
     schema_version: Literal[1] = 1
     name: str
     description: str
-    architecture: Architecture
+    architecture: Annotated[Architecture | SelfGuidedArchitecture, Field(discriminator="type")]
     backbone: Backbone
     weights_sha256: str
     clip: Clip
@@ -126,7 +147,10 @@ def read_card(folder: Path) -> ModelCard:
         raise CardError(f"{file}: cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        place = [str(part) for part in first["loc"]]
+        if first["type"].startswith("union_tag"):
+            place.append("type")  # there is one union, and that is what tells its members apart
+        key = ".".join(place)
         raise CardError(f"{file}: {key + ': ' if key else ''}{first['msg']}") from None
 
 

@@ -150,6 +150,8 @@ def load_generator(folder: Path) -> tuple[Generator, ModelCard]:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
         raise GeneratorError(f"{file}: not a safetensors file ({error})") from None
+    if not isinstance(card.architecture, Architecture):
+        raise GeneratorError(f"{folder}: expected a generator, and its model card says {card.architecture.type}")
     generator = Generator(card.architecture)
     check_tensors(file, tensors, generator.state_dict())
     if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
