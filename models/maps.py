@@ -1,0 +1,373 @@
+"""Videos → maps: I3D's Mixed_4f and Mixed_5c of every clip of a video, once; afterwards from the cache.
+
+The maps are what the second stage trains on where a CPU has to do it: the backbone is frozen, so each clip needs to go
+through it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come and read
+through memory maps. One pass gives the pooled features of both layers too, in full precision: stage 1 and stage 2 of
+the same clips run the backbone once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models import weights
+from models.extraction import Encoded, Engine, Floats, Place, as_it_is, extract, mirrored, readers_for
+from models.features import FeaturesError, VideoFeatures, fastest_engine
+from models.i3d import WIDTHS
+from pipeline.sources.base import SourceError
+from pipeline.sources.files import FileSource
+from pipeline.windows import ClipSpec
+
+#: Raised by whoever changes what the maps of the same video and settings are (decoding, scaling, cutting, rounding).
+_FORMAT = 1
+
+#: The largest number of half precision.
+_HALF_MAX = 65504.0
+
+_EARLY, _LATE, _REST = "early.npy", "late.npy", "clips.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class ClipMaps:
+    """The maps of one video's n clips, in order. What lies on the disk is mapped, not read.
+
+    Attributes:
+        early: float16 (n, 832, t, h, w), Mixed_4f: (4, 14, 14) for 16 frames of 224×224.
+        late: float16 (n, 1024, t', h', w'), Mixed_5c: (2, 7, 7).
+        segments: int64 (n,), ordinal of the segment that each clip was cut from.
+        starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
+        means: float32 (n, 832 + 1024), both maps pooled before they were rounded to half precision.
+    """
+
+    early: npt.NDArray[np.float16]
+    late: npt.NDArray[np.float16]
+    segments: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.float64]
+    means: Floats
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def pooled(
+    maps: ClipMaps, layers: Sequence[str] = ("mixed_5c",), *, grid: tuple[int, int] | None = None
+) -> npt.NDArray[np.float32]:
+    """Feature vectors from maps.
+
+    Args:
+        maps: of n clips.
+        layers: whose pooled maps make up the features, in this order; see :class:`models.i3d.ClipEncoder`.
+        grid: (rows, columns) of cells that are pooled each for itself, for what is small in the picture. Cell (r, c)
+            of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid
+            may be finer than a map.
+
+    Returns:
+        float32 (n, D), those of :class:`models.features.FeatureStore`; with a grid (n, rows · columns, D), by rows.
+
+    Raises:
+        ValueError: a layer that is none of the maps, or an empty grid.
+    """
+    if unknown := set(layers) - set(WIDTHS):
+        raise ValueError(f"layers must be of {', '.join(WIDTHS)}, got {', '.join(sorted(unknown))}")
+    if grid is None:
+        first = WIDTHS["mixed_4f"]
+        columns = {"mixed_4f": slice(0, first), "mixed_5c": slice(first, None)}
+        return np.concatenate([maps.means[:, columns[layer]] for layer in layers], axis=1)
+    rows, columns_ = grid
+    if rows < 1 or columns_ < 1:
+        raise ValueError(f"a grid needs at least one row and one column, got {rows}×{columns_}")
+    parts = [_cells(layer, maps.early if layer == "mixed_4f" else maps.late, rows, columns_) for layer in layers]
+    return np.concatenate(parts, axis=2)
+
+
+def _cells(layer: str, values: npt.NDArray[np.float16], rows: int, columns: int) -> Floats:
+    """(n, C, t, h, w) → (n, rows · columns, C)."""
+    n, C, t, h, w = values.shape
+    found = np.empty((n, rows * columns, C), np.float32)
+    over_time = _time_weights(layer, t)
+    for ordinal in range(n):  # one by one: a long video's maps need not be in memory
+        one = np.tensordot(values[ordinal].astype(np.float32), over_time, (1, 0))
+        for row in range(rows):
+            for column in range(columns):
+                cell = one[:, row * h // rows : -(-(row + 1) * h // rows)]
+                cell = cell[:, :, column * w // columns : -(-(column + 1) * w // columns)]
+                found[ordinal, row * columns + column] = cell.mean(axis=(1, 2))
+    return found
+
+
+def _time_weights(layer: str, steps: int) -> Floats:
+    """How much each time step weighs in a layer's pooled features; see :meth:`models.i3d.I3D.pool`."""
+    if layer == "mixed_4f" or steps == 1:
+        return np.full(steps, 1 / steps, np.float32)
+    shares = np.full(steps, 1 / (steps - 1), np.float32)
+    shares[[0, -1]] /= 2  # each of the windows of two steps weighs the same
+    return shares
+
+
+def _mean(layer: str, values: Floats) -> Floats:
+    """A map, (n, C, t, h, w), pooled whole: (n, C)."""
+    return np.asarray(values.mean(axis=(3, 4)) @ _time_weights(layer, values.shape[2]), np.float32)
+
+
+class MapStore:
+    """Maps of videos, computed when first asked for.
+
+    Args:
+        clip: how the clips are cut.
+        backbone: name of the published weights.
+        mirrored: of the videos as a mirror shows them, left and right exchanged.
+        folder: of the cache; the user's when None.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened one.
+    """
+
+    def __init__(
+        self,
+        clip: ClipSpec,
+        *,
+        backbone: str = "i3d-kinetics400",
+        mirrored: bool = False,
+        folder: Path | None = None,
+        engine: str | Engine | None = None,
+    ) -> None:
+        self.clip = clip
+        self.backbone = backbone
+        self.mirrored = mirrored
+        self.computed = 0  #: videos that were not in the cache
+        self._opened = engine if isinstance(engine, Engine) else None
+        self._engine = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
+        self._folder = folder or weights.cache_dir() / "maps"
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All that the maps of a video depend on, beside its content; plain JSON."""
+        return {
+            "format": _FORMAT,
+            "clip": asdict(self.clip),
+            "backbone": weights.published(self.backbone).tensors_sha256,
+            "engine": self._engine,
+            "mirrored": self.mirrored,
+        }
+
+    def of(self, video: Path) -> ClipMaps:
+        """The maps of ``video``; none at all if it is shorter than a clip.
+
+        Raises:
+            FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be written.
+            models.weights.WeightsError: the backbone's weights are not here.
+        """
+        if error := self.fill([video]).get(video):
+            raise error
+        maps = _read(self._place(video))
+        if maps is None:
+            raise FeaturesError(f"{video}: its maps were removed from the cache {self._folder} while they were read")
+        return maps
+
+    def fill(
+        self, videos: Iterable[Path], *, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> dict[Path, FeaturesError]:
+        """Compute whatever is not in the cache, the videos side by side: faster than one :meth:`of` after the other.
+
+        Args:
+            videos: any.
+            progress: told (videos done, videos in all).
+
+        Returns:
+            The videos of which there are no maps, and why.
+
+        Raises:
+            FeaturesError: the cache cannot be written.
+            models.weights.WeightsError: the backbone's weights are not here.
+        """
+        videos = list(dict.fromkeys(videos))
+        failed: dict[Path, FeaturesError] = {}
+        missing: dict[Path, Path] = {}  # place in the cache → video
+        for video in videos:
+            try:
+                place = self._place(video)
+            except FeaturesError as unreadable:
+                failed[video] = unreadable
+                continue
+            if place not in missing and _read(place) is None:
+                missing[place] = video
+        done = len(videos) - len(missing)
+        progress(done, len(videos))
+        try:
+            for video, problem in self._compute(missing):
+                done += 1
+                if problem is not None:
+                    failed[video] = FeaturesError(problem)
+                progress(done, len(videos))
+        except OSError as error:
+            raise FeaturesError(f"cannot write to the cache {self._folder}: {error.strerror}") from None
+        return failed
+
+    def _place(self, video: Path) -> Path:
+        """The folder of the video's maps."""
+        try:
+            depends_on = self.settings | {"content": FileSource(video.stem, video).content_hash}
+        except SourceError as error:
+            raise FeaturesError(str(error)) from None
+        return self._folder / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _compute(self, missing: dict[Path, Path]) -> Iterable[tuple[Path, str | None]]:
+        if not missing:
+            return
+        if self._opened is None:
+            from models.map_engine import open_map_engine
+
+            self._opened = open_map_engine(self._engine, self.clip, self.backbone)
+        places, videos = list(missing), list(missing.values())
+        drafts: dict[int, _Draft] = {}
+        views = mirrored if self.mirrored else as_it_is
+        try:
+            for event in extract(videos, self.clip, self._opened, views=views, readers=readers_for(self._engine)):
+                draft = drafts.get(event.video)
+                if draft is None:
+                    draft = drafts[event.video] = _Draft(places[event.video])
+                if isinstance(event, Encoded):
+                    draft.add(event.place, *event.arrays)
+                    continue
+                if event.error is None:
+                    draft.keep()
+                    self.computed += 1
+                del drafts[event.video]
+                draft.remove()
+                yield videos[event.video], event.error
+        finally:
+            for draft in drafts.values():
+                draft.remove()
+
+
+class _Rows:
+    """A ``.npy`` file that grows by rows."""
+
+    def __init__(self, file: Path) -> None:
+        self._handle = file.open("wb")
+        self._rows = 0
+        self._like: npt.NDArray[np.float16] = np.zeros((0, 0, 0, 0, 0), np.float16)
+
+    def add(self, rows: npt.NDArray[np.float16]) -> None:
+        self._like = rows
+        if not self._rows:
+            self._header()
+        self._handle.write(np.ascontiguousarray(rows).data)
+        self._rows += len(rows)
+
+    def _header(self) -> None:
+        # numpy leaves room for any length of the first axis, so that this can be done again when it is known.
+        self._handle.seek(0)
+        shape = (self._rows, *self._like.shape[1:])
+        header = {"descr": self._like.dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._handle, header)
+
+    def close(self) -> None:
+        with self._handle:
+            self._header()
+
+
+class _Draft:
+    """A video's maps while they are computed: a folder that takes its name when it is whole."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        host = socket.gethostname()
+        for left in place.parent.glob(f"{place.name}.{host}.*.tmp"):
+            if not _another_runs(int(left.name.split(".")[-2])):
+                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        self._folder = place.with_name(f"{place.name}.{host}.{os.getpid()}.tmp")
+        self._folder.mkdir()
+        self._early, self._late = _Rows(self._folder / _EARLY), _Rows(self._folder / _LATE)
+        self._places: list[Place] = []
+        self._means: list[Floats] = []
+
+    def add(self, place: Place, early: Floats, late: Floats) -> None:
+        if max(float(early.max()), float(late.max())) > _HALF_MAX:
+            raise AssertionError("I3D's maps do not reach the end of half precision")
+        self._early.add(early.astype(np.float16))
+        self._late.add(late.astype(np.float16))
+        self._means.append(np.concatenate([_mean("mixed_4f", early), _mean("mixed_5c", late)], axis=1))
+        self._places.append(place)
+
+    def keep(self) -> None:
+        """Give it its name.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._early.close()
+        self._late.close()
+        np.savez(
+            self._folder / _REST,
+            segments=np.array([place.segment for place in self._places], np.int64),
+            starts=np.array([place.start for place in self._places], np.float64),
+            ends=np.array([place.end for place in self._places], np.float64),
+            means=np.concatenate(self._means) if self._means else np.zeros((0, sum(WIDTHS.values())), np.float32),
+        )
+        if _read(self._place) is None:
+            shutil.rmtree(self._place, ignore_errors=True)  # damaged
+        try:
+            self._folder.replace(self._place)
+        except OSError:
+            if _read(self._place) is None:  # else somebody else was faster
+                raise
+
+    def remove(self) -> None:
+        """What is left of it, if anything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _another_runs(pid: int) -> bool:
+    """Whether it is a process, and not this one: in a container every process may have the same number."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read(place: Path) -> ClipMaps | None:
+    """Stored maps; None where there are none, or they are damaged: they are then computed again."""
+    try:
+        with np.load(place / _REST, allow_pickle=False) as rest:
+            segments, starts, ends, means = (rest[name] for name in ("segments", "starts", "ends", "means"))
+        early, late = (np.load(place / name, mmap_mode="r", allow_pickle=False) for name in (_EARLY, _LATE))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if not len(early) == len(late) == len(starts) == len(means):
+        return None
+    return ClipMaps(early, late, segments, starts, ends, means)
+
+
+class PooledMaps:
+    """A :class:`models.features.FeatureStore` in all but name whose features are those of a store of maps.
+
+    Args:
+        store: of the maps.
+        layers: see :func:`pooled`.
+    """
+
+    def __init__(self, store: MapStore, layers: Sequence[str] = ("mixed_5c",)) -> None:
+        self.store = store
+        self.layers = tuple(layers)
+
+    def of(self, video: Path) -> VideoFeatures:
+        """See :meth:`MapStore.of`."""
+        maps = self.store.of(video)
+        return VideoFeatures(pooled(maps, self.layers), maps.segments, maps.starts, maps.ends)
