@@ -89,30 +89,38 @@ class CausalMovingAverage:
         return is_long_hole(last, clip.index, self._max_hole) or is_other_model(last, clip)
 
 
-def centred_twice(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
-    """MIST's smoothing of a whole video: a box filter of ``kernel`` clips, edges replicated, applied twice.
+def centred(scores: npt.ArrayLike, kernel: int, *, passes: int = 1) -> npt.NDArray[np.float64]:
+    """MIST's smoothing of a whole video: a box filter of ``kernel`` clips, edges replicated.
 
-    Each pass is ``s'_i = 1/k · Σ s_{i+d}, |d| ≤ (k − 1)/2``, the first and the last score repeated beyond the ends. It
-    looks (k − 1) clips into the future: for labels and for comparison with papers, never live.
+    A pass is ``s'_i = 1/k · Σ s_{i+d}, |d| ≤ (k − 1)/2``, the first and the last score repeated beyond the ends. The
+    paper writes of one pass, its public reference makes two. They look passes · (k − 1)/2 clips into the future: for
+    labels and for comparison with papers, never live.
 
     Args:
         scores: shape (N,), N ≥ 1, one score a clip.
         kernel: odd number of clips; 1 changes nothing.
+        passes: how often, at least 1.
 
     Returns:
         Shape (N,), float64, a new array.
 
     Raises:
-        ValueError: scores that are not one row of at least one number, or a kernel that is even or below 1.
+        ValueError: scores that are not one row of at least one number, a kernel that is even or below 1, or no pass.
     """
     whole_number("kernel", kernel, least=1)
+    whole_number("passes", passes, least=1)
     if kernel % 2 == 0:
         raise ValueError(f"kernel of a centred average must be odd, got {kernel}")
     smoothed = _one_row(scores)
-    for _ in range(2):
+    for _ in range(passes):
         padded = np.pad(smoothed, kernel // 2, mode="edge")
         smoothed = np.lib.stride_tricks.sliding_window_view(padded, kernel).mean(axis=-1)
     return smoothed
+
+
+def centred_twice(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
+    """:func:`centred` in two passes, as MIST's public reference does it."""
+    return centred(scores, kernel, passes=2)
 
 
 def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float = 0.0) -> npt.NDArray[np.float64]:

@@ -1,7 +1,10 @@
-"""The multiple-instance ranking loss of MIST's generator, as its paper writes it and as its public reference has it.
+"""The losses of MIST's two stages.
 
+The multiple-instance ranking loss of the generator comes as the paper writes it and as the public reference has it.
 Both push the score S of an abnormal video's bag above that of a normal one by a margin of 1, and keep the scores of
 abnormal videos sparse. They differ in what a bag's score is, and in which pairs are compared.
+
+The encoder learns the generator's pseudo labels by a cross-entropy, which takes them as they are: as probabilities.
 """
 
 from __future__ import annotations
@@ -47,3 +50,21 @@ def reference_ranking_loss(abnormal: Tensor, normal: Tensor, *, top_k: int = 7, 
     above = top_k_bag_scores(abnormal, top_k)[:, None]
     below = top_k_bag_scores(normal, top_k)[None, :]
     return F.relu(1 - above + below).mean() + sparsity * abnormal.mean()
+
+
+def soft_label_cross_entropy(logits: Tensor, soft: Tensor, weights: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """-(w_normal · (1 - s) · log p_normal + w_abnormal · s · log p_abnormal) of each clip, p the softmax of its logits.
+
+    The paper's cross-entropy on soft labels (section 3.3), with the class weights of the public reference. Not
+    averaged: a step that is divided among processes is averaged over all their clips.
+
+    Args:
+        logits: (N, 2), normal and anomaly.
+        soft: (N,), s in [0, 1].
+        weights: w_normal and w_abnormal.
+
+    Returns:
+        (N,), computed in float32 whatever the logits are.
+    """
+    normal, abnormal = F.log_softmax(logits.float(), dim=1).unbind(1)
+    return -(weights[0] * (1 - soft) * normal + weights[1] * soft * abnormal)

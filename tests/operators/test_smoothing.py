@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.scores import ClipScore, Hole, SegmentEnd, SmoothedScore
-from operators.smoothing import CausalMovingAverage, centred_twice, delay_clips, delay_seconds, min_max
+from operators.smoothing import CausalMovingAverage, centred, centred_twice, delay_clips, delay_seconds, min_max
 
 Clip = Callable[..., ClipScore]
 unit = st.floats(0, 1)
@@ -149,6 +149,14 @@ def box_filter(scores: list[float], kernel: int) -> np.ndarray:
     half = kernel // 2
     padded = [scores[0]] * half + list(scores) + [scores[-1]] * half
     return np.convolve(padded, np.ones(kernel) / kernel, mode="valid")
+
+
+def test_one_pass_by_hand() -> None:
+    assert centred([0, 0, 9, 0, 0], 3) == pytest.approx([0, 3, 3, 3, 0])
+    # the first score repeated in front: (3 + 3 + 0)/3
+    assert centred([3, 0, 0], 3) == pytest.approx([2, 1, 0])
+    with pytest.raises(ValueError, match="passes"):
+        centred([1.0], 3, passes=0)
 
 
 def test_centred_twice_by_hand() -> None:

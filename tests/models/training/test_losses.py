@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from models.training.losses import (
     paper_bag_scores,
     paper_ranking_loss,
     reference_ranking_loss,
+    soft_label_cross_entropy,
     top_k_bag_scores,
 )
 
@@ -58,3 +61,23 @@ def test_beyond_the_margin_there_is_nothing_to_gain():
 def test_the_paper_pairs_videos():
     with pytest.raises(ValueError, match="got 2 abnormal and 1 normal"):
         paper_ranking_loss(ABNORMAL, NORMAL[:1])
+
+
+def test_the_cross_entropy_takes_soft_labels_and_weighs_the_classes():
+    # softmax of (0, ln 3) is (1/4, 3/4); of (0, 0) it is (1/2, 1/2)
+    logits = torch.tensor([[0.0, log(3)], [0.0, log(3)], [0.0, 0.0], [0.0, 0.0]])
+    soft = torch.tensor([1.0, 0.0, 0.5, 0.25])
+    expected = [0.8 * log(4 / 3), 0.65 * log(4), (0.65 + 0.8) / 2 * log(2), (0.75 * 0.65 + 0.25 * 0.8) * log(2)]
+    assert soft_label_cross_entropy(logits, soft, (0.65, 0.8)).tolist() == pytest.approx(expected)
+
+
+def test_the_cross_entropy_stays_finite_where_the_softmax_rounds_to_nothing():
+    # -log of e^-1000 / (1 + e^-1000); the softmax itself is 0 in float32
+    loss = soft_label_cross_entropy(torch.tensor([[1000.0, 0.0]]), torch.tensor([1.0]))
+    assert loss.tolist() == pytest.approx([1000.0])
+
+
+def test_the_cross_entropy_is_least_where_the_softmax_is_the_soft_label():
+    logits = torch.tensor([[0.0, log(0.3 / 0.7)]], requires_grad=True)
+    soft_label_cross_entropy(logits, torch.tensor([0.3])).sum().backward()
+    assert logits.grad.flatten().tolist() == pytest.approx([0, 0], abs=1e-7)
