@@ -7,8 +7,7 @@ of the weights. Without the one, and with mean 0 and scale 1 in the other, it is
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.card import Architecture, CardError, ModelCard, read_card
+from models.tensors import TensorsError, load_tensors, save_tensors
 
 WEIGHTS_FILE = "generator.safetensors"
 
@@ -117,15 +117,7 @@ def save_generator(generator: Generator, folder: Path) -> str:
     Raises:
         OSError: the folder cannot be written.
     """
-    import safetensors.torch
-
-    data = safetensors.torch.save(
-        {name: tensor.detach().contiguous().cpu() for name, tensor in generator.state_dict().items()}
-    )
-    draft = folder / f".{WEIGHTS_FILE}.tmp"
-    draft.write_bytes(data)
-    draft.replace(folder / WEIGHTS_FILE)
-    return hashlib.sha256(data).hexdigest()
+    return save_tensors(generator.state_dict(), folder / WEIGHTS_FILE)
 
 
 def load_generator(folder: Path) -> tuple[Generator, ModelCard]:
@@ -134,48 +126,15 @@ def load_generator(folder: Path) -> tuple[Generator, ModelCard]:
     Raises:
         GeneratorError: weights or card are missing, damaged, or do not belong together.
     """
-    import safetensors
-    import safetensors.torch
-
     try:
         card = read_card(folder)
-    except CardError as error:
+        if not isinstance(card.architecture, Architecture):
+            raise GeneratorError(f"{folder}: expected a generator, and its model card says {card.architecture.type}")
+        generator = Generator(card.architecture)
+        tensors = load_tensors(
+            folder / WEIGHTS_FILE, generator.state_dict(), of="generator", sha256=card.weights_sha256
+        )
+    except (CardError, TensorsError) as error:
         raise GeneratorError(str(error)) from None
-    file = folder / WEIGHTS_FILE
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise GeneratorError(f"{file}: cannot be read: {error.strerror}") from None
-    try:
-        tensors = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise GeneratorError(f"{file}: not a safetensors file ({error})") from None
-    if not isinstance(card.architecture, Architecture):
-        raise GeneratorError(f"{folder}: expected a generator, and its model card says {card.architecture.type}")
-    generator = Generator(card.architecture)
-    check_tensors(file, tensors, generator.state_dict())
-    if (found := hashlib.sha256(data).hexdigest()) != card.weights_sha256:
-        raise GeneratorError(f"{file}: SHA-256 {found} is not that of its model card ({card.weights_sha256})")
     generator.load_state_dict(tensors)
     return generator.eval(), card
-
-
-def check_tensors(file: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of another network.
-
-    Raises:
-        GeneratorError: naming every tensor that is missing, unknown, or of another shape or type.
-    """
-    problems = [f"{name} is missing" for name in expected if name not in tensors]
-    problems += [f"{name} is unknown" for name in sorted(tensors) if name not in expected]
-    for name in expected:
-        if name in tensors:
-            found, wanted = tensors[name], expected[name]
-            if found.shape != wanted.shape or found.dtype != wanted.dtype:
-                problems.append(
-                    f"{name} is {found.dtype} {list(found.shape)} instead of {wanted.dtype} {list(wanted.shape)}"
-                )
-            elif not torch.isfinite(found).all():
-                problems.append(f"{name} holds values that are not finite")
-    if problems:
-        raise GeneratorError(f"{file}: not the weights of this generator: {', '.join(problems)}")

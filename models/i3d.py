@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import weights
+from models.backbone import MapBackbone, Maps
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
@@ -65,7 +66,7 @@ def _max_pool_same(x: Tensor, kernel: Size3, stride: Size3) -> Tensor:
     return F.max_pool3d(x, kernel, stride, padding=before, ceil_mode=True)
 
 
-class _FrozenBatchNorm(nn.Module):
+class FrozenBatchNorm(nn.Module):
     """BatchNorm with stored statistics, a bias and no scale (Sonnet's default)."""
 
     mean: Tensor
@@ -88,7 +89,7 @@ class _Unit3D(nn.Module):
         super().__init__()
         self.kernel, self.stride = kernel, stride
         self.conv = nn.Conv3d(inputs, outputs, kernel, stride, bias=False)
-        self.bn = _FrozenBatchNorm(outputs)
+        self.bn = FrozenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         pairs = [same_padding(n, self.kernel, self.stride) for n in _sizes(x)]
@@ -128,15 +129,21 @@ class _Mixed(nn.Module):
         )
 
 
-class I3D(nn.Module):
+class I3D(MapBackbone):
     """RGB I3D.
 
+    The early of its maps is Mixed_4f, the late one Mixed_5c.
+
     Args:
-        classes: of the classifier; 400 for Kinetics-400.
+        classes: of the classifier; 400 for Kinetics-400, 0 for none.
     """
+
+    early_channels = MIXED_4F_CHANNELS
+    late_channels = FEATURES
 
     def __init__(self, classes: int = 400) -> None:
         super().__init__()
+        self.classes = classes
         self.Conv3d_1a_7x7 = _Unit3D(3, 64, 7, stride=2)
         self.Conv3d_2b_1x1 = _Unit3D(64, 64, 1)
         self.Conv3d_2c_3x3 = _Unit3D(64, 192, 3)
@@ -149,7 +156,8 @@ class I3D(nn.Module):
         self.Mixed_4f = _Mixed(528, 256, (160, 320), (32, 128), 128)
         self.Mixed_5b = _Mixed(MIXED_4F_CHANNELS, 256, (160, 320), (32, 128), 128)
         self.Mixed_5c = _Mixed(832, 384, (192, 384), (48, 128), 128)
-        self.Logits = nn.ModuleDict({"Conv3d_0c_1x1": nn.ModuleDict({"conv": nn.Conv3d(FEATURES, classes, 1)})})
+        if classes:
+            self.Logits = nn.ModuleDict({"Conv3d_0c_1x1": nn.ModuleDict({"conv": nn.Conv3d(FEATURES, classes, 1)})})
 
     def mixed_4f(self, x: Tensor) -> Tensor:
         """float (N, 3, T, H, W) in [-1, 1] → (N, 832, T/4, H/16, W/16), rounded up."""
@@ -168,6 +176,11 @@ class I3D(nn.Module):
         y: Tensor = self.Mixed_5c(self.Mixed_5b(x))
         return y
 
+    def maps(self, clips: Tensor) -> Maps:
+        """uint8 (N, T, H, W, 3) RGB → Mixed_4f and Mixed_5c."""
+        early = self.mixed_4f(normalise_clips(clips))
+        return Maps(early, self.mixed_5c(early))
+
     def pool(self, mixed_5c: Tensor) -> Tensor:
         """(N, 1024, t, h, w) → (N, 1024): the original head's mean.
 
@@ -180,6 +193,8 @@ class I3D(nn.Module):
     def forward(self, x: Tensor) -> I3DOutput:
         """float (N, 3, T, H, W) in [-1, 1] → features (N, 1024) and logits (N, classes)."""
         features = self.pool(self.mixed_5c(self.mixed_4f(x)))
+        if not self.classes:
+            return I3DOutput(features, features.new_zeros(len(features), 0))
         head = self.Logits["Conv3d_0c_1x1"]["conv"]  # type: ignore[index]
         # A 1×1×1 convolution is linear, so the mean of its outputs is its output of the mean.
         return I3DOutput(features, head(features[:, :, None, None, None]).flatten(1))
@@ -209,13 +224,21 @@ class ClipEncoder(nn.Module):
         return torch.cat([pooled[layer] for layer in self.layers], dim=1)
 
 
-def load_i3d(name: str = "i3d-kinetics400") -> I3D:
+def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:
     """The network with fetched weights, in evaluation mode, on the CPU.
+
+    Args:
+        name: of the weights.
+        classifier: whether Kinetics' classes are wanted, too.
 
     Raises:
         models.weights.WeightsError: the weights are not in the cache, or are not what they should be.
     """
-    tensors = {key: torch.from_numpy(array) for key, array in weights.load(name).items()}
-    model = I3D(classes=tensors["Logits.Conv3d_0c_1x1.conv.weight"].shape[0])
+    tensors = {
+        key: torch.from_numpy(array)
+        for key, array in weights.load(name).items()
+        if classifier or not key.startswith("Logits.")
+    }
+    model = I3D(classes=len(tensors.get("Logits.Conv3d_0c_1x1.conv.weight", ())))
     model.load_state_dict(tensors)
     return model.eval()

@@ -1,0 +1,26 @@
+"""What the self-guided encoder asks of a backbone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Maps(NamedTuple):
+    """Two of a backbone's maps of N clips, the early one twice as fine in space and time."""
+
+    early: Tensor  #: (N, C, t, h, w): where attention is found
+    late: Tensor  #: (N, C', t', h', w'), halves rounded up: what it is applied to
+
+
+class MapBackbone(nn.Module):
+    """A network over clips that owns its normalisation and gives an early and a late map."""
+
+    early_channels: int
+    late_channels: int
+    classes: int = 0  #: of its own classifier; 0 where it has none
+
+    def maps(self, clips: Tensor) -> Maps:
+        """uint8 (N, T, H, W, 3) RGB → both maps, float."""
+        raise NotImplementedError

@@ -1,0 +1,78 @@
+"""A network's weights in a safetensors file: written whole or not at all, refused by name when they are another's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+class TensorsError(Exception):
+    """Weights cannot be loaded. One line that names the file and what is wrong."""
+
+
+def save_tensors(tensors: Mapping[str, Tensor], file: Path) -> str:
+    """Write ``tensors``; a crash leaves the old file or the new one.
+
+    Returns:
+        The file's SHA-256, for the model card.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    import safetensors.torch
+
+    data = safetensors.torch.save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
+    draft = file.with_name(f".{file.name}.tmp")
+    draft.write_bytes(data)
+    draft.replace(file)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_tensors(file: Path, expected: Mapping[str, Tensor], *, of: str, sha256: str) -> dict[str, Tensor]:
+    """The tensors of ``file``, on the CPU.
+
+    Args:
+        expected: the state of the network that they are for: names, shapes and types.
+        of: what that network is called in an error.
+        sha256: of the file, as its model card has it.
+
+    Raises:
+        TensorsError: the file is missing or damaged, its tensors are another network's or not finite, or it is not the
+            card's.
+    """
+    import safetensors
+    import safetensors.torch
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise TensorsError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise TensorsError(f"{file}: not a safetensors file ({error})") from None
+    if problems := _problems(tensors, expected):
+        raise TensorsError(f"{file}: not the weights of this {of}: {', '.join(problems)}")
+    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise TensorsError(f"{file}: SHA-256 {found} is not that of its model card ({sha256})")
+    return tensors
+
+
+def _problems(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Every tensor that is missing, unknown, of another shape or type, or not finite, by name."""
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} is unknown" for name in sorted(tensors) if name not in expected]
+    for name in expected:
+        if name in tensors:
+            found, wanted = tensors[name], expected[name]
+            if found.shape != wanted.shape or found.dtype != wanted.dtype:
+                problems.append(
+                    f"{name} is {found.dtype} {list(found.shape)} instead of {wanted.dtype} {list(wanted.shape)}"
+                )
+            elif not torch.isfinite(found).all():
+                problems.append(f"{name} holds values that are not finite")
+    return problems
