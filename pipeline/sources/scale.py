@@ -28,7 +28,13 @@ class _Turn(NamedTuple):
     @classmethod
     def of(cls, picture: av.VideoFrame) -> _Turn:
         """Read the display matrix: [a, b, u, c, d, v, x, y, w], 16.16 fixed point; angles between are rounded."""
-        data = picture.side_data.get("DISPLAYMATRIX")
+        try:
+            data = picture.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # EXIF is beside it, which PyAV 18 has no name for: without mirrors, then
+            turned = picture.rotation  # degrees counterclockwise that it was turned by
+            if abs(turned) == 90:
+                return cls(transpose="cclock" if turned > 0 else "clock")
+            return cls(mirror=abs(turned) == 180, upside_down=abs(turned) == 180)
         if data is None:
             return cls()
         a, b, _, c, d = struct.unpack_from("=5i", bytes(cast("SupportsBytes", data)))
