@@ -6,20 +6,21 @@
 ``path`` is relative to the manifest's folder. ``label`` is 1 where something abnormal happens in the video, else 0.
 ``intervals`` says when, in seconds of the video's own clock. ``split`` names the part of the data set. ``group`` names
 what a video has in common with others (a camera, a source film): a group is never divided between training and test.
+``path`` may name a folder of pictures, one a frame; ``fps`` then says how many a second.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from pipeline.sources.files import content_hash
+from pipeline.sources.recordings import open_recording
 
 _PROBLEMS_SHOWN = 10
 
@@ -38,6 +39,7 @@ class Video:
         intervals: (start, end) of what is abnormal, seconds; empty where it is not known.
         split: part of the data set; None where the manifest does not divide.
         group: videos of one group belong together; a video without one is its own.
+        fps: pictures a second where ``path`` is a folder of them, else None: a film states its own rate.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Video:
     intervals: tuple[tuple[float, float], ...] = ()
     split: str | None = None
     group: str = ""
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -61,6 +64,7 @@ class _Row(BaseModel):
     intervals: list[tuple[Annotated[float, Field(ge=0)], FiniteFloat]] = []
     split: str | None = None
     group: str | None = None
+    fps: Annotated[FiniteFloat, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -81,11 +85,15 @@ class _Row(BaseModel):
         return self
 
 
-def read_manifest(file: Path) -> list[Video]:
+def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video]:
     """Read a manifest.
 
+    Args:
+        file: the manifest.
+        skipped: takes the problems of lines, which are then left out; without it they are an error.
+
     Raises:
-        ManifestError: it cannot be read, a line is no such object, names a file that does not exist or one that an
+        ManifestError: it cannot be read, a line is no such object, names a video that does not exist or one that an
             earlier line names, or there is no line at all.
     """
     try:
@@ -111,19 +119,34 @@ def read_manifest(file: Path) -> list[Video]:
             problems += [f"{file}:{number}: {_explain(problem)}" for problem in error.errors(include_url=False)]
             continue
         path = (file.parent / row.path).resolve()
-        if not path.is_file():
+        if not path.is_file() and not path.is_dir():
             problems.append(f"{file}:{number}: path {row.path}: no such file")
+        elif path.is_dir() != (row.fps is not None):
+            expected = "a folder of pictures needs its fps" if path.is_dir() else "fps is for a folder of pictures only"
+            problems.append(f"{file}:{number}: path {row.path}: {expected}")
         elif path in seen:
             problems.append(f"{file}:{number}: path {row.path} is named by line {seen[path]} already")
         else:
             seen[path] = number
-            videos.append(Video(path, row.label, tuple(row.intervals), row.split, row.group or ""))
-    if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        raise ManifestError("\n".join(problems[:_PROBLEMS_SHOWN] + ([f"{file}: {more} more problems"] * (more > 0))))
+            videos.append(Video(path, row.label, tuple(row.intervals), row.split, row.group or "", row.fps))
+    if skipped is not None:
+        skipped += problems
+    elif problems:
+        raise ManifestError(listed(problems, f"{file}: {{}} more problems"))
     if not videos:
         raise ManifestError(f"{file}: holds no video; expected a JSON object a line, with path and label")
     return videos
+
+
+def listed(problems: Sequence[str], more: str) -> str:
+    """The first ten problems, a line each, and how many more there are.
+
+    Args:
+        problems: at least one.
+        more: the last line, ``{}`` in it for the number.
+    """
+    left_out = len(problems) - _PROBLEMS_SHOWN
+    return "\n".join([*problems[:_PROBLEMS_SHOWN], *([more.format(left_out)] if left_out > 0 else [])])
 
 
 def _explain(problem: object) -> str:
@@ -133,7 +156,7 @@ def _explain(problem: object) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"{key} is unknown; expected path, label, intervals, split, group"
+            return f"{key} is unknown; expected path, label, intervals, split, group, fps"
         case "literal_error" if key == "label":
             return f"label must be 0 or 1, got {json.dumps(problem['input'])}"
         case "value_error":
@@ -161,6 +184,8 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
             row["split"] = video.split
         if video.group != str(video.path):
             row["group"] = video.group
+        if video.fps is not None:
+            row["fps"] = video.fps
         rows.append(json.dumps(row, ensure_ascii=False) + "\n")
     return "".join(rows)
 
@@ -168,12 +193,13 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
 def manifest_digest(videos: Iterable[Video]) -> str:
     """SHA-256 of what a manifest says of which videos, whatever their paths and order: the videos' contents are hashed,
     not their names."""
-    rows = sorted(
-        json.dumps([content_hash(video.path), video.label, video.intervals, video.split, _group_name(video)])
-        for video in videos
-    )
+    rows = sorted(json.dumps([_content(video), *_said(video)]) for video in videos)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def _group_name(video: Video) -> str:
-    return "" if video.group == str(video.path) else video.group
+def _content(video: Video) -> str:
+    return open_recording(video.path, fps=video.fps).content_hash
+
+
+def _said(video: Video) -> list[object]:
+    return [video.label, video.intervals, video.split, "" if video.group == str(video.path) else video.group]

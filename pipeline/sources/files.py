@@ -6,13 +6,15 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.container
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
@@ -106,6 +108,17 @@ class FileSource:
             SourceError: ``not_a_video`` or ``no_video_stream``.
         """
         self._open().close()
+
+    def frame_times(self) -> npt.NDArray[np.float64]:
+        """See :class:`pipeline.sources.recordings.Recording`."""
+        with closing(self._open()) as container:
+            stream = _video_stream(container)
+            assert stream is not None
+            stamps = _Stamps(stream.average_rate or stream.guessed_rate)
+            times = [stamps.of(one) for one in _packets(container, stream) if one.size and not one.is_discard]
+        if None in times:  # the decoder would know; films in AVI, which have a constant rate
+            return np.arange(len(times), dtype=np.float64) * stamps.period_seconds
+        return np.sort(np.array(times, np.float64))
 
     def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`.
@@ -223,18 +236,19 @@ class _RecordingClock:
 
 
 class _Stamps:
-    """PTS of a recording's pictures in seconds; where the first has none, none has, and durations stand in."""
+    """PTS of a recording's pictures (or their packets) in seconds; where the first has none, none has, and durations
+    stand in."""
 
     def __init__(self, rate: Fraction | None) -> None:
         self.period_seconds = float(1 / rate) if rate else 0.04
         self._unstamped: bool | None = None
         self._elapsed = 0.0
 
-    def of(self, picture: av.VideoFrame) -> float | None:
+    def of(self, picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
         if self._unstamped is None:
             self._unstamped = picture.pts is None
         if not self._unstamped:
-            return picture.time
+            return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
         now = self._elapsed
         duration = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
         self._elapsed += duration or self.period_seconds
@@ -255,6 +269,12 @@ def content_hash(path: Path) -> str:
                 file.seek((size - HASH_BLOCK_BYTES) * ordinal // (HASH_BLOCKS - 1))
                 digest.update(file.read(HASH_BLOCK_BYTES))
     return digest.hexdigest()[:16]
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
+    """The stream's packets, as far as they can be read."""
+    with suppress(av.FFmpegError):
+        yield from container.demux(stream)
 
 
 def creation_time(container: av.container.InputContainer) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from pipeline.manifests.manifest import ManifestError, Video, manifest_digest, m
 def folder(tmp_path):
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "000.jpg").write_bytes(b"picture")
     return tmp_path.resolve()
 
 
@@ -44,7 +47,11 @@ def test_reads_every_key(folder):
 
 
 def test_what_is_written_is_read_back(folder):
-    videos = [Video(folder / "a.mp4", 0), Video(folder / "b.mp4", 1, ((0.5, 1.0),), "train", "hall")]
+    videos = [
+        Video(folder / "a.mp4", 0),
+        Video(folder / "b.mp4", 1, ((0.5, 1.0),), "train", "hall"),
+        Video(folder / "frames", 0, fps=24.0),
+    ]
     text = manifest_lines(videos, folder)
     assert json.loads(text.splitlines()[0]) == {"path": "a.mp4", "label": 0}
     assert read_manifest(write(folder, text)) == videos
@@ -67,7 +74,14 @@ def test_what_is_written_is_read_back(folder):
         ({"path": "a.mp4", "label": 1.0}, "label must be 0 or 1, got 1.0"),
         ({"path": "a.mp4", "label": None}, "label must be 0 or 1, got null"),
         ({"path": "z.mp4", "label": 1}, "path z.mp4: no such file"),
-        ({"path": "a.mp4", "label": 1, "lable": 1}, "lable is unknown; expected path, label, intervals, split, group"),
+        (
+            {"path": "a.mp4", "label": 1, "lable": 1},
+            "lable is unknown; expected path, label, intervals, split, group, fps",
+        ),
+        ({"path": "frames", "label": 1}, "path frames: a folder of pictures needs its fps"),
+        ({"path": "frames", "label": 1, "fps": 0}, "fps: input should be greater than 0"),
+        ({"path": "a.mp4", "label": 1, "fps": 24}, "path a.mp4: fps is for a folder of pictures only"),
+        ({"path": "none", "label": 1, "fps": 24}, "path none: no such file"),
         ({"path": "a.mp4", "label": 1, "intervals": [[2, 1]]}, "interval [2.0, 1.0] must end after it starts"),
         ({"path": "a.mp4", "label": 1, "intervals": [2]}, "intervals.0: expected [start, end] in seconds, got 2"),
         (
@@ -100,6 +114,15 @@ def test_many_bad_lines_are_counted(folder):
     assert lines[-1] == f"{file}: 15 more problems"
 
 
+def test_bad_lines_may_be_skipped_and_are_told(folder):
+    file = write(folder, {"path": "a.mp4", "label": 2}, {"path": "z.mp4", "label": 0}, {"path": "c.mp4", "label": 0})
+    skipped = []
+    assert [video.path.name for video in read_manifest(file, skipped=skipped)] == ["c.mp4"]
+    assert skipped == [f"{file}:1: label must be 0 or 1, got 2", f"{file}:2: path z.mp4: no such file"]
+    with pytest.raises(ManifestError, match="holds no video"):
+        read_manifest(write(folder, "x"), skipped=[])
+
+
 def test_a_video_named_twice(folder):
     file = write(folder, {"path": "a.mp4", "label": 0}, {"path": "./a.mp4", "label": 1})
     with pytest.raises(ManifestError, match=r":2: path \./a\.mp4 is named by line 1 already"):
@@ -129,6 +152,15 @@ def test_the_digest_follows_contents_and_labels_not_names(folder, tmp_path_facto
         one[:1],
     ):
         assert manifest_digest(other) != manifest_digest(one)
+
+
+def test_the_digest_of_a_film_does_not_know_of_rates(folder):
+    """The cards that are committed name manifests of films."""
+    row = [sha256(b"a.mp4").hexdigest()[:16], 0, [], None, "hall"]
+    expected = sha256(json.dumps(row).encode()).hexdigest()
+    assert manifest_digest([Video(folder / "a.mp4", 0, group="hall")]) == expected
+    pictures = manifest_digest([Video(folder / "frames", 0, fps=24)])
+    assert pictures != manifest_digest([Video(folder / "frames", 0, fps=25)])
 
 
 def test_the_fights_are_what_their_readme_says(data):

@@ -1,0 +1,69 @@
+"""What is recorded, whatever it was recorded as: a film, or a folder of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.sources.base import Source, SourceError
+from pipeline.sources.files import FileSource
+from pipeline.sources.frame_folder import FrameFolder
+
+
+class Recording(Source, Protocol):
+    """A source that can be read again and again.
+
+    Attributes:
+        path: of the film or the folder.
+    """
+
+    path: Path
+
+    @property
+    def content_hash(self) -> str:
+        """16 hexadecimal digits that name the content, whatever its name."""
+        ...
+
+    def check(self) -> None:
+        """Open it and close it again.
+
+        Raises:
+            SourceError: it is no recording.
+        """
+        ...
+
+    def frame_times(self) -> npt.NDArray[np.float64]:
+        """When each frame is shown, in the order in which they are decoded: float64 (frames,), seconds of its clock.
+
+        Nothing is decoded. A damaged frame counts.
+
+        Raises:
+            SourceError: it is no recording.
+        """
+        ...
+
+
+def open_recording(
+    path: Path, *, camera: str | None = None, fps: float | None = None, on_damage: Callable[[str], None] | None = None
+) -> Recording:
+    """The recording at ``path``.
+
+    Args:
+        path: of a film or of a folder of pictures.
+        camera: its id; the name without its suffix when left out.
+        fps: pictures a second: needed for a folder, which does not state them; of no matter for a film.
+        on_damage: told in one line what could not be decoded.
+
+    Raises:
+        SourceError: there is none, or a folder's rate is not given.
+    """
+    camera = path.stem if camera is None else camera
+    if not path.is_dir():
+        return FileSource(camera, path, on_damage=on_damage)
+    if fps is None:
+        raise SourceError(f"camera {camera}: {path}: a folder of pictures states no rate; give its fps", code="usage")
+    return FrameFolder(camera, path, fps=fps, on_damage=on_damage)
