@@ -2,9 +2,13 @@
 
 Sparse, so that a long video is covered by few clips; continuous within a sub-bag, because an anomaly lasts, and a
 single high score among low ones is more often a mistake than an incident.
+
+And the batches that both stages go through: as many abnormal as normal videos in each.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -45,3 +49,23 @@ def sparse_continuous(
     first = torch.minimum(starts.floor().long(), starts_possible - 1)
     chosen = first[:, :, None] + torch.arange(clips)
     return torch.minimum(chosen, lengths[:, None, None] - 1)
+
+
+def balanced_batches(
+    abnormal: Tensor, normal: Tensor, size: int, rng: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches with as many abnormal as normal videos, once over the smaller set; equal in size but for one.
+
+    Args:
+        abnormal, normal: int64 (A,) and (N,), ordinals of videos.
+        size: videos of each label in a batch at most.
+        rng: where their order is drawn from.
+
+    Yields:
+        Ordinals of abnormal and of as many normal videos.
+    """
+    count = min(len(abnormal), len(normal))
+    above = abnormal[torch.randperm(len(abnormal), generator=rng)][:count]
+    below = normal[torch.randperm(len(normal), generator=rng)][:count]
+    steps = -(-count // size)
+    yield from zip(above.tensor_split(steps), below.tensor_split(steps), strict=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from models.training.generator_training import Bag, Recipe, TrainingError, _batches, clip_scores, train_generator
+from models.training.generator_training import Bag, Recipe, TrainingError, clip_scores, train_generator
 
 WIDTH = 8
 RECIPES = [
@@ -116,15 +114,42 @@ def test_progress_counts_the_epochs():
     assert seen == [1, 2, 3]
 
 
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12))
-def test_batches_pair_each_video_of_the_smaller_set_once(abnormal, normal, size):
-    above, below = torch.arange(abnormal), 100 + torch.arange(normal)
-    batches = list(_batches(above, below, size, torch.Generator().manual_seed(0)))
-    assert all(len(one) == len(other) <= size for one, other in batches)
-    for taken, offered in ((0, above), (1, below)):
-        videos = torch.cat([batch[taken] for batch in batches]).tolist()
-        assert len(videos) == len(set(videos)) == min(abnormal, normal)
-        assert set(videos) <= set(offered.tolist())
+def in_a_cell(bags: list[Bag], cells: int, seed: int = 5) -> list[Bag]:
+    """Each clip as one cell among others of noise."""
+    rng = np.random.default_rng(seed)
+    placed = []
+    for bag in bags:
+        grid = rng.normal(size=(len(bag.features), cells, WIDTH)).astype(np.float32)
+        grid[np.arange(len(grid)), rng.integers(0, cells, len(grid))] = bag.features
+        placed.append(Bag(grid, bag.label))
+    return placed
+
+
+def test_learns_what_is_small_in_the_picture():
+    recipe = RECIPES[1].model_copy(update={"epochs": 80})
+    generator = train_generator(in_a_cell(synthetic(0), cells=5), recipe, seed=0)
+    seen_as = {True: [], False: []}
+    for bag in in_a_cell(synthetic(1, count=40), cells=5, seed=6):
+        for clip, score in zip(bag.features, clip_scores(generator, bag.features), strict=True):
+            seen_as[bool(clip[:, 0].max() > 4)].append(score)
+    assert np.median(seen_as[True]) > np.median(seen_as[False]) + 0.4
+
+
+def test_a_clip_is_as_abnormal_as_its_worst_cell():
+    grid = in_a_cell(synthetic(0), cells=3)
+    generator = train_generator(grid, RECIPES[1], seed=0)
+    for of in (clip_scores, clip_logits):
+        for bag in grid:
+            cells = [of(generator, np.ascontiguousarray(bag.features[:, cell])) for cell in range(3)]
+            assert of(generator, bag.features) == pytest.approx(np.max(cells, axis=0), abs=1e-6)
+
+
+def test_a_grid_of_one_cell_is_the_clip():
+    bags = synthetic(0)
+    whole = train_generator(bags, RECIPES[1], seed=3)
+    grid = train_generator([Bag(bag.features[:, None], bag.label) for bag in bags], RECIPES[1], seed=3)
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(grid.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +159,8 @@ def test_batches_pair_each_video_of_the_smaller_set_once(abnormal, normal, size)
         ([Bag(np.zeros((2, 4), np.float32), 0)] * 2, r"got 2 normal \(label 0\) and 0 abnormal"),
         ([], "got 0 normal"),
         ([Bag(np.zeros((2, 4), np.float32), 0), Bag(np.zeros((2, 5), np.float32), 1)], "different widths"),
+        ([Bag(np.zeros((2, 3, 4), np.float32), 0), Bag(np.zeros((2, 5, 4), np.float32), 1)], "different widths"),
+        ([Bag(np.zeros((2, 4), np.float32), 0), Bag(np.zeros((2, 5, 4), np.float32), 1)], "different widths"),
         ([Bag(np.zeros((2, 4), np.float32), 0), Bag(np.full((2, 4), np.nan, np.float32), 1)], "not finite"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.training.sampling import sparse_continuous
+from models.training.sampling import balanced_batches, sparse_continuous
 
 
 def choose(lengths, sub_bags, clips, seed=None, **options):
@@ -68,3 +68,14 @@ def test_a_shared_shift_moves_all_alike():
 def test_nothing_to_choose_from(lengths, sub_bags, clips):
     with pytest.raises(ValueError, match="must each be at least 1"):
         choose(lengths, sub_bags, clips)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12))
+def test_batches_pair_each_video_of_the_smaller_set_once(abnormal, normal, size):
+    above, below = torch.arange(abnormal), 100 + torch.arange(normal)
+    batches = list(balanced_batches(above, below, size, torch.Generator().manual_seed(0)))
+    assert all(len(one) == len(other) <= size for one, other in batches)
+    for taken, offered in ((0, above), (1, below)):
+        videos = torch.cat([batch[taken] for batch in batches]).tolist()
+        assert len(videos) == len(set(videos)) == min(abnormal, normal)
+        assert set(videos) <= set(offered.tolist())
