@@ -27,8 +27,11 @@ def save_tensors(tensors: Mapping[str, Tensor], file: Path) -> str:
 
     data = safetensors.torch.save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
     draft = file.with_name(f".{file.name}.tmp")
-    draft.write_bytes(data)
-    draft.replace(file)
+    try:
+        draft.write_bytes(data)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
     return hashlib.sha256(data).hexdigest()
 
 

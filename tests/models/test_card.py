@@ -1,0 +1,69 @@
+"""The card's two architectures, and the cards that are committed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from models.card import BUILT_IN, Architecture, CardError, ModelCard, SelfGuidedArchitecture, read_card, write_card
+
+BUILT_IN_MODELS = sorted(file.parent for file in BUILT_IN.glob("*/model-card.json"))
+
+
+def changed(folder, **keys):
+    """A committed card with another architecture, as a file of its own."""
+    card = json.loads((BUILT_IN_MODELS[0] / "model-card.json").read_text())
+    (folder / "model-card.json").write_text(json.dumps(card | {"architecture": keys}))
+    return folder
+
+
+@pytest.mark.parametrize("model", BUILT_IN_MODELS, ids=lambda folder: folder.name)
+def test_committed_cards_keep_every_word(model, tmp_path):
+    card = read_card(model)
+    assert isinstance(card.architecture, Architecture)
+    write_card(card, tmp_path)
+    committed, written = (json.loads((folder / "model-card.json").read_text()) for folder in (model, tmp_path))
+    for part in ("architecture", "backbone"):  # an older card leaves to the defaults what it did not know of
+        assert written[part] == written[part] | committed.pop(part)
+    assert {key: written[key] for key in committed} == committed
+
+
+def test_a_self_guided_architecture_survives_the_card(tmp_path):
+    architecture = SelfGuidedArchitecture(early=512, features=512, hidden=64, fine_tuned=True, slope=1.5, shift=-0.25)
+    card = ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"architecture": architecture})
+    write_card(card, tmp_path)
+    assert read_card(tmp_path).architecture == architecture
+
+
+def test_the_defaults_are_the_published_sizes(tmp_path):
+    card = read_card(changed(tmp_path, type="self_guided"))
+    assert card.architecture.model_dump() == {
+        "type": "self_guided",
+        "early": 832,
+        "hidden": 832,
+        "detectors": 8,
+        "features": 1024,
+        "dropout": 0.8,
+        "fine_tuned": False,
+        "slope": 1.0,
+        "shift": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ({"type": "transformer"}, "architecture.type: Input tag 'transformer'"),
+        ({}, "architecture.type: Unable to extract tag"),
+        ({"type": "self_guided", "detectors": 0}, "architecture.self_guided.detectors: "),
+        ({"type": "self_guided", "slope": 0}, "architecture.self_guided.slope: "),
+        ({"type": "self_guided", "inputs": 1024}, "architecture.self_guided.inputs: Extra inputs"),
+        ({"type": "generator", "early": 832}, "architecture.generator.early: Extra inputs"),
+    ],
+)
+def test_a_bad_architecture_names_the_key(tmp_path, keys, complaint):
+    folder = changed(tmp_path, **keys)
+    with pytest.raises(CardError) as raised:
+        read_card(folder)
+    assert str(raised.value).startswith(f"{folder / 'model-card.json'}: {complaint}")
