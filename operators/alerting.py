@@ -204,6 +204,15 @@ class AlertMachine:
             return self._break_at_gap(item.index + item.count)
         return self._take(item)
 
+    def retune(self, settings: AlertSettings) -> list[AlertTransition]:
+        """Another model's settings for the scores that come next; what it makes of the scores before ends here.
+
+        A cooldown that runs goes on: an incident that one model has reported is not reported again by the next.
+        """
+        transitions = self._break(MODEL_CHANGED)
+        self._settings = settings
+        return transitions
+
     @property
     def retained(self) -> frozenset[ClipKey]:
         """The clips seen so far that a later transition may still name as its peak: none or one.

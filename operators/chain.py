@@ -47,15 +47,27 @@ class ScoreChain:
     window was cut until its score or drop was told here, and then as long as its key is in :attr:`retained`: take the
     pictures of the returned transitions' peaks first, then forget what is not retained.
 
+    A threshold belongs to a model version: :meth:`adopt` says which settings another version's scores are judged by.
+
     Not thread-safe: the caller serialises the calls for a camera.
     """
 
     def __init__(self, camera: str, settings: ChainSettings) -> None:
+        """``settings``: for the scores of every model version that none were adopted for."""
         self._camera = camera
+        self._default = self._in_use = settings
+        self._of_version: dict[tuple[str, str], ChainSettings] = {}
         self._reorderer = Reorderer(camera, settings.max_hole)
         self._average = CausalMovingAverage(settings.kernel, settings.max_hole)
         self._machine = AlertMachine(camera, settings.alert, max_hole=settings.max_hole)
         self._latest: SmoothedScore | None = None
+
+    def adopt(self, model: str, version: str, settings: ChainSettings) -> None:
+        """Judge the scores of this model version by ``settings``, wherever they come in the order of the clips.
+
+        Its ``max_hole`` plays no part: how long a clip is awaited is the chain's own affair.
+        """
+        self._of_version[model, version] = settings
 
     def score(self, score: ClipScore) -> list[AlertTransition]:
         """Take a clip's score. Raises ValueError as :meth:`operators.reorder.Reorderer.push`."""
@@ -112,6 +124,8 @@ class ScoreChain:
     def _run(self, items: list[ScoreItem]) -> list[AlertTransition]:
         transitions: list[AlertTransition] = []
         for item in items:
+            if isinstance(item, ClipScore):
+                transitions += self._turn_to(self._of_version.get((item.model, item.model_version), self._default))
             smoothed = self._average.push(item)
             if smoothed is not None:
                 self._latest = smoothed
@@ -119,3 +133,12 @@ class ScoreChain:
             assert not isinstance(step, ClipScore)  # the average answers every clip
             transitions += self._machine.push(step)
         return transitions
+
+    def _turn_to(self, settings: ChainSettings) -> list[AlertTransition]:
+        """From the next score on these settings hold."""
+        if settings == self._in_use:
+            return []
+        self._in_use = settings
+        # Fresh: what it averages so far are another version's scores, or were to be judged otherwise.
+        self._average = CausalMovingAverage(settings.kernel, self._default.max_hole)
+        return self._machine.retune(settings.alert)

@@ -16,6 +16,11 @@ the server refuses this very clip  dropped                          dropped
 the model raises on it             sent again, alone; then dropped  sent again, alone; then dropped
 =================================  ===============================  ===============================
 
+**Versions.** Clips are sent to whichever version of the model the server serves, and an answer names the version that
+gave it. A version that answers for the first time is asked to describe itself: where it takes other clips, or the site
+cannot judge its scores, its answer is not used and the clip waits as in an outage, until somebody mends that. So the
+server may exchange the model under way, and not a clip is lost.
+
 **Memory.** Consumers that keep up: ``capacity`` clips a camera and ``max_in_flight`` over all. A camera whose consumer
 hangs: at most ``2 × capacity + max_in_flight`` of its own. A clip is ``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and
 the native picture of its middle frame; gRPC holds up to three copies of the pixels of each clip in flight.
@@ -27,7 +32,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -36,6 +41,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 import tritonclient.grpc as triton
 
 from pipeline import logs
@@ -97,16 +103,26 @@ class Scored:
 
     Attributes:
         score: in [0, 1].
-        model: the served model's own name.
-        model_version: the version that Triton says has answered.
+        served: the model whose score it is; its version is the one that Triton says has answered.
         scored_at: when this process had the score (UTC).
+        attention: float32 (h, w), how much the model looked at each part of the clip's picture, in [0, 1]; None unless
+            the scorer asks for it and the model has it.
     """
 
     window: ClipWindow
     score: float
-    model: str
-    model_version: str
+    served: ServedModel
     scored_at: datetime
+    attention: npt.NDArray[np.float32] | None = None
+
+    @property
+    def model(self) -> str:
+        """The served model's own name."""
+        return self.served.name
+
+    @property
+    def model_version(self) -> str:
+        return self.served.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +152,9 @@ class ScoringListener(Protocol):
     def recovered(self) -> None:
         """The scorer is back: it has scored a clip (or, before the first one, described its model)."""
 
+    def exchanged(self, served: ServedModel) -> None:
+        """From here on another model, or another version of it, scores."""
+
 
 class _Silence:
     def in_flight(self, clips: int) -> None: ...
@@ -143,6 +162,7 @@ class _Silence:
     def dropped(self, camera: str, reason: DropReason) -> None: ...
     def waiting(self, reason: str) -> None: ...
     def recovered(self) -> None: ...
+    def exchanged(self, served: ServedModel) -> None: ...
 
 
 def _tell(event: Callable[..., None], *args: object) -> None:
@@ -192,6 +212,8 @@ class _Clip:
     sent_at: float = 0.0
     answered_at: float = 0.0
     suspect: bool = False  # a batch that it was in failed: it is sent alone once more
+    attention: bool = False  # it was sent with a request for ATTENTION
+    plain: bool = False  # such a request was refused: it is sent without
 
 
 @dataclass(slots=True)
@@ -321,6 +343,8 @@ class Scorer:
             above ``max_in_flight`` times the service time, and above the 2 s that Triton takes to see that the
             model's process has died.
         listener: hears what happens.
+        fits: asked of every model that is to score; raises :class:`ClipMismatch` on one that the site cannot use.
+        attention: ask for the model's attention map where it has one.
         repair: load the model anew when its process died again and again. For a server that is ours alone, started
             with ``--model-control-mode=explicit``.
 
@@ -337,6 +361,8 @@ class Scorer:
         max_in_flight: int = 4,
         deadline_seconds: float = 10.0,
         listener: ScoringListener | None = None,
+        fits: Callable[[ServedModel], None] = lambda _served: None,
+        attention: bool = False,
         repair: bool = False,
     ) -> None:
         if max_in_flight < 1:
@@ -349,6 +375,8 @@ class Scorer:
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds
         self._listener: ScoringListener = listener or _Silence()
+        self._fits = fits
+        self._wants_attention = attention
         self._repairs = repair
         self._client = connect(address)  # one for all: each client more costs the server memory and threads
 
@@ -366,7 +394,9 @@ class Scorer:
         self._stopped = False
 
         # The dispatcher's own:
-        self._served: ServedModel | None = None
+        self._served: ServedModel | None = None  # as the answer to the newest question told
+        self._served_as_of = float("-inf")  # when that was asked
+        self._met: dict[str, ServedModel] = {}  # by version: those that have described themselves, and fit
         self._inspected = False  # whether what is served now is known to fit
         self._last_success = float("-inf")
         self._unloaded = False  # by a repair that has not loaded it again yet
@@ -386,20 +416,24 @@ class Scorer:
 
         Raises:
             ScorerUnavailable: the server or its model is not there.
-            ClipMismatch: the model was trained with other clips; one line with both.
+            ClipMismatch: the model was trained with other clips (one line with both), or does not fit otherwise.
         """
         served = self.describe()
-        served.require(self.clip)
+        self._require(served)
         return served
 
-    def describe(self) -> ServedModel:
+    def describe(self, version: str = "") -> ServedModel:
         """Ask the server what it serves; see :func:`served_model` to ask before there is a scorer.
 
         Raises:
             ScorerUnavailable, ClipMismatch: as :func:`served_model`.
         """
         timeout = min(_DESCRIBE_SECONDS, self.deadline_seconds)
-        return describe(self._client, self.address, self.model, timeout_seconds=timeout)
+        return describe(self._client, self.address, self.model, version=version, timeout_seconds=timeout)
+
+    def _require(self, served: ServedModel) -> None:
+        served.require(self.clip)
+        self._fits(served)
 
     def wait_ready(self, stop: threading.Event) -> ServedModel | None:
         """Wait until the model is served, and say so; None when ``stop`` is set first.
@@ -409,7 +443,7 @@ class Scorer:
         """
         served = wait_for_model(self.address, self.model, stop, self._listener)
         if served is not None:
-            served.require(self.clip)
+            self._require(served)
         return served
 
     def add_camera(
@@ -552,6 +586,9 @@ class Scorer:
             clip.port._room.notify_all()
         clip.sent_at = time.monotonic()
         pixels = clip.window.pixels[np.newaxis]
+        has_attention = self._served is not None and self._served.attention is not None
+        clip.attention = self._wants_attention and has_attention and not clip.plain
+        wanted = ("SCORE", "ATTENTION") if clip.attention else ("SCORE",)
         try:
             tensor = triton.InferInput("CLIP", pixels.shape, "UINT8")
             tensor.set_data_from_numpy(pixels)
@@ -559,7 +596,7 @@ class Scorer:
                 self.model,
                 [tensor],
                 callback=partial(self._answered, clip),
-                outputs=[triton.InferRequestedOutput("SCORE")],
+                outputs=[triton.InferRequestedOutput(name) for name in wanted],
                 client_timeout=self.deadline_seconds,
             )
         except Exception as error:  # among them a ValueError for a closed channel
@@ -588,32 +625,37 @@ class Scorer:
             else:
                 self._finish(clip, outcome)
 
-    def _read(self, clip: _Clip, result: Any) -> Scored | Dropped:
-        """The answer to a clip."""
+    def _read(self, clip: _Clip, result: Any) -> Scored | Dropped | None:
+        """The answer to a clip; None: of a model that may not score, and the clip is sent again."""
         self._last_success = time.monotonic()
+        attention: npt.NDArray[np.float32] | None = None
         try:
             version: str = result.get_response().model_version
             score = float(result.as_numpy("SCORE").item())
+            if clip.attention:
+                attention = np.array(result.as_numpy("ATTENTION")[0])  # a copy: the answer's memory holds all of it
         except Exception as error:
             return Dropped(clip.window, DropReason.ERROR, f"Triton's answer holds no single SCORE ({error})")
+        served = self._met.get(version) or self._meet(version, clip.sent_at)
+        if served is None:
+            return None
         with self._lock:
             recovered, self._outage = self._outage is not None, None
         if recovered:
             _tell(self._listener.recovered)
-        if self._served is None or self._served.version != version:
-            self._inspect()  # another version may have another name, and other clips
-        if self._served is not None:
-            self._served = replace(self._served, version=version)
+        self._serving(served, as_of=clip.sent_at)
         if not 0.0 <= score <= 1.0:  # NaN, too
             return Dropped(clip.window, DropReason.ERROR, f"Triton's SCORE must lie in [0, 1], got {score}")
-        name = self.model if self._served is None else self._served.name
-        return Scored(clip.window, score, name, version, datetime.now(UTC))
+        return Scored(clip.window, score, served, datetime.now(UTC), attention)
 
     def _bear(self, clip: _Clip, trouble: Trouble, line: str) -> Dropped | None:
         """What becomes of a clip whose call failed; None: it is sent again."""
         match trouble:
             case Trouble.REFUSED:
                 self._inspected = False  # perhaps another model stands there now
+                if clip.attention and not clip.plain:  # and has no ATTENTION
+                    clip.plain = True
+                    return None
                 return Dropped(clip.window, DropReason.ERROR, line)
             case Trouble.FAILED:
                 if clip.suspect:
@@ -658,15 +700,42 @@ class Scorer:
         if not self._repair():
             return False
         try:
-            self._served = self.check()
+            served = self.check()
         except ScorerUnavailable as error:
             self._pause(error.trouble, str(error), sent_at=asked_at)
             return False
         except ClipMismatch as error:
             self._pause(Trouble.MISMATCH, str(error), sent_at=asked_at)
             return False
+        self._met = {served.version: served}  # whatever was there before may be gone, and its number used again
+        self._serving(served, as_of=asked_at)
         self._inspected = True
         return True
+
+    def _meet(self, version: str, sent_at: float) -> ServedModel | None:
+        """The description of a version that has answered for the first time; None where it may not score."""
+        try:
+            served = self.describe(version)
+            self._require(served)
+        except ScorerUnavailable as error:
+            self._inspected = False
+            if error.trouble is not Trouble.NOT_READY:  # else it has answered, and is gone already
+                self._pause(error.trouble, str(error), sent_at=sent_at)
+            return None
+        except ClipMismatch as error:
+            self._pause(Trouble.MISMATCH, str(error), sent_at=sent_at)
+            return None
+        self._met[version] = served
+        return served
+
+    def _serving(self, served: ServedModel, as_of: float) -> None:
+        """Note what served a question of this time, and say so when it is another model than before."""
+        if as_of < self._served_as_of:
+            return  # a late answer of the version before, while two change places
+        self._served_as_of = as_of
+        before, self._served = self._served, served
+        if before is not None and before != served:
+            _tell(self._listener.exchanged, served)
 
     def _repair(self) -> bool:
         """Load the model anew where its process died and we may; False when that did not work."""

@@ -110,6 +110,7 @@ class ServedModel:
         threshold: suggested alert threshold on the smoothed score, in [0, 1]; None when it names none.
         close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.
         kernel: suggested moving average, in clips; None when it names none.
+        attention: rows and columns of its attention map; None when it has none.
     """
 
     name: str
@@ -118,6 +119,7 @@ class ServedModel:
     threshold: float | None = None
     close_threshold: float | None = None
     kernel: int | None = None
+    attention: tuple[int, int] | None = None
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
         """Check that ``clip`` is what the model was trained with. Another stride is no other clip.
@@ -155,19 +157,25 @@ def served_model(address: str, model: str = "clip_scorer", *, timeout_seconds: f
 
 
 def describe(
-    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = 5.0
+    client: triton.InferenceServerClient, address: str, model: str, *, version: str = "", timeout_seconds: float = 5.0
 ) -> ServedModel:
-    """The same as :func:`served_model`, over a connection that is there already."""
+    """The same as :func:`served_model`, over a connection that is there already.
+
+    Args:
+        version: the one to describe; by default the one that answers clips: the newest that is served. While one
+            version takes another's place both are there for a moment.
+    """
     try:
-        config = client.get_model_config(model, client_timeout=timeout_seconds).config
-        versions = client.get_model_metadata(model, client_timeout=timeout_seconds).versions
+        if not version:
+            version = max(client.get_model_metadata(model, client_timeout=timeout_seconds).versions, key=int)
+        config = client.get_model_config(model, version, client_timeout=timeout_seconds).config
     except Exception as error:  # tritonclient raises its own, a closed channel a ValueError
         raise ScorerUnavailable(*diagnose(error, address, model)) from error
     told = {key: value.string_value for key, value in config.parameters.items()}
     try:
         served = ServedModel(
             name=told.get("name") or model,
-            version=max(versions, key=int),
+            version=version,
             clip=ClipSpec(
                 frames=int(told["clip_frames"]),
                 stride=int(told.get("clip_stride") or told["clip_frames"]),
@@ -179,6 +187,7 @@ def describe(
             threshold=_number(told.get("threshold")),
             close_threshold=_number(told.get("close_threshold")),
             kernel=int(told["kernel"]) if told.get("kernel") else None,
+            attention=_attention(config),
         )
     except KeyError as missing:
         raise ClipMismatch(
@@ -203,6 +212,16 @@ def _check_input(config: Any, served: ServedModel, address: str) -> None:
             f"the model {config.name} at {address} takes CLIP {takes or 'not at all'}, but says that it was "
             f"trained with {clip}: serve one written by `mistwatch export`"
         )
+
+
+def _attention(config: Any) -> tuple[int, int] | None:
+    """Rows and columns of the output ATTENTION, where there is one."""
+    dims = {tensor.name: tuple(tensor.dims) for tensor in config.output}.get("ATTENTION")
+    if dims is None:
+        return None
+    if len(dims) != 2 or any(size < 1 for size in dims):
+        raise ValueError(f"ATTENTION {list(dims)}, expected rows and columns")
+    return dims[0], dims[1]
 
 
 def _number(text: str | None) -> float | None:

@@ -17,7 +17,7 @@ from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.kafka import KafkaRelay
 from pipeline.alerts.outbox import Outbox
 from pipeline.metrics import Metrics
-from pipeline.scoring import DropReason, Scorer, ServedModel, served_model, wait_for_model
+from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel, served_model, wait_for_model
 from pipeline.settings import AlertTuning, CameraSettings, ClipSettings, Site
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.windows import ClipSpec
@@ -166,6 +166,8 @@ class Service:
             max_in_flight=triton.max_in_flight,
             deadline_seconds=triton.deadline_seconds,
             listener=news,
+            fits=self._check_fit,
+            attention=self.site.evidence.attention,
             repair=self._repair,
         )
         self.worker = Worker(
@@ -185,11 +187,29 @@ class Service:
     def _plan(self, camera: str, settings: CameraSettings, served: ServedModel) -> CameraPlan:
         clip = clip_spec(self.site.clip_of(camera), served)
         served.require(clip, asked_by=f"camera {camera}")
+        self._chain_of(camera, served)  # refused now rather than by the first score
+        return CameraPlan(
+            camera,
+            partial(open_source, camera, settings.source, source_options(settings)),
+            clip,
+            served,
+            partial(self._chain_of, camera),
+        )
+
+    def _chain_of(self, camera: str, served: ServedModel) -> ChainSettings:
+        """How this camera judges the scores of ``served``. Raises ValueError as :func:`chain_settings`."""
         try:
-            chain = chain_settings(self.site.alerts_of(camera), served, max_in_flight=self.site.triton.max_in_flight)
+            return chain_settings(self.site.alerts_of(camera), served, max_in_flight=self.site.triton.max_in_flight)
         except ValueError as error:
             raise ValueError(f"camera {camera}: {error}") from error
-        return CameraPlan(camera, partial(open_source, camera, settings.source, source_options(settings)), clip, chain)
+
+    def _check_fit(self, served: ServedModel) -> None:
+        """Whether every camera can judge the scores of a model that takes another's place. Raises ClipMismatch."""
+        try:
+            for camera in self.site.cameras:
+                self._chain_of(camera, served)
+        except ValueError as error:
+            raise ClipMismatch(f"version {served.version} of the served model: {error}") from error
 
     def start(self) -> None:
         """Begin to read and score."""
@@ -267,6 +287,14 @@ class _ScoringNews:
     def recovered(self) -> None:
         self._service._waiting_since = None
         _log.info("the scorer is there")
+
+    def exchanged(self, served: ServedModel) -> None:
+        _log.warning(
+            "another model scores from here on",
+            model=served.name,
+            version=served.version,
+            threshold=served.threshold,
+        )
 
 
 class _RelayNews:

@@ -158,6 +158,7 @@ class MetricsSettings(_Strict):
 class EvidenceSettings(_Strict):
     quota_mb: int = Field(1024, ge=1, description="the oldest pictures go when the folder is larger")
     max_age_days: float = Field(30.0, gt=0)
+    attention: bool = Field(True, description="draw on a picture where the model looked, if the model tells")
 
 
 class LogSettings(_Strict):

@@ -21,7 +21,7 @@ from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Outbox, OutboxError
 from pipeline.metrics import Metrics
-from pipeline.scoring import CameraPort, Dropped, Scored, Scorer
+from pipeline.scoring import CameraPort, Dropped, Scored, Scorer, ServedModel
 from pipeline.sources.base import EndReason, Frame, Source, SourceError
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
@@ -78,13 +78,15 @@ class CameraPlan:
         build: makes the source, given ``on_outage``, ``on_connected``, ``on_damage`` and ``on_slow``; see
             :func:`pipeline.sources.factory.open_source`.
         clip: the clips to cut.
-        chain: the operators' settings.
+        served: the model that scores at the start.
+        chain: the operators' settings for the scores of a model.
     """
 
     camera: str
     build: Callable[..., Source]
     clip: ClipSpec
-    chain: ChainSettings
+    served: ServedModel
+    chain: Callable[[ServedModel], ChainSettings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class _Camera:
     assembler: AlertAssembler
     port: CameraPort
     thread: threading.Thread
+    served: ServedModel  # whose scores the operators know how to judge, and the table shows
     open_segment: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
     finished: bool = False
     failure: SourceError | None = None
@@ -163,9 +166,11 @@ class Worker:
             on_damage=lambda damage: _log.warning("recording damaged", camera=name, damage=damage),
             on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=name, error=problem),
         )
+        chain = plan.chain(plan.served)
         assembler = AlertAssembler(
             name,
-            plan.chain,
+            chain,
+            clip=plan.clip.frame_spec,
             site=site,
             run="" if source.live else run,
             replay=not source.live,
@@ -183,9 +188,9 @@ class Worker:
         )
         if source.live:
             self._metrics.connected.labels(name).set(0)  # also while it hangs in its very first attempt
-        state = CameraState(name, source.live, open_threshold=plan.chain.alert.open_threshold)
+        state = CameraState(name, source.live, open_threshold=chain.alert.open_threshold)
         thread = threading.Thread(target=self._run_camera, args=(name,), name=f"camera {name}", daemon=True)
-        return _Camera(plan, source, state, assembler, port, thread)
+        return _Camera(plan, source, state, assembler, port, thread, plan.served)
 
     # -- the outside's view ------------------------------------------------------------------------------------
 
@@ -338,6 +343,8 @@ class Worker:
                 if camera.source.live:
                     seconds = (result.scored_at - result.window.captured_at).total_seconds()
                     self._metrics.capture_to_score.labels(name).observe(seconds)
+                if result.served != camera.served:
+                    self._turn_to(camera, result.served)
                 events = camera.assembler.scored(result)
             case Dropped():
                 state.dropped += 1
@@ -355,6 +362,13 @@ class Worker:
         self._note(camera, events)
         if all(other.finished for other in self._cameras.values()):
             self._all_done.set()
+
+    def _turn_to(self, camera: _Camera, served: ServedModel) -> None:
+        """Another model, or another version, scores: it has its own threshold."""
+        camera.served = served
+        settings = camera.plan.chain(served)
+        camera.assembler.adopt(served, settings)
+        camera.state.open_threshold = settings.alert.open_threshold
 
     def _note(self, camera: _Camera, events: list[AlertEvent]) -> None:
         for event in events:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import av
+import numpy as np
+import numpy.typing as npt
 
 from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
-from pipeline.scoring import Dropped, Scored
-from pipeline.sources.scale import upright
+from pipeline.alerts.heat import Heat
+from pipeline.scoring import Dropped, Scored, ServedModel
+from pipeline.sources.base import FrameSpec
+from pipeline.sources.scale import seen_part, upright
 
 
 class PictureStore(Protocol):
     """Where pictures are kept; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
 
-    def save(self, frame: av.VideoFrame, *, camera: str, name: str) -> str:
-        """Write the picture as JPEG and return its URI."""
+    def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
+        """Write the picture as JPEG, with ``heat`` over it, and return its URI."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A clip's native picture, and where the model looked, if it told: float32 (h, w)."""
+
+    native: av.VideoFrame
+    attention: npt.NDArray[np.float32] | None
 
 
 class AlertAssembler:
@@ -35,6 +48,7 @@ class AlertAssembler:
         camera: str,
         chain: ChainSettings,
         *,
+        clip: FrameSpec,
         site: str,
         run: str,
         replay: bool,
@@ -44,6 +58,7 @@ class AlertAssembler:
     ) -> None:
         """
         Args:
+            clip: how the clips' frames are made of the native pictures.
             run: names the run over a recording; empty for a live camera.
             replay: a recording, whose events have no times of handling.
             accept: commits an event; when it returns the event is safe.
@@ -51,13 +66,14 @@ class AlertAssembler:
         """
         self.camera = camera
         self._chain = ScoreChain(camera, chain)
+        self._clip = clip
         self._site = site
         self._run = run
         self._replay = replay
         self._pictures = pictures
         self._accept = accept
         self._picture_failed = picture_failed
-        self._frames: dict[ClipKey, av.VideoFrame] = {}
+        self._native: dict[ClipKey, _Picture] = {}
         self._evidence: tuple[ClipKey, str] | None = None  # of the open alert: the peak last written, and its URI
 
     @property
@@ -65,10 +81,14 @@ class AlertAssembler:
         """The operators, for their counters and the latest smoothed score."""
         return self._chain
 
+    def adopt(self, served: ServedModel, settings: ChainSettings) -> None:
+        """Judge the scores of this model by ``settings``; the first of them is yet to be told."""
+        self._chain.adopt(served.name, served.version, settings)
+
     def scored(self, scored: Scored) -> list[AlertEvent]:
         """Take a scored clip; return the events accepted because of it."""
         window = scored.window
-        self._frames[window.key] = window.middle
+        self._native[window.key] = _Picture(window.middle, scored.attention)
         score = ClipScore(
             camera=self.camera,
             segment=window.segment.id,
@@ -107,7 +127,7 @@ class AlertAssembler:
             self._accept(event)
             events.append(event)
         retained = self._chain.retained
-        self._frames = {key: frame for key, frame in self._frames.items() if key in retained}
+        self._native = {key: picture for key, picture in self._native.items() if key in retained}
         return events
 
     def _picture_of(self, transition: AlertTransition) -> list[str]:
@@ -115,10 +135,15 @@ class AlertAssembler:
         if transition.sequence == 0:
             self._evidence = None
         peak = transition.peak.clip
-        frame = self._frames.get(peak.key)
-        if frame is not None and (self._evidence is None or self._evidence[0] != peak.key):
+        picture = self._native.get(peak.key)
+        if picture is not None and (self._evidence is None or self._evidence[0] != peak.key):
+            frame = upright(picture.native)
+            heat = None
+            if picture.attention is not None:
+                heat = Heat(picture.attention, seen_part(frame.width, frame.height, self._clip))
+            name = self._picture_name(transition)
             try:
-                uri = self._pictures.save(upright(frame), camera=self.camera, name=self._picture_name(transition))
+                uri = self._pictures.save(frame, camera=self.camera, name=name, heat=heat)
                 self._evidence = (peak.key, uri)
             except OSError as error:
                 self._picture_failed(self.camera, error)

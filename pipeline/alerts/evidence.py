@@ -17,6 +17,8 @@ import av
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
+from pipeline.alerts.heat import Heat, draw
+
 #: The mjpeg encoder's quantiser, 2 (best) to 31: 85 kB for a street scene of 768×576, written in 5 ms.
 _QUANTISER = 2
 #: Longest part of a file's name; file systems allow 255 bytes.
@@ -83,8 +85,10 @@ class EvidenceStore:
         """What all pictures take, in bytes."""
         return self._total
 
-    def save(self, frame: av.VideoFrame, *, camera: str, name: str) -> str:
+    def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
         """Write the picture, or replace the one of this name, and make room for it.
+
+        ``heat`` is drawn over it.
 
         The file appears complete or not at all. Camera and name may be any text: what a file's name may not hold is
         written as %XX.
@@ -96,7 +100,7 @@ class EvidenceStore:
             EvidenceError: it cannot be encoded or written, or is larger than the whole quota.
         """
         path = self.folder / file_name(camera) / (file_name(name) + _SUFFIX)
-        picture = encode_jpeg(frame)
+        picture = encode_jpeg(frame, heat)
         if len(picture) > self._quota:
             raise EvidenceError(f"picture {path}: its {len(picture)} bytes exceed the quota of {self._quota}")
         with self._lock:
@@ -147,8 +151,8 @@ class EvidenceStore:
                 oldest.parent.rmdir()  # succeeds with the camera's last picture
 
 
-def encode_jpeg(frame: av.VideoFrame) -> bytes:
-    """The picture as JPEG, in its own size: full-range YCbCr of BT.601 in 4:2:0, as JFIF says.
+def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None) -> bytes:
+    """The picture as JPEG, in its own size: full-range YCbCr of BT.601 in 4:2:0, as JFIF says; with ``heat`` over it.
 
     The frame is not changed. 5 ms for 768×576.
 
@@ -165,6 +169,9 @@ def encode_jpeg(frame: av.VideoFrame) -> bytes:
         )
         if picture is frame:  # nothing to convert: the encoder would write its own time into the caller's frame
             picture = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuvj420p")
+        if heat is not None:
+            picture.make_writable()
+            draw(heat, picture)
         encoder = av.CodecContext.create("mjpeg", "w")
         encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
         encoder.time_base = Fraction(1, 1)  # it wants one

@@ -57,6 +57,29 @@ class _Turn(NamedTuple):
         return steps
 
 
+class Part(NamedTuple):
+    """A rectangle of a picture, pixels; it may reach beyond the picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def seen_part(width: int, height: int, spec: FrameSpec) -> Part:
+    """What the frames that ``spec`` asks for show of an upright picture of this size.
+
+    With a crop it is less than the picture, with a letterbox more: its bars lie outside. Pixels are taken for square: a
+    picture does not tell; where they are not, a crop or letterbox is off by as much as they are.
+    """
+    if spec.fit is Fit.STRETCH:
+        return Part(0, 0, width, height)
+    factors = (width / spec.width, height / spec.height)
+    pixel = min(factors) if spec.fit is Fit.CROP else max(factors)
+    half_width, half_height = spec.width * pixel / 2, spec.height * pixel / 2
+    return Part(width / 2 - half_width, height / 2 - half_height, width / 2 + half_width, height / 2 + half_height)
+
+
 def upright(picture: av.VideoFrame) -> av.VideoFrame:
     """A native picture as people hold it: turned by its display matrix, the picture itself where it has none."""
     if not picture.rotation:

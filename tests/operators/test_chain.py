@@ -7,7 +7,7 @@ changing model versions, arriving out of order within or beyond ``max_hole``, so
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 import pytest
@@ -381,6 +381,40 @@ def test_close_ends_an_open_segment_and_what_comes_later_is_counted() -> None:
     assert chain.close() == []
     assert chain.score(score(2, 0.9)) == []
     assert (chain.holes, chain.late, chain.duplicates) == (1, 1, 0)
+
+
+def of_version(clip: ClipScore, version: str) -> ClipScore:
+    return replace(clip, model_version=version)
+
+
+def test_each_model_versions_scores_are_judged_by_its_own_settings() -> None:
+    """Version 2 has a kernel of 1 and opens at 0.95, which no score of 0.9 reaches, wherever it arrives."""
+    chain = ScoreChain("cam", SETTINGS)
+    strict = AlertSettings(open_threshold=0.95, close_threshold=0.95, cooldown_seconds=0)
+    chain.adopt("m", "2", ChainSettings(alert=strict, kernel=1, max_hole=0))
+    transitions = chain.score(score(0, 0.9)) + chain.score(score(1, 0.9))
+    transitions += chain.score(of_version(score(3, 0.9), "2"))  # overtakes clip 2, which was scored before it
+    assert brief(transitions) == [("begin", "a", 0, 1, None)]
+    assert brief(chain.score(score(2, 0.9))) == [("end", "a", 0, 2, "model_changed")]
+    assert chain.latest == SmoothedScore(of_version(score(3, 0.9), "2"), 0.9)
+    [begin] = chain.score(of_version(score(4, 1.0), "2"))  # not averaged with the clip before
+    assert (begin.first.index, begin.threshold) == (4, 0.95)
+    assert brief(chain.score(of_version(score(5, 0.9), "2"))) == [("end", "a", 4, 5, "below_threshold")]
+    # Back to the first version: its settings are those of the beginning.
+    chain.score(score(6, 0.9))
+    [again] = chain.score(score(7, 0.9))
+    assert (again.first.index, again.threshold) == (6, 0.6)
+
+
+def test_a_cooldown_outlasts_the_model_that_began_it() -> None:
+    chain = ScoreChain("cam", replace(SETTINGS, alert=replace(SETTINGS.alert, cooldown_seconds=3.0)))
+    eager = AlertSettings(open_threshold=0.1, close_threshold=0.1, cooldown_seconds=0)
+    chain.adopt("m", "2", ChainSettings(alert=eager, kernel=1))
+    chain.score(score(0, 0.9))
+    chain.score(score(1, 0.9))
+    transitions = [t for index in range(2, 7) for t in chain.score(of_version(score(index, 0.9), "2"))]
+    # The alert ends at second 2 with clip 1; the next may start at second 5.
+    assert brief(transitions) == [("end", "a", 0, 1, "model_changed"), ("begin", "a", 5, 5, None)]
 
 
 def test_close_before_anything_came_is_nothing() -> None:

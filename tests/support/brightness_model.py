@@ -1,12 +1,14 @@
 """A tiny model behind the served contract: its score is known, its service time and its failures are in the pixels.
 
-SCORE is the clip's mean / 255. The first pixel of the first frame steers: red × 10 ms is the service time of this
+SCORE is the clip's mean / 255, ATTENTION (where the configuration has that output) the mean / 255 of each quarter of
+the picture over the whole clip. The first pixel of the first frame steers: red × 10 ms is the service time of this
 clip, green 255 makes the model raise, blue 255 makes its score NaN.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import time
 from typing import Any
 
@@ -27,6 +29,7 @@ def _tensor(name: str, array: np.ndarray) -> Any:
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, Any]) -> None:
+        self.attention = any(output["name"] == "ATTENTION" for output in json.loads(args["model_config"])["output"])
         self.keep: list[np.ndarray] = []  # outputs outlive `execute`: the capsule no longer owns them
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -42,5 +45,10 @@ class TritonPythonModel:
         score = np.ascontiguousarray((clips.mean(axis=(1, 2, 3, 4)) / 255).astype(np.float32)[:, None])
         score[clips[:, 0, 0, 0, 2] == 255] = np.nan
         features = np.zeros((len(clips), 4), np.float32)
-        self.keep += [score, features]
-        return pb.InferenceResponse([_tensor("SCORE", score), _tensor("FEATURES", features)])
+        tensors = {"SCORE": score, "FEATURES": features}
+        if self.attention:
+            n, t, h, w, c = clips.shape
+            quarters = clips.reshape(n, t, 2, h // 2, 2, w // 2, c).mean(axis=(1, 3, 5, 6)) / 255
+            tensors["ATTENTION"] = np.ascontiguousarray(quarters.astype(np.float32))
+        self.keep += tensors.values()
+        return pb.InferenceResponse([_tensor(name, array) for name, array in tensors.items()])

@@ -19,7 +19,7 @@ MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
 
 
-def _config(model: str, **parameters: str) -> str:
+def _config(model: str, version: int, attention: bool, **parameters: str) -> str:
     told = {
         "name": "mean", "clip_frames": str(T), "clip_height": str(H), "clip_width": str(W), "clip_stride": "2",
         "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3",
@@ -27,25 +27,37 @@ def _config(model: str, **parameters: str) -> str:
     lines = [
         f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in told.items() if value
     ]
+    outputs = [
+        '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] }',
+        '{ name: "FEATURES" data_type: TYPE_FP32 dims: [ 4 ] }',
+        *(['{ name: "ATTENTION" data_type: TYPE_FP32 dims: [ 2, 2 ] }'] if attention else []),
+    ]
     return f"""
 name: "{model}"
+version_policy {{ specific {{ versions: [ {version} ] }} }}
 backend: "python"
 max_batch_size: 8
 input [ {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {told["clip_height"]}, {told["clip_width"]}, 3 ] }} ]
-output [ {{ name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] }},
-         {{ name: "FEATURES" data_type: TYPE_FP32 dims: [ 4 ] }} ]
+output [ {", ".join(outputs)} ]
 dynamic_batching {{ }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 {os.linesep.join(lines)}
 """
 
 
-def write_repository(folder: Path, model: str = "clip_scorer", **parameters: str) -> Path:
-    """A model repository with the tiny model; ``parameters`` override what its config.pbtxt says of the clips."""
-    version = folder / model / "1"
-    version.mkdir(parents=True, exist_ok=True)
-    shutil.copy(MODEL, version / "model.py")
-    (folder / model / "config.pbtxt").write_text(_config(model, **parameters))
+def write_repository(
+    folder: Path, model: str = "clip_scorer", *, version: int = 1, attention: bool = False, **parameters: str
+) -> Path:
+    """A model repository with the tiny model, to serve this version of it; others that are there stay.
+
+    Args:
+        attention: it has the output ATTENTION, [2, 2].
+        parameters: override what its config.pbtxt says of the clips.
+    """
+    home = folder / model / str(version)
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(MODEL, home / "model.py")
+    (folder / model / "config.pbtxt").write_text(_config(model, version, attention, **parameters))
     return folder
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from triton_of_brightness import H, Server, T, W, until, write_repository
 
-from pipeline.scoring import Dropped, DropReason, Scored
+from pipeline.scoring import Dropped, DropReason, Scored, ServedModel
 from pipeline.sources.base import Fit, Segment
 from pipeline.windows import ClipSpec, ClipWindow
 
@@ -119,6 +119,7 @@ class Listener:
         self.said: list[str] = []  # waiting's reasons, and "recovered"
         self.said_at: list[float] = []  # monotonic
         self.in_server: list[float] = []
+        self.exchanges: list[ServedModel] = []
 
     def in_flight(self, clips: int) -> None:
         self.now_in_flight = clips
@@ -138,6 +139,9 @@ class Listener:
 
     def recovered(self) -> None:
         self.waiting("recovered")
+
+    def exchanged(self, served: ServedModel) -> None:
+        self.exchanges.append(served)
 
 
 @pytest.fixture

@@ -239,30 +239,6 @@ def test_another_model_is_put_in_its_place(kit: Any, server: Any) -> None:
     server.load()
 
 
-def test_a_new_version_is_named(kit: Any, server: Any) -> None:
-    versions = server.repository / "clip_scorer"
-    film = kit.Consumer()
-    with Scorer(server.address, kit.clip) as scorer:
-        port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
-        port.submit(kit.window("film", 0))
-        assert port.drain(60)
-        (versions / "1").rename(versions / "2")
-        kit.repository(server.repository, name="better")
-        (versions / "1" / "model.py").unlink()
-        (versions / "1").rmdir()
-        server.load()
-        for index in (1, 2):
-            port.submit(kit.window("film", index))
-            assert port.drain(60)
-        (versions / "2").rename(versions / "1")
-        kit.repository(server.repository)
-        server.load()
-    film.check(3)
-    assert [(outcome.model, outcome.model_version) for outcome in film.outcomes] == [
-        ("mean", "1"), ("better", "2"), ("better", "2"),
-    ]  # fmt: skip
-
-
 def test_close_while_the_server_is_away_is_quick(kit: Any, server: Any) -> None:
     film = kit.Consumer()
     listener = kit.Listener()
