@@ -1,0 +1,105 @@
+"""What must hold of a manifest's videos before anything is computed from them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from pipeline.manifests.annotation import past_the_end
+from pipeline.manifests.folds import TEST, TRAIN
+from pipeline.manifests.manifest import ManifestError, Video, listed
+from pipeline.sources.base import FrameSpec, SourceError
+from pipeline.sources.recordings import open_recording
+
+_TOLD_OF = ("normal", "abnormal")
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A video that cannot be used.
+
+    Attributes:
+        video: of the manifest.
+        reason: one line that names the file.
+    """
+
+    video: Video
+    reason: str
+
+
+def readable(
+    videos: Sequence[Video], *, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> tuple[list[Video], list[Bad]]:
+    """Those videos of which a picture can be decoded and whose intervals end with them, and the others.
+
+    One picture of each is decoded; the rest of a film may still be damaged.
+
+    Args:
+        videos: of a manifest.
+        progress: told (done, total).
+
+    Returns:
+        The good ones, in their order, and the bad ones.
+    """
+    good: list[Video] = []
+    bad: list[Bad] = []
+    for done, video in enumerate(videos, start=1):
+        if (reason := _problem(video)) is None:
+            good.append(video)
+        else:
+            bad.append(Bad(video, reason))
+        progress(done, len(videos))
+    return good, bad
+
+
+def refuse(bad: Sequence[Bad]) -> None:
+    """Raise for what :func:`readable` found, if it found anything.
+
+    Raises:
+        ManifestError: the first ten, a line each, and how many more there are.
+    """
+    if bad:
+        raise ManifestError(listed([one.reason for one in bad], "{} more videos cannot be used"))
+
+
+def check_split(videos: Sequence[Video], *, whole_groups: bool = True) -> None:
+    """See that every split has videos of both labels, and that the test has no group in common with the rest.
+
+    Args:
+        videos: of a manifest; those without a split are for training.
+        whole_groups: False where a published split divides groups, as that of ShanghaiTech divides its scenes.
+
+    Raises:
+        ManifestError: a line for each thing that does not hold.
+    """
+    problems = []
+    for split in sorted({video.split or TRAIN for video in videos}):
+        counts = [sum(v.label == label for v in videos if (v.split or TRAIN) == split) for label in (0, 1)]
+        problems += [
+            f"split {split}: no {_TOLD_OF[label]} video, {counts[1 - label]} {_TOLD_OF[1 - label]}; both are needed"
+            for label in (0, 1)
+            if not counts[label]
+        ]
+    held_out = {video.group for video in videos if video.split == TEST}
+    divided = sorted(held_out & {video.group for video in videos if video.split != TEST})
+    if divided and whole_groups:
+        shown = ", ".join(divided[:10]) + (f" and {len(divided) - 10} more" if len(divided) > 10 else "")
+        problems.append(f"split {TEST} and the rest have groups in common: {shown}")
+    if problems:
+        raise ManifestError("\n".join(problems))
+
+
+def _problem(video: Video) -> str | None:
+    try:
+        recording = open_recording(video.path, fps=video.fps)
+        with closing(recording.frames(FrameSpec(16, 16), threading.Event())) as frames:  # type: ignore[type-var]
+            next(frames)
+        if video.intervals and max(end for _, end in video.intervals) > (count := len(recording.frame_times())):
+            return past_the_end(video, count)
+    except SourceError as error:
+        return str(error)
+    except StopIteration:
+        return f"{video.path}: not one picture could be decoded"
+    return None

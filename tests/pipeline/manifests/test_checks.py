@@ -1,0 +1,137 @@
+"""What must hold of a manifest's videos, and what is said where it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.manifests.annotation import frame_labels, intervals_of
+from pipeline.manifests.checks import check_split, readable, refuse
+from pipeline.manifests.manifest import ManifestError, Video
+
+
+def film(path: Path, frames: int) -> Path:
+    """A film of so many grey frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+# -- labels of frames ------------------------------------------------------------------------------------------
+
+
+def test_the_frames_of_intervals():
+    assert frame_labels(Video(Path("/a"), 1, ((1, 3), (5, 6))), 7).tolist() == [0, 1, 1, 0, 0, 1, 0]
+    assert frame_labels(Video(Path("/a"), 1, ((0, 3),)), 3).tolist() == [1, 1, 1]
+    assert frame_labels(Video(Path("/a"), 0), 3).tolist() == [0, 0, 0]
+    assert intervals_of([0, 1, 1, 0, 0, 255, 0]) == ((1, 3), (5, 6))
+    assert intervals_of([True, False, True]) == ((0, 1), (2, 3))
+    assert intervals_of([]) == intervals_of([0, 0]) == ()
+
+
+@given(st.lists(st.integers(0, 1), max_size=40))
+def test_intervals_and_labels_are_the_same_thing(labels):
+    video = Video(Path("/a"), int(any(labels)), intervals_of(labels))
+    assert frame_labels(video, len(labels)).tolist() == labels
+
+
+def test_frames_that_cannot_be_labelled():
+    with pytest.raises(ManifestError, match=r"^/a: interval \[5, 8\] reaches past the end: the video has 7 frames$"):
+        frame_labels(Video(Path("/a"), 1, ((5, 8), (1, 2))), 7)
+    with pytest.raises(ManifestError, match=r"^/a: abnormal, and no intervals say when"):
+        frame_labels(Video(Path("/a"), 1), 7)
+
+
+# -- videos ----------------------------------------------------------------------------------------------------
+
+
+def test_videos_that_can_be_used_and_those_that_cannot(tmp_path):
+    whole = film(tmp_path / "whole.mp4", 12)
+    (tmp_path / "text.mp4").write_text("no film")
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[:600])
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    told = []
+    videos = [
+        Video(whole, 1, ((0, 12),)),
+        Video(whole, 1, ((3, 13),)),
+        Video(tmp_path / "text.mp4", 0),
+        Video(tmp_path / "cut.mp4", 0),
+        Video(tmp_path / "gone.mp4", 0),
+        Video(pictures, 0, fps=10),
+        Video(whole, 0),
+    ]
+    good, bad = readable(videos, progress=lambda *now: told.append(now))
+    assert good == [videos[0], videos[6]]
+    assert [one.video for one in bad] == videos[1:6]
+    assert bad[0].reason == f"{whole}: interval [3, 13] reaches past the end: the video has 12 frames"
+    for one, complaint in zip(
+        bad[1:], ["not a video", "no video stream", "no such file", "holds no pictures"], strict=True
+    ):
+        assert str(one.video.path) in one.reason
+        assert complaint in one.reason
+    assert told == [(done, 7) for done in range(1, 8)]
+    with pytest.raises(ManifestError) as raised:
+        refuse(bad)
+    assert str(raised.value).splitlines() == [one.reason for one in bad]
+    refuse([])
+
+
+def test_many_bad_videos_are_counted(tmp_path):
+    _, bad = readable([Video(tmp_path / f"{i}.mp4", 0) for i in range(25)])
+    with pytest.raises(ManifestError) as raised:
+        refuse(bad)
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "15 more videos cannot be used"
+
+
+# -- splits ----------------------------------------------------------------------------------------------------
+
+
+def split_of(*videos: tuple[str | None, int, str]) -> list[Video]:
+    return [Video(Path(f"/{i}"), label, split=split, group=group) for i, (split, label, group) in enumerate(videos)]
+
+
+def test_a_split_with_both_labels_and_whole_groups():
+    check_split(split_of((None, 0, "a"), ("train", 1, "a"), ("test", 0, "b"), ("test", 1, "b")))
+    check_split(split_of(("train", 0, "a"), ("train", 1, "a")))
+
+
+@pytest.mark.parametrize(
+    ("videos", "complaint"),
+    [
+        ([("train", 0, "a"), ("train", 0, "b")], "split train: no abnormal video, 2 normal; both are needed"),
+        ([(None, 1, "a")], "split train: no normal video, 1 abnormal; both are needed"),
+        (
+            [("train", 0, "a"), ("train", 1, "a"), ("test", 1, "b")],
+            "split test: no normal video, 1 abnormal; both are needed",
+        ),
+        (
+            [("train", 0, "a"), ("validation", 1, "b"), ("train", 1, "b"), ("test", 1, "b"), ("test", 0, "a")],
+            "split validation: no normal video, 1 abnormal; both are needed\n"
+            "split test and the rest have groups in common: a, b",
+        ),
+    ],
+)
+def test_a_split_that_cannot_be_used(videos, complaint):
+    with pytest.raises(ManifestError) as raised:
+        check_split(split_of(*videos))
+    assert str(raised.value) == complaint
+
+
+def test_a_published_split_may_divide_groups():
+    videos = split_of(("train", 0, "a"), ("train", 1, "b"), ("test", 0, "a"), ("test", 1, "b"))
+    with pytest.raises(ManifestError, match="groups in common"):
+        check_split(videos)
+    check_split(videos, whole_groups=False)
