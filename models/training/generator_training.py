@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.card import Architecture
 from models.generator import Generator, side_by_side
 from models.training.losses import paper_ranking_loss, reference_ranking_loss
-from models.training.sampling import sparse_continuous
+from models.training.sampling import balanced_batches, sparse_continuous
 
 
 class TrainingError(Exception):
@@ -31,9 +31,11 @@ class Bag:
     """A video as the training sees it.
 
     Attributes:
-        features: float32 (n, inputs), of its clips, n ≥ 1.
+        features: float32 (n, inputs), of its clips, n ≥ 1; or (n, cells, inputs), of the cells of a grid over each
+            clip's picture (:func:`models.maps.pooled`), for what is small in it. A clip is then as abnormal as its
+            worst cell: one more level of the multiple instances.
         label: 0 or 1.
-        mirrored: float32 (m, inputs), of the video in a mirror: trained on as one more video, never scored.
+        mirrored: as ``features``, of the video in a mirror: trained on as one more video, never scored.
     """
 
     features: npt.NDArray[np.float32]
@@ -115,14 +117,14 @@ def _train_member(
         wide, narrow = (width // recipe.members for width in Architecture().hidden)
         generator = Generator(
             Architecture(
-                inputs=clips.shape[1], hidden=(wide, narrow), dropout=recipe.dropout, unit_length=recipe.unit_length
+                inputs=clips.shape[-1], hidden=(wide, narrow), dropout=recipe.dropout, unit_length=recipe.unit_length
             )
         )
         for layer in (generator.wide, generator.narrow, generator.last):
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
         if recipe.standardise:
-            scaled = generator.scaled(clips)
+            scaled = generator.scaled(clips).flatten(0, -2)
             spread = scaled.std(0)
             generator.mean.copy_(scaled.mean(0))
             # A feature that hardly varied in training may vary later: it must not drown the others then.
@@ -133,13 +135,14 @@ def _train_member(
             chosen = sparse_continuous(
                 lengths[videos], recipe.sub_bags, recipe.sub_bag_clips, rng=rng, shared_shift=recipe.shared_shift
             )
-            result: Tensor = generator(clips[offsets[videos, None, None] + chosen])
-            return result
+            sampled = clips[offsets[videos, None, None] + chosen]
+            result: Tensor = generator(sampled)
+            return result if clips.ndim == 2 else result.amax(-1)
 
         optimiser = _optimiser(generator, recipe)
         generator.train()
         for epoch in range(recipe.epochs):
-            for above, below in _batches(abnormal, normal, recipe.batch, rng):
+            for above, below in balanced_batches(abnormal, normal, recipe.batch, rng):
                 loss = _loss(recipe, scores(above), scores(below))
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -150,17 +153,17 @@ def _train_member(
 
 
 def clip_logits(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 (n, inputs) → the logits of n clips, float32 (n,)."""
+    """float32 (n, inputs) → the logits of n clips, float32 (n,); of (n, cells, inputs) each clip's highest cell."""
     with torch.inference_mode():
         logits: npt.NDArray[np.float32] = generator.logits(torch.from_numpy(features)).numpy()
-    return logits
+    return logits if features.ndim == 2 else logits.max(-1)
 
 
 def clip_scores(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 (n, inputs) → the scores of n clips, float32 (n,)."""
+    """float32 (n, inputs) → the scores of n clips, float32 (n,); of (n, cells, inputs) each clip's highest cell."""
     with torch.inference_mode():
         scores: npt.NDArray[np.float32] = generator(torch.from_numpy(features)).numpy()
-    return scores
+    return scores if features.ndim == 2 else scores.max(-1)
 
 
 def _check(bags: Sequence[Bag]) -> None:
@@ -170,8 +173,8 @@ def _check(bags: Sequence[Bag]) -> None:
             f"training needs normal and abnormal videos, got {counts[0]} normal (label 0) and "
             f"{counts[1]} abnormal (label 1)"
         )
-    if len({bag.features.shape[1:] for bag in bags}) != 1 or any(bag.features.ndim != 2 for bag in bags):
-        raise TrainingError("the videos' features have different widths: they come from different backbones")
+    if len({bag.features.shape[1:] for bag in bags}) != 1 or any(bag.features.ndim not in (2, 3) for bag in bags):
+        raise TrainingError("the videos' features have different widths or grids: they come from different backbones")
     if not all(np.isfinite(bag.features).all() for bag in bags):
         raise TrainingError("some features are not finite")
 
@@ -188,15 +191,6 @@ def _reproducible(seed: int, member: int) -> Iterator[torch.Generator]:
             yield torch.Generator().manual_seed(own)
     finally:
         torch.set_num_threads(threads)
-
-
-def _batches(abnormal: Tensor, normal: Tensor, size: int, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches with as many abnormal as normal videos, once over the smaller set; equal in size but for one."""
-    count = min(len(abnormal), len(normal))
-    above = abnormal[torch.randperm(len(abnormal), generator=rng)][:count]
-    below = normal[torch.randperm(len(normal), generator=rng)][:count]
-    steps = -(-count // size)
-    yield from zip(above.tensor_split(steps), below.tensor_split(steps), strict=True)
 
 
 def _loss(recipe: Recipe, abnormal: Tensor, normal: Tensor) -> Tensor:
