@@ -32,6 +32,10 @@ _LOOK_SECONDS = 0.2
 _MOST_READERS = 8
 
 
+class Unreadable(Exception):
+    """A video cannot be read. One line that names it."""
+
+
 class Engine(NamedTuple):
     """What turns clips into arrays: features, maps."""
 
@@ -124,6 +128,18 @@ def ten_crops(clip: Clips, height: int, width: int) -> Clips:
     )
 
 
+def content_of(video: Path) -> str:
+    """A hash of the video's content, whatever its name.
+
+    Raises:
+        Unreadable: the video.
+    """
+    try:
+        return FileSource(video.stem, video).content_hash
+    except (SourceError, OSError) as error:
+        raise Unreadable(_said(error, video)) from None
+
+
 def readers_for(engine: str) -> int:
     """How many videos are decoded at once. A CPU's cores are the engine's: one thread keeps ahead of it."""
     return min(_MOST_READERS, os.cpu_count() or 1) if engine == "cuda" else 1
@@ -164,7 +180,9 @@ def extract(
                 if item.video not in failed:
                     yield Encoded(item.video, item.place, found)
             else:
-                yield Finished(item.video, failed.get(item.video) or _said(item.problem), item.damage)
+                if item.problem is not None and item.video not in failed:
+                    failed[item.video] = _said(item.problem, videos[item.video])
+                yield Finished(item.video, failed.get(item.video), item.damage)
 
     with _read_ahead(videos, clip, views, readers, hold=2 * engine.batch, unwanted=failed) as arriving:
         for item in arriving:
@@ -195,11 +213,11 @@ def _finite(array: Floats) -> bool:
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
-def _said(problem: BaseException | None) -> str | None:
-    if problem is None:
-        return None
+def _said(problem: BaseException, video: Path) -> str:
     if isinstance(problem, SourceError):
         return str(problem)
+    if isinstance(problem, OSError):
+        return f"{video}: cannot be read: {problem.strerror}"
     raise problem  # a bug, met by a reader
 
 

@@ -22,11 +22,21 @@ import numpy as np
 import numpy.typing as npt
 
 from models import weights
-from models.extraction import Encoded, Engine, Floats, Place, as_it_is, extract, mirrored, readers_for
+from models.extraction import (
+    Encoded,
+    Engine,
+    Floats,
+    Place,
+    Unreadable,
+    as_it_is,
+    content_of,
+    extract,
+    mirrored,
+    readers_for,
+)
 from models.features import FeaturesError, VideoFeatures, fastest_engine
 from models.i3d import WIDTHS
-from pipeline.sources.base import SourceError
-from pipeline.sources.files import FileSource
+from models.npy_rows import NpyRows
 from pipeline.windows import ClipSpec
 
 #: Raised by whoever changes what the maps of the same video and settings are (decoding, scaling, cutting, rounding).
@@ -167,8 +177,8 @@ class MapStore:
             FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be written.
             models.weights.WeightsError: the backbone's weights are not here.
         """
-        if error := self.fill([video]).get(video):
-            raise error
+        if problem := self.fill([video]).get(video):
+            raise problem
         maps = _read(self._place(video))
         if maps is None:
             raise FeaturesError(f"{video}: its maps were removed from the cache {self._folder} while they were read")
@@ -196,8 +206,8 @@ class MapStore:
         for video in videos:
             try:
                 place = self._place(video)
-            except FeaturesError as unreadable:
-                failed[video] = unreadable
+            except Unreadable as error:
+                failed[video] = FeaturesError(str(error))
                 continue
             if place not in missing and _read(place) is None:
                 missing[place] = video
@@ -214,11 +224,12 @@ class MapStore:
         return failed
 
     def _place(self, video: Path) -> Path:
-        """The folder of the video's maps."""
-        try:
-            depends_on = self.settings | {"content": FileSource(video.stem, video).content_hash}
-        except SourceError as error:
-            raise FeaturesError(str(error)) from None
+        """The folder of the video's maps.
+
+        Raises:
+            Unreadable: the video.
+        """
+        depends_on = self.settings | {"content": content_of(video)}
         return self._folder / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
     def _compute(self, missing: dict[Path, Path]) -> Iterable[tuple[Path, str | None]]:
@@ -250,33 +261,6 @@ class MapStore:
                 draft.remove()
 
 
-class _Rows:
-    """A ``.npy`` file that grows by rows."""
-
-    def __init__(self, file: Path) -> None:
-        self._handle = file.open("wb")
-        self._rows = 0
-        self._like: npt.NDArray[np.float16] = np.zeros((0, 0, 0, 0, 0), np.float16)
-
-    def add(self, rows: npt.NDArray[np.float16]) -> None:
-        self._like = rows
-        if not self._rows:
-            self._header()
-        self._handle.write(np.ascontiguousarray(rows).data)
-        self._rows += len(rows)
-
-    def _header(self) -> None:
-        # numpy leaves room for any length of the first axis, so that this can be done again when it is known.
-        self._handle.seek(0)
-        shape = (self._rows, *self._like.shape[1:])
-        header = {"descr": self._like.dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._handle, header)
-
-    def close(self) -> None:
-        with self._handle:
-            self._header()
-
-
 class _Draft:
     """A video's maps while they are computed: a folder that takes its name when it is whole."""
 
@@ -289,15 +273,16 @@ class _Draft:
                 shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
         self._folder = place.with_name(f"{place.name}.{host}.{os.getpid()}.tmp")
         self._folder.mkdir()
-        self._early, self._late = _Rows(self._folder / _EARLY), _Rows(self._folder / _LATE)
+        self._early = NpyRows(self._folder / _EARLY, np.float16, (WIDTHS["mixed_4f"], 0, 0, 0))
+        self._late = NpyRows(self._folder / _LATE, np.float16, (WIDTHS["mixed_5c"], 0, 0, 0))
         self._places: list[Place] = []
         self._means: list[Floats] = []
 
     def add(self, place: Place, early: Floats, late: Floats) -> None:
         if max(float(early.max()), float(late.max())) > _HALF_MAX:
             raise AssertionError("I3D's maps do not reach the end of half precision")
-        self._early.add(early.astype(np.float16))
-        self._late.add(late.astype(np.float16))
+        self._early.add(early)
+        self._late.add(late)
         self._means.append(np.concatenate([_mean("mixed_4f", early), _mean("mixed_5c", late)], axis=1))
         self._places.append(place)
 

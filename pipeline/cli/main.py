@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import alerts, config, demo, export, manifest, run, serve, synth, train, watch, weights
+from pipeline.cli import alerts, config, demo, export, features, manifest, run, serve, synth, train, watch, weights
 from pipeline.cli.errors import CommandFailure
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
@@ -39,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("synth")(synth.synth)
+app.command("features")(features.features)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(config.app, name="config")
 app.add_typer(weights.app, name="weights")

@@ -1,0 +1,56 @@
+"""A ``.npy`` file that grows: what is computed clip by clip need not be in memory as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class NpyRows:
+    """Writes a ``.npy`` file of one array whose first axis grows; a sound file only after :meth:`close`.
+
+    Args:
+        file: written anew.
+        dtype: of the array.
+        row: the shape of a row, for an array that never gets one; else it is that of the first.
+
+    Raises:
+        OSError: it cannot be written. So do the methods.
+    """
+
+    def __init__(self, file: Path, dtype: npt.DTypeLike, row: tuple[int, ...] = ()) -> None:
+        self._dtype = np.dtype(dtype)
+        self._row = row
+        self._rows = 0
+        self._handle = file.open("wb")
+        self._write_header()
+
+    def add(self, rows: npt.NDArray[Any]) -> None:
+        """Append rows, (m, *row), converted to the file's type.
+
+        Raises:
+            ValueError: rows of another shape than those before.
+        """
+        if self._rows == 0:
+            self._row = rows.shape[1:]
+            self._write_header()
+        if rows.shape[1:] != self._row:
+            raise ValueError(f"rows must be of shape {self._row}, got {rows.shape[1:]}")
+        self._handle.write(np.ascontiguousarray(rows, self._dtype).data)
+        self._rows += len(rows)
+
+    def close(self) -> None:
+        """Finish the file."""
+        try:
+            self._write_header()
+        finally:
+            self._handle.close()
+
+    def _write_header(self) -> None:
+        # numpy leaves room for any length of the first axis, so that this can be done again when it is known.
+        self._handle.seek(0)
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._rows, *self._row)}
+        np.lib.format.write_array_header_1_0(self._handle, header)
