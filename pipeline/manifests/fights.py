@@ -11,28 +11,35 @@ import json
 from pathlib import Path
 
 from pipeline.manifests.manifest import ManifestError, Video
+from pipeline.manifests.published import none_left, settle
 
+WHAT = "the fights data set"
 INDEX = "clips.json"
 
 
-def fights(folder: Path) -> list[Video]:
+def fights(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
     """The clips of ``folder``, in the order of its index.
 
+    Args:
+        folder: of the clips and their index.
+        skipped: takes a line for each missing clip, which is left out. Without it they are an error.
+
     Raises:
-        ManifestError: the folder or its index is missing or says something else than expected.
+        ManifestError: the folder, its index or clips are missing, or the index says something else than expected.
     """
     index = folder / INDEX
     try:
         clips = json.loads(index.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ManifestError(f"{folder}: no {INDEX} there; expected the folder of the fights data set") from None
+        raise ManifestError(f"{folder}: no {INDEX} there; expected the folder of {WHAT}") from None
     except OSError as error:
         raise ManifestError(f"{index}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ManifestError(f"{index}: not JSON ({error})") from None
     if not isinstance(clips, list) or not clips:
         raise ManifestError(f"{index}: expected a list of clips")
-    videos = []
+    videos: list[Video] = []
+    missing: list[str] = []
     for ordinal, clip in enumerate(clips, start=1):
         try:
             path, label, source = (folder / clip["clip"]).resolve(), clip["label"], clip["source"]
@@ -40,7 +47,11 @@ def fights(folder: Path) -> list[Video]:
             raise ManifestError(f"{index}: clip {ordinal}: expected clip, label and source") from None
         if label not in (0, 1):
             raise ManifestError(f"{index}: clip {ordinal} ({path.name}): label must be 0 or 1, got {label!r}")
-        if not path.is_file():
-            raise ManifestError(f"{index}: clip {ordinal} ({path.name}): no such file in {folder}")
-        videos.append(Video(path, int(label), group=str(source)))
+        if path.is_file():
+            videos.append(Video(path, int(label), group=str(source)))
+        else:
+            missing.append(path.name)
+    settle(folder, WHAT, missing, skipped)
+    if not videos:
+        raise none_left(folder, WHAT)
     return videos

@@ -22,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from pipeline.sources.recordings import open_recording
 
+#: What a data set's manifest is called.
+MANIFEST = "manifest.jsonl"
+
 _PROBLEMS_SHOWN = 10
 
 

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_films import film
 
 from pipeline.manifests.annotation import frame_labels, intervals_of
 from pipeline.manifests.checks import check_split, readable, refuse
 from pipeline.manifests.manifest import ManifestError, Video
-
-
-def film(path: Path, frames: int) -> Path:
-    """A film of so many grey frames."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for number in range(frames):
-            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number, np.uint8), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    return path
-
 
 # -- labels of frames ------------------------------------------------------------------------------------------
 

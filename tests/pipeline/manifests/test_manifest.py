@@ -178,7 +178,7 @@ def test_the_fights_are_what_their_readme_says(data):
         ("[]", "expected a list of clips"),
         ('[{"clip": "a.mp4"}]', "clip 1: expected clip, label and source"),
         ('[{"clip": "a.mp4", "label": 3, "source": "s"}]', r"clip 1 \(a\.mp4\): label must be 0 or 1, got 3"),
-        ('[{"clip": "z.mp4", "label": 1, "source": "s"}]', r"clip 1 \(z\.mp4\): no such file"),
+        ('[{"clip": "z.mp4", "label": 1, "source": "s"}]', r"1 file of the fights data set missing:\n  z\.mp4$"),
     ],
 )
 def test_a_folder_that_is_not_the_fights(folder, index, complaint):

@@ -1,0 +1,47 @@
+"""The layouts of data sets that are known by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.manifests.fights import fights
+from pipeline.manifests.manifest import MANIFEST, Video, read_manifest
+from pipeline.manifests.ped2 import ped2
+from pipeline.manifests.plain import plain_folder
+from pipeline.manifests.shanghaitech import shanghaitech
+from pipeline.manifests.ucf_crime import ucf_crime
+
+Skipped = list[str] | None
+
+
+def _manifest(folder: Path, skipped: Skipped) -> list[Video]:
+    return read_manifest(folder / MANIFEST, skipped=skipped)
+
+
+#: By name; each takes the data set's folder and a list for the problems to be skipped, and raises ManifestError.
+LAYOUTS: dict[str, Callable[[Path, Skipped], list[Video]]] = {
+    "fights": lambda folder, skipped: fights(folder, skipped=skipped),
+    "folder": lambda folder, skipped: plain_folder(folder, skipped=skipped),
+    "manifest": _manifest,
+    "ped2": lambda folder, skipped: ped2(folder, skipped=skipped),
+    "shanghaitech": lambda folder, skipped: shanghaitech(folder, skipped=skipped),
+    "ucf-crime": lambda folder, skipped: ucf_crime(folder, skipped=skipped),
+}
+#: Those whose published split divides groups on purpose; see checks.check_split.
+DIVIDE_GROUPS = frozenset({"shanghaitech"})
+
+
+def read_layout(name: str, folder: Path, *, skipped: Skipped = None) -> list[Video]:
+    """The videos of the data set in ``folder``.
+
+    Args:
+        name: of its layout, a key of :data:`LAYOUTS`; ``manifest`` is a folder with a manifest.jsonl.
+        folder: of the data set.
+        skipped: takes a line for each problem that is skipped; without it they are an error.
+
+    Raises:
+        KeyError: there is no such layout.
+        ManifestError: it is not what the layout says.
+    """
+    return LAYOUTS[name](folder, skipped)

@@ -1,0 +1,76 @@
+"""A plain folder of one's own videos.
+
+    FOLDER/normal/gate-monday.mp4
+    FOLDER/abnormal/gate-tuesday.mp4
+    FOLDER/abnormal/hall/fight.mp4          group "hall": so may normal ones be, in FOLDER/normal/hall
+
+A folder that holds pictures is a video, too, where a rate is given for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.manifests.manifest import ManifestError, Video
+from pipeline.sources.frame_folder import is_picture
+
+_PARTS = ("normal", "abnormal")
+
+#: What counts as a film by its name.
+FILM_SUFFIXES = frozenset(
+    {".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov"}
+    | {".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
+)
+
+
+def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] | None = None) -> list[Video]:
+    """The videos below ``normal`` and ``abnormal``, in the order of their names.
+
+    A video in a folder of its own belongs to the group of that folder's name; elsewhere it is a group by itself.
+
+    Args:
+        folder: of the two.
+        fps: pictures a second of all folders of pictures.
+        skipped: takes a line for each folder of pictures without a rate and each file that is no film by its name.
+            Without it the former are an error.
+
+    Raises:
+        ManifestError: either folder is missing or has no video, or there are folders of pictures and no rate.
+    """
+    absent = [part for part in _PARTS if not (folder / part).is_dir()]
+    if absent:
+        raise ManifestError(
+            f"{folder}: no folder {' and no folder '.join(absent)}; expected normal and abnormal videos"
+        )
+    videos = []
+    for label, part in enumerate(_PARTS):
+        found = []
+        for path in _videos(folder / part, skipped):
+            if path.is_dir() and fps is None:
+                problem = f"{path}: a folder of pictures states no rate; give its fps"
+                if skipped is None:
+                    raise ManifestError(problem)
+                skipped.append(problem)
+                continue
+            group = path.parent.relative_to(folder / part).as_posix()
+            rate = fps if path.is_dir() else None
+            found.append(Video(path.resolve(), label, group="" if group == "." else group, fps=rate))
+        if not found:
+            raise ManifestError(f"{folder / part}: holds no video")
+        videos += found
+    return videos
+
+
+def _videos(folder: Path, skipped: list[str] | None) -> Iterator[Path]:
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    for entry in entries:
+        if entry.is_dir():
+            if any(is_picture(file) for file in entry.iterdir()):
+                yield entry
+            else:
+                yield from _videos(entry, skipped)
+        elif entry.suffix.lower() in FILM_SUFFIXES:
+            yield entry
+        elif skipped is not None:
+            skipped.append(f"{entry}: no film by its name")

@@ -1,0 +1,33 @@
+"""The smallest recordings there are: grey, 32 × 32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+
+def _grey(number: int) -> np.ndarray:
+    return np.full((32, 32, 3), number * 5 % 256, np.uint8)
+
+
+def film(path: Path, frames: int, fps: int = 10) -> Path:
+    """A film of so many frames, each a little lighter; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for number in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(_grey(number), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def frame_folder(path: Path, frames: int, suffix: str = "jpg", first: int = 0) -> Path:
+    """A folder of so many pictures, 000.jpg and so on."""
+    path.mkdir(parents=True, exist_ok=True)
+    for number in range(frames):
+        Image.fromarray(_grey(number)).save(path / f"{number + first:03d}.{suffix}")
+    return path
