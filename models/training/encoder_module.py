@@ -62,6 +62,7 @@ class EncoderModule(pl.LightningModule):
         self.best: Best | None = None
         self._recipe, self._seed = recipe, seed
         self._bags, self._validation = bags, validation
+        self._first_epoch = 0
         self._found: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         if isinstance(network, AttentionEncoder):
             unfreeze(network.backbone)  # all but its BatchNorm; whether it learns is a matter of the epoch
@@ -77,6 +78,7 @@ class EncoderModule(pl.LightningModule):
             process=self.trainer.global_rank,
             processes=self.trainer.world_size,
         )
+        steps.set_epoch(self._first_epoch)  # Lightning says it too, but after the workers were given their first steps
         return self._loader(StepData(self._bags, self._recipe), sampler=steps)
 
     def val_dataloader(self) -> DataLoader[Chunk]:
@@ -151,7 +153,8 @@ class EncoderModule(pl.LightningModule):
         output = self(*chunk.inputs)
         found = score(HeadsOutput(*(values.float() for values in output)))
         soft = torch.full_like(found, float(chunk.label))  # of a video that nobody labelled clip by clip
-        self._found[chunk.video].append((found, sum(self._losses(output, soft), torch.zeros_like(found))))
+        weighted, guided = self._losses(output, soft)
+        self._found[chunk.video].append((found, weighted + self._recipe.guided_weight * guided))
 
     def on_validation_epoch_end(self) -> None:
         figures = torch.zeros(2, len(self._validation), device=self.device)
@@ -175,6 +178,7 @@ class EncoderModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best = checkpoint["best"]
+        self._first_epoch = checkpoint["epoch"] + 1
 
 
 def rate_factor(recipe: EncoderRecipe, epoch: int) -> float:
