@@ -107,7 +107,7 @@ def kept_runs(videos: list[Video], kept: Path, seeds: int) -> dict[str, list[Run
 
 def probed(videos: list[Video], footage: Footage) -> Run:
     """The baseline on the same folds and features: logistic regression on each video's mean."""
-    used = [video for video in videos if len(footage.maps(video))]
+    used = [video for video in videos if len(footage.training(video))]
     scores = probe_scores([footage.bag(video) for video in used], group_folds(used, FOLDS, FOLD_SEED))
     names = names_of(videos)
     return [

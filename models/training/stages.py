@@ -81,7 +81,8 @@ class Stages:
         self.folder = folder
         self._only = only
         self._tell = tell
-        self._first = (int(os.environ.get("RANK", "0")) if rank is None else rank) == 0
+        #: Whether this process is the one that writes.
+        self.first = (int(os.environ.get("RANK", "0")) if rank is None else rank) == 0
 
     def run(
         self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], None], *, together: bool = False
@@ -103,15 +104,15 @@ class Stages:
         final = self.folder / name
         draft = final.with_name(f".{final.name}.{key[:16]}")
         if (digest := _finished(final, key)) is not None:
-            if self._first:
+            if self.first:
                 self._tell(f"{name}: unchanged")
             return Done(name, final, digest, fresh=False)
-        if self._only not in (None, name):
+        if self._only not in (None, name.partition("/")[0]):
             raise StageError(
-                f"{self.folder}: the stage {name} has not been run on these inputs; run it first (--stage {name}), "
-                "or leave --stage out"
+                f"{self.folder}: the stage {name} has not been run on these inputs; run it first "
+                f"(--stage {name.partition('/')[0]}), or leave --stage out"
             )
-        if not self._first:
+        if not self.first:
             if together:
                 work(draft)
             return Done(name, final, _awaited(final, key), fresh=True)
@@ -138,7 +139,7 @@ class Stages:
             StageError: one is there.
             OSError: the folder cannot be made.
         """
-        if not self._first:
+        if not self.first:
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import train_mist
 from pipeline.cli.errors import RunFailure, UsageFailure
 
 app = typer.Typer(help="Train models.", no_args_is_help=True)
+
+
+app.command("mist")(train_mist.mist)
 
 
 @app.callback()

@@ -1,0 +1,237 @@
+"""What the networks of both stages see of a job's videos, and how scores of clips become scored videos.
+
+Where stage 2 is trained on maps, one pass of the backbone gives them and the features of stage 1 (:mod:`models.maps`).
+Where it trains the backbone too, it reads the clips themselves (:mod:`models.clip_store`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.clip_store import ClipStore
+from models.features import FeatureStore
+from models.maps import MapStore, pooled
+from models.training.evaluation import ClipScores
+from models.training.generator_training import Bag
+from models.training.mist_config import MistConfig
+from models.video_store import VideoStore
+from pipeline.evaluation.videos import ScoredVideo, scored_video
+from pipeline.manifests.manifest import Video
+from pipeline.sources.recordings import open_recording
+from pipeline.windows import ClipSpec
+
+#: A clip's time and a frame's are the same number of a clock, but for the rounding of its sums. Seconds.
+_SAME_TIME = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the networks see of a video's n clips.
+
+    Attributes:
+        features: float32 (n, D), or with a grid (n, cells, D): what stage 1 reads.
+        inputs: what stage 2 reads: both maps of the backbone, or the clips themselves, uint8 (n, T, H, W, 3).
+        segments: int64 (n,), ordinal of the segment that each clip was cut from.
+        starts, ends: float64 (n,), of the clips, seconds of the video's clock.
+    """
+
+    features: npt.NDArray[np.float32]
+    inputs: tuple[npt.NDArray[Any], ...]
+    segments: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def part(self, chosen: npt.NDArray[np.intp]) -> Seen:
+        """Some of the clips."""
+        return Seen(
+            self.features[chosen],
+            tuple(values[chosen] for values in self.inputs),
+            self.segments[chosen],
+            self.starts[chosen],
+            self.ends[chosen],
+        )
+
+
+class _Cut:
+    """The clips of one way to cut them.
+
+    Args:
+        clip: how.
+        config: layers, grid, backbone, and what stage 2 reads.
+        engine: what the backbone runs on; the fastest there is when None.
+        maps: where maps come from; the user's cache when None.
+    """
+
+    def __init__(self, clip: ClipSpec, config: MistConfig, engine: str | None, maps: MapStore | None) -> None:
+        self._layers, self._grid = config.layers, config.grid
+        self.maps: MapStore | None = None
+        self.stores: tuple[VideoStore[Any], ...]
+        if config.encoder.size == "maps":
+            self.maps = maps or MapStore(clip, backbone=config.backbone, engine=engine)
+            self.stores = (self.maps,)
+        else:
+            self._features = FeatureStore(clip, backbone=config.backbone, layers=config.layers, engine=engine)
+            self.stores = (self._features,)
+        self._clips = ClipStore(clip) if config.encoder.size == "full" else None
+        if self._clips is not None:
+            self.stores = (*self.stores, self._clips)
+
+    def of(self, video: Video) -> Seen:
+        if self.maps is not None:
+            maps = self.maps.of(video)
+            features = pooled(maps, self._layers, grid=self._grid)
+            seen = Seen(features, (maps.early, maps.late), maps.segments, maps.starts, maps.ends)
+        else:
+            found = self._features.of(video)
+            seen = Seen(found.values, (), found.segments, found.starts, found.ends)
+        return seen if self._clips is None else replace(seen, inputs=(self._clips.of(video).pixels,))
+
+
+class Footage:
+    """The clips of a job's videos, from the cache or computed.
+
+    Args:
+        config: clips, layers, backbone.
+        engine: what the backbone runs on; the fastest there is when None.
+        maps: where maps of the training's clips come from, instead of the user's cache.
+        live: likewise of the clips as they are cut live.
+        mirror: likewise the features of the videos in a mirror.
+    """
+
+    def __init__(
+        self,
+        config: MistConfig,
+        *,
+        engine: str | None = None,
+        maps: MapStore | None = None,
+        live: MapStore | None = None,
+        mirror: FeatureStore | None = None,
+    ) -> None:
+        self._layers, self._grid = config.layers, config.grid
+        self._training = _Cut(config.training_clip, config, engine, maps)
+        self._every = config.clip.stride // config.training_stride
+        #: None where the live clips are some of the training's.
+        self._live = (
+            _Cut(config.clip.spec, config, engine, live) if config.clip.stride % config.training_stride else None
+        )
+        self._mirror = None
+        if config.mirrored:
+            self._mirror = mirror or FeatureStore(
+                config.training_clip, backbone=config.backbone, layers=config.layers, mirrored=True, engine=engine
+            )
+
+    @property
+    def _stores(self) -> list[VideoStore[Any]]:
+        cuts = [self._training] if self._live is None else [self._training, self._live]
+        return [store for cut in cuts for store in cut.stores] + ([] if self._mirror is None else [self._mirror])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that what the networks see depends on, beside the videos; plain JSON."""
+        return {
+            "stores": [store.settings for store in self._stores],
+            "every": self._every,
+            "layers": list(self._layers),
+            "grid": self._grid,
+        }
+
+    def fill(
+        self, videos: Sequence[Video], *, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> dict[Path, str]:
+        """Compute what is not in the cache.
+
+        Returns:
+            The videos that cannot be used, and why, in one line each.
+
+        Raises:
+            FeaturesError: the cache cannot be written.
+            models.weights.WeightsError: the backbone's weights are not here.
+        """
+        stores = self._stores
+        bad: dict[Path, str] = {}
+        for ordinal, store in enumerate(stores):
+
+            def filled(done: int, _: int, before: int = ordinal * len(videos)) -> None:
+                progress(before + done, len(stores) * len(videos))
+
+            failed = store.fill(videos, progress=filled)
+            bad |= {path: str(error) for path, error in failed.items()}
+        return bad
+
+    def training(self, video: Video) -> Seen:
+        """The clips as the training cuts them."""
+        return self._training.of(video)
+
+    def live(self, video: Video) -> Seen:
+        """The clips as they are cut live."""
+        if self._live is not None:
+            return self._live.of(video)
+        seen = self.training(video)
+        return seen if self._every == 1 else seen.part(every(seen.segments, self._every))
+
+    def bag(self, video: Video) -> Bag:
+        """The training's clips for stage 1, with those of the mirrored video if the job wants them."""
+        mirrored = self._mirror.of(video).values if self._mirror is not None else None
+        return Bag(self.training(video).features, video.label, mirrored)
+
+
+def every(segments: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.intp]:
+    """Ordinals of the first clip of each segment, and of every n-th after it."""
+    starts = np.flatnonzero(np.diff(segments, prepend=-1))
+    within = np.arange(len(segments)) - np.repeat(starts, np.diff(starts, append=len(segments)))
+    return np.flatnonzero(within % n == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTimes:
+    """When a video's n clips are: float64 (n,) each, seconds of its clock."""
+
+    starts: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.float64]
+
+
+def judged(name: str, group: str, video: Video, scores: ClipScores, times: ClipTimes) -> ScoredVideo:
+    """A video with its clips' scores, and with those of its frames where it is known which of them are abnormal.
+
+    Args:
+        name: of the video, unlike any other's.
+        group: what it has in common with others.
+        scores: (n,) of its clips, in [0, 1].
+        times: of the same clips.
+
+    Raises:
+        pipeline.sources.base.SourceError: its frames are to be counted, and it cannot be read.
+        ValueError: an interval past its end.
+    """
+    if video.label and not video.intervals:
+        return scored_video(name, video.label, scores, group=group)
+    frames = open_recording(video.path, fps=video.fps).frame_times()
+    first, end = (np.searchsorted(frames, at - _SAME_TIME) for at in (times.starts, times.ends))
+    return scored_video(
+        name,
+        video.label,
+        scores,
+        starts=first,
+        clip_frames=max(1, int(np.median(end - first))),
+        frames=len(frames),
+        intervals=video.intervals,
+        group=group,
+    )
+
+
+def names_of(videos: Sequence[Video]) -> dict[Path, str]:
+    """A name for each video that does not depend on where the data set is: its path below the folder of all."""
+    if not videos:
+        return {}
+    common = os.path.commonpath([video.path.parent for video in videos])
+    return {video.path: video.path.relative_to(common).as_posix() for video in videos}

@@ -1,0 +1,538 @@
+"""The training job of MIST: from videos with one label each to a product that can be served.
+
+    features ─► generator ─► pseudo-labels ─► encoder ─► product ─► repository
+        └─────► folds ──────────────────────────────────────┘
+
+Each is a stage (:mod:`models.training.stages`): a folder of the run, made again when something that it depends on has
+changed. Videos of split test reach ``features`` and ``product`` alone; what is chosen is chosen on videos that are
+neither trained on nor tested.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.card import Architecture, ModelCard, SelfGuidedArchitecture, read_card
+from models.encoder import WEIGHTS_FILE as ENCODER_FILE
+from models.encoder import AttentionEncoder, save_encoder
+from models.features import FeaturesError
+from models.generator import WEIGHTS_FILE as GENERATOR_FILE
+from models.generator import Generator, save_generator
+from models.i3d import I3D, load_i3d
+from models.sga import ANOMALY, NORMAL, SelfGuidedHeads
+from models.tensors import load_tensors
+from models.training.encoder_data import SCORED_AT_ONCE, LabelledClips, LabelledMaps
+from models.training.encoder_training import CHECKPOINT_FILE, map_logits, train_encoder, train_full
+from models.training.evaluation import Calibration, ClipScores, out_of_fold_logits, probe_scores
+from models.training.footage import ClipTimes, Footage, names_of
+from models.training.generator_training import Bag, TrainingError, clip_logits, clip_scores, train_generator
+from models.training.mist_config import MistConfig
+from models.training.product import LABELS_FILE, Evidence, VideoScores, write_product
+from models.training.pseudo_labels import SoftLabels, pseudo_labels
+from models.training.stages import SCRATCH, Done, Stages, code_digest
+from models.training.video_plan import planned
+from pipeline.manifests.checks import readable, refuse
+from pipeline.manifests.folds import VALIDATION, group_folds, validation_split
+from pipeline.manifests.manifest import Video, listed, manifest_digest
+from pipeline.sources.recordings import open_recording
+
+STAGES = ("features", "generator", "pseudo-labels", "encoder", "folds", "product", "repository")
+
+#: What each stage's result depends on, beside what it is given.
+_CODE = {
+    "features": ("models.maps", "models.extraction", "models.training.footage"),
+    "generator": (
+        "models.generator",
+        "models.training.generator_training",
+        "models.training.losses",
+        "models.training.sampling",
+    ),
+    "pseudo-labels": ("models.training.pseudo_labels", "operators.smoothing"),
+    "encoder": (
+        "models.sga",
+        "models.training.encoder_data",
+        "models.training.encoder_module",
+        "models.training.encoder_training",
+        "models.training.losses",
+        "models.training.sampling",
+    ),
+    "product": ("models.training.product", "models.training.evaluation"),
+}
+
+Network = SelfGuidedHeads | AttentionEncoder  #: what stage 2 trains: heads on maps, or backbone and heads
+Progress = Callable[[str, int, int], None]  #: (stage, done, total)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job has done.
+
+    Attributes:
+        stages: those that it went through, in order.
+        card: of the product; None where the job ended before it.
+        skipped: videos that were left out, a line each that says why.
+    """
+
+    stages: tuple[Done, ...]
+    card: ModelCard | None
+    skipped: tuple[str, ...]
+
+
+def train_mist(
+    videos: Sequence[Video],
+    config: MistConfig,
+    out: Path,
+    *,
+    seed: int = 0,
+    only: str | None = None,
+    skip_bad: bool = False,
+    export: Callable[[Path, Path], object] | None = None,
+    footage: Footage | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Run the job, or what of it is not up to date.
+
+    Args:
+        videos: of a manifest or an adapter.
+        config: the recipe.
+        out: the run's folder; made when missing.
+        seed: of all that is drawn.
+        only: run this stage alone; those before it must be up to date, those after it are not looked at.
+        skip_bad: leave out videos that cannot be read, and list them.
+        export: writes a model repository from a product's folder: (product, repository). None: there is none.
+        footage: what the networks see; from the user's cache when None.
+        tell: told, a line each, which stages run.
+        progress: told of every step.
+
+    Raises:
+        TrainingError: the videos cannot be divided as the recipe says, a part of them lacks a label, a number is none.
+        FeaturesError: some videos cannot be read; a line each.
+        StageError: a stage before ``only`` is not up to date, or another job is at work in ``out``.
+        models.weights.WeightsError: the backbone's weights are not here.
+        OSError: ``out`` cannot be written.
+    """
+    stages = Stages(out, only=only, tell=tell)
+    with stages.alone():
+        job = _Job(videos, config, stages, seed, skip_bad, footage or Footage(config), progress)
+        done: list[Done] = []
+        steps: list[tuple[str, Callable[[], list[Done]]]] = [
+            ("features", job.features),
+            ("generator", job.generator),
+            ("pseudo-labels", job.pseudo_labels),
+            ("encoder", job.encoder),
+            ("folds", job.folds),
+            ("product", job.product),
+            ("repository", lambda: job.repository(export) if export is not None else []),
+        ]
+        for name, step in steps:
+            done += step()
+            if name == only:
+                break
+    return Outcome(tuple(done), job.card, job.skipped)
+
+
+class _Job:
+    """One run; the methods are its stages, in order."""
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        config: MistConfig,
+        stages: Stages,
+        seed: int,
+        skip_bad: bool,
+        footage: Footage,
+        progress: Progress,
+    ) -> None:
+        self.config, self.stages, self.seed, self.footage = config, stages, seed, footage
+        self.progress = progress
+        self.card: ModelCard | None = None
+        self.skipped: tuple[str, ...] = ()
+        self._skipped: list[str] = []  # by their names
+        self._skip_bad = skip_bad
+        self._names = names_of(videos)
+        self._contents = {video.path: open_recording(video.path, fps=video.fps).content_hash for video in videos}
+        self._plan = planned(videos, config.videos, seed)
+        self._done: dict[str, Done] = {}
+
+    # -- the stages ----------------------------------------------------------------------------------------------------
+
+    def features(self) -> list[Done]:
+        """``clips.json``: how many clips each video has, and which videos are left out and why. The maps are in the
+        cache, whose names hold all that they depend on."""
+        everything = (*self._plan.known, *self._plan.test)
+
+        def work(draft: Path) -> None:
+            good, unreadable = readable(everything, progress=lambda done, total: self.progress("videos", done, total))
+            if not self._skip_bad:
+                refuse(unreadable)
+            bad = {one.video.path: one.reason for one in unreadable}
+            bad |= self.footage.fill(good, progress=lambda done, total: self.progress("features", done, total))
+            if bad and not self._skip_bad:
+                raise FeaturesError(listed(list(bad.values()), "{} more videos cannot be used"))
+            clips = {self._names[v.path]: len(self.footage.training(v)) for v in everything if v.path not in bad}
+            skipped = {self._names[path]: reason for path, reason in bad.items()}
+            _write_json(draft / "clips.json", {"clips": clips, "skipped": skipped})
+
+        inputs = {
+            "videos": [self._identity(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
+            "settings": self.footage.settings,
+            "skip_bad": self._skip_bad,
+        }
+        done = self._run("features", inputs, work)
+        found = json.loads((done.folder / "clips.json").read_text(encoding="utf-8"))
+        short = [name for name, clips in found["clips"].items() if not clips]
+        self._skipped = [*found["skipped"], *short]
+        self.skipped = (*found["skipped"].values(), *(f"{name}: shorter than one clip" for name in short))
+        self._plan = self._plan.of({path for path, name in self._names.items() if found["clips"].get(name)})
+        return [done]
+
+    def generator(self) -> list[Done]:
+        """Stage 1 on all training videos: ``generator.safetensors``."""
+
+        def work(draft: Path) -> None:
+            generator = self._train_generator(self._plan.train, self.seed)
+            sha256 = save_generator(generator, draft)
+            _write_json(
+                draft / "generator.json",
+                {"sha256": sha256, "architecture": generator.architecture.model_dump(mode="json")},
+            )
+
+        inputs = {
+            "videos": self._identity(self._plan.train),
+            "footage": self.footage.settings,
+            "recipe": self.config.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+        return [self._run("generator", inputs, work)]
+
+    def pseudo_labels(self) -> list[Done]:
+        """Soft labels of the training videos' clips: ``pseudo-labels.jsonl``."""
+
+        def work(draft: Path) -> None:
+            soft = self._label(self._plan.train, _load_generator(self._done["generator"].folder), self.seed)
+            rows = [
+                {"video": self._names[video.path], "label": video.label, "clips": [float(value) for value in values]}
+                for video, values in zip(self._plan.train, soft, strict=True)
+            ]
+            _write_lines(draft / LABELS_FILE, rows)
+
+        inputs = {
+            "videos": self._identity(self._plan.train),
+            "generator": self._done["generator"].digest,
+            "choice": self.config.pseudo_labels.model_dump(mode="json"),
+            "footage": self.footage.settings,
+            "recipe": self.config.recipe.model_dump(mode="json") if self.config.pseudo_labels.folds else None,
+            "seed": self.seed,
+        }
+        return [self._run("pseudo-labels", inputs, work)]
+
+    def encoder(self) -> list[Done]:
+        """Stage 2 on the pseudo labels: ``encoder.safetensors``."""
+
+        def work(draft: Path) -> None:
+            rows = _read_lines(self._done["pseudo-labels"].folder / LABELS_FILE)
+            soft = {row["video"]: np.array(row["clips"], np.float32) for row in rows}
+            labels = [soft[self._names[video.path]] for video in self._plan.train]
+            network = self._train_encoder(self._plan.train, labels, self._plan.validation, self.seed, draft / SCRATCH)
+            if self.stages.first:
+                _save_network(network, draft)
+                (draft / SCRATCH / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+        inputs = {
+            "videos": [self._identity(self._plan.train), self._identity(self._plan.validation)],
+            "labels": self._done["pseudo-labels"].digest,
+            "footage": self.footage.settings,
+            "recipe": self.config.encoder.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+        return [self._run("encoder", inputs, work, together=True)]
+
+    def folds(self) -> list[Done]:
+        """Both stages on all folds but one, for each of them and each seed: ``scores.jsonl`` of that one's videos."""
+        if self.config.folds is None:
+            return []
+        known = self._plan.known
+        divided = self._divided(known, self.config.folds)
+        done = []
+        for seed in range(self.seed, self.seed + self.config.seeds):
+            for ordinal, fold in enumerate(divided):
+                done.append(self._fold(known, fold, seed, f"folds/seed-{seed}/fold-{ordinal}"))
+                self.progress("folds", len(done), self.config.seeds * len(divided))
+        return done
+
+    def product(self) -> list[Done]:
+        """What is served and what is known of it."""
+        encoder, labels = self._done["encoder"], self._done["pseudo-labels"]
+
+        def work(draft: Path) -> None:
+            generator, network = _load_generator(self._done["generator"].folder), _load_network(encoder.folder)
+            folds = self._fold_scores()
+            evidence = Evidence(
+                folds=folds,
+                validation=[self._scores(video, generator, network) for video in self._plan.validation],
+                test=[self._scores(video, generator, network) for video in self._plan.test],
+                probe=self._probe() if folds else None,
+            )
+            write_product(draft, self.config, network, labels.folder / LABELS_FILE, evidence, self._about())
+
+        inputs = {
+            "encoder": encoder.digest,
+            "labels": labels.digest,
+            "generator": self._done["generator"].digest,
+            "folds": [done.digest for name, done in self._done.items() if name.startswith("folds/")],
+            "videos": [self._identity(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
+            "truth": self._truth(self._plan.test),
+            "footage": self.footage.settings,
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+        done = self._run("product", inputs, work)
+        self.card = read_card(done.folder)
+        return [done]
+
+    def repository(self, export: Callable[[Path, Path], object]) -> list[Done]:
+        """The product as a model repository."""
+        product = self._done["product"]
+
+        def work(draft: Path) -> None:
+            export(product.folder, draft)
+
+        return [self._run("repository", {"product": product.digest}, work)]
+
+    # -- what they are made of -----------------------------------------------------------------------------------------
+
+    def _run(self, name: str, inputs: dict[str, Any], work: Callable[[Path], None], *, together: bool = False) -> Done:
+        code = code_digest(_CODE.get(name, ()))
+        done = self.stages.run(name, {"code": code, **inputs}, work, together=together)
+        self._done[name] = done
+        return done
+
+    def _identity(self, videos: Sequence[Video]) -> list[list[Any]]:
+        """What a training knows of its videos; where they are, it does not."""
+        own = [(video, video.group == str(video.path)) for video in videos]
+        return [[self._contents[v.path], v.label, self._names[v.path] if alone else v.group] for v, alone in own]
+
+    def _truth(self, videos: Sequence[Video]) -> list[list[Any]]:
+        return [[self._contents[video.path], video.intervals] for video in videos]
+
+    def _divided(self, videos: Sequence[Video], folds: int) -> list[list[int]]:
+        try:
+            return group_folds(videos, folds, self.seed)
+        except ValueError as error:
+            raise TrainingError(str(error)) from None
+
+    def _train_generator(self, videos: Sequence[Video], seed: int, stage: str = "generator") -> Generator:
+        total = self.config.recipe.epochs * self.config.recipe.members
+        return train_generator(
+            [self.footage.bag(video) for video in videos],
+            self.config.recipe,
+            seed,
+            progress=lambda done: self.progress(stage, done, total),
+        )
+
+    def _label(self, videos: Sequence[Video], generator: Generator, seed: int) -> list[SoftLabels]:
+        choice = self.config.pseudo_labels
+        bags = [self.footage.bag(video) for video in videos]
+        if choice.folds is None:
+            scores = [clip_scores(generator, bag.features) for bag in bags]
+        else:
+            divided = self._divided(videos, choice.folds)
+            logits = out_of_fold_logits(bags, divided, self.config.recipe, seed)
+            scores = [Calibration(1.0, 0.0)(values) for values in logits]
+        how = choice.model_dump(exclude={"folds"})
+        return pseudo_labels(scores, [video.label for video in videos], **how)
+
+    def _train_encoder(
+        self,
+        videos: Sequence[Video],
+        soft: Sequence[SoftLabels],
+        validation: Sequence[Video],
+        seed: int,
+        scratch: Path,
+        stage: str = "encoder",
+    ) -> Network:
+        recipe = self.config.encoder
+        kind: type[Any] = LabelledMaps if recipe.size == "maps" else LabelledClips
+
+        def labelled(video: Video, labels: SoftLabels | None) -> Any:
+            seen = self.footage.training(video)
+            # Nobody looks at the clips' labels in the validation.
+            return kind(*seen.inputs, labels if labels is not None else np.zeros(len(seen), np.float32), video.label)
+
+        bags = [labelled(video, labels) for video, labels in zip(videos, soft, strict=True)]
+        others = [labelled(video, None) for video in validation]
+
+        def progress(done: int) -> None:
+            self.progress(stage, done, recipe.epochs)
+
+        if recipe.size == "maps":
+            return train_encoder(bags, recipe, seed, scratch, validation=others, progress=progress)
+        backbone = load_i3d(self.config.backbone, classifier=False)
+        return train_full(bags, recipe, seed, scratch, backbone=backbone, validation=others, progress=progress)
+
+    def _fold(self, known: Sequence[Video], fold: Sequence[int], seed: int, name: str) -> Done:
+        held = [known[i] for i in fold]
+        others = [video for i, video in enumerate(known) if i not in set(fold)]
+
+        def work(draft: Path) -> None:
+            train, validation = others, list[Video]()
+            if self.config.videos.validation is not None:
+                train, validation = _validated(others, self.config.videos.validation, seed)
+            generator = self._train_generator(train, seed, f"{name}, stage 1")
+            soft = self._label(train, generator, seed)
+            network = self._train_encoder(train, soft, validation, seed, draft / SCRATCH, f"{name}, stage 2")
+            if not self.stages.first:
+                return
+            _write_lines(draft / "scores.jsonl", [self._scores(video, generator, network).row() for video in held])
+            (draft / SCRATCH / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+        inputs = {
+            "train": self._identity(others),
+            "fold": self._identity(held),
+            "footage": self.footage.settings,
+            "recipe": self.config.recipe.model_dump(mode="json"),
+            "labels": self.config.pseudo_labels.model_dump(mode="json"),
+            "encoder": self.config.encoder.model_dump(mode="json"),
+            "validation": self.config.videos.validation,
+            "seed": seed,
+            "codes": [code_digest(_CODE[stage]) for stage in ("generator", "pseudo-labels", "encoder")],
+        }
+        return self._run(name, inputs, work, together=True)
+
+    def _scores(self, video: Video, generator: Generator, network: Network) -> VideoScores:
+        seen = self.footage.live(video)
+        return VideoScores(
+            self._names[video.path],
+            video,
+            clip_logits(generator, seen.features),
+            encoder_logits(network, seen.inputs),
+            ClipTimes(seen.starts, seen.ends),
+        )
+
+    def _probe(self) -> dict[str, float]:
+        """The baseline on the same folds."""
+        assert self.config.folds is not None
+        known = self._plan.known
+        means = [Bag(_of_whole_picture(self.footage.training(video).features), video.label) for video in known]
+        values = probe_scores(means, self._divided(known, self.config.folds))
+        return {self._names[video.path]: float(value) for video, value in zip(known, values, strict=True)}
+
+    def _about(self) -> dict[str, Any]:
+        """What the card says of the training."""
+        plan = self._plan
+        everything = (*plan.known, *plan.test)
+        own = {video.path: self._names[video.path] for video in everything if video.group == str(video.path)}
+        return {
+            "data": self.config.data,
+            "manifest_sha256": manifest_digest(everything),
+            "videos": len(plan.train),
+            "abnormal_videos": sum(video.label for video in plan.train),
+            "validation_videos": len(plan.validation),
+            "groups": sorted({own.get(video.path, video.group) for video in plan.train}),
+            "skipped": list(self._skipped),
+            "clip_stride": self.config.training_stride,
+            "mirrored": self.config.mirrored,
+            "recipe": {
+                "generator": self.config.recipe.model_dump(mode="json"),
+                "pseudo_labels": self.config.pseudo_labels.model_dump(mode="json"),
+                "encoder": self.config.encoder.model_dump(mode="json"),
+            },
+            "seed": self.seed,
+            "torch": torch.__version__.split("+")[0],
+            "machine": platform.machine(),
+        }
+
+    def _fold_scores(self) -> list[list[VideoScores]]:
+        """For each seed the scores of all videos by networks that had not seen them."""
+        by_name = {self._names[video.path]: video for video in self._plan.known}
+        seeds: dict[str, list[VideoScores]] = {}
+        for name, done in self._done.items():
+            if name.startswith("folds/"):
+                rows = _read_lines(done.folder / "scores.jsonl")
+                seeds.setdefault(name.split("/")[1], []).extend(VideoScores.of(row, by_name) for row in rows)
+        return list(seeds.values())
+
+
+def encoder_logits(network: Network, inputs: Sequence[npt.NDArray[Any]]) -> ClipScores:
+    """What stage 2 says of n clips, given their maps or the clips themselves.
+
+    Returns:
+        float32 (n,), the difference of the weighted head's two logits.
+    """
+    if isinstance(network, SelfGuidedHeads):
+        early, late = inputs
+        return map_logits(network, early, late)
+    (clips,) = inputs
+    found = [np.zeros(0, np.float32)]
+    with torch.inference_mode():
+        for first in range(0, len(clips), SCORED_AT_ONCE):
+            logits = network(torch.from_numpy(np.array(clips[first : first + SCORED_AT_ONCE]))).weighted
+            found.append((logits[:, ANOMALY] - logits[:, NORMAL]).numpy())
+    return np.concatenate(found)
+
+
+def _of_whole_picture(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, D) or, of a grid's cells, (n, cells, D) → (n, D)."""
+    return features if features.ndim == 2 else features.mean(axis=1)
+
+
+def _validated(videos: Sequence[Video], share: float, seed: int) -> tuple[list[Video], list[Video]]:
+    """What a fold trains on, and what it chooses by; the division that was made for the product does not count here."""
+    try:
+        marked = validation_split([replace(video, split=None) for video in videos], share, seed)
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    train = [video for video in marked if video.split != VALIDATION]
+    return train, [video for video in marked if video.split == VALIDATION]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _load_generator(folder: Path) -> Generator:
+    about = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+    generator = Generator(Architecture.model_validate(about["architecture"]))
+    tensors = load_tensors(folder / GENERATOR_FILE, generator.state_dict(), of="generator", sha256=about["sha256"])
+    generator.load_state_dict(tensors)
+    return generator.eval()
+
+
+def _save_network(network: Network, folder: Path) -> None:
+    heads, fine_tuned = (network, False) if isinstance(network, SelfGuidedHeads) else (network.heads, True)
+    architecture = heads.architecture(fine_tuned=fine_tuned).model_dump(mode="json")
+    _write_json(folder / "encoder.json", {"sha256": save_encoder(network, folder), "architecture": architecture})
+
+
+def _load_network(folder: Path) -> Network:
+    about = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    architecture = SelfGuidedArchitecture.model_validate(about["architecture"])
+    heads = SelfGuidedHeads.of(architecture)
+    network: Network = AttentionEncoder(I3D(classes=0), heads) if architecture.fine_tuned else heads
+    prefix = "" if architecture.fine_tuned else "heads."
+    state = network.state_dict(prefix=prefix)
+    tensors = load_tensors(folder / ENCODER_FILE, state, of="encoder", sha256=about["sha256"])
+    network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+    return network.eval()
