@@ -19,10 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.manifests.manifest import Video
 from pipeline.sources.base import SegmentOver, SourceError
-from pipeline.sources.files import FileSource
+from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec, cut
 
+#: A video: a manifest's, or a film's path. A folder of pictures must be a manifest's, which says its rate.
+Recorded = Path | Video
 Clips = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
@@ -128,16 +131,35 @@ def ten_crops(clip: Clips, height: int, width: int) -> Clips:
     )
 
 
-def content_of(video: Path) -> str:
+def path_of(video: Recorded) -> Path:
+    """Where the video is."""
+    return video if isinstance(video, Path) else video.path
+
+
+def content_of(video: Recorded) -> str:
     """A hash of the video's content, whatever its name.
 
     Raises:
         Unreadable: the video.
     """
     try:
-        return FileSource(video.stem, video).content_hash
+        return _open(video).content_hash
     except (SourceError, OSError) as error:
         raise Unreadable(_said(error, video)) from None
+
+
+def _open(video: Recorded, *, on_damage: Callable[[str], None] | None = None, threads: int = 0) -> Recording:
+    fps = None if isinstance(video, Path) else video.fps
+    return open_recording(path_of(video), fps=fps, on_damage=on_damage, threads=threads)
+
+
+def filled_up(clips: Clips, batch: int) -> Clips:
+    """The clips and black ones behind them, ``batch`` in all.
+
+    For another number of clips cuDNN may take another algorithm, and the last digits would depend on which clips
+    happened to come together.
+    """
+    return np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), np.uint8)])
 
 
 def readers_for(engine: str) -> int:
@@ -146,7 +168,7 @@ def readers_for(engine: str) -> int:
 
 
 def extract(
-    videos: Sequence[Path], clip: ClipSpec, engine: Engine, *, views: Views = as_it_is, readers: int = 1
+    videos: Sequence[Recorded], clip: ClipSpec, engine: Engine, *, views: Views = as_it_is, readers: int = 1
 ) -> Iterator[Encoded | Finished]:
     """Everything that the engine says of the videos' clips.
 
@@ -174,8 +196,8 @@ def extract(
                 found = next(arrays)
                 if item.video not in failed and not all(_finite(array) for array in found):
                     failed[item.video] = (
-                        f"{videos[item.video]}: the clip at {item.place.start:.2f} s gives NaN or infinite numbers on "
-                        f"{engine.name}; try another engine"
+                        f"{path_of(videos[item.video])}: the clip at {item.place.start:.2f} s gives NaN or infinite "
+                        f"numbers on {engine.name}; try another engine"
                     )
                 if item.video not in failed:
                     yield Encoded(item.video, item.place, found)
@@ -213,17 +235,17 @@ def _finite(array: Floats) -> bool:
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
-def _said(problem: BaseException, video: Path) -> str:
+def _said(problem: BaseException, video: Recorded) -> str:
     if isinstance(problem, SourceError):
         return str(problem)
     if isinstance(problem, OSError):
-        return f"{video}: cannot be read: {problem.strerror}"
+        return f"{path_of(video)}: cannot be read: {problem.strerror}"
     raise problem  # a bug, met by a reader
 
 
 @contextmanager
 def _read_ahead(
-    videos: Sequence[Path], clip: ClipSpec, views: Views, readers: int, *, hold: int, unwanted: dict[int, str]
+    videos: Sequence[Recorded], clip: ClipSpec, views: Views, readers: int, *, hold: int, unwanted: dict[int, str]
 ) -> Iterator[Iterator[_Cut | _Ended]]:
     """The clips of the videos as ``readers`` threads cut them, ``hold`` of them waiting at most; no thread is left."""
     ready: queue.Queue[_Cut | _Ended] = queue.Queue(hold)
@@ -272,14 +294,14 @@ def _read_ahead(
 
 
 def _clips_of(
-    video: Path, clip: ClipSpec, damaged: Callable[[str], None], threads: int, stop: threading.Event
+    video: Recorded, clip: ClipSpec, damaged: Callable[[str], None], threads: int, stop: threading.Event
 ) -> Iterator[tuple[Place, Clips]]:
     """The clips of one video, (T, H, W, 3) each.
 
     Raises:
         SourceError: it cannot be read.
     """
-    source = FileSource(video.stem, video, on_damage=damaged, threads=threads)
+    source = _open(video, on_damage=damaged, threads=threads)
     segment = 0
     with closing(source.frames(clip.frame_spec, stop)) as frames:  # type: ignore[type-var]
         for item in cut(frames, clip):

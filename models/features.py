@@ -1,22 +1,12 @@
-"""Videos → features: every clip of a video through the backbone, once; afterwards from the cache.
-
-A video's features are kept under a name made of all that they depend on (the video's bytes, the clip settings, the
-backbone's weights, what computed them), so that training again costs no decoding and no inference, and a changed
-video or setting never meets stale features.
-"""
+"""Videos → features: every clip of a video through the backbone, once; afterwards from the cache."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import os
-import threading
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models import weights
-from pipeline.sources.base import SegmentOver, SourceError
-from pipeline.sources.files import FileSource
-from pipeline.windows import ClipSpec, ClipWindow, cut
+from models.extraction import Engine, Floats, Place, filled_up
+from models.video_store import FeaturesError, VideoStore
+from pipeline.windows import ClipSpec
+
+__all__ = ["Encoder", "FeatureStore", "FeaturesError", "VideoFeatures", "fastest_engine", "open_encoder"]
 
 #: Raised by whoever changes what the features of the same video and settings are (decoding, scaling, cutting).
 _FORMAT = 1
-
-
-class FeaturesError(Exception):
-    """A video's features cannot be had. One line that names the video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +50,14 @@ class Encoder(NamedTuple):
     batch: int  #: clips it likes to have at once
     encode: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]  #: (N, T, H, W, 3) → (N, D)
 
+    @property
+    def engine(self) -> Engine:
+        """The same, whose arrays are the features alone."""
+        return Engine(self.name, self.batch, lambda clips: (self.encode(clips),))
 
-class FeatureStore:
-    """Features of videos, computed when first asked for.
+
+class FeatureStore(VideoStore[VideoFeatures]):
+    """Features of videos, computed when first asked for; see :class:`models.video_store.VideoStore`.
 
     Args:
         clip: how the clips are cut.
@@ -73,6 +66,9 @@ class FeatureStore:
         mirrored: of the videos as a mirror shows them, left and right exchanged.
         folder: of the cache; the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened encoder.
+
+    Raises:
+        models.weights.UnknownWeightsError: there is no such backbone.
     """
 
     def __init__(
@@ -85,94 +81,72 @@ class FeatureStore:
         folder: Path | None = None,
         engine: str | Encoder | None = None,
     ) -> None:
-        self.clip = clip
         self.backbone = backbone
         self.layers = tuple(layers)
-        self.mirrored = mirrored
-        self.computed = 0  #: videos that were not in the cache
         self._encoder = engine if isinstance(engine, Encoder) else None
-        self._engine = engine.name if isinstance(engine, Encoder) else engine or fastest_engine()
-        self._folder = folder or weights.cache_dir() / "features"
-
-    def of(self, video: Path) -> VideoFeatures:
-        """The features of ``video``; none at all if it is shorter than a clip.
-
-        Raises:
-            FeaturesError: it cannot be read, or the cache cannot be written.
-            models.weights.WeightsError: the backbone's weights are not here.
-        """
-        try:
-            source = FileSource(video.stem, video)
-            file = self._folder / f"{self._key(source.content_hash)}.npz"
-            if (stored := _read(file)) is not None:
-                return stored
-            features = self._compute(source)
-        except SourceError as error:
-            raise FeaturesError(str(error)) from None
-        try:
-            _write(file, features)
-        except OSError as error:
-            raise FeaturesError(f"cannot write to the cache {self._folder}: {error.strerror}") from None
-        self.computed += 1
-        return features
-
-    def _key(self, content: str) -> str:
-        depends_on = {
+        name = engine.name if isinstance(engine, Encoder) else engine or fastest_engine()
+        settings = {
             "format": _FORMAT,
-            "content": content,
-            "clip": asdict(self.clip),
-            "backbone": weights.published(self.backbone).tensors_sha256,
-            "layers": self.layers,
-            "engine": self._engine,
-            "mirrored": self.mirrored,
+            "clip": asdict(clip),
+            "backbone": weights.published(backbone).tensors_sha256,
+            "layers": list(self.layers),
+            "engine": name,
+            "mirrored": mirrored,
         }
-        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
+        cache = folder or weights.cache_dir() / "features"
+        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
 
-    def _compute(self, source: FileSource) -> VideoFeatures:
+    def _engine(self) -> Engine:
         if self._encoder is None:
-            self._encoder = open_encoder(self._engine, self.clip, self.backbone, self.layers)
-        values: list[npt.NDArray[np.float32]] = []
-        places: list[tuple[int, float, float]] = []
-        clips = self._clips(source)
-        while batch := list(islice(clips, self._encoder.batch)):
-            sideways = -1 if self.mirrored else 1
-            values.append(self._encoder.encode(np.stack([window.pixels[:, :, ::sideways] for _, window in batch])))
-            places += [(segment, window.start, window.end) for segment, window in batch]
-        return VideoFeatures(
-            np.concatenate(values) if values else np.zeros((0, 0), np.float32),
-            np.array([segment for segment, _, _ in places], np.int64),
-            np.array([start for _, start, _ in places], np.float64),
-            np.array([end for _, _, end in places], np.float64),
+            self._encoder = open_encoder(self._engine_name, self.clip, self.backbone, self.layers)
+        return self._encoder.engine
+
+    def _read(self, place: Path) -> VideoFeatures | None:
+        try:
+            with np.load(_file(place), allow_pickle=False) as stored:
+                return VideoFeatures(stored["values"], stored["segments"], stored["starts"], stored["ends"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def _draft(self, place: Path) -> _Draft:
+        return _Draft(_file(place))
+
+
+def _file(place: Path) -> Path:
+    return place.with_suffix(".npz")
+
+
+class _Draft:
+    """A video's features while they are computed: in memory, as they are small."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._values: list[Floats] = []
+        self._places: list[Place] = []
+
+    def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
+        (values,) = arrays
+        self._values.append(values)
+        self._places.append(place)
+
+    def keep(self) -> None:
+        features = VideoFeatures(
+            np.concatenate(self._values) if self._values else np.zeros((0, 0), np.float32),
+            np.array([place.segment for place in self._places], np.int64),
+            np.array([place.start for place in self._places], np.float64),
+            np.array([place.end for place in self._places], np.float64),
         )
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._file.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with draft.open("wb") as handle:
+                np.savez(handle, **asdict(features))
+            draft.replace(self._file)
+        finally:
+            draft.unlink(missing_ok=True)
 
-    def _clips(self, source: FileSource) -> Iterator[tuple[int, ClipWindow]]:
-        segment = 0
-        with closing(source.frames(self.clip.frame_spec, threading.Event())) as frames:  # type: ignore[type-var]
-            for item in cut(frames, self.clip):
-                if isinstance(item, SegmentOver):
-                    segment += 1
-                else:
-                    yield segment, item
-
-
-def _read(file: Path) -> VideoFeatures | None:
-    """Stored features; None where there are none, or the file is damaged: they are then computed again."""
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return VideoFeatures(stored["values"], stored["segments"], stored["starts"], stored["ends"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _write(file: Path, features: VideoFeatures) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as handle:
-            np.savez(handle, **asdict(features))
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    def remove(self) -> None:
+        pass
 
 
 def fastest_engine() -> str:
@@ -206,10 +180,12 @@ def open_encoder(engine: str, clip: ClipSpec, backbone: str, layers: Sequence[st
     if engine not in ("cuda", "cpu"):
         raise ValueError(f"engine must be cuda, openvino or cpu, got {engine!r}")
     encoder.to(engine)
+    batch = 16 if engine == "cuda" else 1
 
     def encode(clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            features: npt.NDArray[np.float32] = encoder(torch.from_numpy(clips).to(engine)).cpu().numpy()
+            full = torch.from_numpy(filled_up(clips, batch)).to(engine)
+            features: npt.NDArray[np.float32] = encoder(full)[: len(clips)].cpu().numpy()
         return features
 
-    return Encoder(engine, 16 if engine == "cuda" else 1, encode)
+    return Encoder(engine, batch, encode)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.extraction import Clips, Engine, Floats
+from models.extraction import Clips, Engine, Floats, filled_up
 from models.i3d import I3D, load_i3d, normalise_clips
 from pipeline.windows import ClipSpec
 
@@ -60,11 +60,9 @@ def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
     batch = 16 if engine == "cuda" else 1
 
     def encode(clips: Clips) -> tuple[Floats, ...]:
-        # Always a full batch: for another size cuDNN takes other algorithms, and the last digits would depend on which
-        # clips happened to come together.
-        full = np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), np.uint8)])
+        full = torch.from_numpy(filled_up(clips, batch))
         with torch.inference_mode():
-            early, late = (values[: len(clips)] for values in encoder(torch.from_numpy(full).to(engine)))
+            early, late = (values[: len(clips)] for values in encoder(full.to(engine)))
         return early.cpu().numpy(), late.cpu().numpy()
 
     return Engine(engine, batch, encode)

@@ -8,13 +8,11 @@ the same clips run the backbone once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import socket
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,21 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models import weights
-from models.extraction import (
-    Encoded,
-    Engine,
-    Floats,
-    Place,
-    Unreadable,
-    as_it_is,
-    content_of,
-    extract,
-    mirrored,
-    readers_for,
-)
-from models.features import FeaturesError, VideoFeatures, fastest_engine
+from models.extraction import Engine, Floats, Place, Recorded
+from models.features import VideoFeatures, fastest_engine
 from models.i3d import WIDTHS
 from models.npy_rows import NpyRows
+from models.video_store import VideoStore
 from pipeline.windows import ClipSpec
 
 #: Raised by whoever changes what the maps of the same video and settings are (decoding, scaling, cutting, rounding).
@@ -131,15 +119,19 @@ def _mean(layer: str, values: Floats) -> Floats:
     return np.asarray(values.mean(axis=(3, 4)) @ _time_weights(layer, values.shape[2]), np.float32)
 
 
-class MapStore:
-    """Maps of videos, computed when first asked for.
+class MapStore(VideoStore[ClipMaps]):
+    """Maps of videos, computed when first asked for; see :class:`models.video_store.VideoStore`.
 
     Args:
         clip: how the clips are cut.
         backbone: name of the published weights.
         mirrored: of the videos as a mirror shows them, left and right exchanged.
         folder: of the cache; the user's when None.
-        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened one.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened one, whose arrays are
+            the early and the late map.
+
+    Raises:
+        models.weights.UnknownWeightsError: there is no such backbone.
     """
 
     def __init__(
@@ -151,114 +143,31 @@ class MapStore:
         folder: Path | None = None,
         engine: str | Engine | None = None,
     ) -> None:
-        self.clip = clip
         self.backbone = backbone
-        self.mirrored = mirrored
-        self.computed = 0  #: videos that were not in the cache
         self._opened = engine if isinstance(engine, Engine) else None
-        self._engine = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
-        self._folder = folder or weights.cache_dir() / "maps"
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """All that the maps of a video depend on, beside its content; plain JSON."""
-        return {
+        name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
+        settings = {
             "format": _FORMAT,
-            "clip": asdict(self.clip),
-            "backbone": weights.published(self.backbone).tensors_sha256,
-            "engine": self._engine,
-            "mirrored": self.mirrored,
+            "clip": asdict(clip),
+            "backbone": weights.published(backbone).tensors_sha256,
+            "engine": name,
+            "mirrored": mirrored,
         }
+        cache = folder or weights.cache_dir() / "maps"
+        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
 
-    def of(self, video: Path) -> ClipMaps:
-        """The maps of ``video``; none at all if it is shorter than a clip.
-
-        Raises:
-            FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be written.
-            models.weights.WeightsError: the backbone's weights are not here.
-        """
-        if problem := self.fill([video]).get(video):
-            raise problem
-        maps = _read(self._place(video))
-        if maps is None:
-            raise FeaturesError(f"{video}: its maps were removed from the cache {self._folder} while they were read")
-        return maps
-
-    def fill(
-        self, videos: Iterable[Path], *, progress: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> dict[Path, FeaturesError]:
-        """Compute whatever is not in the cache, the videos side by side: faster than one :meth:`of` after the other.
-
-        Args:
-            videos: any.
-            progress: told (videos done, videos in all).
-
-        Returns:
-            The videos of which there are no maps, and why.
-
-        Raises:
-            FeaturesError: the cache cannot be written.
-            models.weights.WeightsError: the backbone's weights are not here.
-        """
-        videos = list(dict.fromkeys(videos))
-        failed: dict[Path, FeaturesError] = {}
-        missing: dict[Path, Path] = {}  # place in the cache → video
-        for video in videos:
-            try:
-                place = self._place(video)
-            except Unreadable as error:
-                failed[video] = FeaturesError(str(error))
-                continue
-            if place not in missing and _read(place) is None:
-                missing[place] = video
-        done = len(videos) - len(missing)
-        progress(done, len(videos))
-        try:
-            for video, problem in self._compute(missing):
-                done += 1
-                if problem is not None:
-                    failed[video] = FeaturesError(problem)
-                progress(done, len(videos))
-        except OSError as error:
-            raise FeaturesError(f"cannot write to the cache {self._folder}: {error.strerror}") from None
-        return failed
-
-    def _place(self, video: Path) -> Path:
-        """The folder of the video's maps.
-
-        Raises:
-            Unreadable: the video.
-        """
-        depends_on = self.settings | {"content": content_of(video)}
-        return self._folder / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
-
-    def _compute(self, missing: dict[Path, Path]) -> Iterable[tuple[Path, str | None]]:
-        if not missing:
-            return
+    def _engine(self) -> Engine:
         if self._opened is None:
             from models.map_engine import open_map_engine
 
-            self._opened = open_map_engine(self._engine, self.clip, self.backbone)
-        places, videos = list(missing), list(missing.values())
-        drafts: dict[int, _Draft] = {}
-        views = mirrored if self.mirrored else as_it_is
-        try:
-            for event in extract(videos, self.clip, self._opened, views=views, readers=readers_for(self._engine)):
-                draft = drafts.get(event.video)
-                if draft is None:
-                    draft = drafts[event.video] = _Draft(places[event.video])
-                if isinstance(event, Encoded):
-                    draft.add(event.place, *event.arrays)
-                    continue
-                if event.error is None:
-                    draft.keep()
-                    self.computed += 1
-                del drafts[event.video]
-                draft.remove()
-                yield videos[event.video], event.error
-        finally:
-            for draft in drafts.values():
-                draft.remove()
+            self._opened = open_map_engine(self._engine_name, self.clip, self.backbone)
+        return self._opened
+
+    def _read(self, place: Path) -> ClipMaps | None:
+        return _read(place)
+
+    def _draft(self, place: Path) -> _Draft:
+        return _Draft(place)
 
 
 class _Draft:
@@ -278,7 +187,8 @@ class _Draft:
         self._places: list[Place] = []
         self._means: list[Floats] = []
 
-    def add(self, place: Place, early: Floats, late: Floats) -> None:
+    def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
+        early, late = arrays
         if max(float(early.max()), float(late.max())) > _HALF_MAX:
             raise AssertionError("I3D's maps do not reach the end of half precision")
         self._early.add(early)
@@ -287,11 +197,6 @@ class _Draft:
         self._places.append(place)
 
     def keep(self) -> None:
-        """Give it its name.
-
-        Raises:
-            OSError: it cannot be written.
-        """
         self._early.close()
         self._late.close()
         np.savez(
@@ -310,7 +215,6 @@ class _Draft:
                 raise
 
     def remove(self) -> None:
-        """What is left of it, if anything."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -328,7 +232,7 @@ def _another_runs(pid: int) -> bool:
 
 
 def _read(place: Path) -> ClipMaps | None:
-    """Stored maps; None where there are none, or they are damaged: they are then computed again."""
+    """Stored maps; None where there are none, or they are damaged."""
     try:
         with np.load(place / _REST, allow_pickle=False) as rest:
             segments, starts, ends, means = (rest[name] for name in ("segments", "starts", "ends", "means"))
@@ -352,7 +256,7 @@ class PooledMaps:
         self.store = store
         self.layers = tuple(layers)
 
-    def of(self, video: Path) -> VideoFeatures:
-        """See :meth:`MapStore.of`."""
+    def of(self, video: Recorded) -> VideoFeatures:
+        """See :meth:`models.video_store.VideoStore.of`."""
         maps = self.store.of(video)
         return VideoFeatures(pooled(maps, self.layers), maps.segments, maps.starts, maps.ends)

@@ -48,7 +48,12 @@ class Recording(Source, Protocol):
 
 
 def open_recording(
-    path: Path, *, camera: str | None = None, fps: float | None = None, on_damage: Callable[[str], None] | None = None
+    path: Path,
+    *,
+    camera: str | None = None,
+    fps: float | None = None,
+    on_damage: Callable[[str], None] | None = None,
+    threads: int = 0,
 ) -> Recording:
     """The recording at ``path``.
 
@@ -57,13 +62,14 @@ def open_recording(
         camera: its id; the name without its suffix when left out.
         fps: pictures a second: needed for a folder, which does not state them; of no matter for a film.
         on_damage: told in one line what could not be decoded.
+        threads: of a film's decoder; 0 lets FFmpeg choose (one a core).
 
     Raises:
         SourceError: there is none, or a folder's rate is not given.
     """
     camera = path.stem if camera is None else camera
     if not path.is_dir():
-        return FileSource(camera, path, on_damage=on_damage)
+        return FileSource(camera, path, on_damage=on_damage, threads=threads)
     if fps is None:
         raise SourceError(f"camera {camera}: {path}: a folder of pictures states no rate; give its fps", code="usage")
     return FrameFolder(camera, path, fps=fps, on_damage=on_damage)
