@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from pipeline.manifests.annotation import past_the_end
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video, listed
 from pipeline.sources.base import FrameSpec, SourceError
@@ -96,8 +95,11 @@ def _problem(video: Video) -> str | None:
         recording = open_recording(video.path, fps=video.fps)
         with closing(recording.frames(FrameSpec(16, 16), threading.Event())) as frames:  # type: ignore[type-var]
             next(frames)
-        if video.intervals and max(end for _, end in video.intervals) > (count := len(recording.frame_times())):
-            return past_the_end(video, count)
+        if video.intervals:
+            count = len(recording.frame_times())
+            for first, end in video.intervals:
+                if end > count:
+                    return f"{video.path}: interval [{first}, {end}] reaches past the end, it has {count} frames"
     except SourceError as error:
         return str(error)
     except StopIteration:

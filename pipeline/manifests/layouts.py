@@ -16,7 +16,7 @@ Skipped = list[str] | None
 
 
 def _manifest(folder: Path, skipped: Skipped) -> list[Video]:
-    return read_manifest(folder / MANIFEST, skipped=skipped)
+    return read_manifest(folder / MANIFEST if folder.is_dir() else folder, skipped=skipped)
 
 
 #: By name; each takes the data set's folder and a list for the problems to be skipped, and raises ManifestError.
@@ -28,15 +28,13 @@ LAYOUTS: dict[str, Callable[[Path, Skipped], list[Video]]] = {
     "shanghaitech": lambda folder, skipped: shanghaitech(folder, skipped=skipped),
     "ucf-crime": lambda folder, skipped: ucf_crime(folder, skipped=skipped),
 }
-#: Those whose published split divides groups on purpose; see checks.check_split.
-DIVIDE_GROUPS = frozenset({"shanghaitech"})
 
 
 def read_layout(name: str, folder: Path, *, skipped: Skipped = None) -> list[Video]:
     """The videos of the data set in ``folder``.
 
     Args:
-        name: of its layout, a key of :data:`LAYOUTS`; ``manifest`` is a folder with a manifest.jsonl.
+        name: of its layout, a key of :data:`LAYOUTS`; ``manifest`` is a folder with a manifest.jsonl, or a manifest.
         folder: of the data set.
         skipped: takes a line for each problem that is skipped; without it they are an error.
 

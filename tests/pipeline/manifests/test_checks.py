@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_films import film
 
-from pipeline.manifests.annotation import frame_labels, intervals_of
+from pipeline.evaluation.videos import abnormal_frames
+from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.checks import check_split, readable, refuse
 from pipeline.manifests.manifest import ManifestError, Video
 
 # -- labels of frames ------------------------------------------------------------------------------------------
 
 
-def test_the_frames_of_intervals():
-    assert frame_labels(Video(Path("/a"), 1, ((1, 3), (5, 6))), 7).tolist() == [0, 1, 1, 0, 0, 1, 0]
-    assert frame_labels(Video(Path("/a"), 1, ((0, 3),)), 3).tolist() == [1, 1, 1]
-    assert frame_labels(Video(Path("/a"), 0), 3).tolist() == [0, 0, 0]
+def test_the_runs_of_labels():
     assert intervals_of([0, 1, 1, 0, 0, 255, 0]) == ((1, 3), (5, 6))
     assert intervals_of([True, False, True]) == ((0, 1), (2, 3))
     assert intervals_of([]) == intervals_of([0, 0]) == ()
@@ -27,15 +25,7 @@ def test_the_frames_of_intervals():
 
 @given(st.lists(st.integers(0, 1), max_size=40))
 def test_intervals_and_labels_are_the_same_thing(labels):
-    video = Video(Path("/a"), int(any(labels)), intervals_of(labels))
-    assert frame_labels(video, len(labels)).tolist() == labels
-
-
-def test_frames_that_cannot_be_labelled():
-    with pytest.raises(ManifestError, match=r"^/a: interval \[5, 8\] reaches past the end: the video has 7 frames$"):
-        frame_labels(Video(Path("/a"), 1, ((5, 8), (1, 2))), 7)
-    with pytest.raises(ManifestError, match=r"^/a: abnormal, and no intervals say when"):
-        frame_labels(Video(Path("/a"), 1), 7)
+    assert abnormal_frames(intervals_of(labels), len(labels)).tolist() == labels
 
 
 # -- videos ----------------------------------------------------------------------------------------------------
@@ -60,7 +50,7 @@ def test_videos_that_can_be_used_and_those_that_cannot(tmp_path):
     good, bad = readable(videos, progress=lambda *now: told.append(now))
     assert good == [videos[0], videos[6]]
     assert [one.video for one in bad] == videos[1:6]
-    assert bad[0].reason == f"{whole}: interval [3, 13] reaches past the end: the video has 12 frames"
+    assert bad[0].reason == f"{whole}: interval [3, 13] reaches past the end, it has 12 frames"
     for one, complaint in zip(
         bad[1:], ["not a video", "no video stream", "no such file", "holds no pictures"], strict=True
     ):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tiny_films import film, frame_folder
 
-from pipeline.manifests.annotation import frame_labels
+from pipeline.evaluation.videos import abnormal_frames
 from pipeline.manifests.checks import check_split, readable
 from pipeline.manifests.fights import fights
 from pipeline.manifests.folds import validation_split
@@ -79,6 +79,7 @@ def test_the_manifest_of_shanghaitech_is_read_back(campus):
     videos = shanghaitech(campus)
     (campus / "manifest.jsonl").write_text(manifest_lines(videos, campus))
     assert read_manifest(campus / "manifest.jsonl") == videos
+    assert read_layout("manifest", campus / "manifest.jsonl") == videos
     assert read_layout("manifest", campus) == read_layout("shanghaitech", campus) == videos
 
 
@@ -181,7 +182,7 @@ def test_the_real_split_of_shanghaitech(data, tmp_path):
     for video in videos:
         if video.intervals:
             mask = masks[video.path.name]
-            assert (frame_labels(video, len(mask)) == mask).all()
+            assert (abnormal_frames(video.intervals, len(mask)) == mask).all()
     assert sum(bool(video.intervals) for video in videos) == len(masks) == 97
     check_split(videos, whole_groups=False)
     marked = validation_split(videos, 0.2, 0)
@@ -375,7 +376,7 @@ def test_the_real_ped2(data):
     for video in videos:
         if video.label:
             of_frames = labels[video.path.stem]
-            assert frame_labels(video, len(of_frames)).tolist() == of_frames
+            assert abnormal_frames(video.intervals, len(of_frames)).tolist() == of_frames
 
 
 # -- fights, and a plain folder --------------------------------------------------------------------------------
