@@ -47,6 +47,7 @@ import tritonclient.grpc as triton
 from pipeline import logs
 from pipeline.fair_queue import FairQueue
 from pipeline.served_model import (
+    LOAD_SECONDS,
     ClipMismatch,
     ScorerError,
     ScorerUnavailable,
@@ -81,7 +82,6 @@ LONGEST_RETRY_SECONDS = 2.0
 #: A served model whose process died this many times in a row without a score between is loaded anew (``repair``).
 REPAIR_AFTER_FAILURES = 3
 _UNLOAD_SECONDS = 15.0
-_LOAD_SECONDS = 120.0  # compiling and warming I3D takes tens of seconds on a busy machine
 _DESCRIBE_SECONDS = 5.0
 
 _log = logs.get("scoring")
@@ -748,7 +748,7 @@ class Scorer:
             # Loading alone does nothing: to Triton the model is still there.
             self._client.unload_model(self.model, client_timeout=_UNLOAD_SECONDS)
             self._unloaded = True
-            self._client.load_model(self.model, client_timeout=_LOAD_SECONDS)
+            self._client.load_model(self.model, client_timeout=LOAD_SECONDS)
         except Exception as error:
             trouble, line = diagnose(error, self.address, self.model)
             _log.error("the model's process has died, and the model cannot be loaded anew", why=line)

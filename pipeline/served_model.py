@@ -36,6 +36,10 @@ _CAUSES = {
 }
 
 
+#: Compiling and warming I3D takes tens of seconds on a busy machine.
+LOAD_SECONDS = 120.0
+
+
 class ScorerError(Exception):
     """The scorer cannot be used. One line for an operator."""
 
@@ -201,6 +205,33 @@ def describe(
         ) from None
     _check_input(config, served, address)
     return served
+
+
+def load_version(address: str, model: str, version: int, *, timeout_seconds: float = LOAD_SECONDS) -> None:
+    """Have the server at ``address`` load the version that its repository names, and serve it.
+
+    What the server answers meanwhile comes from the version before, which goes on if the new one cannot be loaded.
+
+    Raises:
+        ScorerUnavailable: the server is not there, does not let itself be told, or cannot load it. One line.
+    """
+    with connect(address) as client:
+        try:
+            client.load_model(model, client_timeout=timeout_seconds)
+            ready = client.is_model_ready(model, str(version), client_timeout=timeout_seconds)
+        except Exception as error:
+            trouble, line = diagnose(error, address, model)
+            if trouble in (Trouble.FAILED, Trouble.REFUSED):
+                # Triton's text begins with its own words and ends in a stack.
+                text = (getattr(error, "message", lambda: None)() or str(error)).split("\n\nAt:")[0]
+                line = f"Triton at {address}: {' '.join(text.split())}"
+            raise ScorerUnavailable(trouble, line) from error
+    if not ready:
+        raise ScorerUnavailable(
+            Trouble.NOT_READY,
+            f"Triton at {address} has loaded the model {model}, and not its version {version}: "
+            "was it started with another repository?",
+        )
 
 
 def _check_input(config: Any, served: ServedModel, address: str) -> None:

@@ -20,10 +20,11 @@ TORCH_FILE = "scorer.safetensors"  #: the weights for the torch engine
 
 
 class ScoredBatch(NamedTuple):
-    """What an engine says of N clips. Both arrays are C-contiguous, writable and belong to the caller."""
+    """What an engine says of N clips. The arrays are C-contiguous, writable and belong to the caller."""
 
     scores: npt.NDArray[np.float32]  #: (N,), anomaly scores in [0, 1]
     features: npt.NDArray[np.float32]  #: (N, D), of the backbone, not normalised
+    attention: npt.NDArray[np.float32] | None = None  #: (N, h, w) in [0, 1]; None where the model has none
 
 
 class Engine(Protocol):

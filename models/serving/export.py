@@ -6,11 +6,13 @@ What is written, under the folder that is named::
         config.pbtxt         inputs, outputs, and what a client must know of the model, as parameters
         model-card.json
         1/
+            config.pbtxt model-card.json
             model.py engine.py openvino_engine.py torch_engine.py
             scorer.xml scorer.bin      the network for OpenVINO
             scorer.safetensors         the weights for torch
 
-The folder is complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
+A further export adds the next version (:mod:`models.serving.versions`). A version's folder is complete for OpenVINO: a
+Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
 """
 
 from __future__ import annotations
@@ -28,11 +30,13 @@ from typing import TYPE_CHECKING
 
 import models
 from models import weights
-from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
+from models.card import BUILT_IN, CARD_FILE, Architecture, CardError, Clip, ModelCard, read_card
+from models.serving import versions
 from models.serving.engine import OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
+from models.serving.versions import CONFIG_FILE, VersionError
 
 if TYPE_CHECKING:
-    from models.serving.scorer import ClipScorer
+    from models.serving.scorer import ClipScorer, Scorer
 
 SERVED_NAME = "clip_scorer"
 DEFAULT_MODEL = "fights"
@@ -46,8 +50,11 @@ _ADAPTOR_FILES = ("model.py", "engine.py", "openvino_engine.py", "torch_engine.p
 _OURS = Path(models.__file__).parent
 #: Code that decides what an export contains; a change of it makes cached repositories stale.
 _EXPORT_CODE = (
-    *(_OURS / "serving" / name for name in (*_ADAPTOR_FILES, "export.py", "openvino_convert.py", "scorer.py")),
-    *(_OURS / name for name in ("i3d.py", "generator.py", "card.py")),
+    *(
+        _OURS / "serving" / name
+        for name in (*_ADAPTOR_FILES, "export.py", "openvino_convert.py", "scorer.py", "versions.py")
+    ),
+    *(_OURS / name for name in ("backbone.py", "c3d.py", "card.py", "encoder.py", "generator.py", "i3d.py", "sga.py")),
 )
 
 Progress = Callable[[str], None]  #: told, in a few words, what is being done
@@ -84,8 +91,16 @@ def find_model(model: str) -> Path:
     )
 
 
-def config_pbtxt(card: ModelCard, *, engine: EngineChoice, max_batch: int) -> str:
-    """Triton's configuration of the served model."""
+def config_pbtxt(
+    card: ModelCard, *, engine: EngineChoice, max_batch: int, attention: tuple[int, int] | None = None
+) -> str:
+    """Triton's configuration of the served model, but for which version it is.
+
+    Args:
+        attention: rows and columns of the attention map, where the model has one.
+    """
+    features = card.architecture.inputs if isinstance(card.architecture, Architecture) else card.architecture.features
+    outputs = {"SCORE": [1], "FEATURES": [features]} | ({"ATTENTION": list(attention)} if attention else {})
     clip = card.clip
     parameters = {
         "name": card.name,
@@ -110,8 +125,10 @@ def config_pbtxt(card: ModelCard, *, engine: EngineChoice, max_batch: int) -> st
         f'  {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {clip.frames}, {clip.height}, {clip.width}, 3 ] }}',
         "]",
         "output [",
-        '  { name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] },',
-        f'  {{ name: "FEATURES" data_type: TYPE_FP32 dims: [ {card.architecture.inputs} ] }}',
+        ",\n".join(
+            f"  {{ name: {json.dumps(name)} data_type: TYPE_FP32 dims: [ {', '.join(map(str, dims))} ] }}"
+            for name, dims in outputs.items()
+        ),
         "]",
         "# What waits when the model is free goes together; nothing waits in order to go together.",
         "dynamic_batching { }",
@@ -135,16 +152,19 @@ def export(
     *,
     engine: EngineChoice = EngineChoice.AUTO,
     max_batch: int | None = None,
+    replace: bool = False,
     progress: Progress = lambda _: None,
 ) -> Path:
-    """Write the model repository ``out`` (or the model in it anew) and return the model's folder in it.
+    """Write the model repository ``out``, or the next version into it, and return the model's folder in it.
 
-    The model appears whole or not at all. Missing backbone weights are fetched first.
+    The version appears whole or not at all, and is the one to be served from then on. It must take the same clips as
+    the one before, which are those that the workers cut. Missing backbone weights are fetched first.
 
     Args:
         model: a built-in model's name or a trained model's folder.
         engine: what it shall be served on; ``auto`` writes what both engines need.
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
+        replace: remove the versions that are there, whatever clips they take.
 
     Raises:
         UnknownModelError: there is no such model.
@@ -157,21 +177,39 @@ def export(
         raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
     folder = find_model(model)
     target = out / SERVED_NAME
-    if target.exists() and not (target / "config.pbtxt").is_file():
+    if target.exists() and not (target / CONFIG_FILE).is_file():
         raise ExportError(f"{target} exists and is no model of Triton: name another folder")
     with _one_line(out):
+        card = read_card(folder)
+        if target.exists() and not replace:
+            _check_clips(card, folder, target)
         out.mkdir(parents=True, exist_ok=True)
         # A name that Triton does not take for a model, on the same file system.
         draft = Path(tempfile.mkdtemp(prefix=f".{SERVED_NAME}-", dir=out))
         try:
-            draft.chmod(0o755)  # Triton may run as another user
-            _write(folder, draft, engine, max_batch, progress)
-            if target.exists():
-                shutil.rmtree(target)
-            draft.rename(target)
+            _write(card, folder, draft, engine, max_batch, progress)
+            with versions.locked(out):
+                versions.add(target, draft, replace=replace)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def _check_clips(card: ModelCard, folder: Path, target: Path) -> None:
+    """A worker cuts one kind of clips; a version that wants others would stop it."""
+    try:
+        there = read_card(target).clip
+    except CardError as error:
+        raise ExportError(f"{error}; name another repository, or --replace what is there") from None
+    if {**card.clip.model_dump(), "stride": 0} != {**there.model_dump(), "stride": 0}:
+        raise ExportError(
+            f"{target} serves clips of {_in_words(there)}, and {folder} was trained with {_in_words(card.clip)}: "
+            "name another repository, or --replace what is there"
+        )
+
+
+def _in_words(clip: Clip) -> str:
+    return f"{clip.frames}×{clip.height}×{clip.width} ({clip.fit.value}) at {clip.fps} fps"
 
 
 def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Progress = lambda _: None) -> Path:
@@ -215,12 +253,49 @@ def _export_key(card: ModelCard) -> str:
     return digest.hexdigest()
 
 
-def _write(folder: Path, draft: Path, engine: EngineChoice, max_batch: int, progress: Progress) -> None:
-    """Fill ``draft``, the folder of the served model."""
+def _write(
+    card: ModelCard, folder: Path, draft: Path, engine: EngineChoice, max_batch: int, progress: Progress
+) -> None:
+    """Fill ``draft``, the folder of a version."""
+    scorer = _load(card, folder, progress)
+    try:
+        attention = _attention_of(scorer, card)
+    except ValueError as error:  # too short for it, or a size whose maps do not meet
+        raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
+    for name in _ADAPTOR_FILES:
+        shutil.copyfile(_OURS / "serving" / name, draft / name)
+    if engine is not EngineChoice.TORCH:
+        progress("converting the network for OpenVINO")
+        _save_openvino(scorer, card, draft / OPENVINO_FILE)
+    if engine is not EngineChoice.OPENVINO:
+        _save_torch(scorer, card, draft / TORCH_FILE)
+    shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+    config = config_pbtxt(card, engine=engine, max_batch=max_batch, attention=attention)
+    (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
+
+
+def _load(card: ModelCard, folder: Path, progress: Progress) -> Scorer:
+    """The network of ``folder`` with its weights, the backbone's among them."""
+    if isinstance(card.architecture, Architecture):
+        return _load_generator(card, folder, progress)
+    from models.encoder import C3D_NAME, EncoderError, load_encoder
+    from models.serving.scorer import SelfGuidedScorer
+
+    if not card.architecture.fine_tuned and card.backbone.name != C3D_NAME:
+        _fetch(weights.published(card.backbone.name), progress)
+    progress("loading the weights")
+    try:
+        encoder, _ = load_encoder(folder)
+    except EncoderError as error:
+        raise ExportError(str(error)) from error
+    return SelfGuidedScorer(encoder).eval()
+
+
+def _load_generator(card: ModelCard, folder: Path, progress: Progress) -> ClipScorer:
     from models.generator import GeneratorError, load_generator
 
     try:
-        generator, card = load_generator(folder)
+        generator, _ = load_generator(folder)
     except GeneratorError as error:
         raise ExportError(str(error)) from error
     backbone = weights.published(card.backbone.name)
@@ -233,23 +308,24 @@ def _write(folder: Path, draft: Path, engine: EngineChoice, max_batch: int, prog
     from models.serving.scorer import ClipScorer
 
     width = sum(WIDTHS[layer] for layer in card.backbone.layers)
-    if width != card.architecture.inputs:
+    if width != generator.architecture.inputs:
         raise ExportError(
-            f"{folder / CARD_FILE}: architecture.inputs {card.architecture.inputs} is not the width of "
+            f"{folder / CARD_FILE}: architecture.inputs {generator.architecture.inputs} is not the width of "
             f"backbone.layers {', '.join(card.backbone.layers)} ({width})"
         )
-    scorer = ClipScorer(load_i3d(backbone.name), generator, card.backbone.layers).eval()
-    version = draft / "1"
-    version.mkdir()
-    for name in _ADAPTOR_FILES:
-        shutil.copyfile(_OURS / "serving" / name, version / name)
-    if engine is not EngineChoice.TORCH:
-        progress("converting the network for OpenVINO")
-        _save_openvino(scorer, card, version / OPENVINO_FILE)
-    if engine is not EngineChoice.OPENVINO:
-        _save_torch(scorer, card, version / TORCH_FILE)
-    shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
-    (draft / "config.pbtxt").write_text(config_pbtxt(card, engine=engine, max_batch=max_batch), encoding="utf-8")
+    return ClipScorer(load_i3d(backbone.name), generator, card.backbone.layers).eval()
+
+
+def _attention_of(scorer: Scorer, card: ModelCard) -> tuple[int, int] | None:
+    """Rows and columns of its attention map for the card's clips; None where it has none."""
+    if "ATTENTION" not in scorer.outputs:
+        return None
+    import torch
+
+    with torch.inference_mode():
+        clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
+        *_, attention = scorer(clip)
+    return int(attention.shape[1]), int(attention.shape[2])
 
 
 def _fetch(backbone: weights.Published, progress: Progress) -> None:
@@ -265,19 +341,18 @@ def _fetch(backbone: weights.Published, progress: Progress) -> None:
     weights.fetch(backbone.name, progress=tell)
 
 
-def _save_openvino(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
+def _save_openvino(scorer: Scorer, card: ModelCard, file: Path) -> None:
     from models.serving.openvino_convert import ov, to_openvino
 
     clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
-    ov.save_model(to_openvino(scorer, clip, ("SCORE", "FEATURES")), file, compress_to_fp16=False)
+    ov.save_model(to_openvino(scorer, clip, scorer.outputs), file, compress_to_fp16=False)
 
 
-def _save_torch(scorer: ClipScorer, card: ModelCard, file: Path) -> None:
+def _save_torch(scorer: Scorer, card: ModelCard, file: Path) -> None:
     import safetensors.torch
 
     tensors = {name: tensor.contiguous() for name, tensor in scorer.state_dict().items()}
-    made_of = {"architecture": card.architecture.model_dump_json(), "layers": json.dumps(card.backbone.layers)}
-    file.write_bytes(safetensors.torch.save(tensors, metadata=made_of))
+    file.write_bytes(safetensors.torch.save(tensors, metadata={"card": card.model_dump_json()}))
 
 
 @contextlib.contextmanager
@@ -285,7 +360,7 @@ def _one_line(out: Path) -> Iterator[None]:
     """Turn what stands in the way of an export into one line."""
     try:
         yield
-    except (CardError, weights.WeightsError) as error:
+    except (CardError, VersionError, weights.WeightsError) as error:
         raise ExportError(str(error)) from error
     except ImportError as error:
         raise ExportError(f"exporting needs the package {error.name}: install mistwatch[serve]") from error

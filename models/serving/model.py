@@ -84,6 +84,8 @@ class TritonPythonModel:
                 _output("SCORE", scored.scores[of_request, None]),
                 _output("FEATURES", scored.features[of_request]),
             ]
+            if scored.attention is not None:
+                outputs.append(_output("ATTENTION", scored.attention[of_request]))
             responses.append(triton.InferenceResponse(outputs))
             first += size
         return responses

@@ -49,6 +49,7 @@ class OpenVinoEngine:
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise RuntimeError(f"{network} cannot be loaded ({reason}); write it again with mistwatch export") from None
         self._request = compiled.create_infer_request()
+        self._has_attention = any("ATTENTION" in output.names for output in compiled.outputs)
 
     def score(self, clips: npt.NDArray[np.uint8]) -> ScoredBatch:
         check_clips(clips, self._clip)
@@ -56,4 +57,7 @@ class OpenVinoEngine:
         # The request's own memory, which its next inference overwrites: hence the copies.
         scores = np.array(self._request.get_tensor("SCORE").data, dtype=np.float32).reshape(-1)
         features = np.array(self._request.get_tensor("FEATURES").data, dtype=np.float32)
-        return ScoredBatch(scores, features)
+        attention = None
+        if self._has_attention:
+            attention = np.array(self._request.get_tensor("ATTENTION").data, dtype=np.float32)
+        return ScoredBatch(scores, features, attention)

@@ -5,7 +5,6 @@ It builds the network from this package, so the Python that runs it needs mistwa
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,8 @@ import numpy.typing as npt
 import safetensors
 import torch
 
-from models.card import Architecture
-from models.generator import Generator
-from models.i3d import I3D
-from models.serving.scorer import ClipScorer
+from models.card import ModelCard
+from models.serving.scorer import blank_scorer
 
 from .engine import ScoredBatch, check_clips
 
@@ -25,7 +22,7 @@ class TorchEngine:
     """Scores clips with torch.
 
     Args:
-        weights: the exported safetensors file; its header names the generator's architecture and the backbone's layers.
+        weights: the exported safetensors file; its header holds the model card.
         clip: (T, H, W, 3) that the model was trained with.
         device: ``cuda:0``, ``cpu``, ...
 
@@ -39,10 +36,9 @@ class TorchEngine:
         self._clip = clip
         self._device = torch.device(device)
         with safetensors.safe_open(weights, framework="pt") as file:
-            architecture = Architecture.model_validate(json.loads(file.metadata()["architecture"]))
-            layers = json.loads(file.metadata()["layers"])
+            card = ModelCard.model_validate_json(file.metadata()["card"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        scorer = ClipScorer(I3D(), Generator(architecture), layers)
+        scorer = blank_scorer(card)
         scorer.load_state_dict(tensors)
         self._scorer = scorer.eval().to(self._device)
 
@@ -51,5 +47,5 @@ class TorchEngine:
         # Torch's default on CUDA is TF32 in convolutions, 1e-3 away from float32.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
             batch = torch.from_numpy(np.require(clips, requirements=["C", "W"])).to(self._device)
-            scores, features = self._scorer(batch)
-        return ScoredBatch(scores[:, 0].cpu().numpy(), features.cpu().numpy())
+            scores, features, *attention = (output.cpu().contiguous().numpy() for output in self._scorer(batch))
+        return ScoredBatch(scores[:, 0], features, *attention)

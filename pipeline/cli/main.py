@@ -12,7 +12,21 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import alerts, config, demo, export, features, manifest, run, serve, synth, train, watch, weights
+from pipeline.cli import (
+    alerts,
+    config,
+    demo,
+    export,
+    features,
+    manifest,
+    run,
+    serve,
+    synth,
+    train,
+    versions,
+    watch,
+    weights,
+)
 from pipeline.cli.errors import CommandFailure
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
@@ -45,6 +59,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(weights.app, name="weights")
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(train.app, name="train")
+app.add_typer(versions.app, name="versions")
 
 
 def _version(wanted: bool) -> None:

@@ -60,6 +60,47 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
 
 
 @pytest.fixture(scope="session")
+def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callable[..., Path]:
+    """Writes a model folder with random self-guided heads on the published backbone; ``changes`` are the card's clip's.
+
+    Scores are calibrated so that they differ from clip to clip, and from what the heads say uncalibrated.
+    """
+    import torch
+
+    from models import weights
+    from models.card import Alerting, Backbone, Clip, ModelCard, write_card
+    from models.encoder import save_encoder
+    from models.sga import SelfGuidedAttention, SelfGuidedHeads
+
+    def make(name: str = "guided", seed: int = 21, **changes: object) -> Path:
+        folder = tmp_path_factory.mktemp("models") / name
+        folder.mkdir()
+        torch.manual_seed(seed)
+        heads = SelfGuidedHeads(SelfGuidedAttention(hidden=16, detectors=3))
+        with torch.no_grad():  # as it is drawn, the attention is 0.5 everywhere
+            heads.attention.attend.weight.mul_(40)
+        heads.calibration = (6.0, 0.25)
+        clip = {"frames": 16, "stride": 8, "fps": 12.5, "height": 64, "width": 96, "fit": "letterbox"} | changes
+        card = ModelCard(
+            name=name,
+            description="random weights, for tests",
+            architecture=heads.architecture(),
+            backbone=Backbone(
+                name="i3d-kinetics400", tensors_sha256=weights.published("i3d-kinetics400").tensors_sha256
+            ),
+            weights_sha256=save_encoder(heads, folder),
+            clip=Clip.model_validate(clip),
+            alerting=Alerting(kernel=5, open_threshold=0.625, close_threshold=0.5),
+            training={},
+            figures={},
+        )
+        write_card(card, folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def trained(make_model: Callable[..., Path]) -> Path:
     """The folder of a trained model for clips of 16 × 224 × 224."""
     return make_model()
