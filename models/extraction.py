@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 import numpy.typing as npt
 
@@ -146,6 +147,26 @@ def content_of(video: Recorded) -> str:
         return _open(video).content_hash
     except (SourceError, OSError) as error:
         raise Unreadable(_said(error, video)) from None
+
+
+def seconds_of(video: Recorded) -> float:
+    """About how long the video is, at least a second; nothing is decoded.
+
+    Raises:
+        Unreadable: it is no video.
+    """
+    path = path_of(video)
+    try:
+        recording = _open(video)
+        recording.check()
+        if path.is_dir():
+            return max(1.0, float(recording.frame_times()[-1]))
+        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}) as container:
+            return max(1.0, container.duration / av.time_base) if container.duration else 1.0
+    except (SourceError, OSError) as error:
+        raise Unreadable(_said(error, video)) from None
+    except av.FFmpegError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _open(video: Recorded, *, on_damage: Callable[[str], None] | None = None, threads: int = 0) -> Recording:

@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,19 +29,20 @@ from models.extraction import (
     Encoded,
     Engine,
     Finished,
+    Recorded,
     Unreadable,
     as_it_is,
     content_of,
     extract,
     mirrored,
+    path_of,
     readers_for,
+    seconds_of,
     ten_crops,
 )
 from models.features import FeaturesError, fastest_engine, open_encoder
 from models.i3d import WIDTHS
 from models.npy_rows import NpyRows
-from pipeline.sources.base import SourceError
-from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec
 
 INDEX = "index.json"
@@ -204,7 +204,7 @@ def read_index(folder: Path) -> Index | None:
 
 
 def write_features(
-    videos: Sequence[Path],
+    videos: Sequence[Recorded],
     folder: Path,
     settings: FeatureSettings,
     *,
@@ -215,7 +215,7 @@ def write_features(
     """Compute the features of all videos that the folder does not hold yet.
 
     Args:
-        videos: recordings.
+        videos: any; one with the same name and content as another is that one.
         folder: made if it is not there.
         settings: of what is there, too.
         skip_bad: leave out a video that cannot be read, and go on.
@@ -232,20 +232,19 @@ def write_features(
     with _alone_in(folder):
         index = _Writer(folder, settings)
         result = Extraction()
-        todo: dict[str, Path] = {}  # file of the features → video
-        lengths: dict[Path, float] = {}
+        todo: dict[str, Recorded] = {}  # file of the features → video
+        lengths: dict[str, float] = {}  # seconds
         contents: dict[str, str] = {}
         for video in dict.fromkeys(videos):
             try:
-                content = content_of(video)
-                lengths[video] = _seconds(video)
+                content, seconds = content_of(video), seconds_of(video)
             except Unreadable as error:
                 result.skipped.append(str(error))
                 continue
-            file = f"{video.stem}-{content[:8]}.npy"
+            file = f"{path_of(video).stem}-{content[:8]}.npy"
             if file in contents:
                 continue  # a copy
-            contents[file] = content
+            contents[file], lengths[file] = content, seconds
             entry = index.sound(file, content)
             if entry is None:
                 todo[file] = video
@@ -253,26 +252,27 @@ def write_features(
             result.kept += 1
             result.clips += entry.clips
             if not entry.clips:
-                result.short.append(video)
+                result.short.append(path_of(video))
         _refuse(result.skipped, skip_bad)
 
         total = sum(lengths.values())
-        there = total - sum(lengths[video] for video in todo.values())
+        there = total - sum(lengths[file] for file in todo)
         at: dict[int, float] = {}  # where in each video, seconds
 
         def tell() -> None:
             progress(there + sum(at.values()), total, result.kept + result.computed)
 
         tell()
-        files, paths = list(todo), list(todo.values())
+        files = list(todo)
         with index:
-            for event in _events(paths, settings, engine) if todo else ():
-                video, file = paths[event.video], files[event.video]
+            for event in _events(list(todo.values()), settings, engine) if todo else ():
+                file = files[event.video]
+                video = path_of(todo[file])
                 if isinstance(event, Encoded):
                     index.add(file, event)
-                    at[event.video] = min(event.place.end, lengths[video])
+                    at[event.video] = min(event.place.end, lengths[file])
                 else:
-                    at[event.video] = lengths[video]
+                    at[event.video] = lengths[file]
                     if event.error is not None:
                         index.drop(file)
                         result.skipped.append(event.error)
@@ -295,11 +295,12 @@ def _refuse(problems: Sequence[str], skip_bad: bool) -> None:
         raise FeaturesError("\n".join([*problems[:_PROBLEMS_SHOWN], *more]))
 
 
-def _events(videos: Sequence[Path], settings: FeatureSettings, engine: Engine | None) -> Iterator[Encoded | Finished]:
+def _events(
+    videos: Sequence[Recorded], settings: FeatureSettings, engine: Engine | None
+) -> Iterator[Encoded | Finished]:
     clip = settings.clip.spec
     if engine is None:
-        encoder = open_encoder(settings.engine, clip, settings.backbone, settings.layers)
-        engine = Engine(encoder.name, encoder.batch, lambda clips: (encoder.encode(clips),))
+        engine = open_encoder(settings.engine, clip, settings.backbone, settings.layers).engine
     views = mirrored if settings.mirrored else as_it_is
     if settings.crop_from is not None:
         height, width = settings.crop_from
@@ -411,22 +412,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _seconds(video: Path) -> float:
-    """How long a video's container says that it is; a second where it does not.
-
-    Raises:
-        Unreadable: it is no video.
-    """
-    try:
-        FileSource(video.stem, video).check()
-        with av.open(f"file:{video.absolute()}") as container:
-            return max(1.0, container.duration / av.time_base) if container.duration else 1.0
-    except SourceError as error:
-        raise Unreadable(str(error)) from None
-    except (av.FFmpegError, OSError) as error:
-        raise Unreadable(f"{video}: cannot be read: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -51,13 +51,14 @@ def features(
     from pipeline.manifests.manifest import ManifestError, read_manifest
 
     try:
-        videos = read_manifest(manifest)
+        unusable: list[str] = []
+        videos = read_manifest(manifest, skipped=unusable if skip_bad else None)
         settings = _settings(config, stride, crops, layers, engine)
     except (ManifestError, UnknownWeightsError, ValueError) as error:
         raise UsageFailure(str(error)) from error
     try:
         with _shown(len(videos)) as show:
-            result = write_features([video.path for video in videos], out, settings, skip_bad=skip_bad, progress=show)
+            result = write_features(videos, out, settings, skip_bad=skip_bad, progress=show)
     except OtherFeatures as error:
         raise UsageFailure(str(error)) from error
     except (FeaturesError, WeightsError) as error:
@@ -68,13 +69,14 @@ def features(
         typer.echo(line, err=True)
     for video in result.short:
         typer.echo(f"no features, shorter than one clip of {settings.clip.frames} frames: {video}", err=True)
-    for line in result.skipped:
+    skipped = unusable + result.skipped
+    for line in skipped:
         typer.echo(f"skipped: {line}", err=True)
     if not result.kept + result.computed:
         raise RunFailure(f"{manifest}: not one of its {len(videos)} videos can be used")
     typer.echo(
         f"{out}: {result.clips} clips of {result.kept + result.computed} videos "
-        f"({result.computed} computed, {result.kept} there already, {len(result.skipped)} skipped), "
+        f"({result.computed} computed, {result.kept} there already, {len(skipped)} skipped), "
         f"{'×'.join(map(str, ('clips', *settings.row)))}"
     )
 
