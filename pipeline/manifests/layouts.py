@@ -28,6 +28,8 @@ LAYOUTS: dict[str, Callable[[Path, Skipped], list[Video]]] = {
     "shanghaitech": lambda folder, skipped: shanghaitech(folder, skipped=skipped),
     "ucf-crime": lambda folder, skipped: ucf_crime(folder, skipped=skipped),
 }
+#: Those whose published split divides groups; see :func:`pipeline.manifests.checks.check_split`.
+DIVIDE_GROUPS = frozenset({"shanghaitech"})
 
 
 def read_layout(name: str, folder: Path, *, skipped: Skipped = None) -> list[Video]:
