@@ -39,8 +39,8 @@ weights: venv  ## the published weights of I3D into the user's cache (a second r
 test: venv lint weights  ## everything that CI runs
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-demo: venv  ## the whole path on rendered cameras whose truth is known; needs nothing else
-	$(BIN)/mistwatch demo
+demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
+	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")
 
 clean:  ## what the commands above left, but not .venv
 	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

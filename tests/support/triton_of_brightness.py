@@ -19,7 +19,7 @@ MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
 
 
-def _config(model: str, version: int, attention: bool, **parameters: str) -> str:
+def _config(model: str, attention: bool, **parameters: str) -> str:
     told = {
         "name": "mean", "clip_frames": str(T), "clip_height": str(H), "clip_width": str(W), "clip_stride": "2",
         "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3",
@@ -34,7 +34,6 @@ def _config(model: str, version: int, attention: bool, **parameters: str) -> str
     ]
     return f"""
 name: "{model}"
-version_policy {{ specific {{ versions: [ {version} ] }} }}
 backend: "python"
 max_batch_size: 8
 input [ {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {told["clip_height"]}, {told["clip_width"]}, 3 ] }} ]
@@ -57,7 +56,16 @@ def write_repository(
     home = folder / model / str(version)
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(MODEL, home / "model.py")
-    (folder / model / "config.pbtxt").write_text(_config(model, version, attention, **parameters))
+    policy = f"version_policy {{ specific {{ versions: [ {version} ] }} }}\n"
+    (folder / model / "config.pbtxt").write_text(policy + _config(model, attention, **parameters))
+    return folder
+
+
+def write_version(folder: Path, *, attention: bool = False, **parameters: str) -> Path:
+    """A version of the tiny model as ``mistwatch export`` would hand it to ``models.serving.versions.add``."""
+    folder.mkdir()
+    shutil.copy(MODEL, folder / "model.py")
+    (folder / "config.pbtxt").write_text(_config("clip_scorer", attention, **parameters))
     return folder
 
 
