@@ -122,7 +122,7 @@ class EncoderModule(pl.LightningModule):
                 f"numbers, or the learning rate {self._recipe.learning_rate:g} is too high"
             )
         for name, value in (("loss", total), ("weighted", weighted), ("guided", guided)):
-            self.log(f"training/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=1)
+            self.log(f"training/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return total
 
     def _losses(self, output: HeadsOutput, soft: Tensor) -> tuple[Tensor, Tensor]:
