@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,6 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
 from models.maps import ClipMaps, MapStore, pooled
 from models.training.encoder_data import LabelledMaps
@@ -37,6 +35,7 @@ from models.training.pseudo_labels import pseudo_labels
 from models.training.stages import code_digest
 from pipeline.evaluation.bootstrap import DRAWS, compare, estimate
 from pipeline.evaluation.videos import ScoredVideo
+from pipeline.manifests.folds import TEST, TRAIN, drawn_split
 from pipeline.manifests.manifest import Video
 from pipeline.manifests.ped2 import ped2
 from pipeline.windows import ClipSpec
@@ -51,8 +50,8 @@ TRAIN_ABNORMAL, TRAIN_NORMAL = 5, 4
 ASKED = 0.93
 BASELINE = "nearest neighbours, whole frame"
 
-#: Frames as they are; a clip every 0.4 s, so that a score is of few frames.
-CLIP = ClipSpec(frames=16, stride=4, height=240, width=360)
+#: Frames as they are; a clip every 0.8 s, so that a score is of few frames.
+CLIP = ClipSpec(frames=16, stride=8, height=240, width=360)
 LAYERS = ("mixed_4f", "mixed_5c")
 #: Cells of 30×30 pixels, about a pedestrian.
 GRID = (8, 12)
@@ -85,14 +84,13 @@ class Split:
     test: tuple[int, ...]
 
 
-def splits(labels: Sequence[int], count: int = SPLITS) -> list[Split]:
-    """Drawn by their ordinal as seed, by plain arithmetic: the same on every machine."""
-    kinds = [[i for i, label in enumerate(labels) if label == kind] for kind in (0, 1)]
+def splits(videos: Sequence[Video], count: int = SPLITS) -> list[Split]:
+    """Those that the training job draws with the seeds 0, 1, …"""
     drawn = []
     for seed in range(count):
-        rng = random.Random(seed)
-        train = sorted(rng.sample(kinds[0], TRAIN_NORMAL) + rng.sample(kinds[1], TRAIN_ABNORMAL))
-        drawn.append(Split(tuple(train), tuple(i for i in range(len(labels)) if i not in train)))
+        marked = drawn_split(videos, normal=TRAIN_NORMAL, abnormal=TRAIN_ABNORMAL, seed=seed)
+        train, test = (tuple(i for i, video in enumerate(marked) if video.split == part) for part in (TRAIN, TEST))
+        drawn.append(Split(train, test))
     return drawn
 
 
@@ -140,19 +138,17 @@ Method = Callable[[Footage, Split, int, Path], dict[int, Scores]]  #: scores of 
 
 def neighbours_of_frames(footage: Footage, split: Split, _seed: int, _scratch: Path) -> dict[int, Scores]:
     """One class: how far a clip is from the nearest clip of the normal training videos."""
-    known = NearestNeighbors(n_neighbors=1).fit(np.concatenate([footage.whole[i] for i in _normal(footage, split)]))
-    return {i: known.kneighbors(footage.whole[i])[0][:, 0].astype(np.float32) for i in split.test}
+    normal = np.concatenate([footage.whole[i] for i in _normal(footage, split)])
+    return {i: _to_nearest(footage.whole[i], normal) for i in split.test}
 
 
 def neighbours_of_cells(footage: Footage, split: Split, _seed: int, _scratch: Path) -> dict[int, Scores]:
     """The same cell by cell, each against the same place in the normal training videos; the farthest cell counts."""
     normal = np.concatenate([footage.cells[i] for i in _normal(footage, split)])
-    places = [NearestNeighbors(n_neighbors=1).fit(normal[:, cell]) for cell in range(normal.shape[1])]
     return {
-        i: np.max(
-            [known.kneighbors(footage.cells[i][:, cell])[0][:, 0] for cell, known in enumerate(places)], axis=0
-        ).astype(np.float32)
+        i: np.max([_to_nearest(cells[:, at], normal[:, at]) for at in range(normal.shape[1])], axis=0)
         for i in split.test
+        for cells in [footage.cells[i]]
     }
 
 
@@ -215,7 +211,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = {name: method for name, method in METHODS.items() if options.stage2 or name != "stage 2"}
     footage = Footage(ped2(options.data), MapStore(CLIP))
-    drawn = splits(footage.labels, options.splits)
+    drawn = splits(footage.videos, options.splits)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("maps")
@@ -343,6 +339,12 @@ def page(results: dict[str, Any]) -> str:
 
 def _normal(footage: Footage, split: Split) -> list[int]:
     return [i for i in split.train if not footage.labels[i]]
+
+
+def _to_nearest(asked: Scores, known: Scores) -> Scores:
+    """(n, D), (m, D) → (n,), the Euclidean distances to the nearest ones."""
+    squares = (asked**2).sum(1)[:, None] + (known**2).sum(1) - 2 * asked @ known.T
+    return np.sqrt(squares.min(1).clip(min=0))
 
 
 def _flat(cells: Scores) -> Scores:
