@@ -14,6 +14,7 @@ import pytest
 import tritonclient.grpc.model_config_pb2 as pb
 from google.protobuf import text_format
 
+from models.serving.engine import EngineChoice
 from models.serving.export import ExportError, UnknownModelError, ensure_repository, export, find_model
 
 
@@ -147,16 +148,46 @@ class TestRefusals:
 
 class TestEngines:
     def test_torch_alone_has_no_network_for_openvino(self, trained: Path, tmp_path: Path) -> None:
-        from models.serving.engine import EngineChoice
-
         files = {file.name for file in (export(str(trained), tmp_path, engine=EngineChoice.TORCH) / "1").iterdir()}
         assert "scorer.safetensors" in files
         assert "scorer.xml" not in files
-        # A second export takes the first one's place.
-        (tmp_path / "clip_scorer" / "1" / "old").write_text("")
-        export(str(trained), tmp_path, engine=EngineChoice.TORCH)
-        assert not (tmp_path / "clip_scorer" / "1" / "old").exists()
+
+
+class TestVersions:
+    def test_the_next_version_is_served_and_the_one_before_stays(
+        self, trained: Path, make_model: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        first = export(str(trained), tmp_path, engine=EngineChoice.TORCH)
+        kept = {file: file.read_bytes() for file in (first / "1").iterdir()}
+        assert export(str(make_model("next")), tmp_path, engine=EngineChoice.TORCH) == first
+        config = config_of(tmp_path)
+        assert config.parameters["name"].string_value == "next"
+        assert list(config.version_policy.specific.versions) == [2]
+        assert json.loads((first / "model-card.json").read_text())["name"] == "next"
+        assert {file: file.read_bytes() for file in (first / "1").iterdir()} == kept
+        assert {file.name for file in (first / "2").iterdir()} == {file.name for file in kept}
         assert [entry.name for entry in tmp_path.iterdir()] == ["clip_scorer"]
+
+    def test_another_stride_is_no_other_clip_and_another_size_is(
+        self, trained: Path, make_model: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        small = make_model("small", height=64, width=96)
+        target = export(str(trained), tmp_path, engine=EngineChoice.TORCH)
+        with pytest.raises(ExportError) as refused:
+            export(str(small), tmp_path, engine=EngineChoice.TORCH)
+        assert str(refused.value) == (
+            f"{target} serves clips of 16×224×224 (letterbox) at 12.5 fps, and {small} was trained with 16×64×96 "
+            "(letterbox) at 12.5 fps: name another repository, or --replace what is there"
+        )
+        card = json.loads((trained / "model-card.json").read_text())
+        card["clip"]["stride"] = 4
+        other = Path(shutil.copytree(trained, tmp_path / "stride"))
+        (other / "model-card.json").write_text(json.dumps(card))
+        export(str(other), tmp_path, engine=EngineChoice.TORCH)
+        assert config_of(tmp_path).parameters["clip_stride"].string_value == "4"
+        export(str(small), tmp_path, engine=EngineChoice.TORCH, replace=True)
+        assert sorted(entry.name for entry in target.iterdir()) == ["3", "config.pbtxt", "model-card.json"]
+        assert list(config_of(tmp_path).version_policy.specific.versions) == [3]
 
 
 class TestCache:
