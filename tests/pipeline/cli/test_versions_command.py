@@ -1,0 +1,108 @@
+"""`mistwatch versions` as a person meets it, beside a Triton that serves the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ports import free_port
+from triton_of_brightness import Server, write_version
+
+from models.serving import versions
+from pipeline.served_model import served_model
+
+
+def mistwatch(*arguments: object) -> tuple[int, str, str]:
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "versions", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Versions 1, 2 and 3 of the tiny model; 3 cannot be loaded. Version 2 is served."""
+    folder = tmp_path_factory.mktemp("served")
+    server = Server(folder)
+    model = server.repository / "clip_scorer"
+    broken = write_version(folder / "broken", name="broken")
+    (broken / "model.py").write_text("raise RuntimeError('out of luck')")
+    versions.add(model, write_version(folder / "better", name="better"))
+    versions.add(model, broken)
+    versions.roll_back(model)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.realparts
+def test_back_with_one_command_and_forth_with_another(server: Server) -> None:
+    assert served_model(server.address).name == "better"
+    model = server.repository / "clip_scorer"
+    status, said, errors = mistwatch("rollback", server.repository, "--triton", server.address)
+    assert (status, errors) == (0, "")
+    assert said == f"Triton at {server.address} serves version 1 of clip_scorer\n"
+    assert served_model(server.address).name == "mean"
+    status, said, errors = mistwatch("rollback", server.repository, "--triton", server.address)
+    assert (status, said) == (2, "")
+    assert f"{model} serves version 1 and has served no other before (there are: 1, 2, 3)" in errors
+    assert errors.count("\n") == 1
+    assert mistwatch("use", server.repository, "2", "--triton", server.address)[0] == 0
+    assert served_model(server.address).name == "better"
+
+
+@pytest.mark.realparts
+def test_what_cannot_be_loaded_is_not_left_for_the_next_start(server: Server) -> None:
+    status, said, errors = mistwatch("use", server.repository, "3", "--triton", server.address)
+    assert (status, said) == (1, "")
+    assert "out of luck" in errors
+    assert errors.endswith(f"; {server.repository / 'clip_scorer'} is back at version 2\n")
+    assert errors.count("\n") == 1
+    assert served_model(server.address).name == "better"
+    assert versions.served(server.repository / "clip_scorer") == 2
+
+
+@pytest.mark.realparts
+def test_a_triton_of_another_repository_is_noticed(server: Server, tmp_path: Path) -> None:
+    model = tmp_path / "clip_scorer"
+    for number in range(5):
+        versions.add(model, write_version(tmp_path / f"draft-{number}"))
+    status, _, errors = mistwatch("use", tmp_path, "4", "--triton", server.address)
+    assert status == 1
+    assert "not its version 4: was it started with another repository?" in errors
+
+
+def test_a_triton_that_is_away_serves_it_at_its_next_start(tmp_path: Path) -> None:
+    for number in (1, 2):
+        versions.add(tmp_path / "clip_scorer", write_version(tmp_path / f"draft-{number}"))
+    nobody = f"127.0.0.1:{free_port()}"
+    status, _, errors = mistwatch("rollback", tmp_path, "--triton", nobody)
+    assert status == 1
+    assert f"Triton at {nobody} cannot be reached" in errors
+    assert errors.endswith("names version 1, for Triton's next start\n")
+    assert versions.served(tmp_path / "clip_scorer") == 1
+
+
+def test_the_list_tells_what_each_version_is(root: Path, tmp_path: Path) -> None:
+    for name in ("fights", "courtyard"):
+        draft = write_version(tmp_path / f"draft-{name}")
+        card = root / "models" / "weights" / name / "model-card.json"
+        (draft / "model-card.json").write_text(card.read_text())
+        versions.add(tmp_path / "clip_scorer", draft)
+    versions.roll_back(tmp_path / "clip_scorer")
+    status, said, errors = mistwatch("list", tmp_path)
+    assert (status, errors) == (0, "")
+    first, second = said.splitlines()
+    assert first.startswith("1  served  fights (generator), threshold 0.")
+    assert second.startswith("2          courtyard (generator), threshold 0.")
+
+
+@pytest.mark.parametrize("command", [["list"], ["use", "1"], ["rollback"]])
+def test_a_folder_that_is_no_repository(tmp_path: Path, command: list[str]) -> None:
+    status, said, errors = mistwatch(command[0], tmp_path, *command[1:])
+    assert (status, said) == (2, "")
+    assert errors == (
+        f"mistwatch: {tmp_path}: no repository that `mistwatch export` wrote (no clip_scorer/config.pbtxt)\n"
+    )
