@@ -120,10 +120,9 @@ class Footage:
         self._layers, self._grid = config.layers, config.grid
         self._training = _Cut(config.training_clip, config, engine, maps)
         self._every = config.clip.stride // config.training_stride
-        #: None where the live clips are some of the training's.
-        self._live = (
-            _Cut(config.clip.spec, config, engine, live) if config.clip.stride % config.training_stride else None
-        )
+        self._live = None  # they are some of the training's
+        if config.clip.stride % config.training_stride:
+            self._live = _Cut(config.clip.spec, config, engine, live)
         self._mirror = None
         if config.mirrored:
             self._mirror = mirror or FeatureStore(
@@ -131,24 +130,37 @@ class Footage:
             )
 
     @property
-    def _stores(self) -> list[VideoStore[Any]]:
-        cuts = [self._training] if self._live is None else [self._training, self._live]
-        return [store for cut in cuts for store in cut.stores] + ([] if self._mirror is None else [self._mirror])
+    def _learnt_from(self) -> list[VideoStore[Any]]:
+        return [*self._training.stores, *([] if self._mirror is None else [self._mirror])]
+
+    @property
+    def _judged_by(self) -> list[VideoStore[Any]]:
+        return list((self._live or self._training).stores)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that what the networks see depends on, beside the videos; plain JSON."""
         return {
-            "stores": [store.settings for store in self._stores],
+            "training": [store.settings for store in self._learnt_from],
+            "live": [store.settings for store in self._judged_by],
             "every": self._every,
             "layers": list(self._layers),
             "grid": self._grid,
         }
 
     def fill(
-        self, videos: Sequence[Video], *, progress: Callable[[int, int], None] = lambda _done, _total: None
+        self,
+        learnt_from: Sequence[Video],
+        judged_by: Sequence[Video],
+        *,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> dict[Path, str]:
         """Compute what is not in the cache.
+
+        Args:
+            learnt_from: videos that :meth:`training` and :meth:`bag` will be asked for.
+            judged_by: videos that :meth:`live` will be asked for.
+            progress: told (done, in all).
 
         Returns:
             The videos that cannot be used, and why, in one line each.
@@ -157,15 +169,17 @@ class Footage:
             FeaturesError: the cache cannot be written.
             models.weights.WeightsError: the backbone's weights are not here.
         """
-        stores = self._stores
+        work = [(store, learnt_from) for store in self._learnt_from] + [(store, judged_by) for store in self._judged_by]
+        total = sum(len(videos) for _, videos in work)
         bad: dict[Path, str] = {}
-        for ordinal, store in enumerate(stores):
+        before = 0
+        for store, videos in work:
 
-            def filled(done: int, _: int, before: int = ordinal * len(videos)) -> None:
-                progress(before + done, len(stores) * len(videos))
+            def filled(done: int, _: int, before: int = before) -> None:
+                progress(before + done, total)
 
-            failed = store.fill(videos, progress=filled)
-            bad |= {path: str(error) for path, error in failed.items()}
+            bad |= {path: str(error) for path, error in store.fill(videos, progress=filled).items()}
+            before += len(videos)
         return bad
 
     def training(self, video: Video) -> Seen:

@@ -177,16 +177,27 @@ class _Job:
             if not self._skip_bad:
                 refuse(unreadable)
             bad = {one.video.path: one.reason for one in unreadable}
-            bad |= self.footage.fill(good, progress=lambda done, total: self.progress("features", done, total))
+            judged = {v.path for v in (everything if self.config.folds else (*self._plan.validation, *self._plan.test))}
+            known = {video.path for video in self._plan.known}
+            bad |= self.footage.fill(
+                [video for video in good if video.path in known],
+                [video for video in good if video.path in judged],
+                progress=lambda done, total: self.progress("features", done, total),
+            )
             if bad and not self._skip_bad:
                 raise FeaturesError(listed(list(bad.values()), "{} more videos cannot be used"))
-            clips = {self._names[v.path]: len(self.footage.training(v)) for v in everything if v.path not in bad}
+            clips = {
+                self._names[v.path]: len(self.footage.training(v) if v.path in known else self.footage.live(v))
+                for v in everything
+                if v.path not in bad
+            }
             skipped = {self._names[path]: reason for path, reason in bad.items()}
             _write_json(draft / "clips.json", {"clips": clips, "skipped": skipped})
 
         inputs = {
             "videos": [self._identity(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
             "settings": self.footage.settings,
+            "folds": self.config.folds is not None,
             "skip_bad": self._skip_bad,
         }
         done = self._run("features", inputs, work)
