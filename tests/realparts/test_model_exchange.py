@@ -83,6 +83,33 @@ def test_a_worker_follows_the_exchange_and_the_rollback(tmp_path: Path, server: 
     assert second[-1] == service.summary.clips_scored - 1
 
 
+def test_a_version_that_the_site_cannot_judge_is_waited_out(tmp_path: Path, server: Server, broker: str) -> None:
+    """It suggests no threshold, and the site names none: its scores would mean nothing."""
+    model = server.repository / "clip_scorer"
+    video = write_video(tmp_path / "bright.mp4", [(FRAMES / 10, BRIGHT)], size=(64, 48))
+    events: list[AlertEvent] = []
+    settings = site(tmp_path, server.address, broker, {"cam": {"source": str(video)}})
+    service = Service(settings, run="r", hooks=WorkerHooks(accepted=events.append))
+    try:
+        assert service.prepare(threading.Event(), patient=False)
+        service.start()
+        assert service.worker is not None
+        until(lambda: events)
+        versions.add(model, write_version(tmp_path / "draft", threshold=""))
+        load_version(server.address, "clip_scorer", 2)
+        until(lambda: service.scorer_away_seconds > 0)
+        versions.roll_back(model)
+        load_version(server.address, "clip_scorer", 1)
+        assert service.worker.wait(120)
+        assert service.scorer_away_seconds == 0
+    finally:
+        service.close(relay_seconds=60)
+    assert service.summary.clips_dropped == 0
+    assert service.summary.clips_scored == (FRAMES - T) // STRIDE + 1
+    assert {event.data.model_version for event in events} == {"1"}
+    assert not [event for event in events if event.data.end_reason == "model_changed"]
+
+
 def test_the_attention_is_drawn_on_the_alerts_picture_unless_switched_off(
     tmp_path: Path, server: Server, broker: str
 ) -> None:

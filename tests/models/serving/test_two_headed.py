@@ -15,7 +15,7 @@ from google.protobuf import text_format
 
 from models.encoder import AttentionEncoder, load_encoder, save_encoder
 from models.i3d import load_i3d
-from models.serving.engine import Engine, ScoredBatch, open_engine
+from models.serving.engine import Engine, EngineChoice, ScoredBatch, open_engine
 from models.serving.export import ExportError, export
 from models.sga import SelfGuidedHeads
 
@@ -125,7 +125,7 @@ def test_a_fine_tuned_backbone_comes_with_the_model(model: Path, small_clips: np
     (folder / "encoder.safetensors").unlink()
     card["weights_sha256"] = save_encoder(tuned, folder)
     (folder / "model-card.json").write_text(json.dumps(card))
-    served = open_engine("torch", export(str(folder), tmp_path / "out", engine="torch") / "1", CLIP)
+    served = open_engine("torch", export(str(folder), tmp_path / "out", engine=EngineChoice.TORCH) / "1", CLIP)
     with torch.inference_mode():
         expected = tuned(torch.from_numpy(small_clips[:1]))
         published = encoder(torch.from_numpy(small_clips[:1]))
