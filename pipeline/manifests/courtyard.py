@@ -27,11 +27,9 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import cast
 
-from pipeline.manifests.manifest import Video, manifest_lines
-from pipeline.sources.courtyard.film import UNFINISHED, frame_rate, in_full, truth_lines, write_film, write_truth
+from pipeline.manifests.manifest import MANIFEST, Video, manifest_lines
+from pipeline.sources.courtyard.film import UNFINISHED, in_full, truth_lines, write_film, write_truth
 from pipeline.sources.courtyard.settings import SceneError, SceneSettings
-
-MANIFEST = "manifest.jsonl"
 
 #: A process that is told to end stops after the frame that it is at, seconds.
 _END_SECONDS = 10.0
@@ -213,7 +211,7 @@ class _Outcome:
     ordinal: int
     kept: bool
     kinds: tuple[str, ...]
-    intervals: tuple[tuple[float, float], ...]  # seconds
+    intervals: tuple[tuple[int, int], ...]  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,12 +307,11 @@ def _render(ordinal: int, recording: Recording, pipe: Connection) -> _Outcome:
         recording.truth.unlink(missing_ok=True)  # until the film is whole
         write_film(scene, recording.film, progress=lambda _done, _total: pipe.send(1))
         write_truth(scene, recording.truth)
-    rate = frame_rate(recording.settings.fps)
     return _Outcome(
         ordinal,
         kept,
         tuple(str(incident.kind) for incident in scene.incidents),
-        tuple((float(one.first_frame / rate), float((one.last_frame + 1) / rate)) for one in scene.incidents),
+        tuple((one.first_frame, one.last_frame + 1) for one in scene.incidents),
     )
 
 

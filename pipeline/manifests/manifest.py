@@ -1,12 +1,13 @@
 """A manifest: which videos there are, and what is known of them. JSON lines, one video a line.
 
     {"path": "clips/fi001.mp4", "label": 1, "group": "yt05"}
-    {"path": "/data/long.mp4", "label": 1, "intervals": [[12.0, 15.5]], "split": "test"}
+    {"path": "/data/long.mp4", "label": 1, "intervals": [[300, 388]], "split": "test"}
 
 ``path`` is relative to the manifest's folder. ``label`` is 1 where something abnormal happens in the video, else 0.
-``intervals`` says when, in seconds of the video's own clock. ``split`` names the part of the data set. ``group`` names
-what a video has in common with others (a camera, a source film): a group is never divided between training and test.
-``path`` may name a folder of pictures, one a frame; ``fps`` then says how many a second.
+``intervals`` says in which frames: of each stretch the first and the one after its last, counted from 0 in the order
+in which the video's frames are decoded; there are none where nobody knows. ``split`` names the part of the data set.
+``group`` names what a video has in common with others (a camera, a source film): a group is never divided between
+training and test. ``path`` may name a folder of pictures, one a frame; ``fps`` then says how many a second.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from pipeline.sources.recordings import open_recording
 
@@ -39,7 +40,7 @@ class Video:
     Attributes:
         path: absolute.
         label: 1 abnormal, 0 normal.
-        intervals: (start, end) of what is abnormal, seconds; empty where it is not known.
+        intervals: [first, end) of the abnormal frames, counted from 0; empty where it is not known.
         split: part of the data set; None where the manifest does not divide.
         group: videos of one group belong together; a video without one is its own.
         fps: pictures a second where ``path`` is a folder of them, else None: a film states its own rate.
@@ -47,7 +48,7 @@ class Video:
 
     path: Path
     label: int
-    intervals: tuple[tuple[float, float], ...] = ()
+    intervals: tuple[tuple[int, int], ...] = ()
     split: str | None = None
     group: str = ""
     fps: float | None = None
@@ -64,7 +65,7 @@ class _Row(BaseModel):
 
     path: Annotated[str, Field(min_length=1)]
     label: Literal[0, 1]
-    intervals: list[tuple[Annotated[float, Field(ge=0)], FiniteFloat]] = []
+    intervals: list[tuple[NonNegativeInt, NonNegativeInt]] = []
     split: str | None = None
     group: str | None = None
     fps: Annotated[FiniteFloat, Field(gt=0)] | None = None
@@ -82,9 +83,9 @@ class _Row(BaseModel):
     def _check(self) -> _Row:
         if self.intervals and self.label == 0:
             raise ValueError("a normal video (label 0) has no intervals")
-        for start, end in self.intervals:
-            if not start < end:
-                raise ValueError(f"interval [{start}, {end}] must end after it starts")
+        for first, end in self.intervals:
+            if not first < end:
+                raise ValueError(f"interval [{first}, {end}] must end after its first frame")
         return self
 
 
@@ -167,7 +168,10 @@ def _explain(problem: object) -> str:
     if not key:
         return "expected a JSON object with path and label"
     if key.startswith("intervals"):
-        return f"{key}: expected [start, end] in seconds, got {json.dumps(problem['input'], default=str)}"
+        got = problem["input"]
+        if isinstance(got, float):  # mistwatch itself wrote seconds, always with a point
+            return f"{key}: {got} is no frame's number: seconds, of an earlier version? Write the manifest anew"
+        return f"{key}: expected [first, end) in frames from 0, got {json.dumps(got, default=str)}"
     text = str(problem["msg"])
     return f"{key}: {text[:1].lower()}{text[1:]}"
 

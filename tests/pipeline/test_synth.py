@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.manifests import courtyard
 from pipeline.manifests.courtyard import DataSetError, recordings
-from pipeline.manifests.manifest import read_manifest
+from pipeline.manifests.manifest import ManifestError, read_manifest
 from pipeline.sources.courtyard import scene
 from pipeline.sources.courtyard.scene import Courtyard
 from pipeline.sources.courtyard.settings import SceneError, SceneSettings
@@ -109,8 +109,7 @@ def test_the_manifest_tells_what_the_scenes_are(written: tuple[Path, str]) -> No
         settings = SceneSettings(int(video.group), 2, 12, incidents_per_minute=5 * video.label)
         incidents = Courtyard(settings).incidents
         kinds += [incident.kind for incident in incidents]
-        # A frame is shown for half a second.
-        assert list(video.intervals) == [(one.first_frame / 2, one.last_frame / 2 + 0.5) for one in incidents]
+        assert list(video.intervals) == [(one.first_frame, one.last_frame + 1) for one in incidents]
     assert said.startswith(f"{folder / 'manifest.jsonl'}: 4 videos of 12 s, 2 abnormal (")
     assert all(f" {kind}" in said for kind in kinds)
 
@@ -135,8 +134,8 @@ def test_the_truth_is_the_scenes(written: tuple[Path, str]) -> None:
         assert header["settings"]["seed"] == int(video.group)
         assert bool(header["incidents"]) == bool(frames) == bool(video.label)
         for frame in frames:
-            ((start, end),) = video.intervals
-            assert start <= frame["seconds"] < end
+            ((first, end),) = video.intervals
+            assert first <= frame["frame"] < end
 
 
 def test_any_number_of_processes_gives_the_same_bytes(written: tuple[Path, str], tmp_path: Path) -> None:
@@ -164,9 +163,15 @@ def test_what_is_there_is_kept(written: tuple[Path, str]) -> None:
     assert {name for name in before if after[name][0] != before[name][0]} == {"courtyard-41", "courtyard-42"}
     assert {name: after[name][1] for name in before} == {name: content for name, (_, content) in before.items()}
     assert len(read_manifest(folder / "manifest.jsonl")) == 5
-    # Fewer are asked for: the manifest names those.
+    # Fewer are asked for: the manifest names those, whatever it said before; nothing is rendered.
+    (folder / "manifest.jsonl").write_text(
+        '{"path": "abnormal/courtyard-41.mp4", "label": 1, "intervals": [[1.5, 2.0]]}'
+    )
+    with pytest.raises(ManifestError, match=r"1\.5 is no frame's number"):
+        read_manifest(folder / "manifest.jsonl")
     assert synth(folder, *SMALL, "--videos", "4").returncode == 0
     assert len(read_manifest(folder / "manifest.jsonl")) == 4
+    assert films(folder) == after
 
 
 def test_other_settings_are_refused(written: tuple[Path, str]) -> None:

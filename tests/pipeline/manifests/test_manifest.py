@@ -35,21 +35,21 @@ def test_reads_every_key(folder):
         {
             "path": str(folder / "b.mp4"),
             "label": 1,
-            "intervals": [[1, 2.5], [4.0, 5.0]],
+            "intervals": [[1, 25], [40, 50]],
             "split": "test",
             "group": "hall",
         },
     )
     assert read_manifest(file) == [
         Video(folder / "a.mp4", 0, group=str(folder / "a.mp4")),
-        Video(folder / "b.mp4", 1, ((1.0, 2.5), (4.0, 5.0)), "test", "hall"),
+        Video(folder / "b.mp4", 1, ((1, 25), (40, 50)), "test", "hall"),
     ]
 
 
 def test_what_is_written_is_read_back(folder):
     videos = [
         Video(folder / "a.mp4", 0),
-        Video(folder / "b.mp4", 1, ((0.5, 1.0),), "train", "hall"),
+        Video(folder / "b.mp4", 1, ((5, 10),), "train", "hall"),
         Video(folder / "frames", 0, fps=24.0),
     ]
     text = manifest_lines(videos, folder)
@@ -82,11 +82,23 @@ def test_what_is_written_is_read_back(folder):
         ({"path": "frames", "label": 1, "fps": 0}, "fps: input should be greater than 0"),
         ({"path": "a.mp4", "label": 1, "fps": 24}, "path a.mp4: fps is for a folder of pictures only"),
         ({"path": "none", "label": 1, "fps": 24}, "path none: no such file"),
-        ({"path": "a.mp4", "label": 1, "intervals": [[2, 1]]}, "interval [2.0, 1.0] must end after it starts"),
-        ({"path": "a.mp4", "label": 1, "intervals": [2]}, "intervals.0: expected [start, end] in seconds, got 2"),
+        ({"path": "a.mp4", "label": 1, "intervals": [[2, 1]]}, "interval [2, 1] must end after its first frame"),
+        ({"path": "a.mp4", "label": 1, "intervals": [2]}, "intervals.0: expected [first, end) in frames from 0, got 2"),
         (
             {"path": "a.mp4", "label": 1, "intervals": [[-1, 2]]},
-            "intervals.0.0: expected [start, end] in seconds, got -1",
+            "intervals.0.0: expected [first, end) in frames from 0, got -1",
+        ),
+        (
+            {"path": "a.mp4", "label": 1, "intervals": [[2.0, 7]]},
+            "intervals.0.0: 2.0 is no frame's number: seconds, of an earlier version? Write the manifest anew",
+        ),
+        (
+            {"path": "a.mp4", "label": 1, "intervals": [[2, True]]},
+            "intervals.0.1: expected [first, end) in frames from 0, got true",
+        ),
+        (
+            {"path": "a.mp4", "label": 1, "intervals": [[2, 3, 4]]},
+            "intervals.0: expected [first, end) in frames from 0, got [2, 3, 4]",
         ),
         ({"path": "a.mp4", "label": 0, "intervals": [[1, 2]]}, "a normal video (label 0) has no intervals"),
     ],
