@@ -23,7 +23,7 @@ ENGINE = mean_grey(1024)
 
 @pytest.fixture
 def films(tmp_path):
-    """Ten frames of 0, 10, 20 …; three frames; nine frames of 200. Means of the clips: 15, 35, 55, 75; none; 200 thrice."""
+    """Frames of 0, 10 … 90; three frames; nine of 200. The clips' means: 15, 35, 55, 75; none; 200 three times."""
     return [
         write_film(tmp_path / "ramp.mkv", range(0, 100, 10)),
         write_film(tmp_path / "short.mkv", [7, 7, 7]),
