@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from models.training.clip_store import ClipStore
+from models.clip_store import ClipStore
 from models.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
@@ -40,28 +40,31 @@ def test_are_the_frames_of_the_video(video, tmp_path):
     source = FileSource("a", video).frames(CLIP.frame_spec, threading.Event())
     frames = [item.image for item in source if isinstance(item, Frame)]
     clips = ClipStore(CLIP, folder=tmp_path).of(video)
-    assert isinstance(clips, np.memmap)
-    np.testing.assert_array_equal(clips, [frames[start : start + 4] for start in (0, 2, 4)])
+    assert isinstance(clips.pixels, np.memmap)
+    np.testing.assert_array_equal(clips.pixels, [frames[start : start + 4] for start in (0, 2, 4)])
+    assert clips.segments.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(clips.starts, [0, 2 / 25, 4 / 25])
+    np.testing.assert_allclose(clips.ends, clips.starts + 4 / 25)
 
 
 def test_are_decoded_once_for_the_same_settings(video, tmp_path):
     for clip, decoded in ((CLIP, 1), (CLIP, 0), (replace(CLIP, stride=4), 1)):
         store = ClipStore(clip, folder=tmp_path)
-        assert store.of(video).shape == (3 if clip is CLIP else 2, 4, 24, 32, 3)
+        assert store.of(video).pixels.shape == (3 if clip is CLIP else 2, 4, 24, 32, 3)
         assert store.computed == decoded
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_video_shorter_than_a_clip_has_none(video, tmp_path):
-    assert ClipStore(replace(CLIP, frames=16), folder=tmp_path).of(video).shape == (0, 16, 24, 32, 3)
+    assert ClipStore(replace(CLIP, frames=16), folder=tmp_path).of(video).pixels.shape == (0, 16, 24, 32, 3)
 
 
 def test_half_a_file_is_decoded_again(video, tmp_path):
-    expected = np.array(ClipStore(CLIP, folder=tmp_path).of(video))
-    (file,) = tmp_path.iterdir()
+    expected = np.array(ClipStore(CLIP, folder=tmp_path).of(video).pixels)
+    (file,) = tmp_path.glob("*/clips.npy")
     file.write_bytes(file.read_bytes()[:-1])
     store = ClipStore(CLIP, folder=tmp_path)
-    np.testing.assert_array_equal(store.of(video), expected)
+    np.testing.assert_array_equal(store.of(video).pixels, expected)
     assert store.computed == 1
 
 
