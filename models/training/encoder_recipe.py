@@ -16,7 +16,7 @@ class EncoderRecipe(BaseModel):
     Attributes:
         size: ``maps`` trains attention and heads on the backbone's cached maps, ``full`` the backbone too, on clips.
         hidden: channels of the attention's first convolution, those of the early map when None. They are most of the
-            work: 832 → 128 takes a CPU an eighth of the time.
+            work: 832 → 128 takes a CPU a sixth of the time (15 instead of 94 ms of a core a clip of 14×14 maps).
         detectors: K, for each class.
         dropout: in front of the weighted head.
         clips_a_video: drawn for each step, one from each of so many equal stretches of the video.
