@@ -116,17 +116,21 @@ def probed(videos: list[Video], footage: Footage) -> Run:
     ]
 
 
-def figures(runs: dict[str, list[Run]], config: MistConfig) -> dict[str, Any]:
+def figures(runs: dict[str, list[Run]], config: MistConfig, draws: int = DRAWS) -> dict[str, Any]:
     """What is measured, for programs: figures, and differences by pairs, over videos and over films."""
     methods = {}
     for name in (PROBE, STAGE_1, STAGE_2):
-        methods[name] = {figure: one.summary() for figure, one in estimate(runs[name], names=FIGURES).items()}
-        by_film = estimate(runs[name], names=["video_auc"], by="group")["video_auc"].summary()
+        methods[name] = {
+            figure: one.summary() for figure, one in estimate(runs[name], names=FIGURES, draws=draws).items()
+        }
+        by_film = estimate(runs[name], names=["video_auc"], by="group", draws=draws)["video_auc"].summary()
         methods[name]["video_auc"]["interval_95_by_film"] = by_film["interval_95"]
     pairs = {}
     for better, than in ((STAGE_2, STAGE_1), (STAGE_1, PROBE), (STAGE_2, PROBE)):
         pairs[f"{better} less {than}"] = {
-            f"by {unit}": compare(runs[better], runs[than], names=["video_auc"], by=by)["video_auc"].summary()
+            f"by {unit}": compare(runs[better], runs[than], names=["video_auc"], by=by, draws=draws)[
+                "video_auc"
+            ].summary()
             for unit, by in (("video", "video"), ("film", "group"))
         }
     videos = runs[STAGE_2][0]
@@ -138,7 +142,7 @@ def figures(runs: dict[str, list[Run]], config: MistConfig) -> dict[str, Any]:
         "folds": FOLDS,
         "fold_seed": FOLD_SEED,
         "seeds": list(range(FOLD_SEED, FOLD_SEED + len(runs[STAGE_2]))),
-        "draws": DRAWS,
+        "draws": draws,
         "asked": ASKED,
         "methods": methods,
         "differences": pairs,

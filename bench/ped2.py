@@ -262,14 +262,16 @@ def scored(footage: Footage, split: Split, seed: int, name: str, method: Method,
     return [footage.judged(i, found[i]) for i in split.test]
 
 
-def figures(footage: Footage, drawn: Sequence[Split], runs: dict[str, list[list[ScoredVideo]]]) -> dict[str, Any]:
+def figures(
+    footage: Footage, drawn: Sequence[Split], runs: dict[str, list[list[ScoredVideo]]], draws: int = DRAWS
+) -> dict[str, Any]:
     """What is measured, for programs."""
     methods = {}
     for name, run in runs.items():
-        estimates = estimate(run, names=FIGURES)
+        estimates = estimate(run, names=FIGURES, draws=draws)
         methods[name] = {figure: one.summary() for figure, one in estimates.items()}
         if name != BASELINE:
-            difference = compare(run, runs[BASELINE], names=["frame_auc"])["frame_auc"]
+            difference = compare(run, runs[BASELINE], names=["frame_auc"], draws=draws)["frame_auc"]
             methods[name]["frame_auc_above_baseline"] = difference.summary()
     return {
         "protocol": (
@@ -282,7 +284,7 @@ def figures(footage: Footage, drawn: Sequence[Split], runs: dict[str, list[list[
         "components": COMPONENTS,
         "generator": GENERATOR.model_dump(mode="json"),
         "encoder": ENCODER.model_dump(mode="json") if "stage 2" in runs else None,
-        "draws": DRAWS,
+        "draws": draws,
         "asked": ASKED,
         "baseline": BASELINE,
         "methods": methods,

@@ -1,0 +1,124 @@
+"""What the long benches do after hours of training, on scores that are made up: figures and pages."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.training.mist_config import read_mist_config
+from pipeline.evaluation.videos import ScoredVideo, scored_video
+from pipeline.manifests.manifest import Video
+
+FEW = 20  #: draws
+
+
+@pytest.fixture(scope="module")
+def bench(root: Path):
+    """Loads a program of the folder bench."""
+
+    def load(name: str):
+        spec = importlib.util.spec_from_file_location(name, root / "bench" / f"{name}.py")
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # its dataclasses look there
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def fights_results(bench, root, tmp_path_factory):
+    """Twelve clips of six films, two seeds; stage 2 puts all in order, stage 1 all but one pair of 36."""
+    fights_mist = bench("fights_mist")
+    kept = tmp_path_factory.mktemp("run")
+    videos = [Video(Path(f"/fights/{i:02d}.mp4"), i % 2, group=f"film{i // 2}") for i in range(12)]
+    for seed in (0, 1):
+        for fold in (0, 1):
+            folder = kept / "folds" / f"seed-{seed}" / f"fold-{fold}"
+            folder.mkdir(parents=True)
+            rows = []
+            for i in range(fold, 12, 2) if seed else range(6 * fold, 6 * fold + 6):
+                order = 3.0 * (i % 2) + i / 100
+                first = 3.015 if i == 0 else order  # above the fight 1, of 3.01, and no other
+                row = {"video": f"{i:02d}.mp4", "label": i % 2, "stage_1": [first, first], "stage_2": [order]}
+                rows.append(json.dumps(row) + "\n")
+            (folder / "scores.jsonl").write_text("".join(rows))
+    runs = fights_mist.kept_runs(videos, kept, 2)
+    runs[fights_mist.PROBE] = [[ScoredVideo(f"{i:02d}.mp4", i % 2, 0.0, group=f"film{i // 2}") for i in range(12)]]
+    config = read_mist_config(root / "configs" / "train" / "fights-i3d.yaml")
+    return fights_mist, fights_mist.figures(runs, config, FEW)
+
+
+def test_the_fights_figures_are_those_of_the_jobs_scores(fights_results):
+    _, results = fights_results
+    auc = {name: method["video_auc"] for name, method in results["methods"].items()}
+    assert auc["stage 1"]["runs"] == [round(35 / 36, 4)] * 2
+    assert (auc["stage 2"]["value"], auc["linear probe"]["value"]) == (1.0, 0.5)
+    assert (results["videos"], results["abnormal_videos"], results["films"]) == (12, 6, 6)
+    gain = results["differences"]["stage 2 less stage 1"]
+    assert gain["by video"]["value"] == gain["by film"]["value"] == round(1 / 36, 4)
+
+
+def test_the_fights_page(fights_results):
+    fights_mist, results = fights_results
+    page = fights_mist.page(json.loads(json.dumps(results)))
+    assert "| stage 1 | 0.972, 0.972 | **0.972** |" in page
+    assert "| stage 2 less stage 1 | +0.028 |" in page
+
+
+@pytest.fixture(scope="module")
+def ped2_results(bench):
+    """Films of 20 frames; the baseline knows nothing, the rest everything."""
+    ped2 = bench("ped2")
+    videos = [Video(Path(f"/ped2/train/{i:02d}.mp4"), 0) for i in range(1, 13)]
+    videos += [Video(Path(f"/ped2/test/{i:02d}.mp4"), 1, ((5, 20),)) for i in range(1, 10)]
+    footage = ped2.Footage(videos, store=None)
+    drawn = ped2.splits(videos, 2)
+
+    def scored(i: int, knows: bool) -> ScoredVideo:
+        video = videos[i]
+        scores = np.where(np.arange(20) >= 5, 0.9, 0.1) if knows and video.label else np.full(20, 0.1)
+        return scored_video(footage.names[i], video.label, scores, clip_frames=1, frames=20, intervals=video.intervals)
+
+    runs = {name: [[scored(i, name != ped2.BASELINE) for i in split.test] for split in drawn] for name in ped2.METHODS}
+    return ped2, drawn, videos, ped2.figures(footage, drawn, runs, FEW)
+
+
+def test_the_ped2_splits_are_the_protocols(ped2_results):
+    _, drawn, videos, results = ped2_results
+    assert len(set(drawn)) == 2
+    for split, written in zip(drawn, results["splits"], strict=True):
+        for part, normal, abnormal in ((split.train, 4, 5), (split.test, 8, 4)):
+            assert [sum(videos[i].label == label for i in part) for label in (0, 1)] == [normal, abnormal]
+        assert not set(split.train) & set(split.test)
+        assert len({*written["train"], *written["test"]}) == 21
+
+
+def test_the_ped2_page(ped2_results):
+    ped2, _, _, results = ped2_results
+    methods = results["methods"]
+    assert methods[ped2.BASELINE]["frame_auc"]["value"] == 0.5
+    assert methods["stage 1, grid"]["frame_auc_above_baseline"]["value"] == 0.5
+    page = ped2.page(json.loads(json.dumps(results)))
+    assert "| stage 1, grid | **1.000** | 1.000 to 1.000 | ±0.000 | +0.500 (0.500 to 0.500) |" in page
+
+
+def test_results_that_are_not_there_are_named(bench, fights_results, ped2_results, tmp_path):
+    results = bench("results")
+    for name, (module, *_, found) in (("fights_mist", fights_results), ("ped2", ped2_results)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+        (tmp_path / f"{name}.md").write_text(module.page(found))
+    page = results.page(tmp_path)
+    assert "| courtyard | not measured yet | | | run `python bench/courtyard.py` |" in page
+    assert "| fights, stage 2: video AUC | 1.000 (1.000 to 1.000) | ≥ 0.90 | met | recipe `fights-i3d`" in page
+    assert "| Ped2, nearest neighbours, whole frame: frame AUC | 0.500 (0.500 to 0.500) |  |  |" in page
+    assert "\n## UCSD Ped2, one label a video\n" in page
+
+
+def test_the_page_of_the_committed_results(bench, root):
+    """What the benches have recorded can be put together."""
+    assert bench("results").page(root / "bench" / "results").startswith("# Results\n")
