@@ -35,7 +35,7 @@ from models.training.generator_training import Bag, Recipe, TrainingError, clip_
 from pipeline.manifests.folds import group_folds
 from pipeline.manifests.manifest import Video, manifest_digest
 from pipeline.sources.base import SourceError
-from pipeline.sources.files import FileSource
+from pipeline.sources.recordings import open_recording
 from pipeline.windows import ClipSpec
 
 HELD_OUT_SPLIT = "test"
@@ -176,25 +176,31 @@ def load_dataset(
         progress: told of every video.
 
     Raises:
-        FeaturesError: some cannot be opened (a line each, before anything is computed), or one cannot be decoded.
+        FeaturesError: some cannot be opened (a line each, before anything is computed), or cannot be decoded.
     """
     problems = []
     for video in videos:
         try:
-            FileSource(video.path.stem, video.path).check()
+            open_recording(video.path, fps=video.fps).check()
         except SourceError as error:
             problems.append(str(error))
     if problems:
         raise FeaturesError("\n".join(problems))
+    for before, store in enumerate(stores):
+
+        def filled(done: int, total: int, before: int = before) -> None:
+            progress("features", (before * total + done) // len(stores), total)
+
+        if failed := store.fill(videos, progress=filled):
+            raise FeaturesError("\n".join(map(str, failed.values())))
     dataset = Dataset([], [], [])
-    for done, video in enumerate(videos, start=1):
-        features, *mirrored = (store.of(video.path).values for store in stores)
+    for video in videos:
+        features, *mirrored = (store.of(video).values for store in stores)
         if len(features):
             dataset.videos.append(video)
             dataset.bags.append(Bag(features, video.label, *mirrored))
         else:
             dataset.skipped.append(video)
-        progress("features", done, len(videos))
     return dataset
 
 
