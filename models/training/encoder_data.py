@@ -103,7 +103,7 @@ def random_crop(clips: Tensor, side: int, scales: Sequence[float], rng: torch.Ge
     top, left = _below(H - height + 1, rng), _below(W - width + 1, rng)
     cut = clips[:, :, top : top + height, left : left + width].permute(0, 1, 4, 2, 3).flatten(0, 1)
     scaled = F.interpolate(cut.float(), (side, side), mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8).unflatten(0, (k, T)).permute(0, 1, 3, 4, 2)
+    return scaled.round().clamp(0, 255).to(torch.uint8).reshape(k, T, 3, side, side).permute(0, 1, 3, 4, 2)
 
 
 def _below(limit: int, rng: torch.Generator) -> int:

@@ -135,7 +135,10 @@ class EncoderModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self._recipe.optimiser]
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return kind(parameters, lr=self._recipe.learning_rate, weight_decay=self._recipe.weight_decay)
+        optimiser: torch.optim.Optimizer = kind(
+            parameters, lr=self._recipe.learning_rate, weight_decay=self._recipe.weight_decay
+        )
+        return optimiser
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(derived_seed(self._seed, self.current_epoch, self.global_rank))  # of the dropout
