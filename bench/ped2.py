@@ -2,10 +2,10 @@
 
     python bench/ped2.py --data ../shared/data/ped2 [--stage2]
 
-writes bench/results/ped2.json and .md. In each split 5 of the 9 abnormal and 4 of the 12 normal videos train, and the
-other 4 + 8 are tested: the protocol of weak supervision on Ped2 (J.-X. Zhong et al., CVPR 2019). Maps come from the
-user's cache or are computed. Scores are kept under runs/ped2-bench: a bench that was stopped goes on where it was, and
-what depends on code, clips or settings that have changed is made anew.
+writes bench/results/ped2.json and .md; the recipe is configs/train/ped2-i3d.yaml. In each split 5 of the 9 abnormal and
+4 of the 12 normal videos train, and the other 4 + 8 are tested: the protocol of weak supervision on Ped2 (J.-X. Zhong
+et al., CVPR 2019). Maps come from the user's cache or are computed. Scores are kept under runs/ped2-bench: a bench that
+was stopped goes on where it was, and what depends on code, clips or recipe that have changed is made anew.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from sklearn.decomposition import PCA
 
 from models.maps import ClipMaps, MapStore, pooled
 from models.training.encoder_data import LabelledMaps
-from models.training.encoder_recipe import EncoderRecipe
 from models.training.encoder_training import score_maps, train_encoder
 from models.training.footage import ClipTimes, judged
-from models.training.generator_training import Bag, Recipe, clip_scores, train_generator
+from models.training.generator_job import ConfigError
+from models.training.generator_training import Bag, clip_scores, train_generator
+from models.training.mist_config import MistConfig, read_mist_config
 from models.training.pseudo_labels import pseudo_labels
 from models.training.stages import code_digest
 from pipeline.evaluation.bootstrap import DRAWS, compare, estimate
 from pipeline.evaluation.videos import ScoredVideo
 from pipeline.manifests.folds import TEST, TRAIN, drawn_split
-from pipeline.manifests.manifest import Video
+from pipeline.manifests.manifest import ManifestError, Video
 from pipeline.manifests.ped2 import ped2
-from pipeline.windows import ClipSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -50,28 +49,7 @@ TRAIN_ABNORMAL, TRAIN_NORMAL = 5, 4
 ASKED = 0.93
 BASELINE = "nearest neighbours, whole frame"
 
-#: Frames as they are; a clip every 0.8 s, so that a score is of few frames.
-CLIP = ClipSpec(frames=16, stride=8, height=240, width=360)
-LAYERS = ("mixed_4f", "mixed_5c")
-#: Cells of 30×30 pixels, about a pedestrian.
-GRID = (8, 12)
-#: Of a cell's features; nine videos are few, and the principal ones of 1856 hold what differs among them.
-COMPONENTS = 128
-
 FIGURES = ("frame_auc", "frame_ap", "frame_eer", "per_video_auc", "video_auc")
-
-GENERATOR = Recipe(
-    name="ped2-grid",
-    loss="reference",
-    top_k=3,
-    sub_bags=8,
-    sub_bag_clips=2,
-    standardise=True,
-    epochs=100,
-    members=4,
-    batch=5,
-)
-ENCODER = EncoderRecipe(name="ped2", hidden=128, epochs=40, batch=4, accumulation=1, warm_up_epochs=2)
 
 Scores = npt.NDArray[np.float32]
 
@@ -97,17 +75,18 @@ def splits(videos: Sequence[Video], count: int = SPLITS) -> list[Split]:
 class Footage:
     """The videos with what the methods see of them."""
 
-    def __init__(self, videos: Sequence[Video], store: MapStore) -> None:
+    def __init__(self, videos: Sequence[Video], config: MistConfig, store: MapStore) -> None:
         self.videos = list(videos)
+        self.config = config
         self.names = [f"{'test' if video.label else 'train'}/{video.path.stem}" for video in videos]
-        self._store = store
+        self.store = store
 
     @property
     def labels(self) -> list[int]:
         return [video.label for video in self.videos]
 
     def maps(self, i: int) -> ClipMaps:
-        return self._store.of(self.videos[i].path)
+        return self.store.of(self.videos[i].path)
 
     @cached_property
     def whole(self) -> list[Scores]:
@@ -117,15 +96,7 @@ class Footage:
     @cached_property
     def cells(self) -> list[Scores]:
         """Features of the grid's cells: (n, cells, D) a video."""
-        return [pooled(self.maps(i), LAYERS, grid=GRID) for i in range(len(self.videos))]
-
-    def principal(self, split: Split) -> list[Scores]:
-        """The cells' principal components, found on the split's training videos: (n, cells, C) a video."""
-        found = PCA(COMPONENTS, random_state=0).fit(np.concatenate([_flat(self.cells[i]) for i in split.train]))
-        return [
-            found.transform(_flat(cells)).reshape(*cells.shape[:2], COMPONENTS).astype(np.float32)
-            for cells in self.cells
-        ]
+        return [pooled(self.maps(i), self.config.layers, grid=self.config.grid) for i in range(len(self.videos))]
 
     def judged(self, i: int, scores: npt.ArrayLike) -> ScoredVideo:
         maps = self.maps(i)
@@ -154,30 +125,36 @@ def neighbours_of_cells(footage: Footage, split: Split, _seed: int, _scratch: Pa
 
 def generator_of_frames(footage: Footage, split: Split, seed: int, _scratch: Path) -> dict[int, Scores]:
     """Stage 1 on whole-frame features."""
-    bags = [Bag(footage.whole[i], footage.labels[i]) for i in split.train]
-    generator = train_generator(bags, GENERATOR, seed)
-    return {i: clip_scores(generator, footage.whole[i]) for i in split.test}
+    return _generator(footage, footage.whole, split, seed)[1]
 
 
 def generator_of_cells(footage: Footage, split: Split, seed: int, _scratch: Path) -> dict[int, Scores]:
     """Stage 1 on the grid: a clip is as abnormal as its worst cell."""
-    features = footage.principal(split)
-    generator = train_generator([Bag(features[i], footage.labels[i]) for i in split.train], GENERATOR, seed)
-    return {i: clip_scores(generator, features[i]) for i in split.test}
+    return _generator(footage, footage.cells, split, seed)[1]
 
 
 def encoder(footage: Footage, split: Split, seed: int, scratch: Path) -> dict[int, Scores]:
     """Stage 2 on pseudo labels of the grid's stage 1: attention finds what the grid was for, on the whole picture."""
-    features = footage.principal(split)
+    trained_on, _ = _generator(footage, footage.cells, split, seed)
     labels = [footage.labels[i] for i in split.train]
-    generator = train_generator([Bag(features[i], footage.labels[i]) for i in split.train], GENERATOR, seed)
-    soft = pseudo_labels([clip_scores(generator, features[i]) for i in split.train], labels)
+    how = footage.config.pseudo_labels.model_dump(exclude={"folds"})
+    soft = pseudo_labels([trained_on[i] for i in split.train], labels, **how)
     bags = [
         LabelledMaps(maps.early, maps.late, target, label)
         for maps, target, label in zip((footage.maps(i) for i in split.train), soft, labels, strict=True)
     ]
-    heads = train_encoder(bags, ENCODER, seed, scratch)
+    heads = train_encoder(bags, footage.config.encoder, seed, scratch)
     return {i: score_maps(heads, maps.early, maps.late) for i in split.test for maps in [footage.maps(i)]}
+
+
+def _generator(
+    footage: Footage, features: Sequence[Scores], split: Split, seed: int
+) -> tuple[dict[int, Scores], dict[int, Scores]]:
+    """Train it, and score the clips of the videos that train and of those that are tested."""
+    bags = [Bag(features[i], footage.labels[i]) for i in split.train]
+    generator = train_generator(bags, footage.config.recipe, seed)
+    trained_on, tested = ({i: clip_scores(generator, features[i]) for i in part} for part in (split.train, split.test))
+    return trained_on, tested
 
 
 METHODS: dict[str, Method] = {
@@ -204,18 +181,24 @@ _CODE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "ped2")
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "ped2-i3d.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the recipe")
     parser.add_argument("--splits", type=int, default=SPLITS, help="how many, the first ones")
     parser.add_argument("--stage2", action="store_true", help="stage 2 too: hours on a CPU, minutes on a GPU")
     parser.add_argument("--kept", type=Path, default=KEPT, help="where scores are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of ped2.json and ped2.md")
     options = parser.parse_args()
     chosen = {name: method for name, method in METHODS.items() if options.stage2 or name != "stage 2"}
-    footage = Footage(ped2(options.data), MapStore(CLIP))
+    try:
+        config = read_mist_config(options.config, options.set)
+        footage = Footage(ped2(options.data), config, MapStore(config.training_clip, backbone=config.backbone))
+    except (ConfigError, ManifestError) as error:
+        parser.exit(1, "".join(f"{parser.prog}: {line}\n" for line in str(error).splitlines()))
     drawn = splits(footage.videos, options.splits)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("maps")
-        failed = footage._store.fill(
+        failed = footage.store.fill(
             [video.path for video in footage.videos],
             progress=lambda done, of: bars.update(task, completed=done, total=of),
         )
@@ -237,17 +220,10 @@ def main() -> None:
 
 def scored(footage: Footage, split: Split, seed: int, name: str, method: Method, kept: Path) -> list[ScoredVideo]:
     """The test videos of one split with their scores, from an earlier run or computed."""
-    decides: list[Any] = [
-        name,
-        seed,
-        split.train,
-        footage._store.settings,
-        LAYERS,
-        GRID,
-        COMPONENTS,
-        code_digest(_CODE),
-    ]
-    decides += [GENERATOR.model_dump(mode="json"), ENCODER.model_dump(mode="json")]
+    decides = [name, seed, split.train, footage.store.settings, code_digest(_CODE)]
+    decides.append(
+        footage.config.model_dump(mode="json", include={"layers", "grid", "recipe", "pseudo_labels", "encoder"})
+    )
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
     file = kept / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}-{key}.json"
     if file.exists():
@@ -278,12 +254,7 @@ def figures(
             f"In each split {TRAIN_ABNORMAL} of 9 abnormal and {TRAIN_NORMAL} of 12 normal videos train, the others "
             "are tested"
         ),
-        "clip": {"frames": CLIP.frames, "stride": CLIP.stride, "height": CLIP.height, "width": CLIP.width},
-        "layers": list(LAYERS),
-        "grid": list(GRID),
-        "components": COMPONENTS,
-        "generator": GENERATOR.model_dump(mode="json"),
-        "encoder": ENCODER.model_dump(mode="json") if "stage 2" in runs else None,
+        "recipe": footage.config.model_dump(mode="json", exclude={"data", "sees", "does_not_see", "description"}),
         "draws": draws,
         "asked": ASKED,
         "baseline": BASELINE,
@@ -297,15 +268,15 @@ def figures(
 
 def page(results: dict[str, Any]) -> str:
     """The results for people."""
-    clip = results["clip"]
+    recipe = results["recipe"]
+    clip, (rows, columns) = recipe["clip"], recipe["grid"]
     lines = [
         "# UCSD Ped2, one label a video",
         "",
         f"{results['protocol']}. {len(results['splits'])} splits, drawn with seeds 0 to {len(results['splits']) - 1}; "
-        "each method was trained anew for each, with the split's seed. Clips of "
-        f"{clip['frames']} frames every {clip['stride']}, {clip['height']}×{clip['width']}; a frame's score is the "
-        f"mean of its clips'. Grid: {results['grid'][0]}×{results['grid'][1]} cells of "
-        f"{' and '.join(results['layers'])}, {results['components']} principal components. "
+        f"each method was trained anew for each, with the split's seed. Recipe `{recipe['name']}`: clips of "
+        f"{clip['frames']} frames every {recipe['training_stride']}, {clip['height']}×{clip['width']}; a frame's score "
+        f"is the mean of its clips'. Grid: {rows}×{columns} cells of {' and '.join(recipe['layers'])}. "
         "`bench/ped2.py` writes this page.",
         "",
         "| method | frame AUC, mean of the splits | 95 % interval | over splits | above the baseline "
@@ -347,10 +318,6 @@ def _to_nearest(asked: Scores, known: Scores) -> Scores:
     """(n, D), (m, D) → (n,), the Euclidean distances to the nearest ones."""
     squares = (asked**2).sum(1)[:, None] + (known**2).sum(1) - 2 * asked @ known.T
     return np.sqrt(squares.min(1).clip(min=0))
-
-
-def _flat(cells: Scores) -> Scores:
-    return cells.reshape(-1, cells.shape[-1])
 
 
 def _between(summary: dict[str, Any]) -> str:

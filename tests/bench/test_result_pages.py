@@ -71,12 +71,12 @@ def test_the_fights_page(fights_results):
 
 
 @pytest.fixture(scope="module")
-def ped2_results(bench):
+def ped2_results(bench, root):
     """Films of 20 frames; the baseline knows nothing, the rest everything."""
     ped2 = bench("ped2")
     videos = [Video(Path(f"/ped2/train/{i:02d}.mp4"), 0) for i in range(1, 13)]
     videos += [Video(Path(f"/ped2/test/{i:02d}.mp4"), 1, ((5, 20),)) for i in range(1, 10)]
-    footage = ped2.Footage(videos, store=None)
+    footage = ped2.Footage(videos, read_mist_config(root / "configs" / "train" / "ped2-i3d.yaml"), store=None)
     drawn = ped2.splits(videos, 2)
 
     def scored(i: int, knows: bool) -> ScoredVideo:
