@@ -196,6 +196,7 @@ class _Job:
 
         inputs = {
             "videos": [self._identity(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
+            "truth": self._truth(everything),
             "settings": self.footage.settings,
             "folds": self.config.folds is not None,
             "skip_bad": self._skip_bad,

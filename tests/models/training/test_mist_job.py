@@ -1,0 +1,341 @@
+"""The job of both stages on small real films: what it writes, what it does not do again, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_mist import CONFIG, film, films, footage, job
+
+from models.card import Alerting, read_card
+from models.encoder import load_encoder
+from models.i3d import I3D
+from models.training.encoder_training import score_maps
+from models.training.generator_job import AlertingChoice
+from models.training.generator_training import TrainingError
+from models.training.mist_config import VideoChoice, read_mist_config
+from models.training.stages import SCRATCH, STAGE_FILE, StageError
+from models.video_store import FeaturesError
+from pipeline.manifests.folds import hold_out_fold
+from pipeline.manifests.manifest import ManifestError, Video, manifest_digest
+
+PRODUCT = ("encoder.safetensors", "model-card.json", "pseudo-labels.jsonl", "recipe.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("films")
+
+
+@pytest.fixture(scope="module")
+def videos(folder):
+    return films(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums over several threads depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def finished(videos, tmp_path_factory):
+    """A run that was left alone: (folder, outcome)."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return out, job(videos, out)
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of it, to be changed; the maps are those of the first."""
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+
+    def again(videos, config=CONFIG, **options):
+        told = []
+        outcome = job(videos, out, config, cache=finished[0].parent / "maps", tell=told.append, **options)
+        return outcome, {line.partition(":")[0] for line in told if not line.endswith("unchanged")}
+
+    again.out = out
+    return again
+
+
+def product(out):
+    return {name: (out / "product" / name).read_bytes() for name in PRODUCT}
+
+
+def test_the_product_is_whole_and_does_what_its_card_says(finished, videos, tmp_path):
+    out, outcome = finished
+    folder = out / "product"
+    assert {file.name for file in folder.iterdir()} == {*PRODUCT, STAGE_FILE}
+    card = read_card(folder)
+    assert card == outcome.card
+    assert card.architecture.type == "self_guided"
+    assert (card.architecture.hidden, card.architecture.detectors) == (4, 2)
+
+    marked = hold_out_fold(videos, 3, 0)
+    held = {video.group for video in marked if video.split == "test"}
+    assert set(card.held_out_sources) == held
+    assert not held & set(card.training["groups"])
+    assert (card.training["videos"], card.training["abnormal_videos"]) == (8, 4)
+    assert card.training["manifest_sha256"] == manifest_digest(marked)
+    assert (card.training["seed"], card.training["data"]) == (0, {"licence": "none"})
+
+    # Figures of both stages, each with an interval, of films that the networks had not seen.
+    for part, count in (("out_of_fold", 8), ("test", 4)):
+        figures = card.figures[part]
+        assert figures["videos"] == count
+        for stage in ("stage_1", "stage_2"):
+            low, high = figures[stage]["video_auc"]["interval_95"]
+            assert 0 <= low <= figures[stage]["video_auc"]["value"] <= high <= 1
+        assert "video_auc" in figures["stage_2_less_stage_1"]
+    # Films that flicker and films that do not are told apart by anything that learns at all.
+    assert card.figures["out_of_fold"]["stage_2"]["video_auc"]["value"] > 0.9
+    assert "linear_probe" in card.figures["out_of_fold"]
+
+    # The weights are those that were judged: on the test's films, cut as live, they give the card's figure.
+    encoder, _ = load_encoder(folder, backbone=I3D(classes=0))
+    seen = footage(CONFIG, out.parent / "maps")
+    means = {0: [], 1: []}
+    for video in (v for v in marked if v.split == "test"):
+        live = seen.live(video)
+        assert len(live) == 3  # of 14 frames, four at a time
+        means[video.label].append(score_maps(encoder.heads, *live.inputs).mean())
+    right = [above > below for above in means[1] for below in means[0]]
+    assert card.figures["test"]["stage_2"]["video_auc"]["value"] == pytest.approx(np.mean(right))
+
+
+def test_pseudo_labels_are_of_every_training_clip(finished, videos):
+    rows = [json.loads(line) for line in (finished[0] / "product" / "pseudo-labels.jsonl").read_text().splitlines()]
+    train = {v.path.name for v in hold_out_fold(videos, 3, 0) if v.split == "train"}
+    assert {row["video"] for row in rows} == train
+    for row in rows:
+        assert len(row["clips"]) == 6  # of 14 frames, four at a time, every second
+        assert all(0 <= value <= 1 for value in row["clips"])
+        assert row["label"] or not any(row["clips"])
+
+
+def test_the_recipe_in_the_product_is_the_recipe(finished):
+    assert read_mist_config(finished[0] / "product" / "recipe.yaml") == CONFIG
+
+
+def test_no_place_of_this_machine_is_in_the_product(finished, folder):
+    for name in PRODUCT:
+        assert str(folder).encode() not in (finished[0] / "product" / name).read_bytes()
+
+
+def test_what_has_not_changed_is_not_run_again(run, videos):
+    before = product(run.out)
+    outcome, ran = run(videos)
+    assert ran == set()
+    assert not any(done.fresh for done in outcome.stages)
+    assert product(run.out) == before
+
+
+def test_films_elsewhere_are_the_same_films(run, videos, folder, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder, moved)
+    _, ran = run(films(moved))
+    assert ran == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"description": "other words"}, {"product"}),
+        ({"seeds": 2}, {"folds/seed-1/fold-0", "folds/seed-1/fold-1", "product"}),
+        (
+            {"encoder": CONFIG.encoder.model_copy(update={"epochs": 2})},
+            {"encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product"},
+        ),
+        (
+            {"pseudo_labels": CONFIG.pseudo_labels.model_copy(update={"kernel": 1, "min_max": True})},
+            {"pseudo-labels", "encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product"},
+        ),
+    ],
+)
+def test_a_change_runs_what_depends_on_it(run, videos, change, expected):
+    _, ran = run(videos, CONFIG.model_copy(update=change))
+    assert ran == expected
+
+
+def test_damage_is_made_good(run, videos):
+    before = product(run.out)
+    weights = run.out / "encoder" / "encoder.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    _, ran = run(videos)
+    assert ran == {"encoder"}  # it came out as before, so the product stands
+    assert product(run.out) == before
+
+
+def test_nothing_of_the_test_reaches_training_or_choice(run, videos):
+    """Lies about the test's films change the figures of the test, and nothing else."""
+    marked = hold_out_fold(videos, 3, 0)
+    config = CONFIG.model_copy(update={"videos": VideoChoice()})
+    honest, _ = run(marked, config)
+    before = product(run.out)
+    lied = [replace(video, label=1 - video.label) if video.split == "test" else video for video in marked]
+    card, ran = run(lied, config)
+    assert ran == {"features", "product"}
+    assert product(run.out)["encoder.safetensors"] == before["encoder.safetensors"]
+    assert product(run.out)["pseudo-labels.jsonl"] == before["pseudo-labels.jsonl"]
+    assert card.card.alerting == honest.card.alerting
+    assert card.card.figures["out_of_fold"] == honest.card.figures["out_of_fold"]
+    assert card.card.figures["test"] != honest.card.figures["test"]
+
+
+def test_one_stage_alone(videos, finished, tmp_path):
+    def stage(name):
+        return [
+            d.name
+            for d in job(videos, tmp_path / "run", cache=finished[0].parent / "maps", only=name).stages
+            if d.fresh
+        ]
+
+    with pytest.raises(StageError, match="the stage features has not been run"):
+        stage("generator")
+    assert stage("features") == ["features"]
+    assert stage("generator") == ["generator"]
+    with pytest.raises(StageError, match="the stage pseudo-labels has not been run"):
+        stage("encoder")
+    assert stage("pseudo-labels") == ["pseudo-labels"]
+    assert not (tmp_path / "run" / "encoder").exists()
+
+
+def test_the_repository_is_what_export_wrote(run, videos):
+    def export(product, repository):
+        (repository / "of.txt").write_text((product / "model-card.json").read_text())
+
+    _, ran = run(videos, export=export)
+    assert ran == {"repository"}
+    assert (run.out / "repository" / "of.txt").read_bytes() == (run.out / "product" / "model-card.json").read_bytes()
+    _, ran = run(videos, export=export)
+    assert ran == set()
+
+
+def test_bad_films_are_told_of_or_left_out_and_listed(run, videos, tmp_path):
+    broken, short = tmp_path / "broken.mp4", tmp_path / "short.mp4"
+    broken.write_bytes(b"no film")
+    film(short, False, seed=1, frames=3)
+    more = [*videos, Video(broken, 1, group="x"), Video(short, 0, group="y")]
+    with pytest.raises((FeaturesError, ManifestError), match=r"broken\.mp4"):
+        run(more)
+    outcome, _ = run(more, skip_bad=True, only="features")
+    assert len(outcome.skipped) == 2
+    assert "broken.mp4" in outcome.skipped[0]
+    assert outcome.skipped[1].endswith("short.mp4: shorter than one clip")
+
+
+def test_an_annotation_past_the_end_is_told_of(run, videos):
+    wrong = [replace(v, intervals=((0, 15),)) if v.path.name == "01.mp4" else v for v in videos]
+    with pytest.raises(ManifestError, match=r"01\.mp4.*past the end.*14 frames"):
+        run(wrong)
+
+
+def test_frames_are_judged_where_the_annotation_says_when(run, videos):
+    marked = [replace(v, intervals=((2, 12),)) if v.label else v for v in videos]
+    outcome, _ = run(marked)
+    figures = outcome.card.figures["test"]["stage_2"]
+    assert 0 <= figures["frame_auc"]["value"] <= 1
+    assert figures["far_normal"]["value"] is not None
+
+
+def test_one_label_is_not_enough(videos, tmp_path):
+    with pytest.raises(TrainingError, match="no abnormal video"):
+        job([v for v in videos if not v.label], tmp_path / "run", CONFIG.model_copy(update={"videos": VideoChoice()}))
+
+
+def test_validation_chooses_where_there_are_no_folds(run, videos):
+    config = CONFIG.model_copy(
+        update={
+            "folds": None,
+            "videos": VideoChoice(hold_out=3, validation=0.5),
+            "encoder": CONFIG.encoder.model_copy(update={"select": "validation"}),
+        }
+    )
+    outcome, _ = run(videos, config)
+    assert "out_of_fold" not in outcome.card.figures
+    assert outcome.card.figures["validation"]["videos"] == outcome.card.training["validation_videos"] == 4
+    assert "recall_at_open_threshold" in outcome.card.figures["validation"]["stage_2"]
+
+
+def test_scores_as_they_are_and_thresholds_as_told(run, videos):
+    told = Alerting(kernel=1, open_threshold=0.5, close_threshold=0.5)
+    config = CONFIG.model_copy(update={"calibrate": False, "alerting": AlertingChoice(chosen=told), "folds": None})
+    outcome, _ = run(videos, config)
+    architecture = outcome.card.architecture
+    assert (architecture.slope, architecture.shift) == (1.0, 0.0)
+    assert outcome.card.alerting == told
+
+
+def test_scores_are_calibrated_on_what_was_not_seen(finished):
+    """A clip of an abnormal film scores above a half, one of a normal film below, by films that the folds held out."""
+    architecture = finished[1].card.architecture
+    rows = [
+        json.loads(line)
+        for file in sorted((finished[0] / "folds" / "seed-0").glob("fold-*/scores.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+    assert len(rows) == 8
+    scores = {row["video"]: architecture.slope * np.mean(row["stage_2"]) + architecture.shift for row in rows}
+    right = [(scores[row["video"]] > 0) == bool(row["label"]) for row in rows]
+    assert np.mean(right) > 0.9
+
+
+# -- a kill in any stage -----------------------------------------------------------------------------------------------
+
+
+def killed(command, when, root, env):
+    """Start the job and kill it ``when`` the line comes, or what it is told to wait for is there."""
+    line, awaited = when
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=env)
+    try:
+        for told in process.stdout:
+            if told.startswith(line):
+                break
+        else:
+            raise AssertionError(f"the job ended before it said {line!r}")
+        until = time.monotonic() + 60
+        while awaited is not None and not any(awaited()):
+            assert process.poll() is None, "the job ended before it could be killed"
+            assert time.monotonic() < until
+            time.sleep(0.001)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        process.stdout.close()
+
+
+def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished, videos, folder, tmp_path, root):
+    out = tmp_path / "run"
+    env = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}"}
+    command = [sys.executable, str(root / "tests" / "support" / "tiny_mist.py"), str(folder), str(out)]
+    for when in (
+        ("generator: ", None),
+        ("encoder: ", lambda: out.glob(f".encoder.*/{SCRATCH}/last.ckpt")),
+        ("folds/seed-0/fold-1: ", None),
+        ("product: ", None),
+    ):
+        killed(command, when, root, env)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=root, env=env, timeout=240, check=True)
+    assert "product: " in ended.stdout
+    assert product(out) == product(finished[0])
+    assert not list(out.glob(".*"))  # no draft is left
+
+
+def test_what_a_recipe_says_is_yaml_that_people_read(finished):
+    text = (finished[0] / "product" / "recipe.yaml").read_text()
+    assert yaml.safe_load(text)["encoder"]["epochs"] == 4

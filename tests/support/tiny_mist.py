@@ -1,0 +1,110 @@
+"""A training job that takes a second: films of noise that flickers where something happens, and a backbone's stand-in.
+
+As a program, ``python tiny_mist.py FILMS OUT``, it is a job of its own that can be killed.
+"""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from models.card import Clip
+from models.extraction import Engine
+from models.maps import MapStore
+from models.training.encoder_recipe import EncoderRecipe
+from models.training.footage import Footage
+from models.training.generator_training import Recipe
+from models.training.mist_config import MistConfig, PseudoLabelChoice, VideoChoice
+from models.training.mist_job import train_mist
+from pipeline.manifests.manifest import Video
+from pipeline.windows import ClipSpec
+
+CONFIG = MistConfig(
+    name="tiny",
+    data={"licence": "none"},
+    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    training_stride=2,
+    recipe=Recipe(
+        name="tiny",
+        loss="reference",
+        top_k=2,
+        sub_bags=2,
+        sub_bag_clips=2,
+        epochs=3,  # scores are not yet all but 0 and 1
+        learning_rate=0.002,
+    ),
+    videos=VideoChoice(hold_out=3),
+    pseudo_labels=PseudoLabelChoice(kernel=3),
+    encoder=EncoderRecipe(
+        epochs=4,
+        hidden=4,
+        detectors=2,
+        dropout=0.2,
+        batch=4,
+        accumulation=1,
+        warm_up_epochs=1,
+        learning_rate=0.01,
+    ),
+    folds=2,
+    seeds=1,
+    draws=20,
+)
+
+
+def film(path: Path, flickers: bool, seed: int, *, frames: int = 14) -> None:
+    """Grey noise of 32×32 at 25 frames a second; what flickers does so from the fifth frame on."""
+    rng = np.random.default_rng(seed)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 25)
+        for ordinal in range(frames):
+            grey = 100 + (80 if flickers and ordinal > 4 and ordinal % 2 else 0)
+            picture = av.VideoFrame.from_ndarray(
+                rng.integers(grey, grey + 40, (32, 32, 3), dtype=np.uint8), format="rgb24"
+            )
+            picture.pts = ordinal
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def films(folder: Path, count: int = 12) -> list[Video]:
+    """Films by two for each camera, every second one abnormal; those that are there are taken."""
+    videos = []
+    for i in range(count):
+        path = folder / f"{i:02}.mp4"
+        if not path.exists():
+            film(path, bool(i % 2), i)
+        videos.append(Video(path.resolve(), i % 2, group=f"camera {i // 2}"))
+    return videos
+
+
+def _maps(clips):
+    """The mean of each colour and of its change from frame to frame, over and over in all channels."""
+    values = clips.astype(np.float32)
+    told = np.concatenate([values.mean((1, 2, 3)), np.abs(np.diff(values, axis=1)).mean((1, 2, 3))], axis=1) / 128
+    early = np.tile(told, (1, 139))[:, :832, None, None, None] * np.ones((1, 1, 4, 2, 2), np.float32)
+    late = np.tile(told, (1, 171))[:, :1024, None, None, None] * np.ones((1, 1, 2, 1, 1), np.float32)
+    return early, late
+
+
+def footage(config: MistConfig, cache: Path) -> Footage:
+    """What the networks see of the films, by the stand-in."""
+    return Footage(config, maps=MapStore(config.training_clip, folder=cache, engine=Engine("stand-in", 4, _maps)))
+
+
+def job(videos, out: Path, config: MistConfig = CONFIG, *, cache: Path | None = None, **options):
+    """Run it."""
+    return train_mist(videos, config, out, footage=footage(config, cache or out.parent / "maps"), **options)
+
+
+if __name__ == "__main__":
+    import torch
+
+    torch.set_num_threads(1)
+    where, to = map(Path, sys.argv[1:])
+    job(films(where), to, tell=lambda line: print(line, flush=True))
