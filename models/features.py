@@ -174,7 +174,8 @@ def open_encoder(engine: str, clip: ClipSpec, backbone: str, layers: Sequence[st
         from models.serving.openvino_convert import ov, to_openvino
 
         network = to_openvino(encoder, (clip.frames, clip.height, clip.width, 3), ("FEATURES",))
-        compiled = ov.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        # Decoding shares the cores: a pinned thread would wait for its core while another one idles.
+        compiled = ov.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": "NO"})
         # Batches gain nothing on a few cores and cost memory.
         return Encoder(engine, 1, lambda clips: np.array(compiled([clips])[0]))
     if engine not in ("cuda", "cpu"):
