@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.extraction import Clips, Engine, Floats, filled_up
-from models.i3d import I3D, load_i3d, normalise_clips
+from models.i3d import I3D, load_i3d
 from pipeline.windows import ClipSpec
 
 
@@ -23,8 +23,8 @@ class MapEncoder(nn.Module):
 
         All divisions are rounded up.
         """
-        early = self.backbone.mixed_4f(normalise_clips(clips))
-        return early, self.backbone.mixed_5c(early)
+        maps = self.backbone.maps(clips)
+        return maps.early, maps.late
 
 
 def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
@@ -41,7 +41,7 @@ def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
     """
     if engine not in ("cuda", "openvino", "cpu"):
         raise ValueError(f"engine must be cuda, openvino or cpu, got {engine!r}")
-    encoder = MapEncoder(load_i3d(backbone))
+    encoder = MapEncoder(load_i3d(backbone, classifier=False))
     if engine == "openvino":
         from models.serving.openvino_convert import ov, to_openvino
 

@@ -8,6 +8,7 @@ the same clips run the backbone once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -215,6 +216,9 @@ class _Draft:
                 raise
 
     def remove(self) -> None:
+        for rows in (self._early, self._late):
+            with contextlib.suppress(OSError):  # of a full disk; what is written there goes anyway
+                rows.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -43,7 +43,9 @@ class NpyRows:
         self._rows += len(rows)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file; a second time does nothing."""
+        if self._handle.closed:
+            return
         try:
             self._write_header()
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
@@ -18,3 +20,19 @@ def i3d(require: Callable[[str], NoReturn]):
         return load_i3d()
     except WeightsError as error:
         require(str(error))
+
+
+@pytest.fixture
+def file_size_limit():
+    """``with file_size_limit(n):`` no file of this process grows beyond n bytes: a disk that is full at a known byte."""
+
+    @contextlib.contextmanager
+    def limited(most: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

@@ -198,6 +198,14 @@ def test_what_was_done_before_a_failure_is_not_done_again(films, out):
     assert (result.computed, result.kept) == (1, 2)
 
 
+def test_a_full_disk_leaves_nothing_that_counts(films, out, file_size_limit):
+    with file_size_limit(14_000), pytest.raises(OSError, match="File too large"):  # three clips' fit, four are 16 KB
+        write_features(films[::-1], out, SETTINGS, engine=ENGINE)
+    assert sorted(name.split("-")[0] for name in contents(out)) == ["bright", INDEX, "short"]
+    result = write_features(films, out, SETTINGS, engine=ENGINE)
+    assert (result.computed, result.kept) == (1, 2)
+
+
 def test_progress_is_seconds_of_video(tmp_path, out):
     long = write_film(tmp_path / "long.mkv", [0] * 100)
     short = write_film(tmp_path / "two.mkv", [1] * 50)

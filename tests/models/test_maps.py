@@ -270,6 +270,14 @@ def test_a_cache_that_cannot_be_written(film, tmp_path):
         MapStore(CLIP, folder=tmp_path / "maps", engine=tiny()).of(film)
 
 
+def test_a_full_disk_leaves_nothing_that_counts(film, tmp_path, file_size_limit):
+    store = MapStore(CLIP, folder=tmp_path, engine=tiny())
+    with file_size_limit(100_000), pytest.raises(FeaturesError, match=rf"cannot write to the cache {tmp_path}: "):
+        store.of(film)
+    assert list(tmp_path.iterdir()) == []
+    assert len(store.of(film)) == 3
+
+
 def test_without_the_weights_the_command_that_fetches_them_is_named(film, tmp_path, monkeypatch):
     monkeypatch.setenv("MISTWATCH_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="run `mistwatch weights fetch i3d-kinetics400`"):
