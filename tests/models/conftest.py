@@ -24,7 +24,7 @@ def i3d(require: Callable[[str], NoReturn]):
 
 @pytest.fixture
 def file_size_limit():
-    """``with file_size_limit(n):`` no file of this process grows beyond n bytes: a disk that is full at a known byte."""
+    """``with file_size_limit(n):`` no file of this process grows beyond n bytes, as on a disk that is full then."""
 
     @contextlib.contextmanager
     def limited(most: int) -> Iterator[None]:
