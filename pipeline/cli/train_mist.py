@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,10 +75,11 @@ def mist(
     except (ConfigError, ManifestError) as error:
         raise UsageFailure(str(error)) from error
     out = out or Path("runs") / recipe.name
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes: the one that talks
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not (first and console.is_terminal)
     ) as bars:
         tasks: dict[str, object] = {}
 
@@ -107,6 +109,8 @@ def mist(
             raise RunFailure(str(error)) from error
         except OSError as error:
             raise RunFailure(f"cannot write {error.filename or out}: {error.strerror or error}") from error
+    if not first:
+        return
     for line in (*left_out, *outcome.skipped):
         typer.echo(f"left out: {line}", err=True)
     if left_out or outcome.skipped:

@@ -336,6 +336,19 @@ def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished
     assert not list(out.glob(".*"))  # no draft is left
 
 
+def test_two_processes_of_torchrun_are_one_job(videos, folder, tmp_path, root):
+    out = tmp_path / "run"
+    env = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}"}
+    job_ = [str(root / "tests" / "support" / "tiny_mist.py"), str(folder), str(out)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, *job_], capture_output=True, text=True, cwd=root, env=env, timeout=240)
+    assert done.returncode == 0, done.stderr
+    ran = [line for line in done.stdout.splitlines() if line.endswith(": runs")]
+    assert len(ran) == len(set(ran)) == 7
+    assert read_card(out / "product").figures["test"]["videos"] == 4
+    assert not list(out.glob(".*"))
+
+
 def test_what_a_recipe_says_is_yaml_that_people_read(finished):
     text = (finished[0] / "product" / "recipe.yaml").read_text()
     assert yaml.safe_load(text)["encoder"]["epochs"] == 4
