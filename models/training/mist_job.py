@@ -49,7 +49,14 @@ STAGES = ("features", "generator", "pseudo-labels", "encoder", "folds", "product
 
 #: What each stage's result depends on, beside what it is given.
 _CODE = {
-    "features": ("models.maps", "models.extraction", "models.training.footage"),
+    "features": (
+        "models.extraction",
+        "models.features",
+        "models.map_engine",
+        "models.maps",
+        "models.video_store",
+        "models.training.footage",
+    ),
     "generator": (
         "models.generator",
         "models.training.generator_training",
