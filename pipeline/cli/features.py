@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -149,12 +150,13 @@ def _shown(videos: int) -> Iterator[Callable[[float, float, int], None]]:
             now = time.monotonic()
             if started is None:
                 started = now, done
+                bar.reset(task, completed=int(done), total=total)  # what was there already says nothing of the speed
             bar.update(task, completed=done, total=total, description=f"features, {videos_done} of {videos} videos")
             if console.is_terminal or now < told + _LINE_SECONDS:
                 return
             told = now
-            speed = (done - started[1]) / (now - started[0])
-            left = f", {(total - done) / speed / 60:.0f} minutes left" if speed > 0 else ""
+            speed = (done - started[1]) / max(now - started[0], 1e-6)
+            left = f", {timedelta(seconds=round((total - done) / speed))} left" if speed else ""
             typer.echo(f"features: {videos_done} of {videos} videos, {done / total:.0%}{left}", err=True)
 
         yield show

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 from gray_films import write_film
 
 from models.feature_folder import read_index
+from pipeline.cli import features as features_module
 from pipeline.cli.errors import UsageFailure
-from pipeline.cli.features import features as features_command
 
 RECIPE = """
 name: some training
@@ -107,8 +108,21 @@ def test_what_cannot_be_asked(asked, words, tmp_path):
     out = tmp_path / "found"
     manifest = tmp_path / asked.pop("manifest", "all.jsonl")
     with pytest.raises(UsageFailure, match=words):
-        features_command(manifest, out, **asked)
+        features_module.features(manifest, out, **asked)
     assert not out.exists()
+
+
+def test_where_nobody_looks_at_a_bar_lines_tell_the_time_left(monkeypatch, capfd):
+    monkeypatch.setattr(features_module, "_LINE_SECONDS", 0.0)
+    with features_module._shown(videos=3) as show:
+        show(100.0, 400.0, 1)  # that much was there already
+        time.sleep(0.2)
+        show(101.0, 400.0, 2)  # a second of video took 0.2 s or more: the other 299 take a minute or longer
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == "features: 1 of 3 videos, 25%"
+    told = re.fullmatch(r"features: 2 of 3 videos, 25%, (\d+):(\d\d):(\d\d) left", second)
+    hours, minutes, seconds = map(int, told.groups())
+    assert hours * 3600 + minutes * 60 + seconds >= 59
 
 
 def test_killed_and_started_again_it_ends_with_the_same_features(command, features, tmp_path):
