@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -293,6 +294,24 @@ def test_scores_are_calibrated_on_what_was_not_seen(finished):
     scores = {row["video"]: architecture.slope * np.mean(row["stage_2"]) + architecture.shift for row in rows}
     right = [(scores[row["video"]] > 0) == bool(row["label"]) for row in rows]
     assert np.mean(right) > 0.9
+
+
+def test_a_full_disk_leaves_nothing_half_written_as_good(run, videos):
+    before = product(run.out)
+    for stage in ("encoder", "product"):
+        shutil.rmtree(run.out / stage)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # the encoder's weights are 360 kB
+    try:
+        with pytest.raises(OSError, match="too large"):
+            run(videos)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (run.out / "encoder").exists()
+    assert not (run.out / "product").exists()
+    _, ran = run(videos)
+    assert ran == {"encoder", "product"}
+    assert product(run.out) == before
 
 
 # -- a kill in any stage -----------------------------------------------------------------------------------------------
