@@ -89,9 +89,14 @@ class Footage:
         return self.store.of(self.videos[i].path)
 
     @cached_property
-    def whole(self) -> list[Scores]:
-        """Features of whole frames: (n, D) a video."""
+    def last(self) -> list[Scores]:
+        """The backbone's last features, of whole frames: (n, 1024) a video."""
         return [pooled(self.maps(i), ("mixed_5c",)) for i in range(len(self.videos))]
+
+    @cached_property
+    def whole(self) -> list[Scores]:
+        """Features of whole frames, of the recipe's layers: (n, D) a video."""
+        return [pooled(self.maps(i), self.config.layers) for i in range(len(self.videos))]
 
     @cached_property
     def cells(self) -> list[Scores]:
@@ -109,8 +114,8 @@ Method = Callable[[Footage, Split, int, Path], dict[int, Scores]]  #: scores of 
 
 def neighbours_of_frames(footage: Footage, split: Split, _seed: int, _scratch: Path) -> dict[int, Scores]:
     """One class: how far a clip is from the nearest clip of the normal training videos."""
-    normal = np.concatenate([footage.whole[i] for i in _normal(footage, split)])
-    return {i: _to_nearest(footage.whole[i], normal) for i in split.test}
+    normal = np.concatenate([footage.last[i] for i in _normal(footage, split)])
+    return {i: _to_nearest(footage.last[i], normal) for i in split.test}
 
 
 def neighbours_of_cells(footage: Footage, split: Split, _seed: int, _scratch: Path) -> dict[int, Scores]:
