@@ -112,7 +112,11 @@ def test_results_that_are_not_there_are_named(bench, fights_results, ped2_result
     for name, (module, *_, found) in (("fights_mist", fights_results), ("ped2", ped2_results)):
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
         (tmp_path / f"{name}.md").write_text(module.page(found))
+    speed = {"ratio": 0.871, "aim": 0.9}
+    found = {"machine": {"device": "cpu"}, "engine": "openvino", "extraction": {"maps": speed}}
+    (tmp_path / "features.json").write_text(json.dumps(found))
     page = results.page(tmp_path)
+    assert "| extraction of maps against the engine | 0.87 | ≥ 0.9 | **missed** |" in page
     assert "| courtyard | not measured yet | | | run `python bench/courtyard.py` |" in page
     assert "| fights, stage 2: video AUC | 1.000 (1.000 to 1.000) | ≥ 0.90 | met | recipe `fights-i3d`" in page
     assert "| Ped2, nearest neighbours, whole frame: frame AUC | 0.500 (0.500 to 0.500) |  |  |" in page
