@@ -102,7 +102,7 @@ def candidate(
     sheets = []
     for each in watches:
         clips = [[one.clip.start, one.clip.end, one.clip.score] for one in each.smoothed]
-        sheets.append(alerts_of(each.settings, clips, scorer.card.name, chain).sheet)
+        sheets.append(alerts_of(each.settings, each.incidents, clips, scorer.card.name, chain).sheet)
     sheet = sum(sheets, ScoreSheet())
     fps = scorer.clip.fps or watches[0].settings.fps
     allowed = scorer.clip.frames / fps + delay_seconds(kernel, scorer.clip.stride, fps) + 1.0

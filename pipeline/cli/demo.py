@@ -35,8 +35,9 @@ _FPS = 12.5
 _SPARE_SECONDS = 20.0
 #: After the last event was published, its consumer gets this long to have it.
 _CONSUMER_SECONDS = 20.0
-#: The courtyard's incidents follow each other within seconds: a longer pause after an alert would miss them.
-_COOLDOWN_SECONDS = 1.0
+#: The courtyard's incidents follow each other within seconds: a longer pause after an alert would miss them. Without
+#: any, an incident that is nearly lost from sight for a moment is told twice.
+_COOLDOWN_SECONDS = 2.0
 #: Above this share of clips that were not scored, the figures are the machine's and not the model's.
 _MUCH_DROPPED = 0.05
 

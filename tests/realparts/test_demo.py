@@ -159,21 +159,21 @@ def test_there_is_something_to_find(run: Run) -> None:
     assert len(kinds) >= 3
 
 
-def test_most_incidents_are_found_and_little_else(run: Run) -> None:
-    """Bounds that an alert which is always or never on, or fires by chance, cannot hold; the figures themselves are the
-    bench's (bench/results/courtyard.md), of many scenes instead of these two."""
+def test_it_holds_what_it_is_asked(run: Run) -> None:
+    """Scenes and scoring are the same in every run; where a camera is joined is not, and that moves the clips."""
     summary = run.summary
-    assert summary["incidents_found"] >= 0.6 * summary["incidents"], run.errors
-    assert summary["false_alarms"] <= 2 * CAMERAS, run.errors
-    assert summary["time_in_alert_outside_incidents"] <= 0.25, run.errors
+    assert summary["incidents_found"] >= 0.8 * summary["incidents"], run.errors
+    assert summary["false_alarms"] <= CAMERAS, run.errors
+    assert summary["time_in_alert_outside_incidents"] <= 0.05, run.errors
 
 
-def test_half_of_the_alerts_come_a_clip_and_the_smoothing_after_their_incident_began(run: Run, root: Path) -> None:
+def test_alerts_come_a_clip_and_the_smoothing_after_their_incident_began(run: Run, root: Path) -> None:
     card = json.loads((root / "models" / "weights" / "courtyard" / "model-card.json").read_text())
     clip, kernel = card["clip"], card["alerting"]["kernel"]
     allowed = (clip["frames"] + (kernel - 1) / 2 * clip["stride"]) / clip["fps"] + 1.0
-    # One second more, for a machine that others use, too.
-    assert run.summary["latency_seconds"]["median"] <= allowed + 1.0, run.errors
+    assert run.summary["latency_seconds"]["median"] <= allowed, run.errors
+    # A second more, as of a dozen alerts the 95th percentile is the latest one, and others use the machine, too.
+    assert run.summary["latency_seconds"]["p95"] <= allowed + 1.0, run.errors
 
 
 @pytest.mark.parametrize("moment", ["rendering", "starting Triton", "watching", "s left, "])
