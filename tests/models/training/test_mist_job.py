@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ports import free_port
 from tiny_mist import CONFIG, film, films, footage, job
 
 from models.card import Alerting, read_card
@@ -359,7 +360,7 @@ def test_two_processes_of_torchrun_are_one_job(videos, folder, tmp_path, root):
     out = tmp_path / "run"
     env = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}"}
     job_ = [str(root / "tests" / "support" / "tiny_mist.py"), str(folder), str(out)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
     done = subprocess.run([*launcher, *job_], capture_output=True, text=True, cwd=root, env=env, timeout=240)
     assert done.returncode == 0, done.stderr
     ran = [line for line in done.stdout.splitlines() if line.endswith(": runs")]
