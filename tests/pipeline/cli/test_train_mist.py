@@ -119,7 +119,7 @@ def test_both_recipes_of_shanghaitech_run_on_a_stand_in(mist, shanghaitech, tmp_
         ("none", {}, r"none\.yaml: no such file"),
         ("fights-i3d", {}, "does not say where its videos are: name their folder or a manifest with --data"),
         ("fights-i3d", {"data": "nowhere"}, "nowhere: no such folder"),
-        ("courtyard-mist", {"data": "nowhere"}, "render them with `mistwatch synth"),
+        ("courtyard", {"data": "nowhere"}, "render them with `mistwatch synth"),
         ("fights-i3d", {"data": "", "changes": ["folds"]}, "expected key=value"),
         ("fights-i3d", {"data": ""}, r"no clips\.json there"),
     ],
