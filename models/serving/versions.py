@@ -9,7 +9,8 @@
 
 To exchange the model is to write ``config.pbtxt`` anew and let Triton load it: it goes on answering with the old
 version until the new one is ready. ``config.pbtxt`` also remembers what was served before, so that a rollback goes to
-what worked last, and not to a version that was taken back itself.
+what worked last, and not to a version that was taken back itself; and the highest number that was ever used, so that no
+number comes again after its folder was removed by hand.
 
 Nothing here needs torch.
 """
@@ -28,8 +29,9 @@ from pathlib import Path
 from models.card import CARD_FILE
 
 CONFIG_FILE = "config.pbtxt"
-_BEFORE = re.compile(r"^# Served before, oldest first:(.*)\n", re.MULTILINE)
-_POLICY = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d+) \] \} \}\n", re.MULTILINE)
+_BEFORE = re.compile(r"^# Served before, oldest first:((?: \d{1,18})*)\n", re.MULTILINE)
+_HIGHEST = re.compile(r"^# Highest number ever used: (\d{1,18})\n", re.MULTILINE)
+_POLICY = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}\n", re.MULTILINE)
 
 
 class VersionError(Exception):
@@ -84,7 +86,7 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
     Raises:
         VersionError, OSError: the model's folder is as it was.
     """
-    number = max(versions(model), default=0) + 1
+    number = _highest(model) + 1
     draft.chmod(0o755)  # Triton may run as another user
     if model.exists() and not replace:
         serve(model, served(model))  # by an earlier mistwatch: name it, or Triton would serve whatever is newest
@@ -92,15 +94,22 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
         serve(model, number)
         return number
     fresh = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=model.parent))
+    old = fresh.with_name(f"{fresh.name}-old")
     try:
         fresh.chmod(0o755)
         draft.rename(fresh / str(number))
         _point_to(fresh, number, [])
         if model.exists():
-            shutil.rmtree(model)
-        fresh.rename(model)
+            model.rename(old)
+        try:
+            fresh.rename(model)
+        except BaseException:
+            if old.exists():
+                old.rename(model)
+            raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)  # only now: whatever of it stays, the model is whole
     return number
 
 
@@ -139,16 +148,22 @@ def roll_back(model: Path) -> int:
 
 def _history(model: Path) -> list[int]:
     """What was served, oldest first; the last one is served now."""
-    try:
-        config = (model / CONFIG_FILE).read_text(encoding="utf-8")
-    except OSError as error:
-        raise VersionError(f"{model / CONFIG_FILE}: cannot be read: {error.strerror}") from None
+    config = _read(model / CONFIG_FILE)
     if (policy := _POLICY.search(config)) is None:  # by an earlier mistwatch: Triton serves the newest
         if not (there_are := versions(model)):
             raise VersionError(f"{model} holds no version of a model")
         return [there_are[-1]]
     earlier = _BEFORE.search(config)
-    return [*(int(number) for number in (earlier[1].split() if earlier else [])), int(policy[1])]
+    return [*map(int, earlier[1].split() if earlier else []), int(policy[1])]
+
+
+def _highest(model: Path) -> int:
+    """The highest number that a version here ever had; 0 where there was none."""
+    try:
+        config = (model / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        config = ""
+    return max([0, *versions(model), *(int(number) for number in _HIGHEST.findall(config))])
 
 
 def _keep_config(model: Path, number: int) -> None:
@@ -156,12 +171,12 @@ def _keep_config(model: Path, number: int) -> None:
     home = model / str(number)
     if not home.is_dir():
         return
-    config = _POLICY.sub("", _BEFORE.sub("", (model / CONFIG_FILE).read_text(encoding="utf-8")))
+    config = _POLICY.sub("", _HIGHEST.sub("", _BEFORE.sub("", _read(model / CONFIG_FILE))))
     if re.search(r"^\s*version_policy\b", config, re.MULTILINE):
         raise VersionError(f"{model / CONFIG_FILE}: take the version_policy out of it that was written there by hand")
     _write(home / CONFIG_FILE, config)
     if not (home / CARD_FILE).exists() and (model / CARD_FILE).exists():  # by an earlier mistwatch
-        _write(home / CARD_FILE, (model / CARD_FILE).read_text(encoding="utf-8"))
+        _write(home / CARD_FILE, _read(model / CARD_FILE))
 
 
 def _point_to(model: Path, number: int, history: list[int]) -> None:
@@ -169,17 +184,32 @@ def _point_to(model: Path, number: int, history: list[int]) -> None:
     if not (home / CONFIG_FILE).is_file():
         raise VersionError(f"{home} has no {CONFIG_FILE}: it is no version that `mistwatch export` wrote")
     if (home / CARD_FILE).is_file():
-        _write(model / CARD_FILE, (home / CARD_FILE).read_text(encoding="utf-8"))
+        _write(model / CARD_FILE, _read(home / CARD_FILE))
     earlier = f"# Served before, oldest first: {' '.join(map(str, history))}\n" if history else ""
+    highest = f"# Highest number ever used: {max(number, _highest(model))}\n"
     policy = f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
     # Last: with it the exchange is made.
-    _write(model / CONFIG_FILE, earlier + policy + (home / CONFIG_FILE).read_text(encoding="utf-8"))
+    _write(model / CONFIG_FILE, earlier + highest + policy + _read(home / CONFIG_FILE))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise VersionError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise VersionError(f"{file}: is not UTF-8: mend it by hand, or export the model anew with --replace") from None
 
 
 def _write(file: Path, text: str) -> None:
     """The old text or the new one, whenever somebody reads it."""
-    if file.exists() and file.read_text(encoding="utf-8") == text:
+    if file.exists() and file.read_bytes() == text.encode():
         return
     draft = file.with_name(f".{file.name}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.errors import UsageFailure
+from pipeline.cli.errors import RunFailure, UsageFailure
 
 app = typer.Typer(
     name="versions", help="Versions of a model in a repository of `mistwatch export`.", no_args_is_help=True
@@ -25,20 +26,20 @@ Triton = Annotated[
 def list_versions(repository: Repository) -> None:
     """Every version, newest last, and which of them is served."""
     from models.card import CardError, read_card
-    from models.serving.versions import VersionError, served, versions
+    from models.serving.versions import served, versions
 
-    model = _model(repository)
-    try:
+    lines = []
+    with _one_line(repository):
+        model = _model(repository)
         current = served(model)
-    except VersionError as error:
-        raise UsageFailure(str(error)) from error
-    for number in versions(model):
-        try:
-            card = read_card(model / str(number))
-            told = f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
-        except CardError as error:
-            told = str(error)
-        typer.echo(f"{number}  {'served' if number == current else '      '}  {told}")
+        for number in versions(model):
+            try:
+                card = read_card(model / str(number))
+                told = f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
+            except CardError as error:
+                told = str(error)
+            lines.append(f"{number}  {'served' if number == current else '      '}  {told}")
+    typer.echo("\n".join(lines))
 
 
 @app.command("use")
@@ -62,20 +63,32 @@ def rollback(repository: Repository, triton: Triton = None) -> None:
 
 
 def _exchange(repository: Path, choose: Callable[[Path], object], triton: str | None) -> None:
-    from models.serving.versions import VersionError, locked, served
+    from models.serving.versions import locked, served
     from pipeline.cli.repository import let_load
 
-    model = _model(repository)
-    try:
+    with _one_line(repository):
+        model = _model(repository)
         with locked(repository):
             previous = served(model)
             choose(model)
+        if triton is not None:
+            let_load(model, triton, previous)
+            return
+        number = served(model)
+    typer.echo(f"{model}: version {number} is served once Triton is told (--triton) or starts again")
+
+
+@contextlib.contextmanager
+def _one_line(repository: Path) -> Iterator[None]:
+    """Turn what is wrong with a repository, or what may not be done to it, into one line."""
+    from models.serving.versions import VersionError
+
+    try:
+        yield
     except VersionError as error:
         raise UsageFailure(str(error)) from error
-    if triton is not None:
-        let_load(model, triton, previous)
-        return
-    typer.echo(f"{model}: version {served(model)} is served once Triton is told (--triton) or starts again")
+    except OSError as error:
+        raise RunFailure(f"{error.filename or repository}: cannot be read or written: {error.strerror}") from error
 
 
 def _model(repository: Path) -> Path:

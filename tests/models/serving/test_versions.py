@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +126,75 @@ def test_replace_removes_the_others_and_counts_on(model: Path) -> None:
     assert (versions(model), before(model)) == ([4], [])
     assert told(model) == ("other", [4])
     assert [entry.name for entry in model.parent.iterdir()] == ["clip_scorer"]
+
+
+def test_a_number_is_not_used_again_after_its_folder_was_removed_by_hand(model: Path) -> None:
+    roll_back(model)
+    shutil.rmtree(model / "3")
+    assert add(model, draft(model.parent, "n4")) == 4
+    serve(model, 1)
+    shutil.rmtree(model / "4")
+    shutil.rmtree(model / "2")
+    assert add(model, draft(model.parent, "other"), replace=True) == 5
+    assert add(model, draft(model.parent, "n6")) == 6
+    assert versions(model) == [5, 6]
+    assert (model / "config.pbtxt").read_text().count("Highest number ever used") == 1
+    assert "Highest" not in (model / "5" / "config.pbtxt").read_text()  # of the repository, not of the version
+
+
+def test_a_replacement_killed_while_the_old_model_is_removed_is_whole(model: Path) -> None:
+    program = (
+        "import os, shutil, signal, sys; from pathlib import Path; from models.serving import versions\n"
+        "def half(folder, **_):\n"
+        "    for file in [*Path(folder).glob('config.pbtxt'), *Path(folder).glob('1/*')]: file.unlink()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "shutil.rmtree = half\n"
+        "versions.add(Path(sys.argv[1]), Path(sys.argv[2]), replace=True)"
+    )
+    command = [sys.executable, "-c", program, str(model), str(draft(model.parent, "other"))]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert (versions(model), told(model)) == ([4], ("other", [4]))
+
+
+def test_a_replacement_that_cannot_take_the_place_gives_it_back(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def full_disk(self: Path, target: Path) -> Path:
+        if target == model and (self / "4").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        add(model, draft(model.parent, "other"), replace=True)
+    assert (versions(model), told(model)) == ([1, 2, 3], ("n3", [3]))
+    assert [entry.name for entry in model.parent.iterdir()] == ["clip_scorer"]
+
+
+def test_a_full_disk_leaves_no_draft(model: Path) -> None:
+    """No file may grow: that is how the disk is full for this process alone."""
+    program = (
+        "import resource, sys; from pathlib import Path; from models.serving import versions\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try: versions.roll_back(Path(sys.argv[1]))\n"
+        "except OSError: sys.exit(7)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(model)], check=False).returncode == 7
+    assert not list(model.rglob(".*"))
+    assert told(model) == ("n3", [3])
+
+
+@pytest.mark.parametrize("file", ["config.pbtxt", "2/config.pbtxt", "2/model-card.json"])
+def test_what_is_not_utf_8_is_named(model: Path, file: str) -> None:
+    (model / file).write_bytes(b"\xff\xfe")
+    with pytest.raises(VersionError, match=f"{model / file}: is not UTF-8"):
+        roll_back(model)
+
+
+def test_a_repository_whose_configuration_cannot_be_read_can_be_replaced(model: Path) -> None:
+    (model / "config.pbtxt").write_bytes(b"\xff\xfe")
+    assert add(model, draft(model.parent, "other"), replace=True) == 4
+    assert told(model) == ("other", [4])
 
 
 def test_a_killed_export_leaves_the_served_version_served(model: Path) -> None:

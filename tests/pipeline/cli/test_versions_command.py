@@ -106,3 +106,58 @@ def test_a_folder_that_is_no_repository(tmp_path: Path, command: list[str]) -> N
     assert errors == (
         f"mistwatch: {tmp_path}: no repository that `mistwatch export` wrote (no clip_scorer/config.pbtxt)\n"
     )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Versions 1 and 2; 2 is served."""
+    for number in (1, 2):
+        versions.add(tmp_path / "clip_scorer", write_version(tmp_path / f"draft-{number}"))
+    return tmp_path
+
+
+def bound(how: str, *arguments: object) -> tuple[int, str, str]:
+    """`mistwatch versions` in a process that is bound as ``how`` says, after everything is imported."""
+    program = (
+        "import os, resource, sys, models.card, models.serving.export, models.serving.versions\n"
+        "import pipeline.cli.repository, pipeline.cli.versions, pipeline.served_model\n"
+        f"from pipeline.cli.main import main\n{how}\nsys.argv[0] = 'mistwatch'\nsys.exit(main())"
+    )
+    command = [sys.executable, "-P", "-c", program, "versions", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["use", "1"], ["rollback"]])
+def test_a_repository_that_one_may_not_read(repository: Path, command: list[str]) -> None:
+    repository.chmod(0)
+    nobody = "os.getuid() or os.setuid(65534)"  # root may read everything
+    try:
+        status, said, errors = bound(nobody, command[0], repository, *command[1:])
+    finally:
+        repository.chmod(0o700)
+    assert (status, said) == (1, "")
+    assert errors.startswith(f"mistwatch: {repository}/clip_scorer/config.pbtxt: cannot be read or written: Permission")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["use", "1"], ["rollback"]])
+def test_a_full_disk(repository: Path, command: list[str]) -> None:
+    full = "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    status, said, errors = bound(full, command[0], repository, *command[1:])
+    assert (status, said) == (1, "")
+    assert errors.startswith("mistwatch: ")
+    assert "cannot be read or written: File too large" in errors
+    assert errors.count("\n") == 1
+    assert not list((repository / "clip_scorer").rglob(".*"))
+    assert versions.served(repository / "clip_scorer") == 2
+
+
+@pytest.mark.parametrize("command", [["list"], ["use", "1"], ["rollback"]])
+def test_a_configuration_that_is_no_text(repository: Path, command: list[str]) -> None:
+    config = repository / "clip_scorer" / "config.pbtxt"
+    config.write_bytes(b"\xff\xfe")
+    status, said, errors = mistwatch(command[0], repository, *command[1:])
+    assert (status, said) == (2, "")
+    assert errors.startswith(f"mistwatch: {config}: is not UTF-8: ")
+    assert errors.count("\n") == 1
