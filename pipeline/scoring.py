@@ -396,7 +396,8 @@ class Scorer:
         # The dispatcher's own:
         self._served: ServedModel | None = None  # as the answer to the newest question told
         self._served_as_of = float("-inf")  # when that was asked
-        self._met: dict[str, ServedModel] = {}  # by version: those that have described themselves, and fit
+        self._former: ServedModel | None = None  # what was served before it, for late answers
+        self._met: dict[str, ServedModel] = {}  # by version: those that have described themselves since, and fit
         self._inspected = False  # whether what is served now is known to fit
         self._last_success = float("-inf")
         self._unloaded = False  # by a repair that has not loaded it again yet
@@ -636,7 +637,7 @@ class Scorer:
                 attention = np.array(result.as_numpy("ATTENTION")[0])  # a copy: the answer's memory holds all of it
         except Exception as error:
             return Dropped(clip.window, DropReason.ERROR, f"Triton's answer holds no single SCORE ({error})")
-        served = self._met.get(version) or self._meet(version, clip.sent_at)
+        served = self._known(version, clip.sent_at) or self._meet(version, clip.sent_at)
         if served is None:
             return None
         with self._lock:
@@ -712,6 +713,13 @@ class Scorer:
         self._inspected = True
         return True
 
+    def _known(self, version: str, sent_at: float) -> ServedModel | None:
+        """What this version has said of itself, if it has."""
+        former = self._former
+        if version not in self._met and former is not None and former.version == version:
+            return former if sent_at < self._served_as_of else None  # sent later: it may be another of that number
+        return self._met.get(version)
+
     def _meet(self, version: str, sent_at: float) -> ServedModel | None:
         """The description of a version that has answered for the first time; None where it may not score."""
         try:
@@ -735,6 +743,7 @@ class Scorer:
         self._served_as_of = as_of
         before, self._served = self._served, served
         if before is not None and before != served:
+            self._former, self._met = before, {served.version: served}
             _tell(self._listener.exchanged, served)
 
     def _repair(self) -> bool:

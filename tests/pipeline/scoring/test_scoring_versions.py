@@ -146,3 +146,20 @@ def test_the_clips_of_a_version_that_does_not_fit_wait_until_it_is_taken_back(fi
     assert set(film.versions) == {"1"}
     assert film.listener.said[0] == "no threshold"
     assert film.listener.said[-1] == "recovered"
+
+
+def test_a_number_that_comes_back_as_another_model_is_judged_by_what_that_one_says(film: Any) -> None:
+    film.exchange(2)
+    film.until_version("2")
+    film.exchange(1, name="other", threshold="0.25")
+    film.until_version("1")
+    film.end()
+    film.consumer.check(film.submitted)
+    assert film.consumer.dropped() == []
+    assert film.listener.said == []
+    assert [(e.name, e.version, e.threshold) for e in film.listener.exchanges] == [
+        ("mean", "2", 0.5),
+        ("other", "1", 0.25),
+    ]
+    last = film.consumer.outcomes[-1].served
+    assert (last.name, last.version, last.threshold) == ("other", "1", 0.25)
