@@ -25,6 +25,10 @@ class CardError(Exception):
 Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5c"], ...], Field(min_length=1)]
 
 
+#: Of a model. It becomes part of file names, in the cache for one.
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,7 +122,7 @@ class ModelCard(_Part):
     """The card. What is free text or figures of one kind of training stays a plain mapping."""
 
     schema_version: Literal[1] = 1
-    name: str
+    name: ModelName
     description: str
     architecture: Annotated[Architecture | SelfGuidedArchitecture, Field(discriminator="type")]
     backbone: Backbone

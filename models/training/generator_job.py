@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from models import weights
-from models.card import Alerting, Backbone, Clip, Layers, ModelCard, write_card
+from models.card import Alerting, Backbone, Clip, Layers, ModelCard, ModelName, write_card
 from models.features import FeaturesError, FeatureStore
 from models.generator import Generator, calibrate, save_generator
 from models.training.evaluation import (
@@ -92,7 +92,7 @@ class JobConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "generator"
+    name: ModelName = "generator"
     description: str = "MIST's pseudo-label generator on I3D features"
     data: dict[str, str] = {}
     sees: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from models.card import BUILT_IN, Architecture, CardError, ModelCard, SelfGuidedArchitecture, read_card, write_card
 
@@ -27,6 +28,28 @@ def test_committed_cards_keep_every_word(model, tmp_path):
     for part in ("architecture", "backbone"):  # an older card leaves to the defaults what it did not know of
         assert written[part] == written[part] | committed.pop(part)
     assert {key: written[key] for key in committed} == committed
+
+
+@pytest.mark.parametrize("name", ["fights", "ped2-i3d", "_a.B-9", "7", "n" * 100])
+def test_names_that_a_model_may_have(tmp_path, name):
+    write_card(ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"name": name}), tmp_path)
+    assert read_card(tmp_path).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", ".hidden", "-rf", "../up", "/root", "a/b", "a b", "a\n", "a\0", "ä", "n" * 101]
+)
+def test_a_name_that_would_not_be_one_file_is_refused(tmp_path, name):
+    card = json.loads((BUILT_IN_MODELS[0] / "model-card.json").read_text())
+    (tmp_path / "model-card.json").write_text(json.dumps(card | {"name": name}))
+    with pytest.raises(CardError, match=r"model-card\.json: name: String should "):
+        read_card(tmp_path)
+
+
+def test_every_recipe_names_a_model_as_a_card_may(root):
+    for recipe in sorted((root / "configs" / "train").glob("*.yaml")):
+        name = yaml.safe_load(recipe.read_text())["name"]
+        assert ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"name": name}).name == name
 
 
 def test_a_self_guided_architecture_survives_the_card(tmp_path):

@@ -201,6 +201,7 @@ def test_the_committed_model_is_of_the_committed_configuration(root, name, file)
     [
         ("name: [", "cannot be read as YAML"),
         ("- 1", "the file: "),
+        ("name: a/b", "name: String should match pattern"),
         ("recipe: {name: x, loss: mine, epochs: 1}", r"recipe\.loss: .*'paper' or 'reference'"),
         ("recipe: {name: x, loss: paper, epochs: 0}", r"recipe\.epochs: .*greater than or equal to 1"),
         ("training_strid: 4", "training_strid: Extra inputs"),

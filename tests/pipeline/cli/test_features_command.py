@@ -20,7 +20,7 @@ from pipeline.cli import features as features_module
 from pipeline.cli.errors import UsageFailure
 
 RECIPE = """
-name: some training
+name: some-training
 clip: {frames: 16, stride: 16, fps: native, height: 32, width: 32, fit: stretch}
 training_stride: 8
 layers: [mixed_4f, mixed_5c]
