@@ -27,6 +27,7 @@ from pipeline.sources.recordings import open_recording
 MANIFEST = "manifest.jsonl"
 
 _PROBLEMS_SHOWN = 10
+_CHARACTERS_SHOWN = 200
 
 
 class ManifestError(Exception):
@@ -101,7 +102,7 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
             earlier line names, or there is no line at all.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # nowhere else: U+2028 may stand in a name
     except FileNotFoundError:
         raise ManifestError(f"{file}: no such manifest") from None
     except OSError as error:
@@ -122,14 +123,27 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
         except ValidationError as error:
             problems += [f"{file}:{number}: {_explain(problem)}" for problem in error.errors(include_url=False)]
             continue
-        path = (file.parent / row.path).resolve()
-        if not path.is_file() and not path.is_dir():
-            problems.append(f"{file}:{number}: path {row.path}: no such file")
-        elif path.is_dir() != (row.fps is not None):
-            expected = "a folder of pictures needs its fps" if path.is_dir() else "fps is for a folder of pictures only"
-            problems.append(f"{file}:{number}: path {row.path}: {expected}")
+        except RecursionError:
+            problems.append(f"{file}:{number}: expected a JSON object with path and label, got one nested too deeply")
+            continue
+        except ValueError:  # Python's bound against slow conversions
+            problems.append(f"{file}:{number}: a number has too many digits")
+            continue
+        named = f"{file}:{number}: path {_shown(row.path)}"
+        try:
+            path = (file.parent / row.path).resolve()
+            is_file, is_folder = path.is_file(), path.is_dir()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, not permitted; links in a ring; a null byte
+            reason = error.strerror if isinstance(error, OSError) else str(error).split(" from ")[0]
+            problems.append(f"{named}: cannot be looked up: {reason}")
+            continue
+        if not is_file and not is_folder:
+            problems.append(f"{named}: no such file")
+        elif is_folder != (row.fps is not None):
+            expected = "a folder of pictures needs its fps" if is_folder else "fps is for a folder of pictures only"
+            problems.append(f"{named}: {expected}")
         elif path in seen:
-            problems.append(f"{file}:{number}: path {row.path} is named by line {seen[path]} already")
+            problems.append(f"{named} is named by line {seen[path]} already")
         else:
             seen[path] = number
             videos.append(Video(path, row.label, tuple(row.intervals), row.split, row.group or "", row.fps))
@@ -151,6 +165,12 @@ def listed(problems: Sequence[str], more: str) -> str:
     """
     left_out = len(problems) - _PROBLEMS_SHOWN
     return "\n".join([*problems[:_PROBLEMS_SHOWN], *([more.format(left_out)] if left_out > 0 else [])])
+
+
+def _shown(path: str) -> str:
+    """A path on one line of bearable length."""
+    text = path if path.isprintable() else json.dumps(path)
+    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]}…"
 
 
 def _explain(problem: object) -> str:

@@ -18,6 +18,7 @@ def folder(tmp_path):
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "000.jpg").write_bytes(b"picture")
+    (tmp_path / "ring").symlink_to("ring")
     return tmp_path.resolve()
 
 
@@ -101,6 +102,12 @@ def test_what_is_written_is_read_back(folder):
             "intervals.0: expected [first, end) in frames from 0, got [2, 3, 4]",
         ),
         ({"path": "a.mp4", "label": 0, "intervals": [[1, 2]]}, "a normal video (label 0) has no intervals"),
+        ({"path": "a\0.mp4", "label": 0}, 'path "a\\u0000.mp4": cannot be looked up: embedded null byte'),
+        ({"path": "x\ny", "label": 0}, 'path "x\\ny": no such file'),
+        ({"path": "n" * 256, "label": 0}, f"path {'n' * 200}…: cannot be looked up: File name too long"),
+        ({"path": "ring/a.mp4", "label": 0}, "path ring/a.mp4: cannot be looked up: Symlink loop"),
+        ('{"path": "a.mp4", "label": %s}' % ("1" * 4301), "a number has too many digits"),
+        ("[" * 100_000 + "]" * 100_000, "expected a JSON object with path and label, got one nested too deeply"),
     ],
 )
 def test_a_bad_line_is_named(folder, line, complaint):
@@ -108,6 +115,15 @@ def test_a_bad_line_is_named(folder, line, complaint):
     with pytest.raises(ManifestError) as raised:
         read_manifest(file)
     assert str(raised.value) == f"{file}:2: {complaint}"
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x1c", "\n", "\r"])
+def test_a_name_with_a_line_separator_is_written_and_read_back(folder, separator):
+    video = Video(folder / f"one{separator}two.mp4", 0)
+    video.path.write_bytes(b"film")
+    file = folder / "videos.jsonl"
+    file.write_text(manifest_lines([video], folder), encoding="utf-8")
+    assert read_manifest(file) == [video]
 
 
 def test_every_bad_line_is_named(folder):
