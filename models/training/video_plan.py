@@ -9,7 +9,7 @@ from pathlib import Path
 from models.training.generator_training import TrainingError
 from models.training.mist_config import VideoChoice
 from pipeline.manifests.checks import check_split
-from pipeline.manifests.folds import TEST, VALIDATION, drawn_split, hold_out_fold, validation_split
+from pipeline.manifests.folds import TEST, TRAIN, VALIDATION, drawn_split, hold_out_fold, validation_split
 from pipeline.manifests.layouts import DIVIDE_GROUPS
 from pipeline.manifests.manifest import ManifestError, Video
 
@@ -53,8 +53,12 @@ def planned(videos: Sequence[Video], choice: VideoChoice, seed: int) -> Plan:
         seed: of what is drawn here.
 
     Raises:
-        TrainingError: a part without one of the labels, groups that are divided, or a division that cannot be.
+        TrainingError: a part without one of the labels, groups that are divided, a division that cannot be, or a split
+            of another name, of which nobody knows whether it may be trained on.
     """
+    for video in videos:
+        if video.split not in (TRAIN, VALIDATION, TEST, None):
+            raise TrainingError(f"{video.path}: split must be {TRAIN}, {VALIDATION} or {TEST}, got {video.split!r}")
     try:
         if choice.hold_out is not None:
             if any(video.split == TEST for video in videos):

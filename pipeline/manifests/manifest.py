@@ -5,7 +5,8 @@
 
 ``path`` is relative to the manifest's folder. ``label`` is 1 where something abnormal happens in the video, else 0.
 ``intervals`` says in which frames: of each stretch the first and the one after its last, counted from 0 in the order
-in which the video's frames are decoded; there are none where nobody knows. ``split`` names the part of the data set.
+in which the video's frames are decoded; there are none where nobody knows. ``split`` names the part of the data set:
+``train``, ``validation`` or ``test``; without it a video is for training.
 ``group`` names what a video has in common with others (a camera, a source film): a group is never divided between
 training and test. ``path`` may name a folder of pictures, one a frame; ``fps`` then says how many a second.
 """
@@ -42,7 +43,7 @@ class Video:
         path: absolute.
         label: 1 abnormal, 0 normal.
         intervals: [first, end) of the abnormal frames, counted from 0; empty where it is not known.
-        split: part of the data set; None where the manifest does not divide.
+        split: train, validation or test; None where the manifest does not divide.
         group: videos of one group belong together; a video without one is its own.
         fps: pictures a second where ``path`` is a folder of them, else None: a film states its own rate.
     """
@@ -67,7 +68,7 @@ class _Row(BaseModel):
     path: Annotated[str, Field(min_length=1)]
     label: Literal[0, 1]
     intervals: list[tuple[NonNegativeInt, NonNegativeInt]] = []
-    split: str | None = None
+    split: Literal["train", "validation", "test"] | None = None
     group: str | None = None
     fps: Annotated[FiniteFloat, Field(gt=0)] | None = None
 
@@ -183,6 +184,8 @@ def _explain(problem: object) -> str:
             return f"{key} is unknown; expected path, label, intervals, split, group, fps"
         case "literal_error" if key == "label":
             return f"label must be 0 or 1, got {json.dumps(problem['input'])}"
+        case "literal_error" if key == "split":
+            return f"split must be train, validation or test, got {json.dumps(problem['input'])}"
         case "value_error":
             return str(problem["msg"]).removeprefix("Value error, ")
     if not key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,14 @@ def test_videos_are_drawn():
 def test_what_is_refused(videos, message):
     with pytest.raises(TrainingError, match=message):
         planned(videos, VideoChoice(), seed=0)
+
+
+@pytest.mark.parametrize("name", ["Test", "testing", "val", ""])
+@pytest.mark.parametrize("choice", [VideoChoice(), VideoChoice(hold_out=4), VideoChoice(draw=(1, 3))])
+def test_a_split_of_an_unknown_name_is_not_trained_on(name, choice):
+    first, *others = eight()
+    with pytest.raises(TrainingError, match=f"0.mp4: split must be train, validation or test, got '{name}'"):
+        planned([replace(first, split=name), *others], choice, seed=0)
 
 
 def test_shanghaitechs_split_is_taken_as_published():

@@ -74,6 +74,9 @@ def test_what_is_written_is_read_back(folder):
         ({"path": "a.mp4", "label": True}, "label must be 0 or 1, got true"),
         ({"path": "a.mp4", "label": 1.0}, "label must be 0 or 1, got 1.0"),
         ({"path": "a.mp4", "label": None}, "label must be 0 or 1, got null"),
+        ({"path": "a.mp4", "label": 1, "split": "Test"}, 'split must be train, validation or test, got "Test"'),
+        ({"path": "a.mp4", "label": 1, "split": "val"}, 'split must be train, validation or test, got "val"'),
+        ({"path": "a.mp4", "label": 1, "split": 1}, "split must be train, validation or test, got 1"),
         ({"path": "z.mp4", "label": 1}, "path z.mp4: no such file"),
         (
             {"path": "a.mp4", "label": 1, "lable": 1},
