@@ -23,7 +23,7 @@ from models.training.sampling import balanced_batches, sparse_continuous
 
 
 class TrainingError(Exception):
-    """A generator cannot be trained on this. One line."""
+    """A generator cannot be trained on this, or not like this. One line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ def train_generator(
         progress: told how many epochs are done, of all members together.
 
     Raises:
-        TrainingError: only one label among the videos, or features of different widths or that are not finite.
+        TrainingError: only one label among the videos, or features of different widths or that are not finite, or a
+            training whose loss or weights are no numbers any more.
     """
     bags = [*bags, *(Bag(bag.mirrored, bag.label) for bag in bags if bag.mirrored is not None)]
     _check(bags)
@@ -144,12 +145,23 @@ def _train_member(
         for epoch in range(recipe.epochs):
             for above, below in balanced_batches(abnormal, normal, recipe.batch, rng):
                 loss = _loss(recipe, scores(above), scores(below))
+                if not loss.isfinite():
+                    raise TrainingError(_diverged("the loss is", epoch, recipe))
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(generator.parameters(), recipe.gradient_clip)
                 optimiser.step()
             progress(epoch + 1)
+        if not all(tensor.isfinite().all() for tensor in generator.state_dict().values()):
+            raise TrainingError(_diverged("the weights are", recipe.epochs - 1, recipe))
     return generator
+
+
+def _diverged(what: str, epoch: int, recipe: Recipe) -> str:
+    return (
+        f"generator, epoch {epoch + 1}: {what} not finite: the learning rate {recipe.learning_rate:g} is too high, or "
+        "features are too large"
+    )
 
 
 def clip_logits(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

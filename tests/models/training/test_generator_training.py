@@ -174,3 +174,16 @@ def test_a_grid_of_one_cell_is_the_clip():
 def test_what_cannot_be_trained_on(bags, complaint):
     with pytest.raises(TrainingError, match=complaint):
         train_generator(bags, RECIPES[0], seed=0)
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    recipe = RECIPES[0].model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(TrainingError, match=r"epoch 2: the loss is not finite: the learning rate 1e\+30 is"):
+        train_generator(synthetic(0), recipe, seed=0)
+
+
+def test_weights_that_are_no_numbers_are_not_a_generator():
+    """The loss of the only step is a number; the decay then multiplies the weights by 1 - 1e40, float32's -inf."""
+    recipe = RECIPES[2].model_copy(update={"epochs": 1, "learning_rate": 1e20, "weight_decay": 1e20})
+    with pytest.raises(TrainingError, match=r"epoch 1: the weights are not finite: the learning rate 1e\+20"):
+        train_generator(synthetic(0), recipe, seed=0)
