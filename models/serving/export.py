@@ -48,13 +48,11 @@ MAX_BATCH_CUDA = 16
 #: Copied into the version folder.
 _ADAPTOR_FILES = ("model.py", "engine.py", "openvino_engine.py", "torch_engine.py")
 _OURS = Path(models.__file__).parent
-#: Code that decides what an export contains; a change of it makes cached repositories stale.
-_EXPORT_CODE = (
-    *(
-        _OURS / "serving" / name
-        for name in (*_ADAPTOR_FILES, "export.py", "openvino_convert.py", "scorer.py", "versions.py")
-    ),
-    *(_OURS / name for name in ("backbone.py", "c3d.py", "card.py", "encoder.py", "generator.py", "i3d.py", "sga.py")),
+#: Modules that decide what an export contains; a change of one makes repositories stale.
+EXPORT_MODULES = (
+    *(f"models.serving.{file.removesuffix('.py')}" for file in _ADAPTOR_FILES),
+    *(f"models.serving.{name}" for name in ("export", "openvino_convert", "scorer", "versions")),
+    *(f"models.{name}" for name in ("backbone", "c3d", "card", "encoder", "generator", "i3d", "sga")),
 )
 
 Progress = Callable[[str], None]  #: told, in a few words, what is being done
@@ -244,8 +242,8 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
 
 def _export_key(card: ModelCard) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
-    for file in _EXPORT_CODE:
-        digest.update(file.read_bytes())
+    for module in EXPORT_MODULES:
+        digest.update((_OURS.parent / f"{module.replace('.', '/')}.py").read_bytes())
     for package in ("openvino", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             digest.update(f"{package} {importlib.metadata.version(package)}".encode())

@@ -28,6 +28,7 @@ from models.features import FeaturesError
 from models.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.generator import Generator, save_generator
 from models.i3d import I3D, load_i3d
+from models.serving.export import EXPORT_MODULES
 from models.sga import ANOMALY, NORMAL, SelfGuidedHeads
 from models.tensors import load_tensors
 from models.training.encoder_data import SCORED_AT_ONCE, LabelledClips, LabelledMaps
@@ -65,6 +66,9 @@ _CODE = {
     ),
     "pseudo-labels": ("models.training.pseudo_labels", "operators.smoothing"),
     "encoder": (
+        "models.backbone",
+        "models.encoder",
+        "models.i3d",
         "models.sga",
         "models.training.encoder_data",
         "models.training.encoder_module",
@@ -72,7 +76,20 @@ _CODE = {
         "models.training.losses",
         "models.training.sampling",
     ),
-    "product": ("models.training.product", "models.training.evaluation"),
+    "product": (
+        "models.card",
+        "models.encoder",
+        "models.generator",
+        "models.sga",
+        "models.training.evaluation",
+        "models.training.footage",
+        "models.training.product",
+        "operators.smoothing",
+        "pipeline.evaluation.bootstrap",
+        "pipeline.evaluation.figures",
+        "pipeline.evaluation.videos",
+    ),
+    "repository": EXPORT_MODULES,
 }
 
 Network = SelfGuidedHeads | AttentionEncoder  #: what stage 2 trains: heads on maps, or backbone and heads
@@ -202,7 +219,7 @@ class _Job:
             _write_json(draft / "clips.json", {"clips": clips, "skipped": skipped})
 
         inputs = {
-            "videos": [self._identity(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
+            "videos": [self._named(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
             "truth": self._truth(everything),
             "settings": self.footage.settings,
             "folds": self.config.folds is not None,
@@ -247,7 +264,7 @@ class _Job:
             _write_lines(draft / LABELS_FILE, rows)
 
         inputs = {
-            "videos": self._identity(self._plan.train),
+            "videos": self._named(self._plan.train),
             "generator": self._done["generator"].digest,
             "choice": self.config.pseudo_labels.model_dump(mode="json"),
             "footage": self.footage.settings,
@@ -269,7 +286,7 @@ class _Job:
                 (draft / SCRATCH / CHECKPOINT_FILE).unlink(missing_ok=True)
 
         inputs = {
-            "videos": [self._identity(self._plan.train), self._identity(self._plan.validation)],
+            "videos": [self._named(self._plan.train), self._identity(self._plan.validation)],
             "labels": self._done["pseudo-labels"].digest,
             "footage": self.footage.settings,
             "recipe": self.config.encoder.model_dump(mode="json"),
@@ -310,8 +327,9 @@ class _Job:
             "labels": labels.digest,
             "generator": self._done["generator"].digest,
             "folds": [done.digest for name, done in self._done.items() if name.startswith("folds/")],
-            "videos": [self._identity(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
-            "truth": self._truth(self._plan.test),
+            "videos": [self._named(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
+            "truth": self._truth((*self._plan.known, *self._plan.test)),
+            "skipped": self._skipped,
             "footage": self.footage.settings,
             "config": self.config.model_dump(mode="json"),
             "seed": self.seed,
@@ -341,6 +359,11 @@ class _Job:
         """What a training knows of its videos; where they are, it does not."""
         own = [(video, video.group == str(video.path)) for video in videos]
         return [[self._contents[v.path], v.label, self._names[v.path] if alone else v.group] for v, alone in own]
+
+    def _named(self, videos: Sequence[Video]) -> list[list[Any]]:
+        """Likewise, for stages of which something is looked up by the videos' names; they say nothing of the place."""
+        own = zip(videos, self._identity(videos), strict=True)
+        return [[self._names[video.path], *identity] for video, identity in own]
 
     def _truth(self, videos: Sequence[Video]) -> list[list[Any]]:
         return [[self._contents[video.path], video.intervals] for video in videos]
@@ -418,7 +441,7 @@ class _Job:
 
         inputs = {
             "train": self._identity(others),
-            "fold": self._identity(held),
+            "fold": self._named(held),
             "footage": self.footage.settings,
             "recipe": self.config.recipe.model_dump(mode="json"),
             "labels": self.config.pseudo_labels.model_dump(mode="json"),

@@ -38,6 +38,7 @@ from models.training.mist_config import MistConfig
 from pipeline.evaluation.bootstrap import Run, compare, estimate
 from pipeline.evaluation.figures import FIGURES
 from pipeline.evaluation.videos import ScoredVideo
+from pipeline.manifests.folds import VALIDATION
 from pipeline.manifests.manifest import Video
 
 LABELS_FILE = "pseudo-labels.jsonl"
@@ -101,7 +102,8 @@ class Evidence:
 
     Attributes:
         folds: for each seed the scores of all videos but the test's, each by networks that had not seen it.
-        validation: scores of the videos that chose the epoch, by the product's own networks.
+        validation: scores of the validation's videos by the product's own networks. Where the recipe selects by
+            validation they chose the epoch of stage 2: its figures on them flatter it, and stage 1 had no such choice.
         test: scores of the test's videos.
         probe: out of fold, for each video that ``folds`` has, a linear probe's decision value; the baseline.
     """
@@ -155,7 +157,8 @@ def write_product(
             **_figures(evidence.folds, own, config, evidence.probe),
         }
     if evidence.validation:
-        figures["validation"] = _figures([evidence.validation], [calibrations], config)
+        chosen_by = config.encoder.select == VALIDATION
+        figures["validation"] = _figures([evidence.validation], [calibrations], config, chosen_by=chosen_by)
     if evidence.test:
         figures["test"] = _figures([evidence.test], [calibrations], config)
     if point is not None:
@@ -208,8 +211,11 @@ def _figures(
     calibrations: Sequence[Mapping[str, Calibration]],
     config: MistConfig,
     probe: Mapping[str, float] | None = None,
+    *,
+    chosen_by: bool = False,
 ) -> dict[str, Any]:
-    """Figures of both stages over the same videos, with 95 % intervals, and by how much stage 2 is better."""
+    """Figures of both stages over the same videos, with 95 % intervals, and by how much stage 2 is better; not that
+    where the videos have chosen stage 2's epoch (``chosen_by``)."""
     stages = {
         stage: [
             [judged(s.name, s.group, s.video, calibration[stage](getattr(s, stage)), s.times) for s in run]
@@ -225,8 +231,11 @@ def _figures(
         "groups": len({video.group for video in videos}),
         **{stage: _estimates(run, names, config.draws) for stage, run in stages.items()},
     }
-    better = compare(stages["stage_2"], stages["stage_1"], names=names, draws=config.draws)
-    found["stage_2_less_stage_1"] = {name: difference.summary() for name, difference in better.items()}
+    if chosen_by:
+        found["chosen_by"] = True
+    else:
+        better = compare(stages["stage_2"], stages["stage_1"], names=names, draws=config.draws)
+        found["stage_2_less_stage_1"] = {name: difference.summary() for name, difference in better.items()}
     if probe is not None:
         baseline = [ScoredVideo(s.name, s.video.label, probe[s.name], group=s.group) for s in runs[0]]
         found["linear_probe"] = _estimates([baseline], ("video_auc",), config.draws)

@@ -17,7 +17,7 @@ from pipeline.cli.errors import RunFailure, UsageFailure
 if TYPE_CHECKING:
     from models.feature_folder import FeatureSettings
 
-_ENGINES = ("cuda", "openvino", "cpu")
+ENGINES = ("cuda", "openvino", "cpu")
 #: Where nobody looks at a bar, a line this often, seconds.
 _LINE_SECONDS = 30.0
 
@@ -119,8 +119,8 @@ def _settings(
     chosen = tuple(layers.split(",")) if layers is not None else recipe.layers
     if not chosen or not set(chosen) <= set(WIDTHS):
         raise ValueError(f"--layers {layers}: expected {' or '.join(WIDTHS)}, or both with a comma between")
-    if engine is not None and engine not in _ENGINES:
-        raise ValueError(f"--engine {engine}: expected {', '.join(_ENGINES)}")
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
     return FeatureSettings.of(
         replace(clip, stride=stride or recipe.training_stride or clip.stride),

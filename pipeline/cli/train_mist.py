@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.cli.features import ENGINES
 
 if TYPE_CHECKING:
     from models.training.mist_config import MistConfig
@@ -56,8 +57,10 @@ def mist(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from models.card import CardError
     from models.features import FeaturesError
     from models.serving.export import ExportError
+    from models.tensors import TensorsError
     from models.training.footage import Footage
     from models.training.generator_job import ConfigError
     from models.training.generator_training import TrainingError
@@ -68,6 +71,8 @@ def mist(
     from pipeline.manifests.manifest import ManifestError
     from pipeline.sources.base import SourceError
 
+    if engine is not None and engine not in ENGINES:
+        raise UsageFailure(f"--engine {engine}: expected {', '.join(ENGINES)}")
     left_out: list[str] = []
     try:
         recipe = read_mist_config(config, changes or ())
@@ -105,7 +110,7 @@ def mist(
             raise UsageFailure(str(error)) from error
         except FeaturesError as error:
             raise RunFailure(f"{error}\nleave such videos out with --skip-bad") from error
-        except (WeightsError, SourceError, ExportError) as error:
+        except (WeightsError, SourceError, ExportError, TensorsError, CardError) as error:
             raise RunFailure(str(error)) from error
         except OSError as error:
             raise RunFailure(f"cannot write {error.filename or out}: {error.strerror or error}") from error
@@ -152,5 +157,6 @@ def _report(out: Path, figures: dict[str, object]) -> None:
                 if figure.get("value") is not None:
                     low, high = figure["interval_95"]
                     words.append(f"{stage} {name} {figure['value']:.3f} ({low:.3f} to {high:.3f})")
-        typer.echo(f"{part.replace('_', ' ')}, {found['videos']} videos: {', '.join(words)}")
+        chosen = ", which chose stage 2's epoch" if found.get("chosen_by") else ""
+        typer.echo(f"{part.replace('_', ' ')}, {found['videos']} videos{chosen}: {', '.join(words)}")
     typer.echo(f"{out / 'product'}: the model; see its model-card.json")

@@ -26,7 +26,7 @@ from models.training.encoder_training import score_maps
 from models.training.generator_job import AlertingChoice
 from models.training.generator_training import TrainingError
 from models.training.mist_config import VideoChoice, read_mist_config
-from models.training.stages import SCRATCH, STAGE_FILE, StageError
+from models.training.stages import SCRATCH, STAGE_FILE, StageError, code_digest
 from models.video_store import FeaturesError
 from pipeline.manifests.folds import hold_out_fold
 from pipeline.manifests.manifest import ManifestError, Video, manifest_digest
@@ -174,6 +174,57 @@ def test_a_change_runs_what_depends_on_it(run, videos, change, expected):
     assert ran == expected
 
 
+def test_what_is_told_of_the_videos_that_judge_is_heeded(run, videos):
+    """Which frames of a training video are abnormal is of no use to the training, but the folds are judged by it."""
+    test = {v.path for v in hold_out_fold(videos, 3, 0) if v.split == "test"}
+    before, _ = run(videos)
+    assert "frame_auc" not in before.card.figures["out_of_fold"]["stage_2"]
+    marked = [replace(v, intervals=((2, 12),)) if v.label and v.path not in test else v for v in videos]
+    outcome, ran = run(marked)
+    assert ran == {"features", "product"}
+    assert "frame_auc" in outcome.card.figures["out_of_fold"]["stage_2"]
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        *((f"pipeline.evaluation.{name}", {"product"}) for name in ("bootstrap", "figures", "videos")),
+        ("models.training.product", {"product"}),
+        ("models.i3d", {"encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "repository"}),
+        ("models.encoder", {"encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product", "repository"}),
+        ("models.serving.openvino_convert", {"repository"}),
+    ],
+)
+def test_other_code_runs_what_it_is_part_of(run, videos, monkeypatch, module, expected):
+    def export(_product, repository):
+        (repository / "config.pbtxt").write_text("name: 'tiny'")
+
+    def changed(modules):
+        return code_digest(modules) + (" of another version" if module in modules else "")
+
+    run(videos, export=export)
+    monkeypatch.setattr("models.training.mist_job.code_digest", changed)
+    _, ran = run(videos, export=export)
+    assert ran == expected
+
+
+def test_a_film_of_a_group_may_get_another_name(run, videos, folder, tmp_path):
+    """What was learned from it stands; what is written down by names is written anew, and nothing is lost."""
+    names = [v.path.name for v in hold_out_fold(videos, 3, 0) if v.split == "train"]
+    moved = tmp_path / "renamed"
+    shutil.copytree(folder, moved)
+    (moved / names[0]).rename(moved / "renamed.mp4")
+    renamed = [replace(v, path=moved / (v.path.name if v.path.name != names[0] else "renamed.mp4")) for v in videos]
+    weights = product(run.out)["encoder.safetensors"]
+    outcome, ran = run(renamed)
+    assert "generator" not in ran
+    assert outcome.card.training["videos"] == 8
+    rows = [json.loads(line) for line in product(run.out)["pseudo-labels.jsonl"].splitlines()]
+    assert {row["video"] for row in rows} == {"renamed.mp4", *names[1:]}
+    assert outcome.card.figures["out_of_fold"]["videos"] == 8
+    assert product(run.out)["encoder.safetensors"] == weights
+
+
 def test_damage_is_made_good(run, videos):
     before = product(run.out)
     weights = run.out / "encoder" / "encoder.safetensors"
@@ -272,6 +323,18 @@ def test_validation_chooses_where_there_are_no_folds(run, videos):
     assert "out_of_fold" not in outcome.card.figures
     assert outcome.card.figures["validation"]["videos"] == outcome.card.training["validation_videos"] == 4
     assert "recall_at_open_threshold" in outcome.card.figures["validation"]["stage_2"]
+    # They chose stage 2's epoch, and nothing of stage 1: the two are compared on the test alone.
+    assert outcome.card.figures["validation"]["chosen_by"] is True
+    assert "stage_2_less_stage_1" not in outcome.card.figures["validation"]
+    assert "chosen_by" not in outcome.card.figures["test"]
+    assert "stage_2_less_stage_1" in outcome.card.figures["test"]
+
+
+def test_a_validation_that_chose_nothing_compares(run, videos):
+    config = CONFIG.model_copy(update={"folds": None, "videos": VideoChoice(hold_out=3, validation=0.5)})
+    outcome, _ = run(videos, config)
+    assert "chosen_by" not in outcome.card.figures["validation"]
+    assert "stage_2_less_stage_1" in outcome.card.figures["validation"]
 
 
 def test_scores_as_they_are_and_thresholds_as_told(run, videos):

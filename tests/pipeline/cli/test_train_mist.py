@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from tiny_films import film, frame_folder
 
-from pipeline.cli.errors import UsageFailure
+from models.card import CardError
+from models.tensors import TensorsError
+from pipeline.cli.errors import RunFailure, UsageFailure
 
 SCENES = 7  # a seventh of them chooses, see the reference's recipe
 FRAMES = 34  # two clips of 16
@@ -122,6 +124,7 @@ def test_both_recipes_of_shanghaitech_run_on_a_stand_in(mist, shanghaitech, tmp_
         ("courtyard", {"data": "nowhere"}, "render them with `mistwatch synth"),
         ("fights-i3d", {"data": "", "changes": ["folds"]}, "expected key=value"),
         ("fights-i3d", {"data": ""}, r"no clips\.json there"),
+        ("fights-i3d", {"data": "", "engine": "cdua"}, "--engine cdua: expected cuda, openvino, cpu"),
     ],
 )
 def test_usage(root, tmp_path, recipe, options, message):
@@ -130,3 +133,30 @@ def test_usage(root, tmp_path, recipe, options, message):
     data = {"data": tmp_path / options["data"]} if "data" in options else {}
     with pytest.raises(UsageFailure, match=message):
         command(config=root / "configs" / "train" / f"{recipe}.yaml", **(options | data))
+
+
+@pytest.mark.parametrize("error", [CardError, TensorsError])
+def test_a_stage_that_cannot_be_read_is_one_line(root, tmp_path, monkeypatch, error):
+    """The job's own tests are others; here it ends as it does on weights that an older version had kept as good."""
+    from pipeline.cli.train_mist import mist as command
+
+    def job(*_, **__):
+        raise error("generator.safetensors: its tensors are not finite")
+
+    monkeypatch.setattr("models.training.mist_job.train_mist", job)
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text('{"path": "a.mp4", "label": 0}\n')
+    with pytest.raises(RunFailure, match=r"^generator\.safetensors: its tensors are not finite$"):
+        command(config=root / "configs" / "train" / "fights-i3d.yaml", data=manifest, out=tmp_path / "run")
+
+
+def test_the_report_says_which_videos_chose(capsys, tmp_path):
+    from pipeline.cli.train_mist import _report
+
+    figure = {"video_auc": {"value": 0.9, "interval_95": [0.8, 1.0]}}
+    part = {"videos": 6, "stage_1": figure, "stage_2": figure}
+    _report(tmp_path, {"validation": part | {"chosen_by": True}, "test": part})
+    validation, test, _ = capsys.readouterr().out.splitlines()
+    assert validation.startswith("validation, 6 videos, which chose stage 2's epoch: stage_1 video_auc 0.900 (0.800 to")
+    assert test.startswith("test, 6 videos: stage_1 video_auc")
