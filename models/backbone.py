@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -14,13 +15,13 @@ class Maps(NamedTuple):
     late: Tensor  #: (N, C', t', h', w'), halves rounded up: what it is applied to
 
 
-class MapBackbone(nn.Module):
+class MapBackbone(nn.Module, ABC):
     """A network over clips that owns its normalisation and gives an early and a late map."""
 
     early_channels: int
     late_channels: int
     classes: int = 0  #: of its own classifier; 0 where it has none
 
+    @abstractmethod
     def maps(self, clips: Tensor) -> Maps:
         """uint8 (N, T, H, W, 3) RGB → both maps, float."""
-        raise NotImplementedError
