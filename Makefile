@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable '.[train,serve,demo,dev]'
+	$(BIN)/python -m pip install --editable '.[train,serve,evaluate,demo,dev]'
 	# tritonserver's binary; its metadata asks for numpy < 2, which the binary does not need
 	$(BIN)/python -m pip install --no-deps nvidia-pytriton==0.7.0
 	touch $@
