@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver
+from pipeline.sources.frame_index import FrameLog
 from pipeline.sources.resample import resampler
 from pipeline.sources.scale import Scaler
 from pipeline.sources.timeline import Timeline, Verdict
@@ -34,6 +35,7 @@ class FramePump:
         nominal_fps: the rate that the stream states, if it does.
         pixel_aspect: width over height of one pixel; None means square.
         threads: of the scaler.
+        log: where every picture's time is written down, if anywhere; a live camera's would grow for ever.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class FramePump:
         nominal_fps: float | None = None,
         pixel_aspect: Fraction | None = None,
         threads: int = 1,
+        log: FrameLog | None = None,
     ) -> None:
         self.pictures = 0  #: decoded so far
         self.dropped = 0  #: of them without a usable PTS
@@ -59,6 +62,7 @@ class FramePump:
         self._wall_clock = wall_clock
         self._timeline = Timeline(nominal_fps)
         self._scale = Scaler(spec, pixel_aspect, threads)
+        self._log = log
         self._segment: Segment | None = None
         self._segments = 0
         self._size: tuple[int, int] | None = None
@@ -73,6 +77,7 @@ class FramePump:
         verdict = self._timeline.judge(pts_seconds)
         if verdict is Verdict.DROP:
             self.dropped += 1
+            self._note(None)
             return
         assert pts_seconds is not None
         self.last_pts_seconds = pts_seconds
@@ -83,10 +88,12 @@ class FramePump:
         elif size != self._size:
             yield from self.end(EndReason.SIZE_CHANGED)  # nothing before the first picture
         self._size = size
+        first = self._segment is None
         if self._segment is None:
             self._segment = Segment(self._segment_id(self._segments), self._camera, self._live)
             self._segments += 1
             self._resample = resampler(self._spec.fps)
+        self._note(pts_seconds, first=first)
         if not self._resample.keep(pts_seconds):
             return
         received_at = datetime.now(UTC)
@@ -104,3 +111,7 @@ class FramePump:
         if self._segment is not None:
             segment, self._segment = self._segment, None
             yield SegmentOver(segment, reason)
+
+    def _note(self, pts_seconds: float | None, *, first: bool = False) -> None:
+        if self._log is not None:
+            self._log.picture(pts_seconds, first=first)

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
+from pipeline.sources.frame_index import FrameIndex, FrameLog
+from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 
 #: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
 #: the first and the last among them, and of its size. A second of a fast disk, whatever the recording's length. Bytes.
@@ -31,6 +33,9 @@ NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
 #: A recording that ends this much before the length that its own header states was cut off. Seconds.
 CUT_OFF_SECONDS = 1.0
+
+#: For who wants to know when the pictures are shown and not how they look.
+_BARELY_SCALED = FrameSpec(16, 16, fps=0.001)
 
 #: Matroska states a stream's length in a tag.
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
@@ -78,6 +83,7 @@ class FileSource:
         self._on_damage = on_damage
         self._threads = threads
         self._digest: str | None = None
+        self._log = FrameLog()
         if started_at is not None and started_at.tzinfo is None:
             raise self._error(f"start time {started_at.isoformat()} needs its UTC offset (…Z or …+02:00)", "usage")
         if self.path.is_dir():
@@ -109,16 +115,36 @@ class FileSource:
         """
         self._open().close()
 
-    def frame_times(self) -> npt.NDArray[np.float64]:
+    @property
+    def seen(self) -> FrameIndex:
+        """See :class:`pipeline.sources.recordings.Recording`."""
+        return self._log.index
+
+    def frame_index(self) -> FrameIndex:
         """See :class:`pipeline.sources.recordings.Recording`."""
         with closing(self._open()) as container:
             stream = _video_stream(container)
             assert stream is not None
             stamps = _Stamps(stream.average_rate or stream.guessed_rate)
-            times = [stamps.of(one) for one in _packets(container, stream) if one.size and not one.is_discard]
-        if None in times:  # the decoder would know; films in AVI, which have a constant rate
-            return np.arange(len(times), dtype=np.float64) * stamps.period_seconds
-        return np.sort(np.array(times, np.float64))
+            packets = [
+                (stamps.of(one), one.dts) for one in _packets(container, stream) if one.size and not one.is_discard
+            ]
+        times = np.array([time for time, _ in packets], np.float64)  # NaN where there is none
+        if np.isnan(times).any():  # the decoder would know; films in AVI, which have a constant rate
+            return FrameIndex(np.arange(len(times), dtype=np.float64) * stamps.period_seconds)
+        decoded_at = np.array([dts for _, dts in packets if dts is not None], np.float64)
+        # Pictures that wait for others fall back a little in the order of their coming.
+        fall = np.max(np.maximum.accumulate(times) - times, initial=0.0)
+        if fall <= BACKWARD_LIMIT_SECONDS and (np.diff(decoded_at) >= 0).all():
+            return FrameIndex(np.sort(times))
+        reader = FileSource(self.camera, self.path, threads=self._threads)
+        for _ in reader.frames(_BARELY_SCALED, threading.Event()):
+            pass
+        return reader.seen
+
+    def frame_times(self) -> npt.NDArray[np.float64]:
+        """See :class:`pipeline.sources.recordings.Recording`."""
+        return self.frame_index().times
 
     def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`.
@@ -156,6 +182,7 @@ class FileSource:
         stream.codec_context.thread_type = "AUTO"
         rate = stream.average_rate or stream.guessed_rate
         clock = _RecordingClock(self._given or creation_time(container))
+        self._log = FrameLog()
         pump = FramePump(
             self.camera,
             live=False,
@@ -165,6 +192,7 @@ class FileSource:
             nominal_fps=float(rate) if rate else None,
             pixel_aspect=stream.sample_aspect_ratio,
             threads=1,
+            log=self._log,
         )
         stamps = _Stamps(rate)
         bad_packets, first_problem, cut_off, last_is_whole = 0, "", False, True

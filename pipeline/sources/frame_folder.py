@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
+from pipeline.sources.frame_index import FrameIndex
 
 #: What counts as a picture; anything else in the folder (lists, thumbnails' databases) is left alone.
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
@@ -116,6 +117,15 @@ class FrameFolder:
             read_picture(self._pictures[0])
         except av.FFmpegError as error:
             raise self._error(f"{self._pictures[0].name}: not a picture ({error.strerror})", "not_a_video") from None
+
+    @property
+    def seen(self) -> FrameIndex:
+        """See :class:`pipeline.sources.recordings.Recording`; a picture that cannot be decoded counts."""
+        return self.frame_index()
+
+    def frame_index(self) -> FrameIndex:
+        """See :class:`pipeline.sources.recordings.Recording`."""
+        return FrameIndex(self.frame_times())
 
     def frame_times(self) -> npt.NDArray[np.float64]:
         """When each picture is shown, float64 (pictures,), seconds."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline.sources.base import Source, SourceError
 from pipeline.sources.files import FileSource
 from pipeline.sources.frame_folder import FrameFolder
+from pipeline.sources.frame_index import FrameIndex
 
 
 class Recording(Source, Protocol):
@@ -36,10 +37,26 @@ class Recording(Source, Protocol):
         """
         ...
 
-    def frame_times(self) -> npt.NDArray[np.float64]:
-        """When each frame is shown, in the order in which they are decoded: float64 (frames,), seconds of its clock.
+    @property
+    def seen(self) -> FrameIndex:
+        """The pictures that the latest :meth:`frames` has decoded so far, by its segments."""
+        ...
 
-        Nothing is decoded. A damaged frame counts.
+    def frame_index(self) -> FrameIndex:
+        """All its pictures.
+
+        Nothing is decoded where one clock runs through the recording, and then a damaged picture counts. Where the
+        clock jumps back, only decoding tells the segments.
+
+        Raises:
+            SourceError: it is no recording.
+        """
+        ...
+
+    def frame_times(self) -> npt.NDArray[np.float64]:
+        """When each frame is shown, in the order in which they are shown: float64 (frames,), seconds of its clock.
+
+        See :meth:`frame_index`.
 
         Raises:
             SourceError: it is no recording.
