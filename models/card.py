@@ -25,6 +25,10 @@ class CardError(Exception):
 Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5c"], ...], Field(min_length=1)]
 
 
+#: Attended maps that the weighted head reads; the late one alone, as published.
+Reads = Annotated[tuple[Literal["early", "late"], ...], Field(min_length=1)]
+
+
 #: Of a model. It becomes part of file names, in the cache for one.
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -51,6 +55,8 @@ class SelfGuidedArchitecture(_Part):
 
     The defaults are the published ones. ``slope`` and ``shift`` calibrate the scores: the difference d of the weighted
     logits counts as slope · d + shift. ``fine_tuned``: the backbone was trained too, its weights are with the heads'.
+    ``reads``: which attended maps the weighted head averages, in this order; ``unit_length`` scales each one's average
+    to length 1: what a clip shows, not how strongly.
     """
 
     type: Literal["self_guided"] = "self_guided"
@@ -59,9 +65,16 @@ class SelfGuidedArchitecture(_Part):
     detectors: int = Field(8, ge=1)  #: K, for each of the two classes
     features: int = Field(1024, ge=1)  #: channels of the late map: 1024 of I3D's Mixed_5c, 512 of C3D's conv5b
     dropout: float = Field(0.8, ge=0, lt=1)
+    reads: Reads = ("late",)
+    unit_length: bool = False
     fine_tuned: bool = False
     slope: float = Field(1.0, gt=0, allow_inf_nan=False)
     shift: float = Field(0.0, allow_inf_nan=False)
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that the weighted head reads of a clip, as :class:`Architecture` has them of the generator."""
+        return sum({"early": self.early, "late": self.features}[part] for part in self.reads)
 
 
 class Backbone(_Part):

@@ -1,4 +1,4 @@
-"""A ``.npy`` file that grows: what is computed clip by clip need not be in memory as a whole."""
+"""``.npy`` files larger than memory: written row by row, and read without one of them staying open."""
 
 from __future__ import annotations
 
@@ -56,3 +56,46 @@ class NpyRows:
         self._handle.seek(0)
         header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._rows, *self._row)}
         np.lib.format.write_array_header_1_0(self._handle, header)
+
+
+class NpyFile:
+    """The array in a ``.npy`` file, which is mapped anew for every look at it.
+
+    A mapped file counts as an open one, and a process may have 1024 of those where a data set has thousands of videos.
+    To map it anew costs 0.1 ms; what has been read before still comes from the system's memory.
+
+    Attributes:
+        shape, dtype: of the array.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError, EOFError: it holds no array of numbers, or not all of it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        mapped = self._mapped()
+        self.shape: tuple[int, ...] = mapped.shape
+        self.dtype: np.dtype[Any] = mapped.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
+        """What numpy gives for it; the file stays open as long as somebody holds a part that is no copy.
+
+        Raises:
+            OSError, ValueError: the file has gone or has changed since.
+        """
+        return np.asarray(self._mapped()[rows])
+
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self._mapped(), dtype=dtype, copy=copy)
+
+    def _mapped(self) -> npt.NDArray[Any]:
+        mapped: npt.NDArray[Any] = np.load(self._file, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+
+#: An array whose first axis is looked up by ordinals or slices, in memory or in a file.
+Rows = npt.NDArray[Any] | NpyFile

@@ -7,6 +7,10 @@ the attention map A. The weighted head reads the late map as late + A ∘ late.
 The paper draws this flow and leaves sizes open. Ours are those of the authors' published code for ShanghaiTech, where
 the early map is I3D's Mixed_4f and the late one its Mixed_5c: 832 × 4 × 14 × 14 and 1024 × 2 × 7 × 7 for 16 frames of
 224 × 224. The convolutions of C3D are read in the same way, conv4b as the early map and conv5b as the late one.
+
+Ours beside the published: the weighted head may read the early map too, early + A ∘ early, where A is scaled up to its
+grid. A backbone that is not trained keeps much in the early map that the late one has forgotten (small things above
+all), and what the head reads can be of unit length and standardised, as the generator's features are.
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.card import SelfGuidedArchitecture
+from models.card import Reads, SelfGuidedArchitecture
 
 NORMAL, ANOMALY = 0, 1  #: what the two logits stand for
 
@@ -38,7 +43,7 @@ class HeadsOutput(NamedTuple):
     weighted: Tensor  #: (N, 2) logits of the weighted head: normal, anomaly
     guided: Tensor  #: (N, 2) logits of the guided head
     attention: Tensor  #: (N, h, w) in (0, 1), on the late map's grid
-    features: Tensor  #: (N, features), what the weighted head reads
+    features: Tensor  #: (N, inputs), what the weighted head reads, before it is standardised
 
 
 class SelfGuidedAttention(nn.Module):
@@ -91,14 +96,31 @@ class SelfGuidedHeads(nn.Module):
         attention: the attention module.
         features: channels of the late map.
         dropout: in front of the weighted head.
+        reads: which maps the weighted head averages; see :class:`models.card.SelfGuidedArchitecture`.
+        unit_length: whether each map's average is scaled to length 1.
     """
 
-    def __init__(self, attention: SelfGuidedAttention, features: int = 1024, dropout: float = 0.8) -> None:
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        attention: SelfGuidedAttention,
+        features: int = 1024,
+        dropout: float = 0.8,
+        *,
+        reads: Reads = ("late",),
+        unit_length: bool = False,
+    ) -> None:
         super().__init__()
         self.attention = attention
         self.features = features
+        self.reads, self.unit_length = reads, unit_length
+        inputs = sum({"early": attention.inputs, "late": features}[part] for part in reads)
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
         self.dropout = nn.Dropout(dropout)
-        self.weighted = nn.Linear(features, 2)
+        self.weighted = nn.Linear(inputs, 2)
         self.calibration = (1.0, 0.0)
 
     def forward(self, early: Tensor, late: Tensor) -> HeadsOutput:
@@ -121,9 +143,17 @@ class SelfGuidedHeads(nn.Module):
                 f"the attention's grid {tuple(int(n) for n in attention.shape[-2:])} is not that of the late map "
                 f"{tuple(int(n) for n in late.shape[-2:])}: the early map must be twice as fine"
             )
-        features = (late + attention * late).mean(dim=(2, 3, 4))
-        weighted = self.weighted(self.dropout(features))
+        maps = {"early": early, "late": late}
+        features = torch.cat([self._read(maps[part], attention) for part in self.reads], dim=1)
+        weighted = self.weighted(self.dropout((features - self.mean) * self.scale))
         return HeadsOutput(self._calibrated(weighted), guided, attention[:, 0, 0], features)
+
+    def _read(self, seen: Tensor, attention: Tensor) -> Tensor:
+        """A map (N, C, t, h, w) and the attention (N, 1, 1, h', w') → what the weighted head reads of it, (N, C)."""
+        if attention.shape[-2:] != seen.shape[-2:]:
+            attention = F.interpolate(attention[:, 0], seen.shape[-2:], mode="nearest")[:, None]
+        average = (seen + attention * seen).mean(dim=(2, 3, 4))
+        return F.normalize(average, dim=1) if self.unit_length else average
 
     def _calibrated(self, logits: Tensor) -> Tensor:
         slope, shift = self.calibration
@@ -135,7 +165,13 @@ class SelfGuidedHeads(nn.Module):
     def of(cls, architecture: SelfGuidedArchitecture) -> SelfGuidedHeads:
         """The heads that a model card describes, with fresh weights."""
         attention = SelfGuidedAttention(architecture.early, architecture.hidden, architecture.detectors)
-        heads = cls(attention, architecture.features, architecture.dropout)
+        heads = cls(
+            attention,
+            architecture.features,
+            architecture.dropout,
+            reads=architecture.reads,
+            unit_length=architecture.unit_length,
+        )
         heads.calibration = (architecture.slope, architecture.shift)
         return heads
 
@@ -148,6 +184,8 @@ class SelfGuidedHeads(nn.Module):
             detectors=self.attention.detectors,
             features=self.features,
             dropout=self.dropout.p,
+            reads=self.reads,
+            unit_length=self.unit_length,
             fine_tuned=fine_tuned,
             slope=slope,
             shift=shift,

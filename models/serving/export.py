@@ -97,8 +97,9 @@ def config_pbtxt(
     Args:
         attention: rows and columns of the attention map, where the model has one.
     """
-    features = card.architecture.inputs if isinstance(card.architecture, Architecture) else card.architecture.features
-    outputs = {"SCORE": [1], "FEATURES": [features]} | ({"ATTENTION": list(attention)} if attention else {})
+    outputs = {"SCORE": [1], "FEATURES": [card.architecture.inputs]}
+    if attention:
+        outputs["ATTENTION"] = list(attention)
     clip = card.clip
     parameters = {
         "name": card.name,

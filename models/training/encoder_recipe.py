@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from models.card import Reads
 
 #: Of a crop, relative to the shorter side of the picture.
 Scale = Annotated[float, Field(gt=0, le=1)]
@@ -19,6 +30,8 @@ class EncoderRecipe(BaseModel):
             work: 832 → 128 takes a CPU a sixth of the time (15 instead of 94 ms of a core a clip of 14×14 maps).
         detectors: K, for each class.
         dropout: in front of the weighted head.
+        reads: the maps that the weighted head reads; ``unit_length`` scales each one's average to length 1.
+        standardise: what the weighted head reads, by its mean and spread over all clips that train. Of ``maps`` only.
         clips_a_video: drawn for each step, one from each of so many equal stretches of the video.
         batch: videos of each label in a step, over all processes together.
         accumulation: steps whose gradients are added up before the weights move.
@@ -46,6 +59,9 @@ class EncoderRecipe(BaseModel):
     hidden: PositiveInt | None = None
     detectors: PositiveInt = 8
     dropout: float = Field(0.8, ge=0, lt=1)
+    reads: Reads = ("late",)
+    unit_length: bool = False
+    standardise: bool = False
     clips_a_video: PositiveInt = 3
     batch: PositiveInt = 10
     accumulation: PositiveInt = 3
@@ -65,3 +81,9 @@ class EncoderRecipe(BaseModel):
     crop_scales: tuple[Scale, ...] = Field((1.0, 0.875, 0.75, 0.66), min_length=1)
     workers: NonNegativeInt = 0
     select: Literal["validation", "last"] = "last"
+
+    @model_validator(mode="after")
+    def _standardised_maps(self) -> EncoderRecipe:
+        if self.standardise and self.size != "maps":
+            raise ValueError("standardise: of size maps only; a backbone that is trained moves what it standardises")
+        return self

@@ -34,6 +34,7 @@ from models.training.encoder_data import SCORED_AT_ONCE, Bag, Floats, LabelledCl
 from models.training.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch
 from models.training.encoder_recipe import EncoderRecipe
 from models.training.generator_training import TrainingError
+from models.training.standardising import standardise
 
 __all__ = [
     "CHECKPOINT_FILE",
@@ -90,6 +91,8 @@ def train_encoder(
     with _own_random_numbers(seed):
         heads = _heads(bags[0].early.shape[1], bags[0].late.shape[1], recipe)
         _try(heads, bags[0])
+        if recipe.standardise:
+            standardise(heads, torch.cat([_untrained(heads, bag) for bag in bags]))
         _fit(heads, bags, recipe, seed, folder, validation, progress, accelerator)
     return heads.cpu().eval()
 
@@ -152,7 +155,8 @@ def score_maps(heads: SelfGuidedHeads, early: Floats, late: Floats) -> npt.NDArr
 
 
 def _heads(early: int, late: int, recipe: EncoderRecipe) -> SelfGuidedHeads:
-    return SelfGuidedHeads(SelfGuidedAttention(early, recipe.hidden, recipe.detectors), late, recipe.dropout)
+    attention = SelfGuidedAttention(early, recipe.hidden, recipe.detectors)
+    return SelfGuidedHeads(attention, late, recipe.dropout, reads=recipe.reads, unit_length=recipe.unit_length)
 
 
 def _try(heads: SelfGuidedHeads, bag: LabelledMaps) -> None:
@@ -162,6 +166,16 @@ def _try(heads: SelfGuidedHeads, bag: LabelledMaps) -> None:
             heads(*(torch.from_numpy(np.array(values[:1])).float() for values in bag.inputs))
         except ValueError as error:
             raise TrainingError(str(error)) from None
+
+
+def _untrained(heads: SelfGuidedHeads, bag: LabelledMaps) -> Tensor:
+    """What the weighted head reads of a video before anything is learned, (n, inputs)."""
+    found = []
+    with torch.no_grad():
+        for first in range(0, len(bag.soft), SCORED_AT_ONCE):
+            some = slice(first, first + SCORED_AT_ONCE)
+            found.append(heads(*(torch.from_numpy(np.array(values[some])).float() for values in bag.inputs)).features)
+    return torch.cat(found)
 
 
 def _fit(

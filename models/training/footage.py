@@ -27,9 +27,6 @@ from pipeline.manifests.manifest import Video
 from pipeline.sources.recordings import open_recording
 from pipeline.windows import ClipSpec
 
-#: A clip's time and a frame's are the same number of a clock, but for the rounding of its sums. Seconds.
-_SAME_TIME = 1e-4
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -208,10 +205,15 @@ def every(segments: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True)
 class ClipTimes:
-    """When a video's n clips are: float64 (n,) each, seconds of its clock."""
+    """When a video's n clips are: float64 (n,) each, seconds of its clock.
+
+    Attributes:
+        segments: int64 (n,), ordinal of the segment that each clip was cut from: its clock may have been set back.
+    """
 
     starts: npt.NDArray[np.float64]
     ends: npt.NDArray[np.float64]
+    segments: npt.NDArray[np.int64]
 
 
 def judged(name: str, group: str, video: Video, scores: ClipScores, times: ClipTimes) -> ScoredVideo:
@@ -229,8 +231,9 @@ def judged(name: str, group: str, video: Video, scores: ClipScores, times: ClipT
     """
     if video.label and not video.intervals:
         return scored_video(name, video.label, scores, group=group)
-    frames = open_recording(video.path, fps=video.fps).frame_times()
-    first, end = (np.searchsorted(frames, at - _SAME_TIME) for at in (times.starts, times.ends))
+    frames = open_recording(video.path, fps=video.fps).frame_index()
+    places = zip(times.segments.tolist(), times.starts.tolist(), times.ends.tolist(), strict=True)
+    first, end = np.array([frames.span(*place) for place in places], np.int64).reshape(-1, 2).T
     return scored_video(
         name,
         video.label,

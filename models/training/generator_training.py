@@ -20,6 +20,7 @@ from models.card import Architecture
 from models.generator import Generator, side_by_side
 from models.training.losses import paper_ranking_loss, reference_ranking_loss
 from models.training.sampling import balanced_batches, sparse_continuous
+from models.training.standardising import standardise
 
 
 class TrainingError(Exception):
@@ -125,11 +126,7 @@ def _train_member(
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
         if recipe.standardise:
-            scaled = generator.scaled(clips).flatten(0, -2)
-            spread = scaled.std(0)
-            generator.mean.copy_(scaled.mean(0))
-            # A feature that hardly varied in training may vary later: it must not drown the others then.
-            generator.scale.copy_(1 / spread.clamp(min=max(0.01 * spread.mean().item(), 1e-12)))
+            standardise(generator, generator.scaled(clips).flatten(0, -2))
 
         def scores(videos: Tensor) -> Tensor:
             """(B,) ordinals of videos → (B, L, T) scores of the clips sampled from them."""

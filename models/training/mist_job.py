@@ -459,7 +459,7 @@ class _Job:
             video,
             clip_logits(generator, seen.features),
             encoder_logits(network, seen.inputs),
-            ClipTimes(seen.starts, seen.ends),
+            ClipTimes(seen.starts, seen.ends, seen.segments),
         )
 
     def _probe(self) -> dict[str, float]:

@@ -82,6 +82,7 @@ class VideoScores:
             "stage_2": [float(value) for value in self.stage_2],
             "starts": [float(value) for value in self.times.starts],
             "ends": [float(value) for value in self.times.ends],
+            "segments": [int(value) for value in self.times.segments],
         }
 
     @classmethod
@@ -92,7 +93,12 @@ class VideoScores:
             videos[row["video"]],
             np.array(row["stage_1"], np.float32),
             np.array(row["stage_2"], np.float32),
-            ClipTimes(np.array(row["starts"], np.float64), np.array(row["ends"], np.float64)),
+            ClipTimes(
+                np.array(row["starts"], np.float64),
+                np.array(row["ends"], np.float64),
+                # A run that was begun before the segments were kept goes on.
+                np.array(row.get("segments", [0] * len(row["starts"])), np.int64),
+            ),
         )
 
 

@@ -53,7 +53,10 @@ def test_every_recipe_names_a_model_as_a_card_may(root):
 
 
 def test_a_self_guided_architecture_survives_the_card(tmp_path):
-    architecture = SelfGuidedArchitecture(early=512, features=512, hidden=64, fine_tuned=True, slope=1.5, shift=-0.25)
+    architecture = SelfGuidedArchitecture(
+        early=512, features=512, hidden=64, reads=("early", "late"), unit_length=True, fine_tuned=True, slope=1.5
+    )
+    assert architecture.inputs == 1024
     card = ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"architecture": architecture})
     write_card(card, tmp_path)
     assert read_card(tmp_path).architecture == architecture
@@ -68,6 +71,8 @@ def test_the_defaults_are_the_published_sizes(tmp_path):
         "detectors": 8,
         "features": 1024,
         "dropout": 0.8,
+        "reads": ("late",),
+        "unit_length": False,
         "fine_tuned": False,
         "slope": 1.0,
         "shift": 0.0,

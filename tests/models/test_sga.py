@@ -106,6 +106,48 @@ def test_longer_clips_average_the_attention(tiny):
     assert tiny.attention(early(9, 1, 5, 0.5, 9)).attention.shape == (1, 1, 2, 1, 1)
 
 
+def both_maps(*, unit_length: bool) -> SelfGuidedHeads:
+    """Attention nearly 1 under the right column of two, nearly 0 under the left one."""
+    attention = SelfGuidedAttention(inputs=1, detectors=1)
+    middle = torch.zeros(3, 3, 3)
+    middle[1, 1, 1] = 1
+    fill(attention.reduce, weight=middle, bias=[0])
+    fill(attention.detect, weight=[0, 1])
+    fill(attention.attend, weight=[[0, 0], [100, 100]], bias=[-100])
+    heads = SelfGuidedHeads(attention, features=2, reads=("early", "late"), unit_length=unit_length).eval()
+    fill(heads.weighted, weight=[[1, 1, 0], [0, 0, 1]])
+    return heads
+
+
+#: Early 2 × 3 elements at each of four steps, so the attention's grid is 1 × 2 and its right half is the third column.
+EARLY = torch.tensor([[0.0, 3.0, 1.0], [6.0, 6.0, 8.0]]).expand(1, 1, 4, 2, 3)
+LATE = torch.tensor([[2.0, 4.0], [-1.0, 1.0]]).reshape(1, 2, 1, 1, 2)
+
+
+def test_both_maps_by_hand():
+    output = both_maps(unit_length=False)(EARLY, LATE)
+    # The first convolution sees 0 and 1: attention σ(-100) and σ(200 - 100). Nearest: of three columns the first two
+    # lie under the left element. Early: 0, 3, 6, 6 as they are, 1 and 8 twice; late: 2 + 2 · 4, -1 + 2 · 1.
+    assert output.attention.tolist() == [[[pytest.approx(0), 1]]]
+    assert output.features.tolist() == [[pytest.approx((15 + 18) / 6), 5.0, 0.5]]
+    assert output.weighted.tolist() == [[pytest.approx(10.5), 0.5]]
+
+
+def test_unit_length_is_of_each_map():
+    output = both_maps(unit_length=True)(EARLY, LATE)
+    length = math.hypot(5, 0.5)
+    assert output.features[0].tolist() == pytest.approx([1.0, 5 / length, 0.5 / length])
+
+
+def test_the_weighted_head_reads_what_is_standardised():
+    heads = both_maps(unit_length=False)
+    heads.mean.copy_(torch.tensor([5.5, 4.0, 0.0]))
+    heads.scale.copy_(torch.tensor([1.0, 2.0, 10.0]))
+    output = heads(EARLY, LATE)
+    assert output.features.tolist() == [[5.5, 5.0, 0.5]]  # what is told is not
+    assert output.weighted.tolist() == [[pytest.approx(2.0), 5.0]]
+
+
 def test_the_parameters_are_the_published_ones():
     attention = SelfGuidedAttention()
     assert parameters(attention) == (832 * 832 * 27 + 832) + (832 * 16 + 16) + (16 * 16 + 16) + (16 * 2 + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,11 +73,13 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Calla
     from models.encoder import save_encoder
     from models.sga import SelfGuidedAttention, SelfGuidedHeads
 
-    def make(name: str = "guided", seed: int = 21, **changes: object) -> Path:
+    def make(
+        name: str = "guided", seed: int = 21, heads_options: dict[str, Any] | None = None, **changes: object
+    ) -> Path:
         folder = tmp_path_factory.mktemp("models") / name
         folder.mkdir()
         torch.manual_seed(seed)
-        heads = SelfGuidedHeads(SelfGuidedAttention(hidden=16, detectors=3))
+        heads = SelfGuidedHeads(SelfGuidedAttention(hidden=16, detectors=3), **(heads_options or {}))
         with torch.no_grad():  # as it is drawn, the attention is 0.5 everywhere
             heads.attention.attend.weight.mul_(40)
         heads.calibration = (6.0, 0.25)

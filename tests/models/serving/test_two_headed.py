@@ -134,6 +134,23 @@ def test_a_fine_tuned_backbone_comes_with_the_model(model: Path, small_clips: np
     assert np.abs(scored.features - published.features.numpy()).max() > 1e-2
 
 
+def test_a_weighted_head_that_reads_both_maps(
+    make_encoder: Callable[..., Path], small_clips: np.ndarray, tmp_path: Path
+) -> None:
+    folder = make_encoder("both", heads_options={"reads": ("early", "late"), "unit_length": True})
+    exported = export(str(folder), tmp_path / "out") / "1"
+    with torch.inference_mode():
+        expected = load_encoder(folder)[0](torch.from_numpy(small_clips))
+    scores = torch.softmax(expected.weighted, dim=1)[:, 1]
+    for name in ("openvino", "torch"):
+        scored = open_engine(name, exported, CLIP).score(small_clips)
+        assert scored.features.shape == (3, 832 + 1024)
+        np.testing.assert_allclose(scored.features, expected.features, atol=1e-4, rtol=0)
+        np.testing.assert_allclose(scored.scores, scores, atol=1e-3, rtol=0)
+    config = text_format.Parse((exported.parent / "config.pbtxt").read_text(), pb.ModelConfig())
+    assert list(config.output[1].dims) == [832 + 1024]
+
+
 def test_clips_that_are_too_short_for_attention_are_refused_in_one_line(
     make_encoder: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -98,6 +98,45 @@ def test_learns_the_pseudo_labels(tmp_path):
     assert roc_auc_score(np.concatenate([bag.soft for bag in unseen]), scores) > 0.95
 
 
+def test_learns_from_both_maps_that_are_standardised(tmp_path):
+    """What tells is one channel of the early map, a thousandth of the others: of no use as it is."""
+
+    def faint(bags: list[LabelledMaps]) -> list[LabelledMaps]:
+        for bag in bags:
+            bag.early[:, 0] = 1e-3 * (1 + 3 * bag.soft[:, None, None, None] + bag.early[:, 0] / 10)
+            bag.early[:, 1:] = np.random.default_rng(len(bag.soft)).random(bag.early[:, 1:].shape)
+            bag.late[:] = np.random.default_rng(len(bag.soft)).random(bag.late.shape)
+        return bags
+
+    unseen = faint(videos(1, 24))
+    soft = np.concatenate([bag.soft for bag in unseen])
+
+    def auc(**to) -> float:
+        recipe = changed(epochs=25, accumulation=1, dropout=0.0, reads=("early", "late"), **to)
+        heads = train_encoder(faint(videos(0, 24)), recipe, 0, tmp_path / str(to), accelerator="cpu")
+        return roc_auc_score(soft, np.concatenate([score_maps(heads, bag.early, bag.late) for bag in unseen]))
+
+    assert auc(standardise=True) > 0.95
+    assert auc() < 0.8
+
+
+def test_standardisation_is_of_the_videos_that_train(tmp_path):
+    bags = videos(0)
+    heads = train_encoder(bags, changed(epochs=1, standardise=True), 0, tmp_path, accelerator="cpu")
+    # Its attention was no more than a factor near 1 or 2 when the features were looked at.
+    late = np.concatenate([bag.late for bag in bags]).mean((2, 3, 4), dtype=np.float32)
+    ratio = heads.mean.numpy() / late.mean(0)
+    assert (ratio > 1).all()
+    assert (ratio < 2).all()
+    assert np.ptp(ratio) < 0.1
+    assert np.allclose(heads.scale.numpy() * late.std(0, ddof=1) * ratio.mean(), 1, rtol=0.1)
+
+
+def test_a_backbone_that_learns_cannot_be_standardised():
+    with pytest.raises(ValueError, match="standardise: of size maps only"):
+        EncoderRecipe(epochs=1, size="full", standardise=True)
+
+
 def test_the_same_seed_gives_the_same_bits(tmp_path):
     first = train(tmp_path / "a")
     torch.rand(3)  # whoever draws random numbers in between changes nothing

@@ -29,6 +29,10 @@ def test_live_clips_are_those_of_each_segment_alone(lengths, n):
         assert [i for i in chosen if segments[i] == segment] == list(range(first, first + length, n))
 
 
+def one_clock(starts, ends) -> ClipTimes:
+    return ClipTimes(np.array(starts), np.array(ends), np.zeros(len(starts), np.int64))
+
+
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     file = tmp_path_factory.mktemp("film") / "film.mp4"
@@ -38,7 +42,7 @@ def path(tmp_path_factory):
 
 def test_native_clips_reach_their_frames(path):
     video = Video(path, 1, ((4, 9),))
-    times = ClipTimes(np.array([0.0, 0.16, 0.32]), np.array([0.16, 0.32, 0.48]))  # of four frames each
+    times = one_clock([0.0, 0.16, 0.32], [0.16, 0.32, 0.48])  # of four frames each
     scored = judged("film", "camera", video, np.array([0.1, 0.2, 0.3], np.float32), times)
     assert scored.frame_scores == pytest.approx([0.1] * 4 + [0.2] * 4 + [0.3] * 6)  # the last two as those before
     assert np.flatnonzero(scored.frame_labels).tolist() == [4, 5, 6, 7, 8]
@@ -48,14 +52,14 @@ def test_native_clips_reach_their_frames(path):
 
 def test_clips_of_resampled_frames_reach_the_films_own(path):
     """Three frames at 12.5 a second begin at frames 0, 2, 4 of 25 a second and last for six of them."""
-    times = ClipTimes(np.array([0.0, 0.24]), np.array([0.24, 0.48]))
+    times = one_clock([0.0, 0.24], [0.24, 0.48])
     scored = judged("film", "", Video(path, 0), np.array([0.5, 1.0], np.float32), times)
     assert scored.frame_scores == pytest.approx([0.5] * 6 + [1.0] * 8)
     assert not scored.frame_labels.any()
 
 
 def test_an_abnormal_video_without_annotation_is_judged_as_a_whole(path):
-    times = ClipTimes(np.array([0.0]), np.array([0.16]))
+    times = one_clock([0.0], [0.16])
     scored = judged("film", "", Video(path, 1), np.array([0.7], np.float32), times)
     assert scored.frame_scores is None
     assert scored.score == pytest.approx(0.7)
