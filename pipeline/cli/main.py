@@ -33,6 +33,7 @@ from pipeline.cli.errors import CommandFailure
 _GROUP_OF = {
     "torch": "train",
     "sklearn": "train",
+    "scipy": "evaluate",
     "safetensors": "train",
     "stamina": "train",
     "openvino": "serve",
