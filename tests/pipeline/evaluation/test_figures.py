@@ -278,3 +278,14 @@ def test_the_pipeline_judges_without_loading_scikit_learn_first():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.strip()) == (0, "1.0"), result.stderr
+
+
+@given(judged())
+def test_they_are_scikit_learns_figures(videos):
+    """The library that everybody knows, on the frames written out one by one."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    scores, labels = frames_of(videos)
+    found = figures(videos, names=["frame_auc", "frame_ap"])
+    assert found["frame_auc"].value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert found["frame_ap"].value == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
