@@ -105,7 +105,7 @@ class Footage:
 
     def judged(self, i: int, scores: npt.ArrayLike) -> ScoredVideo:
         maps = self.maps(i)
-        times = ClipTimes(maps.starts, maps.ends)
+        times = ClipTimes(maps.starts, maps.ends, maps.segments)
         return judged(self.names[i], self.names[i], self.videos[i], np.asarray(scores, np.float32), times)
 
 

@@ -31,3 +31,16 @@ def frame_folder(path: Path, frames: int, suffix: str = "jpg", first: int = 0) -
     for number in range(frames):
         Image.fromarray(_grey(number)).save(path / f"{number + first:03d}.{suffix}")
     return path
+
+
+def two_takes(path: Path, frames: int, fps: int = 10) -> Path:
+    """A recording whose clock was set back: a take of so many frames, and behind it the same one at the same times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"bf": "0", "crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for number in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(_grey(number), format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(2 * path.read_bytes())
+    return path

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_films import two_takes
 from tiny_mist import film
 
 from models.training.footage import ClipTimes, every, judged, names_of
 from pipeline.manifests.manifest import Video
+from pipeline.sources.files import FileSource
 
 
 def test_every_second_clip_of_each_segment():
@@ -56,6 +58,17 @@ def test_clips_of_resampled_frames_reach_the_films_own(path):
     scored = judged("film", "", Video(path, 0), np.array([0.5, 1.0], np.float32), times)
     assert scored.frame_scores == pytest.approx([0.5] * 6 + [1.0] * 8)
     assert not scored.frame_labels.any()
+
+
+def test_clips_reach_their_frames_after_the_clock_was_set_back(tmp_path):
+    """Two takes of twelve frames: what happens in frames 12 to 14 is at the times of frames 0 to 2."""
+    video = Video(two_takes(tmp_path / "takes.ts", 12), 1, ((12, 15),))
+    first = float(FileSource("cam", video.path).frame_times()[0])
+    starts = np.tile([first, first + 0.4, first + 0.8], 2)
+    times = ClipTimes(starts, starts + 0.4, np.array([0, 0, 0, 1, 1, 1]))  # of four frames each
+    scored = judged("film", "", video, np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], np.float32), times)
+    assert scored.frame_scores == pytest.approx(np.repeat([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], 4))
+    assert np.flatnonzero(scored.frame_labels).tolist() == [12, 13, 14]
 
 
 def test_an_abnormal_video_without_annotation_is_judged_as_a_whole(path):
