@@ -1,8 +1,6 @@
 """What a report shows. Whoever judges a run fills it in; nothing here computes a figure of the run.
 
 >>> data = ReportData(title="ped2", videos=[Timeline("Test001", start=[0.0, 1.6], end=[1.6, 3.2], score=[0.1, 0.9])])
->>> data.videos[0].is_open_somewhere
-False
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -187,9 +184,6 @@ class LeftOut:
     reason: str
 
 
-_NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """A judged run.
@@ -221,4 +215,4 @@ class ReportData:
     videos: Sequence[Timeline] = ()
     tolerance: float = TOLERANCE_SECONDS
     left_out: Sequence[LeftOut] = ()
-    settings: Mapping[str, Mapping[str, Any]] = _NOTHING
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
