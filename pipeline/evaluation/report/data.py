@@ -1,6 +1,8 @@
 """What a report shows. Whoever judges a run fills it in; nothing here computes a figure of the run.
 
->>> data = ReportData(title="ped2", videos=[Timeline("Test001", start=[0.0, 1.6], end=[1.6, 3.2], score=[0.1, 0.9])])
+>>> incident = Incident(start=2.0, end=3.0)
+>>> film = Timeline("Test001", start=[0.0, 1.6], end=[1.6, 3.2], score=[0.1, 0.9], incidents=[incident])
+>>> data = ReportData(title="ped2", videos=[film])
 """
 
 from __future__ import annotations
