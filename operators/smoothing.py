@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -73,11 +74,7 @@ class CausalMovingAverage:
         while self._window and self._window[0].index <= item.index - self._kernel:
             self._window.popleft()
         self._window.append(item)
-        scores = [clip.score for clip in self._window]
-        # fsum is exact before its one rounding, so no error builds up over a day; the division may still round past the
-        # greatest score by one bit, hence the bounds.
-        mean = min(max(math.fsum(scores) / len(scores), min(scores)), max(scores))
-        return SmoothedScore(item, float(mean))
+        return SmoothedScore(item, _mean([clip.score for clip in self._window]))
 
     def _must_restart(self, last: ClipScore, clip: ClipScore) -> bool:
         if clip.segment != last.segment:
@@ -87,6 +84,24 @@ class CausalMovingAverage:
                 f"camera {clip.camera}: clip {clip.index} of segment {clip.segment} came after clip {last.index}"
             )
         return is_long_hole(last, clip.index, self._max_hole) or is_other_model(last, clip)
+
+
+def causal(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
+    """:class:`CausalMovingAverage` of a whole segment without holes, of scores of any range.
+
+    Args:
+        scores: shape (N,), N ≥ 1, one score a clip.
+        kernel: number of clips; 1 changes nothing.
+
+    Returns:
+        Shape (N,), float64, a new array.
+
+    Raises:
+        ValueError: scores that are not one row of at least one number, or a kernel below 1.
+    """
+    whole_number("kernel", kernel, least=1)
+    row = _one_row(scores).tolist()
+    return np.array([_mean(row[max(0, newest + 1 - kernel) : newest + 1]) for newest in range(len(row))])
 
 
 def centred(scores: npt.ArrayLike, kernel: int, *, passes: int = 1) -> npt.NDArray[np.float64]:
@@ -147,6 +162,12 @@ def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float =
     if row.size < least_clips or high - low <= least_range:
         return row
     return np.asarray((row - low) / (high - low), dtype=np.float64)
+
+
+def _mean(scores: Sequence[float]) -> float:
+    # fsum is exact before its one rounding, so no error builds up over a day; the division may still round past the
+    # greatest score by one bit, hence the bounds.
+    return float(min(max(math.fsum(scores) / len(scores), min(scores)), max(scores)))
 
 
 def _one_row(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:

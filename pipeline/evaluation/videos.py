@@ -103,6 +103,7 @@ def repeated(
     frames: int,
     *,
     starts: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    ends: Sequence[int] | npt.NDArray[np.int64] | None = None,
     clip_frames: int = 16,
 ) -> FrameScores:
     """Each clip's score for each of its frames: (n,) → (frames,).
@@ -114,10 +115,12 @@ def repeated(
         clip_scores: (n,), n ≥ 1, in the order of ``starts``.
         frames: of the video, at least 1.
         starts: (n,), each clip's first frame, rising, from 0; ``0, clip_frames, 2 · clip_frames, …`` if None.
+        ends: (n,), the frame after each clip's last, where clips differ in length; ``starts + clip_frames`` if None.
         clip_frames: length of a clip, frames.
 
     Raises:
-        ValueError: not as many starts as scores, starts that do not rise, or a clip that begins past the end.
+        ValueError: not as many starts or ends as scores, starts that do not rise, a clip that begins past the end, or
+            an end that is not after its start.
     """
     scores = np.asarray(clip_scores, np.float64)
     first = np.arange(len(scores)) * clip_frames if starts is None else np.asarray(starts, np.int64)
@@ -125,10 +128,13 @@ def repeated(
         raise ValueError(f"{len(scores)} clips have a score and {len(first)} a start")
     if first[0] < 0 or (np.diff(first) <= 0).any() or first[-1] >= frames:
         raise ValueError(f"clips must begin one after the other within the {frames} frames, got starts {first}")
+    end = first + clip_frames if ends is None else np.asarray(ends, np.int64)
+    if end.shape != first.shape or (end <= first).any():
+        raise ValueError(f"clips must end after they start, got starts {first} and ends {end}")
     total, count = np.zeros(frames), np.zeros(frames)
-    for start, score in zip(first, scores, strict=True):
-        total[start : start + clip_frames] += score
-        count[start : start + clip_frames] += 1
+    for start, stop, score in zip(first, end, scores, strict=True):
+        total[start:stop] += score
+        count[start:stop] += 1
     before = np.searchsorted(first, np.arange(frames), side="right") - 1
     return np.where(count > 0, total / np.maximum(count, 1), scores[np.maximum(before, 0)])
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.scores import ClipScore, Hole, SegmentEnd, SmoothedScore
-from operators.smoothing import CausalMovingAverage, centred, centred_twice, delay_clips, delay_seconds, min_max
+from operators.smoothing import (
+    CausalMovingAverage,
+    causal,
+    centred,
+    centred_twice,
+    delay_clips,
+    delay_seconds,
+    min_max,
+)
 
 Clip = Callable[..., ClipScore]
 unit = st.floats(0, 1)
@@ -225,3 +233,27 @@ def test_min_max_keeps_the_order_and_reaches_both_ends(scores: list[float]) -> N
     assert stretched.min() == 0
     assert stretched.max() == 1
     assert (np.diff(stretched[np.argsort(scores, kind="stable")]) >= 0).all()
+
+
+# -- the causal average of a whole segment ---------------------------------------------------------------------------
+
+
+@given(st.lists(unit, min_size=1, max_size=40), st.integers(1, 12))
+def test_a_segment_at_once_is_what_runs_live(scores: list[float], kernel: int) -> None:
+    average = CausalMovingAverage(kernel, max_hole=0)
+    live = [
+        value_of(average.push(ClipScore("cam", "s", i, float(i), i + 1.0, score, "m", "1")))
+        for i, score in enumerate(scores)
+    ]
+    assert causal(scores, kernel).tolist() == live
+
+
+def test_scores_of_any_range_can_be_averaged_causally() -> None:
+    # -4; (-4 + 10)/2; (-4 + 10 + 3)/3; (10 + 3 - 1)/3
+    assert causal([-4.0, 10.0, 3.0, -1.0], 3).tolist() == [-4.0, 3.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(("scores", "kernel"), [([], 3), ([[0.1]], 3), ([float("nan")], 3), ([0.1], 0)])
+def test_what_cannot_be_averaged_causally_is_refused(scores: list[float], kernel: int) -> None:
+    with pytest.raises(ValueError, match=r"scores must be|kernel must be"):
+        causal(scores, kernel)

@@ -34,6 +34,14 @@ def test_overlapping_clips_are_averaged_and_gaps_filled_from_before():
     assert found.tolist() == pytest.approx([0.2, 0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.6, 1.0, 1.0, 1.0, 1.0])
 
 
+def test_clips_of_different_lengths_end_where_they_say():
+    # 25 pictures a second seen at 8.3: two of three frames of a clip are between those it was scored by.
+    found = repeated([0.2, 0.6, 1.0], 9, starts=[0, 4, 5], ends=[4, 5, 7])
+    assert found.tolist() == [0.2] * 4 + [0.6] + [1.0] * 4
+    with pytest.raises(ValueError, match="must end after they start"):
+        repeated([0.2, 0.6], 9, starts=[0, 4], ends=[4, 4])
+
+
 @pytest.mark.parametrize("starts", [[0], [0, 0], [4, 0], [-1, 4], [0, 10]])
 def test_clips_outside_the_video_or_out_of_order_are_refused(starts):
     with pytest.raises(ValueError, match=r"start"):
