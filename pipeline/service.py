@@ -16,6 +16,7 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.kafka import KafkaRelay
 from pipeline.alerts.outbox import Outbox
+from pipeline.calibration_file import Calibration, CalibrationError, read_calibration
 from pipeline.metrics import Metrics
 from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel, served_model, wait_for_model
 from pipeline.settings import AlertTuning, CameraSettings, ClipSettings, Site
@@ -37,13 +38,20 @@ def clip_spec(wanted: ClipSettings, served: ServedModel) -> ClipSpec:
     return replace(served.clip, **changes)
 
 
-def chain_settings(tuning: AlertTuning, served: ServedModel, *, max_in_flight: int) -> ChainSettings:
+def chain_settings(
+    tuning: AlertTuning, served: ServedModel, *, max_in_flight: int, calibration: Calibration | None = None
+) -> ChainSettings:
     """The operators' settings: the site's, else the served model's suggestions, else the operators' own defaults.
+
+    Args:
+        calibration: its settings are the site's own, as long as ``served`` is the version that it was made for.
 
     Raises:
         ValueError: neither the site nor the model names a threshold, or the settings contradict each other.
     """
     chosen = tuning.model_dump(exclude_none=True)
+    if calibration is not None and calibration.made_for(served.name, served.version):
+        chosen = calibration.applied(chosen)
     suggested = served.close_threshold if "open_threshold" not in chosen else None  # the two belong together
     opens = chosen.pop("open_threshold", served.threshold)
     if opens is None:
@@ -99,7 +107,7 @@ class Service:
             published: called with every event that the topic has, on the relay's thread.
 
         Raises:
-            OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
+            CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
         """
         self.site = site
         self.metrics = Metrics()
@@ -109,6 +117,9 @@ class Service:
         self._published = published
         self._hooks = hooks
         self._waiting_since: float | None = None
+        files = {camera: file for camera in site.cameras if (file := site.calibration_of(camera)) is not None}
+        self._calibrations = {camera: read_calibration(file) for camera, file in files.items()}
+        self._uncalibrated: set[tuple[str, str, str]] = set()  # (camera, model, version) that the log has named
         site.state_dir.mkdir(parents=True, exist_ok=True)
         self.outbox = Outbox(site.state_dir / "outbox.sqlite")
         self.evidence = EvidenceStore(
@@ -188,6 +199,7 @@ class Service:
         clip = clip_spec(self.site.clip_of(camera), served)
         served.require(clip, asked_by=f"camera {camera}")
         self._chain_of(camera, served)  # refused now rather than by the first score
+        self._check_calibration(camera, clip, served)
         return CameraPlan(
             camera,
             partial(open_source, camera, settings.source, source_options(settings)),
@@ -198,9 +210,45 @@ class Service:
 
     def _chain_of(self, camera: str, served: ServedModel) -> ChainSettings:
         """How this camera judges the scores of ``served``. Raises ValueError as :func:`chain_settings`."""
+        calibration = self._calibrations.get(camera)
         try:
-            return chain_settings(self.site.alerts_of(camera), served, max_in_flight=self.site.triton.max_in_flight)
+            chain = chain_settings(
+                self.site.alerts_of(camera),
+                served,
+                max_in_flight=self.site.triton.max_in_flight,
+                calibration=calibration,
+            )
         except ValueError as error:
+            raise ValueError(f"camera {camera}: {error}") from error
+        if calibration is not None:
+            self._tell_uncalibrated(camera, calibration, served, chain)
+        return chain
+
+    def _tell_uncalibrated(
+        self, camera: str, calibration: Calibration, served: ServedModel, chain: ChainSettings
+    ) -> None:
+        """Say once that a calibration does not hold for what scores now; the camera is watched all the same."""
+        known = (camera, served.name, served.version)
+        if calibration.made_for(served.name, served.version) or known in self._uncalibrated:
+            return
+        self._uncalibrated.add(known)
+        _log.warning(
+            "the camera's calibration is of another version and is not used: its budget of false alarms is not kept; "
+            "calibrate again",
+            camera=camera,
+            calibrated=f"{calibration.model.name} version {calibration.model.version}",
+            scores=f"{served.name} version {served.version}",
+            threshold=chain.alert.open_threshold,
+        )
+
+    def _check_calibration(self, camera: str, clip: ClipSpec, served: ServedModel) -> None:
+        """Refuse clips that the camera's calibration was not made with. Raises ValueError."""
+        calibration = self._calibrations.get(camera)
+        if calibration is None or not calibration.made_for(served.name, served.version):
+            return
+        try:
+            calibration.require_clip(clip)
+        except CalibrationError as error:
             raise ValueError(f"camera {camera}: {error}") from error
 
     def _check_fit(self, served: ServedModel) -> None:

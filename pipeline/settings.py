@@ -33,6 +33,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.alerts.connection import KafkaSecurity
+from pipeline.calibration_file import CalibrationError, read_calibration
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport
@@ -110,6 +111,9 @@ class AlertTuning(_Strict):
     max_duration_seconds: float | None = Field(None, gt=0, description="of stream time; a longer alert is ended")
 
 
+_CALIBRATION = "file of `mistwatch calibrate`, beside this one unless absolute: thresholds that keep a budget"
+
+
 class CameraSettings(_Strict):
     """One camera or recording."""
 
@@ -124,6 +128,7 @@ class CameraSettings(_Strict):
     start_time: AwareDatetime | None = Field(None, description="a recording's wall-clock origin, with its UTC offset")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    calibration: Path | None = Field(None, description=_CALIBRATION)
 
 
 class TritonSettings(_Strict):
@@ -182,6 +187,7 @@ class Site(BaseSettings):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    calibration: Path | None = Field(None, description=_CALIBRATION)
     evidence: EvidenceSettings = EvidenceSettings()
     metrics: MetricsSettings | None = None
     log: LogSettings = LogSettings()
@@ -203,8 +209,19 @@ class Site(BaseSettings):
         return _merged(self.clip, self.cameras[camera].clip)
 
     def alerts_of(self, camera: str) -> AlertTuning:
-        """The site's alert settings with the camera's own on top."""
-        return _merged(self.alerts, self.cameras[camera].alerts)
+        """The site's alert settings with the camera's own on top; a calibration of its own replaces the thresholds."""
+        own, general = self.cameras[camera], self.alerts
+        if own.calibration is not None:
+            general = general.model_copy(update={"open_threshold": None, "close_threshold": None})
+        return _merged(general, own.alerts)
+
+    def calibration_of(self, camera: str) -> Path | None:
+        """The camera's own calibration; else the site's, unless the camera sets thresholds of its own."""
+        own = self.cameras[camera]
+        if own.calibration is not None:
+            return own.calibration
+        has_thresholds = own.alerts.open_threshold is not None or own.alerts.close_threshold is not None
+        return None if has_thresholds else self.calibration
 
     @classmethod
     def settings_customise_sources(
@@ -326,10 +343,29 @@ def load_site(path: Path) -> Site:
         raise SettingsError(f"{path}, with the environment's MISTWATCH_… variables: {error}") from error
     # What the file names without a place stands beside it, wherever the command is started.
     cameras = {
-        name: camera.model_copy(update={"source": _beside(path, camera.source)})
+        name: camera.model_copy(
+            update={"source": _beside(path, camera.source), "calibration": _calibration(path, camera.calibration)}
+        )
         for name, camera in site.cameras.items()
     }
-    return site.model_copy(update={"state_dir": path.parent / site.state_dir, "cameras": cameras})
+    return site.model_copy(
+        update={
+            "state_dir": path.parent / site.state_dir,
+            "calibration": _calibration(path, site.calibration),
+            "cameras": cameras,
+        }
+    )
+
+
+def _calibration(site: Path, named: Path | None) -> Path | None:
+    """Where the calibration is that the file ``site`` names, which is read once to see that it can be."""
+    if named is None:
+        return None
+    try:
+        read_calibration(file := site.parent / named)
+    except CalibrationError as error:
+        raise SettingsError(f"{site}: calibration: {error}") from error
+    return file
 
 
 def _beside(file: Path, source: str) -> str:
