@@ -1,0 +1,245 @@
+"""What was scored beside what is true, video by video, in the three columns of every judgement.
+
+A judged video comes from a run of ours (:mod:`pipeline.evaluation.judged_run`) or from anybody's files
+(:mod:`pipeline.evaluation.foreign_scores`). From here on it makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.alerting import AlertMachine, AlertSettings, AlertState, AlertTransition
+from operators.chain import ChainSettings
+from operators.events import ScoreSheet, Span, score
+from operators.scores import ClipScore, SegmentEnd, SmoothedScore
+from operators.smoothing import causal, centred
+from pipeline.evaluation.videos import ScoredVideo
+
+Floats = npt.NDArray[np.float64]
+
+RAW, CAUSAL, CENTRED = "raw", "causal", "centred"
+
+#: The columns of every judgement, and what each means.
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        RAW: "each clip's score as it was given",
+        CAUSAL: "the average with the clips before it: what alerts are raised by, live",
+        CENTRED: "the average with the clips around it, as papers smooth: it looks into the future",
+    }
+)
+
+#: How a video's own score comes from its clips'.
+VideoScore = Literal["mean", "max"]
+
+#: An alarm curve has at most so many thresholds, and fewer where that would be more steps of the alert machine than a
+#: person waits for (about 10 s), but not fewer than a curve needs.
+_MOST_THRESHOLDS, _LEAST_THRESHOLDS = 120, 15
+_STEPS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A video that no figure counts, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedVideo:
+    """One video.
+
+    Times are on one axis that never falls: seconds of the recording's clock (those of its segments one after the other
+    where the clock jumps), or frame numbers where nothing is known of seconds.
+
+    Attributes:
+        columns: by column, the video with its frames' scores and labels.
+        clip_scores: by column, (n,), of its clips.
+        start, end: (n,), of its clips.
+        first_frame, end_frame: (n,), of its clips, half open.
+        breaks: ordinals of the clips with which segments begin, 0 among them.
+        watched: all of the video.
+        incidents: when something abnormal happened; None where that is not known.
+        chain: settings of the operators, and so of the alerts; None where there are none.
+        alerts: by column, when each alert opened and ended; empty without ``chain``.
+        unit: of the axis.
+    """
+
+    columns: Mapping[str, ScoredVideo]
+    clip_scores: Mapping[str, Floats]
+    start: Floats
+    end: Floats
+    first_frame: npt.NDArray[np.int64]
+    end_frame: npt.NDArray[np.int64]
+    breaks: tuple[int, ...]
+    watched: Span
+    incidents: tuple[Span, ...] | None
+    chain: ChainSettings | None = None
+    alerts: Mapping[str, tuple[Span, ...]]
+    unit: Literal["seconds", "frames"] = "seconds"
+
+    @property
+    def name(self) -> str:
+        return self.columns[RAW].name
+
+    @property
+    def label(self) -> int:
+        return self.columns[RAW].label
+
+    @property
+    def frames(self) -> int:
+        """How many frames are judged."""
+        scores = self.columns[RAW].frame_scores
+        return 0 if scores is None else len(scores)
+
+    def sheet(self, column: str) -> ScoreSheet | None:
+        """What its alerts are worth by this column; None where none could be raised.
+
+        Where it is not known when in an abnormal video something happened, the whole of it is one incident: the first
+        alert found it, and no other one is judged.
+        """
+        return None if self.chain is None else self.sheet_of(self.alerts[column])
+
+    def sheet_of(self, alerts: Sequence[Span]) -> ScoreSheet:
+        """:meth:`sheet` of other alerts."""
+        if self.incidents is not None:
+            return score(self.incidents, alerts, self.watched)
+        return score([self.watched], alerts[:1], self.watched, tolerance=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What can be judged of a set of videos.
+
+    Attributes:
+        videos: at least one.
+        left_out: videos that are not among them.
+        notes: sentences on what else is to be known of the figures.
+        no_alerts: why there are no figures of alerts; "" where there are.
+        only_scores, only_labels: names of the videos that one side alone has.
+    """
+
+    videos: tuple[JudgedVideo, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    no_alerts: str = ""
+    only_scores: tuple[str, ...] = ()
+    only_labels: tuple[str, ...] = ()
+
+    def column(self, name: str) -> list[ScoredVideo]:
+        return [video.columns[name] for video in self.videos]
+
+    def sheets(self, column: str) -> list[ScoreSheet]:
+        """One a video; none at all where no alerts could be raised (``no_alerts`` says why)."""
+        return [sheet for video in self.videos if (sheet := video.sheet(column)) is not None]
+
+    @property
+    def frames(self) -> int:
+        """How many frames are judged."""
+        return sum(video.frames for video in self.videos)
+
+
+def smoothed_columns(scores: npt.ArrayLike, kernel: int, breaks: Sequence[int] = (0,)) -> dict[str, Floats]:
+    """The three columns of a video's clip scores; no average spans two segments.
+
+    Args:
+        scores: (n,), n ≥ 1, any finite numbers.
+        kernel: clips of the averages. The centred one is of an odd number: of one more where this is even.
+        breaks: see :class:`JudgedVideo`.
+
+    Raises:
+        ValueError: as :func:`operators.smoothing.causal`.
+    """
+    row = np.asarray(scores, np.float64)
+    segments = np.split(row, [first for first in breaks if first > 0])
+    return {
+        RAW: row,
+        CAUSAL: np.concatenate([causal(one, kernel) for one in segments]),
+        CENTRED: np.concatenate([centred(one, centred_kernel(kernel)) for one in segments]),
+    }
+
+
+def centred_kernel(kernel: int) -> int:
+    """Clips of the centred average beside a causal one of ``kernel``: odd, as it has a middle."""
+    return kernel + 1 - kernel % 2
+
+
+def video_score(clip_scores: Floats, how: VideoScore) -> float:
+    """A video's own score: the mean of its clips', or the highest."""
+    return float(clip_scores.max() if how == "max" else clip_scores.mean())
+
+
+def raised(
+    scores: Floats, start: Floats, end: Floats, breaks: Sequence[int], settings: AlertSettings
+) -> tuple[Span, ...]:
+    """The alerts that smoothed scores raise: when each opened (see :mod:`operators.events`) and ended.
+
+    Args:
+        scores, start, end: (n,), of a video's clips; scores in [0, 1], times in seconds.
+        breaks: see :class:`JudgedVideo`.
+        settings: of the alerts.
+    """
+    spans: list[Span] = []
+    # The clips are numbered anew: one that the server could not score (a replay drops none) is no reason to end here.
+    for first, behind in zip(breaks, [*breaks[1:], len(scores)], strict=True):
+        machine = AlertMachine("judged", settings, max_hole=0)
+        opened = 0.0
+        for transition in _transitions(machine, scores[first:behind], start[first:behind], end[first:behind]):
+            if transition.state is AlertState.BEGIN:
+                opened = transition.last.end
+            elif transition.state is AlertState.END:
+                spans.append(Span(opened, max(opened, transition.last.end)))
+    return tuple(spans)
+
+
+def _transitions(machine: AlertMachine, scores: Floats, start: Floats, end: Floats) -> Iterator[AlertTransition]:
+    for index, (value, begins, ends) in enumerate(zip(scores.tolist(), start.tolist(), end.tolist(), strict=True)):
+        clip = ClipScore("judged", "", index, begins, ends, value, "", "")
+        yield from machine.push(SmoothedScore(clip, value))
+    yield from machine.push(SegmentEnd("judged", "", len(scores), "stream_end"))
+
+
+class AlarmPoint(NamedTuple):
+    """What alerts would be worth at one threshold."""
+
+    threshold: float
+    sheet: ScoreSheet
+
+
+def alarm_curve(videos: Sequence[JudgedVideo], column: str = CAUSAL) -> list[AlarmPoint]:
+    """Alerts at thresholds from the highest to the lowest score, all else as each video's own settings say.
+
+    The close threshold keeps its proportion to the one that opens. The thresholds are scores that occur: so many of
+    each hundred, and the one that the first video's alerts were raised at.
+
+    Returns:
+        By falling threshold; empty where no alerts can be raised.
+    """
+    raising = [(video, video.chain.alert) for video in videos if video.chain is not None]
+    if not raising:
+        return []
+    scores = np.concatenate([video.clip_scores[column] for video, _ in raising])
+    count = int(np.clip(_STEPS // len(scores), _LEAST_THRESHOLDS, _MOST_THRESHOLDS))
+    # The highest of each video as well: between those of incidents and those of the rest the curve turns.
+    peaks = np.array([video.clip_scores[column].max() for video, _ in raising])
+    chosen = {
+        *np.quantile(scores, np.linspace(0, 1, count // 2), method="nearest").tolist(),
+        *np.quantile(peaks, np.linspace(0, 1, count // 2), method="nearest").tolist(),
+        raising[0][1].open_threshold,
+    }
+    points = []
+    for threshold in sorted((one for one in chosen if one > 0), reverse=True):
+        sheets = []
+        for video, own in raising:
+            ratio = own.close_threshold / own.open_threshold
+            settings = replace(own, open_threshold=threshold, close_threshold=min(threshold, threshold * ratio))
+            alerts = raised(video.clip_scores[column], video.start, video.end, video.breaks, settings)
+            sheets.append(video.sheet_of(alerts))
+        points.append(AlarmPoint(threshold, sum(sheets, ScoreSheet())))
+    return points

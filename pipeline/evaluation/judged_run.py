@@ -1,0 +1,180 @@
+"""A run folder (:mod:`pipeline.evaluation.run_folder`) beside the labels that its manifest gave.
+
+A clip's score is that of the decoded frames that its time spans. Frames after the last clip are not judged: nothing was
+said of them. What a manifest says in frames becomes seconds by the times of the clips, so that a varying frame rate or
+a clock that jumps moves no incident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from operators.events import Span
+from pipeline.evaluation.judged import (
+    CAUSAL,
+    Floats,
+    Judged,
+    JudgedVideo,
+    LeftOut,
+    VideoScore,
+    raised,
+    smoothed_columns,
+    video_score,
+)
+from pipeline.evaluation.run_folder import AlertSpan, Clips, Run, RunError, VideoRow
+from pipeline.evaluation.videos import ScoredVideo, abnormal_frames, repeated
+
+
+def judge_run(run: Run, *, video_scores: VideoScore = "mean") -> Judged:
+    """What can be judged of a run.
+
+    The raw scores, and for the causal column the averages and the alerts, are what the run itself kept; the alerts of
+    the other columns are raised by its thresholds.
+
+    Args:
+        run: of a manifest with labels.
+        video_scores: how a video's own score comes from its clips'.
+
+    Raises:
+        RunError: nothing in it can be judged, or the manifest's frames are not those of a video.
+    """
+    videos, left_out, notes = [], [], []
+    for row in run.videos:
+        if (reason := _unjudged(row)) is not None:
+            left_out.append(LeftOut(row.name, reason))
+            continue
+        if row.damage is not None:
+            notes.append(f"{row.name}: {row.damage}")
+        videos.append(_judged(run, row, video_scores))
+    if not videos:
+        first = left_out[0] if left_out else LeftOut("it", "holds no video")
+        raise RunError(f"{run.folder}: none of {len(left_out)} videos can be judged; {first.name}: {first.reason}")
+    if unknown := [video for video in videos if video.incidents is None]:
+        notes.append(
+            f"Of {len(unknown)} abnormal videos it is not known when they are (no intervals), {unknown[0].name} among "
+            "them: for alerts the whole of such a video counts as one incident."
+        )
+    if behind := sum(row.frames for row in run.videos if row.clips) - sum(video.frames for video in videos):
+        notes.append(f"{behind} frames were not judged: they come after the last whole clip of their video.")
+    return Judged(videos=tuple(videos), left_out=tuple(left_out), notes=tuple(notes))
+
+
+def _unjudged(row: VideoRow) -> str | None:
+    if row.error is not None:
+        return row.error
+    if row.label is None:
+        return "no label: replay a manifest that says label 0 or 1"
+    if not row.clips:
+        return row.damage or f"shorter than one clip ({row.frames} frames)"
+    return None
+
+
+def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
+    assert row.label is not None
+    clips = run.clips[row.name]
+    chain = run.settings.chain_of(row).settings
+    breaks = _breaks(clips.segment)
+    clock = _Clock(clips, breaks)
+    frames = int(clips.end_frame.max())
+    intervals = _within(row, frames)
+    unknown = bool(row.label and not row.intervals)
+    try:
+        labels = None if unknown else abnormal_frames(intervals, frames)
+        scores = smoothed_columns(clips.score, chain.kernel, breaks)
+        scores[CAUSAL] = clips.smoothed.astype(np.float64)
+        columns = {
+            name: ScoredVideo(
+                row.name,
+                row.label,
+                video_score(of_clips, how),
+                repeated(of_clips, frames, starts=clips.first_frame, ends=clips.end_frame),
+                labels,
+                row.group or "",
+            )
+            for name, of_clips in scores.items()
+        }
+    except ValueError as error:
+        raise RunError(f"{run.folder}: {row.name}: {error}") from None
+    alerts = {
+        name: _kept(run, row, clock)
+        if name == CAUSAL
+        else raised(of_clips, clock.start, clock.end, breaks, chain.alert)
+        for name, of_clips in scores.items()
+    }
+    incidents = tuple(Span(*clock.of_frames([first, end])) for first, end in intervals)
+    return JudgedVideo(
+        columns=columns,
+        clip_scores=scores,
+        start=clock.start,
+        end=clock.end,
+        first_frame=clips.first_frame,
+        end_frame=clips.end_frame,
+        breaks=breaks,
+        watched=Span(*clock.of_frames([0, max(row.frames, frames)])),
+        incidents=None if unknown else incidents,
+        chain=chain,
+        alerts=alerts,
+    )
+
+
+def _breaks(segments: Sequence[str]) -> tuple[int, ...]:
+    return (0, *(n for n, (before, here) in enumerate(pairwise(segments), start=1) if before != here))
+
+
+def _within(row: VideoRow, frames: int) -> list[tuple[int, int]]:
+    """The abnormal frames that were judged, of a video of which ``frames`` were."""
+    for first, end in row.intervals:
+        if end > row.frames and row.damage is None:
+            raise RunError(
+                f"{row.name}: its manifest says frames [{first}, {end}) are abnormal, and {row.frames} were decoded: "
+                "is the annotation of another copy of it?"
+            )
+    return [(first, min(end, frames)) for first, end in row.intervals if first < frames]
+
+
+class _Clock:
+    """One axis of seconds for a recording: its own clock, and one segment after the other where that jumps.
+
+    Attributes:
+        start, end: (n,), of the clips.
+    """
+
+    def __init__(self, clips: Clips, breaks: Sequence[int]) -> None:
+        self._offsets: dict[str, float] = {}
+        offsets = np.zeros(len(clips))
+        latest = -np.inf
+        for first, behind in zip(breaks, [*breaks[1:], len(clips)], strict=True):
+            begins = float(clips.start[first])
+            offset = 0.0 if begins >= latest else latest - begins
+            offsets[first:behind] = offset
+            self._offsets[clips.segment[first]] = offset
+            latest = float(clips.end[first:behind].max()) + offset
+        self.start: Floats = clips.start + offsets
+        self.end: Floats = clips.end + offsets
+        # Frames have the times of the clips that they begin and end; of frames in several clips, either will do.
+        numbers, places = np.unique(np.concatenate([clips.first_frame, clips.end_frame]), return_index=True)
+        self._frames = numbers
+        self._times = np.maximum.accumulate(np.concatenate([self.start, self.end])[places])
+        length = float((clips.end - clips.start).sum())
+        self._period = length / int((clips.end_frame - clips.first_frame).sum())
+
+    def of_frames(self, frames: Sequence[int]) -> list[float]:
+        """When frames begin; those before the first clip and after the last at the clips' mean rate."""
+        numbers = np.asarray(frames, np.float64)
+        times = np.interp(numbers, self._frames, self._times)
+        before, behind = numbers - self._frames[0], numbers - self._frames[-1]
+        return list(map(float, times + self._period * (np.minimum(before, 0) + np.maximum(behind, 0))))
+
+    def of_alert(self, alert: AlertSpan) -> Span:
+        offset = self._offsets[alert.segment]
+        return Span(alert.opened + offset, max(alert.opened, alert.ended) + offset)
+
+
+def _kept(run: Run, row: VideoRow, clock: _Clock) -> tuple[Span, ...]:
+    try:
+        return tuple(clock.of_alert(alert) for alert in run.alerts[row.name])
+    except KeyError as error:
+        raise RunError(f"{run.folder}: {row.name}: an alert of segment {error}, which has no clip") from None
