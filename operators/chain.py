@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from operators.alerting import AlertMachine, AlertSettings, AlertTransition
@@ -40,8 +42,8 @@ class ChainSettings:
 class ScoreChain:
     """One camera from scores to alerts. Announce every clip once, by :meth:`score` or :meth:`drop`, in any order.
 
-    As long as no clip arrives after one that is more than ``max_hole`` places newer, the transitions do not depend on
-    the order of arrival.
+    As long as no clip arrives after one that is more than ``max_hole`` places newer (or where all are awaited), the
+    transitions do not depend on the order of arrival.
 
     Every method that takes news returns the transitions it causes, in order. A clip's picture is needed from when its
     window was cut until its score or drop was told here, and then as long as its key is in :attr:`retained`: take the
@@ -52,12 +54,26 @@ class ScoreChain:
     Not thread-safe: the caller serialises the calls for a camera.
     """
 
-    def __init__(self, camera: str, settings: ChainSettings) -> None:
-        """``settings``: for the scores of every model version that none were adopted for."""
+    def __init__(
+        self,
+        camera: str,
+        settings: ChainSettings,
+        *,
+        awaits_all: bool = False,
+        smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
+    ) -> None:
+        """
+        Args:
+            settings: for the scores of every model version that none were adopted for.
+            awaits_all: every clip is awaited until it is announced, however much newer ones have arrived: for a
+                recording, of which nothing may be lost. ``max_hole`` then says only what a long hole is.
+            smoothed: told every smoothed score, in order.
+        """
         self._camera = camera
         self._default = self._in_use = settings
         self._of_version: dict[tuple[str, str], ChainSettings] = {}
-        self._reorderer = Reorderer(camera, settings.max_hole)
+        self._smoothed = smoothed
+        self._reorderer = Reorderer(camera, sys.maxsize if awaits_all else settings.max_hole)
         self._average = CausalMovingAverage(settings.kernel, settings.max_hole)
         self._machine = AlertMachine(camera, settings.alert, max_hole=settings.max_hole)
         self._latest: SmoothedScore | None = None
@@ -98,7 +114,10 @@ class ScoreChain:
 
     @property
     def retained(self) -> frozenset[ClipKey]:
-        """The clips among those told so far that a later transition may name as its peak; at most ``max_hole`` + 1."""
+        """The clips among those told so far that a later transition may name as its peak.
+
+        At most ``max_hole`` + 1, but where all are awaited: then those that have overtaken an outstanding one, and 1.
+        """
         return self._reorderer.waiting | self._machine.retained
 
     @property
@@ -129,6 +148,7 @@ class ScoreChain:
             smoothed = self._average.push(item)
             if smoothed is not None:
                 self._latest = smoothed
+                self._smoothed(smoothed)
             step = item if smoothed is None else smoothed
             assert not isinstance(step, ClipScore)  # the average answers every clip
             transitions += self._machine.push(step)

@@ -44,6 +44,11 @@ class Metrics:
         )
         self.outbox_depth = Gauge("outbox_depth", "Alert events accepted and not yet acknowledged by Kafka", **common)
 
+    def forget(self, camera: str) -> None:
+        """Give up the series of a camera that has gone: a replay of thousands of recordings would keep them all."""
+        for metric in (self.frames_decoded, self.clips_scored, self.clips_dropped, self.alerts):
+            metric.remove_by_labels({"camera": camera})
+
     def serve(self, host: str, port: int) -> MetricsServer:
         """Answer ``/metrics`` on ``host:port`` until the returned server is closed.
 

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from operators.chain import ChainSettings
-from operators.scores import SegmentEnd
+from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.outbox import Outbox, OutboxError
+from pipeline.alerts.outbox import OutboxError
 from pipeline.metrics import Metrics
 from pipeline.scoring import CameraPort, Dropped, Scored, Scorer, ServedModel
 from pipeline.sources.base import EndReason, Frame, Source, SourceError
@@ -108,16 +109,31 @@ class _Camera:
     failure: SourceError | None = None
 
 
+class Acceptance(Protocol):
+    """Where alert events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
+
+    def accept(self, event: AlertEvent) -> bool:
+        """Commit the event; it is safe once this returns. Raises OutboxError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerHooks:
-    """Called from the operators' thread; keep them quick."""
+    """Called from the operators' thread, but ``camera_failed``, from the camera's; keep them quick.
+
+    Of a recording, whose clips all have their outcome, ``finished`` is the last call.
+    """
 
     accepted: Callable[[AlertEvent], None] = field(default=lambda _event: None)
     camera_failed: Callable[[CameraState], None] = field(default=lambda _state: None)
+    scored: Callable[[Scored], None] = field(default=lambda _scored: None)  #: in the order of the answers
+    smoothed: Callable[[SmoothedScore], None] = field(default=lambda _score: None)  #: in the order of the clips
+    dropped: Callable[[Dropped], None] = field(default=lambda _dropped: None)
+    finished: Callable[[CameraState], None] = field(default=lambda _state: None)
 
 
 class Worker:
-    """Runs cameras until they end or :meth:`stop` is called."""
+    """Runs cameras until they end or :meth:`stop` is called. Cameras may come and go meanwhile."""
 
     def __init__(
         self,
@@ -127,21 +143,27 @@ class Worker:
         run: str,
         scorer: Scorer,
         queue_clips: int,
-        outbox: Outbox,
+        outbox: Acceptance,
         notify: Callable[[], None],
-        pictures: PictureStore,
+        pictures: PictureStore | None,
         metrics: Metrics,
         hooks: WorkerHooks | None = None,
     ) -> None:
         """
         Args:
+            plans: of the cameras that are there from the start.
             run: names this run in the ids of alerts from recordings; live cameras have none.
             queue_clips: clips that may wait for each camera.
             notify: tells the relay that the outbox has grown.
+            pictures: where alerts' pictures go; None: there are none.
 
         Raises:
             SourceError: a source that can be refused before anything starts (a missing file, not a video).
         """
+        self._site = site
+        self._run = run
+        self._queue_clips = queue_clips
+        self._pictures = pictures
         self._scorer = scorer
         self._outbox = outbox
         self._notify = notify
@@ -154,11 +176,12 @@ class Worker:
             _WAITING_RESULTS
         )
         self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
+        self._change = threading.Lock()  # of which cameras there are
         self._cameras: dict[str, _Camera] = {}
         for plan in plans:
-            self._cameras[plan.camera] = self._prepare(plan, site, run, queue_clips, pictures)
+            self._cameras[plan.camera] = self._prepare(plan)
 
-    def _prepare(self, plan: CameraPlan, site: str, run: str, queue_clips: int, pictures: PictureStore) -> _Camera:
+    def _prepare(self, plan: CameraPlan) -> _Camera:
         name = plan.camera
         source = plan.build(
             on_outage=self._on_outage,
@@ -171,19 +194,20 @@ class Worker:
             name,
             chain,
             clip=plan.clip.frame_spec,
-            site=site,
-            run="" if source.live else run,
+            site=self._site,
+            run="" if source.live else self._run,
             replay=not source.live,
-            pictures=pictures,
+            pictures=self._pictures,
             accept=self._accept,
             picture_failed=lambda camera, error: _log.error(
                 "picture not written; the alert goes without", camera=camera, error=str(error)
             ),
+            smoothed=self._hooks.smoothed,
         )
         port = self._scorer.add_camera(
             name,
             live=source.live,
-            capacity=queue_clips,
+            capacity=self._queue_clips,
             deliver=lambda result: self._results.put((name, result)),
         )
         if source.live:
@@ -197,18 +221,39 @@ class Worker:
     @property
     def states(self) -> list[CameraState]:
         """One a camera, in the order of the plans; read only."""
-        return [camera.state for camera in self._cameras.values()]
+        return [camera.state for camera in list(self._cameras.values())]
 
     @property
     def failures(self) -> list[SourceError]:
         """Why recordings could not be read to their end."""
-        return [camera.failure for camera in self._cameras.values() if camera.failure is not None]
+        return [camera.failure for camera in list(self._cameras.values()) if camera.failure is not None]
 
     def start(self) -> None:
         """Start every thread."""
         self._operators.start()
         for camera in self._cameras.values():
             camera.thread.start()
+
+    def add(self, plan: CameraPlan) -> CameraState:
+        """One more camera, while the others run. Its name is free again once it was removed.
+
+        Raises:
+            SourceError: its source can be refused at once.
+        """
+        camera = self._prepare(plan)
+        with self._change:
+            self._cameras[plan.camera] = camera
+            self._all_done.clear()
+        camera.thread.start()
+        return camera.state
+
+    def remove(self, name: str) -> None:
+        """Forget a recording that has finished, and what it counted."""
+        with self._change:
+            camera = self._cameras.pop(name)
+            assert camera.finished, f"{name} is not done"
+        camera.port.close()
+        self._metrics.forget(name)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every camera is a recording that is done, or has failed; True when that is so."""
@@ -325,7 +370,9 @@ class Worker:
                 _log.error("alert lost: it could not be kept until the stop", camera=name, error=str(error))
             except Exception:  # a bug in one camera's path must not end the others
                 _log.exception("alerts of this camera could not be handled; this is a bug", camera=name)
-        for name, camera in self._cameras.items():
+            if isinstance(result, _Finished):
+                self._finish(self._cameras[name])
+        for name, camera in list(self._cameras.items()):
             try:
                 self._note(camera, camera.assembler.close())
             except OutboxError as error:
@@ -340,6 +387,7 @@ class Worker:
                 state.scored += 1
                 state.score = result.score
                 self._metrics.clips_scored.labels(name).inc()
+                self._hooks.scored(result)
                 if camera.source.live:
                     seconds = (result.scored_at - result.window.captured_at).total_seconds()
                     self._metrics.capture_to_score.labels(name).observe(seconds)
@@ -349,19 +397,25 @@ class Worker:
             case Dropped():
                 state.dropped += 1
                 self._metrics.clips_dropped.labels(name, result.reason).inc()
+                self._hooks.dropped(result)
                 events = camera.assembler.dropped(result)
             case SegmentEnd():
                 events = camera.assembler.segment_over(result)
             case _Finished():
                 events = camera.assembler.close()
-                camera.finished = True
-                if state.phase is not CameraPhase.FAILED:
-                    state.phase = CameraPhase.DONE
         latest = camera.assembler.chain.latest
         state.smoothed = None if latest is None else latest.value
         self._note(camera, events)
-        if all(other.finished for other in self._cameras.values()):
-            self._all_done.set()
+
+    def _finish(self, camera: _Camera) -> None:
+        """Nothing more comes of this camera."""
+        camera.finished = True
+        if camera.state.phase is not CameraPhase.FAILED:
+            camera.state.phase = CameraPhase.DONE
+        self._hooks.finished(camera.state)
+        with self._change:
+            if all(other.finished for other in self._cameras.values()):
+                self._all_done.set()
 
     def _turn_to(self, camera: _Camera, served: ServedModel) -> None:
         """Another model, or another version, scores: it has its own threshold."""

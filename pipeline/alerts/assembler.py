@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
-from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd
+from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.alerts.heat import Heat
 from pipeline.scoring import Dropped, Scored, ServedModel
@@ -52,20 +52,23 @@ class AlertAssembler:
         site: str,
         run: str,
         replay: bool,
-        pictures: PictureStore,
+        pictures: PictureStore | None,
         accept: Callable[[AlertEvent], None],
         picture_failed: Callable[[str, OSError], None],
+        smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
     ) -> None:
         """
         Args:
             clip: how the clips' frames are made of the native pictures.
             run: names the run over a recording; empty for a live camera.
-            replay: a recording, whose events have no times of handling.
+            replay: a recording: its events have no times of handling, and every clip is awaited.
+            pictures: None: the events go without.
             accept: commits an event; when it returns the event is safe.
             picture_failed: told the camera and the error when a picture could not be written; the event goes without.
+            smoothed: told every smoothed score, in order.
         """
         self.camera = camera
-        self._chain = ScoreChain(camera, chain)
+        self._chain = ScoreChain(camera, chain, awaits_all=replay, smoothed=smoothed)
         self._clip = clip
         self._site = site
         self._run = run
@@ -88,7 +91,8 @@ class AlertAssembler:
     def scored(self, scored: Scored) -> list[AlertEvent]:
         """Take a scored clip; return the events accepted because of it."""
         window = scored.window
-        self._native[window.key] = _Picture(window.middle, scored.attention)
+        if self._pictures is not None:
+            self._native[window.key] = _Picture(window.middle, scored.attention)
         score = ClipScore(
             camera=self.camera,
             segment=window.segment.id,
@@ -137,6 +141,7 @@ class AlertAssembler:
         peak = transition.peak.clip
         picture = self._native.get(peak.key)
         if picture is not None and (self._evidence is None or self._evidence[0] != peak.key):
+            assert self._pictures is not None  # else there is no picture
             frame = upright(picture.native)
             heat = None
             if picture.attention is not None:
