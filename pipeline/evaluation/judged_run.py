@@ -143,23 +143,22 @@ class _Clock:
     """
 
     def __init__(self, clips: Clips, breaks: Sequence[int]) -> None:
+        length = float((clips.end - clips.start).sum())
+        self._period = length / int((clips.end_frame - clips.first_frame).sum())
         self._offsets: dict[str, float] = {}
         offsets = np.zeros(len(clips))
-        latest = -np.inf
         for first, behind in zip(breaks, [*breaks[1:], len(clips)], strict=True):
-            begins = float(clips.start[first])
-            offset = 0.0 if begins >= latest else latest - begins
-            offsets[first:behind] = offset
-            self._offsets[clips.segment[first]] = offset
-            latest = float(clips.end[first:behind].max()) + offset
+            if first:  # what no clip holds of the segment before has passed too; the jump itself has not been watched
+                between = max(0, int(clips.first_frame[first] - clips.end_frame[first - 1])) * self._period
+                before = float(clips.end[first - 1] + offsets[first - 1])
+                offsets[first:behind] = before + between - float(clips.start[first])
+            self._offsets[clips.segment[first]] = float(offsets[first])
         self.start: Floats = clips.start + offsets
         self.end: Floats = clips.end + offsets
         # Frames have the times of the clips that they begin and end; of frames in several clips, either will do.
         numbers, places = np.unique(np.concatenate([clips.first_frame, clips.end_frame]), return_index=True)
         self._frames = numbers
         self._times = np.maximum.accumulate(np.concatenate([self.start, self.end])[places])
-        length = float((clips.end - clips.start).sum())
-        self._period = length / int((clips.end_frame - clips.first_frame).sum())
 
     def of_frames(self, frames: Sequence[int]) -> list[float]:
         """When frames begin; those before the first clip and after the last at the clips' mean rate."""
