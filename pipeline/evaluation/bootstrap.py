@@ -14,7 +14,7 @@ splits make no new videos. Two models are compared on the same draws, so that wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +23,10 @@ import numpy.typing as npt
 
 from operators.checks import threshold as share
 from operators.checks import whole_number
-from operators.events import Interval
+from operators.events import FIGURES as ALERT_FIGURES
+from operators.events import Figure as AlertFigure
+from operators.events import Interval, ScoreSheet
+from operators.events import bootstrap as bootstrap_sheets
 from pipeline.evaluation.figures import FAR_THRESHOLD, Sample, known, of
 from pipeline.evaluation.videos import ScoredVideo
 
@@ -183,6 +186,94 @@ def compare(
             above = float(np.mean(np.array(found[name]) > 0))
             differences[name] = Difference(value - less, _interval(found[name], level), above)
     return differences
+
+
+def estimate_alerts(
+    units: Sequence[tuple[str, ScoreSheet]],
+    *,
+    figures: Mapping[str, AlertFigure] = ALERT_FIGURES,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """The figures of score sheets added up, with intervals as :func:`estimate`'s.
+
+    Args:
+        units: of each video the name of its unit (itself, or its group) and its sheet, at least one.
+        figures: names and functions of a sheet.
+        draws, level, seed: see :func:`estimate`.
+
+    Raises:
+        ValueError: no sheet, or impossible settings.
+    """
+    if not units:
+        raise ValueError("figures of alerts need at least one score sheet")
+    sheets = _summed(units)
+    intervals = bootstrap_sheets(sheets, np.random.default_rng(seed), figures=figures, draws=draws, level=level)
+    whole = sum(sheets, ScoreSheet())
+    values = {name: figure(whole) for name, figure in figures.items()}
+    return {
+        name: Estimate(None, None, _nothing(whole)) if value is None else Estimate(value, intervals[name])
+        for name, value in values.items()
+    }
+
+
+def compare_alerts(
+    first: Sequence[tuple[str, ScoreSheet]],
+    second: Sequence[tuple[str, ScoreSheet]],
+    *,
+    figures: Mapping[str, AlertFigure] = ALERT_FIGURES,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """The figures of ``first`` less those of ``second``, by paired draws.
+
+    Args:
+        first, second: see :func:`estimate_alerts`; of the same units.
+        figures, draws, level, seed: see :func:`estimate_alerts`.
+
+    Raises:
+        ValueError: see :func:`estimate_alerts`; or the units differ.
+    """
+    if not first or {unit for unit, _ in first} != {unit for unit, _ in second}:
+        raise ValueError("a comparison of alerts needs score sheets of the same videos on both sides")
+    ours, theirs = _summed(first), _summed(second)
+    found: dict[str, list[float]] = {name: [] for name in figures}
+    for copies in _draws(len(ours), draws, level, seed):
+        one, other = _added(ours, copies), _added(theirs, copies)
+        for name, figure in figures.items():
+            value, less = figure(one), figure(other)
+            if value is not None and less is not None:
+                found[name].append(value - less)
+    whole, of_second = sum(ours, ScoreSheet()), sum(theirs, ScoreSheet())
+    differences = {}
+    for name, figure in figures.items():
+        value, less = figure(whole), figure(of_second)
+        if value is None or less is None or not found[name]:
+            differences[name] = Difference(None, None, None, _nothing(whole if value is None else of_second))
+        else:
+            above = float(np.mean(np.array(found[name]) > 0))
+            differences[name] = Difference(value - less, _interval(found[name], level), above)
+    return differences
+
+
+def _summed(units: Sequence[tuple[str, ScoreSheet]]) -> list[ScoreSheet]:
+    """A sheet a unit, in order of the units' names."""
+    sheets: dict[str, ScoreSheet] = {}
+    for unit, sheet in units:
+        sheets[unit] = sheets.get(unit, ScoreSheet()) + sheet
+    return [sheets[unit] for unit in sorted(sheets)]
+
+
+def _added(sheets: Sequence[ScoreSheet], copies: npt.NDArray[np.int64]) -> ScoreSheet:
+    return sum((sheets[unit] for unit in np.repeat(np.arange(len(sheets)), copies).tolist()), ScoreSheet())
+
+
+def _nothing(sheet: ScoreSheet) -> str:
+    """Why a figure of this sheet may have no value."""
+    counts = {"incident": sheet.incidents, "alert": sheet.alerts, "found incident": sheet.found}
+    return next((f"there is no {what}" for what, count in counts.items() if not count), "no time is left to count in")
 
 
 class _Joined:
