@@ -115,6 +115,11 @@ class FileSource:
         """
         self._open().close()
 
+    def stated_seconds(self) -> float | None:
+        """See :class:`pipeline.sources.recordings.Recording`."""
+        with closing(self._open()) as container:
+            return container.duration / av.time_base if container.duration and container.duration > 0 else None
+
     @property
     def seen(self) -> FrameIndex:
         """See :class:`pipeline.sources.recordings.Recording`."""

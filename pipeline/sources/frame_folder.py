@@ -118,6 +118,10 @@ class FrameFolder:
         except av.FFmpegError as error:
             raise self._error(f"{self._pictures[0].name}: not a picture ({error.strerror})", "not_a_video") from None
 
+    def stated_seconds(self) -> float | None:
+        """See :class:`pipeline.sources.recordings.Recording`."""
+        return len(self._pictures) / self.fps
+
     @property
     def seen(self) -> FrameIndex:
         """See :class:`pipeline.sources.recordings.Recording`; a picture that cannot be decoded counts."""

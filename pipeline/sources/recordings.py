@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,14 @@ class Recording(Source, Protocol):
 
     def check(self) -> None:
         """Open it and close it again.
+
+        Raises:
+            SourceError: it is no recording.
+        """
+        ...
+
+    def stated_seconds(self) -> float | None:
+        """How long it says it is, without reading it; None where it does not say.
 
         Raises:
             SourceError: it is no recording.
@@ -69,6 +78,7 @@ def open_recording(
     *,
     camera: str | None = None,
     fps: float | None = None,
+    started_at: datetime | None = None,
     on_damage: Callable[[str], None] | None = None,
     threads: int = 0,
 ) -> Recording:
@@ -78,6 +88,7 @@ def open_recording(
         path: of a film or of a folder of pictures.
         camera: its id; the name without its suffix when left out.
         fps: pictures a second: needed for a folder, which does not state them; of no matter for a film.
+        started_at: wall-clock time of a film's first frame; None takes what its file says. A folder has none.
         on_damage: told in one line what could not be decoded.
         threads: of a film's decoder; 0 lets FFmpeg choose (one a core).
 
@@ -86,7 +97,9 @@ def open_recording(
     """
     camera = path.stem if camera is None else camera
     if not path.is_dir():
-        return FileSource(camera, path, on_damage=on_damage, threads=threads)
+        return FileSource(camera, path, started_at=started_at, on_damage=on_damage, threads=threads)
     if fps is None:
         raise SourceError(f"camera {camera}: {path}: a folder of pictures states no rate; give its fps", code="usage")
+    if started_at is not None:
+        raise SourceError(f"camera {camera}: {path}: a folder of pictures takes no start time", code="usage")
     return FrameFolder(camera, path, fps=fps, on_damage=on_damage)
