@@ -115,6 +115,8 @@ class ServedModel:
         close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.
         kernel: suggested moving average, in clips; None when it names none.
         attention: rows and columns of its attention map; None when it has none.
+        backbone: the network whose features or maps it reads; None when the server does not tell.
+        weights_sha256: of its weights; None when the server does not tell.
     """
 
     name: str
@@ -124,6 +126,8 @@ class ServedModel:
     close_threshold: float | None = None
     kernel: int | None = None
     attention: tuple[int, int] | None = None
+    backbone: str | None = None
+    weights_sha256: str | None = None
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
         """Check that ``clip`` is what the model was trained with. Another stride is no other clip.
@@ -192,6 +196,8 @@ def describe(
             close_threshold=_number(told.get("close_threshold")),
             kernel=int(told["kernel"]) if told.get("kernel") else None,
             attention=_attention(config),
+            backbone=told.get("backbone") or None,
+            weights_sha256=told.get("weights_sha256") or None,
         )
     except KeyError as missing:
         raise ClipMismatch(

@@ -77,6 +77,81 @@ def source_options(settings: CameraSettings) -> SourceOptions:
     )
 
 
+class Judging:
+    """How each of a site's cameras cuts its clips and judges their scores, whichever model scores."""
+
+    def __init__(self, site: Site) -> None:
+        """Raises CalibrationError."""
+        self._site = site
+        files = {camera: file for camera in site.cameras if (file := site.calibration_of(camera)) is not None}
+        self._calibrations = {camera: read_calibration(file) for camera, file in files.items()}
+        self._uncalibrated: set[tuple[str, str, str]] = set()  # (camera, model, version) that the log has named
+
+    def clip_of(self, camera: str, served: ServedModel) -> ClipSpec:
+        """The clips that this camera has ``served`` score.
+
+        Raises:
+            ClipMismatch: it asks for others than the model was trained with.
+            ValueError: as :func:`chain_settings`; its calibration was made with other clips.
+        """
+        clip = clip_spec(self._site.clip_of(camera), served)
+        served.require(clip, asked_by=f"camera {camera}")
+        self.chain_of(camera, served)  # refused now rather than by the first score
+        self._check_calibration(camera, clip, served)
+        return clip
+
+    def chain_of(self, camera: str, served: ServedModel) -> ChainSettings:
+        """How this camera judges the scores of ``served``. Raises ValueError as :func:`chain_settings`."""
+        calibration = self._calibrations.get(camera)
+        try:
+            chain = chain_settings(
+                self._site.alerts_of(camera),
+                served,
+                max_in_flight=self._site.triton.max_in_flight,
+                calibration=calibration,
+            )
+        except ValueError as error:
+            raise ValueError(f"camera {camera}: {error}") from error
+        if calibration is not None:
+            self._tell_uncalibrated(camera, calibration, served, chain)
+        return chain
+
+    def check_fit(self, served: ServedModel) -> None:
+        """Whether every camera can judge the scores of a model that takes another's place. Raises ClipMismatch."""
+        try:
+            for camera in self._site.cameras:
+                self.chain_of(camera, served)
+        except ValueError as error:
+            raise ClipMismatch(f"version {served.version} of the served model: {error}") from error
+
+    def _tell_uncalibrated(
+        self, camera: str, calibration: Calibration, served: ServedModel, chain: ChainSettings
+    ) -> None:
+        """Say once that a calibration does not hold for what scores now; the camera is watched all the same."""
+        known = (camera, served.name, served.version)
+        if calibration.made_for(served.name, served.version) or known in self._uncalibrated:
+            return
+        self._uncalibrated.add(known)
+        _log.warning(
+            "the camera's calibration is of another version and is not used: its budget of false alarms is not kept; "
+            "calibrate again",
+            camera=camera,
+            calibrated=f"{calibration.model.name} version {calibration.model.version}",
+            scores=f"{served.name} version {served.version}",
+            threshold=chain.alert.open_threshold,
+        )
+
+    def _check_calibration(self, camera: str, clip: ClipSpec, served: ServedModel) -> None:
+        """Refuse clips that the camera's calibration was not made with. Raises ValueError."""
+        calibration = self._calibrations.get(camera)
+        if calibration is None or not calibration.made_for(served.name, served.version):
+            return
+        try:
+            calibration.require_clip(clip)
+        except CalibrationError as error:
+            raise ValueError(f"camera {camera}: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a run has done, over all cameras."""
@@ -117,9 +192,7 @@ class Service:
         self._published = published
         self._hooks = hooks
         self._waiting_since: float | None = None
-        files = {camera: file for camera in site.cameras if (file := site.calibration_of(camera)) is not None}
-        self._calibrations = {camera: read_calibration(file) for camera, file in files.items()}
-        self._uncalibrated: set[tuple[str, str, str]] = set()  # (camera, model, version) that the log has named
+        self._judging = Judging(site)
         site.state_dir.mkdir(parents=True, exist_ok=True)
         self.outbox = Outbox(site.state_dir / "outbox.sqlite")
         self.evidence = EvidenceStore(
@@ -177,7 +250,7 @@ class Service:
             max_in_flight=triton.max_in_flight,
             deadline_seconds=triton.deadline_seconds,
             listener=news,
-            fits=self._check_fit,
+            fits=self._judging.check_fit,
             attention=self.site.evidence.attention,
             repair=self._repair,
         )
@@ -196,68 +269,13 @@ class Service:
         return True
 
     def _plan(self, camera: str, settings: CameraSettings, served: ServedModel) -> CameraPlan:
-        clip = clip_spec(self.site.clip_of(camera), served)
-        served.require(clip, asked_by=f"camera {camera}")
-        self._chain_of(camera, served)  # refused now rather than by the first score
-        self._check_calibration(camera, clip, served)
         return CameraPlan(
             camera,
             partial(open_source, camera, settings.source, source_options(settings)),
-            clip,
+            self._judging.clip_of(camera, served),
             served,
-            partial(self._chain_of, camera),
+            partial(self._judging.chain_of, camera),
         )
-
-    def _chain_of(self, camera: str, served: ServedModel) -> ChainSettings:
-        """How this camera judges the scores of ``served``. Raises ValueError as :func:`chain_settings`."""
-        calibration = self._calibrations.get(camera)
-        try:
-            chain = chain_settings(
-                self.site.alerts_of(camera),
-                served,
-                max_in_flight=self.site.triton.max_in_flight,
-                calibration=calibration,
-            )
-        except ValueError as error:
-            raise ValueError(f"camera {camera}: {error}") from error
-        if calibration is not None:
-            self._tell_uncalibrated(camera, calibration, served, chain)
-        return chain
-
-    def _tell_uncalibrated(
-        self, camera: str, calibration: Calibration, served: ServedModel, chain: ChainSettings
-    ) -> None:
-        """Say once that a calibration does not hold for what scores now; the camera is watched all the same."""
-        known = (camera, served.name, served.version)
-        if calibration.made_for(served.name, served.version) or known in self._uncalibrated:
-            return
-        self._uncalibrated.add(known)
-        _log.warning(
-            "the camera's calibration is of another version and is not used: its budget of false alarms is not kept; "
-            "calibrate again",
-            camera=camera,
-            calibrated=f"{calibration.model.name} version {calibration.model.version}",
-            scores=f"{served.name} version {served.version}",
-            threshold=chain.alert.open_threshold,
-        )
-
-    def _check_calibration(self, camera: str, clip: ClipSpec, served: ServedModel) -> None:
-        """Refuse clips that the camera's calibration was not made with. Raises ValueError."""
-        calibration = self._calibrations.get(camera)
-        if calibration is None or not calibration.made_for(served.name, served.version):
-            return
-        try:
-            calibration.require_clip(clip)
-        except CalibrationError as error:
-            raise ValueError(f"camera {camera}: {error}") from error
-
-    def _check_fit(self, served: ServedModel) -> None:
-        """Whether every camera can judge the scores of a model that takes another's place. Raises ClipMismatch."""
-        try:
-            for camera in self.site.cameras:
-                self._chain_of(camera, served)
-        except ValueError as error:
-            raise ClipMismatch(f"version {served.version} of the served model: {error}") from error
 
     def start(self) -> None:
         """Begin to read and score."""
