@@ -65,6 +65,7 @@ class _Ranked:
         self._labels, self._owners, self._weights = labels[order], owners[order], weights[order]
         #: the last row of each score: equal ones are flagged together
         self._ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+        self.thresholds: Floats = np.concatenate([[np.inf], scores[order][self._ends]])  #: of a curve's points
 
     def curve(self, copies: Floats, what: str) -> _Curve:
         """With so many copies of each video, (videos,).
@@ -281,6 +282,39 @@ def of(draw: Draw, name: str) -> Figure:
         return Figure(FIGURES[name](draw))
     except Undefined as undefined:
         return Figure(None, str(undefined))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCurve:
+    """What each threshold makes of the frames, by falling threshold; all arrays (n,).
+
+    Attributes:
+        thresholds: frames with a score at or above it are flagged; the first is inf, nothing is.
+        false: share of the normal frames that is flagged.
+        true: share of the abnormal ones (recall).
+        precision: share of the flagged ones that are abnormal; 1 where nothing is flagged.
+    """
+
+    thresholds: Floats
+    false: Floats
+    true: Floats
+    precision: Floats
+
+
+def frame_curve(videos: Sequence[ScoredVideo]) -> FrameCurve:
+    """The ROC and precision-recall curves of all frames together.
+
+    Raises:
+        ValueError: no video, or two of one name.
+        Undefined: the frames have no curve; one line that says why.
+    """
+    sample = Sample(videos)
+    if reason := sample.without_frames:
+        raise Undefined(reason)
+    curve = sample.frames.curve(np.ones(len(videos)), "frames")
+    found, false = curve.true * curve.abnormal, curve.false * curve.normal
+    precision = found[1:] / (found + false)[1:]
+    return FrameCurve(sample.frames.thresholds, curve.false, curve.true, np.concatenate([[1.0], precision]))
 
 
 def known(names: Sequence[str] | None) -> list[str]:

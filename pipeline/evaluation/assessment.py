@@ -1,0 +1,270 @@
+"""The figures of a judgement with their intervals, column by column, and as the documents that are kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+from operators.events import ScoreSheet
+from pipeline.evaluation.bootstrap import (
+    DRAWS,
+    Difference,
+    Estimate,
+    Unit,
+    compare,
+    compare_alerts,
+    estimate,
+    estimate_alerts,
+)
+from pipeline.evaluation.figures import FALSE_POSITIVES, FAR_THRESHOLD, figures
+from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged
+
+SCHEMA_VERSION = 1
+
+#: What the figures of a flat document are called where :data:`FIGURES` does not say it best.
+_FLAT_NAMES: Mapping[str, str] = MappingProxyType(
+    {f"frame_recall_at_{percent}": f"recall_at_fpr_{percent / 100:.2f}" for percent in FALSE_POSITIVES}
+    | {f"video_recall_at_{percent}": f"video_recall_at_fpr_{percent / 100:.2f}" for percent in FALSE_POSITIVES}
+)
+#: The same of the alerts', with their units.
+_FLAT_ALERTS: Mapping[str, str] = MappingProxyType(
+    {
+        "recall": "event_recall",
+        "precision": "event_precision",
+        "false_alarms_per_camera_hour": "false_alarms_per_camera_hour",
+        "share_in_alert_outside": "share_in_alert_outside",
+        "median_delay": "median_delay_seconds",
+        "p95_delay": "p95_delay_seconds",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A judgement.
+
+    Attributes:
+        figures: by column and name (:data:`pipeline.evaluation.figures.FIGURES`).
+        sheets: by column, the score sheet of all videos; empty where no alerts could be raised.
+        alerts: by column and name (:data:`operators.events.FIGURES`); as empty.
+        draws, by: of the bootstrap.
+    """
+
+    judged: Judged
+    figures: Mapping[str, Mapping[str, Estimate]]
+    sheets: Mapping[str, ScoreSheet]
+    alerts: Mapping[str, Mapping[str, Estimate]]
+    draws: int
+    by: Unit
+
+    def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What is written to ``metrics.json``.
+
+        Args:
+            settings: what else is to be known of where the scores come from.
+        """
+        judged = self.judged
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "videos": len(judged.videos),
+            "frames": judged.frames,
+            "settings": dict(settings),
+            "bootstrap": {"draws": self.draws, "by": self.by, "level": 0.95},
+            "columns": {column: self._column(column) for column in self.figures},
+            "notes": list(judged.notes),
+            "left_out": [asdict(one) for one in judged.left_out],
+            "only_scores": list(judged.only_scores),
+            "only_labels": list(judged.only_labels),
+            "per_video": self._per_video(),
+        }
+
+    def flat(self) -> dict[str, Any]:
+        """One object without objects in it: figures of the raw scores, alerts as they are raised live.
+
+        A figure that is not defined is None, and ``NAME_reason`` says why; a defined one has ``NAME_low`` and
+        ``NAME_high``, its 95 % interval.
+        """
+        judged = self.judged
+        told: dict[str, Any] = {}
+        for name, one in self.figures[RAW].items():
+            told |= _flat(_FLAT_NAMES.get(name, name), one)
+        for name, flat_name in _FLAT_ALERTS.items():
+            told |= _flat(flat_name, self.alerts[CAUSAL][name] if self.alerts else _none(judged.no_alerts))
+        return told | {
+            "videos": len(judged.videos),
+            "frames": judged.frames,
+            "left_out": len(judged.left_out),
+            "only_scores": len(judged.only_scores),
+            "only_labels": len(judged.only_labels),
+        }
+
+    def _column(self, column: str) -> dict[str, Any]:
+        written: dict[str, Any] = {"meaning": COLUMNS[column]}
+        written |= {"figures": {name: _estimate(one) for name, one in self.figures[column].items()}}
+        if not self.alerts:
+            return written | {"alerts": None, "no_alerts": self.judged.no_alerts}
+        sheet = self.sheets[column]
+        counts = {
+            "incidents": sheet.incidents,
+            "found": sheet.found,
+            "alerts": sheet.alerts,
+            "false_alarms": sheet.false_alarms,
+            "camera_hours": sheet.camera_seconds / 3600,
+        }
+        return written | {"alerts": counts | {name: _estimate(one) for name, one in self.alerts[column].items()}}
+
+    def _per_video(self) -> list[dict[str, Any]]:
+        rows = []
+        for video in self.judged.videos:
+            raw = video.columns[RAW]
+            row: dict[str, Any] = {"name": video.name, "label": video.label, "group": raw.group or None}
+            row |= {"frames": video.frames, "clips": len(video.start), "score": raw.score}
+            area = figures([raw], names=["frame_auc"])["frame_auc"]
+            row |= {"frame_auc": area.value}
+            if (sheet := video.sheet(CAUSAL)) is not None:
+                row |= {"incidents": sheet.incidents, "found": sheet.found}
+                row |= {"alerts": sheet.alerts, "false_alarms": sheet.false_alarms}
+            rows.append(row)
+        return rows
+
+
+def assess(
+    judged: Judged,
+    *,
+    draws: int = DRAWS,
+    by: Unit = "video",
+    seed: int = 0,
+    threshold: float = FAR_THRESHOLD,
+    columns: Sequence[str] = tuple(COLUMNS),
+) -> Assessment:
+    """Every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
+
+    Args:
+        draws, by, seed, threshold: see :func:`pipeline.evaluation.bootstrap.estimate`.
+        columns: of :data:`COLUMNS`.
+
+    Raises:
+        ValueError: impossible settings, or two videos of one name.
+    """
+    found, sheets, alerts = {}, {}, {}
+    for column in columns:
+        found[column] = estimate([judged.column(column)], by=by, threshold=threshold, draws=draws, seed=seed)
+        if own := judged.sheets(column):
+            sheets[column] = sum(own, ScoreSheet())
+            alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
+    return Assessment(judged, found, sheets, alerts, draws, by)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """By how much one judgement's figures exceed another's, on the videos that both have.
+
+    Attributes:
+        videos: how many both have.
+        figures, alerts: by column and name, as in :class:`Assessment`; no ``alerts`` where one side has none.
+        only_first, only_second: names of the videos that one side alone has.
+    """
+
+    videos: int
+    figures: Mapping[str, Mapping[str, Difference]]
+    alerts: Mapping[str, Mapping[str, Difference]]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """For a file, or a program that reads on."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "videos": self.videos,
+            "columns": {
+                column: {
+                    "figures": {name: _difference(one) for name, one in found.items()},
+                    "alerts": {name: _difference(one) for name, one in self.alerts.get(column, {}).items()} or None,
+                }
+                for column, found in self.figures.items()
+            },
+            "only_first": list(self.only_first),
+            "only_second": list(self.only_second),
+        }
+
+
+def compare_judged(
+    first: Judged,
+    second: Judged,
+    *,
+    draws: int = DRAWS,
+    by: Unit = "video",
+    seed: int = 0,
+    threshold: float = FAR_THRESHOLD,
+    columns: Sequence[str] = tuple(COLUMNS),
+) -> Comparison:
+    """The paired bootstrap of two judgements: every draw holds the same videos on both sides.
+
+    Args:
+        draws, by, seed, threshold, columns: see :func:`assess`.
+
+    Raises:
+        ValueError: no video is on both sides, or one has another label or group there.
+    """
+    names, others = ([video.name for video in judged.videos] for judged in (first, second))
+    common = set(names) & set(others)
+    if not common:
+        raise ValueError(f"no video is in both: {names[0]} is in the first, {others[0]} in the second")
+    one, other = (_only(judged, common) for judged in (first, second))
+    found, alerts = {}, {}
+    for column in columns:
+        ours, theirs = one.column(column), other.column(column)
+        found[column] = compare([ours], [theirs], by=by, threshold=threshold, draws=draws, seed=seed)
+        if one.sheets(column) and other.sheets(column):
+            sheets = (_by_unit(judged, column, by) for judged in (one, other))
+            alerts[column] = compare_alerts(*sheets, draws=draws, seed=seed)
+    return Comparison(
+        len(common),
+        found,
+        alerts,
+        tuple(name for name in names if name not in common),
+        tuple(name for name in others if name not in common),
+    )
+
+
+def _only(judged: Judged, names: set[str]) -> Judged:
+    return Judged(videos=tuple(video for video in judged.videos if video.name in names))
+
+
+def _by_unit(judged: Judged, column: str, by: Unit) -> list[tuple[str, ScoreSheet]]:
+    units = []
+    for video in judged.videos:
+        sheet = video.sheet(column)
+        if sheet is not None:
+            units.append((video.columns[RAW].unit if by == "group" else video.name, sheet))
+    return units
+
+
+def _none(reason: str) -> Estimate:
+    return Estimate(None, None, reason)
+
+
+def _flat(name: str, one: Estimate) -> dict[str, Any]:
+    if one.value is None:
+        return {name: None, f"{name}_reason": one.reason}
+    low, high = (None, None) if one.interval is None else one.interval
+    return {name: one.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _estimate(one: Estimate) -> dict[str, Any]:
+    if one.value is None:
+        return {"value": None, "reason": one.reason}
+    return {"value": one.value, "interval_95": None if one.interval is None else list(one.interval)}
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    if one.value is None:
+        return {"value": None, "reason": one.reason}
+    return {
+        "value": one.value,
+        "interval_95": None if one.interval is None else list(one.interval),
+        "above": one.above,
+        "excludes_zero": one.excludes_zero,
+    }
