@@ -1,0 +1,152 @@
+"""Thumbnails of recordings: single pictures by their number, as small JPEGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import ColorRange, Colorspace
+
+from pipeline.sources.base import FrameSpec
+from pipeline.sources.frame_folder import pictures as pictures_of_folder
+from pipeline.sources.frame_folder import read_picture
+from pipeline.sources.frame_index import SAME_TIME_SECONDS
+from pipeline.sources.recordings import open_recording
+from pipeline.sources.scale import Scaler
+
+#: Of a thumbnail, pixels: twice as many as are shown on a phone, and 3 to 6 kB.
+HEIGHT = 112
+#: A panorama is no wider than this many times its height.
+_WIDEST = 4.0
+#: The mjpeg encoder's quantiser, 2 (best) to 31.
+_QUANTISER = 6
+#: A picture so many pictures ahead is reached by decoding on; a seek would decode as many from the key frame before.
+_AHEAD = 250
+
+
+def thumbnails(
+    path: Path, numbers: Sequence[int], *, fps: float | None = None, height: int = HEIGHT
+) -> dict[int, bytes]:
+    """Pictures of a recording, upright, in the shape they have on a screen: JPEGs by their numbers.
+
+    Long films are not decoded as a whole: their clock tells where a picture lies. Of a film whose clock jumps back, or
+    that has none, all pictures before the last one wanted are decoded.
+
+    Args:
+        path: of a film or of a folder of pictures.
+        numbers: which pictures, counted from 0 in the order in which they are decoded; in any order.
+        fps: pictures a second of a folder.
+        height: of the thumbnails, pixels.
+
+    Returns:
+        Those that could be decoded.
+
+    Raises:
+        SourceError: the recording cannot be opened.
+    """
+    wanted = sorted({number for number in numbers if number >= 0})
+    recording = open_recording(path, fps=fps)
+    recording.check()
+    found: dict[int, bytes] = {}
+    if path.is_dir():
+        files = pictures_of_folder(path)
+        for number in wanted:
+            with suppress(av.FFmpegError, IndexError):
+                found[number] = _jpeg(read_picture(files[number]), None, height)
+        return found
+    if not wanted:
+        return found
+    index = recording.frame_index()
+    times = index.times if index.segments is None and _is_stamped(path) else None
+    with _open(path) as container:
+        stream = _film(container)
+        stream.codec_context.thread_type = "AUTO"
+        for number, picture in _picked(container, stream, wanted, times):
+            with suppress(av.FFmpegError, ValueError):
+                found[number] = _jpeg(picture, stream.sample_aspect_ratio, height)
+    return found
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
+
+
+def _film(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream that :class:`pipeline.sources.files.FileSource` reads: not a cover picture."""
+    return next(
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
+    )
+
+
+def _is_stamped(path: Path) -> bool:
+    """Whether its pictures have a PTS, and a time can be sought."""
+    with _open(path) as container, suppress(av.FFmpegError):
+        first = next((packet for packet in container.demux(_film(container)) if packet.size), None)
+        return first is not None and first.pts is not None
+    return False
+
+
+def _picked(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    wanted: Sequence[int],
+    times: npt.NDArray[np.float64] | None,
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The pictures of these numbers, rising; by their times, or counted where there are none."""
+    if times is None:
+        open_numbers = set(wanted)
+        for number, picture in enumerate(_decoded(container, stream)):
+            if number in open_numbers:
+                yield number, picture
+            if number >= wanted[-1]:
+                return
+        return
+    assert stream.time_base is not None
+    reached, decoder = -1, _decoded(container, stream)
+    for number in wanted:
+        if number >= len(times):
+            return
+        if number - reached > _AHEAD:
+            with suppress(av.FFmpegError):  # a format without an index: then on from here
+                container.seek(int(times[number] / stream.time_base), stream=stream)
+                decoder = _decoded(container, stream)
+        for picture in decoder:
+            if picture.pts is not None and float(picture.pts * stream.time_base) >= times[number] - SAME_TIME_SECONDS:
+                yield number, picture
+                break
+        reached = number
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """The pictures that can be decoded from here on."""
+    with suppress(av.FFmpegError):
+        for packet in container.demux(stream):
+            pictures: list[av.VideoFrame] = []
+            with suppress(av.FFmpegError):
+                pictures = packet.decode()
+            yield from pictures
+
+
+def _jpeg(picture: av.VideoFrame, pixel_aspect: Fraction | None, height: int) -> bytes:
+    shown_width, shown_height = picture.width * float(pixel_aspect or 1), float(picture.height)
+    if abs(picture.rotation) % 180 == 90:
+        shown_width, shown_height = shown_height, shown_width
+    width = max(2, round(height * min(shown_width / shown_height, _WIDEST)))
+    small = Scaler(FrameSpec(height, width))(picture)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(small), format="rgb24").reformat(
+        format="yuvj420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
+    )
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
+    encoder.time_base = Fraction(1, 1)  # it wants one
+    encoder.thread_count = 1
+    encoder.options = {"qmin": str(_QUANTISER), "qmax": str(_QUANTISER)}
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))

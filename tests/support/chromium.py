@@ -1,0 +1,174 @@
+"""A headless Chromium, driven over its DevTools protocol through a pipe: what a page asks for, says and looks like."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: For an answer, or for a page to load; a busy machine is slow to start a browser. Seconds.
+PATIENCE = 60.0
+
+
+def program() -> str | None:
+    """The browser, None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@dataclass
+class Page:
+    """One page as it was loaded.
+
+    Attributes:
+        requests: addresses that it asked for, its own first.
+        messages: what its console and the browser's log said of it.
+    """
+
+    _browser: Chromium
+    _session: str
+    requests: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a JavaScript expression."""
+        result = self._browser.call("Runtime.evaluate", self._session, expression=script, returnByValue=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
+
+    def screenshot(self, file: Path, *, height: int | None = None) -> None:
+        """The page from its top as PNG: all of it, or ``height`` CSS pixels."""
+        size = self._browser.call("Page.getLayoutMetrics", self._session)["cssContentSize"]
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(height or size["height"], size["height"]),
+            "scale": 1,
+        }
+        shot = self._browser.call("Page.captureScreenshot", self._session, clip=clip, captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(shot["data"]))
+
+
+class Chromium:
+    """The browser, with a profile of its own in ``folder``; use it as a context."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = program()
+        assert binary is not None
+        command_read, self._commands = os.pipe()
+        self._answers, answer_write = os.pipe()
+        arguments = [
+            binary,
+            "--headless=new",
+            "--remote-debugging-pipe",  # commands on descriptor 3, answers on 4
+            "--no-sandbox",  # it does not run as root otherwise, as CI does
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder}",
+            "about:blank",
+        ]
+        # Through numbers that neither end has, as one may sit where the other must go.
+        read, write = os.dup2(command_read, 63), os.dup2(answer_write, 64)
+        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._pid = os.posix_spawn(
+            binary,
+            arguments,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, read, 3),
+                (os.POSIX_SPAWN_DUP2, write, 4),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+        for descriptor in (command_read, answer_write, read, write, log):
+            os.close(descriptor)
+        self._buffer = b""
+        self._last = 0
+        self._pages: dict[str, Page] = {}
+        self._loaded: set[str] = set()
+
+    def __enter__(self) -> Chromium:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._commands)
+        os.close(self._answers)
+
+    def open(self, file: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1) -> Page:
+        """Load a file in a new tab of this size (CSS pixels) and colour scheme."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        page = self._pages[session] = Page(self, session)
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable", session)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            session,
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", session, features=[scheme])
+        self._loaded.discard(session)
+        self.call("Page.navigate", session, url=file.resolve().as_uri())
+        until = time.monotonic() + PATIENCE
+        while session not in self._loaded:
+            self._take_in(self._receive(until))
+        return page
+
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """One command of the protocol, and its result."""
+        self._last += 1
+        message: dict[str, Any] = {"id": self._last, "method": method, "params": parameters}
+        if session is not None:
+            message["sessionId"] = session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        until = time.monotonic() + PATIENCE
+        while (answer := self._receive(until)).get("id") != self._last:
+            self._take_in(answer)
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return dict(answer["result"])
+
+    def _take_in(self, event: dict[str, Any]) -> None:
+        page = self._pages.get(event.get("sessionId", ""))
+        if page is None:
+            return
+        told = event["params"]
+        if event["method"] == "Network.requestWillBeSent":
+            page.requests.append(told["request"]["url"])
+        elif event["method"] == "Runtime.consoleAPICalled":
+            page.messages.append(f"{told['type']}: {told['args']}")
+        elif event["method"] == "Runtime.exceptionThrown":
+            page.messages.append(str(told["exceptionDetails"]))
+        elif event["method"] == "Log.entryAdded":
+            page.messages.append(f"{told['entry']['level']}: {told['entry']['text']}")
+        elif event["method"] == "Page.loadEventFired":
+            self._loaded.add(event["sessionId"])
+
+    def _receive(self, until: float) -> dict[str, Any]:
+        """The next message: an answer or an event."""
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
+            assert ready, f"Chromium has not answered for {PATIENCE:g} s"
+            read = os.read(self._answers, 1 << 20)
+            assert read, "Chromium has ended"
+            self._buffer += read
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        return dict(json.loads(message))
