@@ -1,24 +1,22 @@
 """Videos → the pixels of their clips, decoded and scaled once: what full fine-tuning reads, epoch after epoch.
 
 Pixels are large (3.7 MB a clip of 16 frames of 240×320), and a disk that holds them is cheaper than a decoder that must
-keep up with a GPU. They are read through memory maps.
+keep up with a GPU. They are read clip by clip.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import zipfile
+import contextlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from models import weights
+from models import drafts, weights
 from models.extraction import Clips, Engine, Floats, Place
-from models.npy_rows import NpyRows
-from models.video_store import VideoStore
+from models.npy_rows import NpyFile, NpyRows, Rows
+from models.video_store import OfClips, VideoStore, columns, read_columns
 from pipeline.windows import ClipSpec
 
 #: Raised by whoever changes what the clips of the same video and settings are (decoding, scaling, cutting).
@@ -28,22 +26,14 @@ _CLIPS, _REST = "clips.npy", "places.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class VideoClips:
+class VideoClips(OfClips):
     """The n clips of one video, in order.
 
     Attributes:
-        pixels: uint8 (n, T, H, W, 3) RGB, mapped, not read.
-        segments: int64 (n,), ordinal of the segment that each clip was cut from.
-        starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
+        pixels: uint8 (n, T, H, W, 3) RGB, on the disk until they are looked at.
     """
 
-    pixels: npt.NDArray[np.uint8]
-    segments: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.float64]
-    ends: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.starts)
+    pixels: Rows
 
 
 class ClipStore(VideoStore[VideoClips]):
@@ -62,17 +52,15 @@ class ClipStore(VideoStore[VideoClips]):
     def _engine(self) -> Engine:
         return Engine(self._engine_name, 1, _as_they_are)
 
-    def _read(self, place: Path) -> VideoClips | None:
-        try:
-            with np.load(place / _REST, allow_pickle=False) as rest:
-                segments, starts, ends = (rest[name] for name in ("segments", "starts", "ends"))
-            pixels = np.load(place / _CLIPS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
-        return VideoClips(pixels, segments, starts, ends) if len(pixels) == len(starts) else None
+    def _read(self, place: Path) -> VideoClips:
+        with np.load(place / _REST, allow_pickle=False) as rest:
+            clips = VideoClips(NpyFile(place / _CLIPS), **read_columns(rest))
+        if len(clips.pixels) != len(clips):
+            raise ValueError("not of as many clips each")
+        return clips
 
     def _draft(self, place: Path) -> _Draft:
-        return _Draft(place, self.clip)
+        return _Draft(place, self.clip, lambda: self._kept(place) is not None)
 
 
 def _as_they_are(clips: Clips) -> tuple[Floats, ...]:
@@ -83,10 +71,9 @@ def _as_they_are(clips: Clips) -> tuple[Floats, ...]:
 class _Draft:
     """A video's clips while they are decoded: a folder that takes its name when it is whole."""
 
-    def __init__(self, place: Path, clip: ClipSpec) -> None:
-        self._place = place
-        self._folder = place.with_name(f"{place.name}.{os.getpid()}.tmp")
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def __init__(self, place: Path, clip: ClipSpec, sound: Callable[[], bool]) -> None:
+        self._place, self._sound = place, sound
+        self._folder = drafts.draft_of(place)
         self._folder.mkdir(parents=True)
         self._clips = NpyRows(self._folder / _CLIPS, np.uint8, (clip.frames, clip.height, clip.width, 3))
         self._places: list[Place] = []
@@ -95,16 +82,12 @@ class _Draft:
         self._clips.add(arrays[0])
         self._places.append(place)
 
-    def keep(self) -> None:
+    def keep(self, damage: str) -> None:
         self._clips.close()
-        np.savez(
-            self._folder / _REST,
-            segments=np.array([place.segment for place in self._places], np.int64),
-            starts=np.array([place.start for place in self._places], np.float64),
-            ends=np.array([place.end for place in self._places], np.float64),
-        )
-        shutil.rmtree(self._place, ignore_errors=True)  # damaged, or it would not be decoded again
-        self._folder.replace(self._place)
+        np.savez(self._folder / _REST, **columns(self._places, damage))
+        drafts.take_place(self._folder, self._place, self._sound)
 
     def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # of a full disk; what is written there goes anyway
+            self._clips.close()
+        drafts.remove(self._folder)

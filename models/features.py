@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models import weights
+from models import drafts, weights
 from models.extraction import Engine, Floats, Place, filled_up
-from models.video_store import FeaturesError, VideoStore
+from models.video_store import FeaturesError, OfClips, VideoStore, columns, read_columns
 from pipeline.windows import ClipSpec
 
 __all__ = ["Encoder", "FeatureStore", "FeaturesError", "VideoFeatures", "fastest_engine", "open_encoder"]
@@ -25,22 +23,14 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class VideoFeatures:
+class VideoFeatures(OfClips):
     """The features of one video's n clips, in order.
 
     Attributes:
         values: float32 (n, D).
-        segments: int64 (n,), ordinal of the segment that each clip was cut from.
-        starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
     """
 
     values: npt.NDArray[np.float32]
-    segments: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.float64]
-    ends: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 class Encoder(NamedTuple):
@@ -101,12 +91,9 @@ class FeatureStore(VideoStore[VideoFeatures]):
             self._encoder = open_encoder(self._engine_name, self.clip, self.backbone, self.layers)
         return self._encoder.engine
 
-    def _read(self, place: Path) -> VideoFeatures | None:
-        try:
-            with np.load(_file(place), allow_pickle=False) as stored:
-                return VideoFeatures(stored["values"], stored["segments"], stored["starts"], stored["ends"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+    def _read(self, place: Path) -> VideoFeatures:
+        with np.load(_file(place), allow_pickle=False) as stored:
+            return VideoFeatures(stored["values"], **read_columns(stored))
 
     def _draft(self, place: Path) -> _Draft:
         return _Draft(_file(place))
@@ -129,21 +116,16 @@ class _Draft:
         self._values.append(values)
         self._places.append(place)
 
-    def keep(self) -> None:
-        features = VideoFeatures(
-            np.concatenate(self._values) if self._values else np.zeros((0, 0), np.float32),
-            np.array([place.segment for place in self._places], np.int64),
-            np.array([place.start for place in self._places], np.float64),
-            np.array([place.end for place in self._places], np.float64),
-        )
+    def keep(self, damage: str) -> None:
+        values = np.concatenate(self._values) if self._values else np.zeros((0, 0), np.float32)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._file.with_suffix(f".{os.getpid()}.tmp")
+        draft = drafts.draft_of(self._file)
         try:
             with draft.open("wb") as handle:
-                np.savez(handle, **asdict(features))
+                np.savez(handle, values=values, **columns(self._places, damage))
             draft.replace(self._file)
         finally:
-            draft.unlink(missing_ok=True)
+            drafts.remove(draft)
 
     def remove(self) -> None:
         pass

@@ -1,31 +1,27 @@
 """Videos → maps: I3D's Mixed_4f and Mixed_5c of every clip of a video, once; afterwards from the cache.
 
 The maps are what the second stage trains on where a CPU has to do it: the backbone is frozen, so each clip needs to go
-through it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come and read
-through memory maps. One pass gives the pooled features of both layers too, in full precision: stage 1 and stage 2 of
+through it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come, and
+read clip by clip. One pass gives the pooled features of both layers too, in full precision: stage 1 and stage 2 of
 the same clips run the backbone once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import socket
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from models import weights
+from models import drafts, weights
 from models.extraction import Engine, Floats, Place, Recorded
 from models.features import VideoFeatures, fastest_engine
 from models.i3d import WIDTHS
-from models.npy_rows import NpyRows
-from models.video_store import VideoStore
+from models.npy_rows import NpyFile, NpyRows, Rows
+from models.video_store import OfClips, VideoStore, columns, read_columns
 from pipeline.windows import ClipSpec
 
 #: Raised by whoever changes what the maps of the same video and settings are (decoding, scaling, cutting, rounding).
@@ -38,26 +34,18 @@ _EARLY, _LATE, _REST = "early.npy", "late.npy", "clips.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class ClipMaps:
-    """The maps of one video's n clips, in order. What lies on the disk is mapped, not read.
+class ClipMaps(OfClips):
+    """The maps of one video's n clips, in order. What lies on the disk stays there until it is looked at.
 
     Attributes:
         early: float16 (n, 832, t, h, w), Mixed_4f: (4, 14, 14) for 16 frames of 224×224.
         late: float16 (n, 1024, t', h', w'), Mixed_5c: (2, 7, 7).
-        segments: int64 (n,), ordinal of the segment that each clip was cut from.
-        starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
         means: float32 (n, 832 + 1024), both maps pooled before they were rounded to half precision.
     """
 
-    early: npt.NDArray[np.float16]
-    late: npt.NDArray[np.float16]
-    segments: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.float64]
-    ends: npt.NDArray[np.float64]
+    early: Rows
+    late: Rows
     means: Floats
-
-    def __len__(self) -> int:
-        return len(self.starts)
 
 
 def pooled(
@@ -82,27 +70,27 @@ def pooled(
         raise ValueError(f"layers must be of {', '.join(WIDTHS)}, got {', '.join(sorted(unknown))}")
     if grid is None:
         first = WIDTHS["mixed_4f"]
-        columns = {"mixed_4f": slice(0, first), "mixed_5c": slice(first, None)}
-        return np.concatenate([maps.means[:, columns[layer]] for layer in layers], axis=1)
-    rows, columns_ = grid
-    if rows < 1 or columns_ < 1:
-        raise ValueError(f"a grid needs at least one row and one column, got {rows}×{columns_}")
-    parts = [_cells(layer, maps.early if layer == "mixed_4f" else maps.late, rows, columns_) for layer in layers]
+        part = {"mixed_4f": slice(0, first), "mixed_5c": slice(first, None)}
+        return np.concatenate([maps.means[:, part[layer]] for layer in layers], axis=1)
+    rows, across = grid
+    if rows < 1 or across < 1:
+        raise ValueError(f"a grid needs at least one row and one column, got {rows}×{across}")
+    parts = [_cells(layer, maps.early if layer == "mixed_4f" else maps.late, rows, across) for layer in layers]
     return np.concatenate(parts, axis=2)
 
 
-def _cells(layer: str, values: npt.NDArray[np.float16], rows: int, columns: int) -> Floats:
-    """(n, C, t, h, w) → (n, rows · columns, C)."""
+def _cells(layer: str, values: Rows, rows: int, across: int) -> Floats:
+    """(n, C, t, h, w) → (n, rows · across, C)."""
     n, C, t, h, w = values.shape
-    found = np.empty((n, rows * columns, C), np.float32)
+    found = np.empty((n, rows * across, C), np.float32)
     over_time = _time_weights(layer, t)
     for ordinal in range(n):  # one by one: a long video's maps need not be in memory
         one = np.tensordot(values[ordinal].astype(np.float32), over_time, (1, 0))
         for row in range(rows):
-            for column in range(columns):
+            for column in range(across):
                 cell = one[:, row * h // rows : -(-(row + 1) * h // rows)]
-                cell = cell[:, :, column * w // columns : -(-(column + 1) * w // columns)]
-                found[ordinal, row * columns + column] = cell.mean(axis=(1, 2))
+                cell = cell[:, :, column * w // across : -(-(column + 1) * w // across)]
+                found[ordinal, row * across + column] = cell.mean(axis=(1, 2))
     return found
 
 
@@ -164,25 +152,20 @@ class MapStore(VideoStore[ClipMaps]):
             self._opened = open_map_engine(self._engine_name, self.clip, self.backbone)
         return self._opened
 
-    def _read(self, place: Path) -> ClipMaps | None:
+    def _read(self, place: Path) -> ClipMaps:
         return _read(place)
 
     def _draft(self, place: Path) -> _Draft:
-        return _Draft(place)
+        return _Draft(place, lambda: self._kept(place) is not None)
 
 
 class _Draft:
     """A video's maps while they are computed: a folder that takes its name when it is whole."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        place.parent.mkdir(parents=True, exist_ok=True)
-        host = socket.gethostname()
-        for left in place.parent.glob(f"{place.name}.{host}.*.tmp"):
-            if not _another_runs(int(left.name.split(".")[-2])):
-                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
-        self._folder = place.with_name(f"{place.name}.{host}.{os.getpid()}.tmp")
-        self._folder.mkdir()
+    def __init__(self, place: Path, sound: Callable[[], bool]) -> None:
+        self._place, self._sound = place, sound
+        self._folder = drafts.draft_of(place)
+        self._folder.mkdir(parents=True)
         self._early = NpyRows(self._folder / _EARLY, np.float16, (WIDTHS["mixed_4f"], 0, 0, 0))
         self._late = NpyRows(self._folder / _LATE, np.float16, (WIDTHS["mixed_5c"], 0, 0, 0))
         self._places: list[Place] = []
@@ -197,55 +180,28 @@ class _Draft:
         self._means.append(np.concatenate([_mean("mixed_4f", early), _mean("mixed_5c", late)], axis=1))
         self._places.append(place)
 
-    def keep(self) -> None:
+    def keep(self, damage: str) -> None:
         self._early.close()
         self._late.close()
-        np.savez(
-            self._folder / _REST,
-            segments=np.array([place.segment for place in self._places], np.int64),
-            starts=np.array([place.start for place in self._places], np.float64),
-            ends=np.array([place.end for place in self._places], np.float64),
-            means=np.concatenate(self._means) if self._means else np.zeros((0, sum(WIDTHS.values())), np.float32),
-        )
-        if _read(self._place) is None:
-            shutil.rmtree(self._place, ignore_errors=True)  # damaged
-        try:
-            self._folder.replace(self._place)
-        except OSError:
-            if _read(self._place) is None:  # else somebody else was faster
-                raise
+        means = np.concatenate(self._means) if self._means else np.zeros((0, sum(WIDTHS.values())), np.float32)
+        np.savez(self._folder / _REST, means=means, **columns(self._places, damage))
+        drafts.take_place(self._folder, self._place, self._sound)
 
     def remove(self) -> None:
         for rows in (self._early, self._late):
             with contextlib.suppress(OSError):  # of a full disk; what is written there goes anyway
                 rows.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        drafts.remove(self._folder)
 
 
-def _another_runs(pid: int) -> bool:
-    """Whether it is a process, and not this one: in a container every process may have the same number."""
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _read(place: Path) -> ClipMaps | None:
-    """Stored maps; None where there are none, or they are damaged."""
-    try:
-        with np.load(place / _REST, allow_pickle=False) as rest:
-            segments, starts, ends, means = (rest[name] for name in ("segments", "starts", "ends", "means"))
-        early, late = (np.load(place / name, mmap_mode="r", allow_pickle=False) for name in (_EARLY, _LATE))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    if not len(early) == len(late) == len(starts) == len(means):
-        return None
-    return ClipMaps(early, late, segments, starts, ends, means)
+def _read(place: Path) -> ClipMaps:
+    """Stored maps; see :meth:`VideoStore._read`."""
+    with np.load(place / _REST, allow_pickle=False) as rest:
+        means, of_clips = rest["means"], read_columns(rest)
+    maps = ClipMaps(NpyFile(place / _EARLY), NpyFile(place / _LATE), means, **of_clips)
+    if not len(maps.early) == len(maps.late) == len(maps) == len(means):
+        raise ValueError("not of as many clips each")
+    return maps
 
 
 class PooledMaps:
@@ -263,4 +219,4 @@ class PooledMaps:
     def of(self, video: Recorded) -> VideoFeatures:
         """See :meth:`models.video_store.VideoStore.of`."""
         maps = self.store.of(video)
-        return VideoFeatures(pooled(maps, self.layers), maps.segments, maps.starts, maps.ends)
+        return VideoFeatures(pooled(maps, self.layers), **maps.of_clips)

@@ -59,42 +59,50 @@ class NpyRows:
 
 
 class NpyFile:
-    """The array in a ``.npy`` file, which is mapped anew for every look at it.
+    """The array in a ``.npy`` file, of which rows are read when they are asked for.
 
-    A mapped file counts as an open one, and a process may have 1024 of those where a data set has thousands of videos.
-    To map it anew costs 0.1 ms; what has been read before still comes from the system's memory.
+    The file is open only while it is read: a map of it would keep it open, and a process may have 1024 open files where
+    a data set has thousands of videos.
 
     Attributes:
-        shape, dtype: of the array.
+        shape, dtype: of the array, of one axis at least.
 
     Raises:
         OSError: it cannot be opened.
-        ValueError, EOFError: it holds no array of numbers, or not all of it.
+        ValueError, EOFError: it holds no array of numbers whose rows lie one after the other, or not all of it.
     """
 
     def __init__(self, file: Path) -> None:
+        mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        if not (mapped.ndim and mapped.flags.c_contiguous):
+            raise ValueError(f"{file}: not an array of rows")
         self._file = file
-        mapped = self._mapped()
+        self._offset: int = mapped.offset
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype: np.dtype[Any] = mapped.dtype
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
-        """What numpy gives for it; the file stays open as long as somebody holds a part that is no copy.
+    def __getitem__(self, rows: int | slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A copy of some rows, as numpy understands an index of the first axis.
 
         Raises:
-            OSError, ValueError: the file has gone or has changed since.
+            IndexError: there is no such row.
+            OSError, ValueError: the file cannot be read any more, or has become shorter.
         """
-        return np.asarray(self._mapped()[rows])
+        ordinals = np.arange(len(self))[rows]
+        found = np.empty((ordinals.size, *self.shape[1:]), self.dtype)
+        size = found[:1].nbytes
+        with self._file.open("rb", buffering=0) as handle:
+            for at, ordinal in enumerate(ordinals.flat):
+                handle.seek(self._offset + int(ordinal) * size)
+                if handle.readinto(found[at : at + 1].data) != size:
+                    raise ValueError(f"{self._file}: has become shorter while it was in use")
+        return found.reshape((*ordinals.shape, *self.shape[1:]))
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return np.array(self._mapped(), dtype=dtype, copy=copy)
-
-    def _mapped(self) -> npt.NDArray[Any]:
-        mapped: npt.NDArray[Any] = np.load(self._file, mmap_mode="r", allow_pickle=False)
-        return mapped
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype)
 
 
 #: An array whose first axis is looked up by ordinals or slices, in memory or in a file.

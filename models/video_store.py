@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from models import drafts
 from models.extraction import (
     Encoded,
     Engine,
@@ -30,11 +36,56 @@ from models.extraction import (
 )
 from pipeline.windows import ClipSpec
 
-Kept = TypeVar("Kept")
-
 
 class FeaturesError(Exception):
     """A video's features cannot be had. One line that names the video."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfClips:
+    """Something of one video's n clips, in order.
+
+    Attributes:
+        segments: int64 (n,), ordinal of the segment that each clip was cut from.
+        starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
+        damage: what of the video could not be decoded, in words that do not name it; empty where all could.
+    """
+
+    segments: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.float64]
+    damage: str = ""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def of_clips(self) -> dict[str, Any]:
+        """These fields alone, for something else of the same clips."""
+        return {field.name: getattr(self, field.name) for field in fields(OfClips)}
+
+
+def columns(places: Sequence[Place], damage: str) -> dict[str, Any]:
+    """What :class:`OfClips` holds, as it is written into an ``.npz`` file."""
+    return {
+        "segments": np.array([place.segment for place in places], np.int64),
+        "starts": np.array([place.start for place in places], np.float64),
+        "ends": np.array([place.end for place in places], np.float64),
+        "damage": np.array(damage),
+    }
+
+
+def read_columns(stored: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """The same, read again; an earlier mistwatch did not write of damage.
+
+    Raises:
+        KeyError, ValueError: it is not what was written.
+    """
+    arrays = {name: stored[name] for name in ("segments", "starts", "ends")}
+    return {**arrays, "damage": str(stored["damage"]) if "damage" in stored else ""}
+
+
+Kept = TypeVar("Kept", bound=OfClips)
 
 
 class Draft(Protocol):
@@ -44,8 +95,8 @@ class Draft(Protocol):
         """Take the next clip's arrays, (1, ...) each."""
         ...
 
-    def keep(self) -> None:
-        """All clips have come: give it its name, whole."""
+    def keep(self, damage: str) -> None:
+        """All clips have come: give it its name, whole. ``damage``: see :class:`OfClips`."""
         ...
 
     def remove(self) -> None:
@@ -78,18 +129,18 @@ class VideoStore(ABC, Generic[Kept]):
         """What is kept of ``video``; of none of its clips if it is shorter than one.
 
         Raises:
-            FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be written.
+            FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be read or written.
             models.weights.WeightsError: the backbone's weights are not here.
         """
         try:
             place = self._place(video)
         except Unreadable as error:
             raise FeaturesError(str(error)) from None
-        if (kept := self._read(place)) is not None:
+        if (kept := self._kept(place)) is not None:
             return kept
         for problem in self.fill([video]).values():
             raise problem
-        if (kept := self._read(place)) is None:
+        if (kept := self._kept(place)) is None:
             raise FeaturesError(f"{path_of(video)}: somebody else removes from the cache {self._folder}; run it again")
         return kept
 
@@ -106,7 +157,7 @@ class VideoStore(ABC, Generic[Kept]):
             The videos that cannot be used, and why.
 
         Raises:
-            FeaturesError: the cache cannot be written.
+            FeaturesError: the cache cannot be read or written.
             models.weights.WeightsError: the backbone's weights are not here.
         """
         videos = list(dict.fromkeys(videos))
@@ -118,7 +169,7 @@ class VideoStore(ABC, Generic[Kept]):
             except Unreadable as error:
                 failed[path_of(video)] = FeaturesError(str(error))
                 continue
-            if place not in missing and self._read(place) is None:
+            if place not in missing and self._kept(place) is None:
                 missing[place] = video
         done = len(videos) - len(missing)
         progress(done, len(videos))
@@ -137,12 +188,32 @@ class VideoStore(ABC, Generic[Kept]):
         """The opened engine."""
 
     @abstractmethod
-    def _read(self, place: Path) -> Kept | None:
-        """What is kept there; None where there is nothing, or it is damaged: it is then computed again."""
+    def _read(self, place: Path) -> Kept:
+        """What is kept there.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError, KeyError, EOFError, zipfile.BadZipFile: it is damaged.
+        """
 
     @abstractmethod
     def _draft(self, place: Path) -> Draft:
         """Begin a video."""
+
+    def _kept(self, place: Path) -> Kept | None:
+        """What is kept there; None where there is nothing, or it is damaged: it is then computed again.
+
+        Raises:
+            FeaturesError: it is there, and cannot be read now. It may have cost hours, so it is not thrown away.
+        """
+        try:
+            return self._read(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise FeaturesError(f"cannot read the cache {self._folder}: {error.strerror}") from None
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
 
     def _place(self, video: Recorded) -> Path:
         """Where what is kept of the video is or would be.
@@ -157,22 +228,31 @@ class VideoStore(ABC, Generic[Kept]):
         if not missing:
             return
         places, videos = list(missing), list(missing.values())
-        drafts: dict[int, Draft] = {}
+        begun: dict[int, Draft] = {}
         views = mirrored if self.mirrored else as_it_is
+        drafts.sweep(self._folder)
         try:
             readers = readers_for(self._engine_name)
             for event in extract(videos, self.clip, self._engine(), views=views, readers=readers):
-                draft = drafts.get(event.video)
+                draft = begun.get(event.video)
                 if draft is None:
-                    draft = drafts[event.video] = self._draft(places[event.video])
+                    draft = begun[event.video] = self._draft(places[event.video])
                 if isinstance(event, Encoded):
                     draft.add(event.place, event.arrays)
                     continue
                 if event.error is None:
-                    draft.keep()
+                    draft.keep(_nameless(event.damage, videos[event.video]))
                     self.computed += 1
-                drafts.pop(event.video).remove()
+                begun.pop(event.video).remove()
                 yield videos[event.video], event.error
         finally:
-            for draft in drafts.values():
+            for draft in begun.values():
                 draft.remove()
+
+
+def _nameless(damage: str | None, video: Recorded) -> str:
+    """What a reader says of damage, without the video's name: the same content may be kept under another one."""
+    if damage is None:
+        return ""
+    _, named, rest = damage.partition(f"{path_of(video)}: ")
+    return rest if named else damage

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from models.npy_rows import NpyFile
 from models.training.encoder_recipe import EncoderRecipe
 from models.training.sampling import balanced_batches, sparse_continuous
 
-Floats = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.floating[Any]] | NpyFile
 
 #: Clips that go through the network at once where nothing is learned.
 SCORED_AT_ONCE = 16
@@ -29,7 +30,7 @@ SCORED_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class LabelledMaps:
-    """A video of n ≥ 1 clips as stage 2 sees it, the backbone's work already done. Arrays may be memory maps.
+    """A video of n ≥ 1 clips as stage 2 sees it, the backbone's work already done. Maps may be on the disk.
 
     Attributes:
         early: (n, C, t, h, w), half or single precision.
@@ -62,17 +63,17 @@ class LabelledClips:
     """A video of n ≥ 1 clips as full fine-tuning sees it.
 
     Attributes:
-        clips: uint8 (n, T, H, W, 3) RGB; may be a memory map.
+        clips: uint8 (n, T, H, W, 3) RGB; may be on the disk.
         soft: float32 (n,), pseudo labels in [0, 1].
         label: of the video, 0 or 1.
     """
 
-    clips: npt.NDArray[np.uint8]
+    clips: npt.NDArray[np.uint8] | NpyFile
     soft: npt.NDArray[np.float32]
     label: int
 
     @property
-    def inputs(self) -> tuple[npt.NDArray[np.uint8], ...]:
+    def inputs(self) -> tuple[npt.NDArray[np.uint8] | NpyFile, ...]:
         return (self.clips,)
 
     def drawn(self, clips: npt.NDArray[np.int64], recipe: EncoderRecipe, rng: torch.Generator) -> tuple[Tensor, ...]:

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from models.clip_store import ClipStore
 from models.features import FeatureStore
 from models.maps import MapStore, pooled
+from models.npy_rows import Rows
 from models.training.evaluation import ClipScores
 from models.training.generator_training import Bag
 from models.training.mist_config import MistConfig
-from models.video_store import VideoStore
+from models.video_store import OfClips, VideoStore
 from pipeline.evaluation.videos import ScoredVideo, scored_video
 from pipeline.manifests.manifest import Video
 from pipeline.sources.recordings import open_recording
@@ -29,33 +30,26 @@ from pipeline.windows import ClipSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(OfClips):
     """What the networks see of a video's n clips.
 
     Attributes:
         features: float32 (n, D), or with a grid (n, cells, D): what stage 1 reads.
         inputs: what stage 2 reads: both maps of the backbone, or the clips themselves, uint8 (n, T, H, W, 3).
-        segments: int64 (n,), ordinal of the segment that each clip was cut from.
-        starts, ends: float64 (n,), of the clips, seconds of the video's clock.
     """
 
     features: npt.NDArray[np.float32]
-    inputs: tuple[npt.NDArray[Any], ...]
-    segments: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.float64]
-    ends: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.starts)
+    inputs: tuple[Rows, ...]
 
     def part(self, chosen: npt.NDArray[np.intp]) -> Seen:
         """Some of the clips."""
         return Seen(
             self.features[chosen],
             tuple(values[chosen] for values in self.inputs),
-            self.segments[chosen],
-            self.starts[chosen],
-            self.ends[chosen],
+            segments=self.segments[chosen],
+            starts=self.starts[chosen],
+            ends=self.ends[chosen],
+            damage=self.damage,
         )
 
 
@@ -87,10 +81,10 @@ class _Cut:
         if self.maps is not None:
             maps = self.maps.of(video)
             features = pooled(maps, self._layers, grid=self._grid)
-            seen = Seen(features, (maps.early, maps.late), maps.segments, maps.starts, maps.ends)
+            seen = Seen(features, (maps.early, maps.late), **maps.of_clips)
         else:
             found = self._features.of(video)
-            seen = Seen(found.values, (), found.segments, found.starts, found.ends)
+            seen = Seen(found.values, (), **found.of_clips)
         return seen if self._clips is None else replace(seen, inputs=(self._clips.of(video).pixels,))
 
 

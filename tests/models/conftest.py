@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -34,5 +35,23 @@ def file_size_limit():
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+@pytest.fixture
+def open_files_limit():
+    """``with open_files_limit(n):`` this process may open n more files at a time, and not one beyond."""
+
+    @contextlib.contextmanager
+    def limited(more: int) -> Iterator[None]:
+        taken = {int(entry.name) for entry in Path("/dev/fd").iterdir()}
+        free = [number for number in range(len(taken) + more + 1) if number not in taken]
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], before[1]))  # new files get the lowest free numbers
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     return limited

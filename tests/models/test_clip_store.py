@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.clip_store import ClipStore
+from models.npy_rows import NpyFile
 from models.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
@@ -40,7 +42,7 @@ def test_are_the_frames_of_the_video(video, tmp_path):
     source = FileSource("a", video).frames(CLIP.frame_spec, threading.Event())
     frames = [item.image for item in source if isinstance(item, Frame)]
     clips = ClipStore(CLIP, folder=tmp_path).of(video)
-    assert isinstance(clips.pixels, np.memmap)
+    assert isinstance(clips.pixels, NpyFile)
     np.testing.assert_array_equal(clips.pixels, [frames[start : start + 4] for start in (0, 2, 4)])
     assert clips.segments.tolist() == [0, 0, 0]
     np.testing.assert_allclose(clips.starts, [0, 2 / 25, 4 / 25])
@@ -66,6 +68,22 @@ def test_half_a_file_is_decoded_again(video, tmp_path):
     store = ClipStore(CLIP, folder=tmp_path)
     np.testing.assert_array_equal(store.of(video).pixels, expected)
     assert store.computed == 1
+
+
+def test_of_many_videos_no_file_stays_open(video, tmp_path, open_files_limit):
+    store = ClipStore(CLIP, folder=tmp_path)
+    first = store.of(video)
+    with open_files_limit(20):
+        held = [store.of(video) for _ in range(50)]  # as of fifty videos: each opens its file anew
+        assert all(np.array_equal(clips.pixels[:1], first.pixels[:1]) for clips in held)
+
+
+def test_what_killed_runs_left_goes_with_the_next_video(video, tmp_path):
+    left = tmp_path / f"0123.{socket.gethostname()}.99999999-0.tmp"
+    left.mkdir()
+    ClipStore(CLIP, folder=tmp_path).of(video)
+    assert not left.exists()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_is_no_video_is_told_by_name(tmp_path):

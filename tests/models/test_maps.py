@@ -109,7 +109,8 @@ def made(early=None, late=None):
     late = np.zeros((len(early), 1, 1, 1, 1), np.float16) if late is None else late
     n = len(early)
     times = np.zeros(n)
-    return ClipMaps(early, late, np.zeros(n, np.int64), times, times, np.zeros((n, 1856), np.float32))
+    means = np.zeros((n, 1856), np.float32)
+    return ClipMaps(early, late, means, segments=np.zeros(n, np.int64), starts=times, ends=times)
 
 
 def test_cells_by_rows():
@@ -207,6 +208,51 @@ def test_damaged_ones_are_mended(film, tmp_path):
             assert again.computed == 1
 
 
+def test_of_many_videos_no_file_stays_open(film, tmp_path, open_files_limit):
+    store = MapStore(CLIP, folder=tmp_path, engine=tiny())
+    first = store.of(film)
+    with open_files_limit(20):
+        held = [store.of(film) for _ in range(100)]  # as of a hundred videos: each opens its files anew
+        assert all(np.array_equal(maps.early[:1], first.early[:1]) for maps in held)
+        assert all(np.array_equal(maps.late[1:2], first.late[1:2]) for maps in held)
+
+
+def test_what_cannot_be_read_now_is_not_taken_for_damaged(film, tmp_path, open_files_limit):
+    store = MapStore(CLIP, folder=tmp_path, engine=tiny())
+    whole = store.of(film)
+    with open_files_limit(1), pytest.raises(FeaturesError, match=rf"cannot read the cache {tmp_path}: Too many open"):
+        store.of(film)  # to see that an array is whole takes two
+    again = MapStore(CLIP, folder=tmp_path, engine=tiny())
+    assert np.array_equal(again.of(film).early, whole.early)
+    assert again.computed == 0
+
+
+def test_damage_is_kept_with_what_could_be_decoded(tmp_path):
+    cut = write_film(tmp_path / "cut.mkv", [9] * 100)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    store = MapStore(CLIP, folder=tmp_path / "maps", engine=tiny())
+    first = store.of(cut)
+    assert 0 < len(first) < 11
+    assert first.damage.startswith("damaged recording: ")
+    assert str(tmp_path) not in first.damage
+    again = MapStore(CLIP, folder=tmp_path / "maps", engine=tiny())
+    assert again.of(cut).damage == first.damage
+    assert PooledMaps(again).of(cut).damage == first.damage
+    assert again.computed == 0
+
+
+def test_what_an_earlier_mistwatch_kept_is_taken(film, tmp_path):
+    """It did not write of damage."""
+    store = MapStore(CLIP, folder=tmp_path, engine=tiny())
+    store.of(film)
+    (file,) = tmp_path.glob("*/clips.npz")
+    with np.load(file) as stored:
+        np.savez(file, **{name: stored[name] for name in stored if name != "damage"})
+    again = MapStore(CLIP, folder=tmp_path, engine=tiny())
+    assert again.of(film).damage == ""
+    assert again.computed == 0
+
+
 def test_numbers_that_are_none_are_not_kept(film, tmp_path):
     with pytest.raises(FeaturesError, match=r"a\.mkv: the clip at 0\.00 s gives NaN"):
         MapStore(CLIP, folder=tmp_path / "maps", engine=tiny(value=np.nan)).of(film)
@@ -243,7 +289,7 @@ def test_killed_in_the_middle_nothing_half_written_counts(film, tmp_path, root):
         process.wait()
         process.stdout.close()
     (left,) = folder.iterdir()
-    assert left.name.endswith(f".{process.pid}.tmp")
+    assert f".{process.pid}-" in left.name
     store = MapStore(CLIP, folder=folder, engine=tiny())
     maps = store.of(film)
     assert store.computed == 1
@@ -257,7 +303,7 @@ def test_what_another_process_is_writing_is_left_alone(film, tmp_path):
     maps = MapStore(CLIP, folder=tmp_path, engine=tiny())
     maps.of(film)
     (place,) = tmp_path.iterdir()
-    theirs = place.with_name(f"{place.name}.{os.uname().nodename}.{os.getppid()}.tmp")
+    theirs = place.with_name(f"{place.name}.{os.uname().nodename}.{os.getppid()}-0.tmp")
     theirs.mkdir()
     (place / "early.npy").write_bytes(b"")
     assert len(maps.of(film)) == 3
