@@ -14,8 +14,10 @@ import typer
 
 from pipeline.cli import (
     alerts,
+    compare,
     config,
     demo,
+    evaluate,
     export,
     features,
     manifest,
@@ -32,7 +34,9 @@ from pipeline.cli.errors import CommandFailure
 #: An ingest worker's install lacks these on purpose; which group brings them.
 _GROUP_OF = {
     "torch": "train",
-    "sklearn": "train",
+    "sklearn": "evaluate",
+    "pyarrow": "evaluate",
+    "jinja2": "evaluate",
     "scipy": "evaluate",
     "safetensors": "train",
     "stamina": "train",
@@ -53,6 +57,8 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("synth")(synth.synth)
 app.command("features")(features.features)
 app.add_typer(alerts.app, name="alerts")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
+from operators.events import FIGURES as ALERT_FIGURES
 from operators.events import ScoreSheet
 from pipeline.evaluation.bootstrap import (
     DRAWS,
@@ -20,6 +21,7 @@ from pipeline.evaluation.bootstrap import (
 )
 from pipeline.evaluation.figures import FALSE_POSITIVES, FAR_THRESHOLD, figures
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged
+from pipeline.evaluation.videos import ScoredVideo
 
 SCHEMA_VERSION = 1
 
@@ -158,6 +160,15 @@ def assess(
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure on both sides, and by how much the first exceeds the second."""
+
+    first: float | None
+    second: float | None
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """By how much one judgement's figures exceed another's, on the videos that both have.
 
@@ -168,8 +179,8 @@ class Comparison:
     """
 
     videos: int
-    figures: Mapping[str, Mapping[str, Difference]]
-    alerts: Mapping[str, Mapping[str, Difference]]
+    figures: Mapping[str, Mapping[str, Compared]]
+    alerts: Mapping[str, Mapping[str, Compared]]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
 
@@ -180,8 +191,8 @@ class Comparison:
             "videos": self.videos,
             "columns": {
                 column: {
-                    "figures": {name: _difference(one) for name, one in found.items()},
-                    "alerts": {name: _difference(one) for name, one in self.alerts.get(column, {}).items()} or None,
+                    "figures": {name: _compared(one) for name, one in found.items()},
+                    "alerts": {name: _compared(one) for name, one in self.alerts.get(column, {}).items()} or None,
                 }
                 for column, found in self.figures.items()
             },
@@ -216,10 +227,13 @@ def compare_judged(
     found, alerts = {}, {}
     for column in columns:
         ours, theirs = one.column(column), other.column(column)
-        found[column] = compare([ours], [theirs], by=by, threshold=threshold, draws=draws, seed=seed)
-        if one.sheets(column) and other.sheets(column):
-            sheets = (_by_unit(judged, column, by) for judged in (one, other))
-            alerts[column] = compare_alerts(*sheets, draws=draws, seed=seed)
+        differences = compare([ours], [theirs], by=by, threshold=threshold, draws=draws, seed=seed)
+        found[column] = _side_by_side(differences, _values(ours, threshold), _values(theirs, threshold))
+        sheets = (one.sheets(column), other.sheets(column))
+        if all(sheets):
+            units = (_by_unit(judged, column, by) for judged in (one, other))
+            differences = compare_alerts(*units, draws=draws, seed=seed)
+            alerts[column] = _side_by_side(differences, *map(_alert_values, sheets))
     return Comparison(
         len(common),
         found,
@@ -259,12 +273,29 @@ def _estimate(one: Estimate) -> dict[str, Any]:
     return {"value": one.value, "interval_95": None if one.interval is None else list(one.interval)}
 
 
-def _difference(one: Difference) -> dict[str, Any]:
-    if one.value is None:
-        return {"value": None, "reason": one.reason}
-    return {
-        "value": one.value,
-        "interval_95": None if one.interval is None else list(one.interval),
-        "above": one.above,
-        "excludes_zero": one.excludes_zero,
+def _values(videos: Sequence[ScoredVideo], threshold: float) -> dict[str, float | None]:
+    return {name: figure.value for name, figure in figures(videos, threshold=threshold).items()}
+
+
+def _alert_values(sheets: Sequence[ScoreSheet]) -> dict[str, float | None]:
+    whole = sum(sheets, ScoreSheet())
+    return {name: figure(whole) for name, figure in ALERT_FIGURES.items()}
+
+
+def _side_by_side(
+    differences: Mapping[str, Difference], first: Mapping[str, float | None], second: Mapping[str, float | None]
+) -> dict[str, Compared]:
+    return {name: Compared(first[name], second[name], one) for name, one in differences.items()}
+
+
+def _compared(one: Compared) -> dict[str, Any]:
+    written: dict[str, Any] = {"first": one.first, "second": one.second}
+    difference = one.difference
+    if difference.value is None:
+        return written | {"difference": None, "reason": difference.reason}
+    return written | {
+        "difference": difference.value,
+        "interval_95": None if difference.interval is None else list(difference.interval),
+        "above": difference.above,
+        "excludes_zero": difference.excludes_zero,
     }

@@ -1,0 +1,211 @@
+"""``mistwatch evaluate``: a labelled set, or anybody's scores, judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.errors import RunFailure, UsageFailure
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.assessment import Assessment
+    from pipeline.evaluation.judged import Judged
+    from pipeline.evaluation.run_folder import Run
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+Draws = Annotated[int, typer.Option(min=1, help="Of the bootstrap that the intervals come from.")]
+By = Annotated[str, typer.Option(help="What the bootstrap draws: video, or group (of the manifest).")]
+VideoScores = Annotated[str, typer.Option(help="A video's own score: mean of its clips', or max.")]
+FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
+
+
+def evaluate(
+    target: Annotated[
+        Path | None, typer.Argument(help="A manifest with labels, which is replayed first; or the folder of a replay.")
+    ] = None,
+    scores: Annotated[Path | None, typer.Option(help="Anybody's scores instead: npz, CSV, Parquet or JSON.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="The labels of --scores: 0 or 1 a frame, npz, CSV, …")] = None,
+    frames_per_score: FramesPerScore = 16,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.json and report.html; the run's own where there is one.")
+    ] = None,
+    kernel: Annotated[int, typer.Option(min=1, help="With --scores: how many the averages are of.")] = 5,
+    threshold: Annotated[
+        float | None, typer.Option(help="With --scores and --fps: raise alerts at this smoothed score, and judge them.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="With --scores: frames a second.")] = None,
+    video_score: VideoScores = "mean",
+    draws: Draws = 2000,
+    by: By = "video",
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="One flat JSON object instead of the table.")] = False,
+) -> None:
+    """Judge scores by the field's figures and by what an operator feels, with 95 % intervals.
+
+    Three columns: the scores as they are, the causal average that runs live, the centred one of papers.
+    """
+    from pipeline.evaluation.assessment import assess
+    from pipeline.evaluation.foreign_scores import ForeignScoresError
+    from pipeline.evaluation.run_folder import RunError
+
+    _one_of("--by", by, ("video", "group"))
+    _one_of("--video-score", video_score, ("mean", "max"))
+    run: Run | None = None
+    try:
+        if scores is not None:
+            if target is not None or labels is None:
+                raise UsageFailure("--scores FILE needs --labels FILE, and no manifest beside them")
+            judged = _foreign(scores, labels, frames_per_score, kernel, video_score, threshold, fps)
+            settings = _foreign_settings(scores, labels, frames_per_score, kernel, video_score, threshold, fps)
+            title = scores.name
+        else:
+            if target is None or labels is not None:
+                raise UsageFailure("evaluate a MANIFEST or the folder of a replay, or --scores FILE --labels FILE")
+            run, judged = _run(target, video_score)
+            settings = _run_settings(run, video_score)
+            title = target.name
+            out = run.folder if out is None else out
+        assessment = assess(judged, draws=draws, by=by, seed=seed)  # type: ignore[arg-type]  # checked above
+    except (ForeignScoresError, RunError, ValueError) as error:
+        raise UsageFailure(str(error)) from error
+    if out is not None:
+        _keep(assessment, out, settings, title, run, report)
+    _print(assessment, as_json=json)
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageFailure(f"{option} {value}: expected {' or '.join(allowed)}")
+
+
+def _foreign(
+    scores: Path,
+    labels: Path,
+    frames_per_score: int,
+    kernel: int,
+    video_score: str,
+    threshold: float | None,
+    fps: float | None,
+) -> Judged:
+    from operators.alerting import AlertSettings
+    from pipeline.evaluation.foreign_scores import judge_scores, read_labels, read_scores
+    from pipeline.service import CLOSE_SHARE
+
+    if threshold is not None and fps is None:
+        raise UsageFailure("--threshold needs --fps: alerts are judged by the clock")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise UsageFailure(f"--fps {fps:g}: expected frames a second, more than 0")
+    alerts = None
+    if threshold is not None:
+        try:
+            alerts = AlertSettings(open_threshold=threshold, close_threshold=threshold * CLOSE_SHARE)
+        except ValueError as error:
+            raise UsageFailure(f"--threshold {threshold:g}: {error}") from error
+    return judge_scores(
+        read_scores(scores),
+        read_labels(labels),
+        frames_per_score=frames_per_score,
+        kernel=kernel,
+        video_score=video_score,  # type: ignore[arg-type]  # checked by evaluate
+        alerts=alerts,
+        fps=fps,
+    )
+
+
+def _foreign_settings(
+    scores: Path,
+    labels: Path,
+    frames_per_score: int,
+    kernel: int,
+    video_score: str,
+    threshold: float | None,
+    fps: float | None,
+) -> dict[str, dict[str, Any]]:
+    import hashlib
+
+    from pipeline.evaluation.judged import centred_kernel
+
+    def sha256(file: Path) -> str:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    return {
+        "files": {
+            "scores": scores.name,
+            "scores_sha256": sha256(scores),
+            "labels": labels.name,
+            "labels_sha256": sha256(labels),
+        },
+        "judgement": {
+            "frames_per_score": frames_per_score,
+            "kernel": kernel,
+            "centred_kernel": centred_kernel(kernel),
+            "video_score": video_score,
+            "open_threshold": threshold,
+            "fps": fps,
+        },
+    }
+
+
+def _run(target: Path, video_score: str) -> tuple[Run, Judged]:
+    from pipeline.evaluation.judged_run import judge_run
+    from pipeline.evaluation.run_folder import read_run
+
+    run = read_run(target)
+    return run, judge_run(run, video_scores=video_score)  # type: ignore[arg-type]  # checked by evaluate
+
+
+def _run_settings(run: Run, video_score: str) -> dict[str, dict[str, Any]]:
+    from pipeline.evaluation.judged import centred_kernel
+    from pipeline.evaluation.reported import settings_of
+
+    judgement = {"centred_kernel": centred_kernel(run.settings.chain.kernel), "video_score": video_score}
+    return settings_of(run) | {"judgement": judgement}
+
+
+def _keep(
+    assessment: Assessment,
+    out: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    title: str,
+    run: Run | None,
+    report: bool,
+) -> None:
+    from pipeline.cli.judgement import write_document
+    from pipeline.evaluation.report.page import write_report
+    from pipeline.evaluation.reported import report_data
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_document(assessment.document(settings), out / METRICS_FILE)
+        written = [out / METRICS_FILE]
+        if report:
+            write_report(report_data(assessment, title=title, settings=settings, run=run), out / REPORT_FILE)
+            written.append(out / REPORT_FILE)
+    except OSError as error:
+        raise RunFailure(f"cannot write {error.filename or out}: {error.strerror}") from error
+    for file in written:
+        print(f"mistwatch: wrote {file}", file=sys.stderr)
+
+
+def _print(assessment: Assessment, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps(assessment.flat(), allow_nan=False), flush=True)
+        return
+    from rich.console import Console
+
+    from pipeline.cli.judgement import assessment_tables
+    from pipeline.evaluation.reported import summary
+
+    console = Console()
+    console.print(*summary(assessment), *assessment.judged.notes, sep="\n", markup=False, highlight=False)
+    console.print()
+    console.print(assessment_tables(assessment))
