@@ -19,6 +19,9 @@ from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
 from pipeline.sources.frame_index import FrameIndex
 
+#: Rates that can be: a picture every eleven days, and every microsecond. FFmpeg's time bases reach little further.
+SLOWEST_FPS, FASTEST_FPS = 1e-6, 1e6
+
 #: What counts as a picture; anything else in the folder (lists, thumbnails' databases) is left alone.
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 
@@ -80,8 +83,8 @@ class FrameFolder:
         self.fps = fps
         self._on_damage = on_damage
         self._digest: str | None = None
-        if not 0 < fps < float("inf"):
-            raise self._error(f"fps {fps:g}: expected pictures a second, more than 0", "usage")
+        if not SLOWEST_FPS <= fps <= FASTEST_FPS:
+            raise self._error(f"fps {fps:g}: expected pictures a second, from a millionth to a million", "usage")
         if not self.path.exists():
             raise self._error("no such folder", "not_found")
         try:
@@ -150,6 +153,7 @@ class FrameFolder:
             wall_clock=_unknown,
             nominal_fps=self.fps,
         )
+        period = Fraction(1 / self.fps).limit_denominator(int(FASTEST_FPS))
         bad, first_problem = 0, ""
         for number, file in enumerate(self._pictures):
             if stop.is_set():
@@ -157,7 +161,7 @@ class FrameFolder:
                 return
             try:
                 picture = read_picture(file)
-                picture.pts, picture.time_base = number, 1 / Fraction(self.fps).limit_denominator(1000)
+                picture.pts, picture.time_base = number, period
                 yield from pump.push(picture, number / self.fps)
             except av.FFmpegError as error:
                 bad += 1

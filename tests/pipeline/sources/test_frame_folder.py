@@ -74,9 +74,19 @@ def test_the_rate_decides_when_a_picture_is_shown(folder_of):
     assert [frame.pts_seconds for frame in kept] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     with pytest.raises(SourceError, match="states no rate; give its fps"):
         open_recording(folder)
-    for fps in (0, float("nan"), float("inf")):
+    for fps in (0, 1e-7, 1e7, float("nan"), float("inf")):
         with pytest.raises(SourceError, match="expected pictures a second"):
             open_recording(folder, fps=fps)
+
+
+@pytest.mark.parametrize("fps", [1e-6, 1 / 86_400, 1 / 3600, 29.97, 1e6])
+def test_a_picture_a_day_or_a_million_a_second(folder_of, fps):
+    frames, ends = frames_of(open_recording(folder_of("png", count=3), fps=fps))
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([0, 1 / fps, 2 / fps])
+    assert [float(frame.native.pts * frame.native.time_base) for frame in frames] == pytest.approx(
+        [0, 1 / fps, 2 / fps], rel=1e-4
+    )
+    assert [end.reason for end in ends] == [EndReason.STREAM_END]
 
 
 def test_the_hash_follows_content_order_and_rate_not_names(folder_of, tmp_path):
