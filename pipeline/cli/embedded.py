@@ -21,23 +21,24 @@ _log = logs.get("embedded")
 
 @contextlib.contextmanager
 def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
-    """Serve ``model`` (a committed one's name, or a directory) on an embedded Triton.
+    """Serve ``model``, see :func:`pipeline.cli.repository.serving`, on an embedded Triton.
 
     The first time the model is exported into the user's cache, and its backbone's weights are fetched.
     """
     from deploy.triton.server import TritonError, TritonServer
-    from pipeline.cli.repository import repository_of
+    from pipeline.cli.repository import serving
 
-    server = TritonServer(repository_of(model), log=log_file)
-    try:
-        server.start()
-    except TritonError as error:
-        raise RunFailure(str(error)) from error
-    _log.info("embedded Triton ready", address=server.grpc_address, model=model)
-    try:
-        yield server
-    finally:
-        server.stop()
+    with serving(model) as repository:
+        server = TritonServer(repository, log=log_file)
+        try:
+            server.start()
+        except TritonError as error:
+            raise RunFailure(str(error)) from error
+        _log.info("embedded Triton ready", address=server.grpc_address, model=model)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextlib.contextmanager

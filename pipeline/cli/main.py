@@ -21,6 +21,7 @@ from pipeline.cli import (
     export,
     features,
     manifest,
+    replay,
     run,
     serve,
     synth,
@@ -55,6 +56,7 @@ app = typer.Typer(
 app.command("watch")(watch.watch)
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cli.errors import RunFailure, UsageFailure
@@ -11,6 +14,54 @@ from pipeline.cli.errors import RunFailure, UsageFailure
 def tell(doing: str) -> None:
     """Say on standard error what a long export is at."""
     print(f"mistwatch: {doing}", file=sys.stderr, flush=True)
+
+
+def name_and_version(model: str) -> tuple[str, int | None]:
+    """``NAME@VERSION`` taken apart; the version is None where none is named.
+
+    >>> name_and_version("fights@2"), name_and_version("runs/me@home")
+    (('fights', 2), ('runs/me@home', None))
+    """
+    name, _, number = model.rpartition("@")
+    return (name, int(number)) if name and number.isdecimal() else (model, None)
+
+
+@contextlib.contextmanager
+def serving(model: str) -> Iterator[Path]:
+    """A repository from which Triton serves ``model``, while this lasts.
+
+    Args:
+        model: a built-in model's name, a trained model's folder or a repository of ``mistwatch export``, with
+            ``@VERSION`` or without: then the version that the repository names.
+
+    Raises:
+        UsageFailure: there is no such model or version.
+        RunFailure: it cannot be exported.
+    """
+    from models.serving.export import SERVED_NAME
+    from models.serving.versions import CONFIG_FILE, VersionError, served, versions
+
+    name, number = name_and_version(model)
+    is_repository = (Path(name) / SERVED_NAME / CONFIG_FILE).is_file()
+    repository = Path(name) if is_repository else repository_of(name)
+    home = repository / SERVED_NAME
+    try:
+        as_it_is = number is None or served(home) == number
+    except VersionError as error:
+        raise UsageFailure(str(error)) from error
+    if as_it_is:
+        yield repository
+        return
+    if number not in (there_are := versions(home)):
+        raise UsageFailure(f"{name} has no version {number}; there are {', '.join(map(str, there_are))}")
+    with tempfile.TemporaryDirectory(prefix="mistwatch-") as scratch:  # the repository itself is others' business
+        pinned = Path(scratch, SERVED_NAME)
+        pinned.mkdir()
+        (pinned / str(number)).symlink_to((home / str(number)).resolve(), target_is_directory=True)
+        policy = f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
+        config = (home / str(number) / CONFIG_FILE).read_text(encoding="utf-8")
+        (pinned / CONFIG_FILE).write_text(policy + config, encoding="utf-8")
+        yield Path(scratch)
 
 
 def repository_of(model: str) -> Path:

@@ -36,6 +36,7 @@ VIDEOS_FILE = "videos.jsonl"
 SCORES_FILE = "scores.parquet"
 ALERTS_FILE = "alerts.jsonl"
 ATTENTION_FOLDER = "attention"
+PARTS_FOLDER = "parts"  #: of a run that is not finished, see :mod:`pipeline.replay.parts`
 
 #: Columns of ``scores.parquet``. ``start`` and ``end`` are seconds of the recording's clock; ``first_frame`` and
 #: ``end_frame``, half open, are the recording's decoded frames, counted from 0, that the clip's time span covers;
@@ -127,6 +128,7 @@ class RunSettings(_Part):
 
     Attributes:
         run: names the run in its alerts' ids; made of all that follows it here but the counts.
+        start_time: wall-clock time that the first frame of the one recording was said to have.
         cameras: by camera, the settings of recordings that are a camera's of the site (:attr:`VideoRow.camera`).
         created_at: when the run was finished (UTC); the only time of day in a run folder.
     """
@@ -139,6 +141,7 @@ class RunSettings(_Part):
     model: RunModel
     clip: RunClip
     chain: RunChain
+    start_time: AwareDatetime | None = None
     cameras: dict[str, CameraPart] = {}
     recordings: int = 0
     frames: int = 0
@@ -195,7 +198,12 @@ class VideoRow(_Part):
     @property
     def key(self) -> str:
         """Names what is kept of it in a folder, whatever characters are in its name."""
-        return hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        return key_of(self.name)
+
+
+def key_of(name: str) -> str:
+    """16 hexadecimal digits that stand for a recording's name where a file's name is needed."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +331,7 @@ def read_settings(file: Path) -> RunSettings:
     try:
         return RunSettings.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        unfinished = (file.parent / "parts").is_dir()
+        unfinished = (file.parent / PARTS_FOLDER).is_dir()
         what = "the run is not finished; the same `mistwatch replay` goes on" if unfinished else "no run of a replay"
         raise RunError(f"{file.parent}: {what} (no {file.name})") from None
     except (OSError, ValidationError) as error:

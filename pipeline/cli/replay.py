@@ -1,0 +1,434 @@
+"""``mistwatch replay``: what the system would have done over recordings."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.errors import RunFailure, UsageFailure, explained
+
+if TYPE_CHECKING:
+    from pipeline.alerts.event import AlertEvent
+    from pipeline.cli.live import Stop
+    from pipeline.replay.recordings import Wanted
+    from pipeline.replay.replay import Outcome, Progress, Replay
+    from pipeline.scoring import ServedModel
+    from pipeline.settings import Site
+    from pipeline.worker import Acceptance
+
+DEFAULT_MODEL = "fights"
+#: At the end the relay gets this long to publish the rest, unless a signal comes, seconds.
+_RELAY_SECONDS = 30.0
+#: Where nobody looks at a bar, a line this often, seconds.
+_LINE_SECONDS = 30.0
+#: So many of what went wrong are named.
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to replay; what ``mistwatch replay`` and ``mistwatch evaluate`` are told.
+
+    Attributes:
+        config: a site, whose clips, thresholds, calibration, Triton and broker are taken, and whose cameras' settings
+            for recordings that bear their names.
+        model: as :func:`pipeline.cli.repository.serving`; None: what the site's Triton serves, else the default.
+        triton: HOST:PORT; None: the site's, else an embedded one.
+        speed: of a recording's clock; None: as fast as scoring allows.
+        start_time: of the one recording's first frame.
+        jobs: recordings at a time; None: as many as there are cores, two at least.
+        skip_bad: what cannot be replayed is no failure.
+        publish: a topic for the alert events.
+        kafka: HOST:PORT of the broker; None: the site's.
+    """
+
+    config: Path | None = None
+    model: str | None = None
+    triton: str | None = None
+    speed: float | None = None
+    start_time: datetime | None = None
+    jobs: int | None = None
+    skip_bad: bool = False
+    publish: str | None = None
+    kafka: str | None = None
+
+
+def replay(
+    places: Annotated[
+        list[Path], typer.Argument(metavar="PATH|MANIFEST…", help="Videos, folders of videos, manifests (.jsonl).")
+    ],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A site: its clips, thresholds, calibration and servers.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[@VERSION]|DIR",
+            help="A committed model, one that training wrote, or a repository.",
+            show_default=f"the site's, else {DEFAULT_MODEL}",
+        ),
+    ] = None,
+    speed: Annotated[str, typer.Option(help="max, or a multiple of the recordings' own pace: 1x, 4x.")] = "max",
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/<time>")] = None,
+    publish: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="Send the alert events to this topic, too.")
+    ] = None,
+    kafka: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The broker of --publish.", show_default="the site's")
+    ] = None,
+    start_time: Annotated[
+        str | None, typer.Option(help="When the one recording began, with UTC offset: 2024-05-01T18:00:00+02:00.")
+    ] = None,
+    triton: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="gRPC of your Triton.", show_default="the site's, else an embedded one"),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Recordings at a time.", show_default="one a core, 2 to 16")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="What cannot be replayed is listed, and no failure.")
+    ] = False,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Write every recording anew with its scores and alerts drawn.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run recordings through the pipeline that runs live: the same clips, model, thresholds and alerts; nothing is lost.
+
+    Writes scores.parquet, alerts.jsonl and videos.jsonl into the run's folder, the same bytes each time. Stopped or
+    killed, the same command goes on. What cannot be read is listed at the end (status 1) and stops nothing else.
+    """
+    from pipeline import logs
+
+    logs.configure("auto", "info" if verbose else "warning")
+    with explained():
+        options = Options(
+            config=config,
+            model=model,
+            triton=triton,
+            speed=_speed(speed),
+            start_time=_instant(start_time),
+            jobs=jobs,
+            skip_bad=skip_bad,
+            publish=publish,
+            kafka=kafka,
+        )
+    folder = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    outcome = replay_into(folder, places, options, as_json=as_json)
+    if annotate:
+        _annotate(folder)
+    tell(folder, outcome, as_json=as_json)
+    refuse_failures(outcome, options)
+
+
+def replay_into(folder: Path, places: list[Path], options: Options, *, as_json: bool = False) -> Outcome:
+    """Replay ``places`` into ``folder``, showing how far it is on standard error; on return the run is finished.
+
+    Args:
+        as_json: the alert events as JSON lines on standard output.
+
+    Raises:
+        CommandFailure: one line a problem. What is finished is kept, and the same call goes on from there.
+        typer.Exit: a signal ended it.
+    """
+    from pipeline.cli.live import stopping
+    from pipeline.manifests.manifest import ManifestError
+    from pipeline.replay.parts import OtherRunError, alone_in
+    from pipeline.replay.recordings import NothingToReplayError, wanted
+
+    require_evaluate()
+    skipped: list[str] = []
+    try:
+        recordings = wanted(places, skipped=skipped if options.skip_bad else None)
+    except (NothingToReplayError, ManifestError) as error:
+        raise UsageFailure(str(error)) from error
+    for line in skipped:
+        print(f"skipped: {line}", file=sys.stderr)
+    if options.start_time is not None and len(recordings) > 1:
+        raise UsageFailure(f"--start-time is of one recording; there are {len(recordings)}")
+    outcome: Outcome | None = None
+    with stopping() as stop, explained():
+        try:
+            with alone_in(folder):
+                outcome = _run(folder, recordings, options, stop, as_json=as_json)
+        except OtherRunError as error:
+            raise UsageFailure(str(error)) from error
+    if outcome is None or outcome.stopped:
+        done = f"{len(outcome.rows)} of {len(recordings)} recordings are done" if outcome else "nothing was begun"
+        print(f"mistwatch: stopped, {done}; the same command with --out {folder} goes on", file=sys.stderr)
+        raise typer.Exit(128 + stop.signal if stop.signal is not None else 1)
+    return outcome
+
+
+def require_evaluate() -> None:
+    """Raises UsageFailure where the extra that keeps and judges scores is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise UsageFailure("this command needs the package pyarrow: pip install 'mistwatch[evaluate]'") from None
+
+
+def refuse_failures(outcome: Outcome, options: Options) -> None:
+    """Name what could not be replayed.
+
+    Raises:
+        RunFailure: there is such a recording, and ``skip_bad`` is not asked for; or there is no other one.
+    """
+    failed = [f"not replayed: {row.name}: {row.error}" for row in outcome.rows if row.error is not None]
+    if not failed:
+        return
+    lines = failed[:_NAMED] + ([f"and {len(failed) - _NAMED} more: see videos.jsonl"] if len(failed) > _NAMED else [])
+    if len(failed) == len(outcome.rows) or not options.skip_bad:
+        raise RunFailure("\n".join(lines))
+    for line in lines:
+        print(f"mistwatch: {line}", file=sys.stderr)
+
+
+def tell(folder: Path, outcome: Outcome, *, as_json: bool = False) -> None:
+    """Say what has become of the recordings."""
+    rows = outcome.rows
+    scored = [row for row in rows if row.error is None]
+    for row in scored:
+        if row.damage is not None:
+            print(f"mistwatch: damaged, scored as far as it goes: {row.name}: {row.damage}", file=sys.stderr)
+    figures: dict[str, Any] = {
+        "recordings": len(rows),
+        "failed": len(rows) - len(scored),
+        "damaged": sum(row.damage is not None for row in scored),
+        "kept": outcome.kept,
+        "seconds": round(sum(row.duration_seconds for row in scored), 3),
+        "frames": sum(row.frames for row in scored),
+        "clips": sum(row.clips for row in scored),
+        "alerts": outcome.alerts,
+    }
+    if as_json:
+        print(json.dumps({"type": "summary", "out": str(folder), **figures}), flush=True)
+        return
+    parts = [f"{figures['recordings']} recordings ({timedelta(seconds=round(figures['seconds']))})"]
+    parts += [f"{figures['clips']} clips scored", f"{figures['alerts']} alert(s)"]
+    parts += [f"{figures[key]} {words}" for key, words in _ASIDES if figures[key]]
+    typer.echo(f"{folder}: {', '.join(parts)}")
+
+
+_ASIDES = (("kept", "there already"), ("damaged", "damaged"), ("failed", "not replayed"))
+
+
+def _run(folder: Path, recordings: list[Wanted], options: Options, stop: Stop, *, as_json: bool) -> Outcome:
+    from pipeline.cli import embedded
+    from pipeline.cli.live import SCORER_PATIENCE_SECONDS
+    from pipeline.evaluation.run_folder import RunError
+    from pipeline.replay.replay import Replay, ReplayFailed
+    from pipeline.scoring import served_model
+
+    site = _site(folder, options)
+    jobs = options.jobs or min(max(os.cpu_count() or 2, 2), 16)
+    with contextlib.ExitStack() as servers:
+        own = []
+        if options.triton is None and (options.config is None or options.model is not None):
+            with stop.at_once():
+                own.append(server := servers.enter_context(embedded.triton(_model(options), folder / "triton.log")))
+            site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": server.grpc_address})})
+        served = served_model(site.triton.address, site.triton.model)
+        if options.model is not None and not own:
+            _require_model(options.model, served, site.triton.address)
+        relay = servers.enter_context(_publishing(folder, site, options, stop))
+        shown = servers.enter_context(_shown(as_json=as_json, stop=stop))
+
+        def given_up(away_seconds: float) -> str | None:
+            if away_seconds > SCORER_PATIENCE_SECONDS:
+                return f"the scorer has been away for {away_seconds:.0f} s: given up; the same command goes on"
+            return embedded.ended(own)
+
+        try:
+            work: Replay = Replay(
+                recordings,
+                folder,
+                site=site,
+                served=served,
+                cameras=site.cameras if options.config is not None else {},
+                jobs=min(jobs, len(recordings)),
+                speed=options.speed,
+                start_time=options.start_time,
+                acceptance=relay.acceptance,
+                notify=relay.notify,
+                told=shown.event,
+                repair_scorer=bool(own),
+            )
+            return work.run(stop, show=shown.progress, given_up=given_up)
+        except (ReplayFailed, RunError) as error:
+            raise RunFailure(str(error)) from error
+
+
+def _site(folder: Path, options: Options) -> Site:
+    """The configuration's site, or one of the model's own settings; with what the options set on top."""
+    from pipeline.settings import load_site, site_from_options
+
+    if options.config is None:
+        unnamed = {"recordings": {"source": "those that are named"}}
+        site = site_from_options({"site": "replay", "state_dir": folder, "cameras": unnamed})
+    else:
+        site = load_site(options.config)
+    if options.triton is not None:
+        checked = site_from_options(
+            {"triton": {"address": options.triton}, "cameras": {"any": {"source": "any"}}, "state_dir": folder}
+        )
+        address = checked.triton.address
+        site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": address})})
+    return site
+
+
+def _model(options: Options) -> str:
+    return options.model or DEFAULT_MODEL
+
+
+def _require_model(model: str, served: ServedModel, address: str) -> None:
+    """Raises UsageFailure where somebody's Triton serves another model than the one that is asked for."""
+    from models.card import CARD_FILE, read_card
+    from pipeline.cli.repository import name_and_version
+
+    name, number = name_and_version(model)
+    folder = Path(name)
+    known_as = read_card(folder).name if (folder / CARD_FILE).is_file() else name
+    if served.name != known_as or (number is not None and served.version != str(number)):
+        raise UsageFailure(
+            f"Triton at {address} serves {served.name} version {served.version}, not {model}: leave out --model to "
+            "replay with what it serves, or leave out --triton"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Publishing:
+    acceptance: Acceptance | None
+    notify: Callable[[], None]
+
+
+@contextlib.contextmanager
+def _publishing(folder: Path, site: Site, options: Options, stop: Stop) -> Iterator[_Publishing]:
+    """The outbox and the relay to the topic, where one is named; what is in the outbox is sent before this ends."""
+    if options.publish is None:
+        yield _Publishing(None, lambda: None)
+        return
+    from pipeline.alerts.connection import Broker
+    from pipeline.alerts.kafka import KafkaRelay
+    from pipeline.alerts.outbox import Outbox
+    from pipeline.settings import site_from_options
+
+    if options.kafka is None and options.config is None:
+        raise UsageFailure("--publish needs a broker: --kafka HOST:PORT, or a site with one (--config)")
+    asked = {"topic": options.publish, **({"bootstrap": options.kafka} if options.kafka else {})}
+    checked = site_from_options({"kafka": asked, "cameras": {"any": {"source": "any"}}, "state_dir": folder}).kafka
+    kafka = site.kafka.model_copy(update={key: getattr(checked, key) for key in asked})
+    Broker(kafka.bootstrap, kafka.security).check_listening()
+    with contextlib.closing(Outbox(folder / "outbox.sqlite")) as outbox:
+        relay = KafkaRelay(
+            outbox, kafka.bootstrap, kafka.topic, create_topic=kafka.create_topic, security=kafka.security
+        )
+        relay.start()
+        try:
+            yield _Publishing(outbox, relay.notify)
+            limit = time.monotonic() + _RELAY_SECONDS
+            while outbox.depth() and time.monotonic() < limit and not stop.wait(0.05):
+                pass
+        finally:
+            left = relay.stop(2.0)
+            if left:
+                print(
+                    f"mistwatch: {left} alert event(s) are not on the topic yet and stay in {outbox.path}: the same "
+                    "command publishes them",
+                    file=sys.stderr,
+                )
+    if left:
+        raise RunFailure(f"{left} alert event(s) are not on the topic {kafka.topic}")
+
+
+def _annotate(folder: Path) -> None:
+    raise UsageFailure("--annotate is not there yet")
+
+
+class _Shown:
+    """What a person, or a program, sees of a replay."""
+
+    def __init__(self, *, as_json: bool, stop: Stop) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        from pipeline.cli.display import JsonLines
+        from pipeline.cli.live import ending
+
+        self._json = JsonLines(ending(stop)) if as_json else None
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+        self.bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._task = self.bar.add_task("replay", total=None)
+        self._began: tuple[float, float] | None = None  # when, and seconds of recordings that were there already
+        self._told = time.monotonic()
+
+    def event(self, event: AlertEvent) -> None:
+        """An alert event was accepted."""
+        from pipeline.alerts.tail import describe
+
+        if self._json is not None:
+            self._json.write(event.to_json().decode())
+        else:
+            self._console.print(describe(event))
+
+    def progress(self, now: Progress) -> None:
+        """How far it is."""
+        at = time.monotonic()
+        if self._began is None and now.total_seconds is not None:
+            self._began = at, now.seconds
+            self.bar.reset(self._task, completed=int(now.seconds), total=now.total_seconds)
+        bad = f", {now.failed} cannot be replayed" if now.failed else ""
+        words = f"{now.done} of {now.recordings} recordings, {now.clips} clips, {now.alerts} alert(s){bad}"
+        self.bar.update(self._task, completed=now.seconds, description=words)
+        if self._console.is_terminal or at < self._told + _LINE_SECONDS:
+            return
+        self._told = at
+        share = left = ""
+        if self._began is not None and now.total_seconds:
+            share = f", {min(now.seconds / now.total_seconds, 1.0):.0%}"
+            speed = (now.seconds - self._began[1]) / max(at - self._began[0], 1e-6)
+            if speed > 0:
+                left = f", {timedelta(seconds=round(max(now.total_seconds - now.seconds, 0.0) / speed))} left"
+        print(f"replay: {words}{share}{left}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _shown(*, as_json: bool, stop: Stop) -> Iterator[_Shown]:
+    shown = _Shown(as_json=as_json, stop=stop)
+    with shown.bar:
+        yield shown
+
+
+def _speed(text: str) -> float | None:
+    """``max`` is None, ``4x`` is 4."""
+    if text == "max":
+        return None
+    with contextlib.suppress(ValueError):
+        speed = float(text.removesuffix("x"))
+        if text.endswith("x") and 0 < speed <= 1000:
+            return speed
+    raise ValueError(f"--speed {text}: expected max, or a multiple like 1x or 4x")
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return at
+    raise ValueError(f"--start-time {text}: expected a time with its UTC offset, like 2024-05-01T18:00:00+02:00")

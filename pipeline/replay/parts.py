@@ -1,0 +1,259 @@
+"""The run folder while it is being made: each recording that is finished is kept, until all are.
+
+A part is a run folder of one recording, ``parts/KEY/``; it appears whole or not at all, so a run that is killed loses
+the recordings that it was at, and no more. What a finished run holds counts as kept, too: a run over more recordings,
+or over some that could not be read then, goes on from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.evaluation.run_folder import (
+    ALERTS_FILE,
+    ATTENTION_FOLDER,
+    PARTS_FOLDER,
+    RUN_FILE,
+    SCORES_FILE,
+    VIDEOS_FILE,
+    RunSettings,
+    VideoRow,
+    read_rows,
+    read_scores,
+    read_settings,
+    score_schema,
+)
+from pipeline.replay.recordings import Wanted
+from pipeline.replay.taking import Replayed
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_ATTENTION_FILE = "attention.npy"
+#: Rows that are written to Parquet together; recordings share such a group, as many have a handful of clips.
+_ROWS_TOGETHER = 1 << 16
+
+
+class OtherRunError(Exception):
+    """The folder holds a run of other settings, or another process writes there. One line."""
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and let one process at a time write there; the lock goes with the process, however it ends.
+
+    Raises:
+        OtherRunError: another process is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OtherRunError(f"{folder}: another process is replaying into it; name another folder") from None
+        yield
+
+
+class Parts:
+    """What a run folder holds so far.
+
+    Args:
+        folder: of the run, for this process alone (:func:`alone_in`).
+        settings: of the run that is to be made.
+
+    Raises:
+        OtherRunError: it holds a run of other settings; the line names them.
+        RunError: what it holds cannot be read.
+    """
+
+    def __init__(self, folder: Path, settings: RunSettings) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._parts = folder / PARTS_FOLDER
+        self._is_finished = (folder / RUN_FILE).exists()
+        for file in (folder / RUN_FILE, self._parts / RUN_FILE):
+            if file.exists():
+                _require_same(read_settings(file), settings, folder)
+        if not (self._parts / RUN_FILE).exists():
+            self._parts.mkdir(exist_ok=True)
+            _write(self._parts / RUN_FILE, settings.model_dump_json(indent=2).encode())
+
+    def find(self, wanted: Wanted, content_hash: str) -> Replayed | None:
+        """What is kept of a recording of this name and content, with what is said of it now; None: nothing is."""
+        kept = self._of_part(wanted) or self._of_finished(wanted)
+        if kept is None or kept.row.content_hash != content_hash or kept.row.error is not None:
+            return None
+        measured = kept.row.model_dump(include=_MEASURED)
+        return Replayed(wanted.row(**measured), kept.scores, kept.alerts, kept.attention)
+
+    def keep(self, replayed: Replayed) -> None:
+        """Write a recording down. One of which nothing was scored is not kept: the next run tries it again."""
+        place = self._parts / replayed.row.key
+        draft = self._parts / f"{replayed.row.key}.draft"
+        for old in (draft, place):
+            if old.exists():
+                shutil.rmtree(old)
+        draft.mkdir()
+        _write_files(draft, [replayed])
+        if replayed.attention is not None:
+            np.save(draft / _ATTENTION_FILE, replayed.attention, allow_pickle=False)
+        draft.rename(place)
+
+    def finish(self, rows: Sequence[VideoRow], recordings: Iterable[Replayed]) -> None:
+        """Put the run together, unless the folder holds exactly this one.
+
+        Args:
+            rows: of all recordings, in order.
+            recordings: the same, with all that belongs to them; read only where it has to be.
+        """
+        if list(self._finished_rows.values()) == list(rows):
+            shutil.rmtree(self._parts)
+            return
+        draft = self._parts / "run.draft"
+        if draft.exists():
+            shutil.rmtree(draft)
+        (draft / ATTENTION_FOLDER).mkdir(parents=True)
+        counts = _write_files(draft, recordings, maps=draft / ATTENTION_FOLDER)
+        settings = self._settings.model_copy(update={**counts, "created_at": datetime.now(UTC)})
+        (self.folder / RUN_FILE).unlink(missing_ok=True)  # while the others change, there is no finished run
+        for name in (SCORES_FILE, ALERTS_FILE, VIDEOS_FILE):
+            (draft / name).replace(self.folder / name)
+        shutil.rmtree(self.folder / ATTENTION_FOLDER, ignore_errors=True)
+        if any((draft / ATTENTION_FOLDER).iterdir()):
+            (draft / ATTENTION_FOLDER).rename(self.folder / ATTENTION_FOLDER)
+        _write(self.folder / RUN_FILE, settings.model_dump_json(indent=2).encode() + b"\n")
+        shutil.rmtree(self._parts)
+
+    def _of_part(self, wanted: Wanted) -> Replayed | None:
+        place = self._parts / wanted.key
+        if not place.is_dir():
+            return None
+        (row,) = read_rows(place / VIDEOS_FILE)
+        maps = place / _ATTENTION_FILE
+        return Replayed(
+            row,
+            read_scores(place / SCORES_FILE),
+            (place / ALERTS_FILE).read_bytes(),
+            np.load(maps, allow_pickle=False) if maps.exists() else None,
+        )
+
+    def _of_finished(self, wanted: Wanted) -> Replayed | None:
+        if (row := self._finished_rows.get(wanted.name)) is None:
+            return None
+        import pyarrow.compute
+
+        maps = self.folder / ATTENTION_FOLDER / f"{row.key}.npy"
+        return Replayed(
+            row,
+            self._finished_scores.filter(pyarrow.compute.field("video") == row.name),
+            self._finished_alerts.get(row.name, b""),
+            np.load(maps, allow_pickle=False) if maps.exists() else None,
+        )
+
+    @cached_property
+    def _finished_rows(self) -> dict[str, VideoRow]:
+        return {row.name: row for row in read_rows(self.folder / VIDEOS_FILE)} if self._is_finished else {}
+
+    @cached_property
+    def _finished_scores(self) -> pyarrow.Table:
+        return read_scores(self.folder / SCORES_FILE)
+
+    @cached_property
+    def _finished_alerts(self) -> dict[str, bytes]:
+        of: dict[str, list[bytes]] = {}
+        for line in (self.folder / ALERTS_FILE).read_bytes().splitlines(keepends=True):
+            of.setdefault(json.loads(line)["subject"], []).append(line)
+        return {name: b"".join(lines) for name, lines in of.items()}
+
+
+#: What a replay finds out of a recording; the rest of its row is what is said of it.
+_MEASURED = {
+    "content_hash", "camera", "frames", "fps", "duration_seconds", "started_at", "segments", "clips", "damage",
+}  # fmt: skip
+
+
+def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | None = None) -> dict[str, int]:
+    """Write scores, alerts and rows, always the same bytes for the same recordings.
+
+    Args:
+        maps: a folder for the attention maps, a file a recording.
+
+    Returns:
+        the counts of :class:`pipeline.evaluation.run_folder.RunSettings`.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = score_schema()
+    texts = [field.name for field in schema if field.type == pyarrow.string()]
+    counts = {"recordings": 0, "frames": 0, "clips": 0, "alerts": 0}
+    waiting: list[pyarrow.Table] = []
+    rows_waiting = 0
+    with (
+        parquet.ParquetWriter(
+            folder / SCORES_FILE, schema, version="2.6", compression="zstd", use_dictionary=texts
+        ) as scores,
+        (folder / ALERTS_FILE).open("wb") as alerts,
+        (folder / VIDEOS_FILE).open("wb") as rows,
+    ):
+
+        def write_waiting() -> None:
+            if waiting:
+                scores.write_table(pyarrow.concat_tables(waiting).combine_chunks())
+                waiting.clear()
+
+        for one in recordings:
+            row = one.row
+            rows.write(row.model_dump_json().encode() + b"\n")
+            alerts.write(one.alerts)
+            waiting.append(one.scores)
+            rows_waiting += len(one.scores)
+            if rows_waiting >= _ROWS_TOGETHER:
+                write_waiting()
+                rows_waiting = 0
+            if maps is not None and one.attention is not None:
+                np.save(maps / f"{row.key}.npy", one.attention, allow_pickle=False)
+            counts["recordings"] += 1
+            counts["frames"] += row.frames
+            counts["clips"] += row.clips
+            counts["alerts"] += one.alerts.count(b'"state":"begin"')
+        write_waiting()
+    return counts
+
+
+def _write(file: Path, content: bytes) -> None:
+    draft = file.with_name(f"{file.name}.draft")
+    draft.write_bytes(content)
+    draft.replace(file)
+
+
+def _require_same(there: RunSettings, asked: RunSettings, folder: Path) -> None:
+    """Raises OtherRunError where the two are of different runs."""
+    one, other = _flat(there.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    keys = [key for key in sorted({*one, *other}) if key.split(".")[0] not in _NOT_SETTINGS]
+    different = [
+        f"{key} is {one.get(key)} there, not {other.get(key)}" for key in keys if one.get(key) != other.get(key)
+    ]
+    if different:
+        raise OtherRunError(f"{folder} holds a run of other settings ({', '.join(different[:5])}): name another folder")
+
+
+#: What of ``run.json`` may differ from one making of a run to the next.
+_NOT_SETTINGS = frozenset({"mistwatch", "created_at", "run", "recordings", "frames", "clips", "alerts"})
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,131 @@
+"""Which recordings a replay is of: files, folders of files, manifests."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.evaluation.run_folder import VideoRow, key_of
+from pipeline.manifests.manifest import read_manifest
+from pipeline.manifests.plain import FILM_SUFFIXES
+
+#: How the name of a manifest ends.
+MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+
+
+class NothingToReplayError(Exception):
+    """A place holds nothing that can be replayed. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One recording to be replayed; see :class:`pipeline.evaluation.run_folder.VideoRow` for what is said of it.
+
+    Attributes:
+        fps: pictures a second where ``path`` is a folder of them.
+        manifest: what a manifest says of it.
+    """
+
+    name: str
+    path: Path
+    fps: float | None = None
+    label: int | None = None
+    group: str | None = None
+    split: str | None = None
+    intervals: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Names what is kept of it in a folder."""
+        return key_of(self.name)
+
+    def row(self, **found: object) -> VideoRow:
+        """The recording's row, with what a replay has found out."""
+        said = {"label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals}
+        return VideoRow.model_validate({"name": self.name, "path": str(self.path), **said, **found})
+
+
+def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[Wanted]:
+    """The recordings at ``places``, each once, in the order in which they are named; a folder's by their names.
+
+    Args:
+        places: files, folders (with the folders in them), manifests (``.jsonl``).
+        skipped: takes the problems of manifests' lines, which are then left out; without it they are an error.
+
+    Raises:
+        NothingToReplayError: a place is not there, or holds no video.
+        pipeline.manifests.manifest.ManifestError: as :func:`pipeline.manifests.manifest.read_manifest`.
+    """
+    found: dict[Path, _Found] = {}
+    for place in places:
+        for one in _at(place, skipped):
+            found.setdefault(one.wanted.path, one)
+    names = _names([one.names for one in found.values()])
+    return [replace(one.wanted, name=name) for one, name in zip(found.values(), names, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    wanted: Wanted
+    names: tuple[str, ...]  # the first is the best; a later one tells it from more others
+
+
+def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
+    try:
+        if place.is_dir():
+            return _in_folder(place)
+        if not place.exists():
+            raise NothingToReplayError(f"{place}: no such file; expected a video, a folder of videos or a manifest")
+    except OSError as error:
+        raise NothingToReplayError(f"{place}: cannot be looked up: {error.strerror}") from None
+    if place.suffix.lower() in MANIFEST_SUFFIXES:
+        return _in_manifest(place, skipped)
+    path = place.resolve()
+    return [_Found(Wanted("", path), (path.stem, path.name, f"{path.parent.name}/{path.name}", str(path)))]
+
+
+def _in_folder(folder: Path) -> list[_Found]:
+    def unreadable(error: OSError) -> None:
+        raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}")
+
+    found = []
+    for here, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            file = Path(here, name)
+            if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
+                below = file.relative_to(folder)
+                path = file.resolve()
+                names = (below.with_suffix("").as_posix(), below.as_posix(), str(path))
+                found.append(_Found(Wanted("", path), names))
+    if not found:
+        raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
+    return found
+
+
+def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
+    folder = file.parent.resolve()
+    found = []
+    for video in read_manifest(file, skipped=skipped):
+        path = video.path
+        below = path.relative_to(folder) if path.is_relative_to(folder) else path
+        group = None if video.group == str(path) else video.group
+        one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
+        found.append(_Found(one, (below.as_posix(), str(path))))
+    return found
+
+
+def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
+    """A name for each, the first of its choices that no other one bears. The last ones all differ."""
+    levels = [0] * len(choices)
+    while True:
+        names = [choice[level] for choice, level in zip(choices, levels, strict=True)]
+        borne = Counter(names)
+        shared = [place for place, name in enumerate(names) if borne[name] > 1]
+        if not shared:
+            return names
+        for place in shared:
+            levels[place] = min(levels[place] + 1, len(choices[place]) - 1)

@@ -1,0 +1,405 @@
+"""Recordings through the pipeline that runs live: the same windows, scoring client, operators and alert events.
+
+A worker (:mod:`pipeline.worker`) to which recordings come and go as cameras, so many at a time. Nothing is dropped: a
+recording waits for the scorer. What has come of each is written into the run folder when it is through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline import logs
+from pipeline.alerts.event import AlertEvent
+from pipeline.evaluation.run_folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
+from pipeline.metrics import Metrics
+from pipeline.replay.lengths import Lengths
+from pipeline.replay.pace import Paced
+from pipeline.replay.parts import Parts
+from pipeline.replay.recordings import Wanted
+from pipeline.replay.taking import Replayed, Taking, not_replayed
+from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel
+from pipeline.service import Judging
+from pipeline.settings import CameraSettings, Site
+from pipeline.sources.base import Source, SourceError
+from pipeline.sources.recordings import open_recording
+from pipeline.windows import ClipSpec
+from pipeline.worker import Acceptance, CameraPlan, CameraState, Worker, WorkerHooks
+
+_log = logs.get("replay")
+
+#: The camera that stands for the site's own settings, by which a recording is judged that is no camera's.
+#: No camera can have this name.
+ANY_CAMERA = "(recordings)"
+_LOOK_SECONDS = 0.25
+
+
+class ReplayFailed(Exception):
+    """The replay cannot go on; what is finished is kept. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is. Seconds are of the recordings; ``total_seconds`` is None until all have said how long they are."""
+
+    recordings: int
+    done: int
+    failed: int
+    clips: int
+    alerts: int
+    seconds: float
+    total_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of every recording, in order; ``kept``: how many were there already."""
+
+    rows: tuple[VideoRow, ...]
+    kept: int
+    alerts: int
+    stopped: bool
+
+
+def run_settings(
+    site: Site, served: ServedModel, cameras: Mapping[str, tuple[ClipSpec, RunChain]], start_time: datetime | None
+) -> RunSettings:
+    """What a run is made with. Its name is a hash of that, so that the same run has the same alert ids.
+
+    Args:
+        cameras: how the recordings of each camera are cut and judged; :data:`ANY_CAMERA` is one of them.
+    """
+    parts = {name: CameraPart(clip=_clip(clip), chain=chain) for name, (clip, chain) in cameras.items()}
+    usual = parts.pop(ANY_CAMERA)
+    settings = RunSettings(
+        mistwatch=version("mistwatch"),
+        site=site.site,
+        run="",
+        model=RunModel(
+            name=served.name,
+            version=served.version,
+            backbone=served.backbone,
+            weights_sha256=served.weights_sha256,
+            threshold=served.threshold,
+            close_threshold=served.close_threshold,
+            kernel=served.kernel,
+        ),
+        clip=usual.clip,
+        chain=usual.chain,
+        start_time=start_time,
+        cameras=parts,
+    )
+    told = settings.model_dump_json(exclude={"mistwatch"})
+    return settings.model_copy(update={"run": f"replay-{hashlib.sha256(told.encode()).hexdigest()[:12]}"})
+
+
+def camera_of(path: Path, cameras: Mapping[str, object]) -> str | None:
+    """The site's camera that recorded this: the one whose name the file bears, else the nearest folder that bears one.
+
+    >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate": ..., "yard": ...})
+    'gate'
+    """
+    names = (path.stem, *(folder.name for folder in path.parents))
+    return next((name for name in names if name in cameras), None)
+
+
+class Replay:
+    """One run over recordings. Build it, :meth:`run` it once.
+
+    Args:
+        recordings: each name once.
+        folder: of the run, for this process alone (:func:`pipeline.replay.parts.alone_in`).
+        site: how clips are cut and scores judged, and where Triton is.
+        cameras: of the site, whose recordings are judged by their settings.
+        served: the model that Triton serves now; another one ends the replay.
+        jobs: recordings at a time.
+        speed: of a recording's clock, None: as fast as scoring allows.
+        start_time: of the one recording's first frame.
+        acceptance: is given every alert event; None where nobody else wants them.
+        told: called with every alert event that was accepted.
+        repair_scorer: the scorer is ours alone.
+
+    Raises:
+        OtherRunError, RunError: as :class:`pipeline.replay.parts.Parts`.
+        ClipMismatch, ValueError: as :class:`pipeline.service.Judging`.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Wanted],
+        folder: Path,
+        *,
+        site: Site,
+        served: ServedModel,
+        cameras: Mapping[str, CameraSettings] | None = None,
+        jobs: int = 2,
+        speed: float | None = None,
+        start_time: datetime | None = None,
+        acceptance: Acceptance | None = None,
+        notify: Callable[[], None] = lambda: None,
+        told: Callable[[AlertEvent], None] = lambda _event: None,
+        repair_scorer: bool = False,
+    ) -> None:
+        self._recordings = recordings
+        self._served = served
+        self._jobs = jobs
+        self._speed = speed
+        self._start_time = start_time
+        self._told = told
+        self._site = site.model_copy(
+            update={"cameras": {ANY_CAMERA: CameraSettings(source="any recording"), **(cameras or {})}}
+        )
+        self._judging = Judging(self._site)
+        self._camera_of = {one.name: camera_of(one.path, cameras or {}) for one in recordings}
+        used = {ANY_CAMERA, *(name for name in self._camera_of.values() if name is not None)}
+        self._clip_of = {name: self._judging.clip_of(name, served) for name in sorted(used)}
+        chains = {name: RunChain.of(self._judging.chain_of(name, served)) for name in self._clip_of}
+        self.settings = run_settings(
+            self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
+        )
+        self._parts = Parts(folder, self.settings)
+        self._news = _ScoringNews()
+        self._acceptance = acceptance
+        self._notify = notify
+        self._repair = repair_scorer
+        self._takings: dict[str, Taking] = {}
+        self._finished: queue.SimpleQueue[CameraState] = queue.SimpleQueue()
+        self._rows: dict[str, VideoRow] = {}
+        self._kept = 0
+        self._alerts = 0
+        self._clips = 0
+        self._mismatch: str | None = None
+        self._lengths = Lengths(recordings)
+
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        show: Callable[[Progress], None] = lambda _progress: None,
+        given_up: Callable[[float], str | None] = lambda _seconds: None,
+    ) -> Outcome:
+        """Replay what is not kept already, and put the run folder together.
+
+        Args:
+            stop: ends it early; what is finished is kept.
+            show: told how far it is, a few times a second.
+            given_up: asked now and then, with the seconds for which the scorer has been away, why nothing more is to be
+                waited for.
+
+        Raises:
+            ReplayFailed: it cannot go on.
+            OSError: the run folder cannot be written.
+        """
+        triton = self._site.triton
+        scorer = Scorer(
+            triton.address,
+            self._served.clip,
+            model=triton.model,
+            max_in_flight=triton.max_in_flight,
+            deadline_seconds=triton.deadline_seconds,
+            listener=self._news,
+            fits=self._require_same_model,
+            attention=True,
+            repair=self._repair,
+        )
+        worker = Worker(
+            [],
+            site=self._site.site,
+            run=self.settings.run,
+            scorer=scorer,
+            queue_clips=triton.queue_clips,
+            outbox=_Uninterrupted(self._acceptance),
+            notify=self._notify,
+            pictures=None,
+            metrics=Metrics(),
+            hooks=WorkerHooks(
+                accepted=self._accepted,
+                scored=lambda scored: self._takings[scored.window.segment.camera].scored(scored),
+                smoothed=lambda score: self._takings[score.clip.camera].smoothed(score),
+                dropped=lambda dropped: self._takings[dropped.window.segment.camera].dropped(dropped),
+                finished=self._finished.put,
+            ),
+        )
+        try:
+            worker.start()
+            self._lengths.start()
+            self._replay_all(worker, stop, show, given_up)
+        finally:
+            self._lengths.stop()
+            worker.stop()
+        stopped = len(self._rows) < len(self._recordings)
+        if not stopped:
+            self._parts.finish([self._rows[one.name] for one in self._recordings], self._all())
+        rows = tuple(self._rows[one.name] for one in self._recordings if one.name in self._rows)
+        return Outcome(rows, self._kept, self._alerts, stopped)
+
+    def _replay_all(
+        self,
+        worker: Worker,
+        stop: threading.Event,
+        show: Callable[[Progress], None],
+        given_up: Callable[[float], str | None],
+    ) -> None:
+        waiting = iter(self._recordings)
+        shown_at = 0.0
+        while not stop.is_set():
+            while len(self._takings) < self._jobs and (one := next(waiting, None)) is not None and not stop.is_set():
+                self._begin(one, worker)
+            if not self._takings:
+                break
+            with contextlib.suppress(queue.Empty):
+                self._end(self._finished.get(timeout=_LOOK_SECONDS), worker)
+            if (why := self._mismatch or given_up(self._news.away_seconds)) is not None:
+                raise ReplayFailed(why)
+            if time.monotonic() >= shown_at + _LOOK_SECONDS:
+                shown_at = time.monotonic()
+                show(self._progress())
+        show(self._progress())
+
+    def _begin(self, one: Wanted, worker: Worker) -> None:
+        """Send a recording on its way, unless it is kept already or cannot be read."""
+        damage: list[str] = []
+        camera = self._camera_of[one.name]
+        judged_as = camera or ANY_CAMERA
+        try:
+            source = open_recording(
+                one.path, camera=one.name, fps=one.fps, started_at=self._start_time, on_damage=damage.append
+            )
+            content = source.content_hash
+            if (kept := self._parts.find(one, content)) is not None:
+                self._kept += 1
+                self._note(kept.row, kept.alerts.count(b'"state":"begin"'))
+                return
+            source.check()
+        except SourceError as error:
+            self._note(not_replayed(one, str(error)).row)
+            return
+        except OSError as error:
+            self._note(not_replayed(one, f"{one.path}: cannot be read: {error.strerror}").row)
+            return
+        clip = self._clip_of[judged_as]
+        self._takings[one.name] = Taking(one, source, camera, clip, damage=damage)
+        paced: Source = source if self._speed is None else Paced(source, self._speed)
+        worker.add(
+            CameraPlan(
+                one.name,
+                lambda **_told: paced,
+                clip,
+                self._served,
+                lambda served: self._judging.chain_of(judged_as, served),
+            )
+        )
+
+    def _end(self, state: CameraState, worker: Worker) -> None:
+        """Write down what has come of a recording."""
+        taking = self._takings[state.camera]
+        replayed = taking.result(state)
+        if replayed.row.error is None:
+            self._parts.keep(replayed)
+        worker.remove(state.camera)
+        del self._takings[state.camera]
+        self._note(replayed.row, taking.alerts)
+
+    def _note(self, row: VideoRow, alerts: int = 0) -> None:
+        self._rows[row.name] = row
+        self._clips += row.clips
+        self._alerts += alerts
+        self._lengths.done(row.name)
+
+    def _all(self) -> Iterator[Replayed]:
+        """Every recording, from what is kept."""
+        for one in self._recordings:
+            row = self._rows[one.name]
+            if row.error is not None:
+                yield not_replayed(one, row.error, row.content_hash)
+                continue
+            assert row.content_hash is not None
+            kept = self._parts.find(one, row.content_hash)
+            assert kept is not None, f"{one.name} was kept"
+            yield kept
+
+    def _accepted(self, event: AlertEvent) -> None:
+        if event.data.end_reason != _INTERRUPTED:
+            self._takings[event.subject].accepted(event)
+            self._told(event)
+
+    def _require_same_model(self, served: ServedModel) -> None:
+        """A run is of one model. Raises ClipMismatch."""
+        if served != self._served:
+            self._mismatch = (
+                f"Triton at {self._site.triton.address} now serves {served.name} version {served.version}, and this "
+                f"run is of {self._served.name} version {self._served.version}: serve that one and replay again, or "
+                "name another folder"
+            )
+            raise ClipMismatch(self._mismatch)
+
+    def _progress(self) -> Progress:
+        takings = list(self._takings.values())
+        return Progress(
+            recordings=len(self._recordings),
+            done=len(self._rows),
+            failed=sum(row.error is not None for row in self._rows.values()),
+            clips=self._clips + sum(taking.clips for taking in takings),
+            alerts=self._alerts + sum(taking.alerts for taking in takings),
+            seconds=self._lengths.done_seconds
+            + sum(min(taking.seconds, self._lengths.of(taking.wanted.name)) for taking in takings),
+            total_seconds=self._lengths.total_seconds,
+        )
+
+
+#: The reason with which a worker that is stopped ends alerts. A recording that was cut short will be replayed from its
+#: start, so nobody is told of such an end.
+_INTERRUPTED = "shutdown"
+
+
+class _Uninterrupted:
+    """Hands events on, but for those that are only there because the replay was stopped."""
+
+    def __init__(self, acceptance: Acceptance | None) -> None:
+        self._acceptance = acceptance
+
+    def accept(self, event: AlertEvent) -> bool:
+        if self._acceptance is None or event.data.end_reason == _INTERRUPTED:
+            return True
+        return self._acceptance.accept(event)
+
+
+class _ScoringNews:
+    """For how long the scorer has been away; and a line in the log."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    @property
+    def away_seconds(self) -> float:
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def in_flight(self, clips: int) -> None: ...
+    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None: ...
+    def dropped(self, camera: str, reason: DropReason) -> None: ...
+
+    def waiting(self, reason: str) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+        _log.warning("waiting for the scorer", reason=reason)
+
+    def recovered(self) -> None:
+        self._since = None
+        _log.info("the scorer is there")
+
+    def exchanged(self, served: ServedModel) -> None: ...
+
+
+def _clip(clip: ClipSpec) -> RunClip:
+    return RunClip(
+        frames=clip.frames, stride=clip.stride, height=clip.height, width=clip.width, fit=clip.fit.value, fps=clip.fps
+    )
