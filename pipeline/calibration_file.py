@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
+
+if TYPE_CHECKING:
+    from pipeline.served_model import ServedModel
 
 
 class CalibrationError(ValueError):
@@ -25,10 +28,11 @@ class _Part(BaseModel):
 
 
 class CalibratedModel(_Part):
-    """Whose scores the thresholds judge, as its server names it."""
+    """Whose scores the thresholds judge, as its server names it; ``weights_sha256`` None where it does not tell."""
 
     name: str
     version: str
+    weights_sha256: str | None = None
 
 
 class CalibratedClip(_Part):
@@ -91,7 +95,7 @@ class NormalRecording(_Part):
 
 
 class ProbabilityMap(_Part):
-    """P(a clip shows an incident) = 1 / (1 + exp(−(slope · logit s + shift))), s the smoothed score.
+    """Makes smoothed scores probabilities; see :class:`pipeline.evaluation.probability.ProbabilityOfScore`.
 
     It holds for footage with incidents as often as ``abnormal_clips`` among ``clips``.
     """
@@ -115,9 +119,10 @@ class Calibration(_Part):
     created_at: AwareDatetime
     mistwatch: str
 
-    def made_for(self, name: str, version: str) -> bool:
-        """Whether it was made with the scores of this version of this model."""
-        return (self.model.name, self.model.version) == (name, version)
+    def made_for(self, served: ServedModel) -> bool:
+        """Whether it was made with the scores of this version of this model: of these weights, where both tell."""
+        known = {self.model.weights_sha256, served.weights_sha256} - {None}
+        return (self.model.name, self.model.version) == (served.name, served.version) and len(known) < 2
 
     def applied(self, chosen: dict[str, Any]) -> dict[str, Any]:
         """Settings of the operators with the calibrated ones among them.

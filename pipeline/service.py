@@ -50,7 +50,7 @@ def chain_settings(
         ValueError: neither the site nor the model names a threshold, or the settings contradict each other.
     """
     chosen = tuning.model_dump(exclude_none=True)
-    if calibration is not None and calibration.made_for(served.name, served.version):
+    if calibration is not None and calibration.made_for(served):
         chosen = calibration.applied(chosen)
     suggested = served.close_threshold if "open_threshold" not in chosen else None  # the two belong together
     opens = chosen.pop("open_threshold", served.threshold)
@@ -129,7 +129,7 @@ class Judging:
     ) -> None:
         """Say once that a calibration does not hold for what scores now; the camera is watched all the same."""
         known = (camera, served.name, served.version)
-        if calibration.made_for(served.name, served.version) or known in self._uncalibrated:
+        if calibration.made_for(served) or known in self._uncalibrated:
             return
         self._uncalibrated.add(known)
         _log.warning(
@@ -144,7 +144,7 @@ class Judging:
     def _check_calibration(self, camera: str, clip: ClipSpec, served: ServedModel) -> None:
         """Refuse clips that the camera's calibration was not made with. Raises ValueError."""
         calibration = self._calibrations.get(camera)
-        if calibration is None or not calibration.made_for(served.name, served.version):
+        if calibration is None or not calibration.made_for(served):
             return
         try:
             calibration.require_clip(clip)

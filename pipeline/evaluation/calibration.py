@@ -104,6 +104,15 @@ def upper_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
     return float(pdtri(alerts, 1 - confidence))
 
 
+def lower_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
+    """The smallest such mean; 0 where there is no alert. Raises ValueError as :func:`upper_bound`."""
+    from scipy.special import pdtri
+
+    whole_number("alerts", alerts, least=0)
+    _check_confidence(confidence)
+    return float(pdtri(alerts - 1, confidence)) if alerts else 0.0
+
+
 def hours_needed(budget: Budget, *, alerts: int = 0, confidence: float = CONFIDENCE) -> float:
     """Hours of normal footage that support ``budget`` if there are so many false alarms in them."""
     return upper_bound(alerts, confidence=confidence) / budget.per_hour
