@@ -35,10 +35,10 @@ MODEL = ServedModel("mean", "1", CLIP, threshold=0.5, kernel=3)
 
 
 def calibration(
-    *, model: str = "mean", version: str = "1", clip: ClipSpec = CLIP, opens: float = 0.94, **alerts: Any
+    *, version: str = "1", weights: str | None = None, clip: ClipSpec = CLIP, opens: float = 0.94, **alerts: Any
 ) -> Calibration:
     return Calibration(
-        model=CalibratedModel(name=model, version=version),
+        model=CalibratedModel(name="mean", version=version, weights_sha256=weights),
         clip=CalibratedClip.of(clip),
         alerts=CalibratedAlerts(
             **{
@@ -114,9 +114,21 @@ def test_a_setting_that_breaks_the_promise_is_refused(tuning: AlertTuning, expec
         chain(tuning)
 
 
-@pytest.mark.parametrize("served", [ServedModel("mean", "2", CLIP, 0.5), ServedModel("other", "1", CLIP, 0.5)])
+@pytest.mark.parametrize(
+    "served",
+    [
+        ServedModel("mean", "2", CLIP, 0.5, weights_sha256="aa"),
+        ServedModel("other", "1", CLIP, 0.5, weights_sha256="aa"),
+        ServedModel("mean", "1", CLIP, 0.5, weights_sha256="bb"),
+    ],
+    ids=["another version", "another model", "other weights under the same number"],
+)
 def test_another_model_or_version_gets_its_own_thresholds(served: ServedModel) -> None:
-    assert chain(AlertTuning(kernel=1), served).alert.open_threshold == 0.5
+    assert chain(AlertTuning(kernel=1), served, weights="aa").alert.open_threshold == 0.5
+
+
+def test_a_server_that_does_not_name_its_weights_is_believed() -> None:
+    assert chain(AlertTuning(), MODEL, weights="aa").alert.open_threshold == 0.94
 
 
 SITE = """
