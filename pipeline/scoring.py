@@ -12,14 +12,15 @@ what happens                       live camera                      recording
 its queue is full                  the oldest waiting is dropped    ``submit`` waits
 the server is away                 back in front of its queue       back in front of its queue
 no answer within the deadline      dropped                          sent again
-the server refuses this very clip  dropped                          dropped
+the server refuses this very clip  sent again; then dropped         sent again; then dropped
 the model raises on it             sent again, alone; then dropped  sent again, alone; then dropped
 =================================  ===============================  ===============================
 
 **Versions.** Clips are sent to whichever version of the model the server serves, and an answer names the version that
 gave it. A version that answers for the first time is asked to describe itself: where it takes other clips, or the site
-cannot judge its scores, its answer is not used and the clip waits as in an outage, until somebody mends that. So the
-server may exchange the model under way, and not a clip is lost.
+cannot judge its scores, its answer is not used and the clip waits as in an outage, until somebody mends that. The same
+holds for a clip that is refused: the model is asked what it is before the clip is sent again, and where it takes other
+clips by now, this one waits. So the server may exchange the model under way, and not a clip is lost.
 
 **Memory.** Consumers that keep up: ``capacity`` clips a camera and ``max_in_flight`` over all. A camera whose consumer
 hangs: at most ``2 × capacity + max_in_flight`` of its own. A clip is ``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and
@@ -213,7 +214,7 @@ class _Clip:
     answered_at: float = 0.0
     suspect: bool = False  # a batch that it was in failed: it is sent alone once more
     attention: bool = False  # it was sent with a request for ATTENTION
-    plain: bool = False  # such a request was refused: it is sent without
+    refused: bool = False  # by the server; it is sent once more, and without that request
 
 
 @dataclass(slots=True)
@@ -588,7 +589,7 @@ class Scorer:
         clip.sent_at = time.monotonic()
         pixels = clip.window.pixels[np.newaxis]
         has_attention = self._served is not None and self._served.attention is not None
-        clip.attention = self._wants_attention and has_attention and not clip.plain
+        clip.attention = self._wants_attention and has_attention and not clip.refused
         wanted = ("SCORE", "ATTENTION") if clip.attention else ("SCORE",)
         try:
             tensor = triton.InferInput("CLIP", pixels.shape, "UINT8")
@@ -653,11 +654,11 @@ class Scorer:
         """What becomes of a clip whose call failed; None: it is sent again."""
         match trouble:
             case Trouble.REFUSED:
-                self._inspected = False  # perhaps another model stands there now
-                if clip.attention and not clip.plain:  # and has no ATTENTION
-                    clip.plain = True
-                    return None
-                return Dropped(clip.window, DropReason.ERROR, line)
+                self._inspected = False  # perhaps another model stands there now: without ATTENTION, or of other clips
+                if clip.refused:
+                    return Dropped(clip.window, DropReason.ERROR, line)
+                clip.refused = True
+                return None
             case Trouble.FAILED:
                 if clip.suspect:
                     return Dropped(clip.window, DropReason.ERROR, line)

@@ -148,6 +148,19 @@ def test_the_clips_of_a_version_that_does_not_fit_wait_until_it_is_taken_back(fi
     assert film.listener.said[-1] == "recovered"
 
 
+def test_the_clips_in_flight_to_a_version_of_another_size_wait_until_it_is_taken_back(film: Any) -> None:
+    """Triton itself refuses them: they are of the size that the version before took."""
+    film.exchange(2, clip_height="32")
+    film.kit.until(lambda: film.listener.said)
+    film.exchange(1)
+    film.until_version("1")
+    film.end()
+    film.consumer.check(film.submitted)
+    assert film.consumer.dropped() == []
+    assert "was trained with height 32, the site asks for height 16" in film.listener.said[0]
+    assert film.listener.said[-1] == "recovered"
+
+
 def test_a_number_that_comes_back_as_another_model_is_judged_by_what_that_one_says(film: Any) -> None:
     film.exchange(2)
     film.until_version("2")
