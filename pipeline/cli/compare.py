@@ -31,7 +31,7 @@ def compare(
 
     A difference whose 95 % interval holds 0 is none that these videos can show.
     """
-    from pipeline.cli.judgement import comparison_tables, write_document
+    from pipeline.cli.judgement import WIDE, comparison_tables, write_document
     from pipeline.evaluation.assessment import compare_judged
     from pipeline.evaluation.foreign_scores import ForeignScoresError, judge_scores, read_labels, read_scores
     from pipeline.evaluation.judged_run import judge_run
@@ -70,5 +70,5 @@ def compare(
         return
     from rich.console import Console
 
-    names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    Console().print(comparison_tables(comparison, names))
+    console = Console()
+    console.print(comparison_tables(comparison, (str(first), str(second)), wide=console.width >= WIDE))

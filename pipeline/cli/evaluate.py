@@ -202,10 +202,10 @@ def _print(assessment: Assessment, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from pipeline.cli.judgement import assessment_tables
+    from pipeline.cli.judgement import WIDE, assessment_tables
     from pipeline.evaluation.reported import summary
 
     console = Console()
     console.print(*summary(assessment), *assessment.judged.notes, sep="\n", markup=False, highlight=False)
     console.print()
-    console.print(assessment_tables(assessment))
+    console.print(assessment_tables(assessment, wide=console.width >= WIDE))

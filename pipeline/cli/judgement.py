@@ -20,6 +20,9 @@ from pipeline.evaluation.reported import described, rows
 
 NOTHING = "–"
 
+#: Columns of a terminal that shows a figure and its interval on one line.
+WIDE = 100
+
 #: Figures of which less is better.
 _LESS = frozenset(
     {
@@ -34,45 +37,45 @@ _LESS = frozenset(
 )
 
 
-def assessment_tables(assessment: Assessment) -> Group:
-    """Every figure with its interval in every column, and why figures have no value."""
+def assessment_tables(assessment: Assessment, *, wide: bool = True) -> Group:
+    """Every figure with its interval in every column, and why figures have no value.
+
+    Args:
+        wide: 100 columns; else an interval stands below its figure.
+    """
     shown = _table("", *COLUMNS)
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for title, figures in rows(assessment).items():
         shown.add_row(Text(title, "bold"))
         for row in figures:
-            cells = []
-            for column in COLUMNS:
-                one = row.values[column]
-                cells.append(_value(one.value, one.interval, row))
-                if one.value is None and row.label not in reasons.setdefault(one.reason, []):
-                    reasons[one.reason].append(row.label)
-            shown.add_row(f"  {row.label}", *cells)
+            values = [row.values[column] for column in COLUMNS]
+            shown.add_row(f"  {row.label}", *(_value(one.value, one.interval, row, wide=wide) for one in values))
+            for reason in {one.reason for one in values if one.value is None}:
+                reasons.setdefault((title, reason), []).append(row.label)
     parts: list[RenderableType] = [shown]
     if assessment.sheets:
         parts.append(Text(f"\n{_counted(assessment.sheets[CAUSAL])}"))
-    else:
-        reasons[assessment.judged.no_alerts] = ["alerts"]
-    for reason, labels in reasons.items():
-        parts.append(Text(f"{NOTHING} {', '.join(labels)}: {reason}", "dim"))
+    parts += [Text(f"{NOTHING} {title}, {', '.join(of)}: {reason}", "dim") for (title, reason), of in reasons.items()]
+    if not assessment.sheets:
+        parts.append(Text(f"{NOTHING} alerts: {assessment.judged.no_alerts}", "dim"))
     return Group(*parts)
 
 
-def comparison_tables(comparison: Comparison, names: tuple[str, str]) -> Group:
+def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: bool = True) -> Group:
     """Both sides' figures and their difference: of the raw scores, and of the alerts as they are raised live.
 
     Args:
         names: of the two sides.
+        wide: see :func:`assessment_tables`.
     """
-    first, second = names
-    shown = _table("", first, second, "difference (95 %)", "better")
+    shown = _table("", "A", "B", "A − B (95 %)", "better")
     tables: list[tuple[str, Sequence[FigureRow], Mapping[str, Compared]]] = [
         ("frames, raw scores", described("frames"), comparison.figures[RAW]),
         ("videos, raw scores", described("videos"), comparison.figures[RAW]),
     ]
     if comparison.alerts:
         tables.append(("alerts, as live", described("alerts"), comparison.alerts[CAUSAL]))
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for title, figures, found in tables:
         shown.add_row(Text(title, "bold"))
         for row in figures:
@@ -80,27 +83,27 @@ def comparison_tables(comparison: Comparison, names: tuple[str, str]) -> Group:
             sides = (NOTHING if value is None else written(value, row) for value in (one.first, one.second))
             difference = one.difference
             if difference.value is None:
-                reasons.setdefault(difference.reason, []).append(row.label)
+                reasons.setdefault((title, difference.reason), []).append(row.label)
             shown.add_row(
-                f"  {row.label}", *sides, _value(difference.value, difference.interval, row, signed=True),
-                _verdict(row.name, difference, names),
+                f"  {row.label}", *sides, _value(difference.value, difference.interval, row, signed=True, wide=wide),
+                _verdict(row.name, difference),
             )  # fmt: skip
-    parts: list[RenderableType] = [shown, Text(f"\n{comparison.videos} videos in both.")]
-    for name, only in ((first, comparison.only_first), (second, comparison.only_second)):
+    parts: list[RenderableType] = [shown, Text(f"\nA: {names[0]}\nB: {names[1]}\n{comparison.videos} videos in both.")]
+    for side, only in (("A", comparison.only_first), ("B", comparison.only_second)):
         if only:
-            parts.append(Text(f"Only {name} has {len(only)}: {', '.join(only[:5])}{', …' if len(only) > 5 else ''}"))
-    parts += [Text(f"{NOTHING} {', '.join(labels)}: {reason}", "dim") for reason, labels in reasons.items()]
+            parts.append(Text(f"Only {side} has {len(only)}: {', '.join(only[:5])}{', …' if len(only) > 5 else ''}"))
+    parts += [Text(f"{NOTHING} {title}, {', '.join(of)}: {reason}", "dim") for (title, reason), of in reasons.items()]
     return Group(*parts)
 
 
-def _verdict(name: str, difference: Difference, names: tuple[str, str]) -> Text:
+def _verdict(name: str, difference: Difference) -> Text:
     """Whose figure is better where the interval of the difference leaves no doubt."""
     if difference.value is None:
         return Text("")
     if not difference.excludes_zero:
         return Text("not told apart", "dim")
     first_is = (difference.value > 0) != (name in _LESS)
-    return Text(names[0] if first_is else names[1], "green")
+    return Text("A" if first_is else "B", "green")
 
 
 def write_document(document: Mapping[str, Any], file: Path) -> None:
@@ -121,7 +124,7 @@ def _counted(sheet: ScoreSheet) -> str:
     )
 
 
-def _value(value: float | None, interval: Interval | None, row: FigureRow, *, signed: bool = False) -> Text:
+def _value(value: float | None, interval: Interval | None, row: FigureRow, *, wide: bool, signed: bool = False) -> Text:
     if value is None:
         return Text(NOTHING, "dim")
     sign: Literal["", "+"] = "+" if signed else ""
@@ -129,7 +132,7 @@ def _value(value: float | None, interval: Interval | None, row: FigureRow, *, si
     shown = Text(written(value, row, sign))
     if interval is not None:
         low, high = (written(end, row, sign) for end in interval)
-        shown.append(f" {low}{between}{high}", "dim")
+        shown.append(f"{' ' if wide else chr(10)}{low}{between}{high}", "dim")
     return shown
 
 
