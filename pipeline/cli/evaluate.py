@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +14,11 @@ import typer
 from pipeline.cli.errors import RunFailure, UsageFailure
 
 if TYPE_CHECKING:
+    from pipeline.cli.replay import Options
     from pipeline.evaluation.assessment import Assessment
     from pipeline.evaluation.judged import Judged
     from pipeline.evaluation.run_folder import Run
+    from pipeline.replay.replay import Outcome
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -32,9 +36,22 @@ def evaluate(
     scores: Annotated[Path | None, typer.Option(help="Anybody's scores instead: npz, CSV, Parquet or JSON.")] = None,
     labels: Annotated[Path | None, typer.Option(help="The labels of --scores: 0 or 1 a frame, npz, CSV, …")] = None,
     frames_per_score: FramesPerScore = 16,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json and report.html; the run's own where there is one.")
+    split: Annotated[
+        str | None, typer.Option(help="Judge this part of the manifest alone: train, validation or test.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the replay, metrics.json and report.html.", show_default="runs/<time>"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="A site, as of mistwatch replay.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME[@VERSION]|DIR", help="The model, as of mistwatch replay.")
+    ] = None,
+    triton: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="As of mistwatch replay.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Recordings at a time.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="What cannot be replayed is listed, and no failure.")
+    ] = False,
     kernel: Annotated[int, typer.Option(min=1, help="With --scores: how many the averages are of.")] = 5,
     threshold: Annotated[
         float | None, typer.Option(help="With --scores and --fps: raise alerts at this smoothed score, and judge them.")
@@ -51,13 +68,19 @@ def evaluate(
 
     Three columns: the scores as they are, the causal average that runs live, the centred one of papers.
     """
+    from pipeline.cli.replay import Options, refuse_failures
     from pipeline.evaluation.assessment import assess
     from pipeline.evaluation.foreign_scores import ForeignScoresError
-    from pipeline.evaluation.run_folder import RunError
+    from pipeline.evaluation.judged_run import judge_run
+    from pipeline.evaluation.run_folder import RunError, read_run
 
+    if split is not None:
+        _one_of("--split", split, ("train", "validation", "test"))
     _one_of("--by", by, ("video", "group"))
     _one_of("--video-score", video_score, ("mean", "max"))
     run: Run | None = None
+    outcome: Outcome | None = None
+    options = Options(config=config, model=model, triton=triton, jobs=jobs, skip_bad=skip_bad)
     try:
         if scores is not None:
             if target is not None or labels is None:
@@ -68,16 +91,22 @@ def evaluate(
         else:
             if target is None or labels is not None:
                 raise UsageFailure("evaluate a MANIFEST or the folder of a replay, or --scores FILE --labels FILE")
-            run, judged = _run(target, video_score)
-            settings = _run_settings(run, video_score)
+            folder, outcome = (target, None) if target.is_dir() else _replayed(target, out, options)
+            if outcome is None and options != Options():
+                raise UsageFailure(f"{target} is replayed already: --config, --model and the like are for a manifest")
+            run = read_run(folder)
+            judged = judge_run(run, video_scores=video_score, split=split)  # type: ignore[arg-type]  # checked above
+            settings = _run_settings(run, video_score, split)
             title = target.name
-            out = run.folder if out is None else out
+            out = folder if out is None else out
         assessment = assess(judged, draws=draws, by=by, seed=seed)  # type: ignore[arg-type]  # checked above
     except (ForeignScoresError, RunError, ValueError) as error:
         raise UsageFailure(str(error)) from error
     if out is not None:
         _keep(assessment, out, settings, title, run, report)
     _print(assessment, as_json=json)
+    if outcome is not None:
+        refuse_failures(outcome, options)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -153,20 +182,26 @@ def _foreign_settings(
     }
 
 
-def _run(target: Path, video_score: str) -> tuple[Run, Judged]:
-    from pipeline.evaluation.judged_run import judge_run
-    from pipeline.evaluation.run_folder import read_run
+def _replayed(manifest: Path, out: Path | None, options: Options) -> tuple[Path, Outcome]:
+    from pipeline.cli.replay import refuse_failures, replay_into, tell
 
-    run = read_run(target)
-    return run, judge_run(run, video_scores=video_score)  # type: ignore[arg-type]  # checked by evaluate
+    if manifest.suffix != ".jsonl":
+        raise UsageFailure(f"{manifest}: expected a manifest with labels (.jsonl), or the folder of a replay")
+    folder = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    outcome = replay_into(folder, [manifest], options)
+    with contextlib.redirect_stdout(sys.stderr):  # the figures alone are the command's output
+        tell(folder, outcome)
+    if all(row.error is not None for row in outcome.rows):
+        refuse_failures(outcome, options)
+    return folder, outcome
 
 
-def _run_settings(run: Run, video_score: str) -> dict[str, dict[str, Any]]:
+def _run_settings(run: Run, video_score: str, split: str | None) -> dict[str, dict[str, Any]]:
     from pipeline.evaluation.judged import centred_kernel
     from pipeline.evaluation.reported import settings_of
 
-    judgement = {"centred_kernel": centred_kernel(run.settings.chain.kernel), "video_score": video_score}
-    return settings_of(run) | {"judgement": judgement}
+    kernel = centred_kernel(run.settings.chain.kernel)
+    return settings_of(run) | {"judgement": {"centred_kernel": kernel, "video_score": video_score, "split": split}}
 
 
 def _keep(

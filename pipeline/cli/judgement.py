@@ -128,7 +128,7 @@ def _value(value: float | None, interval: Interval | None, row: FigureRow, *, wi
     if value is None:
         return Text(NOTHING, "dim")
     sign: Literal["", "+"] = "+" if signed else ""
-    between = " to " if signed else "–"
+    between = "\u00a0to\u00a0" if signed else "–"
     shown = Text(written(value, row, sign))
     if interval is not None:
         low, high = (written(end, row, sign) for end in interval)

@@ -28,7 +28,7 @@ from pipeline.evaluation.run_folder import AlertSpan, Clips, Run, RunError, Vide
 from pipeline.evaluation.videos import ScoredVideo, abnormal_frames, repeated
 
 
-def judge_run(run: Run, *, video_scores: VideoScore = "mean") -> Judged:
+def judge_run(run: Run, *, video_scores: VideoScore = "mean", split: str | None = None) -> Judged:
     """What can be judged of a run.
 
     The raw scores, and for the causal column the averages and the alerts, are what the run itself kept; the alerts of
@@ -37,12 +37,17 @@ def judge_run(run: Run, *, video_scores: VideoScore = "mean") -> Judged:
     Args:
         run: of a manifest with labels.
         video_scores: how a video's own score comes from its clips'.
+        split: judge this part of the data set alone (train, validation, test); all of it if None.
 
     Raises:
         RunError: nothing in it can be judged, or the manifest's frames are not those of a video.
     """
     videos, left_out, notes = [], [], []
-    for row in run.videos:
+    rows = [row for row in run.videos if split is None or row.split == split]
+    if not rows:
+        there = sorted({row.split or "none" for row in run.videos})
+        raise RunError(f"{run.folder}: no video of split {split} there; the manifest names {', '.join(there)}")
+    for row in rows:
         if (reason := _unjudged(row)) is not None:
             left_out.append(LeftOut(row.name, reason))
             continue
@@ -52,12 +57,14 @@ def judge_run(run: Run, *, video_scores: VideoScore = "mean") -> Judged:
     if not videos:
         first = left_out[0] if left_out else LeftOut("it", "holds no video")
         raise RunError(f"{run.folder}: none of {len(left_out)} videos can be judged; {first.name}: {first.reason}")
+    if split is None and (trained := sum(row.split == "train" for row in rows)) and trained < len(rows):
+        notes.append(f"{trained} videos are of split train: judge the others alone with --split test.")
     if unknown := [video for video in videos if video.incidents is None]:
         notes.append(
             f"Of {len(unknown)} abnormal videos it is not known when they are (no intervals), {unknown[0].name} among "
             "them: for alerts the whole of such a video counts as one incident."
         )
-    if behind := sum(row.frames for row in run.videos if row.clips) - sum(video.frames for video in videos):
+    if behind := sum(row.frames for row in rows if row.clips) - sum(video.frames for video in videos):
         notes.append(f"{behind} frames were not judged: they come after the last whole clip of their video.")
     return Judged(videos=tuple(videos), left_out=tuple(left_out), notes=tuple(notes))
 
