@@ -71,8 +71,8 @@ def roc(chart: Chart, colours: dict[str, int]) -> DrawnChart:
         chart,
         colours,
         x=_shares(_LEFT, WIDTH - _RIGHT),
-        x_label="normal frames flagged",
-        y_label="abnormal frames flagged",
+        x_label="normal frames flagged, %",
+        y_label="abnormal frames flagged, %",
         x_ticks=[0, 0.25, 0.5, 0.75, 1],
         diagonal=True,
     )
@@ -87,8 +87,8 @@ def roc_start(chart: Chart, colours: dict[str, int], most: float = 0.05) -> Draw
         Chart([_until(curve, most) for curve in chart.curves], chart.reason),
         colours,
         x=Axis(0, most, _LEFT, WIDTH - _RIGHT),
-        x_label="normal frames flagged",
-        y_label="abnormal frames flagged",
+        x_label="normal frames flagged, %",
+        y_label="abnormal frames flagged, %",
         x_ticks=[0, 0.01, 0.02, 0.03, 0.04, 0.05],
         diagonal=True,
     )
@@ -103,8 +103,8 @@ def precision_recall(chart: Chart, colours: dict[str, int]) -> DrawnChart:
         chart,
         colours,
         x=_shares(_LEFT, WIDTH - _RIGHT),
-        x_label="abnormal frames flagged (recall)",
-        y_label="flagged frames that are abnormal",
+        x_label="abnormal frames flagged (recall), %",
+        y_label="flagged frames that are abnormal, %",
         x_ticks=[0, 0.25, 0.5, 0.75, 1],
     )
 
@@ -128,7 +128,7 @@ def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -
         colours,
         x=axis,
         x_label="false alarms per camera-hour",
-        y_label="incidents found",
+        y_label="incidents found, %",
         x_ticks=ticks,
         x_text=lambda value: f"{value:g}",
     )
@@ -139,7 +139,7 @@ def _shares(begin: float, end: float) -> Axis:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:g} %" if value == 0 or value >= 0.9995 else f"{100 * value:g}"
+    return f"{100 * value:g}"
 
 
 def _drawn(

@@ -192,7 +192,7 @@ class ReportData:
 
     Attributes:
         title: what was judged: the manifest's name.
-        summary: sentences for the head, each a paragraph; text, not HTML.
+        summary: paragraphs for the head; the first, in large, says how much was judged. Text, not HTML.
         columns: names of the figures' columns in order, with what each means: ``{"raw": "scores as served", …}``.
         figures: title of a table (``frames``, ``videos``, ``alerts``) to its rows.
         roc: share of the normal frames (x) and of the abnormal frames (y) that are flagged.

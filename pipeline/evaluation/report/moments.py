@@ -24,7 +24,7 @@ class Moment:
         video: number of the video in the report's data.
         start, end: on its axis.
         score: the highest one there, smoothed where there is such a one.
-        kind: of the incident.
+        kind: what it is: the incident's kind, or that an alert only repeats another.
     """
 
     video: int
@@ -93,14 +93,29 @@ def outside(video: Timeline, margin: float = 0.0) -> npt.NDArray[np.intp]:
     return np.flatnonzero(free)
 
 
+#: An alert that found nothing new: to the score sheet a false alarm, to people something else.
+REPEATED = "again, in an incident"
+
+
+def repeats(verdict: Judged, alert: Alert) -> bool:
+    """Whether a false alarm opened in the middle of an incident: of one that another alert has found."""
+    return any(one.start <= alert.opened <= one.end for one in (*verdict.found, *verdict.missed))
+
+
 def false_alarms(verdicts: Sequence[Judged], most: int) -> list[Moment]:
-    """The alerts that found nothing, the highest peak first."""
+    """The alerts that found nothing, the highest peak first; those that repeat another come last."""
     moments = [
-        Moment(number, one.opened if one.started is None else one.started, one.ended, one.peak)
+        Moment(
+            number,
+            one.opened if one.started is None else one.started,
+            one.ended,
+            one.peak,
+            REPEATED if repeats(verdict, one) else "",
+        )
         for number, verdict in enumerate(verdicts)
         for one in verdict.false
     ]
-    return _first(sorted(moments, key=lambda moment: -moment.score), most)
+    return _first(sorted(moments, key=lambda moment: (moment.kind, -moment.score)), most)
 
 
 def nearest_to_alarms(videos: Sequence[Timeline], most: int, tolerance: float) -> list[Moment]:

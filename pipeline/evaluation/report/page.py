@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +172,7 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
     return {
         "data": data,
         "lede": _lede(data, verdicts),
-        "tiles": [tile for rows_ in data.figures.values() for row in rows_ if (tile := _tile(row))],
+        "tiles": _tiles(data.figures),
         "tables": {title: [_line(row, data.columns) for row in rows_] for title, rows_ in data.figures.items()},
         "colours": colours,
         "charts": _charts(data, colours),
@@ -217,7 +217,10 @@ def _strips(data: ReportData, verdicts: Sequence[Judged]) -> list[tuple[Strip, l
         shown = (
             f"The {len(cried)} with the highest peaks of {total_cried}" if total_cried > len(cried) else "All of them"
         )
-        found.append((Strip("false-alarms", "False alarms", f"{shown}, the highest peak first.", []), cried))
+        caption = f"{shown}, the highest peak first."
+        if any(moment.kind for moment in cried):
+            caption += " A second alert of one incident is one too: the score sheet counts one alert an incident."
+        found.append((Strip("false-alarms", "False alarms", caption, []), cried))
     elif nearest := nearest_to_alarms(videos, MOST_MOMENTS, data.tolerance):
         words = "No alert was raised in vain. " if raised else ""
         caption = f"{words}The highest scores where nothing happened, one a video."
@@ -290,39 +293,40 @@ def _card(
 def _lede(data: ReportData, verdicts: Sequence[Judged]) -> str:
     """What was judged and what came of it, in two sentences."""
     videos = data.videos
-    parts = [writing.counted(len(videos), "video")]
-    abnormal, normal = (sum(video.label == label for video in videos) for label in (1, 0))
-    if abnormal or normal:
-        parts[0] += f" ({abnormal} abnormal, {normal} normal)"
-    if data.watched_hours:
-        parts.append(writing.duration(3600 * data.watched_hours) + " of footage")
-    sentence = ", ".join(parts) + "."
+    told = data.summary[0] if data.summary else f"{writing.counted(len(videos), 'video')}."
     if not any(video.alerts is not None and incidents(video) is not None for video in videos):
-        return sentence
+        return told
     found, lost = sum(len(one.found) for one in verdicts), sum(len(one.missed) for one in verdicts)
     false = sum(len(one.false) for one in verdicts)
+    footage = f"In {writing.duration(3600 * data.watched_hours)} of footage" if data.watched_hours else "Here"
     alarms = writing.counted(false, "false alarm") if false else "no false alarm"
     if not found + lost:
-        return f"{sentence} Nothing happened, and there was {alarms}."
-    return f"{sentence} Of {writing.counted(found + lost, 'incident')} the alerts found {found}, with {alarms}."
+        return f"{told} {footage} nothing happened, and there was {alarms}."
+    return f"{told} {footage} the alerts found {found} of {writing.counted(found + lost, 'incident')}, with {alarms}."
 
 
-def _tile(row: FigureRow) -> Tile | None:
-    if not row.headline or row.headline not in row.values:
-        return None
-    estimate = row.values[row.headline]
-    bar = None
-    if estimate.value is not None and row.unit in ("score", "percent"):
-        low, high = estimate.interval or (estimate.value, estimate.value)
-        bar = (100 * estimate.value, 100 * low, 100 * high)
-    return Tile(
-        label=row.label,
-        value=writing.figure(estimate.value, row.unit),
-        interval=writing.interval(estimate, row.unit) if estimate.value is not None else estimate.reason,
-        column=row.headline,
-        meaning=row.meaning,
-        bar=bar,
-    )
+def _tiles(figures: Mapping[str, Sequence[FigureRow]]) -> list[Tile]:
+    """The figures that stand at the head; of those with one name, of which table they are."""
+    shown = [(title, row) for title, rows in figures.items() for row in rows if row.headline in row.values]
+    names = Counter(row.label for _, row in shown)
+    tiles = []
+    for title, row in shown:
+        estimate = row.values[row.headline]
+        bar = None
+        if estimate.value is not None and row.unit in ("score", "percent"):
+            low, high = estimate.interval or (estimate.value, estimate.value)
+            bar = (100 * estimate.value, 100 * low, 100 * high)
+        tiles.append(
+            Tile(
+                label=f"{row.label}, {title}" if names[row.label] > 1 else row.label,
+                value=writing.figure(estimate.value, row.unit),
+                interval=writing.interval(estimate, row.unit) if estimate.value is not None else estimate.reason,
+                column=row.headline,
+                meaning=row.meaning,
+                bar=bar,
+            )
+        )
+    return tiles
 
 
 def _line(row: FigureRow, columns: Mapping[str, str]) -> Line:

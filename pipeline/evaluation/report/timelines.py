@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.evaluation.report.data import Timeline
 from pipeline.evaluation.report.drawing import Axis, Tick, clock_ticks, even_ticks, path, steps
-from pipeline.evaluation.report.moments import Judged, incidents
+from pipeline.evaluation.report.moments import REPEATED, Judged, incidents, repeats
 from pipeline.evaluation.report.writing import between, clock, counted, moment, number
 
 #: Of the drawing. It is stretched to the page's width; its height is in CSS pixels.
@@ -205,7 +205,7 @@ def _bars(video: Timeline, verdict: Judged, x: Axis) -> list[Bar]:
     useful, false = set(map(id, verdict.useful)), set(map(id, verdict.false))
     for one in video.alerts or ():
         kind = "useful" if id(one) in useful else "false" if id(one) in false else "open"
-        words = {"useful": "alert", "false": "false alarm", "open": "alert"}[kind]
+        words = "alert" if kind != "false" else f"false alarm{f' ({REPEATED})' if repeats(verdict, one) else ''}"
         spans.append(
             (one.opened, one.ended, kind, f"{words}, {between(one.opened, one.ended, video.unit)}, peak {one.peak:.3f}")
         )

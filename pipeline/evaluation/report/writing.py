@@ -9,6 +9,7 @@ from pipeline.evaluation.bootstrap import Estimate
 from pipeline.evaluation.report.data import Unit
 
 NOTHING = "–"  #: shown for a figure of nothing
+_NBSP = "\N{NO-BREAK SPACE}"  #: a unit stays with its number
 
 
 def figure(value: float | None, unit: Unit) -> str:
@@ -18,10 +19,10 @@ def figure(value: float | None, unit: Unit) -> str:
     if unit == "score":
         return f"{value:.3f}"
     if unit == "percent":
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}{_NBSP}%"
     if unit == "seconds":
-        return f"{value:.2f} s"
-    return f"{value:.3g} /h" if unit == "per_hour" else f"{value:,.0f}"
+        return f"{value:.2f}{_NBSP}s"
+    return f"{value:.3g}{_NBSP}/h" if unit == "per_hour" else f"{value:,.0f}"
 
 
 def interval(estimate: Estimate, unit: Unit) -> str:
@@ -29,7 +30,7 @@ def interval(estimate: Estimate, unit: Unit) -> str:
     if estimate.value is None or estimate.interval is None:
         return ""
     low, high = (figure(end, unit) for end in estimate.interval)
-    return f"{low.removesuffix(' %').removesuffix(' s').removesuffix(' /h')} to {high}"
+    return f"{low.split(_NBSP)[0]} to {high}"
 
 
 def moment(position: float, unit: Literal["seconds", "frames"]) -> str:
