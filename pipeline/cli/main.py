@@ -14,6 +14,7 @@ import typer
 
 from pipeline.cli import (
     alerts,
+    calibrate,
     compare,
     config,
     demo,
@@ -60,6 +61,7 @@ app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("synth")(synth.synth)
 app.command("features")(features.features)

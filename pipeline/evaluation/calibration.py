@@ -126,6 +126,25 @@ def alerts_allowed(hours: float, budget: Budget, *, confidence: float = CONFIDEN
     return None if alerts < 0 else alerts
 
 
+def require_hours(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int:
+    """:func:`alerts_allowed`.
+
+    Raises:
+        UnsupportedBudgetError: footage of ``hours`` cannot support the budget, whatever is in it.
+    """
+    allowed = alerts_allowed(hours, budget, confidence=confidence)
+    if allowed is None:
+        wanted = hours_needed(budget, confidence=confidence)
+        with_one = hours_needed(budget, alerts=1, confidence=confidence)
+        best = f"these support {_rate(upper_bound(0, confidence=confidence) / hours)} at best" if hours > 0 else ""
+        raise UnsupportedBudgetError(
+            f"{hours:.2f} h of normal footage cannot support a budget of {budget.text} at {100 * confidence:g} % "
+            f"confidence: it takes {wanted:.1f} h without a false alarm, or {with_one:.1f} h with one"
+            f"{'; ' + best if best else ''}"
+        )
+    return allowed
+
+
 @dataclass(frozen=True, slots=True)
 class NormalScores:
     """The clips of one unbroken piece (a segment) of normal footage, in order.
@@ -227,9 +246,7 @@ def calibrate(
     if not len(thresholds) or any(low >= high for high, low in pairwise(thresholds)):
         raise ValueError("thresholds to be tried must fall from one to the next")
     hours = sum(piece.hours for piece in footage)
-    allowed = alerts_allowed(hours, budget, confidence=confidence)
-    if allowed is None:
-        raise UnsupportedBudgetError(_too_short(hours, budget, confidence))
+    allowed = require_hours(hours, budget, confidence=confidence)
     pieces = smoothed(footage, settings)
     close_share = settings.alert.close_threshold / settings.alert.open_threshold
     found: Calibrated | None = None
@@ -332,17 +349,6 @@ def _average(piece: NormalScores, settings: ChainSettings) -> Iterator[float]:
         step = average.push(_clip(piece, place))
         assert step is not None  # the average answers every clip
         yield step.value
-
-
-def _too_short(hours: float, budget: Budget, confidence: float) -> str:
-    wanted = hours_needed(budget, confidence=confidence)
-    with_one = hours_needed(budget, alerts=1, confidence=confidence)
-    supported = upper_bound(0, confidence=confidence) / hours
-    return (
-        f"{hours:.2f} h of normal footage cannot support a budget of {budget.text} "
-        f"at {100 * confidence:g} % confidence: it takes {wanted:.1f} h without a false alarm, "
-        f"or {with_one:.1f} h with one; these support {_rate(supported)} at best"
-    )
 
 
 def _rate(per_hour: float) -> str:

@@ -1,0 +1,387 @@
+"""``mistwatch calibrate``: the thresholds that keep a camera's false alarms within a budget."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.errors import RunFailure, UsageFailure
+
+if TYPE_CHECKING:
+    from pipeline.calibration_file import Calibration, ProbabilityMap
+    from pipeline.evaluation.calibration import Budget, Calibrated, NormalScores
+    from pipeline.evaluation.run_folder import Run, RunChain, RunClip, RunModel, VideoRow
+
+#: So many false alarms, and recordings that were left out, are named.
+_NAMED = 10
+
+
+def calibrate(
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="NORMAL…", help="Normal footage: videos, folders, manifests; or folders of replays."),
+    ],
+    budget: Annotated[str, typer.Option(help="False alarms that one camera may raise: 1/day, 2/week, 0.5/hour.")],
+    out: Annotated[Path, typer.Option(help="The file to write, for the site's configuration to name.")] = Path(
+        "calibration.json"
+    ),
+    confidence: Annotated[float, typer.Option(help="Of the promise, between 0 and 1.")] = 0.95,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The site: its clips, operators' settings and Triton.")
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="Of the footage, only this camera's of the site.", show_default="all of it")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME[@VERSION]|DIR", help="As for replay.", show_default="the site's")
+    ] = None,
+    triton: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="gRPC of your Triton.", show_default="an embedded one")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Where a replay of the footage is kept.", show_default="runs/<time>")
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Folder of a replay with labels: map scores to probabilities by it, too."),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="What cannot be replayed is listed, and no failure.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+) -> None:
+    """From normal footage, the lowest threshold whose false alarms stay within the budget, and hysteresis with it.
+
+    Every alert in the footage counts as false, so nothing abnormal should be in it. A budget that so much footage
+    cannot support is refused with the hours that it would take. Needs mistwatch[evaluate].
+    """
+    from pipeline.calibration_file import write_calibration
+    from pipeline.cli.replay import require_evaluate
+    from pipeline.evaluation.calibration import UnsupportedBudgetError, parse_budget
+    from pipeline.evaluation.calibration import calibrate as search
+    from pipeline.evaluation.probability import NoProbabilityError
+    from pipeline.evaluation.run_folder import RunError
+
+    require_evaluate()
+    if not 0 < confidence < 1:
+        raise UsageFailure(f"--confidence {confidence:g}: expected a share between 0 and 1, such as 0.95")
+    try:
+        asked = parse_budget(budget)
+    except ValueError as error:
+        raise UsageFailure(f"--budget: {error}") from error
+    try:
+        _check_lengths(places, asked, confidence)
+        footage = _footage(_runs(places, run, config, model, triton, skip_bad), camera)
+        found = search(footage.pieces, footage.chain.settings, asked, confidence=confidence)
+        probability = None if probabilities is None else _probability(probabilities, footage)
+    except (RunError, UnsupportedBudgetError, NoProbabilityError) as error:
+        raise UsageFailure(str(error)) from error
+    made = _calibration(footage, found, probability)
+    try:
+        write_calibration(made, out)
+    except OSError as error:
+        raise RunFailure(f"cannot write {error.filename or out}: {error.strerror}") from error
+    if as_json:
+        typer.echo(json.dumps(_flat(made, found, out)))
+    else:
+        _tell(made, found, footage, out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Footage:
+    """What is calibrated on: one model's scores of recordings that are cut and judged alike."""
+
+    model: RunModel
+    clip: RunClip
+    chain: RunChain
+    rows: tuple[VideoRow, ...]
+    pieces: list[NormalScores]
+    left_out: tuple[str, ...]  #: a line each
+
+
+def _check_lengths(places: list[Path], budget: Budget, confidence: float) -> None:
+    """Refuse what is too short by its headers before hours go into scoring it. Raises UnsupportedBudgetError."""
+    from pipeline.evaluation.calibration import require_hours
+    from pipeline.evaluation.run_folder import RUN_FILE
+    from pipeline.manifests.manifest import ManifestError
+    from pipeline.replay.recordings import NothingToReplayError, wanted
+    from pipeline.sources.base import SourceError
+    from pipeline.sources.recordings import open_recording
+
+    if any((place / RUN_FILE).is_file() for place in places):
+        return
+    seconds = 0.0
+    with contextlib.suppress(NothingToReplayError, ManifestError):  # the replay tells them better
+        for one in wanted(places, skipped=[]):
+            stated: float | None = 0.0
+            with contextlib.suppress(SourceError, OSError):
+                stated = open_recording(one.path, camera=one.name, fps=one.fps).stated_seconds()
+            if stated is None:
+                return
+            seconds += 0.0 if one.label == 1 else stated
+        require_hours(seconds / 3600, budget, confidence=confidence)
+
+
+def _runs(
+    places: list[Path],
+    folder: Path | None,
+    config: Path | None,
+    model: str | None,
+    triton: str | None,
+    skip_bad: bool,
+) -> list[Run]:
+    """The replays that are named, and one of the recordings that are."""
+    from pipeline.cli.replay import Options, refuse_failures, replay_into
+    from pipeline.evaluation.run_folder import RUN_FILE, read_run
+
+    there = [place for place in places if (place / RUN_FILE).is_file()]
+    recordings = [place for place in places if place not in there]
+    runs = [read_run(place) for place in there]
+    if recordings:
+        folder = folder or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        options = Options(config=config, model=model, triton=triton, skip_bad=skip_bad)
+        refuse_failures(replay_into(folder, recordings, options), options)
+        runs.append(read_run(folder))
+    elif model is not None or triton is not None or config is not None:
+        raise UsageFailure(
+            "these replays were judged by the settings that they were made with: leave out --config, --model and "
+            "--triton, or name the recordings"
+        )
+    return runs
+
+
+def _footage(runs: list[Run], camera: str | None) -> _Footage:
+    """The normal recordings of all runs. Raises UsageFailure unless they are alike in all that decides."""
+    rows: list[VideoRow] = []
+    pieces: list[NormalScores] = []
+    left_out: list[str] = []
+    kinds: dict[tuple[str, RunClip, RunChain], VideoRow] = {}
+    for run in runs:
+        told = run.settings.model
+        for row in run.videos:
+            if (reason := _reason_to_leave_out(row, camera)) is not None:
+                left_out.append(f"{row.name}: {reason}")
+                continue
+            model = f"{told.name} version {told.version} ({told.weights_sha256 or 'weights unknown'})"
+            kinds.setdefault((model, run.settings.clip_of(row), run.settings.chain_of(row)), row)
+            rows.append(row)
+            pieces += _pieces(run, row)
+    if not rows:
+        named = f"; {left_out[0]}" if left_out else ""
+        raise UsageFailure(f"none of {len(left_out)} recordings can be calibrated on{named}")
+    if len(kinds) > 1:
+        (first, one), (second, other) = list(kinds.items())[:2]
+        what = next(
+            words
+            for words, same in zip(
+                ("model", "clips", "operators' settings"), zip(first, second, strict=True), strict=True
+            )
+            if same[0] != same[1]
+        )
+        raise UsageFailure(
+            f"{one.name} and {other.name} were replayed with different {what}: calibrate them one by one "
+            "(--camera takes the recordings of one camera)"
+        )
+    ((_, clip, chain),) = kinds
+    return _Footage(runs[0].settings.model, clip, chain, tuple(rows), pieces, tuple(left_out))
+
+
+def _reason_to_leave_out(row: VideoRow, camera: str | None) -> str | None:
+    if camera is not None and row.camera != camera:
+        return f"not of camera {camera}"
+    if row.label == 1:
+        return "abnormal, as its manifest says"
+    if row.error is not None:
+        return row.error
+    if not row.clips:
+        return f"shorter than one clip ({row.frames} frames)"
+    return None
+
+
+def _pieces(run: Run, row: VideoRow) -> list[NormalScores]:
+    """The segments of a recording."""
+    import numpy as np
+
+    from pipeline.evaluation.calibration import NormalScores
+
+    clips = run.clips[row.name]
+    segments = np.array(clips.segment)
+    changes = np.flatnonzero(segments[1:] != segments[:-1]) + 1
+    return [
+        NormalScores(
+            row.name,
+            clips.index[part].astype(np.int64),
+            clips.start[part],
+            clips.end[part],
+            clips.score[part].astype(np.float64),
+        )
+        for part in np.split(np.arange(len(clips)), changes)
+    ]
+
+
+def _probability(folder: Path, footage: _Footage) -> ProbabilityMap:
+    """From the clips of a labelled run of the same model whose truth is known."""
+    import numpy as np
+
+    from pipeline.calibration_file import ProbabilityMap
+    from pipeline.evaluation.probability import NoProbabilityError, fit
+    from pipeline.evaluation.run_folder import read_run
+    from pipeline.evaluation.videos import abnormal_frames
+
+    run = read_run(folder)
+    theirs, ours = run.settings.model, footage.model
+    if (theirs.name, theirs.version, theirs.weights_sha256) != (ours.name, ours.version, ours.weights_sha256):
+        raise NoProbabilityError(f"{folder} is a run of {theirs.name} version {theirs.version}, not of {ours.name}")
+    scores, truth = [], []
+    for row in run.videos:
+        known = row.label == 0 or (row.label == 1 and row.intervals)
+        if not known or not row.clips:
+            continue
+        clips = run.clips[row.name]
+        abnormal = np.concatenate([[0], np.cumsum(abnormal_frames(row.intervals, row.frames))])
+        frames = np.maximum(clips.end_frame - clips.first_frame, 1)
+        scores.append(clips.smoothed.astype(np.float64))
+        truth.append((abnormal[clips.end_frame] - abnormal[clips.first_frame]) / frames >= 0.5)
+    if not scores:
+        raise NoProbabilityError(
+            f"{folder}: no clip's truth is known: normal videos, and intervals of the abnormal ones"
+        )
+    found = fit(np.concatenate(scores), np.concatenate(truth))
+    return ProbabilityMap(slope=found.slope, shift=found.shift, clips=found.clips, abnormal_clips=found.abnormal_clips)
+
+
+def _calibration(footage: _Footage, found: Calibrated, probability: ProbabilityMap | None) -> Calibration:
+    from pipeline.calibration_file import (
+        CalibratedAlerts,
+        CalibratedClip,
+        CalibratedModel,
+        Calibration,
+        NormalRecording,
+        Promise,
+    )
+
+    alert, clip = found.settings.alert, footage.clip.model_dump()
+    clip["fps"] = "native" if clip["fps"] is None else clip["fps"]
+    hours = {row.name: 0.0 for row in footage.rows}
+    for piece in footage.pieces:
+        hours[piece.recording] += piece.hours
+    return Calibration(
+        model=CalibratedModel(
+            name=footage.model.name, version=footage.model.version, weights_sha256=footage.model.weights_sha256
+        ),
+        clip=CalibratedClip.model_validate(clip),
+        alerts=CalibratedAlerts(
+            kernel=found.settings.kernel,
+            open_threshold=alert.open_threshold,
+            close_threshold=alert.close_threshold,
+            min_clips=alert.min_clips,
+            cooldown_seconds=alert.cooldown_seconds,
+            max_duration_seconds=alert.max_duration_seconds,
+        ),
+        promise=Promise(
+            budget=found.budget.text,
+            budget_per_hour=found.budget.per_hour,
+            confidence=found.confidence,
+            hours=found.hours,
+            false_alarms=len(found.false_alarms),
+            at_most_per_hour=found.at_most_per_hour,
+        ),
+        footage=[
+            NormalRecording(
+                name=row.name,
+                content_hash=row.content_hash,
+                hours=hours[row.name],
+                false_alarms=sum(alarm.recording == row.name for alarm in found.false_alarms),
+            )
+            for row in footage.rows
+        ],
+        probability=probability,
+        created_at=datetime.now(UTC),
+        mistwatch=version("mistwatch"),
+    )
+
+
+def _flat(made: Calibration, found: Calibrated, out: Path) -> dict[str, Any]:
+    return {
+        "model": made.model.name,
+        "model_version": made.model.version,
+        **made.alerts.model_dump(),
+        **made.promise.model_dump(),
+        "bursts": found.bursts,
+        "recordings": len(made.footage),
+        "probability": None if made.probability is None else made.probability.model_dump(),
+        "out": str(out),
+    }
+
+
+def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) -> None:
+    alerts, promise = made.alerts, made.promise
+    recordings = f"{len(made.footage)} recording{'' if len(made.footage) == 1 else 's'}"
+    typer.echo(
+        f"{made.model.name} version {made.model.version}: {promise.hours:.2f} h of normal footage in {recordings}"
+    )
+    _name(f"{len(footage.left_out)} recordings are left out", footage.left_out)
+    typer.echo(f"Alerts open at {alerts.open_threshold:g} and close below {alerts.close_threshold:g}.")
+    _tell_suggestion(found, footage)
+    typer.echo(
+        f"False alarms in this footage: {promise.false_alarms}, of {found.allowed} that it allows. With "
+        f"{100 * promise.confidence:g} % confidence there are at most {_rate(promise.at_most_per_hour, found.budget)}; "
+        f"the budget is {promise.budget}."
+    )
+    lines = [
+        f"{alarm.recording} at {timedelta(seconds=round(alarm.opened))}, score {alarm.peak:.3f}"
+        for alarm in sorted(found.false_alarms, key=lambda alarm: -alarm.peak)
+    ]
+    _name("See whether these were false indeed; something abnormal among them makes the threshold too high", lines)
+    if found.bursts < len(found.false_alarms):
+        typer.echo(
+            f"They came in {found.bursts} bursts, less than a minute apart within one: the bound takes them for "
+            "independent, so a longer cooldown, or a larger kernel, makes it surer."
+        )
+    if made.probability is not None:
+        typer.echo(f"An alert opens at a probability of {_probability_at(made):.2f} that the clip shows an incident.")
+    typer.echo(f"Written: {out}. The site's configuration, or one camera's, names it: calibration: {out.name}")
+
+
+def _tell_suggestion(found: Calibrated, footage: _Footage) -> None:
+    from pipeline.evaluation.calibration import false_alarms, smoothed, with_threshold
+
+    suggested = footage.model.threshold
+    if not suggested:
+        return
+    share = found.settings.alert.close_threshold / found.settings.alert.open_threshold
+    settings = with_threshold(found.settings, suggested, share)
+    count = len(list(false_alarms(smoothed(footage.pieces, settings), settings)))
+    typer.echo(f"At {suggested:g}, which the model suggests, this footage has {count} false alarm{'s' * (count != 1)}.")
+
+
+def _probability_at(made: Calibration) -> float:
+    from pipeline.evaluation.probability import ProbabilityOfScore
+
+    assert made.probability is not None
+    return float(ProbabilityOfScore(**made.probability.model_dump())(made.alerts.open_threshold))
+
+
+def _name(what: str, lines: tuple[str, ...] | list[str]) -> None:
+    if not lines:
+        return
+    typer.echo(f"{what}:")
+    for line in lines[:_NAMED]:
+        typer.echo(f"  {line}")
+    if len(lines) > _NAMED:
+        typer.echo(f"  and {len(lines) - _NAMED} more")
+
+
+def _rate(per_hour: float, budget: Budget) -> str:
+    """In the budget's own unit."""
+    unit, hours = next(
+        (unit, hours) for unit, hours in (("hour", 1), ("day", 24), ("week", 168)) if unit in budget.text
+    )
+    return f"{per_hour * hours:.3g} a {unit}"
