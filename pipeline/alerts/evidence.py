@@ -160,18 +160,7 @@ def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None) -> bytes:
         EvidenceError: the encoder refuses it, e.g. more than 65535 pixels wide.
     """
     try:
-        picture = frame.reformat(
-            format="yuvj420p",
-            src_colorspace=_matrix(frame),
-            src_color_range=_range(frame),
-            dst_colorspace=Colorspace.ITU601,
-            dst_color_range=ColorRange.JPEG,
-        )
-        if picture is frame:  # nothing to convert: the encoder would write its own time into the caller's frame
-            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuvj420p")
-        if heat is not None:
-            picture.make_writable()
-            draw(heat, picture)
+        picture = jfif(frame, heat)
         encoder = av.CodecContext.create("mjpeg", "w")
         encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
         encoder.time_base = Fraction(1, 1)  # it wants one
@@ -181,6 +170,28 @@ def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None) -> bytes:
     except (FFmpegError, ValueError) as error:
         raise EvidenceError(f"a picture of {frame.width}×{frame.height} cannot be encoded: {error}") from None
     return b"".join(bytes(packet) for packet in packets)
+
+
+def jfif(frame: av.VideoFrame, heat: Heat | None = None) -> av.VideoFrame:
+    """The picture as a JPEG has it: a new one, ``yuvj420p``, full-range YCbCr of BT.601; with ``heat`` over it.
+
+    Raises:
+        av.FFmpegError: it cannot be converted.
+        ValueError: see :func:`pipeline.alerts.heat.draw`.
+    """
+    picture = frame.reformat(
+        format="yuvj420p",
+        src_colorspace=_matrix(frame),
+        src_color_range=_range(frame),
+        dst_colorspace=Colorspace.ITU601,
+        dst_color_range=ColorRange.JPEG,
+    )
+    if picture is frame:  # nothing to convert: who changes the copy, or encodes it, must not reach the caller's frame
+        picture = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuvj420p")
+    if heat is not None:
+        picture.make_writable()
+        draw(heat, picture)
+    return picture
 
 
 def file_name(text: str) -> str:
