@@ -48,6 +48,8 @@ TRAIN_ABNORMAL, TRAIN_NORMAL = 5, 4
 #: What the issue asks for; the figure of the protocol's authors is 93.2 % ± 2.3 with a graph network on C3D.
 ASKED = 0.93
 BASELINE = "nearest neighbours, whole frame"
+#: Cells of 30×30 pixels, about a pedestrian: rows and columns of what is compared with whole frames.
+GRID = (8, 12)
 
 FIGURES = ("frame_auc", "frame_ap", "frame_eer", "per_video_auc", "video_auc")
 
@@ -101,7 +103,7 @@ class Footage:
     @cached_property
     def cells(self) -> list[Scores]:
         """Features of the grid's cells: (n, cells, D) a video."""
-        return [pooled(self.maps(i), self.config.layers, grid=self.config.grid) for i in range(len(self.videos))]
+        return [pooled(self.maps(i), self.config.layers, grid=GRID) for i in range(len(self.videos))]
 
     def judged(self, i: int, scores: npt.ArrayLike) -> ScoredVideo:
         maps = self.maps(i)
@@ -139,8 +141,8 @@ def generator_of_cells(footage: Footage, split: Split, seed: int, _scratch: Path
 
 
 def encoder(footage: Footage, split: Split, seed: int, scratch: Path) -> dict[int, Scores]:
-    """Stage 2 on pseudo labels of the grid's stage 1: attention finds what the grid was for, on the whole picture."""
-    trained_on, _ = _generator(footage, footage.cells, split, seed)
+    """Stage 2, on the pseudo labels of stage 1 on whole frames."""
+    trained_on, _ = _generator(footage, footage.whole, split, seed)
     labels = [footage.labels[i] for i in split.train]
     how = footage.config.pseudo_labels.model_dump(exclude={"folds"})
     soft = pseudo_labels([trained_on[i] for i in split.train], labels, **how)
@@ -189,7 +191,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "ped2-i3d.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the recipe")
     parser.add_argument("--splits", type=int, default=SPLITS, help="how many, the first ones")
-    parser.add_argument("--stage2", action="store_true", help="stage 2 too: hours on a CPU, minutes on a GPU")
+    parser.add_argument("--stage2", action="store_true", help="stage 2 too")
     parser.add_argument("--kept", type=Path, default=KEPT, help="where scores are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of ped2.json and ped2.md")
     options = parser.parse_args()
@@ -225,9 +227,9 @@ def main() -> None:
 
 def scored(footage: Footage, split: Split, seed: int, name: str, method: Method, kept: Path) -> list[ScoredVideo]:
     """The test videos of one split with their scores, from an earlier run or computed."""
-    decides = [name, seed, split.train, footage.store.settings, code_digest(_CODE)]
+    decides = [name, seed, split.train, GRID, footage.store.settings, code_digest(_CODE)]
     decides.append(
-        footage.config.model_dump(mode="json", include={"layers", "grid", "recipe", "pseudo_labels", "encoder"})
+        footage.config.model_dump(mode="json", include={"layers", "recipe", "pseudo_labels", "encoder"})
     )
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
     file = kept / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}-{key}.json"
@@ -274,7 +276,7 @@ def figures(
 def page(results: dict[str, Any]) -> str:
     """The results for people."""
     recipe = results["recipe"]
-    clip, (rows, columns) = recipe["clip"], recipe["grid"]
+    clip, (rows, columns) = recipe["clip"], GRID
     lines = [
         "# UCSD Ped2, one label a video",
         "",
