@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
@@ -47,6 +46,8 @@ _LEAST_WIDTH = 320
 
 #: Ticks a second of the film's clock, in which every recording's own times are exact enough.
 _CLOCK = 90_000
+
+_ALERT_YCBCR = (97, 98, 211)  #: ALERT by the matrix of JPEG
 
 
 class AnnotationError(Exception):
@@ -125,9 +126,7 @@ def _write(
             picture = drawn.picture(item)
             if stream is None:
                 stream = _stream(film, picture)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
-            )
+            frame = picture.reformat(format="yuv420p", dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = round(drawn.seconds * _CLOCK), Fraction(1, _CLOCK)
             film.mux(stream.encode(frame))
             progress(drawn.seconds)
@@ -135,12 +134,46 @@ def _write(
             film.mux(stream.encode())
 
 
-def _stream(film: av.container.OutputContainer, picture: Picture) -> av.VideoStream:
+def _stream(film: av.container.OutputContainer, picture: av.VideoFrame) -> av.VideoStream:
     stream = film.add_stream("libx264", options={"preset": "veryfast", "crf": "20"})
-    stream.width, stream.height, stream.pix_fmt = picture.shape[1], picture.shape[0], "yuv420p"
+    stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
     stream.codec_context.time_base = Fraction(1, _CLOCK)
     stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU601, ColorRange.MPEG
     return stream
+
+
+class _Sheet:
+    """A black picture of even sides that others are put on.
+
+    It stays in the YCbCr of JPEG: on its way to RGB and back FFmpeg's scaler would lose two levels each time.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._packed = np.full((height * 3 // 2, width), 128, np.uint8)
+        self._luma = self._packed[:height]
+        self._luma[...] = 0
+        self._planes = (self._luma, *self._packed[height:].reshape(2, height // 2, width // 2))
+
+    def paste(self, picture: av.VideoFrame, left: int, top: int) -> None:
+        """Put a ``yuvj420p`` picture there; both places even."""
+        for own, plane, every in zip(self._planes, picture.planes, (1, 2, 2), strict=True):
+            padded = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
+            rows, columns = slice(top // every, top // every + plane.height), left // every
+            own[rows, columns : columns + plane.width] = padded[: plane.height, : plane.width]
+
+    def frame(self, height: int, thickness: int) -> None:
+        """Draw a red frame around the upper part, so many pixels high; both even."""
+        for own, value, every in zip(self._planes, _ALERT_YCBCR, (1, 2, 2), strict=True):
+            upper, thick = own[: height // every], thickness // every
+            for side in (upper[:thick], upper[-thick:], upper[:, :thick], upper[:, -thick:]):
+                side[...] = value
+
+    @property
+    def picture(self) -> av.VideoFrame:
+        """The sheet as it is now."""
+        picture = av.VideoFrame.from_ndarray(self._packed, format="yuvj420p")
+        picture.colorspace, picture.color_range = Colorspace.ITU601, ColorRange.JPEG
+        return picture
 
 
 class _Drawing:
@@ -166,8 +199,8 @@ class _Drawing:
         self._segment = None
         self._base = self.seconds + self._period
 
-    def picture(self, frame: Frame) -> Picture:
-        """The annotated picture, uint8 (H, W, 3) RGB, always of the same size, both even."""
+    def picture(self, frame: Frame) -> av.VideoFrame:
+        """The annotated picture, ``yuvj420p``, always of the same size, both even."""
         if frame.segment.id != self._segment:
             self._segment, self._first = frame.segment.id, frame.pts_seconds
         self.seconds = self._base + frame.pts_seconds - self._first
@@ -175,22 +208,18 @@ class _Drawing:
         now = frame.pts_seconds + SAME_TIME_SECONDS  # an alert's times are rounded
         alert = next((a for a in part.alerts if a.started <= now < a.ended), None) if part is not None else None
         shown = self._shown(frame, part, alert)
-        height, width = shown.shape[:2]
-        wide = max(_LEAST_WIDTH, width + width % 2)
-        high = height + height % 2
-        band = 2 * max(44, round(high / 10))
-        canvas = np.zeros((high + band, wide, 3), np.uint8)
-        left = (wide - width) // 2
-        canvas[:height, left : left + width] = shown
+        wide, high = max(_LEAST_WIDTH, shown.width + shown.width % 2), shown.height + shown.height % 2
+        band = np.empty((2 * max(44, round(high / 10)), wide, 3), np.uint8)
+        self._draw_band(band, part, now, alert)
+        sheet = _Sheet(wide, high + len(band))
+        sheet.paste(shown, (wide - shown.width) // 4 * 2, 0)
         if alert is not None and now >= alert.opened:
-            edge = max(2, height // 120)
-            for side in (canvas[:edge], canvas[high - edge : high], canvas[:high, :edge], canvas[:high, -edge:]):
-                side[...] = ALERT
-        self._draw_band(canvas[high:], part, now, alert)
-        return canvas
+            sheet.frame(high, 2 * max(1, high // 240))
+        sheet.paste(jfif(av.VideoFrame.from_ndarray(band, format="rgb24")), 0, high)
+        return sheet.picture
 
-    def _shown(self, frame: Frame, part: SegmentScores | None, alert: AlertSpan | None) -> Picture:
-        """The picture of the camera, upright, with where the model looked if it alarmed."""
+    def _shown(self, frame: Frame, part: SegmentScores | None, alert: AlertSpan | None) -> av.VideoFrame:
+        """The picture of the camera, upright, with where the model looked if it alarmed; ``yuvj420p``."""
         picture = upright(frame.native)
         heat = None
         if self._attention is not None and part is not None and alert is not None:
@@ -200,10 +229,7 @@ class _Drawing:
                 heat = Heat(np.asarray(self._attention[part.first + clip]), seen)
         drawn = jfif(picture, heat)
         self._size = self._size or (drawn.width, drawn.height)
-        rgb = drawn.reformat(
-            *self._size, format="rgb24", src_colorspace=Colorspace.ITU601, src_color_range=ColorRange.JPEG
-        )
-        return cast("Picture", rgb.to_ndarray())
+        return drawn if (drawn.width, drawn.height) == self._size else drawn.reformat(*self._size)
 
     def _draw_band(self, band: Picture, part: SegmentScores | None, now: float, alert: AlertSpan | None) -> None:
         """Text, chart, and the whole recording, from top to bottom."""
