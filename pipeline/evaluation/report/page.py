@@ -74,6 +74,7 @@ def rendered(data: ReportData, *, most_timelines: int = MOST_TIMELINES) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template("report.html").render(**_contents(data, most_timelines))
 
