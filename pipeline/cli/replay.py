@@ -105,7 +105,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Run recordings through the pipeline that runs live: the same clips, model, thresholds and alerts; nothing is lost.
+    """Run recordings through the pipeline that runs live: same clips, same model, same alerts; nothing is lost.
 
     Writes scores.parquet, alerts.jsonl and videos.jsonl into the run's folder, the same bytes each time. Stopped or
     killed, the same command goes on. What cannot be read is listed at the end (status 1) and stops nothing else.

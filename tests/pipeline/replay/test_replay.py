@@ -1,0 +1,274 @@
+"""A replay on a real Triton with a model of known scores (a clip's brightness) and real video files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from replays import contents, replay
+from site_runs import BRIGHT, DARK, write_video
+from tiny_films import film, frame_folder, two_takes
+from triton_of_brightness import Server, write_repository
+
+from pipeline.alerts.event import AlertEvent
+from pipeline.evaluation.run_folder import SCORES_FILE, read_run
+from pipeline.replay.parts import OtherRunError, alone_in
+from pipeline.replay.replay import ReplayFailed
+from pipeline.settings import CameraSettings
+
+pytestmark = pytest.mark.realparts
+
+#: 20 dark frames and 20 bright ones, at 10 a second.
+HALF_BRIGHT = [(2.0, DARK), (2.0, BRIGHT)]
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder of recordings."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    write_video(folder / "b.mp4", HALF_BRIGHT)
+    write_video(folder / "a.mp4", [(1.0, BRIGHT), (1.5, DARK)])
+    write_video(folder / "c.mp4", [(3.0, DARK)])
+    return folder
+
+
+class Kept:
+    """Takes events as an outbox would."""
+
+    def __init__(self) -> None:
+        self.events: list[AlertEvent] = []
+
+    def accept(self, event: AlertEvent) -> bool:
+        self.events.append(event)
+        return True
+
+
+def test_every_clip_has_its_score_its_average_and_its_frames(tmp_path: Path, triton: Server) -> None:
+    video = write_video(tmp_path / "half.mp4", HALF_BRIGHT)
+    replay(tmp_path / "run", [video], triton.address)
+    run = read_run(tmp_path / "run")
+    (row,) = run.videos
+    assert (row.name, row.frames, row.clips, row.segments, row.error) == ("half", 40, 19, 1, None)
+    assert row.fps == pytest.approx(10.0)
+    assert row.duration_seconds == pytest.approx(4.0)
+    clips = run.clips["half"]
+    place = np.arange(19)  # clips of 4 frames, one every 2
+    np.testing.assert_array_equal(clips.index, place)
+    np.testing.assert_array_equal(clips.first_frame, 2 * place)
+    np.testing.assert_array_equal(clips.end_frame, 2 * place + 4)
+    np.testing.assert_allclose(clips.start, 0.2 * place, atol=1e-6)
+    np.testing.assert_allclose(clips.end, 0.2 * place + 0.4, atol=1e-6)
+    greys = np.repeat([DARK, BRIGHT], 20) / 255
+    scores = np.array([greys[2 * i : 2 * i + 4].mean() for i in place])
+    np.testing.assert_allclose(clips.score, scores, atol=0.01)  # what H.264 leaves of a grey
+    smoothed = np.array([clips.score[max(0, i - 2) : i + 1].mean(dtype=np.float64) for i in place])
+    np.testing.assert_allclose(clips.smoothed, smoothed, atol=1e-6)
+    # Averages of three: .16 up to clip 8, (.16 + .16 + .54) / 3 at 9, (.16 + .54 + .92) / 3 = .54 at 10: it opens
+    (alert,) = run.alerts["half"]
+    assert (alert.started, alert.opened, alert.ended) == pytest.approx((2.0, 2.4, 4.0))
+    assert alert.end_reason == "stream_end"
+    assert alert.peak == pytest.approx(clips.smoothed.max(), abs=1e-6)
+
+
+def test_alerts_are_a_live_cameras_but_for_the_times_of_handling(tmp_path: Path, triton: Server) -> None:
+    video = write_video(tmp_path / "half.mp4", HALF_BRIGHT)
+    replay(tmp_path / "run", [video], triton.address)
+    lines = (tmp_path / "run" / "alerts.jsonl").read_text().splitlines()
+    events = [AlertEvent.model_validate_json(line) for line in lines]
+    assert [event.data.state for event in events] == ["begin", "end"]
+    for event in events:
+        assert event.data.replay
+        assert event.subject == "half"
+        assert (event.data.captured_at, event.data.scored_at, event.data.published_at) == (None, None, None)
+        assert event.data.started_at is None  # nobody knows when it was recorded
+
+
+def test_two_runs_are_the_same_bytes_whatever_ran_beside(films: Path, tmp_path: Path, triton: Server) -> None:
+    replay(tmp_path / "one", [films], triton.address, jobs=1)
+    replay(tmp_path / "three", [films], triton.address, jobs=3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+    assert [row.name for row in read_run(tmp_path / "one").videos] == ["a", "b", "c"]
+
+
+class Stopping(threading.Event):
+    """A stop that comes once ``after`` recordings are done: they are asked for between two."""
+
+    def __init__(self, folder: Path, after: int) -> None:
+        super().__init__()
+        self._folder, self._after = folder, after
+
+    def is_set(self) -> bool:
+        done = [part for part in self._folder.glob("parts/*") if part.is_dir() and part.suffix != ".draft"]
+        return len(done) >= self._after
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(films: Path, tmp_path: Path, triton: Server) -> None:
+    replay(tmp_path / "whole", [films], triton.address)
+    folder = tmp_path / "twice"
+    stopped = replay(folder, [films], triton.address, jobs=1, stop=Stopping(folder, after=1))
+    assert stopped.stopped
+    assert 1 <= len(stopped.rows) < 3
+    assert not (folder / "run.json").exists()
+    rest = replay(folder, [films], triton.address)
+    assert (rest.stopped, rest.kept) == (False, len(stopped.rows))
+    assert contents(folder) == contents(tmp_path / "whole")
+    assert not (folder / "parts").exists()
+
+
+def test_a_finished_run_takes_in_more_recordings_and_scores_none_again(
+    films: Path, tmp_path: Path, triton: Server
+) -> None:
+    folder = tmp_path / "run"
+    replay(folder, [films / "a.mp4"], triton.address)
+    assert replay(folder, [films], triton.address).kept == 1
+    replay(tmp_path / "at once", [films], triton.address)
+    assert contents(folder) == contents(tmp_path / "at once")
+    made = (folder / "run.json").read_bytes()
+    assert replay(folder, [films], triton.address).kept == 3
+    assert (folder / "run.json").read_bytes() == made  # nothing was to be done
+
+
+def test_a_recording_whose_content_changed_is_scored_again(tmp_path: Path, triton: Server) -> None:
+    video = write_video(tmp_path / "v.mp4", [(2.0, DARK)])
+    replay(tmp_path / "run", [video], triton.address)
+    write_video(video, [(2.0, BRIGHT)])
+    assert replay(tmp_path / "run", [video], triton.address).kept == 0
+    assert read_run(tmp_path / "run").clips["v"].score.min() > 0.9
+
+
+def test_other_settings_in_the_same_folder_are_refused(films: Path, tmp_path: Path, triton: Server) -> None:
+    replay(tmp_path / "run", [films / "c.mp4"], triton.address)
+    with pytest.raises(OtherRunError, match=r"chain\.open_threshold is 0\.5 there, not 0\.9.*name another folder"):
+        replay(tmp_path / "run", [films / "c.mp4"], triton.address, site={"alerts": {"open_threshold": 0.9}})
+
+
+def test_two_replays_do_not_share_a_folder(films: Path, tmp_path: Path, triton: Server) -> None:
+    with alone_in(tmp_path / "run"), pytest.raises(OtherRunError, match="another process"):
+        replay(tmp_path / "run", [films], triton.address)
+
+
+def test_what_cannot_be_read_stops_nothing_else_and_is_tried_again(films: Path, tmp_path: Path, triton: Server) -> None:
+    good = (films / "b.mp4").read_bytes()
+    (films / "b.mp4").write_text("this is no film")
+    (films / "d.mp4").write_bytes(b"")
+    film(films / "e.avi", frames=3)
+    outcome = replay(tmp_path / "run", [films], triton.address)
+    errors = {row.name: row.error for row in outcome.rows if row.error is not None}
+    assert list(errors) == ["b", "d", "e"]
+    assert "not a video that can be opened" in str(errors["b"])
+    assert "3 frames, too short for a clip of 4" in str(errors["e"])
+    run = read_run(tmp_path / "run")
+    assert {name: len(clips) for name, clips in run.clips.items()} == {"a": 11, "b": 0, "c": 14, "d": 0, "e": 0}
+    (films / "b.mp4").write_bytes(good)
+    again = replay(tmp_path / "run", [films], triton.address)
+    assert again.kept == 2
+    assert len(read_run(tmp_path / "run").clips["b"]) == 19
+
+
+def test_a_file_that_is_cut_off_is_scored_as_far_as_it_goes(tmp_path: Path, triton: Server) -> None:
+    whole = write_video(tmp_path / "whole.mkv", [(6.0, DARK), (6.0, BRIGHT)])
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    replay(tmp_path / "run", [whole, cut], triton.address)
+    run = read_run(tmp_path / "run")
+    of_whole, of_cut = run.videos
+    assert of_whole.damage is None
+    assert "cut off" in str(of_cut.damage)
+    n = of_cut.clips
+    assert 0 < n < of_whole.clips
+    np.testing.assert_array_equal(run.clips["cut"].score[: n - 1], run.clips["whole"].score[: n - 1])
+
+
+def test_a_clock_that_was_set_back_begins_a_segment_with_frames_of_its_own(tmp_path: Path, triton: Server) -> None:
+    video = two_takes(tmp_path / "twice.ts", frames=20)
+    replay(tmp_path / "run", [video], triton.address)
+    run = read_run(tmp_path / "run")
+    (row,), clips = run.videos, run.clips["twice"]
+    assert (row.frames, row.segments, row.clips) == (40, 2, 18)
+    place = np.arange(9)
+    np.testing.assert_array_equal(clips.first_frame, np.concatenate([2 * place, 20 + 2 * place]))
+    np.testing.assert_array_equal(clips.start[:9], clips.start[9:])
+    np.testing.assert_array_equal(clips.score[:9], clips.score[9:])
+    assert len(set(clips.segment)) == 2
+    assert row.duration_seconds == pytest.approx(4.0)
+
+
+def test_a_manifest_brings_its_labels_and_its_folders_of_pictures(tmp_path: Path, triton: Server) -> None:
+    (tmp_path / "set" / "x").mkdir(parents=True)
+    write_video(tmp_path / "set" / "x" / "v.mp4", [(2.0, DARK)])
+    frame_folder(tmp_path / "set" / "pictures", frames=10)
+    rows = [
+        {"path": "x/v.mp4", "label": 1, "intervals": [[3, 9]], "split": "test", "group": "g"},
+        {"path": "pictures", "label": 0, "fps": 5.0},
+    ]
+    manifest = tmp_path / "set" / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    replay(tmp_path / "run", [manifest], triton.address)
+    film_row, pictures = read_run(tmp_path / "run").videos
+    assert (film_row.name, film_row.label, film_row.group, film_row.split) == ("x/v.mp4", 1, "g", "test")
+    assert film_row.intervals == ((3, 9),)
+    assert (pictures.name, pictures.label, pictures.frames, pictures.fps) == ("pictures", 0, 10, 5.0)
+    assert pictures.duration_seconds == pytest.approx(2.0)
+    rows[0]["label"], rows[0]["intervals"] = 0, []
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert replay(tmp_path / "run", [manifest], triton.address).kept == 2
+    assert read_run(tmp_path / "run").videos[0].label == 0  # what is said of it is as it is said now
+
+
+def test_a_recording_that_bears_a_cameras_name_is_judged_by_its_settings(tmp_path: Path, triton: Server) -> None:
+    (tmp_path / "gate").mkdir()
+    here = write_video(tmp_path / "gate" / "monday.mp4", HALF_BRIGHT)
+    there = tmp_path / "tuesday.mp4"
+    shutil.copy(here, there)
+    site = {"alerts": {"kernel": 1}, "cameras": {"gate": {"source": "rtsp://x/y", "alerts": {"open_threshold": 0.99}}}}
+    cameras = {"gate": CameraSettings.model_validate(site["cameras"]["gate"])}
+    replay(tmp_path / "run", [here, there], triton.address, site=site, cameras=cameras)
+    run = read_run(tmp_path / "run")
+    assert [row.camera for row in run.videos] == ["gate", None]
+    assert {name: len(alerts) for name, alerts in run.alerts.items()} == {"monday": 0, "tuesday": 1}
+    assert [run.settings.chain_of(row).open_threshold for row in run.videos] == [0.99, 0.5]
+
+
+def test_nobody_is_told_of_an_end_that_is_only_there_because_the_replay_was_stopped(
+    tmp_path: Path, triton: Server
+) -> None:
+    video = write_video(tmp_path / "long.mp4", [(0.5, DARK), (60.0, BRIGHT)])
+    kept, stop = Kept(), threading.Event()
+    outcome = replay(
+        tmp_path / "run", [video], triton.address, speed=4.0, stop=stop, acceptance=kept, told=lambda _event: stop.set()
+    )
+    assert outcome.stopped
+    assert {event.data.state for event in kept.events} <= {"begin", "update"}
+    first = list(kept.events)
+    replay(tmp_path / "run", [video], triton.address, acceptance=kept)
+    again = kept.events[len(first) :]
+    assert [event.to_json() for event in again[: len(first)]] == [event.to_json() for event in first]
+    assert again[-1].data.state == "end"
+
+
+def test_the_pace_of_the_recordings_own_clock(tmp_path: Path, triton: Server) -> None:
+    video = write_video(tmp_path / "v.mp4", [(3.0, DARK)])
+    began = time.monotonic()
+    replay(tmp_path / "run", [video], triton.address, speed=2.0)
+    assert time.monotonic() - began >= 1.4  # its last frame is at 2.9 s
+
+
+def test_another_model_ends_the_replay_in_one_line(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    server.start()
+    try:
+        video = write_video(tmp_path / "v.mp4", [(60.0, DARK)])
+        timer = threading.Timer(2.0, lambda: (write_repository(server.repository, version=2), server.load()))
+        timer.start()
+        with pytest.raises(ReplayFailed, match=r"now serves mean version 2, and this run is of mean version 1"):
+            replay(tmp_path / "run", [video], server.address, speed=4.0)
+        timer.join()
+        assert not (tmp_path / "run" / SCORES_FILE).exists()
+    finally:
+        server.stop()

@@ -1,0 +1,60 @@
+"""Replays in this process on a Triton of known scores, and ``mistwatch replay`` in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation.run_folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
+from pipeline.replay.parts import alone_in
+from pipeline.replay.recordings import wanted
+from pipeline.replay.replay import Outcome, Replay
+from pipeline.scoring import served_model
+from pipeline.settings import site_from_options
+
+#: What is the same, byte by byte, for the same recordings, model and settings.
+SAME_BYTES = (SCORES_FILE, ALERTS_FILE, VIDEOS_FILE)
+
+
+def replay(
+    folder: Path,
+    places: list[Path],
+    triton: str,
+    *,
+    site: dict[str, Any] | None = None,
+    stop: threading.Event | None = None,
+    **options: Any,
+) -> Outcome:
+    """Replay ``places`` into ``folder``.
+
+    Args:
+        site: settings on top of the usual ones.
+        stop: ends it early.
+        options: of :class:`pipeline.replay.replay.Replay`.
+    """
+    settings = site_from_options(
+        {"site": "test", "triton": {"address": triton}, "cameras": {"any": {"source": "any"}}, **(site or {})}
+    )
+    served = served_model(triton)
+    with alone_in(folder):
+        work = Replay(wanted(places), folder, site=settings, served=served, **options)
+        return work.run(stop or threading.Event())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a run has written that is the same each time."""
+    return {name: (folder / name).read_bytes() for name in SAME_BYTES}
+
+
+def start_replay(*arguments: object) -> subprocess.Popen[str]:
+    """``mistwatch replay ARGUMENTS``."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.cli", "replay", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
