@@ -354,7 +354,54 @@ def _publishing(folder: Path, site: Site, options: Options, stop: Stop) -> Itera
 
 
 def _annotate(folder: Path) -> None:
-    raise UsageFailure("--annotate is not there yet")
+    """Write every recording anew with its scores and alerts drawn, but those that are there already.
+
+    Raises:
+        RunFailure: one cannot be written; the others are.
+        typer.Exit: a signal ended it.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from pipeline.cli.live import stopping
+    from pipeline.evaluation.run_folder import RUN_FILE, read_run
+    from pipeline.replay.annotate import AnnotationError, annotate, annotated_file
+
+    run = read_run(folder)
+    made_at = (folder / RUN_FILE).stat().st_mtime
+    files = {row.name: annotated_file(run, row) for row in run.videos if row.error is None}
+    rows = [
+        row
+        for row in run.videos
+        if (file := files.get(row.name)) is not None and not (file.exists() and file.stat().st_mtime >= made_at)
+    ]
+    problems: list[str] = []
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with stopping() as stop, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("annotate", total=sum(row.duration_seconds for row in rows))
+        done = 0.0
+        for place, row in enumerate(rows, start=1):
+            bar.update(task, completed=done, description=f"annotate {place} of {len(rows)}: {row.name}")
+            begun_at = done
+            try:
+                written = annotate(
+                    run,
+                    row,
+                    files[row.name],
+                    stop=stop,
+                    progress=lambda seconds, begun_at=begun_at: bar.update(task, completed=begun_at + seconds),
+                )
+            except AnnotationError as error:
+                problems.append(str(error))
+                continue
+            if not written:
+                break
+            done += row.duration_seconds
+    if stop.signal is not None:
+        print(f"mistwatch: stopped; the same command with --out {folder} goes on", file=sys.stderr)
+        raise typer.Exit(128 + stop.signal)
+    if problems:
+        raise RunFailure("\n".join(problems))
 
 
 class _Shown:

@@ -40,6 +40,9 @@ _log = logs.get("replay")
 #: No camera can have this name.
 ANY_CAMERA = "(recordings)"
 _LOOK_SECONDS = 0.25
+#: A clip's answer may take this long: nobody waits for it as for a live camera's, and one that is sent again while the
+#: server still works on it makes a slow server slower.
+_DEADLINE_SECONDS = 60.0
 
 
 class ReplayFailed(Exception):
@@ -204,7 +207,7 @@ class Replay:
             self._served.clip,
             model=triton.model,
             max_in_flight=triton.max_in_flight,
-            deadline_seconds=triton.deadline_seconds,
+            deadline_seconds=max(triton.deadline_seconds, _DEADLINE_SECONDS),
             listener=self._news,
             fits=self._require_same_model,
             attention=True,
