@@ -57,8 +57,9 @@ class FileSource:
         path: the file.
         started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
             where it has one.
-        on_damage: told, in one line, what could not be decoded of a recording of which the rest could. Where the
-            recording ends too early its last segment also ends with reason ``error``.
+        on_damage: told, in one line, what could not be decoded of a recording of which the rest could, and how many
+            pictures had no time of their own. Where the recording ends too early its last segment also ends with reason
+            ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
 
     Raises:
@@ -167,7 +168,7 @@ class FileSource:
             # As file: with one protocol, a name like "concat:a|b" is a name, and a playlist reaches nothing else.
             container = av.open(f"file:{self.path.absolute()}", options={"protocol_whitelist": "file"})
         except av.FFmpegError as error:
-            problem = f"not a video that can be opened ({error.strerror})"
+            problem = f"not a video that can be opened ({error.strerror}{self._without_index()})"
         if problem is not None:
             raise self._error(f"{problem}; expected a file that ffprobe can read", "not_a_video")
         if container.format.name in NOT_VIDEO_FORMATS:
@@ -177,6 +178,12 @@ class FileSource:
             container.close()
             raise self._error("holds no video stream", "no_video_stream")
         return container
+
+    def _without_index(self) -> str:
+        """What most often ails an MP4 that cannot be opened; of any other file, nothing."""
+        with self.path.open("rb") as file:
+            is_mp4 = file.read(8)[4:] == b"ftyp"
+        return "; an MP4 without its index: cut off, or its recording was never finished" if is_mp4 else ""
 
     def _frames(
         self, container: av.container.InputContainer, spec: FrameSpec, stop: threading.Event
@@ -231,7 +238,7 @@ class FileSource:
         too_short = not pump.jumps and missing > CUT_OFF_SECONDS + stamps.period_seconds
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
-        if cut_off or bad_packets:
+        if cut_off or bad_packets or pump.dropped:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
 
     def _say_damaged(self, pump: FramePump, bad_packets: int, cut_off: bool, missing: float, problem: str) -> None:
@@ -240,6 +247,8 @@ class FileSource:
         parts = [f"{pump.pictures} pictures decoded"]
         if bad_packets:
             parts.append(f"{bad_packets} packets could not be")
+        if pump.dropped:
+            parts.append(f"{pump.dropped} of them left out, as their times do not advance")
         if cut_off:
             parts.append(f"cut off {missing:.1f} s before its stated end" if missing > 0 else "cut off")
         reason = f" ({problem})" if problem else ""
