@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -12,11 +13,12 @@ from pathlib import Path
 
 #: Tells this process from one that had its number before: in a container every process may have the same.
 _PROCESS = secrets.token_hex(4)
+_COUNT = itertools.count()
 
 
 def draft_of(place: Path) -> Path:
-    """A name beside ``place`` for what this process writes: ``PLACE.HOST.PID-TOKEN.tmp``. Nothing is made."""
-    return place.with_name(f"{place.name}.{socket.gethostname()}.{os.getpid()}-{_PROCESS}.tmp")
+    """A new name beside ``place`` for what this process writes: ``PLACE.HOST.PID-TOKEN-COUNT.tmp``. Nothing is made."""
+    return place.with_name(f"{place.name}.{socket.gethostname()}.{os.getpid()}-{_PROCESS}-{next(_COUNT)}.tmp")
 
 
 def sweep(folder: Path, name: str = "*") -> None:
@@ -65,11 +67,11 @@ def remove(draft: Path) -> None:
 
 def _at_work(draft: Path) -> bool:
     """Whether the process that writes it runs."""
-    number, _, token = draft.name.split(".")[-2].partition("-")
+    number, _, rest = draft.name.split(".")[-2].partition("-")
     if not number.isdecimal():
         return True  # nothing of ours
     if int(number) == os.getpid():
-        return token == _PROCESS
+        return rest.startswith(f"{_PROCESS}-")
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:

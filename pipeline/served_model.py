@@ -38,6 +38,7 @@ _CAUSES = {
 
 #: Compiling and warming I3D takes tens of seconds on a busy machine.
 LOAD_SECONDS = 120.0
+_LIVE_SECONDS = 5.0
 
 
 class ScorerError(Exception):
@@ -213,27 +214,42 @@ def describe(
     return served
 
 
+class NotLoaded(ScorerUnavailable):
+    """The server is there, and has not loaded what it was told to: there is something wrong with that."""
+
+
 def load_version(address: str, model: str, version: int, *, timeout_seconds: float = LOAD_SECONDS) -> None:
     """Have the server at ``address`` load the version that its repository names, and serve it.
 
     What the server answers meanwhile comes from the version before, which goes on if the new one cannot be loaded.
 
     Raises:
-        ScorerUnavailable: the server is not there, does not let itself be told, or cannot load it. One line.
+        NotLoaded: the server cannot load it, takes too long, or dies of it. One line.
+        ScorerUnavailable: the server is not there. One line.
     """
     with connect(address) as client:
+        try:
+            client.is_server_live(client_timeout=_LIVE_SECONDS)
+        except Exception as error:
+            raise ScorerUnavailable(*diagnose(error, address, model)) from error
         try:
             client.load_model(model, client_timeout=timeout_seconds)
             ready = client.is_model_ready(model, str(version), client_timeout=timeout_seconds)
         except Exception as error:
             trouble, line = diagnose(error, address, model)
-            if trouble in (Trouble.FAILED, Trouble.REFUSED):
-                # Triton's text begins with its own words and ends in a stack.
-                text = (getattr(error, "message", lambda: None)() or str(error)).split("\n\nAt:")[0]
-                line = f"Triton at {address}: {' '.join(text.split())}"
-            raise ScorerUnavailable(trouble, line) from error
+            match trouble:
+                case Trouble.FAILED | Trouble.REFUSED:
+                    # Triton's text begins with its own words and ends in a stack.
+                    text = (getattr(error, "message", lambda: None)() or str(error)).split("\n\nAt:")[0]
+                    line = f"Triton at {address}: {' '.join(text.split())}"
+                case Trouble.SILENT:
+                    what = f"version {version} of {model} in {timeout_seconds:g} s"
+                    line = f"Triton at {address} has not loaded {what}, and may yet"
+                case Trouble.UNREACHABLE:
+                    line = f"{line} since it was told to load version {version} of {model}"
+            raise NotLoaded(trouble, line) from error
     if not ready:
-        raise ScorerUnavailable(
+        raise NotLoaded(
             Trouble.NOT_READY,
             f"Triton at {address} has loaded the model {model}, and not its version {version}: "
             "was it started with another repository?",

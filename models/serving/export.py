@@ -23,13 +23,12 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
-from models import weights
+from models import drafts, weights
 from models.card import BUILT_IN, CARD_FILE, Architecture, CardError, Clip, ModelCard, read_card
 from models.serving import versions
 from models.serving.engine import OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
@@ -184,13 +183,18 @@ def export(
             _check_clips(card, folder, target)
         out.mkdir(parents=True, exist_ok=True)
         # A name that Triton does not take for a model, on the same file system.
-        draft = Path(tempfile.mkdtemp(prefix=f".{SERVED_NAME}-", dir=out))
+        place = out / f".{SERVED_NAME}"
+        drafts.sweep(out, place.name)
+        draft = drafts.draft_of(place)
         try:
+            draft.mkdir()
             _write(card, folder, draft, engine, max_batch, progress)
             with versions.locked(out):
+                if target.exists() and not replace:  # somebody else may have been faster
+                    _check_clips(card, folder, target)
                 versions.add(target, draft, replace=replace)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            drafts.remove(draft)
     return target
 
 
@@ -245,11 +249,18 @@ def _export_key(card: ModelCard) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
     for module in EXPORT_MODULES:
         digest.update((_OURS.parent / f"{module.replace('.', '/')}.py").read_bytes())
+    digest.update(json.dumps(export_tools()).encode())
+    return digest.hexdigest()
+
+
+def export_tools() -> dict[str, str]:
+    """What beside a model and our code decides what an export contains: versions of packages, and whether CUDA is there
+    (for the batches)."""
+    tools = {"cuda": str(cuda_devices() > 0)}
     for package in ("openvino", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            digest.update(f"{package} {importlib.metadata.version(package)}".encode())
-    digest.update(f"cuda {cuda_devices() > 0}".encode())  # decides the batches
-    return digest.hexdigest()
+            tools[package] = importlib.metadata.version(package)
+    return tools
 
 
 def _write(

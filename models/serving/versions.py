@@ -22,10 +22,10 @@ import fcntl
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from models import drafts
 from models.card import CARD_FILE
 
 CONFIG_FILE = "config.pbtxt"
@@ -62,13 +62,28 @@ def served(model: Path) -> int:
     Raises:
         VersionError: there is none.
     """
-    return _history(model)[-1]
+    return history(model)[-1]
+
+
+def history(model: Path) -> list[int]:
+    """What was served, oldest first; the last one is served now.
+
+    Raises:
+        VersionError: there is no version.
+    """
+    config = _read(model / CONFIG_FILE)
+    if (policy := _POLICY.search(config)) is None:  # by an earlier mistwatch: Triton serves the newest
+        if not (there_are := versions(model)):
+            raise VersionError(f"{model} holds no version of a model")
+        return [there_are[-1]]
+    earlier = _BEFORE.search(config)
+    return [*map(int, earlier[1].split() if earlier else []), int(policy[1])]
 
 
 def before(model: Path) -> list[int]:
     """The versions that were served before this one and are still there, oldest first."""
     there = versions(model)
-    return [number for number in _history(model)[:-1] if number in there]
+    return [number for number in history(model)[:-1] if number in there]
 
 
 def add(model: Path, draft: Path, *, replace: bool = False) -> int:
@@ -86,6 +101,11 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
     Raises:
         VersionError, OSError: the model's folder is as it was.
     """
+    old = model.with_name(f".{model.name}.old")
+    if model.exists():
+        drafts.remove(old)
+    elif old.exists():  # killed in the middle of a replacement
+        old.rename(model)
     number = _highest(model) + 1
     draft.chmod(0o755)  # Triton may run as another user
     if model.exists() and not replace:
@@ -93,9 +113,9 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
         draft.rename(model / str(number))
         serve(model, number)
         return number
-    fresh = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=model.parent))
-    old = fresh.with_name(f"{fresh.name}-old")
+    fresh = drafts.draft_of(model.with_name(f".{model.name}"))
     try:
+        fresh.mkdir()
         fresh.chmod(0o755)
         draft.rename(fresh / str(number))
         _point_to(fresh, number, [])
@@ -123,11 +143,24 @@ def serve(model: Path, number: int) -> None:
     """
     if number not in (there_are := versions(model)):
         raise VersionError(f"{model} has no version {number} (there are: {', '.join(map(str, there_are)) or 'none'})")
-    history = _history(model)
-    _keep_config(model, history[-1])
-    if number in history:
-        history = history[: history.index(number)]
-    _point_to(model, number, history)
+    earlier = history(model)
+    _keep_config(model, earlier[-1])
+    if number in earlier:
+        earlier = earlier[: earlier.index(number)]
+    _point_to(model, number, earlier)
+
+
+def put_back(model: Path, earlier: Sequence[int]) -> None:
+    """Have served what was served at an earlier time, and forget what has been chosen since as if it had never been.
+
+    Args:
+        earlier: what :func:`history` said at that time.
+
+    Raises:
+        VersionError: that version has gone.
+    """
+    _keep_config(model, served(model))
+    _point_to(model, earlier[-1], list(earlier[:-1]))
 
 
 def roll_back(model: Path) -> int:
@@ -144,17 +177,6 @@ def roll_back(model: Path) -> int:
         )
     serve(model, earlier[-1])
     return earlier[-1]
-
-
-def _history(model: Path) -> list[int]:
-    """What was served, oldest first; the last one is served now."""
-    config = _read(model / CONFIG_FILE)
-    if (policy := _POLICY.search(config)) is None:  # by an earlier mistwatch: Triton serves the newest
-        if not (there_are := versions(model)):
-            raise VersionError(f"{model} holds no version of a model")
-        return [there_are[-1]]
-    earlier = _BEFORE.search(config)
-    return [*map(int, earlier[1].split() if earlier else []), int(policy[1])]
 
 
 def _highest(model: Path) -> int:
@@ -179,13 +201,13 @@ def _keep_config(model: Path, number: int) -> None:
         _write(home / CARD_FILE, _read(model / CARD_FILE))
 
 
-def _point_to(model: Path, number: int, history: list[int]) -> None:
+def _point_to(model: Path, number: int, served_before: list[int]) -> None:
     home = model / str(number)
     if not (home / CONFIG_FILE).is_file():
         raise VersionError(f"{home} has no {CONFIG_FILE}: it is no version that `mistwatch export` wrote")
     if (home / CARD_FILE).is_file():
         _write(model / CARD_FILE, _read(home / CARD_FILE))
-    earlier = f"# Served before, oldest first: {' '.join(map(str, history))}\n" if history else ""
+    earlier = f"# Served before, oldest first: {' '.join(map(str, served_before))}\n" if served_before else ""
     highest = f"# Highest number ever used: {max(number, _highest(model))}\n"
     policy = f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
     # Last: with it the exchange is made.

@@ -41,13 +41,12 @@ def export(
     Workers that run go over to the new version without losing a clip; `mistwatch versions rollback` goes back.
     """
     from models.serving.engine import EngineChoice
-    from models.serving.export import SERVED_NAME, ExportError, UnknownModelError
+    from models.serving.export import ExportError, UnknownModelError
     from models.serving.export import export as write
-    from models.serving.versions import VersionError, served, versions
+    from models.serving.versions import VersionError, history
     from pipeline.cli.repository import let_load, tell
 
     try:
-        before = served(out / SERVED_NAME) if versions(out / SERVED_NAME) and not replace else None
         written = write(
             model, out, engine=EngineChoice(engine.value), max_batch=max_batch, replace=replace, progress=tell
         )
@@ -55,13 +54,13 @@ def export(
         raise UsageFailure(str(error)) from error
     except (ExportError, VersionError) as error:
         raise RunFailure(str(error)) from error
-    number = served(written)
+    *earlier, number = history(written)
     size = sum(file.stat().st_size for file in (written / str(number)).rglob("*") if file.is_file())
     written_line = f"{written}: version {number}, {size / 1e6:.0f} MB"
     if triton is not None:
         typer.echo(written_line)
-        let_load(written, triton, before)
-    elif before is not None:
+        let_load(written, triton, earlier)
+    elif earlier:
         told = f"mistwatch versions use {out} {number} --triton HOST:PORT"
         typer.echo(f"{written_line}; a Triton that runs serves it after its next start, or at once by: {told}")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.cli.errors import RunFailure, UsageFailure
@@ -81,24 +81,45 @@ def repository_of(model: str) -> Path:
         raise RunFailure(str(error)) from error
 
 
-def let_load(model: Path, triton: str, previous: int | None) -> None:
+def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_seconds: float | None = None) -> None:
     """Have the Triton at ``triton`` serve the version that ``model``, a model's folder, names, and say so.
 
-    Where it cannot load that version, the folder names the ``previous`` one again: what cannot be loaded now would be
-    missing at its next start.
+    Where it does not load that version, the folder is as it was: what cannot be loaded now would be missing at its next
+    start. Where there is no Triton, the folder keeps naming the version, for its next start.
+
+    Args:
+        earlier: what was served before the version was chosen, as :func:`models.serving.versions.history` has it; empty
+            where there is no way back.
+        timeout_seconds: for the loading; what a model needs at most when None.
 
     Raises:
         RunFailure: it is not served, and why.
     """
-    from models.serving.versions import serve, served
-    from pipeline.served_model import ScorerUnavailable, Trouble, load_version
+    from models.serving.versions import served
+    from pipeline.served_model import LOAD_SECONDS, NotLoaded, ScorerUnavailable, load_version
 
     number = served(model)
     try:
-        load_version(triton, model.name, number)
+        load_version(triton, model.name, number, timeout_seconds=timeout_seconds or LOAD_SECONDS)
+    except NotLoaded as error:
+        raise RunFailure(f"{error}; {_take_back(model, number, earlier)}") from error
     except ScorerUnavailable as error:
-        if error.trouble in (Trouble.FAILED, Trouble.REFUSED) and previous is not None:
-            serve(model, previous)
-            raise RunFailure(f"{error}; {model} is back at version {previous}") from error
         raise RunFailure(f"{error}; {model} names version {number}, for Triton's next start") from error
+    except KeyboardInterrupt:  # nobody wants to wait for it
+        tell(_take_back(model, number, earlier))
+        raise
     print(f"Triton at {triton} serves version {number} of {model.name}")
+
+
+def _take_back(model: Path, number: int, earlier: Sequence[int]) -> str:
+    """Undo the choice of version ``number``, unless somebody has chosen another one since; what it is at now."""
+    from models.serving.versions import VersionError, locked, put_back, served
+
+    try:
+        with locked(model.parent):
+            if earlier and served(model) == number:
+                put_back(model, earlier)
+            now = served(model)
+    except (VersionError, OSError) as error:
+        return f"{model} still names it: {error}"
+    return f"{model} {'still names' if now == number else 'is back at'} version {now}"

@@ -63,16 +63,16 @@ def rollback(repository: Repository, triton: Triton = None) -> None:
 
 
 def _exchange(repository: Path, choose: Callable[[Path], object], triton: str | None) -> None:
-    from models.serving.versions import locked, served
+    from models.serving.versions import history, locked, served
     from pipeline.cli.repository import let_load
 
     with _one_line(repository):
         model = _model(repository)
         with locked(repository):
-            previous = served(model)
+            earlier = history(model)
             choose(model)
         if triton is not None:
-            let_load(model, triton, previous)
+            let_load(model, triton, earlier)
             return
         number = served(model)
     typer.echo(f"{model}: version {number} is served once Triton is told (--triton) or starts again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -166,6 +167,27 @@ class TestVersions:
         assert json.loads((first / "model-card.json").read_text())["name"] == "next"
         assert {file: file.read_bytes() for file in (first / "1").iterdir()} == kept
         assert {file.name for file in (first / "2").iterdir()} == {file.name for file in kept}
+        assert [entry.name for entry in tmp_path.iterdir()] == ["clip_scorer"]
+
+    def test_what_came_meanwhile_counts_too(
+        self, trained: Path, make_model: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        """The network is converted while others may export: the clips are compared again when its turn comes."""
+        small = make_model("small", height=64, width=96)
+
+        def somebody_is_faster(_doing: str) -> None:
+            if not (tmp_path / "clip_scorer").exists():
+                export(str(trained), tmp_path, engine=EngineChoice.TORCH)
+
+        with pytest.raises(ExportError, match=r"serves clips of 16×224×224 .* was trained with 16×64×96"):
+            export(str(small), tmp_path, engine=EngineChoice.TORCH, progress=somebody_is_faster)
+        assert config_of(tmp_path).parameters["clip_height"].string_value == "224"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["clip_scorer"]
+
+    def test_what_killed_exports_left_goes_with_the_next(self, trained: Path, tmp_path: Path) -> None:
+        left = tmp_path / f".clip_scorer.{socket.gethostname()}.99999999-0.tmp"
+        left.mkdir()
+        export(str(trained), tmp_path, engine=EngineChoice.TORCH)
         assert [entry.name for entry in tmp_path.iterdir()] == ["clip_scorer"]
 
     def test_another_stride_is_no_other_clip_and_another_size_is(

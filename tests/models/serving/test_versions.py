@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.serving.versions import VersionError, add, before, roll_back, serve, served, versions
+from models.serving.versions import VersionError, add, before, history, put_back, roll_back, serve, served, versions
 
 CONFIG = 'name: "clip_scorer"\nbackend: "python"\nparameters {{ key: "name" value {{ string_value: "{name}" }} }}\n'
 
@@ -156,6 +156,27 @@ def test_a_replacement_killed_while_the_old_model_is_removed_is_whole(model: Pat
     assert (versions(model), told(model)) == ([4], ("other", [4]))
 
 
+@pytest.mark.parametrize(("replace", "there"), [(False, [1, 2, 3, 4]), (True, [4])])
+def test_a_replacement_killed_before_the_new_model_has_its_name_loses_nothing(
+    model: Path, replace: bool, there: list[int]
+) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from models.serving import versions\n"
+        "rename = Path.rename\n"
+        "def killed(self, target):\n"
+        "    if target == Path(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return rename(self, target)\n"
+        "Path.rename = killed\n"
+        "versions.add(Path(sys.argv[1]), Path(sys.argv[2]), replace=True)"
+    )
+    command = [sys.executable, "-c", program, str(model), str(draft(model.parent, "other"))]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert not model.exists()
+    assert add(model, draft(model.parent, "n4"), replace=replace) == 4
+    assert (versions(model), told(model)) == (there, ("n4", [4]))
+    assert before(model) == there[:-1]
+
+
 def test_a_replacement_that_cannot_take_the_place_gives_it_back(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rename = Path.rename
 
@@ -213,7 +234,7 @@ def test_a_killed_export_leaves_the_served_version_served(model: Path) -> None:
     assert roll_back(model) == 3
 
 
-@given(st.lists(st.sampled_from(["add", "back", "use"]), max_size=12), st.randoms(use_true_random=False))
+@given(st.lists(st.sampled_from(["add", "back", "use", "use in vain"]), max_size=12), st.randoms(use_true_random=False))
 def test_whatever_is_done_one_version_is_served_and_each_step_back_leads_to_an_older_choice(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], random: object
 ) -> None:
@@ -234,5 +255,9 @@ def test_whatever_is_done_one_version_is_served_and_each_step_back_leads_to_an_o
             number = random.randint(1, newest)  # type: ignore[attr-defined]
             serve(model, number)
             choices = [*choices[: choices.index(number)], number] if number in choices else [*choices, number]
+        elif step == "use in vain":
+            earlier = history(model)
+            serve(model, random.randint(1, newest))  # type: ignore[attr-defined]
+            put_back(model, earlier)
         assert told(model) == (f"n{choices[-1]}", [choices[-1]])
         assert [*before(model), served(model)] == choices

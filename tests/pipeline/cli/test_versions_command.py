@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ports import free_port
-from triton_of_brightness import Server, write_version
+from triton_of_brightness import Server, until, write_version
 
 from models.serving import versions
+from pipeline.cli.errors import RunFailure
+from pipeline.cli.repository import let_load
 from pipeline.served_model import served_model
 
 
@@ -72,6 +75,60 @@ def test_a_triton_of_another_repository_is_noticed(server: Server, tmp_path: Pat
     status, _, errors = mistwatch("use", tmp_path, "4", "--triton", server.address)
     assert status == 1
     assert "not its version 4: was it started with another repository?" in errors
+    assert errors.endswith(f"; {model} is back at version 5\n")
+    assert versions.history(model) == [1, 2, 3, 4, 5]  # as if nobody had asked for the fourth
+
+
+@pytest.mark.realparts
+def test_what_takes_too_long_to_load_is_not_left_for_the_next_start(server: Server, tmp_path: Path) -> None:
+    model = server.repository / "clip_scorer"
+    slow = write_version(tmp_path / "slow", name="slow")
+    (slow / "model.py").write_text("import time\ntime.sleep(4)\nraise RuntimeError('and then it fails')")
+    earlier = versions.history(model)
+    versions.add(model, slow)
+    with pytest.raises(RunFailure) as failed:
+        let_load(model, server.address, earlier, timeout_seconds=1)
+    number = versions.versions(model)[-1]
+    assert str(failed.value) == (
+        f"Triton at {server.address} has not loaded version {number} of clip_scorer in 1 s, and may yet; "
+        f"{model} is back at version {earlier[-1]}"
+    )
+    assert versions.history(model) == earlier
+    until(lambda: served_model(server.address).name == "better")
+
+
+@pytest.mark.realparts
+def test_what_triton_dies_of_is_not_left_for_the_next_start(tmp_path: Path) -> None:
+    server = Server(tmp_path / "served")
+    model = server.repository / "clip_scorer"
+    deadly = write_version(tmp_path / "deadly")
+    (deadly / "model.py").write_text("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
+    server.start()
+    try:
+        earlier = versions.history(model)
+        versions.add(model, deadly)
+        with pytest.raises(RunFailure, match=r"since it was told to load version 2 of clip_scorer; .* at version 1$"):
+            let_load(model, server.address, earlier)
+        assert versions.history(model) == earlier == [1]
+        server.start()
+        assert served_model(server.address).version == "1"
+    finally:
+        server.stop()
+
+
+@pytest.mark.realparts
+def test_what_somebody_else_has_chosen_meanwhile_stays(server: Server, tmp_path: Path) -> None:
+    """They wait for nobody's loading."""
+    model = server.repository / "clip_scorer"
+    earlier = versions.history(model)
+    broken = write_version(tmp_path / "broken", name="broken")
+    (broken / "model.py").write_text("import time\ntime.sleep(2)\nraise RuntimeError('out of luck')")
+    versions.add(model, broken)
+    threading.Timer(0.5, versions.serve, (model, 1)).start()
+    with pytest.raises(RunFailure, match=rf"out of luck.*; {model} is back at version 1$"):
+        let_load(model, server.address, earlier)
+    assert versions.served(model) == 1
+    versions.put_back(model, earlier)
 
 
 def test_a_triton_that_is_away_serves_it_at_its_next_start(tmp_path: Path) -> None:
