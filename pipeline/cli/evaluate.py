@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.cli.replay import Options
     from pipeline.evaluation.assessment import Assessment
     from pipeline.evaluation.judged import Judged
+    from pipeline.evaluation.maps import PixelCounts
     from pipeline.evaluation.run_folder import Run
     from pipeline.replay.replay import Outcome
 
@@ -57,6 +58,15 @@ def evaluate(
         float | None, typer.Option(help="With --scores and --fps: raise alerts at this smoothed score, and judge them.")
     ] = None,
     fps: Annotated[float | None, typer.Option(help="With --scores: frames a second.")] = None,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            help="Maps of anomaly, npz: one array a video, (clips or frames, h, w).", show_default="a run's attention"
+        ),
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Masks of what is abnormal: npz, or zip of VIDEO/000.png. Judges maps, too.")
+    ] = None,
     video_score: VideoScores = "mean",
     draws: Draws = 2000,
     by: By = "video",
@@ -72,6 +82,7 @@ def evaluate(
     from pipeline.evaluation.assessment import assess
     from pipeline.evaluation.foreign_scores import ForeignScoresError
     from pipeline.evaluation.judged_run import judge_run
+    from pipeline.evaluation.maps import MapsError
     from pipeline.evaluation.run_folder import RunError, read_run
 
     if split is not None:
@@ -99,8 +110,9 @@ def evaluate(
             settings = _run_settings(run, video_score, split)
             title = target.name
             out = folder if out is None else out
-        assessment = assess(judged, draws=draws, by=by, seed=seed)  # type: ignore[arg-type]  # checked above
-    except (ForeignScoresError, RunError, ValueError) as error:
+        pixels = _pixels(judged, run, maps, masks)
+        assessment = assess(judged, draws=draws, by=by, seed=seed, pixels=pixels)  # type: ignore[arg-type]  # checked above
+    except (ForeignScoresError, MapsError, RunError, ValueError) as error:
         raise UsageFailure(str(error)) from error
     if out is not None:
         _keep(assessment, out, settings, title, run, report)
@@ -202,6 +214,31 @@ def _run_settings(run: Run, video_score: str, split: str | None) -> dict[str, di
 
     kernel = centred_kernel(run.settings.chain.kernel)
     return settings_of(run) | {"judgement": {"centred_kernel": kernel, "video_score": video_score, "split": split}}
+
+
+def _pixels(judged: Judged, run: Run | None, maps: Path | None, masks: Path | None) -> Sequence[PixelCounts]:
+    """What was counted of maps: somebody's, or where the run's model looked, times how abnormal it found that."""
+    from pipeline.evaluation.judged import RAW
+    from pipeline.evaluation.maps import judge_maps, read_maps, read_masks
+
+    if masks is None:
+        if maps is not None:
+            raise UsageFailure("--maps FILE needs --masks FILE")
+        return ()
+    if maps is not None:
+        return judge_maps(judged.videos, read_maps(maps), read_masks(masks))
+    if run is None:
+        raise UsageFailure("--masks FILE needs --maps FILE: scores have none")
+    rows = {row.name: row for row in run.videos}
+    looked = {}
+    for video in judged.videos:
+        attention = run.attention(rows[video.name])
+        if attention is not None:
+            weights = video.clip_scores[RAW].astype("float32")[:, None, None]
+            looked[video.name] = lambda attention=attention, weights=weights: attention * weights
+    if not looked:
+        raise UsageFailure(f"{run.folder}: the model told of no video where it looked; name --maps FILE")
+    return judge_maps(judged.videos, looked, read_masks(masks))
 
 
 def _keep(

@@ -48,9 +48,10 @@ def assessment_tables(assessment: Assessment, *, wide: bool = True) -> Group:
     for title, figures in rows(assessment).items():
         shown.add_row(Text(title, "bold"))
         for row in figures:
-            values = [row.values[column] for column in COLUMNS]
-            shown.add_row(f"  {row.label}", *(_value(one.value, one.interval, row, wide=wide) for one in values))
-            for reason in {one.reason for one in values if one.value is None}:
+            values = [row.values.get(column) for column in COLUMNS]
+            cells = ("" if one is None else _value(one.value, one.interval, row, wide=wide) for one in values)
+            shown.add_row(f"  {row.label}", *cells)
+            for reason in {one.reason for one in values if one is not None and one.value is None}:
                 reasons.setdefault((title, reason), []).append(row.label)
     parts: list[RenderableType] = [shown]
     if assessment.sheets:

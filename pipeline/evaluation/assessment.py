@@ -21,6 +21,8 @@ from pipeline.evaluation.bootstrap import (
 )
 from pipeline.evaluation.figures import FALSE_POSITIVES, FAR_THRESHOLD, figures
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged
+from pipeline.evaluation.maps import FIGURES as PIXEL_FIGURES
+from pipeline.evaluation.maps import PixelCounts, estimate_maps
 from pipeline.evaluation.videos import ScoredVideo
 
 SCHEMA_VERSION = 1
@@ -52,6 +54,7 @@ class Assessment:
         sheets: by column, the score sheet of all videos; empty where no alerts could be raised.
         alerts: by column and name (:data:`operators.events.FIGURES`); as empty.
         draws, by: of the bootstrap.
+        pixels: of maps (:data:`pipeline.evaluation.maps.FIGURES`); empty where there are none.
     """
 
     judged: Judged
@@ -60,6 +63,7 @@ class Assessment:
     alerts: Mapping[str, Mapping[str, Estimate]]
     draws: int
     by: Unit
+    pixels: Mapping[str, Estimate] = MappingProxyType({})
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What is written to ``metrics.json``.
@@ -75,6 +79,7 @@ class Assessment:
             "settings": dict(settings),
             "bootstrap": {"draws": self.draws, "by": self.by, "level": 0.95},
             "columns": {column: self._column(column) for column in self.figures},
+            "pixels": {name: _estimate(one) for name, one in self.pixels.items()} or None,
             "notes": list(judged.notes),
             "left_out": [asdict(one) for one in judged.left_out],
             "only_scores": list(judged.only_scores),
@@ -94,6 +99,8 @@ class Assessment:
             told |= _flat(_FLAT_NAMES.get(name, name), one)
         for name, flat_name in _FLAT_ALERTS.items():
             told |= _flat(flat_name, self.alerts[CAUSAL][name] if self.alerts else _none(judged.no_alerts))
+        for name in PIXEL_FIGURES:
+            told |= _flat(name, self.pixels.get(name, _none("no maps were judged: --maps and --masks name them")))
         return told | {
             "videos": len(judged.videos),
             "frames": judged.frames,
@@ -140,10 +147,12 @@ def assess(
     seed: int = 0,
     threshold: float = FAR_THRESHOLD,
     columns: Sequence[str] = tuple(COLUMNS),
+    pixels: Sequence[PixelCounts] = (),
 ) -> Assessment:
     """Every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
     Args:
+        pixels: of the videos that have maps, see :func:`pipeline.evaluation.maps.judge_maps`.
         draws, by, seed, threshold: see :func:`pipeline.evaluation.bootstrap.estimate`.
         columns: of :data:`COLUMNS`.
 
@@ -156,7 +165,8 @@ def assess(
         if own := judged.sheets(column):
             sheets[column] = sum(own, ScoreSheet())
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
-    return Assessment(judged, found, sheets, alerts, draws, by)
+    of_maps = estimate_maps(pixels, draws=draws, seed=seed) if pixels else {}
+    return Assessment(judged, found, sheets, alerts, draws, by, of_maps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ _ALERTS: Sequence[_Row] = (
 )  # fmt: skip
 
 
+_PIXELS: Sequence[_Row] = (
+    ("pixel_auc", "ROC AUC", "score", "How often an abnormal pixel has a higher value than a normal one.", ""),
+    ("pro", "per-region overlap", "score", "The share of an abnormal region that is flagged, averaged over regions and "
+     "over up to 30 % of the normal pixels.", ""),
+)  # fmt: skip
 _TABLES: Mapping[str, Sequence[_Row]] = {"frames": _FRAMES, "videos": _VIDEOS, "alerts": _ALERTS}
 
 
@@ -68,10 +73,12 @@ def described(table: Literal["frames", "videos", "alerts"]) -> list[FigureRow]:
 
 
 def rows(assessment: Assessment) -> dict[str, list[FigureRow]]:
-    """The figures by title of their table: frames, videos, alerts (which there may be none of)."""
+    """The figures by title of their table: frames, videos, and alerts and pixels where there are some."""
     tables = {table: _rows(_TABLES[table], assessment.figures) for table in ("frames", "videos")}
     if assessment.alerts:
         tables["alerts"] = _rows(_TABLES["alerts"], assessment.alerts)
+    if assessment.pixels:
+        tables["pixels"] = _rows(_PIXELS, {RAW: assessment.pixels})
     return tables
 
 

@@ -1,0 +1,359 @@
+"""Where in the picture: maps of anomaly against masks of what is abnormal, pixel by pixel.
+
+| figure | what it is |
+|---|---|
+| ``pixel_auc`` | area under the ROC curve of all pixels of all frames together |
+| ``pro`` | per-region overlap: the share of a region (a connected part of a mask) that is flagged, averaged over regions, so that a small one counts like a large one; averaged over the false-positive rates up to 30 % of the normal pixels (P. Bergmann et al., MVTec AD, CVPR 2019 and IJCV 2021) |
+
+A million frames have too many pixels to be sorted. Values are told apart at 4096 levels, each of as many of the maps'
+values: exact where there are no more different ones, else to some hundredths of a per cent of the false-positive rate.
+A video is then three rows of counts, whatever its length, and a draw of the bootstrap a sum of them.
+"""  # noqa: E501  (a table)
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.events import Interval
+from pipeline.evaluation.bootstrap import DRAWS, LEVEL, Estimate
+from pipeline.evaluation.figures import Undefined
+from pipeline.evaluation.judged import JudgedVideo
+
+Floats = npt.NDArray[np.float64]
+Maps = npt.NDArray[np.float32]
+Masks = npt.NDArray[np.bool_]
+
+#: Levels at which values are told apart.
+LEVELS = 4096
+#: Up to this share of the normal pixels flagged, per-region overlap is averaged; the data set's authors' choice.
+PRO_LIMIT = 0.3
+
+#: Values that the levels are drawn from, of each video; more would not move them.
+_SAMPLED = 200_000
+#: And so many maps, where each must be scaled for it.
+_SAMPLED_MAPS = 32
+
+
+class MapsError(Exception):
+    """Maps or masks cannot be used. One line that names file and video."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelCounts:
+    """What is needed of one video; each array (levels + 1,), by rising value.
+
+    Attributes:
+        normal, abnormal: pixels.
+        overlap: of each region the share of its pixels, added up over regions.
+        regions: how many.
+    """
+
+    name: str
+    normal: Floats
+    abnormal: Floats
+    overlap: Floats
+    regions: int
+
+
+def levels_of(videos: Iterable[tuple[Maps, tuple[int, int]]]) -> Floats:
+    """The values at which pixels are told apart, rising, at most :data:`LEVELS`.
+
+    Args:
+        videos: of each its maps, (n, h, w), and the size (H, W) to which they are scaled.
+
+    Raises:
+        ValueError: no value, or one that is no finite number.
+    """
+    rng = np.random.default_rng(0)
+    samples = []
+    for maps, size in videos:
+        if maps.shape[1:] != size:
+            chosen = np.linspace(0, len(maps) - 1, min(len(maps), _SAMPLED_MAPS)).astype(int)
+            maps = np.array([_scaled(maps[n], size) for n in chosen])
+        values = maps.ravel()
+        if not np.isfinite(values).all():
+            raise ValueError("maps must hold finite numbers")
+        samples.append(values if len(values) <= _SAMPLED else rng.choice(values, _SAMPLED, replace=False))
+    drawn = np.concatenate(samples).astype(np.float64) if samples else np.empty(0)
+    if not len(drawn):
+        raise ValueError("there is no map")
+    different = np.unique(drawn)
+    return (
+        different
+        if len(different) <= LEVELS
+        else np.unique(np.quantile(drawn, np.linspace(0, 1, LEVELS), method="nearest"))
+    )
+
+
+def count_pixels(name: str, maps: Iterable[Maps], masks: Iterable[Masks], levels: Floats) -> PixelCounts:
+    """Count one video's pixels.
+
+    Args:
+        name: of the video.
+        maps: of each frame, float (h, w), higher is more abnormal; scaled to the mask where that is larger or smaller,
+            linearly between the middles of its pixels.
+        masks: of each frame, bool (H, W).
+        levels: see :func:`levels_of`.
+
+    Raises:
+        MapsError: not as many masks as maps, or not one of either.
+    """
+    from scipy.ndimage import label
+
+    size = len(levels) + 1
+    normal, abnormal, overlap = np.zeros(size), np.zeros(size), np.zeros(size)
+    regions = 0
+    try:
+        for values, mask in zip(maps, masks, strict=True):
+            at = np.searchsorted(levels, _scaled(values, mask.shape), side="right")
+            normal += np.bincount(at[~mask], minlength=size)
+            if mask.any():
+                abnormal += np.bincount(at[mask], minlength=size)
+                marked, count = label(mask, np.ones((3, 3)))  # corners touch, as in the authors' code
+                inside = marked[mask] - 1
+                weights = 1 / np.bincount(inside, minlength=count)
+                overlap += np.bincount(at[mask], weights[inside], minlength=size)
+                regions += count
+    except ValueError as error:
+        if "zip()" in str(error):
+            raise MapsError(f"{name}: there are not as many masks as maps") from None
+        raise
+    if not (normal.any() or abnormal.any()):
+        raise MapsError(f"{name}: there is no map")
+    return PixelCounts(name, normal, abnormal, overlap, regions)
+
+
+def pixel_auc(normal: Floats, abnormal: Floats, overlap: Floats, regions: float) -> float:
+    """See the head of this file; the counts are those of :class:`PixelCounts`, added up."""
+    false, true = _falling(normal), _falling(abnormal)
+    return float(np.trapezoid(true, false))
+
+
+def pro(normal: Floats, abnormal: Floats, overlap: Floats, regions: float) -> float:
+    """See the head of this file and :func:`pixel_auc`."""
+    false = _falling(normal)
+    overlaps = np.concatenate([[0.0], np.cumsum(overlap[::-1])]) / regions
+    within = int(np.searchsorted(false, PRO_LIMIT, side="right"))  # what rises at the limit itself adds no area
+    area = float(np.trapezoid(overlaps[:within], false[:within]))
+    if within < len(false) and (left := PRO_LIMIT - false[within - 1]) > 0:
+        slope = (overlaps[within] - overlaps[within - 1]) / (false[within] - false[within - 1])
+        area += left * (overlaps[within - 1] + slope * left / 2)
+    return area / PRO_LIMIT
+
+
+FIGURES: Mapping[str, Callable[[Floats, Floats, Floats, float], float]] = {"pixel_auc": pixel_auc, "pro": pro}
+
+
+def pixel_figures(counts: Sequence[PixelCounts], copies: npt.NDArray[np.int64] | None = None) -> dict[str, float]:
+    """The figures of videos together, of each so many copies.
+
+    Raises:
+        Undefined: there are no abnormal pixels, or no normal ones.
+    """
+    drawn = np.ones(len(counts)) if copies is None else copies.astype(np.float64)
+    normal, abnormal, overlap = (
+        drawn @ np.stack([getattr(one, name) for one in counts]) for name in ("normal", "abnormal", "overlap")
+    )
+    regions = float(drawn @ [one.regions for one in counts])
+    for pixels, kind in ((normal, "normal"), (abnormal, "abnormal")):
+        if not pixels.sum():
+            raise Undefined(f"a curve needs normal and abnormal pixels, and there are no {kind} ones")
+    return {name: figure(normal, abnormal, overlap, regions) for name, figure in FIGURES.items()}
+
+
+def estimate_maps(counts: Sequence[PixelCounts], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
+    """The figures with 95 % intervals by bootstrap over videos, as :func:`pipeline.evaluation.bootstrap.estimate`'s.
+
+    Raises:
+        ValueError: no video.
+    """
+    if not counts:
+        raise ValueError("figures of maps need at least one video")
+    try:
+        values = pixel_figures(counts)
+    except Undefined as reason:
+        return {name: Estimate(None, None, str(reason)) for name in FIGURES}
+    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        copies = np.bincount(rng.integers(0, len(counts), len(counts)), minlength=len(counts))
+        try:
+            drawn = pixel_figures(counts, copies)
+        except Undefined:
+            continue
+        for name, value in drawn.items():
+            found[name].append(value)
+    tail = 50 * (1 - LEVEL)
+    return {
+        name: Estimate(value, Interval(*map(float, np.percentile(found[name], (tail, 100 - tail)))))
+        for name, value in values.items()
+    }
+
+
+def read_masks(file: Path) -> dict[str, Callable[[], Masks]]:
+    """Masks by video, each read when it is asked for: bool (frames, H, W), True where not 0.
+
+    Args:
+        file: an archive of arrays (``.npz``, one a video), or of pictures (``.zip``: VIDEO/000.png, in order of name).
+
+    Raises:
+        MapsError: it is no such file.
+    """
+    try:
+        if file.suffix.lower() == ".npz":
+            return {name: partial(_marked, file, name) for name in _names(file)}
+        with zipfile.ZipFile(file) as archive:
+            pictures: dict[str, list[str]] = {}
+            for name in sorted(archive.namelist()):
+                if not name.endswith("/"):
+                    pictures.setdefault(str(Path(name).parent), []).append(name)
+    except FileNotFoundError:
+        raise MapsError(f"{file}: no such file") from None
+    except OSError as error:
+        raise MapsError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except zipfile.BadZipFile:
+        raise MapsError(f"{file}: expected an archive of arrays (.npz) or of pictures (.zip)") from None
+    if not pictures:
+        raise MapsError(f"{file}: holds no picture")
+    return {video: partial(_pictures, file, names) for video, names in pictures.items()}
+
+
+def read_maps(file: Path) -> dict[str, Callable[[], Maps]]:
+    """Maps by video, each read when it is asked for: float (n, h, w), one a score or one a frame.
+
+    Args:
+        file: an archive of arrays, ``.npz``, one a video.
+
+    Raises:
+        MapsError: it is no such file.
+    """
+
+    return {name: partial(_numbers, file, name) for name in _names(file)}
+
+
+def judge_maps(
+    videos: Sequence[JudgedVideo],
+    maps: Mapping[str, Callable[[], Maps]],
+    masks: Mapping[str, Callable[[], Masks]],
+) -> list[PixelCounts]:
+    """Count the pixels of the videos that have both.
+
+    A clip's map is that of its frames, as its score is. What is behind the last clip is not judged.
+
+    Args:
+        videos: judged ones.
+        maps: by the video's name: (n, h, w), one a clip, or one a frame.
+        masks: by the video's name, or by its file's without folders and suffix: (frames, H, W).
+
+    Raises:
+        MapsError: no video has both; one has masks of other frames than it has; or one mask may be of two videos.
+    """
+    found: dict[str, tuple[JudgedVideo, str]] = {}
+    for video in videos:
+        mask = next((name for name in (video.name, Path(video.name).stem) if name in masks), None)
+        if mask is None or video.name not in maps:
+            continue
+        if mask in found:
+            raise MapsError(
+                f"the masks of {mask} may be those of {found[mask][0].name} and of {video.name}: judge one of them "
+                "(--split), or name the masks as the videos"
+            )
+        found[mask] = video, video.name
+    if not found:
+        raise MapsError(f"no video has maps and masks: {_some(maps)} have maps, {_some(masks)} have masks")
+    levels = levels_of((maps[name](), masks[mask]().shape[1:]) for mask, (_, name) in found.items())
+    return [_counted(video, maps[name](), masks[mask](), levels) for mask, (video, name) in found.items()]
+
+
+def _counted(video: JudgedVideo, maps: Maps, masks: Masks, levels: Floats) -> PixelCounts:
+    frames = video.frames
+    longest = int((video.end_frame - video.first_frame).max())
+    if not frames <= len(masks) < frames + longest:
+        raise MapsError(f"{video.name}: {frames} frames were judged, and {len(masks)} have a mask")
+    if len(maps) == len(video.start):
+        of_frames = np.maximum(np.searchsorted(video.first_frame, np.arange(frames), side="right") - 1, 0)
+    elif len(maps) == len(masks):
+        of_frames = np.arange(frames)
+    else:
+        raise MapsError(f"{video.name}: {len(maps)} maps; expected one a clip ({len(video.start)}) or one a frame")
+    return count_pixels(video.name, (maps[n] for n in of_frames), masks[:frames], levels)
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            names = list(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else []
+    except FileNotFoundError:
+        raise MapsError(f"{file}: no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise MapsError(f"{file}: no archive of plain arrays: {error}") from None
+    if not names:
+        raise MapsError(f"{file}: expected an archive with one array a video")
+    return names
+
+
+def _stored(file: Path, name: str) -> npt.NDArray[np.generic]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            values: npt.NDArray[np.generic] = archive[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise MapsError(f"{file}: {name}: no plain array: {error}") from None
+    if values.ndim != 3 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
+        raise MapsError(f"{file}: {name}: expected (frames, height, width), got {values.dtype} {values.shape}")
+    return values
+
+
+def _marked(file: Path, name: str) -> Masks:
+    return np.asarray(_stored(file, name) != 0)
+
+
+def _numbers(file: Path, name: str) -> Maps:
+    values = _stored(file, name).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise MapsError(f"{file}: {name}: maps must hold finite numbers")
+    return values
+
+
+def _pictures(file: Path, names: Sequence[str]) -> Masks:
+    import av
+
+    masks = []
+    with zipfile.ZipFile(file) as archive:
+        for name in names:
+            try:
+                with av.open(io.BytesIO(archive.read(name)), "r") as picture:
+                    masks.append(next(picture.decode(video=0)).to_ndarray(format="gray") != 0)
+            except (av.FFmpegError, StopIteration, IndexError, zipfile.BadZipFile):
+                raise MapsError(f"{file}: {name}: not a picture; expected a mask") from None
+    if len({mask.shape for mask in masks}) > 1:
+        raise MapsError(f"{file}: {Path(names[0]).parent}: masks of different sizes")
+    return np.stack(masks)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return f"{len(listed)} videos ({', '.join(listed[:3])}{', …' if len(listed) > 3 else ''})"
+
+
+def _scaled(values: Maps, shape: tuple[int, ...]) -> Maps:
+    if values.shape == shape:
+        return values
+    from scipy.ndimage import zoom
+
+    factors = [wanted / own for wanted, own in zip(shape, values.shape, strict=True)]
+    scaled: Maps = zoom(values, factors, order=1, mode="nearest", grid_mode=True)
+    return scaled
+
+
+def _falling(counts: Floats) -> Floats:
+    """The share that is flagged, by falling threshold, from nothing on."""
+    flagged: Floats = np.concatenate([[0.0], np.cumsum(counts[::-1])])
+    return np.asarray(flagged / flagged[-1])
