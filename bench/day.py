@@ -108,9 +108,10 @@ def main() -> None:
     except (ExportError, CommandFailure) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     footage = Footage(options.data, scorer.card.held_out_sources)
-    before, day = zip(*(footage.quarters(light) for light in lights), strict=True)
+    pairs = [footage.quarters(light) for light in lights]
     keep = Keep(options.kept, options.data, scorer, console)
-    scored = {quarter: keep.scores(quarter) for quarter in (*before, *day)}
+    scored = {quarter: keep.scores(quarter) for pair in pairs for quarter in pair}
+    before, day = zip(*pairs, strict=True)
     figures = Judgement(
         scorer,
         [(quarter, scored[quarter]) for quarter in before],

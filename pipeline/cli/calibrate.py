@@ -60,7 +60,7 @@ def calibrate(
     """From normal footage, the lowest threshold whose false alarms stay within the budget, and hysteresis with it.
 
     Every alert in the footage counts as false, so nothing abnormal should be in it. A budget that so much footage
-    cannot support is refused with the hours that it would take. Needs mistwatch[evaluate].
+    cannot support is refused with the hours that it would take.
     """
     from pipeline.calibration_file import write_calibration
     from pipeline.cli.replay import require_evaluate
@@ -327,7 +327,7 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
     typer.echo(
         f"{made.model.name} version {made.model.version}: {promise.hours:.2f} h of normal footage in {recordings}"
     )
-    _name(f"{len(footage.left_out)} recordings are left out", footage.left_out)
+    _name("Left out", footage.left_out)
     typer.echo(f"Alerts open at {alerts.open_threshold:g} and close below {alerts.close_threshold:g}.")
     _tell_suggestion(found, footage)
     typer.echo(
