@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -63,7 +63,7 @@ class Assessment:
     alerts: Mapping[str, Mapping[str, Estimate]]
     draws: int
     by: Unit
-    pixels: Mapping[str, Estimate] = MappingProxyType({})
+    pixels: Mapping[str, Estimate] = field(default_factory=dict)
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What is written to ``metrics.json``.
