@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 
 venv: $(STAMP)  ## everything into .venv (a second run reuses it)
 
-system:  ## Debian's packages for the tests: FFmpeg and GStreamer's RTSP server (as root)
+system:  ## Debian's packages for the tests: Chromium, FFmpeg and GStreamer's RTSP server (as root)
 	xargs -a debian-packages.txt sh -c 'dpkg -s "$$@" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "$$@"; }' --
 
 lint: venv  ## ruff, mypy, import contracts

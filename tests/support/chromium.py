@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,11 +59,13 @@ class Page:
 
 
 class Chromium:
-    """The browser, with a profile of its own in ``folder``; use it as a context."""
+    """The browser, with a profile of its own that goes with it; use it as a context."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         binary = program()
         assert binary is not None
+        # Not among the tests' own folders: its databases are named .log, and failures show those.
+        self._profile = Path(tempfile.mkdtemp(prefix="chromium-"))
         command_read, self._commands = os.pipe()
         self._answers, answer_write = os.pipe()
         arguments = [
@@ -74,12 +77,12 @@ class Chromium:
             "--no-first-run",
             "--disable-background-networking",
             "--hide-scrollbars",
-            f"--user-data-dir={folder}",
+            f"--user-data-dir={self._profile}",
             "about:blank",
         ]
         # Through numbers that neither end has, as one may sit where the other must go.
         read, write = os.dup2(command_read, 63), os.dup2(answer_write, 64)
-        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        log = os.open(self._profile / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self._pid = os.posix_spawn(
             binary,
             arguments,
@@ -108,6 +111,7 @@ class Chromium:
         os.waitpid(self._pid, 0)
         os.close(self._commands)
         os.close(self._answers)
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, file: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1) -> Page:
         """Load a file in a new tab of this size (CSS pixels) and colour scheme."""
