@@ -89,6 +89,10 @@ def evaluate(
         _one_of("--split", split, ("train", "validation", "test"))
     _one_of("--by", by, ("video", "group"))
     _one_of("--video-score", video_score, ("mean", "max"))
+    if maps is not None and masks is None:
+        raise UsageFailure("--maps FILE needs --masks FILE")
+    if masks is not None and maps is None and scores is not None:
+        raise UsageFailure("--masks FILE needs --maps FILE: scores say nothing of where")
     run: Run | None = None
     outcome: Outcome | None = None
     options = Options(config=config, model=model, triton=triton, jobs=jobs, skip_bad=skip_bad)
@@ -222,13 +226,10 @@ def _pixels(judged: Judged, run: Run | None, maps: Path | None, masks: Path | No
     from pipeline.evaluation.maps import judge_maps, read_maps, read_masks
 
     if masks is None:
-        if maps is not None:
-            raise UsageFailure("--maps FILE needs --masks FILE")
         return ()
     if maps is not None:
         return judge_maps(judged.videos, read_maps(maps), read_masks(masks))
-    if run is None:
-        raise UsageFailure("--masks FILE needs --maps FILE: scores have none")
+    assert run is not None, "checked by evaluate"
     rows = {row.name: row for row in run.videos}
     looked = {}
     for video in judged.videos:

@@ -1,0 +1,239 @@
+"""``mistwatch evaluate`` and ``compare`` as a person meets them: what is printed, what is written, and the status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from judged_runs import alert, clips, row, run, write_run
+from site_runs import BRIGHT, DARK, write_video
+
+from pipeline.cli.main import main
+
+
+@pytest.fixture
+def mistwatch(monkeypatch, capsys, tmp_path):
+    """The command in this process: status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["mistwatch", *map(str, words)])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path):
+    np.savez(tmp_path / "scores.npz", a=np.array([0.9, 0.7, 0.3]), n=np.array([0.1, 0.6]), only=np.array([0.5]))
+    np.savez(tmp_path / "labels.npz", a=np.array([1, 0, 1]), n=np.array([0, 0]))
+    return "--scores", "scores.npz", "--labels", "labels.npz", "--frames-per-score", "1", "--draws", "20"
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """A run that finds the fight, and one that does not."""
+    fight = clips([0.1, 0.9, 0.9, 0.1])
+    calm = clips([0.1, 0.7, 0.1])
+    rows = [
+        (row("fight", fight, label=1, intervals=[(16, 48)]), fight),
+        (row("calm", calm), calm),
+        (row("bad", clips([]), error="bad.mp4: not a video"), clips([])),
+    ]
+    found = run(rows, {"fight": [alert(2.0, 4.0)]}, tmp_path / "a")
+    blind = clips([0.1, 0.2, 0.1, 0.1])
+    missed = run([(row("fight", blind, label=1, intervals=[(16, 48)]), blind), *rows[1:]], {}, tmp_path / "b")
+    return write_run(found), write_run(missed)
+
+
+def test_the_last_line_is_one_flat_object(mistwatch, files):
+    status, out, _ = mistwatch("evaluate", *files, "--json")
+    assert status == 0
+    (line,) = out.splitlines()
+    flat = json.loads(line)
+    # Of 2 · 3 pairs 0.9 wins all, 0.3 only over 0.1.
+    assert flat["frame_auc"] == pytest.approx(4 / 6)
+    assert flat["video_auc"] == 1.0
+    assert flat["recall_at_fpr_0.02"] == 0.5
+    assert (flat["videos"], flat["frames"], flat["only_scores"]) == (2, 5, 1)
+
+
+def test_a_table_for_people_fits_their_terminal(mistwatch, files):
+    status, out, _ = mistwatch("evaluate", *files)
+    assert status == 0
+    assert "2 videos, 1 of them abnormal; 5 frames." in out
+    assert "1 videos have scores and no labels: only." in out
+    assert "0.667" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_metrics_and_report_are_kept(mistwatch, files, tmp_path):
+    status, out, err = mistwatch("evaluate", *files, "--out", "kept", "--json")
+    assert (status, len(out.splitlines())) == (0, 1)
+    metrics = json.loads((tmp_path / "kept" / "metrics.json").read_text())
+    assert metrics["columns"]["raw"]["figures"]["frame_auc"]["value"] == pytest.approx(4 / 6)
+    assert metrics["only_scores"] == ["only"]
+    assert metrics["settings"]["judgement"]["frames_per_score"] == 1
+    assert len(metrics["settings"]["files"]["scores_sha256"]) == 64
+    assert "<html" in (tmp_path / "kept" / "report.html").read_text()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["metrics.json", "report.html"]
+    assert "wrote kept/report.html" in err
+
+
+def test_alerts_of_somebodys_scores(mistwatch, files):
+    status, out, _ = mistwatch("evaluate", *files, "--fps", "1", "--threshold", "0.6", "--kernel", "1", "--json")
+    flat = json.loads(out.splitlines()[-1])
+    # In a the alert opens at 1 s, with the first incident's end; the second one at 2 s comes in the cooldown. In n the
+    # last frame raises a false one.
+    assert (status, flat["event_recall"], flat["event_precision"]) == (0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "evaluate a MANIFEST or the folder of a replay, or --scores FILE --labels FILE"),
+        (("--scores", "scores.npz"), "--scores FILE needs --labels FILE"),
+        (("run", "--labels", "labels.npz"), "evaluate a MANIFEST or the folder"),
+        (("gone.jsonl",), "gone.jsonl"),
+        (("labels.npz",), "labels.npz: expected a manifest with labels (.jsonl), or the folder of a replay"),
+        ((".",), ": no run of a replay (no run.json)"),
+        ((".", "--model", "fights"), "is replayed already"),
+        (("--scores", "gone.npz", "--labels", "labels.npz"), "gone.npz: no such file"),
+        (("--scores", "scores.npz", "--labels", "nan.npz"), "nan.npz: a: label 1 is nan; expected 0 or 1"),
+        (("--scores", "nan.npz", "--labels", "labels.npz"), "nan.npz: a: score 1 is nan; expected finite numbers"),
+        (("--scores", "scores.npz", "--labels", "long.npz"), "a: 3 scores of 16 frames are 48 frames, and 64 have a"),
+        (("--scores", "scores.npz", "--labels", "labels.npz", "--by", "frame"), "--by frame: expected video or group"),
+        (("--scores", "scores.npz", "--labels", "labels.npz", "--threshold", "1"), "--threshold needs --fps"),
+        (("--scores", "scores.npz", "--labels", "labels.npz", "--masks", "m.npz"), "--masks FILE needs --maps FILE"),
+        (("--scores", "scores.npz", "--labels", "labels.npz", "--maps", "m.npz"), "--maps FILE needs --masks FILE"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(mistwatch, files, tmp_path, words, message):
+    np.savez(tmp_path / "nan.npz", a=np.array([0.0, np.nan, 1.0]))
+    np.savez(tmp_path / "long.npz", a=np.zeros(64))
+    status, out, err = mistwatch("evaluate", *words)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_run_is_judged_in_its_own_folder(mistwatch, two_runs):
+    folder, _ = two_runs
+    status, out, err = mistwatch("evaluate", folder, "--draws", "20", "--json")
+    flat = json.loads(out.splitlines()[-1])
+    assert (status, flat["event_recall"], flat["videos"], flat["left_out"]) == (0, 1.0, 2, 1), err
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["left_out"] == [{"name": "bad", "reason": "bad.mp4: not a video"}]
+    assert metrics["settings"]["model"]["name"] == "m"
+    assert metrics["settings"]["operators"]["open_threshold"] == 0.5
+    assert (folder / "report.html").is_file()
+
+
+def test_where_a_model_looked_is_judged_by_masks(mistwatch, two_runs, tmp_path):
+    folder, _ = two_runs
+    looked = np.zeros((4, 2, 2), np.float32)
+    looked[:, 0, 0] = 1.0
+    masks = np.zeros((64, 2, 2), bool)
+    masks[16:48, 0, 0] = True
+    np.savez(tmp_path / "masks.npz", fight=masks)
+    status, _, err = mistwatch("evaluate", folder, "--draws", "5", "--json", "--masks", "masks.npz")
+    assert status == 2
+    assert "told of no video where it looked" in err
+    (folder / "attention").mkdir()
+    np.save(folder / "attention" / f"{row('fight').key}.npy", looked)
+    status, out, err = mistwatch("evaluate", folder, "--draws", "5", "--json", "--masks", "masks.npz")
+    # Its attention times its score is 0.9 where something is, and at most 0.1 elsewhere.
+    assert (status, json.loads(out.splitlines()[-1])["pixel_auc"]) == (0, 1.0), err
+    np.savez(tmp_path / "maps.npz", fight=1 - looked)
+    status, out, _ = mistwatch("evaluate", folder, "--masks", "masks.npz", "--maps", "maps.npz", "--draws", "5")
+    assert status == 0
+    assert "per-region overlap" in out
+
+
+# -- a manifest ------------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_is_replayed_and_judged(triton, tmp_path):
+    """Bright seconds are abnormal to the tiny model; a file that is no video in the middle costs the status alone."""
+    write_video(tmp_path / "fight.mp4", [(4, DARK), (4, BRIGHT), (4, DARK)])
+    write_video(tmp_path / "calm.mp4", [(6, DARK)])
+    (tmp_path / "bad.mp4").write_text("no video")
+    lines = [{"path": "fight.mp4", "label": 1, "intervals": [[40, 80]]}, {"path": "bad.mp4", "label": 0}]
+    lines.append({"path": "calm.mp4", "label": 0})
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def evaluate(*more):
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "pipeline.cli", "evaluate", "manifest.jsonl", "--out", "run", "--json",
+             "--triton", triton.address, "--draws", "20", *more],
+            cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )  # fmt: skip
+
+    done = evaluate()
+    assert done.returncode == 1, done.stderr
+    flat = json.loads(done.stdout.splitlines()[-1])
+    assert (flat["videos"], flat["left_out"], flat["event_recall"]) == (2, 1, 1.0)
+    assert flat["frame_auc"] > 0.95  # a clip of four pictures lies across each edge of the incident
+    assert flat["video_auc"] == 1.0
+    assert "bad.mp4" in done.stderr.splitlines()[-1]
+    again = evaluate("--skip-bad")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout.splitlines()[-1]) == flat
+
+
+# -- two runs ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_are_compared(mistwatch, two_runs, tmp_path):
+    status, out, err = mistwatch("compare", "a", "b", "--draws", "30", "--out", "c/comparison.json")
+    assert status == 0, err
+    assert "A: a" in out
+    assert "2 videos in both." in out
+    line = next(line for line in out.splitlines() if "incidents found" in line)
+    assert line.split()[2:4] == ["100.0%", "0.0%"]
+    document = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    assert document["columns"]["causal"]["alerts"]["recall"]["difference"] == 1.0
+    status, out, _ = mistwatch("compare", "a", "b", "--draws", "30", "--json")
+    assert (status, json.loads(out)) == (0, document)
+
+
+def test_two_files_of_scores_are_compared_by_labels(mistwatch, files, tmp_path):
+    np.savez(tmp_path / "better.npz", a=np.array([0.9, 0.1, 0.8]), n=np.array([0.1, 0.2]))
+    words = ("--labels", "labels.npz", "--frames-per-score", "1", "--draws", "30", "--json")
+    status, out, err = mistwatch("compare", "better.npz", "scores.npz", *words)
+    assert status == 0, err
+    document = json.loads(out)
+    figure = document["columns"]["raw"]["figures"]["frame_auc"]
+    assert (figure["first"], figure["second"]) == (1.0, pytest.approx(4 / 6))
+    assert figure["difference"] == pytest.approx(2 / 6)
+    assert document["videos"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("a", "gone"), "gone: no such folder; expected one that `mistwatch replay --out` wrote"),
+        (("a", "c"), "no video is in both: fight is in the first, elsewhere in the second"),
+        (("a", "a", "--by", "seed"), "--by seed: expected video or group"),
+        (("a", "a", "--video-score", "sum"), "--video-score sum: expected mean or max"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(mistwatch, two_runs, tmp_path, words, message):
+    scored = clips([0.5])
+    write_run(replace(run([(row("elsewhere", scored), scored)]), folder=tmp_path / "c"))
+    status, out, err = mistwatch("compare", *words)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert message in err
