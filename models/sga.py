@@ -152,7 +152,9 @@ class SelfGuidedHeads(nn.Module):
         """A map (N, C, t, h, w) and the attention (N, 1, 1, h', w') → what the weighted head reads of it, (N, C)."""
         if attention.shape[-2:] != seen.shape[-2:]:
             attention = F.interpolate(attention[:, 0], seen.shape[-2:], mode="nearest")[:, None]
-        average = (seen + attention * seen).mean(dim=(2, 3, 4))
+        # The mean of seen + A ∘ seen; A has one time step, so time can be averaged first and space as a product.
+        over_space = (1 + attention).flatten(2) / attention[0].numel()  # (N, 1, h · w)
+        average = (seen.mean(dim=2).flatten(2) @ over_space.mT).squeeze(2)
         return F.normalize(average, dim=1) if self.unit_length else average
 
     def _calibrated(self, logits: Tensor) -> Tensor:

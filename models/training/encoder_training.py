@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.backbone import MapBackbone
 from models.encoder import AttentionEncoder
@@ -156,7 +156,11 @@ def score_maps(heads: SelfGuidedHeads, early: Floats, late: Floats) -> npt.NDArr
 
 def _heads(early: int, late: int, recipe: EncoderRecipe) -> SelfGuidedHeads:
     attention = SelfGuidedAttention(early, recipe.hidden, recipe.detectors)
-    return SelfGuidedHeads(attention, late, recipe.dropout, reads=recipe.reads, unit_length=recipe.unit_length)
+    heads = SelfGuidedHeads(attention, late, recipe.dropout, reads=recipe.reads, unit_length=recipe.unit_length)
+    # A linear layer on a thousand inputs keeps much of what it was drawn as. From nothing it says what it has learned.
+    nn.init.zeros_(heads.weighted.weight)
+    nn.init.zeros_(heads.weighted.bias)
+    return heads
 
 
 def _try(heads: SelfGuidedHeads, bag: LabelledMaps) -> None:
