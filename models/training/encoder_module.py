@@ -118,7 +118,7 @@ class EncoderModule(pl.LightningModule):
         total = weighted + self._recipe.guided_weight * guided
         if not torch.isfinite(total):
             raise TrainingError(
-                f"epoch {self.current_epoch + 1}: the loss is {float(total.detach())}: the maps hold values that are not "
+                f"epoch {self.current_epoch + 1}: the loss is {total.item()}: the maps hold values that are not "
                 f"numbers, or the learning rate {self._recipe.learning_rate:g} is too high"
             )
         for name, value in (("loss", total), ("weighted", weighted), ("guided", guided)):
