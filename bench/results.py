@@ -114,12 +114,42 @@ def extraction(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(f"extraction of {what} against the engine", f"{ratio:.2f}", f"≥ {aim:g}", ratio >= aim, judges)
 
 
+def calibration(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"model `{found['model']['name']}`, weights `{found['model']['weights_sha256'][:12]}`"
+    for one in found["budgets"]:
+        what = f"courtyards without incidents, calibrated to {one['budget']}: false alarms an hour"
+        if "refused" in one:
+            yield Line(what, "refused: too little footage", "", None, judges)
+            continue
+        low, high = one["checked_on"]["interval_95"]
+        figure = f"{one['checked_on']['per_hour']:.1f} ({low:.1f} to {high:.1f})"
+        yield Line(what, figure, f"≤ {one['budget_per_hour']:g}", one["kept"], judges)
+
+
+def day(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"committed `{found['model']['name']}`, sources that it never saw"
+    for row in found["rows"]:
+        name = f"a day, {row['thresholds']}"
+        if "refused" in row:
+            yield Line(name, "refused: too little footage", "", None, judges)
+            continue
+        (low, high), (fewest, most) = row["recall_interval_95"], row["false_alarms_interval_95"]
+        yield Line(f"{name}: recall", f"{row['recall']:.2f} ({low:.2f} to {high:.2f})", "", None, judges)
+        rate, budget = row["false_alarms_per_hour"], row.get("budget_per_hour")
+        asked, met = ("", None) if budget is None else (f"≤ {budget:g}", rate <= budget)
+        yield Line(f"{name}: false alarms an hour", f"{rate:.1f} ({fewest:.1f} to {most:.1f})", asked, met, judges)
+        delay = row["median_delay"]
+        yield Line(f"{name}: delay, median", "–" if delay is None else f"{delay:.2f} s", "", None, judges)
+
+
 SECTIONS = (
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", committed_fights),
     Section("ped2", "python bench/ped2.py --stage2", ped2),
     Section("published_features", "python bench/published_features.py", published),
     Section("courtyard", "python bench/courtyard.py", courtyard),
+    Section("day", "python bench/day.py", day),
+    Section("calibration", "python bench/calibration.py", calibration),
     Section("features", "python bench/features.py", extraction),
 )
 

@@ -329,7 +329,7 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
     )
     _name("Left out", footage.left_out)
     typer.echo(f"Alerts open at {alerts.open_threshold:g} and close below {alerts.close_threshold:g}.")
-    _tell_suggestion(found, footage)
+    _tell_present(footage)
     typer.echo(
         f"False alarms in this footage: {promise.false_alarms}, of {found.allowed} that it allows. With "
         f"{100 * promise.confidence:g} % confidence there are at most {_rate(promise.at_most_per_hour, found.budget)}; "
@@ -350,16 +350,15 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
     typer.echo(f"Written: {out}. The site's configuration, or one camera's, names it: calibration: {out.name}")
 
 
-def _tell_suggestion(found: Calibrated, footage: _Footage) -> None:
-    from pipeline.evaluation.calibration import false_alarms, smoothed, with_threshold
+def _tell_present(footage: _Footage) -> None:
+    from pipeline.evaluation.calibration import false_alarms, smoothed
 
-    suggested = footage.model.threshold
-    if not suggested:
-        return
-    share = found.settings.alert.close_threshold / found.settings.alert.open_threshold
-    settings = with_threshold(found.settings, suggested, share)
-    count = len(list(false_alarms(smoothed(footage.pieces, settings), settings)))
-    typer.echo(f"At {suggested:g}, which the model suggests, this footage has {count} false alarm{'s' * (count != 1)}.")
+    present = footage.chain.settings
+    count = len(list(false_alarms(smoothed(footage.pieces, present), present)))
+    typer.echo(
+        f"By the thresholds that it was replayed with ({present.alert.open_threshold:g}, "
+        f"{present.alert.close_threshold:g}) this footage has {count} false alarm{'s' * (count != 1)}."
+    )
 
 
 def _probability_at(made: Calibration) -> float:

@@ -22,12 +22,15 @@ Angelopoulos et al., Learn then Test, 2021, section 3).
 The bound takes false alarms to be independent of one another. Those that come in bursts are not; the cooldown is there
 to make one alert of a burst, and :attr:`Calibrated.bursts` tells what is left of it.
 
-**The hysteresis** keeps the proportion of the two thresholds that it is given: how far scores dip within an incident is
-nothing that normal footage could tell. Its effect on the number of alerts is part of what is counted.
+**The hysteresis** keeps the proportion of the two thresholds that it is given, as how far scores dip within an incident
+is nothing that normal footage could tell. What it does tell is where scores come back to: an alert closes no lower than
+where nearly all normal clips (:data:`NORMAL_SHARE`) lie below, or it would outlast what it is about. The effect on the
+number of alerts is part of what is counted.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +52,8 @@ THRESHOLDS: tuple[float, ...] = (
     *(step / 10_000 for step in range(10_000, 9_900, -1)),
     *(step / 1_000 for step in range(990, 0, -1)),
 )
+#: So many of the normal clips are below the threshold that closes an alert, unless it opens lower.
+NORMAL_SHARE = 0.95
 #: A false alarm that opens less than this after the one before it ended is of the same burst. Seconds.
 BURST_SECONDS = 60.0
 
@@ -248,10 +253,10 @@ def calibrate(
     hours = sum(piece.hours for piece in footage)
     allowed = require_hours(hours, budget, confidence=confidence)
     pieces = smoothed(footage, settings)
-    close_share = settings.alert.close_threshold / settings.alert.open_threshold
+    level = float(np.quantile(np.concatenate([piece.value for piece in pieces]), NORMAL_SHARE))
     found: Calibrated | None = None
     for opens in thresholds:
-        tried = with_threshold(settings, opens, close_share)
+        tried = with_threshold(settings, opens, level)
         alarms = tuple(false_alarms(pieces, tried, most=allowed))
         if len(alarms) > allowed:
             break
@@ -264,9 +269,15 @@ def calibrate(
     return found
 
 
-def with_threshold(settings: ChainSettings, opens: float, close_share: float) -> ChainSettings:
-    """``settings`` that open alerts at ``opens`` and close them at ``close_share`` of it (rounded to 0.0001)."""
-    closes = min(opens, max(round(opens * close_share, 4), 0.0001))
+def with_threshold(settings: ChainSettings, opens: float, level: float = 0.0) -> ChainSettings:
+    """``settings`` with an alert that opens at ``opens``.
+
+    It closes at as large a part of that as in ``settings``, if that is above ``level`` (of normal scores), else just
+    above ``level``; to four digits, and never above ``opens``.
+    """
+    share = settings.alert.close_threshold / settings.alert.open_threshold
+    just_above = (math.floor(level * 10_000) + 1) / 10_000
+    closes = min(opens, max(round(opens * share, 4), just_above))
     return replace(settings, alert=replace(settings.alert, open_threshold=opens, close_threshold=closes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,8 +177,26 @@ def test_the_lowest_threshold_within_the_budget() -> None:
 def test_what_is_found_is_written_with_the_same_operators_but_the_thresholds() -> None:
     chosen = operators(0.5, 0.4, kernel=3, max_hole=8, min_clips=2, cooldown_seconds=2.0)
     found = calibrate([hundred_hours(0.9)], chosen, BUDGET)
-    share = 0.4 / 0.5
-    assert found.settings == with_threshold(chosen, found.settings.alert.open_threshold, share)
+    thresholds = replace(chosen.alert, open_threshold=0.101, close_threshold=0.1001)  # the one alarm is allowed
+    assert found.settings == replace(chosen, alert=thresholds)
+
+
+@pytest.mark.parametrize(
+    ("level", "closes"),
+    [(0.30, 0.64), (0.64, 0.6401), (0.7, 0.7001), (0.95, 0.8)],
+    ids=["in proportion", "not where normal clips lie", "just above them", "at most where it opens"],
+)
+def test_an_alert_closes_above_where_normal_clips_lie(level: float, closes: float) -> None:
+    chosen = with_threshold(operators(0.5, 0.4), 0.8, level)
+    assert (chosen.alert.open_threshold, chosen.alert.close_threshold) == (0.8, closes)
+
+
+def test_an_alert_ends_with_what_it_is_about_also_where_the_threshold_is_low() -> None:
+    """All of the quiet footage is at 0.1; four fifths of 0.101 would be below it, and no alert would ever end."""
+    found = calibrate([hundred_hours()], operators(0.5, 0.4), BUDGET)
+    assert found.settings.alert.open_threshold == 0.101
+    (alarm,) = false_alarms(smoothed([hundred_hours(0.5)], found.settings), found.settings)
+    assert (alarm.opened, alarm.ended) == (101 * 36.0, 102 * 36.0)
 
 
 def test_a_threshold_below_one_that_fails_is_never_taken_though_it_would_pass() -> None:
