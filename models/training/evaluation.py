@@ -166,6 +166,25 @@ def point_at(peaks: npt.NDArray[np.float64], labels: Sequence[int], kernel: int,
     return OperatingPoint(kernel, threshold, float(reached[abnormal].mean()), float(reached[~abnormal].mean()))
 
 
+def usable_kernels(kernels: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    """Those that are no longer than the median video: a longer one would be judged by several videos at once.
+
+    Args:
+        kernels: clips.
+        lengths: of the videos that they are judged by, in clips as cut live.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    longest = max(1, int(np.median(lengths)))
+    if not (usable := [kernel for kernel in kernels if kernel <= longest]):
+        raise TrainingError(
+            f"alerting.kernels {', '.join(map(str, kernels))}: each is longer than the videos, whose median has "
+            f"{longest} clips as they are cut live; add a shorter one, or say alerting.chosen"
+        )
+    return usable
+
+
 def suggest_alerting(
     scores: Sequence[ClipScores],
     labels: Sequence[int],
@@ -180,14 +199,14 @@ def suggest_alerting(
     An alert opens where at most ``open_false_alarms`` of the normal videos would raise one, and stays open while the
     score is one that at most ``close_false_alarms`` of them reach. Where videos are few, or the normal ones were picked
     to resemble the abnormal ones, less than the defaults' 8 % would be an estimate from a handful. Of the kernels the
-    one with the highest recall is taken, the shorter of equals; one that is longer than the median video is not tried,
-    as it would be judged by several videos at once.
+    one with the highest recall is taken, the shorter of equals.
+
+    Raises:
+        TrainingError: see :func:`usable_kernels`.
     """
-    longest = max(1, int(np.median([len(video) for video in scores])))
     points = [
         (operating_point(peaks, labels, kernel, false_alarms=open_false_alarms), peaks)
-        for kernel in kernels
-        if kernel <= longest
+        for kernel in usable_kernels(kernels, [len(video) for video in scores])
         for peaks in [peaks_as_live(scores, labels, groups, kernel)]
     ]
     best, peaks = max(points, key=lambda point: (point[0].recall, -point[0].kernel))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from models import weights
 from models.card import Alerting, Backbone, Clip, Layers, ModelCard, ModelName, write_card
@@ -29,6 +29,7 @@ from models.training.evaluation import (
     point_at,
     probe_scores,
     suggest_alerting,
+    usable_kernels,
     video_auc,
 )
 from models.training.generator_training import Bag, Recipe, TrainingError, clip_scores, train_generator
@@ -73,6 +74,15 @@ class AlertingChoice(BaseModel):
     open_false_alarms: float = Field(0.08, ge=0, lt=1)
     close_false_alarms: float = Field(0.2, ge=0, lt=1)
     chosen: Alerting | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AlertingChoice:
+        if self.close_false_alarms < self.open_false_alarms:
+            raise ValueError(
+                f"close_false_alarms {self.close_false_alarms:g} must not be below open_false_alarms "
+                f"{self.open_false_alarms:g}, or an alert would end at a higher score than it began"
+            )
+        return self
 
 
 class JobConfig(BaseModel):
@@ -138,11 +148,17 @@ def read_config(file: Path) -> JobConfig:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Videos with their features; ``skipped`` are those too short for a single clip."""
+    """Videos with their features.
+
+    Attributes:
+        skipped: videos too short for a single clip.
+        damaged: those of ``videos`` of which not all could be decoded, and what, a line each.
+    """
 
     videos: list[Video]
     bags: list[Bag]
     skipped: list[Video]
+    damaged: dict[Path, str] = field(default_factory=dict)
 
     def part(self, chosen: Sequence[int]) -> Dataset:
         return Dataset([self.videos[i] for i in chosen], [self.bags[i] for i in chosen], [])
@@ -195,10 +211,12 @@ def load_dataset(
             raise FeaturesError("\n".join(map(str, failed.values())))
     dataset = Dataset([], [], [])
     for video in videos:
-        features, *mirrored = (store.of(video).values for store in stores)
+        features, *mirrored = (store.of(video) for store in stores)
         if len(features):
             dataset.videos.append(video)
-            dataset.bags.append(Bag(features, video.label, *mirrored))
+            dataset.bags.append(Bag(features.values, video.label, *(seen.values for seen in mirrored)))
+            if features.damage:
+                dataset.damaged[video.path] = f"{video.path}: {features.damage}"
         else:
             dataset.skipped.append(video)
     return dataset
@@ -226,7 +244,7 @@ def train_job(
         progress: told of every step.
 
     Raises:
-        TrainingError: videos of one label only, or too few groups for the folds.
+        TrainingError: videos of one label only, too few groups for the folds, or videos too short for every kernel.
         FeaturesError, models.weights.WeightsError: features cannot be had.
         OSError: ``out`` cannot be written.
     """
@@ -240,8 +258,10 @@ def train_job(
             f"groups must not be divided between split {HELD_OUT_SPLIT} and the rest: {', '.join(sorted(shared))}"
         )
 
-    figures, logits = fold_figures(train, config.recipe, folds=folds, seed=seed, seeds=config.seeds, progress=progress)
     thinning = max(1, config.clip.stride // config.training_stride)  # of the overlapping clips these are cut live
+    if config.alerting.chosen is None:
+        usable_kernels(config.alerting.kernels, [-(-len(bag.features) // thinning) for bag in train.bags])
+    figures, logits = fold_figures(train, config.recipe, folds=folds, seed=seed, seeds=config.seeds, progress=progress)
     calibration = fit_calibration(logits[0], train.labels)
     live = [calibration(video[::thinning]) for video in logits[0]]
     if config.alerting.chosen is not None:
@@ -285,6 +305,7 @@ def train_job(
             "abnormal_videos": sum(train.labels),
             "groups": sorted(set(train.groups)),
             "skipped_as_too_short": [video.path.name for video in dataset.skipped],
+            "damaged": [path.name for path in dataset.damaged],
             "clip_stride": config.training_stride,
             "mirrored": config.mirrored,
             "recipe": config.recipe.model_dump(mode="json"),

@@ -69,10 +69,13 @@ def generator(
             raise RunFailure(f"cannot write {out}: {error.strerror}") from error
     for video in dataset.skipped:
         typer.echo(f"skipped, shorter than one clip of {job.clip.frames} frames: {video.path}", err=True)
+    for line in dataset.damaged.values():
+        typer.echo(f"damaged, used as far as it goes: {line}", err=True)
     figures = card.figures["out_of_fold"]
     typer.echo(
         f"{out}: trained on {card.training['videos']} videos of {len(card.training['groups'])} groups"
         + (f", {len(dataset.skipped)} skipped" if dataset.skipped else "")
+        + (f", {len(dataset.damaged)} damaged" if dataset.damaged else "")
     )
     typer.echo(
         f"out of fold ({folds} folds by group, {figures['seeds']} seeds): video AUC {figures['video_auc_mean']:.3f} "

@@ -126,6 +126,24 @@ def test_chosen_thresholds_are_taken_and_judged(videos, stores, tmp_path):
     assert judged == [(1.0, 1.0), (0.0, 0.0)]
 
 
+def test_kernels_longer_than_the_videos_are_told_before_the_training(videos, stores, tmp_path):
+    config = CONFIG.model_copy(update={"alerting": AlertingChoice(kernels=(40, 50))})
+    stages = set()
+    with pytest.raises(TrainingError, match=r"alerting\.kernels 40, 50: each is longer than the videos"):
+        train_job(videos, config, tmp_path / "out", stores=stores, progress=lambda stage, *_: stages.add(stage))
+    assert stages == {"features"}
+
+
+def test_a_video_that_is_cut_off_is_used_as_far_as_it_goes_and_told_of(videos, stores, tmp_path):
+    cut = make_video(tmp_path / "cut.mkv", 1, 99, frames=100)
+    cut.path.write_bytes(cut.path.read_bytes()[: cut.path.stat().st_size // 2])
+    card, dataset = train_job([*videos, cut], CONFIG, tmp_path / "out", stores=stores)
+    assert card.training["videos"] == 21
+    assert card.training["damaged"] == ["cut.mkv"]
+    (line,) = dataset.damaged.values()
+    assert line.startswith(f"{cut.path}: damaged recording: ")
+
+
 def test_videos_shorter_than_a_clip_are_skipped_and_listed(videos, stores, tmp_path):
     short = make_video(tmp_path / "short.mp4", 1, 99, frames=3)
     card, dataset = train_job([*videos, short], CONFIG, tmp_path / "out", stores=stores)
@@ -202,6 +220,8 @@ def test_the_committed_model_is_of_the_committed_configuration(root, name, file)
         ("name: [", "cannot be read as YAML"),
         ("- 1", "the file: "),
         ("name: a/b", "name: String should match pattern"),
+        ("alerting: {close_false_alarms: 0.01}", "alerting: .*must not be below open_false_alarms 0.08"),
+        ("alerting: {kernels: []}", r"alerting\.kernels: .*at least 1"),
         ("recipe: {name: x, loss: mine, epochs: 1}", r"recipe\.loss: .*'paper' or 'reference'"),
         ("recipe: {name: x, loss: paper, epochs: 0}", r"recipe\.epochs: .*greater than or equal to 1"),
         ("training_strid: 4", "training_strid: Extra inputs"),
