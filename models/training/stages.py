@@ -113,7 +113,9 @@ class Stages:
                 f"(--stage {name.partition('/')[0]}), or leave --stage out"
             )
         if not self.first:
-            if together:
+            # Where the last run was killed before its draft had the stage's name, the first process works no more, and
+            # to join in would be to wait for it for ever. It may give the name at any moment: hence the draft is first.
+            if together and _finished(draft, key) is None and _finished(final, key) is None:
                 work(draft)
             return Done(name, final, _awaited(final, key), fresh=True)
         if _finished(draft, key) is None:  # else it was killed between its last two steps

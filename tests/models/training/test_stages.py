@@ -205,6 +205,26 @@ def test_all_processes_work_where_a_stage_says_so(tmp_path):
     assert results[0].digest == results[1].digest
 
 
+def test_nobody_works_on_what_was_killed_between_its_last_two_steps(tmp_path):
+    """Started again under torchrun: the first process only gives the draft its name, whoever comes first."""
+    first = Stages(tmp_path).run("one", {}, Counted())
+    key = json.loads((tmp_path / "one" / STAGE_FILE).read_text())["key"]
+    (tmp_path / "one").rename(tmp_path / f".one.{key[:16]}")  # as the kill leaves it
+
+    def forbidden(_draft: Path) -> None:
+        raise AssertionError("there is nothing to do")
+
+    results = []
+    other = threading.Thread(
+        target=lambda: results.append(Stages(tmp_path, rank=1).run("one", {}, forbidden, together=True))
+    )
+    other.start()
+    other.join(1)  # long enough to have begun the work, had it not looked
+    results.append(Stages(tmp_path, rank=0).run("one", {}, forbidden, together=True))
+    other.join(30)
+    assert [done.digest for done in results] == [first.digest] * 2
+
+
 _ENDLESS = """
     import sys, time
     from pathlib import Path
