@@ -92,7 +92,7 @@ def kept_runs(videos: list[Video], kept: Path, seeds: int) -> dict[str, list[Run
     runs: dict[str, list[Run]] = {STAGE_1: [], STAGE_2: []}
     for seed in range(FOLD_SEED, FOLD_SEED + seeds):
         files = sorted((kept / "folds" / f"seed-{seed}").glob("fold-*/scores.jsonl"))
-        rows = sorted((json.loads(line) for file in files for line in file.read_text().splitlines()), key=_name)
+        rows = sorted((json.loads(line) for file in files for line in file.open(encoding="utf-8")), key=_name)
         labels = [known[row["video"]].label for row in rows]
         for stage, key in ((STAGE_1, "stage_1"), (STAGE_2, "stage_2")):
             scores = calibrated_scores([np.array(row[key], np.float32) for row in rows], labels)
