@@ -182,7 +182,7 @@ def _verdict(video: Timeline, verdict: Judged) -> list[tuple[str, str]]:
     if not np.size(video.start):
         words.append(("nothing scored", "bad"))
     if happened is None:
-        words.append(("what happened when is not known" if video.label else "not labelled", "plain"))
+        words.append(("when is not known" if video.label else "not labelled", "plain"))
     if video.alerts is None:
         return words
     if happened is None:

@@ -82,11 +82,13 @@ def test_a_timeline_shows_things_where_they_are(browser, report):
         return [(box.left - plot.left) / plot.width, (box.right - plot.left) / plot.width];
       };
       const at = (name) => share(document.querySelector(`#v0 ${name}`));
-      const threshold = document.querySelector("#v0 .threshold").getBoundingClientRect();
+      const height = (name) => {
+        const box = document.querySelector(`#v0 ${name}`).getBoundingClientRect();
+        return (box.top + box.bottom) / 2 - plot.top;
+      };
       return {
         truth: at(".bar-truth"), alert: at(".bar-useful"), wrong: at(".bar-false"),
-        threshold: (threshold.top + threshold.bottom) / 2 - plot.top,
-        label: document.querySelector("#v0 .level").getBoundingClientRect().bottom - plot.top,
+        threshold: height(".threshold"), label: height(".level"),
         ticks: [...document.querySelectorAll("#v0 .ticks span")].map((one) => one.textContent),
         thumbs: [...document.querySelectorAll("#v0 .thumbs img")].map(share),
       };
@@ -95,7 +97,7 @@ def test_a_timeline_shows_things_where_they_are(browser, report):
     assert places["alert"] == pytest.approx([0.3, 0.55], abs=0.002)
     assert places["wrong"] == pytest.approx([0.9, 1.0], abs=0.002)
     assert places["threshold"] == pytest.approx((1 - THRESHOLD) * 104, abs=1)
-    assert places["label"] == pytest.approx((1 - THRESHOLD) * 104, abs=3)
+    assert places["label"] == pytest.approx((1 - THRESHOLD) * 104, abs=1)
     assert places["ticks"] == ["0:00", "0:05", "0:10", "0:15", "0:20"]
     for number, (left, right) in enumerate(places["thumbs"]):  # each over its own eighth
         assert (left, right) == pytest.approx((number / 8, (number + 1) / 8), abs=0.01)
