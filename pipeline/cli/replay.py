@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,9 @@ import typer
 from pipeline.cli.errors import RunFailure, UsageFailure, explained
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
     from pipeline.alerts.event import AlertEvent
     from pipeline.cli.live import Stop
     from pipeline.replay.recordings import Wanted
@@ -361,7 +365,8 @@ def _annotate(folder: Path) -> None:
         typer.Exit: a signal ended it.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     from pipeline.cli.live import stopping
     from pipeline.evaluation.run_folder import RUN_FILE, read_run
@@ -377,20 +382,14 @@ def _annotate(folder: Path) -> None:
     ]
     problems: list[str] = []
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with stopping() as stop, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with stopping() as stop, Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("annotate", total=sum(row.duration_seconds for row in rows))
         done = 0.0
         for place, row in enumerate(rows, start=1):
             bar.update(task, completed=done, description=f"annotate {place} of {len(rows)}: {row.name}")
-            begun_at = done
+            show = partial(_advance, bar, task, done)
             try:
-                written = annotate(
-                    run,
-                    row,
-                    files[row.name],
-                    stop=stop,
-                    progress=lambda seconds, begun_at=begun_at: bar.update(task, completed=begun_at + seconds),
-                )
+                written = annotate(run, row, files[row.name], stop=stop, progress=show)
             except AnnotationError as error:
                 problems.append(str(error))
                 continue
@@ -402,6 +401,10 @@ def _annotate(folder: Path) -> None:
         raise typer.Exit(128 + stop.signal)
     if problems:
         raise RunFailure("\n".join(problems))
+
+
+def _advance(bar: Bar, task: TaskID, done: float, seconds: float) -> None:
+    bar.update(task, completed=done + seconds)
 
 
 class _Shown:

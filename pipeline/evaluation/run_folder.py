@@ -398,11 +398,14 @@ def alert_spans(file: Path) -> Iterator[tuple[str, AlertSpan]]:
 
 
 _NO_CLIPS = Clips(
-    (),
-    np.empty(0, np.int32),
-    *(np.empty(0, np.float64) for _ in range(2)),
-    *(np.empty(0, np.int64) for _ in range(2)),
-    *(np.empty(0, np.float32) for _ in range(2)),
+    segment=(),
+    index=np.empty(0, np.int32),
+    start=np.empty(0),
+    end=np.empty(0),
+    first_frame=np.empty(0, np.int64),
+    end_frame=np.empty(0, np.int64),
+    score=np.empty(0, np.float32),
+    smoothed=np.empty(0, np.float32),
 )
 
 

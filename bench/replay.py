@@ -1,0 +1,184 @@
+"""What a replay costs beside scoring alone, and what memory it takes over an hour.
+
+    python bench/replay.py [--model fights] [--film ../shared/data/cctv/vtest.avi] [--seconds 40] [--rounds 3]
+    python bench/replay.py --hour      # beside it: an hour of that film, on a model that costs next to nothing
+
+**Throughput.** The same clips of the same recording through the same embedded Triton, in turns: from memory through the
+scoring client alone, and by a whole replay, which decodes, scales, cuts, runs the operators and writes the run folder.
+The ratio of the two rates is of each pair of turns, as whatever else the machine does meets both alike.
+
+**Memory.** Resident memory of the replaying process over an hour-long recording, joined from copies of the film without
+re-encoding. What it is after the first tenth, and how it moves from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import av
+
+from deploy.triton.server import TritonServer
+from models.serving.export import ensure_repository
+from pipeline.replay.recordings import Wanted
+from pipeline.replay.replay import Progress, Replay
+from pipeline.scoring import Scorer, ServedModel, served_model
+from pipeline.settings import site_from_options
+from pipeline.sources.recordings import open_recording
+from pipeline.windows import ClipWindow, cut
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+from triton_of_brightness import Server
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+HOUR_SECONDS = 3600.0
+
+
+def copies(film: Path, out: Path, seconds: float) -> Path:
+    """``film`` again and again until it has lasted so long, its packets copied; in a container that keeps its times."""
+    with av.open(str(out), "w", format="matroska") as joined:
+        with av.open(str(film)) as first:
+            stream = joined.add_stream_from_template(first.streams.video[0])
+        offset = 0.0
+        while offset < seconds:
+            with av.open(str(film)) as one:
+                source = one.streams.video[0]
+                time_base = source.time_base
+                assert time_base is not None
+                end = 0.0
+                for packet in one.demux(source):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    if offset + float(packet.pts * time_base) >= seconds:
+                        continue
+                    end = max(end, float((packet.pts + (packet.duration or 1)) * time_base))
+                    packet.pts += round(offset / time_base)
+                    packet.dts += round(offset / time_base)
+                    packet.stream = stream
+                    joined.mux(packet)
+            if not end:
+                break
+            offset += end
+    return out
+
+
+def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> float:
+    """Clips a second from memory, through the same client as a replay's."""
+    with Scorer(address, served.clip) as scorer:
+        port = scorer.add_camera("bench", live=False, capacity=4, deliver=lambda _outcome: None)
+        port.submit(windows[0])  # the connection, and what the model says of itself
+        port.drain()
+        began = time.perf_counter()
+        for window in windows:
+            port.submit(window)
+        port.drain()
+        return len(windows) / (time.perf_counter() - began)
+
+
+def replayed(served: ServedModel, address: str, film: Path, show: Any = lambda _progress: None) -> tuple[int, float]:
+    """Clips, and seconds that a whole replay of ``film`` takes."""
+    site = site_from_options({"triton": {"address": address}, "cameras": {"any": {"source": "any"}}})
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        outcome = Replay([Wanted(film.stem, film)], Path(folder), site=site, served=served, jobs=1).run(
+            threading.Event(), show=show
+        )
+        took = time.perf_counter() - began
+    (row,) = outcome.rows
+    assert row.error is None, row.error
+    return row.clips, took
+
+
+def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
+    with TritonServer(ensure_repository(model, progress=print)) as server:
+        served = served_model(server.grpc_address)
+        items = cut(open_recording(film).frames(served.clip.frame_spec, threading.Event()), served.clip)
+        windows = [item for item in items if isinstance(item, ClipWindow)]
+        alone, whole = [], []
+        for _ in range(rounds):
+            alone.append(scoring_alone(served, server.grpc_address, windows))
+            clips, took = replayed(served, server.grpc_address, film)
+            assert clips == len(windows)
+            whole.append(clips / took)
+    ratios = [replay / scoring for replay, scoring in zip(whole, alone, strict=True)]
+    return {
+        "model": model,
+        "clips": len(windows),
+        "rounds": rounds,
+        "clips_per_second": {"scoring alone": [round(r, 3) for r in alone], "replay": [round(r, 3) for r in whole]},
+        "ratio": {"of each pair": [round(r, 3) for r in ratios], "median": round(statistics.median(ratios), 3)},
+    }
+
+
+def memory(film: Path, seconds: float) -> dict[str, Any]:
+    """Resident memory, MB, at each tenth of a recording of so many seconds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        hour = copies(film, Path(scratch, "hour.mkv"), seconds)
+        server = Server(Path(scratch, "triton"))
+        server.start()
+        seen: dict[int, float] = {}
+
+        def note(progress: Progress) -> None:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            seen[int(10 * progress.seconds / seconds)] = pages * PAGE_BYTES / 1e6
+
+        try:
+            served = served_model(server.address)
+            clips, took = replayed(served, server.address, hour, note)
+        finally:
+            server.stop()
+    tenths = [round(seen[tenth], 1) for tenth in sorted(seen)]
+    return {
+        "recording_seconds": seconds,
+        "clips": clips,
+        "took_seconds": round(took, 1),
+        "rss_mb_by_tenth": tenths,
+        "growth_after_first_tenth_mb": round(tenths[-1] - tenths[1], 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = Path(os.environ.get("MISTWATCH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--model", default="fights")
+    parser.add_argument("--film", type=Path, default=data / "cctv" / "vtest.avi")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of the film that the rates are measured on")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--hour", action="store_true", help="the memory over an hour, instead")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "replay.json")
+    options = parser.parse_args()
+
+    load_before = os.getloadavg()[0]
+    if options.hour:
+        part = {"memory": memory(options.film, HOUR_SECONDS)}
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            film = copies(options.film, Path(scratch, "film.mkv"), options.seconds)
+            part = {"throughput": throughput(options.model, film, options.rounds)}
+    (measured,) = part.values()
+    measured |= {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "film": options.film.name,
+        "machine": {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "load_average": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2)},
+        "versions": {name: version(name) for name in ("av", "openvino", "tritonclient", "pyarrow")},
+    }
+    there = json.loads(options.out.read_text()) if options.out.exists() else {}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(there | part, indent=2) + "\n")
+    print(json.dumps(part, indent=2))
+
+
+if __name__ == "__main__":
+    main()
