@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -43,4 +45,20 @@ def two_takes(path: Path, frames: int, fps: int = 10) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(_grey(number), format="rgb24")))
         container.mux(stream.encode())
     path.write_bytes(2 * path.read_bytes())
+    return path
+
+
+def stamped(path: Path, times: Sequence[float], *, height: int = 32, width: int = 48) -> Path:
+    """A lossless film whose pictures are shown at these times, seconds; picture n is grey n all over."""
+    with av.open(str(path), "w", format="nut") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for number, time in enumerate(times):
+            picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), number, np.uint8), format="rgb24")
+            picture.pts = number
+            for packet in stream.encode(picture):
+                packet.pts = packet.dts = round(time * 1000)
+                packet.time_base = Fraction(1, 1000)
+                container.mux(packet)
     return path

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from gray_films import write_film
-from tiny_films import two_takes
+from tiny_films import stamped, two_takes
 
 from pipeline.sources.base import EndReason, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
@@ -52,22 +51,6 @@ def outcome(path: Path, spec: ClipSpec = SPEC) -> Outcome:
 def film(tmp_path_factory) -> Path:
     """22 pictures at 10 a second, of 10, 20, … 220: every picture is a key picture, and tells its number."""
     return write_film(tmp_path_factory.mktemp("film") / "film.mkv", [10 * n for n in range(1, 23)], fps=10)
-
-
-def stamped(path: Path, times: list[float | None], height: int = 32, width: int = 48) -> Path:
-    """A film whose packets carry these times, whatever a player would make of them."""
-    with av.open(str(path), "w", format="nut") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
-        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
-        for number, time in enumerate(times):
-            picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), number, np.uint8), format="rgb24")
-            picture.pts = number
-            for packet in stream.encode(picture):
-                packet.pts = packet.dts = None if time is None else round(time * 1000)
-                packet.time_base = Fraction(1, 1000)
-                container.mux(packet)
-    return path
 
 
 def test_a_whole_one(film):

@@ -1,0 +1,128 @@
+"""Every kind of bad recording in one replay: each has its row, and none keeps the others from being scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from gray_films import write_film
+from replays import replay
+from tiny_films import film, stamped, two_takes
+from triton_of_brightness import Server
+
+from pipeline.evaluation.run_folder import Run, VideoRow, read_run
+
+pytestmark = pytest.mark.realparts
+
+
+def bare(path: Path, frames: int) -> Path:
+    """Raw H.264: pictures without a container, and without times."""
+    with av.open(str(path), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for _ in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 128, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def sound(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def no_picture(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        container.start_encoding()
+    return path
+
+
+def scores_nothing(path: Path) -> Path:
+    """A blue film, of which the tiny model's score is NaN."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
+        for _ in range(10):
+            blue = np.zeros((32, 32, 3), np.uint8)
+            blue[..., 2] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(blue, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, triton: Server) -> Run:
+    folder = tmp_path_factory.mktemp("bad")
+    films = [
+        write_film(folder / "first.mkv", [100] * 12, fps=10),
+        stamped(folder / "variable.nut", [0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 1.5, 2.0]),
+        bare(folder / "bare.h264", 12),
+        stamped(folder / "still.nut", [0.0] * 12),
+        two_takes(folder / "stumbles.ts", 6),
+        sound(folder / "sound.wav"),
+        no_picture(folder / "none.avi"),
+        film(folder / "one.avi", 1),
+        scores_nothing(folder / "nan.mkv"),
+        write_film(folder / "last.mkv", [200] * 12, fps=10),
+    ]
+    replay(folder / "run", films, triton.address)
+    return read_run(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def rows(run: Run) -> dict[str, VideoRow]:
+    return {row.name: row for row in run.videos}
+
+
+@pytest.mark.parametrize(("name", "grey"), [("first", 100), ("last", 200)])
+def test_the_good_ones_are_scored(name, grey, run, rows):
+    assert (rows[name].frames, rows[name].clips, rows[name].error, rows[name].damage) == (12, 5, None, None)
+    assert run.clips[name].score == pytest.approx(np.full(5, grey / 255), abs=1e-3)
+
+
+def test_variable_rate(run, rows):
+    """Clips of four frames, one every two: each as long as its frames are apart."""
+    clips = run.clips["variable"]
+    assert clips.start == pytest.approx(np.array([0.0, 0.2, 0.5]))
+    assert clips.end == pytest.approx(np.array([0.4, 1.2, 2.5]))
+    assert list(zip(clips.first_frame, clips.end_frame, strict=True)) == [(0, 4), (2, 6), (4, 8)]
+    assert rows["variable"].damage is None
+
+
+def test_no_time_stamps(run, rows):
+    assert (rows["bare"].frames, rows["bare"].clips) == (12, 5)
+    assert run.clips["bare"].start == pytest.approx(np.arange(5) * 0.2, abs=1e-6)
+
+
+def test_times_that_repeat_are_told(run, rows):
+    assert (rows["stumbles"].frames, rows["stumbles"].clips) == (12, 2)
+    assert "6 of them left out" in str(rows["stumbles"].damage)
+    assert run.clips["stumbles"].first_frame.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("still", "11 of them left out, as their times do not advance"),
+        ("sound", "holds no video stream"),
+        ("none", "not one picture could be decoded"),
+        ("one", "1 frames, too short for a clip of 4"),
+        ("nan", "clips could not be scored"),
+    ],
+)
+def test_what_cannot_be_scored_says_why_in_one_line(name, words, run, rows):
+    error = rows[name].error
+    assert error is not None
+    assert words in error
+    assert "\n" not in error
+    assert len(run.clips[name]) == 0
