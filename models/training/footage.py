@@ -77,6 +77,10 @@ class _Cut:
         if self._clips is not None:
             self.stores = (*self.stores, self._clips)
 
+    def clips(self, video: Video) -> OfClips:
+        found: OfClips = self.stores[0].of(video)
+        return found
+
     def of(self, video: Video) -> Seen:
         if self.maps is not None:
             maps = self.maps.of(video)
@@ -172,6 +176,18 @@ class Footage:
             bad |= {path: str(error) for path, error in store.fill(videos, progress=filled).items()}
             before += len(videos)
         return bad
+
+    def clips(self, video: Video, *, live: bool = False) -> OfClips:
+        """Where its clips are as the training cuts them, or as they are cut live; not what they show."""
+        if live and self._live is not None:
+            return self._live.clips(video)
+        found = self._training.clips(video)
+        if not live:
+            return found
+        chosen = every(found.segments, self._every)
+        return OfClips(
+            segments=found.segments[chosen], starts=found.starts[chosen], ends=found.ends[chosen], damage=found.damage
+        )
 
     def training(self, video: Video) -> Seen:
         """The clips as the training cuts them."""

@@ -28,12 +28,13 @@ from models.features import FeaturesError
 from models.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.generator import Generator, save_generator
 from models.i3d import I3D, load_i3d
-from models.serving.export import EXPORT_MODULES
+from models.npy_rows import Rows
+from models.serving.export import EXPORT_MODULES, export_tools
 from models.sga import ANOMALY, NORMAL, SelfGuidedHeads
 from models.tensors import load_tensors
 from models.training.encoder_data import SCORED_AT_ONCE, LabelledClips, LabelledMaps
 from models.training.encoder_training import CHECKPOINT_FILE, map_logits, train_encoder, train_full
-from models.training.evaluation import Calibration, ClipScores, out_of_fold_logits, probe_scores
+from models.training.evaluation import Calibration, ClipScores, out_of_fold_logits, probe_scores, usable_kernels
 from models.training.footage import ClipTimes, Footage, names_of
 from models.training.generator_training import Bag, TrainingError, clip_logits, clip_scores, train_generator
 from models.training.mist_config import MistConfig
@@ -44,6 +45,7 @@ from models.training.video_plan import planned
 from pipeline.manifests.checks import readable, refuse
 from pipeline.manifests.folds import VALIDATION, group_folds, validation_split
 from pipeline.manifests.manifest import Video, listed, manifest_digest
+from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
 STAGES = ("features", "generator", "pseudo-labels", "encoder", "folds", "product", "repository")
@@ -104,11 +106,13 @@ class Outcome:
         stages: those that it went through, in order.
         card: of the product; None where the job ended before it.
         skipped: videos that were left out, a line each that says why.
+        damaged: videos of which not all could be decoded and which are used as far as they go, a line each.
     """
 
     stages: tuple[Done, ...]
     card: ModelCard | None
     skipped: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
 
 def train_mist(
@@ -162,7 +166,7 @@ def train_mist(
             done += step()
             if name == only:
                 break
-    return Outcome(tuple(done), job.card, job.skipped)
+    return Outcome(tuple(done), job.card, job.skipped, job.damaged)
 
 
 class _Job:
@@ -182,18 +186,20 @@ class _Job:
         self.progress = progress
         self.card: ModelCard | None = None
         self.skipped: tuple[str, ...] = ()
+        self.damaged: tuple[str, ...] = ()
         self._skipped: list[str] = []  # by their names
+        self._damaged: list[str] = []  # likewise
         self._skip_bad = skip_bad
         self._names = names_of(videos)
-        self._contents = {video.path: open_recording(video.path, fps=video.fps).content_hash for video in videos}
+        self._contents = {video.path: _content(video) for video in videos}
         self._plan = planned(videos, config.videos, seed)
         self._done: dict[str, Done] = {}
 
     # -- the stages ----------------------------------------------------------------------------------------------------
 
     def features(self) -> list[Done]:
-        """``clips.json``: how many clips each video has, and which videos are left out and why. The maps are in the
-        cache, whose names hold all that they depend on."""
+        """``clips.json``: how many clips each video has, which videos are damaged, and which are left out and why. The
+        maps are in the cache, whose names hold all that they depend on."""
         everything = (*self._plan.known, *self._plan.test)
 
         def work(draft: Path) -> None:
@@ -210,13 +216,22 @@ class _Job:
             )
             if bad and not self._skip_bad:
                 raise FeaturesError(listed(list(bad.values()), "{} more videos cannot be used"))
-            clips = {
-                self._names[v.path]: len(self.footage.training(v) if v.path in known else self.footage.live(v))
+            found = {
+                self._names[v.path]: self.footage.clips(v, live=v.path not in known)
                 for v in everything
                 if v.path not in bad
             }
-            skipped = {self._names[path]: reason for path, reason in bad.items()}
-            _write_json(draft / "clips.json", {"clips": clips, "skipped": skipped})
+            about = {
+                "clips": {name: len(clips) for name, clips in found.items()},
+                "live": {
+                    self._names[v.path]: len(self.footage.clips(v, live=True))
+                    for v in everything
+                    if v.path in judged and v.path not in bad
+                },
+                "damaged": {name: clips.damage for name, clips in found.items() if clips.damage},
+                "skipped": {self._names[path]: reason for path, reason in bad.items()},
+            }
+            _write_json(draft / "clips.json", about)
 
         inputs = {
             "videos": [self._named(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
@@ -230,7 +245,12 @@ class _Job:
         short = [name for name, clips in found["clips"].items() if not clips]
         self._skipped = [*found["skipped"], *short]
         self.skipped = (*found["skipped"].values(), *(f"{name}: shorter than one clip" for name in short))
+        self._damaged = [name for name in found["damaged"] if found["clips"][name]]
+        self.damaged = tuple(f"{name}: {found['damaged'][name]}" for name in self._damaged)
         self._plan = self._plan.of({path for path, name in self._names.items() if found["clips"].get(name)})
+        if self.config.alerting.chosen is None:  # better told now than after the training
+            unseen = self._plan.known if self.config.folds else self._plan.validation
+            usable_kernels(self.config.alerting.kernels, [found["live"][self._names[video.path]] for video in unseen])
         return [done]
 
     def generator(self) -> list[Done]:
@@ -330,6 +350,7 @@ class _Job:
             "videos": [self._named(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
             "truth": self._truth((*self._plan.known, *self._plan.test)),
             "skipped": self._skipped,
+            "damaged": self._damaged,
             "footage": self.footage.settings,
             "config": self.config.model_dump(mode="json"),
             "seed": self.seed,
@@ -345,7 +366,7 @@ class _Job:
         def work(draft: Path) -> None:
             export(product.folder, draft)
 
-        return [self._run("repository", {"product": product.digest}, work)]
+        return [self._run("repository", {"product": product.digest, "tools": export_tools()}, work)]
 
     # -- what they are made of -----------------------------------------------------------------------------------------
 
@@ -483,6 +504,7 @@ class _Job:
             "validation_videos": len(plan.validation),
             "groups": sorted({own.get(video.path, video.group) for video in plan.train}),
             "skipped": list(self._skipped),
+            "damaged": list(self._damaged),
             "clip_stride": self.config.training_stride,
             "mirrored": self.config.mirrored,
             "recipe": {
@@ -506,7 +528,7 @@ class _Job:
         return list(seeds.values())
 
 
-def encoder_logits(network: Network, inputs: Sequence[npt.NDArray[Any]]) -> ClipScores:
+def encoder_logits(network: Network, inputs: Sequence[Rows]) -> ClipScores:
     """What stage 2 says of n clips, given their maps or the clips themselves.
 
     Returns:
@@ -539,6 +561,14 @@ def _validated(videos: Sequence[Video], share: float, seed: int) -> tuple[list[V
     return train, [video for video in marked if video.split == VALIDATION]
 
 
+def _content(video: Video) -> str:
+    """A hash of its content; empty where it cannot be read, which the first stage is to find out and to tell."""
+    try:
+        return open_recording(video.path, fps=video.fps).content_hash
+    except (SourceError, OSError):
+        return ""
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
@@ -551,7 +581,8 @@ def _write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _read_lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(): a name may hold what Unicode takes for the end of a line.
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _load_generator(folder: Path) -> Generator:

@@ -120,6 +120,10 @@ def mist(
         typer.echo(f"left out: {line}", err=True)
     if left_out or outcome.skipped:
         typer.echo(f"{len(left_out) + len(outcome.skipped)} videos left out", err=True)
+    for line in outcome.damaged:
+        typer.echo(f"damaged, used as far as it goes: {line}", err=True)
+    if outcome.damaged:
+        typer.echo(f"{len(outcome.damaged)} videos damaged", err=True)
     if outcome.card is not None:
         _report(out, outcome.card.figures)
 

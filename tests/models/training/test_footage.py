@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_films import two_takes
-from tiny_mist import film
+from tiny_mist import CONFIG, film, footage
 
 from models.training.footage import ClipTimes, every, judged, names_of
 from pipeline.manifests.manifest import Video
@@ -33,6 +33,17 @@ def test_live_clips_are_those_of_each_segment_alone(lengths, n):
 
 def one_clock(starts, ends) -> ClipTimes:
     return ClipTimes(np.array(starts), np.array(ends), np.zeros(len(starts), np.int64))
+
+
+def test_where_the_clips_are_is_told_without_what_they_show(path, tmp_path):
+    """Of 14 frames four at a time: every second for the training, every fourth live."""
+    seen = footage(CONFIG, tmp_path)
+    for live, starts in ((False, [0, 2, 4, 6, 8, 10]), (True, [0, 4, 8])):
+        clips = seen.clips(Video(path, 0), live=live)
+        assert clips.starts == pytest.approx(np.array(starts) / 25)
+        assert clips.ends == pytest.approx(clips.starts + 4 / 25)
+        assert clips.segments.tolist() == [0] * len(starts)
+        assert len(seen.live(Video(path, 0)) if live else seen.training(Video(path, 0))) == len(starts)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import resource
@@ -268,7 +269,7 @@ def test_one_stage_alone(videos, finished, tmp_path):
     assert not (tmp_path / "run" / "encoder").exists()
 
 
-def test_the_repository_is_what_export_wrote(run, videos):
+def test_the_repository_is_what_export_wrote_with_these_tools(run, videos, monkeypatch):
     def export(product, repository):
         (repository / "of.txt").write_text((product / "model-card.json").read_text())
 
@@ -277,6 +278,9 @@ def test_the_repository_is_what_export_wrote(run, videos):
     assert (run.out / "repository" / "of.txt").read_bytes() == (run.out / "product" / "model-card.json").read_bytes()
     _, ran = run(videos, export=export)
     assert ran == set()
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: f"another {package}")
+    _, ran = run(videos, export=export)
+    assert ran == {"repository"}
 
 
 def test_bad_films_are_told_of_or_left_out_and_listed(run, videos, tmp_path):
@@ -290,6 +294,47 @@ def test_bad_films_are_told_of_or_left_out_and_listed(run, videos, tmp_path):
     assert len(outcome.skipped) == 2
     assert "broken.mp4" in outcome.skipped[0]
     assert outcome.skipped[1].endswith("short.mp4: shorter than one clip")
+
+
+def test_what_is_missing_is_told_of_with_all_that_is_bad_or_left_out(run, videos, tmp_path):
+    """A hash of its content is asked of every film before anything else; that is no reason to stop at the first."""
+    broken, missing = tmp_path / "broken.mp4", tmp_path / "missing.mp4"
+    broken.write_bytes(b"no film")
+    more = [*videos, Video(missing, 1, group="x"), Video(broken, 0, group="y")]
+    with pytest.raises(ManifestError, match=r"missing\.mp4: no such file\n.*broken\.mp4"):
+        run(more, only="features")
+    outcome, _ = run(more, skip_bad=True, only="features")
+    assert [name in line for name, line in zip(("missing", "broken"), outcome.skipped, strict=True)] == [True, True]
+
+
+def test_a_film_that_is_cut_off_is_used_as_far_as_it_goes_and_told_of(run, videos, tmp_path):
+    cut = tmp_path / "cut.mkv"
+    film(cut, True, seed=99, frames=100)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    for _ in ("computed", "from the cache"):
+        outcome, _ = run([*videos, Video(cut, 1, group="x")], only="features")
+        (line,) = outcome.damaged
+        assert line.partition(": damaged recording: ")[0].endswith("/cut.mkv")
+        assert outcome.skipped == ()
+    outcome, _ = run([*videos, Video(cut, 1, group="camera 1")])
+    (name,) = outcome.card.training["damaged"]
+    assert name.endswith("/cut.mkv")
+
+
+def test_kernels_longer_than_the_films_are_told_before_the_training(videos, tmp_path, finished):
+    config = CONFIG.model_copy(update={"alerting": AlertingChoice(kernels=(9,))})
+    with pytest.raises(TrainingError, match=r"alerting\.kernels 9: each is longer .* median has 3 clips"):
+        job(videos, tmp_path / "run", config, cache=finished[0].parent / "maps")
+    assert not (tmp_path / "run" / "generator").exists()
+
+
+def test_a_name_may_hold_what_unicode_takes_for_a_new_line(videos, finished, tmp_path):
+    named = tmp_path / "0\u20281.mp4"
+    shutil.copy(videos[1].path, named)
+    films = [replace(videos[1], path=named), videos[0], *videos[2:]]
+    config = CONFIG.model_copy(update={"folds": None, "videos": VideoChoice(hold_out=3, validation=0.5)})
+    outcome = job(films, tmp_path / "run", config, cache=finished[0].parent / "maps")
+    assert outcome.card.training["videos"] == 4
 
 
 def test_an_annotation_past_the_end_is_told_of(run, videos):
