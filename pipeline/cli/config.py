@@ -16,6 +16,7 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
     """Say whether FILE can be used here: status 0, or 2 and a line for each problem. Cameras are not called."""
+    from pipeline.calibration_file import CalibrationError, read_calibration
     from pipeline.service import source_options
     from pipeline.settings import SettingsError, load_site
     from pipeline.sources.base import SourceError
@@ -29,8 +30,12 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     for camera, settings in site.cameras.items():
         try:
             open_source(camera, settings.source, source_options(settings))
+            if (calibration := site.calibration_of(camera)) is not None:
+                read_calibration(calibration).applied(site.alerts_of(camera).model_dump(exclude_none=True))
         except SourceError as error:
             problems.append(f"{file}: {error}")
+        except CalibrationError as error:
+            problems.append(f"{file}: camera {camera}: {error}")
     if problems:
         raise UsageFailure("\n".join(problems))
     typer.echo(

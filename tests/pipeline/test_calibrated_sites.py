@@ -25,6 +25,8 @@ from pipeline.calibration_file import (
     read_calibration,
     write_calibration,
 )
+from pipeline.cli.config import check
+from pipeline.cli.errors import UsageFailure
 from pipeline.served_model import ServedModel
 from pipeline.service import Service, chain_settings
 from pipeline.settings import AlertTuning, SettingsError, load_site
@@ -160,6 +162,20 @@ def test_a_site_that_names_no_calibration_is_refused_before_it_starts(tmp_path: 
     file.write_text("calibration: gone.json\ncameras: {gate: {source: a.mp4}}\n")
     with pytest.raises(SettingsError, match=r"site\.yaml: calibration: .*gone\.json: no such file"):
         load_site(file)
+
+
+def test_a_check_of_the_configuration_names_a_setting_that_contradicts_the_calibration(tmp_path: Path) -> None:
+    for name in ("all", "yard"):
+        write_calibration(calibration(), tmp_path / f"{name}.json")
+    file = tmp_path / "site.yaml"
+    file.write_text(SITE)
+    with pytest.raises(UsageFailure) as caught:
+        check(file)
+    # The yard's own calibration replaces the site's threshold, and the door does without one.
+    assert str(caught.value).splitlines() == [
+        f"{file}: camera gate: alerts.open_threshold is 0.7, and the calibration was made with 0.94: "
+        "leave the setting out, or calibrate again with it"
+    ]
 
 
 @pytest.mark.realparts
