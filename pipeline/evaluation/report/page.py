@@ -51,7 +51,7 @@ def write_report(data: ReportData, file: Path, *, most_timelines: int = MOST_TIM
 
     Raises:
         OSError: it cannot be written.
-        ImportError: jinja2 is not installed; one line that says what to install.
+        ModuleNotFoundError: jinja2 is not installed; the command line says what to do.
     """
     html = rendered(data, most_timelines=most_timelines)
     draft = file.with_name(f".{file.name}.draft")
@@ -64,10 +64,8 @@ def write_report(data: ReportData, file: Path, *, most_timelines: int = MOST_TIM
 
 def rendered(data: ReportData, *, most_timelines: int = MOST_TIMELINES) -> str:
     """The page itself; see :func:`write_report`."""
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise ImportError("the report needs jinja2: pip install 'mistwatch[evaluate]'") from None
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # of the extra evaluate; a worker has none
+
     environment = Environment(
         loader=PackageLoader("pipeline.evaluation.report", "template"),
         autoescape=True,
