@@ -62,7 +62,7 @@ def judge_run(run: Run, *, video_scores: VideoScore = "mean", split: str | None 
     if unknown := [video for video in videos if video.incidents is None]:
         notes.append(
             f"Of {len(unknown)} abnormal videos it is not known when they are (no intervals), {unknown[0].name} among "
-            "them: for alerts the whole of such a video counts as one incident."
+            "them: for alerts the whole of such a video counts as one incident, and its delay from the beginning."
         )
     if behind := sum(row.frames for row in rows if row.clips) - sum(video.frames for video in videos):
         notes.append(f"{behind} frames were not judged: they come after the last whole clip of their video.")

@@ -116,15 +116,22 @@ def summary(assessment: Assessment) -> list[str]:
     """Sentences on how much was judged, and what was not."""
     judged = assessment.judged
     abnormal = sum(video.label for video in judged.videos)
-    told = [f"{len(judged.videos)} videos, {abnormal} of them abnormal; {judged.frames} frames."]
-    for what, names in (
-        ("have no figure", [one.name for one in judged.left_out]),
-        ("have scores and no labels", judged.only_scores),
-        ("have labels and no scores", judged.only_labels),
+    told = [f"{_videos(len(judged.videos))}, {abnormal} of them abnormal; {judged.frames} frames."]
+    for have, names in (
+        ("no figure", [one.name for one in judged.left_out]),
+        ("scores and no labels", judged.only_scores),
+        ("labels and no scores", judged.only_labels),
     ):
         if names:
-            told.append(f"{len(names)} videos {what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}.")
+            verb = "has" if len(names) == 1 else "have"
+            told.append(
+                f"{_videos(len(names))} {verb} {have}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
+            )
     return told
+
+
+def _videos(count: int) -> str:
+    return "1 video" if count == 1 else f"{count} videos"
 
 
 def settings_of(run: Run) -> dict[str, dict[str, Any]]:

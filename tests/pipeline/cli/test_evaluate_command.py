@@ -74,7 +74,7 @@ def test_a_table_for_people_fits_their_terminal(mistwatch, files):
     status, out, _ = mistwatch("evaluate", *files)
     assert status == 0
     assert "2 videos, 1 of them abnormal; 5 frames." in out
-    assert "1 videos have scores and no labels: only." in out
+    assert "1 video has scores and no labels: only." in out
     assert "0.667" in out
     assert max(map(len, out.splitlines())) <= 80
 
