@@ -417,6 +417,36 @@ def test_a_cooldown_outlasts_the_model_that_began_it() -> None:
     assert brief(transitions) == [("end", "a", 0, 1, "model_changed"), ("begin", "a", 5, 5, None)]
 
 
+def test_a_clip_that_is_awaited_however_late_is_no_hole_and_all_is_told_in_order() -> None:
+    """A recording: 40 clips overtake the first, twenty times as many as ``max_hole`` lets."""
+    told: list[SmoothedScore] = []
+    chain = ScoreChain("cam", SETTINGS, awaits_all=True, smoothed=told.append)
+    for index in range(1, 41):
+        assert chain.score(score(index, 0.9)) == []
+    assert told == []
+    transitions = chain.score(score(0, 0.25)) + chain.end(SegmentEnd("cam", "a", 41, "stream_end"))
+    # smoothed: 0.25, (0.25 + 0.9)/2 = 0.575, then 0.9
+    ends = [transitions[0], transitions[-1]]  # between them there are updates
+    assert brief(ends) == [("begin", "a", 2, 3, None), ("end", "a", 2, 40, "stream_end")]
+    assert [item.clip.index for item in told] == list(range(41))
+    assert [item.value for item in told[:3]] == pytest.approx([0.25, 0.575, 0.9])
+    assert (chain.holes, chain.late) == (0, 0)
+    impatient = ScoreChain("cam", SETTINGS)
+    for index in range(1, 41):
+        impatient.score(score(index, 0.9))
+    impatient.score(score(0, 0.25))
+    assert (impatient.holes, impatient.late) == (1, 1)
+
+
+def test_long_holes_are_as_long_where_all_clips_are_awaited() -> None:
+    chain = ScoreChain("cam", SETTINGS, awaits_all=True)
+    chain.score(score(0, 0.9))
+    assert brief(chain.score(score(1, 0.9))) == [("begin", "a", 0, 1, None)]
+    assert chain.drop("a", 2) == []
+    assert chain.drop("a", 3) == []
+    assert brief(chain.drop("a", 4)) == [("end", "a", 0, 1, "gap")]
+
+
 def test_close_before_anything_came_is_nothing() -> None:
     assert ScoreChain("cam", SETTINGS).close() == []
 
