@@ -86,9 +86,11 @@ def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) 
         return len(windows) / (time.perf_counter() - began)
 
 
-def replayed(served: ServedModel, address: str, film: Path, show: Any = lambda _progress: None) -> tuple[int, float]:
-    """Clips, and seconds that a whole replay of ``film`` takes."""
-    site = site_from_options({"triton": {"address": address}, "cameras": {"any": {"source": "any"}}})
+def replayed(
+    served: ServedModel, address: str, film: Path, show: Any = lambda _progress: None, **clip: int
+) -> tuple[int, float]:
+    """Clips, and seconds that a whole replay of ``film`` takes. ``clip``: settings other than the model's."""
+    site = site_from_options({"triton": {"address": address}, "clip": clip, "cameras": {"any": {"source": "any"}}})
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         outcome = Replay([Wanted(film.stem, film)], Path(folder), site=site, served=served, jobs=1).run(
@@ -135,7 +137,7 @@ def memory(film: Path, seconds: float) -> dict[str, Any]:
 
         try:
             served = served_model(server.address)
-            clips, took = replayed(served, server.address, hour, note)
+            clips, took = replayed(served, server.address, hour, note, stride=16)
         finally:
             server.stop()
     tenths = [round(seen[tenth], 1) for tenth in sorted(seen)]
