@@ -160,3 +160,23 @@ def test_the_report_says_which_videos_chose(capsys, tmp_path):
     validation, test, _ = capsys.readouterr().out.splitlines()
     assert validation.startswith("validation, 6 videos, which chose stage 2's epoch: stage_1 video_auc 0.900 (0.800 to")
     assert test.startswith("test, 6 videos: stage_1 video_auc")
+
+
+def test_what_was_left_out_and_what_is_damaged_is_listed_and_counted(root, tmp_path, monkeypatch, capsys):
+    from models.training.mist_job import Outcome
+    from pipeline.cli.train_mist import mist as command
+
+    skipped, damaged = ("b.mp4: no such file",), ("c.mp4: damaged recording: 9 pictures decoded", "d.mp4: cut off")
+    outcome = Outcome((), None, skipped, damaged)
+    monkeypatch.setattr("models.training.mist_job.train_mist", lambda *_, **__: outcome)
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text('{"path": "a.mp4", "label": 0}\n')
+    command(config=root / "configs" / "train" / "fights-i3d.yaml", data=manifest, out=tmp_path / "run", skip_bad=True)
+    assert capsys.readouterr().err == (
+        "left out: b.mp4: no such file\n"
+        "1 videos left out\n"
+        "damaged, used as far as it goes: c.mp4: damaged recording: 9 pictures decoded\n"
+        "damaged, used as far as it goes: d.mp4: cut off\n"
+        "2 videos damaged\n"
+    )
