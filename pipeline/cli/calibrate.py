@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from pipeline.cli.errors import RunFailure, UsageFailure
 if TYPE_CHECKING:
     from pipeline.calibration_file import Calibration, ProbabilityMap
     from pipeline.evaluation.calibration import Budget, Calibrated, NormalScores
-    from pipeline.evaluation.run_folder import Run, RunChain, RunClip, RunModel, VideoRow
+    from pipeline.evaluation.run_folder import Clips, Run, RunChain, RunClip, RunModel, VideoRow
 
 #: So many false alarms, and recordings that were left out, are named.
 _NAMED = 10
@@ -158,42 +159,38 @@ def _runs(
 
 
 def _footage(runs: list[Run], camera: str | None) -> _Footage:
-    """The normal recordings of all runs. Raises UsageFailure unless they are alike in all that decides."""
-    rows: list[VideoRow] = []
+    """The normal recordings of all runs, each once. Raises UsageFailure unless they are alike in all that decides."""
+    rows: dict[str | None, VideoRow] = {}  # by content: the same hours twice would promise what they cannot
+    names: set[str] = set()
     pieces: list[NormalScores] = []
     left_out: list[str] = []
-    kinds: dict[tuple[str, RunClip, RunChain], VideoRow] = {}
+    ways: dict[tuple[RunModel, RunClip, RunChain], VideoRow] = {}
     for run in runs:
-        told = run.settings.model
         for row in run.videos:
-            if (reason := _reason_to_leave_out(row, camera)) is not None:
+            if (reason := _reason_to_leave_out(row, camera, rows)) is not None:
                 left_out.append(f"{row.name}: {reason}")
                 continue
-            model = f"{told.name} version {told.version} ({told.weights_sha256 or 'weights unknown'})"
-            kinds.setdefault((model, run.settings.clip_of(row), run.settings.chain_of(row)), row)
-            rows.append(row)
-            pieces += _pieces(run, row)
+            ways.setdefault((run.settings.model, run.settings.clip_of(row), run.settings.chain_of(row)), row)
+            name = row.name if row.name not in names else f"{run.folder}/{row.name}"
+            names.add(name)
+            rows[row.content_hash] = row.model_copy(update={"name": name})
+            pieces += _pieces(run.clips[row.name], name)
     if not rows:
         named = f"; {left_out[0]}" if left_out else ""
         raise UsageFailure(f"none of {len(left_out)} recordings can be calibrated on{named}")
-    if len(kinds) > 1:
-        (first, one), (second, other) = list(kinds.items())[:2]
-        what = next(
-            words
-            for words, same in zip(
-                ("model", "clips", "operators' settings"), zip(first, second, strict=True), strict=True
-            )
-            if same[0] != same[1]
-        )
+    if len(ways) > 1:
+        (first, one), (second, other) = list(ways.items())[:2]
+        parts = zip(("models", "clips", "operators' settings"), first, second, strict=True)
+        what = " and ".join(words for words, ours, theirs in parts if ours != theirs)
         raise UsageFailure(
             f"{one.name} and {other.name} were replayed with different {what}: calibrate them one by one "
             "(--camera takes the recordings of one camera)"
         )
-    ((_, clip, chain),) = kinds
-    return _Footage(runs[0].settings.model, clip, chain, tuple(rows), pieces, tuple(left_out))
+    ((model, clip, chain),) = ways
+    return _Footage(model, clip, chain, tuple(rows.values()), pieces, tuple(left_out))
 
 
-def _reason_to_leave_out(row: VideoRow, camera: str | None) -> str | None:
+def _reason_to_leave_out(row: VideoRow, camera: str | None, taken: Mapping[str | None, VideoRow]) -> str | None:
     if camera is not None and row.camera != camera:
         return f"not of camera {camera}"
     if row.label == 1:
@@ -202,21 +199,22 @@ def _reason_to_leave_out(row: VideoRow, camera: str | None) -> str | None:
         return row.error
     if not row.clips:
         return f"shorter than one clip ({row.frames} frames)"
+    if row.content_hash in taken:
+        return f"the same recording as {taken[row.content_hash].name}"
     return None
 
 
-def _pieces(run: Run, row: VideoRow) -> list[NormalScores]:
+def _pieces(clips: Clips, recording: str) -> list[NormalScores]:
     """The segments of a recording."""
     import numpy as np
 
     from pipeline.evaluation.calibration import NormalScores
 
-    clips = run.clips[row.name]
     segments = np.array(clips.segment)
     changes = np.flatnonzero(segments[1:] != segments[:-1]) + 1
     return [
         NormalScores(
-            row.name,
+            recording,
             clips.index[part].astype(np.int64),
             clips.start[part],
             clips.end[part],

@@ -76,6 +76,21 @@ def test_the_threshold_is_above_all_flashes_but_those_that_the_budget_allows(run
     assert kept.alerts.open_threshold == told["open_threshold"]
 
 
+def test_footage_that_is_named_twice_counts_once(run: Path, tmp_path: Path) -> None:
+    told = calibrated(tmp_path / "gate.json", run, run, "--budget", "150/hour")
+    assert told["hours"] == pytest.approx(2 / 60, rel=1e-3)
+
+
+def test_footage_that_was_judged_otherwise_is_not_mixed_in(run: Path, triton: Server, tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("alerts: {kernel: 1}\ncameras: {gate: {source: gate.mp4}}\n")
+    write_video(tmp_path / "wednesday.mp4", [(2.0, DARK)])
+    replay_into(tmp_path / "other", [tmp_path / "wednesday.mp4"], Options(config=site, triton=triton.address))
+    status, _, errors = mistwatch("calibrate", run, tmp_path / "other", "--budget", "150/hour")
+    assert status == 2
+    assert "monday.mp4 and wednesday were replayed with different operators' settings: calibrate them one" in errors
+
+
 def test_a_person_is_told_what_it_rests_on_and_what_to_look_at(run: Path, tmp_path: Path) -> None:
     status, said, _ = mistwatch("calibrate", run, "--budget", "150/hour", "--out", tmp_path / "gate.json")
     assert status == 0
