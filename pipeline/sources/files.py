@@ -181,9 +181,10 @@ class FileSource:
 
     def _without_index(self) -> str:
         """What most often ails an MP4 that cannot be opened; of any other file, nothing."""
-        with self.path.open("rb") as file:
-            is_mp4 = file.read(8)[4:] == b"ftyp"
-        return "; an MP4 without its index: cut off, or its recording was never finished" if is_mp4 else ""
+        with suppress(OSError), self.path.open("rb") as file:  # it may be gone by now
+            if file.read(8)[4:] == b"ftyp":
+                return "; an MP4 without its index: cut off, or its recording was never finished"
+        return ""
 
     def _frames(
         self, container: av.container.InputContainer, spec: FrameSpec, stop: threading.Event

@@ -88,6 +88,15 @@ def test_an_mp4_that_was_never_finished(tmp_path):
     assert caught.value.code == "not_a_video"
 
 
+def test_gone_since_it_was_named(film, tmp_path):
+    path = tmp_path / "film.mkv"
+    path.write_bytes(film.read_bytes())
+    source = FileSource("gate", path)
+    path.unlink()
+    with pytest.raises(SourceError, match="camera gate: "):
+        source.check()
+
+
 def test_variable_rate(tmp_path):
     """A clip is so many frames, and lasts as long as they do: its last frame as long as its others, by the median."""
     times = [0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 1.5, 2.0, 2.04, 2.08, 2.12, 2.16]
