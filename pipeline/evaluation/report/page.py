@@ -105,6 +105,7 @@ class Line:
     label: str
     meaning: str
     cells: list[Cell]
+    reason: str  #: why it has no value in any column, where that is one reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
         "worst": [drawn[number] for number in worst],
         "best": [drawn[number] for number in best],
         "rows": [_row(videos[number], verdicts[number], anchors.get(number, "")) for number in list(rows)[:MOST_ROWS]],
-        "thumbnails": timelines.THUMBNAILS,
+        "alerted": any(video.alerts is not None for video in videos),
         "counted": writing.counted,
     }
 
@@ -200,7 +201,7 @@ def _charts(data: ReportData, colours: dict[str, int]) -> list[charts.DrawnChart
         if chart.curves or (chart.reason and chart.reason not in said):
             kept.append(chart)
         said.add(chart.reason)
-    return kept
+    return sorted(kept, key=lambda chart: bool(chart.reason))
 
 
 def _strips(data: ReportData, verdicts: Sequence[Judged]) -> list[tuple[Strip, list[Moment]]]:
@@ -336,7 +337,9 @@ def _line(row: FigureRow, columns: Mapping[str, str]) -> Line:
         else:
             one = row.values[column]
             cells.append(Cell(writing.figure(one.value, row.unit), writing.interval(one, row.unit), one.reason))
-    return Line(row.label, row.meaning, cells)
+    estimates = [row.values[column] for column in columns if column in row.values]
+    reasons = {"" if one.value is not None else one.reason for one in estimates}
+    return Line(row.label, row.meaning, cells, reasons.pop() if len(reasons) == 1 else "")
 
 
 def _row(video: Timeline, verdict: Judged, anchor: str) -> Row:

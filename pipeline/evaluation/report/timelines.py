@@ -60,6 +60,7 @@ class DrawnTimeline:
     truth_known: bool
     has_alerts: bool
     x_ticks: list[Tick]
+    x_unit: str  #: "" for a clock
     rows: list[tuple[str, ...]]
     bin: int
     summary: str  #: of the drawing, for those who cannot see it
@@ -113,6 +114,7 @@ def drawn(video: Timeline, verdict: Judged, *, id: str, uris: Mapping[int, str],
         truth_known=incidents(video) is not None,
         has_alerts=video.alerts is not None,
         x_ticks=x.ticks(ticks, clock if video.unit == "seconds" else lambda value: f"{value:,.0f}"),
+        x_unit="" if video.unit == "seconds" else "frame",
         rows=bins.rows(video),
         bin=bins.size,
         summary=_summary(video, bins),
