@@ -154,7 +154,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSheet(Findings):
-    """The figures of one camera's watch, or of several added up with ``+`` (``sum(sheets, ScoreSheet())``).
+    """The figures of one camera's watch, or of several added up: two with ``+``, many with :func:`total`.
 
     What adds up are the counts and times, so the shares of a sum are those of all cameras pooled.
 
@@ -203,6 +203,19 @@ class ScoreSheet(Findings):
             kind: Findings(outcomes=tuple(outcome for outcome in self.outcomes if outcome.kind == kind))
             for kind in kinds
         }
+
+
+def total(sheets: Iterable[ScoreSheet]) -> ScoreSheet:
+    """All of them added up in one pass; ``+`` copies the outcomes so far for each."""
+    every = list(sheets)
+    return ScoreSheet(
+        outcomes=tuple(outcome for sheet in every for outcome in sheet.outcomes),
+        alerts=sum(sheet.alerts for sheet in every),
+        false_alarms=sum(sheet.false_alarms for sheet in every),
+        camera_seconds=sum((sheet.camera_seconds for sheet in every), 0.0),
+        time_outside=sum((sheet.time_outside for sheet in every), 0.0),
+        time_in_alert_outside=sum((sheet.time_in_alert_outside for sheet in every), 0.0),
+    )
 
 
 def score(
@@ -316,7 +329,7 @@ def bootstrap(
         raise ValueError("a bootstrap needs at least one unit")
     values: dict[str, list[float]] = {name: [] for name in figures}
     for chosen in rng.integers(0, len(units), (draws, len(units))):
-        drawn = sum((units[unit] for unit in chosen), ScoreSheet())
+        drawn = total(units[unit] for unit in chosen.tolist())
         for name, figure in figures.items():
             if (value := figure(drawn)) is not None:
                 values[name].append(value)

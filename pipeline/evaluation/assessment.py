@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from operators.events import FIGURES as ALERT_FIGURES
-from operators.events import ScoreSheet
+from operators.events import ScoreSheet, total
 from pipeline.evaluation.bootstrap import (
     DRAWS,
     Difference,
@@ -163,7 +163,7 @@ def assess(
     for column in columns:
         found[column] = estimate([judged.column(column)], by=by, threshold=threshold, draws=draws, seed=seed)
         if own := judged.sheets(column):
-            sheets[column] = sum(own, ScoreSheet())
+            sheets[column] = total(own)
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
     of_maps = estimate_maps(pixels, draws=draws, seed=seed) if pixels else {}
     return Assessment(judged, found, sheets, alerts, draws, by, of_maps)
@@ -288,7 +288,7 @@ def _values(videos: Sequence[ScoredVideo], threshold: float) -> dict[str, float 
 
 
 def _alert_values(sheets: Sequence[ScoreSheet]) -> dict[str, float | None]:
-    whole = sum(sheets, ScoreSheet())
+    whole = total(sheets)
     return {name: figure(whole) for name, figure in ALERT_FIGURES.items()}
 
 

@@ -25,7 +25,7 @@ from operators.checks import threshold as share
 from operators.checks import whole_number
 from operators.events import FIGURES as ALERT_FIGURES
 from operators.events import Figure as AlertFigure
-from operators.events import Interval, ScoreSheet
+from operators.events import Interval, ScoreSheet, total
 from operators.events import bootstrap as bootstrap_sheets
 from pipeline.evaluation.figures import FAR_THRESHOLD, Sample, known, of
 from pipeline.evaluation.videos import ScoredVideo
@@ -210,7 +210,7 @@ def estimate_alerts(
         raise ValueError("figures of alerts need at least one score sheet")
     sheets = _summed(units)
     intervals = bootstrap_sheets(sheets, np.random.default_rng(seed), figures=figures, draws=draws, level=level)
-    whole = sum(sheets, ScoreSheet())
+    whole = total(sheets)
     values = {name: figure(whole) for name, figure in figures.items()}
     return {
         name: Estimate(None, None, _nothing(whole)) if value is None else Estimate(value, intervals[name])
@@ -246,7 +246,7 @@ def compare_alerts(
             value, less = figure(one), figure(other)
             if value is not None and less is not None:
                 found[name].append(value - less)
-    whole, of_second = sum(ours, ScoreSheet()), sum(theirs, ScoreSheet())
+    whole, of_second = total(ours), total(theirs)
     differences = {}
     for name, figure in figures.items():
         value, less = figure(whole), figure(of_second)
@@ -267,7 +267,7 @@ def _summed(units: Sequence[tuple[str, ScoreSheet]]) -> list[ScoreSheet]:
 
 
 def _added(sheets: Sequence[ScoreSheet], copies: npt.NDArray[np.int64]) -> ScoreSheet:
-    return sum((sheets[unit] for unit in np.repeat(np.arange(len(sheets)), copies).tolist()), ScoreSheet())
+    return total(sheets[unit] for unit in np.repeat(np.arange(len(sheets)), copies).tolist())
 
 
 def _nothing(sheet: ScoreSheet) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from operators.alerting import AlertMachine, AlertSettings, AlertState, AlertTransition
 from operators.chain import ChainSettings
-from operators.events import ScoreSheet, Span, score
+from operators.events import ScoreSheet, Span, score, total
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import causal, centred
 from pipeline.evaluation.videos import ScoredVideo
@@ -241,5 +241,5 @@ def alarm_curve(videos: Sequence[JudgedVideo], column: str = CAUSAL) -> list[Ala
             settings = replace(own, open_threshold=threshold, close_threshold=min(threshold, threshold * ratio))
             alerts = raised(video.clip_scores[column], video.start, video.end, video.breaks, settings)
             sheets.append(video.sheet_of(alerts))
-        points.append(AlarmPoint(threshold, sum(sheets, ScoreSheet())))
+        points.append(AlarmPoint(threshold, total(sheets)))
     return points

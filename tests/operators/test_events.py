@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators import events
-from operators.events import Interval, Match, Outcome, ScoreSheet, Span, bootstrap, match, score
+from operators.events import Interval, Match, Outcome, ScoreSheet, Span, bootstrap, match, score, total
 
 LENGTH = 40  # seconds of the drawn watches; small, so that spans meet, touch and coincide often
 
@@ -260,7 +260,8 @@ class TestScoreSheet:
         assert {name: getattr(one + other, name) for name in names} == {
             name: getattr(one, name) + getattr(other, name) for name in names
         }
-        assert sum([one, other], ScoreSheet()) == one + other
+        assert sum([one, other], ScoreSheet()) == total([one, other]) == one + other
+        assert total([]) == ScoreSheet()
 
     def test_by_kind(self) -> None:
         incidents = [Span(10, 15), Span(30, 35), Span(50, 55), Span(70, 75)]
