@@ -266,6 +266,7 @@ def _run(folder: Path, recordings: list[Wanted], options: Options, stop: Stop, *
                 speed=options.speed,
                 start_time=options.start_time,
                 acceptance=relay.acceptance,
+                topic=options.publish or "",
                 notify=relay.notify,
                 told=shown.event,
                 repair_scorer=bool(own),

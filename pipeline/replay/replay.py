@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import queue
 import threading
 import time
@@ -24,6 +25,7 @@ from pipeline.metrics import Metrics
 from pipeline.replay.lengths import Lengths
 from pipeline.replay.pace import Paced
 from pipeline.replay.parts import Parts
+from pipeline.replay.published import Published
 from pipeline.replay.recordings import Wanted
 from pipeline.replay.taking import Replayed, Taking, not_replayed
 from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel
@@ -127,6 +129,7 @@ class Replay:
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
         acceptance: is given every alert event; None where nobody else wants them.
+        topic: that the events go to from there: what was scored earlier, and not sent to it then, goes there too.
         told: called with every alert event that was accepted.
         repair_scorer: the scorer is ours alone.
 
@@ -147,6 +150,7 @@ class Replay:
         speed: float | None = None,
         start_time: datetime | None = None,
         acceptance: Acceptance | None = None,
+        topic: str = "",
         notify: Callable[[], None] = lambda: None,
         told: Callable[[AlertEvent], None] = lambda _event: None,
         repair_scorer: bool = False,
@@ -171,6 +175,7 @@ class Replay:
         self._parts = Parts(folder, self.settings)
         self._news = _ScoringNews()
         self._acceptance = acceptance
+        self._published = Published(folder, topic, self.settings.run) if acceptance is not None else None
         self._notify = notify
         self._repair = repair_scorer
         self._takings: dict[str, Taking] = {}
@@ -274,11 +279,19 @@ class Replay:
         judged_as = camera or ANY_CAMERA
         try:
             source = open_recording(
-                one.path, camera=one.name, fps=one.fps, started_at=self._start_time, on_damage=damage.append
+                one.path,
+                camera=one.name,
+                fps=one.fps,
+                started_at=self._start_time,
+                on_damage=damage.append,
+                threads=max(1, (os.cpu_count() or 1) // self._jobs),
             )
             content = source.content_hash
             if (kept := self._parts.find(one, content)) is not None:
                 self._kept += 1
+                if self._published is not None and self._acceptance is not None:
+                    self._published.catch_up(kept.row, kept.alerts, self._acceptance)
+                    self._notify()
                 self._note(kept.row, kept.alerts.count(b'"state":"begin"'))
                 return
             source.check()
@@ -307,6 +320,8 @@ class Replay:
         replayed = taking.result(state)
         if replayed.row.error is None:
             self._parts.keep(replayed)
+            if self._published is not None:
+                self._published.add(replayed.row)
         worker.remove(state.camera)
         del self._takings[state.camera]
         self._note(replayed.row, taking.alerts)

@@ -114,10 +114,11 @@ def test_the_events_go_to_a_topic_once_each_and_to_standard_output(tmp_path: Pat
     assert begin.data.started_at.isoformat() == "2024-05-01T16:00:02+00:00"
 
 
-def test_a_finished_replay_does_not_publish_again_what_is_on_the_topic(
+def test_a_finished_replay_publishes_what_it_has_and_not_again_what_is_on_the_topic(
     tmp_path: Path, triton: Server, broker: str
 ) -> None:
     video = write_video(tmp_path / "v.mp4", [(2.0, DARK), (2.0, BRIGHT)])
+    replay(tmp_path / "run", [video], triton.address, site={"site": "replay"})
     topic = f"t{tmp_path.name}"
     arguments = ["--out", str(tmp_path / "run"), "--triton", triton.address, "--publish", topic, "--kafka", broker]
     for _ in range(2):

@@ -1,0 +1,60 @@
+"""Which recordings' alert events a topic has been given: a run folder may be published later, or go on after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from pipeline.alerts.event import AlertEvent
+from pipeline.evaluation.run_folder import VideoRow
+from pipeline.worker import Acceptance
+
+PUBLISHED_FILE = "published.jsonl"
+
+
+class Published:
+    """A line a recording in ``published.jsonl``, written once the outbox has all its events.
+
+    A process that is killed just before gives them again; their ids tell.
+
+    Args:
+        folder: of the run.
+        topic: that the outbox's events go to.
+        run: the run's name; another run over the folder has other events.
+    """
+
+    def __init__(self, folder: Path, topic: str, run: str) -> None:
+        self._file = folder / PUBLISHED_FILE
+        self._common = (topic, run)
+        self._known: set[tuple[str, ...]] = set()
+        if self._file.exists():
+            for line in self._file.read_bytes().splitlines():
+                with contextlib.suppress(ValueError):  # cut off by a kill: its events are given again
+                    self._known.add(tuple(json.loads(line)))
+
+    def add(self, row: VideoRow) -> None:
+        """The outbox has all events of this recording."""
+        key = self._key(row)
+        if key not in self._known:
+            self._known.add(key)
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(key) + "\n")
+
+    def catch_up(self, row: VideoRow, alerts: bytes, outbox: Acceptance) -> None:
+        """Give the outbox the events of a recording that was scored earlier, unless it had them then.
+
+        Args:
+            alerts: its events, a line each.
+
+        Raises:
+            OutboxError: they cannot be accepted.
+        """
+        if self._key(row) in self._known:
+            return
+        for line in alerts.splitlines():
+            outbox.accept(AlertEvent.model_validate_json(line))
+        self.add(row)
+
+    def _key(self, row: VideoRow) -> tuple[str, ...]:
+        return (*self._common, row.name, row.content_hash or "")
