@@ -122,9 +122,20 @@ def test_what_somebody_else_has_chosen_meanwhile_stays(server: Server, tmp_path:
     model = server.repository / "clip_scorer"
     earlier = versions.history(model)
     broken = write_version(tmp_path / "broken", name="broken")
-    (broken / "model.py").write_text("import time\ntime.sleep(2)\nraise RuntimeError('out of luck')")
+    loading, chosen = tmp_path / "loading", tmp_path / "chosen"
+    (broken / "model.py").write_text(
+        f"import time; from pathlib import Path; Path({str(loading)!r}).touch()\n"
+        f"while not Path({str(chosen)!r}).exists(): time.sleep(0.05)\n"
+        "raise RuntimeError('out of luck')"
+    )
     versions.add(model, broken)
-    threading.Timer(0.5, versions.serve, (model, 1)).start()
+
+    def choose() -> None:
+        until(loading.exists)
+        versions.serve(model, 1)
+        chosen.touch()
+
+    threading.Thread(target=choose).start()
     with pytest.raises(RunFailure, match=rf"out of luck.*; {model} is back at version 1$"):
         let_load(model, server.address, earlier)
     assert versions.served(model) == 1
