@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import pyarrow.parquet  # noqa: F401  (as the command does: its 50 MB are there from the start)
 
 from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository

@@ -33,13 +33,16 @@ class Published:
                 with contextlib.suppress(ValueError):  # cut off by a kill: its events are given again
                     self._known.add(tuple(json.loads(line)))
 
+    def has(self, row: VideoRow) -> bool:
+        """Whether the outbox had all events of this recording."""
+        return self._key(row) in self._known
+
     def add(self, row: VideoRow) -> None:
         """The outbox has all events of this recording."""
-        key = self._key(row)
-        if key not in self._known:
-            self._known.add(key)
+        if not self.has(row):
+            self._known.add(self._key(row))
             with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(key) + "\n")
+                file.write("\n" * self._is_cut_off() + json.dumps(self._key(row)) + "\n")
 
     def catch_up(self, row: VideoRow, alerts: bytes, outbox: Acceptance) -> None:
         """Give the outbox the events of a recording that was scored earlier, unless it had them then.
@@ -50,11 +53,15 @@ class Published:
         Raises:
             OutboxError: they cannot be accepted.
         """
-        if self._key(row) in self._known:
+        if self.has(row):
             return
         for line in alerts.splitlines():
             outbox.accept(AlertEvent.model_validate_json(line))
         self.add(row)
+
+    def _is_cut_off(self) -> bool:
+        """Whether a process was killed while it wrote the last line."""
+        return self._file.exists() and self._file.read_bytes()[-1:] not in (b"\n", b"")
 
     def _key(self, row: VideoRow) -> tuple[str, ...]:
         return (*self._common, row.name, row.content_hash or "")
