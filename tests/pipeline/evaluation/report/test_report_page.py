@@ -166,7 +166,7 @@ def test_a_thousand_videos_make_a_page_that_can_be_opened():
     assert len(html) < 4 * MEGABYTE
     outline = Outline(html)
     assert len([one for one in outline.all("figure") if "timeline" in (one["class"] or "")]) == 40
-    assert "The 30 videos that went worst and the 10 that went best, of 1,000 videos." in outline.text
+    assert "The 30 videos that went worst and the 10 that went best, of 1,000 videos. An alert opens" in outline.text
     assert "videos/0999" in outline.text  # in the table of all
 
 
