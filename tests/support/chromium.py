@@ -74,6 +74,7 @@ class Chromium:
             "--remote-debugging-pipe",  # commands on descriptor 3, answers on 4
             "--no-sandbox",  # it does not run as root otherwise, as CI does
             "--disable-gpu",
+            "--disable-dev-shm-usage",  # a container has little of it
             "--no-first-run",
             "--disable-background-networking",
             "--hide-scrollbars",
