@@ -155,13 +155,12 @@ class Sample:
     @cached_property
     def own_areas(self) -> Floats:
         """(videos,): the ROC area of each abnormal video's own frames; NaN where it has none."""
-        from sklearn.metrics import roc_auc_score
-
         areas = np.full(len(self.videos), np.nan)
         for i, video in enumerate(self.videos):
-            labels = video.frame_labels
-            if video.label and labels is not None and 0 < labels.sum() < len(labels):
-                areas[i] = roc_auc_score(labels, video.frame_scores)
+            scores, labels = video.frame_scores, video.frame_labels
+            if video.label and labels is not None and scores is not None and 0 < labels.sum() < len(labels):
+                alone = _Ranked(scores, labels, np.zeros(len(labels), np.intp), np.ones(len(labels)))
+                areas[i] = _area(alone.curve(np.ones(1), "frames"))
         return areas
 
 
