@@ -16,7 +16,8 @@ reason. How far a figure would move with other videos is :mod:`pipeline.evaluati
 
 They are scikit-learn's figures to the last digits (its ``roc_auc_score``, ``average_precision_score`` and ``roc_curve``
 are what the tests hold them against). It sorts the scores for each of them; a bootstrap asks for some fifteen figures
-of the same scores two thousand times, so here they are sorted once, and a draw is two cumulative sums: a twentieth of the time.
+of the same scores two thousand times, so here they are sorted once, and a draw is two cumulative sums: a tenth of the
+time, or less.
 """  # noqa: E501  (a table)
 
 from __future__ import annotations
