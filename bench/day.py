@@ -391,9 +391,9 @@ def page(found: dict[str, Any]) -> str:
     lines = [
         "# A day, joined from shared footage",
         "",
-        f"{quarters} quarters ({', '.join(found['lights'])}), {60 * found['hours']:.0f} minutes in all: the films of "
-        f"`cctv/`, normal clips, and in each quarter {found['incidents_a_quarter']} incidents of the fights set, of "
-        f"{len(found['sources'])} sources that the model never saw. Model `{model['name']}` (weights "
+        f"{quarters} of four quarters ({', '.join(found['lights'])}), {60 * found['hours']:.0f} minutes in all: the "
+        f"films of `cctv/`, normal clips, and in each quarter {found['incidents_a_quarter']} incidents of the fights "
+        f"set, of {len(found['sources'])} sources that the model never saw. Model `{model['name']}` (weights "
         f"`{model['weights_sha256'][:12]}`), kernel {found['kernel']}, cooldown {found['cooldown_seconds']:g} s. "
         f"Calibrated on {60 * found['hours_before']:.0f} minutes of other, normal footage of the same cameras, at "
         f"{100 * found['confidence']:g} % confidence. `bench/day.py` writes this page.",

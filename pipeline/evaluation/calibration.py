@@ -143,8 +143,8 @@ def require_hours(hours: float, budget: Budget, *, confidence: float = CONFIDENC
         with_one = hours_needed(budget, alerts=1, confidence=confidence)
         best = f"these support {_rate(upper_bound(0, confidence=confidence) / hours)} at best" if hours > 0 else ""
         raise UnsupportedBudgetError(
-            f"{hours:.2f} h of normal footage cannot support a budget of {budget.text} at {100 * confidence:g} % "
-            f"confidence: it takes {wanted:.1f} h without a false alarm, or {with_one:.1f} h with one"
+            f"{_time(hours)} of normal footage cannot support a budget of {budget.text} at {100 * confidence:g} % "
+            f"confidence: it takes {_time(wanted)} without a false alarm, or {_time(with_one)} with one"
             f"{'; ' + best if best else ''}"
         )
     return allowed
@@ -263,7 +263,7 @@ def calibrate(
         found = Calibrated(tried, budget, confidence, hours, alarms, allowed)
     if found is None:
         raise UnsupportedBudgetError(
-            f"{_many(allowed)} in {hours:.2f} h would keep the budget of {budget.text}, and at a threshold of "
+            f"{_many(allowed)} in {_time(hours)} would keep the budget of {budget.text}, and at a threshold of "
             f"{thresholds[0]:g} there are more: this model's scores do not suit this footage"
         )
     return found
@@ -360,6 +360,10 @@ def _average(piece: NormalScores, settings: ChainSettings) -> Iterator[float]:
         step = average.push(_clip(piece, place))
         assert step is not None  # the average answers every clip
         yield step.value
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
 
 def _rate(per_hour: float) -> str:

@@ -140,7 +140,7 @@ def test_scores_become_probabilities_by_clips_whose_truth_is_known(run: Path, tm
     [
         (
             ["--budget", "1/day"],
-            "0.03 h of normal footage cannot support a budget of 1/day at 95 % confidence: it takes",
+            "2.0 min of normal footage cannot support a budget of 1/day at 95 % confidence: it takes",
         ),
         (["--budget", "1/month"], "--budget: budget '1/month': expected false alarms over time, such as 1/day"),
         (["--budget", "1/day", "--confidence", "95"], "--confidence 95: expected a share between 0 and 1"),
@@ -163,5 +163,5 @@ def test_footage_that_is_too_short_is_refused_before_it_is_scored(footage: Path,
         *("--run", tmp_path / "run", "--out", tmp_path / "gate.json"),
     )
     assert status == 2
-    assert "0.02 h of normal footage cannot support a budget of 1/day" in errors
+    assert "1.0 min of normal footage cannot support a budget of 1/day" in errors
     assert not (tmp_path / "run").exists()

@@ -225,13 +225,13 @@ def test_footage_that_is_too_short_is_refused_with_the_hours_that_it_would_take(
     with pytest.raises(UnsupportedBudgetError) as caught:
         calibrate(footage, operators(), parse_budget("1/day"))
     said = str(caught.value)
-    assert "12.00 h of normal footage cannot support a budget of 1/day at 95 % confidence" in said
+    assert "12.0 h of normal footage cannot support a budget of 1/day at 95 % confidence" in said
     assert "it takes 71.9 h without a false alarm, or 113.9 h with one" in said
     assert "these support 5.99/day at best" in said
 
 
 def test_scores_that_crowd_at_one_are_refused() -> None:
-    with pytest.raises(UnsupportedBudgetError, match=r"1 false alarm in 100\.00 h would keep .* at a threshold of 1 "):
+    with pytest.raises(UnsupportedBudgetError, match=r"1 false alarm in 100\.0 h would keep .* at a threshold of 1 "):
         calibrate([hundred_hours(1.0, 1.0)], operators(), BUDGET)
 
 
