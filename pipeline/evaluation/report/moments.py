@@ -162,8 +162,8 @@ def trouble(video: Timeline, verdict: Judged) -> float:
     return len(verdict.false) + len(verdict.missed) + 0.999 * float(np.clip(wrong, 0, 1))
 
 
-def chosen(troubles: Sequence[float], most: int) -> tuple[list[int], list[int]]:
-    """Whose timelines are drawn: all in their order where they are few, else the worst and, a quarter, the best.
+def chosen(troubles: Sequence[float], most: int, *, best_too: bool = True) -> tuple[list[int], list[int]]:
+    """Which videos are shown: all in their order where they are few, else the worst and, a quarter of them, the best.
 
     Returns:
         The numbers of the worst, the worst first (or of all), and of the best.
@@ -171,7 +171,7 @@ def chosen(troubles: Sequence[float], most: int) -> tuple[list[int], list[int]]:
     if len(troubles) <= most:
         return list(range(len(troubles))), []
     by_trouble = sorted(range(len(troubles)), key=lambda number: (-troubles[number], number))
-    best = most // 4
+    best = most // 4 if best_too else 0
     return by_trouble[: most - best], by_trouble[len(by_trouble) - best :][::-1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,13 +82,13 @@ def thumbnail_clips(video: Timeline) -> list[int]:
     return [int(np.argmin(np.abs(middles - place))) for place in places]
 
 
-def drawn(video: Timeline, verdict: Judged, *, id: str, uris: Mapping[int, str], note: str = "") -> DrawnTimeline:
+def drawn(video: Timeline, verdict: Judged, *, id: str, uri: Callable[[int], str], note: str = "") -> DrawnTimeline:
     """The timeline of one video.
 
     Args:
         verdict: its alerts and incidents, paired.
         id: of the element in the page.
-        uris: thumbnails by the numbers of their pictures.
+        uri: of a clip's picture, "" where there is none.
         note: what is to be said beside the video's own.
     """
     low, high = _range(video)
@@ -104,7 +104,7 @@ def drawn(video: Timeline, verdict: Judged, *, id: str, uris: Mapping[int, str],
         tags=_tags(video),
         verdict=_verdict(video, verdict),
         note="; ".join(part for part in (video.note, note) if part),
-        thumbnails=_thumbnails(video, uris),
+        thumbnails=_thumbnails(video, uri),
         score=steps(x(bins.start), x(bins.end), y(bins.score)) if len(bins.start) else "",
         smoothed=smoothed if len(bins.start) else "",
         threshold=None if threshold is None else float(y([threshold])[0]),
@@ -218,10 +218,8 @@ def _bars(video: Timeline, verdict: Judged, x: Axis) -> list[Bar]:
     return bars
 
 
-def _thumbnails(video: Timeline, uris: Mapping[int, str]) -> list[Thumbnail]:
-    clips = thumbnail_clips(video)
-    frames = [] if video.middle_frame is None else np.asarray(video.middle_frame).astype(int).tolist()
-    found = [Thumbnail(uris.get(frames[clip], ""), moment(middle(video, clip), video.unit)) for clip in clips]
+def _thumbnails(video: Timeline, uri: Callable[[int], str]) -> list[Thumbnail]:
+    found = [Thumbnail(uri(clip), moment(middle(video, clip), video.unit)) for clip in thumbnail_clips(video)]
     return found if any(one.uri for one in found) else []
 
 
