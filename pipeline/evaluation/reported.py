@@ -202,7 +202,14 @@ def _timeline(video: JudgedVideo, row: VideoRow | None, stretch: tuple[float, fl
     scale = (high - low) or 1.0
     chain = video.chain
     path = None if row is None else Path(row.path)
-    incidents = video.incidents
+    incidents, alerts = video.incidents, video.alerts.get(CAUSAL, ())
+    notes = [row.damage] if row is not None and row.damage is not None else []
+    if incidents is None and chain is not None:  # as its score sheet takes it
+        incidents = (video.watched,)
+        notes.append("It is not known when in this video something happened: the whole of it counts as one incident.")
+        if len(alerts) > 1:
+            notes.append(f"Of its {len(alerts)} alerts the first alone is judged.")
+            alerts = alerts[:1]
     return Timeline(
         video.name,
         start=video.start,
@@ -216,11 +223,11 @@ def _timeline(video: JudgedVideo, row: VideoRow | None, stretch: tuple[float, fl
         fps=row.fps if row is not None and path is not None and path.is_dir() else None,
         label=video.label,
         incidents=None if incidents is None else [Incident(start=one.start, end=one.end) for one in incidents],
-        alerts=None if chain is None else [_alert(video, one.start, one.end) for one in video.alerts[CAUSAL]],
+        alerts=None if chain is None else [_alert(video, one.start, one.end) for one in alerts],
         open_threshold=None if chain is None else chain.alert.open_threshold,
         close_threshold=None if chain is None else chain.alert.close_threshold,
         group=video.columns[RAW].group,
-        note=(row.damage or "") if row is not None else "",
+        note=" ".join(notes),
     )
 
 

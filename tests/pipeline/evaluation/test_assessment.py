@@ -122,6 +122,17 @@ def test_the_report_shows_what_was_judged(tmp_path):
     assert "fights" in html
 
 
+def test_the_report_counts_as_the_figures_do_where_nobody_knows_when():
+    scored = clips([0.1, 0.9, 0.1, 0.9])
+    whole = run([(row("fight", scored, label=1), scored)], {"fight": [alert(2.0, 3.0), alert(4.0, 4.0)]})
+    found = assess(judge_run(whole), draws=5)
+    (video,) = report_data(found, title="fights", settings={}, run=whole).videos
+    assert [(one.start, one.end) for one in video.incidents] == [(0.0, 4.0)]
+    assert [one.opened for one in video.alerts] == [2.0]
+    assert "Of its 2 alerts the first alone is judged." in video.note
+    assert (found.sheets[CAUSAL].found, found.sheets[CAUSAL].alerts) == (1, 1)
+
+
 def test_scores_of_another_range_are_stretched_on_the_timelines_alone():
     judged = foreign({"a": [-4.0, 6.0]}, {"a": [0, 1]})
     data = report_data(assess(judged, draws=5), title="t", settings={})
