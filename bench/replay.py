@@ -5,7 +5,9 @@
 
 **Throughput.** The same clips of the same recording through the same embedded Triton, in turns: from memory through the
 scoring client alone, and by a whole replay, which decodes, scales, cuts, runs the operators and writes the run folder.
-The ratio of the two rates is of each pair of turns, as whatever else the machine does meets both alike.
+The ratio of the two rates is of each pair of turns, as whatever else the machine does meets both alike. On a machine
+that is not quiet, rates say little; processor time still does: where scoring takes all cores, the ratio of the rates is
+that of the processor seconds a clip, the server's and this process' together.
 
 **Memory.** Resident memory of the replaying process over an hour-long recording, joined from copies of the film without
 re-encoding. What it is after the first tenth, and how it moves from there.
@@ -28,7 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pyarrow.parquet  # noqa: F401  (as the command does: its 50 MB are there from the start)
+import tritonclient.grpc as triton
 
 from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository
@@ -103,17 +107,41 @@ def replayed(
     return row.clips, took
 
 
+def cpu_seconds(server: str) -> tuple[float, float]:
+    """Processor time so far, seconds: of this process, and of the processes of the Triton of this id."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    served = 0
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        words = entry.read_bytes().split(b"\0")
+        name = Path(words[0].decode(errors="replace")).name
+        if name in ("tritonserver", "triton_python_backend_stub") and server.encode() in b" ".join(words):
+            fields = (entry.parent / "stat").read_text().rpartition(")")[2].split()
+            served += int(fields[11]) + int(fields[12])
+    return time.process_time(), served / ticks
+
+
 def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
     with TritonServer(ensure_repository(model, progress=print)) as server:
         served = served_model(server.grpc_address)
         items = cut(open_recording(film).frames(served.clip.frame_spec, threading.Event()), served.clip)
         windows = [item for item in items if isinstance(item, ClipWindow)]
+        with triton.InferenceServerClient(server.grpc_address) as client:
+            identity = client.get_server_metadata().name
         alone, whole = [], []
+        cpu = {"scoring alone": np.zeros(2), "replay": np.zeros(2)}  # this process, the server
+        replayed(served, server.grpc_address, film)  # what is imported and warmed up the first time
         for _ in range(rounds):
+            before = np.array(cpu_seconds(identity))
             alone.append(scoring_alone(served, server.grpc_address, windows))
+            between = np.array(cpu_seconds(identity))
             clips, took = replayed(served, server.grpc_address, film)
             assert clips == len(windows)
             whole.append(clips / took)
+            cpu["scoring alone"] += between - before
+            cpu["replay"] += np.array(cpu_seconds(identity)) - between
+    # Scoring alone sends one clip more, to begin with.
+    counted = {"scoring alone": rounds * (len(windows) + 1), "replay": rounds * len(windows)}
+    of_a_clip = {name: seconds / counted[name] for name, seconds in cpu.items()}
     ratios = [replay / scoring for replay, scoring in zip(whole, alone, strict=True)]
     return {
         "model": model,
@@ -121,6 +149,11 @@ def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "clips_per_second": {"scoring alone": [round(r, 3) for r in alone], "replay": [round(r, 3) for r in whole]},
         "ratio": {"of each pair": [round(r, 3) for r in ratios], "median": round(statistics.median(ratios), 3)},
+        "cpu_seconds_a_clip": {
+            name: {"this process": round(float(own), 4), "server": round(float(its), 4)}
+            for name, (own, its) in of_a_clip.items()
+        },
+        "ratio_by_cpu": round(float(of_a_clip["scoring alone"].sum() / of_a_clip["replay"].sum()), 3),
     }
 
 
