@@ -199,10 +199,12 @@ def _foreign_settings(
 
 
 def _replayed(manifest: Path, out: Path | None, options: Options) -> tuple[Path, Outcome]:
+    from pipeline import logs
     from pipeline.cli.replay import refuse_failures, replay_into, tell
 
     if manifest.suffix != ".jsonl":
         raise UsageFailure(f"{manifest}: expected a manifest with labels (.jsonl), or the folder of a replay")
+    logs.configure("auto", "warning")
     folder = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     outcome = replay_into(folder, [manifest], options)
     with contextlib.redirect_stdout(sys.stderr):  # the figures alone are the command's output

@@ -58,7 +58,7 @@ def judge_run(run: Run, *, video_scores: VideoScore = "mean", split: str | None 
         first = left_out[0] if left_out else LeftOut("it", "holds no video")
         raise RunError(f"{run.folder}: none of {len(left_out)} videos can be judged; {first.name}: {first.reason}")
     if split is None and (trained := sum(row.split == "train" for row in rows)) and trained < len(rows):
-        notes.append(f"{trained} videos are of split train: judge the others alone with --split test.")
+        notes.append(f"Of split train are {trained} of {len(rows)} videos: --split test judges the others alone.")
     if unknown := [video for video in videos if video.incidents is None]:
         notes.append(
             f"Of {len(unknown)} abnormal videos it is not known when they are (no intervals), {unknown[0].name} among "

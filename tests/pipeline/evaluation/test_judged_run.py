@@ -156,7 +156,7 @@ def test_a_part_of_the_data_set():
     scored = clips([0.5])
     whole = run([(row(name, scored, split=split), scored) for name, split in (("a", "train"), ("b", "test"))])
     assert [video.name for video in judge_run(whole, split="test").videos] == ["b"]
-    assert judge_run(whole).notes == ("1 videos are of split train: judge the others alone with --split test.",)
+    assert judge_run(whole).notes == ("Of split train are 1 of 2 videos: --split test judges the others alone.",)
     with pytest.raises(RunError, match="no video of split validation there; the manifest names test, train"):
         judge_run(whole, split="validation")
 
