@@ -154,7 +154,7 @@ class SelfGuidedHeads(nn.Module):
             attention = F.interpolate(attention[:, 0], seen.shape[-2:], mode="nearest")[:, None]
         # The mean of seen + A ∘ seen; A has one time step, so time can be averaged first and space as a product.
         over_space = (1 + attention).flatten(2) / attention[0].numel()  # (N, 1, h · w)
-        average = (seen.mean(dim=2).flatten(2) @ over_space.mT).squeeze(2)
+        average = (seen.mean(dim=2).flatten(2) @ over_space.transpose(1, 2)).squeeze(2)
         return F.normalize(average, dim=1) if self.unit_length else average
 
     def _calibrated(self, logits: Tensor) -> Tensor:
