@@ -27,6 +27,9 @@ from pipeline.evaluation.judged import (
 from pipeline.evaluation.run_folder import AlertSpan, Clips, Run, RunError, VideoRow
 from pipeline.evaluation.videos import ScoredVideo, abnormal_frames, repeated
 
+#: Events tell times to the microsecond.
+_ROUNDING_SECONDS = 1e-6
+
 
 def judge_run(run: Run, *, video_scores: VideoScore = "mean", split: str | None = None) -> Judged:
     """What can be judged of a run.
@@ -120,7 +123,7 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
         first_frame=clips.first_frame,
         end_frame=clips.end_frame,
         breaks=breaks,
-        watched=Span(*clock.of_frames([0, max(row.frames, frames)])),
+        watched=clock.watched(max(row.frames, frames)),
         incidents=None if unknown else incidents,
         chain=chain,
         alerts=alerts,
@@ -174,9 +177,19 @@ class _Clock:
         before, behind = numbers - self._frames[0], numbers - self._frames[-1]
         return list(map(float, times + self._period * (np.minimum(before, 0) + np.maximum(behind, 0))))
 
+    def watched(self, frames: int) -> Span:
+        """All of a recording of so many frames: no clip ends after it, however its frames' times were rounded."""
+        start, end = self.of_frames([0, frames])
+        return Span(start, max(end, float(self.end.max())))
+
     def of_alert(self, alert: AlertSpan) -> Span:
         offset = self._offsets[alert.segment]
-        return Span(alert.opened + offset, max(alert.opened, alert.ended) + offset)
+        return Span(self._at_clip(alert.opened + offset), self._at_clip(max(alert.opened, alert.ended) + offset))
+
+    def _at_clip(self, time: float) -> float:
+        """The end of the clip that an event's rounded time stands for: it may lie behind the end of all clips."""
+        nearest = float(self.end[np.argmin(np.abs(self.end - time))])
+        return nearest if abs(nearest - time) <= _ROUNDING_SECONDS else time
 
 
 def _kept(run: Run, row: VideoRow, clock: _Clock) -> tuple[Span, ...]:

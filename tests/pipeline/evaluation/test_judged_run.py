@@ -52,6 +52,20 @@ def test_incidents_and_alerts_on_the_recordings_clock():
     assert found.sheet(RAW).delays == (0.5,)
 
 
+@pytest.mark.parametrize("fps", [24, 30])
+def test_an_alert_of_the_last_clip_counts_though_events_tell_microseconds(fps, tmp_path):
+    # Of 5 clips of 16 frames: at 30 a second the last ends at 2.6666…, and its alert is written as of 2.666667.
+    ends = (np.arange(5) + 1) * 16 / fps
+    scored = clips([0.1, 0.1, 0.1, 0.1, 0.9], start=ends - 16 / fps, end=ends)
+    last = round(float(ends[-1]), 6)
+    written = run([(row("yard", scored, label=1, intervals=[(64, 80)]), scored)], {"yard": [alert(last, last)]})
+    found = judge_run(read_run(write_run(replace(written, folder=tmp_path / "run")))).videos[0]
+    sheet = found.sheet(CAUSAL)
+    assert (sheet.alerts, sheet.found, sheet.false_alarms) == (1, 1, 0)
+    assert found.alerts[CAUSAL] == (Span(float(ends[-1]), float(ends[-1])),)
+    assert found.watched.end >= found.end[-1]
+
+
 def test_a_varying_frame_rate_moves_no_incident():
     # 16 frames in 2 s, then 16 in 8 s: frame 24 is at 6 s, not at the 7.5 s of a constant rate.
     scored = clips([0.1, 0.9], start=[0, 2], end=[2, 10])
