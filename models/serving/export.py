@@ -102,6 +102,7 @@ def config_pbtxt(
     clip = card.clip
     parameters = {
         "name": card.name,
+        "backbone": card.backbone.name,
         "clip_frames": clip.frames,
         "clip_stride": clip.stride,
         "clip_height": clip.height,

@@ -42,6 +42,7 @@ class TestConfiguration:
         assert told.pop("weights_sha256") == json.loads((trained / "model-card.json").read_text())["weights_sha256"]
         assert told == {
             "name": "random",
+            "backbone": "i3d-kinetics400",
             "clip_frames": "16",
             "clip_stride": "8",
             "clip_height": "224",
