@@ -82,15 +82,18 @@ def parse_budget(text: str) -> Budget:
     """``N/hour``, ``N/day`` or ``N/week``, of one camera; ``1/12hours`` and ``0.5/day`` are understood too.
 
     Raises:
-        ValueError: anything else, or a budget of 0, which no footage can promise.
+        ValueError: anything else, a budget of 0, which no footage can promise, or one of more than one a second.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(hour|day|week)s?\s*", text)
     if found is None:
         raise ValueError(f"budget {text!r}: expected false alarms over time, such as 1/day, 2/week or 0.5/hour")
     alerts, units = float(found[1]), float(found[2] or 1)
-    if not (alerts > 0 and units > 0):
+    per_hour = alerts / (units * _HOURS[found[3]]) if units else 0.0
+    if per_hour == 0:
         raise ValueError(f"budget {text!r}: expected more than 0; no footage can promise that there is never one")
-    return Budget(text.strip(), alerts / (units * _HOURS[found[3]]))
+    if not per_hour <= _SECONDS_AN_HOUR:
+        raise ValueError(f"budget {text!r}: expected at most one false alarm a second")
+    return Budget(text.strip(), per_hour)
 
 
 def upper_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
@@ -125,10 +128,19 @@ def hours_needed(budget: Budget, *, alerts: int = 0, confidence: float = CONFIDE
 
 def alerts_allowed(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int | None:
     """With how many false alarms in it footage of ``hours`` still supports ``budget``; None: not even with none."""
-    alerts = -1
-    while hours_needed(budget, alerts=alerts + 1, confidence=confidence) <= hours:
-        alerts += 1
-    return None if alerts < 0 else alerts
+    if hours_needed(budget, confidence=confidence) > hours:
+        return None
+    # More alerts need more hours, so that the last count which these support is found by halving.
+    enough, beyond = 0, 1
+    while hours_needed(budget, alerts=beyond, confidence=confidence) <= hours:
+        enough, beyond = beyond, 2 * beyond
+    while beyond - enough > 1:
+        middle = (enough + beyond) // 2
+        if hours_needed(budget, alerts=middle, confidence=confidence) <= hours:
+            enough = middle
+        else:
+            beyond = middle
+    return enough
 
 
 def require_hours(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int:
@@ -218,8 +230,9 @@ class Calibrated:
     @property
     def bursts(self) -> int:
         """The false alarms, those within :data:`BURST_SECONDS` of one another counted once."""
+        # Before the one before it, an alarm is of another segment: there the recording's clock has jumped back.
         return sum(
-            before is None or before.recording != one.recording or one.opened - before.ended >= BURST_SECONDS
+            before is None or before.recording != one.recording or not 0 <= one.opened - before.ended < BURST_SECONDS
             for before, one in zip((None, *self.false_alarms), self.false_alarms, strict=False)
         )
 

@@ -73,6 +73,23 @@ def test_what_a_budget_takes() -> None:
     assert alerts_allowed(24 * 4.7440, budget) == 1
 
 
+@given(st.floats(0.01, 500), st.floats(0.5, 0.99))
+def test_as_many_are_allowed_as_the_bound_leaves(hours: float, confidence: float) -> None:
+    budget = Budget("1/hour", 1.0)
+    allowed = alerts_allowed(hours, budget, confidence=confidence)
+    beyond = 0 if allowed is None else allowed + 1
+    assert hours_needed(budget, alerts=beyond, confidence=confidence) > hours
+    assert allowed is None or hours_needed(budget, alerts=allowed, confidence=confidence) <= hours
+
+
+def test_the_largest_budget_of_a_year_is_counted_at_once() -> None:
+    """One by one it would be counted for minutes."""
+    budget = parse_budget("3600/hour")
+    allowed = alerts_allowed(8760, budget)
+    assert allowed is not None
+    assert hours_needed(budget, alerts=allowed) <= 8760 < hours_needed(budget, alerts=allowed + 1)
+
+
 @pytest.mark.parametrize(
     ("text", "per_hour"),
     [("1/day", 1 / 24), ("2/hour", 2.0), ("0.5 / week", 0.5 / 168), ("1/12hours", 1 / 12), ("3/2days", 1 / 16)],
@@ -87,7 +104,13 @@ def test_a_budget_that_is_none_is_refused(text: str) -> None:
         parse_budget(text)
 
 
-@pytest.mark.parametrize("text", ["0/day", "1/0days"])
+@pytest.mark.parametrize("text", ["3601/hour", "1/0.0001hours", "9" * 400 + "/week"])
+def test_a_budget_of_more_than_one_a_second_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected at most one false alarm a second"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize("text", ["0/day", "1/0days", "1/" + "9" * 400 + "days"])
 def test_a_budget_of_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected more than 0"):
         parse_budget(text)
@@ -248,6 +271,16 @@ def test_alerts_close_to_one_another_are_a_burst(second: int, bursts: int) -> No
     found = calibrate([piece(scores.tolist())], operators(), Budget("three in 100 h", 0.08))
     assert len(found.false_alarms) == 3
     assert found.bursts == bursts
+
+
+def test_alerts_before_and_after_the_clock_jumped_back_are_no_burst() -> None:
+    """The second segment of the recording begins at 0 again: its alert is not known to be close to the first one's."""
+    scores = np.full(5_000, 0.1)
+    late, early = scores.copy(), scores.copy()
+    late[4000] = early[100] = 0.9
+    found = calibrate([piece(late.tolist()), piece(early.tolist())], operators(), Budget("two in 100 h", 0.065))
+    assert len(found.false_alarms) == 2
+    assert found.bursts == 2
 
 
 def test_the_promise_holds_as_often_as_it_says() -> None:
