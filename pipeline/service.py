@@ -85,6 +85,7 @@ class Judging:
         self._site = site
         files = {camera: file for camera in site.cameras if (file := site.calibration_of(camera)) is not None}
         self._calibrations = {camera: read_calibration(file) for camera, file in files.items()}
+        self._clips: dict[str, ClipSpec] = {}  # that cameras cut, whichever version scores
         self._uncalibrated: set[tuple[str, str, str]] = set()  # (camera, model, version) that the log has named
 
     def clip_of(self, camera: str, served: ServedModel) -> ClipSpec:
@@ -98,6 +99,7 @@ class Judging:
         served.require(clip, asked_by=f"camera {camera}")
         self.chain_of(camera, served)  # refused now rather than by the first score
         self._check_calibration(camera, clip, served)
+        self._clips[camera] = clip
         return clip
 
     def chain_of(self, camera: str, served: ServedModel) -> ChainSettings:
@@ -105,7 +107,7 @@ class Judging:
         calibration = self._calibrations.get(camera)
         try:
             chain = chain_settings(
-                self._site.alerts_of(camera),
+                self._site.alerts_of(camera, calibrated=calibration is not None and calibration.made_for(served)),
                 served,
                 max_in_flight=self._site.triton.max_in_flight,
                 calibration=calibration,
@@ -117,10 +119,17 @@ class Judging:
         return chain
 
     def check_fit(self, served: ServedModel) -> None:
-        """Whether every camera can judge the scores of a model that takes another's place. Raises ClipMismatch."""
+        """Whether every camera can judge the scores of a model that takes another's place.
+
+        Cameras cut the clips that :meth:`clip_of` told them, also for this model.
+
+        Raises:
+            ClipMismatch: one line that names the camera.
+        """
         try:
             for camera in self._site.cameras:
                 self.chain_of(camera, served)
+                self._check_calibration(camera, self._clips[camera], served)
         except ValueError as error:
             raise ClipMismatch(f"version {served.version} of the served model: {error}") from error
 

@@ -208,10 +208,14 @@ class Site(BaseSettings):
         """The site's clip settings with the camera's own on top."""
         return _merged(self.clip, self.cameras[camera].clip)
 
-    def alerts_of(self, camera: str) -> AlertTuning:
-        """The site's alert settings with the camera's own on top; a calibration of its own replaces the thresholds."""
+    def alerts_of(self, camera: str, *, calibrated: bool = False) -> AlertTuning:
+        """The site's alert settings with the camera's own on top.
+
+        Args:
+            calibrated: its calibration holds for what scores now; one of its own replaces the site's thresholds.
+        """
         own, general = self.cameras[camera], self.alerts
-        if own.calibration is not None:
+        if calibrated and own.calibration is not None:
             general = general.model_copy(update={"open_threshold": None, "close_threshold": None})
         return _merged(general, own.alerts)
 

@@ -31,7 +31,8 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
         try:
             open_source(camera, settings.source, source_options(settings))
             if (calibration := site.calibration_of(camera)) is not None:
-                read_calibration(calibration).applied(site.alerts_of(camera).model_dump(exclude_none=True))
+                tuning = site.alerts_of(camera, calibrated=True)
+                read_calibration(calibration).applied(tuning.model_dump(exclude_none=True))
         except SourceError as error:
             problems.append(f"{file}: {error}")
         except CalibrationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from pipeline.calibration_file import (
 )
 from pipeline.cli.config import check
 from pipeline.cli.errors import UsageFailure
-from pipeline.served_model import ServedModel
-from pipeline.service import Service, chain_settings
+from pipeline.served_model import ClipMismatch, ServedModel
+from pipeline.service import Judging, Service, chain_settings
 from pipeline.settings import AlertTuning, SettingsError, load_site
 from pipeline.windows import ClipSpec
 
@@ -151,10 +152,38 @@ def test_a_camera_has_its_own_calibration_or_the_sites_unless_it_names_a_thresho
     site = load_site(file)
     files = {camera: site.calibration_of(camera) for camera in site.cameras}
     assert files == {"gate": tmp_path / "all.json", "yard": tmp_path / "yard.json", "door": None}
-    # The site's threshold would contradict the camera's own calibration, which is the more particular.
-    assert site.alerts_of("yard").open_threshold is None
-    assert site.alerts_of("yard").kernel == 3
-    assert site.alerts_of("gate").open_threshold == 0.7
+    # The site's threshold would contradict the camera's own calibration, which is the more particular while it holds.
+    assert site.alerts_of("yard", calibrated=True).open_threshold is None
+    assert site.alerts_of("yard", calibrated=True).kernel == 3
+    assert site.alerts_of("yard").open_threshold == 0.7
+    assert site.alerts_of("gate", calibrated=True).open_threshold == 0.7
+
+
+def judging(folder: Path, **of_calibration: Any) -> Judging:
+    """Of a site with a threshold, whose one camera has a calibration of its own."""
+    write_calibration(calibration(**of_calibration), folder / "yard.json")
+    file = folder / "site.yaml"
+    file.write_text(
+        "alerts: {open_threshold: 0.7}\ncameras: {yard: {source: 'rtsp://192.0.2.2/a', calibration: yard.json}}\n"
+    )
+    return Judging(load_site(file))
+
+
+def test_the_sites_threshold_judges_versions_that_the_cameras_calibration_is_not_of(tmp_path: Path) -> None:
+    site = judging(tmp_path)
+    opens = {version: site.chain_of("yard", replace(MODEL, version=version)).alert.open_threshold for version in "12"}
+    assert opens == {"1": 0.94, "2": 0.7}
+
+
+def test_a_version_whose_calibration_was_made_with_other_clips_does_not_take_over(tmp_path: Path) -> None:
+    site = judging(tmp_path, version="2", clip=replace(CLIP, stride=4))
+    site.clip_of("yard", MODEL)  # of version 1, whose stride the camera goes on with
+    site.check_fit(MODEL)
+    # Were the camera to start now, it would take over the new version's stride.
+    for stride in (2, 4):
+        newer = replace(MODEL, version="2", clip=replace(CLIP, stride=stride))
+        with pytest.raises(ClipMismatch, match=r"camera yard: clip\.stride is 2, and the calibration was made with 4"):
+            site.check_fit(newer)
 
 
 def test_a_site_that_names_no_calibration_is_refused_before_it_starts(tmp_path: Path) -> None:
