@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -42,10 +43,24 @@ class Wanted:
         """Names what is kept of it in a folder."""
         return key_of(self.name)
 
+    @property
+    def stored_path(self) -> str:
+        """Where it lies, as text that any file takes; see :func:`printable`."""
+        return printable(str(self.path))
+
     def row(self, **found: object) -> VideoRow:
         """The recording's row, with what a replay has found out."""
         said = {"label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals}
-        return VideoRow.model_validate({"name": self.name, "path": str(self.path), **said, **found})
+        return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
+
+
+def printable(text: str) -> str:
+    """``text``, with the bytes of a file's name that are no UTF-8 written as an escape.
+
+    >>> printable("caf\\udce9.mp4")
+    'caf\\\\xe9.mp4'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[Wanted]:
@@ -73,6 +88,12 @@ class _Found:
     names: tuple[str, ...]  # the first is the best; a later one tells it from more others
 
 
+def _found(wanted: Wanted, *names: str) -> _Found:
+    # The last is of the bytes: an escape of one file's name may be another file's name.
+    last = f"{wanted.stored_path} ({hashlib.sha256(os.fsencode(wanted.path)).hexdigest()[:8]})"
+    return _Found(wanted, (*(printable(name) for name in names), wanted.stored_path, last))
+
+
 def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
     try:
         if place.is_dir():
@@ -84,7 +105,7 @@ def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
     if place.suffix.lower() in MANIFEST_SUFFIXES:
         return _in_manifest(place, skipped)
     path = place.resolve()
-    return [_Found(Wanted("", path), (path.stem, path.name, f"{path.parent.name}/{path.name}", str(path)))]
+    return [_found(Wanted("", path), path.stem, path.name, f"{path.parent.name}/{path.name}")]
 
 
 def _in_folder(folder: Path) -> list[_Found]:
@@ -99,8 +120,7 @@ def _in_folder(folder: Path) -> list[_Found]:
             if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
                 below = file.relative_to(folder)
                 path = file.resolve()
-                names = (below.with_suffix("").as_posix(), below.as_posix(), str(path))
-                found.append(_Found(Wanted("", path), names))
+                found.append(_found(Wanted("", path), below.with_suffix("").as_posix(), below.as_posix()))
     if not found:
         raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
     return found
@@ -114,7 +134,7 @@ def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
         below = path.relative_to(folder) if path.is_relative_to(folder) else path
         group = None if video.group == str(path) else video.group
         one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
-        found.append(_Found(one, (below.as_posix(), str(path))))
+        found.append(_found(one, below.as_posix()))
     return found
 
 
