@@ -174,8 +174,8 @@ class VideoRow(_Part):
         started_at: wall-clock time of the first frame, None where it is not known.
         segments: unbroken stretches, see :class:`pipeline.sources.base.Segment`.
         clips: scored.
-        damage: one line on what could not be decoded or scored; the rest was scored.
-        error: one line on why nothing of it was scored, else None.
+        damage: one line on what could not be decoded; the rest was scored.
+        error: one line on why nothing of it was scored, or not every clip of it, and nothing kept; else None.
     """
 
     name: str

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import logs
 from pipeline.evaluation.run_folder import (
     ALERTS_FILE,
     ATTENTION_FOLDER,
@@ -26,6 +27,7 @@ from pipeline.evaluation.run_folder import (
     RUN_FILE,
     SCORES_FILE,
     VIDEOS_FILE,
+    RunError,
     RunSettings,
     VideoRow,
     read_rows,
@@ -39,7 +41,13 @@ from pipeline.replay.taking import Replayed
 if TYPE_CHECKING:
     import pyarrow
 
+_log = logs.get("replay")
+
 _ATTENTION_FILE = "attention.npy"
+#: In the folder of the parts: the finished run, written as a whole, on its way to where it belongs.
+_READY_FOLDER = "run.ready"
+#: The parts of a run that is finished, while they are deleted.
+_SPENT_FOLDER = ".parts.spent"
 #: Rows that are written to Parquet together; recordings share such a group, as many have a handful of clips.
 _ROWS_TOGETHER = 1 << 16
 
@@ -70,20 +78,23 @@ class Parts:
     Args:
         folder: of the run, for this process alone (:func:`alone_in`).
         settings: of the run that is to be made.
+        recordings: that it is to be of.
 
     Raises:
-        OtherRunError: it holds a run of other settings; the line names them.
+        OtherRunError: it holds a run of other settings, or of recordings that are not asked for; the line names them.
         RunError: what it holds cannot be read.
     """
 
-    def __init__(self, folder: Path, settings: RunSettings) -> None:
+    def __init__(self, folder: Path, settings: RunSettings, recordings: Iterable[Wanted]) -> None:
         self.folder = folder
         self._settings = settings
         self._parts = folder / PARTS_FOLDER
+        self._put_in_place()
         self._is_finished = (folder / RUN_FILE).exists()
         for file in (folder / RUN_FILE, self._parts / RUN_FILE):
             if file.exists():
                 _require_same(read_settings(file), settings, folder)
+        self._require_named(recordings)
         if not (self._parts / RUN_FILE).exists():
             self._parts.mkdir(exist_ok=True)
             _write(self._parts / RUN_FILE, settings.model_dump_json(indent=2).encode())
@@ -117,7 +128,7 @@ class Parts:
             recordings: the same, with all that belongs to them; read only where it has to be.
         """
         if list(self._finished_rows.values()) == list(rows):
-            shutil.rmtree(self._parts)
+            self._clear()
             return
         draft = self._parts / "run.draft"
         if draft.exists():
@@ -125,27 +136,60 @@ class Parts:
         (draft / ATTENTION_FOLDER).mkdir(parents=True)
         counts = _write_files(draft, recordings, maps=draft / ATTENTION_FOLDER)
         settings = self._settings.model_copy(update={**counts, "created_at": datetime.now(UTC)})
-        (self.folder / RUN_FILE).unlink(missing_ok=True)  # while the others change, there is no finished run
-        for name in (SCORES_FILE, ALERTS_FILE, VIDEOS_FILE):
-            (draft / name).replace(self.folder / name)
-        shutil.rmtree(self.folder / ATTENTION_FOLDER, ignore_errors=True)
-        if any((draft / ATTENTION_FOLDER).iterdir()):
-            (draft / ATTENTION_FOLDER).rename(self.folder / ATTENTION_FOLDER)
-        _write(self.folder / RUN_FILE, settings.model_dump_json(indent=2).encode() + b"\n")
-        shutil.rmtree(self._parts)
+        _write(draft / RUN_FILE, settings.model_dump_json(indent=2).encode() + b"\n")
+        draft.rename(self._parts / _READY_FOLDER)
+        self._put_in_place()
+        self._clear()
+
+    def _put_in_place(self) -> None:
+        """Move a run that is ready to where it belongs; what a process that was killed has moved of it stays moved."""
+        ready = self._parts / _READY_FOLDER
+        if (ready / RUN_FILE).exists():
+            (self.folder / RUN_FILE).unlink(missing_ok=True)  # while the others change, there is no finished run
+            for name in (SCORES_FILE, ALERTS_FILE, VIDEOS_FILE):
+                if (ready / name).exists():
+                    (ready / name).replace(self.folder / name)
+            if (ready / ATTENTION_FOLDER).exists():
+                shutil.rmtree(self.folder / ATTENTION_FOLDER, ignore_errors=True)
+                if any((ready / ATTENTION_FOLDER).iterdir()):
+                    (ready / ATTENTION_FOLDER).rename(self.folder / ATTENTION_FOLDER)
+            (ready / RUN_FILE).replace(self.folder / RUN_FILE)
+        shutil.rmtree(ready, ignore_errors=True)
+        shutil.rmtree(self.folder / _SPENT_FOLDER, ignore_errors=True)
+
+    def _clear(self) -> None:
+        """Delete the parts; to a process that is killed meanwhile they are gone, all of them."""
+        spent = self.folder / _SPENT_FOLDER
+        self._parts.rename(spent)
+        shutil.rmtree(spent)
+
+    def _require_named(self, recordings: Iterable[Wanted]) -> None:
+        """Raises OtherRunError where the finished run holds what would not be in the one that is to be made."""
+        asked = {text for one in recordings for text in (one.name, one.stored_path)}
+        lost = [row for row in self._finished_rows.values() if row.error is None and not {row.name, row.path} & asked]
+        if lost:
+            raise OtherRunError(
+                f"{self.folder} holds {len(lost)} recordings that this command does not name ({lost[0].name}"
+                f"{', …' * (len(lost) > 1)}): name them too, or another folder"
+            )
 
     def _of_part(self, wanted: Wanted) -> Replayed | None:
         place = self._parts / wanted.key
         if not place.is_dir():
             return None
-        (row,) = read_rows(place / VIDEOS_FILE)
         maps = place / _ATTENTION_FILE
-        return Replayed(
-            row,
-            read_scores(place / SCORES_FILE),
-            (place / ALERTS_FILE).read_bytes(),
-            np.load(maps, allow_pickle=False) if maps.exists() else None,
-        )
+        try:
+            (row,) = read_rows(place / VIDEOS_FILE)
+            part = Replayed(
+                row,
+                read_scores(place / SCORES_FILE),
+                (place / ALERTS_FILE).read_bytes(),
+                np.load(maps, allow_pickle=False) if maps.exists() else None,
+            )
+        except (RunError, OSError, ValueError) as error:
+            _log.warning("unreadable, replayed again", recording=wanted.name, error=str(error))
+            return None
+        return part
 
     def _of_finished(self, wanted: Wanted) -> Replayed | None:
         if (row := self._finished_rows.get(wanted.name)) is None:

@@ -129,7 +129,8 @@ class Replay:
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
         acceptance: is given every alert event; None where nobody else wants them.
-        topic: that the events go to from there: what was scored earlier, and not sent to it then, goes there too.
+        topic: names the broker and the topic that the events go to from there: what was scored earlier, and not sent to
+            it then, goes there too.
         told: called with every alert event that was accepted.
         repair_scorer: the scorer is ours alone.
 
@@ -172,7 +173,7 @@ class Replay:
         self.settings = run_settings(
             self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
         )
-        self._parts = Parts(folder, self.settings)
+        self._parts = Parts(folder, self.settings, recordings)
         self._news = _ScoringNews()
         self._acceptance = acceptance
         self._published = Published(folder, topic, self.settings.run) if acceptance is not None else None
@@ -185,6 +186,7 @@ class Replay:
         self._alerts = 0
         self._clips = 0
         self._mismatch: str | None = None
+        self._cut_short = False
         self._lengths = Lengths(recordings)
 
     def run(
@@ -224,7 +226,7 @@ class Replay:
             run=self.settings.run,
             scorer=scorer,
             queue_clips=triton.queue_clips,
-            outbox=_Uninterrupted(self._acceptance),
+            outbox=_Uninterrupted(self._acceptance, self._counts),
             notify=self._notify,
             pictures=None,
             metrics=Metrics(),
@@ -241,6 +243,7 @@ class Replay:
             self._lengths.start()
             self._replay_all(worker, stop, show, given_up)
         finally:
+            self._cut_short = True  # before clips that wait are dropped, which may end alerts
             self._lengths.stop()
             worker.stop()
         stopped = len(self._rows) < len(self._recordings)
@@ -324,7 +327,7 @@ class Replay:
                 self._published.add(replayed.row)
         worker.remove(state.camera)
         del self._takings[state.camera]
-        self._note(replayed.row, taking.alerts)
+        self._note(replayed.row, taking.alerts if replayed.row.error is None else 0)
 
     def _note(self, row: VideoRow, alerts: int = 0) -> None:
         self._rows[row.name] = row
@@ -344,8 +347,12 @@ class Replay:
             assert kept is not None, f"{one.name} was kept"
             yield kept
 
+    def _counts(self, event: AlertEvent) -> bool:
+        """Whether anybody is to know of an event: not where its recording will be replayed from its start."""
+        return not self._cut_short and self._mismatch is None and self._takings[event.subject].is_whole
+
     def _accepted(self, event: AlertEvent) -> None:
-        if event.data.end_reason != _INTERRUPTED:
+        if self._counts(event):
             self._takings[event.subject].accepted(event)
             self._told(event)
 
@@ -373,19 +380,18 @@ class Replay:
         )
 
 
-#: The reason with which a worker that is stopped ends alerts. A recording that was cut short will be replayed from its
-#: start, so nobody is told of such an end.
-_INTERRUPTED = "shutdown"
-
-
 class _Uninterrupted:
-    """Hands events on, but for those that are only there because the replay was stopped."""
+    """Hands events on, but for those that are only there because the replay was cut short.
 
-    def __init__(self, acceptance: Acceptance | None) -> None:
+    Such an event has an id that the replay of the whole recording will use again, and may say something else.
+    """
+
+    def __init__(self, acceptance: Acceptance | None, counts: Callable[[AlertEvent], bool]) -> None:
         self._acceptance = acceptance
+        self._counts = counts
 
     def accept(self, event: AlertEvent) -> bool:
-        if self._acceptance is None or event.data.end_reason == _INTERRUPTED:
+        if self._acceptance is None or not self._counts(event):
             return True
         return self._acceptance.accept(event)
 

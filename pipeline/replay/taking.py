@@ -14,7 +14,7 @@ import numpy.typing as npt
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.evaluation.run_folder import VideoRow, score_schema
-from pipeline.replay.recordings import Wanted
+from pipeline.replay.recordings import Wanted, printable
 from pipeline.scoring import Dropped, Scored
 from pipeline.sources.frame_index import FrameIndex
 from pipeline.sources.recordings import Recording
@@ -101,6 +101,11 @@ class Taking:
         """A clip will have no score."""
         self._drops[dropped.detail or dropped.reason] += 1
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every clip so far has its score."""
+        return not self._drops
+
     def accepted(self, event: AlertEvent) -> None:
         """An alert event was accepted."""
         self.alerts += event.data.sequence == 0
@@ -113,8 +118,10 @@ class Taking:
             return not_replayed(self.wanted, state.message or "unexpected failure, see the log", content)
         index = self.source.seen
         clips = self.clips
+        if not self.is_whole:  # no recording with holes is kept: the next run tries it again
+            return not_replayed(self.wanted, f"scored in part: {'; '.join([*self._lost(), *self.damage])}", content)
         if not clips:
-            why = one_line("; ".join([*self._lost(), *self.damage]))
+            why = one_line("; ".join(self.damage))
             short = f"{len(index)} frames, too short for a clip of {self.clip.frames}"
             return not_replayed(self.wanted, f"nothing to score: {why or short}", content)
         if clips != state.scored:
@@ -129,7 +136,7 @@ class Taking:
             started_at=self.started_at,
             segments=len(index.segments) if index.segments is not None else 1,
             clips=clips,
-            damage=one_line("; ".join([*self.damage, *self._lost()])) or None,
+            damage=one_line("; ".join(self.damage)) or None,
         )
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
         return Replayed(row, self._table(index), b"".join(self.events), maps)
@@ -172,5 +179,5 @@ def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | Non
 
 
 def one_line(text: str) -> str:
-    """``text`` without line ends."""
-    return " ".join(text.split())
+    """``text`` without line ends, and such that any file takes it."""
+    return " ".join(printable(text).split())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from replays import contents, replay
@@ -17,7 +19,7 @@ from triton_of_brightness import Server, write_repository
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.evaluation.run_folder import SCORES_FILE, read_run
-from pipeline.replay.parts import OtherRunError, alone_in
+from pipeline.replay.parts import OtherRunError, Parts, alone_in
 from pipeline.replay.replay import ReplayFailed
 from pipeline.settings import CameraSettings
 
@@ -132,6 +134,70 @@ def test_a_finished_run_takes_in_more_recordings_and_scores_none_again(
     made = (folder / "run.json").read_bytes()
     assert replay(folder, [films], triton.address).kept == 3
     assert (folder / "run.json").read_bytes() == made  # nothing was to be done
+
+
+def test_a_finished_run_is_not_replaced_by_one_of_other_recordings(films: Path, tmp_path: Path, triton: Server) -> None:
+    folder = tmp_path / "run"
+    replay(folder, [films / "a.mp4", films / "b.mp4"], triton.address)
+    made = contents(folder)
+    with pytest.raises(OtherRunError, match=r"holds 2 recordings that this command does not name.*another folder"):
+        replay(folder, [films / "c.mp4"], triton.address)
+    with pytest.raises(OtherRunError, match=r"holds 1 recordings that this command does not name \(b\)"):
+        replay(folder, [films / "a.mp4"], triton.address)
+    assert contents(folder) == made
+    # A recording is the same under another name: this one is a.avi now, and the other one a.mp4.
+    film(films / "a.avi", frames=20)
+    replay(folder, [films / "a.mp4", films / "a.avi", films / "b.mp4"], triton.address)
+    assert [row.name for row in read_run(folder).videos] == ["a.mp4", "a.avi", "b"]
+
+
+class Killed(BaseException):
+    """Ends a replay where it is, as a kill would."""
+
+
+@pytest.mark.parametrize("step", [0, 2, 5, 8, 9])
+def test_a_kill_while_an_extended_run_is_put_in_place_loses_no_recording(
+    films: Path, tmp_path: Path, triton: Server, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    replay(tmp_path / "whole", [films], triton.address)
+    folder = tmp_path / "run"
+    replay(folder, [films / "a.mp4", films / "b.mp4"], triton.address)
+    steps = iter(range(100))
+
+    def killed_at(owner: object, name: str) -> None:
+        does = getattr(owner, name)
+
+        def step_or_end(path: Path, *rest: object, **options: object) -> object:
+            if "run.draft" not in str(path) and Path(path).parent.suffix != ".draft" and next(steps) == step:
+                raise Killed
+            return does(path, *rest, **options)
+
+        monkeypatch.setattr(owner, name, step_or_end)
+
+    def finish(parts: Parts, *told: object) -> None:
+        for owner, name in ((Path, "unlink"), (Path, "replace"), (Path, "rename"), (shutil, "rmtree")):
+            killed_at(owner, name)
+        finish_itself(parts, *told)  # type: ignore[arg-type]
+
+    finish_itself = Parts.finish
+    monkeypatch.setattr(Parts, "finish", finish)
+    with pytest.raises(Killed):
+        replay(folder, [films], triton.address)
+    monkeypatch.undo()
+    assert replay(folder, [films], triton.address).kept == 3
+    assert contents(folder) == contents(tmp_path / "whole")
+    assert not (folder / "parts").exists()
+    assert not list(folder.glob(".parts*"))
+
+
+def test_a_part_that_cannot_be_read_is_replayed_again(films: Path, tmp_path: Path, triton: Server) -> None:
+    folder = tmp_path / "run"
+    replay(folder, [films], triton.address, jobs=1, stop=Stopping(folder, after=2))
+    part, *_ = sorted(folder.glob("parts/????????????????"))
+    (part / SCORES_FILE).unlink()
+    replay(folder, [films], triton.address)
+    replay(tmp_path / "whole", [films], triton.address)
+    assert contents(folder) == contents(tmp_path / "whole")
 
 
 def test_a_recording_whose_content_changed_is_scored_again(tmp_path: Path, triton: Server) -> None:
@@ -250,6 +316,54 @@ def test_nobody_is_told_of_an_end_that_is_only_there_because_the_replay_was_stop
     again = kept.events[len(first) :]
     assert [event.to_json() for event in again[: len(first)]] == [event.to_json() for event in first]
     assert again[-1].data.state == "end"
+
+
+def steered(path: Path, *stretches: tuple[int, tuple[int, int, int], int]) -> Path:
+    """A film of the tiny model's clips, each stretch (frames, the first pixel, the others' grey)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "bgr0"
+        for frames, first, grey in stretches:
+            picture = np.full((16, 16, 3), grey, np.uint8)
+            picture[0, 0] = first
+            for _ in range(frames):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_clips_that_a_stop_drops_end_no_alert(tmp_path: Path, triton: Server) -> None:
+    video = steered(tmp_path / "slow.mkv", (600, (10, 0, 0), 250))  # 0.1 s a clip: others wait when it is stopped
+    kept, stop = Kept(), threading.Event()
+    replay(tmp_path / "run", [video], triton.address, stop=stop, acceptance=kept, told=lambda _event: stop.set())
+    assert kept.events
+    assert {event.data.state for event in kept.events} <= {"begin", "update"}
+
+
+def test_a_recording_of_which_clips_have_no_score_is_not_kept_and_tried_again(tmp_path: Path, triton: Server) -> None:
+    video = steered(tmp_path / "holes.mkv", (20, (0, 0, 0), 250), (20, (0, 0, 255), 250))  # then NaN
+    kept = Kept()
+    for _ in range(2):
+        outcome = replay(tmp_path / "run", [video], triton.address, acceptance=kept)
+        (row,) = outcome.rows
+        assert "scored in part: 9 clips could not be scored" in str(row.error)
+        assert (outcome.kept, outcome.alerts, row.clips) == (0, 0, 0)
+        assert {event.data.state for event in kept.events} == {"begin"}  # no end that only the hole has made
+
+
+def test_a_name_that_is_no_utf8_is_replayed_under_one_that_is(tmp_path: Path, triton: Server) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    write_video(tmp_path / "v.mp4", HALF_BRIGHT)
+    for name in (b"caf\xe9.mp4", b"caf\xe8.mp4"):
+        shutil.copy(tmp_path / "v.mp4", films / os.fsdecode(name))
+    (films / os.fsdecode(b"bad\xff.mp4")).write_text("no film")
+    for kept in (0, 2):
+        outcome = replay(tmp_path / "run", [films], triton.address)
+        assert outcome.kept == kept
+        assert [row.name for row in outcome.rows] == [r"bad\xff", r"caf\xe8", r"caf\xe9"]
+        assert [row.error is None for row in outcome.rows] == [False, True, True]
+    assert [len(clips) for clips in read_run(tmp_path / "run").clips.values()] == [0, 19, 19]
 
 
 def test_the_pace_of_the_recordings_own_clock(tmp_path: Path, triton: Server) -> None:
