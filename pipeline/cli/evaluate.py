@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from pipeline.cli.errors import RunFailure, UsageFailure
 if TYPE_CHECKING:
     from pipeline.cli.replay import Options
     from pipeline.evaluation.assessment import Assessment
-    from pipeline.evaluation.judged import Judged
+    from pipeline.evaluation.judged import Judged, LeftOut
     from pipeline.evaluation.maps import PixelCounts
     from pipeline.evaluation.run_folder import Run
     from pipeline.replay.replay import Outcome
@@ -114,7 +115,9 @@ def evaluate(
             settings = _run_settings(run, video_score, split)
             title = target.name
             out = folder if out is None else out
-        pixels = _pixels(judged, run, maps, masks)
+        without_maps: list[LeftOut] = []
+        pixels = _pixels(judged, run, maps, masks, without_maps)
+        judged = replace(judged, notes=(*judged.notes, *(f"{one.name}: {one.reason}" for one in without_maps)))
         assessment = assess(judged, draws=draws, by=by, seed=seed, pixels=pixels)  # type: ignore[arg-type]  # checked above
     except (ForeignScoresError, MapsError, RunError, ValueError) as error:
         raise UsageFailure(str(error)) from error
@@ -222,7 +225,9 @@ def _run_settings(run: Run, video_score: str, split: str | None) -> dict[str, di
     return settings_of(run) | {"judgement": {"centred_kernel": kernel, "video_score": video_score, "split": split}}
 
 
-def _pixels(judged: Judged, run: Run | None, maps: Path | None, masks: Path | None) -> Sequence[PixelCounts]:
+def _pixels(
+    judged: Judged, run: Run | None, maps: Path | None, masks: Path | None, left_out: list[LeftOut]
+) -> Sequence[PixelCounts]:
     """What was counted of maps: somebody's, or where the run's model looked, times how abnormal it found that."""
     from pipeline.evaluation.judged import RAW
     from pipeline.evaluation.maps import judge_maps, read_maps, read_masks
@@ -230,7 +235,7 @@ def _pixels(judged: Judged, run: Run | None, maps: Path | None, masks: Path | No
     if masks is None:
         return ()
     if maps is not None:
-        return judge_maps(judged.videos, read_maps(maps), read_masks(masks))
+        return judge_maps(judged.videos, read_maps(maps), read_masks(masks), left_out=left_out)
     assert run is not None, "checked by evaluate"
     rows = {row.name: row for row in run.videos}
     looked = {}
@@ -241,7 +246,7 @@ def _pixels(judged: Judged, run: Run | None, maps: Path | None, masks: Path | No
             looked[video.name] = lambda attention=attention, weights=weights: attention * weights
     if not looked:
         raise UsageFailure(f"{run.folder}: the model told of no video where it looked; name --maps FILE")
-    return judge_maps(judged.videos, looked, read_masks(masks))
+    return judge_maps(judged.videos, looked, read_masks(masks), left_out=left_out)
 
 
 def _keep(

@@ -165,7 +165,8 @@ def assess(
         if own := judged.sheets(column):
             sheets[column] = total(own)
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
-    of_maps = estimate_maps(pixels, draws=draws, seed=seed) if pixels else {}
+    units = {video.name: video.columns[RAW].unit if by == "group" else video.name for video in judged.videos}
+    of_maps = estimate_maps(pixels, units=[units[one.name] for one in pixels], draws=draws, seed=seed) if pixels else {}
     return Assessment(judged, found, sheets, alerts, draws, by, of_maps)
 
 

@@ -29,6 +29,7 @@ from operators.checks import whole_number
 from operators.events import Span
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, raised, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
+from pipeline.evaluation.maps import UNREADABLE
 from pipeline.evaluation.videos import FrameLabels, ScoredVideo, repeated
 from pipeline.manifests.annotation import intervals_of
 
@@ -254,9 +255,19 @@ def _npz(file: Path) -> dict[str, Floats]:
         with np.load(file, allow_pickle=False) as arrays:
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise ForeignScoresError(f"{file}: one array; expected an archive with one array a video")
-            return {name: _row(file, name, arrays[name]) for name in arrays.files}
+            return {name: _row(file, name, _member(file, arrays, name)) for name in arrays.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ForeignScoresError(f"{file}: no archive of plain arrays: {error}") from None
+
+
+def _member(file: Path, arrays: np.lib.npyio.NpzFile, name: str) -> npt.NDArray[np.generic]:
+    try:
+        values: object = arrays[name]
+    except UNREADABLE as error:
+        raise ForeignScoresError(f"{file}: {name}: no plain array: {error}") from None
+    if not isinstance(values, np.ndarray):
+        raise ForeignScoresError(f"{file}: {name}: no plain array")
+    return values
 
 
 def _json(file: Path) -> dict[str, Floats]:

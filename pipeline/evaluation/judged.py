@@ -69,6 +69,7 @@ class JudgedVideo:
         chain: settings of the operators, and so of the alerts; None where there are none.
         alerts: by column, when each alert opened and ended; empty without ``chain``.
         unit: of the axis.
+        damaged: not all of it could be decoded or scored.
     """
 
     columns: Mapping[str, ScoredVideo]
@@ -83,6 +84,7 @@ class JudgedVideo:
     chain: ChainSettings | None = None
     alerts: Mapping[str, tuple[Span, ...]]
     unit: Literal["seconds", "frames"] = "seconds"
+    damaged: bool = False
 
     @property
     def name(self) -> str:

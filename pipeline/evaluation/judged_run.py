@@ -89,7 +89,7 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
     breaks = _breaks(clips.segment)
     clock = _Clock(clips, breaks)
     frames = int(clips.end_frame.max())
-    intervals = _within(row, frames)
+    intervals = within(row, frames)
     unknown = bool(row.label and not row.intervals)
     try:
         labels = None if unknown else abnormal_frames(intervals, frames)
@@ -127,6 +127,7 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
         incidents=None if unknown else incidents,
         chain=chain,
         alerts=alerts,
+        damaged=row.damage is not None,
     )
 
 
@@ -134,8 +135,12 @@ def _breaks(segments: Sequence[str]) -> tuple[int, ...]:
     return (0, *(n for n, (before, here) in enumerate(pairwise(segments), start=1) if before != here))
 
 
-def _within(row: VideoRow, frames: int) -> list[tuple[int, int]]:
-    """The abnormal frames that were judged, of a video of which ``frames`` were."""
+def within(row: VideoRow, frames: int) -> list[tuple[int, int]]:
+    """The abnormal frames that were judged, of a video of which ``frames`` were.
+
+    Raises:
+        RunError: the manifest names frames that the video, though it is whole, has not.
+    """
     for first, end in row.intervals:
         if end > row.frames and row.damage is None:
             raise RunError(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from operators.events import Interval
 from pipeline.evaluation.bootstrap import DRAWS, LEVEL, Estimate
 from pipeline.evaluation.figures import Undefined
-from pipeline.evaluation.judged import JudgedVideo
+from pipeline.evaluation.judged import JudgedVideo, LeftOut
 
 Floats = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.float32]
@@ -40,6 +41,10 @@ PRO_LIMIT = 0.3
 _SAMPLED = 200_000
 #: And so many maps, where each must be scaled for it.
 _SAMPLED_MAPS = 32
+
+
+#: What a damaged archive, or one in a way of its own, raises when a member of it is read.
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class MapsError(Exception):
@@ -169,14 +174,24 @@ def pixel_figures(counts: Sequence[PixelCounts], copies: npt.NDArray[np.int64] |
     return {name: figure(normal, abnormal, overlap, regions) for name, figure in FIGURES.items()}
 
 
-def estimate_maps(counts: Sequence[PixelCounts], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
-    """The figures with 95 % intervals by bootstrap over videos, as :func:`pipeline.evaluation.bootstrap.estimate`'s.
+def estimate_maps(
+    counts: Sequence[PixelCounts], *, units: Sequence[str] | None = None, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Estimate]:
+    """The figures with 95 % intervals by bootstrap, as :func:`pipeline.evaluation.bootstrap.estimate`'s.
+
+    Args:
+        units: of each video the name of what is drawn with it, such as its group; None: each is drawn by itself.
+        draws, seed: see :func:`pipeline.evaluation.bootstrap.estimate`.
 
     Raises:
-        ValueError: no video.
+        ValueError: no video, or not as many units as videos.
     """
     if not counts:
         raise ValueError("figures of maps need at least one video")
+    if units is not None and len(units) != len(counts):
+        raise ValueError(f"expected a unit for each of {len(counts)} videos, got {len(units)}")
+    of_unit = np.unique(np.arange(len(counts)) if units is None else np.array(units), return_inverse=True)[1]
+    drawable = int(of_unit.max()) + 1
     try:
         values = pixel_figures(counts)
     except Undefined as reason:
@@ -184,16 +199,18 @@ def estimate_maps(counts: Sequence[PixelCounts], *, draws: int = DRAWS, seed: in
     found: dict[str, list[float]] = {name: [] for name in FIGURES}
     rng = np.random.default_rng(seed)
     for _ in range(draws):
-        copies = np.bincount(rng.integers(0, len(counts), len(counts)), minlength=len(counts))
+        copies = np.bincount(rng.integers(0, drawable, drawable), minlength=drawable)
         try:
-            drawn = pixel_figures(counts, copies)
+            drawn = pixel_figures(counts, copies[of_unit])
         except Undefined:
             continue
         for name, value in drawn.items():
             found[name].append(value)
     tail = 50 * (1 - LEVEL)
     return {
-        name: Estimate(value, Interval(*map(float, np.percentile(found[name], (tail, 100 - tail)))))
+        name: Estimate(
+            value, Interval(*map(float, np.percentile(found[name], (tail, 100 - tail)))) if found[name] else None
+        )
         for name, value in values.items()
     }
 
@@ -243,6 +260,8 @@ def judge_maps(
     videos: Sequence[JudgedVideo],
     maps: Mapping[str, Callable[[], Maps]],
     masks: Mapping[str, Callable[[], Masks]],
+    *,
+    left_out: list[LeftOut] | None = None,
 ) -> list[PixelCounts]:
     """Count the pixels of the videos that have both.
 
@@ -252,6 +271,8 @@ def judge_maps(
         videos: judged ones.
         maps: by the video's name: (n, h, w), one a clip, or one a frame.
         masks: by the video's name, or by its file's without folders and suffix: (frames, H, W).
+        left_out: gets the videos whose masks are of more frames than could be decoded: which of them these are, nobody
+            knows.
 
     Raises:
         MapsError: no video has both; one has masks of other frames than it has; or one mask may be of two videos.
@@ -269,14 +290,25 @@ def judge_maps(
         found[mask] = video, video.name
     if not found:
         raise MapsError(f"no video has maps and masks: {_some(maps)} have maps, {_some(masks)} have masks")
+    for mask, (video, name) in list(found.items()):
+        if video.damaged and (marked := len(masks[mask]())) >= video.frames + _longest(video):
+            reason = f"its maps are not judged: {video.frames} frames were, as it is damaged, and {marked} have a mask"
+            (left_out if left_out is not None else []).append(LeftOut(name, reason))
+            del found[mask]
+    if not found:
+        return []
     levels = levels_of((maps[name](), masks[mask]().shape[1:]) for mask, (_, name) in found.items())
     return [_counted(video, maps[name](), masks[mask](), levels) for mask, (video, name) in found.items()]
 
 
+def _longest(video: JudgedVideo) -> int:
+    """Frames of its longest clip."""
+    return int((video.end_frame - video.first_frame).max())
+
+
 def _counted(video: JudgedVideo, maps: Maps, masks: Masks, levels: Floats) -> PixelCounts:
     frames = video.frames
-    longest = int((video.end_frame - video.first_frame).max())
-    if not frames <= len(masks) < frames + longest:
+    if not frames <= len(masks) < frames + _longest(video):
         raise MapsError(f"{video.name}: {frames} frames were judged, and {len(masks)} have a mask")
     if len(maps) == len(video.start):
         of_frames = np.maximum(np.searchsorted(video.first_frame, np.arange(frames), side="right") - 1, 0)
@@ -293,7 +325,7 @@ def _names(file: Path) -> list[str]:
             names = list(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else []
     except FileNotFoundError:
         raise MapsError(f"{file}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise MapsError(f"{file}: no archive of plain arrays: {error}") from None
     if not names:
         raise MapsError(f"{file}: expected an archive with one array a video")
@@ -304,8 +336,10 @@ def _stored(file: Path, name: str) -> npt.NDArray[np.generic]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             values: npt.NDArray[np.generic] = archive[name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise MapsError(f"{file}: {name}: no plain array: {error}") from None
+    if not isinstance(values, np.ndarray):
+        raise MapsError(f"{file}: {name}: no plain array")
     if values.ndim != 3 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
         raise MapsError(f"{file}: {name}: expected (frames, height, width), got {values.dtype} {values.shape}")
     return values
@@ -331,7 +365,7 @@ def _pictures(file: Path, names: Sequence[str]) -> Masks:
             try:
                 with av.open(io.BytesIO(archive.read(name)), "r") as picture:
                     masks.append(next(picture.decode(video=0)).to_ndarray(format="gray") != 0)
-            except (av.FFmpegError, StopIteration, IndexError, zipfile.BadZipFile):
+            except (av.FFmpegError, StopIteration, IndexError, *UNREADABLE):
                 raise MapsError(f"{file}: {name}: not a picture; expected a mask") from None
     if len({mask.shape for mask in masks}) > 1:
         raise MapsError(f"{file}: {Path(names[0]).parent}: masks of different sizes")

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from damaged_archives import DAMAGES, damaged_archive
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -70,7 +71,7 @@ def test_a_column_of_numbers_is_as_good_as_a_row(tmp_path):
         ("s.npz", {"yard": np.zeros((2, 2))}, r"yard: expected one number after the other, got float64 of shape"),
         ("s.npz", {"yard": np.array(["a"])}, r"yard: expected one number after the other, got <U1"),
         ("s.npz", {"yard": np.array([1j])}, "yard: expected real numbers"),
-        ("s.npz", {"yard": np.array([None])}, "no archive of plain arrays"),
+        ("s.npz", {"yard": np.array([None])}, "yard: no plain array: Object arrays"),
         ("s.npz", {}, "holds no video"),
         ("s.npz", b"no zip", "no archive of plain arrays"),
         ("s.json", b"[1, 2]", "expected an object"),
@@ -123,6 +124,14 @@ def test_a_file_must_be_there(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ForeignScoresError, match=r"folder\.csv: cannot be read: Is a directory"):
         read_scores(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_archive_is_one_line_with_file_and_member(tmp_path, damage):
+    file = damaged_archive(tmp_path / "s.npz", damage)
+    with pytest.raises(ForeignScoresError, match=r"s\.npz: yard: no plain array") as error:
+        read_scores(file)
+    assert "\n" not in str(error.value)
 
 
 # -- which frames a score stands for ---------------------------------------------------------------------------------

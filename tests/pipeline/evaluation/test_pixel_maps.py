@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged_archives import DAMAGES, damaged_archive
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -146,6 +147,24 @@ def test_intervals_are_over_videos():
     assert estimate_maps([good, good], draws=20)["pixel_auc"].interval == (1.0, 1.0)
 
 
+def test_intervals_are_over_units_where_videos_are_of_one():
+    good = counted(np.array([[[0.9, 0.1]]]), np.array([[[True, False]]]))
+    poor = counted(np.array([[[0.1, 0.9]]]), np.array([[[True, False]]]))
+    # Both of one group: every draw holds both.
+    assert estimate_maps([good, poor], units=["g", "g"], draws=50)["pixel_auc"].interval == (0.5, 0.5)
+    apart = estimate_maps([good, poor], units=["g", "h"], draws=200)["pixel_auc"]
+    assert tuple(apart.interval) == (0.0, 1.0)
+
+
+def test_without_a_draw_that_has_the_figure_there_is_no_interval():
+    abnormal = counted(np.array([[[0.9]]]), np.array([[[True]]]))
+    normal = counted(np.array([[[0.1]]]), np.array([[[False]]]))
+    # A single draw of two: seed by seed it is either one twice, which is no curve, or both.
+    intervals = [estimate_maps([abnormal, normal], draws=1, seed=seed)["pixel_auc"].interval for seed in range(20)]
+    assert None in intervals
+    assert any(one is not None for one in intervals)
+
+
 # -- files and videos --------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +211,14 @@ def test_what_are_no_masks_is_refused_in_one_line(tmp_path, name, content, messa
     with pytest.raises(MapsError, match=message) as error:
         [read() for read in read_masks(file).values()]
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_archive_is_one_line_with_file_and_member(tmp_path, damage):
+    file = damaged_archive(tmp_path / "m.npz", damage)
+    for read in (read_maps, read_masks):
+        with pytest.raises(MapsError, match=r"m\.npz: yard: no plain array"):
+            read(file)["yard"]()
 
 
 def test_maps_must_be_finite_and_there(tmp_path):
@@ -244,3 +271,17 @@ def test_one_mask_is_not_two_videos():
     maps = {video.name: lambda: np.zeros((2, 1, 2), np.float32) for video in videos}
     with pytest.raises(MapsError, match=r"masks of 01 may be those of train/01.mp4 and of test/01.mp4"):
         judge_maps(videos, maps, {"01": lambda: np.zeros((32, 1, 2), bool)})
+
+
+def test_a_cut_off_film_with_the_masks_of_all_of_it_is_left_out_and_said_to_be():
+    scored = clips((0.1, 0.9))
+    whole = (row("a", scored, label=1, intervals=[(16, 32)]), scored)
+    hurt = (row("b", scored, label=1, intervals=[(16, 300)], damage="cut off"), scored)
+    videos = judge_run(run([whole, hurt])).videos
+    maps = {name: lambda: np.zeros((2, 1, 2), np.float32) for name in "ab"}
+    masks = {"a": lambda: np.ones((32, 1, 2), bool), "b": lambda: np.ones((300, 1, 2), bool)}
+    left_out = []
+    assert [one.name for one in judge_maps(videos, maps, masks, left_out=left_out)] == ["a"]
+    assert [(one.name, one.reason) for one in left_out] == [
+        ("b", "its maps are not judged: 32 frames were, as it is damaged, and 300 have a mask")
+    ]
