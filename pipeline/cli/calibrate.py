@@ -16,6 +16,9 @@ import typer
 from pipeline.cli.errors import RunFailure, UsageFailure
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pipeline.calibration_file import Calibration, ProbabilityMap
     from pipeline.evaluation.calibration import Budget, Calibrated, NormalScores
     from pipeline.evaluation.run_folder import Clips, Run, RunChain, RunClip, RunModel, VideoRow
@@ -79,9 +82,12 @@ def calibrate(
         raise UsageFailure(f"--budget: {error}") from error
     try:
         _check_lengths(places, asked, confidence)
+        labelled = None if probabilities is None else _labelled(probabilities)
         footage = _footage(_runs(places, run, config, model, triton, skip_bad), camera)
+        if labelled is not None:
+            labelled.require_like(footage)
         found = search(footage.pieces, footage.chain.settings, asked, confidence=confidence)
-        probability = None if probabilities is None else _probability(probabilities, footage)
+        probability = None if labelled is None else labelled.fitted()
     except (RunError, UnsupportedBudgetError, NoProbabilityError) as error:
         raise UsageFailure(str(error)) from error
     made = _calibration(footage, found, probability)
@@ -224,35 +230,75 @@ def _pieces(clips: Clips, recording: str) -> list[NormalScores]:
     ]
 
 
-def _probability(folder: Path, footage: _Footage) -> ProbabilityMap:
-    """From the clips of a labelled run of the same model whose truth is known."""
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """The clips of a labelled run whose truth is known."""
+
+    run: Run
+    rows: tuple[VideoRow, ...]
+    scores: npt.NDArray[np.float64]  #: (n,), smoothed as live
+    truth: npt.NDArray[np.bool_]  #: (n,), whether at least half of the clip is abnormal
+
+    def require_like(self, footage: _Footage) -> None:
+        """Raise NoProbabilityError unless they are one model's, cut and smoothed like the footage."""
+        from pipeline.evaluation.probability import NoProbabilityError
+
+        folder, settings, ours = self.run.folder, self.run.settings, footage.model
+        theirs = settings.model
+        if (theirs.name, theirs.version, theirs.weights_sha256) != (ours.name, ours.version, ours.weights_sha256):
+            raise NoProbabilityError(
+                f"{folder} is a run of {theirs.name} version {theirs.version}, not of {ours.name} version "
+                f"{ours.version} with the same weights"
+            )
+        for row in self.rows:
+            kernel = settings.chain_of(row).kernel
+            if settings.clip_of(row) != footage.clip or kernel != footage.chain.kernel:
+                cut = "with other clips" if kernel == footage.chain.kernel else f"by the average of {kernel} clips"
+                raise NoProbabilityError(
+                    f"{folder}: {row.name} was replayed {cut}, otherwise than the normal footage: replay it alike"
+                )
+
+    def fitted(self) -> ProbabilityMap:
+        """Raises NoProbabilityError."""
+        from pipeline.calibration_file import ProbabilityMap
+        from pipeline.evaluation.probability import fit
+
+        found = fit(self.scores, self.truth)
+        return ProbabilityMap(
+            slope=found.slope, shift=found.shift, clips=found.clips, abnormal_clips=found.abnormal_clips
+        )
+
+
+def _labelled(folder: Path) -> _Labelled:
+    """Raises RunError, NoProbabilityError."""
     import numpy as np
 
-    from pipeline.calibration_file import ProbabilityMap
-    from pipeline.evaluation.probability import NoProbabilityError, fit
+    from pipeline.evaluation.judged_run import within
+    from pipeline.evaluation.probability import NoProbabilityError
     from pipeline.evaluation.run_folder import read_run
     from pipeline.evaluation.videos import abnormal_frames
 
     run = read_run(folder)
-    theirs, ours = run.settings.model, footage.model
-    if (theirs.name, theirs.version, theirs.weights_sha256) != (ours.name, ours.version, ours.weights_sha256):
-        raise NoProbabilityError(f"{folder} is a run of {theirs.name} version {theirs.version}, not of {ours.name}")
-    scores, truth = [], []
+    rows, scores, truth = [], [], []
     for row in run.videos:
         known = row.label == 0 or (row.label == 1 and row.intervals)
         if not known or not row.clips:
             continue
         clips = run.clips[row.name]
-        abnormal = np.concatenate([[0], np.cumsum(abnormal_frames(row.intervals, row.frames))])
-        frames = np.maximum(clips.end_frame - clips.first_frame, 1)
+        frames = int(clips.end_frame.max())
+        try:
+            abnormal = np.concatenate([[0], np.cumsum(abnormal_frames(within(row, frames), frames))])
+        except ValueError as error:
+            raise NoProbabilityError(f"{folder}: {row.name}: {error}") from error
+        lengths = np.maximum(clips.end_frame - clips.first_frame, 1)
+        rows.append(row)
         scores.append(clips.smoothed.astype(np.float64))
-        truth.append((abnormal[clips.end_frame] - abnormal[clips.first_frame]) / frames >= 0.5)
-    if not scores:
+        truth.append((abnormal[clips.end_frame] - abnormal[clips.first_frame]) / lengths >= 0.5)
+    if not rows:
         raise NoProbabilityError(
             f"{folder}: no clip's truth is known: normal videos, and intervals of the abnormal ones"
         )
-    found = fit(np.concatenate(scores), np.concatenate(truth))
-    return ProbabilityMap(slope=found.slope, shift=found.shift, clips=found.clips, abnormal_clips=found.abnormal_clips)
+    return _Labelled(run, tuple(rows), np.concatenate(scores), np.concatenate(truth))
 
 
 def _calibration(footage: _Footage, found: Calibrated, probability: ProbabilityMap | None) -> Calibration:
