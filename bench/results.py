@@ -156,6 +156,11 @@ SECTIONS = (
     Section("published_features", "python bench/published_features.py", published),
     Section("pseudo_labels", "python bench/pseudo_labels.py", pseudo_labels),
     Section("courtyard", "python bench/courtyard.py", courtyard),
+    Section(
+        "courtyard-mist/courtyard",
+        "python bench/courtyard.py --model runs/courtyard-mist/product --results bench/results/courtyard-mist",
+        courtyard,
+    ),
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),
     Section("features", "python bench/features.py", extraction),
