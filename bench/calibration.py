@@ -8,6 +8,9 @@ runs/calibration-bench: a bench that was stopped, or has used up --most-minutes,
 what there is until then. On two quiet cores a minute of footage takes some 20 s, so hours of it are a night's work:
 
     python bench/calibration.py --count 98 --minutes 3
+
+What a calibrated threshold finds is told by bench/courtyard.py's seeds, 9101 to 9120: their films and scores are taken
+from there, or made.
 """
 
 from __future__ import annotations
@@ -20,12 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, watch
+from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, alerts_of, watch
+from courtyard import FIRST_SEED as FIRST_EVENTFUL
+from courtyard import KEPT as KEPT_EVENTFUL
+from courtyard import SEEDS as EVENTFUL
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.serving.export import ExportError
 from operators.chain import ChainSettings
+from operators.events import ScoreSheet
 from pipeline.cli.errors import CommandFailure
 from pipeline.evaluation.calibration import (
     CONFIDENCE,
@@ -45,6 +52,7 @@ from pipeline.sources.courtyard.settings import SceneError, SceneSettings
 KEPT = ROOT / "runs" / "calibration-bench"
 #: Of this bench alone: 9201 to 9299.
 FIRST_SEED, SEEDS = 9201, 24
+EVENTFUL_SECONDS = 120.0  #: of each of bench/courtyard.py's films
 BUDGETS = ("15/hour", "30/hour", "60/hour", "120/hour")
 #: Halves drawn from all seeds by chance, to see how often a promise is kept.
 DRAWS = 200
@@ -75,9 +83,11 @@ def main() -> None:
         ) as bars:
             scorer = Scorer(options.model, told=bars.console.print)
             watches = gather(scenes, scorer, options.kept, bars, options.most_minutes)
+            eventful = [SceneSettings(seed=FIRST_EVENTFUL + n, seconds=EVENTFUL_SECONDS) for n in range(EVENTFUL)]
+            incidents = watch(eventful, scorer, KEPT_EVENTFUL, bars)
     except (SceneError, ExportError, CommandFailure) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    report = Report(watches, scorer, options.budget or [parse_budget(text) for text in BUDGETS])
+    report = Report(watches, incidents, scorer, options.budget or [parse_budget(text) for text in BUDGETS])
     options.results.mkdir(parents=True, exist_ok=True)
     figures = report.figures()
     (options.results / "calibration.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
@@ -136,8 +146,9 @@ class Check:
 class Report:
     """What each budget's threshold promises, and what became of it."""
 
-    def __init__(self, watches: list[Watch], scorer: Scorer, budgets: list[Budget]) -> None:
+    def __init__(self, watches: list[Watch], eventful: list[Watch], scorer: Scorer, budgets: list[Budget]) -> None:
         self._watches = watches
+        self._eventful = eventful
         self._scorer = scorer
         self._budgets = budgets
         self._footage = [scores_of(each) for each in watches]
@@ -153,7 +164,13 @@ class Report:
             "kernel": chain.kernel,
             "cooldown_seconds": COOLDOWN_SECONDS,
             "confidence": CONFIDENCE,
-            "suggested": {"open_threshold": chain.alert.open_threshold, **_told(whole)},
+            "suggested": {
+                "open_threshold": chain.alert.open_threshold,
+                "close_threshold": chain.alert.close_threshold,
+                **_told(whole),
+                "score_sheet": self._sheet(chain),
+            },
+            "eventful_seeds": [each.settings.seed for each in self._eventful],
             "budgets": [self._budget(budget) for budget in self._budgets],
         }
 
@@ -177,6 +194,29 @@ class Report:
             "checked_on": _told(check),
             "kept": check.rate <= budget.per_hour,
             "halves": {"kept": kept, "of": tried},
+            "score_sheet": self._sheet(found.settings),
+        }
+
+    def _sheet(self, chain: ChainSettings) -> dict[str, Any]:
+        """What these settings find where something happens."""
+        watches = [
+            alerts_of(
+                each.settings,
+                each.incidents,
+                [[one.clip.start, one.clip.end, one.clip.score] for one in each.smoothed],
+                self._scorer.card.name,
+                chain,
+            )
+            for each in self._eventful
+        ]
+        sheet = sum((each.sheet for each in watches), ScoreSheet())
+        return {
+            "incidents": sheet.incidents,
+            "found": sheet.found,
+            "false_alarms": sheet.false_alarms,
+            "hours": round(sheet.camera_seconds / 3600, 4),
+            "median_delay": sheet.median_delay,
+            "p95_delay": sheet.p95_delay,
         }
 
     def _calibrated(self, footage: list[NormalScores], budget: Budget) -> Calibrated | str:
@@ -212,7 +252,7 @@ def _told(check: Check) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """The results for people."""
-    model, seeds, suggested = found["model"], found["seeds"], found["suggested"]
+    model, seeds, suggested, eventful = found["model"], found["seeds"], found["suggested"], found["eventful_seeds"]
     hours = suggested["hours"]
     lines = [
         f"# Calibration: {len(seeds)} courtyards without incidents",
@@ -248,8 +288,27 @@ def page(found: dict[str, Any]) -> str:
         "budget. Its draws share their footage, and a half's own rate scatters about the true one: it is a picture of "
         "how often the promise is kept, not a test of it (that is `tests/pipeline/evaluation/test_calibration.py`, "
         "where the true rate is known).",
+        "",
+        f"## What it finds: seeds {eventful[0]} to {eventful[-1]}, with incidents",
+        "",
+        "| thresholds | opens, closes | incidents found | recall | false alarms an hour | delay, median "
+        "| delay, 95th percentile |",
+        "|---|---|--:|--:|--:|--:|--:|",
+        _found("as the model suggests", suggested),
+        *(_found(f"calibrated, {one['budget']}", one) for one in found["budgets"] if "refused" not in one),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _found(name: str, one: dict[str, Any]) -> str:
+    sheet = one["score_sheet"]
+    delays = ("none" if each is None else f"{each:.2f} s" for each in (sheet["median_delay"], sheet["p95_delay"]))
+    return (
+        f"| {name} | {one['open_threshold']:g}, {one['close_threshold']:g} | {sheet['found']} of {sheet['incidents']} "
+        f"| {sheet['found'] / sheet['incidents']:.3f} "
+        f"| {sheet['false_alarms'] / sheet['hours']:.1f} ({sheet['false_alarms']} in {sheet['hours']:.2f} h) "
+        f"| {' | '.join(delays)} |"
+    )
 
 
 if __name__ == "__main__":

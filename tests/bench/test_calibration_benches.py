@@ -14,6 +14,7 @@ import pytest
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from pipeline.evaluation.calibration import parse_budget
+from pipeline.sources.courtyard.settings import IncidentKind
 
 CHAIN = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4, cooldown_seconds=2.0), kernel=1)
 CARD = SimpleNamespace(name="made-up", weights_sha256="0" * 64)
@@ -126,7 +127,13 @@ def test_the_seeds_that_check_a_promise_did_not_make_it(day, load) -> None:
         courtyard.alerts_of(scene, (), [[i, i + 1.0, spike.get(i, 0.1)] for i in range(600)], "made-up", CHAIN)
         for scene, spike in zip(scenes, spikes, strict=True)
     ]
-    report = calibration.Report(watches, SimpleNamespace(card=CARD, chain=CHAIN), [parse_budget("15/hour")])
+    events = [courtyard.Incident(IncidentKind.CART, 25 * second, 25 * second + 49) for second in (100, 300)]
+    scene = courtyard.SceneSettings(seed=9101, seconds=600, fps=25.0)
+    eventful = courtyard.alerts_of(
+        scene, tuple(events), [[i, i + 1.0, {100: 0.7, 300: 0.55}.get(i, 0.1)] for i in range(600)], "made-up", CHAIN
+    )
+    scorer = SimpleNamespace(card=CARD, chain=CHAIN)
+    report = calibration.Report(watches, [eventful], scorer, [parse_budget("15/hour")])
     found = report.figures()
     (row,) = found["budgets"]
     # A third of an hour: 15/hour is a mean of 5, which allows one false alarm (4.74) and not two (6.30).
@@ -134,6 +141,8 @@ def test_the_seeds_that_check_a_promise_did_not_make_it(day, load) -> None:
     assert row["calibrated_on"]["false_alarms"] == 1
     assert (row["checked_on"]["false_alarms"], row["checked_on"]["per_hour"], row["kept"]) == (2, 6.0, True)
     assert found["suggested"]["false_alarms"] == 4
+    assert [part["score_sheet"]["found"] for part in (found["suggested"], row)] == [2, 1]  # the other scores 0.55
+    assert row["score_sheet"]["p95_delay"] == 1.0  # its clip ends a second after it began
     assert "| 15/hour | 0.601 | 1 in 0.33 h | 14.2/hour | 2 in 0.33 h | 6.0 (" in calibration.page(found)
 
 
