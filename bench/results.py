@@ -149,6 +149,34 @@ def day(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(f"{name}: delay, median", "–" if delay is None else f"{delay:.2f} s", "", None, judges)
 
 
+def labelled_sets(found: dict[str, Any]) -> Iterator[Line]:
+    for one in found["sets"]:
+        judges = f"model `{one['model']['name']}`, weights `{one['model']['weights_sha256'][:12]}`, unseen videos"
+        for row in one["rows"]:
+            (low, high), (fewest, most) = row["recall_interval_95"], row["false_alarms_interval_95"]
+            figure = f"{row['found'] / row['incidents']:.2f} ({low:.2f} to {high:.2f})"
+            yield Line(f"{one['name']}, {row['thresholds']}: recall", figure, "", None, judges)
+            calibrated = row is not one["rows"][0]
+            asked = f"≤ {one['budget_per_hour']:g}" if calibrated else ""
+            met = row["false_alarms_per_hour"] <= one["budget_per_hour"] if calibrated else None
+            figure = f"{row['false_alarms_per_hour']:g} ({fewest:g} to {most:g})"
+            yield Line(f"{one['name']}, {row['thresholds']}: false alarms an hour", figure, asked, met, judges)
+
+
+def replay(found: dict[str, Any]) -> Iterator[Line]:
+    if (fast := found.get("throughput")) is not None:
+        judges = f"no model: speed, with `{fast['model']}` on Triton"
+        ratio = fast["ratio"]["median"]
+        pairs = fast["ratio"]["of each pair"]
+        figure = f"{ratio:.2f} (of {len(pairs)} turns: {min(pairs):.2f} to {max(pairs):.2f})"
+        yield Line("replay against the scorer's own throughput", figure, "≥ 0.9", ratio >= 0.9, judges)
+    if (memory := found.get("memory")) is not None:
+        growth = memory["growth_after_first_tenth_mb"]
+        figure = f"{growth:+.1f} MB of {memory['rss_mb_by_tenth'][-1]:.0f}"
+        what = "replay of an hour: memory after the first tenth"
+        yield Line(what, figure, "flat", growth < 10, "no model: memory")
+
+
 SECTIONS = (
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", committed_fights),
@@ -163,7 +191,9 @@ SECTIONS = (
     ),
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),
+    Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
     Section("features", "python bench/features.py", extraction),
+    Section("replay", "python bench/replay.py", replay),
 )
 
 

@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
-from pipeline.evaluation.calibration import parse_budget
+from operators.events import Span
+from pipeline.evaluation.calibration import parse_budget, with_threshold
+from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
+from pipeline.evaluation.videos import ScoredVideo
 from pipeline.sources.courtyard.settings import IncidentKind
 
 CHAIN = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4, cooldown_seconds=2.0), kernel=1)
@@ -116,6 +120,31 @@ def test_the_day_before_and_after(day) -> None:
     assert "| as the model suggests | 1 of 2 | 1 of 3 |" in page
 
 
+@pytest.fixture
+def made_up():
+    """A video of 60 clips of a second, scored 0.1 but for the spikes."""
+
+    def video(name: str, spikes: dict[int, float], *incidents: Span) -> JudgedVideo:
+        scores = np.array([spikes.get(i, 0.1) for i in range(60)])
+        starts = np.arange(60.0)
+        of_frames = np.repeat(scores, 10)
+        return JudgedVideo(
+            columns={RAW: ScoredVideo(name, int(bool(incidents)), 0.5, of_frames, None, "")},
+            clip_scores={RAW: scores, CAUSAL: scores},
+            start=starts,
+            end=starts + 1,
+            first_frame=10 * np.arange(60),
+            end_frame=10 * np.arange(60) + 10,
+            breaks=(0,),
+            watched=Span(0.0, 60.0),
+            incidents=incidents,
+            chain=CHAIN,
+            alerts={},
+        )
+
+    return video
+
+
 def test_the_seeds_that_check_a_promise_did_not_make_it(day, load) -> None:
     calibration = load("calibration")
     calibration.DRAWS = 3
@@ -144,6 +173,26 @@ def test_the_seeds_that_check_a_promise_did_not_make_it(day, load) -> None:
     assert [part["score_sheet"]["found"] for part in (found["suggested"], row)] == [2, 1]  # the other scores 0.55
     assert row["score_sheet"]["p95_delay"] == 1.0  # its clip ends a second after it began
     assert "| 15/hour | 0.601 | 1 in 0.33 h | 14.2/hour | 2 in 0.33 h | 6.0 (" in calibration.page(found)
+
+
+def test_a_labelled_set_is_judged_by_thresholds_of_its_own(day, load, made_up) -> None:
+    """Two videos of a minute: at 0.5 the incident is found and one alert is false, at 0.8 neither is raised."""
+    sets = load("labelled_sets")
+    videos = [made_up("normal", {20: 0.6}), made_up("abnormal", {10: 0.7}, Span(9.0, 12.0))]
+    row = sets.row("as the model suggests", videos, CHAIN)
+    assert (row["found"], row["incidents"], row["false_alarms"], row["hours"]) == (1, 1, 1, round(120 / 3600, 5))
+    assert row["median_delay"] == 2.0  # the clip from 10 to 11 s
+    assert row["false_alarms_per_hour"] == 30.0
+    calm = sets.row("calibrated", videos, with_threshold(CHAIN, 0.8))
+    assert (calm["found"], calm["false_alarms"], calm["close_threshold"]) == (0, 0, 0.64)
+    (piece,) = sets.pieces(videos[0])
+    assert (len(piece.score), piece.score[20], piece.hours) == (60, 0.6, 60 / 3600)
+    one = {"name": "made", "model": {"name": "m", "weights_sha256": "0" * 64}, "kernel": 1, "rows": [row, calm]}
+    one |= {"normal_before": 1, "normal": 1, "abnormal": 1, "seconds_before": 60.0, "budget_per_hour": 179.7}
+    page = sets.page({"confidence": 0.95, "sets": [one]})
+    assert (
+        "| as the model suggests | 0.5, 0.4 | 1 of 1 | 1.00 (1.00 to 1.00) | 1 in 2.0 min | 30 (0.8 to 167.1) |" in page
+    )
 
 
 def test_both_have_their_lines_among_the_results(load, tmp_path: Path) -> None:
