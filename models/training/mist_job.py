@@ -414,7 +414,8 @@ class _Job:
             logits = out_of_fold_logits(bags, divided, self.config.recipe, seed)
             scores = [Calibration(1.0, 0.0)(values) for values in logits]
         how = choice.model_dump(exclude={"folds"})
-        return pseudo_labels(scores, [video.label for video in videos], **how)
+        segments = [self.footage.clips(video).segments for video in videos]
+        return pseudo_labels(scores, [video.label for video in videos], segments=segments, **how)
 
     def _train_encoder(
         self,

@@ -21,6 +21,7 @@ def pseudo_labels(
     scores: Sequence[npt.ArrayLike],
     labels: Sequence[int],
     *,
+    segments: Sequence[npt.ArrayLike] | None = None,
     kernel: int = 5,
     twice: bool = True,
     min_max: bool | Literal["auto"] = "auto",
@@ -31,10 +32,12 @@ def pseudo_labels(
     Args:
         scores: of each video's clips, (n,), in [0, 1].
         labels: of each video, 0 or 1.
+        segments: of each video, (n,), ordinal of the segment that each clip was cut from: no average spans two. By
+            default a video is one.
         kernel: of the centred moving average, an odd number of clips.
         twice: smooth twice, as the public reference does; once, as the paper writes.
         min_max: stretch each abnormal video to [0, 1]. ``auto`` leaves those alone that are too short for the
-            smoothing (no clip whose average lies within the video) or too flat (see ``FLAT``): there the highest of a
+            smoothing (no clip whose average lies within its segment) or too flat (see ``FLAT``): there the highest of a
             few clips that look alike would be called certainly abnormal and the lowest certainly normal.
         unstretched: what the clips of an abnormal video that is left alone get: their smoothed scores, or the video's
             label, 1, where short videos were cut to show nothing but the anomaly.
@@ -49,14 +52,16 @@ def pseudo_labels(
     soft: list[SoftLabels] = []
     for ordinal, (video, label) in enumerate(zip(scores, labels, strict=True)):
         row = np.asarray(video, dtype=np.float64)
+        breaks = [] if segments is None else np.flatnonzero(np.diff(np.asarray(segments[ordinal]))) + 1
+        parts = np.split(row, breaks)
         if label not in (0, 1):
             raise ValueError(f"video {ordinal}: a label must be 0 or 1, got {label!r}")
         if not ((row >= 0) & (row <= 1)).all():
             raise ValueError(f"video {ordinal}: scores must lie in [0, 1], got some outside, or NaN")
-        smoothed = smoothing.centred(row, kernel, passes=2 if twice else 1)
+        smoothed = np.concatenate([smoothing.centred(part, kernel, passes=2 if twice else 1) for part in parts])
         if label == 0:
             soft.append(np.zeros(len(smoothed), np.float32))
-        elif min_max == "auto" and (len(smoothed) < kernel or float(np.ptp(smoothed)) < FLAT):
+        elif min_max == "auto" and (max(map(len, parts)) < kernel or float(np.ptp(smoothed)) < FLAT):
             soft.append((np.ones(len(smoothed)) if unstretched == "label" else smoothed).astype(np.float32))
         else:
             soft.append((smoothing.min_max(smoothed) if min_max else smoothed).astype(np.float32))

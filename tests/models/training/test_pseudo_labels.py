@@ -43,6 +43,15 @@ def test_short_and_flat_videos_are_not_stretched():
     assert stretched[1] == pytest.approx([0, 1, 1, 1, 0])
 
 
+def test_no_average_spans_a_jump_of_the_clock():
+    # (.3 + .3 + .6)/3 and (.3 + .6 + .6)/3 of the first two, which know nothing of the 0 after them, stretched to it
+    (soft,) = pseudo_labels([[0.3, 0.6, 0, 0, 0]], [1], segments=[[0, 0, 1, 1, 1]], kernel=3, twice=False)
+    assert soft == pytest.approx([0.8, 1, 0, 0, 0])
+    # Two clips in each segment: nowhere is a whole average of three, and nothing is stretched.
+    (soft,) = pseudo_labels([[0.3, 0.6, 0, 0]], [1], segments=[[0, 0, 1, 1]], kernel=3, twice=False)
+    assert soft == pytest.approx([0.4, 0.5, 0, 0])
+
+
 def test_what_is_not_stretched_may_take_its_videos_label():
     soft = pseudo_labels([[0.2, 0.8], SPIKE, [0.9]], [1, 1, 0], kernel=3, unstretched="label")
     assert [labels.tolist() for labels in soft] == [[1.0, 1.0], pytest.approx([0, 0.5, 1, 0.5, 0]), [0.0]]
