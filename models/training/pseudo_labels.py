@@ -52,8 +52,8 @@ def pseudo_labels(
     soft: list[SoftLabels] = []
     for ordinal, (video, label) in enumerate(zip(scores, labels, strict=True)):
         row = np.asarray(video, dtype=np.float64)
-        breaks = [] if segments is None else np.flatnonzero(np.diff(np.asarray(segments[ordinal]))) + 1
-        parts = np.split(row, breaks)
+        one = np.zeros(row.shape) if segments is None else np.asarray(segments[ordinal])
+        parts = np.split(row, np.flatnonzero(np.diff(one)) + 1)
         if label not in (0, 1):
             raise ValueError(f"video {ordinal}: a label must be 0 or 1, got {label!r}")
         if not ((row >= 0) & (row <= 1)).all():
