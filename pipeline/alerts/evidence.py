@@ -17,7 +17,7 @@ import av
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
-from pipeline.alerts.heat import Heat, draw
+from pipeline.heat import Heat, draw
 
 #: The mjpeg encoder's quantiser, 2 (best) to 31: 85 kB for a street scene of 768×576, written in 5 ms.
 _QUANTISER = 2
@@ -177,7 +177,7 @@ def jfif(frame: av.VideoFrame, heat: Heat | None = None) -> av.VideoFrame:
 
     Raises:
         av.FFmpegError: it cannot be converted.
-        ValueError: see :func:`pipeline.alerts.heat.draw`.
+        ValueError: see :func:`pipeline.heat.draw`.
     """
     picture = frame.reformat(
         format="yuvj420p",

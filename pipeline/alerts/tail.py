@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pipeline.alerts.connection import Broker, BrokerUnavailableError
 from pipeline.alerts.event import AlertEvent
+from pipeline.printable import printable
 
 #: How long one look at the topic may last, and so how late ``stopped`` is noticed.
 _POLL_SECONDS = 0.25
@@ -187,13 +188,6 @@ def describe(event: AlertEvent) -> str:
         shown.append(f"ended: {data.end_reason}")
     shown += data.evidence
     return printable("  ".join(shown))
-
-
-def printable(text: str) -> str:
-    """``text`` with everything that a terminal would act on written as an escape."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in text
-    )
 
 
 def _latest_pts(event: AlertEvent) -> float:

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from operators.alerting import AlertState
 from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.tail import printable
 from pipeline.cli.demo_truth import Shown, Verdict
 from pipeline.cli.display import table
+from pipeline.printable import printable
 from pipeline.worker import CameraState
 
 #: Between two lines of progress where there is no terminal to redraw, seconds.

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
 from pipeline.alerts.evidence import file_name, jfif
-from pipeline.alerts.heat import Heat
 from pipeline.evaluation.run_folder import AlertSpan, Run, RunError, VideoRow
+from pipeline.heat import Heat
 from pipeline.replay.lettering import ADVANCE, HEIGHT, write
 from pipeline.replay.score_chart import (
     ALERT,

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from operators.alerting import AlertState
 from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.tail import TopicEvent, parse_since, printable
+from pipeline.alerts.tail import TopicEvent, parse_since
 
 TOPIC = "mistwatch.alerts"
 COMMAND = [str(Path(sys.executable).with_name("mistwatch")), "alerts", "tail", "--bootstrap"]
@@ -275,13 +273,6 @@ class TestLines:
     def test_what_a_later_version_adds_is_kept_in_json(self, make_event: Any) -> None:
         document = json.loads(make_event("gate", 0).to_json()) | {"later": ["é", 1]}
         assert json.loads(TopicEvent(AlertEvent.model_validate(document), document).as_json()) == document
-
-    @given(st.text())
-    def test_nothing_that_a_terminal_would_act_on(self, text: str) -> None:
-        assert printable(text).isprintable()
-
-    def test_readable_text_stays_as_it_is(self) -> None:
-        assert printable("Küche 1: 門 \x1b[31m\n") == "Küche 1: 門 \\x1b[31m\\n"
 
 
 class TestSince:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.alerts.evidence import encode_jpeg
-from pipeline.alerts.heat import Heat, draw
+from pipeline.heat import Heat, draw
 from pipeline.sources.base import Fit, FrameSpec
 from pipeline.sources.scale import Part, Scaler, seen_part
 
