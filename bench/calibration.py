@@ -267,7 +267,7 @@ def page(found: dict[str, Any]) -> str:
         f"{suggested['false_alarms']} false alarms in all {hours:.2f} h.",
         "",
         "| budget | opens at | false alarms calibrating | promised at most | false alarms in the check "
-        "| an hour (95 %) | kept | kept by halves drawn by chance |",
+        "| an hour (95 %) | within the budget | likewise, halves drawn by chance |",
         "|---|--:|--:|--:|--:|--:|---|--:|",
     ]
     for one in found["budgets"]:
