@@ -107,7 +107,7 @@ def evaluate(
         else:
             if target is None or labels is not None:
                 raise UsageFailure("evaluate a MANIFEST or the folder of a replay, or --scores FILE --labels FILE")
-            folder, outcome = (target, None) if target.is_dir() else _replayed(target, out, options)
+            folder, outcome = (target, None) if target.is_dir() else _replayed(target, out, options, split)
             if outcome is None and options != Options():
                 raise UsageFailure(f"{target} is replayed already: --config, --model and the like are for a manifest")
             run = read_run(folder)
@@ -201,7 +201,7 @@ def _foreign_settings(
     }
 
 
-def _replayed(manifest: Path, out: Path | None, options: Options) -> tuple[Path, Outcome]:
+def _replayed(manifest: Path, out: Path | None, options: Options, split: str | None) -> tuple[Path, Outcome]:
     from pipeline import logs
     from pipeline.cli.replay import refuse_failures, replay_into, tell
 
@@ -209,7 +209,7 @@ def _replayed(manifest: Path, out: Path | None, options: Options) -> tuple[Path,
         raise UsageFailure(f"{manifest}: expected a manifest with labels (.jsonl), or the folder of a replay")
     logs.configure("auto", "warning")
     folder = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    outcome = replay_into(folder, [manifest], options)
+    outcome = replay_into(folder, [manifest], replace(options, split=split))
     with contextlib.redirect_stdout(sys.stderr):  # the figures alone are the command's output
         tell(folder, outcome)
     if all(row.error is not None for row in outcome.rows):

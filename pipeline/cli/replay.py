@@ -50,6 +50,7 @@ class Options:
         triton: HOST:PORT; None: the site's, else an embedded one.
         speed: of a recording's clock; None: as fast as scoring allows.
         start_time: of the one recording's first frame.
+        split: of the manifests, whose recordings alone are replayed; None: all.
         jobs: recordings at a time; None: as many as there are cores, two at least.
         skip_bad: what cannot be replayed is no failure.
         publish: a topic for the alert events.
@@ -61,6 +62,7 @@ class Options:
     triton: str | None = None
     speed: float | None = None
     start_time: datetime | None = None
+    split: str | None = None
     jobs: int | None = None
     skip_bad: bool = False
     publish: str | None = None
@@ -160,8 +162,12 @@ def replay_into(folder: Path, places: list[Path], options: Options, *, as_json: 
         raise UsageFailure(str(error)) from error
     for line in skipped:
         print(f"skipped: {line}", file=sys.stderr)
-    if options.start_time is not None and len(recordings) > 1:
-        raise UsageFailure(f"--start-time is of one recording; there are {len(recordings)}")
+    chosen = [one for one in recordings if options.split in (None, one.split)]
+    if not chosen:
+        there = ", ".join(sorted({one.split or "none" for one in recordings}))
+        raise UsageFailure(f"{', '.join(map(str, places))}: no video of split {options.split}; there are of {there}")
+    if options.start_time is not None and len(chosen) > 1:
+        raise UsageFailure(f"--start-time is of one recording; there are {len(chosen)}")
     outcome: Outcome | None = None
     with stopping() as stop, explained():
         try:
@@ -170,7 +176,7 @@ def replay_into(folder: Path, places: list[Path], options: Options, *, as_json: 
         except OtherRunError as error:
             raise UsageFailure(str(error)) from error
     if outcome is None or outcome.stopped:
-        done = f"{len(outcome.rows)} of {len(recordings)} recordings are done" if outcome else "nothing was begun"
+        done = f"{len(outcome.rows)} of {outcome.recordings} recordings are done" if outcome else "nothing was begun"
         print(f"mistwatch: stopped, {done}; the same command with --out {folder} goes on", file=sys.stderr)
         raise typer.Exit(128 + stop.signal if stop.signal is not None else 1)
     return outcome
@@ -261,6 +267,7 @@ def _run(folder: Path, recordings: list[Wanted], options: Options, stop: Stop, *
                 folder,
                 site=site,
                 served=served,
+                split=options.split,
                 cameras=site.cameras if options.config is not None else {},
                 jobs=min(jobs, len(recordings)),
                 speed=options.speed,

@@ -107,6 +107,11 @@ class Parts:
         measured = kept.row.model_dump(include=_MEASURED)
         return Replayed(wanted.row(**measured), kept.scores, kept.alerts, kept.attention)
 
+    def holds(self, wanted: Wanted) -> bool:
+        """Whether anything is kept under this recording's name, of whatever content."""
+        row = self._finished_rows.get(wanted.name)
+        return (self._parts / wanted.key).is_dir() or (row is not None and row.error is None)
+
     def keep(self, replayed: Replayed) -> None:
         """Write a recording down. One of which nothing was scored is not kept: the next run tries it again."""
         place = self._parts / replayed.row.key

@@ -66,9 +66,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has become of every recording, in order; ``kept``: how many were there already."""
+    """What has become of every recording, in order.
+
+    Attributes:
+        rows: of the recordings that are through.
+        recordings: how many there are to be.
+        kept: how many of them were there already.
+    """
 
     rows: tuple[VideoRow, ...]
+    recordings: int
     kept: int
     alerts: int
     stopped: bool
@@ -121,6 +128,8 @@ class Replay:
 
     Args:
         recordings: each name once.
+        split: replay those that a manifest puts there, and of the others only what the folder holds of them: that
+            stays in the run, so that the folder can be of one split first and of another one, or of all, later.
         folder: of the run, for this process alone (:func:`pipeline.replay.parts.alone_in`).
         site: how clips are cut and scores judged, and where Triton is.
         cameras: of the site, whose recordings are judged by their settings.
@@ -146,6 +155,7 @@ class Replay:
         *,
         site: Site,
         served: ServedModel,
+        split: str | None = None,
         cameras: Mapping[str, CameraSettings] | None = None,
         jobs: int = 2,
         speed: float | None = None,
@@ -156,7 +166,6 @@ class Replay:
         told: Callable[[AlertEvent], None] = lambda _event: None,
         repair_scorer: bool = False,
     ) -> None:
-        self._recordings = recordings
         self._served = served
         self._jobs = jobs
         self._speed = speed
@@ -167,6 +176,7 @@ class Replay:
         )
         self._judging = Judging(self._site)
         self._camera_of = {one.name: camera_of(one.path, cameras or {}) for one in recordings}
+        # Of all, whatever the split: the run is the same one, and its alerts' ids with it.
         used = {ANY_CAMERA, *(name for name in self._camera_of.values() if name is not None)}
         self._clip_of = {name: self._judging.clip_of(name, served) for name in sorted(used)}
         chains = {name: RunChain.of(self._judging.chain_of(name, served)) for name in self._clip_of}
@@ -174,6 +184,7 @@ class Replay:
             self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
         )
         self._parts = Parts(folder, self.settings, recordings)
+        self._recordings = [one for one in recordings if split in (None, one.split) or self._parts.holds(one)]
         self._news = _ScoringNews()
         self._acceptance = acceptance
         self._published = Published(folder, topic, self.settings.run) if acceptance is not None else None
@@ -187,7 +198,7 @@ class Replay:
         self._clips = 0
         self._mismatch: str | None = None
         self._cut_short = False
-        self._lengths = Lengths(recordings)
+        self._lengths = Lengths(self._recordings)
 
     def run(
         self,
@@ -250,7 +261,7 @@ class Replay:
         if not stopped:
             self._parts.finish([self._rows[one.name] for one in self._recordings], self._all())
         rows = tuple(self._rows[one.name] for one in self._recordings if one.name in self._rows)
-        return Outcome(rows, self._kept, self._alerts, stopped)
+        return Outcome(rows, len(self._recordings), self._kept, self._alerts, stopped)
 
     def _replay_all(
         self,
