@@ -5,17 +5,42 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import av
 import numpy as np
 
 from pipeline.evaluation.report.data import Timeline
-from pipeline.evaluation.report.pictures import thumbnails
+from pipeline.evaluation.report.pictures import Look, thumbnails
+from pipeline.evaluation.report.writing import moment
 from pipeline.sources.base import SourceError
 
 
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A clip's picture, or the gap where it could not be had.
+
+    Attributes:
+        uri: an address that holds the picture itself, "" where there is none.
+        words: where in its video it is.
+        looked: where the model looked is drawn into it.
+    """
+
+    uri: str
+    words: str
+    looked: bool
+
+
+class _Key(NamedTuple):
+    """A picture of a video: which one, and whether where the model looked is drawn into it."""
+
+    frame: int
+    looked: bool
+
+
 class Album:
-    """Pictures of clips, as addresses that hold the picture itself.
+    """Pictures of clips.
 
     Args:
         videos: they are named by their numbers.
@@ -23,40 +48,53 @@ class Album:
 
     def __init__(self, videos: Sequence[Timeline]) -> None:
         self._videos = videos
-        self._wanted: dict[int, set[int]] = defaultdict(set)
-        self._uris: dict[tuple[int, int], str] = {}
+        self._wanted: dict[int, dict[_Key, Look | None]] = defaultdict(dict)
+        self._uris: dict[tuple[int, _Key], str] = {}
         self._notes: dict[int, str] = {}
 
-    def ask(self, video: int, clips: Iterable[int]) -> None:
-        """A picture of each of these clips will be wanted."""
-        if self._videos[video].middle_frame is not None:
-            self._wanted[video].update(self._frame(video, clip) for clip in clips)
+    def ask(self, video: int, clips: Iterable[int], *, looked: bool = False) -> None:
+        """A picture of each of these clips will be wanted; ``looked``: with where the model looked, if it told."""
+        of = self._videos[video]
+        if of.middle_frame is None:
+            return
+        for clip in clips:
+            key, look = self._key(of, clip, looked), None
+            if key.looked and of.attention is not None and of.seen is not None:
+                look = Look(np.asarray(of.attention[clip], np.float32), of.seen)
+            self._wanted[video][key] = look
 
     def decode(self) -> None:
         """Get all that was asked for. A recording that cannot be read costs its pictures, and :meth:`note` says so."""
-        for video, frames in self._wanted.items():
-            path = self._videos[video].path
-            if path is None or not frames:
+        for video, wanted in self._wanted.items():
+            of = self._videos[video]
+            if of.path is None or not wanted:
                 continue
+            numbers = sorted({key.frame for key in wanted})
             try:
-                found = thumbnails(path, sorted(frames), fps=self._videos[video].fps)
+                found = thumbnails(of.path, numbers, fps=of.fps, content_hash=of.content_hash)
             except (SourceError, OSError, av.FFmpegError) as problem:
-                self._notes[video] = f"no pictures: {problem}"
+                # The report may be handed on: where this machine keeps its recordings is nobody's business.
+                self._notes[video] = f"no pictures: {str(problem).replace(str(of.path), of.path.name)}"
                 continue
-            for frame, jpeg in found.items():
-                self._uris[video, frame] = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+            for key, look in wanted.items():
+                if key.frame in found:
+                    jpeg = base64.b64encode(found[key.frame].jpeg(look)).decode("ascii")
+                    self._uris[video, key] = f"data:image/jpeg;base64,{jpeg}"
 
-    def uri(self, video: int, clip: int) -> str:
-        """The picture of a clip, "" where there is none."""
-        if self._videos[video].middle_frame is None:
-            return ""
-        return self._uris.get((video, self._frame(video, clip)), "")
+    def thumbnail(self, video: int, clip: int, *, looked: bool = False) -> Thumbnail:
+        """The picture of a clip, as it was asked for."""
+        of = self._videos[video]
+        middle = float(np.asarray(of.start, np.float64)[clip] + np.asarray(of.end, np.float64)[clip]) / 2
+        words = moment(middle, of.unit)
+        if of.middle_frame is None:
+            return Thumbnail("", words, looked=False)
+        key = self._key(of, clip, looked)
+        uri = self._uris.get((video, key), "")
+        return Thumbnail(uri, words, looked=bool(uri) and key.looked)
 
     def note(self, video: int) -> str:
         """Why a video has no pictures, "" where it has."""
         return self._notes.get(video, "")
 
-    def _frame(self, video: int, clip: int) -> int:
-        frames = self._videos[video].middle_frame
-        assert frames is not None
-        return int(np.asarray(frames)[clip])
+    def _key(self, of: Timeline, clip: int, looked: bool) -> _Key:
+        return _Key(int(np.asarray(of.middle_frame)[clip]), looked and of.attention is not None)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from operators.events import TOLERANCE_SECONDS, Span
 from pipeline.evaluation.bootstrap import Estimate
+from pipeline.sources.base import FrameSpec
 
 #: How a figure is written: 0.8697, 17.0 %, 2.25 s, 0.4 /h, 12.
 Unit = Literal["score", "percent", "seconds", "per_hour", "count"]
@@ -135,6 +136,10 @@ class Timeline:
             thumbnails.
         path: of the film or folder that thumbnails are taken from; None: none are.
         fps: rate of a folder of pictures.
+        content_hash: that the recording there must have, or nothing is taken from it; None: whatever it has.
+        attention: float32 (n, h, w), where the model looked in each clip; it is drawn into thumbnails of what was
+            alerted or happened. None where the model does not tell.
+        seen: the frames of its clips, which may not show all of a picture; ``attention`` needs it.
         label: 1 abnormal, 0 normal, None not known.
         incidents: what happened; None where it is not known when (or whether) something did.
         alerts: what was reported; None where no alerts were raised at all (scores of a foreign model).
@@ -156,6 +161,9 @@ class Timeline:
     middle_frame: npt.ArrayLike | None = None
     path: Path | None = None
     fps: float | None = None
+    content_hash: str | None = None
+    attention: npt.NDArray[np.float32] | None = None
+    seen: FrameSpec | None = None
     label: int | None = None
     incidents: Sequence[Incident] | None = None
     alerts: Sequence[Alert] | None = None
@@ -171,6 +179,8 @@ class Timeline:
         shapes = {name: np.shape(array) for name, array in arrays.items()}
         if len(set(shapes.values())) > 1 or len(shapes["start"]) != 1:
             raise ValueError(f"{self.name}: expected one of each for every clip, got {shapes}")
+        if self.attention is not None and (self.seen is None or self.attention.shape[:1] != shapes["start"]):
+            raise ValueError(f"{self.name}: attention needs a map for every clip and the frames that were seen")
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{self.name}: {name} must be finite numbers")

@@ -82,6 +82,13 @@ def within(video: Timeline, start: float, end: float) -> npt.NDArray[np.intp]:
     return np.flatnonzero((ends > start) & (begins < end))
 
 
+def eventful(video: Timeline) -> set[int]:
+    """The clips in which something was alerted or happened."""
+    spans = [(one.opened if one.started is None else one.started, one.ended) for one in video.alerts or ()]
+    spans += [(one.start, one.end) for one in incidents(video) or ()]
+    return {int(clip) for start, end in spans for clip in within(video, start, end)}
+
+
 def outside(video: Timeline, margin: float = 0.0) -> npt.NDArray[np.intp]:
     """The clips of which no part lies in an incident or within ``margin`` after it; none where nobody knows."""
     happened = incidents(video)

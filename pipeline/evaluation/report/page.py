@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.evaluation.report import charts, strips, tables, timelines, writing
 from pipeline.evaluation.report.album import Album
 from pipeline.evaluation.report.data import ReportData
-from pipeline.evaluation.report.moments import Judged, chosen, incidents, judged, trouble
+from pipeline.evaluation.report.moments import Judged, chosen, eventful, incidents, judged, trouble
 
 #: So many videos have a timeline of their own: all of a set of this size, else the worst and some of the best.
 MOST_TIMELINES = 40
@@ -62,13 +62,15 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
     troubles = [trouble(video, verdict) for video, verdict in zip(videos, verdicts, strict=True)]
     worst, best = chosen(troubles, most_timelines)
     anchors = {number: f"v{number}" for number in (*worst, *best)}
+    events = {number: eventful(videos[number]) for number in anchors}
     found = strips.strips(data, verdicts)
     album = Album(videos)
     for number in anchors:
-        album.ask(number, timelines.thumbnail_clips(videos[number]))
+        for clip in timelines.thumbnail_clips(videos[number]):
+            album.ask(number, [clip], looked=clip in events[number])
     for strip in found:
         for moment in strip.moments:
-            album.ask(moment.video, strips.clips_of(videos[moment.video], moment))
+            album.ask(moment.video, strips.clips_of(videos[moment.video], moment), looked=True)
     album.decode()
 
     def timeline(number: int) -> timelines.DrawnTimeline:
@@ -76,13 +78,14 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
             videos[number],
             verdicts[number],
             id=anchors[number],
-            uri=lambda clip: album.uri(number, clip),
+            thumbnail=lambda clip: album.thumbnail(number, clip, looked=clip in events[number]),
             note=album.note(number),
         )
 
     def cards(strip: strips.Strip) -> list[strips.Card]:
         return [strips.card(videos, one, album, anchors.get(one.video, "")) for one in strip.moments]
 
+    shown = [timeline(number) for number in (*worst, *best)]
     colours = {name: place % 3 for place, name in enumerate(data.columns)}
     return {
         "data": data,
@@ -92,8 +95,9 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
         "colours": colours,
         "charts": _charts(data, colours),
         "strips": [(strip, cards(strip)) for strip in found],
-        "worst": [timeline(number) for number in worst],
-        "best": [timeline(number) for number in best],
+        "worst": shown[: len(worst)],
+        "best": shown[len(worst) :],
+        "looked": any(picture.looked for one in shown for picture in one.thumbnails),
         "rows": [
             tables.row(videos[number], verdicts[number], anchors.get(number, ""))
             for number in chosen(troubles, MOST_ROWS, best_too=False)[0]

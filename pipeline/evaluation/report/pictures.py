@@ -1,9 +1,10 @@
-"""Thumbnails of recordings: single pictures by their number, as small JPEGs."""
+"""Thumbnails of recordings: single pictures by their number, as small JPEGs, with where the model looked drawn in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
-from pipeline.sources.base import FrameSpec
+from pipeline.heat import Heat, draw
+from pipeline.sources.base import FrameSpec, SourceError
 from pipeline.sources.frame_folder import pictures as pictures_of_folder
 from pipeline.sources.frame_folder import read_picture
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
 from pipeline.sources.recordings import open_recording
-from pipeline.sources.scale import Scaler
+from pipeline.sources.scale import Part, Scaler, seen_part
 
 #: Of a thumbnail, pixels: twice as many as are shown on a phone, and 3 to 6 kB.
 HEIGHT = 112
@@ -30,10 +32,64 @@ _QUANTISER = 6
 _AHEAD = 250
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where the model looked in a clip.
+
+    Attributes:
+        attention: float32 (h, w), as :class:`pipeline.heat.Heat` has it.
+        seen: the frames that the clip was made of; they may not show all of a picture.
+    """
+
+    attention: npt.NDArray[np.float32]
+    seen: FrameSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small picture, upright.
+
+    Attributes:
+        rgb: uint8 (height, width, 3).
+        shown_width, shown_height: of the whole picture on a screen, pixels; a panorama is narrower here.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+    shown_width: int
+    shown_height: int
+
+    def jpeg(self, look: Look | None = None) -> bytes:
+        """As JPEG; with where the model looked drawn into it."""
+        frame = av.VideoFrame.from_ndarray(self.rgb, format="rgb24").reformat(
+            format="yuvj420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
+        )
+        if look is not None:
+            frame.make_writable()
+            draw(Heat(look.attention, self._part(look.seen)), frame)
+        encoder = av.CodecContext.create("mjpeg", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
+        encoder.time_base = Fraction(1, 1)  # it wants one
+        encoder.thread_count = 1
+        encoder.options = {"qmin": str(_QUANTISER), "qmax": str(_QUANTISER)}
+        return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+    def _part(self, seen: FrameSpec) -> Part:
+        """What of it the model has seen."""
+        height, width, _ = self.rgb.shape
+        across, down = width / self.shown_width, height / self.shown_height
+        part = seen_part(self.shown_width, self.shown_height, seen)
+        return Part(part.left * across, part.top * down, part.right * across, part.bottom * down)
+
+
 def thumbnails(
-    path: Path, numbers: Sequence[int], *, fps: float | None = None, height: int = HEIGHT
-) -> dict[int, bytes]:
-    """Pictures of a recording, upright, in the shape they have on a screen: JPEGs by their numbers.
+    path: Path,
+    numbers: Sequence[int],
+    *,
+    fps: float | None = None,
+    height: int = HEIGHT,
+    content_hash: str | None = None,
+) -> dict[int, Picture]:
+    """Pictures of a recording, upright, in the shape they have on a screen, by their numbers.
 
     Long films are not decoded as a whole: their clock tells where a picture lies. Of a film whose clock jumps back, or
     that has none, all pictures before the last one wanted are decoded.
@@ -43,22 +99,25 @@ def thumbnails(
         numbers: which pictures, counted from 0 in the order in which they are decoded; in any order.
         fps: pictures a second of a folder.
         height: of the thumbnails, pixels.
+        content_hash: that the recording must have (:attr:`pipeline.sources.recordings.Recording.content_hash`).
 
     Returns:
         Those that could be decoded.
 
     Raises:
-        SourceError: the recording cannot be opened.
+        SourceError: the recording cannot be opened, or has another content.
     """
     wanted = sorted({number for number in numbers if number >= 0})
     recording = open_recording(path, fps=fps)
     recording.check()
-    found: dict[int, bytes] = {}
+    if content_hash is not None and recording.content_hash != content_hash:
+        raise SourceError(f"{path}: is another recording than was scored; replay it anew", code="usage")
+    found: dict[int, Picture] = {}
     if path.is_dir():
         files = pictures_of_folder(path)
         for number in wanted:
             with suppress(av.FFmpegError, IndexError):
-                found[number] = _jpeg(read_picture(files[number]), None, height)
+                found[number] = _small(read_picture(files[number]), None, height)
         return found
     if not wanted:
         return found
@@ -69,7 +128,7 @@ def thumbnails(
         stream.codec_context.thread_type = "AUTO"
         for number, picture in _picked(container, stream, wanted, times):
             with suppress(av.FFmpegError, ValueError):
-                found[number] = _jpeg(picture, stream.sample_aspect_ratio, height)
+                found[number] = _small(picture, stream.sample_aspect_ratio, height)
     return found
 
 
@@ -135,18 +194,10 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
             yield from pictures
 
 
-def _jpeg(picture: av.VideoFrame, pixel_aspect: Fraction | None, height: int) -> bytes:
+def _small(picture: av.VideoFrame, pixel_aspect: Fraction | None, height: int) -> Picture:
     shown_width, shown_height = picture.width * float(pixel_aspect or 1), float(picture.height)
     if abs(picture.rotation) % 180 == 90:
         shown_width, shown_height = shown_height, shown_width
     width = max(2, round(height * min(shown_width / shown_height, _WIDEST)))
     small = Scaler(FrameSpec(height, width))(picture)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(small), format="rgb24").reformat(
-        format="yuvj420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
-    )
-    encoder = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
-    encoder.time_base = Fraction(1, 1)  # it wants one
-    encoder.thread_count = 1
-    encoder.options = {"qmin": str(_QUANTISER), "qmax": str(_QUANTISER)}
-    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+    return Picture(np.ascontiguousarray(small), round(shown_width), round(shown_height))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.report import writing
-from pipeline.evaluation.report.album import Album
+from pipeline.evaluation.report.album import Album, Thumbnail
 from pipeline.evaluation.report.data import ReportData, Timeline
 from pipeline.evaluation.report.moments import (
     Judged,
@@ -19,7 +19,6 @@ from pipeline.evaluation.report.moments import (
     nearest_to_alarms,
     within,
 )
-from pipeline.evaluation.report.timelines import Thumbnail, middle
 
 #: Of a strip, and pictures of each.
 MOST_MOMENTS, PICTURES = 12, 4
@@ -44,6 +43,11 @@ class Card:
     words: str
     score: str
     pictures: list[Thumbnail]
+
+    @property
+    def looked(self) -> bool:
+        """Whether one of its pictures shows where the model looked."""
+        return any(picture.looked for picture in self.pictures)
 
 
 def strips(data: ReportData, verdicts: Sequence[Judged]) -> list[Strip]:
@@ -93,15 +97,11 @@ def card(videos: Sequence[Timeline], moment: Moment, album: Album, anchor: str) 
     """A moment written out; ``anchor``: its timeline's id, "" where it has none."""
     video = videos[moment.video]
     words = writing.between(moment.start, moment.end, video.unit)
-    pictures = [
-        Thumbnail(uri, writing.moment(middle(video, clip), video.unit))
-        for clip in clips_of(video, moment)
-        if (uri := album.uri(moment.video, clip))
-    ]
+    pictures = [album.thumbnail(moment.video, clip, looked=True) for clip in clips_of(video, moment)]
     return Card(
         video=video.name,
         anchor=anchor,
         words=f"{moment.kind}, {words}" if moment.kind else words,
         score=f"{moment.score:.3f}",
-        pictures=pictures,
+        pictures=[one for one in pictures if one.uri],
     )

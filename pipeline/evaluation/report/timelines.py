@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.evaluation.report.album import Thumbnail
 from pipeline.evaluation.report.data import Timeline
 from pipeline.evaluation.report.drawing import Axis, Tick, clock_ticks, even_ticks, path, steps
 from pipeline.evaluation.report.moments import REPEATED, Judged, incidents, repeats
-from pipeline.evaluation.report.writing import between, clock, counted, moment, number
+from pipeline.evaluation.report.writing import between, clock, counted, number
 
 #: Of the drawing. It is stretched to the page's width; its height is in CSS pixels.
 WIDTH, HEIGHT = 1000, 132
@@ -30,14 +31,6 @@ class Bar:
     x: float
     width: float
     kind: str  #: truth, useful, false or open (nobody knows whether it was right)
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A picture, or the gap where it could not be had."""
-
-    uri: str
     words: str
 
 
@@ -82,13 +75,15 @@ def thumbnail_clips(video: Timeline) -> list[int]:
     return [int(np.argmin(np.abs(middles - place))) for place in places]
 
 
-def drawn(video: Timeline, verdict: Judged, *, id: str, uri: Callable[[int], str], note: str = "") -> DrawnTimeline:
+def drawn(
+    video: Timeline, verdict: Judged, *, id: str, thumbnail: Callable[[int], Thumbnail], note: str = ""
+) -> DrawnTimeline:
     """The timeline of one video.
 
     Args:
         verdict: its alerts and incidents, paired.
         id: of the element in the page.
-        uri: of a clip's picture, "" where there is none.
+        thumbnail: of a clip.
         note: what is to be said beside the video's own.
     """
     low, high = _range(video)
@@ -104,7 +99,7 @@ def drawn(video: Timeline, verdict: Judged, *, id: str, uri: Callable[[int], str
         tags=_tags(video),
         verdict=_verdict(video, verdict),
         note="; ".join(part for part in (video.note, note) if part),
-        thumbnails=_thumbnails(video, uri),
+        thumbnails=_thumbnails(video, thumbnail),
         score=steps(x(bins.start), x(bins.end), y(bins.score)) if len(bins.start) else "",
         smoothed=smoothed if len(bins.start) else "",
         threshold=None if threshold is None else float(y([threshold])[0]),
@@ -218,14 +213,9 @@ def _bars(video: Timeline, verdict: Judged, x: Axis) -> list[Bar]:
     return bars
 
 
-def _thumbnails(video: Timeline, uri: Callable[[int], str]) -> list[Thumbnail]:
-    found = [Thumbnail(uri(clip), moment(middle(video, clip), video.unit)) for clip in thumbnail_clips(video)]
+def _thumbnails(video: Timeline, thumbnail: Callable[[int], Thumbnail]) -> list[Thumbnail]:
+    found = [thumbnail(clip) for clip in thumbnail_clips(video)]
     return found if any(one.uri for one in found) else []
-
-
-def middle(video: Timeline, clip: int) -> float:
-    """Of a clip, on the video's axis."""
-    return float(np.asarray(video.start, np.float64)[clip] + np.asarray(video.end, np.float64)[clip]) / 2
 
 
 def _summary(video: Timeline, bins: _Bins) -> str:

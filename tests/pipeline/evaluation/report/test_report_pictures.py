@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tiny_films import frame_folder, two_takes
 
-from pipeline.evaluation.report.pictures import HEIGHT, thumbnails
+from pipeline.evaluation.report.pictures import HEIGHT, Picture, thumbnails
 from pipeline.sources.base import SourceError
 
 _BITS = 10
@@ -34,11 +34,16 @@ def striped(path: Path, frames: int, *, size: tuple[int, int] = (160, 96), gop: 
     return path
 
 
-def number_of(jpeg: bytes) -> int:
+def levels(picture: Picture) -> np.ndarray:
+    """Its greys."""
+    return np.asarray(Image.open(io.BytesIO(picture.jpeg())).convert("L"))
+
+
+def number_of(picture: Picture) -> int:
     """What a striped film's picture says."""
-    picture = np.asarray(Image.open(io.BytesIO(jpeg)).convert("L"))
-    middles = (np.arange(_BITS) + 0.5) * picture.shape[1] / _BITS
-    return sum(int(picture[picture.shape[0] // 2, int(x)] > 127) << bit for bit, x in enumerate(middles))
+    grey = levels(picture)
+    middles = (np.arange(_BITS) + 0.5) * grey.shape[1] / _BITS
+    return sum(int(grey[grey.shape[0] // 2, int(x)] > 127) << bit for bit, x in enumerate(middles))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_pictures_are_those_asked_for_with_b_frames_and_seeks(film):
     wanted = [699, 0, 1, 61, 400, 401, 251]
     found = thumbnails(film, wanted)
-    assert {number: number_of(jpeg) for number, jpeg in found.items()} == {number: number for number in wanted}
+    assert {number: number_of(picture) for number, picture in found.items()} == {number: number for number in wanted}
 
 
 def test_pictures_past_the_end_are_left_out(film):
@@ -58,9 +63,9 @@ def test_pictures_past_the_end_are_left_out(film):
 
 
 def test_thumbnails_are_small_and_keep_their_shape(film, tmp_path):
-    assert Image.open(io.BytesIO(thumbnails(film, [3])[3])).size == (round(HEIGHT * 160 / 96), HEIGHT)
+    assert Image.open(io.BytesIO(thumbnails(film, [3])[3].jpeg())).size == (round(HEIGHT * 160 / 96), HEIGHT)
     panorama = striped(tmp_path / "wide.mp4", 3, size=(960, 32))
-    assert Image.open(io.BytesIO(thumbnails(panorama, [1])[1])).size == (4 * HEIGHT, HEIGHT)
+    assert Image.open(io.BytesIO(thumbnails(panorama, [1])[1].jpeg())).size == (4 * HEIGHT, HEIGHT)
 
 
 def test_a_phone_film_stands_upright(film, tmp_path, require):
@@ -72,7 +77,7 @@ def test_a_phone_film_stands_upright(film, tmp_path, require):
         ["-i", turned, "-vf", "select=eq(n\\,5)", "-frames:v", "1", still],
     ):
         subprocess.run(["ffmpeg", "-v", "error", *arguments], check=True, timeout=60)
-    picture = Image.open(io.BytesIO(thumbnails(turned, [5])[5])).convert("L")
+    picture = Image.open(io.BytesIO(thumbnails(turned, [5])[5].jpeg())).convert("L")
     assert picture.size == (round(HEIGHT * 96 / 160), HEIGHT)
     expected = np.asarray(Image.open(still).convert("L").resize(picture.size)).astype(int)
     assert expected.std() > 50  # stripes, not one grey
@@ -82,7 +87,7 @@ def test_a_phone_film_stands_upright(film, tmp_path, require):
 def test_pictures_are_counted_where_the_clock_jumps_back(tmp_path):
     film = two_takes(tmp_path / "twice.ts", 20)
     found = thumbnails(film, [3, 23])
-    greys = {number: np.asarray(Image.open(io.BytesIO(jpeg)).convert("L")).mean() for number, jpeg in found.items()}
+    greys = {number: levels(picture).mean() for number, picture in found.items()}
     assert greys[3] == pytest.approx(15, abs=4)  # picture k is grey 5 k, in either take
     assert greys[23] == pytest.approx(15, abs=4)
 
@@ -91,7 +96,7 @@ def test_pictures_of_a_folder(tmp_path):
     folder = frame_folder(tmp_path / "frames", 12, suffix="png")
     found = thumbnails(folder, [2, 11, 40], fps=10.0)
     assert set(found) == {2, 11}
-    assert np.asarray(Image.open(io.BytesIO(found[11])).convert("L")).mean() == pytest.approx(55, abs=2)
+    assert levels(found[11]).mean() == pytest.approx(55, abs=2)
 
 
 def test_a_cut_off_film_gives_what_it_has(film, tmp_path):
