@@ -283,9 +283,10 @@ def _print(assessment: Assessment, *, as_json: bool) -> None:
     from rich.console import Console
 
     from pipeline.cli.judgement import WIDE, assessment_tables
-    from pipeline.evaluation.reported import summary
+    from pipeline.evaluation.reported import sentences
+    from pipeline.printable import printable
 
     console = Console()
-    console.print(*summary(assessment), *assessment.judged.notes, sep="\n", markup=False, highlight=False)
+    console.print(*map(printable, sentences(assessment)), sep="\n", markup=False, highlight=False)
     console.print()
     console.print(assessment_tables(assessment, wide=console.width >= WIDE))

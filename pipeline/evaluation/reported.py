@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
 
+from operators.chain import ChainSettings
+from operators.events import Span
 from pipeline.evaluation.assessment import Assessment
 from pipeline.evaluation.bootstrap import Estimate
 from pipeline.evaluation.figures import FrameCurve, Undefined, frame_curve
-from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, JudgedVideo, alarm_curve
-from pipeline.evaluation.report.data import Alert, Chart, Curve, FigureRow, Incident, LeftOut, ReportData, Timeline
-from pipeline.evaluation.run_folder import Run, VideoRow
+from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, JudgedVideo, alarm_curve
+from pipeline.evaluation.report.data import (
+    Alert,
+    Chart,
+    Curve,
+    FigureRow,
+    Incident,
+    LeftOut,
+    Look,
+    ReportData,
+    Timeline,
+)
+from pipeline.evaluation.run_folder import Run, RunError, VideoRow
+from pipeline.printable import printable
+from pipeline.sources.base import Fit, FrameSpec
+
+#: So many videos, and so many notes, are told at the head of a report or on a terminal.
+_NAMED = 20
 
 _Unit = Literal["score", "percent", "seconds", "per_hour", "count"]
 #: Name, what people call it, unit, meaning, the column that heads the report.
@@ -87,46 +106,118 @@ def report_data(
 ) -> ReportData:
     """What :func:`pipeline.evaluation.report.page.write_report` shows.
 
+    A report may be handed on. So it does not tell where this machine keeps its recordings: where they are named by
+    their whole path, it has them from their common folder on.
+
     Args:
-        title: what was judged.
+        title: what was judged, see :func:`title_of`.
         settings: title of a section to keys and values.
         run: that it was judged of; None where the scores are somebody else's.
     """
     judged = assessment.judged
+    text = _Text(run)
     recordings = {} if run is None else {row.name: row for row in run.videos}
     roc, precision_recall = _frame_charts(assessment)
     hours = sum(video.watched.seconds for video in judged.videos if video.unit == "seconds") / 3600
     stretch = _stretch(judged.videos)
     return ReportData(
-        title=title,
-        summary=[*summary(assessment), *judged.notes, *([_STRETCHED] if stretch != (0.0, 1.0) else [])],
+        title=text(title),
+        summary=[text(one) for one in (*sentences(assessment), *([_STRETCHED] if stretch != (0.0, 1.0) else []))],
         columns=COLUMNS,
-        figures=rows(assessment),
-        roc=roc,
-        precision_recall=precision_recall,
+        figures={table: [text.of_row(row) for row in found] for table, found in rows(assessment).items()},
+        roc=replace(roc, reason=text(roc.reason)),
+        precision_recall=replace(precision_recall, reason=text(precision_recall.reason)),
         alarms=_alarms(assessment),
         watched_hours=hours or None,
-        videos=[_timeline(video, recordings.get(video.name), stretch) for video in judged.videos],
-        left_out=[LeftOut(one.name, one.reason) for one in judged.left_out],
-        settings=settings,
+        videos=[text.of_video(_timeline(video, run, recordings.get(video.name), stretch)) for video in judged.videos],
+        left_out=[LeftOut(text(one.name), text(one.reason)) for one in _left_out(judged)],
+        settings={text(title): text.of_section(section) for title, section in settings.items()},
     )
 
 
-def summary(assessment: Assessment) -> list[str]:
-    """Sentences on how much was judged, and what was not."""
+def title_of(run: Run, split: str | None) -> str:
+    """What was judged, for a report's title: the recordings' common folder, their split, and the model.
+
+    Args:
+        split: that was judged alone; None: all that the run has.
+    """
+    splits = {row.split for row in run.videos}
+    split = split or (splits.pop() if len(splits) == 1 else None)
+    model = run.settings.model
+    place = PurePath(_folder(run)).name or run.folder.name
+    return f"{place}{f' ({split})' if split else ''} by {model.name} version {model.version}"
+
+
+def _folder(run: Run) -> str:
+    """The folder below which all recordings lie, their names in the run being paths from there if they can; "" where
+    they have none in common."""
+    folders = [str(_above(row)) for row in run.videos]
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # none at all
+        return ""
+    found = PurePath(common)
+    return common if found.is_absolute() and found != found.parent else ""
+
+
+def _above(row: VideoRow) -> PurePath:
+    path, name = PurePath(row.path), PurePath(row.name)
+    for of in (path, path.with_suffix("") if path.name else path):  # a folder's recordings are named without
+        if not name.is_absolute() and of.parts[-len(name.parts) :] == name.parts:
+            return PurePath(*of.parts[: -len(name.parts)])
+    return path.parent
+
+
+class _Text:
+    """Text for a report: without what a terminal would act on, and without where this machine keeps its recordings."""
+
+    def __init__(self, run: Run | None) -> None:
+        folder = "" if run is None else _folder(run)
+        self._hidden = f"{folder}{os.sep}" if folder else ""
+
+    def __call__(self, text: str) -> str:
+        return printable(text.replace(self._hidden, "") if self._hidden else text)
+
+    def of_row(self, row: FigureRow) -> FigureRow:
+        values = {column: replace(one, reason=self(one.reason)) for column, one in row.values.items()}
+        return replace(row, values=values)
+
+    def of_video(self, video: Timeline) -> Timeline:
+        return replace(video, name=self(video.name), group=self(video.group), note=self(video.note))
+
+    def of_section(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {self(key): self(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
+def _left_out(judged: Judged) -> list[LeftOut]:
+    """All videos without a part in the figures."""
+    return [
+        *(LeftOut(one.name, one.reason) for one in judged.left_out),
+        *(LeftOut(name, _ONLY_SCORES) for name in judged.only_scores),
+        *(LeftOut(name, _ONLY_LABELS) for name in judged.only_labels),
+    ]
+
+
+_ONLY_SCORES, _ONLY_LABELS = "scores and no labels", "labels and no scores"
+
+
+def sentences(assessment: Assessment) -> list[str]:
+    """How much was judged, what was not, and what else is to be known of the figures."""
     judged = assessment.judged
     abnormal = sum(video.label for video in judged.videos)
     told = [f"{_videos(len(judged.videos))}, {abnormal} of them abnormal; {judged.frames} frames."]
     for have, names in (
         ("no figure", [one.name for one in judged.left_out]),
-        ("scores and no labels", judged.only_scores),
-        ("labels and no scores", judged.only_labels),
+        (_ONLY_SCORES, judged.only_scores),
+        (_ONLY_LABELS, judged.only_labels),
     ):
         if names:
             verb = "has" if len(names) == 1 else "have"
-            told.append(
-                f"{_videos(len(names))} {verb} {have}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
-            )
+            more = f", and {len(names) - _NAMED} more (metrics.json has them)" if len(names) > _NAMED else ""
+            told.append(f"{_videos(len(names))} {verb} {have}: {', '.join(names[:_NAMED])}{more}.")
+    told += judged.notes[:_NAMED]
+    if len(judged.notes) > _NAMED:
+        told.append(f"And {len(judged.notes) - _NAMED} more notes, which metrics.json has.")
     return told
 
 
@@ -185,8 +276,9 @@ def _alarms(assessment: Assessment) -> Chart:
     if not drawn:
         return Chart(reason="there is no incident that an alert could find")
     thresholds, alarms, recall = (np.array(line, np.float64) for line in zip(*drawn, strict=True))
-    chain = next(video.chain for video in assessment.judged.videos if video.chain is not None)
-    at = np.flatnonzero(thresholds == chain.alert.open_threshold)
+    # Cameras may have thresholds of their own: no one point of the curve is then what the run did.
+    own = {video.chain.alert.open_threshold for video in assessment.judged.videos if video.chain is not None}
+    at = np.flatnonzero(thresholds == own.pop()) if len(own) == 1 else ()
     return Chart([Curve(name=CAUSAL, x=alarms, y=recall, thresholds=thresholds, at=int(at[0]) if len(at) else None)])
 
 
@@ -197,7 +289,7 @@ def _stretch(videos: Sequence[JudgedVideo]) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _timeline(video: JudgedVideo, row: VideoRow | None, stretch: tuple[float, float]) -> Timeline:
+def _timeline(video: JudgedVideo, run: Run | None, row: VideoRow | None, stretch: tuple[float, float]) -> Timeline:
     low, high = stretch
     scale = (high - low) or 1.0
     chain = video.chain
@@ -210,6 +302,12 @@ def _timeline(video: JudgedVideo, row: VideoRow | None, stretch: tuple[float, fl
         if len(alerts) > 1:
             notes.append(f"Of its {len(alerts)} alerts the first alone is judged.")
             alerts = alerts[:1]
+    look = None
+    if run is not None and row is not None:
+        try:
+            look = None if run.attention(row) is None else _look(run, row)
+        except RunError:
+            notes.append("It has no such pictures: where the model looked cannot be read.")
     return Timeline(
         video.name,
         start=video.start,
@@ -221,9 +319,11 @@ def _timeline(video: JudgedVideo, row: VideoRow | None, stretch: tuple[float, fl
         middle_frame=(video.first_frame + video.end_frame) // 2,
         path=path,
         fps=row.fps if row is not None and path is not None and path.is_dir() else None,
+        content_hash=None if row is None else row.content_hash,
+        look=look,
         label=video.label,
         incidents=None if incidents is None else [Incident(start=one.start, end=one.end) for one in incidents],
-        alerts=None if chain is None else [_alert(video, one.start, one.end) for one in alerts],
+        alerts=None if chain is None else [_alert(video, chain, one) for one in alerts],
         open_threshold=None if chain is None else chain.alert.open_threshold,
         close_threshold=None if chain is None else chain.alert.close_threshold,
         group=video.columns[RAW].group,
@@ -231,7 +331,25 @@ def _timeline(video: JudgedVideo, row: VideoRow | None, stretch: tuple[float, fl
     )
 
 
-def _alert(video: JudgedVideo, opened: float, ended: float) -> Alert:
-    during = (video.end >= opened) & (video.end <= ended)  # the clip that opened it ends when it opens
-    scores = video.clip_scores[CAUSAL]
-    return Alert(opened, ended, float(scores[during].max() if during.any() else scores.max()))
+def _look(run: Run, row: VideoRow) -> Callable[[int], Look | None]:
+    """Reads where the model looked, clip by clip: a thousand videos' maps kept at hand are a thousand open files."""
+    clip = run.settings.clip_of(row)
+    seen = FrameSpec(clip.height, clip.width, fit=Fit(clip.fit))
+
+    def look(number: int) -> Look | None:
+        try:
+            maps = run.attention(row)
+        except RunError:
+            return None
+        return None if maps is None else Look(np.array(maps[number], np.float32), seen)
+
+    return look
+
+
+def _alert(video: JudgedVideo, chain: ChainSettings, span: Span) -> Alert:
+    opening = int(np.argmin(np.abs(video.end - span.start)))  # it opens when that clip ends
+    first = max(0, opening - chain.alert.min_clips + 1)
+    during = (video.start >= video.start[first]) & (video.end <= span.end)
+    during[first : opening + 1] = True
+    peak = float(video.clip_scores[CAUSAL][during].max())
+    return Alert(span.start, span.end, peak, started=float(video.start[first]))

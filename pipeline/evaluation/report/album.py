@@ -11,9 +11,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from pipeline.evaluation.report.data import Timeline
-from pipeline.evaluation.report.pictures import Look, thumbnails
+from pipeline.evaluation.report.data import Look, Timeline
+from pipeline.evaluation.report.pictures import thumbnails
 from pipeline.evaluation.report.writing import moment
+from pipeline.printable import printable
 from pipeline.sources.base import SourceError
 
 
@@ -58,10 +59,8 @@ class Album:
         if of.middle_frame is None:
             return
         for clip in clips:
-            key, look = self._key(of, clip, looked), None
-            if key.looked and of.attention is not None and of.seen is not None:
-                look = Look(np.asarray(of.attention[clip], np.float32), of.seen)
-            self._wanted[video][key] = look
+            look = of.look(clip) if looked and of.look is not None else None
+            self._wanted[video][self._key(of, clip, looked)] = look
 
     def decode(self) -> None:
         """Get all that was asked for. A recording that cannot be read costs its pictures, and :meth:`note` says so."""
@@ -74,7 +73,7 @@ class Album:
                 found = thumbnails(of.path, numbers, fps=of.fps, content_hash=of.content_hash)
             except (SourceError, OSError, av.FFmpegError) as problem:
                 # The report may be handed on: where this machine keeps its recordings is nobody's business.
-                self._notes[video] = f"no pictures: {str(problem).replace(str(of.path), of.path.name)}"
+                self._notes[video] = printable(f"no pictures: {str(problem).replace(str(of.path), of.path.name)}")
                 continue
             for key, look in wanted.items():
                 if key.frame in found:
@@ -90,11 +89,11 @@ class Album:
             return Thumbnail("", words, looked=False)
         key = self._key(of, clip, looked)
         uri = self._uris.get((video, key), "")
-        return Thumbnail(uri, words, looked=bool(uri) and key.looked)
+        return Thumbnail(uri, words, looked=bool(uri) and self._wanted[video][key] is not None)
 
     def note(self, video: int) -> str:
         """Why a video has no pictures, "" where it has."""
         return self._notes.get(video, "")
 
     def _key(self, of: Timeline, clip: int, looked: bool) -> _Key:
-        return _Key(int(np.asarray(of.middle_frame)[clip]), looked and of.attention is not None)
+        return _Key(int(np.asarray(of.middle_frame)[clip]), looked and of.look is not None)

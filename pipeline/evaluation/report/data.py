@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +119,19 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Where the model looked in a clip.
+
+    Attributes:
+        attention: float32 (h, w), as :class:`pipeline.heat.Heat` has it.
+        seen: the frames that the clip was made of; they may not show all of a picture.
+    """
+
+    attention: npt.NDArray[np.float32]
+    seen: FrameSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """One video: its scores over time, what was alerted and what was true.
 
@@ -137,9 +150,8 @@ class Timeline:
         path: of the film or folder that thumbnails are taken from; None: none are.
         fps: rate of a folder of pictures.
         content_hash: that the recording there must have, or nothing is taken from it; None: whatever it has.
-        attention: float32 (n, h, w), where the model looked in each clip; it is drawn into thumbnails of what was
-            alerted or happened. None where the model does not tell.
-        seen: the frames of its clips, which may not show all of a picture; ``attention`` needs it.
+        look: tells where the model looked in the clip of this number, or None; it is drawn into thumbnails of what was
+            alerted or happened. None where the model does not tell at all.
         label: 1 abnormal, 0 normal, None not known.
         incidents: what happened; None where it is not known when (or whether) something did.
         alerts: what was reported; None where no alerts were raised at all (scores of a foreign model).
@@ -162,8 +174,7 @@ class Timeline:
     path: Path | None = None
     fps: float | None = None
     content_hash: str | None = None
-    attention: npt.NDArray[np.float32] | None = None
-    seen: FrameSpec | None = None
+    look: Callable[[int], Look | None] | None = None
     label: int | None = None
     incidents: Sequence[Incident] | None = None
     alerts: Sequence[Alert] | None = None
@@ -179,8 +190,6 @@ class Timeline:
         shapes = {name: np.shape(array) for name, array in arrays.items()}
         if len(set(shapes.values())) > 1 or len(shapes["start"]) != 1:
             raise ValueError(f"{self.name}: expected one of each for every clip, got {shapes}")
-        if self.attention is not None and (self.seen is None or self.attention.shape[:1] != shapes["start"]):
-            raise ValueError(f"{self.name}: attention needs a map for every clip and the frames that were seen")
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{self.name}: {name} must be finite numbers")

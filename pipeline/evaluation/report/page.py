@@ -87,13 +87,15 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
 
     shown = [timeline(number) for number in (*worst, *best)]
     colours = {name: place % 3 for place, name in enumerate(data.columns)}
+    drawn = _charts(data, colours)
     return {
         "data": data,
         "lede": _lede(data, verdicts),
         "tiles": tables.tiles(data.figures),
         "tables": {title: [tables.line(row, data.columns) for row in rows] for title, rows in data.figures.items()},
         "colours": colours,
-        "charts": _charts(data, colours),
+        "charts": drawn,
+        "marked": any(curve.mark is not None for chart in drawn for curve in chart.curves),
         "strips": [(strip, cards(strip)) for strip in found],
         "worst": shown[: len(worst)],
         "best": shown[len(worst) :],

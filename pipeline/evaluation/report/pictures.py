@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
+from pipeline.evaluation.report.data import Look
 from pipeline.heat import Heat, draw
 from pipeline.sources.base import FrameSpec, SourceError
 from pipeline.sources.frame_folder import pictures as pictures_of_folder
@@ -30,19 +31,6 @@ _WIDEST = 4.0
 _QUANTISER = 6
 #: A picture so many pictures ahead is reached by decoding on; a seek would decode as many from the key frame before.
 _AHEAD = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Where the model looked in a clip.
-
-    Attributes:
-        attention: float32 (h, w), as :class:`pipeline.heat.Heat` has it.
-        seen: the frames that the clip was made of; they may not show all of a picture.
-    """
-
-    attention: npt.NDArray[np.float32]
-    seen: FrameSpec
 
 
 @dataclass(frozen=True, slots=True)

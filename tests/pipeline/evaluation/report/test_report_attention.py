@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from tiny_films import film, frame_folder, stamped
 
-from pipeline.evaluation.report.data import Alert, Incident, ReportData, Timeline
+from pipeline.evaluation.report.data import Alert, Incident, Look, ReportData, Timeline
 from pipeline.evaluation.report.page import rendered
-from pipeline.evaluation.report.pictures import Look, thumbnails
+from pipeline.evaluation.report.pictures import thumbnails
 from pipeline.sources.base import Fit, FrameSpec
 
 CLIPS = 20
@@ -41,8 +41,7 @@ def video(path: Path, *, attention: bool = True) -> Timeline:
     start = np.arange(CLIPS, dtype=float)
     score = np.full(CLIPS, 0.1)
     score[15] = 0.9
-    maps = np.zeros((CLIPS, 2, 2), np.float32)
-    maps[:, 0, 1] = 1.0
+    corner = np.array([[0.0, 1.0], [0.0, 0.0]], np.float32)
     return Timeline(
         "gate",
         start=start,
@@ -52,8 +51,7 @@ def video(path: Path, *, attention: bool = True) -> Timeline:
         length=float(CLIPS),
         middle_frame=(start * 10 + 5).astype(int),
         path=path,
-        attention=maps if attention else None,
-        seen=FrameSpec(8, 8),
+        look=(lambda _clip: Look(corner, FrameSpec(8, 8))) if attention else None,
         label=1,
         incidents=[Incident(start=5.0, end=7.0)],
         alerts=[Alert(16.0, 16.0, 0.9, started=15.0)],
@@ -109,14 +107,6 @@ def test_without_attention_all_is_as_it_was(grey: Path) -> None:
         assert shown
         assert not any(looks(picture) or "looked" in words for words, picture in shown)
     assert TOLD not in html
-
-
-def test_a_map_for_every_clip_and_what_was_seen(grey: Path) -> None:
-    one = video(grey)
-    assert one.attention is not None
-    for wrong in ({"seen": None}, {"attention": one.attention[1:]}, {"attention": one.attention[0]}):
-        with pytest.raises(ValueError, match="gate: attention needs a map for every clip"):
-            replace(one, **wrong)
 
 
 @pytest.mark.parametrize(
