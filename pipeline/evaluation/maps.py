@@ -5,8 +5,11 @@
 | ``pixel_auc`` | area under the ROC curve of all pixels of all frames together |
 | ``pro`` | per-region overlap: the share of a region (a connected part of a mask) that is flagged, averaged over regions, so that a small one counts like a large one; averaged over the false-positive rates up to 30 % of the normal pixels (P. Bergmann et al., MVTec AD, CVPR 2019 and IJCV 2021) |
 
-A million frames have too many pixels to be sorted. Values are told apart at 4096 levels, each of as many of the maps'
-values: exact where there are no more different ones, else to some hundredths of a per cent of the false-positive rate.
+Both are of the maps as they are, one a clip or one a frame: the averages over clips are of scores, and no map is smoothed.
+
+A million frames have too many pixels to be sorted. Values are told apart at 4096 levels, each of as many of all pixels:
+exact where there are no more different ones, else to some hundredths of a per cent of the false-positive rate. Where
+there are more than two million pixels, the levels are those of a million and more that chance picked out of all of them.
 A video is then three rows of counts, whatever its length, and a draw of the bootstrap a sum of them.
 """  # noqa: E501  (a table)
 
@@ -15,9 +18,10 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, repeat
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +41,9 @@ LEVELS = 4096
 #: Up to this share of the normal pixels flagged, per-region overlap is averaged; the data set's authors' choice.
 PRO_LIMIT = 0.3
 
-#: Values that the levels are drawn from, of each video; more would not move them.
-_SAMPLED = 200_000
-#: And so many maps, where each must be scaled for it.
-_SAMPLED_MAPS = 32
+#: Pixels that the levels are found by, at most, and never less than about half as many where there are more: some
+#: hundred to a level, so that none holds a tenth more pixels than another. 8 MB.
+_KEPT = 2_000_000
 
 
 #: What a damaged archive, or one in a way of its own, raises when a member of it is read.
@@ -68,34 +71,55 @@ class PixelCounts:
     regions: int
 
 
-def levels_of(videos: Iterable[tuple[Maps, tuple[int, int]]]) -> Floats:
+def levels_of(videos: Iterable[tuple[Iterable[Maps], tuple[int, ...]]]) -> Floats:
     """The values at which pixels are told apart, rising, at most :data:`LEVELS`.
 
     Args:
-        videos: of each its maps, (n, h, w), and the size (H, W) to which they are scaled.
+        videos: of each its maps, (h, w), and the size (H, W) to which they are scaled. One map is held at a time.
 
     Raises:
         ValueError: no value, or one that is no finite number.
     """
-    rng = np.random.default_rng(0)
-    samples = []
+    drawn = _Drawn()
     for maps, size in videos:
-        if maps.shape[1:] != size:
-            chosen = np.linspace(0, len(maps) - 1, min(len(maps), _SAMPLED_MAPS)).astype(int)
-            maps = np.array([_scaled(maps[n], size) for n in chosen])
-        values = maps.ravel()
-        if not np.isfinite(values).all():
-            raise ValueError("maps must hold finite numbers")
-        samples.append(values if len(values) <= _SAMPLED else rng.choice(values, _SAMPLED, replace=False))
-    drawn = np.concatenate(samples).astype(np.float64) if samples else np.empty(0)
-    if not len(drawn):
+        for values in maps:
+            if not np.isfinite(values).all():
+                raise ValueError("maps must hold finite numbers")
+            drawn.add(_scaled(values, size).ravel())
+    found = drawn.values
+    if not len(found):
         raise ValueError("there is no map")
-    different = np.unique(drawn)
+    different = np.unique(found)
     return (
         different
         if len(different) <= LEVELS
-        else np.unique(np.quantile(drawn, np.linspace(0, 1, LEVELS), method="nearest"))
+        else np.unique(np.quantile(found, np.linspace(0, 1, LEVELS), method="nearest"))
     )
+
+
+class _Drawn:
+    """Of all values those that chance picks, each with the same one, as small as their number needs it to be."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self._chance = 1.0
+        self._held = 0
+        self._parts: list[npt.NDArray[np.generic]] = []
+
+    def add(self, values: npt.NDArray[np.generic]) -> None:
+        if self._chance < 1:
+            values = self._rng.choice(values, self._rng.binomial(len(values), self._chance), replace=False)
+        self._parts.append(values)
+        self._held += len(values)
+        while self._held > _KEPT:
+            held = np.concatenate(self._parts)
+            self._parts = [held[self._rng.random(len(held)) < 0.5]]
+            self._held = len(self._parts[0])
+            self._chance /= 2
+
+    @property
+    def values(self) -> Floats:
+        return np.concatenate(self._parts).astype(np.float64) if self._parts else np.empty(0)
 
 
 def count_pixels(name: str, maps: Iterable[Maps], masks: Iterable[Masks], levels: Floats) -> PixelCounts:
@@ -219,19 +243,22 @@ def read_masks(file: Path) -> dict[str, Callable[[], Masks]]:
     """Masks by video, each read when it is asked for: bool (frames, H, W), True where not 0.
 
     Args:
-        file: an archive of arrays (``.npz``, one a video), or of pictures (``.zip``: VIDEO/000.png, in order of name).
+        file: an archive of arrays (``.npz``, one a video), or of pictures (``.zip``: VIDEO/000.png, in the order of
+            their numbers, as :func:`pipeline.sources.frame_folder.pictures` has it).
 
     Raises:
         MapsError: it is no such file.
     """
+    from pipeline.sources.frame_folder import by_number, is_picture
+
     try:
         if file.suffix.lower() == ".npz":
             return {name: partial(_marked, file, name) for name in _names(file)}
         with zipfile.ZipFile(file) as archive:
-            pictures: dict[str, list[str]] = {}
-            for name in sorted(archive.namelist()):
-                if not name.endswith("/"):
-                    pictures.setdefault(str(Path(name).parent), []).append(name)
+            names = [name for name in archive.namelist() if not name.endswith("/") and is_picture(Path(name))]
+        pictures: dict[str, list[str]] = {}
+        for name in sorted(names, key=lambda name: by_number(Path(name))):
+            pictures.setdefault(str(Path(name).parent), []).append(name)
     except FileNotFoundError:
         raise MapsError(f"{file}: no such file") from None
     except OSError as error:
@@ -297,8 +324,13 @@ def judge_maps(
             del found[mask]
     if not found:
         return []
-    levels = levels_of((maps[name](), masks[mask]().shape[1:]) for mask, (_, name) in found.items())
-    return [_counted(video, maps[name](), masks[mask](), levels) for mask, (video, name) in found.items()]
+    levels = levels_of(_of_frames(video, maps[name](), masks[mask]()) for mask, (video, name) in found.items())
+    counts = []
+    for mask, (video, name) in found.items():
+        abnormal = masks[mask]()
+        scaled, _ = _of_frames(video, maps[name](), abnormal)
+        counts.append(count_pixels(video.name, scaled, abnormal[: video.frames], levels))
+    return counts
 
 
 def _longest(video: JudgedVideo) -> int:
@@ -306,27 +338,36 @@ def _longest(video: JudgedVideo) -> int:
     return int((video.end_frame - video.first_frame).max())
 
 
-def _counted(video: JudgedVideo, maps: Maps, masks: Masks, levels: Floats) -> PixelCounts:
-    frames = video.frames
+def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks) -> tuple[Iterator[Maps], tuple[int, ...]]:
+    """The map of each judged frame, scaled to its mask, and that one's size. Raises MapsError."""
+    frames, size = video.frames, masks.shape[1:]
     if not frames <= len(masks) < frames + _longest(video):
         raise MapsError(f"{video.name}: {frames} frames were judged, and {len(masks)} have a mask")
     if len(maps) == len(video.start):
-        of_frames = np.maximum(np.searchsorted(video.first_frame, np.arange(frames), side="right") - 1, 0)
+        numbers = np.maximum(np.searchsorted(video.first_frame, np.arange(frames), side="right") - 1, 0)
     elif len(maps) == len(masks):
-        of_frames = np.arange(frames)
+        numbers = np.arange(frames)
     else:
         raise MapsError(f"{video.name}: {len(maps)} maps; expected one a clip ({len(video.start)}) or one a frame")
-    return count_pixels(video.name, (maps[n] for n in of_frames), masks[:frames], levels)
+
+    def scaled() -> Iterator[Maps]:
+        for number, of_frames in groupby(numbers.tolist()):
+            yield from repeat(_scaled(maps[number], size), len(list(of_frames)))
+
+    return scaled(), size
 
 
 def _names(file: Path) -> list[str]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            names = list(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else []
+        archive = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise MapsError(f"{file}: no such file") from None
     except UNREADABLE as error:
         raise MapsError(f"{file}: no archive of plain arrays: {error}") from None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise MapsError(f"{file}: one array; expected an archive with one array a video")
+    with archive:
+        names = list(archive.files)
     if not names:
         raise MapsError(f"{file}: expected an archive with one array a video")
     return names

@@ -35,7 +35,13 @@ def pictures(folder: Path) -> list[Path]:
         OSError: it cannot be listed.
     """
     found = [file for file in folder.iterdir() if is_picture(file)]
-    return sorted(found, key=lambda file: (_numbers(file.stem), file.name))
+    return sorted(found, key=by_number)
+
+
+def by_number(file: Path) -> tuple[list[str | int], str]:
+    """What pictures are sorted by, as people count: the texts and numbers of the name in turn."""
+    parts = re.split(r"(\d+)", file.stem)
+    return [int(part) if part.isdecimal() else part for part in parts], file.name
 
 
 def is_picture(file: Path) -> bool:
@@ -179,8 +185,3 @@ class FrameFolder:
 
 def _unknown(_pts_seconds: float, _received_at: datetime) -> datetime | None:
     return None
-
-
-def _numbers(name: str) -> list[str | int]:
-    """A name as text and numbers in turn, by which it is sorted as people count."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from judged_runs import clips, row, run
 from PIL import Image
-from scipy.ndimage import label
+from scipy.ndimage import label, zoom
 from sklearn.metrics import roc_auc_score
 
 from pipeline.evaluation import maps as maps_module
@@ -116,6 +116,42 @@ def test_more_values_than_levels_cost_next_to_nothing(monkeypatch):
     assert pixel_figures([counted(maps, masks)])["pixel_auc"] == pytest.approx(exact, abs=1e-5)
     monkeypatch.setattr(maps_module, "LEVELS", 16)  # the price is there where the levels are few
     assert abs(pixel_figures([counted(maps, masks)])["pixel_auc"] - exact) > 1e-3
+
+
+def test_a_short_peak_in_a_long_video_of_coarse_maps_is_told_from_the_rest():
+    """Nine frames of 320 rise above all the others, and only in them is something."""
+    rng = np.random.default_rng(3)
+    maps = rng.uniform(0, 0.5, (320, 4, 5)).astype(np.float32)
+    maps[145:154] = rng.uniform(0, 0.5, (9, 4, 5))
+    maps[145:154, 1:3, 1:3] = rng.uniform(0.9, 1.0, (9, 2, 2))
+    masks = np.zeros((320, 16, 20), bool)
+    masks[145:154, 5:11, 5:11] = True
+    found = pixel_figures([counted(maps, masks)])
+    scaled = np.array([zoom(one, 4, order=1, mode="nearest", grid_mode=True) for one in maps])
+    # A step of the levels is a 4096th of the false-positive rate.
+    assert found["pixel_auc"] == pytest.approx(roc_auc_score(masks.ravel(), scaled.ravel()), abs=1 / 4096)
+    assert found["pro"] == pytest.approx(overlap_at_few_thresholds(scaled, masks), abs=2 / 4096 / PRO_LIMIT)
+
+
+def overlap_at_few_thresholds(maps, masks):
+    """As :func:`overlap_up_to_the_limit`, of a region a frame, at a thousand thresholds."""
+    normal = np.sort(maps[~masks])
+    regions = [np.sort(one[mask]) for one, mask in zip(maps, masks, strict=True) if mask.any()]
+    false = np.linspace(0, PRO_LIMIT, 1001)
+    thresholds = np.quantile(normal, 1 - false)
+    overlap = np.mean([1 - np.searchsorted(one, thresholds) / len(one) for one in regions], axis=0)
+    return float(np.trapezoid(overlap, false)) / PRO_LIMIT
+
+
+@pytest.mark.parametrize("kept", [1_000, 100_000])
+def test_long_and_short_videos_have_levels_by_their_pixels(monkeypatch, kept):
+    """A long video's values need levels, however many short ones there are: of 12 800 pixels 12 000 are its own."""
+    monkeypatch.setattr(maps_module, "_KEPT", kept)
+    rng = np.random.default_rng(4)
+    long = rng.uniform(0, 1, (30, 20, 20))
+    short = [rng.uniform(5, 6, (1, 4, 5)) for _ in range(40)]
+    levels = levels_of([(maps, maps.shape[1:]) for maps in (long, *short)])
+    assert np.mean(levels < 2) == pytest.approx(12_000 / 12_800, abs=0.04)  # within four standard deviations
 
 
 def test_a_coarse_map_is_scaled_to_its_mask():
@@ -233,6 +269,27 @@ def test_maps_must_be_finite_and_there(tmp_path):
 def judged(name="test/01.mp4", scores=(0.1, 0.9)):
     scored = clips(scores)
     return judge_run(run([(row(name, scored, label=1, intervals=[(16, 32)]), scored)])).videos[0]
+
+
+def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
+    """As the frames of a folder are: 2.png before 10.png; a hidden file, as of a Mac's archive, is no mask."""
+    masks = np.random.default_rng(2).random((12, 6, 8)) < 0.5
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        for n, mask in enumerate(masks):
+            archive.writestr(f"01/{n}.png", png(mask))
+            archive.writestr(f"01/._{n}.png", b"resource fork")
+    found = read_masks(tmp_path / "m.zip")
+    assert list(found) == ["01"]
+    assert found["01"]().tolist() == masks.tolist()
+
+
+def test_one_array_is_no_archive_of_arrays(tmp_path):
+    """A .npy that was renamed."""
+    with (tmp_path / "m.npz").open("wb") as file:
+        np.save(file, np.zeros((2, 3, 4)))
+    for read in (read_maps, read_masks):
+        with pytest.raises(MapsError, match=r"m\.npz: one array; expected an archive with one array a video"):
+            read(tmp_path / "m.npz")
 
 
 def test_a_clips_map_is_that_of_its_frames():

@@ -61,9 +61,10 @@ def test_a_photograph_stands_upright(tmp_path, orientation, quarter_turns):
 
 
 def test_numbers_are_sorted_as_people_count(tmp_path):
-    for name in ("10.jpg", "9.jpg", "100.JPG", "._9.jpg", "Thumbs.db", "list.txt"):
+    for name in ("10.jpg", "9.jpg", "100.JPG", "\u00b2.jpg", "._9.jpg", "Thumbs.db", "list.txt"):
         (tmp_path / name).touch()
-    assert [file.name for file in pictures(tmp_path)] == ["9.jpg", "10.jpg", "100.JPG"]
+    # A superior two is a digit, and no number.
+    assert [file.name for file in pictures(tmp_path)] == ["9.jpg", "10.jpg", "100.JPG", "\u00b2.jpg"]
 
 
 def test_the_rate_decides_when_a_picture_is_shown(folder_of):
