@@ -252,12 +252,13 @@ def _read(file: Path, column: str) -> dict[str, Floats]:
 
 def _npz(file: Path) -> dict[str, Floats]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise ForeignScoresError(f"{file}: one array; expected an archive with one array a video")
-            return {name: _row(file, name, _member(file, arrays, name)) for name in arrays.files}
+        arrays = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ForeignScoresError(f"{file}: no archive of plain arrays: {error}") from None
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise ForeignScoresError(f"{file}: one array; expected an archive with one array a video")
+    with arrays:
+        return {name: _row(file, name, _member(file, arrays, name)) for name in arrays.files}
 
 
 def _member(file: Path, arrays: np.lib.npyio.NpzFile, name: str) -> npt.NDArray[np.generic]:
@@ -275,6 +276,8 @@ def _json(file: Path) -> dict[str, Floats]:
         document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ForeignScoresError(f"{file}: not JSON: {error}") from None
+    except RecursionError:
+        raise ForeignScoresError(f"{file}: not JSON: nested too deeply") from None
     if not isinstance(document, dict):
         raise ForeignScoresError(f"{file}: expected an object with a list of numbers for each video")
     try:
@@ -322,6 +325,8 @@ def _parquet(file: Path, column: str) -> dict[str, Floats]:
         raise ForeignScoresError(f"{file}: no Parquet table of numbers: {' '.join(str(error).split())}") from None
     if videos.null_count:
         raise ForeignScoresError(f"{file}: a row names no video")
+    if not len(videos):
+        return {}
     # A video's rows need not stand together; their order is that of time.
     codes = videos.indices.to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -64,6 +65,12 @@ def test_a_column_of_numbers_is_as_good_as_a_row(tmp_path):
     assert read_scores(tmp_path / "s.npz")["one"] == pytest.approx([0.1, 0.2])
 
 
+def npy(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -74,10 +81,12 @@ def test_a_column_of_numbers_is_as_good_as_a_row(tmp_path):
         ("s.npz", {"yard": np.array([None])}, "yard: no plain array: Object arrays"),
         ("s.npz", {}, "holds no video"),
         ("s.npz", b"no zip", "no archive of plain arrays"),
+        ("s.npz", npy(np.zeros(3)), "one array; expected an archive with one array a video"),
         ("s.json", b"[1, 2]", "expected an object"),
         ("s.json", b'{"yard": [1, [2]]}', "expected one list of numbers"),
         ("s.json", b'{"yard": [1, NaN]}', "yard: score 1 is nan"),
         ("s.json", b'{"yard": ', "not JSON"),
+        ("s.json", b'{"yard": ' + b"[" * 100_000, "not JSON: nested too deeply"),
         ("s.csv", b"video,value\nyard,1\n", "s.csv:1: no column score; expected video and score"),
         ("s.csv", b"", "s.csv:1: no column video"),
         ("s.csv", b"video,score\nyard,0.5\nyard,high\n", "s.csv:3: expected a score, a number; got 'high'"),
@@ -96,6 +105,14 @@ def test_what_is_no_file_of_scores_is_refused_in_one_line(tmp_path, name, conten
         read_scores(file)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_parquet_table_without_rows_holds_no_video(tmp_path):
+    for types in (pa.string(), pa.dictionary(pa.int32(), pa.string())):
+        schema = pa.schema([("video", types), ("score", pa.float64())])
+        parquet.write_table(schema.empty_table(), tmp_path / "s.parquet")
+        with pytest.raises(ForeignScoresError, match=r"s\.parquet: holds no video"):
+            read_scores(tmp_path / "s.parquet")
 
 
 def test_what_a_parquet_table_may_lack(tmp_path):
