@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,15 +16,21 @@ import typer
 from pipeline.cli.errors import RunFailure, UsageFailure
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pipeline.cli.replay import Options
     from pipeline.evaluation.assessment import Assessment
-    from pipeline.evaluation.judged import Judged, LeftOut
+    from pipeline.evaluation.judged import Floats, Judged, LeftOut
     from pipeline.evaluation.maps import PixelCounts
-    from pipeline.evaluation.run_folder import Run
+    from pipeline.evaluation.run_folder import Run, VideoRow
     from pipeline.replay.replay import Outcome
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+
+#: Of --scores, where nobody says otherwise; see pipeline/evaluation/foreign_scores.py.
+_FRAMES_PER_SCORE, _KERNEL = 16, 5
 
 Draws = Annotated[int, typer.Option(min=1, help="Of the bootstrap that the intervals come from.")]
 By = Annotated[str, typer.Option(help="What the bootstrap draws: video, or group (of the manifest).")]
@@ -37,7 +44,7 @@ def evaluate(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Anybody's scores instead: npz, CSV, Parquet or JSON.")] = None,
     labels: Annotated[Path | None, typer.Option(help="The labels of --scores: 0 or 1 a frame, npz, CSV, …")] = None,
-    frames_per_score: FramesPerScore = 16,
+    frames_per_score: FramesPerScore = _FRAMES_PER_SCORE,
     split: Annotated[
         str | None, typer.Option(help="Judge this part of the manifest alone: train, validation or test.")
     ] = None,
@@ -54,7 +61,7 @@ def evaluate(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="What cannot be replayed is listed, and no failure.")
     ] = False,
-    kernel: Annotated[int, typer.Option(min=1, help="With --scores: how many the averages are of.")] = 5,
+    kernel: Annotated[int, typer.Option(min=1, help="With --scores: how many the averages are of.")] = _KERNEL,
     threshold: Annotated[
         float | None, typer.Option(help="With --scores and --fps: raise alerts at this smoothed score, and judge them.")
     ] = None,
@@ -84,6 +91,7 @@ def evaluate(
     from pipeline.evaluation.foreign_scores import ForeignScoresError
     from pipeline.evaluation.judged_run import judge_run
     from pipeline.evaluation.maps import MapsError
+    from pipeline.evaluation.reported import title_of
     from pipeline.evaluation.run_folder import RunError, read_run
 
     if split is not None:
@@ -94,6 +102,9 @@ def evaluate(
         raise UsageFailure("--maps FILE needs --masks FILE")
     if masks is not None and maps is None and scores is not None:
         raise UsageFailure("--masks FILE needs --maps FILE: scores say nothing of where")
+    for file in (maps, masks):
+        if file is not None and not file.is_file():
+            raise UsageFailure(f"{file}: no such file")
     run: Run | None = None
     outcome: Outcome | None = None
     options = Options(config=config, model=model, triton=triton, jobs=jobs, skip_bad=skip_bad)
@@ -101,19 +112,27 @@ def evaluate(
         if scores is not None:
             if target is not None or labels is None:
                 raise UsageFailure("--scores FILE needs --labels FILE, and no manifest beside them")
+            if split is not None:
+                raise UsageFailure("--split is for a manifest or a run's folder: files of scores have no splits")
+            if options != Options():
+                raise UsageFailure("--config, --model and the like are for a manifest: --scores are there already")
             judged = _foreign(scores, labels, frames_per_score, kernel, video_score, threshold, fps)
             settings = _foreign_settings(scores, labels, frames_per_score, kernel, video_score, threshold, fps)
-            title = scores.name
+            title = f"{scores.name} by {labels.name}"
         else:
             if target is None or labels is not None:
                 raise UsageFailure("evaluate a MANIFEST or the folder of a replay, or --scores FILE --labels FILE")
+            if threshold is not None or fps is not None:
+                raise UsageFailure("--threshold and --fps are for --scores: a run has raised its own alerts")
+            if (frames_per_score, kernel) != (_FRAMES_PER_SCORE, _KERNEL):
+                raise UsageFailure("--kernel and --frames-per-score are for --scores: a run has its own")
             folder, outcome = (target, None) if target.is_dir() else _replayed(target, out, options, split)
             if outcome is None and options != Options():
                 raise UsageFailure(f"{target} is replayed already: --config, --model and the like are for a manifest")
             run = read_run(folder)
             judged = judge_run(run, video_scores=video_score, split=split)  # type: ignore[arg-type]  # checked above
             settings = _run_settings(run, video_score, split)
-            title = target.name
+            title = title_of(run, split)
             out = folder if out is None else out
         without_maps: list[LeftOut] = []
         pixels = _pixels(judged, run, maps, masks, without_maps)
@@ -240,13 +259,19 @@ def _pixels(
     rows = {row.name: row for row in run.videos}
     looked = {}
     for video in judged.videos:
-        attention = run.attention(rows[video.name])
-        if attention is not None:
-            weights = video.clip_scores[RAW].astype("float32")[:, None, None]
-            looked[video.name] = lambda attention=attention, weights=weights: attention * weights
+        row = rows[video.name]
+        if run.attention(row) is not None:
+            looked[video.name] = partial(_abnormal, run, row, video.clip_scores[RAW])
     if not looked:
         raise UsageFailure(f"{run.folder}: the model told of no video where it looked; name --maps FILE")
     return judge_maps(judged.videos, looked, read_masks(masks), left_out=left_out)
+
+
+def _abnormal(run: Run, row: VideoRow, scores: Floats) -> npt.NDArray[np.float32]:
+    """Where the model looked in each clip, times how abnormal it found that, (clips, h, w). Raises RunError."""
+    attention = run.attention(row)  # anew: the files of a thousand videos cannot all be open
+    assert attention is not None
+    return attention * scores.astype("float32")[:, None, None]
 
 
 def _keep(

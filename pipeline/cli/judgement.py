@@ -17,6 +17,7 @@ from pipeline.evaluation.bootstrap import Difference
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW
 from pipeline.evaluation.report.data import FigureRow
 from pipeline.evaluation.reported import described, rows
+from pipeline.printable import printable
 
 NOTHING = "–"
 
@@ -56,7 +57,7 @@ def assessment_tables(assessment: Assessment, *, wide: bool = True) -> Group:
     parts: list[RenderableType] = [shown]
     if assessment.sheets:
         parts.append(Text(f"\n{_counted(assessment.sheets[CAUSAL])}"))
-    parts += [Text(f"{NOTHING} {title}, {', '.join(of)}: {reason}", "dim") for (title, reason), of in reasons.items()]
+    parts += _reasons(reasons)
     if not assessment.sheets:
         parts.append(Text(f"{NOTHING} alerts: {assessment.judged.no_alerts}", "dim"))
     return Group(*parts)
@@ -89,12 +90,21 @@ def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: b
                 f"  {row.label}", *sides, _value(difference.value, difference.interval, row, signed=True, wide=wide),
                 _verdict(row.name, difference),
             )  # fmt: skip
-    parts: list[RenderableType] = [shown, Text(f"\nA: {names[0]}\nB: {names[1]}\n{comparison.videos} videos in both.")]
+    sides = (f"{side}: {printable(name)}" for side, name in zip("AB", names, strict=True))
+    parts: list[RenderableType] = [shown, Text("\n".join(["", *sides, f"{comparison.videos} videos in both."]))]
     for side, only in (("A", comparison.only_first), ("B", comparison.only_second)):
         if only:
-            parts.append(Text(f"Only {side} has {len(only)}: {', '.join(only[:5])}{', …' if len(only) > 5 else ''}"))
-    parts += [Text(f"{NOTHING} {title}, {', '.join(of)}: {reason}", "dim") for (title, reason), of in reasons.items()]
-    return Group(*parts)
+            named = printable(", ".join(only[:5]))
+            parts.append(Text(f"Only {side} has {len(only)}: {named}{', …' if len(only) > 5 else ''}"))
+    return Group(*parts, *_reasons(reasons))
+
+
+def _reasons(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Text]:
+    """Why figures have no value: by table and reason, the figures' labels."""
+    return [
+        Text(f"{NOTHING} {title}, {', '.join(labels)}: {printable(reason)}", "dim")
+        for (title, reason), labels in found.items()
+    ]
 
 
 def _verdict(name: str, difference: Difference) -> Text:
@@ -110,8 +120,10 @@ def _verdict(name: str, difference: Difference) -> Text:
 def write_document(document: Mapping[str, Any], file: Path) -> None:
     """As JSON; it appears complete or not at all. Raises OSError."""
     draft = file.with_name(f".{file.name}.draft")
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     try:
-        draft.write_text(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A name from somebody's JSON may hold what UTF-8 does not: an escape of JSON's own stands for that.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)

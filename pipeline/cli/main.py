@@ -32,6 +32,7 @@ from pipeline.cli import (
     weights,
 )
 from pipeline.cli.errors import CommandFailure
+from pipeline.printable import printable
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
 _GROUP_OF = {
@@ -94,7 +95,7 @@ def main() -> None:
         app()
     except CommandFailure as failure:
         for line in str(failure).splitlines():
-            print(f"mistwatch: {line}", file=sys.stderr)
+            print(f"mistwatch: {printable(line)}", file=sys.stderr)
         sys.exit(failure.status)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

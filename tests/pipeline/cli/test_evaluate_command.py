@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,3 +239,107 @@ def test_what_cannot_be_compared_is_one_line(mistwatch, two_runs, tmp_path, word
     status, out, err = mistwatch("compare", *words)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert message in err
+
+
+# -- what comes from outside -------------------------------------------------------------------------------------------
+
+#: A name that would colour a terminal, and one that no file could hold.
+ESCAPE, NO_TEXT = "\x1b[31mred", "caf\udce9"
+
+
+def test_nothing_from_outside_acts_on_the_terminal(mistwatch, tmp_path):
+    """Names, what damaged a film, why a video is left out, the model: of the tables, the sentences and the errors."""
+    scored = clips([0.1, 0.9])
+    rows = [
+        (row(ESCAPE, scored, label=1, group=ESCAPE, damage=ESCAPE), scored),
+        (row(f"{ESCAPE}2", clips([]), error=ESCAPE), clips([])),
+        (row("calm", scored), scored),
+    ]
+    one = run(rows, folder=tmp_path / "one")
+    model = one.settings.model.model_copy(update={"name": ESCAPE})
+    one = replace(one, settings=one.settings.model_copy(update={"model": model}))
+    write_run(one)
+    write_run(run(rows[2:], folder=tmp_path / "two"))
+    for words in (("evaluate", "one", "--draws", "3"), ("compare", "one", "two", "--draws", "3")):
+        status, out, err = mistwatch(*words)
+        assert status == 0, err
+        assert "\\x1b[31mred" in out
+        assert "\x1b" not in out + err
+    status, _, err = mistwatch("evaluate", "two", "--split", "test")
+    assert (status, len(err.splitlines())) == (2, 1)
+    rows[0] = (row(ESCAPE, scored, label=1, intervals=[(0, 500)]), scored)
+    write_run(run(rows, folder=tmp_path / "three"))
+    status, _, err = mistwatch("evaluate", "three")
+    assert status == 2
+    assert "\\x1b[31mred: its manifest says frames" in err
+    assert "\x1b" not in err
+
+
+def test_a_name_that_no_file_could_hold_is_written_out(mistwatch, tmp_path):
+    for name, values in (("scores", [0.5, 0.1]), ("labels", [1, 0])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({NO_TEXT: values, name: values}))
+    status, out, err = mistwatch(
+        *("evaluate", "--scores", "scores.json", "--labels", "labels.json"),
+        *("--frames-per-score", "1", "--out", "kept", "--draws", "3"),
+    )
+    assert status == 0, err
+    assert json.loads((tmp_path / "kept" / "metrics.json").read_text())["per_video"][0]["name"] == NO_TEXT
+    assert "caf\\udce9" in (tmp_path / "kept" / "report.html").read_text()
+    assert "1 video has scores and no labels: scores." in out
+
+
+# -- what was asked for ------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_titled_by_what_was_judged(mistwatch, two_runs, files, tmp_path):
+    folder, _ = two_runs
+    assert mistwatch("evaluate", folder, "--draws", "3")[0] == 0
+    assert "<h1>a by m version 1</h1>" in (folder / "report.html").read_text()
+    assert mistwatch("evaluate", *files, "--out", "kept")[0] == 0
+    assert "<h1>scores.npz by labels.npz</h1>" in (tmp_path / "kept" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--scores", "scores.npz", "--labels", "labels.npz", "--split", "test"), "--split is for a manifest or a run"),
+        (
+            ("--scores", "scores.npz", "--labels", "labels.npz", "--model", "m"),
+            "--model and the like are for a manifest",
+        ),
+        (
+            ("a", "--threshold", "0.4", "--fps", "25"),
+            "--threshold and --fps are for --scores: a run has raised its",
+        ),
+        (("a", "--kernel", "3"), "--kernel and --frames-per-score are for --scores: a run has its own"),
+        (("manifest.jsonl", "--masks", "gone.npz"), "gone.npz: no such file"),
+        (("manifest.jsonl", "--threshold", "0.4"), "--threshold and --fps are for --scores"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused_before_any_work(mistwatch, two_runs, files, tmp_path, words, message):
+    (tmp_path / "manifest.jsonl").write_text('{"path": "a.mp4", "label": 0}\n')
+    (tmp_path / "a.mp4").write_text("no video")
+    before = sorted(tmp_path.iterdir())
+    status, out, err = mistwatch("evaluate", *words)
+    assert (status, out, len(err.splitlines())) == (2, "", 1), err
+    assert message in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_maps_of_more_videos_than_files_may_be_open(mistwatch, tmp_path):
+    scored = clips([0.1, 0.9])
+    rows = [(row(f"n{number}", scored), scored) for number in range(60)]
+    folder = write_run(run(rows, folder=tmp_path / "run"))
+    (folder / "attention").mkdir()
+    for one, _ in rows:
+        np.save(folder / "attention" / f"{one.key}.npy", np.full((2, 2, 2), 0.5, np.float32))
+    np.savez(tmp_path / "masks.npz", **{one.name: np.zeros((32, 2, 2), bool) for one, _ in rows})
+    assert mistwatch("evaluate", "run", "--draws", "1", "--no-report")[0] == 0  # what it opens for good is open now
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 30, hard))
+    try:
+        status, out, err = mistwatch("evaluate", "run", "--masks", "masks.npz", "--draws", "1", "--no-report")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert status == 0, err
+    assert "pixels" in out
