@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.training.generator_training import TrainingError
 from models.training.mist_config import VideoChoice
-from pipeline.manifests.checks import check_split
+from pipeline.manifests.checks import check_copies, check_split
 from pipeline.manifests.folds import TEST, TRAIN, VALIDATION, drawn_split, hold_out_fold, validation_split
 from pipeline.manifests.layouts import DIVIDE_GROUPS
 from pipeline.manifests.manifest import ManifestError, Video
@@ -44,17 +44,26 @@ class Plan:
         return Plan(*parts)
 
 
-def planned(videos: Sequence[Video], choice: VideoChoice, seed: int) -> Plan:
+def planned(
+    videos: Sequence[Video],
+    choice: VideoChoice,
+    seed: int,
+    *,
+    contents: Mapping[Path, str] | None = None,
+    folds: bool = False,
+) -> Plan:
     """Divide a data set.
 
     Args:
         videos: of a manifest or an adapter; their splits ``test`` and ``validation`` are heeded.
         choice: how.
         seed: of what is drawn here.
+        contents: hashes of the videos' contents by their paths, where they are known: copies are not divided either.
+        folds: what is not the test's will be divided further, by group.
 
     Raises:
-        TrainingError: a part without one of the labels, groups that are divided, a division that cannot be, or a split
-            of another name, of which nobody knows whether it may be trained on.
+        TrainingError: a part without one of the labels, groups or copies that are divided, a division that cannot be,
+            or a split of another name, of which nobody knows whether it may be trained on.
     """
     for video in videos:
         if video.split not in (TRAIN, VALIDATION, TEST, None):
@@ -72,6 +81,7 @@ def planned(videos: Sequence[Video], choice: VideoChoice, seed: int) -> Plan:
         if choice.validation is not None:
             videos = validation_split(videos, choice.validation, seed)
         check_split(videos, whole_groups=choice.layout not in DIVIDE_GROUPS)
+        check_copies(videos, contents or {}, folds=folds)
     except (ManifestError, ValueError) as error:
         raise TrainingError(str(error)) from None
     special = (VALIDATION, TEST)

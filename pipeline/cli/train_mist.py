@@ -76,9 +76,11 @@ def mist(
     left_out: list[str] = []
     try:
         recipe = read_mist_config(config, changes or ())
-        videos = _videos(recipe, config, data, left_out if skip_bad else None)
+        videos, layout = _videos(recipe, config, data, left_out if skip_bad else None)
     except (ConfigError, ManifestError) as error:
         raise UsageFailure(str(error)) from error
+    # What is allowed to a published layout is not to a manifest of whatever videos.
+    recipe = recipe.model_copy(update={"videos": recipe.videos.model_copy(update={"layout": layout})})
     out = out or Path("runs") / recipe.name
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes: the one that talks
     console = Console(stderr=True)
@@ -128,8 +130,8 @@ def mist(
         _report(out, outcome.card.figures)
 
 
-def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[str] | None) -> list[Video]:
-    """The videos where the command or the recipe says."""
+def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[str] | None) -> tuple[list[Video], str]:
+    """The videos where the command or the recipe says, and the layout that they were found in."""
     from pipeline.manifests.layouts import read_layout
     from pipeline.manifests.manifest import read_manifest
 
@@ -138,10 +140,10 @@ def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[s
     if folder is None:
         raise UsageFailure(f"{config} does not say where its videos are: name their folder or a manifest with --data")
     if folder.is_file():
-        return read_manifest(folder, skipped=skipped)
+        return read_manifest(folder, skipped=skipped), "manifest"
     if not folder.is_dir():
         raise UsageFailure(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
-    return read_layout(choice.layout, folder, skipped=skipped)
+    return read_layout(choice.layout, folder, skipped=skipped), choice.layout
 
 
 def _export(product: Path, repository: Path) -> None:

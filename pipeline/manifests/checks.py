@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video, listed
@@ -64,11 +67,12 @@ def refuse(bad: Sequence[Bad]) -> None:
 
 
 def check_split(videos: Sequence[Video], *, whole_groups: bool = True) -> None:
-    """See that every split has videos of both labels, and that the test has no group in common with the rest.
+    """See that every split has videos of both labels, and that no group is in two of them.
 
     Args:
         videos: of a manifest; those without a split are for training.
-        whole_groups: False where a published split divides groups, as that of ShanghaiTech divides its scenes.
+        whole_groups: False where a published test has groups in common with the rest, as ShanghaiTech's has scenes. No
+            group is divided between training and validation even then.
 
     Raises:
         ManifestError: a line for each thing that does not hold.
@@ -81,13 +85,48 @@ def check_split(videos: Sequence[Video], *, whole_groups: bool = True) -> None:
             for label in (0, 1)
             if not counts[label]
         ]
-    held_out = {video.group for video in videos if video.split == TEST}
-    divided = sorted(held_out & {video.group for video in videos if video.split != TEST})
-    if divided and whole_groups:
-        shown = ", ".join(divided[:10]) + (f" and {len(divided) - 10} more" if len(divided) > 10 else "")
-        problems.append(f"split {TEST} and the rest have groups in common: {shown}")
+    groups: dict[str, set[str]] = defaultdict(set)
+    for video in videos:
+        groups[video.split or TRAIN].add(video.group)
+    for one, other in combinations(sorted(groups), 2):
+        divided = sorted(groups[one] & groups[other])
+        if divided and (whole_groups or TEST not in (one, other)):
+            shown = ", ".join(divided[:10]) + (f" and {len(divided) - 10} more" if len(divided) > 10 else "")
+            problems.append(f"splits {one} and {other} have groups in common: {shown}; each belongs to one split alone")
     if problems:
         raise ManifestError("\n".join(problems))
+
+
+def check_copies(videos: Sequence[Video], contents: Mapping[Path, str], *, folds: bool = False) -> None:
+    """See that no film is in two splits under two names.
+
+    Args:
+        videos: divided; those without a split are for training.
+        contents: a hash of each video's content, by its path; empty, or none at all, where it is not known.
+        folds: whether what is not for the test will be divided into folds by group: copies must then be of one group.
+
+    Raises:
+        ManifestError: a line for each copy, the first ten.
+    """
+    problems = []
+    first: dict[str, Video] = {}
+    for video in videos:
+        if not (content := contents.get(video.path)):
+            continue
+        other = first.setdefault(content, video)
+        splits = [one.split or TRAIN for one in (video, other)]
+        if splits[0] != splits[1]:
+            problems.append(
+                f"{video.path} (split {splits[0]}) is a copy of {other.path} (split {splits[1]}): leave one of them "
+                "out, or put both into one group and one split"
+            )
+        elif folds and TEST not in splits and video.group != other.group:
+            problems.append(
+                f"{video.path} is a copy of {other.path}, and folds by group may divide the two: leave one of them out, "
+                "or put both into one group"
+            )
+    if problems:
+        raise ManifestError(listed(problems, "{} more copies"))
 
 
 def _problem(video: Video) -> str | None:

@@ -98,6 +98,13 @@ def test_videos_are_drawn():
             ],
             "have groups in common: one",
         ),
+        (
+            [
+                *(video(f"{i}", i % 2, group=f"g{i}") for i in range(2)),
+                *(video(f"v{i}", i % 2, group=f"g{i}", split="validation") for i in range(2)),
+            ],
+            "splits train and validation have groups in common: g0, g1",
+        ),
     ],
 )
 def test_what_is_refused(videos, message):
@@ -117,6 +124,29 @@ def test_shanghaitechs_split_is_taken_as_published():
     videos = [video(f"{s}{i}", i, group="01", split=s) for s in ("train", "test") for i in (0, 1)]
     plan = planned(videos, VideoChoice(layout="shanghaitech"), seed=0)
     assert (len(plan.train), len(plan.test)) == (2, 2)
+
+
+def test_shanghaitechs_scenes_are_not_divided_for_the_choice():
+    videos = [video(f"{s}{i}", i, group="01", split=s) for s in ("train", "validation", "test") for i in (0, 1)]
+    with pytest.raises(TrainingError, match="splits train and validation have groups in common: 01"):
+        planned(videos, VideoChoice(layout="shanghaitech"), seed=0)
+
+
+def test_a_film_and_its_copy_stay_on_one_side():
+    """Whoever divides them: the manifest, or what is drawn here."""
+    videos = eight()
+    contents = {v.path: v.path.stem for v in videos} | {videos[2].path: "0"}
+    for seed in range(20):
+        division = planned(videos, VideoChoice(hold_out=4), seed)
+        together = {videos[0].path, videos[2].path} <= {v.path for v in division.train}
+        if together:
+            assert planned(videos, VideoChoice(hold_out=4), seed, contents=contents) == division
+        else:
+            with pytest.raises(TrainingError, match=r"^/data/2.mp4 \(split \w+\) is a copy of /data/0.mp4 \(split"):
+                planned(videos, VideoChoice(hold_out=4), seed, contents=contents)
+    planned(videos, VideoChoice(), 0, contents=contents)
+    with pytest.raises(TrainingError, match=r"^/data/2.mp4 is a copy of /data/0.mp4, and folds"):
+        planned(videos, VideoChoice(), 0, contents=contents, folds=True)
 
 
 def test_the_first_of_either_label_in_proportion():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -65,22 +66,26 @@ def require_weights(require):
 
 @pytest.fixture(scope="module")
 def shanghaitech(tmp_path_factory):
-    """In every scene a normal film and an abnormal one, as pictures, to train on; of two scenes as much to test."""
+    """In every scene a normal film and an abnormal one, as pictures, to train on; of two scenes as much to test. Each
+    is a frame longer than the one before, as no film may be the copy of another."""
     folder = tmp_path_factory.mktemp("shanghaitech")
     train, test = [], []
+    lengths = itertools.count(FRAMES)
     for scene in range(1, SCENES + 1):
-        film(folder / "training" / "videos" / f"{scene:02}_001.avi", FRAMES, fps=24)
+        film(folder / "training" / "videos" / f"{scene:02}_001.avi", next(lengths), fps=24)
         train.append(f"{scene:02}_001,0")
-        frame_folder(folder / "testing" / "frames" / f"{scene:02}_0014", FRAMES)
+        frame_folder(folder / "testing" / "frames" / f"{scene:02}_0014", next(lengths))
         train.append(f"{scene:02}_0014,1")
     masks = folder / "testing" / "test_frame_mask"
     masks.mkdir()
     for scene in (1, 2):
-        film(folder / "training" / "videos" / f"{scene:02}_002.avi", FRAMES, fps=24)
-        test.append(f"{scene:02}_002,0,{FRAMES}")
-        frame_folder(folder / "testing" / "frames" / f"{scene:02}_0015", FRAMES)
-        test.append(f"{scene:02}_0015,1,{FRAMES}")
-        mask = np.zeros(FRAMES, np.uint8)
+        frames = next(lengths)
+        film(folder / "training" / "videos" / f"{scene:02}_002.avi", frames, fps=24)
+        test.append(f"{scene:02}_002,0,{frames}")
+        frames = next(lengths)
+        frame_folder(folder / "testing" / "frames" / f"{scene:02}_0015", frames)
+        test.append(f"{scene:02}_0015,1,{frames}")
+        mask = np.zeros(frames, np.uint8)
         mask[5:20] = 1
         np.save(masks / f"{scene:02}_0015.npy", mask)
     (folder / "SH_Train.txt").write_text("\n".join(train) + "\n")
@@ -133,6 +138,22 @@ def test_usage(root, tmp_path, recipe, options, message):
     data = {"data": tmp_path / options["data"]} if "data" in options else {}
     with pytest.raises(UsageFailure, match=message):
         command(config=root / "configs" / "train" / f"{recipe}.yaml", **(options | data))
+
+
+def test_a_manifest_divides_no_groups_whatever_the_recipe(root, tmp_path):
+    """ShanghaiTech's own lists may; a manifest of anybody's videos under its recipe is no such list."""
+    from pipeline.cli.train_mist import mist as command
+
+    rows = [(split, label) for split in ("train", "test") for label in (0, 1)]
+    lines = []
+    for ordinal, (split, label) in enumerate(rows):
+        (tmp_path / f"{ordinal}.mp4").write_text(f"film {ordinal}")
+        lines.append(json.dumps({"path": f"{ordinal}.mp4", "label": label, "split": split, "group": "gate"}))
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("\n".join(lines))
+    config = root / "configs" / "train" / "shanghaitech-i3d-paper.yaml"
+    with pytest.raises(UsageFailure, match="^splits test and train have groups in common: gate"):
+        command(config=config, data=manifest, out=tmp_path / "run", engine="cpu")
 
 
 @pytest.mark.parametrize("error", [CardError, TensorsError])

@@ -11,7 +11,7 @@ from tiny_films import film
 
 from pipeline.evaluation.videos import abnormal_frames
 from pipeline.manifests.annotation import intervals_of
-from pipeline.manifests.checks import check_split, readable, refuse
+from pipeline.manifests.checks import check_copies, check_split, readable, refuse
 from pipeline.manifests.manifest import ManifestError, Video
 
 # -- labels of frames ------------------------------------------------------------------------------------------
@@ -96,7 +96,13 @@ def test_a_split_with_both_labels_and_whole_groups():
         (
             [("train", 0, "a"), ("validation", 1, "b"), ("train", 1, "b"), ("test", 1, "b"), ("test", 0, "a")],
             "split validation: no normal video, 1 abnormal; both are needed\n"
-            "split test and the rest have groups in common: a, b",
+            "splits test and train have groups in common: a, b; each belongs to one split alone\n"
+            "splits test and validation have groups in common: b; each belongs to one split alone\n"
+            "splits train and validation have groups in common: b; each belongs to one split alone",
+        ),
+        (
+            [(None, 0, "a"), (None, 1, "b"), ("validation", 0, "c"), ("validation", 1, "b")],
+            "splits train and validation have groups in common: b; each belongs to one split alone",
         ),
     ],
 )
@@ -106,8 +112,48 @@ def test_a_split_that_cannot_be_used(videos, complaint):
     assert str(raised.value) == complaint
 
 
-def test_a_published_split_may_divide_groups():
+def test_a_published_test_may_divide_groups():
     videos = split_of(("train", 0, "a"), ("train", 1, "b"), ("test", 0, "a"), ("test", 1, "b"))
     with pytest.raises(ManifestError, match="groups in common"):
         check_split(videos)
     check_split(videos, whole_groups=False)
+    with pytest.raises(ManifestError, match="^splits train and validation have groups in common: b;"):
+        check_split([*videos, *split_of(("validation", 0, "c"), ("validation", 1, "b"))], whole_groups=False)
+
+
+# -- copies ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("videos", "complaint"),
+    [
+        ([("train", 0, "a"), ("test", 0, "a")], "/1 (split test) is a copy of /0 (split train): leave one"),
+        ([(None, 0, "a"), ("validation", 0, "b")], "/1 (split validation) is a copy of /0 (split train)"),
+        ([(None, 0, "a"), ("train", 0, "a"), ("test", 0, "a")], "/2 (split test) is a copy of /0 (split train)"),
+    ],
+)
+def test_copies_in_two_splits(videos, complaint):
+    videos = split_of(*videos)
+    with pytest.raises(ManifestError) as raised:
+        check_copies(videos, {video.path: "one film" for video in videos})
+    assert str(raised.value).startswith(complaint)
+    check_copies(videos, {video.path: str(video.path) for video in videos})
+    check_copies(videos, {video.path: "" for video in videos})  # nobody could read them
+    check_copies(videos, {})
+
+
+def test_copies_of_one_split_are_divided_by_folds_only():
+    apart, together = (split_of(("train", 0, "a"), ("train", 0, group)) for group in "ba")
+    contents = {video.path: "one film" for video in apart}
+    check_copies(apart, contents)
+    check_copies(together, contents, folds=True)
+    with pytest.raises(ManifestError, match="^/1 is a copy of /0, and folds by group may divide the two"):
+        check_copies(apart, contents, folds=True)
+    check_copies(split_of(("test", 0, "a"), ("test", 0, "b")), contents, folds=True)
+
+
+def test_many_copies_are_counted():
+    videos = split_of(("train", 0, "a"), *[("test", 0, "b")] * 12)
+    with pytest.raises(ManifestError) as raised:
+        check_copies(videos, {video.path: "one film" for video in videos})
+    assert str(raised.value).splitlines()[10:] == ["2 more copies"]
