@@ -122,8 +122,8 @@ def check_copies(videos: Sequence[Video], contents: Mapping[Path, str], *, folds
             )
         elif folds and TEST not in splits and video.group != other.group:
             problems.append(
-                f"{video.path} is a copy of {other.path}, and folds by group may divide the two: leave one of them out, "
-                "or put both into one group"
+                f"{video.path} is a copy of {other.path}, and folds by group may divide the two: leave one of them "
+                "out, or put both into one group"
             )
     if problems:
         raise ManifestError(listed(problems, "{} more copies"))

@@ -152,7 +152,7 @@ def test_a_manifest_divides_no_groups_whatever_the_recipe(root, tmp_path):
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("\n".join(lines))
     config = root / "configs" / "train" / "shanghaitech-i3d-paper.yaml"
-    with pytest.raises(UsageFailure, match="^splits test and train have groups in common: gate"):
+    with pytest.raises(UsageFailure, match=r"^splits test and train have groups in common: gate"):
         command(config=config, data=manifest, out=tmp_path / "run", engine="cpu")
 
 

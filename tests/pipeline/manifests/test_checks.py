@@ -117,7 +117,7 @@ def test_a_published_test_may_divide_groups():
     with pytest.raises(ManifestError, match="groups in common"):
         check_split(videos)
     check_split(videos, whole_groups=False)
-    with pytest.raises(ManifestError, match="^splits train and validation have groups in common: b;"):
+    with pytest.raises(ManifestError, match=r"^splits train and validation have groups in common: b;"):
         check_split([*videos, *split_of(("validation", 0, "c"), ("validation", 1, "b"))], whole_groups=False)
 
 
@@ -147,7 +147,7 @@ def test_copies_of_one_split_are_divided_by_folds_only():
     contents = {video.path: "one film" for video in apart}
     check_copies(apart, contents)
     check_copies(together, contents, folds=True)
-    with pytest.raises(ManifestError, match="^/1 is a copy of /0, and folds by group may divide the two"):
+    with pytest.raises(ManifestError, match=r"^/1 is a copy of /0, and folds by group may divide the two"):
         check_copies(apart, contents, folds=True)
     check_copies(split_of(("test", 0, "a"), ("test", 0, "b")), contents, folds=True)
 
