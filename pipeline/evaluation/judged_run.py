@@ -1,8 +1,9 @@
 """A run folder (:mod:`pipeline.evaluation.run_folder`) beside the labels that its manifest gave.
 
-A clip's score is that of the decoded frames that its time spans. Frames after the last clip are not judged: nothing was
-said of them. What a manifest says in frames becomes seconds by the times of the clips, so that a varying frame rate or
-a clock that jumps moves no incident.
+A clip's score is that of the frames that its time spans. One that could not be decoded has its place among them
+(:class:`pipeline.sources.lost_pictures.LostPictures`), so that no label behind it shifts. Frames after the last clip
+are not judged: nothing was said of them. What a manifest says in frames becomes seconds by the times of the clips, so
+that a varying frame rate or a clock that jumps moves no incident.
 """
 
 from __future__ import annotations
@@ -125,9 +126,11 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
         breaks=breaks,
         watched=clock.watched(max(row.frames, frames)),
         incidents=None if unknown else incidents,
+        truth=None if unknown else tuple(sorted(row.intervals)),
         chain=chain,
         alerts=alerts,
         damaged=row.damage is not None,
+        content_hash=row.content_hash,
     )
 
 

@@ -39,7 +39,8 @@ ATTENTION_FOLDER = "attention"
 PARTS_FOLDER = "parts"  #: of a run that is not finished, see :mod:`pipeline.replay.parts`
 
 #: Columns of ``scores.parquet``. ``start`` and ``end`` are seconds of the recording's clock; ``first_frame`` and
-#: ``end_frame``, half open, are the recording's decoded frames, counted from 0, that the clip's time span covers;
+#: ``end_frame``, half open, are the recording's frames, counted from 0, that the clip's time span covers; those that
+#: could not be decoded count (:class:`pipeline.sources.lost_pictures.LostPictures`);
 #: ``smoothed`` is the causal average that runs live. A clip that the server could not score has no row.
 SCORE_COLUMNS = (
     ("video", "string"),
@@ -168,7 +169,7 @@ class VideoRow(_Part):
         label, group, split, intervals: as the manifest says; ``label`` None without a manifest. ``intervals`` are of
             abnormal frames, half open, counted from 0.
         camera: whose settings of the site it was judged by; None: the site's own.
-        frames: decoded, whatever became of them.
+        frames: decoded, whatever became of them, and those that could not be.
         fps: frames a second, of all its segments; None where it has not two frames. Of a folder of pictures, as given.
         duration_seconds: of all its segments together.
         started_at: wall-clock time of the first frame, None where it is not known.
@@ -214,7 +215,7 @@ class Clips:
         segment: id of each clip's segment.
         index: its ordinal there, int32.
         start, end: seconds of the recording's clock, float64.
-        first_frame, end_frame: the decoded frames that it covers, half open, counted from 0, int64.
+        first_frame, end_frame: the frames that it covers, half open, counted from 0, int64.
         score: as the model gave it, float32 in [0, 1].
         smoothed: the causal average that ends with it, as live, float32.
     """

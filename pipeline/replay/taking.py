@@ -167,13 +167,15 @@ class Taking:
 def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | None, float]:
     """Frames a second, and seconds, of all segments together; the last frame of each lasts as long as the others.
 
+    Pictures before the first segment, of which none could be decoded, have no share in them.
+
     Args:
         given: the rate of a folder of pictures.
     """
     segments = [0] if index.segments is None else index.segments.tolist()
     ends = [*segments[1:], len(index)]
     spans = [float(index.times[end - 1] - index.times[first]) for first, end in zip(segments, ends, strict=True)]
-    between = len(index) - len(segments)
+    between = len(index) - segments[0] - len(segments)
     fps = given or (between / sum(spans) if sum(spans) > 0 else None)
     return fps, sum(spans) + (len(segments) / fps if fps else 0.0)
 

@@ -20,6 +20,7 @@ from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, Sour
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
 from pipeline.sources.frame_index import FrameIndex, FrameLog
+from pipeline.sources.lost_pictures import LostPictures
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 
 #: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
@@ -30,6 +31,9 @@ HASH_BLOCK_BYTES = 1 << 20
 
 #: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal; nobody who names one means that.
 NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+
+#: What a camera sends or a disk recorder writes may be cut at any byte; any other file begins with a whole picture.
+STREAM_FORMATS = frozenset({"h264", "hevc", "mpeg", "mpegts", "mpegvideo"})
 
 #: A recording that ends this much before the length that its own header states was cut off. Seconds.
 CUT_OFF_SECONDS = 1.0
@@ -57,8 +61,9 @@ class FileSource:
         path: the file.
         started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
             where it has one.
-        on_damage: told, in one line, what could not be decoded of a recording of which the rest could, and how many
-            pictures had no time of their own. Where the recording ends too early its last segment also ends with reason
+        on_damage: told, in one line, what could not be decoded of a recording of which the rest could (it counts among
+            the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and how many pictures had no time of
+            their own. Where the recording ends too early its last segment also ends with reason
             ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
 
@@ -208,6 +213,9 @@ class FileSource:
             log=self._log,
         )
         stamps = _Stamps(rate)
+        lost = LostPictures(
+            stream.codec_context.codec.canonical_name, begins_anywhere=container.format.name in STREAM_FORMATS
+        )
         bad_packets, first_problem, cut_off, last_is_whole = 0, "", False, True
         packets = container.demux(stream)
         while not stop.is_set():
@@ -220,17 +228,29 @@ class FileSource:
                 break
             if packet.size:
                 last_is_whole = not packet.is_corrupt  # FFmpeg marks what it could read only a part of
+            if packet.size and not packet.is_discard:
+                lost.sent(_seconds(packet), key=packet.is_keyframe)
             try:
-                for picture in packet.decode():
-                    if stop.is_set():
-                        break
-                    yield from pump.push(picture, stamps.of(picture))
+                pictures = packet.decode()
             except av.FFmpegError as error:
+                lost.failed()
                 bad_packets += 1
                 first_problem = first_problem or error.strerror or type(error).__name__
+                continue
+            for picture in pictures:
+                if stop.is_set():
+                    break
+                pts_seconds = stamps.of(picture)
+                self._count(lost.shown(pts_seconds))
+                try:
+                    yield from pump.push(picture, pts_seconds)
+                except av.FFmpegError as error:  # decoded, but of a kind that cannot be scaled
+                    bad_packets += 1
+                    first_problem = first_problem or error.strerror or type(error).__name__
         if stop.is_set():
             yield from pump.end(EndReason.SHUTDOWN)
             return
+        self._count(lost.rest())
         if pump.last_pts_seconds is None:
             raise self._error(
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
@@ -239,8 +259,13 @@ class FileSource:
         too_short = not pump.jumps and missing > CUT_OFF_SECONDS + stamps.period_seconds
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
+        bad_packets = max(bad_packets, lost.count)  # not every error is a picture's, and not every decoder tells
         if cut_off or bad_packets or pump.dropped:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
+
+    def _count(self, lost: list[float | None]) -> None:
+        for time in lost:
+            self._log.picture(time)
 
     def _say_damaged(self, pump: FramePump, bad_packets: int, cut_off: bool, missing: float, problem: str) -> None:
         if self._on_damage is None:
@@ -291,11 +316,16 @@ class _Stamps:
         if self._unstamped is None:
             self._unstamped = picture.pts is None
         if not self._unstamped:
-            return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
+            return _seconds(picture)
         now = self._elapsed
         duration = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
         self._elapsed += duration or self.period_seconds
         return now
+
+
+def _seconds(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
+    """When a picture is shown, or that of a packet, by its stream's clock."""
+    return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
 
 
 def content_hash(path: Path) -> str:

@@ -18,7 +18,8 @@ class FrameIndex:
 
     Attributes:
         times: float64 (n,), seconds of the recording's clock. Within a segment they never fall: a picture that was left
-            out because its time does not advance has the time of the one before it.
+            out because its time does not advance has the time of the one before it. One that could not be decoded has
+            its own, where its packet states one.
         segments: int64 (s,), number of each segment's first picture; None where one clock runs through the whole
             recording, and times alone say which picture is meant.
     """
@@ -53,7 +54,7 @@ class FrameLog:
         self._last = float("-inf")
 
     def picture(self, pts_seconds: float | None, *, first: bool = False) -> None:
-        """A picture: at its time, or at that of the one before where it has none that advances.
+        """A picture, decoded or not: at its time, or at that of the one before where it has none that advances.
 
         Args:
             first: it is the first of a segment.

@@ -48,7 +48,7 @@ class Recording(Source, Protocol):
 
     @property
     def seen(self) -> FrameIndex:
-        """The pictures that the latest :meth:`frames` has decoded so far, by its segments."""
+        """The pictures that the latest :meth:`frames` has decoded so far, and what could not be, by its segments."""
         ...
 
     def frame_index(self) -> FrameIndex:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -45,6 +45,23 @@ def two_takes(path: Path, frames: int, fps: int = 10) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(_grey(number), format="rgb24")))
         container.mux(stream.encode())
     path.write_bytes(2 * path.read_bytes())
+    return path
+
+
+def damage(film: Path, path: Path, packets: Iterable[int], *, keep: int = 0) -> Path:
+    """A copy of a film in which these packets, by their order in the file, are nothing but ones; all else is as it was.
+
+    Args:
+        keep: so many bytes at the beginning of each are left as they are.
+    """
+    with av.open(str(film)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(film.read_bytes())
+    for packet in packets:
+        at, size = places[packet]
+        assert at is not None
+        content[at + keep : at + size] = b"\xff" * (size - keep)
+    path.write_bytes(content)
     return path
 
 

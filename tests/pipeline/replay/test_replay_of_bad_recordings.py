@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from gray_films import write_film
 from replays import replay
-from tiny_films import film, stamped, two_takes
+from tiny_films import damage, film, stamped, two_takes
 from triton_of_brightness import Server
 
+from pipeline.evaluation.judged import RAW
+from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.run_folder import Run, VideoRow, read_run
 
 pytestmark = pytest.mark.realparts
@@ -126,3 +129,31 @@ def test_what_cannot_be_scored_says_why_in_one_line(name, words, run, rows):
     assert words in error
     assert "\n" not in error
     assert len(run.clips[name]) == 0
+
+
+def test_labels_stay_with_their_pictures_where_others_cannot_be_decoded(tmp_path, triton):
+    """24 pictures, white from the 16th to the 19th, as its manifest says; of those before four are damaged."""
+    whole = tmp_path / "whole.mp4"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        for number in range(24):
+            picture = np.full((32, 32, 3), 255 if 16 <= number < 20 else 40, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    damage(whole, tmp_path / "yard.mp4", (2, 3, 5, 6))
+    manifest = tmp_path / "films.jsonl"
+    manifest.write_text(json.dumps({"path": "yard.mp4", "label": 1, "intervals": [[16, 20]]}))
+    replay(tmp_path / "run", [manifest], triton.address)
+    run = read_run(tmp_path / "run")
+    (row,), clips = run.videos, run.clips["yard.mp4"]
+    assert (row.frames, row.fps) == (24, pytest.approx(10))
+    assert "20 pictures decoded, 4 packets could not be" in str(row.damage)
+    white = int(np.argmax(clips.score))
+    assert (clips.first_frame[white], clips.end_frame[white]) == (16, 20)
+    (video,) = judge_run(run).videos
+    labels = video.columns[RAW].frame_labels
+    assert labels is not None
+    assert np.flatnonzero(labels).tolist() == [16, 17, 18, 19]
+    (incident,) = video.incidents or ()
+    assert (incident.start, incident.end) == pytest.approx((clips.start[white], clips.end[white]))

@@ -39,6 +39,7 @@ def test_lengths_are_known_once_all_recordings_have_said_theirs(tmp_path: Path) 
         ([0.0, 0.1, 0.2, 0.3], [0], None, 10.0, 0.4),
         ([5.0, 5.5, 6.0, 0.0, 0.5], [0, 3], None, 2.0, 2.5),  # the clock was set back: 1 s and 0.5 s between frames
         ([0.0, 0.1, 0.4], [0], None, 5.0, 0.6),  # a rate that varies: 2 periods in 0.4 s
+        ([0.0, 0.1, 0.2, 0.3], [1], None, 10.0, 0.3),  # the first could not be decoded, and belongs to no segment
         ([0.0], [0], None, None, 0.0),
         ([0.0], [0], 4.0, 4.0, 0.25),
     ],
