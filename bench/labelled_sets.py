@@ -109,7 +109,7 @@ class Set:
         footage = [piece for video in before for piece in pieces(video)]
         # No budget is asked here: what so much footage can support at best is one that it keeps without an alert.
         hours = sum(piece.hours for piece in footage)
-        budget = Budget(upper_bound(0) / hours * (1 + 1e-9), "the least that it supports")
+        budget = Budget("the least that it supports", upper_bound(0) / hours * (1 + 1e-9))
         found = calibrate(footage, chain, budget)
         return {
             "name": self.name,
