@@ -104,8 +104,15 @@ def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
         raise NothingToReplayError(f"{place}: cannot be looked up: {error.strerror}") from None
     if place.suffix.lower() in MANIFEST_SUFFIXES:
         return _in_manifest(place, skipped)
-    path = place.resolve()
+    path = _resolved(place)
     return [_found(Wanted("", path), path.stem, path.name, f"{path.parent.name}/{path.name}")]
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # links in a ring: the replay says that there is no such file
+        return path.absolute()
 
 
 def _in_folder(folder: Path) -> list[_Found]:
@@ -119,7 +126,7 @@ def _in_folder(folder: Path) -> list[_Found]:
             file = Path(here, name)
             if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
                 below = file.relative_to(folder)
-                path = file.resolve()
+                path = _resolved(file)
                 found.append(_found(Wanted("", path), below.with_suffix("").as_posix(), below.as_posix()))
     if not found:
         raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")

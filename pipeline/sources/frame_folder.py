@@ -56,8 +56,9 @@ def read_picture(file: Path) -> av.VideoFrame:
         av.FFmpegError: it cannot be decoded.
     """
     with av.open(f"file:{file.absolute()}", options={"protocol_whitelist": "file"}) as container:
-        for picture in container.decode(video=0):
-            return picture
+        if container.streams.video:  # sound has none, whatever its name
+            for picture in container.decode(video=0):
+                return picture
     raise av.error.InvalidDataError(0, "no picture in it", str(file))
 
 

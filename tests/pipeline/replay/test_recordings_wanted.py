@@ -37,6 +37,16 @@ def test_a_recording_that_is_named_twice_is_replayed_once(tmp_path: Path) -> Non
     assert [one.name for one in wanted([tmp_path / "a.mp4", tmp_path / "link.mp4", tmp_path])] == ["a"]
 
 
+def test_a_link_that_leads_to_itself_is_a_recording_like_any_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "round.mp4").symlink_to("round.mp4")
+    found = wanted([tmp_path])
+    assert [one.name for one in found] == ["a", "round"]
+    assert found[1].path == tmp_path / "round.mp4"
+    with pytest.raises(NothingToReplayError, match=r"round\.mp4: no such file"):
+        wanted([tmp_path / "round.mp4"])
+
+
 def test_hidden_files_and_what_is_no_film_are_left_alone(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4", tmp_path / ".b.mp4", tmp_path / ".trash/c.mp4", tmp_path / "notes.txt")
     assert [one.name for one in wanted([tmp_path])] == ["a"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gray_films import write_film
 from replays import replay
-from tiny_films import damage, film, stamped, two_takes
+from tiny_films import damage, film, frame_folder, stamped, two_takes
 from triton_of_brightness import Server
 
 from pipeline.evaluation.judged import RAW
@@ -129,6 +129,21 @@ def test_what_cannot_be_scored_says_why_in_one_line(name, words, run, rows):
     assert words in error
     assert "\n" not in error
     assert len(run.clips[name]) == 0
+
+
+def test_what_is_no_recording_but_looks_like_one_has_a_row_and_the_others_are_scored(tmp_path, triton):
+    """Sound by the name of a picture, and a link that leads to itself."""
+    (tmp_path / "films").mkdir()
+    write_film(tmp_path / "films" / "good.mkv", [100] * 12, fps=10)
+    (tmp_path / "films" / "round.mkv").symlink_to("round.mkv")
+    sound(tmp_path / "sound.wav").rename(frame_folder(tmp_path / "pictures", 12) / "000.jpg")
+    manifest = tmp_path / "films.jsonl"
+    manifest.write_text(json.dumps({"path": "pictures", "label": 0, "fps": 10}))
+    replay(tmp_path / "run", [tmp_path / "films", manifest], triton.address)
+    rows = {row.name: row for row in read_run(tmp_path / "run").videos}
+    assert (rows["good"].clips, rows["good"].error) == (5, None)
+    assert str(rows["round"].error).endswith("round.mkv: no such file")
+    assert "000.jpg: not a picture" in str(rows["pictures"].error)
 
 
 def test_labels_stay_with_their_pictures_where_others_cannot_be_decoded(tmp_path, triton):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import wave
 
 import numpy as np
 import pytest
@@ -128,6 +129,11 @@ def test_a_folder_that_is_no_recording(tmp_path):
     with pytest.raises(SourceError, match="holds no pictures; expected a file a frame"):
         frames_of(open_recording(tmp_path, fps=10))
     (tmp_path / "001.jpg").write_bytes(b"nonsense")
+    with pytest.raises(SourceError, match=r"001\.jpg: not a picture"):
+        open_recording(tmp_path, fps=10).check()
+    with wave.open(str(tmp_path / "001.jpg"), "wb") as sound:  # opens, and holds no picture
+        sound.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        sound.writeframes(bytes(16000))
     with pytest.raises(SourceError, match=r"001\.jpg: not a picture"):
         open_recording(tmp_path, fps=10).check()
     with pytest.raises(SourceError, match="no such folder"):
