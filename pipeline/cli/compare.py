@@ -18,6 +18,9 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a replay; with --labels a file.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one, of the same videos.")],
     labels: Annotated[Path | None, typer.Option(help="Compare two files of scores by these labels.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Compare this part of the manifest alone: train, validation or test.")
+    ] = None,
     frames_per_score: FramesPerScore = 16,
     kernel: Annotated[int, typer.Option(min=1, help="With --labels: how many scores the averages are of.")] = 5,
     video_score: VideoScores = "mean",
@@ -37,6 +40,10 @@ def compare(
     from pipeline.evaluation.judged_run import judge_run
     from pipeline.evaluation.run_folder import RunError, read_run
 
+    if split not in (None, "train", "validation", "test"):
+        raise UsageFailure(f"--split {split}: expected train or validation or test")
+    if split is not None and labels is not None:
+        raise UsageFailure("--split is for the folders of replays: files of scores have no splits")
     if by not in ("video", "group"):
         raise UsageFailure(f"--by {by}: expected video or group")
     if video_score not in ("mean", "max"):
@@ -44,7 +51,7 @@ def compare(
 
     def judged(side: Path) -> Judged:
         if labels is None:
-            return judge_run(read_run(side), video_scores=video_score)  # type: ignore[arg-type]  # checked above
+            return judge_run(read_run(side), video_scores=video_score, split=split)  # type: ignore[arg-type]  # checked above
         return judge_scores(
             read_scores(side),
             read_labels(labels),

@@ -24,6 +24,9 @@ NOTHING = "–"
 #: Columns of a terminal that shows a figure and its interval on one line.
 WIDE = 100
 
+#: So many videos, and so many notes, are named.
+_NAMED = 20
+
 #: Figures of which less is better.
 _LESS = frozenset(
     {
@@ -92,10 +95,7 @@ def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: b
             )  # fmt: skip
     sides = (f"{side}: {printable(name)}" for side, name in zip("AB", names, strict=True))
     parts: list[RenderableType] = [shown, Text("\n".join(["", *sides, f"{comparison.videos} videos in both."]))]
-    for side, only in (("A", comparison.only_first), ("B", comparison.only_second)):
-        if only:
-            named = printable(", ".join(only[:5]))
-            parts.append(Text(f"Only {side} has {len(only)}: {named}{', …' if len(only) > 5 else ''}"))
+    parts += [Text(printable(one)) for one in _sentences(comparison)]
     return Group(*parts, *_reasons(reasons))
 
 
@@ -105,6 +105,21 @@ def _reasons(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Text]:
         Text(f"{NOTHING} {title}, {', '.join(labels)}: {printable(reason)}", "dim")
         for (title, reason), labels in found.items()
     ]
+
+
+def _sentences(comparison: Comparison) -> list[str]:
+    """What else is to be known; what holds for both sides once."""
+    told = list(comparison.notes)
+    sides = {"A": comparison.first, "B": comparison.second}
+    for name, side in sides.items():
+        if only := side.only:
+            told.append(f"Only {name} has {len(only)}: {', '.join(only[:_NAMED])}{', …' if len(only) > _NAMED else ''}")
+    notes: dict[str, list[str]] = {}
+    for name, side in sides.items():
+        for note in (*(f"left out is {one.name}: {one.reason}" for one in side.left_out), *side.notes):
+            notes.setdefault(note, []).append(name)
+    told += [f"{' and '.join(names)}: {note}" for note, names in list(notes.items())[:_NAMED]]
+    return told + ([f"And {len(notes) - _NAMED} more notes, which --out keeps."] if len(notes) > _NAMED else [])
 
 
 def _verdict(name: str, difference: Difference) -> Text:

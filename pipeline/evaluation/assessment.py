@@ -20,7 +20,7 @@ from pipeline.evaluation.bootstrap import (
     estimate_alerts,
 )
 from pipeline.evaluation.figures import FALSE_POSITIVES, FAR_THRESHOLD, figures
-from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged
+from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, LeftOut, require_same_footage
 from pipeline.evaluation.maps import FIGURES as PIXEL_FIGURES
 from pipeline.evaluation.maps import PixelCounts, estimate_maps
 from pipeline.evaluation.videos import ScoredVideo
@@ -180,20 +180,45 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What else is to be known of one side of a comparison.
+
+    Attributes:
+        only: names of the videos that it alone has.
+        left_out, notes: see :class:`pipeline.evaluation.judged.Judged`.
+    """
+
+    only: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, judged: Judged, common: set[str]) -> Side:
+        only = tuple(video.name for video in judged.videos if video.name not in common)
+        return cls(only, judged.left_out, judged.notes)
+
+    def document(self) -> dict[str, Any]:
+        """See :meth:`Comparison.document`."""
+        return {name: list(rows) for name, rows in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """By how much one judgement's figures exceed another's, on the videos that both have.
 
     Attributes:
         videos: how many both have.
         figures, alerts: by column and name, as in :class:`Assessment`; no ``alerts`` where one side has none.
-        only_first, only_second: names of the videos that one side alone has.
+        first, second: the two sides.
+        notes: sentences on what else is to be known of the differences.
     """
 
     videos: int
     figures: Mapping[str, Mapping[str, Compared]]
     alerts: Mapping[str, Mapping[str, Compared]]
-    only_first: tuple[str, ...]
-    only_second: tuple[str, ...]
+    first: Side
+    second: Side
+    notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """For a file, or a program that reads on."""
@@ -207,8 +232,9 @@ class Comparison:
                 }
                 for column, found in self.figures.items()
             },
-            "only_first": list(self.only_first),
-            "only_second": list(self.only_second),
+            "first": self.first.document(),
+            "second": self.second.document(),
+            "notes": list(self.notes),
         }
 
 
@@ -228,13 +254,14 @@ def compare_judged(
         draws, by, seed, threshold, columns: see :func:`assess`.
 
     Raises:
-        ValueError: no video is on both sides, or one has another label or group there.
+        ValueError: no video is on both sides, or one is another recording there, or has another truth or group.
     """
     names, others = ([video.name for video in judged.videos] for judged in (first, second))
     common = set(names) & set(others)
     if not common:
         raise ValueError(f"no video is in both: {names[0]} is in the first, {others[0]} in the second")
     one, other = (_only(judged, common) for judged in (first, second))
+    require_same_footage(one.videos, other.videos)
     found, alerts = {}, {}
     for column in columns:
         ours, theirs = one.column(column), other.column(column)
@@ -249,8 +276,22 @@ def compare_judged(
         len(common),
         found,
         alerts,
-        tuple(name for name in names if name not in common),
-        tuple(name for name in others if name not in common),
+        Side.of(first, common),
+        Side.of(second, common),
+        _other_frames(one, other),
+    )
+
+
+def _other_frames(first: Judged, second: Judged) -> tuple[str, ...]:
+    """A sentence if the two sides judge not the same frames of videos, as they cut other clips."""
+    frames = {video.name: video.frames for video in second.videos}
+    differ = [(video.name, video.frames) for video in first.videos if video.frames != frames[video.name]]
+    if not differ:
+        return ()
+    name, ours = differ[0]
+    return (
+        f"Of {len(differ)} of the videos not the same frames are judged on both sides, of {name} {ours} and "
+        f"{frames[name]}: the last whole clips end elsewhere.",
     )
 
 

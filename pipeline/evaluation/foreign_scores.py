@@ -122,7 +122,7 @@ def judge_scores(
                 name,
                 scores[name],
                 labels[name][:judged_frames],
-                int(labels[name].any()),
+                intervals_of(labels[name]),
                 frames_per_score=frames_per_score,
                 kernel=kernel,
                 how=video_score,
@@ -146,7 +146,7 @@ def _judged(
     name: str,
     scores: Floats,
     labels: FrameLabels,
-    label: int,
+    truth: tuple[tuple[int, int], ...],
     *,
     frames_per_score: int,
     kernel: int,
@@ -167,7 +167,11 @@ def _judged(
     return JudgedVideo(
         columns={
             column: ScoredVideo(
-                name, label, score_of_video(values, how), repeated(values, frames, starts=first, ends=end), labels
+                name,
+                int(bool(truth)),
+                score_of_video(values, how),
+                repeated(values, frames, starts=first, ends=end),
+                labels,
             )
             for column, values in columns.items()
         },
@@ -179,6 +183,7 @@ def _judged(
         breaks=(0,),
         watched=Span(0.0, frames / rate),
         incidents=tuple(Span(begins / rate, over / rate) for begins, over in intervals_of(labels)),
+        truth=truth,
         chain=chain,
         alerts={}
         if alerts is None

@@ -66,10 +66,12 @@ class JudgedVideo:
         breaks: ordinals of the clips with which segments begin, 0 among them.
         watched: all of the video.
         incidents: when something abnormal happened; None where that is not known.
+        truth: the same in frames, half open, by rising number, with what lies behind the last clip and is not judged.
         chain: settings of the operators, and so of the alerts; None where there are none.
         alerts: by column, when each alert opened and ended; empty without ``chain``.
         unit: of the axis.
         damaged: not all of it could be decoded or scored.
+        content_hash: of the recording; None where it is not known.
     """
 
     columns: Mapping[str, ScoredVideo]
@@ -81,10 +83,12 @@ class JudgedVideo:
     breaks: tuple[int, ...]
     watched: Span
     incidents: tuple[Span, ...] | None
+    truth: tuple[tuple[int, int], ...] | None = None
     chain: ChainSettings | None = None
     alerts: Mapping[str, tuple[Span, ...]]
     unit: Literal["seconds", "frames"] = "seconds"
     damaged: bool = False
+    content_hash: str | None = None
 
     @property
     def name(self) -> str:
@@ -145,6 +149,44 @@ class Judged:
     def frames(self) -> int:
         """How many frames are judged."""
         return sum(video.frames for video in self.videos)
+
+
+def require_same_footage(first: Sequence[JudgedVideo], second: Sequence[JudgedVideo]) -> None:
+    """Refuse to set videos of one name against each other that are not one recording with one truth.
+
+    Raises:
+        ValueError: one line that names the first such video of ``first`` and what differs.
+    """
+    others = {video.name: video for video in second}
+    for one in first:
+        if (other := others.get(one.name)) is None:
+            continue
+        hashes = one.content_hash, other.content_hash
+        if None not in hashes and hashes[0] != hashes[1]:
+            raise ValueError(
+                f"{one.name} is another recording in the second: its content is {hashes[1]}, not {hashes[0]}; compare "
+                "runs of the same files"
+            )
+        for what in (_said_label, _said_truth, _said_group):
+            said, theirs = what(one), what(other)
+            if said != theirs:
+                raise ValueError(
+                    f"{one.name} is {said} in the first, {theirs} in the second: compare runs of one manifest"
+                )
+
+
+def _said_label(video: JudgedVideo) -> str:
+    return "abnormal" if video.label else "normal"
+
+
+def _said_truth(video: JudgedVideo) -> str:
+    if video.truth is None:
+        return "abnormal in frames that nobody names"
+    return f"abnormal in frames {', '.join(f'[{first}, {end})' for first, end in video.truth) or 'none'}"
+
+
+def _said_group(video: JudgedVideo) -> str:
+    return f"of group {video.columns[RAW].group}" if video.columns[RAW].group else "of no group"
 
 
 def smoothed_columns(scores: npt.ArrayLike, kernel: int, breaks: Sequence[int] = (0,)) -> dict[str, Floats]:

@@ -232,11 +232,11 @@ def test_only_what_both_have_is_compared():
     one = foreign({"a": [0.9, 0.1], "b": [0.1], "x": [0.3]}, {"a": [1, 0], "b": [0], "x": [0]})
     two = foreign({"y": [0.3], "b": [0.2], "a": [0.9, 0.1]}, {"y": [1], "b": [0], "a": [1, 0]})
     comparison = compare_judged(one, two, draws=20)
-    assert (comparison.videos, comparison.only_first, comparison.only_second) == (2, ("x",), ("y",))
+    assert (comparison.videos, comparison.first.only, comparison.second.only) == (2, ("x",), ("y",))
     assert not comparison.alerts
     with pytest.raises(ValueError, match="no video is in both: a is in the first, z in the second"):
         compare_judged(one, foreign({"z": [0.1]}, {"z": [1]}))
-    with pytest.raises(ValueError, match="b differs"):
+    with pytest.raises(ValueError, match="b is normal in the first, abnormal in the second"):
         compare_judged(one, foreign({"b": [0.1]}, {"b": [1]}), draws=5)
 
 
