@@ -47,9 +47,9 @@ def fights_results(bench, root, tmp_path_factory):
                 row = {"video": f"{i:02d}.mp4", "label": i % 2, "stage_1": [first, first], "stage_2": [order]}
                 rows.append(json.dumps(row) + "\n")
             (folder / "scores.jsonl").write_text("".join(rows))
-    runs = fights_mist.kept_runs(videos, kept, 2)
+    config = read_mist_config(root / "configs" / "train" / "fights-i3d.yaml", ["folds=2", "seeds=2"])
+    runs = fights_mist.kept_runs(videos, kept, config)
     runs[fights_mist.PROBE] = [[ScoredVideo(f"{i:02d}.mp4", i % 2, 0.0, group=f"film{i // 2}") for i in range(12)]]
-    config = read_mist_config(root / "configs" / "train" / "fights-i3d.yaml")
     return fights_mist, fights_mist.figures(runs, config, FEW)
 
 
@@ -59,8 +59,22 @@ def test_the_fights_figures_are_those_of_the_jobs_scores(fights_results):
     assert auc["stage 1"]["runs"] == [round(35 / 36, 4)] * 2
     assert (auc["stage 2"]["value"], auc["linear probe"]["value"]) == (1.0, 0.5)
     assert (results["videos"], results["abnormal_videos"], results["films"]) == (12, 6, 6)
+    assert (results["folds"], results["seeds"]) == (2, [0, 1])
     gain = results["differences"]["stage 2 less stage 1"]
     assert gain["by video"]["value"] == gain["by film"]["value"] == round(1 / 36, 4)
+
+
+def test_folds_that_an_earlier_recipe_had_do_not_count(bench, root, tmp_path):
+    """After ``--set folds=2`` where there were three before, the third one's videos are in the other two."""
+    config = read_mist_config(root / "configs" / "train" / "fights-i3d.yaml", ["folds=2", "seeds=1"])
+    videos = [Video(Path(f"/fights/{i}.mp4"), i % 2, group=f"film{i}") for i in range(6)]
+    for fold, members in enumerate(((0, 1, 2), (3, 4, 5), (4, 5))):
+        folder = tmp_path / "folds" / "seed-0" / f"fold-{fold}"
+        folder.mkdir(parents=True)
+        rows = [{"video": f"{i}.mp4", "label": i % 2, "stage_1": [i % 2], "stage_2": [i % 2]} for i in members]
+        (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for runs in bench("fights_mist").kept_runs(videos, tmp_path, config).values():
+        assert [[video.name for video in run] for run in runs] == [[f"{i}.mp4" for i in range(6)]]
 
 
 def test_the_fights_page(fights_results):
@@ -68,6 +82,9 @@ def test_the_fights_page(fights_results):
     page = fights_mist.page(json.loads(json.dumps(results)))
     assert "| stage 1 | 0.972, 0.972 | **0.972** |" in page
     assert "| stage 2 less stage 1 | +0.028 |" in page
+    assert "picked on another division of the films" in page
+    other = results | {"recipe": results["recipe"] | {"name": "mine"}}
+    assert "picked on" not in fights_mist.page(other)  # of another recipe nobody knows
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +122,9 @@ def test_the_ped2_page(ped2_results):
     assert methods["stage 1, grid"]["frame_auc_above_baseline"]["value"] == 0.5
     page = ped2.page(json.loads(json.dumps(results)))
     assert "| stage 1, grid | **1.000** | 1.000 to 1.000 | ±0.000 | +0.500 (0.500 to 0.500) |" in page
+    assert "a grid has 8×12 cells" in page
+    without = {name: method for name, method in methods.items() if "grid" not in name}
+    assert "grid" not in ped2.page(results | {"methods": without})
 
 
 def test_results_that_are_not_there_are_named(bench, fights_results, ped2_results, tmp_path):
@@ -121,6 +141,14 @@ def test_results_that_are_not_there_are_named(bench, fights_results, ped2_result
     assert "| fights, stage 2: video AUC | 1.000 (1.000 to 1.000) | ≥ 0.90 | met | recipe `fights-i3d`" in page
     assert "| Ped2, nearest neighbours, whole frame: frame AUC | 0.500 (0.500 to 0.500) |  |  |" in page
     assert "\n## UCSD Ped2, one label a video\n" in page
+
+
+@pytest.mark.parametrize("name", ["fights_mist", "ped2"])
+def test_the_committed_page_is_of_the_committed_figures(bench, root, name):
+    """What a page says is changed in the program, which writes it."""
+    results = root / "bench" / "results"
+    figures = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    assert bench(name).page(figures) == (results / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_the_committed_results(bench, root):
