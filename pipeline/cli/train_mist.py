@@ -57,6 +57,7 @@ def mist(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from models.allocator import keep_freed_memory
     from models.card import CardError
     from models.features import FeaturesError
     from models.serving.export import ExportError
@@ -81,6 +82,7 @@ def mist(
         raise UsageFailure(str(error)) from error
     # What is allowed to a published layout is not to a manifest of whatever videos.
     recipe = recipe.model_copy(update={"videos": recipe.videos.model_copy(update={"layout": layout})})
+    keep_freed_memory()
     out = out or Path("runs") / recipe.name
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes: the one that talks
     console = Console(stderr=True)
