@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ from pipeline.evaluation.run_folder import (
 )
 from pipeline.replay.recordings import Wanted
 from pipeline.replay.taking import Replayed
+from pipeline.sources.base import SourceError
+from pipeline.sources.recordings import open_recording
 
 if TYPE_CHECKING:
     import pyarrow
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 _log = logs.get("replay")
 
 _ATTENTION_FILE = "attention.npy"
+#: How the name of what is not written to its end ends.
+_DRAFT = ".draft"
 #: In the folder of the parts: the finished run, written as a whole, on its way to where it belongs.
 _READY_FOLDER = "run.ready"
 #: The parts of a run that is finished, while they are deleted.
@@ -81,7 +86,8 @@ class Parts:
         recordings: that it is to be of.
 
     Raises:
-        OtherRunError: it holds a run of other settings, or of recordings that are not asked for; the line names them.
+        OtherRunError: it holds a run of other settings, of recordings that are not asked for, or of others than are now
+            of these names; the line names them.
         RunError: what it holds cannot be read.
     """
 
@@ -99,10 +105,18 @@ class Parts:
             self._parts.mkdir(exist_ok=True)
             _write(self._parts / RUN_FILE, settings.model_dump_json(indent=2).encode())
 
-    def find(self, wanted: Wanted, content_hash: str) -> Replayed | None:
-        """What is kept of a recording of this name and content, with what is said of it now; None: nothing is."""
+    def find(self, wanted: Wanted, content_hash: str | None, camera: str | None) -> Replayed | None:
+        """What is kept of a recording, with what is said of it now; None: nothing is.
+
+        Args:
+            content_hash: that it has now; None where it cannot be read: then what was read at the same place is kept.
+            camera: of the site, whose settings it is judged by now.
+        """
         kept = self._of_part(wanted) or self._of_finished(wanted)
-        if kept is None or kept.row.content_hash != content_hash or kept.row.error is not None:
+        if kept is None or kept.row.error is not None or kept.row.camera != camera:
+            return None
+        same = kept.row.path == wanted.stored_path if content_hash is None else kept.row.content_hash == content_hash
+        if not same:
             return None
         measured = kept.row.model_dump(include=_MEASURED)
         return Replayed(wanted.row(**measured), kept.scores, kept.alerts, kept.attention)
@@ -115,7 +129,7 @@ class Parts:
     def keep(self, replayed: Replayed) -> None:
         """Write a recording down. One of which nothing was scored is not kept: the next run tries it again."""
         place = self._parts / replayed.row.key
-        draft = self._parts / f"{replayed.row.key}.draft"
+        draft = self._parts / f"{replayed.row.key}{_DRAFT}"
         for old in (draft, place):
             if old.exists():
                 shutil.rmtree(old)
@@ -123,6 +137,7 @@ class Parts:
         _write_files(draft, [replayed])
         if replayed.attention is not None:
             np.save(draft / _ATTENTION_FILE, replayed.attention, allow_pickle=False)
+        _settle(draft)
         draft.rename(place)
 
     def finish(self, rows: Sequence[VideoRow], recordings: Iterable[Replayed]) -> None:
@@ -135,13 +150,14 @@ class Parts:
         if list(self._finished_rows.values()) == list(rows):
             self._clear()
             return
-        draft = self._parts / "run.draft"
+        draft = self._parts / f"run{_DRAFT}"
         if draft.exists():
             shutil.rmtree(draft)
         (draft / ATTENTION_FOLDER).mkdir(parents=True)
         counts = _write_files(draft, recordings, maps=draft / ATTENTION_FOLDER)
         settings = self._settings.model_copy(update={**counts, "created_at": datetime.now(UTC)})
         _write(draft / RUN_FILE, settings.model_dump_json(indent=2).encode() + b"\n")
+        _settle(draft)
         draft.rename(self._parts / _READY_FOLDER)
         self._put_in_place()
         self._clear()
@@ -169,14 +185,41 @@ class Parts:
         shutil.rmtree(spent)
 
     def _require_named(self, recordings: Iterable[Wanted]) -> None:
-        """Raises OtherRunError where the finished run holds what would not be in the one that is to be made."""
-        asked = {text for one in recordings for text in (one.name, one.stored_path)}
-        lost = [row for row in self._finished_rows.values() if row.error is None and not {row.name, row.path} & asked]
+        """Raises OtherRunError where what is kept would not be in the run that is to be made, or under another name.
+
+        A recording's name decides the ids of its alerts, and what a folder held before must not decide the name: then
+        the same command would make another run in an empty folder. So one of a name that is taken is not given another.
+        """
+        by_name = {one.name: one for one in recordings}
+        by_path = {one.stored_path: one for one in by_name.values()}
+        lost = []
+        for row in self._kept_rows():
+            if (renamed := by_path.get(row.path)) is not None and renamed.name != row.name:
+                raise OtherRunError(
+                    f"{self.folder} holds {row.path} as {row.name}, and this command calls it {renamed.name}: name "
+                    "another folder"
+                )
+            if (now := by_name.get(row.name)) is None:
+                lost.append(row.name)
+            elif now.stored_path != row.path and (content := _content(now)) != row.content_hash:
+                what = "cannot be read" if content is None else "is another recording"
+                raise OtherRunError(
+                    f"{self.folder} holds {row.path} as {row.name}, and {now.stored_path} of the same name {what}: "
+                    "name another folder"
+                )
         if lost:
             raise OtherRunError(
-                f"{self.folder} holds {len(lost)} recordings that this command does not name ({lost[0].name}"
+                f"{self.folder} holds {len(lost)} recordings that this command does not name ({min(lost)}"
                 f"{', …' * (len(lost) > 1)}): name them too, or another folder"
             )
+
+    def _kept_rows(self) -> Iterator[VideoRow]:
+        """Of every recording that is kept, in the finished run or as a part."""
+        yield from (row for row in self._finished_rows.values() if row.error is None)
+        for file in sorted(self._parts.glob(f"*/{VIDEOS_FILE}")):
+            if file.parent.suffix != _DRAFT:
+                with contextlib.suppress(RunError):  # it will be replayed again
+                    yield from read_rows(file)
 
     def _of_part(self, wanted: Wanted) -> Replayed | None:
         place = self._parts / wanted.key
@@ -223,6 +266,14 @@ class Parts:
         for line in (self.folder / ALERTS_FILE).read_bytes().splitlines(keepends=True):
             of.setdefault(json.loads(line)["subject"], []).append(line)
         return {name: b"".join(lines) for name, lines in of.items()}
+
+
+def _content(wanted: Wanted) -> str | None:
+    """The hash of a recording's content; None where it cannot be read."""
+    try:
+        return open_recording(wanted.path, camera=wanted.name, fps=wanted.fps).content_hash
+    except (SourceError, OSError):
+        return None
 
 
 #: What a replay finds out of a recording; the rest of its row is what is said of it.
@@ -280,8 +331,19 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
     return counts
 
 
+def _settle(draft: Path) -> None:
+    """Have the disk hold everything in a folder before it gets its name: a power cut would leave files without content,
+    and one without alerts looks as good as any."""
+    for file in (*draft.rglob("*"), draft):
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _write(file: Path, content: bytes) -> None:
-    draft = file.with_name(f"{file.name}.draft")
+    draft = file.with_name(f"{file.name}{_DRAFT}")
     draft.write_bytes(content)
     draft.replace(file)
 

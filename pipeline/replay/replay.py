@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import queue
 import threading
 import time
@@ -32,7 +31,7 @@ from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel
 from pipeline.service import Judging
 from pipeline.settings import CameraSettings, Site
 from pipeline.sources.base import Source, SourceError
-from pipeline.sources.recordings import open_recording
+from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec
 from pipeline.worker import Acceptance, CameraPlan, CameraState, Worker, WorkerHooks
 
@@ -45,10 +44,18 @@ _LOOK_SECONDS = 0.25
 #: A clip's answer may take this long: nobody waits for it as for a live camera's, and one that is sent again while the
 #: server still works on it makes a slow server slower.
 _DEADLINE_SECONDS = 60.0
+#: Of each recording's decoder. Of a damaged film FFmpeg makes up what is missing from the pictures around, and where
+#: several are decoded at once, which of these are there is chance: the next run would have other scores. Several
+#: recordings at a time use the cores as well.
+_DECODER_THREADS = 1
 
 
 class ReplayFailed(Exception):
     """The replay cannot go on; what is finished is kept. One line."""
+
+
+#: Told what a run is made with; see :class:`Replay`.
+Settled = Callable[[RunSettings], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,8 @@ class Outcome:
         rows: of the recordings that are through.
         recordings: how many there are to be.
         kept: how many of them were there already.
+        unread: a line on each of those that could not be read now; what was kept of them stays in the run.
+        unsent: a line on what a topic has not got; the replay itself does not know.
     """
 
     rows: tuple[VideoRow, ...]
@@ -79,6 +88,8 @@ class Outcome:
     kept: int
     alerts: int
     stopped: bool
+    unread: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
 
 
 def run_settings(
@@ -142,6 +153,7 @@ class Replay:
             it then, goes there too.
         told: called with every alert event that was accepted.
         repair_scorer: the scorer is ours alone.
+        settled: told what the run is made with before anything is written; what it raises ends it.
 
     Raises:
         OtherRunError, RunError: as :class:`pipeline.replay.parts.Parts`.
@@ -165,6 +177,7 @@ class Replay:
         notify: Callable[[], None] = lambda: None,
         told: Callable[[AlertEvent], None] = lambda _event: None,
         repair_scorer: bool = False,
+        settled: Settled = lambda _settings: None,
     ) -> None:
         self._served = served
         self._jobs = jobs
@@ -183,6 +196,7 @@ class Replay:
         self.settings = run_settings(
             self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
         )
+        settled(self.settings)
         self._parts = Parts(folder, self.settings, recordings)
         self._recordings = [one for one in recordings if split in (None, one.split) or self._parts.holds(one)]
         self._news = _ScoringNews()
@@ -194,6 +208,7 @@ class Replay:
         self._finished: queue.SimpleQueue[CameraState] = queue.SimpleQueue()
         self._rows: dict[str, VideoRow] = {}
         self._kept = 0
+        self._unread: list[str] = []
         self._alerts = 0
         self._clips = 0
         self._mismatch: str | None = None
@@ -237,7 +252,7 @@ class Replay:
             run=self.settings.run,
             scorer=scorer,
             queue_clips=triton.queue_clips,
-            outbox=_Uninterrupted(self._acceptance, self._counts),
+            outbox=_Events(self._acceptance, self._counts, self._take_down),
             notify=self._notify,
             pictures=None,
             metrics=Metrics(),
@@ -261,7 +276,7 @@ class Replay:
         if not stopped:
             self._parts.finish([self._rows[one.name] for one in self._recordings], self._all())
         rows = tuple(self._rows[one.name] for one in self._recordings if one.name in self._rows)
-        return Outcome(rows, len(self._recordings), self._kept, self._alerts, stopped)
+        return Outcome(rows, len(self._recordings), self._kept, self._alerts, stopped, tuple(self._unread))
 
     def _replay_all(
         self,
@@ -292,28 +307,21 @@ class Replay:
         camera = self._camera_of[one.name]
         judged_as = camera or ANY_CAMERA
         try:
-            source = open_recording(
-                one.path,
-                camera=one.name,
-                fps=one.fps,
-                started_at=self._start_time,
-                on_damage=damage.append,
-                threads=max(1, (os.cpu_count() or 1) // self._jobs),
-            )
-            content = source.content_hash
-            if (kept := self._parts.find(one, content)) is not None:
-                self._kept += 1
-                if self._published is not None and self._acceptance is not None:
-                    self._published.catch_up(kept.row, kept.alerts, self._acceptance)
-                    self._notify()
-                self._note(kept.row, kept.alerts.count(b'"state":"begin"'))
+            source, content = self._opened(one, damage)
+        except SourceError as error:
+            if (kept := self._parts.find(one, None, camera)) is None:
+                self._note(not_replayed(one, str(error)).row)
                 return
+            self._unread.append(f"{one.name}: what was scored of it is kept, but it cannot be read now: {error}")
+        else:
+            kept = self._parts.find(one, content, camera)
+        if kept is not None:
+            self._take_kept(kept)
+            return
+        try:
             source.check()
         except SourceError as error:
             self._note(not_replayed(one, str(error)).row)
-            return
-        except OSError as error:
-            self._note(not_replayed(one, f"{one.path}: cannot be read: {error.strerror}").row)
             return
         clip = self._clip_of[judged_as]
         self._takings[one.name] = Taking(one, source, camera, clip, damage=damage)
@@ -327,6 +335,29 @@ class Replay:
                 lambda served: self._judging.chain_of(judged_as, served),
             )
         )
+
+    def _opened(self, one: Wanted, damage: list[str]) -> tuple[Recording, str]:
+        """A recording and the hash of its content. Raises SourceError."""
+        try:
+            source = open_recording(
+                one.path,
+                camera=one.name,
+                fps=one.fps,
+                started_at=self._start_time,
+                on_damage=damage.append,
+                threads=_DECODER_THREADS,
+            )
+            return source, source.content_hash
+        except OSError as error:
+            raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None
+
+    def _take_kept(self, kept: Replayed) -> None:
+        """A recording is there already; a topic that has not got its events gets them."""
+        self._kept += 1
+        if self._published is not None and self._acceptance is not None:
+            self._published.catch_up(kept.row, kept.alerts, self._acceptance)
+            self._notify()
+        self._note(kept.row, kept.alerts.count(b'"state":"begin"'))
 
     def _end(self, state: CameraState, worker: Worker) -> None:
         """Write down what has come of a recording."""
@@ -354,7 +385,7 @@ class Replay:
                 yield not_replayed(one, row.error, row.content_hash)
                 continue
             assert row.content_hash is not None
-            kept = self._parts.find(one, row.content_hash)
+            kept = self._parts.find(one, row.content_hash, self._camera_of[one.name])
             assert kept is not None, f"{one.name} was kept"
             yield kept
 
@@ -362,9 +393,11 @@ class Replay:
         """Whether anybody is to know of an event: not where its recording will be replayed from its start."""
         return not self._cut_short and self._mismatch is None and self._takings[event.subject].is_whole
 
+    def _take_down(self, event: AlertEvent) -> None:
+        self._takings[event.subject].accepted(event)
+
     def _accepted(self, event: AlertEvent) -> None:
         if self._counts(event):
-            self._takings[event.subject].accepted(event)
             self._told(event)
 
     def _require_same_model(self, served: ServedModel) -> None:
@@ -391,20 +424,28 @@ class Replay:
         )
 
 
-class _Uninterrupted:
-    """Hands events on, but for those that are only there because the replay was cut short.
+class _Events:
+    """Has events taken down, and hands them on, but for those that are only there because the replay was cut short.
 
     Such an event has an id that the replay of the whole recording will use again, and may say something else.
     """
 
-    def __init__(self, acceptance: Acceptance | None, counts: Callable[[AlertEvent], bool]) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance | None,
+        counts: Callable[[AlertEvent], bool],
+        take_down: Callable[[AlertEvent], None],
+    ) -> None:
         self._acceptance = acceptance
         self._counts = counts
+        self._take_down = take_down
 
     def accept(self, event: AlertEvent) -> bool:
-        if self._acceptance is None or not self._counts(event):
+        if not self._counts(event):
             return True
-        return self._acceptance.accept(event)
+        is_new = self._acceptance is None or self._acceptance.accept(event)
+        self._take_down(event)  # here, once it is accepted: whatever those do who are told of it, none is left out
+        return is_new
 
 
 class _ScoringNews:

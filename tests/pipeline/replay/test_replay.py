@@ -145,10 +145,87 @@ def test_a_finished_run_is_not_replaced_by_one_of_other_recordings(films: Path, 
     with pytest.raises(OtherRunError, match=r"holds 1 recordings that this command does not name \(b\)"):
         replay(folder, [films / "a.mp4"], triton.address)
     assert contents(folder) == made
-    # A recording is the same under another name: this one is a.avi now, and the other one a.mp4.
-    film(films / "a.avi", frames=20)
-    replay(folder, [films / "a.mp4", films / "a.avi", films / "b.mp4"], triton.address)
-    assert [row.name for row in read_run(folder).videos] == ["a.mp4", "a.avi", "b"]
+
+
+def test_what_a_stopped_run_has_is_not_dropped_by_one_of_other_recordings(
+    films: Path, tmp_path: Path, triton: Server
+) -> None:
+    folder = tmp_path / "run"
+    replay(folder, [films], triton.address, jobs=1, stop=Stopping(folder, after=2))
+    with pytest.raises(OtherRunError, match=r"holds \d recordings that this command does not name \([ab], …\)"):
+        replay(folder, [films / "c.mp4"], triton.address)
+    assert replay(folder, [films], triton.address).kept >= 2
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_another_recording_of_a_name_that_is_taken_is_refused(
+    films: Path, tmp_path: Path, triton: Server, is_finished: bool
+) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    here = [films / "a.mp4", films / "b.mp4"]
+    replay(folder, here, triton.address, jobs=1, stop=None if is_finished else Stopping(folder, after=1))
+    shutil.copy(films / "b.mp4", elsewhere / "a.mp4")
+    with pytest.raises(OtherRunError) as refused:
+        replay(folder, [elsewhere / "a.mp4", films / "b.mp4"], triton.address)
+    assert str(refused.value) == (
+        f"{folder} holds {films / 'a.mp4'} as a, and {elsewhere / 'a.mp4'} of the same name is another recording: "
+        "name another folder"
+    )
+    with pytest.raises(OtherRunError) as refused:  # its alerts would have other ids, on a topic that has them already
+        replay(folder, [*here, elsewhere / "a.mp4"], triton.address)
+    assert str(refused.value) == (
+        f"{folder} holds {films / 'a.mp4'} as a, and this command calls it films/a.mp4: name another folder"
+    )
+    replay(folder, here, triton.address)
+    replay(tmp_path / "whole", here, triton.address)
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_a_recording_that_was_moved_is_the_same(films: Path, tmp_path: Path, triton: Server) -> None:
+    replay(tmp_path / "run", [films], triton.address)
+    moved = films.rename(tmp_path / "archive")
+    assert replay(tmp_path / "run", [moved], triton.address).kept == 3
+    assert [Path(row.path).parent for row in read_run(tmp_path / "run").videos] == [moved] * 3
+
+
+def test_what_is_kept_of_a_recording_stays_while_it_cannot_be_read(films: Path, tmp_path: Path, triton: Server) -> None:
+    folder = tmp_path / "run"
+    places = [films / f"{name}.mp4" for name in "abc"]
+    replay(folder, places, triton.address)
+    made = contents(folder)
+    places[1].unlink()
+    os.mkfifo(places[1])
+    outcome = replay(folder, places, triton.address)
+    (line,) = outcome.unread
+    assert line.startswith("b: what was scored of it is kept, but it cannot be read now: ")
+    assert "is not a regular file" in line
+    assert contents(folder) == made
+
+
+def test_a_part_has_its_name_once_the_disk_has_its_files(
+    tmp_path: Path, triton: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: set[tuple[int, int]] = set()
+    sync, rename = os.fsync, Path.rename
+    waited_for: list[str] = []
+
+    def synced(handle: int) -> None:
+        sync(handle)
+        on_disk.add((os.fstat(handle).st_ino, os.fstat(handle).st_size))
+
+    def renamed(path: Path, target: Path) -> Path:
+        if path.suffix == ".draft":
+            files = [file for file in path.rglob("*") if file.is_file()]
+            assert {(file.stat().st_ino, file.stat().st_size) for file in files} <= on_disk
+            waited_for.extend(sorted(file.name for file in files))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    replay(tmp_path / "run", [write_video(tmp_path / "v.mp4", HALF_BRIGHT)], triton.address)
+    files = ["alerts.jsonl", "scores.parquet", "videos.jsonl"]
+    assert waited_for == [*files, "alerts.jsonl", "run.json", *files[1:]]  # the part, the run
 
 
 class Killed(BaseException):
@@ -251,6 +328,34 @@ def test_a_file_that_is_cut_off_is_scored_as_far_as_it_goes(tmp_path: Path, trit
     np.testing.assert_array_equal(run.clips["cut"].score[: n - 1], run.clips["whole"].score[: n - 1])
 
 
+def test_a_damaged_film_has_the_same_scores_each_time(tmp_path: Path, triton: Server) -> None:
+    """What FFmpeg makes up for what is missing depends on the pictures around, where these are decoded meanwhile."""
+    damaged = panned(tmp_path / "damaged.mp4")
+    content = bytearray(damaged.read_bytes())
+    rng = np.random.default_rng(3)
+    places = rng.integers(content.find(b"mdat") + 2000, content.find(b"moov") - 100, 60)
+    for place in places.tolist():
+        content[place] ^= 0x55
+    damaged.write_bytes(content)
+    for name in ("one", "two", "three"):
+        replay(tmp_path / name, [damaged], triton.address, jobs=1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
+
+
+def panned(path: Path) -> Path:
+    """A camera that is turned along a wall."""
+    noise = np.random.default_rng(0).integers(0, 64, (120, 400, 3), np.uint8)
+    wall = noise + np.linspace(0, 190, 400).astype(np.uint8)[None, :, None]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "50", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for left in range(200):
+            picture = np.ascontiguousarray(wall[:, left : left + 160])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
 def test_a_clock_that_was_set_back_begins_a_segment_with_frames_of_its_own(tmp_path: Path, triton: Server) -> None:
     video = two_takes(tmp_path / "twice.ts", frames=20)
     replay(tmp_path / "run", [video], triton.address)
@@ -299,6 +404,24 @@ def test_a_recording_that_bears_a_cameras_name_is_judged_by_its_settings(tmp_pat
     assert [row.camera for row in run.videos] == ["gate", None]
     assert {name: len(alerts) for name, alerts in run.alerts.items()} == {"monday": 0, "tuesday": 1}
     assert [run.settings.chain_of(row).open_threshold for row in run.videos] == [0.99, 0.5]
+
+
+def test_a_recording_that_is_another_cameras_now_is_judged_anew(tmp_path: Path, triton: Server) -> None:
+    for camera in ("gate", "yard"):
+        (tmp_path / camera).mkdir()
+    places = [
+        write_video(tmp_path / "gate" / "a.mp4", HALF_BRIGHT),
+        write_video(tmp_path / "yard" / "b.mp4", HALF_BRIGHT),
+    ]
+    strict = {"source": "rtsp://x/y", "alerts": {"open_threshold": 0.99}}
+    site = {"alerts": {"kernel": 1}, "cameras": {"gate": strict, "yard": {"source": "rtsp://x/z"}}}
+    cameras = {name: CameraSettings.model_validate(of) for name, of in site["cameras"].items()}
+    replay(tmp_path / "run", places, triton.address, site=site, cameras=cameras)
+    swapped = [places[0].rename(tmp_path / "yard" / "a.mp4"), places[1].rename(tmp_path / "gate" / "b.mp4")]
+    assert replay(tmp_path / "run", swapped, triton.address, site=site, cameras=cameras).kept == 0
+    run = read_run(tmp_path / "run")
+    assert [row.camera for row in run.videos] == ["yard", "gate"]
+    assert {name: len(alerts) for name, alerts in run.alerts.items()} == {"a": 1, "b": 0}
 
 
 def test_nobody_is_told_of_an_end_that_is_only_there_because_the_replay_was_stopped(
