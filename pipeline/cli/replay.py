@@ -7,8 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
 
     from pipeline.alerts.event import AlertEvent
     from pipeline.cli.live import Stop
+    from pipeline.replay.publishing import Publishing
     from pipeline.replay.recordings import Wanted
-    from pipeline.replay.replay import Outcome, Progress, Replay
+    from pipeline.replay.replay import Outcome, Progress, Replay, Settled
     from pipeline.scoring import ServedModel
     from pipeline.settings import Site
-    from pipeline.worker import Acceptance
 
 DEFAULT_MODEL = "fights"
-#: At the end the relay gets this long to publish the rest, unless a signal comes, seconds.
-_RELAY_SECONDS = 30.0
 #: Where nobody looks at a bar, a line this often, seconds.
 _LINE_SECONDS = 30.0
 #: So many of what went wrong are named.
@@ -139,11 +137,19 @@ def replay(
     refuse_failures(outcome, options)
 
 
-def replay_into(folder: Path, places: list[Path], options: Options, *, as_json: bool = False) -> Outcome:
+def replay_into(
+    folder: Path,
+    places: list[Path],
+    options: Options,
+    *,
+    as_json: bool = False,
+    settled: Settled = lambda _settings: None,
+) -> Outcome:
     """Replay ``places`` into ``folder``, showing how far it is on standard error; on return the run is finished.
 
     Args:
         as_json: the alert events as JSON lines on standard output.
+        settled: see :class:`pipeline.replay.replay.Replay`.
 
     Raises:
         CommandFailure: one line a problem. What is finished is kept, and the same call goes on from there.
@@ -169,17 +175,20 @@ def replay_into(folder: Path, places: list[Path], options: Options, *, as_json: 
     if options.start_time is not None and len(chosen) > 1:
         raise UsageFailure(f"--start-time is of one recording; there are {len(chosen)}")
     outcome: Outcome | None = None
+    unsent: list[str] = []
     with stopping() as stop, explained():
         try:
             with alone_in(folder):
-                outcome = _run(folder, recordings, options, stop, as_json=as_json)
+                outcome = _run(folder, recordings, options, stop, unsent, settled, as_json=as_json)
         except OtherRunError as error:
             raise UsageFailure(str(error)) from error
-    if outcome is None or outcome.stopped:
+    if outcome is None or outcome.stopped or (unsent and stop.is_set()):
+        for line in unsent:
+            print(f"mistwatch: {line}", file=sys.stderr)
         done = f"{len(outcome.rows)} of {outcome.recordings} recordings are done" if outcome else "nothing was begun"
         print(f"mistwatch: stopped, {done}; the same command with --out {folder} goes on", file=sys.stderr)
         raise typer.Exit(128 + stop.signal if stop.signal is not None else 1)
-    return outcome
+    return replace(outcome, unsent=tuple(unsent))
 
 
 def require_evaluate() -> None:
@@ -191,17 +200,18 @@ def require_evaluate() -> None:
 
 
 def refuse_failures(outcome: Outcome, options: Options) -> None:
-    """Name what could not be replayed.
+    """Name what could not be replayed, and what the topic has not got.
 
     Raises:
-        RunFailure: there is such a recording, and ``skip_bad`` is not asked for; or there is no other one.
+        RunFailure: there is such a recording, and ``skip_bad`` is not asked for; or there is no other one; or the topic
+            wants an event.
     """
     failed = [f"not replayed: {row.name}: {row.error}" for row in outcome.rows if row.error is not None]
-    if not failed:
-        return
+    nothing = len(failed) == len(outcome.rows)
+    failed += outcome.unread
     lines = failed[:_NAMED] + ([f"and {len(failed) - _NAMED} more: see videos.jsonl"] if len(failed) > _NAMED else [])
-    if len(failed) == len(outcome.rows) or not options.skip_bad:
-        raise RunFailure("\n".join(lines))
+    if outcome.unsent or (failed and (nothing or not options.skip_bad)):
+        raise RunFailure("\n".join([*lines, *outcome.unsent]))
     for line in lines:
         print(f"mistwatch: {line}", file=sys.stderr)
 
@@ -235,7 +245,17 @@ def tell(folder: Path, outcome: Outcome, *, as_json: bool = False) -> None:
 _ASIDES = (("kept", "there already"), ("damaged", "damaged"), ("failed", "not replayed"))
 
 
-def _run(folder: Path, recordings: list[Wanted], options: Options, stop: Stop, *, as_json: bool) -> Outcome:
+def _run(
+    folder: Path,
+    recordings: list[Wanted],
+    options: Options,
+    stop: Stop,
+    unsent: list[str],
+    settled: Settled,
+    *,
+    as_json: bool,
+) -> Outcome:
+    """Replay; ``unsent`` takes what the topic has not got in the end, a line each."""
     from pipeline.cli import embedded
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
     from pipeline.evaluation.run_folder import RunError
@@ -253,13 +273,14 @@ def _run(folder: Path, recordings: list[Wanted], options: Options, stop: Stop, *
         served = served_model(site.triton.address, site.triton.model)
         if options.model is not None and not own:
             _require_model(options.model, served, site.triton.address)
-        relay = servers.enter_context(_publishing(folder, site, options, stop))
+        topic = servers.enter_context(_publishing(folder, site, options, stop, unsent))
         shown = servers.enter_context(_shown(as_json=as_json, stop=stop))
 
         def given_up(away_seconds: float) -> str | None:
-            if away_seconds > SCORER_PATIENCE_SECONDS:
-                return f"the scorer has been away for {away_seconds:.0f} s: given up; the same command goes on"
-            return embedded.ended(own)
+            why = embedded.ended(own)
+            if why is None and away_seconds > SCORER_PATIENCE_SECONDS:
+                why = f"the scorer has been away for {away_seconds:.0f} s: given up"
+            return why and f"{why}; the same command with --out {folder} goes on"
 
         try:
             work: Replay = Replay(
@@ -272,11 +293,12 @@ def _run(folder: Path, recordings: list[Wanted], options: Options, stop: Stop, *
                 jobs=min(jobs, len(recordings)),
                 speed=options.speed,
                 start_time=options.start_time,
-                acceptance=relay.acceptance,
-                topic=options.publish or "",
-                notify=relay.notify,
+                acceptance=topic.outbox if topic else None,
+                topic=topic.topic if topic else "",
+                notify=topic.notify if topic else lambda: None,
                 told=shown.event,
                 repair_scorer=bool(own),
+                settled=settled,
             )
             return work.run(stop, show=shown.progress, given_up=given_up)
         except (ReplayFailed, RunError) as error:
@@ -320,21 +342,20 @@ def _require_model(model: str, served: ServedModel, address: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Publishing:
-    acceptance: Acceptance | None
-    notify: Callable[[], None]
-
-
 @contextlib.contextmanager
-def _publishing(folder: Path, site: Site, options: Options, stop: Stop) -> Iterator[_Publishing]:
-    """The outbox and the relay to the topic, where one is named; what is in the outbox is sent before this ends."""
+def _publishing(
+    folder: Path, site: Site, options: Options, stop: Stop, unsent: list[str]
+) -> Iterator[Publishing | None]:
+    """What takes the events to the topic, where one is named; when this ends, what could be sent is sent.
+
+    Args:
+        unsent: takes the rest, a line each; after an error that is printed instead.
+    """
     if options.publish is None:
-        yield _Publishing(None, lambda: None)
+        yield None
         return
     from pipeline.alerts.connection import Broker
-    from pipeline.alerts.kafka import KafkaRelay
-    from pipeline.alerts.outbox import Outbox
+    from pipeline.replay.publishing import Publishing
     from pipeline.settings import site_from_options
 
     if options.kafka is None and options.config is None:
@@ -343,35 +364,35 @@ def _publishing(folder: Path, site: Site, options: Options, stop: Stop) -> Itera
     checked = site_from_options({"kafka": asked, "cameras": {"any": {"source": "any"}}, "state_dir": folder}).kafka
     kafka = site.kafka.model_copy(update={key: getattr(checked, key) for key in asked})
     Broker(kafka.bootstrap, kafka.security).check_listening()
-    with contextlib.closing(Outbox(folder / "outbox.sqlite")) as outbox:
-        relay = KafkaRelay(
-            outbox, kafka.bootstrap, kafka.topic, create_topic=kafka.create_topic, security=kafka.security
-        )
-        relay.start()
-        try:
-            yield _Publishing(outbox, relay.notify)
-            limit = time.monotonic() + _RELAY_SECONDS
-            while outbox.depth() and time.monotonic() < limit and not stop.wait(0.05):
-                pass
-        finally:
-            left = relay.stop(2.0)
-            if left:
-                print(
-                    f"mistwatch: {left} alert event(s) are not on the topic yet and stay in {outbox.path}: the same "
-                    "command publishes them",
-                    file=sys.stderr,
-                )
-    if left:
-        raise RunFailure(f"{left} alert event(s) are not on the topic {kafka.topic}")
+    publishing = Publishing(folder, kafka)
+    try:
+        yield publishing
+        publishing.flush(stop)
+    except BaseException:
+        for line in publishing.close():
+            print(f"mistwatch: {line}", file=sys.stderr)
+        raise
+    unsent += publishing.close()
 
 
 def _annotate(folder: Path) -> None:
     """Write every recording anew with its scores and alerts drawn, but those that are there already.
 
     Raises:
+        UsageFailure: another process is at this folder.
         RunFailure: one cannot be written; the others are.
         typer.Exit: a signal ended it.
     """
+    from pipeline.replay.parts import OtherRunError, alone_in
+
+    try:
+        with alone_in(folder):
+            _annotate_alone(folder)
+    except OtherRunError as error:
+        raise UsageFailure(str(error)) from error
+
+
+def _annotate_alone(folder: Path) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -426,8 +447,13 @@ class _Shown:
         from pipeline.cli.display import JsonLines
         from pipeline.cli.live import ending
 
+        class StandardError(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError  # not rich's SystemExit: it would end the operators' thread alone
+
+        self._stop = stop
         self._json = JsonLines(ending(stop)) if as_json else None
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._console = StandardError(stderr=True, soft_wrap=True, highlight=False)
         columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
         self.bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self.bar.add_task("replay", total=None)
@@ -440,8 +466,11 @@ class _Shown:
 
         if self._json is not None:
             self._json.write(event.to_json().decode())
-        else:
+            return
+        try:
             self._console.print(describe(event))
+        except OSError:  # nobody reads on
+            self._stop.set()
 
     def progress(self, now: Progress) -> None:
         """How far it is."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from operators.alerting import AlertState, AlertTransition
+from operators.scores import ClipScore, ClipTimes, SmoothedScore
+from pipeline.alerts.event import AlertEvent, event_from
+from pipeline.alerts.outbox import Outbox
 from pipeline.evaluation.run_folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
 from pipeline.replay.parts import alone_in
 from pipeline.replay.recordings import wanted
@@ -47,6 +52,23 @@ def replay(
 def contents(folder: Path) -> dict[str, bytes]:
     """What a run has written that is the same each time."""
     return {name: (folder / name).read_bytes() for name in SAME_BYTES}
+
+
+def begin(camera: str, evidence: str = "") -> AlertEvent:
+    """The first event of a recording's alert."""
+    clip = ClipScore(camera, "segment", 0, 0.0, 0.64, 0.75, "m", "1", ClipTimes(None, None, None, None))
+    score = SmoothedScore(clip, 0.75)
+    opened = AlertTransition(AlertState.BEGIN, camera, "segment", 0, clip, clip, score, 0.6, (score,), None)
+    return event_from(opened, site="yard", run="r", evidence=[evidence], replay=True)
+
+
+def waiting(folder: Path) -> list[int]:
+    """How many events wait in each of a run's outboxes."""
+    depths = []
+    for file in folder.glob("outbox*.sqlite"):
+        with closing(Outbox(file)) as outbox:
+            depths.append(outbox.depth())
+    return sorted(depths)
 
 
 def start_replay(*arguments: object) -> subprocess.Popen[str]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from ports import free_port
-from replays import contents, replay, start_replay
+from replays import begin, contents, replay, start_replay, waiting
 from site_runs import BRIGHT, DARK, write_video
 from triton_of_brightness import Server
 from typer.testing import CliRunner
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.cli.errors import CommandFailure
+from pipeline.cli.live import Stop
 from pipeline.cli.main import app
+from pipeline.cli.replay import _annotate, _Shown
+from pipeline.replay import publishing
+from pipeline.replay.parts import alone_in
 
 pytestmark = pytest.mark.realparts
 
@@ -30,6 +37,20 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     process = start_replay(*arguments)
     out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def on_topic(broker: str, topic: str) -> list[str]:
+    """What a topic of one partition has now."""
+    consumer = KafkaConsumer(bootstrap_servers=broker)
+    partition = TopicPartition(topic, 0)
+    consumer.assign([partition])
+    end = consumer.end_offsets([partition])[partition]
+    consumer.seek_to_beginning()
+    messages: list[str] = []
+    while consumer.position(partition) < end:
+        messages += [message.value.decode() for message in consumer.poll(1000).get(partition, [])]
+    consumer.close()
+    return messages
 
 
 @pytest.fixture
@@ -127,6 +148,80 @@ def test_a_finished_replay_publishes_what_it_has_and_not_again_what_is_on_the_to
     consumer = KafkaConsumer(topic, bootstrap_servers=broker, auto_offset_reset="earliest", consumer_timeout_ms=5000)
     assert [json.loads(message.value)["data"]["state"] for message in consumer] == ["begin", "end"]
     consumer.close()
+
+
+def test_events_that_wait_for_a_topic_stay_with_it_and_a_stop_is_a_stop(
+    tmp_path: Path, triton: Server, broker: str
+) -> None:
+    video = write_video(tmp_path / "v.mp4", [(2.0, DARK), (2.0, BRIGHT)])
+    folder = tmp_path / "run"
+    out = (video, "--out", folder, "--triton", triton.address)
+    one, two = f"t{tmp_path.name}", f"u{tmp_path.name}"
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections, and never answers
+        away = f"127.0.0.1:{mute.getsockname()[1]}"
+        stopped = start_replay(*out, "--publish", one, "--kafka", away)
+        limit = time.monotonic() + 120
+        while not (folder / "run.json").exists():  # it waits for the broker then
+            assert stopped.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        stopped.send_signal(signal.SIGTERM)
+        _, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 128 + signal.SIGTERM, err
+    *_, left, done = err.splitlines()
+    assert left.startswith(f"mistwatch: 2 alert event(s) are not on the topic {one} yet")
+    assert left.endswith(f"; the same command with --out {folder} sends them")
+    assert done == (f"mistwatch: stopped, 1 of 1 recordings are done; the same command with --out {folder} goes on")
+    for topic in (two, one):
+        result = run(*out, "--publish", topic, "--kafka", broker)
+        assert result.returncode == 0, result.stderr
+    for topic in (two, one):
+        assert on_topic(broker, topic) == (folder / "alerts.jsonl").read_text().splitlines()
+    assert waiting(folder) == [0, 0, 2]  # what is for the broker that never answered
+
+
+def test_a_broker_that_goes_away_is_one_line_after_what_the_replay_has_found(
+    tmp_path: Path, triton: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_PATIENCE_SECONDS", 1.0)
+    video = write_video(tmp_path / "v.mp4", [(2.0, DARK), (2.0, BRIGHT)])
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        away = f"127.0.0.1:{mute.getsockname()[1]}"
+        result = CliRunner().invoke(
+            app,
+            [
+                *("replay", str(video), "--out", str(tmp_path / "run"), "--triton", triton.address, "--json"),
+                *("--publish", "t", "--kafka", away),
+            ],
+        )
+    assert isinstance(result.exception, CommandFailure)
+    assert result.exception.status == FAILED
+    (line,) = str(result.exception).splitlines()
+    assert line.startswith("2 alert event(s) are not on the topic t yet")
+    assert line.endswith(f"; the same command with --out {tmp_path / 'run'} sends them")
+    assert json.loads(result.stdout.splitlines()[-1])["alerts"] == 1
+
+
+class Closed(io.StringIO):
+    """Standard error that nobody reads any more."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_alerts_that_nobody_reads_of_any_more_end_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not, by rich's SystemExit, the operators' thread, for which the replay would wait."""
+    stop = Stop()
+    shown = _Shown(as_json=False, stop=stop)
+    monkeypatch.setattr("sys.stderr", Closed())
+    shown.event(begin("gate"))
+    assert stop.is_set()
+
+
+def test_no_film_is_annotated_while_another_process_is_at_the_folder(tmp_path: Path, triton: Server) -> None:
+    replay(tmp_path / "run", [write_video(tmp_path / "v.mp4", [(1.0, DARK)])], triton.address)
+    with alone_in(tmp_path / "run"), pytest.raises(CommandFailure, match="another process is replaying into it"):
+        _annotate(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
