@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.calibration_file import Calibration, ProbabilityMap
     from pipeline.evaluation.calibration import Budget, Calibrated, NormalScores
-    from pipeline.evaluation.run_folder import Clips, Run, RunChain, RunClip, RunModel, VideoRow
+    from pipeline.evaluation.run_folder import Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
 
 #: So many false alarms, and recordings that were left out, are named.
 _NAMED = 10
@@ -83,10 +84,10 @@ def calibrate(
     try:
         _check_lengths(places, asked, confidence)
         labelled = None if probabilities is None else _labelled(probabilities)
-        footage = _footage(_runs(places, run, config, model, triton, skip_bad), camera)
+        footage = _footage(_runs(places, run, config, model, triton, skip_bad, camera, labelled), camera)
         if labelled is not None:
-            labelled.require_like(footage)
-        found = search(footage.pieces, footage.chain.settings, asked, confidence=confidence)
+            labelled.require_like(footage.way)
+        found = search(footage.pieces, footage.way.chain.settings, asked, confidence=confidence)
         probability = None if labelled is None else labelled.fitted()
     except (RunError, UnsupportedBudgetError, NoProbabilityError) as error:
         raise UsageFailure(str(error)) from error
@@ -101,13 +102,19 @@ def calibrate(
         _tell(made, found, footage, out)
 
 
-@dataclass(frozen=True, slots=True)
-class _Footage:
-    """What is calibrated on: one model's scores of recordings that are cut and judged alike."""
+class _Way(NamedTuple):
+    """How a recording is replayed; a calibration holds for one way."""
 
     model: RunModel
     clip: RunClip
     chain: RunChain
+
+
+@dataclass(frozen=True, slots=True)
+class _Footage:
+    """What is calibrated on: one model's scores of recordings that are cut and judged alike."""
+
+    way: _Way
     rows: tuple[VideoRow, ...]
     pieces: list[NormalScores]
     left_out: tuple[str, ...]  #: a line each
@@ -143,18 +150,33 @@ def _runs(
     model: str | None,
     triton: str | None,
     skip_bad: bool,
+    camera: str | None,
+    labelled: _Labelled | None,
 ) -> list[Run]:
-    """The replays that are named, and one of the recordings that are."""
+    """The replays that are named, and one of the recordings that are.
+
+    Hours may go into that one. So it is not begun where it would go another way than the replays that are there.
+    """
     from pipeline.cli.replay import Options, refuse_failures, replay_into
     from pipeline.evaluation.run_folder import RUN_FILE, read_run
 
     there = [place for place in places if (place / RUN_FILE).is_file()]
     recordings = [place for place in places if place not in there]
     runs = [read_run(place) for place in there]
+    ways: dict[_Way, str] = {}
+    for one in runs:
+        _add_ways(ways, one.settings, (row for row in one.videos if _reason_to_leave_out(row, camera, {}) is None))
+
+    def settled(settings: RunSettings) -> None:
+        """Refuse what the replay would add."""
+        _add_ways(ways, settings, _to_come(recordings, settings, camera))
+        _check_ways(ways, labelled)
+
+    _check_ways(ways, labelled)
     if recordings:
         folder = folder or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         options = Options(config=config, model=model, triton=triton, skip_bad=skip_bad)
-        refuse_failures(replay_into(folder, recordings, options), options)
+        refuse_failures(replay_into(folder, recordings, options, settled=settled), options)
         runs.append(read_run(folder))
     elif model is not None or triton is not None or config is not None:
         raise UsageFailure(
@@ -170,13 +192,13 @@ def _footage(runs: list[Run], camera: str | None) -> _Footage:
     names: set[str] = set()
     pieces: list[NormalScores] = []
     left_out: list[str] = []
-    ways: dict[tuple[RunModel, RunClip, RunChain], VideoRow] = {}
+    ways: dict[_Way, str] = {}
     for run in runs:
         for row in run.videos:
             if (reason := _reason_to_leave_out(row, camera, rows)) is not None:
                 left_out.append(f"{row.name}: {reason}")
                 continue
-            ways.setdefault((run.settings.model, run.settings.clip_of(row), run.settings.chain_of(row)), row)
+            _add_ways(ways, run.settings, [row])
             name = row.name if row.name not in names else f"{run.folder}/{row.name}"
             names.add(name)
             rows[row.content_hash] = row.model_copy(update={"name": name})
@@ -184,23 +206,53 @@ def _footage(runs: list[Run], camera: str | None) -> _Footage:
     if not rows:
         named = f"; {left_out[0]}" if left_out else ""
         raise UsageFailure(f"none of {len(left_out)} recordings can be calibrated on{named}")
+    _check_ways(ways)
+    (way,) = ways
+    return _Footage(way, tuple(rows.values()), pieces, tuple(left_out))
+
+
+def _add_ways(ways: dict[_Way, str], settings: RunSettings, rows: Iterable[VideoRow]) -> None:
+    """Add the ways of a run's recordings, each with the name of the first that goes it."""
+    for row in rows:
+        ways.setdefault(_Way(settings.model, settings.clip_of(row), settings.chain_of(row)), row.name)
+
+
+def _check_ways(ways: Mapping[_Way, str], labelled: _Labelled | None = None) -> None:
+    """Raises UsageFailure where there are two ways, NoProbabilityError where ``labelled`` goes another."""
     if len(ways) > 1:
         (first, one), (second, other) = list(ways.items())[:2]
         parts = zip(("models", "clips", "operators' settings"), first, second, strict=True)
         what = " and ".join(words for words, ours, theirs in parts if ours != theirs)
         raise UsageFailure(
-            f"{one.name} and {other.name} were replayed with different {what}: calibrate them one by one "
+            f"{one} and {other} are replayed with different {what}: replay them alike, or calibrate them one by one "
             "(--camera takes the recordings of one camera)"
         )
-    ((model, clip, chain),) = ways
-    return _Footage(model, clip, chain, tuple(rows.values()), pieces, tuple(left_out))
+    if labelled is not None:
+        for way in ways:
+            labelled.require_like(way)
+
+
+def _to_come(places: list[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
+    """The recordings of a replay that is about to begin, as far as they will be calibrated on."""
+    from pipeline.replay.recordings import wanted
+    from pipeline.replay.replay import camera_of
+
+    for one in wanted(places, skipped=[]):
+        row = one.row(camera=camera_of(one.path, settings.cameras))
+        if _unwanted(row, camera) is None:
+            yield row
+
+
+def _unwanted(row: VideoRow, camera: str | None) -> str | None:
+    """Why a recording is not calibrated on, whatever its scores are."""
+    if camera is not None and row.camera != camera:
+        return f"not of camera {camera}"
+    return "abnormal, as its manifest says" if row.label == 1 else None
 
 
 def _reason_to_leave_out(row: VideoRow, camera: str | None, taken: Mapping[str | None, VideoRow]) -> str | None:
-    if camera is not None and row.camera != camera:
-        return f"not of camera {camera}"
-    if row.label == 1:
-        return "abnormal, as its manifest says"
+    if (reason := _unwanted(row, camera)) is not None:
+        return reason
     if row.error is not None:
         return row.error
     if not row.clips:
@@ -239,11 +291,11 @@ class _Labelled:
     scores: npt.NDArray[np.float64]  #: (n,), smoothed as live
     truth: npt.NDArray[np.bool_]  #: (n,), whether at least half of the clip is abnormal
 
-    def require_like(self, footage: _Footage) -> None:
+    def require_like(self, way: _Way) -> None:
         """Raise NoProbabilityError unless they are one model's, cut and smoothed like the footage."""
         from pipeline.evaluation.probability import NoProbabilityError
 
-        folder, settings, ours = self.run.folder, self.run.settings, footage.model
+        folder, settings, ours = self.run.folder, self.run.settings, way.model
         theirs = settings.model
         if (theirs.name, theirs.version, theirs.weights_sha256) != (ours.name, ours.version, ours.weights_sha256):
             raise NoProbabilityError(
@@ -252,8 +304,8 @@ class _Labelled:
             )
         for row in self.rows:
             kernel = settings.chain_of(row).kernel
-            if settings.clip_of(row) != footage.clip or kernel != footage.chain.kernel:
-                cut = "with other clips" if kernel == footage.chain.kernel else f"by the average of {kernel} clips"
+            if settings.clip_of(row) != way.clip or kernel != way.chain.kernel:
+                cut = "with other clips" if kernel == way.chain.kernel else f"by the average of {kernel} clips"
                 raise NoProbabilityError(
                     f"{folder}: {row.name} was replayed {cut}, otherwise than the normal footage: replay it alike"
                 )
@@ -311,15 +363,13 @@ def _calibration(footage: _Footage, found: Calibrated, probability: ProbabilityM
         Promise,
     )
 
-    alert, clip = found.settings.alert, footage.clip.model_dump()
+    alert, clip = found.settings.alert, footage.way.clip.model_dump()
     clip["fps"] = "native" if clip["fps"] is None else clip["fps"]
-    hours = {row.name: 0.0 for row in footage.rows}
+    hours, model = {row.name: 0.0 for row in footage.rows}, footage.way.model
     for piece in footage.pieces:
         hours[piece.recording] += piece.hours
     return Calibration(
-        model=CalibratedModel(
-            name=footage.model.name, version=footage.model.version, weights_sha256=footage.model.weights_sha256
-        ),
+        model=CalibratedModel(name=model.name, version=model.version, weights_sha256=model.weights_sha256),
         clip=CalibratedClip.model_validate(clip),
         alerts=CalibratedAlerts(
             kernel=found.settings.kernel,
@@ -368,13 +418,11 @@ def _flat(made: Calibration, found: Calibrated, out: Path) -> dict[str, Any]:
 def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) -> None:
     alerts, promise = made.alerts, made.promise
     recordings = f"{len(made.footage)} recording{'' if len(made.footage) == 1 else 's'}"
-    typer.echo(
-        f"{made.model.name} version {made.model.version}: {promise.hours:.2f} h of normal footage in {recordings}"
-    )
+    _say(f"{made.model.name} version {made.model.version}: {promise.hours:.2f} h of normal footage in {recordings}")
     _name("Left out", footage.left_out)
-    typer.echo(f"Alerts open at {alerts.open_threshold:g} and close below {alerts.close_threshold:g}.")
+    _say(f"Alerts open at {alerts.open_threshold:g} and close below {alerts.close_threshold:g}.")
     _tell_present(footage)
-    typer.echo(
+    _say(
         f"False alarms in this footage: {promise.false_alarms}, of {found.allowed} that it allows. With "
         f"{100 * promise.confidence:g} % confidence there are at most {_rate(promise.at_most_per_hour, found.budget)}; "
         f"the budget is {promise.budget}."
@@ -385,21 +433,21 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
     ]
     _name("See whether these were false indeed; something abnormal among them makes the threshold too high", lines)
     if found.bursts < len(found.false_alarms):
-        typer.echo(
+        _say(
             f"They came in {found.bursts} bursts, less than a minute apart within one: the bound takes them for "
             "independent, so a longer cooldown, or a larger kernel, makes it surer."
         )
     if made.probability is not None:
-        typer.echo(f"An alert opens at a probability of {_probability_at(made):.2f} that the clip shows an incident.")
-    typer.echo(f"Written: {out}. The site's configuration, or one camera's, names it: calibration: {out.name}")
+        _say(f"An alert opens at a probability of {_probability_at(made):.2f} that the clip shows an incident.")
+    _say(f"Written: {out}. The site's configuration, or one camera's, names it: calibration: {out.name}")
 
 
 def _tell_present(footage: _Footage) -> None:
     from pipeline.evaluation.calibration import false_alarms, smoothed
 
-    present = footage.chain.settings
+    present = footage.way.chain.settings
     count = len(list(false_alarms(smoothed(footage.pieces, present), present)))
-    typer.echo(
+    _say(
         f"By the thresholds that it was replayed with ({present.alert.open_threshold:g}, "
         f"{present.alert.close_threshold:g}) this footage has {count} false alarm{'s' * (count != 1)}."
     )
@@ -412,14 +460,19 @@ def _probability_at(made: Calibration) -> float:
     return float(ProbabilityOfScore(**made.probability.model_dump())(made.alerts.open_threshold))
 
 
+def _say(line: str) -> None:
+    """A line for a person: names come from outside."""
+    typer.echo(printable(line))
+
+
 def _name(what: str, lines: tuple[str, ...] | list[str]) -> None:
     if not lines:
         return
-    typer.echo(f"{what}:")
+    _say(f"{what}:")
     for line in lines[:_NAMED]:
-        typer.echo(f"  {line}")
+        _say(f"  {line}")
     if len(lines) > _NAMED:
-        typer.echo(f"  and {len(lines) - _NAMED} more")
+        _say(f"  and {len(lines) - _NAMED} more")
 
 
 def _rate(per_hour: float, budget: Budget) -> str:

@@ -88,7 +88,7 @@ def test_footage_that_was_judged_otherwise_is_not_mixed_in(run: Path, triton: Se
     replay_into(tmp_path / "other", [tmp_path / "wednesday.mp4"], Options(config=site, triton=triton.address))
     status, _, errors = mistwatch("calibrate", run, tmp_path / "other", "--budget", "150/hour")
     assert status == 2
-    assert "monday.mp4 and wednesday were replayed with different operators' settings: calibrate them one" in errors
+    assert "monday.mp4 and wednesday are replayed with different operators' settings: replay them alike" in errors
 
 
 def test_a_person_is_told_what_it_rests_on_and_what_to_look_at(run: Path, tmp_path: Path) -> None:
@@ -165,3 +165,35 @@ def test_footage_that_is_too_short_is_refused_before_it_is_scored(footage: Path,
     assert status == 2
     assert "1.0 min of normal footage cannot support a budget of 1/day" in errors
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([], "monday.mp4 and wednesday are replayed with different operators' settings: replay them alike, or"),
+        (["--probabilities"], "monday.mp4 was replayed by the average of 3 clips, otherwise than the normal footage"),
+    ],
+)
+def test_a_replay_that_would_not_fit_to_one_that_is_there_is_not_begun(
+    run: Path, triton: Server, tmp_path: Path, there: list[str], expected: str
+) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("alerts: {kernel: 1}\ncameras: {gate: {source: gate.mp4}}\n")
+    write_video(tmp_path / "wednesday.mp4", [(60.0, DARK)])
+    status, _, errors = mistwatch(
+        *("calibrate", tmp_path / "wednesday.mp4", *there, run, "--budget", "200/hour", "--config", site),
+        *("--triton", triton.address, "--run", tmp_path / "run", "--out", tmp_path / "gate.json"),
+    )
+    assert status == 2
+    assert expected in errors
+    assert not {"run.json", "parts"} & {file.name for file in (tmp_path / "run").iterdir()}
+
+
+def test_nothing_in_a_name_acts_on_the_terminal(footage: Path, triton: Server, tmp_path: Path) -> None:
+    name = tmp_path / "\x1b[31mred.mp4"
+    name.symlink_to(footage / "monday.mp4")
+    replay_into(tmp_path / "run", [tmp_path], Options(triton=triton.address))
+    status, said, errors = mistwatch("calibrate", tmp_path / "run", "--budget", "300/hour", "--out", tmp_path / "g")
+    assert status == 0, errors
+    assert "\\x1b[31mred at 0:00:" in said
+    assert "\x1b" not in said + errors

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judged_runs import clips, row, run, write_run
+from tiny_films import film
 
 from pipeline.calibration_file import read_calibration
 from pipeline.cli.calibrate import calibrate
@@ -52,3 +53,24 @@ def test_a_run_of_other_clips_is_refused(tmp_path: Path) -> None:
     clip = other.settings.clip.model_copy(update={"stride": 8})
     with pytest.raises(UsageFailure, match="fight was replayed with other clips, otherwise than the normal footage"):
         calibrated(tmp_path, replace(other, settings=other.settings.model_copy(update={"clip": clip})))
+
+
+def test_runs_that_do_not_go_together_are_refused_before_a_recording_is_replayed(tmp_path: Path) -> None:
+    """There is no Triton at that address, and nobody asks for it."""
+    one = write_run(run([(row("calm", NORMAL), NORMAL)], folder=tmp_path / "one"))
+    other = write_run(run([(row("quiet", NORMAL), NORMAL)], folder=tmp_path / "other", kernel=5))
+    film(tmp_path / "new.mp4", 20)
+    for there, message in (
+        ([one, other], "calm and quiet are replayed with different operators' settings"),
+        ([one], "quiet was replayed by the average of 5 clips, otherwise than the normal footage"),
+    ):
+        with pytest.raises(UsageFailure, match=message):
+            calibrate(
+                [*there, tmp_path / "new.mp4"],
+                "10/hour",
+                probabilities=other,
+                triton="127.0.0.1:1",
+                run=tmp_path / "run",
+                out=tmp_path / "gate.json",
+            )
+    assert not (tmp_path / "run").exists()
