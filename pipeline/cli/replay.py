@@ -383,13 +383,16 @@ def _annotate(folder: Path) -> None:
         RunFailure: one cannot be written; the others are.
         typer.Exit: a signal ended it.
     """
+    from pipeline.evaluation.run_folder import RunError
     from pipeline.replay.parts import OtherRunError, alone_in
 
     try:
-        with alone_in(folder):
+        with alone_in(folder), explained():
             _annotate_alone(folder)
     except OtherRunError as error:
         raise UsageFailure(str(error)) from error
+    except RunError as error:
+        raise RunFailure(str(error)) from error
 
 
 def _annotate_alone(folder: Path) -> None:

@@ -141,13 +141,14 @@ class Parts:
         draft.rename(place)
 
     def finish(self, rows: Sequence[VideoRow], recordings: Iterable[Replayed]) -> None:
-        """Put the run together, unless the folder holds exactly this one.
+        """Put the run together, unless the folder holds exactly this one and nothing was scored anew.
 
         Args:
             rows: of all recordings, in order.
             recordings: the same, with all that belongs to them; read only where it has to be.
         """
-        if list(self._finished_rows.values()) == list(rows):
+        is_same = list(self._finished_rows.values()) == list(rows)
+        if is_same and not any(part.is_dir() for part in self._parts.iterdir()):
             self._clear()
             return
         draft = self._parts / f"run{_DRAFT}"
@@ -245,12 +246,16 @@ class Parts:
         import pyarrow.compute
 
         maps = self.folder / ATTENTION_FOLDER / f"{row.key}.npy"
-        return Replayed(
-            row,
-            self._finished_scores.filter(pyarrow.compute.field("video") == row.name),
-            self._finished_alerts.get(row.name, b""),
-            np.load(maps, allow_pickle=False) if maps.exists() else None,
-        )
+        try:
+            return Replayed(
+                row,
+                self._finished_scores.filter(pyarrow.compute.field("video") == row.name),
+                self._finished_alerts.get(row.name, b""),
+                np.load(maps, allow_pickle=False) if maps.exists() else None,
+            )
+        except (RunError, OSError, ValueError, KeyError) as error:
+            _log.warning("unreadable, replayed again", recording=wanted.name, error=str(error))
+            return None
 
     @cached_property
     def _finished_rows(self) -> dict[str, VideoRow]:
@@ -332,14 +337,12 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
 
 
 def _settle(draft: Path) -> None:
-    """Have the disk hold everything in a folder before it gets its name: a power cut would leave files without content,
+    """Have the disk hold every file of a folder before it gets its name: a power cut would leave files without content,
     and one without alerts looks as good as any."""
-    for file in (*draft.rglob("*"), draft):
-        handle = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for file in draft.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -30,7 +30,7 @@ from pipeline.replay.taking import Replayed, Taking, not_replayed
 from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel
 from pipeline.service import Judging
 from pipeline.settings import CameraSettings, Site
-from pipeline.sources.base import Source, SourceError
+from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
 from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec
 from pipeline.worker import Acceptance, CameraPlan, CameraState, Worker, WorkerHooks
@@ -324,12 +324,13 @@ class Replay:
             self._note(not_replayed(one, str(error)).row)
             return
         clip = self._clip_of[judged_as]
-        self._takings[one.name] = Taking(one, source, camera, clip, damage=damage)
+        taking = self._takings[one.name] = Taking(one, source, camera, clip, damage=damage)
         paced: Source = source if self._speed is None else Paced(source, self._speed)
+        watched = _Watched(paced, taking)
         worker.add(
             CameraPlan(
                 one.name,
-                lambda **_told: paced,
+                lambda **_told: watched,
                 clip,
                 self._served,
                 lambda served: self._judging.chain_of(judged_as, served),
@@ -422,6 +423,24 @@ class Replay:
             + sum(min(taking.seconds, self._lengths.of(taking.wanted.name)) for taking in takings),
             total_seconds=self._lengths.total_seconds,
         )
+
+
+class _Watched:
+    """``source``, whose failure its taking knows of before the worker ends an alert because of it."""
+
+    def __init__(self, source: Source, taking: Taking) -> None:
+        self.camera = source.camera
+        self.live = source.live
+        self._source = source
+        self._taking = taking
+
+    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        """See :class:`pipeline.sources.base.Source`."""
+        try:
+            yield from self._source.frames(spec, stop)
+        except Exception:
+            self._taking.has_failed = True
+            raise
 
 
 class _Events:

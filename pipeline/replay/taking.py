@@ -66,6 +66,7 @@ class Taking:
     alerts: int = 0
     started_at: datetime | None = None
     seconds: float = 0.0  #: of the recording, as far as it is scored
+    has_failed: bool = False  #: to be read to its end
     _columns: dict[str, array[Any]] = field(default_factory=lambda: {name: array(c) for name, c in _NUMBERS})
     _segments: list[str] = field(default_factory=list)
     _models: list[tuple[str, str]] = field(default_factory=list)
@@ -103,8 +104,8 @@ class Taking:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every clip so far has its score."""
-        return not self._drops
+        """Whether it was read, and every clip so far has its score."""
+        return not (self.has_failed or self._drops)
 
     def accepted(self, event: AlertEvent) -> None:
         """An alert event was accepted."""

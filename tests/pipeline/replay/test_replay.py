@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,10 +21,11 @@ from tiny_films import film, frame_folder, two_takes
 from triton_of_brightness import Server, write_repository
 
 from pipeline.alerts.event import AlertEvent
-from pipeline.evaluation.run_folder import SCORES_FILE, read_run
+from pipeline.evaluation.run_folder import ALERTS_FILE, ATTENTION_FOLDER, SCORES_FILE, read_run
 from pipeline.replay.parts import OtherRunError, Parts, alone_in
 from pipeline.replay.replay import ReplayFailed
 from pipeline.settings import CameraSettings
+from pipeline.sources.files import FileSource
 
 pytestmark = pytest.mark.realparts
 
@@ -472,6 +476,47 @@ def test_a_recording_of_which_clips_have_no_score_is_not_kept_and_tried_again(tm
         assert "scored in part: 9 clips could not be scored" in str(row.error)
         assert (outcome.kept, outcome.alerts, row.clips) == (0, 0, 0)
         assert {event.data.state for event in kept.events} == {"begin"}  # no end that only the hole has made
+
+
+def test_nobody_is_told_of_an_end_that_a_failure_has_made(
+    tmp_path: Path, triton: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug, or no memory: the next run has other events of the same ids."""
+    video = write_video(tmp_path / "v.mp4", [(1.0, DARK), (9.0, BRIGHT)])
+    kept, reads = Kept(), FileSource.frames
+
+    def fails(source: FileSource, *told: Any) -> Iterator[Any]:
+        yield from itertools.islice(reads(source, *told), 70)
+        raise MemoryError
+
+    monkeypatch.setattr(FileSource, "frames", fails)
+    (row,) = replay(tmp_path / "run", [video], triton.address, acceptance=kept).rows
+    assert "unexpected failure" in str(row.error)
+    assert {event.data.state for event in kept.events} <= {"begin", "update"}
+    monkeypatch.undo()
+    first = len(kept.events)
+    replay(tmp_path / "run", [video], triton.address, acceptance=kept)
+    assert {event.id: event.to_json() for event in kept.events[first:]}.items() >= {
+        event.id: event.to_json() for event in kept.events[:first]
+    }.items()
+    assert kept.events[-1].data.state == "end"
+
+
+@pytest.mark.parametrize("damaged", [SCORES_FILE, ALERTS_FILE, ATTENTION_FOLDER])
+def test_what_is_damaged_of_a_finished_run_is_replayed_again(tmp_path: Path, triton: Server, damaged: str) -> None:
+    folder = tmp_path / "run"
+    video = write_video(tmp_path / "v.mp4", HALF_BRIGHT)
+    replay(folder, [video], triton.address)
+    made = contents(folder)
+    file = folder / damaged
+    if damaged == ATTENTION_FOLDER:
+        file.mkdir()
+        file /= f"{read_run(folder).videos[0].key}.npy"
+    file.write_bytes(b"cut off")
+    assert replay(folder, [video], triton.address).kept == 0
+    assert contents(folder) == made
+    assert not (folder / ATTENTION_FOLDER).exists()  # this model tells of none
+    assert replay(folder, [video], triton.address).kept == 1
 
 
 def test_a_name_that_is_no_utf8_is_replayed_under_one_that_is(tmp_path: Path, triton: Server) -> None:
