@@ -20,7 +20,7 @@ class Published:
 
     Args:
         folder: of the run.
-        topic: that the outbox's events go to.
+        topic: of which broker the outbox's events go to, as a text.
         run: the run's name; another run over the folder has other events.
     """
 

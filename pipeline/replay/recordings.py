@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.evaluation.run_folder import VideoRow, key_of
+from pipeline.evaluation.run_folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
 from pipeline.manifests.manifest import read_manifest
 from pipeline.manifests.plain import FILM_SUFFIXES
 
@@ -67,7 +67,7 @@ def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[
     """The recordings at ``places``, each once, in the order in which they are named; a folder's by their names.
 
     Args:
-        places: files, folders (with the folders in them), manifests (``.jsonl``).
+        places: files, folders (with the folders in them, but those of runs), manifests (``.jsonl``).
         skipped: takes the problems of manifests' lines, which are then left out; without it they are an error.
 
     Raises:
@@ -121,7 +121,7 @@ def _in_folder(folder: Path) -> list[_Found]:
 
     found = []
     for here, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(here, name)))
         for name in sorted(files):
             file = Path(here, name)
             if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
@@ -131,6 +131,11 @@ def _in_folder(folder: Path) -> list[_Found]:
     if not found:
         raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
     return found
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether this is a run's folder: the annotated films in it are no recordings, and the next run would have more."""
+    return any((folder / part / RUN_FILE).exists() for part in ("", PARTS_FOLDER))
 
 
 def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:

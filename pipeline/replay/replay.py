@@ -149,7 +149,7 @@ class Replay:
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
         acceptance: is given every alert event; None where nobody else wants them.
-        topic: that the events go to from there: what was scored earlier, and not sent to
+        topic: of which broker the events go to from there: what was scored earlier, and not sent to
             it then, goes there too.
         told: called with every alert event that was accepted.
         repair_scorer: the scorer is ours alone.

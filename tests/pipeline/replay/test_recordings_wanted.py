@@ -52,6 +52,14 @@ def test_hidden_files_and_what_is_no_film_are_left_alone(tmp_path: Path) -> None
     assert [one.name for one in wanted([tmp_path])] == ["a"]
 
 
+@pytest.mark.parametrize("settings", ["run.json", "parts/run.json"])
+def test_films_that_a_replay_has_written_are_left_alone(tmp_path: Path, settings: str) -> None:
+    run = tmp_path / "runs" / "january"
+    touch(tmp_path / "a.mp4", tmp_path / "runs" / "b.mp4", run / "annotated" / "a.mp4", run / settings)
+    assert [one.name for one in wanted([tmp_path])] == ["a", "runs/b"]
+    assert [one.name for one in wanted([run])] == ["annotated/a"]  # who names it means it
+
+
 def test_a_manifests_recordings_are_called_as_it_calls_them(tmp_path: Path) -> None:
     touch(tmp_path / "set/clips/v.mp4", tmp_path / "elsewhere.mp4")
     rows = [{"path": "clips/v.mp4", "label": 1, "group": "g"}, {"path": str(tmp_path / "elsewhere.mp4"), "label": 0}]
