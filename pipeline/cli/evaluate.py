@@ -246,32 +246,35 @@ def _run_settings(run: Run, video_score: str, split: str | None) -> dict[str, di
 
 def _pixels(
     judged: Judged, run: Run | None, maps: Path | None, masks: Path | None, left_out: list[LeftOut]
-) -> Sequence[PixelCounts]:
-    """What was counted of maps: somebody's, or where the run's model looked, times how abnormal it found that."""
-    from pipeline.evaluation.judged import RAW
+) -> Mapping[str, Sequence[PixelCounts]]:
+    """What was counted of maps, by column: somebody's as they are, or where the run's model looked in each clip, times
+    how abnormal it found that by the column."""
+    from pipeline.evaluation.judged import COLUMNS, RAW
     from pipeline.evaluation.maps import judge_maps, read_maps, read_masks
 
     if masks is None:
-        return ()
+        return {}
+    marked = read_masks(masks)
     if maps is not None:
-        return judge_maps(judged.videos, read_maps(maps), read_masks(masks), left_out=left_out)
+        return {RAW: judge_maps(judged.videos, read_maps(maps), marked, left_out=left_out)}
     assert run is not None, "checked by evaluate"
     rows = {row.name: row for row in run.videos}
-    looked = {}
-    for video in judged.videos:
-        row = rows[video.name]
-        if run.attention(row) is not None:
-            looked[video.name] = partial(_abnormal, run, row, video.clip_scores[RAW])
+    looked = [video for video in judged.videos if run.attention(rows[video.name]) is not None]
     if not looked:
         raise UsageFailure(f"{run.folder}: the model told of no video where it looked; name --maps FILE")
-    return judge_maps(judged.videos, looked, read_masks(masks), left_out=left_out)
+    counts = {}
+    for column in COLUMNS:
+        found = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in looked}
+        counts[column] = judge_maps(judged.videos, found, marked, left_out=left_out if column == RAW else None)
+    return counts
 
 
 def _abnormal(run: Run, row: VideoRow, scores: Floats) -> npt.NDArray[np.float32]:
     """Where the model looked in each clip, times how abnormal it found that, (clips, h, w). Raises RunError."""
     attention = run.attention(row)  # anew: the files of a thousand videos cannot all be open
     assert attention is not None
-    return attention * scores.astype("float32")[:, None, None]
+    maps: npt.NDArray[np.float32] = attention * scores.astype("float32")[:, None, None]
+    return maps
 
 
 def _keep(

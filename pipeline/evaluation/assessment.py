@@ -54,7 +54,7 @@ class Assessment:
         sheets: by column, the score sheet of all videos; empty where no alerts could be raised.
         alerts: by column and name (:data:`operators.events.FIGURES`); as empty.
         draws, by: of the bootstrap.
-        pixels: of maps (:data:`pipeline.evaluation.maps.FIGURES`); empty where there are none.
+        pixels: by column and name, of maps (:data:`pipeline.evaluation.maps.FIGURES`); only columns that have some.
     """
 
     judged: Judged
@@ -63,7 +63,7 @@ class Assessment:
     alerts: Mapping[str, Mapping[str, Estimate]]
     draws: int
     by: Unit
-    pixels: Mapping[str, Estimate] = field(default_factory=dict)
+    pixels: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What is written to ``metrics.json``.
@@ -79,7 +79,6 @@ class Assessment:
             "settings": dict(settings),
             "bootstrap": {"draws": self.draws, "by": self.by, "level": 0.95},
             "columns": {column: self._column(column) for column in self.figures},
-            "pixels": {name: _estimate(one) for name, one in self.pixels.items()} or None,
             "notes": list(judged.notes),
             "left_out": [asdict(one) for one in judged.left_out],
             "only_scores": list(judged.only_scores),
@@ -99,8 +98,9 @@ class Assessment:
             told |= _flat(_FLAT_NAMES.get(name, name), one)
         for name, flat_name in _FLAT_ALERTS.items():
             told |= _flat(flat_name, self.alerts[CAUSAL][name] if self.alerts else _none(judged.no_alerts))
+        raw_pixels = self.pixels.get(RAW, {})
         for name in PIXEL_FIGURES:
-            told |= _flat(name, self.pixels.get(name, _none("no maps were judged: --maps and --masks name them")))
+            told |= _flat(name, raw_pixels.get(name, _none("no maps were judged: --maps and --masks name them")))
         return told | {
             "videos": len(judged.videos),
             "frames": judged.frames,
@@ -112,6 +112,7 @@ class Assessment:
     def _column(self, column: str) -> dict[str, Any]:
         written: dict[str, Any] = {"meaning": COLUMNS[column]}
         written |= {"figures": {name: _estimate(one) for name, one in self.figures[column].items()}}
+        written |= {"pixels": {name: _estimate(one) for name, one in self.pixels.get(column, {}).items()} or None}
         if not self.alerts:
             return written | {"alerts": None, "no_alerts": self.judged.no_alerts}
         sheet = self.sheets[column]
@@ -147,12 +148,12 @@ def assess(
     seed: int = 0,
     threshold: float = FAR_THRESHOLD,
     columns: Sequence[str] = tuple(COLUMNS),
-    pixels: Sequence[PixelCounts] = (),
+    pixels: Mapping[str, Sequence[PixelCounts]] | None = None,
 ) -> Assessment:
     """Every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
     Args:
-        pixels: of the videos that have maps, see :func:`pipeline.evaluation.maps.judge_maps`.
+        pixels: by column, of the videos that have maps, see :func:`pipeline.evaluation.maps.judge_maps`.
         draws, by, seed, threshold: see :func:`pipeline.evaluation.bootstrap.estimate`.
         columns: of :data:`COLUMNS`.
 
@@ -166,7 +167,11 @@ def assess(
             sheets[column] = total(own)
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
     units = {video.name: video.columns[RAW].unit if by == "group" else video.name for video in judged.videos}
-    of_maps = estimate_maps(pixels, units=[units[one.name] for one in pixels], draws=draws, seed=seed) if pixels else {}
+    of_maps = {
+        column: estimate_maps(counts, units=[units[one.name] for one in counts], draws=draws, seed=seed)
+        for column, counts in (pixels or {}).items()
+        if counts
+    }
     return Assessment(judged, found, sheets, alerts, draws, by, of_maps)
 
 

@@ -97,7 +97,7 @@ def rows(assessment: Assessment) -> dict[str, list[FigureRow]]:
     if assessment.alerts:
         tables["alerts"] = _rows(_TABLES["alerts"], assessment.alerts)
     if assessment.pixels:
-        tables["pixels"] = _rows(_PIXELS, {RAW: assessment.pixels})
+        tables["pixels"] = _rows(_PIXELS, assessment.pixels)
     return tables
 
 
@@ -124,6 +124,7 @@ def report_data(
         title=text(title),
         summary=[text(one) for one in (*sentences(assessment), *([_STRETCHED] if stretch != (0.0, 1.0) else []))],
         columns=COLUMNS,
+        resampled="videos" if assessment.by == "video" else "groups of videos",
         figures={table: [text.of_row(row) for row in found] for table, found in rows(assessment).items()},
         roc=replace(roc, reason=text(roc.reason)),
         precision_recall=replace(precision_recall, reason=text(precision_recall.reason)),
@@ -278,8 +279,8 @@ def _alarms(assessment: Assessment) -> Chart:
     thresholds, alarms, recall = (np.array(line, np.float64) for line in zip(*drawn, strict=True))
     # Cameras may have thresholds of their own: no one point of the curve is then what the run did.
     own = {video.chain.alert.open_threshold for video in assessment.judged.videos if video.chain is not None}
-    at = np.flatnonzero(thresholds == own.pop()) if len(own) == 1 else ()
-    return Chart([Curve(name=CAUSAL, x=alarms, y=recall, thresholds=thresholds, at=int(at[0]) if len(at) else None)])
+    at = thresholds.tolist().index(one) if len(own) == 1 and (one := own.pop()) in thresholds else None
+    return Chart([Curve(name=CAUSAL, x=alarms, y=recall, thresholds=thresholds, at=at)])
 
 
 def _stretch(videos: Sequence[JudgedVideo]) -> tuple[float, float]:

@@ -212,6 +212,7 @@ class ReportData:
     Attributes:
         title: what was judged: the manifest's name.
         summary: paragraphs for the head; the first, in large, says how much was judged. Text, not HTML.
+        resampled: what the intervals' bootstrap draws.
         columns: names of the figures' columns in order, with what each means: ``{"raw": "scores as served", …}``.
         figures: title of a table (``frames``, ``videos``, ``alerts``) to its rows.
         roc: share of the normal frames (x) and of the abnormal frames (y) that are flagged.
@@ -227,6 +228,7 @@ class ReportData:
 
     title: str
     summary: Sequence[str] = ()
+    resampled: str = "videos"
     columns: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Sequence[FigureRow]] = field(default_factory=dict)
     roc: Chart = Chart()

@@ -158,10 +158,18 @@ def test_where_a_model_looked_is_judged_by_masks(mistwatch, two_runs, tmp_path):
     status, out, err = mistwatch("evaluate", folder, "--draws", "5", "--json", "--masks", "masks.npz")
     # Its attention times its score is 0.9 where something is, and at most 0.1 elsewhere.
     assert (status, json.loads(out.splitlines()[-1])["pixel_auc"]) == (0, 1.0), err
+    columns = json.loads((folder / "metrics.json").read_text())["columns"]
+    # By the average of two clips the last one has 0.5, as the first abnormal one; three pixels of each frame have 0: of
+    # 2 · 14 pairs one is a tie.
+    assert columns["causal"]["pixels"]["pixel_auc"]["value"] == pytest.approx(27.5 / 28)
+    assert columns["raw"]["pixels"]["pixel_auc"]["value"] == 1.0
     np.savez(tmp_path / "maps.npz", fight=1 - looked)
     status, out, _ = mistwatch("evaluate", folder, "--masks", "masks.npz", "--maps", "maps.npz", "--draws", "5")
     assert status == 0
-    assert "per-region overlap" in out
+    line = next(line for line in out.splitlines() if "per-region overlap" in line)
+    assert len(line.split()) == 3  # nobody knows how somebody's maps would be smoothed
+    columns = json.loads((folder / "metrics.json").read_text())["columns"]
+    assert [columns[name]["pixels"] is None for name in ("raw", "causal", "centred")] == [False, True, True]
 
 
 # -- a manifest ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -109,6 +110,13 @@ def test_the_alarm_curve_is_marked_where_one_threshold_raised_all_alerts() -> No
     data = report(whole, mixed)
     assert data.alarms.curves[0].at is None
     assert "A dot is where this run" not in rendered(data)
+
+
+@pytest.mark.parametrize(("by", "told"), [("video", "over videos"), ("group", "over groups of videos")])
+def test_intervals_say_what_was_drawn(by: Literal["video", "group"], told: str) -> None:
+    judged = judge_run(run([(row("calm", CALM, group="gate"), CALM)]))
+    html = rendered(report_data(assess(judged, draws=3, by=by), title="t", settings={}))
+    assert f"by bootstrap {told}: how far it would move with other" in html
 
 
 # -- where the model looked --------------------------------------------------------------------------------------------

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import chromium
+import numpy as np
 import pytest
 from sample_report import HOSTILE, THRESHOLD, sample, timeline
 from tiny_films import film
 
+from pipeline.evaluation.report.data import Look
 from pipeline.evaluation.report.page import write_report
+from pipeline.sources.base import FrameSpec
 
 DESK, PHONE = 1280, 390  # CSS pixels
 #: WCAG 2.2: of text (1.4.3), and of lines and shapes that carry meaning (1.4.11).
@@ -36,10 +40,12 @@ def browser(require: Callable[[str], NoReturn]) -> Iterator[chromium.Chromium]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of three videos with pictures, one of them with a name that would break a page or its width."""
+    """A report of three videos with pictures, some with where the model looked; one name would break a page's width."""
     folder = tmp_path_factory.mktemp("report")
     path = film(folder / "a.mp4", 210)
-    data = sample([timeline(0, path=path), timeline(1, path=path, label=0), timeline(2, clips=500)])
+    corner = Look(np.array([[0.0, 1.0], [0.0, 0.0]], np.float32), FrameSpec(8, 8))
+    looked = replace(timeline(0, path=path), look=lambda _clip: corner)
+    data = sample([looked, timeline(1, path=path, label=0), timeline(2, clips=500)])
     object.__setattr__(data.videos[2], "name", HOSTILE + "a_very_long_name_" * 20)
     write_report(data, folder / "report.html")
     return folder / "report.html"
