@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import venv
+from itertools import islice
 from pathlib import Path
 
+import av
 import pytest
 
 
@@ -83,6 +85,31 @@ def test_the_whole_path_runs_from_there(installed: Path, foreign_folder: Path, d
     summary = json.loads(result.stdout.splitlines()[-1])
     assert (summary["clips_scored"], summary["clips_dropped"]) == (49, 0)
     assert list(foreign_folder.glob("runs/*/triton.log"))
+
+
+@pytest.mark.realparts
+def test_a_replay_and_the_report_of_an_evaluation_from_there(installed: Path, foreign_folder: Path, data: Path) -> None:
+    """Of two pieces of real footage; the report's template and the schema of its scores come with the wheel."""
+    for name, packets in (("vtest.avi", 36), ("car-detection.mp4", 20)):
+        with av.open(str(data / "cctv" / name)) as whole, av.open(str(foreign_folder / name), "w") as film:
+            stream = film.add_stream_from_template(whole.streams.video[0])
+            for packet in islice(whole.demux(video=0), packets):
+                packet.stream = stream
+                film.mux(packet)
+    replayed = _run(installed, foreign_folder, "mistwatch", "replay", "vtest.avi", "--out", "run", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    summary = json.loads(replayed.stdout.splitlines()[-1])
+    assert (summary["recordings"], summary["failed"], summary["clips"]) == (1, 0, 2)
+
+    rows = [{"path": "vtest.avi", "label": 0}, {"path": "car-detection.mp4", "label": 1, "intervals": [[0, 8]]}]
+    (foreign_folder / "films.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    judged = _run(installed, foreign_folder, "mistwatch", "evaluate", "films.jsonl", "--out", "judged", "--json")
+    assert judged.returncode == 0, judged.stderr
+    flat = json.loads(judged.stdout.splitlines()[-1])
+    assert (flat["videos"], flat["frames"]) == (2, 48)
+    report = (foreign_folder / "judged" / "report.html").read_text()
+    assert "car-detection.mp4" in report
+    assert "data:image/jpeg;base64," in report, "it has pictures of the recordings"
 
 
 def test_a_command_with_a_bad_argument_ends_with_one_line_and_status_2(installed: Path, foreign_folder: Path) -> None:
