@@ -25,6 +25,8 @@ _PATIENCE_SECONDS = 30.0
 #: At any end the relay may finish what it is at, seconds.
 _STOP_SECONDS = 2.0
 _LOOK_SECONDS = 0.05
+#: Of a topic's name in a file's, which may be of 255 bytes.
+_NAME_SHOWN = 100
 
 
 class Publishing:
@@ -44,7 +46,7 @@ class Publishing:
         self._name = kafka.topic
         self._folder = folder
         self._news = _News()
-        self.outbox = Outbox(folder / f"outbox-{key_of(self.topic)}.sqlite")
+        self.outbox = Outbox(folder / f"outbox-{kafka.topic[:_NAME_SHOWN]}-{key_of(self.topic)}.sqlite")
         try:
             self._relay = KafkaRelay(
                 self.outbox,

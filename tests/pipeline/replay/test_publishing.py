@@ -54,6 +54,18 @@ def test_the_end_waits_as_long_as_the_topic_takes_events(tmp_path: Path, monkeyp
     assert nobody.close() == []
 
 
+def test_each_topic_of_each_broker_has_an_outbox_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "_STOP_SECONDS", 0.0)
+    one, other, long = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", "t" * 248
+    places = [(one, "a"), (other, "a"), (one, "b"), (one, f"{long}1"), (one, f"{long}2")]
+    for bootstrap, topic in places:
+        there = Publishing(tmp_path, KafkaSettings(bootstrap=bootstrap, topic=topic))
+        assert there.outbox.depth() == 0
+        there.outbox.accept(begin("gate"))
+        assert there.close()
+    assert len(list(tmp_path.glob("outbox-a-*.sqlite"))) == 2
+
+
 @pytest.mark.realparts
 def test_an_event_that_the_broker_will_never_take_is_told(tmp_path: Path, broker: str) -> None:
     to_topic = Publishing(tmp_path, KafkaSettings(bootstrap=broker, topic=f"t{tmp_path.name}"))
