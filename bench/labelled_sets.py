@@ -29,8 +29,9 @@ from models.training.mist_config import VideoChoice
 from models.training.video_plan import planned
 from operators.chain import ChainSettings
 from operators.events import bootstrap, total
+from pipeline.evaluation.alarms import raised
 from pipeline.evaluation.calibration import CONFIDENCE, Budget, NormalScores, calibrate, lower_bound, upper_bound
-from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo, raised
+from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.run_folder import read_run
 from pipeline.manifests.layouts import read_layout

@@ -136,13 +136,17 @@ def evaluate(
             out = folder if out is None else out
         without_maps: list[LeftOut] = []
         pixels = _pixels(judged, run, maps, masks, without_maps)
-        judged = replace(judged, notes=(*judged.notes, *(f"{one.name}: {one.reason}" for one in without_maps)))
+        as_given = (
+            () if maps is None else (f"{maps.name} is judged as it is, in the raw column: maps are not smoothed.",)
+        )
+        of_maps = (*as_given, *(f"{one.name}: {one.reason}" for one in without_maps))
+        judged = replace(judged, notes=(*judged.notes, *of_maps))
         assessment = assess(judged, draws=draws, by=by, seed=seed, pixels=pixels)  # type: ignore[arg-type]  # checked above
     except (ForeignScoresError, MapsError, RunError, ValueError) as error:
         raise UsageFailure(str(error)) from error
     if out is not None:
         _keep(assessment, out, settings, title, run, report)
-    _print(assessment, as_json=json)
+    _print(assessment, as_json=json, kept=out is not None)
     if outcome is not None:
         refuse_failures(outcome, options)
 
@@ -302,19 +306,23 @@ def _keep(
         print(f"mistwatch: wrote {file}", file=sys.stderr)
 
 
-def _print(assessment: Assessment, *, as_json: bool) -> None:
+def _print(assessment: Assessment, *, as_json: bool, kept: bool) -> None:
+    """The figures, and the sentences about them: beside JSON on standard error; all names where no file has them."""
+    from pipeline.evaluation.reported import sentences
+    from pipeline.printable import printable
+
+    told = [printable(one) for one in sentences(assessment, all_of_them=not kept)]
     if as_json:
         import json
 
+        print(*(f"mistwatch: {one}" for one in told), sep="\n", file=sys.stderr)
         print(json.dumps(assessment.flat(), allow_nan=False), flush=True)
         return
     from rich.console import Console
 
     from pipeline.cli.judgement import WIDE, assessment_tables
-    from pipeline.evaluation.reported import sentences
-    from pipeline.printable import printable
 
     console = Console()
-    console.print(*map(printable, sentences(assessment)), sep="\n", markup=False, highlight=False)
+    console.print(*told, sep="\n", markup=False, highlight=False)
     console.print()
     console.print(assessment_tables(assessment, wide=console.width >= WIDE))

@@ -27,7 +27,8 @@ from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from operators.checks import whole_number
 from operators.events import Span
-from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, raised, smoothed_columns
+from pipeline.evaluation.alarms import raised
+from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
 from pipeline.evaluation.maps import UNREADABLE
 from pipeline.evaluation.videos import FrameLabels, ScoredVideo, repeated

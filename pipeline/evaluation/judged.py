@@ -6,18 +6,16 @@ A judged video comes from a run of ours (:mod:`pipeline.evaluation.judged_run`) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from operators.alerting import AlertMachine, AlertSettings, AlertState, AlertTransition
 from operators.chain import ChainSettings
-from operators.events import ScoreSheet, Span, score, total
-from operators.scores import ClipScore, SegmentEnd, SmoothedScore
+from operators.events import ScoreSheet, Span, score
 from operators.smoothing import causal, centred
 from pipeline.evaluation.videos import ScoredVideo
 
@@ -36,11 +34,6 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 
 #: How a video's own score comes from its clips'.
 VideoScore = Literal["mean", "max"]
-
-#: An alarm curve has at most so many thresholds, and fewer where that would be more steps of the alert machine than a
-#: person waits for (about 10 s), but not fewer than a curve needs.
-_MOST_THRESHOLDS, _LEAST_THRESHOLDS = 120, 15
-_STEPS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,73 +210,3 @@ def centred_kernel(kernel: int) -> int:
 def video_score(clip_scores: Floats, how: VideoScore) -> float:
     """A video's own score: the mean of its clips', or the highest."""
     return float(clip_scores.max() if how == "max" else clip_scores.mean())
-
-
-def raised(
-    scores: Floats, start: Floats, end: Floats, breaks: Sequence[int], settings: AlertSettings
-) -> tuple[Span, ...]:
-    """The alerts that smoothed scores raise: when each opened (see :mod:`operators.events`) and ended.
-
-    Args:
-        scores, start, end: (n,), of a video's clips; scores in [0, 1], times in seconds.
-        breaks: see :class:`JudgedVideo`.
-        settings: of the alerts.
-    """
-    spans: list[Span] = []
-    # The clips are numbered anew: one that the server could not score (a replay drops none) is no reason to end here.
-    for first, behind in zip(breaks, [*breaks[1:], len(scores)], strict=True):
-        machine = AlertMachine("judged", settings, max_hole=0)
-        opened = 0.0
-        for transition in _transitions(machine, scores[first:behind], start[first:behind], end[first:behind]):
-            if transition.state is AlertState.BEGIN:
-                opened = transition.last.end
-            elif transition.state is AlertState.END:
-                spans.append(Span(opened, max(opened, transition.last.end)))
-    return tuple(spans)
-
-
-def _transitions(machine: AlertMachine, scores: Floats, start: Floats, end: Floats) -> Iterator[AlertTransition]:
-    for index, (value, begins, ends) in enumerate(zip(scores.tolist(), start.tolist(), end.tolist(), strict=True)):
-        clip = ClipScore("judged", "", index, begins, ends, value, "", "")
-        yield from machine.push(SmoothedScore(clip, value))
-    yield from machine.push(SegmentEnd("judged", "", len(scores), "stream_end"))
-
-
-class AlarmPoint(NamedTuple):
-    """What alerts would be worth at one threshold."""
-
-    threshold: float
-    sheet: ScoreSheet
-
-
-def alarm_curve(videos: Sequence[JudgedVideo], column: str = CAUSAL) -> list[AlarmPoint]:
-    """Alerts at thresholds from the highest to the lowest score, all else as each video's own settings say.
-
-    The close threshold keeps its proportion to the one that opens. The thresholds are scores that occur: so many of
-    each hundred, and the one that the first video's alerts were raised at.
-
-    Returns:
-        By falling threshold; empty where no alerts can be raised.
-    """
-    raising = [(video, video.chain.alert) for video in videos if video.chain is not None]
-    if not raising:
-        return []
-    scores = np.concatenate([video.clip_scores[column] for video, _ in raising])
-    count = int(np.clip(_STEPS // len(scores), _LEAST_THRESHOLDS, _MOST_THRESHOLDS))
-    # The highest of each video as well: between those of incidents and those of the rest the curve turns.
-    peaks = np.array([video.clip_scores[column].max() for video, _ in raising])
-    chosen = {
-        *np.quantile(scores, np.linspace(0, 1, count // 2), method="nearest").tolist(),
-        *np.quantile(peaks, np.linspace(0, 1, count // 2), method="nearest").tolist(),
-        raising[0][1].open_threshold,
-    }
-    points = []
-    for threshold in sorted((one for one in chosen if one > 0), reverse=True):
-        sheets = []
-        for video, own in raising:
-            ratio = own.close_threshold / own.open_threshold
-            settings = replace(own, open_threshold=threshold, close_threshold=min(threshold, threshold * ratio))
-            alerts = raised(video.clip_scores[column], video.start, video.end, video.breaks, settings)
-            sheets.append(video.sheet_of(alerts))
-        points.append(AlarmPoint(threshold, total(sheets)))
-    return points

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from operators.events import Span
+from pipeline.evaluation.alarms import raised
 from pipeline.evaluation.judged import (
     CAUSAL,
     Floats,
@@ -21,7 +22,6 @@ from pipeline.evaluation.judged import (
     JudgedVideo,
     LeftOut,
     VideoScore,
-    raised,
     smoothed_columns,
     video_score,
 )

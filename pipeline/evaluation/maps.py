@@ -5,8 +5,6 @@
 | ``pixel_auc`` | area under the ROC curve of all pixels of all frames together |
 | ``pro`` | per-region overlap: the share of a region (a connected part of a mask) that is flagged, averaged over regions, so that a small one counts like a large one; averaged over the false-positive rates up to 30 % of the normal pixels (P. Bergmann et al., MVTec AD, CVPR 2019 and IJCV 2021) |
 
-Both are of the maps as they are, one a clip or one a frame: the averages over clips are of scores, and no map is smoothed.
-
 A million frames have too many pixels to be sorted. Values are told apart at 4096 levels, each of as many of all pixels:
 exact where there are no more different ones, else to some hundredths of a per cent of the false-positive rate. Where
 there are more than two million pixels, the levels are those of a million and more that chance picked out of all of them.

@@ -14,10 +14,11 @@ import numpy as np
 
 from operators.chain import ChainSettings
 from operators.events import Span
+from pipeline.evaluation.alarms import alarm_curve
 from pipeline.evaluation.assessment import Assessment
 from pipeline.evaluation.bootstrap import Estimate
 from pipeline.evaluation.figures import FrameCurve, Undefined, frame_curve
-from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, JudgedVideo, alarm_curve
+from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, JudgedVideo
 from pipeline.evaluation.report.data import (
     Alert,
     Chart,
@@ -202,9 +203,15 @@ def _left_out(judged: Judged) -> list[LeftOut]:
 _ONLY_SCORES, _ONLY_LABELS = "scores and no labels", "labels and no scores"
 
 
-def sentences(assessment: Assessment) -> list[str]:
-    """How much was judged, what was not, and what else is to be known of the figures."""
+def sentences(assessment: Assessment, *, all_of_them: bool = False) -> list[str]:
+    """How much was judged, what was not, and what else is to be known of the figures.
+
+    Args:
+        all_of_them: however many videos and notes there are, as no ``metrics.json`` has the rest.
+    """
     judged = assessment.judged
+    most = max(len(judged.left_out), len(judged.only_scores), len(judged.only_labels), len(judged.notes))
+    named = most if all_of_them else _NAMED
     abnormal = sum(video.label for video in judged.videos)
     told = [f"{_videos(len(judged.videos))}, {abnormal} of them abnormal; {judged.frames} frames."]
     for have, names in (
@@ -214,11 +221,11 @@ def sentences(assessment: Assessment) -> list[str]:
     ):
         if names:
             verb = "has" if len(names) == 1 else "have"
-            more = f", and {len(names) - _NAMED} more (metrics.json has them)" if len(names) > _NAMED else ""
-            told.append(f"{_videos(len(names))} {verb} {have}: {', '.join(names[:_NAMED])}{more}.")
-    told += judged.notes[:_NAMED]
-    if len(judged.notes) > _NAMED:
-        told.append(f"And {len(judged.notes) - _NAMED} more notes, which metrics.json has.")
+            more = f", and {len(names) - named} more (metrics.json has them)" if len(names) > named else ""
+            told.append(f"{_videos(len(names))} {verb} {have}: {', '.join(names[:named])}{more}.")
+    told += judged.notes[:named]
+    if len(judged.notes) > named:
+        told.append(f"And {len(judged.notes) - named} more notes, which metrics.json has.")
     return told
 
 

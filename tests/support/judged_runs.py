@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,11 +67,12 @@ def clips(
     count = len(score)
     places = np.arange(count)
     segments = tuple(segment or ["s0"] * count)
+    ordinals = {own: itertools.count() for own in segments}
     values = np.array(score, np.float32)
     smoothed = [causal(values[[one == own for one in segments]], KERNEL) for own in dict.fromkeys(segments)]
     return Clips(
         segment=segments,
-        index=np.array([segments[:n].count(own) for n, own in enumerate(segments)], np.int32),
+        index=np.array([next(ordinals[own]) for own in segments], np.int32),
         start=np.array(places if start is None else start, np.float64),
         end=np.array(places + 1 if end is None else end, np.float64),
         first_frame=np.array(places * 16 if first_frame is None else first_frame, np.int64),

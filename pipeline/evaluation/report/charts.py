@@ -123,7 +123,8 @@ def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -
         "alarms",
         "Incidents found, and false alarms",
         "Each point is a threshold: as it falls, more incidents are found and more is cried in vain. "
-        "Where it is so low that alerts run into each other, both may fall again.",
+        "Where it is so low that alerts run into each other, both may fall again. "
+        f"{_tried(chart)}",
         chart,
         colours,
         x=axis,
@@ -132,6 +133,14 @@ def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -
         x_ticks=ticks,
         x_text=lambda value: f"{value:g}",
     )
+
+
+def _tried(chart: Chart) -> str:
+    """How many thresholds there are, of all that could be."""
+    points = max((len(np.asarray(curve.x)) for curve in chart.curves), default=0)
+    if points == 1:
+        return "There is one threshold."
+    return f"There are {points} thresholds, scores that occur; between them the line is drawn straight."
 
 
 def _shares(begin: float, end: float) -> Axis:

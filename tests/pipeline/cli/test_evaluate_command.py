@@ -72,6 +72,22 @@ def test_the_last_line_is_one_flat_object(mistwatch, files):
     assert (flat["videos"], flat["frames"], flat["only_scores"]) == (2, 5, 1)
 
 
+def test_beside_json_the_rest_is_told_on_standard_error(mistwatch, tmp_path):
+    """However much it is: without --out no file has it."""
+    only = [f"only{number}" for number in range(30)]
+    np.savez(tmp_path / "scores.npz", a=np.array([0.9, 0.7]), **dict.fromkeys(only, np.array([0.5])))
+    np.savez(tmp_path / "labels.npz", a=np.array([1, 0, 0]), b=np.array([1]))
+    files = ("--scores", "scores.npz", "--labels", "labels.npz", "--frames-per-score", "2", "--draws", "5")
+    status, out, err = mistwatch("evaluate", *files, "--json")
+    assert (status, len(out.splitlines())) == (0, 1)
+    assert err.splitlines() == [
+        "mistwatch: 1 video, 1 of them abnormal; 3 frames.",
+        f"mistwatch: 30 videos have scores and no labels: {', '.join(only)}.",
+        "mistwatch: 1 video has labels and no scores: b.",
+        "mistwatch: The last score of 1 videos stands for fewer than 2 frames.",
+    ]
+
+
 def test_a_table_for_people_fits_their_terminal(mistwatch, files):
     status, out, _ = mistwatch("evaluate", *files)
     assert status == 0

@@ -9,7 +9,7 @@ import pytest
 from judged_runs import alert, clips, row, run, settings, write_run
 
 from operators.events import Span
-from pipeline.evaluation.judged import CAUSAL, CENTRED, RAW, alarm_curve
+from pipeline.evaluation.judged import CAUSAL, CENTRED, RAW
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.run_folder import CameraPart, Run, RunChain, RunError, read_run
 
@@ -200,29 +200,3 @@ def test_a_folder_is_judged_as_what_was_written(tmp_path):
     for column in (RAW, CAUSAL, CENTRED):
         assert again.clip_scores[column].tolist() == memory.clip_scores[column].tolist()
     assert again.columns[RAW].group == "gate"
-
-
-# -- over all thresholds ---------------------------------------------------------------------------------------------
-
-
-def test_the_alarm_curve_by_hand():
-    # Smoothed as they are: one incident that comes to 0.8, one false rise to 0.6 in a normal hour.
-    fight = clips([0.2, 0.8, 0.8, 0.2])
-    calm = clips([0.1, 0.6, 0.6, 0.1], start=[0, 900, 1800, 2700], end=[900, 1800, 2700, 3600])
-    rows = [(row("fight", fight, label=1, intervals=[(20, 48)]), fight), (row("calm", calm), calm)]
-    judged = judge_run(run(rows, max_duration_seconds=7200.0))
-    points = {round(point.threshold, 3): point.sheet for point in alarm_curve(judged.videos, RAW)}
-    found = {
-        threshold: (sheet.recall, sheet.false_alarms)
-        for threshold, sheet in points.items()
-        if threshold in (0.8, 0.6, 0.5, 0.2)
-    }
-    # At 0.2 the alert opens with the first clip, before the fight has begun: it is a false alarm, and nothing finds it.
-    assert found == {0.8: (1.0, 0), 0.6: (1.0, 1), 0.5: (1.0, 1), 0.2: (0.0, 2)}
-    assert list(points) == sorted(points, reverse=True)
-
-
-def test_without_alerts_there_is_no_alarm_curve():
-    scored = clips([0.5])
-    video = judge_run(run([(row("yard", scored), scored)])).videos[0]
-    assert alarm_curve([replace(video, chain=None)]) == []

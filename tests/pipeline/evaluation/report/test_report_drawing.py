@@ -143,6 +143,7 @@ def test_the_alarm_chart_shows_none_and_many_an_hour():
     assert gaps[0] > 0.2 * gaps[-1]  # and no alarm is not one alarm
     numbers = [float(value) for value in re.findall(r"[\d.]+", drawn.curves[0].path)]
     assert numbers[0] == drawn.left
+    assert "There are 3 thresholds, scores that occur" in drawn.caption
 
 
 def test_an_alarm_chart_without_a_false_alarm_has_an_axis():
