@@ -46,7 +46,7 @@ class StandardOutput(Console):
     """A console on standard output. Once that can be written no longer, what follows goes nowhere."""
 
     def __init__(self, broken: Broken) -> None:
-        super().__init__(soft_wrap=True, highlight=False)
+        super().__init__(soft_wrap=True, highlight=False, markup=False)  # a name may look like it
         self._broken = broken
 
     def on_broken_pipe(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.errors import RunFailure, UsageFailure, explained
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -167,7 +168,7 @@ def replay_into(
     except (NothingToReplayError, ManifestError) as error:
         raise UsageFailure(str(error)) from error
     for line in skipped:
-        print(f"skipped: {line}", file=sys.stderr)
+        print(f"skipped: {printable(line)}", file=sys.stderr)
     chosen = [one for one in recordings if options.split in (None, one.split)]
     if not chosen:
         there = ", ".join(sorted({one.split or "none" for one in recordings}))
@@ -213,7 +214,7 @@ def refuse_failures(outcome: Outcome, options: Options) -> None:
     if outcome.unsent or (failed and (nothing or not options.skip_bad)):
         raise RunFailure("\n".join([*lines, *outcome.unsent]))
     for line in lines:
-        print(f"mistwatch: {line}", file=sys.stderr)
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
 
 
 def tell(folder: Path, outcome: Outcome, *, as_json: bool = False) -> None:
@@ -222,7 +223,8 @@ def tell(folder: Path, outcome: Outcome, *, as_json: bool = False) -> None:
     scored = [row for row in rows if row.error is None]
     for row in scored:
         if row.damage is not None:
-            print(f"mistwatch: damaged, scored as far as it goes: {row.name}: {row.damage}", file=sys.stderr)
+            line = printable(f"damaged, scored as far as it goes: {row.name}: {row.damage}")
+            print(f"mistwatch: {line}", file=sys.stderr)
     figures: dict[str, Any] = {
         "recordings": len(rows),
         "failed": len(rows) - len(scored),
@@ -413,12 +415,13 @@ def _annotate_alone(folder: Path) -> None:
         if (file := files.get(row.name)) is not None and not (file.exists() and file.stat().st_mtime >= made_at)
     ]
     problems: list[str] = []
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    words = TextColumn("{task.description}", markup=False)  # a name may look like it
+    columns = words, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with stopping() as stop, Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("annotate", total=sum(row.duration_seconds for row in rows))
         done = 0.0
         for place, row in enumerate(rows, start=1):
-            bar.update(task, completed=done, description=f"annotate {place} of {len(rows)}: {row.name}")
+            bar.update(task, completed=done, description=f"annotate {place} of {len(rows)}: {printable(row.name)}")
             show = partial(_advance, bar, task, done)
             try:
                 written = annotate(run, row, files[row.name], stop=stop, progress=show)
@@ -456,7 +459,7 @@ class _Shown:
 
         self._stop = stop
         self._json = JsonLines(ending(stop)) if as_json else None
-        self._console = StandardError(stderr=True, soft_wrap=True, highlight=False)
+        self._console = StandardError(stderr=True, soft_wrap=True, highlight=False, markup=False)
         columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
         self.bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self.bar.add_task("replay", total=None)

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.cli.display import table
+from pipeline.cli.display import StandardOutput, table
 from pipeline.worker import CameraPhase, CameraState
 
 STATES = [
@@ -31,3 +31,8 @@ def test_every_figure_is_readable_at_every_width(width: int) -> None:
         assert text in gate
     assert away.startswith("a-camera")
     assert "waiting" in away
+
+
+def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    StandardOutput(lambda _error: None).print("gate[/b] [red]yard")
+    assert capsys.readouterr().out == "gate[/b] [red]yard\n"
