@@ -192,7 +192,10 @@ class Replay:
         # Of all, whatever the split: the run is the same one, and its alerts' ids with it.
         used = {ANY_CAMERA, *(name for name in self._camera_of.values() if name is not None)}
         self._clip_of = {name: self._judging.clip_of(name, served) for name in sorted(used)}
-        chains = {name: RunChain.of(self._judging.chain_of(name, served)) for name in self._clip_of}
+        chains = {
+            name: RunChain.of(self._judging.chain_of(name, served), self._judging.own_share_of(name, served))
+            for name in self._clip_of
+        }
         self.settings = run_settings(
             self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
         )
@@ -307,7 +310,7 @@ class Replay:
         camera = self._camera_of[one.name]
         judged_as = camera or ANY_CAMERA
         try:
-            source, content = self._opened(one, damage)
+            source, modified_ns, content = self._opened(one, damage)
         except SourceError as error:
             if (kept := self._parts.find(one, None, camera)) is None:
                 self._note(not_replayed(one, str(error)).row)
@@ -324,7 +327,7 @@ class Replay:
             self._note(not_replayed(one, str(error)).row)
             return
         clip = self._clip_of[judged_as]
-        taking = self._takings[one.name] = Taking(one, source, camera, clip, damage=damage)
+        taking = self._takings[one.name] = Taking(one, source, camera, clip, damage, modified_ns=modified_ns)
         paced: Source = source if self._speed is None else Paced(source, self._speed)
         watched = _Watched(paced, taking)
         worker.add(
@@ -337,9 +340,10 @@ class Replay:
             )
         )
 
-    def _opened(self, one: Wanted, damage: list[str]) -> tuple[Recording, str]:
-        """A recording and the hash of its content. Raises SourceError."""
+    def _opened(self, one: Wanted, damage: list[str]) -> tuple[Recording, int, str]:
+        """A recording, when it was last written (ns), and the hash of its content. Raises SourceError."""
         try:
+            modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
             source = open_recording(
                 one.path,
                 camera=one.name,
@@ -348,7 +352,7 @@ class Replay:
                 on_damage=damage.append,
                 threads=_DECODER_THREADS,
             )
-            return source, source.content_hash
+            return source, modified_ns, source.content_hash
         except OSError as error:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None
 
@@ -364,6 +368,9 @@ class Replay:
         """Write down what has come of a recording."""
         taking = self._takings[state.camera]
         replayed = taking.result(state)
+        if replayed.row.error is None and taking.has_changed():
+            why = f"{taking.wanted.stored_path} has changed while it was read; the same command replays it again"
+            replayed = not_replayed(taking.wanted, why)
         if replayed.row.error is None:
             self._parts.keep(replayed)
             if self._published is not None:

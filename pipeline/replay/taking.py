@@ -16,8 +16,9 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.evaluation.run_folder import VideoRow, score_schema
 from pipeline.replay.recordings import Wanted, printable
 from pipeline.scoring import Dropped, Scored
+from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
-from pipeline.sources.recordings import Recording
+from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec
 from pipeline.worker import CameraPhase, CameraState
 
@@ -66,6 +67,7 @@ class Taking:
     alerts: int = 0
     started_at: datetime | None = None
     seconds: float = 0.0  #: of the recording, as far as it is scored
+    modified_ns: int = 0  #: when its file, or its folder, was last written before it was read
     has_failed: bool = False  #: to be read to its end
     _columns: dict[str, array[Any]] = field(default_factory=lambda: {name: array(c) for name, c in _NUMBERS})
     _segments: list[str] = field(default_factory=list)
@@ -111,6 +113,16 @@ class Taking:
         """An alert event was accepted."""
         self.alerts += event.data.sequence == 0
         self.events.append(event.to_json() + b"\n")
+
+    def has_changed(self) -> bool:
+        """Whether it is another one now than was begun with: still being recorded, or copied there."""
+        try:
+            if self.wanted.path.stat().st_mtime_ns == self.modified_ns:
+                return False
+            now = open_recording(self.wanted.path, camera=self.wanted.name, fps=self.wanted.fps).content_hash
+        except (SourceError, OSError):
+            return False  # it is gone, and was read
+        return now != self.source.content_hash
 
     def result(self, state: CameraState) -> Replayed:
         """What has come of it, now that it has finished."""

@@ -289,6 +289,19 @@ def test_a_recording_whose_content_changed_is_scored_again(tmp_path: Path, trito
     assert read_run(tmp_path / "run").clips["v"].score.min() > 0.9
 
 
+def test_a_recording_that_changes_while_it_is_read_is_replayed_again(tmp_path: Path, triton: Server) -> None:
+    video = write_video(tmp_path / "v.mp4", HALF_BRIGHT)
+
+    def goes_on(_event: AlertEvent) -> None:
+        with video.open("ab") as file:
+            file.write(b"more of it")
+
+    (row,) = replay(tmp_path / "run", [video], triton.address, told=goes_on).rows
+    assert row.error == f"{video} has changed while it was read; the same command replays it again"
+    (row,) = replay(tmp_path / "run", [video], triton.address, told=lambda _event: os.utime(video)).rows
+    assert (row.error, row.clips) == (None, 19)  # written again, with the same content
+
+
 def test_other_settings_in_the_same_folder_are_refused(films: Path, tmp_path: Path, triton: Server) -> None:
     replay(tmp_path / "run", [films / "c.mp4"], triton.address)
     with pytest.raises(OtherRunError, match=r"chain\.open_threshold is 0\.5 there, not 0\.9.*name another folder"):
