@@ -176,12 +176,9 @@ def export(
         raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
     folder = find_model(model)
     target = out / SERVED_NAME
-    if target.exists() and not (target / CONFIG_FILE).is_file():
-        raise ExportError(f"{target} exists and is no model of Triton: name another folder")
     with _one_line(out):
         card = read_card(folder)
-        if target.exists() and not replace:
-            _check_clips(card, folder, target)
+        check_room(card, folder, out, replace=replace)
         out.mkdir(parents=True, exist_ok=True)
         # A name that Triton does not take for a model, on the same file system.
         place = out / f".{SERVED_NAME}"
@@ -191,24 +188,48 @@ def export(
             draft.mkdir()
             _write(card, folder, draft, engine, max_batch, progress)
             with versions.locked(out):
-                if target.exists() and not replace:  # somebody else may have been faster
-                    _check_clips(card, folder, target)
+                check_room(card, folder, out, replace=replace)  # somebody else may have been faster
                 versions.add(target, draft, replace=replace)
         finally:
             drafts.remove(draft)
     return target
 
 
-def _check_clips(card: ModelCard, folder: Path, target: Path) -> None:
-    """A worker cuts one kind of clips; a version that wants others would stop it."""
+def check_room(
+    card: ModelCard,
+    folder: Path,
+    out: Path,
+    *,
+    replace: bool = False,
+    instead: str = "name another repository, or --replace what is there",
+) -> None:
+    """Whether a model can become a version in a repository: a worker cuts one kind of clips, and a version that wants
+    others would stop it.
+
+    Args:
+        card, folder: of the model.
+        out: the repository; there may be none.
+        replace: what is there is to be removed.
+        instead: what to do where it cannot, for the operator.
+
+    Raises:
+        ExportError: it cannot.
+    """
+    target = out / SERVED_NAME
+    if not target.exists():
+        return
+    if not (target / CONFIG_FILE).is_file():
+        raise ExportError(f"{target} exists and is no model of Triton: name another folder")
+    if replace:
+        return
     try:
         there = read_card(target).clip
     except CardError as error:
-        raise ExportError(f"{error}; name another repository, or --replace what is there") from None
+        raise ExportError(f"{error}; {instead}") from None
     if {**card.clip.model_dump(), "stride": 0} != {**there.model_dump(), "stride": 0}:
         raise ExportError(
             f"{target} serves clips of {_in_words(there)}, and {folder} was trained with {_in_words(card.clip)}: "
-            "name another repository, or --replace what is there"
+            f"{instead}"
         )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,75 +27,121 @@ from models.encoder import AttentionEncoder, save_encoder
 from models.features import FeaturesError
 from models.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.generator import Generator, save_generator
-from models.i3d import I3D, load_i3d
-from models.npy_rows import Rows
+from models.i3d import I3D
 from models.serving.export import EXPORT_MODULES, export_tools
-from models.sga import ANOMALY, NORMAL, SelfGuidedHeads
+from models.sga import SelfGuidedHeads
 from models.tensors import load_tensors
-from models.training.encoder_data import SCORED_AT_ONCE, LabelledClips, LabelledMaps
-from models.training.encoder_training import CHECKPOINT_FILE, map_logits, train_encoder, train_full
-from models.training.evaluation import Calibration, ClipScores, out_of_fold_logits, probe_scores, usable_kernels
+from models.training.both_stages import BothStages, Network, Progress, encoder_logits
+from models.training.encoder_training import CHECKPOINT_FILE
+from models.training.evaluation import probe_scores, usable_kernels
 from models.training.footage import ClipTimes, Footage, names_of
-from models.training.generator_training import Bag, TrainingError, clip_logits, clip_scores, train_generator
+from models.training.generator_training import Bag, clip_logits
 from models.training.mist_config import MistConfig
 from models.training.product import LABELS_FILE, Evidence, VideoScores, write_product
-from models.training.pseudo_labels import SoftLabels, pseudo_labels
-from models.training.stages import SCRATCH, Done, Stages, code_digest
+from models.training.repository import Export, Repository
+from models.training.stages import SCRATCH, Done, Place, Stages, code_digest
 from models.training.video_plan import planned
 from pipeline.manifests.checks import readable, refuse
-from pipeline.manifests.folds import VALIDATION, group_folds, validation_split
 from pipeline.manifests.manifest import Video, listed, manifest_digest
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
 STAGES = ("features", "generator", "pseudo-labels", "encoder", "folds", "product", "repository")
 
-#: What each stage's result depends on, beside what it is given.
+#: How a recording becomes clips.
+_CUTTING = (
+    "pipeline.sources.decode",
+    "pipeline.sources.files",
+    "pipeline.sources.frame_folder",
+    "pipeline.sources.frame_index",
+    "pipeline.sources.lost_pictures",
+    "pipeline.sources.recordings",
+    "pipeline.sources.resample",
+    "pipeline.sources.scale",
+    "pipeline.sources.timeline",
+    "pipeline.windows",
+)
+#: What is read of what the cache has. What the cache has was made by code whose changes its names tell.
+_READING = (
+    "models.clip_store",
+    "models.features",
+    "models.maps",
+    "models.npy_rows",
+    "models.video_store",
+    "models.training.footage",
+)
+_GENERATOR = (
+    "models.generator",
+    "models.training.generator_training",
+    "models.training.losses",
+    "models.training.sampling",
+    "models.training.standardising",
+)
+_SMOOTHING = ("operators.continuity", "operators.smoothing")
+_GENERATOR_STAGE = (*_READING, *_GENERATOR, "models.training.both_stages")
+_LABEL_STAGE = (
+    *_GENERATOR_STAGE,
+    *_SMOOTHING,
+    "models.training.evaluation",
+    "models.training.pseudo_labels",
+    "pipeline.manifests.folds",
+)
+_ENCODER_STAGE = (
+    *_READING,
+    "models.backbone",
+    "models.encoder",
+    "models.i3d",
+    "models.sga",
+    "models.training.both_stages",
+    "models.training.encoder_data",
+    "models.training.encoder_module",
+    "models.training.encoder_training",
+    "models.training.evaluation",
+    "models.training.losses",
+    "models.training.sampling",
+    "models.training.standardising",
+)
+
+#: What each stage's result depends on, beside what it is given. A test holds this complete.
 _CODE = {
     "features": (
-        "models.extraction",
-        "models.features",
-        "models.map_engine",
-        "models.maps",
-        "models.video_store",
-        "models.training.footage",
-    ),
-    "generator": (
-        "models.generator",
-        "models.training.generator_training",
-        "models.training.losses",
-        "models.training.sampling",
-    ),
-    "pseudo-labels": ("models.training.pseudo_labels", "operators.smoothing"),
-    "encoder": (
+        *_CUTTING,
+        *_READING,
         "models.backbone",
-        "models.encoder",
+        "models.extraction",
         "models.i3d",
-        "models.sga",
-        "models.training.encoder_data",
-        "models.training.encoder_module",
-        "models.training.encoder_training",
-        "models.training.losses",
-        "models.training.sampling",
+        "models.map_engine",
+        "models.serving.openvino_convert",
+        "models.serving.openvino_engine",
     ),
+    "generator": _GENERATOR_STAGE,
+    "pseudo-labels": _LABEL_STAGE,
+    "encoder": _ENCODER_STAGE,
+    "folds": (*_LABEL_STAGE, *_ENCODER_STAGE),
     "product": (
+        *_CUTTING,  # a recording's frames are counted anew
+        *_READING,
+        *_SMOOTHING,
+        "models.backbone",
         "models.card",
         "models.encoder",
         "models.generator",
+        "models.i3d",
         "models.sga",
+        "models.training.both_stages",
+        "models.training.encoder_data",
+        "models.training.encoder_training",
         "models.training.evaluation",
-        "models.training.footage",
+        "models.training.generator_training",
         "models.training.product",
-        "operators.smoothing",
         "pipeline.evaluation.bootstrap",
         "pipeline.evaluation.figures",
         "pipeline.evaluation.videos",
+        "pipeline.manifests.folds",
+        "pipeline.manifests.manifest",
     ),
     "repository": EXPORT_MODULES,
 }
-
-Network = SelfGuidedHeads | AttentionEncoder  #: what stage 2 trains: heads on maps, or backbone and heads
-Progress = Callable[[str, int, int], None]  #: (stage, done, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +169,7 @@ def train_mist(
     seed: int = 0,
     only: str | None = None,
     skip_bad: bool = False,
-    export: Callable[[Path, Path], object] | None = None,
+    export: Export | None = None,
     footage: Footage | None = None,
     tell: Callable[[str], None] = lambda _line: None,
     progress: Progress = lambda *_: None,
@@ -192,7 +238,10 @@ class _Job:
         self._skip_bad = skip_bad
         self._names = names_of(videos)
         self._contents = {video.path: _content(video) for video in videos}
-        self._plan = planned(videos, config.videos, seed)
+        folds = config.folds is not None or config.pseudo_labels.folds is not None
+        self._plan = planned(videos, config.videos, seed, contents=self._contents, folds=folds)
+        self._both = BothStages(config, footage, seed, progress)
+        self._both.check_divisions(self._plan.train, self._plan.known)
         self._done: dict[str, Done] = {}
 
     # -- the stages ----------------------------------------------------------------------------------------------------
@@ -248,6 +297,7 @@ class _Job:
         self._damaged = [name for name in found["damaged"] if found["clips"][name]]
         self.damaged = tuple(f"{name}: {found['damaged'][name]}" for name in self._damaged)
         self._plan = self._plan.of({path for path, name in self._names.items() if found["clips"].get(name)})
+        self._both.check_divisions(self._plan.train, self._plan.known)
         if self.config.alerting.chosen is None:  # better told now than after the training
             unseen = self._plan.known if self.config.folds else self._plan.validation
             usable_kernels(self.config.alerting.kernels, [found["live"][self._names[video.path]] for video in unseen])
@@ -257,7 +307,7 @@ class _Job:
         """Stage 1 on all training videos: ``generator.safetensors``."""
 
         def work(draft: Path) -> None:
-            generator = self._train_generator(self._plan.train, self.seed)
+            generator = self._both.generator(self._plan.train, self.seed)
             sha256 = save_generator(generator, draft)
             _write_json(
                 draft / "generator.json",
@@ -276,7 +326,7 @@ class _Job:
         """Soft labels of the training videos' clips: ``pseudo-labels.jsonl``."""
 
         def work(draft: Path) -> None:
-            soft = self._label(self._plan.train, _load_generator(self._done["generator"].folder), self.seed)
+            soft = self._both.soft_labels(self._plan.train, _load_generator(self._done["generator"].folder), self.seed)
             rows = [
                 {"video": self._names[video.path], "label": video.label, "clips": [float(value) for value in values]}
                 for video, values in zip(self._plan.train, soft, strict=True)
@@ -300,7 +350,7 @@ class _Job:
             rows = _read_lines(self._done["pseudo-labels"].folder / LABELS_FILE)
             soft = {row["video"]: np.array(row["clips"], np.float32) for row in rows}
             labels = [soft[self._names[video.path]] for video in self._plan.train]
-            network = self._train_encoder(self._plan.train, labels, self._plan.validation, self.seed, draft / SCRATCH)
+            network = self._both.encoder(self._plan.train, labels, self._plan.validation, self.seed, draft / SCRATCH)
             if self.stages.first:
                 _save_network(network, draft)
                 (draft / SCRATCH / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -316,10 +366,8 @@ class _Job:
 
     def folds(self) -> list[Done]:
         """Both stages on all folds but one, for each of them and each seed: ``scores.jsonl`` of that one's videos."""
-        if self.config.folds is None:
-            return []
         known = self._plan.known
-        divided = self._divided(known, self.config.folds)
+        divided = self._both.folds(known)
         done = []
         for seed in range(self.seed, self.seed + self.config.seeds):
             for ordinal, fold in enumerate(divided):
@@ -359,20 +407,26 @@ class _Job:
         self.card = read_card(done.folder)
         return [done]
 
-    def repository(self, export: Callable[[Path, Path], object]) -> list[Done]:
-        """The product as a model repository."""
+    def repository(self, export: Export) -> list[Done]:
+        """The product as a version in a model repository."""
         product = self._done["product"]
-
-        def work(draft: Path) -> None:
-            export(product.folder, draft)
-
-        return [self._run("repository", {"product": product.digest, "tools": export_tools()}, work)]
+        place = Repository(self.stages.folder / "repository", product.folder)
+        inputs = {"product": product.digest, "tools": export_tools()}
+        return [self._run("repository", inputs, lambda draft: place.fill(draft, export), place=place)]
 
     # -- what they are made of -----------------------------------------------------------------------------------------
 
-    def _run(self, name: str, inputs: dict[str, Any], work: Callable[[Path], None], *, together: bool = False) -> Done:
-        code = code_digest(_CODE.get(name, ()))
-        done = self.stages.run(name, {"code": code, **inputs}, work, together=together)
+    def _run(
+        self,
+        name: str,
+        inputs: dict[str, Any],
+        work: Callable[[Path], None],
+        *,
+        together: bool = False,
+        place: Place | None = None,
+    ) -> Done:
+        code = code_digest(_CODE[name.partition("/")[0]])
+        done = self.stages.run(name, {"code": code, **inputs}, work, together=together, place=place)
         self._done[name] = done
         return done
 
@@ -389,73 +443,15 @@ class _Job:
     def _truth(self, videos: Sequence[Video]) -> list[list[Any]]:
         return [[self._contents[video.path], video.intervals] for video in videos]
 
-    def _divided(self, videos: Sequence[Video], folds: int) -> list[list[int]]:
-        try:
-            return group_folds(videos, folds, self.seed)
-        except ValueError as error:
-            raise TrainingError(str(error)) from None
-
-    def _train_generator(self, videos: Sequence[Video], seed: int, stage: str = "generator") -> Generator:
-        total = self.config.recipe.epochs * self.config.recipe.members
-        return train_generator(
-            [self.footage.bag(video) for video in videos],
-            self.config.recipe,
-            seed,
-            progress=lambda done: self.progress(stage, done, total),
-        )
-
-    def _label(self, videos: Sequence[Video], generator: Generator, seed: int) -> list[SoftLabels]:
-        choice = self.config.pseudo_labels
-        bags = [self.footage.bag(video) for video in videos]
-        if choice.folds is None:
-            scores = [clip_scores(generator, bag.features) for bag in bags]
-        else:
-            divided = self._divided(videos, choice.folds)
-            logits = out_of_fold_logits(bags, divided, self.config.recipe, seed)
-            scores = [Calibration(1.0, 0.0)(values) for values in logits]
-        how = choice.model_dump(exclude={"folds"})
-        segments = [self.footage.clips(video).segments for video in videos]
-        return pseudo_labels(scores, [video.label for video in videos], segments=segments, **how)
-
-    def _train_encoder(
-        self,
-        videos: Sequence[Video],
-        soft: Sequence[SoftLabels],
-        validation: Sequence[Video],
-        seed: int,
-        scratch: Path,
-        stage: str = "encoder",
-    ) -> Network:
-        recipe = self.config.encoder
-        kind: type[Any] = LabelledMaps if recipe.size == "maps" else LabelledClips
-
-        def labelled(video: Video, labels: SoftLabels | None) -> Any:
-            seen = self.footage.training(video)
-            # Nobody looks at the clips' labels in the validation.
-            return kind(*seen.inputs, labels if labels is not None else np.zeros(len(seen), np.float32), video.label)
-
-        bags = [labelled(video, labels) for video, labels in zip(videos, soft, strict=True)]
-        others = [labelled(video, None) for video in validation]
-
-        def progress(done: int) -> None:
-            self.progress(stage, done, recipe.epochs)
-
-        if recipe.size == "maps":
-            return train_encoder(bags, recipe, seed, scratch, validation=others, progress=progress)
-        backbone = load_i3d(self.config.backbone, classifier=False)
-        return train_full(bags, recipe, seed, scratch, backbone=backbone, validation=others, progress=progress)
-
     def _fold(self, known: Sequence[Video], fold: Sequence[int], seed: int, name: str) -> Done:
         held = [known[i] for i in fold]
         others = [video for i, video in enumerate(known) if i not in set(fold)]
 
         def work(draft: Path) -> None:
-            train, validation = others, list[Video]()
-            if self.config.videos.validation is not None:
-                train, validation = _validated(others, self.config.videos.validation, seed)
-            generator = self._train_generator(train, seed, f"{name}, stage 1")
-            soft = self._label(train, generator, seed)
-            network = self._train_encoder(train, soft, validation, seed, draft / SCRATCH, f"{name}, stage 2")
+            train, validation = self._both.fold_parts(others, seed)
+            generator = self._both.generator(train, seed, f"{name}, stage 1")
+            soft = self._both.soft_labels(train, generator, seed)
+            network = self._both.encoder(train, soft, validation, seed, draft / SCRATCH, f"{name}, stage 2")
             if not self.stages.first:
                 return
             _write_lines(draft / "scores.jsonl", [self._scores(video, generator, network).row() for video in held])
@@ -470,7 +466,6 @@ class _Job:
             "encoder": self.config.encoder.model_dump(mode="json"),
             "validation": self.config.videos.validation,
             "seed": seed,
-            "codes": [code_digest(_CODE[stage]) for stage in ("generator", "pseudo-labels", "encoder")],
         }
         return self._run(name, inputs, work, together=True)
 
@@ -486,10 +481,9 @@ class _Job:
 
     def _probe(self) -> dict[str, float]:
         """The baseline on the same folds."""
-        assert self.config.folds is not None
         known = self._plan.known
         means = [Bag(_of_whole_picture(self.footage.training(video).features), video.label) for video in known]
-        values = probe_scores(means, self._divided(known, self.config.folds))
+        values = probe_scores(means, self._both.folds(known))
         return {self._names[video.path]: float(value) for video, value in zip(known, values, strict=True)}
 
     def _about(self) -> dict[str, Any]:
@@ -504,6 +498,7 @@ class _Job:
             "abnormal_videos": sum(video.label for video in plan.train),
             "validation_videos": len(plan.validation),
             "groups": sorted({own.get(video.path, video.group) for video in plan.train}),
+            "validation_groups": sorted({own.get(video.path, video.group) for video in plan.validation}),
             "skipped": list(self._skipped),
             "damaged": list(self._damaged),
             "clip_stride": self.config.training_stride,
@@ -529,37 +524,9 @@ class _Job:
         return list(seeds.values())
 
 
-def encoder_logits(network: Network, inputs: Sequence[Rows]) -> ClipScores:
-    """What stage 2 says of n clips, given their maps or the clips themselves.
-
-    Returns:
-        float32 (n,), the difference of the weighted head's two logits.
-    """
-    if isinstance(network, SelfGuidedHeads):
-        early, late = inputs
-        return map_logits(network, early, late)
-    (clips,) = inputs
-    found = [np.zeros(0, np.float32)]
-    with torch.inference_mode():
-        for first in range(0, len(clips), SCORED_AT_ONCE):
-            logits = network(torch.from_numpy(np.array(clips[first : first + SCORED_AT_ONCE]))).weighted
-            found.append((logits[:, ANOMALY] - logits[:, NORMAL]).numpy())
-    return np.concatenate(found)
-
-
 def _of_whole_picture(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, D) or, of a grid's cells, (n, cells, D) → (n, D)."""
     return features if features.ndim == 2 else features.mean(axis=1)
-
-
-def _validated(videos: Sequence[Video], share: float, seed: int) -> tuple[list[Video], list[Video]]:
-    """What a fold trains on, and what it chooses by; the division that was made for the product does not count here."""
-    try:
-        marked = validation_split([replace(video, split=None) for video in videos], share, seed)
-    except ValueError as error:
-        raise TrainingError(str(error)) from None
-    train = [video for video in marked if video.split != VALIDATION]
-    return train, [video for video in marked if video.split == VALIDATION]
 
 
 def _content(video: Video) -> str:

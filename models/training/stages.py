@@ -9,6 +9,8 @@ stage's name::
     RUN/encoder/              whole; replaced as one when a stage of another key is through
     RUN/encoder/stage.json    what it depended on, and what it holds
 
+A stage whose result people use, and may have changed, has another :class:`Place` than that.
+
 Under ``torchrun`` every process runs the same job. The first alone works and writes; the others wait for its
 ``stage.json``, and join only where a stage says that all of them work together.
 """
@@ -24,10 +26,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 STAGE_FILE = "stage.json"
 #: Below a stage's folder: what helps it on after a kill, and its logs. No part of what the next stages read.
@@ -60,6 +62,45 @@ class Done:
     fresh: bool
 
 
+class Place(Protocol):
+    """Where a stage's result goes when it is whole."""
+
+    def digest(self, key: str) -> str | None:
+        """Of what the stage of this key has written; None where it is not there, or not as it was written."""
+        ...
+
+    def has(self, key: str) -> bool:
+        """Whether it is there to be taken again, so that the work need not be done."""
+        ...
+
+    def take(self, draft: Path, key: str) -> None:
+        """Give the draft that is through its place, or its place to what is there; killed here, it is called again.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        ...
+
+
+class _OwnFolder:
+    """A folder that is the job's alone: what was there before is removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def digest(self, key: str) -> str | None:
+        return _finished(self._folder, key)
+
+    def has(self, key: str) -> bool:
+        return False
+
+    def take(self, draft: Path, key: str) -> None:
+        if self._folder.exists():
+            # Renaming cannot replace a folder; one that is killed here finds the finished draft next time.
+            shutil.rmtree(self._folder)
+        draft.rename(self._folder)
+
+
 class Stages:
     """The stages of one run.
 
@@ -85,7 +126,13 @@ class Stages:
         self.first = (int(os.environ.get("RANK", "0")) if rank is None else rank) == 0
 
     def run(
-        self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], None], *, together: bool = False
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path], None],
+        *,
+        together: bool = False,
+        place: Place | None = None,
     ) -> Done:
         """Do a stage, unless what it wrote for the same inputs is there.
 
@@ -95,6 +142,7 @@ class Stages:
             work: given the draft's folder, which may hold what an earlier call for the same inputs had written before
                 it was killed; writes everything into it. Everything but what is below ``SCRATCH`` is its result.
             together: all processes of ``torchrun`` call ``work``; else the first one alone.
+            place: where the result goes; the stage's own folder when None.
 
         Raises:
             StageError: another stage alone was to run, and this one is not up to date.
@@ -102,8 +150,9 @@ class Stages:
         """
         key = digest_of(inputs)
         final = self.folder / name
+        place = place or _OwnFolder(final)
         draft = final.with_name(f".{final.name}.{key[:16]}")
-        if (digest := _finished(final, key)) is not None:
+        if (digest := place.digest(key)) is not None:
             if self.first:
                 self._tell(f"{name}: unchanged")
             return Done(name, final, digest, fresh=False)
@@ -115,21 +164,19 @@ class Stages:
         if not self.first:
             # Where the last run was killed before its draft had the stage's name, the first process works no more, and
             # to join in would be to wait for it for ever. It may give the name at any moment: hence the draft is first.
-            if together and _finished(draft, key) is None and _finished(final, key) is None:
+            if together and _finished(draft, key) is None and place.digest(key) is None:
                 work(draft)
-            return Done(name, final, _awaited(final, key), fresh=True)
-        if _finished(draft, key) is None:  # else it was killed between its last two steps
+            return Done(name, final, _awaited(place, key), fresh=True)
+        # Not where it was killed between its last two steps.
+        if _finished(draft, key) is None and not place.has(key):
             self._clear(final, draft)
             self._tell(f"{name}: goes on from where it was stopped" if draft.exists() else f"{name}: runs")
             draft.mkdir(parents=True, exist_ok=True)
             (draft / STAGE_FILE).unlink(missing_ok=True)
             work(draft)
             _write_stage_file(draft, name, key, inputs)
-        if final.exists():
-            # Renaming cannot replace a folder; one that is killed here finds the finished draft next time.
-            shutil.rmtree(final)
-        draft.rename(final)
-        digest = _finished(final, key)
+        place.take(draft, key)
+        digest = place.digest(key)
         assert digest is not None
         return Done(name, final, digest, fresh=True)
 
@@ -237,19 +284,40 @@ def _sync(path: Path) -> None:
 
 def _finished(folder: Path, key: str) -> str | None:
     """The digest of what a stage of this key has written; None where it is not there, or not as it was written."""
+    digest = written(folder, key)
+    if digest is None or [file.as_posix() for file in _files(folder)] != sorted(_recorded(folder)["files"]):
+        return None
+    return digest
+
+
+def written(folder: Path, key: str, *, but: Collection[str] = ()) -> str | None:
+    """The digest of what a stage of this key has written into a folder where others may add files.
+
+    Args:
+        folder: of the stage; there may be none.
+        key: of the stage.
+        but: files that others may change.
+
+    Returns:
+        None where it is not there, or not as it was written.
+    """
     try:
-        stage = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
-        if stage["key"] != key or [file.as_posix() for file in _files(folder)] != sorted(stage["files"]):
+        stage = _recorded(folder)
+        if stage["key"] != key:
             return None
-        if any(_hash(folder / file) != wanted for file, wanted in stage["files"].items()):
+        if any(_hash(folder / file) != wanted for file, wanted in stage["files"].items() if file not in but):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return digest_of(stage["files"])
 
 
-def _awaited(folder: Path, key: str) -> str:
+def _recorded(folder: Path) -> Any:
+    return json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
+
+
+def _awaited(place: Place, key: str) -> str:
     """Wait for the first process; if it fails, ``torchrun`` ends this one too."""
-    while (digest := _finished(folder, key)) is None:
+    while (digest := place.digest(key)) is None:
         time.sleep(_LOOK_SECONDS)
     return digest

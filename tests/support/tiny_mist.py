@@ -1,20 +1,26 @@
 """A training job that takes a second: films of noise that flickers where something happens, and a backbone's stand-in.
 
-As a program, ``python tiny_mist.py FILMS OUT``, it is a job of its own that can be killed.
+As a program, ``python tiny_mist.py FILMS OUT``, it is a job of its own. With ``--forked`` behind it, it is one for each
+line that it reads, as the imports take longer than the job; the first that comes to the export stays in it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from models.card import Clip
+from models.card import CARD_FILE, Clip
+from models.encoder import WEIGHTS_FILE
 from models.extraction import Engine
 from models.maps import MapStore
+from models.serving import versions
+from models.serving.export import SERVED_NAME
 from models.training.encoder_recipe import EncoderRecipe
 from models.training.footage import Footage
 from models.training.generator_training import Recipe
@@ -97,6 +103,16 @@ def footage(config: MistConfig, cache: Path) -> Footage:
     return Footage(config, maps=MapStore(config.training_clip, folder=cache, engine=Engine("stand-in", 4, _maps)))
 
 
+def export(product: Path, repository: Path) -> None:
+    """As the real one puts a version in, without what a network is converted to."""
+    draft = repository / ".draft"
+    draft.mkdir(parents=True)
+    for name in (CARD_FILE, WEIGHTS_FILE):
+        (draft / name).write_bytes((product / name).read_bytes())
+    (draft / versions.CONFIG_FILE).write_text(f'name: "{SERVED_NAME}"\n')
+    versions.add(repository / SERVED_NAME, draft)
+
+
 def job(videos, out: Path, config: MistConfig = CONFIG, *, cache: Path | None = None, **options):
     """Run it."""
     return train_mist(videos, config, out, footage=footage(config, cache or out.parent / "maps"), **options)
@@ -106,5 +122,25 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    where, to = map(Path, sys.argv[1:])
-    job(films(where), to, tell=lambda line: print(line, flush=True))
+    where, to = map(Path, sys.argv[1:3])
+    stopped = to.parent / "stopped in the export"
+
+    def stopping(product: Path, repository: Path) -> None:
+        export(product, repository)
+        if not stopped.exists():
+            stopped.touch()
+            time.sleep(600)
+
+    def run(**options) -> None:
+        job(films(where), to, tell=lambda line: print(line, flush=True), **options)
+
+    if sys.argv[3:] != ["--forked"]:
+        run()
+    else:
+        for _ in sys.stdin:
+            if not (child := os.fork()):
+                print(f"process: {os.getpid()}", flush=True)
+                run(export=stopping)
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            print(f"ended: {os.waitstatus_to_exitcode(status)}", flush=True)

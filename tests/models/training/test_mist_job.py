@@ -18,11 +18,12 @@ import pytest
 import torch
 import yaml
 from ports import free_port
-from tiny_mist import CONFIG, film, films, footage, job
+from tiny_mist import CONFIG, export, film, films, footage, job
 
 from models.card import Alerting, read_card
 from models.encoder import load_encoder
 from models.i3d import I3D
+from models.serving import versions
 from models.training.encoder_training import score_maps
 from models.training.generator_job import AlertingChoice
 from models.training.generator_training import TrainingError
@@ -191,15 +192,20 @@ def test_what_is_told_of_the_videos_that_judge_is_heeded(run, videos):
     [
         *((f"pipeline.evaluation.{name}", {"product"}) for name in ("bootstrap", "figures", "videos")),
         ("models.training.product", {"product"}),
-        ("models.i3d", {"encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "repository"}),
+        *((f"pipeline.sources.{name}", {"features", "product"}) for name in ("decode", "resample")),
+        (
+            "models.training.standardising",
+            {"generator", "pseudo-labels", "encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1"},
+        ),
+        (
+            "models.i3d",
+            {"features", "encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product", "repository"},
+        ),
         ("models.encoder", {"encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product", "repository"}),
-        ("models.serving.openvino_convert", {"repository"}),
+        ("models.serving.openvino_convert", {"features", "repository"}),
     ],
 )
 def test_other_code_runs_what_it_is_part_of(run, videos, monkeypatch, module, expected):
-    def export(_product, repository):
-        (repository / "config.pbtxt").write_text("name: 'tiny'")
-
     def changed(modules):
         return code_digest(modules) + (" of another version" if module in modules else "")
 
@@ -269,18 +275,28 @@ def test_one_stage_alone(videos, finished, tmp_path):
     assert not (tmp_path / "run" / "encoder").exists()
 
 
-def test_the_repository_is_what_export_wrote_with_these_tools(run, videos, monkeypatch):
-    def export(product, repository):
-        (repository / "of.txt").write_text((product / "model-card.json").read_text())
+def test_the_repository_has_a_version_of_each_product_and_of_other_tools(run, videos, monkeypatch):
+    model = run.out / "repository" / "clip_scorer"
+
+    def cards():
+        return [(model / str(number) / "model-card.json").read_bytes() for number in versions.versions(model)]
 
     _, ran = run(videos, export=export)
     assert ran == {"repository"}
-    assert (run.out / "repository" / "of.txt").read_bytes() == (run.out / "product" / "model-card.json").read_bytes()
-    _, ran = run(videos, export=export)
+    first = product(run.out)["model-card.json"]
+    assert cards() == [first]
+    _, ran = run(videos, CONFIG.model_copy(update={"description": "other words"}), export=export)
+    assert ran == {"product", "repository"}
+    second = product(run.out)["model-card.json"]
+    assert cards() == [first, second]
+    assert versions.roll_back(model) == 1
+    _, ran = run(videos, CONFIG.model_copy(update={"description": "other words"}), export=export)
     assert ran == set()
+    assert versions.served(model) == 1
     monkeypatch.setattr(importlib.metadata, "version", lambda package: f"another {package}")
-    _, ran = run(videos, export=export)
+    _, ran = run(videos, CONFIG.model_copy(update={"description": "other words"}), export=export)
     assert ran == {"repository"}
+    assert cards() == [first, second, second]
 
 
 def test_bad_films_are_told_of_or_left_out_and_listed(run, videos, tmp_path):
@@ -356,6 +372,52 @@ def test_one_label_is_not_enough(videos, tmp_path):
         job([v for v in videos if not v.label], tmp_path / "run", CONFIG.model_copy(update={"videos": VideoChoice()}))
 
 
+@pytest.mark.parametrize(
+    ("change", "count", "message"),
+    [
+        ({"folds": 5}, 8, r"^folds: 5 folds need .* as groups, of which 4"),
+        (
+            {"folds": None, "pseudo_labels": CONFIG.pseudo_labels.model_copy(update={"folds": 4})},
+            8,
+            r"^pseudo_labels\.folds: 4 folds need .* as groups, of which 2",
+        ),
+        ({"pseudo_labels": CONFIG.pseudo_labels.model_copy(update={"folds": 3})}, 8, r"^pseudo_labels\.folds: 3 .* 2$"),
+        ({}, 4, r"^videos\.validation, in a fold: 2 folds need .* as groups, of which 1"),
+    ],
+)
+def test_a_division_that_cannot_be_is_told_before_anything_is_done(videos, tmp_path, change, count, message):
+    """Of eight films by four cameras, or four by two; half of what a training has is for choosing."""
+    config = CONFIG.model_copy(update={"videos": VideoChoice(validation=0.5)} | change)
+    with pytest.raises(TrainingError, match=message):
+        job(videos[:count], tmp_path / "run", config)
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("where", ["folds", "pseudo_labels.folds"])
+def test_folds_that_leave_a_training_without_a_label_are_told_before_it(videos, tmp_path, where):
+    """All that happened, happened at one place: without it there is nothing to learn."""
+    known = [replace(video, group="one place" if video.label else video.group) for video in videos]
+    labels = CONFIG.pseudo_labels.model_copy(update={"folds": 3} if where == "pseudo_labels.folds" else {})
+    folds = None if where == "pseudo_labels.folds" else 3
+    videos_ = VideoChoice() if folds else VideoChoice(validation=None)
+    alerting = AlertingChoice(chosen=Alerting(kernel=1, open_threshold=0.5, close_threshold=0.5))
+    config = CONFIG.model_copy(
+        update={"videos": videos_, "folds": folds, "pseudo_labels": labels, "alerting": alerting}
+    )
+    with pytest.raises(TrainingError, match=rf"^{where}: 3 folds by group leave one of them no abnormal video"):
+        job(known, tmp_path / "run", config)
+
+
+def test_films_that_cannot_be_read_may_leave_too_few_groups(videos, finished, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    config = CONFIG.model_copy(update={"videos": VideoChoice(), "folds": 3})
+    films = [*videos[:4], Video(broken, 1, group="x")]
+    with pytest.raises(TrainingError, match=r"^folds: 3 folds need .* as groups, of which 2"):
+        job(films, tmp_path / "run", config, cache=finished[0].parent / "maps", skip_bad=True)
+    assert not (tmp_path / "run" / "generator").exists()
+
+
 def test_validation_chooses_where_there_are_no_folds(run, videos):
     config = CONFIG.model_copy(
         update={
@@ -426,41 +488,51 @@ def test_a_full_disk_leaves_nothing_half_written_as_good(run, videos):
 # -- a kill in any stage -----------------------------------------------------------------------------------------------
 
 
-def killed(command, when, root, env):
-    """Start the job and kill it ``when`` the line comes, or what it is told to wait for is there."""
+def killed(process, when):
+    """Have the job started, and kill it ``when`` the line comes, or what it is told to wait for is there."""
     line, awaited = when
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=env)
-    try:
-        for told in process.stdout:
-            if told.startswith(line):
-                break
-        else:
-            raise AssertionError(f"the job ended before it said {line!r}")
-        until = time.monotonic() + 60
-        while awaited is not None and not any(awaited()):
-            assert process.poll() is None, "the job ended before it could be killed"
-            assert time.monotonic() < until
-            time.sleep(0.001)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(30)
-        process.stdout.close()
+    process.stdin.write("\n")
+    process.stdin.flush()
+    number = int(process.stdout.readline().removeprefix("process: "))
+    for told in process.stdout:
+        if told.startswith(line):
+            break
+        assert not told.startswith("ended: "), f"the job ended before it said {line!r}"
+    until = time.monotonic() + 60
+    while awaited is not None and not any(awaited()):
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    os.kill(number, signal.SIGKILL)
+    for told in process.stdout:
+        if told.startswith("ended: "):
+            assert told == f"ended: -{signal.SIGKILL.value}\n", "the job ended before it could be killed"
+            return
+    raise AssertionError("nobody said that it was killed")
 
 
 def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished, videos, folder, tmp_path, root):
-    out = tmp_path / "run"
+    out, maps = tmp_path / "run", tmp_path / "maps"
     env = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}"}
-    command = [sys.executable, str(root / "tests" / "support" / "tiny_mist.py"), str(folder), str(out)]
-    for when in (
-        ("generator: ", None),
-        ("encoder: ", lambda: out.glob(f".encoder.*/{SCRATCH}/last.ckpt")),
-        ("folds/seed-0/fold-1: ", None),
-        ("product: ", None),
-    ):
-        killed(command, when, root, env)
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=root, env=env, timeout=240, check=True)
-    assert "product: " in ended.stdout
+    command = [sys.executable, str(root / "tests" / "support" / "tiny_mist.py"), str(folder), str(out), "--forked"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=root, env=env, **pipes) as process:
+        for when in (
+            ("features: ", lambda: maps.rglob("*.npy")),
+            ("generator: ", None),
+            ("pseudo-labels: ", None),
+            ("encoder: ", lambda: out.glob(f".encoder.*/{SCRATCH}/last.ckpt")),
+            ("folds/seed-0/fold-1: ", None),
+            ("product: ", None),
+            ("repository: ", lambda: tmp_path.glob("stopped in the export")),
+        ):
+            killed(process, when)
+        told, _ = process.communicate("\n", timeout=240)
+    assert "repository: goes on" in told
+    assert told.endswith("ended: 0\n")
     assert product(out) == product(finished[0])
+    model = out / "repository" / "clip_scorer"
+    assert versions.versions(model) == versions.history(model) == [1]
+    assert (model / "1" / "encoder.safetensors").read_bytes() == product(out)["encoder.safetensors"]
     assert not list(out.glob(".*"))  # no draft is left
 
 
