@@ -107,13 +107,18 @@ class ProbabilityMap(_Part):
 
 
 class Calibration(_Part):
-    """One calibration."""
+    """One calibration.
+
+    Attributes:
+        camera: of the site, whose footage it is; None: of recordings that are no camera's, which are taken for one's.
+    """
 
     schema_version: Literal[1] = 1
     model: CalibratedModel
     clip: CalibratedClip
     alerts: CalibratedAlerts
     promise: Promise
+    camera: str | None = None
     footage: list[NormalRecording]
     probability: ProbabilityMap | None = None
     created_at: AwareDatetime

@@ -118,6 +118,17 @@ class Judging:
             self._tell_uncalibrated(camera, calibration, served, chain)
         return chain
 
+    def own_share_of(self, camera: str, served: ServedModel) -> float | None:
+        """Which part of the open threshold the close one is without the camera's calibration; None where none holds."""
+        calibration = self._calibrations.get(camera)
+        if calibration is None or not calibration.made_for(served):
+            return None
+        try:
+            own = chain_settings(self._site.alerts_of(camera), served, max_in_flight=self._site.triton.max_in_flight)
+        except ValueError:  # neither the site nor the model names a threshold
+            return CLOSE_SHARE
+        return own.alert.close_threshold / own.alert.open_threshold
+
     def check_fit(self, served: ServedModel) -> None:
         """Whether every camera can judge the scores of a model that takes another's place.
 

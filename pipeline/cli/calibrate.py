@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from operators.chain import ChainSettings
     from pipeline.calibration_file import Calibration, ProbabilityMap
     from pipeline.evaluation.calibration import Budget, Calibrated, NormalScores
     from pipeline.evaluation.run_folder import Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
@@ -42,7 +43,7 @@ def calibrate(
         Path | None, typer.Option("--config", "-c", help="The site: its clips, operators' settings and Triton.")
     ] = None,
     camera: Annotated[
-        str | None, typer.Option(help="Of the footage, only this camera's of the site.", show_default="all of it")
+        str | None, typer.Option(help="Of the footage, only this camera's of the site.", show_default="all, of one")
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME[@VERSION]|DIR", help="As for replay.", show_default="the site's")
@@ -87,7 +88,7 @@ def calibrate(
         footage = _footage(_runs(places, run, config, model, triton, skip_bad, camera, labelled), camera)
         if labelled is not None:
             labelled.require_like(footage.way)
-        found = search(footage.pieces, footage.way.chain.settings, asked, confidence=confidence)
+        found = search(footage.pieces, footage.way.proportioned, asked, confidence=confidence)
         probability = None if labelled is None else labelled.fitted()
     except (RunError, UnsupportedBudgetError, NoProbabilityError) as error:
         raise UsageFailure(str(error)) from error
@@ -103,11 +104,21 @@ def calibrate(
 
 
 class _Way(NamedTuple):
-    """How a recording is replayed; a calibration holds for one way."""
+    """How a recording is replayed, and by which of the site's cameras it is; a calibration holds for one way."""
 
     model: RunModel
     clip: RunClip
     chain: RunChain
+    camera: str | None
+
+    @property
+    def proportioned(self) -> ChainSettings:
+        """The operators' settings, the thresholds in the proportion that they have without an older calibration: that
+        one's close threshold may have been raised for the footage of its time."""
+        settings, share = self.chain.settings, self.chain.own_share
+        if share is None:
+            return settings
+        return replace(settings, alert=replace(settings.alert, close_threshold=settings.alert.open_threshold * share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +225,20 @@ def _footage(runs: list[Run], camera: str | None) -> _Footage:
 def _add_ways(ways: dict[_Way, str], settings: RunSettings, rows: Iterable[VideoRow]) -> None:
     """Add the ways of a run's recordings, each with the name of the first that goes it."""
     for row in rows:
-        ways.setdefault(_Way(settings.model, settings.clip_of(row), settings.chain_of(row)), row.name)
+        ways.setdefault(_Way(settings.model, settings.clip_of(row), settings.chain_of(row), row.camera), row.name)
 
 
 def _check_ways(ways: Mapping[_Way, str], labelled: _Labelled | None = None) -> None:
     """Raises UsageFailure where there are two ways, NoProbabilityError where ``labelled`` goes another."""
     if len(ways) > 1:
         (first, one), (second, other) = list(ways.items())[:2]
-        parts = zip(("models", "clips", "operators' settings"), first, second, strict=True)
+        parts = zip(("models", "clips", "operators' settings"), first, second, strict=False)
         what = " and ".join(words for words, ours, theirs in parts if ours != theirs)
+        if not what:
+            raise UsageFailure(
+                f"{one} is {_of_camera(first.camera)}, {other} {_of_camera(second.camera)}: a budget is of one camera, "
+                "and a quiet one would cover for a noisy one; --camera takes the recordings of one camera"
+            )
         raise UsageFailure(
             f"{one} and {other} are replayed with different {what}: replay them alike, or calibrate them one by one "
             "(--camera takes the recordings of one camera)"
@@ -230,6 +246,10 @@ def _check_ways(ways: Mapping[_Way, str], labelled: _Labelled | None = None) -> 
     if labelled is not None:
         for way in ways:
             labelled.require_like(way)
+
+
+def _of_camera(camera: str | None) -> str:
+    return "no camera's of the site" if camera is None else f"camera {camera}'s"
 
 
 def _to_come(places: list[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
@@ -387,6 +407,7 @@ def _calibration(footage: _Footage, found: Calibrated, probability: ProbabilityM
             false_alarms=len(found.false_alarms),
             at_most_per_hour=found.at_most_per_hour,
         ),
+        camera=footage.way.camera,
         footage=[
             NormalRecording(
                 name=row.name,
@@ -406,6 +427,7 @@ def _flat(made: Calibration, found: Calibrated, out: Path) -> dict[str, Any]:
     return {
         "model": made.model.name,
         "model_version": made.model.version,
+        "camera": made.camera,
         **made.alerts.model_dump(),
         **made.promise.model_dump(),
         "bursts": found.bursts,
@@ -419,6 +441,13 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
     alerts, promise = made.alerts, made.promise
     recordings = f"{len(made.footage)} recording{'' if len(made.footage) == 1 else 's'}"
     _say(f"{made.model.name} version {made.model.version}: {promise.hours:.2f} h of normal footage in {recordings}")
+    if made.camera is not None:
+        _say(f"All of it is camera {made.camera}'s, and the promise is of that one.")
+    elif len(made.footage) > 1:
+        _say(
+            "It is taken for one camera's: of several, quiet ones would cover for a noisy one, and each is to be "
+            "calibrated by itself."
+        )
     _name("Left out", footage.left_out)
     _say(f"Alerts open at {alerts.open_threshold:g} and close below {alerts.close_threshold:g}.")
     _tell_present(footage)
@@ -439,7 +468,10 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
         )
     if made.probability is not None:
         _say(f"An alert opens at a probability of {_probability_at(made):.2f} that the clip shows an incident.")
-    _say(f"Written: {out}. The site's configuration, or one camera's, names it: calibration: {out.name}")
+    whose = (
+        "The site's configuration, or one camera's," if made.camera is None else f"Camera {made.camera}, in the site,"
+    )
+    _say(f"Written: {out}. {whose} names it: calibration: {out.name}")
 
 
 def _tell_present(footage: _Footage) -> None:

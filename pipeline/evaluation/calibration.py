@@ -19,6 +19,14 @@ every lower one is reached through it only. So the chosen threshold keeps the bu
 were tried, and although the number of alerts need not rise as the threshold falls (fixed-sequence testing: A. N.
 Angelopoulos et al., Learn then Test, 2021, section 3).
 
+**What of it is approximate.** The sequence would have to be fixed without a look at the footage, and the thresholds at
+which alerts open are; those at which they close are raised to a quantile of this very footage (see below). That is a
+quantile of all clips, of which there are thousands where a handful of alerts is counted: it hardly varies from one
+stretch of a camera's footage to the next, depends next to nothing on the few clips that alerts are made of, and plays
+no part where the proportion alone puts the closing threshold above it. The tests beside this file hold the promise
+against a known rate in both cases. To hold it strictly, all closing thresholds that the quantile could have chosen
+would have to pass, and everybody's thresholds would be higher.
+
 The bound takes false alarms to be independent of one another. Those that come in bursts are not; the cooldown is there
 to make one alert of a burst, and :attr:`Calibrated.bursts` tells what is left of it.
 
@@ -249,10 +257,12 @@ def calibrate(
 
     Args:
         footage: normal, at least one piece.
-        settings: of the operators as they run live. Of the thresholds in them only the proportion counts.
-        budget: of one camera. Footage of several is pooled: the promise is then of their mean.
+        settings: of the operators as they run live. Of the thresholds in them only the proportion counts: the one that
+            the site or the model's card has, and not an older calibration, whose close threshold may have been raised.
+        budget: of one camera. Footage of several is pooled: the promise is then of their mean alone, and quiet ones
+            cover for a noisy one.
         confidence: of the promise, in (0, 1).
-        thresholds: to be tried, falling; chosen without a look at this footage.
+        thresholds: at which alerts open, to be tried, falling; chosen without a look at this footage.
 
     Raises:
         UnsupportedBudgetError: the footage is too short, or has too many false alarms at the highest threshold.

@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
@@ -94,7 +102,12 @@ class RunClip(_Part):
 
 
 class RunChain(_Part):
-    """The operators' settings; see :class:`operators.chain.ChainSettings`."""
+    """The operators' settings; see :class:`operators.chain.ChainSettings`.
+
+    Attributes:
+        own_share: where the thresholds are a calibration's, which part of the open threshold the close one is without
+            it, by the site or the model; else None, and not written.
+    """
 
     kernel: int
     max_hole: int
@@ -104,17 +117,26 @@ class RunChain(_Part):
     update_every_seconds: float
     cooldown_seconds: float
     max_duration_seconds: float
+    own_share: float | None = None
 
     @classmethod
-    def of(cls, chain: ChainSettings) -> RunChain:
+    def of(cls, chain: ChainSettings, own_share: float | None = None) -> RunChain:
         alert = {name: getattr(chain.alert, name) for name in AlertSettings.__dataclass_fields__}
-        return cls(kernel=chain.kernel, max_hole=chain.max_hole, **alert)
+        return cls(kernel=chain.kernel, max_hole=chain.max_hole, own_share=own_share, **alert)
 
     @property
     def settings(self) -> ChainSettings:
         """The same for the operators."""
-        told = self.model_dump(exclude={"kernel", "max_hole"})
+        told = self.model_dump(exclude={"kernel", "max_hole", "own_share"})
         return ChainSettings(alert=AlertSettings(**told), kernel=self.kernel, max_hole=self.max_hole)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run without a calibration has the name that it always had: that is a hash of all this."""
+        told: dict[str, Any] = handler(self)
+        if told.get("own_share", ...) is None:
+            del told["own_share"]
+        return told
 
 
 class CameraPart(_Part):

@@ -175,6 +175,31 @@ def test_the_sites_threshold_judges_versions_that_the_cameras_calibration_is_not
     assert opens == {"1": 0.94, "2": 0.7}
 
 
+@pytest.mark.parametrize(
+    ("served", "share"),
+    [
+        (replace(MODEL, close_threshold=0.3), 0.8),  # the site's own 0.7; a card's two thresholds belong together
+        (replace(MODEL, version="2"), None),  # which the calibration is not of
+    ],
+)
+def test_the_proportion_of_the_thresholds_without_the_calibration(
+    tmp_path: Path, served: ServedModel, share: float | None
+) -> None:
+    assert judging(tmp_path).own_share_of("yard", served) == (None if share is None else pytest.approx(share))
+
+
+@pytest.mark.parametrize(("suggested", "share"), [((0.5, 0.3), 0.6), ((0.5, None), 0.8), ((None, None), 0.8)])
+def test_it_is_the_cards_where_the_site_names_no_threshold(
+    tmp_path: Path, suggested: tuple[float | None, float | None], share: float
+) -> None:
+    write_calibration(calibration(), tmp_path / "all.json")
+    (tmp_path / "site.yaml").write_text("calibration: all.json\ncameras: {gate: {source: a.mp4}}\n")
+    site = Judging(load_site(tmp_path / "site.yaml"))
+    opens, closes = suggested
+    served = replace(MODEL, threshold=opens, close_threshold=closes)
+    assert site.own_share_of("gate", served) == pytest.approx(share)
+
+
 def test_a_version_whose_calibration_was_made_with_other_clips_does_not_take_over(tmp_path: Path) -> None:
     site = judging(tmp_path, version="2", clip=replace(CLIP, stride=4))
     site.clip_of("yard", MODEL)  # of version 1, whose stride the camera goes on with

@@ -110,10 +110,11 @@ def test_a_site_that_names_it_raises_so_many_alerts(footage: Path, run: Path, tr
         f"state_dir: state\ntriton: {{address: '{triton.address}'}}\ncalibration: gate.json\n"
         "cameras: {gate: {source: gate.mp4}}\n"
     )
-    for config, alerts in ((site, 1), (None, 2)):
+    for config, alerts, own_share in ((site, 1, 0.8), (None, 2, None)):
         folder = tmp_path / f"run-{alerts}"
         replay_into(folder, [footage / "monday.mp4"], Options(config=config, triton=triton.address))
         assert len(read_run(folder).alerts["monday"]) == alerts
+        assert read_run(folder).settings.chain.own_share == own_share  # from which the next calibration sets out
 
 
 def test_recordings_are_replayed_first(footage: Path, triton: Server, tmp_path: Path) -> None:

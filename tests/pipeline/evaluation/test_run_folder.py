@@ -150,3 +150,12 @@ def test_what_is_no_run_is_one_line(folder: Path, harm: Any, problem: str) -> No
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such folder; expected one that `mistwatch replay --out` wrote"):
         read_run(tmp_path / "gone")
+
+
+def test_a_run_without_a_calibration_is_written_as_ever() -> None:
+    """Its name, and with it its alerts' ids, is a hash of what is written."""
+    chain = RunChain(**CHAIN)
+    assert json.loads(chain.model_dump_json()) == CHAIN
+    calibrated = RunChain(**CHAIN, own_share=0.8)
+    assert RunChain.model_validate_json(calibrated.model_dump_json()) == calibrated
+    assert calibrated.settings == chain.settings

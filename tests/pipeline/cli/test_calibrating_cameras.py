@@ -1,0 +1,80 @@
+"""Whose footage `mistwatch calibrate` takes, and from which proportion of the thresholds it sets out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from judged_runs import clips, row, run, write_run
+
+from pipeline.calibration_file import read_calibration
+from pipeline.cli.calibrate import calibrate
+from pipeline.cli.errors import UsageFailure
+from pipeline.evaluation.run_folder import CameraPart, Clips
+
+HOUR = clips(np.full(3600, 0.1))
+
+
+def of_cameras(folder: Path, *cameras: str | None, scored: Clips = HOUR, **chain: Any) -> Path:
+    """A run with an hour's recording of each camera of a site, or of none of them."""
+    rows = [
+        (row(f"{camera or 'tape'}-{number}", scored, camera=camera, content_hash=f"{number:016}"), scored)
+        for number, camera in enumerate(cameras)
+    ]
+    made = run(rows, folder=folder, **chain)
+    part = CameraPart(clip=made.settings.clip, chain=made.settings.chain)
+    parts = {camera: part for camera in cameras if camera is not None}
+    return write_run(replace(made, settings=made.settings.model_copy(update={"cameras": parts})))
+
+
+@pytest.mark.parametrize(
+    ("cameras", "message"),
+    [
+        (
+            ("gate", "yard"),
+            r"gate-0 is camera gate's, yard-1 camera yard's: a budget is of one camera, .* --camera takes",
+        ),
+        (("gate", None), "gate-0 is camera gate's, tape-1 no camera's of the site"),
+    ],
+)
+def test_footage_of_two_cameras_is_refused(tmp_path: Path, cameras: tuple[str | None, ...], message: str) -> None:
+    with pytest.raises(UsageFailure, match=message):
+        calibrate([of_cameras(tmp_path / "run", *cameras)], "10/hour", out=tmp_path / "gate.json")
+    assert not (tmp_path / "gate.json").exists()
+
+
+def test_one_cameras_footage_is_taken_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "gate.json"
+    calibrate([of_cameras(tmp_path / "run", "yard", "gate", "gate")], "10/hour", out=out, camera="gate")
+    found = read_calibration(out)
+    assert (found.camera, found.promise.hours) == ("gate", 2.0)
+    said = capsys.readouterr().out
+    assert "All of it is camera gate's, and the promise is of that one." in said
+    assert "Camera gate, in the site, names it: calibration: gate.json" in said
+
+
+def test_recordings_of_no_camera_are_one_cameras_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "gate.json"
+    calibrate([of_cameras(tmp_path / "run", None, None)], "10/hour", out=out)
+    assert json.loads(out.read_text())["camera"] is None
+    assert "It is taken for one camera's: of several, quiet ones would cover for a noisy one" in capsys.readouterr().out
+
+
+def test_the_proportion_of_the_thresholds_is_not_an_older_calibrations(tmp_path: Path) -> None:
+    """That one raised the close threshold to nine tenths; the site has four fifths."""
+    scores = np.full(3600, 0.1)
+    scores[100:3500:300] = 0.951  # twelve times the average of two clips comes to 0.5255, and four alarms are allowed
+    thresholds = {"open_threshold": 0.5, "close_threshold": 0.45}
+    found = {}
+    for share in (None, 0.8):
+        folder = of_cameras(tmp_path / f"run-{share}", "gate", scored=clips(scores), **thresholds, own_share=share)
+        calibrate([folder], "10/hour", out=tmp_path / "gate.json")
+        found[share] = read_calibration(tmp_path / "gate.json").alerts
+    assert [one.open_threshold for one in found.values()] == [0.526, 0.526]
+    assert [one.close_threshold for one in found.values()] == [0.4734, 0.4208]
