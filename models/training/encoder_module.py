@@ -17,7 +17,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from models.encoder import AttentionEncoder, encoder_maps, unfreeze
@@ -117,13 +117,21 @@ class EncoderModule(pl.LightningModule):
         weighted, guided = (loss.sum() * batch.share for loss in losses)
         total = weighted + self._recipe.guided_weight * guided
         if not torch.isfinite(total):
-            raise TrainingError(
-                f"epoch {self.current_epoch + 1}: the loss is {total.item()}: the maps hold values that are not "
-                f"numbers, or the learning rate {self._recipe.learning_rate:g} is too high"
-            )
+            raise self._diverged(f"the loss is {total.item()}")
         for name, value in (("loss", total), ("weighted", weighted), ("guided", guided)):
             self.log(f"training/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return total
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        # Once an epoch, before the validation looks at the weights or a checkpoint keeps them.
+        if self.trainer.is_last_batch and not finite(self.network):
+            raise self._diverged("the weights are not finite")
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"epoch {self.current_epoch + 1}: {what}: the maps hold values that are not numbers, or the learning rate "
+            f"{self._recipe.learning_rate:g} is too high"
+        )
 
     def _losses(self, output: HeadsOutput, soft: Tensor) -> tuple[Tensor, Tensor]:
         weights = self._recipe.class_weights
@@ -167,6 +175,8 @@ class EncoderModule(pl.LightningModule):
         self._found.clear()
         # Each process has scored other videos and knows 0 of the rest.
         figures = torch.as_tensor(self.trainer.strategy.reduce(figures, reduce_op="sum")).cpu()
+        if not figures.isfinite().all():
+            raise self._diverged("scores of the validation are not finite")
         means = figures[0].numpy()
         auc = video_auc([bag.label for bag in self._validation], [np.array([mean]) for mean in means])
         loss = float(figures[1].mean())
@@ -182,6 +192,11 @@ class EncoderModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best = checkpoint["best"]
         self._first_epoch = checkpoint["epoch"] + 1
+
+
+def finite(network: nn.Module) -> bool:
+    """Whether all its weights are numbers."""
+    return all(bool(values.isfinite().all()) for values in network.state_dict().values())
 
 
 def rate_factor(recipe: EncoderRecipe, epoch: int) -> float:

@@ -17,6 +17,8 @@ from pydantic import (
 
 from models.card import Reads
 
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+
 #: Of a crop, relative to the shorter side of the picture.
 Scale = Annotated[float, Field(gt=0, le=1)]
 
@@ -42,7 +44,7 @@ class EncoderRecipe(BaseModel):
         decay: of the learning rate afterwards; ``cosine`` lets it fall to nothing at the last epoch.
         class_weights: of the normal and of the abnormal part of both losses.
         guided_weight: of the guided head's loss beside the weighted head's.
-        precision: of the arithmetic; ``16-mixed`` is for GPUs.
+        precision: of the arithmetic; ``16-mixed`` is for GPUs. ``auto``: see :meth:`precision_on`.
         flip: mirror half of the videos drawn.
         frozen_epochs: of ``full``: the backbone is as published for so many. Its BatchNorm stays so throughout.
         crop: of ``full``: side in pixels of the square that is cut from the pictures, the whole picture when None.
@@ -74,7 +76,7 @@ class EncoderRecipe(BaseModel):
     decay: Literal["none", "cosine"] = "none"
     class_weights: tuple[PositiveFloat, PositiveFloat] = (0.65, 0.8)
     guided_weight: NonNegativeFloat = 1.0
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    precision: Precision | Literal["auto"] = "auto"
     flip: bool = True
     frozen_epochs: NonNegativeInt = 30
     crop: PositiveInt | None = None
@@ -87,3 +89,13 @@ class EncoderRecipe(BaseModel):
         if self.standardise and self.size != "maps":
             raise ValueError("standardise: of size maps only; a backbone that is trained moves what it standardises")
         return self
+
+    def precision_on(self, *, gpu: bool) -> Precision:
+        """What the arithmetic is.
+
+        Args:
+            gpu: whether it is done on one: there ``auto`` trains a backbone in half precision, where that pays.
+        """
+        if self.precision != "auto":
+            return self.precision
+        return "16-mixed" if gpu and self.size == "full" else "32"

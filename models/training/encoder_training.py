@@ -6,6 +6,7 @@ call in every process is one training that they share, on as many GPUs and machi
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -29,12 +30,15 @@ from torch import Tensor, nn
 
 from models.backbone import MapBackbone
 from models.encoder import AttentionEncoder
+from models.i3d import I3D
+from models.npy_rows import NpyFile
 from models.sga import ANOMALY, NORMAL, SelfGuidedAttention, SelfGuidedHeads
 from models.training.encoder_data import SCORED_AT_ONCE, Bag, Floats, LabelledClips, LabelledMaps, derived_seed
-from models.training.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch
-from models.training.encoder_recipe import EncoderRecipe
+from models.training.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch, finite
+from models.training.encoder_recipe import EncoderRecipe, Precision
 from models.training.generator_training import TrainingError
 from models.training.standardising import standardise
+from pipeline.windows import ClipSpec
 
 __all__ = [
     "CHECKPOINT_FILE",
@@ -42,6 +46,7 @@ __all__ = [
     "LabelledClips",
     "LabelledMaps",
     "TrainingError",
+    "check_clips",
     "map_logits",
     "score_maps",
     "train_encoder",
@@ -53,7 +58,11 @@ CURVES = "curves"  #: folder that TensorBoard shows
 
 Progress = Callable[[int], None]  #: epochs done
 
-_PRECISION: dict[str, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "16-mixed": "16-mixed"}
+#: Accelerators, in Lightning's words, that are a GPU where torch has one.
+_ON_A_GPU = ("auto", "gpu", "cuda")
+
+#: Lightning's words.
+_PRECISION: dict[Precision, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "16-mixed": "16-mixed"}
 
 
 def train_encoder(
@@ -90,7 +99,7 @@ def train_encoder(
     _check(bags, validation, recipe, "maps")
     with _own_random_numbers(seed):
         heads = _heads(bags[0].early.shape[1], bags[0].late.shape[1], recipe)
-        _try(heads, bags[0])
+        _try(heads, *(_one_of(values) for values in bags[0].inputs))
         if recipe.standardise:
             standardise(heads, torch.cat([_untrained(heads, bag) for bag in bags]))
         _fit(heads, bags, recipe, seed, folder, validation, progress, accelerator)
@@ -124,8 +133,32 @@ def train_full(
     _check(bags, validation, recipe, "full")
     with _own_random_numbers(seed):
         encoder = AttentionEncoder(backbone, _heads(backbone.early_channels, backbone.late_channels, recipe))
+        for clip in _seen(_one_of(bags[0].clips), recipe):
+            _try(encoder, clip)
         _fit(encoder, bags, recipe, seed, folder, validation, progress, accelerator)
     return encoder.cpu().eval()
+
+
+def check_clips(clip: ClipSpec, recipe: EncoderRecipe) -> None:
+    """See that I3D and attention can read such clips, before hours are spent on them; nothing is computed.
+
+    Args:
+        clip: how clips are cut.
+        recipe: of either size.
+
+    Raises:
+        TrainingError: the clips are too short, or their pictures too small.
+    """
+    with torch.device("meta"):
+        backbone = I3D(classes=0)
+        encoder = AttentionEncoder(backbone, _heads(backbone.early_channels, backbone.late_channels, recipe))
+    whole = torch.empty((1, clip.frames, clip.height, clip.width, 3), dtype=torch.uint8, device="meta")
+    for pixels in _seen(whole, recipe) if recipe.size == "full" else [whole]:
+        try:
+            _try(encoder, pixels)
+        except TrainingError as error:
+            frames, height, width = pixels.shape[1:4]
+            raise TrainingError(f"clips of {frames} frames of {height}×{width}: {error}") from None
 
 
 def map_logits(heads: SelfGuidedHeads, early: Floats, late: Floats) -> npt.NDArray[np.float32]:
@@ -163,13 +196,26 @@ def _heads(early: int, late: int, recipe: EncoderRecipe) -> SelfGuidedHeads:
     return heads
 
 
-def _try(heads: SelfGuidedHeads, bag: LabelledMaps) -> None:
-    """See that the heads can read such maps before anything is written."""
+def _try(network: SelfGuidedHeads | AttentionEncoder, *inputs: Tensor) -> None:
+    """See by the shapes alone that the network can read such maps or clips, before anything is written."""
     with torch.no_grad():
         try:
-            heads(*(torch.from_numpy(np.array(values[:1])).float() for values in bag.inputs))
+            copy.deepcopy(network).to("meta")(*inputs)
         except ValueError as error:
             raise TrainingError(str(error)) from None
+
+
+def _one_of(values: npt.NDArray[Any] | NpyFile) -> Tensor:
+    """The shape and type of one of these maps or clips, (1, ...): a tensor without content."""
+    kept = torch.uint8 if values.dtype == np.uint8 else torch.float32
+    return torch.empty((1, *values.shape[1:]), dtype=kept, device="meta")
+
+
+def _seen(clip: Tensor, recipe: EncoderRecipe) -> list[Tensor]:
+    """A clip, (1, T, H, W, 3), as it is scored and, where that is another size, as it is trained on."""
+    if recipe.crop is None:
+        return [clip]
+    return [clip, clip.new_empty((*clip.shape[:2], recipe.crop, recipe.crop, 3))]
 
 
 def _untrained(heads: SelfGuidedHeads, bag: LabelledMaps) -> Tensor:
@@ -195,7 +241,14 @@ def _fit(
     """Train ``network``, to the end or from a checkpoint on; it then has the weights that the recipe selects."""
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if (scarcest := 2 * _smallest_batch(bags, recipe)) < world:
-        raise TrainingError(f"{world} processes share steps of {scarcest} videos: each needs one at least")
+        raise TrainingError(f"{world} processes share steps of {scarcest} videos: each needs one at least; start fewer")
+    if 0 < len(validation) < world:
+        raise TrainingError(
+            f"{world} processes share {len(validation)} validation videos: each needs one at least; start fewer"
+        )
+    gpu = accelerator in _ON_A_GPU and torch.cuda.is_available()
+    precision = recipe.precision_on(gpu=gpu)
+    recipe = recipe.model_copy(update={"precision": precision})  # a checkpoint is of what was computed, not of "auto"
     folder.mkdir(parents=True, exist_ok=True)
     file, of = folder / CHECKPOINT_FILE, _identity(network, bags, recipe, seed)
     resume = _resumable(file, of)
@@ -207,7 +260,7 @@ def _fit(
             num_nodes=world // local,
             # In its frozen epochs an encoder's backbone has no gradients, and the processes must not wait for them.
             strategy=DDPStrategy(find_unused_parameters=isinstance(network, AttentionEncoder)) if world > 1 else "auto",
-            precision=_PRECISION[recipe.precision],
+            precision=_PRECISION[precision],
             max_epochs=recipe.epochs,
             accumulate_grad_batches=recipe.accumulation,
             gradient_clip_val=recipe.gradient_clip,
@@ -223,7 +276,15 @@ def _fit(
             plugins=[CheckpointFile()],
             default_root_dir=folder,
         )
-        trainer.fit(module, ckpt_path=file if resume else None, weights_only=True)
+        try:
+            trainer.fit(module, ckpt_path=file if resume else None, weights_only=True)
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                f"no memory left on the GPU for a step of {2 * recipe.batch} videos: lower encoder.batch (and raise "
+                "encoder.accumulation as much), or see what else runs there"
+            ) from None
+    if not finite(network):  # an earlier version kept such weights
+        raise TrainingError(f"{file}: its weights are not finite; remove it, and lower the learning rate")
     if recipe.select == "validation":
         assert module.best is not None
         network.load_state_dict(module.best["weights"])

@@ -62,6 +62,7 @@ def mist(
     from models.features import FeaturesError
     from models.serving.export import ExportError
     from models.tensors import TensorsError
+    from models.training.encoder_training import check_clips
     from models.training.footage import Footage
     from models.training.generator_job import ConfigError
     from models.training.generator_training import TrainingError
@@ -77,8 +78,9 @@ def mist(
     left_out: list[str] = []
     try:
         recipe = read_mist_config(config, changes or ())
+        check_clips(recipe.clip.spec, recipe.encoder)
         videos, layout = _videos(recipe, config, data, left_out if skip_bad else None)
-    except (ConfigError, ManifestError) as error:
+    except (ConfigError, ManifestError, TrainingError) as error:
         raise UsageFailure(str(error)) from error
     # What is allowed to a published layout is not to a manifest of whatever videos.
     recipe = recipe.model_copy(update={"videos": recipe.videos.model_copy(update={"layout": layout})})

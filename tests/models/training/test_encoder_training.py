@@ -28,11 +28,13 @@ from models.training.encoder_training import (
     LabelledClips,
     LabelledMaps,
     TrainingError,
+    check_clips,
     map_logits,
     score_maps,
     train_encoder,
     train_full,
 )
+from pipeline.windows import ClipSpec
 
 EARLY, LATE = 6, 10  # channels
 RECIPE = EncoderRecipe(
@@ -405,6 +407,60 @@ def test_what_a_recipe_cannot_ask_for(tmp_path, recipe, validation, complaint):
         train(tmp_path, recipe, validation=validation)
 
 
+#: One step an epoch, and it takes learning_rate · weight_decay of each weight from it: more than there are numbers for.
+DIVERGES = changed(
+    epochs=1, batch=6, accumulation=1, warm_up_epochs=0, decay="none", optimiser="adamw", learning_rate=3e37,
+    weight_decay=100.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("validation", [[], videos(5, 6)])
+def test_weights_that_are_no_numbers_after_the_last_step_are_no_result(tmp_path, validation):
+    with pytest.raises(TrainingError, match=r"^epoch 1: the weights are not finite: .* rate 3e\+37 is too high$"):
+        train(tmp_path, DIVERGES, validation=validation)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_a_validation_whose_scores_are_no_numbers_chooses_nothing(tmp_path):
+    bags = [LabelledMaps(bag.early * np.nan, bag.late, bag.soft, bag.label) for bag in videos(5, 6)]
+    with pytest.raises(TrainingError, match=r"^epoch 1: scores of the validation are not finite: the maps hold"):
+        train(tmp_path, validation=bags)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_a_checkpoint_of_weights_that_are_no_numbers_is_no_result(tmp_path):
+    """As an earlier version kept it."""
+    train(tmp_path, changed(epochs=1))
+    kept = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
+    kept["state_dict"]["network.weighted.weight"][0, 0] = torch.nan
+    torch.save(kept, tmp_path / CHECKPOINT_FILE)
+    with pytest.raises(TrainingError, match=rf"{CHECKPOINT_FILE}: its weights are not finite; remove it"):
+        train(tmp_path, changed(epochs=1))
+
+
+def test_more_processes_than_videos_for_the_validation(tmp_path, monkeypatch):
+    """As torchrun says it; no process is needed to see that one of them would have nothing to do."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(TrainingError, match=r"^4 processes share 2 validation videos: each needs one at least; start"):
+        train(tmp_path, changed(batch=6), validation=videos(5, 2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_where_a_gpu_trains_the_backbone():
+    recipe = EncoderRecipe(epochs=1, size="full")
+    assert (recipe.precision_on(gpu=True), recipe.precision_on(gpu=False)) == ("16-mixed", "32")
+    assert EncoderRecipe(epochs=1).precision_on(gpu=True) == "32"  # attention and heads alone are soon done
+    for told in ("32", "bf16-mixed", "16-mixed"):
+        assert {changed(precision=told, size=size).precision_on(gpu=True) for size in ("maps", "full")} == {told}
+        assert changed(precision=told).precision_on(gpu=False) == told
+
+
+def test_precision_by_itself_is_single_on_a_cpu(tmp_path):
+    assert RECIPE.precision == "auto"
+    assert train(tmp_path / "auto") == train(tmp_path / "32", changed(precision="32"))
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     """The file system says no, as it does to a file larger than the process may write."""
     import resource
@@ -478,3 +534,47 @@ def test_full_training_goes_on_exactly_too(tmp_path):
         with pytest.raises(Killed):
             run(tmp_path / str(epoch), progress=killed_after(epoch))
         assert run(tmp_path / str(epoch)) == whole
+
+
+def test_clips_that_are_too_short_are_told_before_the_first_step(tmp_path):
+    short = [LabelledClips(bag.clips[:, :8], bag.soft, bag.label) for bag in films()]
+    with pytest.raises(TrainingError, match="at least 4 time steps"):
+        train_full(short, FULL, 0, tmp_path, backbone=backbone(), accelerator="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("clip", "recipe", "complaint"),
+    [
+        (ClipSpec(frames=8, stride=8, height=240, width=320), FULL, "clips of 8 frames of 240×320: .*at least 4 t"),
+        (
+            ClipSpec(frames=8, stride=8, height=240, width=320),
+            RECIPE,
+            "clips of 8 frames of 240×320: .*at least 4 t",
+        ),
+        (ClipSpec(frames=16, stride=16, height=240, width=320), FULL, None),
+        (ClipSpec(frames=16, stride=16, height=240, width=360), RECIPE, None),
+        (ClipSpec(frames=13, stride=13, height=32, width=32), FULL, None),
+    ],
+)
+def test_clips_are_checked_without_any(clip, recipe, complaint):
+    if complaint is None:
+        check_clips(clip, recipe)
+    else:
+        with pytest.raises(TrainingError, match=complaint):
+            check_clips(clip, recipe)
+
+
+class NoRoom(TinyBackbone):
+    """On a GPU that is too small; before, nothing is asked of the GPU."""
+
+    def maps(self, clips):
+        if clips.is_meta:
+            return super().maps(clips)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+def test_a_gpu_that_is_too_small_is_one_line(tmp_path):
+    with pytest.raises(TrainingError, match=r"^no memory left on the GPU for a step of 4 videos: .*\.batch") as it:
+        train_full(films(), FULL, 0, tmp_path, backbone=NoRoom(), accelerator="cpu")
+    assert "\n" not in str(it.value)

@@ -130,6 +130,11 @@ def test_both_recipes_of_shanghaitech_run_on_a_stand_in(mist, shanghaitech, tmp_
         ("fights-i3d", {"data": "", "changes": ["folds"]}, "expected key=value"),
         ("fights-i3d", {"data": ""}, r"no clips\.json there"),
         ("fights-i3d", {"data": "", "engine": "cdua"}, "--engine cdua: expected cuda, openvino, cpu"),
+        (
+            "shanghaitech-i3d-paper",
+            {"data": "", "changes": ["clip.frames=8"]},
+            "^clips of 8 frames of 240×320: self-guided attention needs",
+        ),
     ],
 )
 def test_usage(root, tmp_path, recipe, options, message):
