@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Write manifests of data sets.", no_args_is_help=True)
 
-#: So many of what was left out are named.
-_NAMED = 10
-
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")]
 Lists = Annotated[Path | None, typer.Option(help="Folder of the split's lists.", show_default="DIR")]
 Out = Annotated[Path | None, typer.Option(help="Where to write it; standard output when left out.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what is missing, and say what that was.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what is missing or wrong, and list it all.")]
 HoldOut = Annotated[int, typer.Option(metavar="N", help="Mark one of N parts, of whole groups, as test; 0 marks none.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
 
@@ -138,7 +135,5 @@ def _write(read: Callable[[list[str] | None], Sequence[Video]], out: Path | None
         typer.echo(f"{out}: {len(videos)} videos, {sum(video.label for video in videos)} of them abnormal", err=True)
     if skipped:
         typer.echo(f"left out: {len(skipped)}", err=True)
-        for line in skipped[:_NAMED]:
+        for line in skipped:
             typer.echo(f"  {line}", err=True)
-        if len(skipped) > _NAMED:
-            typer.echo(f"  and {len(skipped) - _NAMED} more", err=True)

@@ -63,7 +63,7 @@ def refuse(bad: Sequence[Bad]) -> None:
         ManifestError: the first ten, a line each, and how many more there are.
     """
     if bad:
-        raise ManifestError(listed([one.reason for one in bad], "{} more videos cannot be used"))
+        raise ManifestError(listed([one.reason for one in bad], "{} more videos cannot be used; --skip-bad lists all"))
 
 
 def check_split(videos: Sequence[Video], *, whole_groups: bool = True) -> None:

@@ -24,7 +24,7 @@ import av
 from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import none_left, settle
+from pipeline.manifests.published import leave_out, none_left, settle
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_folder import pictures, read_picture
 from pipeline.sources.recordings import open_recording
@@ -43,7 +43,8 @@ def ped2(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
 
     Args:
         folder: of the data set: that of ``Train`` and ``Test``, or the one above it, which the archive unpacks to.
-        skipped: takes a line for each missing file; such a video is left out. Without it they are an error.
+        skipped: takes a line for each file that is missing, or whose labels are not as many as its frames; such a video
+            is left out. Without it they are an error.
 
     Raises:
         ManifestError: files are missing, or one says something else than expected.
@@ -71,7 +72,10 @@ def _pictures(folder: Path, skipped: list[str] | None) -> list[Video]:
         missing += absent
         if not absent:
             video = (folder / name).resolve()
-            videos.append(_test_video(video, _masks(folder / f"{name}_gt"), len(pictures(video)), FPS))
+            try:
+                videos.append(_test_video(video, _masks(folder / f"{name}_gt"), len(pictures(video)), FPS))
+            except ManifestError as error:
+                leave_out(str(error), skipped)
     settle(folder, WHAT, missing, skipped)
     if not videos:
         raise none_left(folder, WHAT)
@@ -102,7 +106,10 @@ def _films(folder: Path, skipped: list[str] | None) -> list[Video]:
             frames = len(open_recording(film).frame_times())
         except SourceError:
             frames = len(of_frames)  # who reads the video says so
-        videos.append(_test_video(film.resolve(), of_frames, frames, None))
+        try:
+            videos.append(_test_video(film.resolve(), of_frames, frames, None))
+        except ManifestError as error:
+            leave_out(str(error), skipped)
     settle(folder, WHAT, missing, skipped)
     if not videos:
         raise none_left(folder, WHAT)

@@ -52,14 +52,30 @@ def settle(folder: Path, what: str, missing: Sequence[str], skipped: list[str] |
         skipped: takes them instead of an error, a line each.
 
     Raises:
-        ManifestError: how many there are, and the first ten.
+        ManifestError: how many there are, the first ten, and how to see the others.
     """
     if skipped is not None:
         skipped += [f"{folder / name}: no such file" for name in missing]
     elif missing:
         files = "1 file" if len(missing) == 1 else f"{len(missing)} files"
         head = f"{folder}: {files} of {what} missing:"
-        raise ManifestError(head + "\n" + listed([f"  {name}" for name in missing], "  and {} more"))
+        files = listed([f"  {name}" for name in missing], "  and {} more; --skip-bad lists all")
+        raise ManifestError(f"{head}\n{files}")
+
+
+def leave_out(reason: str, skipped: list[str] | None) -> None:
+    """Leave out a video that cannot be used as it is published.
+
+    Args:
+        reason: one line that names the file.
+        skipped: takes it instead of an error.
+
+    Raises:
+        ManifestError: nothing is to be skipped.
+    """
+    if skipped is None:
+        raise ManifestError(reason)
+    skipped.append(reason)
 
 
 def none_left(folder: Path, what: str) -> ManifestError:

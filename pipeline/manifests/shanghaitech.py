@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import lines_of, none_left, one_of, settle
+from pipeline.manifests.published import leave_out, lines_of, none_left, one_of, settle
 from pipeline.sources.frame_folder import pictures
 
 WHAT = "ShanghaiTech"
@@ -41,7 +41,8 @@ def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] 
     Args:
         folder: of the data set.
         lists: of the split's two lists; ``folder`` when left out.
-        skipped: takes a line for each missing file; such a video is left out. Without it they are an error.
+        skipped: takes a line for each file that is missing, and for each mask that does not fit; such a video is left
+            out. Without it they are an error.
 
     Raises:
         ManifestError: files are missing, or one says something else than expected.
@@ -62,7 +63,11 @@ def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] 
             intervals: tuple[tuple[int, int], ...] = ()
             mask = f"testing/test_frame_mask/{name}.npy"
             if label and (folder / mask).is_file():
-                intervals = intervals_of(_mask(folder / mask, path))
+                try:
+                    intervals = intervals_of(_mask(folder / mask, path))
+                except ManifestError as error:
+                    leave_out(str(error), skipped)
+                    continue
             elif label and split == TEST:  # without it no frame can be judged; training needs the label alone
                 missing.append(mask)
                 continue

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import lines_of, none_left, one_of, settle
+from pipeline.manifests.published import leave_out, lines_of, none_left, one_of, settle
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
@@ -64,12 +64,17 @@ class Annotation:
         return Annotation(self.category, tuple((first, min(end, frames)) for first, end in self.intervals), frames)
 
 
-def read_annotation(file: Path) -> dict[str, Annotation]:
+def read_annotation(file: Path, *, wrong: dict[str, str] | None = None) -> dict[str, Annotation]:
     """Read the temporal annotation of the test videos.
 
     A line is ``NAME.mp4 CATEGORY START END START END [FRAMES]``, -1 for what there is not. START and END are counted
     from 1 and both belong to it: the authors' evaluation (MATLAB) sets ``GT(START:END) = 1``. Read so, ``165 240`` is
     [164, 240). MIST's reference sets ``label[165:240]``, one frame less.
+
+    Args:
+        file: of the annotation.
+        wrong: takes, by the video's name, what is wrong with an annotation that reaches past the end that it states
+            itself. Without it that is an error.
 
     Returns:
         By the video's name without its suffix (as ``Abuse028_x264``), in the order of the file.
@@ -78,6 +83,7 @@ def read_annotation(file: Path) -> dict[str, Annotation]:
         ManifestError: the file or a line of it cannot be read.
     """
     annotations: dict[str, Annotation] = {}
+    seen: set[str] = set()
     for place, line in lines_of(file):
         try:
             name, category, *words = line.split()
@@ -98,15 +104,20 @@ def read_annotation(file: Path) -> dict[str, Annotation]:
         if bool(intervals) != (category != NORMAL):
             what = "no interval" if category != NORMAL else "an interval"
             raise ManifestError(f"{place}: {name} is {category} and has {what}")
+        key = PurePosixPath(name).stem
+        if key in seen:
+            raise ManifestError(f"{place}: {name} is annotated twice")
+        seen.add(key)
         annotation: Annotation | None = Annotation(category, tuple(intervals), frames)
         if frames is not None and annotation is not None:
             annotation = annotation.ending_at(frames)
-        if annotation is None:
-            raise ManifestError(f"{place}: {name} has {frames} frames, and an interval reaches past its end: {line!r}")
-        key = PurePosixPath(name).stem
-        if key in annotations:
-            raise ManifestError(f"{place}: {name} is annotated twice")
-        annotations[key] = annotation
+        if annotation is not None:
+            annotations[key] = annotation
+            continue
+        reason = f"{place}: {name} has {frames} frames, and an interval reaches past its end: {line!r}"
+        if wrong is None:
+            raise ManifestError(reason)
+        wrong[key] = reason
     return annotations
 
 
@@ -116,7 +127,8 @@ def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | N
     Args:
         folder: of the data set; videos may be anywhere below it.
         lists: of the lists and the annotation; ``folder`` when left out.
-        skipped: takes a line for each missing file; such a video is left out. Without it they are an error.
+        skipped: takes a line for each missing file, and for each test video that is not annotated, or past its end;
+            such a video is left out. Without it they are an error.
 
     Raises:
         ManifestError: files are missing, one says something else than expected, or a test video is not annotated.
@@ -131,7 +143,8 @@ def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | N
                 raise ManifestError(f"{place}: {line} is named twice")
             named[path] = split
     annotation_file = one_of(lists or folder, _ANNOTATIONS, f"temporal annotation of {WHAT}")
-    annotations = read_annotation(annotation_file)
+    wrong: dict[str, str] = {}
+    annotations = read_annotation(annotation_file, wrong=wrong)
     there = _Films(folder)
     videos: list[Video] = []
     missing: list[str] = []
@@ -142,11 +155,17 @@ def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | N
             missing.append(str(path))
             continue
         if split == TEST:
-            if (annotation := annotations.get(path.stem)) is None:
-                raise ManifestError(f"{annotation_file}: no line for the test video {path}")
-            if annotation.label != label:
-                raise ManifestError(f"{annotation_file}: {path.stem} is {annotation.category}, in the list {path}")
-            intervals = _on_film(annotation, film, annotation_file)
+            try:
+                if path.stem in wrong:
+                    raise ManifestError(wrong[path.stem])
+                if (annotation := annotations.get(path.stem)) is None:
+                    raise ManifestError(f"{annotation_file}: no line for the test video {path}")
+                if annotation.label != label:
+                    raise ManifestError(f"{annotation_file}: {path.stem} is {annotation.category}, in the list {path}")
+                intervals = _on_film(annotation, film, annotation_file)
+            except ManifestError as error:
+                leave_out(str(error), skipped)
+                continue
         videos.append(Video(film.resolve(), label, intervals, split))
     settle(folder, WHAT, missing, skipped)
     if not videos:

@@ -69,7 +69,7 @@ def test_many_bad_videos_are_counted(tmp_path):
         refuse(bad)
     lines = str(raised.value).splitlines()
     assert len(lines) == 11
-    assert lines[-1] == "15 more videos cannot be used"
+    assert lines[-1] == "15 more videos cannot be used; --skip-bad lists all"
 
 
 # -- splits ----------------------------------------------------------------------------------------------------

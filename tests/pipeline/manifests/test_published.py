@@ -146,6 +146,10 @@ def test_a_bad_mask_of_shanghaitech(campus, mask, complaint):
         np.save(file, mask)
     assert complaint_of(shanghaitech, campus).startswith(str(file))
     assert complaint in complaint_of(shanghaitech, campus)
+    skipped: list[str] = []
+    videos = shanghaitech(campus, skipped=skipped)
+    assert "02_0015" not in [video.path.name for video in videos]
+    assert (len(videos), skipped) == (7, [complaint_of(shanghaitech, campus)])
 
 
 def test_the_real_split_of_shanghaitech(data, tmp_path):
@@ -240,7 +244,7 @@ def test_what_ucf_crime_misses_is_said_exactly(crime):
     assert complaint_of(ucf_crime, crime).splitlines() == [
         f"{crime}: 12 files of UCF-Crime missing:",
         *[f"  Robbery/Robbery{number:03d}_x264.mp4" for number in range(10)],
-        "  and 2 more",
+        "  and 2 more; --skip-bad lists all",
     ]
     skipped: list[str] = []
     assert len(ucf_crime(crime, skipped=skipped)) == 5
@@ -277,6 +281,28 @@ def test_a_bad_annotation_of_ucf_crime(crime, old, new, complaint):
     said = complaint_of(ucf_crime, crime)
     assert said.startswith(str(file))
     assert complaint in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("Abuse  11  20", "Abuse  11  33", "annotated past the end"),
+        ("Abuse028_x264.mp4  Abuse", "Abuse029_x264.mp4  Abuse", "no line for the test video Abuse/Abuse028_x264.mp4"),
+        ("-1  -1  \nArson", "-1  -1  17\nArson", ":1: Abuse028_x264.mp4 has 17 frames, and an interval reaches past"),
+    ],
+)
+def test_a_video_of_ucf_crime_with_a_bad_annotation_may_be_left_out(crime, old, new, complaint):
+    file = crime / "Temporal_Anomaly_Annotation_for_Testing_Videos.txt"
+    file.write_text(file.read_text().replace(old, new))
+    skipped: list[str] = []
+    videos = ucf_crime(crime, skipped=skipped)
+    assert [video.path.name for video in videos if video.split == "test"] == [
+        "Arson011_x264.mp4",
+        "Normal_Videos_003_x264.mp4",
+    ]
+    (line,) = skipped
+    assert line.startswith(str(file))
+    assert complaint in line
 
 
 def test_the_real_annotation_of_ucf_crime(data):
@@ -342,6 +368,12 @@ def test_what_ped2_misses_is_said_exactly(walkway, tmp_path):
     assert "Test003: 20 frames, and labels or masks for 19" in complaint_of(ped2, folder)
     (folder / "Test" / "Test003_gt" / "frame20.bmp").write_text("no mask")
     assert "frame20.bmp: not a picture" in complaint_of(ped2, folder)
+    (folder / "Test" / "Test004_gt" / "frame20.bmp").unlink()
+    skipped: list[str] = []
+    assert len(ped2(folder, skipped=skipped)) == 24
+    (short,) = (line for line in skipped if "Test004" in line)
+    assert short.endswith("Test004: 20 frames, and labels or masks for 19")
+    assert [line for line in skipped if "frame20.bmp: not a picture" in line]
     assert "expected UCSD Ped2" in complaint_of(ped2, folder / "Test")
 
 
@@ -361,6 +393,9 @@ def test_ped2_as_films(tmp_path):
     ]
     labels.write_text(json.dumps({"01": [0] * 7, "03": [0] * 4}))
     assert "01.mp4: 6 frames, and labels or masks for 7" in complaint_of(ped2, tmp_path)
+    skipped: list[str] = []
+    assert [video.path.stem for video in ped2(tmp_path, skipped=skipped)] == ["01", "02", "03"]
+    assert skipped == [f"{tmp_path}/test/01.mp4: 6 frames, and labels or masks for 7"]
     labels.write_text(json.dumps({"01": [0] * 5 + [2]}))
     assert complaint_of(ped2, tmp_path) == f"{labels}: 01: expected 0 or 1 for each frame"
     labels.write_text(json.dumps({"01": [0] * 6, "02": [1], "03": [0] * 4}))
