@@ -137,9 +137,9 @@ def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -
 
 def _tried(chart: Chart) -> str:
     """How many thresholds there are, of all that could be."""
-    points = max((len(np.asarray(curve.x)) for curve in chart.curves), default=0)
-    if points == 1:
-        return "There is one threshold."
+    points = max((np.size(curve.x) for curve in chart.curves), default=0)
+    if points < 2:
+        return "There is one threshold." if points else ""
     return f"There are {points} thresholds, scores that occur; between them the line is drawn straight."
 
 
