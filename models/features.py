@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,27 @@ from models.extraction import Engine, Floats, Place, filled_up
 from models.video_store import FeaturesError, OfClips, VideoStore, columns, read_columns
 from pipeline.windows import ClipSpec
 
-__all__ = ["Encoder", "FeatureStore", "FeaturesError", "VideoFeatures", "fastest_engine", "open_encoder"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "Encoder",
+    "EngineError",
+    "FeatureStore",
+    "FeaturesError",
+    "VideoFeatures",
+    "fastest_engine",
+    "moved_to",
+    "open_encoder",
+    "with_room",
+]
 
 #: Raised by whoever changes what the features of the same video and settings are (decoding, scaling, cutting).
 _FORMAT = 1
+
+
+class EngineError(FeaturesError):
+    """The engine cannot run here, whatever the video. One line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +158,56 @@ def fastest_engine() -> str:
     return "openvino" if importlib.util.find_spec("openvino") else "cpu"
 
 
+def moved_to(engine: str, network: nn.Module) -> nn.Module:
+    """The network on the engine's device.
+
+    Args:
+        engine: ``cuda`` or ``cpu``.
+        network: on the CPU.
+
+    Raises:
+        EngineError: torch finds no GPU that it can use, or no memory is left there.
+    """
+    if engine == "cpu":
+        return network
+    with with_room():
+        try:
+            return network.to(engine)
+        except (AssertionError, RuntimeError) as error:  # torch without CUDA says the former
+            import torch
+
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise EngineError(
+                f"engine {engine}: torch can use no GPU here ({reason}); take another with --engine openvino or cpu"
+            ) from None
+
+
+@contextmanager
+def with_room() -> Iterator[None]:
+    """Around what a GPU does.
+
+    Raises:
+        EngineError: no memory is left there.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise EngineError(
+            "engine cuda: no memory left on the GPU: see what else runs there (nvidia-smi), or take another with "
+            "--engine openvino or cpu"
+        ) from None
+
+
 def open_encoder(engine: str, clip: ClipSpec, backbone: str, layers: Sequence[str]) -> Encoder:
     """Load the backbone.
 
     Raises:
         ValueError: there is no such engine.
+        EngineError: it cannot run here; so does what is returned.
         models.weights.WeightsError: its weights are not here.
     """
     import torch
@@ -162,11 +225,11 @@ def open_encoder(engine: str, clip: ClipSpec, backbone: str, layers: Sequence[st
         return Encoder(engine, 1, lambda clips: np.array(compiled([clips])[0]))
     if engine not in ("cuda", "cpu"):
         raise ValueError(f"engine must be cuda, openvino or cpu, got {engine!r}")
-    encoder.to(engine)
+    moved_to(engine, encoder)
     batch = 16 if engine == "cuda" else 1
 
     def encode(clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
+        with with_room(), torch.inference_mode():
             full = torch.from_numpy(filled_up(clips, batch)).to(engine)
             features: npt.NDArray[np.float32] = encoder(full)[: len(clips)].cpu().numpy()
         return features

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.extraction import Clips, Engine, Floats, filled_up
+from models.features import moved_to, with_room
 from models.i3d import I3D, load_i3d
 from pipeline.windows import ClipSpec
 
@@ -37,6 +38,7 @@ def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
 
     Raises:
         ValueError: there is no such engine.
+        models.features.EngineError: it cannot run here; so does what is returned.
         models.weights.WeightsError: its weights are not here.
     """
     if engine not in ("cuda", "openvino", "cpu"):
@@ -56,12 +58,12 @@ def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
 
         # Batches gain nothing on a few cores and cost memory.
         return Engine(engine, 1, infer)
-    encoder.to(engine)
+    moved_to(engine, encoder)
     batch = 16 if engine == "cuda" else 1
 
     def encode(clips: Clips) -> tuple[Floats, ...]:
         full = torch.from_numpy(filled_up(clips, batch))
-        with torch.inference_mode():
+        with with_room(), torch.inference_mode():
             early, late = (values[: len(clips)] for values in encoder(full.to(engine)))
         return early.cpu().numpy(), late.cpu().numpy()
 

@@ -34,6 +34,7 @@ from models.training.evaluation import (
     suggest_alerting,
 )
 from models.training.footage import ClipTimes, judged
+from models.training.generator_training import TrainingError
 from models.training.mist_config import MistConfig
 from pipeline.evaluation.bootstrap import Run, compare, estimate
 from pipeline.evaluation.figures import FIGURES
@@ -60,6 +61,9 @@ class VideoScores:
         video: the video.
         stage_1, stage_2: float32 (n,), logits; of stage 2 the difference of the weighted head's two.
         times: of the clips.
+
+    Raises:
+        TrainingError: scores that are no numbers.
     """
 
     name: str
@@ -67,6 +71,14 @@ class VideoScores:
     stage_1: ClipScores
     stage_2: ClipScores
     times: ClipTimes
+
+    def __post_init__(self) -> None:
+        for name, logits in (("1", self.stage_1), ("2", self.stage_2)):
+            if not np.isfinite(logits).all():
+                raise TrainingError(
+                    f"{self.name}: stage {name} gives scores that are no numbers: its weights are too large; lower its "
+                    "learning rate"
+                )
 
     @property
     def group(self) -> str:
@@ -141,12 +153,14 @@ def write_product(
         network: the heads, or the whole encoder where the backbone was trained too. They are calibrated here.
         labels: the file of the pseudo labels.
         evidence: scores by which it is calibrated and judged.
-        training: what the card says of the training, beside the recipe.
+        training: what the card says of the training, beside the recipe: its ``groups`` were learned from, and its
+            ``validation_groups`` chosen by. No group of either is held out, even if the test has videos of it.
 
     Raises:
         pipeline.sources.base.SourceError: the frames of a test video cannot be counted.
         OSError: the folder cannot be written.
     """
+    known = {*training["groups"], *training["validation_groups"]}
     calibrations = dict.fromkeys(("stage_1", "stage_2"), _AS_THEY_ARE)
     if config.calibrate and evidence.unseen:
         calibrations = {stage: _calibration(stage, evidence.unseen) for stage in calibrations}
@@ -185,7 +199,7 @@ def write_product(
         alerting=alerting,
         training=dict(training),
         figures=figures,
-        held_out_sources=sorted({scores.group for scores in evidence.test}),
+        held_out_sources=sorted({scores.group for scores in evidence.test} - known),
         sees=config.sees,
         does_not_see=config.does_not_see,
     )

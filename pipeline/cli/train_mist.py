@@ -59,7 +59,7 @@ def mist(
 
     from models.allocator import keep_freed_memory
     from models.card import CardError
-    from models.features import FeaturesError
+    from models.features import EngineError, FeaturesError
     from models.serving.export import ExportError
     from models.tensors import TensorsError
     from models.training.encoder_training import check_clips
@@ -114,6 +114,8 @@ def mist(
             )
         except (TrainingError, StageError, ManifestError) as error:
             raise UsageFailure(str(error)) from error
+        except EngineError as error:  # no video is to blame
+            raise RunFailure(str(error)) from error
         except FeaturesError as error:
             raise RunFailure(f"{error}\nleave such videos out with --skip-bad") from error
         except (WeightsError, SourceError, ExportError, TensorsError, CardError) as error:

@@ -177,6 +177,21 @@ def test_a_stage_that_cannot_be_read_is_one_line(root, tmp_path, monkeypatch, er
         command(config=root / "configs" / "train" / "fights-i3d.yaml", data=manifest, out=tmp_path / "run")
 
 
+def test_an_engine_that_cannot_run_is_no_videos_fault(root, tmp_path, monkeypatch):
+    from models.features import EngineError
+    from pipeline.cli.train_mist import mist as command
+
+    def job(*_, **__):
+        raise EngineError("engine cuda: no memory left on the GPU")
+
+    monkeypatch.setattr("models.training.mist_job.train_mist", job)
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text('{"path": "a.mp4", "label": 0}\n')
+    with pytest.raises(RunFailure, match=r"^engine cuda: no memory left on the GPU$"):
+        command(config=root / "configs" / "train" / "fights-i3d.yaml", data=manifest, out=tmp_path / "run")
+
+
 def test_the_report_says_which_videos_chose(capsys, tmp_path):
     from pipeline.cli.train_mist import _report
 
