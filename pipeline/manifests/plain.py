@@ -32,11 +32,12 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
     Args:
         folder: of the two.
         fps: pictures a second of all folders of pictures.
-        skipped: takes a line for each folder of pictures without a rate and each file that is no film by its name.
-            Without it the former are an error.
+        skipped: takes a line for each folder of pictures without a rate, each link that leads to itself and each file
+            that is no film by its name. Without it the former two are an error.
 
     Raises:
-        ManifestError: either folder is missing or has no video, or there are folders of pictures and no rate.
+        ManifestError: either folder is missing or has no video, there are folders of pictures and no rate, or a link
+            leads to itself.
     """
     absent = [part for part in _PARTS if not (folder / part).is_dir()]
     if absent:
@@ -47,8 +48,7 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
     for label, part in enumerate(_PARTS):
         found = []
         for path in _videos(folder / part, skipped):
-            if path.is_dir() and fps is None:
-                problem = f"{path}: a folder of pictures states no rate; give its fps"
+            if (problem := _problem(path, fps)) is not None:
                 if skipped is None:
                     raise ManifestError(problem)
                 skipped.append(problem)
@@ -60,6 +60,17 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
             raise ManifestError(f"{folder / part}: holds no video")
         videos += found
     return videos
+
+
+def _problem(path: Path, fps: float | None) -> str | None:
+    """Why this cannot be a video; None where it can."""
+    if path.is_dir():
+        return f"{path}: a folder of pictures states no rate; give its fps" if fps is None else None
+    try:
+        path.resolve()
+    except (OSError, RuntimeError):
+        return f"{path}: a link that leads to itself"
+    return None
 
 
 def _videos(folder: Path, skipped: list[str] | None) -> Iterator[Path]:

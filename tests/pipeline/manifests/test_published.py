@@ -454,6 +454,18 @@ def test_a_plain_folder(tmp_path):
     assert len(skipped) == 2
 
 
+def test_a_link_that_leads_to_itself_is_no_video(tmp_path):
+    film(tmp_path / "normal" / "gate.mp4", 2)
+    film(tmp_path / "abnormal" / "fight.mp4", 2)
+    loop = tmp_path / "normal" / "loop.mp4"
+    loop.symlink_to(loop)
+    said = f"{loop}: a link that leads to itself"
+    assert complaint_of(plain_folder, tmp_path) == said
+    skipped: list[str] = []
+    assert len(plain_folder(tmp_path, skipped=skipped)) == 2
+    assert skipped == [said]
+
+
 def test_a_folder_that_is_not_plain(tmp_path):
     assert complaint_of(plain_folder, tmp_path).startswith(f"{tmp_path}: no folder normal and no folder abnormal")
     film(tmp_path / "normal" / "a.mp4", 2)
