@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import sys
 import threading
@@ -30,19 +31,40 @@ class _Stopped(BaseException):
 
 
 class Stop(threading.Event):
-    """Set by a signal that asks the command to end."""
+    """Set by a signal that asks the command to end.
+
+    Signals are handled by the main thread between any two steps of what it is at, waiting for this very event perhaps,
+    whose lock it holds then. So the handler does not set it: it tells a thread to, through a queue that may be
+    interrupted by itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.signal: int | None = None  #: the one that asked; None when nobody did
         self._raises = False
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """While this lasts, what the handler asks for is done."""
+        setter = threading.Thread(target=self._set_when_asked, name="stop", daemon=True)
+        setter.start()
+        try:
+            yield
+        finally:
+            self._asked.put(False)
+            setter.join()
+
+    def _set_when_asked(self) -> None:
+        if self._asked.get():
+            self.set()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """While this lasts, a signal ends what is being done, and :func:`stopping` with it: for starting servers."""
         self._raises = True
         try:
-            if self.is_set():
+            if self._is_asked:
                 raise _Stopped
             yield
         finally:
@@ -50,12 +72,16 @@ class Stop(threading.Event):
 
     def ask(self, number: int, _frame: object) -> None:
         """The signals' handler; a second signal ends the process at once."""
-        if self.is_set():
+        if self._is_asked:
             sys.exit(128 + number)
         self.signal = number
-        self.set()
+        self._asked.put(True)
         if self._raises:
             raise _Stopped
+
+    @property
+    def _is_asked(self) -> bool:
+        return self.signal is not None or self.is_set()
 
 
 @contextlib.contextmanager
@@ -66,12 +92,13 @@ def stopping() -> Iterator[Stop]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop.ask) for number in numbers}
-    try:
-        with contextlib.suppress(_Stopped):
-            yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stop._listening():
+        try:
+            with contextlib.suppress(_Stopped):
+                yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def ending(stop: threading.Event) -> Broken:
