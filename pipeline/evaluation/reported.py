@@ -146,7 +146,10 @@ def title_of(run: Run, split: str | None) -> str:
     splits = {row.split for row in run.videos}
     split = split or (splits.pop() if len(splits) == 1 else None)
     model = run.settings.model
-    place = PurePath(_folder(run)).name or run.folder.name
+    folder = PurePath(_folder(run))
+    if split and folder.name.lower() == split:  # as published: ped2/test
+        folder = folder.parent
+    place = folder.name or run.folder.name
     return f"{place}{f' ({split})' if split else ''} by {model.name} version {model.version}"
 
 

@@ -54,6 +54,10 @@ def test_a_title_says_what_was_judged_and_by_which_model(paths: list[tuple[str, 
 
 def test_a_title_names_the_split_of_a_run_that_has_but_one() -> None:
     assert title_of(recordings(("a.mp4", "/data/ped2/a.mp4"), split="test"), None) == "ped2 (test) by m version 1"
+    far = recordings(
+        ("/data/ped2/Test/a", "/data/ped2/Test/a"), ("/data/ped2/Test/b", "/data/ped2/Test/b"), split="test"
+    )
+    assert title_of(far, None) == "ped2 (test) by m version 1"
 
 
 def test_a_report_tells_nobody_where_recordings_lie_here() -> None:
