@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, alerts_of, watch
+from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, alerts_of, told_delay, watch
 from courtyard import FIRST_SEED as FIRST_EVENTFUL
 from courtyard import KEPT as KEPT_EVENTFUL
 from courtyard import SEEDS as EVENTFUL
@@ -302,12 +302,11 @@ def page(found: dict[str, Any]) -> str:
 
 def _found(name: str, one: dict[str, Any]) -> str:
     sheet = one["score_sheet"]
-    delays = ("none" if each is None else f"{each:.2f} s" for each in (sheet["median_delay"], sheet["p95_delay"]))
     return (
         f"| {name} | {one['open_threshold']:g}, {one['close_threshold']:g} | {sheet['found']} of {sheet['incidents']} "
         f"| {sheet['found'] / sheet['incidents']:.3f} "
         f"| {sheet['false_alarms'] / sheet['hours']:.1f} ({sheet['false_alarms']} in {sheet['hours']:.2f} h) "
-        f"| {' | '.join(delays)} |"
+        f"| {told_delay(sheet['median_delay'])} | {told_delay(sheet['p95_delay'])} |"
     )
 
 

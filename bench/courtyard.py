@@ -397,6 +397,11 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
+def told_delay(seconds: float | None) -> str:
+    """For a table."""
+    return "–" if seconds is None else f"{seconds:.2f} s"
+
+
 def _rounded(value: Any) -> Any:
     """For a file that people look at: four digits."""
     if isinstance(value, tuple):

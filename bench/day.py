@@ -32,7 +32,7 @@ from typing import Any
 import av
 import av.filter
 import numpy as np
-from courtyard import RESULTS, ROOT, Scorer
+from courtyard import RESULTS, ROOT, Scorer, told_delay
 from rich.console import Console
 from rich.progress import track
 
@@ -413,8 +413,8 @@ def page(found: dict[str, Any]) -> str:
         lines.append(
             f"| {row['thresholds']} | {row['open_threshold']:g}, {row['close_threshold']:g} "
             f"| {row['found']} of {row['incidents']} | {row['recall']:.2f} ({low:.2f} to {high:.2f}) "
-            f"| {row['false_alarms_per_hour']:.1f} ({fewest:.1f} to {most:.1f}) | {_s(row['median_delay'])} "
-            f"| {_s(row['p95_delay'])} | {100 * row['share_in_alert_outside']:.1f} % |"
+            f"| {row['false_alarms_per_hour']:.1f} ({fewest:.1f} to {most:.1f}) | {told_delay(row['median_delay'])} "
+            f"| {told_delay(row['p95_delay'])} | {100 * row['share_in_alert_outside']:.1f} % |"
         )
     lines += [
         "",
@@ -432,10 +432,6 @@ def page(found: dict[str, Any]) -> str:
             shown = " | ".join(f"{cell['found']} of {cell['incidents']}" for cell in cells)
             lines.append(f"| {row['thresholds']} | {shown} |")
     return "\n".join(lines) + "\n"
-
-
-def _s(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds:.2f} s"
 
 
 def _rounded(value: float | None) -> float | None:

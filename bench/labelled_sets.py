@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from courtyard import told_delay
 
 from models.card import CARD_FILE, ModelCard
 from models.training.mist_config import VideoChoice
@@ -208,12 +209,11 @@ def page(found: dict[str, Any]) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     (low, high), (fewest, most) = row["recall_interval_95"], row["false_alarms_interval_95"]
-    delays = ("none" if each is None else f"{each:.2f} s" for each in (row["median_delay"], row["p95_delay"]))
     return (
         f"| {row['thresholds']} | {row['open_threshold']:g}, {row['close_threshold']:g} "
         f"| {row['found']} of {row['incidents']} | {row['found'] / row['incidents']:.2f} ({low:.2f} to {high:.2f}) "
         f"| {row['false_alarms']} in {60 * row['hours']:.1f} min | {row['false_alarms_per_hour']:g} ({fewest:g} to "
-        f"{most:g}) | {' | '.join(delays)} |"
+        f"{most:g}) | {told_delay(row['median_delay'])} | {told_delay(row['p95_delay'])} |"
     )
 
 

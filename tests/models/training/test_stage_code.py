@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.training.mist_job import _CODE
+from models.training.mist_job import _CODE, _CUTTING
 
 OURS = ("models", "operators", "pipeline")
 
@@ -37,16 +37,7 @@ CACHED = SERVED | {
     "models.map_engine",
     "models.serving.openvino_convert",
     "models.serving.openvino_engine",
-    "pipeline.sources.decode",
-    "pipeline.sources.files",
-    "pipeline.sources.frame_folder",
-    "pipeline.sources.frame_index",
-    "pipeline.sources.lost_pictures",
-    "pipeline.sources.recordings",
-    "pipeline.sources.resample",
-    "pipeline.sources.scale",
-    "pipeline.sources.timeline",
-    "pipeline.windows",
+    *_CUTTING,
 }
 #: What Footage imports for others than the training: frames are judged in the product.
 JUDGED = {"pipeline.evaluation.videos", "pipeline.manifests.manifest"}
