@@ -32,9 +32,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.serving.export import ExportError
 from operators.chain import ChainSettings
-from operators.events import ScoreSheet
-from pipeline.cli.errors import CommandFailure
-from pipeline.evaluation.calibration import (
+from operators.figures.events import ScoreSheet
+from pipeline.calibration.search import (
     CONFIDENCE,
     Budget,
     Calibrated,
@@ -47,7 +46,8 @@ from pipeline.evaluation.calibration import (
     smoothed,
     upper_bound,
 )
-from pipeline.sources.courtyard.settings import SceneError, SceneSettings
+from pipeline.cli.errors import CommandFailure
+from pipeline.courtyard.settings import SceneError, SceneSettings
 
 KEPT = ROOT / "runs" / "calibration-bench"
 #: Of this bench alone: 9201 to 9299.

@@ -31,17 +31,27 @@ from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, ensure_repository
 from operators.alerting import AlertState
 from operators.chain import ChainSettings, ScoreChain
-from operators.events import FIGURES, TOLERANCE_SECONDS, Figure, Interval, ScoreSheet, Span, bootstrap, match, score
+from operators.figures.events import (
+    FIGURES,
+    TOLERANCE_SECONDS,
+    Figure,
+    Interval,
+    ScoreSheet,
+    Span,
+    bootstrap,
+    match,
+    score,
+)
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import delay_seconds
-from pipeline.cli.demo_films import render
+from pipeline.cli.demo.films import render
 from pipeline.cli.errors import CommandFailure
 from pipeline.cli.score_sheet import NOTHING, Asked, kind_lines, lines, tables, worst_kind
-from pipeline.served_model import ServedModel
-from pipeline.service import chain_settings
+from pipeline.courtyard.scene import Courtyard
+from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
+from pipeline.live.service import chain_settings
+from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning
-from pipeline.sources.courtyard.scene import Courtyard
-from pipeline.sources.courtyard.settings import Incident, SceneError, SceneSettings
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipWindow, cut
 

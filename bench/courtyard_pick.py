@@ -22,10 +22,10 @@ from rich.table import Table
 
 from models.serving.export import ExportError
 from operators.chain import ChainSettings
-from operators.events import FIGURES, ScoreSheet
+from operators.figures.events import FIGURES, ScoreSheet
 from operators.smoothing import delay_seconds
 from pipeline.cli.errors import CommandFailure
-from pipeline.sources.courtyard.settings import SceneError, SceneSettings
+from pipeline.courtyard.settings import SceneError, SceneSettings
 
 KEPT = ROOT / "runs" / "courtyard-pick"
 KERNELS = (1, 3, 5)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pipeline.sources.courtyard.scene import Courtyard
-from pipeline.sources.courtyard.settings import SceneSettings
+from pipeline.courtyard.scene import Courtyard
+from pipeline.courtyard.settings import SceneSettings
 
 OUT = Path(__file__).parents[1] / "docs" / "courtyard.webp"
 SEED = 7001

@@ -39,10 +39,9 @@ from rich.progress import track
 from models.serving.export import ExportError
 from operators.alerting import AlertState
 from operators.chain import ChainSettings, ScoreChain
-from operators.events import FIGURES, ScoreSheet, Span, score
+from operators.figures.events import FIGURES, ScoreSheet, Span, score
 from operators.scores import ClipScore, SegmentEnd
-from pipeline.cli.errors import CommandFailure
-from pipeline.evaluation.calibration import (
+from pipeline.calibration.search import (
     CONFIDENCE,
     Budget,
     NormalScores,
@@ -52,6 +51,7 @@ from pipeline.evaluation.calibration import (
     parse_budget,
     upper_bound,
 )
+from pipeline.cli.errors import CommandFailure
 
 KEPT = ROOT / "runs" / "day-bench"
 DATA = ROOT.parent / "shared" / "data"

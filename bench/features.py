@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.extraction import Encoded, Engine, Recorded, extract, readers_for
-from models.feature_folder import FeatureSettings, write_features
-from models.features import fastest_engine, open_encoder
-from models.map_engine import open_map_engine
-from models.maps import MapStore
-from models.training.generator_job import JobConfig, read_config
+from models.data.extraction import Encoded, Engine, Recorded, extract, readers_for
+from models.data.feature_folder import FeatureSettings, write_features
+from models.data.features import fastest_engine, open_encoder
+from models.data.maps import MapStore
+from models.detectors.mist.generator_job import JobConfig, read_config
+from models.engines.map_engine import open_map_engine
 from pipeline.manifests.fights import fights
 from pipeline.windows import ClipSpec
 

@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from models.card import BUILT_IN
-from models.generator import load_generator
-from models.training.evaluation import video_auc
-from models.training.generator_job import (
+from models.detectors.mist.generator import load_generator
+from models.detectors.mist.generator_job import (
     Dataset,
     JobConfig,
     fold_figures,
@@ -29,7 +28,8 @@ from models.training.generator_job import (
     open_stores,
     read_config,
 )
-from models.training.generator_training import Recipe, clip_scores
+from models.detectors.mist.generator_training import Recipe, clip_scores
+from models.jobs.thresholds import video_auc
 from pipeline.manifests.fights import fights
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,15 +18,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.features import FeaturesError
-from models.training.evaluation import probe_scores
-from models.training.footage import Footage, names_of
-from models.training.generator_job import ConfigError, calibrated_scores
-from models.training.generator_training import TrainingError
-from models.training.mist_config import MistConfig, read_mist_config
-from models.training.mist_job import train_mist
-from pipeline.evaluation.bootstrap import DRAWS, compare, estimate
-from pipeline.evaluation.videos import ScoredVideo
+from models.data.features import FeaturesError
+from models.detectors.mist.config import MistConfig, read_mist_config
+from models.detectors.mist.footage import Footage, names_of
+from models.detectors.mist.generator_job import ConfigError, calibrated_scores
+from models.detectors.mist.generator_training import TrainingError
+from models.detectors.mist.job import train_mist
+from models.jobs.thresholds import probe_scores
+from operators.figures.bootstrap import DRAWS, compare, estimate
+from operators.figures.videos import ScoredVideo
 from pipeline.manifests.fights import fights
 from pipeline.manifests.folds import group_folds
 from pipeline.manifests.manifest import ManifestError, Video

@@ -26,17 +26,17 @@ import yaml
 from courtyard import told_delay
 
 from models.card import CARD_FILE, ModelCard
-from models.training.mist_config import VideoChoice
-from models.training.video_plan import planned
+from models.detectors.mist.config import VideoChoice
+from models.jobs.video_plan import planned
 from operators.chain import ChainSettings
-from operators.events import bootstrap, total
+from operators.figures.events import bootstrap, total
+from pipeline.calibration.search import CONFIDENCE, Budget, NormalScores, calibrate, lower_bound, upper_bound
 from pipeline.evaluation.alarms import raised
-from pipeline.evaluation.calibration import CONFIDENCE, Budget, NormalScores, calibrate, lower_bound, upper_bound
 from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.run_folder import read_run
 from pipeline.manifests.layouts import read_layout
 from pipeline.manifests.manifest import Video, manifest_lines
+from pipeline.runs.folder import read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"

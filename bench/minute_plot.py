@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
-from operators.events import Span
+from operators.figures.events import Span
 
 Picture = npt.NDArray[np.uint8]  #: (height, width, 3) RGB
 

@@ -24,17 +24,17 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.maps import ClipMaps, MapStore, pooled
-from models.training.encoder_data import LabelledMaps
-from models.training.encoder_training import score_maps, train_encoder
-from models.training.footage import ClipTimes, judged
-from models.training.generator_job import ConfigError
-from models.training.generator_training import Bag, clip_scores, train_generator
-from models.training.mist_config import MistConfig, read_mist_config
-from models.training.pseudo_labels import pseudo_labels
-from models.training.stages import code_digest
-from pipeline.evaluation.bootstrap import DRAWS, compare, estimate
-from pipeline.evaluation.videos import ScoredVideo
+from models.data.maps import ClipMaps, MapStore, pooled
+from models.detectors.mist.config import MistConfig, read_mist_config
+from models.detectors.mist.encoder_data import LabelledMaps
+from models.detectors.mist.encoder_training import score_maps, train_encoder
+from models.detectors.mist.footage import ClipTimes, judged
+from models.detectors.mist.generator_job import ConfigError
+from models.detectors.mist.generator_training import Bag, clip_scores, train_generator
+from models.detectors.mist.pseudo_labels import pseudo_labels
+from models.jobs.stages import code_digest
+from operators.figures.bootstrap import DRAWS, compare, estimate
+from operators.figures.videos import ScoredVideo
 from pipeline.manifests.folds import TEST, TRAIN, drawn_split
 from pipeline.manifests.manifest import ManifestError, Video
 from pipeline.manifests.ped2 import ped2
@@ -173,20 +173,20 @@ METHODS: dict[str, Method] = {
 }
 #: What each of them is made of, beside the settings above. A test holds this complete.
 _CODE = (
-    "models.features",
-    "models.generator",
-    "models.maps",
-    "models.npy_rows",
-    "models.sga",
-    "models.training.encoder_data",
-    "models.training.encoder_module",
-    "models.training.encoder_training",
-    "models.training.generator_training",
-    "models.training.losses",
-    "models.training.pseudo_labels",
-    "models.training.sampling",
-    "models.training.standardising",
-    "models.video_store",
+    "models.data.features",
+    "models.detectors.mist.generator",
+    "models.data.maps",
+    "models.data.npy_rows",
+    "models.detectors.mist.sga",
+    "models.detectors.mist.encoder_data",
+    "models.detectors.mist.encoder_module",
+    "models.detectors.mist.encoder_training",
+    "models.detectors.mist.generator_training",
+    "models.detectors.mist.losses",
+    "models.detectors.mist.pseudo_labels",
+    "models.detectors.mist.sampling",
+    "models.detectors.mist.standardising",
+    "models.data.video_store",
     "operators.smoothing",
 )
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from models.training.generator_training import Bag, Recipe, clip_scores, train_generator
-from pipeline.evaluation.bootstrap import estimate
-from pipeline.evaluation.videos import ScoredVideo, scored_video
+from models.detectors.mist.generator_training import Bag, Recipe, clip_scores, train_generator
+from operators.figures.bootstrap import estimate
+from operators.figures.videos import ScoredVideo, scored_video
 from pipeline.manifests.ucf_crime import Annotation, read_annotation
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -36,9 +36,9 @@ import tritonclient.grpc as triton
 
 from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository
-from pipeline.replay.recordings import Wanted
 from pipeline.replay.replay import Progress, Replay
-from pipeline.scoring import Scorer, ServedModel, served_model
+from pipeline.runs.recordings import Wanted
+from pipeline.scoring.dispatcher import Scorer, ServedModel, served_model
 from pipeline.settings import site_from_options
 from pipeline.sources.recordings import open_recording
 from pipeline.windows import ClipWindow, cut

@@ -24,9 +24,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipeline.courtyard.scene import Courtyard
+from pipeline.courtyard.settings import SceneSettings
 from pipeline.sources.base import Frame, Segment
-from pipeline.sources.courtyard.scene import Courtyard
-from pipeline.sources.courtyard.settings import SceneSettings
 from pipeline.sources.files import FileSource
 from pipeline.sources.rtsp import RtspSource
 from pipeline.windows import ClipSpec, WindowCutter

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.errors import MistwatchError
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
@@ -17,7 +18,7 @@ CARD_FILE = "model-card.json"
 BUILT_IN = Path(__file__).parent / "weights"
 
 
-class CardError(Exception):
+class CardError(MistwatchError):
     """A model card cannot be used. One line that names the file and the key."""
 
 
@@ -51,7 +52,7 @@ class Architecture(_Part):
 
 
 class SelfGuidedArchitecture(_Part):
-    """The encoder with self-guided attention, :class:`models.sga.SelfGuidedHeads` on a backbone's maps.
+    """The encoder with self-guided attention, :class:`models.detectors.mist.sga.SelfGuidedHeads` on a backbone's maps.
 
     The defaults are the published ones. ``slope`` and ``shift`` calibrate the scores: the difference d of the weighted
     logits counts as slope · d + shift. ``fine_tuned``: the backbone was trained too, its weights are with the heads'.

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.errors import MistwatchError
 
-class TensorsError(Exception):
+
+class TensorsError(MistwatchError):
     """Weights cannot be loaded. One line that names the file and what is wrong."""
 
 

@@ -32,8 +32,9 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
-from pipeline.alerts.connection import KafkaSecurity
-from pipeline.calibration_file import CalibrationError, read_calibration
+from pipeline.calibration.file import CalibrationError, read_calibration
+from pipeline.errors import UsageError
+from pipeline.sinks.connection import KafkaSecurity
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport
@@ -44,7 +45,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
-class SettingsError(Exception):
+class SettingsError(UsageError):
     """A configuration cannot be used. One line per problem, each naming the file, the key and what was expected."""
 
 

@@ -28,11 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
-from models import drafts, weights
+from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, Architecture, CardError, Clip, ModelCard, read_card
 from models.serving import versions
 from models.serving.engine import OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
 from models.serving.versions import CONFIG_FILE, VersionError
+from pipeline import files
+from pipeline.errors import MistwatchError
 
 if TYPE_CHECKING:
     from models.serving.scorer import ClipScorer, Scorer
@@ -51,13 +53,15 @@ _OURS = Path(models.__file__).parent
 EXPORT_MODULES = (
     *(f"models.serving.{file.removesuffix('.py')}" for file in _ADAPTOR_FILES),
     *(f"models.serving.{name}" for name in ("export", "openvino_convert", "scorer", "versions")),
-    *(f"models.{name}" for name in ("backbone", "c3d", "card", "encoder", "generator", "i3d", "sga")),
+    *(f"models.backbones.{name}" for name in ("base", "c3d", "i3d")),
+    "models.card",
+    *(f"models.detectors.mist.{name}" for name in ("encoder", "generator", "sga")),
 )
 
 Progress = Callable[[str], None]  #: told, in a few words, what is being done
 
 
-class ExportError(Exception):
+class ExportError(MistwatchError):
     """A model cannot be exported. One line for an operator."""
 
 
@@ -182,8 +186,8 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
         # A name that Triton does not take for a model, on the same file system.
         place = out / f".{SERVED_NAME}"
-        drafts.sweep(out, place.name)
-        draft = drafts.draft_of(place)
+        files.remove_stale_drafts(out, place.name)
+        draft = files.draft_path(place)
         try:
             draft.mkdir()
             _write(card, folder, draft, engine, max_batch, progress)
@@ -191,7 +195,7 @@ def export(
                 check_room(card, folder, out, replace=replace)  # somebody else may have been faster
                 versions.add(target, draft, replace=replace)
         finally:
-            drafts.remove(draft)
+            files.remove(draft)
     return target
 
 
@@ -310,7 +314,7 @@ def _load(card: ModelCard, folder: Path, progress: Progress) -> Scorer:
     """The network of ``folder`` with its weights, the backbone's among them."""
     if isinstance(card.architecture, Architecture):
         return _load_generator(card, folder, progress)
-    from models.encoder import C3D_NAME, EncoderError, load_encoder
+    from models.detectors.mist.encoder import C3D_NAME, EncoderError, load_encoder
     from models.serving.scorer import SelfGuidedScorer
 
     if not card.architecture.fine_tuned and card.backbone.name != C3D_NAME:
@@ -324,7 +328,7 @@ def _load(card: ModelCard, folder: Path, progress: Progress) -> Scorer:
 
 
 def _load_generator(card: ModelCard, folder: Path, progress: Progress) -> ClipScorer:
-    from models.generator import GeneratorError, load_generator
+    from models.detectors.mist.generator import GeneratorError, load_generator
 
     try:
         generator, _ = load_generator(folder)
@@ -336,7 +340,7 @@ def _load_generator(card: ModelCard, folder: Path, progress: Progress) -> ClipSc
     _fetch(backbone, progress)
 
     progress("loading the weights")
-    from models.i3d import WIDTHS, load_i3d
+    from models.backbones.i3d import WIDTHS, load_i3d
     from models.serving.scorer import ClipScorer
 
     width = sum(WIDTHS[layer] for layer in card.backbone.layers)

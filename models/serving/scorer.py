@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.backbone import MapBackbone
-from models.c3d import C3D
+from models.backbones.base import MapBackbone
+from models.backbones.c3d import C3D
+from models.backbones.i3d import I3D, ClipEncoder
 from models.card import Architecture, ModelCard
-from models.encoder import C3D_NAME, AttentionEncoder
-from models.generator import Generator
-from models.i3d import I3D, ClipEncoder
-from models.sga import SelfGuidedHeads, score
+from models.detectors.mist.encoder import C3D_NAME, AttentionEncoder
+from models.detectors.mist.generator import Generator
+from models.detectors.mist.sga import SelfGuidedHeads, score
 
 
 class ClipScorer(nn.Module):

@@ -25,8 +25,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models import drafts
 from models.card import CARD_FILE
+from pipeline import files
+from pipeline.errors import MistwatchError
 
 CONFIG_FILE = "config.pbtxt"
 _BEFORE = re.compile(r"^# Served before, oldest first:((?: \d{1,18})*)\n", re.MULTILINE)
@@ -34,7 +35,7 @@ _HIGHEST = re.compile(r"^# Highest number ever used: (\d{1,18})\n", re.MULTILINE
 _POLICY = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}\n", re.MULTILINE)
 
 
-class VersionError(Exception):
+class VersionError(MistwatchError):
     """A repository has not what is asked of it. One line for an operator."""
 
 
@@ -103,7 +104,7 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
     """
     old = model.with_name(f".{model.name}.old")
     if model.exists():
-        drafts.remove(old)
+        files.remove(old)
     elif old.exists():  # killed in the middle of a replacement
         old.rename(model)
     number = _highest(model) + 1
@@ -113,7 +114,7 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
         draft.rename(model / str(number))
         serve(model, number)
         return number
-    fresh = drafts.draft_of(model.with_name(f".{model.name}"))
+    fresh = files.draft_path(model.with_name(f".{model.name}"))
     try:
         fresh.mkdir()
         fresh.chmod(0o755)

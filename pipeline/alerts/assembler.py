@@ -15,7 +15,7 @@ from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.heat import Heat
-from pipeline.scoring import Dropped, Scored, ServedModel
+from pipeline.scoring.dispatcher import Dropped, Scored, ServedModel
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import seen_part, upright
 

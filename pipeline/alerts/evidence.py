@@ -17,6 +17,7 @@ import av
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
+from pipeline.errors import MistwatchError
 from pipeline.heat import Heat, draw
 
 #: The mjpeg encoder's quantiser, 2 (best) to 31: 85 kB for a street scene of 768×576, written in 5 ms.
@@ -40,7 +41,7 @@ _MATRICES = {
 _SD_LINES = 576
 
 
-class EvidenceError(OSError):
+class EvidenceError(MistwatchError, OSError):
     """A picture cannot be encoded or written. One line that names the file or folder."""
 
 

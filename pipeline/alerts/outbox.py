@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.alerts.event import AlertEvent
+from pipeline.errors import MistwatchError
 
 #: Written into the file; another number is another layout.
 _LAYOUT = 1
@@ -30,7 +31,7 @@ _ADVICE = {
 }
 
 
-class OutboxError(Exception):
+class OutboxError(MistwatchError):
     """The outbox cannot be opened, read or written. One line that names the file."""
 
 

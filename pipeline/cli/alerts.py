@@ -55,8 +55,8 @@ def tail(
     """
     from pydantic import ValidationError
 
-    from pipeline.alerts.connection import Broker, KafkaSecurity, KafkaSecurityError
-    from pipeline.alerts.tail import TopicReader, parse_since
+    from pipeline.sinks.connection import Broker, KafkaSecurity, KafkaSecurityError
+    from pipeline.sinks.tail import TopicReader, parse_since
 
     try:
         start = None if since is None else parse_since(since, datetime.now(UTC))

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from operators.chain import ChainSettings
-    from pipeline.calibration_file import Calibration, ProbabilityMap
-    from pipeline.evaluation.calibration import Budget, Calibrated, NormalScores
-    from pipeline.evaluation.run_folder import Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
+    from pipeline.calibration.file import Calibration, ProbabilityMap
+    from pipeline.calibration.search import Budget, Calibrated, NormalScores
+    from pipeline.runs.folder import Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
 
 #: So many false alarms, and recordings that were left out, are named.
 _NAMED = 10
@@ -68,12 +68,12 @@ def calibrate(
     Every alert in the footage counts as false, so nothing abnormal should be in it. A budget that so much footage
     cannot support is refused with the hours that it would take.
     """
-    from pipeline.calibration_file import write_calibration
+    from pipeline.calibration.file import write_calibration
+    from pipeline.calibration.probability import NoProbabilityError
+    from pipeline.calibration.search import UnsupportedBudgetError, parse_budget
+    from pipeline.calibration.search import calibrate as search
     from pipeline.cli.replay import require_evaluate
-    from pipeline.evaluation.calibration import UnsupportedBudgetError, parse_budget
-    from pipeline.evaluation.calibration import calibrate as search
-    from pipeline.evaluation.probability import NoProbabilityError
-    from pipeline.evaluation.run_folder import RunError
+    from pipeline.runs.folder import RunError
 
     require_evaluate()
     if not 0 < confidence < 1:
@@ -133,10 +133,10 @@ class _Footage:
 
 def _check_lengths(places: list[Path], budget: Budget, confidence: float) -> None:
     """Refuse what is too short by its headers before hours go into scoring it. Raises UnsupportedBudgetError."""
-    from pipeline.evaluation.calibration import require_hours
-    from pipeline.evaluation.run_folder import RUN_FILE
+    from pipeline.calibration.search import require_hours
     from pipeline.manifests.manifest import ManifestError
-    from pipeline.replay.recordings import NothingToReplayError, wanted
+    from pipeline.runs.folder import RUN_FILE
+    from pipeline.runs.recordings import NothingToReplayError, wanted
     from pipeline.sources.base import SourceError
     from pipeline.sources.recordings import open_recording
 
@@ -169,7 +169,7 @@ def _runs(
     Hours may go into that one. So it is not begun where it would go another way than the replays that are there.
     """
     from pipeline.cli.replay import Options, refuse_failures, replay_into
-    from pipeline.evaluation.run_folder import RUN_FILE, read_run
+    from pipeline.runs.folder import RUN_FILE, read_run
 
     there = [place for place in places if (place / RUN_FILE).is_file()]
     recordings = [place for place in places if place not in there]
@@ -254,8 +254,8 @@ def _of_camera(camera: str | None) -> str:
 
 def _to_come(places: list[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
     """The recordings of a replay that is about to begin, as far as they will be calibrated on."""
-    from pipeline.replay.recordings import wanted
     from pipeline.replay.replay import camera_of
+    from pipeline.runs.recordings import wanted
 
     for one in wanted(places, skipped=[]):
         row = one.row(camera=camera_of(one.path, settings.cameras))
@@ -286,7 +286,7 @@ def _pieces(clips: Clips, recording: str) -> list[NormalScores]:
     """The segments of a recording."""
     import numpy as np
 
-    from pipeline.evaluation.calibration import NormalScores
+    from pipeline.calibration.search import NormalScores
 
     segments = np.array(clips.segment)
     changes = np.flatnonzero(segments[1:] != segments[:-1]) + 1
@@ -313,7 +313,7 @@ class _Labelled:
 
     def require_like(self, way: _Way) -> None:
         """Raise NoProbabilityError unless they are one model's, cut and smoothed like the footage."""
-        from pipeline.evaluation.probability import NoProbabilityError
+        from pipeline.calibration.probability import NoProbabilityError
 
         folder, settings, ours = self.run.folder, self.run.settings, way.model
         theirs = settings.model
@@ -332,8 +332,8 @@ class _Labelled:
 
     def fitted(self) -> ProbabilityMap:
         """Raises NoProbabilityError."""
-        from pipeline.calibration_file import ProbabilityMap
-        from pipeline.evaluation.probability import fit
+        from pipeline.calibration.file import ProbabilityMap
+        from pipeline.calibration.probability import fit
 
         found = fit(self.scores, self.truth)
         return ProbabilityMap(
@@ -345,10 +345,10 @@ def _labelled(folder: Path) -> _Labelled:
     """Raises RunError, NoProbabilityError."""
     import numpy as np
 
+    from operators.figures.videos import abnormal_frames
+    from pipeline.calibration.probability import NoProbabilityError
     from pipeline.evaluation.judged_run import within
-    from pipeline.evaluation.probability import NoProbabilityError
-    from pipeline.evaluation.run_folder import read_run
-    from pipeline.evaluation.videos import abnormal_frames
+    from pipeline.runs.folder import read_run
 
     run = read_run(folder)
     rows, scores, truth = [], [], []
@@ -374,7 +374,7 @@ def _labelled(folder: Path) -> _Labelled:
 
 
 def _calibration(footage: _Footage, found: Calibrated, probability: ProbabilityMap | None) -> Calibration:
-    from pipeline.calibration_file import (
+    from pipeline.calibration.file import (
         CalibratedAlerts,
         CalibratedClip,
         CalibratedModel,
@@ -475,7 +475,7 @@ def _tell(made: Calibration, found: Calibrated, footage: _Footage, out: Path) ->
 
 
 def _tell_present(footage: _Footage) -> None:
-    from pipeline.evaluation.calibration import false_alarms, smoothed
+    from pipeline.calibration.search import false_alarms, smoothed
 
     present = footage.way.chain.settings
     count = len(list(false_alarms(smoothed(footage.pieces, present), present)))
@@ -486,7 +486,7 @@ def _tell_present(footage: _Footage) -> None:
 
 
 def _probability_at(made: Calibration) -> float:
-    from pipeline.evaluation.probability import ProbabilityOfScore
+    from pipeline.calibration.probability import ProbabilityOfScore
 
     assert made.probability is not None
     return float(ProbabilityOfScore(**made.probability.model_dump())(made.alerts.open_threshold))

@@ -38,7 +38,7 @@ def compare(
     from pipeline.evaluation.assessment import compare_judged
     from pipeline.evaluation.foreign_scores import ForeignScoresError, judge_scores, read_labels, read_scores
     from pipeline.evaluation.judged_run import judge_run
-    from pipeline.evaluation.run_folder import RunError, read_run
+    from pipeline.runs.folder import RunError, read_run
 
     if split not in (None, "train", "validation", "test"):
         raise UsageFailure(f"--split {split}: expected train or validation or test")

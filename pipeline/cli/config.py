@@ -16,8 +16,8 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
     """Say whether FILE can be used here: status 0, or 2 and a line for each problem. Cameras are not called."""
-    from pipeline.calibration_file import CalibrationError, read_calibration
-    from pipeline.service import source_options
+    from pipeline.calibration.file import CalibrationError, read_calibration
+    from pipeline.live.service import source_options
     from pipeline.settings import SettingsError, load_site
     from pipeline.sources.base import SourceError
     from pipeline.sources.factory import open_source

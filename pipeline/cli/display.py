@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.tail import describe
-from pipeline.service import Summary
-from pipeline.worker import CameraPhase, CameraState
+from pipeline.live.service import Summary
+from pipeline.live.worker import CameraPhase, CameraState
+from pipeline.sinks.tail import describe
 
 _PHASE_STYLE = {
     CameraPhase.RUNNING: "green",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.camera.server import CameraServer
     from deploy.triton.server import TritonServer
-    from pipeline.cli.demo_consumer import Consumer
+    from pipeline.cli.demo.consumer import Consumer
 
 _log = logs.get("embedded")
 

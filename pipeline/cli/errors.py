@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from pipeline.errors import MistwatchError
 
-class CommandFailure(Exception):
+
+class CommandFailure(MistwatchError):
     """Ends a command with one clear line. Use one of the two subclasses."""
 
     status = 1
@@ -33,11 +35,11 @@ def explained() -> Iterator[None]:
     """Turn the running system's own errors, each one line already, into failures with the right status."""
     from pydantic import ValidationError
 
-    from pipeline.alerts.connection import BrokerUnavailableError, KafkaSecurityError
     from pipeline.alerts.outbox import OutboxError
-    from pipeline.metrics import MetricsError
-    from pipeline.scoring import ClipMismatch, ScorerError
+    from pipeline.live.metrics import MetricsError
+    from pipeline.scoring.dispatcher import ClipMismatch, ScorerError
     from pipeline.settings import SettingsError
+    from pipeline.sinks.connection import BrokerUnavailableError, KafkaSecurityError
     from pipeline.sources.base import SourceError
 
     try:

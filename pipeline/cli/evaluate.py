@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pipeline.cli.replay import Options
     from pipeline.evaluation.assessment import Assessment
     from pipeline.evaluation.judged import Floats, Judged, LeftOut
-    from pipeline.evaluation.maps import PixelCounts
-    from pipeline.evaluation.run_folder import Run, VideoRow
+    from pipeline.evaluation.pixel_maps import PixelCounts
     from pipeline.replay.replay import Outcome
+    from pipeline.runs.folder import Run, VideoRow
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -90,9 +90,9 @@ def evaluate(
     from pipeline.evaluation.assessment import assess
     from pipeline.evaluation.foreign_scores import ForeignScoresError
     from pipeline.evaluation.judged_run import judge_run
-    from pipeline.evaluation.maps import MapsError
+    from pipeline.evaluation.pixel_maps import MapsError
     from pipeline.evaluation.reported import title_of
-    from pipeline.evaluation.run_folder import RunError, read_run
+    from pipeline.runs.folder import RunError, read_run
 
     if split is not None:
         _one_of("--split", split, ("train", "validation", "test"))
@@ -167,7 +167,7 @@ def _foreign(
 ) -> Judged:
     from operators.alerting import AlertSettings
     from pipeline.evaluation.foreign_scores import judge_scores, read_labels, read_scores
-    from pipeline.service import CLOSE_SHARE
+    from pipeline.live.service import CLOSE_SHARE
 
     if threshold is not None and fps is None:
         raise UsageFailure("--threshold needs --fps: alerts are judged by the clock")
@@ -254,7 +254,7 @@ def _pixels(
     """What was counted of maps, by column: somebody's as they are, or where the run's model looked in each clip, times
     how abnormal it found that by the column."""
     from pipeline.evaluation.judged import COLUMNS, RAW
-    from pipeline.evaluation.maps import judge_maps, read_maps, read_masks
+    from pipeline.evaluation.pixel_maps import judge_maps, read_maps, read_masks
 
     if masks is None:
         return {}

@@ -15,7 +15,7 @@ import typer
 from pipeline.cli.errors import RunFailure, UsageFailure
 
 if TYPE_CHECKING:
-    from models.feature_folder import FeatureSettings
+    from models.data.feature_folder import FeatureSettings
 
 ENGINES = ("cuda", "openvino", "cpu")
 #: Where nobody looks at a bar, a line this often, seconds.
@@ -46,9 +46,9 @@ def features(
     index.json beside them says of which weights and settings they are, and when each clip was. What is there already
     is kept, so a run that was interrupted goes on; features of other settings need another folder.
     """
-    from models.feature_folder import OtherFeatures, write_features
-    from models.features import FeaturesError
-    from models.weights import UnknownWeightsError, WeightsError
+    from models.backbones.weights import UnknownWeightsError, WeightsError
+    from models.data.feature_folder import OtherFeatures, write_features
+    from models.data.features import FeaturesError
     from pipeline.manifests.manifest import ManifestError, read_manifest
 
     try:
@@ -93,9 +93,9 @@ def _settings(
     from pydantic import BaseModel, Field, ValidationError
     from yaml import YAMLError, safe_load
 
+    from models.backbones.i3d import WIDTHS
     from models.card import Clip, Layers
-    from models.feature_folder import FeatureSettings
-    from models.i3d import WIDTHS
+    from models.data.feature_folder import FeatureSettings
     from pipeline.windows import ClipSpec
 
     class Recipe(BaseModel):

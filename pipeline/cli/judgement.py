@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from operators.events import Interval, ScoreSheet
+from operators.figures.bootstrap import Difference
+from operators.figures.events import Interval, ScoreSheet
 from pipeline.evaluation.assessment import Assessment, Compared, Comparison
-from pipeline.evaluation.bootstrap import Difference
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW
 from pipeline.evaluation.report.data import FigureRow
 from pipeline.evaluation.reported import described, rows

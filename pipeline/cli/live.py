@@ -14,8 +14,8 @@ from pipeline.cli.errors import RunFailure, explained
 
 if TYPE_CHECKING:
     from pipeline.cli.display import Broken, Display
+    from pipeline.live.worker import CameraState
     from pipeline.settings import Site
-    from pipeline.worker import CameraState
 
 #: A one-shot command waits this long for a scorer that went away in the middle, seconds.
 SCORER_PATIENCE_SECONDS = 60.0
@@ -146,7 +146,7 @@ def drive(
     Raises:
         CommandFailure: one line a problem. Whatever was accepted is in the outbox then.
     """
-    from pipeline.service import Service, Summary
+    from pipeline.live.service import Service, Summary
 
     with explained():
         service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published)
@@ -188,7 +188,7 @@ def drive(
 
 def _nobody_there(states: list[CameraState]) -> str | None:
     """Why no camera can be reached, where none has ever been; else None."""
-    from pipeline.worker import CameraPhase
+    from pipeline.live.worker import CameraPhase
 
     if all(state.phase is CameraPhase.WAITING and not state.ever_connected for state in states):
         return "\n".join(state.message for state in states)

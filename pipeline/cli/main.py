@@ -17,7 +17,6 @@ from pipeline.cli import (
     calibrate,
     compare,
     config,
-    demo,
     evaluate,
     export,
     features,
@@ -31,6 +30,7 @@ from pipeline.cli import (
     watch,
     weights,
 )
+from pipeline.cli.demo import command as demo
 from pipeline.cli.errors import CommandFailure
 from pipeline.printable import printable
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pipeline.alerts.event import AlertEvent
     from pipeline.cli.live import Stop
     from pipeline.replay.publishing import Publishing
-    from pipeline.replay.recordings import Wanted
     from pipeline.replay.replay import Outcome, Progress, Replay, Settled
-    from pipeline.scoring import ServedModel
+    from pipeline.runs.recordings import Wanted
+    from pipeline.scoring.dispatcher import ServedModel
     from pipeline.settings import Site
 
 DEFAULT_MODEL = "fights"
@@ -158,8 +158,8 @@ def replay_into(
     """
     from pipeline.cli.live import stopping
     from pipeline.manifests.manifest import ManifestError
-    from pipeline.replay.parts import OtherRunError, alone_in
-    from pipeline.replay.recordings import NothingToReplayError, wanted
+    from pipeline.runs.parts import OtherRunError, alone_in
+    from pipeline.runs.recordings import NothingToReplayError, wanted
 
     require_evaluate()
     skipped: list[str] = []
@@ -260,9 +260,9 @@ def _run(
     """Replay; ``unsent`` takes what the topic has not got in the end, a line each."""
     from pipeline.cli import embedded
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
-    from pipeline.evaluation.run_folder import RunError
     from pipeline.replay.replay import Replay, ReplayFailed
-    from pipeline.scoring import served_model
+    from pipeline.runs.folder import RunError
+    from pipeline.scoring.dispatcher import served_model
 
     site = _site(folder, options)
     jobs = options.jobs or min(max(os.cpu_count() or 2, 2), 16)
@@ -356,9 +356,9 @@ def _publishing(
     if options.publish is None:
         yield None
         return
-    from pipeline.alerts.connection import Broker
     from pipeline.replay.publishing import Publishing
     from pipeline.settings import site_from_options
+    from pipeline.sinks.connection import Broker
 
     if options.kafka is None and options.config is None:
         raise UsageFailure("--publish needs a broker: --kafka HOST:PORT, or a site with one (--config)")
@@ -385,8 +385,8 @@ def _annotate(folder: Path) -> None:
         RunFailure: one cannot be written; the others are.
         typer.Exit: a signal ended it.
     """
-    from pipeline.evaluation.run_folder import RunError
-    from pipeline.replay.parts import OtherRunError, alone_in
+    from pipeline.runs.folder import RunError
+    from pipeline.runs.parts import OtherRunError, alone_in
 
     try:
         with alone_in(folder), explained():
@@ -403,8 +403,8 @@ def _annotate_alone(folder: Path) -> None:
     from rich.progress import Progress as Bar
 
     from pipeline.cli.live import stopping
-    from pipeline.evaluation.run_folder import RUN_FILE, read_run
     from pipeline.replay.annotate import AnnotationError, annotate, annotated_file
+    from pipeline.runs.folder import RUN_FILE, read_run
 
     run = read_run(folder)
     made_at = (folder / RUN_FILE).stat().st_mtime
@@ -468,7 +468,7 @@ class _Shown:
 
     def event(self, event: AlertEvent) -> None:
         """An alert event was accepted."""
-        from pipeline.alerts.tail import describe
+        from pipeline.sinks.tail import describe
 
         if self._json is not None:
             self._json.write(event.to_json().decode())

@@ -96,7 +96,7 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
         RunFailure: it is not served, and why.
     """
     from models.serving.versions import served
-    from pipeline.served_model import LOAD_SECONDS, NotLoaded, ScorerUnavailable, load_version
+    from pipeline.scoring.served_model import LOAD_SECONDS, NotLoaded, ScorerUnavailable, load_version
 
     number = served(model)
     try:

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from operators.events import Findings, Interval, ScoreSheet
+from operators.figures.events import Findings, Interval, ScoreSheet
 
 NOTHING = "–"  #: shown for a figure of nothing
 

@@ -37,8 +37,8 @@ def synth(
 
     from pipeline.cli.errors import explained
     from pipeline.cli.live import stopping
+    from pipeline.courtyard.settings import SceneError, SceneSettings
     from pipeline.manifests.courtyard import DataSetError, DataSetStopped, OtherSettings, recordings, write_data_set
-    from pipeline.sources.courtyard.settings import SceneError, SceneSettings
     from pipeline.sources.synthetic import check_opencv
 
     for name, value, fits, expected in (

@@ -39,10 +39,10 @@ def generator(
     from rich.console import Console
     from rich.progress import Progress
 
-    from models.features import FeaturesError
-    from models.training.generator_job import ConfigError, JobConfig, read_config, train_job
-    from models.training.generator_training import TrainingError
-    from models.weights import WeightsError
+    from models.backbones.weights import WeightsError
+    from models.data.features import FeaturesError
+    from models.detectors.mist.generator_job import ConfigError, JobConfig, read_config, train_job
+    from models.detectors.mist.generator_training import TrainingError
     from pipeline.manifests.manifest import ManifestError, read_manifest
 
     try:

@@ -13,12 +13,12 @@ from pipeline.cli.errors import RunFailure, UsageFailure
 from pipeline.cli.features import ENGINES
 
 if TYPE_CHECKING:
-    from models.training.mist_config import MistConfig
+    from models.detectors.mist.config import MistConfig
     from pipeline.manifests.manifest import Video
 
 
 class Stage(StrEnum):
-    """As models.training.mist_job.STAGES, which is not imported before the command runs."""
+    """As models.detectors.mist.job.STAGES, which is not imported before the command runs."""
 
     FEATURES = "features"
     GENERATOR = "generator"
@@ -57,19 +57,19 @@ def mist(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from models.allocator import keep_freed_memory
+    from models.backbones.weights import WeightsError
     from models.card import CardError
-    from models.features import EngineError, FeaturesError
+    from models.data.features import EngineError, FeaturesError
+    from models.detectors.mist.config import read_mist_config
+    from models.detectors.mist.encoder_training import check_clips
+    from models.detectors.mist.footage import Footage
+    from models.detectors.mist.generator_job import ConfigError
+    from models.detectors.mist.generator_training import TrainingError
+    from models.detectors.mist.job import train_mist
+    from models.engines.allocator import keep_freed_memory
+    from models.jobs.stages import StageError
     from models.serving.export import ExportError
     from models.tensors import TensorsError
-    from models.training.encoder_training import check_clips
-    from models.training.footage import Footage
-    from models.training.generator_job import ConfigError
-    from models.training.generator_training import TrainingError
-    from models.training.mist_config import read_mist_config
-    from models.training.mist_job import train_mist
-    from models.training.stages import StageError
-    from models.weights import WeightsError
     from pipeline.manifests.manifest import ManifestError
     from pipeline.sources.base import SourceError
 

@@ -15,7 +15,7 @@ app = typer.Typer(help="Fetch published weights.", no_args_is_help=True)
 @app.command("list")
 def list_() -> None:
     """List the weights that can be fetched, and whether they are here."""
-    from models import weights
+    from models.backbones import weights
 
     for name, published in sorted(weights.PUBLISHED.items()):
         where = weights.path(name)
@@ -43,7 +43,7 @@ def fetch(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from models import weights
+    from models.backbones import weights
 
     if archive is not None and not archive.is_file():
         raise UsageFailure(f"--from {archive}: there is no such file")

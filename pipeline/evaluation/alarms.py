@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.alerting import AlertMachine, AlertSettings, AlertState, AlertTransition
-from operators.events import ScoreSheet, Span, total
+from operators.figures.events import ScoreSheet, Span, total
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from pipeline.evaluation.judged import CAUSAL, Floats, JudgedVideo
 
@@ -23,7 +23,7 @@ _EARLY_SECONDS = 1.0
 def raised(
     scores: Floats, start: Floats, end: Floats, breaks: Sequence[int], settings: AlertSettings
 ) -> tuple[Span, ...]:
-    """The alerts that smoothed scores raise: when each opened (see :mod:`operators.events`) and ended.
+    """The alerts that smoothed scores raise: when each opened (see :mod:`operators.figures.events`) and ended.
 
     Args:
         scores, start, end: (n,), of a video's clips; scores in [0, 1], times in seconds.

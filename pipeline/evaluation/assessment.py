@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from operators.events import FIGURES as ALERT_FIGURES
-from operators.events import ScoreSheet, total
-from pipeline.evaluation.bootstrap import (
+from operators.figures.bootstrap import (
     DRAWS,
     Difference,
     Estimate,
@@ -19,11 +17,13 @@ from pipeline.evaluation.bootstrap import (
     estimate,
     estimate_alerts,
 )
-from pipeline.evaluation.figures import FALSE_POSITIVES, FAR_THRESHOLD, figures
+from operators.figures.events import FIGURES as ALERT_FIGURES
+from operators.figures.events import ScoreSheet, total
+from operators.figures.ranked import FALSE_POSITIVES, FAR_THRESHOLD, figures
+from operators.figures.videos import ScoredVideo
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, LeftOut, require_same_footage
-from pipeline.evaluation.maps import FIGURES as PIXEL_FIGURES
-from pipeline.evaluation.maps import PixelCounts, estimate_maps
-from pipeline.evaluation.videos import ScoredVideo
+from pipeline.evaluation.pixel_maps import FIGURES as PIXEL_FIGURES
+from pipeline.evaluation.pixel_maps import PixelCounts, estimate_maps
 
 SCHEMA_VERSION = 1
 
@@ -50,11 +50,12 @@ class Assessment:
     """A judgement.
 
     Attributes:
-        figures: by column and name (:data:`pipeline.evaluation.figures.FIGURES`).
+        figures: by column and name (:data:`operators.figures.ranked.FIGURES`).
         sheets: by column, the score sheet of all videos; empty where no alerts could be raised.
-        alerts: by column and name (:data:`operators.events.FIGURES`); as empty.
+        alerts: by column and name (:data:`operators.figures.events.FIGURES`); as empty.
         draws, by: of the bootstrap.
-        pixels: by column and name, of maps (:data:`pipeline.evaluation.maps.FIGURES`); only columns that have some.
+        pixels: by column and name, of maps (:data:`pipeline.evaluation.pixel_maps.FIGURES`);
+            only columns that have some.
     """
 
     judged: Judged
@@ -153,8 +154,8 @@ def assess(
     """Every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
     Args:
-        pixels: by column, of the videos that have maps, see :func:`pipeline.evaluation.maps.judge_maps`.
-        draws, by, seed, threshold: see :func:`pipeline.evaluation.bootstrap.estimate`.
+        pixels: by column, of the videos that have maps, see :func:`pipeline.evaluation.pixel_maps.judge_maps`.
+        draws, by, seed, threshold: see :func:`operators.figures.bootstrap.estimate`.
         columns: of :data:`COLUMNS`.
 
     Raises:

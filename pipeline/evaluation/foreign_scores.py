@@ -26,12 +26,13 @@ import numpy.typing as npt
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from operators.checks import whole_number
-from operators.events import Span
+from operators.figures.events import Span
+from operators.figures.videos import FrameLabels, ScoredVideo, repeated
+from pipeline.errors import MistwatchError
 from pipeline.evaluation.alarms import raised
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
-from pipeline.evaluation.maps import UNREADABLE
-from pipeline.evaluation.videos import FrameLabels, ScoredVideo, repeated
+from pipeline.evaluation.pixel_maps import UNREADABLE
 from pipeline.manifests.annotation import intervals_of
 
 SUFFIXES = (".npz", ".csv", ".parquet", ".json")
@@ -43,7 +44,7 @@ FRAMES_PER_SCORE = 16
 KERNEL = 5
 
 
-class ForeignScoresError(Exception):
+class ForeignScoresError(MistwatchError):
     """A file cannot be used, or the two do not belong together. One line that names file and video."""
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.chain import ChainSettings
-from operators.events import ScoreSheet, Span, score
+from operators.figures.events import ScoreSheet, Span, score
+from operators.figures.videos import ScoredVideo
 from operators.smoothing import causal, centred
-from pipeline.evaluation.videos import ScoredVideo
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""A run folder (:mod:`pipeline.evaluation.run_folder`) beside the labels that its manifest gave.
+"""A run folder (:mod:`pipeline.runs.folder`) beside the labels that its manifest gave.
 
 A clip's score is that of the frames that its time spans. One that could not be decoded has its place among them
 (:class:`pipeline.sources.lost_pictures.LostPictures`), so that no label behind it shifts. Frames after the last clip
@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from operators.events import Span
+from operators.figures.events import Span
+from operators.figures.videos import ScoredVideo, abnormal_frames, repeated
 from pipeline.evaluation.alarms import raised
 from pipeline.evaluation.judged import (
     CAUSAL,
@@ -25,8 +26,7 @@ from pipeline.evaluation.judged import (
     smoothed_columns,
     video_score,
 )
-from pipeline.evaluation.run_folder import AlertSpan, Clips, Run, RunError, VideoRow
-from pipeline.evaluation.videos import ScoredVideo, abnormal_frames, repeated
+from pipeline.runs.folder import AlertSpan, Clips, Run, RunError, VideoRow
 
 #: Events tell times to the microsecond.
 _ROUNDING_SECONDS = 1e-6

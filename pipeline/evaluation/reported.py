@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from operators.chain import ChainSettings
-from operators.events import Span
+from operators.figures.bootstrap import Estimate
+from operators.figures.events import Span
+from operators.figures.ranked import FrameCurve, Undefined, frame_curve
 from pipeline.evaluation.alarms import alarm_curve
 from pipeline.evaluation.assessment import Assessment
-from pipeline.evaluation.bootstrap import Estimate
-from pipeline.evaluation.figures import FrameCurve, Undefined, frame_curve
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, JudgedVideo
 from pipeline.evaluation.report.data import (
     Alert,
@@ -30,8 +30,8 @@ from pipeline.evaluation.report.data import (
     ReportData,
     Timeline,
 )
-from pipeline.evaluation.run_folder import Run, RunError, VideoRow
 from pipeline.printable import printable
+from pipeline.runs.folder import Run, RunError, VideoRow
 from pipeline.sources.base import Fit, FrameSpec
 
 #: So many videos, and so many notes, are told at the head of a report or on a terminal.

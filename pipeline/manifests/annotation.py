@@ -1,6 +1,6 @@
 """Which frames of a video are abnormal, as a manifest says it.
 
-:func:`pipeline.evaluation.videos.abnormal_frames` is the way back, from intervals to a label for each frame.
+:func:`operators.figures.videos.abnormal_frames` is the way back, from intervals to a label for each frame.
 """
 
 from __future__ import annotations

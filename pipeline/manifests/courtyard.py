@@ -2,7 +2,7 @@
 
     FOLDER/normal/courtyard-SEED.mp4
     FOLDER/abnormal/courtyard-SEED.mp4     one incident each
-    FOLDER/truth/courtyard-SEED.jsonl      see pipeline.sources.courtyard.film.write_truth
+    FOLDER/truth/courtyard-SEED.jsonl      see pipeline.courtyard.film.write_truth
     FOLDER/manifest.jsonl                  written last
 
 A process for each core renders. Each is a program of its own, in a session of its own, and knows whoever started it
@@ -27,9 +27,10 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import cast
 
+from pipeline.courtyard.film import UNFINISHED, in_full, truth_lines, write_film, write_truth
+from pipeline.courtyard.settings import SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 from pipeline.manifests.manifest import MANIFEST, Video, manifest_lines
-from pipeline.sources.courtyard.film import UNFINISHED, in_full, truth_lines, write_film, write_truth
-from pipeline.sources.courtyard.settings import SceneError, SceneSettings
 
 #: A process that is told to end stops after the frame that it is at, seconds.
 _END_SECONDS = 10.0
@@ -37,7 +38,7 @@ _END_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 
 
-class DataSetError(Exception):
+class DataSetError(MistwatchError):
     """The data set cannot be written as asked. One line for an operator."""
 
 
@@ -45,7 +46,7 @@ class OtherSettings(DataSetError):
     """Videos of other settings are there already."""
 
 
-class DataSetStopped(Exception):
+class DataSetStopped(MistwatchError):
     """``stop`` was set. What is whole stays, and the same call goes on from there."""
 
 
@@ -293,7 +294,7 @@ def _work(handle: int) -> None:
 def _render(ordinal: int, recording: Recording, pipe: Connection) -> _Outcome:
     import cv2
 
-    from pipeline.sources.courtyard.scene import Courtyard
+    from pipeline.courtyard.scene import Courtyard
 
     cv2.setNumThreads(1)  # the cores are shared out by process
     scene = Courtyard(recording.settings)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
 from pipeline.alerts.evidence import file_name, jfif
-from pipeline.evaluation.run_folder import AlertSpan, Run, RunError, VideoRow
+from pipeline.errors import MistwatchError
 from pipeline.heat import Heat
 from pipeline.replay.lettering import ADVANCE, HEIGHT, write
 from pipeline.replay.score_chart import (
@@ -34,6 +34,7 @@ from pipeline.replay.score_chart import (
     by_segment,
     draw_chart,
 )
+from pipeline.runs.folder import AlertSpan, Run, RunError, VideoRow
 from pipeline.sources.base import Fit, Frame, FrameSpec, SourceError
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
 from pipeline.sources.recordings import Recording, open_recording
@@ -50,7 +51,7 @@ _CLOCK = 90_000
 _ALERT_YCBCR = (97, 98, 211)  #: ALERT by the matrix of JPEG
 
 
-class AnnotationError(Exception):
+class AnnotationError(MistwatchError):
     """A recording cannot be annotated. One line that names it."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from pipeline.replay.recordings import Wanted
+from pipeline.runs.recordings import Wanted
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 

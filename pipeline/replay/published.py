@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from pipeline.alerts.event import AlertEvent
-from pipeline.evaluation.run_folder import VideoRow
-from pipeline.worker import Acceptance
+from pipeline.live.worker import Acceptance
+from pipeline.runs.folder import VideoRow
 
 PUBLISHED_FILE = "published.jsonl"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.kafka import KafkaRelay, SilentListener
 from pipeline.alerts.outbox import Outbox
-from pipeline.evaluation.run_folder import key_of
+from pipeline.runs.folder import key_of
 from pipeline.settings import KafkaSettings
+from pipeline.sinks.kafka import KafkaRelay, SilentListener
 
 _log = logs.get("replay")
 
@@ -38,7 +38,7 @@ class Publishing:
 
     Raises:
         OutboxError: the outbox cannot be opened.
-        KafkaSecurityError: as :class:`pipeline.alerts.kafka.KafkaRelay`.
+        KafkaSecurityError: as :class:`pipeline.sinks.kafka.KafkaRelay`.
     """
 
     def __init__(self, folder: Path, kafka: KafkaSettings) -> None:

@@ -1,7 +1,7 @@
 """Recordings through the pipeline that runs live: the same windows, scoring client, operators and alert events.
 
-A worker (:mod:`pipeline.worker`) to which recordings come and go as cameras, so many at a time. Nothing is dropped: a
-recording waits for the scorer. What has come of each is written into the run folder when it is through.
+A worker (:mod:`pipeline.live.worker`) to which recordings come and go as cameras, so many at a time. Nothing is
+dropped: a recording waits for the scorer. What has come of each is written into the run folder when it is through.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from pathlib import Path
 
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
-from pipeline.evaluation.run_folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
-from pipeline.metrics import Metrics
+from pipeline.errors import MistwatchError
+from pipeline.live.metrics import Metrics
+from pipeline.live.service import Judging
+from pipeline.live.worker import Acceptance, CameraPlan, CameraState, Worker, WorkerHooks
 from pipeline.replay.lengths import Lengths
 from pipeline.replay.pace import Paced
-from pipeline.replay.parts import Parts
 from pipeline.replay.published import Published
-from pipeline.replay.recordings import Wanted
-from pipeline.replay.taking import Replayed, Taking, not_replayed
-from pipeline.scoring import ClipMismatch, DropReason, Scorer, ServedModel
-from pipeline.service import Judging
+from pipeline.replay.results import Replayed, Taking, not_replayed
+from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
+from pipeline.runs.parts import Parts
+from pipeline.runs.recordings import Wanted
+from pipeline.scoring.dispatcher import ClipMismatch, DropReason, Scorer, ServedModel
 from pipeline.settings import CameraSettings, Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
 from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec
-from pipeline.worker import Acceptance, CameraPlan, CameraState, Worker, WorkerHooks
 
 _log = logs.get("replay")
 
@@ -50,7 +51,7 @@ _DEADLINE_SECONDS = 60.0
 _DECODER_THREADS = 1
 
 
-class ReplayFailed(Exception):
+class ReplayFailed(MistwatchError):
     """The replay cannot go on; what is finished is kept. One line."""
 
 
@@ -141,7 +142,7 @@ class Replay:
         recordings: each name once.
         split: replay those that a manifest puts there, and of the others only what the folder holds of them: that
             stays in the run, so that the folder can be of one split first and of another one, or of all, later.
-        folder: of the run, for this process alone (:func:`pipeline.replay.parts.alone_in`).
+        folder: of the run, for this process alone (:func:`pipeline.runs.parts.alone_in`).
         site: how clips are cut and scores judged, and where Triton is.
         cameras: of the site, whose recordings are judged by their settings.
         served: the model that Triton serves now; another one ends the replay.
@@ -156,8 +157,8 @@ class Replay:
         settled: told what the run is made with before anything is written; what it raises ends it.
 
     Raises:
-        OtherRunError, RunError: as :class:`pipeline.replay.parts.Parts`.
-        ClipMismatch, ValueError: as :class:`pipeline.service.Judging`.
+        OtherRunError, RunError: as :class:`pipeline.runs.parts.Parts`.
+        ClipMismatch, ValueError: as :class:`pipeline.live.service.Judging`.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.run_folder import AlertSpan, Clips
+from pipeline.runs.folder import AlertSpan, Clips
 
 #: What the chart shows at once, seconds, and where in it the picture is that is playing.
 _SHOWN_SECONDS = 30.0

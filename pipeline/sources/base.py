@@ -13,6 +13,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import MistwatchError
+
 
 class Fit(StrEnum):
     """How a picture of another aspect ratio is brought to a clip's height and width."""
@@ -91,7 +93,7 @@ class SegmentOver:
     reason: EndReason
 
 
-class SourceError(Exception):
+class SourceError(MistwatchError):
     """A source cannot be opened or read. The text is one line for an operator and never holds credentials.
 
     Attributes:

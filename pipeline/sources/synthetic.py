@@ -13,14 +13,14 @@ from urllib.parse import parse_qsl
 
 import av
 
+from pipeline.courtyard.film import frame_rate
+from pipeline.courtyard.settings import SceneError, SceneSettings
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
-from pipeline.sources.courtyard.film import frame_rate
-from pipeline.sources.courtyard.settings import SceneError, SceneSettings
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump, received
 
 if TYPE_CHECKING:
-    from pipeline.sources.courtyard.scene import Courtyard
+    from pipeline.courtyard.scene import Courtyard
 
 KEYS = ("seed", "fps", "minutes", "width", "height", "incidents_per_minute")
 _WHOLE = ("seed", "width", "height")
@@ -50,7 +50,7 @@ class SyntheticSource:
         camera: the camera's id.
         location: ``synthetic://courtyard[?KEY=VALUE&…]``; the keys are ``seed``, ``fps``, ``minutes``, ``width``,
             ``height`` (one of the two is enough) and ``incidents_per_minute``, as in
-            :class:`pipeline.sources.courtyard.scene.SceneSettings`.
+            :class:`pipeline.courtyard.scene.SceneSettings`.
         on_connected: told the camera's id at the first picture of each connection.
         on_slow: told in one line, once a minute at most, that fewer frames are shown than asked for.
 
@@ -119,7 +119,7 @@ class SyntheticSource:
 
     def _scene(self) -> Courtyard:
         try:
-            from pipeline.sources.courtyard.scene import Courtyard
+            from pipeline.courtyard.scene import Courtyard
         except ImportError as error:  # it was found and cannot be loaded
             raise self._error(f"OpenCV cannot be loaded: {error}") from None
         return Courtyard(self.settings)

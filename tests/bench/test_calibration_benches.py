@@ -14,11 +14,11 @@ import pytest
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
-from operators.events import Span
-from pipeline.evaluation.calibration import parse_budget, with_threshold
+from operators.figures.events import Span
+from operators.figures.videos import ScoredVideo
+from pipeline.calibration.search import parse_budget, with_threshold
+from pipeline.courtyard.settings import IncidentKind
 from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
-from pipeline.evaluation.videos import ScoredVideo
-from pipeline.sources.courtyard.settings import IncidentKind
 
 CHAIN = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4, cooldown_seconds=2.0), kernel=1)
 CARD = SimpleNamespace(name="made-up", weights_sha256="0" * 64)

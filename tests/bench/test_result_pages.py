@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training.mist_config import read_mist_config
-from pipeline.evaluation.videos import ScoredVideo, scored_video
+from models.detectors.mist.config import read_mist_config
+from operators.figures.videos import ScoredVideo, scored_video
 from pipeline.manifests.manifest import Video
 
 FEW = 20  #: draws

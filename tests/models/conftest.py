@@ -14,8 +14,8 @@ import pytest
 @pytest.fixture(scope="session")
 def i3d(require: Callable[[str], NoReturn]):
     """I3D with the Kinetics-400 weights; skips where they have not been fetched."""
-    from models.i3d import load_i3d
-    from models.weights import WeightsError
+    from models.backbones.i3d import load_i3d
+    from models.backbones.weights import WeightsError
 
     try:
         return load_i3d()

@@ -1,13 +1,18 @@
-"""Servers for the tests of whole runs: a Triton with a model of known scores, and a broker."""
+"""Servers for the tests of whole runs (a Triton with a model of known scores, and a broker), and events to send."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from triton_of_brightness import Server
 
 from deploy.broker.server import BrokerServer
+from operators.alerting import AlertState, AlertTransition
+from operators.scores import ClipScore, ClipTimes, SmoothedScore
+from pipeline.alerts.event import AlertEvent, event_from
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +29,38 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running broker's bootstrap address; each test takes a topic of its own."""
     with BrokerServer(tmp_path_factory.mktemp("broker")) as server:
         yield server.bootstrap
+
+
+@pytest.fixture
+def make_event() -> Callable[..., AlertEvent]:
+    """Makes the event of a camera's only alert with this sequence number: a begin for 0, then updates."""
+
+    def make(camera: str, sequence: int, *, replay: bool = False, padding: int = 0) -> AlertEvent:
+        now = datetime.now(UTC)
+        times = ClipTimes(now, now, now, now)
+
+        def clip(index: int) -> ClipScore:
+            return ClipScore(camera, "segment", index, 0.64 * index, 0.64 * (index + 1), 0.75, "m", "1", times)
+
+        peak = SmoothedScore(clip(0), 0.75)
+        state = AlertState.BEGIN if sequence == 0 else AlertState.UPDATE
+        newest = SmoothedScore(clip(sequence), 0.5)
+        transition = AlertTransition(
+            state, camera, "segment", sequence, peak.clip, newest.clip, peak, 0.6, (newest,), None
+        )
+        return event_from(transition, site="yard", run="", evidence=["x" * padding], replay=replay)
+
+    return make
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Waits for a condition; fails after ``timeout`` seconds, saying for what."""
+
+    def wait(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+            time.sleep(0.02)
+
+    return wait

@@ -55,7 +55,7 @@ def test_a_worker_watches_a_recording_without_torch(data: Path, tmp_path: Path) 
 
 def test_the_guard_of_the_test_above_guards() -> None:
     """The same refusal does stop a command that needs torch."""
-    script = WORKER.replace("from pipeline.cli.main import main\nmain()", "import models.i3d")
+    script = WORKER.replace("from pipeline.cli.main import main\nmain()", "import models.backbones.i3d")
     result = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60, check=False
     )

@@ -19,11 +19,11 @@ from rtsp_server import serve_file
 
 from deploy.triton.server import TritonServer
 from operators.scores import SmoothedScore
-from pipeline.evaluation.run_folder import read_run
-from pipeline.service import Service
+from pipeline.live.service import Service
+from pipeline.live.worker import WorkerHooks
+from pipeline.runs.folder import read_run
 from pipeline.settings import site_from_options
 from pipeline.sources.rtsp import RtspSource
-from pipeline.worker import WorkerHooks
 
 pytestmark = pytest.mark.realparts
 

@@ -81,8 +81,8 @@ def scores_by_torch(frames: np.ndarray, starts: list[int], root: Path) -> list[f
     """The scores of the clips that start at these frames, by torch I3D and G in this process."""
     import torch
 
-    from models.generator import load_generator
-    from models.i3d import load_i3d
+    from models.backbones.i3d import load_i3d
+    from models.detectors.mist.generator import load_generator
     from models.serving.scorer import ClipScorer
 
     generator, _ = load_generator(root / "models" / "weights" / "fights")

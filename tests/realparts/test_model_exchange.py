@@ -15,9 +15,9 @@ from triton_of_brightness import Server, T, until, write_version
 
 from models.serving import versions
 from pipeline.alerts.event import AlertEvent
-from pipeline.served_model import load_version
-from pipeline.service import Service
-from pipeline.worker import WorkerHooks
+from pipeline.live.service import Service
+from pipeline.live.worker import WorkerHooks
+from pipeline.scoring.served_model import load_version
 
 pytestmark = pytest.mark.realparts
 

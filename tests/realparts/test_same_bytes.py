@@ -11,7 +11,7 @@ from replays import contents, replay
 
 from deploy.triton.server import TritonServer
 from models.serving.engine import cuda_devices
-from pipeline.evaluation.run_folder import read_run
+from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from models.extraction import Engine
+from models.data.extraction import Engine
 
 
 def write_film(path: Path, greys: Sequence[int], *, height: int = 32, width: int = 48, fps: int = 25) -> Path:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from operators.smoothing import causal
-from pipeline.evaluation.run_folder import (
+from pipeline.runs.folder import (
     ALERTS_FILE,
     RUN_FILE,
     SCORES_FILE,

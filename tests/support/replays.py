@@ -13,11 +13,11 @@ from operators.alerting import AlertState, AlertTransition
 from operators.scores import ClipScore, ClipTimes, SmoothedScore
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.outbox import Outbox
-from pipeline.evaluation.run_folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
-from pipeline.replay.parts import alone_in
-from pipeline.replay.recordings import wanted
 from pipeline.replay.replay import Outcome, Replay
-from pipeline.scoring import served_model
+from pipeline.runs.folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
+from pipeline.runs.parts import alone_in
+from pipeline.runs.recordings import wanted
+from pipeline.scoring.dispatcher import served_model
 from pipeline.settings import site_from_options
 
 #: What is the same, byte by byte, for the same recordings, model and settings.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from operators.events import Interval
-from pipeline.evaluation.bootstrap import Estimate
+from operators.figures.bootstrap import Estimate
+from operators.figures.events import Interval
 from pipeline.evaluation.report.data import Alert, Chart, Curve, FigureRow, Incident, LeftOut, ReportData, Timeline
 
 #: A name that a page must show as it is.

@@ -16,16 +16,16 @@ import av
 import numpy as np
 
 from models.card import CARD_FILE, Clip
-from models.encoder import WEIGHTS_FILE
-from models.extraction import Engine
-from models.maps import MapStore
+from models.data.extraction import Engine
+from models.data.maps import MapStore
+from models.detectors.mist.config import MistConfig, PseudoLabelChoice, VideoChoice
+from models.detectors.mist.encoder import WEIGHTS_FILE
+from models.detectors.mist.encoder_recipe import EncoderRecipe
+from models.detectors.mist.footage import Footage
+from models.detectors.mist.generator_training import Recipe
+from models.detectors.mist.job import train_mist
 from models.serving import versions
 from models.serving.export import SERVED_NAME
-from models.training.encoder_recipe import EncoderRecipe
-from models.training.footage import Footage
-from models.training.generator_training import Recipe
-from models.training.mist_config import MistConfig, PseudoLabelChoice, VideoChoice
-from models.training.mist_job import train_mist
 from pipeline.manifests.manifest import Video
 from pipeline.windows import ClipSpec
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from operators.events import TOLERANCE_SECONDS, Span
-from pipeline.evaluation.bootstrap import Estimate
+from operators.figures.bootstrap import Estimate
+from operators.figures.events import TOLERANCE_SECONDS, Span
 from pipeline.sources.base import FrameSpec
 
 #: How a figure is written: 0.8697, 17.0 %, 2.25 s, 0.4 /h, 12.
@@ -87,7 +87,8 @@ class Alert:
     """One alert of a video, on its time axis.
 
     Attributes:
-        opened: when it was raised (the end of the clip that crossed the threshold, see :mod:`operators.events`).
+        opened: when it was raised (the end of the clip that crossed the threshold;
+            see :mod:`operators.figures.events`).
         ended: when it was over.
         peak: its highest smoothed score.
         started: when its first clip begins; ``opened`` if None.
@@ -220,7 +221,7 @@ class ReportData:
         alarms: false alarms a camera-hour (x) and event recall (y) over all thresholds.
         watched_hours: footage that the alarms were counted over.
         videos: in the order of the manifest.
-        tolerance: of the score sheet, seconds: see :func:`operators.events.match`.
+        tolerance: of the score sheet, seconds: see :func:`operators.figures.events.match`.
         left_out: videos without a part in the figures.
         settings: title of a section (``model``, ``clips``, ``operators``, ``manifest``) to keys and values: settings
             and hashes, as in ``run.json``.

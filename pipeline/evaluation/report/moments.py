@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators.events import match
+from operators.figures.events import match
 from pipeline.evaluation.report.data import Alert, Incident, Timeline
 
 #: A single noisy camera shall not fill a strip.
@@ -36,7 +36,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One video's alerts and incidents, paired by :func:`operators.events.match`.
+    """One video's alerts and incidents, paired by :func:`operators.figures.events.match`.
 
     Attributes:
         found, missed: incidents.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pipeline.evaluation.bootstrap import Estimate
+from operators.figures.bootstrap import Estimate
 from pipeline.evaluation.report.data import Unit
 
 NOTHING = "–"  #: shown for a figure of nothing

@@ -19,9 +19,9 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
     """Writes a model folder with a random generator, for clips of the given size."""
     import torch
 
-    from models import weights
+    from models.backbones import weights
     from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
-    from models.generator import Generator, save_generator
+    from models.detectors.mist.generator import Generator, save_generator
 
     def make(
         name: str = "random",
@@ -68,10 +68,10 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Calla
     """
     import torch
 
-    from models import weights
+    from models.backbones import weights
     from models.card import Alerting, Backbone, Clip, ModelCard, write_card
-    from models.encoder import save_encoder
-    from models.sga import SelfGuidedAttention, SelfGuidedHeads
+    from models.detectors.mist.encoder import save_encoder
+    from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
 
     def make(
         name: str = "guided", seed: int = 21, heads_options: dict[str, Any] | None = None, **changes: object

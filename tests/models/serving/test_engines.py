@@ -39,7 +39,7 @@ def test_the_features_are_the_golden_ones(engine, request, clips, golden):
 def test_the_score_is_the_generators(openvino_engine, trained, clips):
     import torch
 
-    from models.generator import load_generator
+    from models.detectors.mist.generator import load_generator
 
     scored = openvino_engine.score(clips)
     with torch.inference_mode():

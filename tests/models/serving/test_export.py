@@ -62,7 +62,7 @@ class TestConfiguration:
 
 class TestNetwork:
     def test_it_is_float32_and_fixed_in_all_but_the_batch(self, version: Path) -> None:
-        from models.serving import openvino_engine  # noqa: F401 # isort: skip
+        from models.engines import openvino_engine  # noqa: F401 # isort: skip
         import openvino as ov
 
         network = ov.Core().read_model(version / "scorer.xml")

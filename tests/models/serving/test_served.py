@@ -119,7 +119,7 @@ class TestAnswers:
         np.testing.assert_allclose(got, openvino_engine.score(clips[:1]).scores, atol=1e-5)
 
     def test_the_scoring_client_understands_its_description(self, server) -> None:
-        from pipeline.served_model import served_model
+        from pipeline.scoring.served_model import served_model
         from pipeline.sources.base import Fit
         from pipeline.windows import ClipSpec
 

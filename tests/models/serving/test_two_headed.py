@@ -13,11 +13,11 @@ import torch
 import tritonclient.grpc.model_config_pb2 as pb
 from google.protobuf import text_format
 
-from models.encoder import AttentionEncoder, load_encoder, save_encoder
-from models.i3d import load_i3d
+from models.backbones.i3d import load_i3d
+from models.detectors.mist.encoder import AttentionEncoder, load_encoder, save_encoder
+from models.detectors.mist.sga import SelfGuidedHeads
 from models.serving.engine import Engine, EngineChoice, ScoredBatch, open_engine
 from models.serving.export import ExportError, export
-from models.sga import SelfGuidedHeads
 
 CLIP = (16, 64, 96, 3)
 
@@ -94,7 +94,7 @@ def test_triton_gives_the_attention_to_who_asks_for_it(
     import tritonclient.grpc as triton
 
     from deploy.triton.server import TritonServer
-    from pipeline.served_model import served_model
+    from pipeline.scoring.served_model import served_model
 
     tensor = triton.InferInput("CLIP", [2, *CLIP], "UINT8")
     tensor.set_data_from_numpy(small_clips[1:])

@@ -12,9 +12,9 @@ import pytest
 from site_runs import write_video
 from triton_of_brightness import Server
 
-from pipeline.calibration_file import read_calibration
+from pipeline.calibration.file import read_calibration
 from pipeline.cli.replay import Options, replay_into
-from pipeline.evaluation.run_folder import read_run
+from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts
 

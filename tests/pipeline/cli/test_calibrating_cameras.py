@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from judged_runs import clips, row, run, write_run
 
-from pipeline.calibration_file import read_calibration
+from pipeline.calibration.file import read_calibration
 from pipeline.cli.calibrate import calibrate
 from pipeline.cli.errors import UsageFailure
-from pipeline.evaluation.run_folder import CameraPart, Clips
+from pipeline.runs.folder import CameraPart, Clips
 
 HOUR = clips(np.full(3600, 0.1))
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli.errors import UsageFailure
 from pipeline.cli.main import app
-from pipeline.evaluation.run_folder import read_run
+from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gray_films import write_film
 
-from models.feature_folder import read_index
+from models.data.feature_folder import read_index
 from pipeline.cli import features as features_module
 from pipeline.cli.errors import UsageFailure
 
@@ -31,7 +31,7 @@ recipe: {name: of the training}
 @pytest.fixture
 def command(tmp_path, require):
     """The command's words and surroundings, in a folder with a manifest of two films; skips without the weights."""
-    from models import weights
+    from models.backbones import weights
 
     fetched = weights.path("i3d-kinetics400")
     if not fetched.exists():

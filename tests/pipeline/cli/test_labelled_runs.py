@@ -10,10 +10,10 @@ import pytest
 from judged_runs import clips, row, run, write_run
 from tiny_films import film
 
-from pipeline.calibration_file import read_calibration
+from pipeline.calibration.file import read_calibration
 from pipeline.cli.calibrate import calibrate
 from pipeline.cli.errors import UsageFailure
-from pipeline.evaluation.run_folder import Run
+from pipeline.runs.folder import Run
 
 NORMAL = clips(np.linspace(0.0, 0.2, 3600).tolist())  # an hour
 RISING = clips([0.1, 0.2, 0.6, 0.3, 0.8, 0.9])

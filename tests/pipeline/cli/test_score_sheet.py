@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from operators.events import Interval, Outcome, ScoreSheet
+from operators.figures.events import Interval, Outcome, ScoreSheet
 from pipeline.cli.score_sheet import Asked, kind_lines, lines, tables, worst_kind
 
 #: Two cameras for a minute each; the runner was missed.

@@ -11,7 +11,7 @@ from deploy.triton.server import TritonServer
 from models.serving.versions import add
 from pipeline.cli.errors import UsageFailure
 from pipeline.cli.repository import name_and_version, serving
-from pipeline.served_model import served_model
+from pipeline.scoring.served_model import served_model
 
 
 @pytest.fixture

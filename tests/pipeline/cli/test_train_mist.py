@@ -14,7 +14,7 @@ import pytest
 from tiny_films import film, frame_folder
 
 from models.card import CardError
-from models.features import EngineError
+from models.data.features import EngineError
 from models.tensors import TensorsError
 from pipeline.cli.errors import RunFailure, UsageFailure
 
@@ -58,7 +58,7 @@ def mist(require_weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def require_weights(require):
-    from models import weights
+    from models.backbones import weights
 
     fetched = weights.path("i3d-kinetics400")
     if not fetched.exists():
@@ -178,7 +178,7 @@ def test_what_the_job_says_is_one_line(root, tmp_path, monkeypatch, error):
     def job(*_, **__):
         raise error
 
-    monkeypatch.setattr("models.training.mist_job.train_mist", job)
+    monkeypatch.setattr("models.detectors.mist.job.train_mist", job)
     (tmp_path / "a.mp4").write_bytes(b"film")
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text('{"path": "a.mp4", "label": 0}\n')
@@ -198,12 +198,12 @@ def test_the_report_says_which_videos_chose(capsys, tmp_path):
 
 
 def test_what_was_left_out_and_what_is_damaged_is_listed_and_counted(root, tmp_path, monkeypatch, capsys):
-    from models.training.mist_job import Outcome
+    from models.detectors.mist.job import Outcome
     from pipeline.cli.train_mist import mist as command
 
     skipped, damaged = ("b.mp4: no such file",), ("c.mp4: damaged recording: 9 pictures decoded", "d.mp4: cut off")
     outcome = Outcome((), None, skipped, damaged)
-    monkeypatch.setattr("models.training.mist_job.train_mist", lambda *_, **__: outcome)
+    monkeypatch.setattr("models.detectors.mist.job.train_mist", lambda *_, **__: outcome)
     (tmp_path / "a.mp4").write_bytes(b"film")
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text('{"path": "a.mp4", "label": 0}\n')

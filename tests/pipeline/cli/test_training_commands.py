@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from models.generator import load_generator
+from models.detectors.mist.generator import load_generator
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_from_a_folder_to_a_model(mistwatch, fights_folder, tmp_path, i3d_cache)
 @pytest.fixture
 def i3d_cache(require, tmp_path):
     """A cache with the fetched weights, and room for features of this test alone."""
-    from models import weights
+    from models.backbones import weights
 
     fetched = weights.path("i3d-kinetics400")
     if not fetched.exists():

@@ -15,7 +15,7 @@ from triton_of_brightness import Server, until, write_version
 from models.serving import versions
 from pipeline.cli.errors import RunFailure
 from pipeline.cli.repository import let_load
-from pipeline.served_model import served_model
+from pipeline.scoring.served_model import served_model
 
 
 def mistwatch(*arguments: object) -> tuple[int, str, str]:
@@ -188,7 +188,7 @@ def bound(how: str, *arguments: object) -> tuple[int, str, str]:
     """`mistwatch versions` in a process that is bound as ``how`` says, after everything is imported."""
     program = (
         "import os, resource, sys, models.card, models.serving.export, models.serving.versions\n"
-        "import pipeline.cli.repository, pipeline.cli.versions, pipeline.served_model\n"
+        "import pipeline.cli.repository, pipeline.cli.versions, pipeline.scoring.served_model\n"
         f"from pipeline.cli.main import main\n{how}\nsys.argv[0] = 'mistwatch'\nsys.exit(main())"
     )
     command = [sys.executable, "-P", "-c", program, "versions", *map(str, arguments)]

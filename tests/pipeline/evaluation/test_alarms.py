@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from judged_runs import clips, row, run
 
 from operators.alerting import AlertMachine, AlertSettings, AlertState
-from operators.events import Span
+from operators.figures.events import Span
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from pipeline.evaluation.alarms import alarm_curve, raised
 from pipeline.evaluation.judged import RAW

@@ -10,10 +10,10 @@ import pytest
 from judged_runs import alert, clips, row, run
 from scipy.stats import binom
 
-from operators.events import Outcome, ScoreSheet
+from operators.figures.bootstrap import compare_alerts, estimate_alerts
+from operators.figures.events import Outcome, ScoreSheet
+from operators.figures.ranked import FIGURES, figures, frame_curve
 from pipeline.evaluation.assessment import assess, compare_judged
-from pipeline.evaluation.bootstrap import compare_alerts, estimate_alerts
-from pipeline.evaluation.figures import FIGURES, figures, frame_curve
 from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import CAUSAL, CENTRED, COLUMNS, RAW
 from pipeline.evaluation.judged_run import judge_run

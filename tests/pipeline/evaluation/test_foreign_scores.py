@@ -16,8 +16,8 @@ from pyarrow import parquet
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from operators.alerting import AlertSettings
-from operators.events import Span
-from pipeline.evaluation.figures import figures
+from operators.figures.events import Span
+from operators.figures.ranked import figures
 from pipeline.evaluation.foreign_scores import ForeignScoresError, judge_scores, read_labels, read_scores
 from pipeline.evaluation.judged import CAUSAL, CENTRED, RAW
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from judged_runs import alert, clips, row, run, settings, write_run
 
-from operators.events import Span
+from operators.figures.events import Span
 from pipeline.evaluation.judged import CAUSAL, CENTRED, RAW
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.run_folder import CameraPart, Run, RunChain, RunError, read_run
+from pipeline.runs.folder import CameraPart, Run, RunChain, RunError, read_run
 
 
 def one(scored, alerts=(), *, name="yard", **told):

@@ -16,10 +16,10 @@ from PIL import Image
 from scipy.ndimage import label, zoom
 from sklearn.metrics import roc_auc_score
 
-from pipeline.evaluation import maps as maps_module
-from pipeline.evaluation.figures import Undefined
+from operators.figures.ranked import Undefined
+from pipeline.evaluation import pixel_maps as maps_module
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.maps import (
+from pipeline.evaluation.pixel_maps import (
     PRO_LIMIT,
     MapsError,
     count_pixels,

@@ -20,7 +20,7 @@ from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.report.data import ReportData
 from pipeline.evaluation.report.page import rendered
 from pipeline.evaluation.reported import report_data, sentences, settings_of, title_of
-from pipeline.evaluation.run_folder import CameraPart, Run
+from pipeline.runs.folder import CameraPart, Run
 
 ESCAPE = "\x1b[31mred"
 CALM = clips([0.1, 0.2, 0.1])

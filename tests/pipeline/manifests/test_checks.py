@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_films import film
 
-from pipeline.evaluation.videos import abnormal_frames
+from operators.figures.videos import abnormal_frames
 from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.checks import check_copies, check_split, readable, refuse
 from pipeline.manifests.manifest import ManifestError, Video

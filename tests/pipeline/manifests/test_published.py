@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tiny_films import film, frame_folder
 
-from pipeline.evaluation.videos import abnormal_frames
+from operators.figures.videos import abnormal_frames
 from pipeline.manifests.checks import check_split, readable
 from pipeline.manifests.fights import fights
 from pipeline.manifests.folds import validation_split

@@ -11,7 +11,9 @@ import pytest
 from gray_films import write_film
 from tiny_films import two_takes
 
-from pipeline.evaluation.run_folder import (
+from pipeline.replay.annotate import AnnotationError, annotate, annotated_file
+from pipeline.replay.score_chart import ALERT, AVERAGE, SCORE, THRESHOLD, by_segment, draw_chart
+from pipeline.runs.folder import (
     ATTENTION_FOLDER,
     AlertSpan,
     Clips,
@@ -22,8 +24,6 @@ from pipeline.evaluation.run_folder import (
     RunSettings,
     VideoRow,
 )
-from pipeline.replay.annotate import AnnotationError, annotate, annotated_file
-from pipeline.replay.score_chart import ALERT, AVERAGE, SCORE, THRESHOLD, by_segment, draw_chart
 from pipeline.sources.files import FileSource
 
 SETTINGS = RunSettings(

@@ -21,9 +21,9 @@ from tiny_films import film, frame_folder, two_takes
 from triton_of_brightness import Server, write_repository
 
 from pipeline.alerts.event import AlertEvent
-from pipeline.evaluation.run_folder import ALERTS_FILE, ATTENTION_FOLDER, SCORES_FILE, read_run
-from pipeline.replay.parts import OtherRunError, Parts, alone_in
 from pipeline.replay.replay import ReplayFailed
+from pipeline.runs.folder import ALERTS_FILE, ATTENTION_FOLDER, SCORES_FILE, read_run
+from pipeline.runs.parts import OtherRunError, Parts, alone_in
 from pipeline.settings import CameraSettings
 from pipeline.sources.files import FileSource
 

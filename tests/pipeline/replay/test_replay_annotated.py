@@ -11,8 +11,8 @@ from replays import start_replay
 from site_runs import BRIGHT, DARK, write_video
 from triton_of_brightness import Server, write_repository
 
-from pipeline.evaluation.run_folder import read_run
 from pipeline.replay.annotate import annotated_file
+from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts
 

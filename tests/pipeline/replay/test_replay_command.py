@@ -25,7 +25,7 @@ from pipeline.cli.live import Stop
 from pipeline.cli.main import app
 from pipeline.cli.replay import _annotate, _Shown
 from pipeline.replay import publishing
-from pipeline.replay.parts import alone_in
+from pipeline.runs.parts import alone_in
 
 pytestmark = pytest.mark.realparts
 

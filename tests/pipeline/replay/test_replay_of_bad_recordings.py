@@ -15,7 +15,7 @@ from triton_of_brightness import Server
 
 from pipeline.evaluation.judged import RAW
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.run_folder import Run, VideoRow, read_run
+from pipeline.runs.folder import Run, VideoRow, read_run
 
 pytestmark = pytest.mark.realparts
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from triton_of_brightness import H, Server, T, W, until, write_repository
 
-from pipeline.scoring import Dropped, DropReason, Scored, ServedModel
+from pipeline.scoring.dispatcher import Dropped, DropReason, Scored, ServedModel
 from pipeline.sources.base import Fit, Segment
 from pipeline.windows import ClipSpec, ClipWindow
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipeline.fair_queue import FairQueue
+from pipeline.scoring.fair_queue import FairQueue
 
 CAMERAS = ("a", "b", "c", "d")
 

@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.scoring import ClipMismatch, Dropped, DropReason, Scored, Scorer, ScorerUnavailable, served_model
-from pipeline.served_model import ServedModel
+from pipeline.scoring.dispatcher import (
+    ClipMismatch,
+    Dropped,
+    DropReason,
+    Scored,
+    Scorer,
+    ScorerUnavailable,
+    served_model,
+)
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 

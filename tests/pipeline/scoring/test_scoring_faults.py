@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.scoring import DropReason, Scorer, ServedModel, wait_for_model
+from pipeline.scoring.dispatcher import DropReason, Scorer, ServedModel, wait_for_model
 
 pytestmark = pytest.mark.realparts
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from pipeline.scoring import ClipMismatch, Scored, Scorer, ServedModel, served_model
+from pipeline.scoring.dispatcher import ClipMismatch, Scored, Scorer, ServedModel, served_model
 
 pytestmark = pytest.mark.realparts
 

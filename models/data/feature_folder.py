@@ -1,0 +1,425 @@
+"""Features of a data set as files: one ``.npy`` a video, and an index that says what they are.
+
+    FOLDER/index.json               settings, and for each video its file, content, clips and their times
+    FOLDER/NAME-CONTENT.npy         float32 (clips, D), or (clips, 10, D) with ten crops
+
+A file counts when the index names it, and is under its name when it is whole. So whatever ends a run, the next one
+goes on, and the folder never holds features of two settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.backbones import weights
+from models.backbones.i3d import WIDTHS
+from models.card import Clip, Layers
+from models.data.extraction import (
+    Encoded,
+    Engine,
+    Finished,
+    Recorded,
+    Unreadable,
+    as_it_is,
+    content_of,
+    extract,
+    mirrored,
+    path_of,
+    readers_for,
+    seconds_of,
+    ten_crops,
+)
+from models.data.features import FeaturesError, fastest_engine, open_encoder
+from models.data.npy_rows import NpyRows
+from pipeline.windows import ClipSpec
+
+INDEX = "index.json"
+
+#: Raised by whoever changes what the features of the same video and settings are, or how the index says it.
+_FORMAT = 1
+#: The index is written anew this often, seconds: so much work is lost when the process is killed.
+_INDEX_SECONDS = 10.0
+_PROBLEMS_SHOWN = 10
+
+
+class OtherFeatures(FeaturesError):
+    """The folder holds features of other settings, or something else."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeatureSettings(_Part):
+    """All that the features of a video depend on.
+
+    Attributes:
+        clip: the clips; ``clip.stride`` below ``clip.frames`` makes them overlap.
+        backbone: name of published weights.
+        tensors_sha256: hash of these weights.
+        layers: of the backbone, whose pooled maps are the features.
+        mirrored: of the videos as a mirror shows them.
+        crops: 10: corners and centre, and the same of the mirror image, of a picture of ``crop_from``.
+        crop_from: (height, width) that the video is scaled to before it is cropped.
+        engine: what computes them; engines differ in the last digits.
+    """
+
+    format: Literal[1] = 1
+    clip: Clip
+    backbone: str = "i3d-kinetics400"
+    tensors_sha256: str
+    layers: Layers = ("mixed_5c",)
+    mirrored: bool = False
+    crops: Literal[1, 10] = 1
+    crop_from: tuple[int, int] | None = None
+    engine: str
+
+    @classmethod
+    def of(
+        cls,
+        clip: ClipSpec,
+        *,
+        backbone: str = "i3d-kinetics400",
+        layers: Sequence[str] = ("mixed_5c",),
+        mirrored: bool = False,
+        crops: int = 1,
+        engine: str | None = None,
+    ) -> FeatureSettings:
+        """Settings with what follows from others filled in.
+
+        Args:
+            clip: of the network; with ten crops the video is scaled as MIST and its like do for 224×224: to 256×340,
+                and for other sizes in proportion.
+            backbone, layers, mirrored, crops: as above.
+            engine: the fastest there is when None.
+
+        Raises:
+            ValueError: no such number of crops, or mirrored crops, of which half are mirrored already.
+            models.backbones.weights.UnknownWeightsError: no such backbone.
+        """
+        if crops not in (1, 10):
+            raise ValueError(f"crops must be 1 or 10, got {crops}")
+        if crops == 10 and mirrored:
+            raise ValueError("ten crops are of the video and its mirror image already; leave mirrored out")
+        return cls(
+            clip=Clip.of(clip),
+            backbone=backbone,
+            tensors_sha256=weights.published(backbone).tensors_sha256,
+            layers=tuple(layers),
+            mirrored=mirrored,
+            crops=crops,
+            crop_from=(round(clip.height * 256 / 224), round(clip.width * 340 / 224)) if crops == 10 else None,
+            engine=engine or fastest_engine(),
+        )
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of a clip's features."""
+        width = sum(WIDTHS[layer] for layer in self.layers)
+        return (width,) if self.crops == 1 else (self.crops, width)
+
+
+class Entry(_Part):
+    """A video of the index.
+
+    Attributes:
+        file: of its features, in the folder.
+        path: of the video when they were computed.
+        content: hash of its content.
+        clips: n.
+        segments: ordinal of the segment that each clip was cut from.
+        starts, ends: of the clips, seconds of the stream's clock.
+    """
+
+    file: str
+    path: str
+    content: str
+    clips: int = Field(ge=0)
+    segments: list[int]
+    starts: list[float]
+    ends: list[float]
+
+
+class Index(_Part):
+    """What a folder of features holds."""
+
+    settings: FeatureSettings
+    settings_sha256: str
+    videos: list[Entry] = []
+
+
+@dataclass(slots=True)
+class Extraction:
+    """What came of it.
+
+    Attributes:
+        computed, kept: videos whose features were computed now, were there already.
+        clips: of both.
+        short: videos shorter than a clip; their features have no rows.
+        damaged: of which a part could not be decoded, a line each.
+        skipped: that could not be used, a line each.
+    """
+
+    computed: int = 0
+    kept: int = 0
+    clips: int = 0
+    short: list[Path] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[float, float, int], None]  #: (seconds of video done, in all, videos done)
+
+
+def read_index(folder: Path) -> Index | None:
+    """The index of a folder; None where there is none.
+
+    Raises:
+        OtherFeatures: it cannot be read, or is of another version of mistwatch.
+    """
+    file = folder / INDEX
+    try:
+        return Index.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is damaged, or of another version of mistwatch"
+        raise OtherFeatures(f"{file}: cannot be used: {what}; name another folder, or remove this one") from None
+
+
+def write_features(
+    videos: Sequence[Recorded],
+    folder: Path,
+    settings: FeatureSettings,
+    *,
+    skip_bad: bool = False,
+    engine: Engine | None = None,
+    progress: Progress = lambda *_: None,
+) -> Extraction:
+    """Compute the features of all videos that the folder does not hold yet.
+
+    Args:
+        videos: any; one with the same name and content as another is that one.
+        folder: made if it is not there.
+        settings: of what is there, too.
+        skip_bad: leave out a video that cannot be read, and go on.
+        engine: an opened one; that of the settings when None.
+        progress: told as they come.
+
+    Raises:
+        OtherFeatures: the folder's are of other settings, or another process is writing there.
+        FeaturesError: a video cannot be read (the first ten, before anything is computed), or gives no numbers.
+        models.backbones.weights.WeightsError: the backbone's weights are not here.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        index = _Writer(folder, settings)
+        result = Extraction()
+        todo: dict[str, Recorded] = {}  # file of the features → video
+        lengths: dict[str, float] = {}  # seconds
+        contents: dict[str, str] = {}
+        for video in dict.fromkeys(videos):
+            try:
+                content, seconds = content_of(video), seconds_of(video)
+            except Unreadable as error:
+                result.skipped.append(str(error))
+                continue
+            file = f"{path_of(video).stem}-{content[:8]}.npy"
+            if file in contents:
+                continue  # a copy
+            contents[file], lengths[file] = content, seconds
+            entry = index.sound(file, content)
+            if entry is None:
+                todo[file] = video
+                continue
+            result.kept += 1
+            result.clips += entry.clips
+            if not entry.clips:
+                result.short.append(path_of(video))
+        _refuse(result.skipped, skip_bad)
+
+        total = sum(lengths.values())
+        there = total - sum(lengths[file] for file in todo)
+        at: dict[int, float] = {}  # where in each video, seconds
+
+        def tell() -> None:
+            progress(there + sum(at.values()), total, result.kept + result.computed)
+
+        tell()
+        files = list(todo)
+        with index:
+            for event in _events(list(todo.values()), settings, engine) if todo else ():
+                file = files[event.video]
+                video = path_of(todo[file])
+                if isinstance(event, Encoded):
+                    index.add(file, event)
+                    at[event.video] = min(event.place.end, lengths[file])
+                else:
+                    at[event.video] = lengths[file]
+                    if event.error is not None:
+                        index.drop(file)
+                        result.skipped.append(event.error)
+                        _refuse(result.skipped, skip_bad)
+                    else:
+                        clips = index.keep(file, video, contents[file])
+                        result.computed += 1
+                        result.clips += clips
+                        if not clips:
+                            result.short.append(video)
+                    if event.damage is not None:
+                        result.damaged.append(event.damage)
+                tell()
+        return result
+
+
+def _refuse(problems: Sequence[str], skip_bad: bool) -> None:
+    if problems and not skip_bad:
+        more = [f"{len(problems) - _PROBLEMS_SHOWN} more videos"] * (len(problems) > _PROBLEMS_SHOWN)
+        raise FeaturesError("\n".join([*problems[:_PROBLEMS_SHOWN], *more]))
+
+
+def _events(
+    videos: Sequence[Recorded], settings: FeatureSettings, engine: Engine | None
+) -> Iterator[Encoded | Finished]:
+    clip = settings.clip.spec
+    if engine is None:
+        engine = open_encoder(settings.engine, clip, settings.backbone, settings.layers).engine
+    views = mirrored if settings.mirrored else as_it_is
+    if settings.crop_from is not None:
+        height, width = settings.crop_from
+        views = partial(ten_crops, height=clip.height, width=clip.width)
+        clip = ClipSpec(clip.frames, clip.stride, height, width, clip.fit, clip.fps)
+    return extract(videos, clip, engine, views=views, readers=readers_for(settings.engine))
+
+
+class _Writer:
+    """Writes features and their index. As a context it leaves no unfinished file, and an index of all that is whole."""
+
+    def __init__(self, folder: Path, settings: FeatureSettings) -> None:
+        self._folder = folder
+        self._settings = settings
+        there = read_index(folder)
+        if there is None and any(folder.glob("*.npy")):
+            raise OtherFeatures(
+                f"{folder}: holds .npy files and no {INDEX} that says what they are; name another folder"
+            )
+        if there is not None and (differences := _differences(there.settings, settings)):
+            raise OtherFeatures(f"{folder}: holds features of other settings ({differences}); name another folder")
+        self._entries = {entry.file: entry for entry in there.videos} if there is not None else {}
+        self._open: dict[str, tuple[NpyRows, list[Encoded]]] = {}
+        self._write_index()
+        for left in folder.glob(".*.tmp"):
+            left.unlink()
+
+    def sound(self, file: str, content: str) -> Entry | None:
+        """The entry of features that can be used."""
+        entry = self._entries.get(file)
+        if entry is None or entry.content != content:
+            return None
+        try:
+            values = np.load(self._folder / file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        shape = (entry.clips, *self._settings.row)
+        return entry if values.shape == shape and values.dtype == np.float32 else None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        for file in list(self._open):
+            self.drop(file)
+        self._write_index()
+
+    def add(self, file: str, event: Encoded) -> None:
+        rows, events = self._rows(file)
+        (values,) = event.arrays
+        rows.add(values if self._settings.crops == 1 else values[None])
+        events.append(Encoded(event.video, event.place, ()))
+
+    def keep(self, file: str, video: Path, content: str) -> int:
+        """A video is complete; how many clips it has."""
+        rows, events = self._rows(file)
+        rows.close()
+        del self._open[file]
+        self._draft(file).replace(self._folder / file)
+        places = [event.place for event in events]
+        self._entries[file] = Entry(
+            file=file,
+            path=str(video),
+            content=content,
+            clips=len(places),
+            segments=[place.segment for place in places],
+            starts=[round(place.start, 6) for place in places],
+            ends=[round(place.end, 6) for place in places],
+        )
+        if time.monotonic() > self._written_at + _INDEX_SECONDS:
+            self._write_index()
+        return len(places)
+
+    def drop(self, file: str) -> None:
+        """A video will not be complete."""
+        if file in self._open:
+            with contextlib.suppress(OSError):  # of a full disk; it goes anyway
+                self._open.pop(file)[0].close()
+            self._draft(file).unlink(missing_ok=True)
+
+    def _rows(self, file: str) -> tuple[NpyRows, list[Encoded]]:
+        if file not in self._open:
+            self._open[file] = NpyRows(self._draft(file), np.float32, self._settings.row), []
+        return self._open[file]
+
+    def _draft(self, file: str) -> Path:
+        return self._folder / f".{file}.tmp"
+
+    def _write_index(self) -> None:
+        settings = json.dumps(self._settings.model_dump(mode="json"), indent=2)
+        entries = ",\n".join(entry.model_dump_json() for _, entry in sorted(self._entries.items()))  # a line each
+        text = (
+            f'{{"settings": {settings},\n"settings_sha256": "{self._settings.sha256}",\n"videos": [\n{entries}\n]}}\n'
+        )
+        draft = self._folder / f".{INDEX}.tmp"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(self._folder / INDEX)
+        self._written_at = time.monotonic()
+
+
+def _differences(there: FeatureSettings, asked: FeatureSettings) -> str:
+    """What differs, key by key."""
+    one, other = _flat(there.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    return ", ".join(f"{key} is {one[key]} there, not {other[key]}" for key in one if one[key] != other[key])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One writer at a time; the lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OtherFeatures(f"{folder}: another process is writing features there; wait for it to end") from None
+        yield

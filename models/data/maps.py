@@ -1,0 +1,224 @@
+"""Videos → maps: I3D's Mixed_4f and Mixed_5c of every clip of a video, once; afterwards from the cache.
+
+The maps are what the second stage trains on where a CPU has to do it: the backbone is frozen, so each clip needs to go
+through it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come, and
+read clip by clip. One pass gives the pooled features of both layers too, in full precision: stage 1 and stage 2 of
+the same clips run the backbone once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models.backbones import weights
+from models.backbones.i3d import WIDTHS
+from models.data.extraction import Engine, Floats, Place, Recorded
+from models.data.features import VideoFeatures, fastest_engine
+from models.data.npy_rows import NpyFile, NpyRows, Rows
+from models.data.video_store import OfClips, VideoStore, columns, read_columns
+from pipeline import files
+from pipeline.windows import ClipSpec
+
+#: Raised by whoever changes what the maps of the same video and settings are (decoding, scaling, cutting, rounding).
+_FORMAT = 1
+
+#: The largest number of half precision.
+_HALF_MAX = 65504.0
+
+_EARLY, _LATE, _REST = "early.npy", "late.npy", "clips.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class ClipMaps(OfClips):
+    """The maps of one video's n clips, in order. What lies on the disk stays there until it is looked at.
+
+    Attributes:
+        early: float16 (n, 832, t, h, w), Mixed_4f: (4, 14, 14) for 16 frames of 224×224.
+        late: float16 (n, 1024, t', h', w'), Mixed_5c: (2, 7, 7).
+        means: float32 (n, 832 + 1024), both maps pooled before they were rounded to half precision.
+    """
+
+    early: Rows
+    late: Rows
+    means: Floats
+
+
+def pooled(
+    maps: ClipMaps, layers: Sequence[str] = ("mixed_5c",), *, grid: tuple[int, int] | None = None
+) -> npt.NDArray[np.float32]:
+    """Feature vectors from maps.
+
+    Args:
+        maps: of n clips.
+        layers: whose pooled maps make up the features, in this order; see :class:`models.backbones.i3d.ClipEncoder`.
+        grid: (rows, columns) of cells that are pooled each for itself, for what is small in the picture. Cell (r, c)
+            of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid
+            may be finer than a map.
+
+    Returns:
+        float32 (n, D), those of :class:`models.data.features.FeatureStore`;
+        with a grid (n, rows · columns, D), by rows.
+
+    Raises:
+        ValueError: a layer that is none of the maps, or an empty grid.
+    """
+    if unknown := set(layers) - set(WIDTHS):
+        raise ValueError(f"layers must be of {', '.join(WIDTHS)}, got {', '.join(sorted(unknown))}")
+    if grid is None:
+        first = WIDTHS["mixed_4f"]
+        part = {"mixed_4f": slice(0, first), "mixed_5c": slice(first, None)}
+        return np.concatenate([maps.means[:, part[layer]] for layer in layers], axis=1)
+    rows, across = grid
+    if rows < 1 or across < 1:
+        raise ValueError(f"a grid needs at least one row and one column, got {rows}×{across}")
+    parts = [_cells(layer, maps.early if layer == "mixed_4f" else maps.late, rows, across) for layer in layers]
+    return np.concatenate(parts, axis=2)
+
+
+def _cells(layer: str, values: Rows, rows: int, across: int) -> Floats:
+    """(n, C, t, h, w) → (n, rows · across, C)."""
+    n, C, t, h, w = values.shape
+    found = np.empty((n, rows * across, C), np.float32)
+    over_time = _time_weights(layer, t)
+    for ordinal in range(n):  # one by one: a long video's maps need not be in memory
+        one = np.tensordot(values[ordinal].astype(np.float32), over_time, (1, 0))
+        for row in range(rows):
+            for column in range(across):
+                cell = one[:, row * h // rows : -(-(row + 1) * h // rows)]
+                cell = cell[:, :, column * w // across : -(-(column + 1) * w // across)]
+                found[ordinal, row * across + column] = cell.mean(axis=(1, 2))
+    return found
+
+
+def _time_weights(layer: str, steps: int) -> Floats:
+    """How much each time step weighs in a layer's pooled features; see :meth:`models.backbones.i3d.I3D.pool`."""
+    if layer == "mixed_4f" or steps == 1:
+        return np.full(steps, 1 / steps, np.float32)
+    shares = np.full(steps, 1 / (steps - 1), np.float32)
+    shares[[0, -1]] /= 2  # each of the windows of two steps weighs the same
+    return shares
+
+
+def _mean(layer: str, values: Floats) -> Floats:
+    """A map, (n, C, t, h, w), pooled whole: (n, C)."""
+    return np.asarray(values.mean(axis=(3, 4)) @ _time_weights(layer, values.shape[2]), np.float32)
+
+
+class MapStore(VideoStore[ClipMaps]):
+    """Maps of videos, computed when first asked for; see :class:`models.data.video_store.VideoStore`.
+
+    Args:
+        clip: how the clips are cut.
+        backbone: name of the published weights.
+        mirrored: of the videos as a mirror shows them, left and right exchanged.
+        folder: of the cache; the user's when None.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened one, whose arrays are
+            the early and the late map.
+
+    Raises:
+        models.backbones.weights.UnknownWeightsError: there is no such backbone.
+    """
+
+    def __init__(
+        self,
+        clip: ClipSpec,
+        *,
+        backbone: str = "i3d-kinetics400",
+        mirrored: bool = False,
+        folder: Path | None = None,
+        engine: str | Engine | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self._opened = engine if isinstance(engine, Engine) else None
+        name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
+        settings = {
+            "format": _FORMAT,
+            "clip": asdict(clip),
+            "backbone": weights.published(backbone).tensors_sha256,
+            "engine": name,
+            "mirrored": mirrored,
+        }
+        cache = folder or weights.cache_dir() / "maps"
+        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
+
+    def _engine(self) -> Engine:
+        if self._opened is None:
+            from models.engines.map_engine import open_map_engine
+
+            self._opened = open_map_engine(self._engine_name, self.clip, self.backbone)
+        return self._opened
+
+    def _read(self, place: Path) -> ClipMaps:
+        return _read(place)
+
+    def _draft(self, place: Path) -> _Draft:
+        return _Draft(place, lambda: self._kept(place) is not None)
+
+
+class _Draft:
+    """A video's maps while they are computed: a folder that takes its name when it is whole."""
+
+    def __init__(self, place: Path, sound: Callable[[], bool]) -> None:
+        self._place, self._sound = place, sound
+        self._folder = files.draft_path(place)
+        self._folder.mkdir(parents=True)
+        self._early = NpyRows(self._folder / _EARLY, np.float16, (WIDTHS["mixed_4f"], 0, 0, 0))
+        self._late = NpyRows(self._folder / _LATE, np.float16, (WIDTHS["mixed_5c"], 0, 0, 0))
+        self._places: list[Place] = []
+        self._means: list[Floats] = []
+
+    def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
+        early, late = arrays
+        if max(float(early.max()), float(late.max())) > _HALF_MAX:
+            raise AssertionError("I3D's maps do not reach the end of half precision")
+        self._early.add(early)
+        self._late.add(late)
+        self._means.append(np.concatenate([_mean("mixed_4f", early), _mean("mixed_5c", late)], axis=1))
+        self._places.append(place)
+
+    def keep(self, damage: str) -> None:
+        self._early.close()
+        self._late.close()
+        means = np.concatenate(self._means) if self._means else np.zeros((0, sum(WIDTHS.values())), np.float32)
+        np.savez(self._folder / _REST, means=means, **columns(self._places, damage))
+        files.publish_folder(self._folder, self._place, self._sound)
+
+    def remove(self) -> None:
+        for rows in (self._early, self._late):
+            with contextlib.suppress(OSError):  # of a full disk; what is written there goes anyway
+                rows.close()
+        files.remove(self._folder)
+
+
+def _read(place: Path) -> ClipMaps:
+    """Stored maps; see :meth:`VideoStore._read`."""
+    with np.load(place / _REST, allow_pickle=False) as rest:
+        means, of_clips = rest["means"], read_columns(rest)
+    maps = ClipMaps(NpyFile(place / _EARLY), NpyFile(place / _LATE), means, **of_clips)
+    if not len(maps.early) == len(maps.late) == len(maps) == len(means):
+        raise ValueError("not of as many clips each")
+    return maps
+
+
+class PooledMaps:
+    """A :class:`models.data.features.FeatureStore` in all but name whose features are those of a store of maps.
+
+    Args:
+        store: of the maps.
+        layers: see :func:`pooled`.
+    """
+
+    def __init__(self, store: MapStore, layers: Sequence[str] = ("mixed_5c",)) -> None:
+        self.store = store
+        self.layers = tuple(layers)
+
+    def of(self, video: Recorded) -> VideoFeatures:
+        """See :meth:`models.data.video_store.VideoStore.of`."""
+        maps = self.store.of(video)
+        return VideoFeatures(pooled(maps, self.layers), **maps.of_clips)

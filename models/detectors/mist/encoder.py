@@ -1,0 +1,140 @@
+"""The encoder that stage 2 of MIST trains: a backbone, and self-guided attention with two heads on its maps.
+
+``encoder.safetensors`` holds the heads alone where the backbone is a published one, and both where the backbone was
+fine-tuned; which of the two, the model card says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from models.backbones import weights
+from models.backbones.base import MapBackbone, Maps
+from models.backbones.c3d import C3D
+from models.backbones.i3d import I3D, FrozenBatchNorm, load_i3d
+from models.card import CardError, ModelCard, SelfGuidedArchitecture, read_card
+from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads
+from models.tensors import TensorsError, load_tensors, save_tensors
+from pipeline.errors import MistwatchError
+
+WEIGHTS_FILE = "encoder.safetensors"
+C3D_NAME = "c3d"  #: of a card's backbone; no weights by that name are published
+
+
+class EncoderError(MistwatchError):
+    """A trained encoder cannot be loaded. One line that names the file and what is wrong."""
+
+
+class AttentionEncoder(nn.Module):
+    """Clips in, both heads out; the backbone owns the normalisation.
+
+    Args:
+        backbone: without a classifier, which nothing here would use or train.
+        heads: made for the channels of its maps.
+
+    Raises:
+        ValueError: the two do not fit.
+    """
+
+    def __init__(self, backbone: MapBackbone, heads: SelfGuidedHeads) -> None:
+        super().__init__()
+        if backbone.classes:
+            raise ValueError("the encoder's backbone must have no classifier: make it with classes=0")
+        has = (backbone.early_channels, backbone.late_channels)
+        if has != (wanted := (heads.attention.inputs, heads.features)):
+            raise ValueError(f"the backbone's maps have {has} channels, and the heads are made for {wanted}")
+        self.backbone = backbone
+        self.heads = heads
+
+    def forward(self, clips: Tensor) -> HeadsOutput:
+        """uint8 (N, T, H, W, 3) RGB → what the heads say.
+
+        Raises:
+            ValueError: the clips are too short, or their maps do not meet
+                (:class:`models.detectors.mist.sga.SelfGuidedHeads`).
+        """
+        output: HeadsOutput = self.heads(*encoder_maps(self.backbone, clips))
+        return output
+
+
+def encoder_maps(backbone: MapBackbone, clips: Tensor) -> Maps:
+    """uint8 (N, T, H, W, 3) RGB → the early and the late map, all that the heads need of the clips."""
+    return backbone.maps(clips)
+
+
+def freeze(backbone: nn.Module) -> None:
+    """Train nothing of the backbone."""
+    backbone.requires_grad_(False)
+
+
+def unfreeze(backbone: nn.Module) -> None:
+    """Train the backbone, but its BatchNorm, which stays as it is throughout: statistics and biases."""
+    backbone.requires_grad_(True)
+    for module in backbone.modules():
+        if isinstance(module, FrozenBatchNorm):
+            module.requires_grad_(False)
+
+
+def save_encoder(model: AttentionEncoder | SelfGuidedHeads, folder: Path) -> str:
+    """Write the weights into ``folder``; a crash leaves the old file or the new one.
+
+    Args:
+        model: the heads, where the backbone is a published one; the encoder, where it was fine-tuned.
+
+    Returns:
+        The file's SHA-256, for the model card.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    return save_tensors(_state(model), folder / WEIGHTS_FILE)
+
+
+def load_encoder(folder: Path, *, backbone: MapBackbone | None = None) -> tuple[AttentionEncoder, ModelCard]:
+    """The encoder of ``folder`` (its weights and its model card), in evaluation mode, on the CPU.
+
+    Args:
+        backbone: the card's, where the caller has it already; if it was fine-tuned, it is given the file's weights.
+
+    Raises:
+        EncoderError: weights or card are missing, damaged, or do not belong together.
+        models.backbones.weights.WeightsError: the published backbone's weights are not here.
+    """
+    try:
+        card = read_card(folder)
+        architecture = card.architecture
+        if not isinstance(architecture, SelfGuidedArchitecture):
+            raise EncoderError(f"{folder}: expected a self-guided encoder, and its model card says {architecture.type}")
+        heads = SelfGuidedHeads.of(architecture)
+        encoder = AttentionEncoder(backbone or _backbone(folder, card, architecture.fine_tuned), heads)
+        part = encoder if architecture.fine_tuned else heads
+        tensors = load_tensors(folder / WEIGHTS_FILE, _state(part), of="encoder", sha256=card.weights_sha256)
+    except (CardError, TensorsError) as error:
+        raise EncoderError(str(error)) from None
+    except ValueError as error:
+        raise EncoderError(f"{folder}: its model card does not fit its backbone: {error}") from None
+    encoder.load_state_dict(tensors, strict=architecture.fine_tuned)
+    return encoder.eval(), card
+
+
+def _state(model: AttentionEncoder | SelfGuidedHeads) -> dict[str, Tensor]:
+    """The state under the names that it has within an encoder."""
+    return model.state_dict(prefix="" if isinstance(model, AttentionEncoder) else "heads.")
+
+
+def _backbone(folder: Path, card: ModelCard, fine_tuned: bool) -> MapBackbone:
+    """The card's backbone: with its published weights, or waiting for its own if it was fine-tuned."""
+    name = card.backbone.name
+    if name == C3D_NAME:
+        if not fine_tuned:
+            raise EncoderError(f"{folder}: its model card asks for published weights of C3D, and there are none")
+        return C3D(classes=0)
+    try:
+        published = weights.published(name)
+    except weights.UnknownWeightsError as error:
+        raise EncoderError(f"{folder}: the backbone of its model card: {error}") from None
+    if card.backbone.tensors_sha256 != published.tensors_sha256:
+        raise EncoderError(f"{folder}: backbone.tensors_sha256 of its model card is not that of {name}")
+    return I3D(classes=0) if fine_tuned else load_i3d(name, classifier=False)

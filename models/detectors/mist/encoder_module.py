@@ -1,0 +1,247 @@
+"""Stage 2 as Lightning sees it: a step's loss, the validation, and what a checkpoint holds beside the weights.
+
+What depends on the epoch (learning rate, random numbers, whether the backbone learns) is computed from its number
+alone, so a training that goes on from a checkpoint of Lightning's needs nothing else to be exact.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from models.detectors.mist.encoder import AttentionEncoder, encoder_maps, unfreeze
+from models.detectors.mist.encoder_data import Bag, Batch, Chunk, EpochSteps, ScoredData, StepData, derived_seed
+from models.detectors.mist.encoder_recipe import EncoderRecipe
+from models.detectors.mist.generator_training import TrainingError
+from models.detectors.mist.losses import soft_label_cross_entropy
+from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads, score
+from models.jobs.thresholds import video_auc
+
+
+class Best(TypedDict):
+    """The best epoch so far by the validation."""
+
+    auc: float
+    loss: float  #: decides between equal AUCs
+    epoch: int
+    weights: dict[str, Tensor]
+
+
+class EncoderModule(pl.LightningModule):
+    """Stage 2.
+
+    Args:
+        network: heads that are trained on maps, or an encoder that is trained on clips.
+        recipe: how.
+        bags: what is trained on.
+        seed: of all that is drawn.
+        validation: videos that tell which epoch was best; none at all if it is not asked.
+    """
+
+    def __init__(
+        self,
+        network: SelfGuidedHeads | AttentionEncoder,
+        recipe: EncoderRecipe,
+        bags: Sequence[Bag],
+        seed: int,
+        validation: Sequence[Bag] = (),
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.best: Best | None = None
+        self._recipe, self._seed = recipe, seed
+        self._bags, self._validation = bags, validation
+        self._first_epoch = 0
+        self._found: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        if isinstance(network, AttentionEncoder):
+            unfreeze(network.backbone)  # all but its BatchNorm; whether it learns is a matter of the epoch
+
+    # What goes in.
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        steps = EpochSteps(
+            [len(bag.soft) for bag in self._bags],
+            [bag.label for bag in self._bags],
+            self._recipe,
+            self._seed,
+            process=self.trainer.global_rank,
+            processes=self.trainer.world_size,
+        )
+        steps.set_epoch(self._first_epoch)  # Lightning says it too, but after the workers were given their first steps
+        return self._loader(StepData(self._bags, self._recipe), sampler=steps)
+
+    def val_dataloader(self) -> DataLoader[Chunk]:
+        trainer = self.trainer
+        return self._loader(
+            ScoredData(self._validation, process=trainer.global_rank, processes=trainer.world_size), shuffle=False
+        )
+
+    def _loader(self, data: Any, **options: Any) -> DataLoader[Any]:
+        workers = self._recipe.workers
+        # A generator of its own: a loader would otherwise draw from the random numbers of the training.
+        own = torch.Generator().manual_seed(0)
+        return DataLoader(
+            data, batch_size=None, num_workers=workers, persistent_workers=workers > 0, generator=own, **options
+        )
+
+    # What is learned.
+
+    def forward(self, *inputs: Tensor) -> HeadsOutput:
+        """Early and late maps, or uint8 clips → what the heads say."""
+        output: HeadsOutput
+        if isinstance(self.network, SelfGuidedHeads):
+            output = self.network(*(values.float() for values in inputs))
+            return output
+        # Without gradients there, not frozen: DistributedDataParallel wants to know at the start what will ever learn.
+        learns = torch.is_grad_enabled() and self.current_epoch >= self._recipe.frozen_epochs
+        with torch.set_grad_enabled(learns):
+            maps = encoder_maps(self.network.backbone, *inputs)
+        output = self.network.heads(*maps)
+        return output
+
+    def training_step(self, batch: Batch, _ordinal: int) -> Tensor:
+        output = self(*batch.inputs)
+        losses = self._losses(output, batch.soft)
+        # The sum over this process' clips, as a share of all clips of the step: see Step.share.
+        weighted, guided = (loss.sum() * batch.share for loss in losses)
+        total = weighted + self._recipe.guided_weight * guided
+        if not torch.isfinite(total):
+            raise self._diverged(f"the loss is {total.item()}")
+        for name, value in (("loss", total), ("weighted", weighted), ("guided", guided)):
+            self.log(f"training/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        return total
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        # Once an epoch, before the validation looks at the weights or a checkpoint keeps them.
+        if self.trainer.is_last_batch and not finite(self.network):
+            raise self._diverged("the weights are not finite")
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"epoch {self.current_epoch + 1}: {what}: the maps hold values that are not numbers, or the learning rate "
+            f"{self._recipe.learning_rate:g} is too high"
+        )
+
+    def _losses(self, output: HeadsOutput, soft: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self._recipe.class_weights
+        return (
+            soft_label_cross_entropy(output.weighted, soft, weights),
+            soft_label_cross_entropy(output.guided, soft, weights),
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self._recipe.optimiser]
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimiser: torch.optim.Optimizer = kind(
+            parameters, lr=self._recipe.learning_rate, weight_decay=self._recipe.weight_decay
+        )
+        return optimiser
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(derived_seed(self._seed, self.current_epoch, self.global_rank))  # of the dropout
+        if isinstance(self.network, AttentionEncoder):
+            self.network.backbone.eval()
+        rate = self._recipe.learning_rate * rate_factor(self._recipe, self.current_epoch)
+        for optimiser in self.trainer.optimizers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        self.log("training/learning_rate", rate)
+
+    # Which epoch was best.
+
+    def validation_step(self, chunk: Chunk, _ordinal: int) -> None:
+        output = self(*chunk.inputs)
+        found = score(HeadsOutput(*(values.float() for values in output)))
+        soft = torch.full_like(found, float(chunk.label))  # of a video that nobody labelled clip by clip
+        weighted, guided = self._losses(output, soft)
+        self._found[chunk.video].append((found, weighted + self._recipe.guided_weight * guided))
+
+    def on_validation_epoch_end(self) -> None:
+        figures = torch.zeros(2, len(self._validation), device=self.device)
+        for video, parts in self._found.items():
+            scores, losses = (torch.cat(values) for values in zip(*parts, strict=True))
+            figures[:, video] = torch.stack([scores.mean(), losses.mean()])
+        self._found.clear()
+        # Each process has scored other videos and knows 0 of the rest.
+        figures = torch.as_tensor(self.trainer.strategy.reduce(figures, reduce_op="sum")).cpu()
+        if not figures.isfinite().all():
+            raise self._diverged("scores of the validation are not finite")
+        means = figures[0].numpy()
+        auc = video_auc([bag.label for bag in self._validation], [np.array([mean]) for mean in means])
+        loss = float(figures[1].mean())
+        self.log("validation/auc", auc)
+        self.log("validation/loss", loss)
+        if self.best is None or (auc, -loss) > (self.best["auc"], -self.best["loss"]):
+            weights = {name: values.detach().cpu().clone() for name, values in self.network.state_dict().items()}
+            self.best = Best(auc=auc, loss=loss, epoch=self.current_epoch, weights=weights)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best"] = self.best
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best = checkpoint["best"]
+        self._first_epoch = checkpoint["epoch"] + 1
+
+
+def finite(network: nn.Module) -> bool:
+    """Whether all its weights are numbers."""
+    return all(bool(values.isfinite().all()) for values in network.state_dict().values())
+
+
+def rate_factor(recipe: EncoderRecipe, epoch: int) -> float:
+    """What the learning rate is multiplied by in an epoch, the first being 0."""
+    if epoch < recipe.warm_up_epochs:
+        return (epoch + 1) / recipe.warm_up_epochs
+    if recipe.decay == "none":
+        return 1.0
+    past = (epoch - recipe.warm_up_epochs) / (recipe.epochs - recipe.warm_up_epochs)
+    return (1 + math.cos(math.pi * past)) / 2
+
+
+class CheckpointFile(TorchCheckpointIO):
+    """Writes a checkpoint so that a crash leaves the old one or the new one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        draft = Path(path).with_name(f".{Path(path).name}.tmp")
+        try:
+            draft.write_bytes(buffer.getbuffer())
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)  # on a full disk it would take the room that is left
+            raise
+
+
+class KeepEveryEpoch(pl.Callback):
+    """A checkpoint at the end of each epoch in one file, and word of the progress.
+
+    Args:
+        file: the checkpoint.
+        of: what the checkpoint belongs to; kept in it under ``of``.
+        progress: told how many epochs are done.
+    """
+
+    def __init__(self, file: Path, of: str, progress: Callable[[int], None]) -> None:
+        self._file, self._of, self._progress = file, of, progress
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["of"] = self._of
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self._file)  # every process takes part; one writes
+        if trainer.is_global_zero:
+            self._progress(trainer.current_epoch + 1)

@@ -1,0 +1,191 @@
+"""The file that ``mistwatch calibrate`` writes and a site's configuration names: thresholds, and what they promise.
+
+It holds for the scores of one version of one model, of footage that is cut into the same clips and judged by the same
+operators; of another version's scores its thresholds say nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UsageError
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
+
+if TYPE_CHECKING:
+    from pipeline.scoring.served_model import ServedModel
+
+
+class CalibrationError(UsageError, ValueError):
+    """A calibration cannot be used. One line that names the file, and the key or the setting."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CalibratedModel(_Part):
+    """Whose scores the thresholds judge, as its server names it; ``weights_sha256`` None where it does not tell."""
+
+    name: str
+    version: str
+    weights_sha256: str | None = None
+
+
+class CalibratedClip(_Part):
+    """How the footage was cut; another stride gives other alerts, anything else other scores."""
+
+    frames: int = Field(ge=1)
+    stride: int = Field(ge=1)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    fit: Fit
+    fps: float | Literal["native"]
+
+    @classmethod
+    def of(cls, spec: ClipSpec) -> CalibratedClip:
+        fps: float | Literal["native"] = "native" if spec.fps is None else spec.fps
+        return cls(frames=spec.frames, stride=spec.stride, height=spec.height, width=spec.width, fit=spec.fit, fps=fps)
+
+
+class CalibratedAlerts(_Part):
+    """The operators' settings that decide how many alerts there are; see :class:`operators.alerting.AlertSettings`."""
+
+    kernel: int = Field(ge=1)
+    open_threshold: float = Field(gt=0, le=1)
+    close_threshold: float = Field(gt=0, le=1)
+    min_clips: int = Field(ge=1)
+    cooldown_seconds: float = Field(ge=0)
+    max_duration_seconds: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CalibratedAlerts:
+        if self.close_threshold > self.open_threshold:
+            raise ValueError(
+                f"close_threshold {self.close_threshold} must not be above open_threshold {self.open_threshold}"
+            )
+        return self
+
+
+class Promise(_Part):
+    """What the footage supports; the rates are of false alarms per camera-hour.
+
+    ``at_most_per_hour`` is the exact Poisson upper bound at ``confidence`` on the rate behind ``false_alarms`` in
+    ``hours``: see :mod:`pipeline.calibration.search`.
+    """
+
+    budget: str  #: as it was asked: 1/day
+    budget_per_hour: float = Field(gt=0)
+    confidence: float = Field(gt=0, lt=1)
+    hours: float = Field(gt=0)
+    false_alarms: int = Field(ge=0)
+    at_most_per_hour: float = Field(gt=0)
+
+
+class NormalRecording(_Part):
+    """One recording of the normal footage."""
+
+    name: str
+    content_hash: str | None = None
+    hours: float = Field(ge=0)
+    false_alarms: int = Field(ge=0)
+
+
+class ProbabilityMap(_Part):
+    """Makes smoothed scores probabilities; see :class:`pipeline.calibration.probability.ProbabilityOfScore`.
+
+    It holds for footage with incidents as often as ``abnormal_clips`` among ``clips``.
+    """
+
+    slope: float
+    shift: float
+    clips: int = Field(ge=2)
+    abnormal_clips: int = Field(ge=1)
+
+
+class Calibration(_Part):
+    """One calibration.
+
+    Attributes:
+        camera: of the site, whose footage it is; None: of recordings that are no camera's, which are taken for one's.
+    """
+
+    schema_version: Literal[1] = 1
+    model: CalibratedModel
+    clip: CalibratedClip
+    alerts: CalibratedAlerts
+    promise: Promise
+    camera: str | None = None
+    footage: list[NormalRecording]
+    probability: ProbabilityMap | None = None
+    created_at: AwareDatetime
+    mistwatch: str
+
+    def made_for(self, served: ServedModel) -> bool:
+        """Whether it was made with the scores of this version of this model: of these weights, where both tell."""
+        known = {self.model.weights_sha256, served.weights_sha256} - {None}
+        return (self.model.name, self.model.version) == (served.name, served.version) and len(known) < 2
+
+    def applied(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Settings of the operators with the calibrated ones among them.
+
+        Args:
+            chosen: what a site sets of :class:`~pipeline.settings.AlertTuning`; settings that it leaves out are absent.
+
+        Raises:
+            CalibrationError: it sets one otherwise, and what was promised would not hold.
+        """
+        calibrated = self.alerts.model_dump()
+        for key, value in calibrated.items():
+            if key in chosen and chosen[key] != value:
+                raise CalibrationError(
+                    f"alerts.{key} is {chosen[key]:g}, and the calibration was made with {value:g}: "
+                    "leave the setting out, or calibrate again with it"
+                )
+        return {**chosen, **calibrated}
+
+    def require_clip(self, spec: ClipSpec) -> None:
+        """Raise CalibrationError unless footage is cut into clips as it was when this was made."""
+        cut = CalibratedClip.of(spec).model_dump(mode="json")
+        for key, value in self.clip.model_dump(mode="json").items():
+            if cut[key] != value:
+                raise CalibrationError(
+                    f"clip.{key} is {cut[key]}, and the calibration was made with {value}: "
+                    "set it so, or calibrate again"
+                )
+
+
+def read_calibration(file: Path) -> Calibration:
+    """The calibration in ``file``.
+
+    Raises:
+        CalibrationError: there is none, or it is not what one should be.
+    """
+    try:
+        return Calibration.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CalibrationError(f"{file}: no such file; a calibration that `mistwatch calibrate` writes") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"{file}: cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise CalibrationError(f"{file}: {key + ': ' if key else ''}{said}; see `mistwatch calibrate`") from None
+
+
+def write_calibration(calibration: Calibration, file: Path) -> None:
+    """Write it; a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.tmp")
+    document = calibration.model_dump(mode="json")
+    draft.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(file)

@@ -1,0 +1,403 @@
+"""The alert threshold that keeps false alarms within a budget, from a camera's normal footage alone.
+
+Whatever raises an alert in normal footage is a false alarm. The operators that run live are run over the scores of that
+footage at one threshold after the other, and the lowest threshold is taken whose false alarms, by what so much footage
+can support, stay within the budget.
+
+**What the footage supports.** With ``n`` false alarms in ``T`` hours the rate is, at a confidence ``c``, at most
+``mean / T``, where ``mean`` solves ``P(N ≤ n; mean) = 1 − c`` for a Poisson variable N (the exact one-sided limit of F.
+Garwood, Fiduciary limits for the Poisson distribution, Biometrika 28, 1936; equal to half the c-quantile of χ² with
+2n + 2 degrees of freedom). No false alarm in T hours supports 3.0 / T at 95 %, and not less.
+
+    >>> budget = parse_budget("1/day")
+    >>> round(hours_needed(budget, confidence=0.95), 1)
+    71.9
+
+**Why choosing does not spoil it.** Thresholds are tried in fixed steps from 1 downwards, and the first that fails ends
+the search. The first whose true rate is above the budget passes its own test with a probability of at most 1 − c, and
+every lower one is reached through it only. So the chosen threshold keeps the budget with confidence c, however many
+were tried, and although the number of alerts need not rise as the threshold falls (fixed-sequence testing: A. N.
+Angelopoulos et al., Learn then Test, 2021, section 3).
+
+**What of it is approximate.** The sequence would have to be fixed without a look at the footage, and the thresholds at
+which alerts open are; those at which they close are raised to a quantile of this very footage (see below). That is a
+quantile of all clips, of which there are thousands where a handful of alerts is counted: it hardly varies from one
+stretch of a camera's footage to the next, depends next to nothing on the few clips that alerts are made of, and plays
+no part where the proportion alone puts the closing threshold above it. The tests beside this file hold the promise
+against a known rate in both cases. To hold it strictly, all closing thresholds that the quantile could have chosen
+would have to pass, and everybody's thresholds would be higher.
+
+The bound takes false alarms to be independent of one another. Those that come in bursts are not; the cooldown is there
+to make one alert of a burst, and :attr:`Calibrated.bursts` tells what is left of it.
+
+**The hysteresis** keeps the proportion of the two thresholds that it is given, as how far scores dip within an incident
+is nothing that normal footage could tell. What it does tell is where scores come back to: an alert closes no lower than
+where nearly all normal clips (:data:`NORMAL_SHARE`) lie below, or it would outlast what it is about. The effect on the
+number of alerts is part of what is counted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.alerting import AlertMachine, AlertSettings, AlertState, AlertTransition
+from operators.chain import ChainSettings
+from operators.checks import whole_number
+from operators.scores import ClipScore, SegmentEnd, SmoothedScore
+from operators.smoothing import CausalMovingAverage
+from pipeline.errors import MistwatchError
+
+CONFIDENCE = 0.95
+
+#: The thresholds that are tried, in this order: finer towards 1, where many models' scores crowd.
+THRESHOLDS: tuple[float, ...] = (
+    *(step / 10_000 for step in range(10_000, 9_900, -1)),
+    *(step / 1_000 for step in range(990, 0, -1)),
+)
+#: So many of the normal clips are below the threshold that closes an alert, unless it opens lower.
+NORMAL_SHARE = 0.95
+#: A false alarm that opens less than this after the one before it ended is of the same burst. Seconds.
+BURST_SECONDS = 60.0
+
+_HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
+_SECONDS_AN_HOUR = 3600.0
+
+
+class UnsupportedBudgetError(MistwatchError):
+    """The footage cannot support the budget. One line with what it supports and what it would take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """So many false alarms of one camera as are put up with.
+
+    Attributes:
+        text: as it was asked, ``1/day``.
+        per_hour: per hour of one camera's footage, above 0.
+    """
+
+    text: str
+    per_hour: float
+
+
+def parse_budget(text: str) -> Budget:
+    """``N/hour``, ``N/day`` or ``N/week``, of one camera; ``1/12hours`` and ``0.5/day`` are understood too.
+
+    Raises:
+        ValueError: anything else, a budget of 0, which no footage can promise, or one of more than one a second.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(hour|day|week)s?\s*", text)
+    if found is None:
+        raise ValueError(f"budget {text!r}: expected false alarms over time, such as 1/day, 2/week or 0.5/hour")
+    alerts, units = float(found[1]), float(found[2] or 1)
+    per_hour = alerts / (units * _HOURS[found[3]]) if units else 0.0
+    if per_hour == 0:
+        raise ValueError(f"budget {text!r}: expected more than 0; no footage can promise that there is never one")
+    if not per_hour <= _SECONDS_AN_HOUR:
+        raise ValueError(f"budget {text!r}: expected at most one false alarm a second")
+    return Budget(text.strip(), per_hour)
+
+
+def upper_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
+    """The largest mean of a Poisson variable that its value ``alerts`` does not rule out at ``confidence``, one-sided.
+
+    >>> round(upper_bound(0), 4), round(upper_bound(1), 4)
+    (2.9957, 4.7439)
+
+    Raises:
+        ValueError: a negative count, or a confidence outside (0, 1).
+    """
+    from scipy.special import pdtri
+
+    whole_number("alerts", alerts, least=0)
+    _check_confidence(confidence)
+    return float(pdtri(alerts, 1 - confidence))
+
+
+def lower_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
+    """The smallest such mean; 0 where there is no alert. Raises ValueError as :func:`upper_bound`."""
+    from scipy.special import pdtri
+
+    whole_number("alerts", alerts, least=0)
+    _check_confidence(confidence)
+    return float(pdtri(alerts - 1, confidence)) if alerts else 0.0
+
+
+def hours_needed(budget: Budget, *, alerts: int = 0, confidence: float = CONFIDENCE) -> float:
+    """Hours of normal footage that support ``budget`` if there are so many false alarms in them."""
+    return upper_bound(alerts, confidence=confidence) / budget.per_hour
+
+
+def alerts_allowed(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int | None:
+    """With how many false alarms in it footage of ``hours`` still supports ``budget``; None: not even with none."""
+    if hours_needed(budget, confidence=confidence) > hours:
+        return None
+    # More alerts need more hours, so that the last count which these support is found by halving.
+    enough, beyond = 0, 1
+    while hours_needed(budget, alerts=beyond, confidence=confidence) <= hours:
+        enough, beyond = beyond, 2 * beyond
+    while beyond - enough > 1:
+        middle = (enough + beyond) // 2
+        if hours_needed(budget, alerts=middle, confidence=confidence) <= hours:
+            enough = middle
+        else:
+            beyond = middle
+    return enough
+
+
+def require_hours(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int:
+    """:func:`alerts_allowed`.
+
+    Raises:
+        UnsupportedBudgetError: footage of ``hours`` cannot support the budget, whatever is in it.
+    """
+    allowed = alerts_allowed(hours, budget, confidence=confidence)
+    if allowed is None:
+        wanted = hours_needed(budget, confidence=confidence)
+        with_one = hours_needed(budget, alerts=1, confidence=confidence)
+        best = f"these support {_rate(upper_bound(0, confidence=confidence) / hours)} at best" if hours > 0 else ""
+        raise UnsupportedBudgetError(
+            f"{_time(hours)} of normal footage cannot support a budget of {budget.text} at {100 * confidence:g} % "
+            f"confidence: it takes {_time(wanted)} without a false alarm, or {_time(with_one)} with one"
+            f"{'; ' + best if best else ''}"
+        )
+    return allowed
+
+
+@dataclass(frozen=True, slots=True)
+class NormalScores:
+    """The clips of one unbroken piece (a segment) of normal footage, in order.
+
+    Attributes:
+        recording: what it is of; several pieces may be of one.
+        index: int (N,), each clip's ordinal in the segment, rising.
+        start, end: float64 (N,), seconds of the recording's clock.
+        score: float64 (N,), raw, in [0, 1].
+
+    Raises:
+        ValueError: not four rows of the same length, of at least one clip.
+    """
+
+    recording: str
+    index: npt.NDArray[np.int64]
+    start: npt.NDArray[np.float64]
+    end: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shapes = {row.shape for row in (self.index, self.start, self.end, self.score)}
+        if len(shapes) != 1 or len(*shapes) != 1 or not len(self.score):
+            raise ValueError(f"{self.recording}: expected index, start, end and score of each clip, of at least one")
+
+    @property
+    def hours(self) -> float:
+        """From the first clip's start to the last one's end."""
+        return float(self.end[-1] - self.start[0]) / _SECONDS_AN_HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarm:
+    """One alert of normal footage; seconds of the recording's clock, ``opened`` when it could first be known."""
+
+    recording: str
+    opened: float
+    ended: float
+    peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The lowest threshold within the budget, and what it rests on.
+
+    Attributes:
+        settings: of the operators, with the thresholds that were found.
+        budget, confidence: what was asked.
+        hours: of the footage.
+        false_alarms: at that threshold, by recording and time.
+        allowed: as many of them as the footage and the budget allow.
+    """
+
+    settings: ChainSettings
+    budget: Budget
+    confidence: float
+    hours: float
+    false_alarms: tuple[FalseAlarm, ...]
+    allowed: int
+
+    @property
+    def at_most_per_hour(self) -> float:
+        """The promised rate's upper bound, false alarms per camera-hour; never above the budget."""
+        return upper_bound(len(self.false_alarms), confidence=self.confidence) / self.hours
+
+    @property
+    def bursts(self) -> int:
+        """The false alarms, those within :data:`BURST_SECONDS` of one another counted once."""
+        # Before the one before it, an alarm is of another segment: there the recording's clock has jumped back.
+        return sum(
+            before is None or before.recording != one.recording or not 0 <= one.opened - before.ended < BURST_SECONDS
+            for before, one in zip((None, *self.false_alarms), self.false_alarms, strict=False)
+        )
+
+
+def calibrate(
+    footage: Sequence[NormalScores],
+    settings: ChainSettings,
+    budget: Budget,
+    *,
+    confidence: float = CONFIDENCE,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Calibrated:
+    """The lowest of ``thresholds`` that keeps the false alarms within ``budget``; see the head of this file.
+
+    Args:
+        footage: normal, at least one piece.
+        settings: of the operators as they run live. Of the thresholds in them only the proportion counts: the one that
+            the site or the model's card has, and not an older calibration, whose close threshold may have been raised.
+        budget: of one camera. Footage of several is pooled: the promise is then of their mean alone, and quiet ones
+            cover for a noisy one.
+        confidence: of the promise, in (0, 1).
+        thresholds: at which alerts open, to be tried, falling; chosen without a look at this footage.
+
+    Raises:
+        UnsupportedBudgetError: the footage is too short, or has too many false alarms at the highest threshold.
+        ValueError: no footage, a confidence outside (0, 1), or thresholds that do not fall.
+    """
+    _check_confidence(confidence)
+    if not footage:
+        raise ValueError("a calibration needs at least one piece of normal footage")
+    if not len(thresholds) or any(low >= high for high, low in pairwise(thresholds)):
+        raise ValueError("thresholds to be tried must fall from one to the next")
+    hours = sum(piece.hours for piece in footage)
+    allowed = require_hours(hours, budget, confidence=confidence)
+    pieces = smoothed(footage, settings)
+    level = float(np.quantile(np.concatenate([piece.value for piece in pieces]), NORMAL_SHARE))
+    found: Calibrated | None = None
+    for opens in thresholds:
+        tried = with_threshold(settings, opens, level)
+        alarms = tuple(false_alarms(pieces, tried, most=allowed))
+        if len(alarms) > allowed:
+            break
+        found = Calibrated(tried, budget, confidence, hours, alarms, allowed)
+    if found is None:
+        raise UnsupportedBudgetError(
+            f"{_many(allowed)} in {_time(hours)} would keep the budget of {budget.text}, and at a threshold of "
+            f"{thresholds[0]:g} there are more: this model's scores do not suit this footage"
+        )
+    return found
+
+
+def with_threshold(settings: ChainSettings, opens: float, level: float = 0.0) -> ChainSettings:
+    """``settings`` with an alert that opens at ``opens``.
+
+    It closes at as large a part of that as in ``settings``, if that is above ``level`` (of normal scores), else just
+    above ``level``; to four digits, and never above ``opens``.
+    """
+    share = settings.alert.close_threshold / settings.alert.open_threshold
+    just_above = (math.floor(level * 10_000) + 1) / 10_000
+    closes = min(opens, max(round(opens * share, 4), just_above))
+    return replace(settings, alert=replace(settings.alert, open_threshold=opens, close_threshold=closes))
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothed:
+    """A piece of footage with the moving average that runs live; ``value``: float64 (N,)."""
+
+    scores: NormalScores
+    value: npt.NDArray[np.float64]
+
+    def item(self, place: int) -> SmoothedScore:
+        return SmoothedScore(_clip(self.scores, place), float(self.value[place]))
+
+
+def smoothed(footage: Sequence[NormalScores], settings: ChainSettings) -> list[Smoothed]:
+    """The causal average of each piece, by the operator that runs live."""
+    return [Smoothed(piece, np.fromiter(_average(piece, settings), np.float64, len(piece.score))) for piece in footage]
+
+
+def false_alarms(
+    footage: Sequence[Smoothed], settings: ChainSettings, *, most: int | None = None
+) -> Iterator[FalseAlarm]:
+    """The alerts that the operators raise, in order; no more than one above ``most``, where that is given."""
+    raised = 0
+    for piece in footage:
+        for begin, end in _alerts(piece, settings.alert, settings.max_hole):
+            yield FalseAlarm(piece.scores.recording, begin.last.end, end.last.end, end.peak.value)
+            raised += 1
+            if most is not None and raised > most:
+                return
+
+
+def _alerts(
+    piece: Smoothed, settings: AlertSettings, max_hole: int
+) -> Iterator[tuple[AlertTransition, AlertTransition]]:
+    """Begin and end of each alert.
+
+    The machine is quiet wherever nothing reaches its threshold, and there a score changes nothing. So it is shown the
+    clips that do, and those that follow as long as it remembers anything: a thousand thresholds over a month of footage
+    cost little more than the alerts in it.
+    """
+    machine = AlertMachine(piece.scores.recording, settings, max_hole=max_hole)
+    begin: AlertTransition | None = None
+    place = 0
+    for high in np.flatnonzero(piece.value >= settings.open_threshold):
+        place = max(place, int(high))
+        while place == high or (machine.retained and place < len(piece.value)):
+            for transition in machine.push(piece.item(place)):
+                if transition.state is AlertState.BEGIN:
+                    begin = transition
+                elif transition.state is AlertState.END:
+                    assert begin is not None
+                    yield begin, transition
+            place += 1
+    over = SegmentEnd(piece.scores.recording, _SEGMENT, int(piece.scores.index[-1]) + 1, "stream_end")
+    for transition in machine.push(over):
+        assert begin is not None
+        yield begin, transition
+
+
+_SEGMENT = "normal"  #: a piece is looked at by itself, so that its name says nothing
+
+
+def _clip(piece: NormalScores, place: int) -> ClipScore:
+    return ClipScore(
+        piece.recording,
+        _SEGMENT,
+        int(piece.index[place]),
+        float(piece.start[place]),
+        float(piece.end[place]),
+        float(piece.score[place]),
+        "",
+        "",
+    )
+
+
+def _average(piece: NormalScores, settings: ChainSettings) -> Iterator[float]:
+    average = CausalMovingAverage(settings.kernel, settings.max_hole)
+    for place in range(len(piece.score)):
+        step = average.push(_clip(piece, place))
+        assert step is not None  # the average answers every clip
+        yield step.value
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
+def _rate(per_hour: float) -> str:
+    return f"{per_hour:.3g}/hour" if per_hour >= 1 else f"{24 * per_hour:.3g}/day"
+
+
+def _many(alerts: int) -> str:
+    return f"{alerts} false alarm{'' if alerts == 1 else 's'}"
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence!r}")

@@ -1,0 +1,137 @@
+"""The courtyard: a rendered scene as a fixed camera sees it, whose truth is known to the frame.
+
+Everything is a function of (settings, frame number): frames can be asked for in any order, and the same settings give
+the same pictures on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from pipeline.courtyard import figures
+from pipeline.courtyard.backdrop import Backdrop, paint_backdrop
+from pipeline.courtyard.figures import Face, Limb, Shape
+from pipeline.courtyard.layout import DOOR_X, FACADE_Z, day, view
+from pipeline.courtyard.light import Exposure
+from pipeline.courtyard.paint import Picture, paint, shadow_of
+from pipeline.courtyard.script import Posed, Script, Staged
+from pipeline.courtyard.settings import Box, Incident, SceneSettings, Seen
+
+_SMALLEST_SIDE = 3  # pixels; less of an incident is not to be seen
+
+
+class Courtyard:
+    """One courtyard camera.
+
+    A frame of 640×360 takes 7.5 ms of one core (bench/sources.py).
+    """
+
+    def __init__(self, settings: SceneSettings) -> None:
+        self.settings = settings
+        self._view = view(settings.width, settings.height)
+        self._day = day(settings.seed)
+        self._script = Script(settings.seed, self._view, settings.incidents_per_minute)
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames there are."""
+        return max(1, round(self.settings.seconds * self.settings.fps))
+
+    @cached_property
+    def incidents(self) -> tuple[Incident, ...]:
+        """All incidents by first frame; they do not overlap. Only those of which something is to be seen."""
+        found = []
+        for staged in self._script.staged_until(self.settings.seconds):
+            first = max(0, math.ceil(staged.start * self.settings.fps))
+            last = min(math.floor(staged.end * self.settings.fps), self.frame_count - 1)
+            seen = [frame for frame in range(first, last + 1) if self._box(staged, frame) is not None]
+            if seen:
+                found.append(Incident(staged.kind, seen[0], seen[-1]))
+        return tuple(found)
+
+    def truth(self, frame: int) -> tuple[Seen, ...]:
+        """What of an incident frame number ``frame`` shows; empty when nothing is going on.
+
+        The box is that of the pixels which those who take part cover, or would if nobody stood before them.
+        """
+        staged = self._script.staged_at(frame / self.settings.fps)
+        box = self._box(staged, frame) if staged is not None else None
+        if box is None:
+            return ()
+        incident = next(each for each in self.incidents if each.first_frame <= frame <= each.last_frame)
+        return (Seen(incident, box),)
+
+    def frame(self, number: int) -> Picture:
+        """Frame number ``number``: uint8 (height, width, 3) RGB."""
+        seconds = number / self.settings.fps
+        picture = self._backdrop.picture.copy()
+        paint(picture, self._view, self._door(self._script.door(seconds)))
+        cast = [(posed, _shapes(posed)) for posed in self._script.cast(seconds)]
+        self._cast_shadows(
+            picture, [shape for posed, shapes in cast if posed.stance.z < FACADE_Z - 1 for shape in shapes]
+        )
+        for _, shapes in cast:
+            paint(picture, self._view, shapes)
+        lamp, rain = self._script.lamp(seconds), self._script.rain(seconds)
+        return self._exposure.expose(picture, number, seconds, lamp=lamp, rain=rain)
+
+    @cached_property
+    def _backdrop(self) -> Backdrop:
+        return paint_backdrop(self._view, self._day)
+
+    @cached_property
+    def _exposure(self) -> Exposure:
+        return Exposure(self._view, self._day, self.settings.seed)
+
+    def _box(self, staged: Staged, frame: int) -> Box | None:
+        mask = np.zeros((self.settings.height, self.settings.width), np.uint8)
+        for posed in self._script.cast(frame / self.settings.fps):
+            if posed.in_incident:
+                paint(mask, self._view, _shapes(posed), (255, 255, 255))
+        left, top, width, height = cv2.boundingRect(mask)
+        if min(width, height) < _SMALLEST_SIDE:
+            return None
+        return left, top, left + width, top + height
+
+    def _cast_shadows(self, picture: Picture, shapes: list[Shape]) -> None:
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        paint(mask, self._view, shadow_of(shapes, self._day.slant), (255, 255, 255))
+        mask = cv2.bitwise_and(cv2.blur(mask, (3, 3)), self._backdrop.ground)
+        bright = cv2.addWeighted(mask, -self._day.shade, mask, 0, 255)
+        np.copyto(picture, cv2.multiply(picture, cv2.merge([bright] * 3), scale=1 / 255))
+
+    def _door(self, opened: float) -> list[Shape]:
+        if not opened:
+            return []
+        middle, z = DOOR_X, FACADE_Z - 0.05
+        left, right = middle - 0.65, middle + 0.65
+        inside = Face(((left, 0, z), (right, 0, z), (right, 2.3, z), (left, 2.3, z)), (52, 44, 36))
+        light = Face(((left, 0, z), (right, 0, z), (right, 1.5, z), (left, 1.5, z)), (92, 78, 58))
+        turn = opened * 1.4
+        edge, near = left + 1.3 * math.cos(turn), z - 1.3 * math.sin(turn)
+        leaf = Face(((left, 0, z), (edge, 0, near), (edge, 2.3, near), (left, 2.3, z)), (86, 60, 44))
+        return [inside, light, leaf]
+
+
+def _shapes(posed: Posed) -> list[Shape]:
+    match posed.figure:
+        case "dog":
+            return figures.dog(posed.colour, posed.stance)
+        case "bicycle":
+            return figures.bicycle(posed.look, posed.colour, posed.stance)
+        case "cart":
+            return figures.cart(posed.look, posed.colour, posed.stance)
+    shapes = figures.person(posed.look, posed.stance)
+    if posed.leash_to is not None:
+        x, z = posed.leash_to
+        hand = (
+            posed.stance.x + 0.3 * math.sin(posed.stance.heading),
+            0.9,
+            posed.stance.z + 0.3 * math.cos(posed.stance.heading),
+        )
+        shapes.append(Limb((hand, (x, 0.6, z)), (0.01, 0.01), (40, 36, 34)))
+    return shapes

@@ -1,0 +1,198 @@
+"""What comes of one recording while it runs through the pipeline, until it can be written down."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.scores import ClipKey, SmoothedScore
+from pipeline.alerts.event import AlertEvent
+from pipeline.live.worker import CameraPhase, CameraState
+from pipeline.runs.folder import VideoRow, score_schema
+from pipeline.runs.recordings import Wanted, printable
+from pipeline.scoring.dispatcher import Dropped, Scored
+from pipeline.sources.base import SourceError
+from pipeline.sources.frame_index import FrameIndex
+from pipeline.sources.recordings import Recording, open_recording
+from pipeline.windows import ClipSpec
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: What is told of every clip, in this order, and the kind of array that holds it.
+_NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"))
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One recording, replayed.
+
+    Attributes:
+        scores: its clips, see :data:`pipeline.runs.folder.SCORE_COLUMNS`.
+        alerts: its alert events, a line of UTF-8 each.
+        attention: float32 (clips, h, w), None where the model does not tell.
+    """
+
+    row: VideoRow
+    scores: pyarrow.Table
+    alerts: bytes = b""
+    attention: npt.NDArray[np.float32] | None = None
+
+
+def not_replayed(wanted: Wanted, error: str, content_hash: str | None = None) -> Replayed:
+    """A recording of which nothing was scored, and why."""
+    row = wanted.row(content_hash=content_hash, error=one_line(error))
+    return Replayed(row, score_schema().empty_table())
+
+
+@dataclass(slots=True)
+class Taking:
+    """One recording on its way. What the worker's hooks tell is taken in on one thread, and read when it has finished.
+
+    Memory: about 60 bytes a clip, and 8 a frame (the recording's own log of them).
+    """
+
+    wanted: Wanted
+    source: Recording
+    camera: str | None  #: of the site, whose settings it is judged by
+    clip: ClipSpec
+    damage: list[str] = field(default_factory=list)
+    events: list[bytes] = field(default_factory=list)
+    alerts: int = 0
+    started_at: datetime | None = None
+    seconds: float = 0.0  #: of the recording, as far as it is scored
+    modified_ns: int = 0  #: when its file, or its folder, was last written before it was read
+    has_failed: bool = False  #: to be read to its end
+    _columns: dict[str, array[Any]] = field(default_factory=lambda: {name: array(c) for name, c in _NUMBERS})
+    _segments: list[str] = field(default_factory=list)
+    _models: list[tuple[str, str]] = field(default_factory=list)
+    _drops: Counter[str] = field(default_factory=Counter)
+    _attention: dict[ClipKey, npt.NDArray[np.float32]] = field(default_factory=dict)
+    _maps: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def clips(self) -> int:
+        """Scored so far."""
+        return len(self._segments)
+
+    def scored(self, scored: Scored) -> None:
+        """A clip has its score; where in the order of clips will be told."""
+        if scored.attention is not None:
+            self._attention[scored.window.key] = scored.attention
+
+    def smoothed(self, score: SmoothedScore) -> None:
+        """The next clip in order."""
+        clip = score.clip
+        if not self._segments:
+            self.started_at = clip.times.started_at
+        self._segments.append(clip.segment)
+        self._models.append((clip.model, clip.model_version))
+        told = (clip.index, clip.start, clip.end, clip.score, score.value)
+        for (name, _), value in zip(_NUMBERS, told, strict=True):
+            self._columns[name].append(value)
+        if (attention := self._attention.pop(clip.key, None)) is not None:
+            self._maps.append(attention)
+        self.seconds = clip.end - self._columns["start"][0]
+
+    def dropped(self, dropped: Dropped) -> None:
+        """A clip will have no score."""
+        self._drops[dropped.detail or dropped.reason] += 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was read, and every clip so far has its score."""
+        return not (self.has_failed or self._drops)
+
+    def accepted(self, event: AlertEvent) -> None:
+        """An alert event was accepted."""
+        self.alerts += event.data.sequence == 0
+        self.events.append(event.to_json() + b"\n")
+
+    def has_changed(self) -> bool:
+        """Whether it is another one now than was begun with: still being recorded, or copied there."""
+        try:
+            if self.wanted.path.stat().st_mtime_ns == self.modified_ns:
+                return False
+            now = open_recording(self.wanted.path, camera=self.wanted.name, fps=self.wanted.fps).content_hash
+        except (SourceError, OSError):
+            return False  # it is gone, and was read
+        return now != self.source.content_hash
+
+    def result(self, state: CameraState) -> Replayed:
+        """What has come of it, now that it has finished."""
+        content = self.source.content_hash
+        if state.phase is CameraPhase.FAILED:
+            return not_replayed(self.wanted, state.message or "unexpected failure, see the log", content)
+        index = self.source.seen
+        clips = self.clips
+        if not self.is_whole:  # no recording with holes is kept: the next run tries it again
+            return not_replayed(self.wanted, f"scored in part: {'; '.join([*self._lost(), *self.damage])}", content)
+        if not clips:
+            why = one_line("; ".join(self.damage))
+            short = f"{len(index)} frames, too short for a clip of {self.clip.frames}"
+            return not_replayed(self.wanted, f"nothing to score: {why or short}", content)
+        if clips != state.scored:
+            return not_replayed(self.wanted, "unexpected failure, see the log", content)
+        fps, seconds = rate_and_length(index, self.wanted.fps)
+        row = self.wanted.row(
+            content_hash=content,
+            camera=self.camera,
+            frames=len(index),
+            fps=fps,
+            duration_seconds=seconds,
+            started_at=self.started_at,
+            segments=len(index.segments) if index.segments is not None else 1,
+            clips=clips,
+            damage=one_line("; ".join(self.damage)) or None,
+        )
+        maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
+        return Replayed(row, self._table(index), b"".join(self.events), maps)
+
+    def _lost(self) -> list[str]:
+        return [f"{count} clips could not be scored ({why})" for why, count in self._drops.items()]
+
+    def _table(self, index: FrameIndex) -> pyarrow.Table:
+        import pyarrow
+
+        # A recording's segments are named HASH/ORDINAL.
+        ordinals = [int(segment.rpartition("/")[2]) for segment in self._segments]
+        starts, ends = self._columns["start"], self._columns["end"]
+        spans = [index.span(*clip) for clip in zip(ordinals, starts, ends, strict=True)]
+        columns = {
+            **{name: np.asarray(self._columns[name]) for name, _ in _NUMBERS},
+            "video": [self.wanted.name] * len(ordinals),
+            "segment": self._segments,
+            "first_frame": [first for first, _ in spans],
+            "end_frame": [end for _, end in spans],
+            "model": [model for model, _ in self._models],
+            "model_version": [version for _, version in self._models],
+        }
+        schema = score_schema()
+        return pyarrow.table([pyarrow.array(columns[one.name]).cast(one.type) for one in schema], schema=schema)
+
+
+def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | None, float]:
+    """Frames a second, and seconds, of all segments together; the last frame of each lasts as long as the others.
+
+    Pictures before the first segment, of which none could be decoded, have no share in them.
+
+    Args:
+        given: the rate of a folder of pictures.
+    """
+    segments = [0] if index.segments is None else index.segments.tolist()
+    ends = [*segments[1:], len(index)]
+    spans = [float(index.times[end - 1] - index.times[first]) for first, end in zip(segments, ends, strict=True)]
+    between = len(index) - segments[0] - len(segments)
+    fps = given or (between / sum(spans) if sum(spans) > 0 else None)
+    return fps, sum(spans) + (len(segments) / fps if fps else 0.0)
+
+
+def one_line(text: str) -> str:
+    """``text`` without line ends, and such that any file takes it."""
+    return " ".join(printable(text).split())

@@ -1,0 +1,164 @@
+"""Which recordings a replay is of: files, folders of files, manifests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.errors import MistwatchError
+from pipeline.manifests.manifest import read_manifest
+from pipeline.manifests.plain import FILM_SUFFIXES
+from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
+
+#: How the name of a manifest ends.
+MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+
+
+class NothingToReplayError(MistwatchError):
+    """A place holds nothing that can be replayed. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One recording to be replayed; see :class:`pipeline.runs.folder.VideoRow` for what is said of it.
+
+    Attributes:
+        fps: pictures a second where ``path`` is a folder of them.
+        manifest: what a manifest says of it.
+    """
+
+    name: str
+    path: Path
+    fps: float | None = None
+    label: int | None = None
+    group: str | None = None
+    split: str | None = None
+    intervals: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Names what is kept of it in a folder."""
+        return key_of(self.name)
+
+    @property
+    def stored_path(self) -> str:
+        """Where it lies, as text that any file takes; see :func:`printable`."""
+        return printable(str(self.path))
+
+    def row(self, **found: object) -> VideoRow:
+        """The recording's row, with what a replay has found out."""
+        said = {"label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals}
+        return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
+
+
+def printable(text: str) -> str:
+    """``text``, with the bytes of a file's name that are no UTF-8 written as an escape.
+
+    >>> printable("caf\\udce9.mp4")
+    'caf\\\\xe9.mp4'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[Wanted]:
+    """The recordings at ``places``, each once, in the order in which they are named; a folder's by their names.
+
+    Args:
+        places: files, folders (with the folders in them, but those of runs), manifests (``.jsonl``).
+        skipped: takes the problems of manifests' lines, which are then left out; without it they are an error.
+
+    Raises:
+        NothingToReplayError: a place is not there, or holds no video.
+        pipeline.manifests.manifest.ManifestError: as :func:`pipeline.manifests.manifest.read_manifest`.
+    """
+    found: dict[Path, _Found] = {}
+    for place in places:
+        for one in _at(place, skipped):
+            found.setdefault(one.wanted.path, one)
+    names = _names([one.names for one in found.values()])
+    return [replace(one.wanted, name=name) for one, name in zip(found.values(), names, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    wanted: Wanted
+    names: tuple[str, ...]  # the first is the best; a later one tells it from more others
+
+
+def _found(wanted: Wanted, *names: str) -> _Found:
+    # The last is of the bytes: an escape of one file's name may be another file's name.
+    last = f"{wanted.stored_path} ({hashlib.sha256(os.fsencode(wanted.path)).hexdigest()[:8]})"
+    return _Found(wanted, (*(printable(name) for name in names), wanted.stored_path, last))
+
+
+def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
+    try:
+        if place.is_dir():
+            return _in_folder(place)
+        if not place.exists():
+            raise NothingToReplayError(f"{place}: no such file; expected a video, a folder of videos or a manifest")
+    except OSError as error:
+        raise NothingToReplayError(f"{place}: cannot be looked up: {error.strerror}") from None
+    if place.suffix.lower() in MANIFEST_SUFFIXES:
+        return _in_manifest(place, skipped)
+    path = _resolved(place)
+    return [_found(Wanted("", path), path.stem, path.name, f"{path.parent.name}/{path.name}")]
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # links in a ring: the replay says that there is no such file
+        return path.absolute()
+
+
+def _in_folder(folder: Path) -> list[_Found]:
+    def unreadable(error: OSError) -> None:
+        raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}")
+
+    found = []
+    for here, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(here, name)))
+        for name in sorted(files):
+            file = Path(here, name)
+            if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
+                below = file.relative_to(folder)
+                path = _resolved(file)
+                found.append(_found(Wanted("", path), below.with_suffix("").as_posix(), below.as_posix()))
+    if not found:
+        raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
+    return found
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether this is a run's folder: the annotated films in it are no recordings, and the next run would have more."""
+    return any((folder / part / RUN_FILE).exists() for part in ("", PARTS_FOLDER))
+
+
+def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
+    folder = file.parent.resolve()
+    found = []
+    for video in read_manifest(file, skipped=skipped):
+        path = video.path
+        below = path.relative_to(folder) if path.is_relative_to(folder) else path
+        group = None if video.group == str(path) else video.group
+        one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
+        found.append(_found(one, below.as_posix()))
+    return found
+
+
+def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
+    """A name for each, the first of its choices that no other one bears. The last ones all differ."""
+    levels = [0] * len(choices)
+    while True:
+        names = [choice[level] for choice, level in zip(choices, levels, strict=True)]
+        borne = Counter(names)
+        shared = [place for place, name in enumerate(names) if borne[name] > 1]
+        if not shared:
+            return names
+        for place in shared:
+            levels[place] = min(levels[place] + 1, len(choices[place]) - 1)

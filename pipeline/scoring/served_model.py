@@ -1,0 +1,291 @@
+"""What a Triton server says of the model it serves: the clips it was trained with, and what is wrong when it fails."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import tritonclient.grpc as triton
+
+from pipeline.errors import MistwatchError, UsageError
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
+
+_RECONNECT = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),  # gRPC's own default comes back 5 s late after 38 s
+]
+_CHANNEL = [
+    # Naming any argument replaces tritonclient's own, among them these two: clips exceed gRPC's 4 MiB.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    *_RECONNECT,
+    ("grpc.enable_http_proxy", 0),  # a scorer stands beside its cameras; http_proxy is for the web
+]
+#: What an operator needs of gRPC's long texts.
+_CAUSES = {
+    "Connection refused": "connection refused",
+    "Connection reset": "connection lost",
+    "Socket closed": "connection lost",
+    "Domain name not found": "no such host",
+    "DNS": "no such host",
+    "No route to host": "no route to host",
+    "Network is unreachable": "network unreachable",
+}
+
+
+#: Compiling and warming I3D takes tens of seconds on a busy machine.
+LOAD_SECONDS = 120.0
+_LIVE_SECONDS = 5.0
+
+
+class ScorerError(MistwatchError):
+    """The scorer cannot be used. One line for an operator."""
+
+
+class ClipMismatch(ScorerError, UsageError):
+    """The served model was trained with other clips than the site asks for; only a person can mend that."""
+
+
+class Trouble(StrEnum):
+    """What a failed call means."""
+
+    UNREACHABLE = "unreachable"  #: nobody answers at the address
+    NOT_READY = "not_ready"  #: a server answers, and does not serve the model (yet)
+    STUB_DIED = "stub_died"  #: the model's process died; Triton does not start another by itself
+    SILENT = "silent"  #: no answer in time: frozen, or too slow
+    REFUSED = "refused"  #: the server refuses this very request
+    FAILED = "failed"  #: the model raised, on this clip or on another of the same batch
+    MISMATCH = "mismatch"  #: the model takes other clips than ours
+
+
+class ScorerUnavailable(ScorerError):
+    """The server or its model is not there now; it may come back."""
+
+    def __init__(self, trouble: Trouble, line: str) -> None:
+        super().__init__(line)
+        self.trouble = trouble
+
+
+def connect(address: str) -> triton.InferenceServerClient:
+    """A client whose connection comes back within about a second of the server. Nothing is sent yet."""
+    return triton.InferenceServerClient(address, channel_args=_CHANNEL)
+
+
+def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
+    """What a failed call means, and one line for an operator."""
+    status = str(getattr(error, "status", lambda: None)() or "").removeprefix("StatusCode.")
+    text = " ".join((getattr(error, "message", lambda: None)() or str(error)).split())
+    server = f"Triton at {address}"
+    match status:
+        case "NOT_FOUND":
+            return Trouble.NOT_READY, f"{server} does not serve the model {model} ({_short(text)})"
+        case "UNAVAILABLE" if model in text:
+            return Trouble.NOT_READY, f"{server}: {_short(text)}"
+        case "DEADLINE_EXCEEDED":
+            return Trouble.SILENT, f"{server} did not answer in time: it is frozen, overloaded or cut off"
+        case "INTERNAL" if "tub process" in text and "not healthy" in text:
+            return Trouble.STUB_DIED, (
+                f"{server}: the process of the model {model} has died; unload and load the model, or restart the server"
+            )
+        case "INTERNAL":
+            return Trouble.FAILED, f"{server}: {_short(text)}"
+        case "INVALID_ARGUMENT" | "RESOURCE_EXHAUSTED" | "OUT_OF_RANGE":
+            return Trouble.REFUSED, f"{server}: {_short(text)}"
+        case "UNIMPLEMENTED" | "UNAUTHENTICATED" | "PERMISSION_DENIED":
+            return Trouble.UNREACHABLE, f"{address} answers, but not as a Triton server for us ({status})"
+    cause = next((words for known, words in _CAUSES.items() if known in text), _short(text))
+    return Trouble.UNREACHABLE, f"{server} cannot be reached ({cause})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as its server describes it.
+
+    Attributes:
+        name: the model's own name (its config's parameter ``name``), as it appears in alerts.
+        version: the version that Triton serves.
+        clip: the clips it was trained with; ``stride`` is a suggestion.
+        threshold: suggested alert threshold on the smoothed score, in [0, 1]; None when it names none.
+        close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.
+        kernel: suggested moving average, in clips; None when it names none.
+        attention: rows and columns of its attention map; None when it has none.
+        backbone: the network whose features or maps it reads; None when the server does not tell.
+        weights_sha256: of its weights; None when the server does not tell.
+    """
+
+    name: str
+    version: str
+    clip: ClipSpec
+    threshold: float | None = None
+    close_threshold: float | None = None
+    kernel: int | None = None
+    attention: tuple[int, int] | None = None
+    backbone: str | None = None
+    weights_sha256: str | None = None
+
+    def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
+        """Check that ``clip`` is what the model was trained with. Another stride is no other clip.
+
+        Raises:
+            ClipMismatch: one line with both, setting by setting.
+        """
+        pairs = {
+            "frames": (self.clip.frames, clip.frames),
+            "height": (self.clip.height, clip.height),
+            "width": (self.clip.width, clip.width),
+            "fit": (self.clip.fit.value, clip.fit.value),
+            "fps": (_rate(self.clip.fps), _rate(clip.fps)),
+        }
+        other = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+        if other:
+            trained = ", ".join(f"{key} {theirs}" for key, (theirs, _) in other.items())
+            asked = ", ".join(f"{key} {ours}" for key, (_, ours) in other.items())
+            keys = ", ".join(f"clip.{key}" for key in other)
+            raise ClipMismatch(
+                f"the served model {self.name} (version {self.version}) was trained with {trained}, "
+                f"{asked_by} asks for {asked}: leave out {keys}, or serve a model trained that way"
+            )
+
+
+def served_model(address: str, model: str = "clip_scorer", *, timeout_seconds: float = 5.0) -> ServedModel:
+    """Ask the server at ``address`` (HOST:PORT, gRPC) what it serves.
+
+    Raises:
+        ScorerUnavailable: the server or the model is not there.
+        ClipMismatch: the model does not say which clips it was trained with, or contradicts itself.
+    """
+    with connect(address) as client:
+        return describe(client, address, model, timeout_seconds=timeout_seconds)
+
+
+def describe(
+    client: triton.InferenceServerClient, address: str, model: str, *, version: str = "", timeout_seconds: float = 5.0
+) -> ServedModel:
+    """The same as :func:`served_model`, over a connection that is there already.
+
+    Args:
+        version: the one to describe; by default the one that answers clips: the newest that is served. While one
+            version takes another's place both are there for a moment.
+    """
+    try:
+        if not version:
+            version = max(client.get_model_metadata(model, client_timeout=timeout_seconds).versions, key=int)
+        config = client.get_model_config(model, version, client_timeout=timeout_seconds).config
+    except Exception as error:  # tritonclient raises its own, a closed channel a ValueError
+        raise ScorerUnavailable(*diagnose(error, address, model)) from error
+    told = {key: value.string_value for key, value in config.parameters.items()}
+    try:
+        served = ServedModel(
+            name=told.get("name") or model,
+            version=version,
+            clip=ClipSpec(
+                frames=int(told["clip_frames"]),
+                stride=int(told.get("clip_stride") or told["clip_frames"]),
+                height=int(told["clip_height"]),
+                width=int(told["clip_width"]),
+                fit=Fit(told["clip_fit"]),
+                fps=None if told["clip_fps"] == "native" else float(told["clip_fps"]),
+            ),
+            threshold=_number(told.get("threshold")),
+            close_threshold=_number(told.get("close_threshold")),
+            kernel=int(told["kernel"]) if told.get("kernel") else None,
+            attention=_attention(config),
+            backbone=told.get("backbone") or None,
+            weights_sha256=told.get("weights_sha256") or None,
+        )
+    except KeyError as missing:
+        raise ClipMismatch(
+            f"the model {model} at {address} does not say which clips it was trained with (parameter {missing} is "
+            "missing in its config.pbtxt): serve one written by `mistwatch export`"
+        ) from None
+    except ValueError as error:
+        raise ClipMismatch(
+            f"the model {model} at {address} describes its clips in a way that cannot be read ({error}): "
+            "serve one written by `mistwatch export`"
+        ) from None
+    _check_input(config, served, address)
+    return served
+
+
+class NotLoaded(ScorerUnavailable):
+    """The server is there, and has not loaded what it was told to: there is something wrong with that."""
+
+
+def load_version(address: str, model: str, version: int, *, timeout_seconds: float = LOAD_SECONDS) -> None:
+    """Have the server at ``address`` load the version that its repository names, and serve it.
+
+    What the server answers meanwhile comes from the version before, which goes on if the new one cannot be loaded.
+
+    Raises:
+        NotLoaded: the server cannot load it, takes too long, or dies of it. One line.
+        ScorerUnavailable: the server is not there. One line.
+    """
+    with connect(address) as client:
+        try:
+            client.is_server_live(client_timeout=_LIVE_SECONDS)
+        except Exception as error:
+            raise ScorerUnavailable(*diagnose(error, address, model)) from error
+        try:
+            client.load_model(model, client_timeout=timeout_seconds)
+            ready = client.is_model_ready(model, str(version), client_timeout=timeout_seconds)
+        except Exception as error:
+            trouble, line = diagnose(error, address, model)
+            match trouble:
+                case Trouble.FAILED | Trouble.REFUSED:
+                    # Triton's text begins with its own words and ends in a stack.
+                    text = (getattr(error, "message", lambda: None)() or str(error)).split("\n\nAt:")[0]
+                    line = f"Triton at {address}: {' '.join(text.split())}"
+                case Trouble.SILENT:
+                    what = f"version {version} of {model} in {timeout_seconds:g} s"
+                    line = f"Triton at {address} has not loaded {what}, and may yet"
+                case Trouble.UNREACHABLE:
+                    line = f"{line} since it was told to load version {version} of {model}"
+            raise NotLoaded(trouble, line) from error
+    if not ready:
+        raise NotLoaded(
+            Trouble.NOT_READY,
+            f"Triton at {address} has loaded the model {model}, and not its version {version}: "
+            "was it started with another repository?",
+        )
+
+
+def _check_input(config: Any, served: ServedModel, address: str) -> None:
+    """The tensor that the server takes must be the clip that its parameters describe."""
+    takes = {tensor.name: list(tensor.dims) for tensor in config.input}.get("CLIP")
+    clip = [served.clip.frames, served.clip.height, served.clip.width, 3]
+    if takes is None or len(takes) != 4 or any(size not in (-1, want) for size, want in zip(takes, clip, strict=True)):
+        raise ClipMismatch(
+            f"the model {config.name} at {address} takes CLIP {takes or 'not at all'}, but says that it was "
+            f"trained with {clip}: serve one written by `mistwatch export`"
+        )
+
+
+def _attention(config: Any) -> tuple[int, int] | None:
+    """Rows and columns of the output ATTENTION, where there is one."""
+    dims = {tensor.name: tuple(tensor.dims) for tensor in config.output}.get("ATTENTION")
+    if dims is None:
+        return None
+    if len(dims) != 2 or any(size < 1 for size in dims):
+        raise ValueError(f"ATTENTION {list(dims)}, expected rows and columns")
+    return dims[0], dims[1]
+
+
+def _number(text: str | None) -> float | None:
+    if not text:
+        return None
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"not a number: {text}")
+    return value
+
+
+def _rate(fps: float | None) -> str:
+    return "native" if fps is None else f"{fps:g}"

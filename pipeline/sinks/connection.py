@@ -1,0 +1,246 @@
+"""How a Kafka client comes into being: with which credentials, and what is said when the broker is not there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from kafka import KafkaAdminClient
+from kafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+)
+from kafka.net.compat import KafkaNetClient
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import MistwatchError, UsageError
+
+# kafka-python prints its whole configuration, passwords included, at level debug, and a traceback for every
+# reconnection at level error. What an operator needs to know is told through listeners instead.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+# Why a connection failed (refused credentials, a certificate) it tells to this logger only; see _Reasons.
+_connection_log = logging.getLogger("kafka.net.manager")
+_connection_log.setLevel(logging.WARNING)
+_connection_log.propagate = False
+_connection_log.addHandler(logging.NullHandler())
+
+#: For a TCP connection, which tells a refused broker from a frozen one.
+_CONNECT_SECONDS = 2.0
+#: For a client to learn the cluster's brokers.
+_BOOTSTRAP_SECONDS = 5.0
+
+_Client = TypeVar("_Client")
+
+
+class KafkaSecurityError(UsageError):
+    """The security settings cannot be used. One line that names the file and never a secret."""
+
+
+class BrokerUnavailableError(MistwatchError):
+    """The broker or the topic cannot be used now. One line; trying again may help."""
+
+
+class KafkaSecurity(BaseSettings):
+    """How to authenticate to the broker. Left out: plain text and no user, right for loopback only.
+
+    Each field is also read from the environment, e.g. ``MISTWATCH_KAFKA__SECURITY__PASSWORD``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="MISTWATCH_KAFKA__SECURITY__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    user: str | None = Field(default=None, description="SASL user")
+    password: SecretStr | None = Field(default=None, description="SASL password; better from the environment or a file")
+    password_file: Path | None = Field(default=None, description="file that holds the SASL password on its first line")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="of SASL"
+    )
+    tls: bool = Field(default=False, description="encrypt the connection, trusting the system's authorities")
+    tls_ca: Path | None = Field(default=None, description="PEM file of the authority to trust instead; switches TLS on")
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaSecurity:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        if (self.user is None) != (self.password is None and self.password_file is None):
+            raise ValueError("user needs password or password_file, and these need user")
+        return self
+
+    def client_options(self) -> dict[str, Any]:
+        """Arguments for kafka-python's clients.
+
+        Raises:
+            KafkaSecurityError: a file cannot be read or is of no use.
+        """
+        encrypted = self.tls or self.tls_ca is not None
+        options: dict[str, Any] = {
+            "security_protocol": ("SASL_" if self.user else "") + ("SSL" if encrypted else "PLAINTEXT")
+        }
+        if encrypted:
+            options["ssl_context"] = self._ssl_context()
+        if self.user:
+            options["sasl_mechanism"] = self.mechanism
+            options["sasl_plain_username"] = self.user
+            options["sasl_plain_password"] = self._read_password()
+        return options
+
+    def _read_password(self) -> str:
+        if self.password is not None:
+            return self.password.get_secret_value()
+        assert self.password_file is not None
+        try:
+            lines = self.password_file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise KafkaSecurityError(f"Kafka password file {self.password_file}: {reason_of(error)}") from None
+        if not lines or not lines[0]:
+            raise KafkaSecurityError(f"Kafka password file {self.password_file}: no password on its first line")
+        return lines[0]
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.tls_ca)
+        except OSError as error:  # ssl.SSLError is one
+            raise KafkaSecurityError(f"Kafka TLS authority {self.tls_ca}: {reason_of(error)}") from None
+
+
+class Broker:
+    """One Kafka cluster, as named by the operator.
+
+    Args:
+        bootstrap: ``HOST:PORT[,HOST:PORT…]``.
+        security: how to authenticate.
+
+    Raises:
+        KafkaSecurityError: a file of ``security`` cannot be used.
+        ValueError: ``bootstrap`` is not of that form.
+    """
+
+    def __init__(self, bootstrap: str, security: KafkaSecurity | None = None) -> None:
+        self.bootstrap = bootstrap
+        self._addresses = _parsed(bootstrap)
+        self._options = (security or KafkaSecurity()).client_options()
+
+    def client(self, kind: Callable[..., _Client], **options: Any) -> _Client:
+        """A connected client of kafka-python, ``kind(**options)``.
+
+        Raises:
+            BrokerUnavailableError: the broker did not answer within a few seconds; the text says which, and why.
+        """
+        self.check_listening()
+        # A client whose constructor fails keeps its sockets until the garbage collector finds it: while a broker is
+        # frozen for an hour that would be thousands.
+        made: list[KafkaNetClient] = []
+
+        def remembered(*args: Any, **kwargs: Any) -> KafkaNetClient:
+            made.append(KafkaNetClient(*args, **kwargs))
+            return made[-1]
+
+        reasons = _Reasons()
+        _connection_log.addHandler(reasons)
+        try:
+            return kind(
+                bootstrap_servers=self.bootstrap.split(","),
+                bootstrap_timeout_ms=int(_BOOTSTRAP_SECONDS * 1000),
+                reconnect_backoff_max_ms=1000,  # the default makes a reconnection 26 s late
+                kafka_client=remembered,
+                **self._options,
+                **options,
+            )
+        except (KafkaError, OSError) as error:
+            for client in made:
+                with contextlib.suppress(Exception):
+                    client.close()
+            if reasons.telling is not None:
+                why = f"{reason_of(reasons.telling)}; check the address and the security settings"
+                raise BrokerUnavailableError(f"{self}: {why}") from None
+            raise self._unavailable(error) from None
+        finally:
+            _connection_log.removeHandler(reasons)
+
+    def check_listening(self) -> None:
+        """Raises BrokerUnavailableError unless one of the addresses accepts a TCP connection."""
+        reasons = []
+        for host, port in self._addresses:
+            try:
+                socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+                return
+            except OSError as error:
+                reasons.append(reason_of(error))
+        raise BrokerUnavailableError(f"{self}: {', '.join(dict.fromkeys(reasons))}; is the broker running there?")
+
+    def ensure_topic(self, topic: str, *, create: bool) -> None:
+        """Raises BrokerUnavailableError unless the topic exists, or may be and has been created."""
+        with self.explained(), contextlib.closing(self.client(KafkaAdminClient)) as admin:
+            if topic in admin.list_topics():
+                return
+            if not create:
+                raise BrokerUnavailableError(
+                    f"{self}: topic {topic} does not exist; create it, or allow it to be created"
+                )
+            try:
+                admin.create_topics({topic: {}}, wait_for_metadata=True)
+            except TopicAlreadyExistsError:
+                pass  # somebody was quicker
+            except KafkaError as error:
+                raise BrokerUnavailableError(f"{self}: topic {topic} cannot be created: {reason_of(error)}") from None
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns errors of kafka-python into BrokerUnavailableError."""
+        try:
+            yield
+        except (KafkaError, OSError) as error:
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailableError:
+        silent = "does not answer; is it frozen, or does it expect other security settings?"
+        return BrokerUnavailableError(f"{self}: {silent if isinstance(error, KafkaTimeoutError) else reason_of(error)}")
+
+    def __str__(self) -> str:
+        return f"Kafka {self.bootstrap}"
+
+
+class _Reasons(logging.Handler):
+    """Hears the error behind a failed connection: the client's constructor says no more than that it timed out."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.telling: Exception | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(self.telling, SaslAuthenticationFailedError):
+            return  # what follows is its consequence
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, Exception) and not isinstance(argument, KafkaTimeoutError | RequestTimedOutError):
+                self.telling = argument
+
+
+def reason_of(error: Exception) -> str:
+    """What happened, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # kafka-python puts the names of its classes before its text, some of them twice.
+    text = re.sub(r"^(\[Error \d+\] )?(\w+Error: )*", "", " ".join(str(error).split()))
+    return text or type(error).__name__
+
+
+def _parsed(bootstrap: str) -> list[tuple[str, int]]:
+    addresses = []
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"Kafka bootstrap must be HOST:PORT[,HOST:PORT…], got {bootstrap!r}")
+        addresses.append((host.strip("[]"), int(port)))  # [::1]:9092
+    return addresses

@@ -1,0 +1,38 @@
+"""The live table."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pipeline.cli.display import StandardOutput, table
+from pipeline.live.worker import CameraPhase, CameraState
+
+STATES = [
+    CameraState(
+        "gate", True, CameraPhase.RUNNING, frames=123456, scored=7716, dropped=1042, alerts=17, smoothed=0.9,
+        open_threshold=0.5, position_seconds=5025.0,
+    ),
+    CameraState("a-camera-with-quite-a-long-name-indeed", True, CameraPhase.WAITING, message="connection refused"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_every_figure_is_readable_at_every_width(width: int) -> None:
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(table(STATES, width))
+    header, gate, away = screen.getvalue().splitlines()  # one line each
+    assert all(len(line) <= width for line in (header, gate, away))
+    for text in ("camera", "state", "clips", "dropped", "alerts", "score"):
+        assert text in header
+    for text in ("gate", "running", "7716", "1042", "17", "0.90"):
+        assert text in gate
+    assert away.startswith("a-camera")
+    assert "waiting" in away
+
+
+def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    StandardOutput(lambda _error: None).print("gate[/b] [red]yard")
+    assert capsys.readouterr().out == "gate[/b] [red]yard\n"

@@ -1,0 +1,108 @@
+"""Which recordings a replay is of, and what they are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.manifests.manifest import ManifestError
+from pipeline.replay.replay import camera_of
+from pipeline.runs.recordings import NothingToReplayError, wanted
+
+
+def touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def test_a_file_is_called_by_its_stem_and_a_folders_by_where_they_are_in_it(tmp_path: Path) -> None:
+    touch(tmp_path / "one.mp4", tmp_path / "set/gate/m.mkv", tmp_path / "set/yard/m.mkv", tmp_path / "set/a.AVI")
+    found = wanted([tmp_path / "one.mp4", tmp_path / "set"])
+    assert [one.name for one in found] == ["one", "a", "gate/m", "yard/m"]
+    assert [one.path.name for one in found] == ["one.mp4", "a.AVI", "m.mkv", "m.mkv"]
+
+
+def test_names_are_made_longer_until_they_differ(tmp_path: Path) -> None:
+    touch(tmp_path / "x/v.mp4", tmp_path / "x/v.avi", tmp_path / "y/v.avi", tmp_path / "y/w.avi")
+    places = [tmp_path / name for name in ("x/v.mp4", "x/v.avi", "y/v.avi", "y/w.avi")]
+    assert [one.name for one in wanted(places)] == ["v.mp4", "x/v.avi", "y/v.avi", "w"]
+
+
+def test_a_recording_that_is_named_twice_is_replayed_once(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    assert [one.name for one in wanted([tmp_path / "a.mp4", tmp_path / "link.mp4", tmp_path])] == ["a"]
+
+
+def test_a_link_that_leads_to_itself_is_a_recording_like_any_that_cannot_be_read(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "round.mp4").symlink_to("round.mp4")
+    found = wanted([tmp_path])
+    assert [one.name for one in found] == ["a", "round"]
+    assert found[1].path == tmp_path / "round.mp4"
+    with pytest.raises(NothingToReplayError, match=r"round\.mp4: no such file"):
+        wanted([tmp_path / "round.mp4"])
+
+
+def test_hidden_files_and_what_is_no_film_are_left_alone(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / ".b.mp4", tmp_path / ".trash/c.mp4", tmp_path / "notes.txt")
+    assert [one.name for one in wanted([tmp_path])] == ["a"]
+
+
+@pytest.mark.parametrize("settings", ["run.json", "parts/run.json"])
+def test_films_that_a_replay_has_written_are_left_alone(tmp_path: Path, settings: str) -> None:
+    run = tmp_path / "runs" / "january"
+    touch(tmp_path / "a.mp4", tmp_path / "runs" / "b.mp4", run / "annotated" / "a.mp4", run / settings)
+    assert [one.name for one in wanted([tmp_path])] == ["a", "runs/b"]
+    assert [one.name for one in wanted([run])] == ["annotated/a"]  # who names it means it
+
+
+def test_a_manifests_recordings_are_called_as_it_calls_them(tmp_path: Path) -> None:
+    touch(tmp_path / "set/clips/v.mp4", tmp_path / "elsewhere.mp4")
+    rows = [{"path": "clips/v.mp4", "label": 1, "group": "g"}, {"path": str(tmp_path / "elsewhere.mp4"), "label": 0}]
+    manifest = tmp_path / "set/m.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    of_set, elsewhere = wanted([manifest])
+    assert (of_set.name, of_set.label, of_set.group) == ("clips/v.mp4", 1, "g")
+    assert (elsewhere.name, elsewhere.group) == (str(tmp_path / "elsewhere.mp4"), None)
+    # A name of another place is told apart from a manifest's.
+    touch(tmp_path / "v.mp4")
+    assert [one.name for one in wanted([manifest, tmp_path / "v.mp4"])][-1] == "v"
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [("missing.mp4", "no such file; expected a video, a folder"), ("empty", "holds no video")],
+)
+def test_a_place_with_nothing_to_replay_is_one_line(tmp_path: Path, place: str, problem: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NothingToReplayError, match=problem) as raised:
+        wanted([tmp_path / place])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_line_of_a_manifest_that_cannot_be_read_is_an_error_or_listed(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"path": "a.mp4", "label": 0}\n{"path": "gone.mp4", "label": 0}\n')
+    with pytest.raises(ManifestError, match=r"m\.jsonl:2: path gone\.mp4: no such file"):
+        wanted([manifest])
+    skipped: list[str] = []
+    assert [one.name for one in wanted([manifest], skipped=skipped)] == ["a.mp4"]
+    assert len(skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "camera"),
+    [
+        ("/archive/gate.mp4", "gate"),
+        ("/archive/gate/2024.mp4", "gate"),
+        ("/archive/gate/yard/2024.mp4", "yard"),
+        ("/archive/hall/2024.mp4", None),
+    ],
+)
+def test_whose_camera_recorded_it(path: str, camera: str | None) -> None:
+    assert camera_of(Path(path), {"gate": 1, "yard": 2}) == camera
