@@ -13,7 +13,7 @@ from site_runs import write_video
 from triton_of_brightness import Server
 
 from pipeline.calibration.file import read_calibration
-from pipeline.cli.replay import Options, replay_into
+from pipeline.cli.replaying import Options, replay_into
 from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts

@@ -13,7 +13,7 @@ from judged_runs import clips, row, run, write_run
 
 from pipeline.calibration.file import read_calibration
 from pipeline.cli.calibrate import calibrate
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 from pipeline.runs.folder import CameraPart, Clips
 
 HOUR = clips(np.full(3600, 0.1))
@@ -42,7 +42,7 @@ def of_cameras(folder: Path, *cameras: str | None, scored: Clips = HOUR, **chain
     ],
 )
 def test_footage_of_two_cameras_is_refused(tmp_path: Path, cameras: tuple[str | None, ...], message: str) -> None:
-    with pytest.raises(UsageFailure, match=message):
+    with pytest.raises(UsageError, match=message):
         calibrate([of_cameras(tmp_path / "run", *cameras)], "10/hour", out=tmp_path / "gate.json")
     assert not (tmp_path / "gate.json").exists()
 
