@@ -286,7 +286,7 @@ def page(found: dict[str, Any]) -> str:
         "",
         "The last column draws halves of all seeds anew: one calibrates, and the rate of the other is set against the "
         "budget. Its draws share their footage, and a half's own rate scatters about the true one: it is a picture of "
-        "how often the promise is kept, not a test of it (that is `tests/pipeline/evaluation/test_calibration.py`, "
+        "how often the promise is kept, not a test of it (that is `tests/pipeline/calibration/test_search.py`, "
         "where the true rate is known).",
         "",
         f"## What it finds: seeds {eventful[0]} to {eventful[-1]}, with incidents",
