@@ -128,7 +128,7 @@ class Check:
     alerts: int
 
     @classmethod
-    def of(cls, footage: list[NormalScores], settings: ChainSettings) -> Check:
+    def from_footage(cls, footage: list[NormalScores], settings: ChainSettings) -> Check:
         hours = sum(piece.hours for piece in footage)
         return cls(hours, len(list(false_alarms(smoothed(footage, settings), settings))))
 
@@ -155,7 +155,7 @@ class Report:
 
     def figures(self) -> dict[str, Any]:
         card, chain, settings = self._scorer.card, self._scorer.chain, self._watches[0].settings
-        whole = Check.of(self._footage, chain)
+        whole = Check.from_footage(self._footage, chain)
         return {
             "model": {"name": card.name, "weights_sha256": card.weights_sha256},
             "seeds": [each.settings.seed for each in self._watches],
@@ -178,7 +178,7 @@ class Report:
         found = self._calibrated(self._footage[::2], budget)
         if isinstance(found, str):
             return {"budget": budget.text, "refused": found}
-        check = Check.of(self._footage[1::2], found.settings)
+        check = Check.from_footage(self._footage[1::2], found.settings)
         kept, tried = self._halves(budget)
         return {
             "budget": budget.text,
@@ -236,7 +236,7 @@ class Report:
             if not isinstance(found, str):
                 tried += 1
                 rest = [self._footage[i] for i in order[half:]]
-                kept += Check.of(rest, found.settings).rate <= budget.per_hour
+                kept += Check.from_footage(rest, found.settings).rate <= budget.per_hour
         return kept, tried
 
 

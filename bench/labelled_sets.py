@@ -63,9 +63,9 @@ def main() -> None:
         )
     sets = []
     if options.only != "ped2":
-        sets.append(Set.of("fights", FIGHTS, _unseen_fights(options.data / "fights")))
+        sets.append(Set.from_videos("fights", FIGHTS, _unseen_fights(options.data / "fights")))
     if options.only != "fights":
-        sets.append(Set.of("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model)))
+        sets.append(Set.from_videos("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model)))
     found = {"confidence": CONFIDENCE, "draws": DRAWS, "sets": [one.figures(options.kept) for one in sets]}
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "labelled_sets.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -100,7 +100,7 @@ class Set:
     videos: tuple[Video, ...]
 
     @classmethod
-    def of(cls, name: str, model: Path, videos: Sequence[Video]) -> Set:
+    def from_videos(cls, name: str, model: Path, videos: Sequence[Video]) -> Set:
         return cls(name, model, _card(model), tuple(videos))
 
     def figures(self, kept: Path) -> dict[str, Any]:

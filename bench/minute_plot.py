@@ -123,7 +123,7 @@ def _draw_alerts(axes: Axes, minute: Minute, shown: list[tuple[str, Span]]) -> N
     axes.tick_params(left=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xticks(np.arange(minute.span.start, minute.span.end + 0.1, 5))
-    axes.set_xlabel("seconds of the footage; each score stands at the end of its clip")
+    axes.set_xlabel("seconds of footage (each score is at the end of its clip)")
 
 
 def _draw_pictures(figure: Figure, axes: Axes, scores: Axes, minute: Minute, shown: list[tuple[str, Span]]) -> None:
