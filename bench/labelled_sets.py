@@ -65,7 +65,9 @@ def main() -> None:
     if options.only != "ped2":
         sets.append(Set.from_videos("fights", FIGHTS, _unseen_fights(options.data / "fights")))
     if options.only != "fights":
-        sets.append(Set.from_videos("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model)))
+        sets.append(
+            Set.from_videos("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model))
+        )
     found = {"confidence": CONFIDENCE, "draws": DRAWS, "sets": [one.figures(options.kept) for one in sets]}
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "labelled_sets.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
