@@ -59,7 +59,7 @@ class Consumer:
 
     def alive(self) -> bool:
         """Whether it still reads."""
-        return self._process.poll() is None
+        return not self._over and self._process.poll() is None
 
     def _read(self) -> None:
         from pipeline.alerts.event import AlertEvent

@@ -62,7 +62,7 @@ def test_a_split_alone_is_compared(compared):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--split", "tset"], "--split tset: expected train or validation or test"),
+        (["--split", "tset"], "--split tset: expected train, validation or test"),
         (["--split", "test", "--labels", "l.npz"], "files of scores have no splits"),
         (["--split", "validation"], "no video of split validation there; the manifest names test, train"),
     ],

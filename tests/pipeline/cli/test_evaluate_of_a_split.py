@@ -68,5 +68,5 @@ def test_a_split_that_nothing_is_of_is_one_line(tmp_path: Path, triton: Server) 
     manifest.write_text('{"path": "v.mp4", "label": 0, "split": "train"}\n')
     failure = evaluate(manifest, tmp_path / "run", triton, "--split", "test").exception
     assert isinstance(failure, UsageError)
-    assert str(failure) == f"{manifest}: no video of split test; there are of train"
+    assert str(failure) == f"{manifest}: no video in split test; the manifest has train"
     assert not (tmp_path / "run").exists()

@@ -44,7 +44,7 @@ def test_frames_that_a_whole_film_has_not_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_average_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="fight was replayed by the average of 3 clips, otherwise than the normal"):
+    with pytest.raises(UsageError, match="fight was replayed with an average of 3 clips, unlike the normal"):
         calibrated(tmp_path, labelled(96, kernel=3))
 
 
@@ -62,7 +62,7 @@ def test_runs_that_do_not_go_together_are_refused_before_a_recording_is_replayed
     film(tmp_path / "new.mp4", 20)
     for there, message in (
         ([one, other], "calm and quiet are replayed with different operators' settings"),
-        ([one], "quiet was replayed by the average of 5 clips, otherwise than the normal footage"),
+        ([one], "quiet was replayed with an average of 5 clips, unlike the normal footage"),
     ):
         with pytest.raises(UsageError, match=message):
             calibrate(

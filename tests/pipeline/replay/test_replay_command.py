@@ -231,7 +231,7 @@ def test_no_film_is_annotated_while_another_process_is_at_the_folder(tmp_path: P
         (["gone.mp4"], USAGE, "gone.mp4: no such file; expected a video, a folder of videos or a manifest"),
         (["v.mp4", "--speed", "fast"], USAGE, "--speed fast: expected max, or a multiple like 1x or 4x"),
         (["v.mp4", "--start-time", "today"], USAGE, "--start-time today: expected a time with its UTC offset"),
-        (["v.mp4", "w.mp4", "--start-time", "2024-05-01T18:00:00Z"], USAGE, "--start-time is of one recording"),
+        (["v.mp4", "w.mp4", "--start-time", "2024-05-01T18:00:00Z"], USAGE, "--start-time needs exactly one recording"),
         (["v.mp4", "--publish", "t"], USAGE, "--publish needs a broker: --kafka HOST:PORT"),
         (["v.mp4", "--model", "other@3"], USAGE, "serves mean version 1, not other@3: leave out --model"),
         (["v.mp4", "--config", "gone.yaml"], USAGE, "gone.yaml: no such file"),
