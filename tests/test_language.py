@@ -1,7 +1,7 @@
 """Help texts, error messages, docstrings and documents are plain technical English.
 
-The patterns are the worst habits that an editing pass removed; CONTRIBUTING.md has the rules. Counts are per 1,000 lines
-where a word may be right now and then, such as "tell" in a name.
+The patterns are the worst habits that an editing pass removed; CONTRIBUTING.md has the rules. Counts are per 1,000
+lines where a word may be right now and then.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
 
@@ -47,14 +47,13 @@ def dialect(text: str) -> list[str]:
     return [name for name, pattern in DIALECT.items() if re.search(pattern, text, re.IGNORECASE)]
 
 
-def help_texts(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
+def help_texts(command: Any, path: str) -> Iterator[tuple[str, str]]:
     """Yield (where, text) for a command, its parameters and its subcommands."""
     yield path, command.help or ""
     for parameter in command.params:
         yield f"{path} {parameter.name}", getattr(parameter, "help", None) or ""
-    if isinstance(command, click.Group):
-        for name, sub in command.commands.items():
-            yield from help_texts(sub, f"{path} {name}")
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from help_texts(sub, f"{path} {name}")
 
 
 def error_literals(tree: ast.AST) -> Iterator[tuple[int, str]]:
