@@ -53,7 +53,8 @@ def tail(
     """
     from pydantic import ValidationError
 
-    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity, KafkaSecurityError
+    from pipeline.errors import UsageError
+    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
     from pipeline.sinks.tail import TopicReader, parse_since
 
     try:
@@ -64,7 +65,7 @@ def tail(
         broker = Broker(bootstrap, KafkaSecurity())
     except ValidationError as error:
         raise UsageFailure(f"Kafka security in the environment: {error.errors()[0]['msg']}") from None
-    except (KafkaSecurityError, ValueError) as error:
+    except UsageError as error:
         raise UsageFailure(str(error)) from None
 
     reports = _StandardError(topic, bootstrap)
