@@ -1,4 +1,4 @@
-"""What every sink and its relay keep together: over a scripted sink, over noida-db and over Apache Kafka."""
+"""The contract of a sink and its relay: over a scripted sink, over noida-db and over Apache Kafka."""
 
 from __future__ import annotations
 
