@@ -39,7 +39,7 @@ def explained() -> Iterator[None]:
     from pipeline.live.metrics import MetricsError
     from pipeline.scoring.dispatcher import ClipMismatch, ScorerError
     from pipeline.settings import SettingsError
-    from pipeline.sinks.connection import BrokerUnavailableError, KafkaSecurityError
+    from pipeline.sinks.kafka_broker import BrokerUnavailableError, KafkaSecurityError
     from pipeline.sources.base import SourceError
 
     try:

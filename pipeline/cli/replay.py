@@ -358,7 +358,7 @@ def _publishing(
         return
     from pipeline.replay.publishing import Publishing
     from pipeline.settings import site_from_options
-    from pipeline.sinks.connection import Broker
+    from pipeline.sinks.kafka_broker import Broker
 
     if options.kafka is None and options.config is None:
         raise UsageFailure("--publish needs a broker: --kafka HOST:PORT, or a site with one (--config)")
@@ -468,7 +468,7 @@ class _Shown:
 
     def event(self, event: AlertEvent) -> None:
         """An alert event was accepted."""
-        from pipeline.sinks.tail import describe
+        from pipeline.alerts.describe import describe
 
         if self._json is not None:
             self._json.write(event.to_json().decode())
