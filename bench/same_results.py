@@ -1,18 +1,17 @@
 """Compare the results of this tree with those of an earlier revision: a change of the code that changes no result.
 
-    python bench/same_results.py d36fc77 [--data ../shared/data] [--only replays outbox]
+    python bench/same_results.py d36fc77 [--data ../shared/data] [--only films outbox]
     python bench/same_results.py d36fc77 --train runs/same-results    # also the whole training; an hour on two cores
 
 writes bench/results/same_results.json and .md, and ends with status 1 if a result differs. The revision is checked out
 into a temporary git worktree. Both trees run with the packages of this Python, through the command line alone:
 
 * films: three rendered films of the courtyard are the same bytes, and so are the committed models;
-* replays: the films of cctv/ and of the courtyard, with the models' own settings and under a site file of the revision,
-  give the same scores and alerts, apart from the field ``detector``;
+* cctv, courtyard, site-file: replays of the films of cctv/, of the courtyard, and of two films under a site file of the
+  revision give the same scores and alerts, apart from the field ``detector``;
 * training: the courtyard's generator, trained by its recipe on a few videos in both trees, is the same bytes. With
   --train it is also trained here on all 900 videos, and must be the committed one;
-* outbox: events that the revision accepted, as a killed worker leaves them, reach the topic as the same messages;
-* site: the revision's example of a site file is accepted.
+* outbox: events that the revision accepted, as a killed worker leaves them, reach the topic as the same messages.
 
 Scores are compared exactly. Where they differ, the revision is replayed once more, and the largest difference between
 its own two replays is the tolerance: 0 on a machine where the engine gives the same bits every time.
@@ -33,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -67,6 +66,17 @@ FILMS = {"--videos": 3, "--seconds": 40, "--seed": 9201, "--abnormal": 1}
 #: As the recipe says: the courtyard's training videos.
 TRAINING_FILMS = {"--videos": 900, "--seconds": 10, "--seed": 1000}
 FEW_VIDEOS = 24  #: enough for five folds with both labels in each
+
+#: A site file of version 0.1.0. Its thresholds are so low that there are alerts of every kind to compare.
+ALERTING_SITE: dict[str, Any] = {
+    "site": "same-results",
+    "alerts": {"open_threshold": 0.12, "close_threshold": 0.11, "update_every_seconds": 2, "cooldown_seconds": 1},
+    "cameras": {
+        "vtest": {"source": "vtest", "alerts": {"open_threshold": 0.55, "close_threshold": 0.5, "kernel": 1}},
+        "other": {"source": "other"},
+    },
+}
+SITE_FILMS = ("car-detection.mp4", "vtest.avi")  #: of cctv/, the second one named like a camera of that site
 
 #: Fields that a result of this tree may have beside those of the revision.
 NEW_COLUMNS = frozenset({"detector"})
@@ -128,6 +138,23 @@ class Check:
 
 
 # -- the two trees -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to replay.
+
+    Attributes:
+        films: files of ``cctv/`` or of the courtyard.
+        site: content of a site file; None: the model's own settings.
+        must_alert: without an alert, nothing would be compared.
+    """
+
+    name: str
+    model: str
+    films: tuple[Path, ...]
+    site: dict[str, Any] | None = None
+    must_alert: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +266,7 @@ def synth(tree: Tree, out: Path, films: dict[str, int]) -> list[Path]:
 
 
 class Comparison:
-    """The checks of one call, and what they share: both trees, the rendered films, the alerts of the revision.
+    """The checks of one call, and what they share: both trees, the rendered films, the replays.
 
     Args:
         scratch: folder for everything that is written.
@@ -253,7 +280,7 @@ class Comparison:
         self._data = data
         self._train = train
         self._rendered: list[Path] | None = None
-        self._alerts: Path | None = None
+        scratch.mkdir()
 
     @property
     def rendered(self) -> list[Path]:
@@ -273,45 +300,59 @@ class Comparison:
             old, new = self.base.weights(model), self.present.weights(model)
             yield Check(f"committed weights of {model}", _digest(old), _digest(new), old == new)
 
-    def replays(self) -> Iterator[Check]:
-        """Compare replays with the models' own settings and under a site file of the revision."""
-        cctv = sorted(file for file in (self._data / "cctv").iterdir() if file.suffix in (".avi", ".mp4"))
-        if not cctv:
-            raise CommandFailed(f"{self._data / 'cctv'}: holds no film")
-        yield from self._replayed("cctv", cctv, "fights")
-        yield from self._replayed("courtyard", self.rendered, "courtyard", must_alert=True)
-        site = self._scratch / "watch.yaml"
-        site.write_text(yaml.safe_dump(site_of(cctv[0].stem)), encoding="utf-8")
-        # Low thresholds, so that there are alerts of every kind to compare.
-        yield from self._replayed("site file", [cctv[0], *self.rendered], "fights", site=site, must_alert=True)
+    def cctv(self) -> Iterator[Check]:
+        """Compare replays of all films of ``cctv/``."""
+        films = sorted(file for file in (self._data / "cctv").iterdir() if file.suffix in (".avi", ".mp4"))
+        yield from self._replayed(Case("cctv", "fights", tuple(films)))
 
-    def _replayed(
-        self, name: str, films: Sequence[Path], model: str, *, site: Path | None = None, must_alert: bool = False
-    ) -> Iterator[Check]:
-        def replay(tree: Tree, label: str) -> RunFolder:
-            out = self._scratch / "runs" / f"{name}-{label}".replace(" ", "-")
-            of_site = () if site is None else ("--config", site)
-            tree.mistwatch("replay", *films, "--model", model, *of_site, "--out", out)
-            return RunFolder(out)
+    def courtyard(self) -> Iterator[Check]:
+        """Compare replays of the rendered films."""
+        yield from self._replayed(Case("courtyard", "courtyard", tuple(self.rendered), must_alert=True))
 
-        old, new = replay(self.base, "base"), replay(self.present, "present")
-        if name == "courtyard":
-            self._alerts = old.alerts_file
+    def site_file(self) -> Iterator[Check]:
+        """Compare replays under a site file of the revision, and have both trees check the revision's example of one."""
+        yield from self._replayed(self._under_a_site_file)
+        example = self.base.folder / SITE
+        settings = yaml.safe_load(example.read_text(encoding="utf-8"))
+        for tree in (self.base, self.present):
+            tree.mistwatch("config", "check", example)
+        said = f"{len(settings)} keys, {len(settings['cameras'])} cameras: accepted"
+        yield Check(f"site file: {SITE} is accepted", said, said, True)
+
+    @property
+    def _under_a_site_file(self) -> Case:
+        films = tuple(self._data / "cctv" / name for name in SITE_FILMS)
+        return Case("site file", "fights", films, site=ALERTING_SITE, must_alert=True)
+
+    def _replay(self, case: Case, tree: Tree, again: str = "") -> RunFolder:
+        """Replay the case's films by the tree's code, unless that was done before."""
+        out = self._scratch / "runs" / f"{case.name}-{tree.name}{again}".replace(" ", "-")
+        if not out.exists():
+            of_site: tuple[object, ...] = ()
+            if case.site is not None:
+                file = self._scratch / f"{case.name}.yaml"
+                file.write_text(yaml.safe_dump(case.site), encoding="utf-8")
+                of_site = ("--config", file)
+            tree.mistwatch("replay", *case.films, "--model", case.model, *of_site, "--out", out)
+        return RunFolder(out)
+
+    def _replayed(self, case: Case) -> Iterator[Check]:
+        """Replay the case by both trees and compare scores, alerts and the rest of the run folder."""
+        old, new = self._replay(case, self.base), self._replay(case, self.present)
         found, tolerance, note = table_differences(old.scores, new.scores), 0.0, []
         if found.changed:
-            tolerance = largest_difference(old.scores, replay(self.base, "again").scores)
+            tolerance = largest_difference(old.scores, self._replay(case, self.base, "-again").scores)
             found = table_differences(old.scores, new.scores, tolerance=tolerance)
             note = [f"tolerance {tolerance:g}, between two replays of the revision"]
         note += [str(found)] * bool(str(found))
         same = found.within(NEW_COLUMNS) and old.scores.num_rows > 0
-        clips = [f"{run.scores.num_rows} clips, {_digest(run.scores_file.read_bytes())}" for run in (old, new)]
-        yield Check(f"{name}: scores", *clips, same, "; ".join(note))
+        yield Check(f"{case.name}: scores", old.clips(), new.clips(), same, "; ".join(note))
         found = document_differences(old.alerts, new.alerts, tolerance=tolerance)
-        same = found.within(NEW_ALERT_FIELDS) and not (must_alert and not old.alerts)
-        yield Check(f"{name}: alerts", _events(old.alerts), _events(new.alerts), same, str(found))
+        same = found.within(NEW_ALERT_FIELDS) and not (case.must_alert and not old.alerts)
+        yield Check(f"{case.name}: alerts", old.events(), new.events(), same, str(found))
         found = document_differences(old.settings, new.settings) + document_differences(old.videos, new.videos)
         runs = [str(run.settings.get("run")) for run in (old, new)]
-        yield Check(f"{name}: the run and its recordings", *runs, not found.changed, str(found))
+        yield Check(f"{case.name}: the run and its recordings", *runs, not found.changed, str(found))
 
     def training(self) -> Iterator[Check]:
         """Train the courtyard's generator by its recipe: on a few videos in both trees, on all of them in this one."""
@@ -350,12 +391,9 @@ class Comparison:
 
     def outbox(self) -> Iterator[Check]:
         """Have both trees publish an outbox that the revision wrote and did not close."""
-        if self._alerts is None:  # without the replays, whose alerts it takes
-            out = self._scratch / "runs" / "outbox"
-            self.base.mistwatch("replay", *self.rendered, "--model", "courtyard", "--out", out)
-            self._alerts = RunFolder(out).alerts_file
+        alerts = self._replay(self._under_a_site_file, self.base).alerts_file
         state = self._scratch / "outbox"
-        said = self.base.python("-c", FILL_OUTBOX, state / "outbox.sqlite", self._alerts)
+        said = self.base.python("-c", FILL_OUTBOX, state / "outbox.sqlite", alerts)
         waiting = [line.encode() for line in said.splitlines()]
         with self._broker() as bootstrap:
             old, new = (self._published(tree, bootstrap, state, len(waiting)) for tree in (self.base, self.present))
@@ -391,32 +429,25 @@ class Comparison:
         shutil.copytree(outbox, folder / "state")
         with socket.socket() as taken:  # bound and not listening: every connection is refused
             taken.bind(("127.0.0.1", 0))
-            site = site_of(self.rendered[0].stem) | {
+            site = {
+                "site": "same-results",
                 "state_dir": "state",
                 "triton": {"address": f"127.0.0.1:{taken.getsockname()[1]}"},
                 "kafka": {"bootstrap": bootstrap, "topic": tree.name},
-                "cameras": {"film": {"source": str(self.rendered[0])}},
+                "cameras": {"film": {"source": str(self._data / "cctv" / SITE_FILMS[0])}},
             }
             (folder / "site.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
             with worker(tree, folder) as process:
                 return topic(bootstrap, tree.name, expected, alive=lambda: process.poll() is None)
 
-    def site(self) -> Iterator[Check]:
-        """Have both trees check the revision's example of a site file."""
-        file = self.base.folder / SITE
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-        self.base.mistwatch("config", "check", file)
-        self.present.mistwatch("config", "check", file)
-        said = f"{len(settings)} keys, {len(settings['cameras'])} cameras: accepted"
-        yield Check(f"site file {SITE}", said, said, True)
-
 
 CHECKS: dict[str, Callable[[Comparison], Iterator[Check]]] = {
     "films": Comparison.films,
-    "replays": Comparison.replays,
+    "cctv": Comparison.cctv,
+    "courtyard": Comparison.courtyard,
+    "site-file": Comparison.site_file,
     "training": Comparison.training,
     "outbox": Comparison.outbox,
-    "site": Comparison.site,
 }
 
 
@@ -433,20 +464,18 @@ class RunFolder:
         settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         self.settings = {name: value for name, value in settings.items() if name not in UNCOMPARED}
 
+    def clips(self) -> str:
+        """Return the number of scored clips and a digest of the scores' file, for the table."""
+        return f"{self.scores.num_rows} clips, {_digest(self.scores_file.read_bytes())}"
+
+    def events(self) -> str:
+        """Return the numbers of alert events by their kind, for the table."""
+        states = [alert["type"].rpartition(".")[2] for alert in self.alerts]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in ("begin", "update", "end"))
+        return f"{len(states)} events ({counts})"
+
     def _lines(self, name: str) -> list[Any]:
         return [json.loads(line) for line in (self._folder / name).read_text(encoding="utf-8").splitlines()]
-
-
-def site_of(camera: str) -> dict[str, Any]:
-    """Return a site file of version 0.1.0, with settings of one camera."""
-    return {
-        "site": "same-results",
-        "alerts": {"open_threshold": 0.3, "close_threshold": 0.2, "update_every_seconds": 2, "cooldown_seconds": 2},
-        "cameras": {
-            camera: {"source": "none", "alerts": {"open_threshold": 0.1, "close_threshold": 0.05, "kernel": 1}},
-            "other": {"source": "none"},
-        },
-    }
 
 
 def train(tree: Tree, videos: Path, out: Path, cache: Path) -> Path:
@@ -530,12 +559,6 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()[:12]
 
 
-def _events(alerts: list[Any]) -> str:
-    states = [alert["type"].rpartition(".")[2] for alert in alerts]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in ("begin", "update", "end"))
-    return f"{len(alerts)} events ({counts})"
-
-
 # -- the command and its page ------------------------------------------------------------------------------------------
 
 
@@ -549,6 +572,7 @@ def main() -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of same_results.json and .md")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the checkout is removed
     commit = git("rev-parse", "--verify", f"{options.revision}^{{commit}}")
     began = time.monotonic()
     checks: list[Check] = []
