@@ -60,6 +60,7 @@ PACKAGES = ("operators", "pipeline", "models", "deploy")
 MODELS = ("courtyard", "fights")
 RECIPE = "configs/train/courtyard-generator.yaml"
 SITE = "configs/site.example.yaml"
+BACKBONE = "i3d-kinetics400"
 
 #: Seeds of no training (1000-1999), demo (7001 and on) or report (9101-9120).
 FILMS = {"--videos": 3, "--seconds": 40, "--seed": 9201, "--abnormal": 1}
@@ -199,12 +200,12 @@ class Tree:
             if not Path(file).is_relative_to(self.folder):
                 raise CommandFailed(f"{self.name}: imports {file}; expected the code in {self.folder}")
 
-    def training_command(self) -> list[str]:
-        """Return the command that trains a generator by a recipe. Raises CommandFailed if there is none."""
-        for words in (["train", "generator"], ["train", "mist"]):
+    def training_command(self, manifest: Path) -> list[str]:
+        """Return the command that trains a generator on a manifest's videos. Raises CommandFailed if there is none."""
+        for words, videos in ((["train", "generator"], [str(manifest)]), (["train", "mist"], ["--data", str(manifest)])):
             with contextlib.suppress(CommandFailed):
                 self.mistwatch(*words, "--help")
-                return words
+                return words + videos
         raise CommandFailed(f"{self.name}: there is neither `train generator` nor `train mist`")
 
     def weights(self, model: str) -> bytes:
@@ -233,7 +234,7 @@ def empty_cache(folder: Path) -> Path:
     """Make a cache folder that has nothing but the backbone's weights, which are linked."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights"
-    if not weights.exists():
+    if not weights.is_symlink():
         weights.symlink_to(user_cache().absolute() / "weights")
     return folder
 
@@ -310,7 +311,7 @@ class Comparison:
         yield from self._replayed(Case("courtyard", "courtyard", tuple(self.rendered), must_alert=True))
 
     def site_file(self) -> Iterator[Check]:
-        """Compare replays under a site file of the revision, and have both trees check the revision's example of one."""
+        """Compare replays under a site file of the revision; both trees must accept the revision's example of one."""
         yield from self._replayed(self._under_a_site_file)
         example = self.base.folder / SITE
         settings = yaml.safe_load(example.read_text(encoding="utf-8"))
@@ -356,6 +357,7 @@ class Comparison:
 
     def training(self) -> Iterator[Check]:
         """Train the courtyard's generator by its recipe: on a few videos in both trees, on all of them in this one."""
+        self.base.mistwatch("weights", "fetch", BACKBONE)  # into the user's cache, if they are not there
         videos = self._scratch / "training"
         synth(self.base, videos, TRAINING_FILMS | {"--videos": FEW_VIDEOS})
         products = [
@@ -487,12 +489,11 @@ def train(tree: Tree, videos: Path, out: Path, cache: Path) -> Path:
     Raises:
         CommandFailed: the command failed, or wrote no generator.
     """
-    manifest, recipe = videos / "manifest.jsonl", tree.folder / RECIPE
-    words = tree.training_command()
-    tree.mistwatch(*words, manifest, "--config", recipe, "--out", out, cache=empty_cache(cache))
+    command = tree.training_command(videos / "manifest.jsonl")
+    tree.mistwatch(*command, "--config", tree.folder / RECIPE, "--out", out, cache=empty_cache(cache))
     found = sorted(out.rglob("generator.safetensors"))
     if len(found) != 1:
-        raise CommandFailed(f"{tree.name}: mistwatch {' '.join(words)} wrote {len(found)} generators, not 1")
+        raise CommandFailed(f"{tree.name}: mistwatch {' '.join(command[:2])} wrote {len(found)} generators, not 1")
     return found[0].parent
 
 
@@ -574,6 +575,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the checkout is removed
     commit = git("rev-parse", "--verify", f"{options.revision}^{{commit}}")
+    present_commit = git("describe", "--always", "--dirty", "--exclude=*")
     began = time.monotonic()
     checks: list[Check] = []
     with (
@@ -591,7 +593,7 @@ def main() -> None:
     found = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "base": commit,
-        "present": git("describe", "--always", "--dirty", "--exclude=*"),
+        "present": present_commit,
         "machine": {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "versions": {package: version(package) for package in ("av", "openvino", "torch", "numpy")},
         "seconds": round(time.monotonic() - began),
