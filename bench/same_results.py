@@ -200,12 +200,13 @@ class Tree:
             if not Path(file).is_relative_to(self.folder):
                 raise CommandFailed(f"{self.name}: imports {file}; expected the code in {self.folder}")
 
-    def training_command(self, manifest: Path) -> list[str]:
+    def training_command(self, manifest: Path) -> list[object]:
         """Return the command that trains a generator on a manifest's videos. Raises CommandFailed if there is none."""
-        for words, videos in ((["train", "generator"], [str(manifest)]), (["train", "mist"], ["--data", str(manifest)])):
+        forms = ((["train", "generator"], [manifest]), (["train", "mist"], ["--data", manifest]))
+        for words, videos in forms:
             with contextlib.suppress(CommandFailed):
                 self.mistwatch(*words, "--help")
-                return words + videos
+                return [*words, *videos]
         raise CommandFailed(f"{self.name}: there is neither `train generator` nor `train mist`")
 
     def weights(self, model: str) -> bytes:
@@ -493,7 +494,9 @@ def train(tree: Tree, videos: Path, out: Path, cache: Path) -> Path:
     tree.mistwatch(*command, "--config", tree.folder / RECIPE, "--out", out, cache=empty_cache(cache))
     found = sorted(out.rglob("generator.safetensors"))
     if len(found) != 1:
-        raise CommandFailed(f"{tree.name}: mistwatch {' '.join(command[:2])} wrote {len(found)} generators, not 1")
+        raise CommandFailed(
+            f"{tree.name}: mistwatch {' '.join(map(str, command[:2]))} wrote {len(found)} generators, not 1"
+        )
     return found[0].parent
 
 
