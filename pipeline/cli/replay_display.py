@@ -44,7 +44,7 @@ class ReplayDisplay:
 
     def event(self, event: AlertEvent) -> None:
         """Show an accepted alert event."""
-        from pipeline.sinks.tail import describe
+        from pipeline.alerts.describe import describe
 
         if self._json is not None:
             self._json.write(event.to_json().decode())

@@ -247,7 +247,7 @@ def _publishing(
         return
     from pipeline.replay.publishing import Publishing
     from pipeline.settings import site_from_options
-    from pipeline.sinks.connection import Broker
+    from pipeline.sinks.kafka_broker import Broker
 
     if options.kafka is None and options.config is None:
         raise UsageError("--publish needs a broker: --kafka HOST:PORT, or a site with one (--config)")
