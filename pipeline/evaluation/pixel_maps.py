@@ -193,7 +193,7 @@ def pixel_figures(counts: Sequence[PixelCounts], copies: npt.NDArray[np.int64] |
     regions = float(drawn @ [one.regions for one in counts])
     for pixels, kind in ((normal, "normal"), (abnormal, "abnormal")):
         if not pixels.sum():
-            raise Undefined(f"a curve needs normal and abnormal pixels, and there are no {kind} ones")
+            raise Undefined(f"a curve needs normal and abnormal pixels; got no {kind} ones")
     return {name: figure(normal, abnormal, overlap, regions) for name, figure in FIGURES.items()}
 
 

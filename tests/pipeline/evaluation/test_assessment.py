@@ -64,7 +64,7 @@ def test_of_a_single_class_the_figures_are_null_with_a_reason(label, missing):
     flat = assess(foreign({"v": [0.5, 0.6]}, {"v": [label, label]}), draws=20).flat()
     for name, what in (("frame_auc", "frames"), ("video_auc", "videos"), ("recall_at_fpr_0.02", "frames")):
         assert flat[name] is None
-        assert flat[f"{name}_reason"] == (f"a curve needs normal and abnormal {what}, and there are no {missing} ones")
+        assert flat[f"{name}_reason"] == (f"a curve needs normal and abnormal {what}; got no {missing} ones")
         assert f"{name}_low" not in flat
     assert (flat["videos"], flat["frames"]) == (1, 2)
     assert "thresholds" in flat["event_recall_reason"]
@@ -182,7 +182,7 @@ def test_sheets_of_a_group_are_drawn_together():
 def test_alert_figures_of_nothing_say_why():
     calm = ScoreSheet(camera_seconds=60.0, time_outside=60.0)
     found = estimate_alerts([("calm", calm)], draws=5)
-    assert (found["recall"].value, found["recall"].reason) == (None, "there is no incident")
+    assert (found["recall"].value, found["recall"].reason) == (None, "the footage has no incident")
     assert found["false_alarms_per_camera_hour"].value == 0.0
     with pytest.raises(ValueError, match="at least one score sheet"):
         estimate_alerts([])
@@ -222,7 +222,7 @@ def test_what_one_run_finds_and_the_other_does_not():
     document = comparison.document()
     assert document["columns"][CAUSAL]["alerts"]["recall"]["difference"] == 1.0
     assert document["columns"][CAUSAL]["alerts"]["median_delay"] == {
-        "first": 1.0, "second": None, "difference": None, "reason": "there is no found incident",
+        "first": 1.0, "second": None, "difference": None, "reason": "the footage has no found incident",
     }  # fmt: skip
     assert set(document["columns"]) == set(COLUMNS)
     json.dumps(document, allow_nan=False)

@@ -168,7 +168,7 @@ def test_a_coarse_map_is_scaled_to_its_mask():
 
 def test_without_abnormal_pixels_there_is_a_reason():
     of_normal = counted(np.ones((1, 2, 2)), np.zeros((1, 2, 2), bool))
-    with pytest.raises(Undefined, match="there are no abnormal ones"):
+    with pytest.raises(Undefined, match="got no abnormal ones"):
         pixel_figures([of_normal])
     found = estimate_maps([of_normal], draws=5)["pro"]
     assert (found.value, found.interval) == (None, None)

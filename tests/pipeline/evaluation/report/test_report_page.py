@@ -65,7 +65,7 @@ def test_figures_of_one_name_are_told_apart_at_the_head():
 
 def test_a_chart_that_cannot_be_says_why_and_others_have_their_data_beside_them():
     outline = page(sample([timeline(0)]))
-    assert "of 3 abnormal videos it is not known which frames are" in outline.text
+    assert "3 abnormal videos have no frame labels" in outline.text
     charts = [one["id"] for one in outline.all("figure") if "chart" in (one["class"] or "")]
     assert charts == ["alarms", "roc", "roc-start", "precision-recall"]
     assert len(outline.all("details")) == 4  # three curves that are drawn, and one timeline
