@@ -27,10 +27,7 @@ _INCIDENT_SECONDS = 7.0  # the longest incident; the rest of its period is jitte
 _CROWD_AWAY_SECONDS = 18.0  # after a scattering all people are back by then
 _NEED_THE_CROWD = (IncidentKind.RUNNER, IncidentKind.SCATTER)
 # Number of people of the crowd who come to help, or to part them.
-_BYSTANDERS = {
-    IncidentKind.FALL: 3,
-    IncidentKind.SCUFFLE: 2,
-}
+_BYSTANDERS = {IncidentKind.FALL: 3, IncidentKind.SCUFFLE: 2}
 _WAY_BACK_SECONDS = 2.5  # from the end of the incident until the bystanders are back in their places
 _WARDROBE = Wardrobe()
 
