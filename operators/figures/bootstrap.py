@@ -210,10 +210,10 @@ def estimate_alerts(
         raise ValueError("figures of alerts need at least one score sheet")
     sheets = _summed(units)
     intervals = bootstrap_sheets(sheets, np.random.default_rng(seed), figures=figures, draws=draws, level=level)
-    whole = total(sheets)
-    values = {name: figure(whole) for name, figure in figures.items()}
+    summed = total(sheets)
+    values = {name: figure(summed) for name, figure in figures.items()}
     return {
-        name: Estimate(None, None, _undefined_reason(whole)) if value is None else Estimate(value, intervals[name])
+        name: Estimate(None, None, _undefined_reason(summed)) if value is None else Estimate(value, intervals[name])
         for name, value in values.items()
     }
 

@@ -34,7 +34,7 @@ class SceneSettings:
         fps: frames a second, 1 to 60.
         seconds: length, 1 s to 24 hours.
         width, height: pixels; 16:9, 640×360 to 1920×1080.
-        incidents_per_minute: number of staged incidents, evenly spaced with jitter and never two at once; 0 leaves
+        incidents_per_minute: number of staged incidents, evenly spaced with jitter and never two together; 0 leaves
             the courtyard to its ordinary life.
 
     Raises:

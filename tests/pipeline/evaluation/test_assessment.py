@@ -18,7 +18,7 @@ from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import CAUSAL, CENTRED, COLUMNS, RAW
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.report.page import rendered
-from pipeline.evaluation.reported import described, report_data, settings_of
+from pipeline.evaluation.reported import figure_rows, report_data, settings_of
 
 
 def foreign(scores, labels, **options):
@@ -129,7 +129,7 @@ def test_the_report_counts_as_the_figures_do_where_nobody_knows_when():
     (video,) = report_data(found, title="fights", settings={}, run=whole).videos
     assert [(one.start, one.end) for one in video.incidents] == [(0.0, 4.0)]
     assert [one.opened for one in video.alerts] == [2.0]
-    assert "Of its 2 alerts the first alone is judged." in video.note
+    assert "Only the first of its 2 alerts is judged." in video.note
     assert (found.sheets[CAUSAL].found, found.sheets[CAUSAL].alerts) == (1, 1)
 
 
@@ -137,13 +137,13 @@ def test_scores_of_another_range_are_stretched_on_the_timelines_alone():
     judged = foreign({"a": [-4.0, 6.0]}, {"a": [0, 1]})
     data = report_data(assess(judged, draws=5), title="t", settings={})
     assert list(data.videos[0].score) == [0.0, 1.0]
-    assert any("stretched" in sentence for sentence in data.summary)
+    assert any("scaled" in sentence for sentence in data.summary)
     assert data.roc.curves[0].thresholds[1] == 6.0
     assert data.alarms.reason == judged.no_alerts
 
 
 def test_every_figure_is_described():
-    told = {row.name for table in ("frames", "videos") for row in described(table)}
+    told = {row.name for table in ("frames", "videos") for row in figure_rows(table)}
     assert told == set(FIGURES)
 
 
