@@ -31,14 +31,14 @@ _WIDE = 100
 
 
 class Display(Protocol):
-    """A display of a run. ``published`` is called on the relay's thread, the rest on the command's."""
+    """The display of a run. ``published`` is called on the relay's thread, the rest on the command's."""
 
     def published(self, event: AlertEvent) -> None: ...
     def refresh(self, states: list[CameraState]) -> None: ...
     def finish(self, states: list[CameraState], summary: Summary) -> None: ...
 
 
-#: Called with the error when standard output becomes unwritable: its reader has gone, or its disk is full.
+#: Called when standard output cannot be written any more: its reader has gone, or its disk is full.
 Broken = Callable[[OSError], None]
 
 

@@ -127,7 +127,7 @@ class Look:
 
     Attributes:
         attention: float32 (h, w), as in :class:`pipeline.heat.Heat`.
-        seen: the frames that the clip was made of; they may show only a part of a picture.
+        seen: the frames that the clip was made of; they may not show all of a picture.
     """
 
     attention: npt.NDArray[np.float32]
