@@ -42,7 +42,7 @@ def calibration(
 ) -> Calibration:
     return Calibration(
         model=CalibratedModel(name="mean", version=version, weights_sha256=weights),
-        clip=CalibratedClip.of(clip),
+        clip=CalibratedClip.from_spec(clip),
         alerts=CalibratedAlerts(
             **{
                 "kernel": 3,
