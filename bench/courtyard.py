@@ -145,7 +145,7 @@ class Scorer:
     def scores(self, film: Path) -> Iterator[ClipScore]:
         """The scores of a film's clips, in order."""
         source = FileSource("bench", film, threads=1)
-        for item in cut(source.frames(self.clip.frame_spec, threading.Event()), self.clip):
+        for item in cut(source.frames([self.clip.frame_spec], threading.Event()), self.clip):
             if isinstance(item, ClipWindow):
                 value = float(self._engine.score(item.pixels[None]).scores[0])
                 yield ClipScore("bench", item.segment.id, item.index, item.start, item.end, value, self.card.name, "1")

@@ -123,7 +123,7 @@ def cpu_seconds(server: str) -> tuple[float, float]:
 def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
     with TritonServer(ensure_repository(model, progress=print)) as server:
         served = served_model(server.grpc_address)
-        items = cut(open_recording(film).frames(served.clip.frame_spec, threading.Event()), served.clip)
+        items = cut(open_recording(film).frames([served.clip.frame_spec], threading.Event()), served.clip)
         windows = [item for item in items if isinstance(item, ClipWindow)]
         with triton.InferenceServerClient(server.grpc_address) as client:
             identity = client.get_server_metadata().name

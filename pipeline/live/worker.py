@@ -315,7 +315,7 @@ class Worker:
         cutter = WindowCutter(camera.plan.clip)
         frames = self._metrics.frames_decoded.labels(camera.plan.camera)
         state = camera.state
-        for item in camera.source.frames(camera.plan.clip.frame_spec, self._stop):
+        for item in camera.source.frames([camera.plan.clip.frame_spec], self._stop):
             if not isinstance(item, Frame):
                 self._close_segment(camera, item.reason)
                 cutter.push(item)

@@ -118,7 +118,7 @@ def _write(
     recording: Recording, drawn: _Drawing, draft: Path, stop: threading.Event, progress: Callable[[float], None]
 ) -> None:
     wanted = FrameSpec(16, 16)  # the small picture is not looked at
-    with closing(recording.frames(wanted, stop)) as items, av.open(str(draft), "w", format="mp4") as film:  # type: ignore[type-var]
+    with closing(recording.frames([wanted], stop)) as items, av.open(str(draft), "w", format="mp4") as film:  # type: ignore[type-var]
         stream: av.VideoStream | None = None
         for item in items:
             if not isinstance(item, Frame):

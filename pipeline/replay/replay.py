@@ -442,10 +442,10 @@ class _Watched:
         self._source = source
         self._taking = taking
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`."""
         try:
-            yield from self._source.frames(spec, stop)
+            yield from self._source.frames(specs, stop)
         except Exception:
             self._taking.has_failed = True
             raise

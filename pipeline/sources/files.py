@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -149,7 +149,7 @@ class FileSource:
         if fall <= BACKWARD_LIMIT_SECONDS and (np.diff(decoded_at) >= 0).all():
             return FrameIndex(np.sort(times))
         reader = FileSource(self.camera, self.path, threads=self._threads)
-        for _ in reader.frames(_BARELY_SCALED, threading.Event()):
+        for _ in reader.frames([_BARELY_SCALED], threading.Event()):
             pass
         return reader.seen
 
@@ -157,14 +157,14 @@ class FileSource:
         """See :class:`pipeline.sources.recordings.Recording`."""
         return self.frame_index().times
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`.
 
         Raises:
             SourceError: ``not_a_video``, ``no_video_stream``, or ``decode`` where not one picture could be decoded.
         """
         with closing(self._open()) as container:
-            yield from self._frames(container, spec, stop)
+            yield from self._frames(container, specs, stop)
 
     def _open(self) -> av.container.InputContainer:
         # No time limit: FFmpeg's is only looked at between reads, and a file system that hangs holds the read itself.
@@ -192,7 +192,7 @@ class FileSource:
         return ""
 
     def _frames(
-        self, container: av.container.InputContainer, spec: FrameSpec, stop: threading.Event
+        self, container: av.container.InputContainer, specs: Sequence[FrameSpec], stop: threading.Event
     ) -> Iterator[Frame | SegmentOver]:
         stream = _video_stream(container)
         assert stream is not None
@@ -204,7 +204,7 @@ class FileSource:
         pump = FramePump(
             self.camera,
             live=False,
-            spec=spec,
+            specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
             wall_clock=clock,
             nominal_fps=float(rate) if rate else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -145,7 +145,7 @@ class FrameFolder:
         """When each picture is shown, float64 (pictures,), seconds."""
         return np.arange(len(self._pictures)) / self.fps
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`.
 
         Raises:
@@ -155,7 +155,7 @@ class FrameFolder:
         pump = FramePump(
             self.camera,
             live=False,
-            spec=spec,
+            specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
             wall_clock=_unknown,
             nominal_fps=self.fps,

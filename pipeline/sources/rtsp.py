@@ -6,7 +6,7 @@ import errno
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -96,18 +96,18 @@ class RtspSource:
     def __repr__(self) -> str:
         return f"RtspSource({self.camera!r}, {str(self.location)!r})"
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`; it ends by ``stop`` alone."""
         return reconnecting(
             self.camera,
-            lambda: self._connection(spec, stop),
+            lambda: self._connection(specs, stop),
             stop=stop,
             backoff=Backoff(self._backoff),
             on_outage=self._on_outage,
             on_connected=self._on_connected,
         )
 
-    def _connection(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """One connection, from opening to its end; see :data:`pipeline.sources.reconnect.Connection`."""
         with closing(self._open()) as container:
             stream = container.streams.video[0] if container.streams.video else None
@@ -119,7 +119,7 @@ class RtspSource:
             pump = FramePump(
                 self.camera,
                 live=True,
-                spec=spec,
+                specs=specs,
                 segment_id=lambda ordinal: f"{self.camera}/{connection}/{ordinal}",
                 wall_clock=received,
                 nominal_fps=float(rate) if rate else None,

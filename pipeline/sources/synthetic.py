@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -81,14 +81,14 @@ class SyntheticSource:
     def __repr__(self) -> str:
         return f"SyntheticSource({self.camera!r}, {shown(self._location)!r})"
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`; it ends by ``stop``, or with a scene of stated length."""
         while not stop.is_set():
-            yield from self._connection(spec, stop)
+            yield from self._connection(specs, stop)
             if self.ends:
                 return
 
-    def _connection(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """The scene from its first frame to its last."""
         scene = self._scene()
         rate = frame_rate(self.settings.fps)
@@ -96,7 +96,7 @@ class SyntheticSource:
         pump = FramePump(
             self.camera,
             live=True,
-            spec=spec,
+            specs=specs,
             segment_id=lambda ordinal: f"{self.camera}/{connection}/{ordinal}",
             wall_clock=received,
             nominal_fps=float(rate),
