@@ -49,7 +49,7 @@ from pipeline.cli.errors import CommandFailure
 from pipeline.cli.score_sheet import NOTHING, Asked, kind_lines, lines, tables, worst_kind
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
-from pipeline.live.service import chain_settings
+from pipeline.live.judging import chain_settings
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning
 from pipeline.sources.files import FileSource

@@ -36,7 +36,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
-from pipeline.sinks.connection import KafkaSecurity
+from pipeline.sinks.kafka_broker import KafkaSecurity
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport
@@ -88,7 +88,9 @@ class ClipSettings(_Strict):
     """The clips to be scored. A setting that is left out is as the served model was trained."""
 
     frames: int | None = Field(None, ge=1, le=256, description="frames of a clip")
-    stride: int | None = Field(None, ge=1, le=1024, description="frames between clip starts; below the clip length, clips overlap")
+    stride: int | None = Field(
+        None, ge=1, le=1024, description="frames between clip starts; below the clip length, clips overlap"
+    )
     height: int | None = Field(None, ge=16, le=2160, description="pixels")
     width: int | None = Field(None, ge=16, le=3840, description="pixels")
     fit: Fit | None = Field(None, description="how a picture of another aspect ratio is brought to the size")
@@ -111,9 +113,15 @@ class AlertTuning(_Strict):
         description="clips in a row that may lack a score before the average starts afresh; at least "
         "triton.max_in_flight",
     )
-    update_every_seconds: float | None = Field(None, gt=0, description="seconds of stream time between updates of an alert")
-    cooldown_seconds: float | None = Field(None, ge=0, description="seconds of stream time after an alert in which none opens")
-    max_duration_seconds: float | None = Field(None, gt=0, description="seconds of stream time; a longer alert is ended")
+    update_every_seconds: float | None = Field(
+        None, gt=0, description="seconds of stream time between updates of an alert"
+    )
+    cooldown_seconds: float | None = Field(
+        None, ge=0, description="seconds of stream time after an alert in which none opens"
+    )
+    max_duration_seconds: float | None = Field(
+        None, gt=0, description="seconds of stream time; a longer alert is ended"
+    )
 
 
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
@@ -122,15 +130,15 @@ _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds 
 class CameraSettings(_Strict):
     """One camera or recording."""
 
-    source: str = Field(
-        description="rtsp://…, synthetic://courtyard?…, or a video file, relative to this one"
-    )
+    source: str = Field(description="rtsp://…, synthetic://courtyard?…, or a video file, relative to this one")
     transport: Transport = Field(Transport.TCP, description="transport of RTSP")
     username: str | None = None
     password: SecretStr | None = None
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
-    start_time: AwareDatetime | None = Field(None, description="wall-clock time of a recording's first frame, with its UTC offset")
+    start_time: AwareDatetime | None = Field(
+        None, description="wall-clock time of a recording's first frame, with its UTC offset"
+    )
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)

@@ -14,8 +14,9 @@ from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
-from pipeline.heat import Heat
-from pipeline.scoring.dispatcher import Dropped, Scored, ServedModel
+from pipeline.heat import Heat, HeatKind
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import seen_part, upright
 
@@ -33,7 +34,8 @@ class _Picture:
     """A clip's native picture, and the model's heat map of it, float32 (h, w), where it has one."""
 
     native: av.VideoFrame
-    attention: npt.NDArray[np.float32] | None
+    heat: npt.NDArray[np.float32] | None
+    kind: HeatKind
 
 
 class AlertAssembler:
@@ -97,7 +99,8 @@ class AlertAssembler:
         """Take a scored clip."""
         window = scored.window
         if self._pictures is not None:
-            self._native[window.key] = _Picture(window.middle, scored.attention)
+            kind = HeatKind.ATTENTION if scored.served.heat is None else scored.served.heat.kind
+            self._native[window.key] = _Picture(window.middle, scored.heat, kind)
         score = ClipScore(
             camera=self.camera,
             segment=window.segment.id,
@@ -157,8 +160,8 @@ class AlertAssembler:
             assert self._pictures is not None  # else there is no picture
             frame = upright(picture.native)
             heat = None
-            if picture.attention is not None:
-                heat = Heat(picture.attention, seen_part(frame.width, frame.height, self._clip))
+            if picture.heat is not None:
+                heat = Heat(picture.heat, seen_part(frame.width, frame.height, self._clip), picture.kind)
             name = self._picture_name(transition)
             try:
                 uri = self._pictures.save(frame, camera=self.camera, name=name, heat=heat)

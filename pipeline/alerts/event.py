@@ -51,7 +51,9 @@ class ClipReading(_Document):
 class AlertData(_Document):
     """One incident as it is known at one moment."""
 
-    alert_id: UUID = Field(description="one per incident; UUIDv5 of site, run, camera, detector (at a site with several), segment and start PTS")
+    alert_id: UUID = Field(
+        description="one per incident; UUIDv5 of site, run, camera, detector (where a site has several), segment, start PTS"
+    )
     sequence: Annotated[int, Field(ge=0)] = Field(description="number of this event within its alert, from 0")
     site: str
     run: str = Field(description="names the run over recordings; empty for live cameras")

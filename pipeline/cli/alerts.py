@@ -1,4 +1,4 @@
-"""``mistwatch alerts``: look at what is on the topic, and print the schema of the events."""
+"""``mistwatch alerts``: print the alerts on the topic, and the schema of the events."""
 
 from __future__ import annotations
 
@@ -12,50 +12,48 @@ import typer
 
 from pipeline.cli.errors import RunFailure, UsageFailure
 
-app = typer.Typer(help="Look at the alerts on the topic.", no_args_is_help=True)
+app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
 
 
-class _Notes:
-    """Says on standard error what happens beside the events; remembers why nothing can be read."""
+class _StandardError:
+    """Reports on standard error, and keeps the reason why nothing can be read."""
 
     def __init__(self, topic: str, bootstrap: str) -> None:
         self._place = f"{topic} at {bootstrap}"
-        self.trouble: str | None = None
+        self.outage: str | None = None
 
     def listening(self) -> None:
-        self.trouble = None
-        _note(f"listening to {self._place}")
+        self.outage = None
+        _report(f"listening to {self._place}")
 
     def waiting(self, reason: str) -> None:
-        self.trouble = reason
-        _note(f"waiting: {reason}")
+        self.outage = reason
+        _report(f"waiting: {reason}")
 
-    def no_event(self, where: str, count: int) -> None:
-        # The 1st, 10th, 100th …: a topic full of something else must not drown what is read.
+    def foreign_message(self, where: str, count: int) -> None:
+        # The 1st, 10th, 100th …: a topic full of other messages must not flood the terminal.
         if count == 10 ** (len(str(count)) - 1):
-            _note(f"no alert event, left out ({count} so far): {where}")
+            _report(f"not an alert event, left out ({count} so far): {where}")
 
 
 @app.command()
 def tail(
     bootstrap: Annotated[str, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT…].")],
-    topic: Annotated[str, typer.Option(help="The topic with the alerts.")] = "mistwatch.alerts",
-    camera: Annotated[list[str] | None, typer.Option(help="Only this camera; may be repeated.")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Begin with what was published 10m (s, m, h, d) ago or at an ISO 8601 time.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document per line instead of text.")] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for them.")] = 30.0,
+    topic: Annotated[str, typer.Option(help="Topic with the alerts.")] = "mistwatch.alerts",
+    camera: Annotated[list[str] | None, typer.Option(help="Print only this camera; may be repeated.")] = None,
+    since: Annotated[str | None, typer.Option(help="Start 10m (s, m, h, d) ago or at an ISO 8601 time.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="Exit after this many events.")] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for the events.")] = 30.0,
 ) -> None:
     """Print alert events as they are published, until Ctrl-C.
 
-    Without --count it waits for a broker or topic that is not there; with --count that ends it with status 1. User,
-    password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
+    Without --count, wait for a missing broker or topic. With --count, exit with status 1 when fewer events arrive in
+    time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
     """
     from pydantic import ValidationError
 
-    from pipeline.sinks.connection import Broker, KafkaSecurity, KafkaSecurityError
+    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity, KafkaSecurityError
     from pipeline.sinks.tail import TopicReader, parse_since
 
     try:
@@ -69,14 +67,14 @@ def tail(
     except (KafkaSecurityError, ValueError) as error:
         raise UsageFailure(str(error)) from None
 
-    notes = _Notes(topic, bootstrap)
+    reports = _StandardError(topic, bootstrap)
     give_up_at = None if count is None else time.monotonic() + timeout
     seen = 0
     reader = TopicReader(
         broker,
         topic,
         since=start,
-        listener=notes,
+        listener=reports,
         stopped=lambda: give_up_at is not None and time.monotonic() >= give_up_at,
     )
     try:
@@ -89,12 +87,12 @@ def tail(
                 return
     except KeyboardInterrupt:
         if count is None:
-            return  # the usual way to end it
+            return  # the usual way to stop it
         raise RunFailure(f"interrupted after {seen} of {count} events") from None
-    except BrokenPipeError:  # piped into head: nobody reads on
+    except BrokenPipeError:  # the reader has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    why = notes.trouble or f"topic {topic} at {bootstrap} has no more of them"
+    why = reports.outage or f"topic {topic} at {bootstrap} has no more events"
     raise RunFailure(f"{seen} of {count} events within {timeout:g} s: {why}")
 
 
@@ -106,5 +104,5 @@ def schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
-def _note(text: str) -> None:
+def _report(text: str) -> None:
     print(f"mistwatch: {text}", file=sys.stderr, flush=True)

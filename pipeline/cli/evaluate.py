@@ -167,7 +167,7 @@ def _foreign(
 ) -> Judged:
     from operators.alerting import AlertSettings
     from pipeline.evaluation.foreign_scores import judge_scores, read_labels, read_scores
-    from pipeline.live.service import CLOSE_SHARE
+    from pipeline.live.judging import CLOSE_SHARE
 
     if threshold is not None and fps is None:
         raise UsageFailure("--threshold needs --fps: alerts are judged by the clock")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.replay.publishing import Publishing
     from pipeline.replay.replay import Outcome, Progress, Replay, Settled
     from pipeline.runs.recordings import Wanted
-    from pipeline.scoring.dispatcher import ServedModel
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 DEFAULT_MODEL = "fights"
@@ -262,7 +262,7 @@ def _run(
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
     from pipeline.replay.replay import Replay, ReplayFailed
     from pipeline.runs.folder import RunError
-    from pipeline.scoring.dispatcher import served_model
+    from pipeline.scoring.served_model import served_model
 
     site = _site(folder, options)
     jobs = options.jobs or min(max(os.cpu_count() or 2, 2), 16)
@@ -291,14 +291,14 @@ def _run(
                 site=site,
                 served=served,
                 split=options.split,
-                cameras=site.cameras if options.config is not None else {},
+                cameras=list(site.cameras) if options.config is not None else [],
                 jobs=min(jobs, len(recordings)),
                 speed=options.speed,
                 start_time=options.start_time,
                 acceptance=topic.outbox if topic else None,
                 topic=topic.topic if topic else "",
                 notify=topic.notify if topic else lambda: None,
-                told=shown.event,
+                on_event=shown.event,
                 repair_scorer=bool(own),
                 settled=settled,
             )
@@ -358,7 +358,7 @@ def _publishing(
         return
     from pipeline.replay.publishing import Publishing
     from pipeline.settings import site_from_options
-    from pipeline.sinks.connection import Broker
+    from pipeline.sinks.kafka_broker import Broker
 
     if options.kafka is None and options.config is None:
         raise UsageFailure("--publish needs a broker: --kafka HOST:PORT, or a site with one (--config)")
@@ -468,7 +468,7 @@ class _Shown:
 
     def event(self, event: AlertEvent) -> None:
         """An alert event was accepted."""
-        from pipeline.sinks.tail import describe
+        from pipeline.alerts.describe import describe
 
         if self._json is not None:
             self._json.write(event.to_json().decode())

@@ -10,7 +10,8 @@ from operators.chain import ChainSettings
 from operators.scores import SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.listener import Watch, WorkerListener
-from pipeline.scoring.dispatcher import Dropped, Scored, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Frame, SourceError
 from pipeline.sources.reconnect import Outage
 

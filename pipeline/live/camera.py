@@ -13,7 +13,9 @@ from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
 from pipeline.live.listener import Listeners, Watch
-from pipeline.scoring.dispatcher import CameraPort, Dropped, Scored, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.scorer import CameraPort
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
@@ -77,7 +79,8 @@ class Finished:
 class Watcher:
     """One detector at work on one camera: its windows, its queue to the scorer, its chain of operators.
 
-    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``served`` to the operators'.
+    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``served`` to the thread of
+    the operators.
     """
 
     port: CameraPort  #: its queue; set before the first frame
@@ -169,13 +172,13 @@ class Camera:
                 self._give_up(error)
             except Exception:  # a bug in one camera's path must not end the others
                 _log.exception("unexpected failure; this is a bug", camera=self.name)
-                error = SourceError(f"camera {self.name}: unexpected failure, see the log", code="error")
+                problem = f"camera {self.name}: unexpected failure, see the log"
                 if self.source.live:
                     self.close_segments(EndReason.ERROR)
-                    self._on_outage(Outage(self.name, error.code, str(error), _RESTART_SECONDS))
+                    self._on_outage(Outage(self.name, "error", problem, _RESTART_SECONDS))
                     self.stop.wait(_RESTART_SECONDS)
                     continue
-                self._give_up(error)
+                self._give_up(SourceError(problem, code="error"))
             break
         if not self.stop.is_set():
             for watcher in self.watchers:

@@ -10,7 +10,7 @@ from operators.chain import ChainSettings
 from pipeline import logs
 from pipeline.calibration.file import Calibration, CalibrationError, read_calibration
 from pipeline.live.listener import Watch
-from pipeline.scoring.dispatcher import ClipMismatch, ServedModel
+from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import AlertTuning, ClipSettings, Site
 from pipeline.windows import ClipSpec
 
@@ -31,7 +31,7 @@ def clip_spec(wanted: ClipSettings, served: ServedModel) -> ClipSpec:
 def chain_settings(
     tuning: AlertTuning, served: ServedModel, *, max_in_flight: int, calibration: Calibration | None = None
 ) -> ChainSettings:
-    """Return the operators' settings: the site's, else the served model's suggestions, else the operators' own defaults.
+    """Return the operators' settings: the site's, else the served model's suggestions, else the operators' defaults.
 
     Args:
         calibration: its settings are the site's own, as long as ``served`` is the version that it was made for.
@@ -65,14 +65,14 @@ class Rules:
         calibrated: the same, where ``calibration`` holds for the model that scores.
     """
 
-    clip: ClipSettings = ClipSettings()
-    alerts: AlertTuning = AlertTuning()
-    calibrated: AlertTuning = AlertTuning()
-    calibration: Calibration | None = None
+    clip: ClipSettings
+    alerts: AlertTuning
+    calibrated: AlertTuning
+    calibration: Calibration | None
 
 
 def rules_of(site: Site, camera: str | None, detector: str = "") -> Rules:
-    """Return the rules of a site's camera; those of the site alone where ``camera`` is None. Raises CalibrationError."""
+    """Return the rules of a site's camera; without the camera's own where it is None. Raises CalibrationError."""
     file = site.calibration_of(camera, detector)
     return Rules(
         site.clip_of(camera, detector),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from operators.chain import ChainSettings
 from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
-from pipeline.scoring.dispatcher import Dropped, Scored, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Frame, SourceError
 from pipeline.sources.reconnect import Outage
 
@@ -26,8 +27,8 @@ class Watch(NamedTuple):
         return f"camera {self.camera}" + (f", detector {self.detector}" if self.detector else "")
 
 
-class WorkerListener(Protocol):
-    """Follows the worker. A class that inherits from this one overrides the methods that it needs.
+class WorkerListener:
+    """The worker's calls, all empty; a listener overrides the ones that it needs.
 
     ``camera_added`` and ``camera_removed`` are called from the thread that adds or removes; ``connected``, ``away``,
     ``frame`` and ``failed`` from the camera's; all others from the operators' thread, which serves all cameras. A

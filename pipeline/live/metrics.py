@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
-from pipeline.scoring.dispatcher import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import Frame
 from pipeline.sources.reconnect import Outage
 
@@ -60,7 +60,7 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             **common,
         )
-        self.outbox_depth = Gauge("outbox_depth", "Alert events accepted and not yet acknowledged by Kafka", **common)
+        self.outbox_depth = Gauge("outbox_depth", "Alert events that some sink has not acknowledged", **common)
 
     def labels_of(self, watch: Watch) -> tuple[str, ...]:
         """The values of the labels that name a camera and its detector, in their order."""

@@ -1,4 +1,4 @@
-"""One site's running system, put together from its settings: sources, scorer, operators, outbox, relay, metrics."""
+"""One site's running system, put together from its settings: sources, scorer, operators, outbox, relays, metrics."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from pipeline.live.judging import Judging, site_rules
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
-from pipeline.scoring.dispatcher import DropReason, Scorer, ServedModel, served_model, wait_for_model
+from pipeline.scoring.outcomes import SilentListener
+from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
+from pipeline.scoring.served_model import ServedModel, served_model
 from pipeline.settings import CameraSettings, Site
-from pipeline.sinks.connection import Broker
-from pipeline.sinks.kafka import KafkaRelay
+from pipeline.sinks import configured_sinks
+from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 
 _log = logs.get("service")
@@ -41,7 +43,7 @@ def source_options(settings: CameraSettings) -> SourceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Totals of a run, over all cameras."""
+    """Totals of a run, over all cameras and detectors."""
 
     clips_scored: int
     clips_dropped: int
@@ -67,7 +69,7 @@ class Service:
             run: names this run in the ids of alerts from recordings.
             repair_scorer: no other process uses the scorer: load its model anew when its process has died.
             published: called with every event that the topic has, on the relay's thread.
-            listeners: of the worker, beside the table and the metrics.
+            listeners: of the worker, besides the board and the metrics.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -78,26 +80,32 @@ class Service:
         self.worker: Worker | None = None
         self._run = run
         self._repair = repair_scorer
-        self._published = published
         self._counted = MetricsListener(self.metrics)
         self._listeners = [self.board, self._counted, *listeners]
-        self._waiting_since: float | None = None
+        self._scoring = _ScoringLog(self.metrics)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
-        self.outbox = Outbox(site.state_dir / "outbox.sqlite")
+        sinks = configured_sinks(site)
+        self.outbox = Outbox(site.state_dir / "outbox.sqlite", sinks)
         self.evidence = EvidenceStore(
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,
             max_age_seconds=site.evidence.max_age_days * 86_400,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
-        self._relay = KafkaRelay(
-            self.outbox,
-            site.kafka.bootstrap,
-            site.kafka.topic,
-            create_topic=site.kafka.create_topic,
-            security=site.kafka.security,
-            listener=_RelayNews(self),
+
+        def delivered(event: AlertEvent, delay_seconds: float | None) -> None:
+            self._counted.published(event, delay_seconds)
+            published(event)
+
+        first = next(iter(sinks), None)  # an event counts and is shown once, when the first sink has it
+        self._relays = Relays(
+            Relay(
+                sink,
+                self.outbox.deliveries(name),
+                listener=_RelayLog(name, str(sink), delivered if name == first else _ignore),
+            )
+            for name, sink in sinks.items()
         )
         self._scorer: Scorer | None = None
         self._metrics_server = (
@@ -107,41 +115,36 @@ class Service:
     def prepare(self, stop: threading.Event, *, patient: bool) -> bool:
         """Find the scorer, compare its clips with the site's, and open every source; False when ``stop`` came first.
 
-        Publishing what the outbox holds begins here.
+        Publishing the contents of the outbox begins here. At a site with several detectors all their models must be
+        served once before the cameras start.
 
         Args:
-            patient: wait for a missing scorer and say so; otherwise a missing scorer or broker is an error.
+            patient: wait for a missing scorer and log it; otherwise a missing scorer or broker is an error.
 
         Raises:
-            ScorerUnavailable, BrokerUnavailableError: not there, and not patient.
+            ScorerUnavailable, SinkUnavailableError: not there, and not patient.
             ClipMismatch: the site asks for other clips than the model was trained with.
             ValueError: no threshold, or settings that contradict each other.
-            SourceError: a recording that is not there or is no video.
+            SourceError: a recording that is not there or is not a video.
         """
         for camera, settings in self.site.cameras.items():
             open_source(camera, settings.source, source_options(settings))  # refused before anything is waited for
-        triton = self.site.triton
-        news = _ScoringNews(self)
         if patient:
-            self._relay.start()  # what an earlier run has left need not wait for the scorer
-            found = wait_for_model(triton.address, triton.model, stop, news)
-            if found is None:
-                return False
-            served = found
-        else:
-            served = served_model(triton.address, triton.model)
-            Broker(self.site.kafka.bootstrap, self.site.kafka.security).check_listening()
-            self._relay.start()
+            self._relays.start()  # events that an earlier run has left need not wait for the scorer
+        served = self._find_models(stop, patient=patient)
+        if served is None:
+            return False
+        if not patient:
+            self._relays.check()
+            self._relays.start()
+        triton = self.site.triton
         plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
         self._scorer = Scorer(
             triton.address,
-            served.clip,
-            model=triton.model,
+            [self._scored_model(name, model) for name, model in served.items()],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=triton.deadline_seconds,
-            listener=news,
-            fits=self._judging.check_fit,
-            attention=self.site.evidence.attention,
+            listener=self._scoring,
             repair=self._repair,
         )
         self.worker = Worker(
@@ -151,28 +154,45 @@ class Service:
             scorer=self._scorer,
             queue_clips=triton.queue_clips,
             outbox=self.outbox,
-            notify=self._relay.notify,
+            notify=self._relays.notify,
             pictures=self.evidence,
             listeners=self._listeners,
             several_detectors=len(self.site.detectors) > 1,
         )
         return True
 
-    def _plan(self, camera: str, settings: CameraSettings, served: ServedModel) -> CameraPlan:
-        watches = [Watch(camera, detector) for detector in self.site.detectors_of(camera)]
+    def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[str, ServedModel] | None:
+        """The models of the site's detectors by their names on the server; None when ``stop`` came first."""
+        address = self.site.triton.address
+        found: dict[str, ServedModel] = {}
+        for name in dict.fromkeys(self.site.model_of(detector) for detector in self.site.detectors or [""]):
+            served = wait_for_model(address, name, stop, self._scoring) if patient else served_model(address, name)
+            if served is None:
+                return None
+            found[name] = served
+        return found
+
+    def _scored_model(self, name: str, served: ServedModel) -> ScoredModel:
+        watches = [watch for watch in self._watches() if self.site.model_of(watch.detector) == name]
+        fits = partial(self._judging.check_fit, watches=watches)
+        return ScoredModel(name, served.clip, fits=fits, heat=self.site.evidence.attention)
+
+    def _watches(self, camera: str | None = None) -> list[Watch]:
+        """The detectors of one camera, or of all."""
+        cameras = self.site.cameras if camera is None else [camera]
+        return [Watch(each, detector) for each in cameras for detector in self.site.detectors_of(each)]
+
+    def _plan(self, camera: str, settings: CameraSettings, served: dict[str, ServedModel]) -> CameraPlan:
         return CameraPlan(
             camera,
             partial(open_source, camera, settings.source, source_options(settings)),
-            [
-                DetectorPlan(
-                    self._judging.clip_of(watch, served),
-                    served,
-                    partial(self._judging.chain_of, watch),
-                    watch.detector,
-                )
-                for watch in watches
-            ],
+            [self._detector_plan(watch, served) for watch in self._watches(camera)],
         )
+
+    def _detector_plan(self, watch: Watch, served: dict[str, ServedModel]) -> DetectorPlan:
+        name = self.site.model_of(watch.detector)
+        clip = self._judging.clip_of(watch, served[name])
+        return DetectorPlan(clip, served[name], partial(self._judging.chain_of, watch), watch.detector, name)
 
     def start(self) -> None:
         """Begin to read and score."""
@@ -193,8 +213,7 @@ class Service:
     @property
     def scorer_away_seconds(self) -> float:
         """Seconds since the scorer went away; 0 when it is there."""
-        since = self._waiting_since
-        return 0.0 if since is None else time.monotonic() - since
+        return self._scoring.away_seconds
 
     @property
     def summary(self) -> Summary:
@@ -210,17 +229,18 @@ class Service:
         """Stop everything, within about 10 s at the default.
 
         Args:
-            relay_seconds: how long the relay may go on publishing what is in the outbox.
+            relay_seconds: how long the relays may go on publishing the contents of the outbox.
 
         Returns:
-            Number of accepted events that the topic does not have yet. They stay in the outbox; the next run publishes
+            Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
         if self.worker is not None:
             self.worker.stop()
         elif self._scorer is not None:
             self._scorer.close()
-        left = self._relay.stop(relay_seconds)
+        self._relays.stop(relay_seconds)
+        left = self.outbox.depth()
         self.metrics.outbox_depth.set_function(lambda: left)
         self.outbox.close()
         if self._metrics_server is not None:
@@ -228,28 +248,28 @@ class Service:
         return left
 
 
-class _ScoringNews:
-    """Turns the scoring client's calls into metrics and log lines."""
+class _ScoringLog(SilentListener):
+    """Turns the scoring client's callbacks into metrics and log lines."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._waiting_since: float | None = None
+
+    @property
+    def away_seconds(self) -> float:
+        since = self._waiting_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def in_flight(self, clips: int) -> None:
-        self._service.metrics.clips_in_flight.set(clips)
-
-    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None:
-        pass  # counted by the worker, with the capture's time
-
-    def dropped(self, camera: str, reason: DropReason) -> None:
-        pass  # counted by the worker
+        self._metrics.clips_in_flight.set(clips)
 
     def waiting(self, reason: str) -> None:
-        if self._service._waiting_since is None:
-            self._service._waiting_since = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
         _log.warning("waiting for the scorer", reason=reason)
 
     def recovered(self) -> None:
-        self._service._waiting_since = None
+        self._waiting_since = None
         _log.info("the scorer is there")
 
     def exchanged(self, served: ServedModel) -> None:
@@ -261,21 +281,26 @@ class _ScoringNews:
         )
 
 
-class _RelayNews:
-    """Turns the relay's calls into metrics and log lines."""
+class _RelayLog(RelayListener):
+    """Logs the callbacks of one sink's relay, and passes its deliveries on."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, sink: str, place: str, delivered: Callable[[AlertEvent, float | None], None]) -> None:
+        self._sink = sink
+        self._place = place
+        self._delivered = delivered
 
     def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
-        self._service._counted.published(event, delay_seconds)
-        self._service._published(event)
+        self._delivered(event, delay_seconds)
 
     def waiting(self, reason: str) -> None:
-        _log.warning("waiting for the broker; alerts are kept", reason=reason)
+        _log.warning("waiting for the sink; alerts are kept", sink=self._sink, reason=reason)
 
     def resumed(self) -> None:
-        _log.info("the broker is there", topic=self._service.site.kafka.topic)
+        _log.info("the sink accepts alerts", sink=self._sink, place=self._place)
 
     def failed(self, event: AlertEvent, reason: str) -> None:
-        _log.error("the broker refuses this alert for good; it is set aside", id=event.id, reason=reason)
+        _log.error("the sink refuses this alert permanently; it is set aside", id=event.id, reason=reason)
+
+
+def _ignore(_event: AlertEvent, _delay_seconds: float | None) -> None:
+    pass

@@ -21,7 +21,9 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Result, Watcher
 from pipeline.live.listener import Listeners, Watch, WorkerListener
-from pipeline.scoring.dispatcher import Dropped, Scored, Scorer, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.scorer import Scorer
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import EndReason, SourceError
 
 _log = logs.get("worker")
@@ -141,7 +143,9 @@ class Worker:
             pass
 
     def remove(self, name: str) -> None:
-        """Stop a camera unless it has finished, and forget it: its name is free again. Must not be called by a listener.
+        """Stop a camera unless it has finished, and forget it: its name is free again.
+
+        Must not be called by a listener.
 
         Raises:
             KeyError: there is no such camera.
@@ -217,6 +221,8 @@ class Worker:
         watcher = Watcher(watch, plan, assembler)
         watcher.port = self._scorer.add_camera(
             camera.name,
+            model=plan.model,
+            detector=plan.name,
             live=live,
             capacity=self._queue_clips,
             deliver=lambda outcome: self._results.put(Result(camera, watcher, outcome)),
@@ -227,10 +233,9 @@ class Worker:
     def _put_until_stop(self, put: Callable[[], None]) -> None:
         """Put something into the results, however long the operators have no room, until the whole worker stops."""
         while not self._stop.is_set():
-            try:
-                return put()
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                put()
+                break
 
     # -- the operators' thread ---------------------------------------------------------------------------------
 

@@ -187,6 +187,7 @@ class _Drawing:
         self._threshold = run.settings.chain_of(row).open_threshold
         self._parts = by_segment(run.clips[row.name], run.alerts[row.name])
         self._attention = attention
+        self._kind = run.settings.model.heat
         self._period = 1.0 / row.fps if row.fps else 0.04
         self._whole = max(row.duration_seconds, self._period)
         self._marks = self._places_of_alerts(run, row)
@@ -227,7 +228,7 @@ class _Drawing:
             clip = int(part.at(np.array([frame.pts_seconds]))[0])
             if clip >= 0:
                 seen = seen_part(picture.width, picture.height, self._spec)
-                heat = Heat(np.asarray(self._attention[part.first + clip]), seen)
+                heat = Heat(np.asarray(self._attention[part.first + clip]), seen, self._kind)
         drawn = jfif(picture, heat)
         self._size = self._size or (drawn.width, drawn.height)
         return drawn if (drawn.width, drawn.height) == self._size else drawn.reformat(*self._size)

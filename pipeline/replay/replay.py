@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
+from pipeline.heat import HeatKind
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, rules_of
 from pipeline.live.listener import Watch, WorkerListener
@@ -33,7 +35,9 @@ from pipeline.replay.results import RecordingResults, Replayed, not_replayed
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted
-from pipeline.scoring.dispatcher import ClipMismatch, Dropped, DropReason, Scored, Scorer, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored, SilentListener
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
 from pipeline.sources.recordings import Recording, open_recording
@@ -45,8 +49,8 @@ _log = logs.get("replay")
 #: name.
 ANY_CAMERA = "(recordings)"
 _LOOK_SECONDS = 0.25
-#: Limit for a clip's answer. It is longer than for a live camera: a clip that is sent again while the server still works
-#: on it makes a slow server slower.
+#: Limit for a clip's answer. It is longer than for a live camera: a clip that is sent again while the server still
+#: works on it makes a slow server slower.
 _DEADLINE_SECONDS = 60.0
 #: Threads of each recording's decoder. FFmpeg conceals the missing parts of a damaged film from the pictures around
 #: them; with several threads it is chance which of these are there, and the next run would have other scores. Several
@@ -64,7 +68,7 @@ Settled = Callable[[RunSettings], None]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a replay. Seconds are of the recordings; ``total_seconds`` is None until all lengths are known."""
+    """The progress of a replay. Seconds are of the recordings; ``total_seconds`` is None until all are known."""
 
     recordings: int
     done: int
@@ -97,12 +101,17 @@ class Outcome:
 
 
 def run_settings(
-    site: Site, served: ServedModel, cameras: Mapping[str, tuple[ClipSpec, RunChain]], start_time: datetime | None
+    site: Site,
+    served: ServedModel,
+    cameras: Mapping[str, tuple[ClipSpec, RunChain]],
+    start_time: datetime | None,
+    detector: str = "",
 ) -> RunSettings:
     """Return the settings of a run. Its name is a hash of them, so that the same run has the same alert ids.
 
     Args:
         cameras: how the recordings of each camera are cut and judged; :data:`ANY_CAMERA` is one of them.
+        detector: the site's detector that scores; empty at a site that names no detectors.
     """
     parts = {name: CameraPart(clip=_clip(clip), chain=chain) for name, (clip, chain) in cameras.items()}
     usual = parts.pop(ANY_CAMERA)
@@ -118,13 +127,16 @@ def run_settings(
             threshold=served.threshold,
             close_threshold=served.close_threshold,
             kernel=served.kernel,
+            heat=served.heat.kind if served.heat is not None else HeatKind.ATTENTION,
         ),
         clip=usual.clip,
         chain=usual.chain,
+        detector=detector or None,
         start_time=start_time,
         cameras=parts,
     )
-    hashed = settings.model_dump_json(exclude={"mistwatch"})
+    # As with the ids of alerts, a detector counts only where there are several.
+    hashed = settings.model_dump_json(exclude={"mistwatch"} if len(site.detectors) > 1 else {"mistwatch", "detector"})
     return settings.model_copy(update={"run": f"replay-{hashlib.sha256(hashed.encode()).hexdigest()[:12]}"})
 
 
@@ -149,6 +161,8 @@ class Replay:
         site: how clips are cut and scores judged, and where Triton is.
         cameras: those of the site whose recordings are judged by the camera's settings.
         served: the model that Triton serves now; another one ends the replay.
+        detector: the site's detector whose model and settings are used; empty at a site that names no detectors.
+        model: the model's name on the server; None takes the detector's.
         jobs: recordings at a time.
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
@@ -171,6 +185,8 @@ class Replay:
         *,
         site: Site,
         served: ServedModel,
+        detector: str = "",
+        model: str | None = None,
         split: str | None = None,
         cameras: Collection[str] = (),
         jobs: int = 2,
@@ -189,25 +205,26 @@ class Replay:
         self._start_time = start_time
         self._on_event = on_event
         self._site = site
+        self._detector = detector
+        self._model = model or site.model_of(detector)
         self._camera_of = {one.name: camera_of(one.path, cameras) for one in recordings}
         # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
         used = sorted({name for name in self._camera_of.values() if name is not None})
-        rules = {Watch(ANY_CAMERA): rules_of(site, None)} | {Watch(name): rules_of(site, name) for name in used}
+        rules = {Watch(ANY_CAMERA, detector): rules_of(site, None, detector)}
+        rules |= {Watch(name, detector): rules_of(site, name, detector) for name in used}
         self._judging = Judging(rules, max_in_flight=site.triton.max_in_flight)
         self._clip_of = {watch.camera: self._judging.clip_of(watch, served) for watch in rules}
         chains = {
-            watch.camera: RunChain.of(
-                self._judging.chain_of(watch, served), self._judging.own_share_of(watch, served)
-            )
+            watch.camera: RunChain.of(self._judging.chain_of(watch, served), self._judging.own_share_of(watch, served))
             for watch in rules
         }
         self.settings = run_settings(
-            self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
+            site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time, detector
         )
         settled(self.settings)
         self._parts = Parts(folder, self.settings, recordings)
         self._recordings = [one for one in recordings if split in (None, one.split) or self._parts.holds(one)]
-        self._news = _ScoringNews()
+        self._scoring = _ScoringLog()
         self._acceptance = acceptance
         self._published = Published(folder, topic, self.settings.run) if acceptance is not None else None
         self._notify_relay = notify
@@ -245,13 +262,10 @@ class Replay:
         triton = self._site.triton
         scorer = Scorer(
             triton.address,
-            self._served.clip,
-            model=triton.model,
+            [ScoredModel(self._model, self._served.clip, fits=self._require_same_model, heat=True)],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=max(triton.deadline_seconds, _DEADLINE_SECONDS),
-            listener=self._news,
-            fits=self._require_same_model,
-            attention=True,
+            listener=self._scoring,
             repair=self._repair,
         )
         worker = Worker(
@@ -263,6 +277,7 @@ class Replay:
             outbox=_Events(self._acceptance, self._counts, self._record_event),
             notify=self._notify_relay,
             pictures=None,
+            several_detectors=len(self._site.detectors) > 1,
             listeners=[_Recorder(self._running, self._finished.put, self._accepted)],
         )
         try:
@@ -295,7 +310,7 @@ class Replay:
                 break
             with contextlib.suppress(queue.Empty):
                 self._end(self._finished.get(timeout=_LOOK_SECONDS), worker)
-            if (why := self._mismatch or given_up(self._news.away_seconds)) is not None:
+            if (why := self._mismatch or given_up(self._scoring.away_seconds)) is not None:
                 raise ReplayFailed(why)
             if time.monotonic() >= shown_at + _LOOK_SECONDS:
                 shown_at = time.monotonic()
@@ -306,7 +321,7 @@ class Replay:
         """Start a recording, unless it is kept already or cannot be read."""
         damage: list[str] = []
         camera = self._camera_of[one.name]
-        watch = Watch(camera or ANY_CAMERA)
+        watch = Watch(camera or ANY_CAMERA, self._detector)
         try:
             source, modified_ns, content = self._opened(one, damage)
         except SourceError as error:
@@ -332,7 +347,7 @@ class Replay:
             CameraPlan(
                 one.name,
                 lambda **_callbacks: watched,
-                [DetectorPlan(clip, self._served, lambda served: self._judging.chain_of(watch, served))],
+                [DetectorPlan(clip, self._served, partial(self._judging.chain_of, watch), self._detector, self._model)],
             )
         )
 
@@ -502,7 +517,7 @@ class _Events:
         return is_new
 
 
-class _ScoringNews:
+class _ScoringLog(SilentListener):
     """Seconds since the scorer went away, and a line in the log."""
 
     def __init__(self) -> None:
@@ -513,10 +528,6 @@ class _ScoringNews:
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
-    def in_flight(self, clips: int) -> None: ...
-    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None: ...
-    def dropped(self, camera: str, reason: DropReason) -> None: ...
-
     def waiting(self, reason: str) -> None:
         if self._since is None:
             self._since = time.monotonic()
@@ -525,8 +536,6 @@ class _ScoringNews:
     def recovered(self) -> None:
         self._since = None
         _log.info("the scorer is there")
-
-    def exchanged(self, served: ServedModel) -> None: ...
 
 
 def _clip(clip: ClipSpec) -> RunClip:

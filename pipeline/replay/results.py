@@ -15,7 +15,7 @@ from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.runs.folder import VideoRow, score_schema
 from pipeline.runs.recordings import Wanted, printable
-from pipeline.scoring.dispatcher import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
 from pipeline.sources.recordings import Recording, open_recording
@@ -74,7 +74,7 @@ class RecordingResults:
     _models: list[tuple[str, str]] = field(default_factory=list)
     _drops: Counter[str] = field(default_factory=Counter)
     _scored: int = 0
-    _attention: dict[ClipKey, npt.NDArray[np.float32]] = field(default_factory=dict)
+    _heat: dict[ClipKey, npt.NDArray[np.float32]] = field(default_factory=dict)
     _maps: list[npt.NDArray[np.float32]] = field(default_factory=list)
 
     @property
@@ -85,8 +85,8 @@ class RecordingResults:
     def scored(self, scored: Scored) -> None:
         """Keep a scored clip's heat map until its place in the order of clips is known."""
         self._scored += 1
-        if scored.attention is not None:
-            self._attention[scored.window.key] = scored.attention
+        if scored.heat is not None:
+            self._heat[scored.window.key] = scored.heat
 
     def smoothed(self, score: SmoothedScore) -> None:
         """Add the next clip in order."""
@@ -98,8 +98,8 @@ class RecordingResults:
         numbers = (clip.index, clip.start, clip.end, clip.score, score.value)
         for (name, _), value in zip(_NUMBERS, numbers, strict=True):
             self._columns[name].append(value)
-        if (attention := self._attention.pop(clip.key, None)) is not None:
-            self._maps.append(attention)
+        if (heat := self._heat.pop(clip.key, None)) is not None:
+            self._maps.append(heat)
         self.seconds = clip.end - self._columns["start"][0]
 
     def dropped(self, dropped: Dropped) -> None:
@@ -180,7 +180,9 @@ class RecordingResults:
 
 
 def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | None, float]:
-    """Return frames a second, and seconds, of all segments together; a segment's last frame lasts as long as the others.
+    """Return the frames a second and the seconds of all segments together.
+
+    The last frame of a segment lasts as long as the others.
 
     Pictures before the first segment, of which none could be decoded, have no share in them.
 

@@ -36,6 +36,7 @@ from pydantic import (
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from pipeline.errors import MistwatchError
+from pipeline.heat import HeatKind
 
 if TYPE_CHECKING:
     import pyarrow
@@ -80,6 +81,7 @@ class RunModel(_Part):
     Attributes:
         threshold, close_threshold, kernel: its own suggestions, None where it makes none.
         weights_sha256: of its weights, None where the server does not tell.
+        heat: the meaning of its heat maps, where it has any; not written where they are attention maps.
     """
 
     name: str
@@ -89,6 +91,15 @@ class RunModel(_Part):
     threshold: float | None = None
     close_threshold: float | None = None
     kernel: int | None = None
+    heat: HeatKind = HeatKind.ATTENTION
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the usual kind of heat map: a run's name, a hash of all this, stays as it was."""
+        written: dict[str, Any] = handler(self)
+        if written.get("heat") == HeatKind.ATTENTION:
+            del written["heat"]
+        return written
 
 
 class RunClip(_Part):
@@ -152,6 +163,7 @@ class RunSettings(_Part):
 
     Attributes:
         run: names the run in its alerts' ids; made of all that follows it here but the counts.
+        detector: the site's detector that scored; not written where the site names no detectors.
         start_time: wall-clock time that the first frame of the one recording was said to have.
         cameras: by camera, the settings of recordings that are a camera's of the site (:attr:`VideoRow.camera`).
         created_at: when the run was finished (UTC); the only time of day in a run folder.
@@ -165,12 +177,21 @@ class RunSettings(_Part):
     model: RunModel
     clip: RunClip
     chain: RunChain
+    detector: str | None = None
     start_time: AwareDatetime | None = None
     cameras: dict[str, CameraPart] = {}
     recordings: int = 0
     frames: int = 0
     clips: int = 0
     alerts: int = 0
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a detector that is not there: a run's name, a hash of all this, stays as it was."""
+        written: dict[str, Any] = handler(self)
+        if written.get("detector", ...) is None:
+            del written["detector"]
+        return written
 
     def clip_of(self, row: VideoRow) -> RunClip:
         """The clips that were cut of this recording."""

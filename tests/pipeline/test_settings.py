@@ -71,7 +71,7 @@ def test_what_the_file_names_stands_beside_it(tmp_path: Path) -> None:
         ("cameras: {}\n", "cameras: "),
         ("site: a\n", "cameras: required"),
         ("cameras: {'../x': {source: a.mp4}}\n", "cameras.../x"),
-        ("cameras: {gate: {source: a}, gate: {source: b}}\n", "the key 'gate' stands twice"),
+        ("cameras: {gate: {source: a}, gate: {source: b}}\n", "the key 'gate' appears twice"),
         ("cameras: {gate: {source: a.mp4}}\nmetrics: {port: 70000}\n", "metrics.port"),
         ("cameras: {gate: {source: a.mp4}}\nalerts: {open_threshold: 1.5}\n", "alerts.open_threshold"),
         (

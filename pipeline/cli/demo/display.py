@@ -18,7 +18,7 @@ from operators.alerting import AlertState
 from pipeline.alerts.event import AlertEvent
 from pipeline.cli.demo.truth import Shown, Verdict
 from pipeline.cli.display import table
-from pipeline.live.worker import CameraState
+from pipeline.live.board import CameraState
 from pipeline.printable import printable
 
 #: Between two lines of progress where there is no terminal to redraw, seconds.

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.display import StandardOutput, table
-from pipeline.live.worker import CameraPhase, CameraState
+from pipeline.live.board import CameraPhase, CameraState
 
 STATES = [
     CameraState(

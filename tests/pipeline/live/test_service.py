@@ -126,7 +126,7 @@ def test_a_broken_and_a_missing_camera_do_not_disturb_the_others(tmp_path: Path,
         assert service.prepare(threading.Event(), patient=False)
         service.start()
         assert service.worker is not None
-        good, away = service.worker.states
+        good, away = service.board.states
         limit = time.monotonic() + 120
         while good.phase != "done" or away.phase != "waiting":
             assert time.monotonic() < limit, (good, away)
@@ -174,7 +174,7 @@ def test_run_waits_for_triton_and_broker_and_goes_on_when_they_are_there(tmp_pat
     config = write_site(tmp_path, address, f"127.0.0.1:{port}", f"  cam: {{source: '{video}'}}\n")
     process = start_run(config)
     try:
-        said = read_until(process, "waiting for the broker")
+        said = read_until(process, "waiting for the sink")
         if "waiting for the scorer" not in said:
             read_until(process, "waiting for the scorer")
         server.start()
