@@ -52,7 +52,8 @@ class AlertData(_Document):
     """One incident as it is known at one moment."""
 
     alert_id: UUID = Field(
-        description="one per incident; UUIDv5 of site, run, camera, detector (where a site has several), segment, start PTS"
+        description="one per incident; UUIDv5 of site, run, camera, detector (where the site has several), segment "
+        "and start PTS"
     )
     sequence: Annotated[int, Field(ge=0)] = Field(description="number of this event within its alert, from 0")
     site: str
