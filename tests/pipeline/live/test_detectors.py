@@ -22,6 +22,7 @@ from pipeline.scoring.outcomes import Scored
 pytestmark = pytest.mark.realparts
 
 SMALL = {"name": "small_mean"}  # clips of 4 × 16 × 16, stride 2
+SLOW = SMALL | {"name": "slow_mean", "clip_fps": f"{FPS / 2:g}"}
 LARGE = {"name": "large_mean", "clip_height": "32", "clip_width": "24", "clip_stride": "4"}
 SCENE = [(3.0, DARK), (3.0, BRIGHT), (3.0, DARK)]
 FRAMES = 90
@@ -29,12 +30,13 @@ FRAMES = 90
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves ``small`` and ``large``."""
+    """Serves ``small``, ``slow`` and ``large``."""
     server = Server(tmp_path_factory.mktemp("two-models"))
-    write_repository(server.repository, "small", **SMALL)
-    write_repository(server.repository, "large", **LARGE)
+    models = {"small": SMALL, "slow": SLOW, "large": LARGE}
+    for model, parameters in models.items():
+        write_repository(server.repository, model, **parameters)
     server.start()
-    for model in ("small", "large"):
+    for model in models:
         server.load(model)
     yield server
     server.stop()
@@ -47,6 +49,11 @@ def run(
     heard = Heard(accepted=events.append)
     settings = site(folder, server.address, broker, cameras, detectors=detectors)
     service = Service(settings, run="r", listeners=[heard])
+    run_to_the_end(service)
+    return service, events, heard
+
+
+def run_to_the_end(service: Service) -> None:
     try:
         assert service.prepare(threading.Event(), patient=False)
         service.start()
@@ -54,7 +61,6 @@ def run(
         assert service.worker.wait(120)
     finally:
         assert service.close(relay_seconds=60) == 0
-    return service, events, heard
 
 
 def value(service: Service, name: str, **labels: str) -> float | None:
@@ -97,18 +103,14 @@ def test_two_detectors_on_one_camera(tmp_path: Path, server: Server, broker: str
 
 
 def test_detectors_with_one_clip_size_share_the_scaled_picture(tmp_path: Path, server: Server, broker: str) -> None:
-    """Both judge the same model; the second takes 5 frames a second, resampled apart."""
+    """One takes every frame and the other 5 a second: they are resampled apart."""
     video = write_video(tmp_path / "scene.mp4", [(4.0, DARK)])
-    slow = {"model": "small", "clip": {"fps": FPS / 2}}
-    service, _, heard = run(
-        tmp_path, server, broker, {"cam": {"source": str(video)}}, {"native": {"model": "small"}, "slow": slow}
-    )
+    detectors = {"native": {"model": "small"}, "slow": {"model": "slow"}}
+    service, _, heard = run(tmp_path, server, broker, {"cam": {"source": str(video)}}, detectors)
     assert value(service, "frames_decoded_total", camera="cam") == 40
     assert value(service, "pictures_scaled_total", camera="cam") == 40
-    assert Counter(watch.detector for watch, _ in heard.clips) == {
-        "native": (40 - 4) // 2 + 1,
-        "slow": (20 - 4) // 2 + 1,
-    }
+    clips = {"native": (40 - 4) // 2 + 1, "slow": (20 - 4) // 2 + 1}
+    assert Counter(watch.detector for watch, _ in heard.clips) == clips
 
 
 def test_a_detector_of_one_camera_watches_no_other(tmp_path: Path, server: Server, broker: str) -> None:
@@ -127,24 +129,17 @@ def test_the_ids_of_a_single_named_detector_are_those_of_a_site_without_detector
 ) -> None:
     video = write_video(tmp_path / "scene.mp4", SCENE)
     cameras = {"cam": {"source": str(video)}}
+    only, second = {"only": {"model": "small"}}, {"second": {"model": "large"}}
     ids: dict[str, list[str]] = {}
-    for name, detectors in (("named", {"only": {"model": "small"}}), ("two", {"only": {"model": "small"}, "b": {"model": "large"}})):  # fmt: skip
-        folder = tmp_path / name
-        folder.mkdir()
+    for name, detectors in {"named": only, "two": only | second}.items():
+        (folder := tmp_path / name).mkdir()
         _, events, _ = run(folder, server, broker, cameras, detectors)
         ids[name] = [event.id for event in events if event.data.detector == "only"]
-    folder = tmp_path / "plain"
-    folder.mkdir()
+    (folder := tmp_path / "plain").mkdir()
+    settings = site(folder, server.address, broker, cameras)
+    settings = settings.model_copy(update={"triton": settings.triton.model_copy(update={"model": "small"})})
     plain: list[AlertEvent] = []
-    settings = site(folder, server.address, broker, cameras, triton={"address": server.address, "model": "small"})
-    service = Service(settings, run="r", listeners=[Heard(accepted=plain.append)])
-    try:
-        assert service.prepare(threading.Event(), patient=False)
-        service.start()
-        assert service.worker is not None
-        assert service.worker.wait(120)
-    finally:
-        service.close(relay_seconds=60)
+    run_to_the_end(Service(settings, run="r", listeners=[Heard(accepted=plain.append)]))
     assert {event.data.detector for event in plain} == {None}
     assert [event.id for event in plain] == ids["named"]
     assert not set(ids["two"]) & set(ids["named"])
