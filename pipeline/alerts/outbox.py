@@ -20,10 +20,9 @@ from pipeline.errors import MistwatchError
 
 _log = logs.get("outbox")
 
-#: Written into the file; another number means another layout. Layout 1 (mistwatch 0.1.0) had one sink, Kafka, and one
-#: table: a row was deleted when Kafka had the event.
+#: Written into the file; another number means another layout. Layout 1 (mistwatch 0.1.0) had one table and one sink,
+#: Kafka: a row was deleted when the topic had the event.
 _LAYOUT = 2
-_SINK_OF_LAYOUT_1 = "kafka"
 
 # A camera's events leave in order, but cameras do not wait for one another: the events that a sink lacks are a set, not
 # everything after a number. One row for each of them is that sink's position.
@@ -40,7 +39,7 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS deliveries_position ON deliveries (position)",
 )
 _FROM_LAYOUT_1 = (
-    f"INSERT INTO deliveries (sink, position, refused) SELECT '{_SINK_OF_LAYOUT_1}', position, refused FROM events",
+    "INSERT INTO deliveries (sink, position, refused) SELECT 'kafka', position, refused FROM events",
     "ALTER TABLE events DROP COLUMN refused",
 )
 _DELETE_DELIVERED = "DELETE FROM events WHERE position NOT IN (SELECT position FROM deliveries)"

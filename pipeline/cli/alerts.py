@@ -6,11 +6,14 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import MistwatchError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.sinks.kafka_broker import Broker
 
 app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
 
@@ -51,32 +54,19 @@ def tail(
     Without --count, wait for a missing broker or topic. With --count, exit with status 1 when fewer events arrive in
     time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
     """
-    from pydantic import ValidationError
+    from pipeline.sinks.tail import TopicReader
 
-    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity, KafkaSecurityError
-    from pipeline.sinks.tail import TopicReader, parse_since
-
-    try:
-        start = None if since is None else parse_since(since, datetime.now(UTC))
-    except ValueError as error:
-        raise UsageFailure(f"--since: {error}") from None
-    try:
-        broker = Broker(bootstrap, KafkaSecurity())
-    except ValidationError as error:
-        raise UsageFailure(f"Kafka security in the environment: {error.errors()[0]['msg']}") from None
-    except (KafkaSecurityError, ValueError) as error:
-        raise UsageFailure(str(error)) from None
-
+    start = _moment(since)
     reports = _StandardError(topic, bootstrap)
     give_up_at = None if count is None else time.monotonic() + timeout
-    seen = 0
     reader = TopicReader(
-        broker,
+        _broker(bootstrap),
         topic,
         since=start,
         listener=reports,
         stopped=lambda: give_up_at is not None and time.monotonic() >= give_up_at,
     )
+    seen = 0
     try:
         for read in reader.events():
             if camera and read.event.subject not in camera:
@@ -88,12 +78,38 @@ def tail(
     except KeyboardInterrupt:
         if count is None:
             return  # the usual way to stop it
-        raise RunFailure(f"interrupted after {seen} of {count} events") from None
+        raise MistwatchError(f"interrupted after {seen} of {count} events") from None
     except BrokenPipeError:  # the reader has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     why = reports.outage or f"topic {topic} at {bootstrap} has no more events"
-    raise RunFailure(f"{seen} of {count} events within {timeout:g} s: {why}")
+    raise MistwatchError(f"{seen} of {count} events within {timeout:g} s: {why}")
+
+
+def _moment(since: str | None) -> datetime | None:
+    """Parse ``--since``. Raises UsageError."""
+    from pipeline.sinks.tail import parse_since
+
+    try:
+        return None if since is None else parse_since(since, datetime.now(UTC))
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from None
+
+
+def _broker(bootstrap: str) -> Broker:
+    """Name the cluster, with the environment's credentials. Raises UsageError."""
+    from pydantic import ValidationError
+
+    from pipeline.errors import UsageError
+    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
+
+    try:
+        return Broker(bootstrap, KafkaSecurity())
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {problem}") from None
+    except UsageError as error:
+        raise UsageError(str(error)) from None
 
 
 @app.command()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _log = logs.get("embedded")
 
+#: The name of the model on the embedded Triton.
+MODEL = "clip_scorer"
+
 
 @contextlib.contextmanager
 def triton(model: str, log_file: Path) -> Iterator[TritonServer]:

@@ -34,7 +34,7 @@ from pipeline.replay.published import Published
 from pipeline.replay.results import RecordingResults, Replayed, not_replayed
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
-from pipeline.runs.recordings import Wanted
+from pipeline.runs.recordings import Wanted, camera_of
 from pipeline.scoring.outcomes import Dropped, Scored, SilentListener
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
@@ -138,16 +138,6 @@ def run_settings(
     # As with the ids of alerts, a detector counts only where there are several.
     hashed = settings.model_dump_json(exclude={"mistwatch"} if len(site.detectors) > 1 else {"mistwatch", "detector"})
     return settings.model_copy(update={"run": f"replay-{hashlib.sha256(hashed.encode()).hexdigest()[:12]}"})
-
-
-def camera_of(path: Path, cameras: Collection[str]) -> str | None:
-    """Return the site's camera that recorded this: the one that the file is named after, else the nearest folder.
-
-    >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate", "yard"})
-    'gate'
-    """
-    names = (path.stem, *(folder.name for folder in path.parents))
-    return next((name for name in names if name in cameras), None)
 
 
 class Replay:

@@ -28,8 +28,7 @@ def configured_sinks(site: object) -> dict[str, Sink]:
             configured.
 
     Raises:
-        UsageError: settings that cannot be used (a password file that cannot be read); one line.
-        ValueError: the same, for settings that do not come from a checked configuration.
+        UsageError: settings that cannot be used, for example a password file that cannot be read; one line.
     """
     found = {name: getattr(site, name, None) for name in SINKS}
     return {name: SINKS[name](settings) for name, settings in found.items() if settings is not None}

@@ -59,7 +59,7 @@ class Sink(Protocol):
     def connect(self) -> AbstractContextManager[None]:
         """Connect for the length of a ``with`` block. :meth:`send` is called inside the block.
 
-        The relay leaves the block after a ``RETRY`` and enters a new one, so a connection that failed is not used again.
+        The relay leaves the block after a ``RETRY`` and enters a new one: a connection that failed is not used again.
 
         Raises:
             SinkUnavailableError: it cannot be reached now.

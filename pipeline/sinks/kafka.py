@@ -57,7 +57,7 @@ class KafkaSink:
 
     Raises:
         KafkaSecurityError: a file of ``security`` cannot be used.
-        ValueError: ``bootstrap`` is not of the form above.
+        BrokerAddressError: ``bootstrap`` has another form.
     """
 
     def __init__(

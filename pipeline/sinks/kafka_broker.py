@@ -49,6 +49,10 @@ class KafkaSecurityError(UsageError):
     """The security settings cannot be used. One line that names the file and never a secret."""
 
 
+class BrokerAddressError(UsageError):
+    """The address of the brokers has another form than ``HOST:PORT[,HOST:PORT…]``. One line."""
+
+
 class BrokerUnavailableError(SinkUnavailableError):
     """The broker or the topic cannot be used now. One line; trying again may help."""
 
@@ -126,7 +130,7 @@ class Broker:
 
     Raises:
         KafkaSecurityError: a file of ``security`` cannot be used.
-        ValueError: ``bootstrap`` is not of that form.
+        BrokerAddressError: ``bootstrap`` has another form.
     """
 
     def __init__(self, bootstrap: str, security: KafkaSecurity | None = None) -> None:
@@ -251,6 +255,6 @@ def _parse_addresses(bootstrap: str) -> list[tuple[str, int]]:
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"Kafka bootstrap must be HOST:PORT[,HOST:PORT…], got {bootstrap!r}")
+            raise BrokerAddressError(f"Kafka bootstrap must be HOST:PORT[,HOST:PORT…], got {bootstrap!r}")
         addresses.append((host.strip("[]"), int(port)))  # [::1]:9092
     return addresses
