@@ -43,7 +43,7 @@ def replay(
     settings = site_from_options(
         {"site": "test", "triton": {"address": triton}, "cameras": {"any": {"source": "any"}}, **(site or {})}
     )
-    served = served_model(triton)
+    served = served_model(triton, settings.model_of(options.get("detector", "")))
     with alone_in(folder):
         work = Replay(wanted(places), folder, site=settings, served=served, **options)
         return work.run(stop or threading.Event())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grey_cameras import GreyCamera, Site
 from hearing import Heard
-from site_runs import BRIGHT, DARK, FPS, site, write_video
-from triton_of_brightness import Server, until, write_repository
+from site_runs import BRIGHT, DARK, site, write_video
+from triton_of_brightness import Server, until
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.listener import Watch
@@ -21,33 +20,16 @@ from pipeline.scoring.outcomes import Scored
 
 pytestmark = pytest.mark.realparts
 
-SMALL = {"name": "small_mean"}  # clips of 4 × 16 × 16, stride 2
-SLOW = SMALL | {"name": "slow_mean", "clip_fps": f"{FPS / 2:g}"}
-LARGE = {"name": "large_mean", "clip_height": "32", "clip_width": "24", "clip_stride": "4"}
 SCENE = [(3.0, DARK), (3.0, BRIGHT), (3.0, DARK)]
 FRAMES = 90
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves ``small``, ``slow`` and ``large``."""
-    server = Server(tmp_path_factory.mktemp("two-models"))
-    models = {"small": SMALL, "slow": SLOW, "large": LARGE}
-    for model, parameters in models.items():
-        write_repository(server.repository, model, **parameters)
-    server.start()
-    for model in models:
-        server.load(model)
-    yield server
-    server.stop()
-
-
 def run(
-    folder: Path, server: Server, broker: str, cameras: dict[str, Any], detectors: dict[str, Any]
+    folder: Path, three_models: Server, broker: str, cameras: dict[str, Any], detectors: dict[str, Any]
 ) -> tuple[Service, list[AlertEvent], Heard]:
     events: list[AlertEvent] = []
     heard = Heard(accepted=events.append)
-    settings = site(folder, server.address, broker, cameras, detectors=detectors)
+    settings = site(folder, three_models.address, broker, cameras, detectors=detectors)
     service = Service(settings, run="r", listeners=[heard])
     run_to_the_end(service)
     return service, events, heard
@@ -67,12 +49,12 @@ def value(service: Service, name: str, **labels: str) -> float | None:
     return service.metrics.registry.get_sample_value(f"mistwatch_{name}", labels)
 
 
-def test_two_detectors_on_one_camera(tmp_path: Path, server: Server, broker: str) -> None:
+def test_two_detectors_on_one_camera(tmp_path: Path, three_models: Server, broker: str) -> None:
     """Each has its clips, its chain and its alerts; the picture is decoded once, and scaled once for each size."""
     video = write_video(tmp_path / "scene.mp4", SCENE)
     service, events, heard = run(
         tmp_path,
-        server,
+        three_models,
         broker,
         {"cam": {"source": str(video)}},
         {"keen": {"model": "small"}, "calm": {"model": "large", "alerts": {"open_threshold": 0.9}}},
@@ -102,22 +84,22 @@ def test_two_detectors_on_one_camera(tmp_path: Path, server: Server, broker: str
     assert service.summary.alerts == 2
 
 
-def test_detectors_with_one_clip_size_share_the_scaled_picture(tmp_path: Path, server: Server, broker: str) -> None:
+def test_detectors_of_one_clip_size_share_the_picture(tmp_path: Path, three_models: Server, broker: str) -> None:
     """One takes every frame and the other 5 a second: they are resampled apart."""
     video = write_video(tmp_path / "scene.mp4", [(4.0, DARK)])
     detectors = {"native": {"model": "small"}, "slow": {"model": "slow"}}
-    service, _, heard = run(tmp_path, server, broker, {"cam": {"source": str(video)}}, detectors)
+    service, _, heard = run(tmp_path, three_models, broker, {"cam": {"source": str(video)}}, detectors)
     assert value(service, "frames_decoded_total", camera="cam") == 40
     assert value(service, "pictures_scaled_total", camera="cam") == 40
     clips = {"native": (40 - 4) // 2 + 1, "slow": (20 - 4) // 2 + 1}
     assert Counter(watch.detector for watch, _ in heard.clips) == clips
 
 
-def test_a_detector_of_one_camera_watches_no_other(tmp_path: Path, server: Server, broker: str) -> None:
+def test_a_detector_of_one_camera_watches_no_other(tmp_path: Path, three_models: Server, broker: str) -> None:
     video = write_video(tmp_path / "scene.mp4", SCENE)
     cameras = {"gate": {"source": str(video)}, "yard": {"source": str(video)}}
     detectors = {"site": {"model": "small"}, "own": {"model": "large", "camera": "gate"}}
-    service, events, _ = run(tmp_path, server, broker, cameras, detectors)
+    service, events, _ = run(tmp_path, three_models, broker, cameras, detectors)
     begun = {(event.subject, event.data.detector) for event in events}
     assert begun == {("gate", "site"), ("gate", "own"), ("yard", "site")}
     assert value(service, "pictures_scaled_total", camera="gate") == 2 * FRAMES
@@ -125,7 +107,7 @@ def test_a_detector_of_one_camera_watches_no_other(tmp_path: Path, server: Serve
 
 
 def test_the_ids_of_a_single_named_detector_are_those_of_a_site_without_detectors(
-    tmp_path: Path, server: Server, broker: str
+    tmp_path: Path, three_models: Server, broker: str
 ) -> None:
     video = write_video(tmp_path / "scene.mp4", SCENE)
     cameras = {"cam": {"source": str(video)}}
@@ -133,10 +115,10 @@ def test_the_ids_of_a_single_named_detector_are_those_of_a_site_without_detector
     ids: dict[str, list[str]] = {}
     for name, detectors in {"named": only, "two": only | second}.items():
         (folder := tmp_path / name).mkdir()
-        _, events, _ = run(folder, server, broker, cameras, detectors)
+        _, events, _ = run(folder, three_models, broker, cameras, detectors)
         ids[name] = [event.id for event in events if event.data.detector == "only"]
     (folder := tmp_path / "plain").mkdir()
-    settings = site(folder, server.address, broker, cameras)
+    settings = site(folder, three_models.address, broker, cameras)
     settings = settings.model_copy(update={"triton": settings.triton.model_copy(update={"model": "small"})})
     plain: list[AlertEvent] = []
     run_to_the_end(Service(settings, run="r", listeners=[Heard(accepted=plain.append)]))
@@ -149,10 +131,10 @@ def test_the_ids_of_a_single_named_detector_are_those_of_a_site_without_detector
 FAIR_WITHIN = 1 + 4
 
 
-def test_a_camera_with_two_detectors_has_no_more_turns_than_one_with_one(server: Server) -> None:
+def test_a_camera_with_two_detectors_has_no_more_turns_than_one_with_one(three_models: Server) -> None:
     """Each clip takes the models 50 ms, far too long for all: both cameras drop clips, and both have as many scored."""
     slow = (5, 100, 0)
-    with Site(server.address, ["small", "large"]) as site:
+    with Site(three_models.address, ["small", "large"]) as site:
         site.worker.add(site.plan(GreyCamera("one", slow), "small"))
         site.worker.add(site.plan(GreyCamera("two", slow), "small", "large"))
 
@@ -172,20 +154,20 @@ def test_a_camera_with_two_detectors_has_no_more_turns_than_one_with_one(server:
     assert abs(by_detector["small"] - by_detector["large"]) <= FAIR_WITHIN, "its detectors take its turns by turns"
 
 
-def test_a_model_that_goes_away_does_not_hold_up_the_other(server: Server) -> None:
+def test_a_model_that_goes_away_does_not_hold_up_the_other(three_models: Server) -> None:
     heard = Heard()
-    with Site(server.address, ["small", "large"], listeners=[heard]) as site:
+    with Site(three_models.address, ["small", "large"], listeners=[heard]) as site:
         site.worker.add(site.plan(GreyCamera("cam", DARK, fps=10), "small", "large"))
         small, large = site.board.states
         until(lambda: small.scored > 2 and large.scored > 2)
-        server.unload("large")
+        three_models.unload("large")
         try:
             until(lambda: large.dropped > 0)  # its queue is full
             scored = small.scored
             until(lambda: small.scored > scored + 10)
             assert small.dropped == 0
         finally:
-            server.load("large")
+            three_models.load("large")
         scored = large.scored
         until(lambda: large.scored > scored + 2)
     assert all(isinstance(outcome, Scored) for watch, outcome in heard.clips if watch.detector == "small")
