@@ -97,7 +97,7 @@ def test_a_person_is_told_what_it_rests_on_and_what_to_look_at(run: Path, tmp_pa
     assert "mean version 1: 0.03 h of normal footage in 2 recordings" in said
     assert "Left out:\n  incident.mp4: abnormal, as its manifest says" in said
     assert "With the thresholds of the replay (0.5, 0.4) this footage has 2 false alarms." in said
-    assert "False alarms in this footage: 1, of 1 that it allows. With 95 % confidence there are at most 142 a" in said
+    assert "False alarms in this footage: 1; allowed: 1. With 95 % confidence there are at most 142 a" in said
     assert "\n  monday.mp4 at 0:00:11, score 0.7" in said  # known at the end of the clip that reached the threshold
     assert "calibration: gate.json" in said
 

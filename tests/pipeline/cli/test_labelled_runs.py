@@ -51,7 +51,7 @@ def test_a_run_of_another_average_is_refused(tmp_path: Path) -> None:
 def test_a_run_of_other_clips_is_refused(tmp_path: Path) -> None:
     other = labelled(96)
     clip = other.settings.clip.model_copy(update={"stride": 8})
-    with pytest.raises(UsageError, match="fight was replayed with other clips, otherwise than the normal footage"):
+    with pytest.raises(UsageError, match="fight was replayed with other clips, unlike the normal footage"):
         calibrated(tmp_path, replace(other, settings=other.settings.model_copy(update={"clip": clip})))
 
 

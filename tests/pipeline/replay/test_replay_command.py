@@ -112,7 +112,7 @@ def test_a_bad_file_among_good_ones_is_listed_and_fails_the_command_unless_told_
     assert first.stdout.endswith("3 recordings (0:00:04), 18 clips scored, 0 alert(s), 1 not replayed\n")
     second = CliRunner().invoke(app, ["replay", *map(str, arguments), "--skip-bad"])
     assert second.exit_code == 0, second.exception
-    assert second.stdout.endswith("18 clips scored, 0 alert(s), 2 there already, 1 not replayed\n")
+    assert second.stdout.endswith("18 clips scored, 0 alert(s), 2 kept from before, 1 not replayed\n")
 
 
 def test_the_events_go_to_a_topic_once_each_and_to_standard_output(tmp_path: Path, triton: Server, broker: str) -> None:
@@ -196,7 +196,7 @@ def test_a_broker_that_goes_away_is_one_line_after_what_the_replay_has_found(
             ],
         )
     assert isinstance(result.exception, MistwatchError)
-    assert result.exception.status == FAILED
+    assert result.exception.exit_status == FAILED
     (line,) = str(result.exception).splitlines()
     assert line.startswith("2 alert event(s) are not on the topic t yet")
     assert line.endswith(f"; the same command with --out {tmp_path / 'run'} sends them")
@@ -259,6 +259,6 @@ def test_what_cannot_be_done_is_one_line(
         told += ["--triton", triton.address]
     failure = CliRunner().invoke(app, ["replay", *told, "--out", "run"]).exception  # main() makes a line of it
     assert isinstance(failure, MistwatchError), failure
-    assert failure.status == status
+    assert failure.exit_status == status
     assert problem in str(failure)
     assert "\n" not in str(failure)
