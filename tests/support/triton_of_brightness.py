@@ -14,6 +14,7 @@ import tritonclient.grpc as triton
 from ports import free_port
 
 from deploy.triton.server import TritonServer
+from pipeline.scoring.transport import TritonTransport
 
 MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
@@ -97,6 +98,16 @@ class Server:
         """Load a model of the repository, or load it anew after its files changed."""
         with triton.InferenceServerClient(self.address) as client:
             client.load_model(model, client_timeout=30)
+
+    def serve(
+        self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
+    ) -> None:
+        """Write this version of a model into the repository, and load it."""
+        write_repository(self.repository, model, version=version, heat=heat, name=name, clip_height=str(height))
+        self.load(model)
+
+    def transport(self) -> TritonTransport:
+        return TritonTransport(self.address)
 
     def unload(self, model: str = "clip_scorer") -> None:
         with triton.InferenceServerClient(self.address) as client:
