@@ -38,7 +38,8 @@ from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository
 from pipeline.replay.replay import Progress, Replay
 from pipeline.runs.recordings import Wanted
-from pipeline.scoring.dispatcher import Scorer, ServedModel, served_model
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import ServedModel, served_model
 from pipeline.settings import site_from_options
 from pipeline.sources.recordings import open_recording
 from pipeline.windows import ClipWindow, cut
@@ -80,7 +81,7 @@ def copies(film: Path, out: Path, seconds: float) -> Path:
 
 def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> float:
     """Clips a second from memory, through the same client as a replay's."""
-    with Scorer(address, served.clip) as scorer:
+    with Scorer(address, [ScoredModel("clip_scorer", served.clip)]) as scorer:
         port = scorer.add_camera("bench", live=False, capacity=4, deliver=lambda _outcome: None)
         port.submit(windows[0])  # the connection, and what the model says of itself
         port.drain()

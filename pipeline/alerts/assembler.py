@@ -15,7 +15,8 @@ from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.heat import Heat
-from pipeline.scoring.dispatcher import Dropped, Scored, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import seen_part, upright
 
@@ -92,7 +93,7 @@ class AlertAssembler:
         """Take a scored clip; return the events accepted because of it."""
         window = scored.window
         if self._pictures is not None:
-            self._native[window.key] = _Picture(window.middle, scored.attention)
+            self._native[window.key] = _Picture(window.middle, scored.heat)
         score = ClipScore(
             camera=self.camera,
             segment=window.segment.id,

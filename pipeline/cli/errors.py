@@ -37,7 +37,7 @@ def explained() -> Iterator[None]:
 
     from pipeline.alerts.outbox import OutboxError
     from pipeline.live.metrics import MetricsError
-    from pipeline.scoring.dispatcher import ClipMismatch, ScorerError
+    from pipeline.scoring.served_model import ClipMismatch, ScorerError
     from pipeline.settings import SettingsError
     from pipeline.sinks.connection import BrokerUnavailableError, KafkaSecurityError
     from pipeline.sources.base import SourceError

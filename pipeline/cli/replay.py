@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.replay.publishing import Publishing
     from pipeline.replay.replay import Outcome, Progress, Replay, Settled
     from pipeline.runs.recordings import Wanted
-    from pipeline.scoring.dispatcher import ServedModel
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 DEFAULT_MODEL = "fights"
@@ -262,7 +262,7 @@ def _run(
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
     from pipeline.replay.replay import Replay, ReplayFailed
     from pipeline.runs.folder import RunError
-    from pipeline.scoring.dispatcher import served_model
+    from pipeline.scoring.served_model import served_model
 
     site = _site(folder, options)
     jobs = options.jobs or min(max(os.cpu_count() or 2, 2), 16)

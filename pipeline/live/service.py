@@ -17,7 +17,8 @@ from pipeline.alerts.outbox import Outbox
 from pipeline.calibration.file import Calibration, CalibrationError, read_calibration
 from pipeline.live.metrics import Metrics
 from pipeline.live.worker import CameraPlan, Worker, WorkerHooks
-from pipeline.scoring.dispatcher import ClipMismatch, DropReason, Scorer, ServedModel, served_model, wait_for_model
+from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
+from pipeline.scoring.served_model import ClipMismatch, ServedModel, served_model
 from pipeline.settings import AlertTuning, CameraSettings, ClipSettings, Site
 from pipeline.sinks.connection import Broker
 from pipeline.sinks.kafka import KafkaRelay
@@ -265,13 +266,10 @@ class Service:
         plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
         self._scorer = Scorer(
             triton.address,
-            served.clip,
-            model=triton.model,
+            [ScoredModel(triton.model, served.clip, fits=self._judging.check_fit, heat=self.site.evidence.attention)],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=triton.deadline_seconds,
             listener=news,
-            fits=self._judging.check_fit,
-            attention=self.site.evidence.attention,
             repair=self._repair,
         )
         self.worker = Worker(
@@ -358,12 +356,6 @@ class _ScoringNews:
 
     def in_flight(self, clips: int) -> None:
         self._service.metrics.clips_in_flight.set(clips)
-
-    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None:
-        pass  # counted by the worker, with the capture's time
-
-    def dropped(self, camera: str, reason: DropReason) -> None:
-        pass  # counted by the worker
 
     def waiting(self, reason: str) -> None:
         if self._service._waiting_since is None:

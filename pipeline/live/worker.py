@@ -22,7 +22,9 @@ from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.live.metrics import Metrics
-from pipeline.scoring.dispatcher import CameraPort, Dropped, Scored, Scorer, ServedModel
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.scorer import CameraPort, Scorer
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import EndReason, Frame, Source, SourceError
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter

@@ -30,7 +30,8 @@ from pipeline.replay.results import Replayed, Taking, not_replayed
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted
-from pipeline.scoring.dispatcher import ClipMismatch, DropReason, Scorer, ServedModel
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import CameraSettings, Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
 from pipeline.sources.recordings import Recording, open_recording
@@ -241,13 +242,10 @@ class Replay:
         triton = self._site.triton
         scorer = Scorer(
             triton.address,
-            self._served.clip,
-            model=triton.model,
+            [ScoredModel(triton.model, self._served.clip, fits=self._require_same_model, heat=True)],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=max(triton.deadline_seconds, _DEADLINE_SECONDS),
             listener=self._news,
-            fits=self._require_same_model,
-            attention=True,
             repair=self._repair,
         )
         worker = Worker(
@@ -487,8 +485,6 @@ class _ScoringNews:
         return 0.0 if since is None else time.monotonic() - since
 
     def in_flight(self, clips: int) -> None: ...
-    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None: ...
-    def dropped(self, camera: str, reason: DropReason) -> None: ...
 
     def waiting(self, reason: str) -> None:
         if self._since is None:

@@ -16,7 +16,7 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.live.worker import CameraPhase, CameraState
 from pipeline.runs.folder import VideoRow, score_schema
 from pipeline.runs.recordings import Wanted, printable
-from pipeline.scoring.dispatcher import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
 from pipeline.sources.recordings import Recording, open_recording
@@ -83,8 +83,8 @@ class Taking:
 
     def scored(self, scored: Scored) -> None:
         """A clip has its score; where in the order of clips will be told."""
-        if scored.attention is not None:
-            self._attention[scored.window.key] = scored.attention
+        if scored.heat is not None:
+            self._attention[scored.window.key] = scored.heat
 
     def smoothed(self, score: SmoothedScore) -> None:
         """The next clip in order."""

@@ -114,7 +114,9 @@ def test_the_attention_is_drawn_on_the_alerts_picture_unless_switched_off(
     tmp_path: Path, server: Server, broker: str
 ) -> None:
     """A picture that is bright on its left: there it is reddened, as the tiny model looks where it is bright."""
-    versions.add(server.repository / "clip_scorer", write_version(tmp_path / "draft", attention=True, threshold="0.4"))
+    versions.add(
+        server.repository / "clip_scorer", write_version(tmp_path / "draft", heat="attention", threshold="0.4")
+    )
     load_version(server.address, "clip_scorer", 2)
     video = tmp_path / "left.mp4"
     picture = np.full((96, 128, 3), 40, np.uint8)

@@ -17,7 +17,7 @@ from pipeline.replay.replay import Outcome, Replay
 from pipeline.runs.folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
 from pipeline.runs.parts import alone_in
 from pipeline.runs.recordings import wanted
-from pipeline.scoring.dispatcher import served_model
+from pipeline.scoring.served_model import served_model
 from pipeline.settings import site_from_options
 
 #: What is the same, byte by byte, for the same recordings, model and settings.

@@ -145,7 +145,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     from pipeline.cli.live import drive
     from pipeline.cli.repository import repository_of
     from pipeline.courtyard.scene import Courtyard
-    from pipeline.scoring.dispatcher import served_model
+    from pipeline.scoring.served_model import served_model
 
     with contextlib.ExitStack() as servers:
         with stop.at_once():

@@ -107,7 +107,7 @@ def test_what_triton_dies_of_is_not_left_for_the_next_start(tmp_path: Path) -> N
     try:
         earlier = versions.history(model)
         versions.add(model, deadly)
-        with pytest.raises(RunFailure, match=r"since it was told to load version 2 of clip_scorer; .* at version 1$"):
+        with pytest.raises(RunFailure, match=r"since it was asked to load version 2 of clip_scorer; .* at version 1$"):
             let_load(model, server.address, earlier)
         assert versions.history(model) == earlier == [1]
         server.start()
