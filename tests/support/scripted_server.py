@@ -50,6 +50,10 @@ class ScriptedServer:
 
     # The verbs of a real server in a test.
 
+    @property
+    def running(self) -> bool:
+        return self._running
+
     def serve(
         self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
     ) -> None:

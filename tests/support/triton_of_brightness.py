@@ -87,6 +87,10 @@ class Server:
         self._triton.stop()  # tidies up after a killed one
         self._triton.start(timeout=120)
 
+    @property
+    def running(self) -> bool:
+        return self._triton.alive()
+
     def stop(self) -> None:
         self._triton.stop()
 
@@ -114,7 +118,7 @@ class Server:
             client.unload_model(model, client_timeout=30)
 
     def freeze(self) -> None:
-        """SIGSTOP to the server and its stubs: connections stay open, and nobody answers."""
+        """SIGSTOP to the server and its stubs: connections stay open without an answer."""
         for pid in self._processes():
             os.kill(pid, signal.SIGSTOP)
 
@@ -124,7 +128,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """What is sent meanwhile stays in flight, however slow this machine is."""
+        """Freeze for the block: clips sent meanwhile stay in flight, however slow this machine is."""
         self.freeze()
         try:
             yield

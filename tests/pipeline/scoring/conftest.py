@@ -153,7 +153,7 @@ class Listener:
 
 @pytest.fixture
 def kit() -> SimpleNamespace:
-    """What the tests of this folder share (test modules cannot import each other)."""
+    """Helpers that the tests of this folder share (test modules cannot import each other)."""
     return SimpleNamespace(
         clip=CLIP,
         models=MODELS,

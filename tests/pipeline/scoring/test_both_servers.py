@@ -26,15 +26,14 @@ def shared(request: pytest.FixtureRequest) -> Any:
     if request.param == "scripted":
         return ScriptedServer()
     new_server: Callable[[], Any] = request.getfixturevalue("new_server")
-    server = new_server()
-    server.start()
-    return server
+    return new_server()
 
 
 @pytest.fixture
 def server(shared: Any) -> Iterator[Any]:
     """A healthy server of the models `clip_scorer` and `tall`, each at version 1."""
-    shared.start()
+    if not shared.running:
+        shared.start()
     shared.serve()
     shared.serve("tall", name="tall", height=TALL)
     yield shared

@@ -31,7 +31,7 @@ def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
     expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3)
     assert served_model(server.address) == expected
     with Scorer(server.address, [ScoredModel("clip_scorer", ClipSpec(4, 1, 16, 16, Fit.CROP))]) as scorer:
-        assert scorer.check() == expected  # another stride is no other clip
+        assert scorer.check() == expected  # another stride does not matter
         assert scorer.wait_ready(threading.Event()) == expected
 
 
@@ -139,11 +139,11 @@ def test_errors_carry_the_exit_status(error: MistwatchError, status: int) -> Non
 
 
 def test_an_unknown_model_is_named(server: Any) -> None:
-    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model nobody"):
-        served_model(server.address, "nobody")
+    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model absent"):
+        served_model(server.address, "absent")
 
 
-def test_nobody_at_the_address() -> None:
+def test_an_address_without_a_server() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, not listening: refuses
@@ -162,7 +162,7 @@ def test_the_http_port_is_no_grpc_port(server: Any) -> None:
         served_model(server.http_address)
 
 
-def test_somebody_who_never_answers() -> None:
+def test_a_server_that_never_answers() -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
