@@ -2,7 +2,8 @@
 
 It wires three classes without I/O: :class:`~pipeline.scoring.traffic.Traffic` (the clip that goes next),
 :class:`~pipeline.scoring.outage.Outages` (when to try again) and :class:`~pipeline.scoring.versions.Versions` (the
-answers that count). All of them are guarded by one lock.
+answers that count). The questions about a model itself are :class:`~pipeline.scoring.inspector.Inspector`'s. One lock
+guards all of them.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 from pipeline import logs
+from pipeline.scoring.inspector import Inspector
 from pipeline.scoring.outage import Outages, State
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
-from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, Trouble
+from pipeline.scoring.served_model import Trouble
 from pipeline.scoring.traffic import Clip, Lane, Outcome, Traffic
-from pipeline.scoring.transport import Answer, Failure, Transport
+from pipeline.scoring.transport import DESCRIBE_SECONDS, Answer, Failure, Transport
 from pipeline.scoring.versions import Versions
 from pipeline.windows import ClipWindow
-
-DESCRIBE_SECONDS = 5.0
 
 _log = logs.get("scoring")
 
@@ -62,18 +62,22 @@ class Dispatcher:
         self._outages = Outages(versions, repair=repair)
         self._events: deque[Callable[[], None]] = deque()  # for the thread to handle
         self._wake = threading.Condition(self.lock)  # for the thread
-        self._landed = threading.Condition(self.lock)  # for close(): fewer clips are in flight, or will be answered
+        self._settled = threading.Condition(self.lock)  # for close(): fewer clips are in flight, or will be answered
+        self._inspector = Inspector(
+            transport,
+            versions,
+            self._outages,
+            lock=self.lock,
+            timeout_seconds=min(DESCRIBE_SECONDS, deadline_seconds),
+            listener=listener,
+            handle_later=self._handle_later,
+        )
         self._closing = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
         self._thread.start()
 
     # -- called from outside -----------------------------------------------------------------------------------
-
-    def describe(self, model: str, version: str = "") -> ServedModel:
-        """Ask the server for the description of a model. Raises ScorerUnavailable or ClipMismatch."""
-        timeout = min(DESCRIBE_SECONDS, self._deadline_seconds)
-        return self._transport.describe(model, version=version, timeout_seconds=timeout)
 
     def open(self, lane: Lane) -> None:
         """Accept clips of a lane. Raises ValueError (its name or capacity) or RuntimeError (closed)."""
@@ -109,6 +113,7 @@ class Dispatcher:
                 if clip.lane is lane:
                     self._traffic.abandon(clip)
             self._report_in_flight()
+            self._settled.notify_all()
             self._wake.notify()
 
     def close(self, timeout: float) -> None:
@@ -119,7 +124,7 @@ class Dispatcher:
             self._closing = True
             for lane in self._traffic.lanes:
                 self._traffic.retire(lane)
-            self._landed.wait_for(self._nothing_will_be_answered, timeout)
+            self._settled.wait_for(self._nothing_will_be_answered, timeout)
             for clip in self._traffic.in_flight:
                 self._traffic.abandon(clip)
             self._report_in_flight()
@@ -139,6 +144,8 @@ class Dispatcher:
     def _run(self) -> None:
         while (step := self._next_step()) is not None:
             step()
+            with self.lock:
+                self._settled.notify_all()
             del step  # it holds a clip, which must not be kept alive while waiting for the next
 
     def _next_step(self) -> Callable[[], None] | None:
@@ -153,7 +160,7 @@ class Dispatcher:
                     pauses = [self._outages.pause_left(model, now) for model in self._traffic.waiting_models]
                     self._wake.wait(min(filter(None, pauses), default=None))
                 elif not self._versions[lane.model].inspected:
-                    return partial(self._inspect, lane.model)
+                    return partial(self._inspector.inspect, lane.model)
                 else:
                     clip = self._traffic.send(lane, now=now)
                     self._report_in_flight()
@@ -177,7 +184,6 @@ class Dispatcher:
 
     def _report_in_flight(self) -> None:
         notify(self._listener.in_flight, len(self._traffic.in_flight))
-        self._landed.notify_all()
 
     # -- a clip and its answer ---------------------------------------------------------------------------------
 
@@ -211,7 +217,7 @@ class Dispatcher:
         self._outages.answered(model, time.monotonic())
         served = versions.find(answer.version, sent_at=clip.sent_at)
         if served is None:
-            served = self._describe_new_version(model, answer.version, sent_at=clip.sent_at)
+            served = self._inspector.describe_version(model, answer.version, sent_at=clip.sent_at)
         if served is None:
             return None
         with self.lock:
@@ -246,82 +252,8 @@ class Dispatcher:
                 return None
             case Trouble.SILENT:
                 if self._outages.silent_since(model, clip.sent_at):
-                    self._pause(model, failure.trouble, failure.line, sent_at=clip.sent_at)
+                    self._inspector.pause(model, failure.trouble, failure.line, sent_at=clip.sent_at)
                 return Dropped(clip.window, DropReason.DEADLINE) if clip.lane.live else None
             case _:
-                self._pause(model, failure.trouble, failure.line, sent_at=clip.sent_at)
+                self._inspector.pause(model, failure.trouble, failure.line, sent_at=clip.sent_at)
                 return None
-
-    # -- a model -----------------------------------------------------------------------------------------------
-
-    def _inspect(self, model: str) -> None:
-        """Check, before the first clip and after an outage, that the model is there and takes our clips."""
-        asked_at = time.monotonic()
-        if self._outages.repair_of(model).is_due:
-            self._begin_repair(model)
-            return
-        versions = self._versions[model]
-        try:
-            served = self.describe(model)
-            versions.require(served)
-        except ScorerUnavailable as error:
-            self._pause(model, error.trouble, str(error), sent_at=asked_at)
-        except ClipMismatch as error:
-            self._pause(model, Trouble.MISMATCH, str(error), sent_at=asked_at)
-        else:
-            if versions.inspect(served, asked_at=asked_at):
-                notify(self._listener.exchanged, served)
-
-    def _describe_new_version(self, model: str, version: str, *, sent_at: float) -> ServedModel | None:
-        """Return the description of a version that has answered for the first time; None where it may not score."""
-        versions = self._versions[model]
-        try:
-            served = self.describe(model, version)
-            versions.require(served)
-        except ScorerUnavailable as error:
-            versions.inspected = False
-            if error.trouble is not Trouble.NOT_READY:  # otherwise it has answered, and is gone already
-                self._pause(model, error.trouble, str(error), sent_at=sent_at)
-            return None
-        except ClipMismatch as error:
-            self._pause(model, Trouble.MISMATCH, str(error), sent_at=sent_at)
-            return None
-        versions.describe(served)
-        return served
-
-    def _pause(self, model: str, trouble: Trouble, line: str, *, sent_at: float) -> None:
-        """Hold up the model's clips (every model's, where the server is away), and report it once."""
-        with self.lock:
-            is_news = self._outages.failed(model, trouble, line, sent_at=sent_at, now=time.monotonic())
-            for versions in self._versions.values() if self._outages.server_away else [self._versions[model]]:
-                versions.inspected = False
-            self._landed.notify_all()
-        if is_news:
-            notify(self._listener.waiting, line)
-
-    def _begin_repair(self, model: str) -> None:
-        """Unload and load a model, on a thread of its own: it can take minutes, and other models go on."""
-        with self.lock:
-            self._outages.repair_of(model).begin()
-        threading.Thread(target=self._repair, args=(model,), name=f"repair-{model}", daemon=True).start()
-
-    def _repair(self, model: str) -> None:
-        asked_at = time.monotonic()
-        unloaded, problem = False, None
-        try:
-            self._transport.unload(model)  # loading alone does nothing: to Triton the model is still there
-            unloaded = True
-            self._transport.load(model)
-        except ScorerUnavailable as error:
-            problem = error
-        self._handle_later(partial(self._end_repair, model, unloaded, problem, asked_at))
-
-    def _end_repair(self, model: str, unloaded: bool, problem: ScorerUnavailable | None, asked_at: float) -> None:
-        with self.lock:
-            away = self._outages.repair_of(model).end(unloaded=unloaded, loaded=problem is None)
-        if problem is None:
-            _log.warning("the model's process had died; the model was loaded anew", model=model)
-            return
-        _log.error("the model's process has died, and the model cannot be loaded anew", model=model, why=str(problem))
-        if away:
-            self._pause(model, problem.trouble, str(problem), sent_at=asked_at)

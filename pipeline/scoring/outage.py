@@ -38,7 +38,7 @@ REPAIR_AFTER_DEATHS = 3
 class State(StrEnum):
     """The state of an outage at one moment."""
 
-    UP = "up"  #: there is no outage
+    UP = "up"  #: everything works
     PAUSED = "paused"  #: nothing is sent until the pause is over
     PROBING = "probing"  #: one clip at a time is sent, to see whether the outage is over
     REPAIRING = "repairing"  #: nothing is sent while the model is unloaded and loaded anew

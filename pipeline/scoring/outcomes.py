@@ -1,4 +1,4 @@
-"""What becomes of a submitted clip, and what a listener hears of the scoring."""
+"""Outcomes of submitted clips, and the listener that scoring reports to."""
 
 from __future__ import annotations
 

@@ -43,12 +43,12 @@ from types import TracebackType
 from typing import Self
 
 from pipeline import logs
-from pipeline.scoring.dispatcher import DESCRIBE_SECONDS, Dispatcher
+from pipeline.scoring.dispatcher import Dispatcher
 from pipeline.scoring.outage import Outage
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, SilentListener, notify
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel
 from pipeline.scoring.traffic import Lane
-from pipeline.scoring.transport import Transport, TritonTransport
+from pipeline.scoring.transport import DESCRIBE_SECONDS, Transport, TritonTransport
 from pipeline.scoring.versions import Versions
 from pipeline.windows import ClipSpec, ClipWindow
 
@@ -229,7 +229,7 @@ class Scorer:
             ValueError: the scorer does not send clips to such a model.
         """
         name = self._name_of(model)
-        served = self._dispatcher.describe(name)
+        served = self.describe(name)
         self._models[name].require(served)
         return served
 
@@ -240,7 +240,8 @@ class Scorer:
             ScorerUnavailable, ClipMismatch: as :func:`served_model`.
             ValueError: as :meth:`check`.
         """
-        return self._dispatcher.describe(self._name_of(model), version)
+        timeout = min(DESCRIBE_SECONDS, self.deadline_seconds)
+        return self._transport.describe(self._name_of(model), version=version, timeout_seconds=timeout)
 
     def wait_ready(self, stop: threading.Event, model: str | None = None) -> ServedModel | None:
         """Wait until a model is served, and report the wait; None when ``stop`` is set first.

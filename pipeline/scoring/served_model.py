@@ -275,7 +275,7 @@ def load_version(address: str, model: str, version: int, *, timeout_seconds: flo
 
 
 def _check_input(config: Any, served: ServedModel, address: str) -> None:
-    """The tensor that the server takes must be the clip that its parameters describe."""
+    """Check that the input CLIP has the shape that the parameters describe. Raises ClipMismatch."""
     takes = {tensor.name: list(tensor.dims) for tensor in config.input}.get("CLIP")
     clip = [served.clip.frames, served.clip.height, served.clip.width, 3]
     if takes is None or len(takes) != 4 or any(size not in (-1, want) for size, want in zip(takes, clip, strict=True)):

@@ -142,7 +142,7 @@ class Traffic:
         self._lanes[lane.camera, lane.detector] = lane
 
     def has_room(self, lane: Lane) -> bool:
-        """Return whether a clip may be submitted now; always true once the lane is closed, so that nobody waits."""
+        """Return whether a clip may be submitted now; always true for a closed lane, which must not be waited for."""
         return lane.closed or (lane.takes_outcomes and (lane.live or not self._queue.full(lane)))
 
     def submit(self, lane: Lane, window: ClipWindow, *, misfit: str = "", away: bool = False) -> None:

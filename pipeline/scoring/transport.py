@@ -24,6 +24,8 @@ from pipeline.scoring.served_model import (
     diagnose,
 )
 
+#: Limit of a question for a model's description, which costs a healthy server milliseconds.
+DESCRIBE_SECONDS = 5.0
 _UNLOAD_SECONDS = 15.0
 
 

@@ -1,4 +1,4 @@
-"""Which version of a served model may score. No I/O, no thread, no clock: the caller passes times in.
+"""Versions of a served model: those that may score. No I/O, no thread, no clock: the caller passes times in.
 
 A version may score once it has described itself and fits. Two cases make this more than a lookup:
 

@@ -14,6 +14,7 @@ import tritonclient.grpc as triton
 from ports import free_port
 
 from deploy.triton.server import TritonServer
+from pipeline.scoring.transport import TritonTransport
 
 MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
@@ -86,6 +87,10 @@ class Server:
         self._triton.stop()  # tidies up after a killed one
         self._triton.start(timeout=120)
 
+    @property
+    def running(self) -> bool:
+        return self._triton.alive()
+
     def stop(self) -> None:
         self._triton.stop()
 
@@ -98,12 +103,22 @@ class Server:
         with triton.InferenceServerClient(self.address) as client:
             client.load_model(model, client_timeout=30)
 
+    def serve(
+        self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
+    ) -> None:
+        """Write this version of a model into the repository, and load it."""
+        write_repository(self.repository, model, version=version, heat=heat, name=name, clip_height=str(height))
+        self.load(model)
+
+    def transport(self) -> TritonTransport:
+        return TritonTransport(self.address)
+
     def unload(self, model: str = "clip_scorer") -> None:
         with triton.InferenceServerClient(self.address) as client:
             client.unload_model(model, client_timeout=30)
 
     def freeze(self) -> None:
-        """SIGSTOP to the server and its stubs: connections stay open, and nobody answers."""
+        """SIGSTOP to the server and its stubs: connections stay open without an answer."""
         for pid in self._processes():
             os.kill(pid, signal.SIGSTOP)
 
@@ -113,7 +128,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """What is sent meanwhile stays in flight, however slow this machine is."""
+        """Freeze for the block: clips sent meanwhile stay in flight, however slow this machine is."""
         self.freeze()
         try:
             yield

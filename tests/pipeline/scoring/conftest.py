@@ -54,10 +54,17 @@ _MIDDLE = av.VideoFrame(32, 32, "rgb24")
 
 
 def make_window(
-    camera: str, index: int, *, live: bool = True, slow: int = 0, raises: bool = False, nan: bool = False
+    camera: str,
+    index: int,
+    *,
+    live: bool = True,
+    slow: int = 0,
+    raises: bool = False,
+    nan: bool = False,
+    height: int = H,
 ) -> ClipWindow:
     """A clip of random pixels; ``slow`` × 10 ms is its service time."""
-    pixels = np.random.default_rng(index).integers(0, 256, (T, H, W, 3), np.uint8)
+    pixels = np.random.default_rng(index).integers(0, 256, (T, height, W, 3), np.uint8)
     pixels[0, 0, 0] = (slow, 255 * raises, 255 * nan)
     return ClipWindow(
         segment=Segment(f"{camera}-1", camera, live),
@@ -146,7 +153,7 @@ class Listener:
 
 @pytest.fixture
 def kit() -> SimpleNamespace:
-    """What the tests of this folder share (test modules cannot import each other)."""
+    """Helpers that the tests of this folder share (test modules cannot import each other)."""
     return SimpleNamespace(
         clip=CLIP,
         models=MODELS,

@@ -183,7 +183,7 @@ def test_a_clip_of_another_shape_is_dropped_with_the_reason(kit: Any, server: An
     assert consumer.outcomes[0].detail == "expected a clip of uint8 (4, 8, 16, 3), got uint8 (4, 16, 16, 3)"
 
 
-def test_a_consumer_that_raises_harms_nobody(kit: Any, server: Any) -> None:
+def test_a_consumer_that_raises_harms_no_other(kit: Any, server: Any) -> None:
     bad, good = kit.Consumer(), kit.Consumer()
 
     def fail(outcome: object) -> None:

@@ -1,6 +1,6 @@
 """The scoring client when its real Triton is late, frozen, killed, half dead, or suddenly another one.
 
-Recordings lose nothing; live cameras lose their oldest clips; nobody waits longer than needed; it is said once.
+Recordings lose nothing; live cameras lose their oldest clips; no wait is longer than needed; outages are reported once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def server(new_server: Callable[[], Any]) -> Any:
 
 
 class Traffic:
-    """A live camera and a recording that hand in a clip every 20 ms until told to stop."""
+    """A live camera and a recording that hand in a clip every 20 ms until stopped."""
 
     def __init__(self, scorer: Scorer, kit: Any) -> None:
         self.kit = kit

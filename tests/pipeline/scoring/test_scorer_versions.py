@@ -80,7 +80,7 @@ class Traffic:
 
     @property
     def versions(self) -> list[str]:
-        """Of the clips in their order, runs of one version as one; a clip sent on either side of a flip may lag."""
+        """Return the versions in the order of the clips, each run once; a clip sent beside an exchange may lag."""
         outcomes = sorted(self.consumer.outcomes, key=lambda outcome: outcome.window.index)
         return [version for version, _ in groupby(outcome.model_version for outcome in outcomes)]
 
@@ -93,7 +93,7 @@ def test_versions_change_places_forth_and_back_and_every_clip_is_scored_once(fil
     film.end()
     film.consumer.check(film.submitted)
     assert film.consumer.dropped() == []
-    assert film.listener.said == []  # it was no outage to anybody
+    assert film.listener.said == []  # no outage was reported
     assert film.versions[0] == film.versions[-1] == "1"
     assert "2" in film.versions
     assert [(e.name, e.version, e.threshold, e.kernel) for e in film.listener.exchanges] == [
@@ -101,8 +101,8 @@ def test_versions_change_places_forth_and_back_and_every_clip_is_scored_once(fil
         ("mean", "1", 0.5, 3),
     ]
     for outcome in film.consumer.outcomes:
-        told = (outcome.served.name, outcome.served.threshold)
-        assert told == {"1": ("mean", 0.5), "2": ("better", 0.75)}[outcome.model_version]
+        judged = (outcome.served.name, outcome.served.threshold)
+        assert judged == {"1": ("mean", 0.5), "2": ("better", 0.75)}[outcome.model_version]
 
 
 @pytest.mark.parametrize("kind", list(HeatKind))
@@ -138,7 +138,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_other_at_work(film: Any) -> 
 
 
 def test_the_clips_of_a_version_that_does_not_fit_wait_until_it_is_taken_back(film: Any) -> None:
-    """Whoever exchanges the model for one without a threshold takes it back; in between nothing is judged by it."""
+    """A version without a threshold is taken back by its operator; meanwhile nothing is judged by it."""
     film.exchange(2, threshold="")
     film.kit.until(lambda: film.listener.said)
     film.exchange(1)

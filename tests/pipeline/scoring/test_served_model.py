@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import MistwatchError
+from pipeline.heat import HeatKind
 from pipeline.scoring.scorer import ScoredModel, Scorer
-from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, served_model
+from pipeline.scoring.served_model import (
+    ClipMismatch,
+    HeatMap,
+    NotLoaded,
+    ScorerUnavailable,
+    ServedModel,
+    Trouble,
+    served_model,
+)
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
@@ -21,7 +31,7 @@ def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
     expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3)
     assert served_model(server.address) == expected
     with Scorer(server.address, [ScoredModel("clip_scorer", ClipSpec(4, 1, 16, 16, Fit.CROP))]) as scorer:
-        assert scorer.check() == expected  # another stride is no other clip
+        assert scorer.check() == expected  # another stride does not matter
         assert scorer.wait_ready(threading.Event()) == expected
 
 
@@ -65,12 +75,75 @@ def test_a_model_that_does_not_say_its_clips_is_refused(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("heat", "change", "message"),
+    [
+        pytest.param(
+            "attention",
+            (', { name: "HEAT" data_type: TYPE_FP32 dims: [ 2, 2 ] }', ""),
+            "promises HEAT (parameter heat: attention) but has no such output",
+            id="promised and missing",
+        ),
+        pytest.param(
+            "anomaly",
+            ('parameters { key: "heat" value { string_value: "anomaly" } }', ""),
+            "has an output HEAT but does not say what it means (parameter 'heat' is missing in its config.pbtxt; "
+            "expected attention or anomaly)",
+            id="there and not promised",
+        ),
+        pytest.param("warmth", ("", ""), "'warmth' is not a valid HeatKind", id="of an unknown kind"),
+        pytest.param(
+            "anomaly", ("dims: [ 2, 2 ]", "dims: [ 2 ]"), "HEAT [2], expected rows and columns", id="of another shape"
+        ),
+    ],
+)
+def test_a_model_that_contradicts_itself_about_heat_is_refused(
+    kit: Any, server: Any, heat: str, change: tuple[str, str], message: str
+) -> None:
+    config = kit.repository(server.repository, "hot", heat=heat) / "hot" / "config.pbtxt"
+    text = config.read_text()
+    assert change[0] in text
+    config.write_text(text.replace(*change))
+    server.load("hot")
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, "hot")
+    finally:
+        server.unload("hot")
+    assert f"the model hot at {server.address}" in str(refused.value)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", list(HeatKind))
+def test_a_model_says_what_its_heat_means(kit: Any, server: Any, kind: HeatKind) -> None:
+    kit.repository(server.repository, "hot", heat=kind.value)
+    server.load("hot")
+    try:
+        assert served_model(server.address, "hot").heat == HeatMap(2, 2, kind)
+    finally:
+        server.unload("hot")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ClipMismatch("other clips"), 2),
+        (ScorerUnavailable(Trouble.UNREACHABLE, "no server"), 1),
+        (NotLoaded(Trouble.FAILED, "out of memory"), 1),
+    ],
+)
+def test_errors_carry_the_exit_status(error: MistwatchError, status: int) -> None:
+    assert isinstance(error, MistwatchError)
+    assert error.exit_status == status
+
+
 def test_an_unknown_model_is_named(server: Any) -> None:
-    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model nobody"):
-        served_model(server.address, "nobody")
+    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model absent"):
+        served_model(server.address, "absent")
 
 
-def test_nobody_at_the_address() -> None:
+def test_an_address_without_a_server() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, not listening: refuses
@@ -89,7 +162,7 @@ def test_the_http_port_is_no_grpc_port(server: Any) -> None:
         served_model(server.http_address)
 
 
-def test_somebody_who_never_answers() -> None:
+def test_a_server_that_never_answers() -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()

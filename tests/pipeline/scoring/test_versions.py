@@ -25,7 +25,7 @@ def fits(served: ServedModel) -> None:
 def inspected(served: ServedModel = ONE, *, heat: bool = False, asked_at: float = 0.0) -> Versions:
     versions = Versions(CLIP, fits, heat=heat)
     assert not versions.inspected
-    assert not versions.inspect(served, asked_at=asked_at), "the first one takes nobody's place"
+    assert not versions.inspect(served, asked_at=asked_at), "the first one replaces no other"
     return versions
 
 
