@@ -22,7 +22,7 @@ from pipeline.sources.scale import seen_part, upright
 
 
 class PictureStore(Protocol):
-    """Where pictures are kept; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
+    """A store of pictures; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
 
     def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
         """Write the picture as JPEG, with ``heat`` over it, and return its URI."""
@@ -157,7 +157,7 @@ class AlertAssembler:
         peak = transition.peak.clip
         picture = self._native.get(peak.key)
         if picture is not None and (self._evidence is None or self._evidence[0] != peak.key):
-            assert self._pictures is not None  # else there is no picture
+            assert self._pictures is not None  # else none was kept
             frame = upright(picture.native)
             heat = None
             if picture.heat is not None:

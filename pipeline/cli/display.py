@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live table on a terminal, else a line for each alert event; or JSON lines."""
+"""Displays of a run: a live table on a terminal, else a line for each alert event; or JSON lines."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _WIDE = 100
 
 
 class Display(Protocol):
-    """How a run shows itself. ``published`` is called on the relay's thread, the rest on the command's."""
+    """The display of a run. ``published`` is called on the relay's thread, the rest on the command's."""
 
     def published(self, event: AlertEvent) -> None: ...
     def refresh(self, states: list[CameraState]) -> None: ...
     def finish(self, states: list[CameraState], summary: Summary) -> None: ...
 
 
-#: Told why standard output can be written no longer: nobody reads it any more, or its disk is full.
+#: Called when standard output cannot be written any more: its reader has gone, or its disk is full.
 Broken = Callable[[OSError], None]
 
 

@@ -156,7 +156,7 @@ class Camera:
         """Report the end of what is being read to the operators, before any clip of the next segment reaches them.
 
         Raises:
-            queue.Full: there was no room within ``timeout`` seconds.
+            queue.Full: the operators had no room within ``timeout`` seconds.
         """
         for watcher in self.watchers:
             watcher.close_segment(reason, partial(self._put_end, watcher, timeout))

@@ -42,7 +42,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Acceptance(Protocol):
-    """Where alert events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
+    """A place where alert events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
 
     def accept(self, event: AlertEvent) -> bool:
         """Commit the event; it is safe once this returns. Raises OutboxError."""
@@ -127,7 +127,7 @@ class Worker:
         stays in the table and in the metrics until it is removed. Must not be called by a listener.
 
         Raises:
-            KeyError: there is no such camera.
+            KeyError: unknown camera.
         """
         camera = self._cameras[name]
         camera.stop.set()
@@ -148,7 +148,7 @@ class Worker:
         Must not be called by a listener.
 
         Raises:
-            KeyError: there is no such camera.
+            KeyError: unknown camera.
         """
         self.stop_camera(name)
         with self._change:

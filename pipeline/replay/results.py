@@ -1,4 +1,4 @@
-"""What comes of one recording while it runs through the pipeline, until it can be written down."""
+"""The results of one recording while it runs through the pipeline, until they are written."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pipeline.errors import MistwatchError, UsageError
 
 
 class Fit(StrEnum):
-    """How a picture of another aspect ratio is brought to a clip's height and width."""
+    """The ways to bring a picture of another aspect ratio to a clip's height and width."""
 
     STRETCH = "stretch"  #: scaled to both, aspect ratio lost
     CROP = "crop"  #: scaled to cover, centre kept

@@ -39,7 +39,7 @@ _SILENCE_SECONDS = 60.0
 class SyntheticSource:
     """A scene rendered in real time: frame n is handed out n / fps seconds after the first, by the monotonic clock.
 
-    Time goes on whatever the machine can do: where rendering (or whoever takes the frames) is slower than asked, the
+    Time goes on whatever the machine can do: where rendering, or the consumer of the frames, is slower than asked, the
     frames that are due meanwhile are left out, the next one is the one due now, and its PTS is still n / fps.
 
     With ``minutes`` the scene ends: its segment with reason ``stream_end``, and the source with it. Without, it starts
@@ -51,8 +51,8 @@ class SyntheticSource:
         location: ``synthetic://courtyard[?KEY=VALUE&…]``; the keys are ``seed``, ``fps``, ``minutes``, ``width``,
             ``height`` (one of the two is enough) and ``incidents_per_minute``, as in
             :class:`pipeline.courtyard.scene.SceneSettings`.
-        on_connected: told the camera's id at the first picture of each connection.
-        on_slow: told in one line, once a minute at most, that fewer frames are shown than asked for.
+        on_connected: called with the camera's id at the first picture of each connection.
+        on_slow: called with one line, once a minute at most, when fewer frames are shown than asked for.
 
     Raises:
         SourceError: ``usage``: another scene, another key, a value that cannot be, or OpenCV is missing.
@@ -193,7 +193,7 @@ def _scene_asked_for(location: str) -> tuple[SceneSettings, bool]:
     minutes = asked.pop("minutes", None)
     if minutes is not None and not 1 <= minutes * 60 <= _ENDLESS_SECONDS:
         raise SceneError(f"minutes {minutes:g}: expected 1/60 to {_ENDLESS_SECONDS / 60:g}")
-    # One side of a picture of 16:9 tells the other, which is even too.
+    # One side of a picture of 16:9 gives the other, which is even too.
     if "width" in asked:
         asked.setdefault("height", round(asked["width"] * 9 / 32) * 2)
     elif "height" in asked:

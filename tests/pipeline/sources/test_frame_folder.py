@@ -138,7 +138,7 @@ def test_a_folder_that_is_no_recording(tmp_path):
         open_recording(tmp_path, fps=10).check()
     with pytest.raises(SourceError, match="no such folder"):
         FrameFolder("cam", tmp_path / "none", fps=10)
-    with pytest.raises(SourceError, match="no folder that can be read"):
+    with pytest.raises(SourceError, match="cannot be read as a folder"):
         FrameFolder("cam", tmp_path / "001.jpg", fps=10)
 
 
