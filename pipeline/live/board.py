@@ -50,6 +50,11 @@ class CameraState:
     alert_open: bool = False
     detector: str = ""  #: empty at a site that names no detectors
 
+    @property
+    def name(self) -> str:
+        """The camera and its detector, for people: ``gate`` or ``gate/fights``."""
+        return f"{self.camera}/{self.detector}" if self.detector else self.camera
+
 
 class Board(WorkerListener):
     """Keeps a :class:`CameraState` for each camera and detector, from the worker's calls."""

@@ -93,7 +93,8 @@ class Worker:
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
         self._results: queue.Queue[Result | Finished | None] = queue.Queue(_WAITING_RESULTS)
         self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
-        self._change = threading.Lock()  # of which cameras there are
+        self._changing = threading.Lock()  # cameras are added and removed one after the other
+        self._done = threading.Lock()  # of _cameras against _all_done
         self._cameras: dict[str, Camera] = {}
         for plan in plans:
             self._add(plan)
@@ -150,12 +151,13 @@ class Worker:
         Raises:
             KeyError: unknown camera.
         """
+        camera = self._cameras[name]
         self.stop_camera(name)
-        with self._change:
-            camera = self._cameras.pop(name)
-        for watcher in camera.watchers:
-            watcher.port.close()
-        self._listeners.notify(lambda one: one.camera_removed(name))
+        with self._changing:
+            if self._cameras.get(name) is camera:  # else another thread has removed it meanwhile
+                self._forget(camera)
+                with self._done:
+                    del self._cameras[name]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
@@ -168,7 +170,7 @@ class Worker:
         outbox when this returns.
         """
         self._stop.set()
-        with self._change:
+        with self._done:
             cameras = list(self._cameras.values())
         for camera in cameras:
             camera.stop.set()
@@ -188,16 +190,28 @@ class Worker:
             _log.error("the operators did not finish in time; open alerts end when the worker starts again")
 
     def _add(self, plan: CameraPlan) -> Camera:
-        with self._change:
+        with self._changing:
             if plan.camera in self._cameras:
                 raise ValueError(f"camera {plan.camera}: there is a camera of this name already")
             camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))
             watches = [Watch(plan.camera, detector.name) for detector in plan.detectors]
             self._listeners.notify(lambda one: one.camera_added(plan.camera, watches, live=camera.source.live))
-            camera.watchers = [self._watcher(camera, detector) for detector in plan.detectors]
-            self._cameras[plan.camera] = camera
-            self._all_done.clear()
+            try:
+                for detector in plan.detectors:
+                    camera.watchers.append(self._watcher(camera, detector))
+            except BaseException:
+                self._forget(camera)
+                raise
+            with self._done:
+                self._cameras[plan.camera] = camera
+                self._all_done.clear()
         return camera
+
+    def _forget(self, camera: Camera) -> None:
+        """Forget a camera of which nothing is in flight any more."""
+        for watcher in camera.watchers:
+            watcher.port.close()
+        self._listeners.notify(lambda one: one.camera_removed(camera.name))
 
     def _watcher(self, camera: Camera, plan: DetectorPlan) -> Watcher:
         watch = Watch(camera.name, plan.name)
@@ -284,7 +298,7 @@ class Worker:
         for watcher in camera.watchers:
             self._handle(watcher, partial(self._close, watcher))
         self._listeners.notify(lambda one: one.finished(camera.name))
-        with self._change:
+        with self._done:
             camera.finished.set()
             if all(other.finished.is_set() for other in self._cameras.values()):
                 self._all_done.set()

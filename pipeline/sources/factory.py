@@ -100,6 +100,7 @@ def _instant(camera: str, started_at: datetime | str | None) -> datetime | None:
     except ValueError:
         pass
     raise SourceError(
-        f"camera {camera}: start time {started_at!r} is not an ISO 8601 time; expected one like 2024-05-01T18:00:00+02:00",
+        f"camera {camera}: start time {started_at!r} is not an ISO 8601 time; expected one like "
+        "2024-05-01T18:00:00+02:00",
         code="usage",
     )

@@ -33,6 +33,13 @@ def test_every_figure_is_readable_at_every_width(width: int) -> None:
     assert "waiting" in away
 
 
+def test_a_camera_with_two_detectors_has_a_line_for_each() -> None:
+    screen = io.StringIO()
+    states = [CameraState("gate", True, detector=name) for name in ("fights", "falls")]
+    Console(file=screen, width=80).print(table(states, 80))
+    assert [line.split()[0] for line in screen.getvalue().splitlines()[1:]] == ["gate/fights", "gate/falls"]
+
+
 def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     StandardOutput(lambda _error: None).print("gate[/b] [red]yard")
     assert capsys.readouterr().out == "gate[/b] [red]yard\n"

@@ -207,6 +207,36 @@ def test_it_is_the_cards_where_the_site_names_no_threshold(
     assert site.own_share_of(Watch("gate"), served) == pytest.approx(share)
 
 
+def test_each_detector_has_a_calibration_of_its_own(tmp_path: Path) -> None:
+    """A camera's own comes on top of the detector's, and the camera's thresholds replace the detector's."""
+    write_calibration(calibration(), tmp_path / "a.json")
+    write_calibration(calibration(opens=0.97), tmp_path / "yard.json")
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        "detectors:\n  a: {model: a, alerts: {open_threshold: 0.7}, calibration: a.json}\n  b: {model: b}\n"
+        "cameras:\n  gate: {source: a.mp4}\n  yard: {source: b.mp4, calibration: yard.json, detectors: [a]}\n"
+        "  door: {source: c.mp4, alerts: {open_threshold: 0.8}}\n"
+    )
+    site = load_site(file)
+    found = {(camera, d): site.calibration_of(camera, d) for camera in site.cameras for d in site.detectors_of(camera)}
+    assert found == {
+        ("gate", "a"): tmp_path / "a.json",
+        ("gate", "b"): None,
+        ("yard", "a"): tmp_path / "yard.json",
+        ("door", "a"): None,
+        ("door", "b"): None,
+    }
+    judging = Judging(site_rules(site), max_in_flight=4)
+    with pytest.raises(
+        ValueError, match=r"camera gate, detector a: alerts\.open_threshold is 0\.7, and the calibration"
+    ):
+        judging.chain_of(Watch("gate", "a"), MODEL)
+    opens = {
+        watch: judging.chain_of(Watch(*watch), MODEL).alert.open_threshold for watch in found if watch[0] != "gate"
+    }
+    assert opens == {("yard", "a"): 0.97, ("door", "a"): 0.8, ("door", "b"): 0.8}
+
+
 def test_a_version_whose_calibration_was_made_with_other_clips_does_not_take_over(tmp_path: Path) -> None:
     site = judging(tmp_path, version="2", clip=replace(CLIP, stride=4))
     site.clip_of(YARD, MODEL)  # of version 1, whose stride the camera goes on with
