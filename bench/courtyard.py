@@ -49,7 +49,7 @@ from pipeline.cli.score_sheet import NOTHING, Target, kind_lines, lines, tables,
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
 from pipeline.errors import MistwatchError
-from pipeline.live.service import chain_settings
+from pipeline.live.judging import chain_settings
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning
 from pipeline.sources.files import FileSource
@@ -145,7 +145,7 @@ class Scorer:
     def scores(self, film: Path) -> Iterator[ClipScore]:
         """Yield the scores of a film's clips, in order."""
         source = FileSource("bench", film, threads=1)
-        for item in cut(source.frames(self.clip.frame_spec, threading.Event()), self.clip):
+        for item in cut(source.frames([self.clip.frame_spec], threading.Event()), self.clip):
             if isinstance(item, ClipWindow):
                 value = float(self._engine.score(item.pixels[None]).scores[0])
                 yield ClipScore("bench", item.segment.id, item.index, item.start, item.end, value, self.card.name, "1")

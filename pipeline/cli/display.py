@@ -16,8 +16,8 @@ from rich.text import Text
 
 from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
+from pipeline.live.board import CameraPhase, CameraState
 from pipeline.live.service import Summary
-from pipeline.live.worker import CameraPhase, CameraState
 
 _PHASE_STYLE = {
     CameraPhase.RUNNING: "green",
@@ -145,7 +145,7 @@ def table(states: list[CameraState], width: int) -> Table:
         style = "bold white on red" if state.alert_open else _PHASE_STYLE.get(state.phase, "")
         message = state.message.removeprefix(f"camera {state.camera}: ")
         rows.add_row(
-            Text(state.camera, overflow="ellipsis", no_wrap=True),
+            Text(state.name, overflow="ellipsis", no_wrap=True),
             Text("ALERT" if state.alert_open else state.phase, style),
             *((f"{int(minutes)}:{seconds:04.1f}", str(state.frames)) if wide else ()),
             str(state.scored),

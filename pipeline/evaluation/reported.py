@@ -359,7 +359,7 @@ def _look(run: Run, row: VideoRow) -> Callable[[int], Look | None]:
             maps = run.attention(row)
         except RunError:
             return None
-        return None if maps is None else Look(np.array(maps[number], np.float32), seen)
+        return None if maps is None else Look(np.array(maps[number], np.float32), seen, run.settings.model.heat)
 
     return look
 

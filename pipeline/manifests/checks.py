@@ -132,7 +132,7 @@ def check_copies(videos: Sequence[Video], contents: Mapping[Path, str], *, folds
 def _problem(video: Video) -> str | None:
     try:
         recording = open_recording(video.path, fps=video.fps)
-        with closing(recording.frames(FrameSpec(16, 16), threading.Event())) as frames:  # type: ignore[type-var]
+        with closing(recording.frames([FrameSpec(16, 16)], threading.Event())) as frames:  # type: ignore[type-var]
             next(frames)
         if video.intervals:
             count = len(recording.frame_times())

@@ -147,7 +147,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     from pipeline.cli.live import drive
     from pipeline.cli.repository import repository_of
     from pipeline.courtyard.scene import Courtyard
-    from pipeline.scoring.dispatcher import served_model
+    from pipeline.scoring.served_model import served_model
 
     with contextlib.ExitStack() as servers:
         with stop.at_once():
@@ -196,7 +196,7 @@ def _targets(site: Site, served: ServedModel) -> dict[str, Target]:
     """Return the targets of the score sheet; see the README."""
     from operators.smoothing import delay_seconds
     from pipeline.cli.score_sheet import Target
-    from pipeline.live.service import chain_settings, clip_spec
+    from pipeline.live.judging import chain_settings, clip_spec
 
     clip = clip_spec(site.clip, served)
     fps = clip.fps or _FPS

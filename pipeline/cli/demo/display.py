@@ -18,7 +18,7 @@ from operators.alerting import AlertState
 from pipeline.alerts.event import AlertEvent
 from pipeline.cli.demo.truth import Shown, Verdict
 from pipeline.cli.display import table
-from pipeline.live.worker import CameraState
+from pipeline.live.board import CameraState
 from pipeline.printable import printable
 
 #: Interval between lines of progress without a terminal, seconds.

@@ -11,8 +11,8 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.cli.demo.display import DemoDisplay, path_of
 from pipeline.cli.demo.truth import Witness
 from pipeline.cli.display import JsonLines
+from pipeline.live.board import CameraState
 from pipeline.live.service import Summary
-from pipeline.live.worker import CameraState
 
 #: Time for scoring the last frames of the watch and publishing their alerts.
 _GRACE = timedelta(seconds=1)

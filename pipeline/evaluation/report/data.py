@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from operators.figures.bootstrap import Estimate
 from operators.figures.events import TOLERANCE_SECONDS, Span
+from pipeline.heat import HeatKind
 from pipeline.sources.base import FrameSpec
 
 #: Format of a figure: 0.8697, 17.0 %, 2.25 s, 0.4 /h, 12.
@@ -128,10 +129,12 @@ class Look:
     Attributes:
         attention: float32 (h, w), as in :class:`pipeline.heat.Heat`.
         seen: the frames that the clip was made of; they may not show all of a picture.
+        kind: the meaning of the values.
     """
 
     attention: npt.NDArray[np.float32]
     seen: FrameSpec
+    kind: HeatKind = HeatKind.ATTENTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Picture:
         )
         if look is not None:
             frame.make_writable()
-            draw(Heat(look.attention, self._part(look.seen)), frame)
+            draw(Heat(look.attention, self._part(look.seen), look.kind), frame)
         encoder = av.CodecContext.create("mjpeg", "w")
         encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
         encoder.time_base = Fraction(1, 1)  # the encoder requires one
