@@ -189,6 +189,23 @@ def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda
     return where, True
 
 
+def fetch_with_progress(name: str, progress: Callable[[str], None]) -> None:
+    """Bring weights into the cache as :func:`fetch` does, and report every tenth of a download in a few words.
+
+    Raises:
+        WeightsError: one line that says what was in the way.
+    """
+    reported = -1
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal reported
+        if done * 10 // total > reported:
+            reported = done * 10 // total
+            progress(f"fetching {what}: {reported * 10} % of {total / 1e6:.0f} MB")
+
+    fetch(name, progress=report)
+
+
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Turn what a file system refuses into one line."""

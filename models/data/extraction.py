@@ -175,15 +175,6 @@ def _open(video: Recorded, *, on_damage: Callable[[str], None] | None = None, th
     return open_recording(path_of(video), fps=fps, on_damage=on_damage, threads=threads)
 
 
-def filled_up(clips: Clips, batch: int) -> Clips:
-    """The clips and black ones behind them, ``batch`` in all.
-
-    For another number of clips cuDNN may take another algorithm, and the last digits would depend on which clips
-    happened to come together.
-    """
-    return np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), np.uint8)])
-
-
 def readers_for(engine: str) -> int:
     """How many videos are decoded at once. A CPU's cores are the engine's: one thread keeps ahead of it."""
     return min(_MOST_READERS, os.cpu_count() or 1) if engine == "cuda" else 1

@@ -24,8 +24,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.backbones import weights
-from models.backbones.i3d import WIDTHS
-from models.card import Clip, Layers
+from models.backbones.layers import WIDTHS, Layers
+from models.card import Clip
 from models.data.extraction import (
     Encoded,
     Engine,
@@ -41,8 +41,9 @@ from models.data.extraction import (
     seconds_of,
     ten_crops,
 )
-from models.data.features import FeaturesError, fastest_engine, open_encoder
 from models.data.npy_rows import NpyRows
+from models.data.video_store import FeaturesError
+from models.engines.device import fastest_engine
 from pipeline.windows import ClipSpec
 
 INDEX = "index.json"
@@ -300,7 +301,9 @@ def _events(
 ) -> Iterator[Encoded | Finished]:
     clip = settings.clip.spec
     if engine is None:
-        engine = open_encoder(settings.engine, clip, settings.backbone, settings.layers).engine
+        from models.data.backbone_engines import open_feature_engine
+
+        engine = open_feature_engine(settings.engine, clip, settings.backbone, settings.layers)
     views = mirrored if settings.mirrored else as_it_is
     if settings.crop_from is not None:
         height, width = settings.crop_from

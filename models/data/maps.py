@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backbones import weights
-from models.backbones.i3d import WIDTHS
+from models.backbones.layers import WIDTHS
 from models.data.extraction import Engine, Floats, Place, Recorded
-from models.data.features import VideoFeatures, fastest_engine
+from models.data.features import VideoFeatures
 from models.data.npy_rows import NpyFile, NpyRows, Rows
 from models.data.video_store import OfClips, VideoStore, columns, read_columns
+from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.windows import ClipSpec
 
@@ -149,7 +150,7 @@ class MapStore(VideoStore[ClipMaps]):
 
     def _engine(self) -> Engine:
         if self._opened is None:
-            from models.engines.map_engine import open_map_engine
+            from models.data.backbone_engines import open_map_engine
 
             self._opened = open_map_engine(self._engine_name, self.clip, self.backbone)
         return self._opened

@@ -11,19 +11,17 @@ from pipeline.errors import MistwatchError
 class CommandFailure(MistwatchError):
     """Ends a command with one clear line. Use one of the two subclasses."""
 
-    status = 1
-
 
 class UsageFailure(CommandFailure):
     """Usage, configuration or missing files: status 2. The line names the thing and what was expected."""
 
-    status = 2
+    exit_status = 2
 
 
 class RunFailure(CommandFailure):
     """Something went wrong while running: status 1. The line names what happened and what to do."""
 
-    status = 1
+    exit_status = 1
 
 
 #: SourceErrors that a person mends by giving another argument; the others are failures at run time.

@@ -31,7 +31,7 @@ from pipeline.cli import (
     weights,
 )
 from pipeline.cli.demo import command as demo
-from pipeline.cli.errors import CommandFailure
+from pipeline.errors import MistwatchError
 from pipeline.printable import printable
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
@@ -93,10 +93,10 @@ def main() -> None:
     """Run a command; a failure is one line on standard error and the status that the design gives it."""
     try:
         app()
-    except CommandFailure as failure:
-        for line in str(failure).splitlines():
+    except MistwatchError as error:
+        for line in str(error).splitlines():
             print(f"mistwatch: {printable(line)}", file=sys.stderr)
-        sys.exit(failure.status)
+        sys.exit(error.exit_status)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in _GROUP_OF:

@@ -86,7 +86,7 @@ def _check(process: subprocess.Popen[bytes]) -> None:
     said = process.stderr.read().decode(errors="replace").strip()
     if status := process.wait():
         line = said.splitlines()[-1] if said else f"ended with status {status}"
-        raise (UsageFailure if status == UsageFailure.status else RunFailure)(f"rendering the films: {line}")
+        raise (UsageFailure if status == UsageFailure.exit_status else RunFailure)(f"rendering the films: {line}")
 
 
 def main() -> None:
@@ -107,10 +107,10 @@ def main() -> None:
         sys.exit(128 + signal.SIGTERM)
     except SceneError as error:
         print(error, file=sys.stderr)
-        sys.exit(UsageFailure.status)
+        sys.exit(UsageFailure.exit_status)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
-        sys.exit(RunFailure.status)
+        sys.exit(RunFailure.exit_status)
 
 
 def _tell_a_frame() -> None:

@@ -13,7 +13,7 @@ from gray_films import mean_grey, write_film
 from models.card import Clip
 from models.data.extraction import Engine
 from models.data.feature_folder import INDEX, FeatureSettings, OtherFeatures, read_index, write_features
-from models.data.features import FeaturesError
+from models.data.video_store import FeaturesError
 from pipeline.windows import ClipSpec
 
 CLIP = ClipSpec(frames=4, stride=2, height=32, width=48)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_mist import export
 
-from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
+from models.card import Alerting, Clip, write_card
+from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.encoder import WEIGHTS_FILE
 from models.jobs.repository import Repository
 from models.jobs.stages import StageError, Stages
@@ -17,8 +18,8 @@ from models.serving.export import SERVED_NAME
 from pipeline.windows import ClipSpec
 
 
-def card(name: str, **clip: int) -> ModelCard:
-    return ModelCard(
+def card(name: str, **clip: int) -> MistCard:
+    return MistCard(
         name=name,
         description="no weights, for tests",
         architecture=Architecture(inputs=8),
