@@ -56,10 +56,14 @@ class OpenVinoNetwork:
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise RuntimeError(f"{network} cannot be loaded ({reason}); write it again with mistwatch export") from None
         self._request = compiled.create_infer_request()
-        self._outputs = [output.any_name for output in compiled.outputs]
+        self._outputs = [sorted(output.names) for output in compiled.outputs]  # a tensor may have several names
 
     def run(self, clips: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """uint8 (N, T, H, W, 3) → each output by its name, (N, ...); the arrays belong to the caller."""
+        """uint8 (N, T, H, W, 3) → each output by its names, (N, ...); the arrays belong to the caller."""
         self._request.infer({0: ov.Tensor(np.require(clips, requirements=["C", "W"]), shared_memory=True)})
-        # The request's next inference overwrites its memory: hence the copies.
-        return {name: np.array(self._request.get_tensor(name).data, dtype=np.float32) for name in self._outputs}
+        found = {}
+        for ordinal, names in enumerate(self._outputs):
+            # A copy, because the request's next inference overwrites its memory.
+            values = np.array(self._request.get_output_tensor(ordinal).data, dtype=np.float32)
+            found |= dict.fromkeys(names, values)
+        return found

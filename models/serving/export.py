@@ -224,7 +224,7 @@ def export(
             outputs = _output_shapes(network, card, folder)
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
-                raise ExportError(f"{folder}: its family {family.name} promises HEAT, or its network has it, not both")
+                raise ExportError(f"{folder}: the family {family.name} and its network differ in the output HEAT")
             _write_network(network, card, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
             config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat)
@@ -262,7 +262,7 @@ def check_room(
     if not target.exists():
         return
     if not (target / CONFIG_FILE).is_file():
-        raise ExportError(f"{target} exists and is not a model of Triton: name another folder")
+        raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
     if replace:
         return
     try:

@@ -80,10 +80,10 @@ def frames_by_ffmpeg(ffmpeg: str, video: Path) -> np.ndarray:
 def scores_by_torch(frames: np.ndarray, starts: list[int], root: Path) -> list[float]:
     """The scores of the clips that start at these frames, by torch I3D and G in this process."""
     import torch
-    from models.detectors.mist.served import ClipScorer
 
     from models.backbones.i3d import load_i3d
     from models.detectors.mist.generator import load_generator
+    from models.detectors.mist.served import ClipScorer
 
     generator, _ = load_generator(root / "models" / "weights" / "fights")
     scorer = ClipScorer(load_i3d(), generator).eval()

@@ -193,7 +193,7 @@ def test_other_clips_than_it_serves_are_refused_before_the_export(job):
 def test_a_folder_that_is_no_repository_stays(job):
     job.model.mkdir(parents=True)
     (job.model / "notes.txt").write_text("mine")
-    with pytest.raises(StageError, match="exists and is no model of Triton"):
+    with pytest.raises(StageError, match="exists and is not a served model"):
         job("a")
     assert (job.model / "notes.txt").read_text() == "mine"
 

@@ -142,7 +142,7 @@ class TestRefusals:
         foreign = tmp_path / "clip_scorer"
         foreign.mkdir()
         (foreign / "thesis.txt").write_text("years of work")
-        with pytest.raises(ExportError, match="is not a model of Triton"):
+        with pytest.raises(ExportError, match="is not a served model"):
             export(str(trained), tmp_path)
         assert (foreign / "thesis.txt").read_text() == "years of work"
 
