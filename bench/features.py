@@ -115,7 +115,7 @@ def main() -> None:
         engine = open_feature_engine(name, clip, config.backbone, config.layers)
         for what, crops in (("features", 1), ("ten crops", 10)):
             if what in wanted:
-                settings = FeatureSettings.of(
+                settings = FeatureSettings.for_clip(
                     clip, backbone=config.backbone, layers=config.layers, crops=crops, engine=name
                 )
                 views = rows if crops == 1 else np.repeat(rows, crops, 0)

@@ -31,7 +31,7 @@ Size3 = tuple[int, int, int]
 
 
 class I3DOutput(NamedTuple):
-    """What the network says of N clips."""
+    """Output of the network for N clips."""
 
     features: Tensor  #: float32 (N, 1024), not normalised, not negative
     logits: Tensor  #: float32 (N, classes)
@@ -49,7 +49,7 @@ def normalise_clips(clips: Tensor) -> Tensor:
 
 
 def _sizes(x: Tensor) -> Size3:
-    # int(): under tracing a size is a tensor, and padding needs numbers. It is frozen then, as said above.
+    # int(): under tracing a size is a tensor, and padding needs numbers. It is frozen then, see above.
     return int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1])
 
 
@@ -134,7 +134,7 @@ class I3D(MapBackbone):
     The early of its maps is Mixed_4f, the late one Mixed_5c.
 
     Args:
-        classes: of the classifier; 400 for Kinetics-400, 0 for none.
+        classes: number of classes; 400 for Kinetics-400, 0 for a network without a classifier.
     """
 
     early_channels = MIXED_4F_CHANNELS
@@ -200,12 +200,12 @@ class I3D(MapBackbone):
 
 
 class ClipEncoder(nn.Module):
-    """I3D with the clip's normalisation inside: what is served, and what the features are computed with.
+    """I3D with the clip's normalisation inside, as it is served and as features are computed.
 
     Args:
         backbone: the network.
-        layers: whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
-            ``mixed_4f``, twice as fine in space and time, tells more of what is small in the picture.
+        layers: layers whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
+            ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture.
     """
 
     def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",)) -> None:

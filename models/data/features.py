@@ -35,16 +35,16 @@ class FeatureStore(VideoStore[VideoFeatures]):
     """Features of videos, computed when first asked for; see :class:`models.data.video_store.VideoStore`.
 
     Args:
-        clip: how the clips are cut.
+        clip: settings of the clips.
         backbone: name of the published weights.
-        layers: of it, whose pooled maps are the features; see :class:`models.backbones.i3d.ClipEncoder`.
-        mirrored: of the videos as a mirror shows them, left and right exchanged.
+        layers: its layers whose pooled maps are the features; see :class:`models.backbones.i3d.ClipEncoder`.
+        mirrored: exchange left and right of the videos.
         folder: of the cache; the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened engine, whose array
             is the features.
 
     Raises:
-        models.backbones.weights.UnknownWeightsError: there is no such backbone.
+        models.backbones.weights.UnknownWeightsError: the backbone is unknown.
     """
 
     def __init__(

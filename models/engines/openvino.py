@@ -61,7 +61,7 @@ class OpenVinoNetwork:
     def run(self, clips: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """uint8 (N, T, H, W, 3) → each output by its names, (N, ...); the arrays belong to the caller."""
         self._request.infer({0: ov.Tensor(np.require(clips, requirements=["C", "W"]), shared_memory=True)})
-        found = {}
+        found: dict[str, npt.NDArray[np.float32]] = {}
         for ordinal, names in enumerate(self._outputs):
             # A copy, because the request's next inference overwrites its memory.
             values = np.array(self._request.get_output_tensor(ordinal).data, dtype=np.float32)

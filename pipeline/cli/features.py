@@ -122,7 +122,7 @@ def _settings(
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
-    return FeatureSettings.of(
+    return FeatureSettings.for_clip(
         replace(clip, stride=stride or recipe.training_stride or clip.stride),
         backbone=recipe.backbone,
         layers=chosen,

@@ -101,7 +101,7 @@ def load_encoder(folder: Path, *, backbone: MapBackbone | None = None) -> tuple[
     card = read_card(folder, MistCard)
     architecture = card.architecture
     if not isinstance(architecture, SelfGuidedArchitecture):
-        raise CardError(f"{folder}: expected a self-guided encoder, and its model card says {architecture.type}")
+        raise CardError(f"{folder}: expected a self-guided encoder, got the architecture {architecture.type}")
     heads = SelfGuidedHeads.from_card(architecture)
     backbone = backbone or _backbone(folder, card, architecture.fine_tuned)
     try:

@@ -125,7 +125,7 @@ def load_generator(folder: Path) -> tuple[Generator, MistCard]:
     """
     card = read_card(folder, MistCard)
     if not isinstance(card.architecture, Architecture):
-        raise CardError(f"{folder}: expected a generator, and its model card says {card.architecture.type}")
+        raise CardError(f"{folder}: expected a generator, got the architecture {card.architecture.type}")
     generator = Generator(card.architecture)
     state = generator.state_dict()
     tensors = load_tensors(folder / WEIGHTS_FILE, state, network="generator", sha256=card.weights_sha256)

@@ -197,7 +197,7 @@ def test_heads_alone_are_no_fine_tuned_encoder(saved):
     [
         (
             card_for("0" * 64, Architecture()),
-            "expected a self-guided encoder, and its model card says generator",
+            "expected a self-guided encoder, got the architecture generator",
         ),
         (
             card_for("0" * 64, SelfGuidedArchitecture(hidden=2), name="resnet"),
@@ -227,7 +227,7 @@ def test_other_cards_are_refused(saved, card, complaint):
 
 
 def test_an_encoder_is_no_generator(saved):
-    with pytest.raises(MistwatchError, match="expected a generator, and its model card says self_guided"):
+    with pytest.raises(MistwatchError, match="expected a generator, got the architecture self_guided"):
         load_generator(saved)
 
 
