@@ -7,10 +7,15 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DATA   := $(or $(MISTWATCH_DATA),$(abspath ../shared/data))
 
-.PHONY: help venv weights system test lint demo clean
+# The two further lanes leave out the tests that start servers or a browser: their subject is Python and the libraries.
+PYTHON312 ?= python3.12
+OLDEST    := .venv-oldest
+LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_report_browser.py
+
+.PHONY: help venv weights system test test-oldest test-312 lint demo clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 # torch is 5.2 GB with its CUDA libraries; pip's own progress bars are worth their lines here.
 $(STAMP): pyproject.toml
@@ -39,8 +44,28 @@ weights: venv  ## the published weights of I3D into the user's cache (a second r
 test: venv lint weights  ## everything that CI runs
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-312:  ## the tests without servers and browser on Python 3.12, in .venv-3.12; PYTHON312=... names the interpreter
+	@$(PYTHON312) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || \
+	  { echo "test-312: $(PYTHON312) is not a Python 3.12; install one or set PYTHON312=/path/to/python3.12" >&2; exit 2; }
+	$(MAKE) weights VENV=.venv-3.12 PYTHON=$(PYTHON312)
+	MISTWATCH_DATA=$(DATA) .venv-3.12/bin/python -m pytest $(LANE) $(PYTEST_ARGS)
+
+# pip cannot resolve to the lowest versions; uv can. Only direct dependencies are held to their bounds (lowest-direct):
+# the lowest versions of everything else have never been installed together by anyone.
+$(OLDEST)/.installed: pyproject.toml
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet 'uv>=0.9'
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct \
+	  --editable '.[train,serve,evaluate,demo,dev]'
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --no-deps nvidia-pytriton==0.7.0
+	touch $@
+
+test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencies that pyproject.toml allows, in .venv-oldest
+	$(OLDEST)/bin/mistwatch weights fetch i3d-kinetics400
+	MISTWATCH_DATA=$(DATA) $(OLDEST)/bin/python -m pytest $(LANE) $(PYTEST_ARGS)
+
 demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
 	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")
 
-clean:  ## what the commands above left, but not .venv
+clean:  ## what the commands above left, but not the environments
 	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,16 +1,16 @@
-"""Does a calibrated threshold keep its promise? Normal courtyards calibrate, others that nobody has seen are watched.
+"""Check that a calibrated threshold keeps its budget: calibrate on normal courtyards, then watch unseen ones.
 
     python bench/calibration.py [--count 24] [--minutes 2] [--most-minutes 10] [--budget 30/hour]…
 
-writes bench/results/calibration.json and .md. Seeds 9201 and up are rendered without incidents and scored as in
-bench/courtyard.py; every other one calibrates, the rest are the check. Films and scores are kept under
-runs/calibration-bench: a bench that was stopped, or has used up --most-minutes, goes on where it was and reports on
-what there is until then. On two quiet cores a minute of footage takes some 20 s, so hours of it are a night's work:
+writes bench/results/calibration.json and .md. It renders the seeds from 9201 without incidents and scores them as
+bench/courtyard.py does. Every other seed calibrates, and the rest are the check. Films and scores are kept under
+runs/calibration-bench, so a bench that was stopped, or that used up --most-minutes, resumes where it was and reports on
+the films so far. On two quiet cores a minute of footage takes some 20 s, so hours of footage take a night:
 
     python bench/calibration.py --count 98 --minutes 3
 
-What a calibrated threshold finds is told by bench/courtyard.py's seeds, 9101 to 9120: their films and scores are taken
-from there, or made.
+The seeds of bench/courtyard.py, 9101 to 9120, show what a calibrated threshold finds. Their films and scores are reused
+if they exist, and made otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, alerts_of, told_delay, watch
+from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, alerts_of, format_delay, watch
 from courtyard import FIRST_SEED as FIRST_EVENTFUL
 from courtyard import KEPT as KEPT_EVENTFUL
 from courtyard import SEEDS as EVENTFUL
@@ -46,32 +46,32 @@ from pipeline.calibration.search import (
     smoothed,
     upper_bound,
 )
-from pipeline.cli.errors import CommandFailure
 from pipeline.courtyard.settings import SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "calibration-bench"
-#: Of this bench alone: 9201 to 9299.
+#: Reserved for this bench: 9201 to 9299.
 FIRST_SEED, SEEDS = 9201, 24
-EVENTFUL_SECONDS = 120.0  #: of each of bench/courtyard.py's films
+EVENTFUL_SECONDS = 120.0  #: length of each film of bench/courtyard.py
 BUDGETS = ("15/hour", "30/hour", "60/hour", "120/hour")
-#: Halves drawn from all seeds by chance, to see how often a promise is kept.
+#: Random halves of all seeds, to see how often a budget is kept.
 DRAWS = 200
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="courtyard", help="a committed model, or a folder that training wrote")
+    parser.add_argument("--model", default="courtyard", help="committed model, or folder written by training")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--count", type=int, default=SEEDS, help="how many seeds, one after the other")
+    parser.add_argument("--count", type=int, default=SEEDS, help="number of consecutive seeds")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of each film")
-    parser.add_argument("--most-minutes", type=float, help="begin no film after so much time, and report")
-    parser.add_argument("--budget", action="append", type=parse_budget, help="such as 30/hour; may be repeated")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where films and scores are kept")
+    parser.add_argument("--most-minutes", type=float, help="start no film after this time, and report")
+    parser.add_argument("--budget", action="append", type=parse_budget, help="budget, such as 30/hour; may be repeated")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of films and scores")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of calibration.json and calibration.md")
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.count)
     if options.count < 2:
-        parser.error("--count: expected at least 2: one seed to calibrate, one to check")
+        parser.error(f"--count {options.count}: expected at least 2: one seed to calibrate, one to check")
     try:
         scenes = [SceneSettings(seed=seed, seconds=60 * options.minutes, incidents_per_minute=0) for seed in seeds]
         with Progress(
@@ -81,11 +81,11 @@ def main() -> None:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         ) as bars:
-            scorer = Scorer(options.model, told=bars.console.print)
+            scorer = Scorer(options.model, progress=bars.console.print)
             watches = gather(scenes, scorer, options.kept, bars, options.most_minutes)
             eventful = [SceneSettings(seed=FIRST_EVENTFUL + n, seconds=EVENTFUL_SECONDS) for n in range(EVENTFUL)]
             incidents = watch(eventful, scorer, KEPT_EVENTFUL, bars)
-    except (SceneError, ExportError, CommandFailure) as error:
+    except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     report = Report(watches, incidents, scorer, options.budget or [parse_budget(text) for text in BUDGETS])
     options.results.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def main() -> None:
 def gather(
     scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progress, most_minutes: float | None
 ) -> list[Watch]:
-    """The scored films, two at a time, until all are there or the time is over."""
+    """Score the films, two at a time, until all are scored or the time is over."""
     began = time.monotonic()
     watches: list[Watch] = []
     for first in range(0, len(scenes) // 2 * 2, 2):
@@ -122,13 +122,13 @@ def scores_of(each: Watch) -> NormalScores:
 
 @dataclass(frozen=True)
 class Check:
-    """What footage that did not calibrate says of a threshold."""
+    """A threshold's false alarms in footage that did not calibrate it."""
 
     hours: float
     alerts: int
 
     @classmethod
-    def of(cls, footage: list[NormalScores], settings: ChainSettings) -> Check:
+    def from_footage(cls, footage: list[NormalScores], settings: ChainSettings) -> Check:
         hours = sum(piece.hours for piece in footage)
         return cls(hours, len(list(false_alarms(smoothed(footage, settings), settings))))
 
@@ -138,13 +138,13 @@ class Check:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % of the rate, exact (Garwood), per hour."""
+        """Exact 95 % interval of the rate (Garwood), per hour."""
         low, high = lower_bound(self.alerts, confidence=0.975), upper_bound(self.alerts, confidence=0.975)
         return low / self.hours, high / self.hours
 
 
 class Report:
-    """What each budget's threshold promises, and what became of it."""
+    """Each budget's threshold: its guarantee and its outcome in the check."""
 
     def __init__(self, watches: list[Watch], eventful: list[Watch], scorer: Scorer, budgets: list[Budget]) -> None:
         self._watches = watches
@@ -155,7 +155,7 @@ class Report:
 
     def figures(self) -> dict[str, Any]:
         card, chain, settings = self._scorer.card, self._scorer.chain, self._watches[0].settings
-        whole = Check.of(self._footage, chain)
+        whole = Check.from_footage(self._footage, chain)
         return {
             "model": {"name": card.name, "weights_sha256": card.weights_sha256},
             "seeds": [each.settings.seed for each in self._watches],
@@ -167,7 +167,7 @@ class Report:
             "suggested": {
                 "open_threshold": chain.alert.open_threshold,
                 "close_threshold": chain.alert.close_threshold,
-                **_told(whole),
+                **_counted(whole),
                 "score_sheet": self._sheet(chain),
             },
             "eventful_seeds": [each.settings.seed for each in self._eventful],
@@ -178,7 +178,7 @@ class Report:
         found = self._calibrated(self._footage[::2], budget)
         if isinstance(found, str):
             return {"budget": budget.text, "refused": found}
-        check = Check.of(self._footage[1::2], found.settings)
+        check = Check.from_footage(self._footage[1::2], found.settings)
         kept, tried = self._halves(budget)
         return {
             "budget": budget.text,
@@ -191,14 +191,14 @@ class Report:
                 "bursts": found.bursts,
                 "at_most_per_hour": round(found.at_most_per_hour, 3),
             },
-            "checked_on": _told(check),
+            "checked_on": _counted(check),
             "kept": check.rate <= budget.per_hour,
             "halves": {"kept": kept, "of": tried},
             "score_sheet": self._sheet(found.settings),
         }
 
     def _sheet(self, chain: ChainSettings) -> dict[str, Any]:
-        """What these settings find where something happens."""
+        """Score sheet of these settings on the films with incidents."""
         watches = [
             alerts_of(
                 each.settings,
@@ -226,7 +226,7 @@ class Report:
             return str(error)
 
     def _halves(self, budget: Budget) -> tuple[int, int]:
-        """How many of the halves drawn by chance kept the budget that the other half promised, and of how many."""
+        """Count the random halves that kept the budget calibrated on the other half; return (kept, tried)."""
         rng = np.random.default_rng(0)
         kept = tried = 0
         for _ in range(DRAWS):
@@ -236,11 +236,11 @@ class Report:
             if not isinstance(found, str):
                 tried += 1
                 rest = [self._footage[i] for i in order[half:]]
-                kept += Check.of(rest, found.settings).rate <= budget.per_hour
+                kept += Check.from_footage(rest, found.settings).rate <= budget.per_hour
         return kept, tried
 
 
-def _told(check: Check) -> dict[str, Any]:
+def _counted(check: Check) -> dict[str, Any]:
     low, high = check.interval
     return {
         "hours": round(check.hours, 4),
@@ -251,23 +251,22 @@ def _told(check: Check) -> dict[str, Any]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     model, seeds, suggested, eventful = found["model"], found["seeds"], found["suggested"], found["eventful_seeds"]
     hours = suggested["hours"]
     lines = [
         f"# Calibration: {len(seeds)} courtyards without incidents",
         "",
-        f"Seeds {seeds[0]} to {seeds[-1]}, {found['minutes_each']:g} minutes each: {hours:.2f} h, "
-        f"{found['clips']} clips. Model `{model['name']}` (weights `{model['weights_sha256'][:12]}`), kernel "
-        f"{found['kernel']}, cooldown {found['cooldown_seconds']:g} s. Every other seed calibrates, the rest are "
-        f"the check; a promise holds with {100 * found['confidence']:g} % confidence. `bench/calibration.py` writes "
-        "this page.",
+        f"Seeds {seeds[0]} to {seeds[-1]}, {found['minutes_each']:g} minutes each: {hours:.2f} h, {found['clips']} "
+        f"clips. Model `{model['name']}` (weights `{model['weights_sha256'][:12]}`), kernel {found['kernel']}, "
+        f"cooldown {found['cooldown_seconds']:g} s. Every other seed calibrates and the rest are the check. A "
+        f"guarantee holds with {100 * found['confidence']:g} % confidence. `bench/calibration.py` writes this page.",
         "",
-        f"At the threshold that the model's card suggests ({suggested['open_threshold']:g}): "
+        f"At the threshold in the model's card ({suggested['open_threshold']:g}), there are "
         f"{suggested['false_alarms']} false alarms in all {hours:.2f} h.",
         "",
-        "| budget | opens at | false alarms calibrating | promised at most | false alarms in the check "
-        "| an hour (95 %) | within the budget | likewise, halves drawn by chance |",
+        "| budget | opens at | false alarms in calibration | guaranteed at most | false alarms in the check "
+        "| per hour (95 %) | within the budget | random halves within the budget |",
         "|---|--:|--:|--:|--:|--:|---|--:|",
     ]
     for one in found["budgets"]:
@@ -284,14 +283,14 @@ def page(found: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "The last column draws halves of all seeds anew: one calibrates, and the rate of the other is set against the "
-        "budget. Its draws share their footage, and a half's own rate scatters about the true one: it is a picture of "
-        "how often the promise is kept, not a test of it (that is `tests/pipeline/evaluation/test_calibration.py`, "
-        "where the true rate is known).",
+        "For the last column, random halves of all seeds are drawn. One half calibrates, and the rate in the other "
+        "is compared with the budget. The draws share their footage, and the rate of a half varies around the true "
+        "one. The column shows how often the budget is kept, but it is not a test of the guarantee. "
+        "`tests/pipeline/calibration/test_search.py` is that test: there the true rate is known.",
         "",
-        f"## What it finds: seeds {eventful[0]} to {eventful[-1]}, with incidents",
+        f"## Incidents found: seeds {eventful[0]} to {eventful[-1]}",
         "",
-        "| thresholds | opens, closes | incidents found | recall | false alarms an hour | delay, median "
+        "| thresholds | opens, closes | incidents found | recall | false alarms per hour | delay, median "
         "| delay, 95th percentile |",
         "|---|---|--:|--:|--:|--:|--:|",
         _found("as the model suggests", suggested),
@@ -306,7 +305,7 @@ def _found(name: str, one: dict[str, Any]) -> str:
         f"| {name} | {one['open_threshold']:g}, {one['close_threshold']:g} | {sheet['found']} of {sheet['incidents']} "
         f"| {sheet['found'] / sheet['incidents']:.3f} "
         f"| {sheet['false_alarms'] / sheet['hours']:.1f} ({sheet['false_alarms']} in {sheet['hours']:.2f} h) "
-        f"| {told_delay(sheet['median_delay'])} | {told_delay(sheet['p95_delay'])} |"
+        f"| {format_delay(sheet['median_delay'])} | {format_delay(sheet['p95_delay'])} |"
     )
 
 

@@ -1,11 +1,11 @@
-"""Twenty courtyards that no model has seen: the score sheet of a model's alerts, and one camera's minute as a plot.
+"""Score the alerts of a model on twenty unseen courtyards, and plot one camera's minute.
 
     python bench/courtyard.py [--model courtyard] [--count 20] [--minutes 2]
 
 writes bench/results/courtyard.json and .md, docs/courtyard-minute.png and .svg. Each scene is rendered to H.264 as a
-camera would have recorded it and read back as a recording, through the engine that Triton serves on a CPU and the
-operators with what the model's card suggests. Films and scores are kept under runs/courtyard-bench: a bench that was
-stopped goes on where it was, and what depends on code, model or clips that have changed is made anew.
+camera would record it, and read back as a recording. Its clips go through the engine that Triton serves on a CPU, and
+through the operators with the settings in the model's card. Films and scores are kept under runs/courtyard-bench. A
+bench that was stopped resumes where it was. Results are made again when the code, the model or the clips have changed.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from operators.figures.events import (
 )
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import delay_seconds
-from pipeline.cli.demo.films import render
-from pipeline.cli.errors import CommandFailure
+from pipeline.cli.demo.films import render_films
 from pipeline.cli.score_sheet import NOTHING, Asked, kind_lines, lines, tables, worst_kind
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 from pipeline.live.service import chain_settings
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning
@@ -59,12 +59,12 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 PLOT = ROOT / "docs" / "courtyard-minute"
 KEPT = ROOT / "runs" / "courtyard-bench"
-#: Of the bench alone; films of training and demo have others.
+#: Reserved for this bench; training and demo use other seeds.
 FIRST_SEED, SEEDS = 9101, 20
-#: As in the demo: incidents come seconds after each other, and a long pause after an alert would miss them. Seconds.
+#: Seconds, as in the demo: incidents follow each other within seconds, and a long pause after an alert would miss them.
 COOLDOWN_SECONDS = 2.0
 DRAWS = 2000
-#: Columns of the score sheet with its intervals.
+#: Width of the score sheet with its intervals, in characters.
 WIDE = 110
 
 Intervals = dict[str, Interval | None]
@@ -72,24 +72,24 @@ Intervals = dict[str, Interval | None]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="courtyard", help="a committed model, or a folder that training wrote")
+    parser.add_argument("--model", default="courtyard", help="committed model, or folder written by training")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--count", type=int, default=SEEDS, help="how many seeds, one after the other")
+    parser.add_argument("--count", type=int, default=SEEDS, help="number of consecutive seeds")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of each film")
-    parser.add_argument("--plot-seed", type=int, help="whose minute is drawn; by default the first seed's")
-    parser.add_argument("--plot-from", type=float, default=0.0, metavar="SECONDS", help="where that minute begins")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where films and scores are kept")
+    parser.add_argument("--plot-seed", type=int, help="seed whose minute is drawn; the first by default")
+    parser.add_argument("--plot-from", type=float, default=0.0, metavar="SECONDS", help="start of that minute")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of films and scores")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of courtyard.json and courtyard.md")
-    parser.add_argument("--plot", type=Path, default=PLOT, help="the plot's files, without .png and .svg")
+    parser.add_argument("--plot", type=Path, default=PLOT, help="path of the plot, without .png and .svg")
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.count)
     plot_seed = options.first_seed if options.plot_seed is None else options.plot_seed
     if plot_seed not in seeds:
-        parser.error("expected at least one seed, and --plot-seed among them")
+        parser.error(f"--plot-seed {plot_seed}: expected one of the seeds, and at least one seed")
     if not options.minutes >= 1:
         parser.error(f"--minutes {options.minutes:g}: expected at least 1")
     if not 0 <= options.plot_from < 60 * options.minutes:
-        parser.error(f"--plot-from {options.plot_from:g}: expected a second of the film")
+        parser.error(f"--plot-from {options.plot_from:g}: expected a second within the film")
     try:
         scenes = [SceneSettings(seed=seed, seconds=60 * options.minutes) for seed in seeds]
         with Progress(
@@ -99,9 +99,9 @@ def main() -> None:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         ) as bars:
-            scorer = Scorer(options.model, told=bars.console.print)
+            scorer = Scorer(options.model, progress=bars.console.print)
             watches = watch(scenes, scorer, options.kept, bars)
-    except (SceneError, ExportError, CommandFailure) as error:
+    except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
     report = Report(watches, scorer.card, scorer.chain)
@@ -116,11 +116,11 @@ def main() -> None:
 
 
 class Scorer:
-    """The model as Triton would serve it on a CPU, and what its card suggests for the operators."""
+    """The model as Triton would serve it on a CPU, with the operator settings in its card."""
 
-    def __init__(self, model: str, *, told: Callable[[str], None]) -> None:
-        """Raises ExportError: there is no such model, or it cannot be exported."""
-        folder = ensure_repository(model, progress=told) / "clip_scorer"
+    def __init__(self, model: str, *, progress: Callable[[str], None]) -> None:
+        """Open ``model``. Raises ExportError if it does not exist or cannot be exported."""
+        folder = ensure_repository(model, progress=progress) / "clip_scorer"
         self.card = ModelCard.model_validate_json((folder / CARD_FILE).read_text())
         self.clip = self.card.clip.spec
         self._version = folder / "1"
@@ -138,12 +138,12 @@ class Scorer:
 
     @property
     def key(self) -> str:
-        """Names what scores depend on: weights, backbone and clips; not the thresholds."""
+        """Hash of everything that scores depend on: weights, backbone and clips, not the thresholds."""
         decides = {"weights_sha256", "architecture", "backbone", "clip"}
         return _digest(self.card.model_dump_json(include=decides))
 
     def scores(self, film: Path) -> Iterator[ClipScore]:
-        """The scores of a film's clips, in order."""
+        """Yield the scores of a film's clips, in order."""
         source = FileSource("bench", film, threads=1)
         for item in cut(source.frames(self.clip.frame_spec, threading.Event()), self.clip):
             if isinstance(item, ClipWindow):
@@ -153,7 +153,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Watch:
-    """One camera: what it showed, how its clips were scored, and the alerts that came of it."""
+    """One camera: its incidents, the scores of its clips, and the resulting alerts."""
 
     settings: SceneSettings
     incidents: tuple[Incident, ...]
@@ -168,7 +168,7 @@ class Watch:
 
     @property
     def watched(self) -> Span:
-        """The whole film but for an incident at its end whose alert could no longer come in time."""
+        """The whole film, up to an incident near its end whose alert could not open in time."""
         end = self.settings.seconds
         cut_short = [span.start for span in self.spans if span.end + TOLERANCE_SECONDS > end]
         return Span(0.0, min([end, *cut_short]))
@@ -182,7 +182,7 @@ class Watch:
         return score(self.spans, self.alerts, self.watched, kinds=self.kinds)
 
     def wrong(self) -> tuple[list[str], list[str]]:
-        """What was missed and what was raised in vain, with the second of the film."""
+        """Missed incidents and false alarms, with the second of the film."""
         judged = [i for i, span in enumerate(self.spans) if span.start < self.watched.end]
         alerts = [alert for alert in self.alerts if alert.start <= self.watched.end]
         pairs = match([self.spans[i] for i in judged], alerts)
@@ -192,7 +192,7 @@ class Watch:
         return missed, [f"{alert.start:.1f}" for n, alert in enumerate(alerts) if n not in heard]
 
     def minute(self, begin: float, chain: ChainSettings) -> Minute:
-        """What is to be drawn of the minute from ``begin`` on."""
+        """Collect everything that the plot of the minute from ``begin`` shows."""
         scene = Courtyard(self.settings)
         return Minute(
             camera=f"seed {self.settings.seed}",
@@ -208,7 +208,7 @@ class Watch:
 
 
 def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progress) -> list[Watch]:
-    """Render and score what is not kept from an earlier run, and raise the alerts."""
+    """Render and score the scenes that no earlier run has kept, and raise their alerts."""
     kept.mkdir(parents=True, exist_ok=True)
     names = {settings: f"{settings.seed}-{_scene_key(settings)}" for settings in scenes}
     scores = {settings: kept / f"{name}-{scorer.card.name}-{scorer.key}.json" for settings, name in names.items()}
@@ -216,7 +216,7 @@ def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progres
     rendering = {film: settings for film, settings in films.items() if not film.exists()}
     if rendering:
         task = bars.add_task("rendering frames", total=None)
-        render(rendering, lambda done, of: bars.update(task, completed=done, total=of))
+        render_films(rendering, lambda done, of: bars.update(task, completed=done, total=of))
     if films:
         clips = sum(_clips(settings, scorer) for settings in films.values())
         task = bars.add_task("scoring clips", total=clips)
@@ -260,7 +260,7 @@ def alerts_of(
 
 
 class Report:
-    """All cameras' figures with their intervals, for people and for programs."""
+    """All cameras' figures with their intervals, as JSON and as Markdown."""
 
     def __init__(self, watches: list[Watch], card: ModelCard, chain: ChainSettings) -> None:
         self._watches = watches
@@ -288,7 +288,7 @@ class Report:
         return self._card.clip.spec.fps or self._watches[0].settings.fps
 
     def figures(self) -> dict[str, Any]:
-        """What is measured, for programs."""
+        """Return the figures for the JSON file."""
         settings = self._watches[0].settings
         return {
             "model": {"name": self._card.name, "weights_sha256": self._card.weights_sha256},
@@ -332,7 +332,7 @@ class Report:
         }
 
     def page(self) -> str:
-        """The results for people."""
+        """Write the results as Markdown."""
         card, alert, settings = self._card, self._chain.alert, self._watches[0].settings
         seeds = [watch.settings.seed for watch in self._watches]
         page = [
@@ -345,7 +345,7 @@ class Report:
             f"below {alert.close_threshold:g}, cooldown {alert.cooldown_seconds:g} s. `bench/courtyard.py` writes this "
             "page.",
             "",
-            "| | value | | 95 % interval | asked | |",
+            "| | value | | 95 % interval | target | |",
             "|---|--:|---|--:|---|---|",
         ]
         for line in lines(self.sheet, asked=self.asked, intervals=self.intervals):
@@ -353,10 +353,10 @@ class Report:
             page.append(f"| {line.label} | {line.value} | {line.counts} | {line.interval} | {line.asked} | {verdict} |")
         page += [
             "",
-            "One alert finds one incident at most, and only one that had begun and had not been over for more than "
-            f"{TOLERANCE_SECONDS:g} s when the alert opened. Delays are those of the footage: from an incident's first "
-            "frame to the last frame of the clip that opened its alert. Intervals: percentile bootstrap over seeds, "
-            f"{DRAWS} draws.",
+            "An alert finds at most one incident. When the alert opens, that incident must have begun, and must not "
+            f"have ended more than {TOLERANCE_SECONDS:g} s before. Delays are measured in the footage, from an "
+            "incident's first frame to the last frame of the clip that opened its alert. Intervals: percentile "
+            f"bootstrap over seeds, {DRAWS} draws.",
             "",
             "| kind | found | recall | 95 % interval | delay, median | delay, 95th percentile |",
             "|---|--:|--:|--:|--:|--:|",
@@ -375,9 +375,10 @@ class Report:
             "|---|--:|---|---|",
         ]
         for watch in self._watches:
-            missed, vain = (", ".join(wrong) or NOTHING for wrong in watch.wrong())
+            missed, false_alarms = (", ".join(wrong) or NOTHING for wrong in watch.wrong())
             page.append(
-                f"| {watch.settings.seed} | {watch.sheet.found} of {watch.sheet.incidents} | {missed} | {vain} |"
+                f"| {watch.settings.seed} | {watch.sheet.found} of {watch.sheet.incidents} | {missed} "
+                f"| {false_alarms} |"
             )
         return "\n".join(page) + "\n"
 
@@ -391,14 +392,14 @@ def _recall_of(kind: str) -> Figure:
 
 
 def _clips(settings: SceneSettings, scorer: Scorer) -> int:
-    """How many clips a film has, for the progress bar."""
+    """Number of clips in a film, for the progress bar."""
     frames = settings.seconds * (scorer.clip.fps or settings.fps)
     return max(0, int((frames - scorer.clip.frames) // scorer.clip.stride + 1))
 
 
 def _scene_key(settings: SceneSettings) -> str:
-    """Names what a film depends on: its settings and the code that renders it."""
-    code = sorted((ROOT / "pipeline" / "sources" / "courtyard").glob("*.py"))
+    """Hash of everything that a film depends on: its settings and the code that renders it."""
+    code = sorted((ROOT / "pipeline" / "courtyard").glob("*.py"))
     parts = [json.dumps(asdict(settings)), version("opencv-python-headless"), version("numpy"), version("av")]
     return _digest(*parts, *(file.read_text(encoding="utf-8") for file in code))
 
@@ -407,20 +408,20 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def told_delay(seconds: float | None) -> str:
-    """For a table."""
+def format_delay(seconds: float | None) -> str:
+    """Format a delay for a table."""
     return "–" if seconds is None else f"{seconds:.2f} s"
 
 
 def _rounded(value: Any) -> Any:
-    """For a file that people look at: four digits."""
+    """Round to four digits, for a readable file."""
     if isinstance(value, tuple):
         return [round(part, 4) for part in value]
     return None if value is None else round(value, 4)
 
 
 def _write(file: Path, text: str) -> None:
-    """All of it or nothing."""
+    """Write the whole file or nothing."""
     draft = file.with_name(file.name + ".part")
     draft.write_text(text, encoding="utf-8")
     draft.replace(file)

@@ -1,10 +1,11 @@
-"""Kernel, thresholds and cooldown for a model on courtyards that are in no training and no report.
+"""Pick kernel, thresholds and cooldown for a model, on courtyards that are not in any training or report.
 
     python bench/courtyard_pick.py [--model FOLDER] [--first-seed 1901] [--count 12]
 
-prints the best of a grid: of the settings that find enough, in time, and spend little time in alert, the one with
-the fewest false alarms. What is picked goes by hand into the training configuration (``alerting.chosen``) and, as
-to the cooldown, into the demo. Seeds 1901-1999 are kept for this; films and scores stay under runs/courtyard-pick.
+prints the best settings of a grid. Among the settings that find enough incidents in time and spend little time in
+alert, the one with the fewest false alarms is first. Copy the choice into the training configuration
+(``alerting.chosen``) by hand, and the cooldown into the demo. Seeds 1901-1999 are reserved for this. Films and scores
+stay under runs/courtyard-pick.
 """
 
 from __future__ import annotations
@@ -24,31 +25,31 @@ from models.serving.export import ExportError
 from operators.chain import ChainSettings
 from operators.figures.events import FIGURES, ScoreSheet
 from operators.smoothing import delay_seconds
-from pipeline.cli.errors import CommandFailure
 from pipeline.courtyard.settings import SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "courtyard-pick"
 KERNELS = (1, 3, 5)
 OPEN = [round(0.50 + 0.02 * step, 2) for step in range(24)]
-BELOW = (0.05, 0.1, 0.2, 0.3)  #: the closing threshold is so much lower
+BELOW = (0.05, 0.1, 0.2, 0.3)  #: difference between the opening and the closing threshold
 COOLDOWNS = (1.0, 2.0, 4.0, 6.0)  #: seconds
-ENOUGH = 0.84  #: recall; some more than what is asked, as the picked one is the luckiest
-SHARE = 0.05  #: of the time without incidents spent in alert
+ENOUGH = 0.84  #: recall; above the target, because the best of many settings is also the luckiest
+SHARE = 0.05  #: largest share of the time without incidents spent in alert
 
 
 class Candidate(NamedTuple):
-    """Settings, and what they gave."""
+    """Settings, and the score sheet that they give."""
 
     kernel: int
     opens: float
     closes: float
     cooldown: float
     sheet: ScoreSheet
-    late: float  #: seconds by which the 95th percentile of the delays is above what is asked
+    late: float  #: seconds by which the 95th percentile of the delays exceeds the target
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """The smaller the better: what is missed first, then the false alarms, then the incidents not found."""
+        """Sort key, smallest first: targets missed, then false alarms, then incidents not found."""
         recall, share = FIGURES["recall"](self.sheet) or 0.0, FIGURES["share_in_alert_outside"](self.sheet) or 0.0
         missed = (recall < ENOUGH) + (share > SHARE) + (self.late > 0)
         return missed, self.sheet.false_alarms, -self.sheet.found, self.late
@@ -56,20 +57,20 @@ class Candidate(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="courtyard", help="a committed model, or a folder that training wrote")
+    parser.add_argument("--model", default="courtyard", help="committed model, or folder written by training")
     parser.add_argument("--first-seed", type=int, default=1901)
-    parser.add_argument("--count", type=int, default=12, help="how many seeds, one after the other")
+    parser.add_argument("--count", type=int, default=12, help="number of consecutive seeds")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of each film")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where films and scores are kept")
-    parser.add_argument("--show", type=int, default=20, help="how many settings are printed, the best first")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of films and scores")
+    parser.add_argument("--show", type=int, default=20, help="number of settings printed, the best first")
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.count)
     try:
         scenes = [SceneSettings(seed=seed, seconds=60 * options.minutes) for seed in seeds]
         with Progress(console=Console(stderr=True)) as bars:
-            scorer = Scorer(options.model, told=bars.console.print)
+            scorer = Scorer(options.model, progress=bars.console.print)
             watches = watch(scenes, scorer, options.kept, bars)
-    except (SceneError, ExportError, CommandFailure) as error:
+    except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
     candidates = [
@@ -97,7 +98,7 @@ def main() -> None:
 def candidate(
     watches: list[Watch], scorer: Scorer, kernel: int, opens: float, closes: float, cooldown: float
 ) -> Candidate:
-    """What the kept scores of all cameras give under these settings."""
+    """Judge the kept scores of all cameras under these settings."""
     chain = with_settings(scorer.chain, kernel, opens, closes, cooldown)
     sheets = []
     for each in watches:
@@ -111,7 +112,7 @@ def candidate(
 
 
 def with_settings(chain: ChainSettings, kernel: int, opens: float, closes: float, cooldown: float) -> ChainSettings:
-    """``chain`` with other settings of smoothing and alerts."""
+    """Return ``chain`` with other settings of smoothing and alerts."""
     alert = replace(chain.alert, open_threshold=opens, close_threshold=closes, cooldown_seconds=cooldown)
     return replace(chain, kernel=kernel, alert=alert)
 

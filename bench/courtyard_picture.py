@@ -1,4 +1,4 @@
-"""Draws docs/courtyard.webp, the README's moving picture: what the demo's first camera shows, its truth drawn in.
+"""Draw docs/courtyard.webp, the README's animation: the demo's first camera with its truth drawn in.
 
 python bench/courtyard_picture.py
 """
@@ -17,8 +17,8 @@ from pipeline.courtyard.settings import SceneSettings
 OUT = Path(__file__).parents[1] / "docs" / "courtyard.webp"
 SEED = 7001
 SIZE = (480, 270)
-SECONDS_EACH = 2.0  # of every incident, from shortly before its middle
-FRAMES_A_SECOND = 6.25  # every second one of the scene's 12.5
+SECONDS_EACH = 2.0  # shown of every incident, from shortly before its middle
+FRAMES_A_SECOND = 6.25  # every other frame of the scene's 12.5
 RED = (226, 60, 48)
 
 

@@ -1,17 +1,20 @@
-"""A day in front of one camera: hours compressed to minutes, joined from shared footage, before and after calibration.
+"""Judge a model on a day of one camera, before and after calibration.
+
+The day is compressed to minutes and joined from shared footage.
 
     python bench/day.py [--model fights] [--lights noon,night] [--budget 30/hour]…
 
-writes bench/results/day.json and .md. The day has four quarters, each under a light of its own (morning, noon, dusk,
-night; the pictures are toned, mirrored and made noisy accordingly). In each the camera shows normal clips of the fights
-set and the films of cctv/, and between them, at known times, fights: up to three clips of one source in a row. Of the
-fights set only sources are used that the model never saw (its card's held_out_sources); cctv/ was in no training. One
-of its films is no blind test: the threshold that `fights` suggests was set so that vtest.avi stays below it.
+writes bench/results/day.json and .md. The day has four quarters, each with its own light (morning, noon, dusk, night;
+the pictures are toned, mirrored and made noisy accordingly). In each quarter the camera shows normal clips of the
+fights set and the films of cctv/. Between them, at known times, it shows fights: up to three clips of one source in a
+row. Only sources of the fights set that the model never saw are used (its card's held_out_sources). No film of cctv/
+was used for training, but one of them is not a blind test: the threshold that `fights` suggests was set so that
+vtest.avi stays below it.
 
-The model is calibrated on a day before, without incidents: the first half of each of the films, and every other normal
-clip. The day that is judged shows the second halves and the other clips. Pictures come at their films' own rates, as
-they were recorded; nothing is resampled. Films and scores are kept under runs/day-bench, quarter by quarter: a bench
-that was stopped goes on where it was.
+The model is calibrated on the day before, which has no incidents: the first half of each film, and every other normal
+clip. The judged day shows the second halves and the other clips. Pictures keep the rate at which they were recorded;
+nothing is resampled. Films and scores are kept under runs/day-bench, quarter by quarter. A bench that was stopped
+resumes where it was.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from typing import Any
 import av
 import av.filter
 import numpy as np
-from courtyard import RESULTS, ROOT, Scorer, told_delay
+from courtyard import RESULTS, ROOT, Scorer, format_delay
 from rich.console import Console
 from rich.progress import track
 
@@ -51,11 +54,11 @@ from pipeline.calibration.search import (
     parse_budget,
     upper_bound,
 )
-from pipeline.cli.errors import CommandFailure
+from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "day-bench"
 DATA = ROOT.parent / "shared" / "data"
-#: Filters that make a quarter's light of a picture; yuv420p in and out.
+#: Filters that give a picture a quarter's light; yuv420p in and out.
 LIGHTS = {
     "morning": "hflip,lutyuv=y=val*0.8+30:u=(val-128)*0.8+124:v=(val-128)*0.8+128",
     "noon": "null",
@@ -63,16 +66,16 @@ LIGHTS = {
     "night": "hflip,lutyuv=y=val*0.35+8:u=128:v=128,noise=alls=10:allf=t:all_seed=1",
 }
 BUDGETS = ("20/hour", "40/hour", "80/hour")
-WIDTH, HEIGHT = 640, 360  #: all pictures are stretched to it, as the model stretches them to its own size
+WIDTH, HEIGHT = 640, 360  #: all pictures are stretched to this size, as the model stretches them to its own
 CLOCK = 90_000  #: ticks a second
 CLIPS_PER_INCIDENT, CLIPS_PER_NORMAL = 3, 3
-PIECE_SECONDS = 15.0  #: of a film of cctv/, between two cuts
+PIECE_SECONDS = 15.0  #: length of a piece of a film of cctv/, between two cuts
 DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A piece of one film: from ``start`` until ``end`` of its own clock, seconds; ``source`` "" where it is normal."""
+    """A piece of one film, from ``start`` to ``end`` on its clock, seconds; ``source`` is "" for normal footage."""
 
     file: str
     start: float
@@ -82,7 +85,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Quarter:
-    """Six hours of the day, compressed: what it shows in order, and under which light."""
+    """Six hours of the day, compressed: its shots in order, and its light."""
 
     name: str
     light: str
@@ -91,11 +94,11 @@ class Quarter:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="fights", help="a committed model, or a folder that training wrote")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of fights/ and cctv/")
-    parser.add_argument("--lights", default=",".join(LIGHTS), help="which quarters of the day")
-    parser.add_argument("--budget", action="append", type=parse_budget, help="such as 30/hour; may be repeated")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where films and scores are kept")
+    parser.add_argument("--model", default="fights", help="committed model, or folder written by training")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with fights/ and cctv/")
+    parser.add_argument("--lights", default=",".join(LIGHTS), help="quarters of the day, separated by commas")
+    parser.add_argument("--budget", action="append", type=parse_budget, help="budget, such as 30/hour; may be repeated")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of films and scores")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of day.json and day.md")
     options = parser.parse_args()
     lights = options.lights.split(",")
@@ -105,8 +108,8 @@ def main() -> None:
         parser.exit(2, f"{parser.prog}: {options.data}: expected the folders fights and cctv there (--data)\n")
     console = Console(stderr=True)
     try:
-        scorer = Scorer(options.model, told=console.print)
-    except (ExportError, CommandFailure) as error:
+        scorer = Scorer(options.model, progress=console.print)
+    except (ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     footage = Footage(options.data, scorer.card.held_out_sources)
     pairs = [footage.quarters(light) for light in lights]
@@ -126,7 +129,7 @@ def main() -> None:
 
 
 class Footage:
-    """What can be shown: the films of cctv/, and the clips of sources that the model never saw."""
+    """Footage for the day: the films of cctv/, and the clips of sources that the model never saw."""
 
     def __init__(self, data: Path, unseen: Sequence[str]) -> None:
         clips = json.loads((data / "fights" / "clips.json").read_text())
@@ -136,7 +139,7 @@ class Footage:
         self._films = sorted(file for file in (data / "cctv").iterdir() if file.suffix in (".avi", ".mp4"))
 
     def quarters(self, light: str) -> tuple[Quarter, Quarter]:
-        """The quarter without incidents that calibrates, and the one that is judged."""
+        """Return the quarter without incidents that calibrates, and the judged one."""
         chance = random.Random(light)
         normal: tuple[list[list[Shot]], list[list[Shot]]] = ([], [])
         for half in (0, 1):
@@ -160,7 +163,7 @@ class Footage:
 
 
 def _between(normal: list[list[Shot]], incidents: list[list[Shot]]) -> Iterator[Shot]:
-    """Normal footage first and last, the incidents spread evenly over what is between."""
+    """Spread the incidents evenly over the normal footage, which comes first and last."""
     gaps = len(normal) - 1
     places = [(number + 1) * gaps // (len(incidents) + 1) for number in range(len(incidents))]
     for place, group in enumerate(normal):
@@ -191,7 +194,7 @@ def _seconds(film: Path) -> float:
 
 
 def join(quarter: Quarter, data: Path, film: Path) -> list[tuple[Shot, Span]]:
-    """Write the quarter as one film of changing frame rate; say where each shot begins and ends in it."""
+    """Write the quarter as one film of varying frame rate; return each shot with its start and end in the film."""
     shown: list[tuple[Shot, Span]] = []
     now = 0.0
     with av.open(str(film), "w", format="mp4") as container:
@@ -203,7 +206,7 @@ def join(quarter: Quarter, data: Path, film: Path) -> list[tuple[Shot, Span]]:
             began = now
             for picture, seconds in _pictures(data / shot.file, shot, LIGHTS[quarter.light]):
                 picture.pts, picture.time_base = round(now * CLOCK), Fraction(1, CLOCK)
-                picture.pict_type = av.video.frame.PictureType.NONE  # the film's own types would be kept otherwise
+                picture.pict_type = av.video.frame.PictureType.NONE  # otherwise the film's own types would be kept
                 container.mux(stream.encode(picture))
                 now += seconds
             shown.append((shot, Span(began, now)))
@@ -212,7 +215,7 @@ def join(quarter: Quarter, data: Path, film: Path) -> list[tuple[Shot, Span]]:
 
 
 def _pictures(file: Path, shot: Shot, light: str) -> Iterator[tuple[av.VideoFrame, float]]:
-    """The shot's pictures in its light, and for how many seconds each is shown."""
+    """Yield the shot's pictures in its light, each with its duration in seconds."""
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
         period = float(1 / stream.average_rate)
@@ -235,16 +238,16 @@ def _pictures(file: Path, shot: Shot, light: str) -> Iterator[tuple[av.VideoFram
 
 
 class Keep:
-    """Films and scores, made where they are not there already."""
+    """Store of films and scores, made if they do not exist."""
 
     def __init__(self, folder: Path, data: Path, scorer: Scorer, console: Console) -> None:
         self._folder, self._data, self._scorer, self._console = folder, data, scorer, console
         folder.mkdir(parents=True, exist_ok=True)
 
     def scores(self, quarter: Quarter) -> Scored:
-        """Of every clip, with the incidents' times."""
-        told = (json.dumps(asdict(quarter)), LIGHTS[quarter.light], version("av"), f"{WIDTH}x{HEIGHT}")
-        key = hashlib.sha256("\0".join(told).encode()).hexdigest()[:12]
+        """Return the quarter's scores and incidents, from an earlier run or computed."""
+        decides = (json.dumps(asdict(quarter)), LIGHTS[quarter.light], version("av"), f"{WIDTH}x{HEIGHT}")
+        key = hashlib.sha256("\0".join(decides).encode()).hexdigest()[:12]
         name = f"{quarter.name}-{quarter.light}-{key}"
         kept = self._folder / f"{name}-{self._scorer.card.name}-{self._scorer.key}.json"
         if not kept.exists():
@@ -269,7 +272,7 @@ class Keep:
 
 
 def _runs(shown: Iterable[tuple[Shot, Span]]) -> Iterator[tuple[str, list[tuple[Shot, Span]]]]:
-    """Shots that follow one another and are of the same incident, or normal."""
+    """Group consecutive shots of the same incident, or of normal footage."""
     for source, run in groupby(shown, key=lambda one: one[0].source):
         yield source, list(run)
 
@@ -304,7 +307,7 @@ class Scored:
 
 
 class Judgement:
-    """The day by the thresholds that the model's card suggests, and by those that the day before calibrates."""
+    """The day judged by the thresholds in the model's card, and by those calibrated on the day before."""
 
     def __init__(
         self,
@@ -314,7 +317,7 @@ class Judgement:
         budgets: list[Budget],
     ) -> None:
         self._card = scorer.card
-        self._suggested = scorer.chain  # with a short cooldown: the day's incidents come seconds after each other
+        self._suggested = scorer.chain  # with a short cooldown: the day's incidents follow each other within seconds
         self._before, self._day, self._budgets = before, day, budgets
 
     def figures(self) -> dict[str, Any]:
@@ -350,8 +353,8 @@ class Judgement:
         sheets = [scored.sheet(operators, quarter.light) for quarter, scored in self._day]
         sheet = sum(sheets, ScoreSheet())
         hours = sheet.camera_seconds / 3600
-        vain = sheet.false_alarms
-        low, high = lower_bound(vain, confidence=0.975), upper_bound(vain, confidence=0.975)
+        count = sheet.false_alarms
+        low, high = lower_bound(count, confidence=0.975), upper_bound(count, confidence=0.975)
         return {
             "thresholds": name,
             "open_threshold": operators.alert.open_threshold,
@@ -361,8 +364,8 @@ class Judgement:
             "recall": _rounded(sheet.recall),
             "recall_interval_95": self._recall_interval(operators),
             "alerts": sheet.alerts,
-            "false_alarms": vain,
-            "false_alarms_per_hour": round(vain / hours, 2),
+            "false_alarms": count,
+            "false_alarms_per_hour": round(count / hours, 2),
             "false_alarms_interval_95": [round(low / hours, 2), round(high / hours, 2)],
             "median_delay": _rounded(sheet.median_delay),
             "p95_delay": _rounded(sheet.p95_delay),
@@ -374,7 +377,7 @@ class Judgement:
         }
 
     def _recall_interval(self, operators: ChainSettings) -> list[float]:
-        """Percentile bootstrap over sources: the lights show the same fights, and those of a source are alike."""
+        """Bootstrap over sources: the quarters show the same fights, and the fights of one source are similar."""
         of_source: dict[str, list[bool]] = {}
         for quarter, scored in self._day:
             outcomes = scored.sheet(operators, quarter.light).outcomes
@@ -387,22 +390,22 @@ class Judgement:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     model, quarters = found["model"], len(found["lights"])
     lines = [
         "# A day, joined from shared footage",
         "",
-        f"{quarters} of four quarters ({', '.join(found['lights'])}), {60 * found['hours']:.0f} minutes in all: the "
-        f"films of `cctv/`, normal clips, and in each quarter {found['incidents_a_quarter']} incidents of the fights "
-        f"set, of {len(found['sources'])} sources that the model never saw. Model `{model['name']}` (weights "
-        f"`{model['weights_sha256'][:12]}`), kernel {found['kernel']}, cooldown {found['cooldown_seconds']:g} s. "
-        f"Calibrated on {60 * found['hours_before']:.0f} minutes of other, normal footage of the same cameras, at "
-        f"{100 * found['confidence']:g} % confidence. `bench/day.py` writes this page. The threshold that the "
-        "committed `fights` suggests was set so that one of the films, `vtest.avi`, stays below it; everything else is "
-        "new to it.",
+        f"{quarters} of four quarters ({', '.join(found['lights'])}), {60 * found['hours']:.0f} minutes in all. They "
+        f"show the films of `cctv/`, normal clips, and in each quarter {found['incidents_a_quarter']} incidents from "
+        f"the fights set, from {len(found['sources'])} sources that the model never saw. Model `{model['name']}` "
+        f"(weights `{model['weights_sha256'][:12]}`), kernel {found['kernel']}, cooldown "
+        f"{found['cooldown_seconds']:g} s. Calibrated on {60 * found['hours_before']:.0f} minutes of other, normal "
+        f"footage of the same cameras, at {100 * found['confidence']:g} % confidence. `bench/day.py` writes this "
+        "page. The threshold that the committed `fights` suggests was set so that one of the films, `vtest.avi`, "
+        "stays below it. The rest of the footage is new to the model.",
         "",
-        "| thresholds | opens, closes | incidents found | recall (95 %) | false alarms an hour (95 %) | delay, median "
-        "| delay, 95th percentile | time in alert outside |",
+        "| thresholds | opens, closes | incidents found | recall (95 %) | false alarms per hour (95 %) | delay, median "
+        "| delay, 95th percentile | time in alert outside incidents |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for row in found["rows"]:
@@ -413,15 +416,15 @@ def page(found: dict[str, Any]) -> str:
         lines.append(
             f"| {row['thresholds']} | {row['open_threshold']:g}, {row['close_threshold']:g} "
             f"| {row['found']} of {row['incidents']} | {row['recall']:.2f} ({low:.2f} to {high:.2f}) "
-            f"| {row['false_alarms_per_hour']:.1f} ({fewest:.1f} to {most:.1f}) | {told_delay(row['median_delay'])} "
-            f"| {told_delay(row['p95_delay'])} | {100 * row['share_in_alert_outside']:.1f} % |"
+            f"| {row['false_alarms_per_hour']:.1f} ({fewest:.1f} to {most:.1f}) | {format_delay(row['median_delay'])} "
+            f"| {format_delay(row['p95_delay'])} | {100 * row['share_in_alert_outside']:.1f} % |"
         )
     lines += [
         "",
-        "Recall: percentile bootstrap over sources. False alarms: exact Poisson interval; the quarters show the same "
-        "normal footage in other lights, so they are not as independent as it takes them to be. One alert finds one "
-        "incident at most. Delays are those of the footage, from an incident's first frame to the last frame of the "
-        "clip that opened its alert.",
+        "Recall: percentile bootstrap over sources. False alarms: exact Poisson interval. It assumes independent "
+        "footage, but the quarters show the same normal footage in different lights. An alert finds at most one "
+        "incident. Delays are measured in the footage, from an incident's first frame to the last frame of the clip "
+        "that opened its alert.",
         "",
         "| thresholds | " + " | ".join(found["lights"]) + " |",
         "|---|" + "--:|" * quarters,

@@ -1,11 +1,11 @@
-"""Which library should read recordings: PyAV as pipeline/sources/files.py uses it, torchcodec, or decord?
+"""Compare libraries that read recordings: PyAV as pipeline/sources/files.py uses it, torchcodec, decord.
 
     python -m venv --system-site-packages V && V/bin/pip install torchcodec decord     # beside the project, not in it
     V/bin/python bench/decoders.py --data ../shared/data [--rounds 5] [--minutes 60] [--out bench/results/decoders.md]
 
-Speed, memory over a long film, and whether the pictures and their times are those of Debian's ffmpeg, also of films
-that give trouble. Every measurement is a process of its own, the libraries take turns, one thread each. A library that
-is not installed is left out.
+It measures speed and memory over a long film, and checks the pictures and their times against Debian's ffmpeg, also for
+films that cause trouble. Every measurement has its own process, the libraries take turns, and each has one thread. A
+library that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-SIDE = 224  #: of the pictures of a clip
-BATCH = 16  #: pictures of a clip, which both other libraries like to give at once
-RSS_EVERY = 500  #: pictures
+SIDE = 224  #: pixels; height and width of a clip
+BATCH = 16  #: pictures of a clip; both other libraries return them in batches
+RSS_EVERY = 500  #: pictures between two readings of memory
 
-Picture = tuple[float, npt.NDArray[np.uint8]]  #: time of its stream's clock, seconds; uint8 (H, W, 3)
+Picture = tuple[float, npt.NDArray[np.uint8]]  #: time on its stream's clock, seconds; uint8 (H, W, 3)
 
 
 class Reader(NamedTuple):
     """A library.
 
     Attributes:
-        package: on PyPI.
-        small: the film's pictures at SIDE × SIDE, as a clip needs them.
-        whole: at their own size.
+        package: name on PyPI.
+        small: reads the film's pictures at SIDE × SIDE, as a clip needs them.
+        whole: reads them at their own size.
     """
 
     package: str
@@ -112,7 +112,7 @@ def resident_mb() -> float:
 
 
 def measure(reader: Reader, path: Path) -> dict[str, Any]:
-    """Read the film once at the size of clips. The first picture of another reading has loaded what is loaded once."""
+    """Read the film once at the size of clips. A first picture, read before, loads everything that loads only once."""
     next(reader.small(path))
     resident = []
     count, cpu = 0, time.process_time()
@@ -127,13 +127,13 @@ def measure(reader: Reader, path: Path) -> dict[str, Any]:
 
 
 def digests(reader: Reader, path: Path) -> dict[str, Any]:
-    """What is needed to compare the film's pictures with ffmpeg's: time, MD5 and the mean of each."""
+    """Return time, MD5 and means of each picture, to compare them with ffmpeg's."""
     found = [(pts, *summary(picture)) for pts, picture in reader.whole(path)]
     return {"pictures": found}
 
 
 def summary(picture: npt.NDArray[np.uint8]) -> tuple[str, list[float]]:
-    """MD5 of a picture, and the mean grey of each of 8 × 8 parts of it."""
+    """Return the MD5 of a picture, and the mean grey level of each of its 8 × 8 parts."""
     picture = np.ascontiguousarray(picture)
     parts = [part for row in np.array_split(picture, 8) for part in np.array_split(row, 8, axis=1)]
     return hashlib.md5(picture).hexdigest(), [float(part.mean()) for part in parts]
@@ -144,14 +144,14 @@ def child(work: str, name: str, paths: Sequence[Path]) -> None:
     for path in paths:
         try:
             result = {"measure": measure, "digests": digests}[work](READERS[name], path)
-        except Exception as error:  # whatever a library makes of a bad film
+        except Exception as error:  # libraries raise many types for a bad film
             result = {"error": type(error).__name__}
             print(f"{name}: {path.name}: {error}", file=sys.stderr)
         print(json.dumps(result), flush=True)
 
 
 def ask(work: str, name: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Run :func:`child` in a process of its own, and go on behind a film at which it died."""
+    """Run :func:`child` in its own process, and continue after any film at which it died."""
     found: list[dict[str, Any]] = []
     while len(found) < len(paths):
         command = [sys.executable, __file__, "--child", work, name, *map(str, paths[len(found) :])]
@@ -171,7 +171,7 @@ def ffmpeg(*arguments: str | Path) -> bytes:
 
 
 def ordinary_films(data: Path, folder: Path) -> dict[str, Path]:
-    """By what they are: what speed is measured on."""
+    """Return the films for measuring speed, by description."""
     vtest, h264, large = data / "cctv" / "vtest.avi", folder / "h264.mp4", folder / "large.mp4"
     encode = ("-i", vtest, "-c:v", "libx264", "-preset", "veryfast")
     ffmpeg(*encode, "-frames:v", "400", h264)
@@ -180,7 +180,7 @@ def ordinary_films(data: Path, folder: Path) -> dict[str, Path]:
 
 
 def long_film(data: Path, folder: Path, minutes: float) -> Path:
-    """An hour by repeating a small film's packets."""
+    """Write a film of ``minutes`` by repeating the packets of a small one."""
     small, path = folder / "small.mp4", folder / "long.mp4"
     ffmpeg("-i", data / "cctv" / "vtest.avi", "-vf", "scale=320:240", "-c:v", "libx264", "-bf", "0", small)
     ffmpeg("-stream_loop", "-1", "-i", small, "-t", f"{minutes * 60}", "-c", "copy", path)
@@ -188,7 +188,7 @@ def long_film(data: Path, folder: Path, minutes: float) -> Path:
 
 
 def troublesome_films(folder: Path) -> dict[str, Path]:
-    """Two seconds each of a moving test picture, 320 × 240, 10 a second."""
+    """Write films of two seconds each: a moving test picture, 320 × 240, 10 per second."""
     plain, b_frames = folder / "plain.mp4", folder / "b-frames.mp4"
     source = ("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=2", "-pix_fmt", "yuv420p", "-c:v", "libx264")
     ffmpeg(*source, "-bf", "0", "-g", "10", plain)
@@ -222,7 +222,7 @@ def troublesome_films(folder: Path) -> dict[str, Path]:
 
 
 def by_ffmpeg(path: Path) -> list[tuple[float, str, list[float]]]:
-    """Time, MD5 and means of every picture as Debian's ffmpeg shows it."""
+    """Return time, MD5 and means of every picture as Debian's ffmpeg shows it."""
     probe = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"]
     entries = "frame=best_effort_timestamp_time"
     lines = subprocess.run([*probe, "-show_entries", entries, str(path)], check=True, capture_output=True, text=True)
@@ -258,7 +258,7 @@ def by_ffmpeg(path: Path) -> list[tuple[float, str, list[float]]]:
 
 
 def speeds(names: list[str], films: dict[str, Path], rounds: int) -> Iterator[str]:
-    yield f"| pictures a second of one core | {' | '.join(names)} |"
+    yield f"| pictures per second of one core | {' | '.join(names)} |"
     yield f"|---|{'--:|' * len(names)}"
     rates: dict[tuple[str, str], list[float]] = {(what, name): [] for what in films for name in names}
     for _ in range(rounds):
@@ -271,7 +271,7 @@ def speeds(names: list[str], films: dict[str, Path], rounds: int) -> Iterator[st
 
 
 def memory(names: list[str], path: Path) -> Iterator[str]:
-    yield f"| | resident after {RSS_EVERY} pictures | at half time | at the end | pictures | seconds of one core |"
+    yield f"| | resident after {RSS_EVERY} pictures | halfway | at the end | pictures | seconds of one core |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name in names:
         (found,) = ask("measure", name, [path])
@@ -293,24 +293,24 @@ def exactness(names: list[str], films: dict[str, Path]) -> Iterator[str]:
 
 
 def compared(found: dict[str, Any], expected: list[tuple[float, str, list[float]]]) -> str:
-    """One cell: how many pictures, how many to the last bit, how far off in a 64th of the picture, and in time."""
+    """Format one cell: number of pictures, number identical, largest difference in a 64th of a picture, and in time."""
     if "error" in found:
         return f"**fails** ({found['error']})"
     pictures = found["pictures"]
-    told = [f"{len(pictures)}" if len(pictures) == len(expected) else f"**{len(pictures)}**"]
+    parts = [f"{len(pictures)}" if len(pictures) == len(expected) else f"**{len(pictures)}**"]
     pairs = list(zip(pictures, expected, strict=False))
     same = sum(ours[1] == theirs[1] for ours, theirs in pairs)
     off = max((float(np.abs(np.subtract(a[2], b[2])).max()) for a, b in pairs), default=0.0)
-    told.append("all to the bit" if same == len(expected) else f"{same} to the bit, {off:.1f} levels off at most")
+    parts.append("all identical" if same == len(expected) else f"{same} identical, at most {off:.1f} levels off")
     if not any(np.isnan(theirs[0]) for _, theirs in pairs):
         late = [abs((a[0] - pictures[0][0]) - (b[0] - expected[0][0])) for a, b in pairs]
         if (most := max(late, default=0.0)) > 0.002:
-            told.append(f"**times {most:.2f} s off**")
-    return ", ".join(told)
+            parts.append(f"**times {most:.2f} s off**")
+    return ", ".join(parts)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", nargs="+", metavar="WORK READER FILM", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
@@ -327,26 +327,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         page = [
-            "# Reading recordings: which library",
+            "# Libraries for reading recordings",
             "",
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-            f"Python {platform.python_version()}; {versions}; ffmpeg {head} as the judge. "
+            f"Python {platform.python_version()}; {versions}; ffmpeg {head} as the reference. "
             "`bench/decoders.py` writes this page.",
             "",
             f"## Speed: decoded and scaled to {SIDE} × {SIDE} RGB, one thread",
             "",
-            f"Pictures per second of one core's time, the libraries in turn, {arguments.rounds} rounds: median, range.",
+            f"Pictures per second of one core's time, with the libraries in turn, {arguments.rounds} rounds: median "
+            "and range.",
             "",
             *speeds(names, ordinary_films(arguments.data, scratch), arguments.rounds),
             "",
-            f"## Memory over {arguments.minutes:.0f} minutes (H.264 320×240, 10 a second)",
+            f"## Memory over {arguments.minutes:.0f} minutes (H.264 320×240, 10 per second)",
             "",
             *memory(names, long_film(arguments.data, scratch, arguments.minutes)),
             "",
-            "## Exactness: pictures at their own size, RGB, against ffmpeg's",
+            "## Exactness: pictures at their own size, RGB, compared with ffmpeg's",
             "",
-            "Pictures given; how many have ffmpeg's MD5; where not all have, by how many grey levels the mean of a",
-            "64th of a picture is off at most; and times where they are not ffmpeg's (from the first picture on).",
+            "Each cell gives the number of pictures and how many of them have ffmpeg's MD5. If some differ, it gives",
+            "the largest difference of the mean of a 64th of a picture, in grey levels. Times are relative to the",
+            "first picture. They are given only where they differ from ffmpeg's.",
             "",
             *exactness(names, troublesome_films(scratch)),
         ]

@@ -1,12 +1,13 @@
-"""What extraction costs beside the engine: clips per second from films to files, against the engine on clips in memory.
+"""Compare feature extraction, from films to files, with the bare engine on clips in memory.
 
     python bench/features.py [--data ../shared/data/fights] [--films 16] [--rounds 5] [--config RECIPE]
 
-writes bench/results/features.json. Both ways take turns within one run, so that whatever else the machine does meets
-both alike; the load average at the start and at the end is recorded. A round's ratio is of its own two times, and the
-median of the rounds' ratios is the figure: 1 would be an engine that never waits for a film. Opening the engine is not
-counted; hashing, decoding, scaling and writing are. ``features`` is what `mistwatch features` does, ``maps`` what the
-second stage is trained on, ``ten crops`` the former with ten views of each clip (clips of a view each are counted).
+writes bench/results/features.json. Both ways take turns within one run, so that other load on the machine affects both
+equally. The load average at the start and at the end is recorded. Each round gives the ratio of its two times, and the
+figure is the median of these ratios: 1 would mean that the engine never waits for a film. The time of extraction
+includes hashing, decoding, scaling and writing, but not opening the engine. ``features`` is what `mistwatch features`
+does, ``maps`` is what the second stage is trained on, and ``ten crops`` is ``features`` with ten views of each clip
+(each view counts as a clip).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pipeline.manifests.fights import fights
 from pipeline.windows import ClipSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-AIM = 0.9  #: of the ratio
+AIM = 0.9  #: target of the ratio
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -47,7 +48,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def clips_of(films: list[Recorded], clip: ClipSpec) -> npt.NDArray[np.uint8]:
-    """The films' clips, all in memory."""
+    """Return the films' clips, all in memory."""
     kept: list[npt.NDArray[np.uint8]] = []
 
     def keep(clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32]]:
@@ -60,7 +61,7 @@ def clips_of(films: list[Recorded], clip: ClipSpec) -> npt.NDArray[np.uint8]:
 
 
 def decoding(films: list[Recorded], clip: ClipSpec, engine: str) -> float:
-    """Clips per second with an engine that takes no time: what the readers could do."""
+    """Return the readers' clips per second, with an engine that takes no time."""
     nothing = Engine("nothing", 16, lambda clips: (np.zeros((len(clips), 1), np.float32),))
     started = time.perf_counter()
     clips = sum(isinstance(event, Encoded) for event in extract(films, clip, nothing, readers=readers_for(engine)))
@@ -70,7 +71,7 @@ def decoding(films: list[Recorded], clip: ClipSpec, engine: str) -> float:
 def compared(
     engine: Engine, rows: npt.NDArray[np.uint8], work: Callable[[Path], object], rounds: int
 ) -> dict[str, Any]:
-    """The engine on ``rows`` and ``work`` on the films of the same, in turn."""
+    """Time the engine on ``rows`` and ``work`` on the films of the same clips, in turn."""
 
     def alone() -> None:
         for at in range(0, len(rows), engine.batch):
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
     parser.add_argument("--films", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--config", type=Path, help="a training recipe, for its clips and layers")
+    parser.add_argument("--config", type=Path, help="training recipe, for its clips and layers")
     parser.add_argument("--engine", choices=["cuda", "openvino", "cpu"])
     parser.add_argument("--only", nargs="+", choices=["features", "maps", "ten crops"])
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "features.json")

@@ -1,9 +1,9 @@
-"""The figures of the fights model: five folds by source film over all clips, and the committed weights held out.
+"""Measure the fights model: five folds by source film over all clips, and the committed weights on held-out films.
 
     python bench/fights_folds.py --data ../shared/data/fights
 
 writes bench/results/fights_folds.json and .md. Features come from the user's cache or are computed (half an hour on two
-cores, the mirror images included).
+cores, including the mirror images).
 """
 
 from __future__ import annotations
@@ -36,25 +36,32 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 FOLDS = 5
 SEEDS = 5
-FOLD_SEEDS = (0, 1, 2)  #: divisions into folds; of 36 films, which ones meet matters more than the training's seed
+FOLD_SEEDS = (0, 1, 2)  #: divisions into folds; with 36 films, the division matters more than the training's seed
 
 
 def other_recipes(ours: Recipe) -> list[Recipe]:
-    """What ours differs in, taken back one by one. The published settings (32 sub-bags) are for far longer videos."""
-    taken_back = {
+    """Return our recipe with one difference from the published one reverted at a time.
+
+    The published settings (32 sub-bags) are for far longer videos.
+    """
+    reverted = {
         "the paper's loss": {"loss": "paper"},
         "one member": {"members": 1},
         "features not of unit length": {"unit_length": False},
         "features neither scaled nor standardised": {"unit_length": False, "standardise": False},
     }
-    return [ours.model_copy(update={"name": f"{ours.name}, {name}"} | change) for name, change in taken_back.items()]
+    return [ours.model_copy(update={"name": f"{ours.name}, {name}"} | change) for name, change in reverted.items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "fights.yaml")
-    parser.add_argument("--others", action="store_true", help="also what our recipe differs in, taken back")
+    parser.add_argument(
+        "--others",
+        action="store_true",
+        help="also revert our recipe's differences from the published one, one at a time",
+    )
     arguments = parser.parse_args()
     config = read_config(arguments.config)
     with Progress(console=Console(stderr=True), transient=True) as bars:
@@ -80,7 +87,7 @@ def main() -> None:
 
 
 def divisions(dataset: Dataset, recipe: Recipe, show: Any) -> dict[str, Any]:
-    """Out-of-fold figures of one recipe over several divisions into folds."""
+    """Compute out-of-fold figures of one recipe over several divisions into folds."""
     runs = [
         fold_figures(dataset, recipe, folds=FOLDS, seed=seed, seeds=SEEDS if seed == 0 else 2, progress=show)[0]
         for seed in FOLD_SEEDS
@@ -96,7 +103,7 @@ def divisions(dataset: Dataset, recipe: Recipe, show: Any) -> dict[str, Any]:
 
 
 def committed(dataset: Dataset, config: JobConfig) -> dict[str, Any]:
-    """The committed weights on the clips of the films that they never saw, and on no others."""
+    """Judge the committed weights on the clips of the films that they never saw, and only on these."""
     generator, card = load_generator(BUILT_IN / "fights")
     test = dataset.part([i for i, group in enumerate(dataset.groups) if group in card.held_out_sources])
     thinning = max(1, config.clip.stride // config.training_stride)
@@ -113,7 +120,7 @@ def committed(dataset: Dataset, config: JobConfig) -> dict[str, Any]:
 
 
 def bootstrap_auc(test: Dataset, scores: list[Any], draws: int = 1000) -> list[float]:
-    """5th and 95th percentile of the AUC over videos drawn with replacement."""
+    """Return the 5th and 95th percentile of the AUC over videos drawn with replacement."""
     rng = np.random.default_rng(0)
     labels = np.array(test.labels)
     aucs = []
@@ -125,14 +132,14 @@ def bootstrap_auc(test: Dataset, scores: list[Any], draws: int = 1000) -> list[f
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     lines = [
         "# Fights: out-of-fold figures",
         "",
-        "Video AUC of the mean clip score; folds by source film, so no film is in training and test.",
+        "Video AUC of the mean clip score. The folds are by source film, so no film is in both training and test.",
         "`bench/fights_folds.py` writes this page.",
         "",
-        "| recipe | folds of | video AUC by seed | mean | linear probe, same folds |",
+        "| recipe | folds over | video AUC by seed | mean | linear probe, same folds |",
         "|---|---|---|---|---|",
     ]
     for block in [results["all_videos"], *results.get("other_recipes", [])]:
@@ -151,15 +158,17 @@ def page(results: dict[str, Any]) -> str:
     low, high = held["video_auc_90_percent"]
     lines += [
         "",
-        f"The committed weights on the {held['videos']} clips ({held['abnormal_videos']} fights) of the held-out films "
-        f"({', '.join(held['held_out_sources'])}): video AUC **{held['video_auc']:.3f}** (90 % of bootstrap draws: "
-        f"{low:.3f} to {high:.3f}). At the suggested threshold {held['alerting']['open_threshold']} with kernel "
-        f"{held['alerting']['kernel']}, live stride: {held['recall_at_open_threshold']:.0%} of the fights and "
-        f"{held['false_alarms_at_open_threshold']:.0%} of the normal clips reach it.",
+        f"On the {held['videos']} clips ({held['abnormal_videos']} fights) of the held-out films "
+        f"({', '.join(held['held_out_sources'])}), the committed weights have a video AUC of "
+        f"**{held['video_auc']:.3f}** (90 % of bootstrap draws: {low:.3f} to {high:.3f}). "
+        f"{held['recall_at_open_threshold']:.0%} of the fights and {held['false_alarms_at_open_threshold']:.0%} of the "
+        f"normal clips reach the suggested threshold {held['alerting']['open_threshold']} (kernel "
+        f"{held['alerting']['kernel']}, live stride).",
         "",
-        "The recipe was chosen on folds of the other four fifths; the folds over all videos include those clips, so",
-        "their figures are slightly kind to it. The held-out fifth took no part in any choice. The share of normal",
-        "videos that may open an alert (8 %) was set so that `vtest.avi`, a crowded pavement, stays below it.",
+        "The recipe was chosen on folds of the other four fifths. The folds over all videos include those clips, so",
+        "their figures flatter the recipe slightly. The held-out fifth was not used for any choice. The share of",
+        "normal videos that may open an alert (8 %) was set so that `vtest.avi`, a crowded pavement, stays below the",
+        "threshold.",
     ]
     return "\n".join(lines) + "\n"
 

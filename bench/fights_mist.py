@@ -1,10 +1,10 @@
-"""Fights, both stages of MIST out of fold: linear probe, stage 1, stage 2, and whether one is better than another.
+"""Compare the linear probe and both stages of MIST out of fold, on the fights set.
 
     python bench/fights_mist.py --data ../shared/data/fights [--config configs/train/fights-i3d.yaml]
 
-writes bench/results/fights_mist.json and .md. Five folds by source film over all clips, three seeds: 15 trainings of
-both stages by the very job that `mistwatch train mist` runs, under runs/fights-mist; one that was stopped goes on where
-it was, and what depends on code, recipe or videos that have changed is made anew.
+writes bench/results/fights_mist.json and .md. Five folds by source film over all clips and three seeds make 15
+trainings of both stages, with the same job that `mistwatch train mist` runs, under runs/fights-mist. A bench that was
+stopped resumes where it was. Results are made again when the code, the recipe or the videos have changed.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ RESULTS = ROOT / "bench" / "results"
 KEPT = ROOT / "runs" / "fights-mist"
 
 FOLDS, SEEDS = 5, 3
-FOLD_SEED = 0  #: of the division into folds, and the first of the trainings' seeds
+FOLD_SEED = 0  #: seed of the division into folds, and the first seed of the trainings
 ASKED = 0.90
 PROBE, STAGE_1, STAGE_2 = "linear probe", "stage 1", "stage 2"
 FIGURES = ("video_auc", "video_ap", "video_recall_at_1", "video_recall_at_2", "video_recall_at_5")
 
-#: What was tried by hand before the recipe of this name was what it is.
+#: The trials by hand that led to the recipe of this name.
 TRIED_FOR = "fights-i3d"
 TRIED = (
-    "The recipe's numbers of stage 2 were picked on another division of the films into folds than this page's; stage 1 "
-    "is that of `configs/train/fights.yaml`, of which `bench/fights_folds.py` shows other divisions. Every film is in "
-    "every division, so this page has no film that no choice has seen. Tried for stage 2: the late map, the early one, "
-    "and both; learning rates from 1e-4 to 3e-3; 10 to 40 epochs; dropout from 0.3 to 0.8; weight decay up to 1; with "
-    "and without unit length. On that other division nothing tried brought stage 2 to 0.90, or above stage 1. The "
-    "scores of those trials were not kept."
+    "The recipe's numbers for stage 2 were picked on another division of the films into folds than the one on this "
+    "page. Stage 1 is that of `configs/train/fights.yaml`; `bench/fights_folds.py` shows it on other divisions. "
+    "Every film is in every division, so every film on this page was seen by some choice. The trials for stage 2 "
+    "covered the late map, the early one, and both; learning rates from 1e-4 to 3e-3; 10 to 40 epochs; dropout from "
+    "0.3 to 0.8; weight decay up to 1; with and without unit length. On that other division, none of them brought "
+    "stage 2 to 0.90 or above stage 1. The scores of those trials were not kept."
 )
 
 Run = list[ScoredVideo]
@@ -59,18 +59,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "fights-i3d.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; may be repeated"
+    )
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--kept", type=Path, default=KEPT, help="the job's folder")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of fights_mist.json and .md")
     options = parser.parse_args()
-    # All clips in the folds; a part that is held out for the product would be missing from the figures.
+    # All clips are in the folds: a part held out for the product would be missing from the figures.
     changes = ["videos.hold_out=null", f"folds={FOLDS}", f"seeds={options.seeds}", *options.set]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         config = read_mist_config(options.config, changes)
         if config.folds is None:
-            parser.error("--set folds=null: the figures are those of folds; give a number")
+            parser.error("--set folds=null: the figures need folds; expected a number")
         videos = fights(options.data)
         footage = Footage(config)
         with Progress(*columns, console=Console(stderr=True)) as bars:
@@ -96,10 +98,10 @@ def main() -> None:
 
 
 def kept_runs(videos: list[Video], kept: Path, config: MistConfig) -> dict[str, list[Run]]:
-    """For each stage and seed all videos with the scores of networks that had not seen their film.
+    """Return all videos for each stage and seed, scored by networks that had not seen their film.
 
-    As the job does it: an own calibration for each seed, on the scores of all folds; a video's score is the mean of its
-    clips' calibrated scores. Folds that an earlier recipe had and this one has not are not looked at.
+    As in the job, each seed has its own calibration on the scores of all folds, and a video's score is the mean of its
+    clips' calibrated scores. Folds that only an earlier recipe had are ignored.
     """
     assert config.folds is not None
     known = {name: videos[i] for i, name in enumerate(names_of(videos).values())}
@@ -120,7 +122,7 @@ def kept_runs(videos: list[Video], kept: Path, config: MistConfig) -> dict[str, 
 
 
 def probed(videos: list[Video], footage: Footage, config: MistConfig) -> Run:
-    """The baseline on the same folds and features: logistic regression on each video's mean."""
+    """Score the baseline on the same folds and features: logistic regression on each video's mean."""
     assert config.folds is not None
     used = [video for video in videos if len(footage.training(video))]
     scores = probe_scores([footage.bag(video) for video in used], group_folds(used, config.folds, FOLD_SEED))
@@ -132,7 +134,7 @@ def probed(videos: list[Video], footage: Footage, config: MistConfig) -> Run:
 
 
 def figures(runs: dict[str, list[Run]], config: MistConfig, draws: int = DRAWS) -> dict[str, Any]:
-    """What is measured, for programs: figures, and differences by pairs, over videos and over films."""
+    """Return the figures for the JSON file, and paired differences, with intervals over videos and over films."""
     methods = {}
     for name in (PROBE, STAGE_1, STAGE_2):
         methods[name] = {
@@ -165,15 +167,16 @@ def figures(runs: dict[str, list[Run]], config: MistConfig, draws: int = DRAWS) 
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     recipe = results["recipe"]
     lines = [
         "# Fights, both stages out of fold",
         "",
-        f"{results['videos']} clips, {results['abnormal_videos']} fights, of {results['films']} films; "
+        f"{results['videos']} clips ({results['abnormal_videos']} fights) from {results['films']} films; "
         f"{results['folds']} folds by film (division {results['fold_seed']}), seeds "
-        f"{', '.join(str(seed) for seed in results['seeds'])}. No film is in training and test. Recipe "
-        f"`{recipe['name']}`. A video's score is the mean of its clips'. `bench/fights_mist.py` writes this page.",
+        f"{', '.join(str(seed) for seed in results['seeds'])}. No film is in both training and test. Recipe "
+        f"`{recipe['name']}`. A video's score is the mean of its clips' scores. `bench/fights_mist.py` writes this "
+        "page.",
         "",
         "| | video AUC by seed | mean | 95 % interval, drawn by video | by film | recall at 5 % false positives |",
         "|---|---|--:|--:|--:|--:|",
@@ -197,9 +200,10 @@ def page(results: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"Asked: stage 2 at least {results['asked']:.2f}, and better than stage 1 by an interval that excludes 0; "
-        f"stage 1 not below the probe. Percentile bootstrap, {results['draws']} draws, the same for all seeds and for "
-        "both of a pair. Clips of one film resemble each other: the intervals drawn by film are the more honest ones.",
+        f"Targets: stage 2 reaches at least {results['asked']:.2f} and is better than stage 1 by an interval that "
+        f"excludes 0; stage 1 is not below the probe. Intervals: percentile bootstrap, {results['draws']} draws, the "
+        "same for all seeds and for both members of a pair. Clips of one film resemble each other, so the intervals "
+        "drawn by film are the more honest ones.",
     ]
     if recipe["name"] == TRIED_FOR:
         lines += ["", TRIED]

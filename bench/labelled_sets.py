@@ -1,11 +1,12 @@
-"""Fights and Ped2, recording by recording: recall, false alarms an hour and delay, before and after calibration.
+"""Measure recall, false alarms per hour and delay on fights and Ped2, before and after calibration.
 
     python bench/labelled_sets.py [--data ../shared/data] [--ped2-model runs/ped2-i3d/product] [--only fights]
 
-writes bench/results/labelled_sets.json and .md. Only videos are used that the model never saw (its card's
-held_out_sources). They are replayed by `mistwatch replay`, into runs/labelled-sets, and judged with the operators as
-they ran there. Every other normal video calibrates; the rest and all abnormal ones are judged. These sets have a minute
-or two of normal footage, so the budget is what that much can support: one alert in none of it. Ped2's model is made by
+writes bench/results/labelled_sets.json and .md. It uses only videos that the model never saw (its card's
+held_out_sources). `mistwatch replay` runs them into runs/labelled-sets, and they are judged with the operators of that
+replay. Every other normal video calibrates; the rest and all abnormal ones are judged. These sets have a minute or two
+of normal footage, so the budget is the lowest that this much can support, without a single alert. Make Ped2's model
+with
 
     mistwatch train mist --config configs/train/ped2-i3d.yaml --data ../shared/data/ped2
 """
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from courtyard import told_delay
+from courtyard import format_delay
 
 from models.card import CARD_FILE, ModelCard
 from models.detectors.mist.config import VideoChoice
@@ -50,19 +51,23 @@ SECONDS_AN_HOUR = 3600.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of fights/ and ped2/")
-    parser.add_argument("--ped2-model", type=Path, default=PED2_PRODUCT, help="folder that training wrote")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with fights/ and ped2/")
+    parser.add_argument("--ped2-model", type=Path, default=PED2_PRODUCT, help="folder written by training")
     parser.add_argument("--only", choices=["fights", "ped2"])
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where the replays are kept")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the replays")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of labelled_sets.json and .md")
     options = parser.parse_args()
     if options.only != "fights" and not (options.ped2_model / CARD_FILE).exists():
-        parser.exit(2, f"{parser.prog}: {options.ped2_model}: no model there; the command that makes it is in --help\n")
+        parser.exit(
+            2, f"{parser.prog}: {options.ped2_model}: no model in this folder; --help has the command that makes it\n"
+        )
     sets = []
     if options.only != "ped2":
-        sets.append(Set.of("fights", FIGHTS, _unseen_fights(options.data / "fights")))
+        sets.append(Set.from_videos("fights", FIGHTS, _unseen_fights(options.data / "fights")))
     if options.only != "fights":
-        sets.append(Set.of("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model)))
+        sets.append(
+            Set.from_videos("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model))
+        )
     found = {"confidence": CONFIDENCE, "draws": DRAWS, "sets": [one.figures(options.kept) for one in sets]}
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "labelled_sets.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -71,13 +76,13 @@ def main() -> None:
 
 
 def _unseen_fights(folder: Path) -> list[Video]:
-    """The clips of films that the committed model never saw."""
+    """Return the clips of films that the committed model never saw."""
     unseen = set(_card(FIGHTS).held_out_sources)
     return [video for video in read_layout("fights", folder) if video.group in unseen]
 
 
 def _unseen_ped2(folder: Path, product: Path) -> list[Video]:
-    """The test split that the product's recipe and seed drew."""
+    """Return the test split that the product's recipe and seed drew."""
     recipe = yaml.safe_load((product / "recipe.yaml").read_text(encoding="utf-8"))
     choice = VideoChoice.model_validate(recipe["videos"])
     return list(planned(read_layout("ped2", folder), choice, _card(product).training["seed"]).test)
@@ -97,11 +102,11 @@ class Set:
     videos: tuple[Video, ...]
 
     @classmethod
-    def of(cls, name: str, model: Path, videos: Sequence[Video]) -> Set:
+    def from_videos(cls, name: str, model: Path, videos: Sequence[Video]) -> Set:
         return cls(name, model, _card(model), tuple(videos))
 
     def figures(self, kept: Path) -> dict[str, Any]:
-        """Replay it, and judge it by the suggested thresholds and by calibrated ones."""
+        """Replay the set, and judge it by the suggested thresholds and by calibrated ones."""
         judged = judge_run(read_run(self._replayed(kept))).videos
         normal = sorted((video for video in judged if not video.label), key=lambda video: video.name)
         before, after = normal[::2], normal[1::2]
@@ -109,7 +114,7 @@ class Set:
         chain = shown[0].chain
         assert chain is not None
         footage = [piece for video in before for piece in pieces(video)]
-        # No budget is asked here: what so much footage can support at best is one that it keeps without an alert.
+        # There is no target budget: use the lowest that this footage can support, which it keeps without an alert.
         hours = sum(piece.hours for piece in footage)
         budget = Budget("the least that it supports", upper_bound(0) / hours * (1 + 1e-9))
         found = calibrate(footage, chain, budget)
@@ -126,7 +131,7 @@ class Set:
         }
 
     def _replayed(self, kept: Path) -> Path:
-        """A run folder of the videos; what is there of an earlier bench is not scored again."""
+        """Return a run folder of the videos; videos from an earlier bench are not scored again."""
         kept.mkdir(parents=True, exist_ok=True)
         manifest = kept / f"{self.name}.jsonl"
         manifest.write_text(manifest_lines(self.videos), encoding="utf-8")
@@ -137,7 +142,7 @@ class Set:
 
 
 def pieces(video: JudgedVideo) -> Iterator[NormalScores]:
-    """Its segments."""
+    """Yield the scores of each of the video's segments."""
     for first, end in zip(video.breaks, [*video.breaks[1:], len(video.start)], strict=True):
         part = slice(first, end)
         scores = video.clip_scores[RAW][part]
@@ -145,7 +150,7 @@ def pieces(video: JudgedVideo) -> Iterator[NormalScores]:
 
 
 def row(name: str, videos: Sequence[JudgedVideo], chain: ChainSettings) -> dict[str, Any]:
-    """What alerts by these settings are worth; intervals over videos, the false alarms' an exact one."""
+    """Judge alerts by these settings, with a bootstrap interval over videos and an exact one for false alarms."""
     sheets = [
         video.sheet_of(raised(video.clip_scores[CAUSAL], video.start, video.end, video.breaks, chain.alert))
         for video in videos
@@ -153,7 +158,7 @@ def row(name: str, videos: Sequence[JudgedVideo], chain: ChainSettings) -> dict[
     sheet = total(sheets)
     recall = bootstrap(sheets, np.random.default_rng(0), figures={"recall": lambda one: one.recall}, draws=DRAWS)
     hours = sheet.camera_seconds / SECONDS_AN_HOUR
-    vain = sheet.false_alarms
+    count = sheet.false_alarms
     return {
         "thresholds": name,
         "open_threshold": chain.alert.open_threshold,
@@ -161,12 +166,12 @@ def row(name: str, videos: Sequence[JudgedVideo], chain: ChainSettings) -> dict[
         "incidents": sheet.incidents,
         "found": sheet.found,
         "recall_interval_95": recall["recall"],
-        "false_alarms": vain,
+        "false_alarms": count,
         "hours": round(hours, 5),
-        "false_alarms_per_hour": round(vain / hours, 1),
+        "false_alarms_per_hour": round(count / hours, 1),
         "false_alarms_interval_95": [
-            round(lower_bound(vain, confidence=0.975) / hours, 1),
-            round(upper_bound(vain, confidence=0.975) / hours, 1),
+            round(lower_bound(count, confidence=0.975) / hours, 1),
+            round(upper_bound(count, confidence=0.975) / hours, 1),
         ],
         "median_delay": sheet.median_delay,
         "p95_delay": sheet.p95_delay,
@@ -174,11 +179,11 @@ def row(name: str, videos: Sequence[JudgedVideo], chain: ChainSettings) -> dict[
 
 
 def page(found: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     lines = [
         "# Fights and Ped2, before and after calibration",
         "",
-        "Videos that the model never saw, replayed by `mistwatch replay`. Every other normal video calibrates, the "
+        "Videos that the model never saw, run through `mistwatch replay`. Every other normal video calibrates; the "
         "rest and all abnormal ones are judged. `bench/labelled_sets.py` writes this page.",
         "",
     ]
@@ -186,11 +191,12 @@ def page(found: dict[str, Any]) -> str:
         model = one["model"]
         lines += [
             f"**{one['name']}**, model `{model['name']}` (weights `{model['weights_sha256'][:12]}`), kernel "
-            f"{one['kernel']}: calibrated on {one['normal_before']} normal videos, {one['seconds_before']:g} s, which "
-            f"support {one['budget_per_hour']:g} false alarms an hour at best ({100 * found['confidence']:g} % "
-            f"confidence); judged on {one['normal']} others and {one['abnormal']} abnormal ones.",
+            f"{one['kernel']}. Calibrated on {one['normal_before']} normal videos, {one['seconds_before']:g} s. The "
+            f"lowest budget that they support is {one['budget_per_hour']:g} false alarms per hour "
+            f"({100 * found['confidence']:g} % confidence). Judged on {one['normal']} other normal videos and "
+            f"{one['abnormal']} abnormal ones.",
             "",
-            "| thresholds | opens, closes | incidents found | recall (95 %) | false alarms | an hour (95 %) "
+            "| thresholds | opens, closes | incidents found | recall (95 %) | false alarms | per hour (95 %) "
             "| delay, median | delay, 95th percentile |",
             "|---|---|--:|--:|--:|--:|--:|--:|",
             *(_line(each) for each in one["rows"]),
@@ -199,9 +205,9 @@ def page(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             *lines,
-            "Recall: percentile bootstrap over videos. False alarms: exact Poisson interval; what so little footage "
-            "says of an hour is little. Of the fights set it is not known when in a clip the fight is: the clip is one "
-            "incident, from its beginning.",
+            "Recall: percentile bootstrap over videos. False alarms: exact Poisson interval; so little footage says "
+            "little about an hour. The fights set does not give the time of a fight within its clip, so the whole "
+            "clip counts as one incident.",
             "",
         ]
     )
@@ -213,7 +219,7 @@ def _line(row: dict[str, Any]) -> str:
         f"| {row['thresholds']} | {row['open_threshold']:g}, {row['close_threshold']:g} "
         f"| {row['found']} of {row['incidents']} | {row['found'] / row['incidents']:.2f} ({low:.2f} to {high:.2f}) "
         f"| {row['false_alarms']} in {60 * row['hours']:.1f} min | {row['false_alarms_per_hour']:g} ({fewest:g} to "
-        f"{most:g}) | {told_delay(row['median_delay'])} | {told_delay(row['p95_delay'])} |"
+        f"{most:g}) | {format_delay(row['median_delay'])} | {format_delay(row['p95_delay'])} |"
     )
 
 

@@ -1,4 +1,4 @@
-"""One camera's minute as a picture: scores, thresholds, what really happened, and the alerts that came of it."""
+"""Plot one camera's minute: scores, thresholds, true incidents, and the resulting alerts."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from operators.figures.events import Span
 
 Picture = npt.NDArray[np.uint8]  #: (height, width, 3) RGB
 
-#: Okabe and Ito's colours, which the colour-blind tell apart too.
+#: Okabe and Ito's colours, which colour-blind readers can distinguish too.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _KINDS = ("bicycle", "cart", "fall", "runner", "scatter", "scuffle")
 _INK, _FAINT, _ALARM = "#22313f", "#8a97a5", "#c0392b"
-#: Of the pictures above the plot: the shape of the scene, and how much of it around the incident.
+#: For the pictures above the plot: aspect ratio of the scene, and size of the crop relative to the incident.
 _ASPECT, _AROUND = 16 / 9, 2.0
 _LEAST_WIDTH = 240  # pixels of the scene
 
 
 @dataclass(frozen=True)
 class Minute:
-    """What is drawn.
+    """The data of the plot.
 
     Attributes:
         camera: its name.
-        span: from when until when, seconds of the footage, as everything here.
+        span: start and end, in seconds of the footage, like all times here.
         scores: (end of the clip, score, smoothed score) in order.
         open_threshold, close_threshold: on the smoothed score.
-        incidents: kind, and when.
-        alerts: when each opened and ended.
-        picture: what the camera shows at a second.
-        box: left, top, right, bottom of the incident in it, None if none is to be seen.
+        incidents: kind and span of each.
+        alerts: span of each, from opening to end.
+        picture: returns the camera's picture at a second.
+        box: returns left, top, right, bottom of the incident in it, None if none is visible.
     """
 
     camera: str
@@ -54,7 +54,7 @@ class Minute:
 
 
 def draw(minute: Minute, path: Path) -> list[Path]:
-    """Draw into ``path`` with .png and with .svg; return both files."""
+    """Draw to ``path`` plus .png and plus .svg; return both files."""
     style: Any = {
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
@@ -123,11 +123,11 @@ def _draw_alerts(axes: Axes, minute: Minute, shown: list[tuple[str, Span]]) -> N
     axes.tick_params(left=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xticks(np.arange(minute.span.start, minute.span.end + 0.1, 5))
-    axes.set_xlabel("seconds of the footage; each score stands at the end of its clip")
+    axes.set_xlabel("seconds of footage (each score is at the end of its clip)")
 
 
 def _draw_pictures(figure: Figure, axes: Axes, scores: Axes, minute: Minute, shown: list[tuple[str, Span]]) -> None:
-    """A picture of each incident above its band."""
+    """Draw a picture of each incident above its band."""
     axes.set_xlim(minute.span.start, minute.span.end)
     axes.set_ylim(0, 1)
     axes.axis("off")
@@ -164,7 +164,7 @@ def _draw_pictures(figure: Figure, axes: Axes, scores: Axes, minute: Minute, sho
 
 
 def _apart(middles: list[float], wide: float, minute: Minute) -> list[float]:
-    """Centres as near as may be to ``middles``, in their order, that leave room for something ``wide``."""
+    """Return centres as near to ``middles`` as possible, in their order, at least ``wide`` apart."""
     step = wide * 1.04
     centres: list[float] = []
     for middle in middles:
@@ -177,7 +177,7 @@ def _apart(middles: list[float], wide: float, minute: Minute) -> list[float]:
 
 
 def _crop(minute: Minute, span: Span) -> Picture:
-    """The incident in its middle, and some of the scene around it."""
+    """Crop the picture at the middle of the incident, with some of the scene around it."""
     seconds = _middle(span, minute.span)
     picture, box = minute.picture(seconds), minute.box(seconds)
     height, width = picture.shape[:2]

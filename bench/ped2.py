@@ -1,11 +1,11 @@
-"""UCSD Ped2 with one label a video: ten splits, both stages of MIST, and nearest neighbours beside them.
+"""Measure both stages of MIST and nearest neighbours on UCSD Ped2 with one label per video, over ten splits.
 
     python bench/ped2.py --data ../shared/data/ped2 [--stage2] [--grid]
 
 writes bench/results/ped2.json and .md; the recipe is configs/train/ped2-i3d.yaml. In each split 5 of the 9 abnormal and
 4 of the 12 normal videos train, and the other 4 + 8 are tested: the protocol of weak supervision on Ped2 (J.-X. Zhong
-et al., CVPR 2019). Maps come from the user's cache or are computed. Scores are kept under runs/ped2-bench: a bench that
-was stopped goes on where it was, and what depends on code, clips or recipe that have changed is made anew.
+et al., CVPR 2019). Maps come from the user's cache or are computed. Scores are kept under runs/ped2-bench. A bench that
+was stopped resumes where it was. Results are made again when the code, the clips or the recipe have changed.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ KEPT = ROOT / "runs" / "ped2-bench"
 
 SPLITS = 10
 TRAIN_ABNORMAL, TRAIN_NORMAL = 5, 4
-#: What the issue asks for; the figure of the protocol's authors is 93.2 % ± 2.3 with a graph network on C3D.
+#: The target; the protocol's authors report 93.2 % ± 2.3 with a graph network on C3D.
 ASKED = 0.93
 BASELINE = "nearest neighbours, whole frame"
-#: Cells of 30×30 pixels, about a pedestrian: rows and columns of what is compared with whole frames.
+#: Rows and columns of the grid that is compared with whole frames; a cell has 30×30 pixels, about a pedestrian.
 GRID = (8, 12)
 
 FIGURES = ("frame_auc", "frame_ap", "frame_eer", "per_video_auc", "video_auc")
@@ -58,14 +58,14 @@ Scores = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Split:
-    """Ordinals of the videos that train and of those that are tested."""
+    """Ordinals of the training videos and of the tested ones."""
 
     train: tuple[int, ...]
     test: tuple[int, ...]
 
 
 def splits(videos: Sequence[Video], count: int = SPLITS) -> list[Split]:
-    """Those that the training job draws with the seeds 0, 1, …"""
+    """Return the splits that the training job draws with the seeds 0, 1, …"""
     drawn = []
     for seed in range(count):
         marked = drawn_split(videos, normal=TRAIN_NORMAL, abnormal=TRAIN_ABNORMAL, seed=seed)
@@ -75,7 +75,7 @@ def splits(videos: Sequence[Video], count: int = SPLITS) -> list[Split]:
 
 
 class Footage:
-    """The videos with what the methods see of them."""
+    """The videos with the features that the methods use."""
 
     def __init__(self, videos: Sequence[Video], config: MistConfig, store: MapStore) -> None:
         self.videos = list(videos)
@@ -92,17 +92,17 @@ class Footage:
 
     @cached_property
     def last(self) -> list[Scores]:
-        """The backbone's last features, of whole frames: (n, 1024) a video."""
+        """The backbone's last features of whole frames: (n, 1024) for each video."""
         return [pooled(self.maps(i), ("mixed_5c",)) for i in range(len(self.videos))]
 
     @cached_property
     def whole(self) -> list[Scores]:
-        """Features of whole frames, of the recipe's layers: (n, D) a video."""
+        """Features of whole frames from the recipe's layers: (n, D) for each video."""
         return [pooled(self.maps(i), self.config.layers) for i in range(len(self.videos))]
 
     @cached_property
     def cells(self) -> list[Scores]:
-        """Features of the grid's cells: (n, cells, D) a video."""
+        """Features of the grid's cells: (n, cells, D) for each video."""
         return [pooled(self.maps(i), self.config.layers, grid=GRID) for i in range(len(self.videos))]
 
     def judged(self, i: int, scores: npt.ArrayLike) -> ScoredVideo:
@@ -111,17 +111,17 @@ class Footage:
         return judged(self.names[i], self.names[i], self.videos[i], np.asarray(scores, np.float32), times)
 
 
-Method = Callable[[Footage, Split, int, Path], dict[int, Scores]]  #: scores of the clips of each tested video
+Method = Callable[[Footage, Split, int, Path], dict[int, Scores]]  #: returns the clips' scores for each tested video
 
 
 def neighbours_of_frames(footage: Footage, split: Split, _seed: int, _scratch: Path) -> dict[int, Scores]:
-    """One class: how far a clip is from the nearest clip of the normal training videos."""
+    """Score a clip by its distance from the nearest clip of the normal training videos (one class)."""
     normal = np.concatenate([footage.last[i] for i in _normal(footage, split)])
     return {i: _to_nearest(footage.last[i], normal) for i in split.test}
 
 
 def neighbours_of_cells(footage: Footage, split: Split, _seed: int, _scratch: Path) -> dict[int, Scores]:
-    """The same cell by cell, each against the same place in the normal training videos; the farthest cell counts."""
+    """Score a clip by its farthest cell; compare each cell with the same place in the normal training videos."""
     normal = np.concatenate([footage.cells[i] for i in _normal(footage, split)])
     return {
         i: np.max([_to_nearest(cells[:, at], normal[:, at]) for at in range(normal.shape[1])], axis=0)
@@ -131,17 +131,17 @@ def neighbours_of_cells(footage: Footage, split: Split, _seed: int, _scratch: Pa
 
 
 def generator_of_frames(footage: Footage, split: Split, seed: int, _scratch: Path) -> dict[int, Scores]:
-    """Stage 1 on whole-frame features."""
+    """Score with stage 1 on whole-frame features."""
     return _generator(footage, footage.whole, split, seed)[1]
 
 
 def generator_of_cells(footage: Footage, split: Split, seed: int, _scratch: Path) -> dict[int, Scores]:
-    """Stage 1 on the grid: a clip is as abnormal as its worst cell."""
+    """Score with stage 1 on the grid: a clip is as abnormal as its worst cell."""
     return _generator(footage, footage.cells, split, seed)[1]
 
 
 def encoder(footage: Footage, split: Split, seed: int, scratch: Path) -> dict[int, Scores]:
-    """Stage 2, on the pseudo labels of stage 1 on whole frames."""
+    """Score with stage 2, trained on the pseudo labels of stage 1 on whole frames."""
     trained_on, _ = _generator(footage, footage.whole, split, seed)
     labels = [footage.labels[i] for i in split.train]
     how = footage.config.pseudo_labels.model_dump(exclude={"folds"})
@@ -157,7 +157,7 @@ def encoder(footage: Footage, split: Split, seed: int, scratch: Path) -> dict[in
 def _generator(
     footage: Footage, features: Sequence[Scores], split: Split, seed: int
 ) -> tuple[dict[int, Scores], dict[int, Scores]]:
-    """Train it, and score the clips of the videos that train and of those that are tested."""
+    """Train a generator; return the clips' scores for the training videos and for the tested ones."""
     bags = [Bag(features[i], footage.labels[i]) for i in split.train]
     generator = train_generator(bags, footage.config.recipe, seed)
     trained_on, tested = ({i: clip_scores(generator, features[i]) for i in part} for part in (split.train, split.test))
@@ -171,7 +171,7 @@ METHODS: dict[str, Method] = {
     "stage 1, grid": generator_of_cells,
     "stage 2": encoder,
 }
-#: What each of them is made of, beside the settings above. A test holds this complete.
+#: The code that each method depends on, besides the settings above. A test checks that the list is complete.
 _CODE = (
     "models.data.features",
     "models.detectors.mist.generator",
@@ -195,11 +195,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "ped2")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "ped2-i3d.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a change of the recipe")
-    parser.add_argument("--splits", type=int, default=SPLITS, help="how many, the first ones")
-    parser.add_argument("--grid", action="store_true", help="the grid too, which takes an hour")
-    parser.add_argument("--stage2", action="store_true", help="stage 2 too")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where scores are kept")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; may be repeated"
+    )
+    parser.add_argument("--splits", type=int, default=SPLITS, help="number of splits, from the first")
+    parser.add_argument("--grid", action="store_true", help="also the grid, which takes an hour")
+    parser.add_argument("--stage2", action="store_true", help="also stage 2")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of scores")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of ped2.json and ped2.md")
     options = parser.parse_args()
     chosen = {
@@ -237,7 +239,7 @@ def main() -> None:
 
 
 def scored(footage: Footage, split: Split, seed: int, name: str, method: Method, kept: Path) -> list[ScoredVideo]:
-    """The test videos of one split with their scores, from an earlier run or computed."""
+    """Return the test videos of one split with their scores, from an earlier run or computed."""
     decides = [name, seed, split.train, GRID, footage.store.settings, code_digest(_CODE)]
     decides.append(footage.config.model_dump(mode="json", include={"layers", "recipe", "pseudo_labels", "encoder"}))
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
@@ -257,7 +259,7 @@ def scored(footage: Footage, split: Split, seed: int, name: str, method: Method,
 def figures(
     footage: Footage, drawn: Sequence[Split], runs: dict[str, list[list[ScoredVideo]]], draws: int = DRAWS
 ) -> dict[str, Any]:
-    """What is measured, for programs."""
+    """Return the figures for the JSON file."""
     methods = {}
     for name, run in runs.items():
         estimates = estimate(run, names=FIGURES, draws=draws)
@@ -267,8 +269,8 @@ def figures(
             methods[name]["frame_auc_above_baseline"] = difference.summary()
     return {
         "protocol": (
-            f"In each split {TRAIN_ABNORMAL} of 9 abnormal and {TRAIN_NORMAL} of 12 normal videos train, the others "
-            "are tested"
+            f"In each split, {TRAIN_ABNORMAL} of 9 abnormal and {TRAIN_NORMAL} of 12 normal videos are used for "
+            "training and the others for testing"
         ),
         "recipe": footage.config.model_dump(mode="json", exclude={"data", "sees", "does_not_see", "description"}),
         "draws": draws,
@@ -283,20 +285,20 @@ def figures(
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     recipe = results["recipe"]
     clip, (rows, columns) = recipe["clip"], GRID
     grid = f"; a grid has {rows}×{columns} cells" if any("grid" in name for name in results["methods"]) else ""
     lines = [
-        "# UCSD Ped2, one label a video",
+        "# UCSD Ped2, one label per video",
         "",
-        f"{results['protocol']}. {len(results['splits'])} splits, drawn with seeds 0 to {len(results['splits']) - 1}; "
-        f"each method was trained anew for each, with the split's seed. Recipe `{recipe['name']}`: clips of "
-        f"{clip['frames']} frames every {recipe['training_stride']}, {clip['height']}×{clip['width']}; a frame's score "
-        f"is the mean of its clips'. Layers: {' and '.join(recipe['layers'])}{grid}. "
-        "`bench/ped2.py` writes this page.",
+        f"{results['protocol']}. There are {len(results['splits'])} splits, drawn with seeds 0 to "
+        f"{len(results['splits']) - 1}. Each method was retrained for each split, with the split's seed. Recipe "
+        f"`{recipe['name']}`: clips of {clip['frames']} frames every {recipe['training_stride']}, "
+        f"{clip['height']}×{clip['width']}. A frame's score is the mean of its clips' scores. Layers: "
+        f"{' and '.join(recipe['layers'])}{grid}. `bench/ped2.py` writes this page.",
         "",
-        "| method | frame AUC, mean of the splits | 95 % interval | over splits | above the baseline "
+        "| method | frame AUC, mean of the splits | 95 % interval | spread over splits | above the baseline "
         "| average precision | equal error rate | AUC within a video |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
@@ -311,8 +313,9 @@ def page(results: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"Asked: {results['asked']:.2f}. Intervals: percentile bootstrap over videos, {results['draws']} draws; a "
-        "video has the same copies in every split that tests it, and both methods of a comparison have the same draws.",
+        f"Target: {results['asked']:.2f}. Intervals: percentile bootstrap over videos, {results['draws']} draws. A "
+        "video has the same number of copies in every split that tests it, and both methods of a comparison share "
+        "the draws.",
         "",
         "| split | " + " | ".join(results["methods"]) + " | abnormal videos in the test |",
         "|--:|" + "--:|" * len(results["methods"]) + "---|",
@@ -332,7 +335,7 @@ def _normal(footage: Footage, split: Split) -> list[int]:
 
 
 def _to_nearest(asked: Scores, known: Scores) -> Scores:
-    """(n, D), (m, D) → (n,), the Euclidean distances to the nearest ones."""
+    """Return the Euclidean distances to the nearest known ones: (n, D), (m, D) → (n,)."""
     squares = (asked**2).sum(1)[:, None] + (known**2).sum(1) - 2 * asked @ known.T
     return np.sqrt(squares.min(1).clip(min=0))
 

@@ -1,10 +1,10 @@
-"""MIST's published pseudo labels of ShanghaiTech against the data set's masks: the yardstick of `mistwatch evaluate`.
+"""Check `mistwatch evaluate` on MIST's published pseudo labels of ShanghaiTech and the data set's masks.
 
     python bench/pseudo_labels.py --data ../shared/data/shanghaitech
 
-writes bench/results/pseudo_labels.json and .md, in seconds. The labels and masks have 53 videos in common; what their
-frame AUC is was computed elsewhere (pseudo_label_auc.json), each clip's label repeated over its 16 frames. It judges no
-model of ours: it shows that the figures are the field's.
+writes bench/results/pseudo_labels.json and .md, in seconds. The labels and masks have 53 videos in common. Their frame
+AUC was computed elsewhere (pseudo_label_auc.json), with each clip's label repeated over its 16 frames. The bench does
+not judge a model of ours. It shows that the figures are the field's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """What is measured, for programs."""
+    """Return the figures for the JSON file."""
     known = json.loads((folder / "pseudo_label_auc.json").read_text())
     scores, labels = (folder / name for name in ("mist_i3d_pseudo_labels.npz", "frame_masks.npz"))
     judged = judge_scores(read_scores(scores), read_labels(labels), frames_per_score=16)
@@ -57,13 +57,13 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     lines = [
         "# ShanghaiTech: MIST's own pseudo labels",
         "",
-        f"The {results['videos']} videos of which both MIST's published I3D pseudo labels and a mask are there, "
-        f"{results['frames']} frames. Frame AUC {results['frame_auc']:.9f}, {results['difference']:.0e} from the known "
-        f"value. {' '.join(results['notes'])} No model of ours is judged: it shows that "
+        f"The {results['videos']} videos ({results['frames']} frames) for which both MIST's published I3D pseudo "
+        f"labels and a mask are available. Their frame AUC is {results['frame_auc']:.9f}, {results['difference']:.0e} "
+        f"from the known value. {' '.join(results['notes'])} The page does not judge a model of ours. It shows that "
         "`mistwatch evaluate` computes the field's figures. `bench/pseudo_labels.py` writes this page.",
         "",
         "| | " + " | ".join(COLUMNS) + " |",

@@ -1,10 +1,12 @@
-"""The generator on published features: eight UCF-Crime test videos, C3D fc6, 32 segments each (Sultani et al. 2018).
+"""Train the generator on published features of eight UCF-Crime test videos.
+
+The features are fc6 of C3D, 32 segments each (Sultani et al. 2018).
 
     python bench/published_features.py --data ../shared/data/ucf_crime
 
-writes bench/results/published_features.json and .md, in a minute. Eight videos judge no model: seven abnormal ones and
-a single normal one. Each abnormal video in turn is left out, and a generator that never saw it says *when* in it
-something happens; the normal video trains every time.
+writes bench/results/published_features.json and .md, in a minute. Eight videos, of which seven are abnormal, are too
+few to judge a model. Each abnormal video is left out in turn, and a generator that never saw it scores *when* it is
+abnormal. The normal video is in every training.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 
 SEEDS = (0, 1, 2)
-#: The paper's loss, sampling and sizes; steps enough for so few videos.
+#: The paper's loss, sampling and sizes, with enough steps for so few videos.
 RECIPE = Recipe(name="published-features", loss="paper", batch=7, epochs=100)
 
 
 @dataclass(frozen=True)
 class Published:
-    """One video: its features, and what is known of its frames."""
+    """One video: its features, and the annotation of its frames."""
 
     name: str
     bag: Bag
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def load(folder: Path) -> list[Published]:
-    """The videos of ``folder``, by name."""
+    """Return the videos of ``folder``, sorted by name."""
     annotations = read_annotation(folder / "temporal_annotation.txt")
     videos = []
     for file in sorted((folder / "c3d_fc6_32x4096").glob("*.npy")):
@@ -64,11 +66,11 @@ def load(folder: Path) -> list[Published]:
 
 
 def judged(video: Published, scores: Sequence[float] | np.ndarray) -> ScoredVideo:
-    """A video with the scores of its segments: equal parts of its frames, rounded down."""
+    """Return a video with the scores of its segments, which are equal parts of its frames, rounded down."""
     frames = video.truth.frames
     assert frames is not None
     starts = np.arange(len(scores)) * frames // len(scores)
-    # A segment's score is that of its first frame, and of all that follow until the next one.
+    # A segment's score holds from its first frame until the next segment.
     return scored_video(
         video.name,
         video.bag.label,
@@ -81,8 +83,7 @@ def judged(video: Published, scores: Sequence[float] | np.ndarray) -> ScoredVide
 
 
 def left_out(videos: Sequence[Published], recipe: Recipe, seed: int) -> list[ScoredVideo]:
-    """Each abnormal video with the scores of a generator that was trained on the others; the normal one with those of
-    one that was trained on all."""
+    """Score each abnormal video with a generator trained on the others, and the normal one with one trained on all."""
     scored = []
     for video in videos:
         others = [other.bag for other in videos if other is not video or not video.bag.label]
@@ -91,7 +92,7 @@ def left_out(videos: Sequence[Published], recipe: Recipe, seed: int) -> list[Sco
 
 
 def figures(videos: Sequence[Published], recipe: Recipe, seeds: Sequence[int]) -> dict[str, Any]:
-    """What is measured, for programs."""
+    """Return the figures for the JSON file."""
     trained = []
     for seed in seeds:
         generator = train_generator([video.bag for video in videos], recipe, seed)
@@ -116,23 +117,23 @@ def figures(videos: Sequence[Published], recipe: Recipe, seeds: Sequence[int]) -
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """Write the results as Markdown."""
     trained, out = results["trained_on"], results["left_out"]["per_video_auc"]
     lines = [
         "# UCF-Crime, published C3D features",
         "",
-        f"{len(results['videos'])} test videos, 32 segments each, fc6 of C3D: what there is of them here. Seeds "
-        f"{', '.join(str(seed) for seed in results['seeds'])}. It shows that the generator runs on features of another "
-        "backbone, and that the temporal annotation is read right; so few videos judge no model. "
+        f"The {len(results['videos'])} test videos that are available here, 32 segments each, fc6 of C3D. Seeds "
+        f"{', '.join(str(seed) for seed in results['seeds'])}. The page shows that the generator runs on features of "
+        "another backbone, and that the temporal annotation is read correctly. So few videos cannot judge a model. "
         "`bench/published_features.py` writes this page.",
         "",
-        "| | mean of the seeds | 95 % interval |",
+        "| | mean over seeds | 95 % interval |",
         "|---|--:|--:|",
     ]
     for what, figure in (
         ("trained on all eight: frame AUC", trained["frame_auc"]),
         ("trained on all eight: AUC within an abnormal video", trained["per_video_auc"]),
-        ("each abnormal video left out: AUC within it", out),
+        ("each abnormal video left out in turn: AUC within it", out),
     ):
         low, high = figure["interval_95"]
         lines.append(f"| {what} | {figure['value']:.3f} | {low:.3f} to {high:.3f} |")

@@ -1,16 +1,17 @@
-"""What a replay costs beside scoring alone, and what memory it takes over an hour.
+"""Compare the throughput of a replay with scoring alone, and measure its memory over an hour.
 
     python bench/replay.py [--model fights] [--film ../shared/data/cctv/vtest.avi] [--seconds 40] [--rounds 3]
-    python bench/replay.py --hour      # beside it: an hour of that film, on a model that costs next to nothing
+    python bench/replay.py --hour      # memory instead: an hour of that film, on a model that costs almost nothing
 
-**Throughput.** The same clips of the same recording through the same embedded Triton, in turns: from memory through the
-scoring client alone, and by a whole replay, which decodes, scales, cuts, runs the operators and writes the run folder.
-The ratio of the two rates is of each pair of turns, as whatever else the machine does meets both alike. On a machine
-that is not quiet, rates say little; processor time still does: where scoring takes all cores, the ratio of the rates is
-that of the processor seconds a clip, the server's and this process' together.
+**Throughput.** The same clips of the same recording go through the same embedded Triton in two ways, in turn: from
+memory through the scoring client alone, and by a whole replay, which decodes, scales, cuts, runs the operators and
+writes the run folder. The ratio of the two rates is taken for each pair of turns, so that other load on the machine
+affects both equally. On a busy machine rates say little, but processor time is still meaningful: where scoring takes
+all cores, the ratio of the rates equals the ratio of processor seconds per clip, of server and this process together.
 
-**Memory.** Resident memory of the replaying process over an hour-long recording, joined from copies of the film without
-re-encoding. What it is after the first tenth, how it moves from there, and what writing the table adds.
+**Memory.** Resident memory of the replaying process over an hour-long recording, which is joined from copies of the
+film without re-encoding: the level after the first tenth, the change from there, and the amount that writing the table
+adds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 
 import av
 import numpy as np
-import pyarrow.parquet  # noqa: F401  (as the command does: its 50 MB are there from the start)
+import pyarrow.parquet  # noqa: F401  (as in the command: its 50 MB are loaded from the start)
 import tritonclient.grpc as triton
 
 from deploy.triton.server import TritonServer
@@ -51,7 +52,7 @@ HOUR_SECONDS = 3600.0
 
 
 def copies(film: Path, out: Path, seconds: float) -> Path:
-    """``film`` again and again until it has lasted so long, its packets copied; in a container that keeps its times."""
+    """Repeat the packets of ``film`` up to ``seconds``, in a container that keeps their times."""
     with av.open(str(out), "w", format="matroska") as joined:
         with av.open(str(film)) as first:
             stream = joined.add_stream_from_template(first.streams.video[0])
@@ -79,10 +80,10 @@ def copies(film: Path, out: Path, seconds: float) -> Path:
 
 
 def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> float:
-    """Clips a second from memory, through the same client as a replay's."""
+    """Return clips per second from memory, through the same client as a replay's."""
     with Scorer(address, served.clip) as scorer:
         port = scorer.add_camera("bench", live=False, capacity=4, deliver=lambda _outcome: None)
-        port.submit(windows[0])  # the connection, and what the model says of itself
+        port.submit(windows[0])  # connects, and reads the model's description
         port.drain()
         began = time.perf_counter()
         for window in windows:
@@ -94,7 +95,7 @@ def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) 
 def replayed(
     served: ServedModel, address: str, film: Path, show: Any = lambda _progress: None, **clip: int
 ) -> tuple[int, float]:
-    """Clips, and seconds that a whole replay of ``film`` takes. ``clip``: settings other than the model's."""
+    """Replay ``film``; return its clips and the seconds it took. ``clip``: settings that differ from the model's."""
     site = site_from_options({"triton": {"address": address}, "clip": clip, "cameras": {"any": {"source": "any"}}})
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -108,7 +109,7 @@ def replayed(
 
 
 def cpu_seconds(server: str) -> tuple[float, float]:
-    """Processor time so far, seconds: of this process, and of the processes of the Triton of this id."""
+    """Return processor seconds so far, of this process and of the processes of the Triton with this id."""
     ticks = os.sysconf("SC_CLK_TCK")
     served = 0
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
@@ -129,7 +130,7 @@ def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
             identity = client.get_server_metadata().name
         alone, whole = [], []
         cpu = {"scoring alone": np.zeros(2), "replay": np.zeros(2)}  # this process, the server
-        replayed(served, server.grpc_address, film)  # what is imported and warmed up the first time
+        replayed(served, server.grpc_address, film)  # imports and warm-up happen the first time
         for _ in range(rounds):
             before = np.array(cpu_seconds(identity))
             alone.append(scoring_alone(served, server.grpc_address, windows))
@@ -139,7 +140,7 @@ def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
             whole.append(clips / took)
             cpu["scoring alone"] += between - before
             cpu["replay"] += np.array(cpu_seconds(identity)) - between
-    # Scoring alone sends one clip more, to begin with.
+    # Scoring alone sends one more clip at the start.
     counted = {"scoring alone": rounds * (len(windows) + 1), "replay": rounds * len(windows)}
     of_a_clip = {name: seconds / counted[name] for name, seconds in cpu.items()}
     ratios = [replay / scoring for replay, scoring in zip(whole, alone, strict=True)]
@@ -158,7 +159,7 @@ def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
 
 
 def memory(film: Path, seconds: float) -> dict[str, Any]:
-    """Resident memory, MB, at each tenth of a recording of so many seconds."""
+    """Measure resident memory, MB, at each tenth of a recording of ``seconds``."""
     with tempfile.TemporaryDirectory() as scratch:
         hour = copies(film, Path(scratch, "hour.mkv"), seconds)
         server = Server(Path(scratch, "triton"))
@@ -181,7 +182,7 @@ def memory(film: Path, seconds: float) -> dict[str, Any]:
         "took_seconds": round(took, 1),
         "rss_mb_by_tenth": tenths,
         "growth_after_first_tenth_mb": round(tenths[-1] - tenths[1], 1),
-        "rss_mb_when_written": round(seen[max(seen)], 1),  # Parquet's writer, once a process
+        "rss_mb_when_written": round(seen[max(seen)], 1),  # Parquet's writer adds this once per process
     }
 
 
@@ -190,9 +191,9 @@ def main() -> None:
     data = Path(os.environ.get("MISTWATCH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--model", default="fights")
     parser.add_argument("--film", type=Path, default=data / "cctv" / "vtest.avi")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of the film that the rates are measured on")
+    parser.add_argument("--seconds", type=float, default=40.0, help="length of the film for measuring rates")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--hour", action="store_true", help="the memory over an hour, instead")
+    parser.add_argument("--hour", action="store_true", help="measure memory over an hour instead")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "replay.json")
     options = parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""docs/RESULTS.md, from what the benches have recorded under bench/results.
+"""Write docs/RESULTS.md from the results that the benches have recorded under bench/results.
 
     python bench/results.py
 
-Nothing is measured here: each bench writes its own JSON and page, and this puts the pages together under one table of
-what was asked, what was found and which model the figure judges. A bench that has not been run is said to be missing.
+This program measures nothing. Each bench writes its own JSON and page. This joins the pages under one table with each
+figure, its target and the model that it judges. A bench that has not been run is listed as not measured.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ PAGE = ROOT / "docs" / "RESULTS.md"
 INTRODUCTION = """\
 # Results
 
-Every figure below was written by a program under `bench/`, which also recorded its seeds, splits and settings in
-`bench/results/`. `python bench/results.py` puts this page together. Intervals hold 95 % of bootstrap draws over videos
-(`pipeline/evaluation/`); "better than" is a paired bootstrap. *Stage 1* is MIST's generator on pooled I3D features, as
-in `models/weights/`; *stage 2* is the self-guided-attention encoder that `mistwatch train mist` makes.
+Programs under `bench/` measured every figure below, and recorded their seeds, splits and settings in `bench/results/`.
+`python bench/results.py` generates this page. Intervals contain 95 % of bootstrap draws over videos
+(`operators/figures/`), and "better than" is a paired bootstrap. *Stage 1* is MIST's generator on pooled I3D
+features, as in `models/weights/`. *Stage 2* is the self-guided-attention encoder that `mistwatch train mist` trains. A
+rate is *not contradicted* when its interval contains the target: the footage is too short to decide.
 """
 
 REPORTED = """\
 ## The paper's own numbers
 
-MIST reports with I3D, RGB: ShanghaiTech 94.83 frame AUC and 0.05 % false alarms, UCF-Crime 82.30 and 0.13 %. **We have
-not been able to run either on the full data**, which is not ours to pass on. Both ShanghaiTech recipes run in the tests
-on a small stand-in with the real data's layout; [REPRODUCE.md](REPRODUCE.md) has what to download and the commands.
+MIST reports these figures with I3D on RGB: a frame AUC of 94.83 and 0.05 % false alarms on ShanghaiTech, 82.30 and
+0.13 % on UCF-Crime. **We have not been able to run either on the full data**, which is not ours to redistribute. Both
+ShanghaiTech recipes run in the tests, on a small stand-in with the real data's layout. [REPRODUCE.md](REPRODUCE.md)
+lists the downloads and the commands.
 """
 
 
@@ -46,15 +48,15 @@ class Line:
     what: str
     figure: str
     asked: str
-    met: bool | str | None  #: None: nothing was asked; a word: neither
+    met: bool | str | None  #: None: there is no target; a word: neither
     judges: str
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one bench has recorded."""
+    """The recorded results of one bench."""
 
-    name: str  #: of its files
+    name: str  #: stem of its files
     command: str
     lines: Callable[[dict[str, Any]], Iterator[Line]]
 
@@ -85,7 +87,7 @@ def ped2(found: dict[str, Any]) -> Iterator[Line]:
     for name, method in found["methods"].items():
         auc = method["frame_auc"]
         ours = name.startswith("stage")
-        judges = "trained anew for each split" if ours else "no model of ours"
+        judges = "retrained for each split" if ours else "no model of ours"
         asked = f"≥ {found['asked']:.2f}" if ours else ""
         met = auc["value"] >= found["asked"] if ours else None
         yield Line(f"Ped2, {name}: frame AUC", _auc(auc), asked, met, judges)
@@ -126,13 +128,13 @@ def extraction(found: dict[str, Any]) -> Iterator[Line]:
     judges = f"no model: speed on {found['machine']['device']}, engine {found['engine']}"
     for what, one in found["extraction"].items():
         ratio, aim = one["ratio"], one["aim"]
-        yield Line(f"extraction of {what} against the engine", f"{ratio:.2f}", f"≥ {aim:g}", ratio >= aim, judges)
+        yield Line(f"extraction of {what}, relative to the engine", f"{ratio:.2f}", f"≥ {aim:g}", ratio >= aim, judges)
 
 
 def calibration(found: dict[str, Any]) -> Iterator[Line]:
     judges = f"model `{found['model']['name']}`, weights `{found['model']['weights_sha256'][:12]}`"
     for one in found["budgets"]:
-        what = f"courtyards without incidents, calibrated to {one['budget']}: false alarms an hour"
+        what = f"courtyards without incidents, calibrated to {one['budget']}: false alarms per hour"
         if "refused" in one:
             yield Line(what, "refused: too little footage", "", None, judges)
             continue
@@ -152,7 +154,7 @@ def day(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(f"{name}: recall", f"{row['recall']:.2f} ({low:.2f} to {high:.2f})", "", None, judges)
         rate, budget = row["false_alarms_per_hour"], row.get("budget_per_hour")
         asked, met = ("", None) if budget is None else (f"≤ {budget:g}", _kept(fewest, most, budget))
-        yield Line(f"{name}: false alarms an hour", f"{rate:.1f} ({fewest:.1f} to {most:.1f})", asked, met, judges)
+        yield Line(f"{name}: false alarms per hour", f"{rate:.1f} ({fewest:.1f} to {most:.1f})", asked, met, judges)
         delay = row["median_delay"]
         yield Line(f"{name}: delay, median", "–" if delay is None else f"{delay:.2f} s", "", None, judges)
 
@@ -168,7 +170,7 @@ def labelled_sets(found: dict[str, Any]) -> Iterator[Line]:
             asked = f"≤ {one['budget_per_hour']:g}" if calibrated else ""
             met = _kept(fewest, most, one["budget_per_hour"]) if calibrated else None
             figure = f"{row['false_alarms_per_hour']:g} ({fewest:g} to {most:g})"
-            yield Line(f"{one['name']}, {row['thresholds']}: false alarms an hour", figure, asked, met, judges)
+            yield Line(f"{one['name']}, {row['thresholds']}: false alarms per hour", figure, asked, met, judges)
 
 
 def replay(found: dict[str, Any]) -> Iterator[Line]:
@@ -176,12 +178,12 @@ def replay(found: dict[str, Any]) -> Iterator[Line]:
         judges = f"no model: speed, with `{fast['model']}` on Triton"
         ratio = fast["ratio"]["median"]
         pairs = fast["ratio"]["of each pair"]
-        figure = f"{ratio:.2f} (of {len(pairs)} turns: {min(pairs):.2f} to {max(pairs):.2f})"
-        yield Line("replay against the scorer's own throughput", figure, "≥ 0.9", ratio >= 0.9, judges)
+        figure = f"{ratio:.2f} ({len(pairs)} turns: {min(pairs):.2f} to {max(pairs):.2f})"
+        yield Line("replay, relative to the scorer's own throughput", figure, "≥ 0.9", ratio >= 0.9, judges)
     if (memory := found.get("memory")) is not None:
         growth = memory["growth_after_first_tenth_mb"]
         figure = f"{growth:+.1f} MB of {memory['rss_mb_by_tenth'][-1]:.0f}"
-        what = "replay of an hour: memory after the first tenth"
+        what = "replay of an hour: growth of memory after the first tenth"
         yield Line(what, figure, "flat", growth < 10, "no model: memory")
 
 
@@ -207,16 +209,16 @@ SECTIONS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the benches' files")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the benches' results")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to write")
     options = parser.parse_args()
     options.page.write_text(page(options.results), encoding="utf-8")
     print(f"written: {options.page}")
 
 
 def page(folder: Path) -> str:
-    """The page, from the benches' files in ``folder``."""
-    table = ["| | found (95 %) | asked | | which model |", "|---|--:|---|---|---|"]
+    """Build the page from the benches' files in ``folder``."""
+    table = ["| figure | value (95 %) | target | verdict | model |", "|---|--:|---|---|---|"]
     pages = []
     for section in SECTIONS:
         try:
@@ -234,12 +236,12 @@ def page(folder: Path) -> str:
 
 
 def _demoted(text: str) -> str:
-    """A page as a section of another."""
+    """Lower the headings of a page by one level, to make it a section of another."""
     return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.rstrip().splitlines()) + "\n"
 
 
 def _kept(low: float, high: float, budget: float) -> bool | str:
-    """Whether a rate of which that is the interval keeps a budget: a few minutes without an alarm do not say so."""
+    """Judge a rate's interval against a budget: a few minutes without an alarm do not prove that it is kept."""
     return True if high <= budget else False if low > budget else "not contradicted"
 
 

@@ -1,8 +1,8 @@
-"""What serving costs: a clip's latency through Triton against the engine in process, clips per second, start, memory.
+"""Measure serving: latency of a clip through Triton and in process, clips per second, start-up time, memory.
 
     python bench/serving.py [--model fights] [--rounds 20] [--out bench/results/serving.json]
 
-Both ways take turns, clip by clip, so that whatever else the machine does meets both alike; the load average at the
+Both ways take turns, clip by clip, so that other load on the machine affects both equally. The load average at the
 start and at the end is recorded. Latencies are medians.
 """
 
@@ -47,7 +47,7 @@ def infer(client: triton.InferenceServerClient, clips: Clips) -> triton.InferRes
 
 
 def own_memory_mb(server: str) -> dict[str, float]:
-    """Proportional set size of the server's processes, MB: memory that several share is counted once."""
+    """Return the proportional set size of the server's processes, MB, which counts shared memory once."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         words = entry.read_bytes().split(b"\0")
@@ -59,7 +59,7 @@ def own_memory_mb(server: str) -> dict[str, float]:
 
 
 def clips_per_second(address: str, clips: Clips, count: int) -> float:
-    """Single clips, ``IN_FLIGHT`` requests at once, as the scoring client sends them."""
+    """Send single clips, ``IN_FLIGHT`` requests at a time, as the scoring client does; return clips per second."""
     left = iter(range(count))
     lock = threading.Lock()
 

@@ -1,8 +1,8 @@
-"""What reading video costs: decoding, scaling, cutting clips, rendering the courtyard, opening cameras, memory and CPU.
+"""Measure reading video: decoding, scaling, cutting clips, rendering the courtyard, opening cameras, memory and CPU.
 
     python bench/sources.py --data ../shared/data [--cameras 8] [--seconds 10] > bench/results/sources.txt
 
-The cameras are one GStreamer RTSP server on this machine, in processes that are not counted.
+The cameras are GStreamer RTSP servers on this machine, in processes that are not counted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def decode_only(path: Path) -> tuple[int, float]:
 
 
 def as_source(path: Path, fps: float | None) -> tuple[int, float]:
-    """Decoded pictures, of which ``fps`` a second are scaled and cut into clips; CPU seconds."""
+    """Read a film, scale and cut ``fps`` pictures per second into clips; return decoded pictures and CPU seconds."""
     spec = ClipSpec(fps=fps)
     started = time.process_time()
     cutter = WindowCutter(spec)
@@ -113,7 +113,7 @@ def cameras(film: Path, count: int, seconds: float) -> None:
     print(f"\n{count} cameras in threads of one process, {film.name}, cut into clips, {seconds:.0f} s")
     with ExitStack() as stack:
         servers = [stack.enter_context(rtsp_server.serve_file(film)) for _ in range(2)]
-        # what the first camera loads (decoder, scaler, tables) is not a camera's share
+        # everything that only the first camera loads (decoder, scaler, tables) is not part of a camera's share
         first = RtspSource("bench", servers[0].url)
         with closing(first.frames(SPEC.frame_spec, threading.Event())) as items:
             list(islice(items, 20))
@@ -148,7 +148,7 @@ def rendering() -> None:
     print("\nRendering the courtyard, 100 frames spread over a minute, per second of one core's time")
     for width, height in ((640, 360), (1280, 720), (1920, 1080)):
         scene = Courtyard(SceneSettings(seed=1, seconds=60, width=width, height=height))
-        scene.frame(0)  # paints what does not move, once
+        scene.frame(0)  # paints the static background once
         started = time.process_time()
         for number in range(0, 700, 7):
             scene.frame(number)
@@ -157,7 +157,7 @@ def rendering() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cameras", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -34,7 +34,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
-from pipeline.sinks.connection import KafkaSecurity
+from pipeline.sinks.kafka_broker import KafkaSecurity
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport

@@ -77,6 +77,23 @@ def test_the_wheel_brings_the_default_weights_and_the_schema(installed: Path, fo
     assert "alert.v1.schema.json" in schema
 
 
+def test_a_type_checker_sees_the_types_of_the_installed_packages(installed: Path, tmp_path: Path) -> None:
+    """Without ``py.typed`` mypy takes everything that comes from an installed package for ``Any``, or refuses it."""
+    (site_packages,) = installed.parent.glob("lib/python*/site-packages")
+    packages = ("operators", "pipeline", "models", "deploy")
+    assert [name for name in packages if (site_packages / name / "py.typed").is_file()] == list(packages)
+
+    consumer = tmp_path / "consumer.py"
+    consumer.write_text(
+        "from typing import assert_type\n"
+        "from operators.smoothing import delay_seconds\n"
+        "assert_type(delay_seconds(5, 16, 25.0), float)\n"
+    )
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed / "python"), str(consumer)]
+    result = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.realparts
 def test_the_whole_path_runs_from_there(installed: Path, foreign_folder: Path, data: Path) -> None:
     """The worker, the export, Triton and the process of its model: none of them imports the foreign packages."""

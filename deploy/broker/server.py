@@ -1,7 +1,7 @@
-"""Starts the embedded Kafka broker (noida-db) for demonstrations, tests and development.
+"""The embedded Kafka broker (noida-db) for demonstrations, tests and development.
 
-It speaks the Kafka protocol over TCP and keeps its topics in one folder. It may forget what it acknowledged in the
-last second before it is killed: name a real Kafka in the site's configuration where that matters.
+It speaks the Kafka protocol over TCP and keeps its topics in one folder. When it is killed it may lose messages that it
+acknowledged in the last second: name a real Kafka in the site's configuration where that matters.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from types import TracebackType
 
 from deploy.lifetime import end_with_parent
 
-#: Where the broker says which port it took, on its standard output.
+#: The broker's line on standard output that names its port.
 _LISTENING = re.compile(r"^\s*kafka\s+\S+:(\d+)\s*$", re.MULTILINE)
-#: How it says why it did not start, on its standard error.
+#: Its line on standard error when it cannot start.
 _FAILURE = re.compile(r"^error:\s*(?:kafka:\s*)?(.+)$", re.MULTILINE)
 _POLL_SECONDS = 0.02
 
@@ -32,11 +32,11 @@ class BrokerError(Exception):
 
 
 class BrokerServer:
-    """One embedded broker, its data in a folder of its own.
+    """One embedded broker with its data in a folder of its own.
 
     The process runs in a session of its own, so that Ctrl-C at a terminal reaches the pipeline first and the pipeline
-    can still deliver what it holds. It ends with the thread that starts it. After a stop it may be started again and
-    then keeps the port it had.
+    can still deliver accepted alerts. It ends with the thread that starts it. A broker that is started again after a
+    stop keeps its port.
 
     Args:
         data_dir: folder for topics and for ``broker.log``; created when missing. One broker at a time can use it.
@@ -59,16 +59,16 @@ class BrokerServer:
 
     @property
     def pid(self) -> int | None:
-        """Process id while started, else None."""
+        """The process id while started, else None."""
         return None if self._process is None else self._process.pid
 
     @property
     def log(self) -> Path:
-        """What the broker prints."""
+        """The file with the broker's output."""
         return self.data_dir / "broker.log"
 
     def alive(self) -> bool:
-        """True while the process runs (it may still be frozen or unreachable)."""
+        """Return whether the process runs (it may be frozen or unreachable)."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, timeout: float = 15.0) -> None:
@@ -103,7 +103,7 @@ class BrokerServer:
             raise
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Ask the broker to save and end; kill it after ``timeout`` seconds. Harmless when it does not run."""
+        """Let the broker save and end; kill it after ``timeout`` seconds. Does nothing when it does not run."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -131,8 +131,8 @@ class BrokerServer:
             status = self._process.poll()
             text = self.log.read_bytes()[printed_before:].decode(errors="replace")
             if status is not None:
-                said = _FAILURE.search(text)
-                why = said.group(1) if said else f"ended with status {status}"
+                failure = _FAILURE.search(text)
+                why = failure.group(1) if failure else f"ended with status {status}"
                 raise BrokerError(f"embedded broker on {self.bootstrap}: {why} (log: {self.log})")
             listening = _LISTENING.search(text)
             if listening and _accepts(self.host, int(listening.group(1))):
@@ -143,7 +143,7 @@ class BrokerServer:
 
 
 def _binary() -> Path:
-    """The server itself: its Python wrapper would leave it orphaned when killed."""
+    """Return the path of the server itself; its Python wrapper would leave it orphaned when killed."""
     if importlib.util.find_spec("noida_db") is None:
         raise BrokerError(
             "embedded broker: the package noida-db is not installed; install mistwatch[serve], "

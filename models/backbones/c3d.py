@@ -100,8 +100,6 @@ class C3D(MapBackbone):
             raise ValueError("this C3D has no classifier, so it has no features of fc6")
         pooled = _halve(self.maps(clips).late)
         if tuple(int(size) for size in pooled.shape[1:]) != _POOLED:
-            raise ValueError(
-                f"C3D computes features of clips of 16 frames of 112 × 112, got clips {tuple(clips.shape[1:])}"
-            )
+            raise ValueError(f"C3D's clips must be 16 frames of 112 × 112, got clips {tuple(clips.shape[1:])}")
         features = torch.relu(self.fc6(pooled.flatten(1)))
         return C3DOutput(features, self.fc8(torch.relu(self.fc7(features))))

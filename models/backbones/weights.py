@@ -5,20 +5,22 @@ ever executed. The archive is found through the registry's simple index (PEP 503
 before a byte of it is interpreted, read in memory, unpickled by a reader that admits numpy arrays and nothing else,
 and the converted tensors are held against a second pinned hash.
 
-Which registry, through which proxy, with which certificates and credentials is pip's business, and people have
-configured pip: so pip's own parser and session do the asking. ``pip download`` itself is no way here, as it runs the
-package's build to learn its name.
+The registry, the proxy and the certificates are the ones that pip is configured for (``pip config``). ``pip download``
+itself cannot be used: it runs the package's build to learn its name.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import hashlib
-import html.parser
 import io
 import os
 import pickle
+import ssl
+import subprocess
+import sys
 import tarfile
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import platformdirs
+import requests
+import requests.adapters
 import stamina
 
 from pipeline import files
@@ -39,6 +43,9 @@ Progress = Callable[[str, int, int], None]  #: (what, done, total), both in byte
 
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 5
+_TIMEOUT_SECONDS = 30.0  #: of a connection and of each read
+#: pip's options that name the registry and the way to it.
+_PIP_OPTIONS = ("index-url", "extra-index-url", "no-index", "proxy", "cert", "client-cert")
 
 
 class WeightsError(MistwatchError):
@@ -226,38 +233,58 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _registry() -> Iterator[tuple[list[str], Any]]:
-    """pip's index addresses and its HTTP session (a ``requests.Session``), as the user has configured them."""
-    try:
-        # pip has no public interface for this. These two calls have kept their shape since 2019, and if they ever
-        # change, ``--from`` remains.
-        from pip._internal.commands import create_command
+def _registry() -> Iterator[tuple[list[str], requests.Session]]:
+    """Open a session that reaches the package indexes as pip would; yield their addresses and the session."""
+    import pypi_simple
 
-        command: Any = create_command("download")
-        options, _ = command.parse_args(["--no-cache-dir", "--retries", "0", "--timeout", "30"])
-        indexes = [] if options.no_index else [options.index_url, *options.extra_index_urls]
-    except (Exception, SystemExit) as error:
-        raise WeightsError(
-            f"pip cannot tell which package registry to ask ({_first_line(error)}); "
-            "download the archive elsewhere and pass it with --from"
-        ) from None
-    if not indexes:
+    settings = _pip_settings()
+    if settings.get("no-index", "").lower() in {"y", "yes", "t", "true", "on", "1"}:
         raise WeightsError("pip is configured to ask no index; download the archive elsewhere and pass it with --from")
-    with command.main_context():
-        yield indexes, command.get_default_session(options)
+    main = settings.get("index-url", pypi_simple.PYPI_SIMPLE_ENDPOINT)
+    with requests.Session() as session:
+        if "proxy" in settings:
+            session.proxies = {"http": settings["proxy"], "https": settings["proxy"]}
+        if "cert" in settings:
+            session.verify = settings["cert"]
+        else:
+            session.mount("https://", _SystemCertificates())
+        session.cert = settings.get("client-cert")
+        yield [main, *settings.get("extra-index-url", "").split()], session
 
 
-class _Links(html.parser.HTMLParser):
-    """The anchors of a PEP 503 page: file name → address."""
+class _SystemCertificates(requests.adapters.HTTPAdapter):
+    """Trusts the machine's certificates beside those that requests brings, as pip does."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.files: dict[str, str] = {}
+    def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=ssl.create_default_context(), **keywords)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href")
-        if tag == "a" and href:
-            self.files[urllib.parse.unquote(urllib.parse.urlsplit(href).path.rsplit("/", 1)[-1])] = href
+
+def _pip_settings() -> dict[str, str]:
+    """Return the options of ``pip download`` that are configured, in files or in the environment.
+
+    The environment goes before a section ``[download]``, and that before ``[global]``.
+    """
+    lines = _pip("config", "list").splitlines()
+    if len({line.partition("=")[0] for line in lines}) < len(lines):
+        # Two files set one key, and pip lists files by path, not by rank: from a scope that counts less to one that
+        # counts more. The rest is of PIP_CONFIG_FILE and the environment, which count most.
+        ranked = "".join(_pip("config", scope, "list") for scope in ("--global", "--user", "--site")).splitlines()
+        lines = ranked + [line for line in lines if line not in ranked]
+    configured = {key: str(ast.literal_eval(value)) for key, _, value in (line.partition("=") for line in lines)}
+    keys = [(option, f"{section}.{option}") for section in ("global", "download", ":env:") for option in _PIP_OPTIONS]
+    return {option: configured[key] for option, key in keys if configured.get(key)}
+
+
+def _pip(*arguments: str) -> str:
+    """Return the output of a command of pip. Its errors are left out: they may quote an address with a password."""
+    command = [sys.executable, "-P", "-m", "pip", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError):
+        raise WeightsError(
+            "cannot read pip's configuration: `python -m pip config list` shows why; "
+            "or download the archive elsewhere and pass it with --from"
+        ) from None
 
 
 class _BrokenLineError(WeightsError):
@@ -266,7 +293,7 @@ class _BrokenLineError(WeightsError):
 
 @contextlib.contextmanager
 def _line(wanted: Published, address: str) -> Iterator[None]:
-    """Turn whatever a request raises (requests', urllib3's, pip's own, a malformed answer) into one line.
+    """Turn whatever a request raises (requests', urllib3's, a malformed answer) into one line.
 
     The errors' own texts are left out: they may hold an address with a password in it.
     """
@@ -282,24 +309,28 @@ def _line(wanted: Published, address: str) -> Iterator[None]:
         ) from None
 
 
-def _find(wanted: Published, indexes: list[str], session: Any) -> str:
-    """The archive's address, from the first index that has it."""
+def _find(wanted: Published, indexes: list[str], session: requests.Session) -> str:
+    """Return the archive's address, from the first index that has it."""
+    import pypi_simple
+
     for index in indexes:
         with _line(wanted, index):
-            accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
-            response = session.get(f"{index.rstrip('/')}/{wanted.project}/", headers={"Accept": accept})
-            if response.status_code == 404:
+            try:
+                registry = pypi_simple.PyPISimple(index, session=session)
+                page = registry.get_project_page(wanted.project, timeout=_TIMEOUT_SECONDS)
+            except pypi_simple.NoSuchProjectError:
                 continue
-            response.raise_for_status()
-            if "json" in response.headers.get("Content-Type", ""):
-                files = {file["filename"]: file["url"] for file in response.json()["files"]}
-            else:
-                links = _Links()
-                links.feed(response.text)
-                files = links.files
-        if wanted.archive in files:
-            return urllib.parse.urljoin(str(response.url), str(files[wanted.archive]))
+        for package in page.packages:
+            if package.filename == wanted.archive:
+                return _with_credentials(package.url, index)
     raise WeightsError(f"the package registry has no {wanted.archive}; download it elsewhere and pass it with --from")
+
+
+def _with_credentials(address: str, index: str) -> str:
+    """Return the address with the index's user and password, if it is on the index's own host and has none."""
+    file, own = urllib.parse.urlsplit(address), urllib.parse.urlsplit(index)
+    same = (file.scheme, file.netloc) == (own.scheme, own.netloc.rpartition("@")[2])
+    return file._replace(netloc=own.netloc).geturl() if same else address
 
 
 def _download(wanted: Published, part: Path, progress: Progress) -> None:
@@ -312,11 +343,14 @@ def _download(wanted: Published, part: Path, progress: Progress) -> None:
                     _receive(wanted, part, _chunks(wanted, _find(wanted, indexes, session), session, have), progress)
 
 
-def _chunks(wanted: Published, address: str, session: Any, have: int) -> Iterator[tuple[int, bytes]]:
+def _chunks(wanted: Published, address: str, session: requests.Session, have: int) -> Iterator[tuple[int, bytes]]:
     """(offset, bytes) of the archive: from ``have`` on if the registry can do that, else from the start."""
     # identity: the archive must not be unpacked on the way.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with _line(wanted, address), session.get(address, headers=headers, stream=True) as response:
+    with (
+        _line(wanted, address),
+        session.get(address, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response,
+    ):
         response.raise_for_status()
         offset = have if response.status_code == 206 else 0
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):

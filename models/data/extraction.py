@@ -244,7 +244,7 @@ def _encode(engine: Engine, clips: Sequence[Clips]) -> Iterator[tuple[Floats, ..
 
 
 def _finite(array: Floats) -> bool:
-    # NaN is the extreme of any array that holds it. Twice as fast as isfinite(array).all(), which makes an array of answers.
+    # NaN is the extreme of any array that holds it. Twice as fast as isfinite(array).all(), which makes an array.
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 

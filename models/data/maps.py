@@ -57,7 +57,7 @@ def pooled(
 
     Args:
         maps: of n clips.
-        layers: layers whose pooled maps make up the features, in this order; see :class:`models.backbones.i3d.ClipEncoder`.
+        layers: layers whose pooled maps make up the features, in order; see :class:`models.backbones.i3d.ClipEncoder`.
         grid: (rows, columns) of cells that are pooled each for itself, for small things in the picture. Cell (r, c)
             of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid
             may be finer than a map.
@@ -119,8 +119,8 @@ class MapStore(VideoStore[ClipMaps]):
         backbone: name of the published weights.
         mirrored: exchange left and right of the videos.
         folder: of the cache; the user's when None.
-        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened one, whose arrays are
-            the early and the late map.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened one, whose arrays
+            are the early and the late map.
 
     Raises:
         models.backbones.weights.UnknownWeightsError: the backbone is unknown.

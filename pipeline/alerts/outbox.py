@@ -1,7 +1,7 @@
-"""The durable outbox: an alert event is accepted when it is committed here, and leaves when the topic has it.
+"""The durable outbox: an alert event is accepted when it is committed here, and leaves when every sink has it.
 
-SQLite with a write-ahead log and an fsync on every commit. One process at a time may hold an outbox: two relays over
-one file would mix the order of a camera's events.
+SQLite with a write-ahead log and an fsync on every commit. One process at a time may hold an outbox: two relays of one
+sink would mix the order of a camera's events.
 """
 
 from __future__ import annotations
@@ -14,15 +14,39 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
 
-#: Written into the file; another number is another layout.
-_LAYOUT = 1
+_log = logs.get("outbox")
 
-#: What SQLite calls the errors that an operator can do something about, and what to do.
+#: Written into the file; another number means another layout. Layout 1 (mistwatch 0.1.0) had one table and one sink,
+#: Kafka: a row was deleted when the topic had the event.
+_LAYOUT = 2
+
+# A camera's events leave in order, but cameras do not wait for one another: the events that a sink lacks are a set, not
+# everything after a number. One row for each of them is that sink's position.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS events ("
+    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " id TEXT NOT NULL UNIQUE,"
+    " document TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS deliveries ("
+    " sink TEXT NOT NULL,"
+    " position INTEGER NOT NULL,"  # of the event
+    " refused TEXT,"  # why the sink will never take it; NULL while it is pending
+    " PRIMARY KEY (sink, position)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS deliveries_position ON deliveries (position)",
+)
+_FROM_LAYOUT_1 = (
+    "INSERT INTO deliveries (sink, position, refused) SELECT 'kafka', position, refused FROM events",
+    "ALTER TABLE events DROP COLUMN refused",
+)
+_DELETE_DELIVERED = "DELETE FROM events WHERE position NOT IN (SELECT position FROM deliveries)"
+
+#: SQLite's names of the errors that an operator can do something about, and what to do.
 _ADVICE = {
-    "SQLITE_NOTADB": "is no outbox; move it away or name another state folder",
+    "SQLITE_NOTADB": "is not an outbox file; move it away or name another state folder",
     "SQLITE_CORRUPT": "is damaged; move it away to start a new one (its events are lost)",
     "SQLITE_BUSY": "is in use by another process; give each run a state folder of its own",
     "SQLITE_FULL": "cannot grow: the disk is full",
@@ -36,21 +60,30 @@ class OutboxError(MistwatchError):
 
 
 class Outbox:
-    """Events that are accepted and not yet delivered, in the order of their acceptance. Thread-safe.
+    """Accepted events that some sink does not have yet, in the order of their acceptance. Thread-safe.
+
+    Each event is stored once, with a row for each sink that lacks it. A sink that the file does not know yet receives
+    the events that are accepted from now on. A sink of the file that is not among ``sinks`` any more is forgotten, and
+    so are its pending events; the log says how many. An outbox of an earlier version is converted when it is opened.
 
     Args:
         path: the file; it and its folder are created when missing.
+        sinks: names of the sinks that are to receive every event, at least one.
 
     Raises:
-        OutboxError: no outbox, damaged, not writable, or held by another process.
+        OutboxError: not an outbox, damaged, not writable, held by another process, or written by a later version.
+        ValueError: ``sinks`` is empty.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sinks: Iterable[str]) -> None:
         self.path = path
+        self._sinks = tuple(sinks)
+        if not self._sinks:
+            raise ValueError("an outbox needs at least one sink")
         self._lock = threading.Lock()
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # No implicit transactions: every statement below is one.
+            # No implicit transactions: _transaction() opens and closes them.
             self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
             with self._explained():
@@ -59,85 +92,90 @@ class Outbox:
             self._connection.close()
             raise
 
-    def _prepare(self) -> None:
-        run = self._connection.execute
-        run("PRAGMA locking_mode = EXCLUSIVE")  # held until close or death: a second process is refused
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")  # fsync of the log on every commit
-        run("BEGIN EXCLUSIVE")
-        layout = run("PRAGMA user_version").fetchone()[0]
-        if layout not in (0, _LAYOUT):
-            raise OutboxError(f"outbox {self.path} has layout {layout}, expected {_LAYOUT}: a newer version wrote it")
-        run(
-            "CREATE TABLE IF NOT EXISTS events ("
-            " position INTEGER PRIMARY KEY AUTOINCREMENT,"
-            " id TEXT NOT NULL UNIQUE,"
-            " document TEXT NOT NULL,"
-            " refused TEXT)"  # why the broker will never take it; NULL for what is pending
-        )
-        run(f"PRAGMA user_version = {_LAYOUT}")
-        run("COMMIT")
-        verdict = run("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise OutboxError(f"outbox {self.path} {_ADVICE['SQLITE_CORRUPT']}")
-
     def accept(self, event: AlertEvent) -> bool:
-        """Commit the event; it survives this process' death once this returns. False: its id was there already.
+        """Commit the event; it survives the death of this process once this returns.
+
+        Returns:
+            False when an event with this id is in the outbox already.
 
         Raises:
             OutboxError: it could not be committed and is not accepted.
         """
-        with self._lock, self._explained():
-            cursor = self._connection.execute(
+        with self._transaction() as connection:
+            added = connection.execute(
                 "INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", (event.id, event.to_json().decode())
             )
-            return cursor.rowcount == 1
+            if added.rowcount == 0:
+                return False
+            rows = [(sink, added.lastrowid) for sink in self._sinks]
+            connection.executemany("INSERT INTO deliveries (sink, position) VALUES (?, ?)", rows)
+            return True
 
-    def pending(self, limit: int = 500) -> list[AlertEvent]:
-        """The oldest ``limit`` events that are neither delivered nor refused, oldest first."""
-        with self._lock, self._explained():
-            rows = self._connection.execute(
-                "SELECT id, document FROM events WHERE refused IS NULL ORDER BY position LIMIT ?", (limit,)
-            ).fetchall()
-        return [self._parsed(identity, document) for identity, document in rows]
-
-    def delivered(self, ids: Iterable[str]) -> None:
-        """Forget events that the topic has."""
-        self._change("DELETE FROM events WHERE id = ?", [(identity,) for identity in ids])
-
-    def refuse(self, identity: str, reason: str) -> None:
-        """Set an event aside that the broker will never take; it stays in the file, with the reason, for a person."""
-        self._change("UPDATE events SET refused = ? WHERE id = ?", [(reason, identity)])
+    def deliveries(self, sink: str) -> Deliveries:
+        """Return the part of the outbox that belongs to one of its sinks."""
+        if sink not in self._sinks:
+            raise ValueError(f"sink must be one of {', '.join(self._sinks)}, got {sink!r}")
+        return Deliveries(self, sink)
 
     def depth(self) -> int:
-        """How many events wait to be delivered."""
-        with self._lock, self._explained():
-            row = self._connection.execute("SELECT count(*) FROM events WHERE refused IS NULL").fetchone()
-        return int(row[0])
+        """Return the number of events that some sink has not acknowledged; events set aside do not count."""
+        return self._count("SELECT count(DISTINCT position) FROM deliveries WHERE refused IS NULL")
 
     def close(self) -> None:
         """Release the file. Using the outbox afterwards raises OutboxError."""
         with self._lock:
             self._connection.close()
 
-    def _change(self, statement: str, rows: list[tuple[str, ...]]) -> None:
-        """All rows in one commit, so one fsync."""
-        if not rows:
-            return
+    def _count(self, query: str, values: tuple[str, ...] = ()) -> int:
         with self._lock, self._explained():
-            self._connection.execute("BEGIN")
+            return int(self._connection.execute(query, values).fetchone()[0])
+
+    def _rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[str, str]]:
+        with self._lock, self._explained():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit everything in the block at once (one fsync), or nothing."""
+        with self._lock, self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(statement, rows)
+                yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._connection.rollback()
                 raise
 
-    def _parsed(self, identity: str, document: str) -> AlertEvent:
-        try:
-            return AlertEvent.model_validate_json(document)
-        except ValidationError:
-            raise OutboxError(f"outbox {self.path}: event {identity} is not one that this version can read") from None
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")  # held until close or death: a second process is refused
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")  # fsync of the log on every commit
+        if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise OutboxError(f"outbox {self.path} {_ADVICE['SQLITE_CORRUPT']}")
+        with self._transaction():
+            layout = run("PRAGMA user_version").fetchone()[0]
+            if layout > _LAYOUT:
+                raise OutboxError(
+                    f"outbox {self.path}: written by a later version of mistwatch (layout {layout}; expected at most "
+                    f"{_LAYOUT}); use that version, or move the file away"
+                )
+            for statement in (*_SCHEMA, *(_FROM_LAYOUT_1 if layout == 1 else ())):
+                run(statement)
+            run(f"PRAGMA user_version = {_LAYOUT}")
+            self._forget_other_sinks()
+
+    def _forget_other_sinks(self) -> None:
+        """Delete the rows of sinks that are not configured any more, so that events can leave the file."""
+        marks = ", ".join("?" * len(self._sinks))
+        others = self._connection.execute(
+            f"SELECT sink, count(*) FROM deliveries WHERE sink NOT IN ({marks}) GROUP BY sink",  # noqa: S608  (marks)
+            self._sinks,
+        ).fetchall()
+        for sink, count in others:
+            self._connection.execute("DELETE FROM deliveries WHERE sink = ?", (sink,))
+            _log.warning("a sink is not configured any more; its events are dropped", sink=sink, events=count)
+        self._connection.execute(_DELETE_DELIVERED)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -149,3 +187,61 @@ class Outbox:
             name = getattr(error, "sqlite_errorname", "")  # e.g. SQLITE_READONLY_DIRECTORY
             advice = next((text for code, text in _ADVICE.items() if name.startswith(code)), f"cannot be used: {error}")
             raise OutboxError(f"outbox {self.path} {advice}") from None
+
+
+class Deliveries:
+    """The events of an outbox that one sink does not have yet; made by :meth:`Outbox.deliveries`. Thread-safe.
+
+    Every method raises OutboxError when the file cannot be read or written.
+    """
+
+    def __init__(self, outbox: Outbox, sink: str) -> None:
+        self._outbox = outbox
+        self.sink = sink  #: the sink's name
+
+    def pending(self, limit: int = 500) -> list[AlertEvent]:
+        """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first."""
+        rows = self._outbox._rows(
+            "SELECT id, document FROM events JOIN deliveries USING (position)"
+            " WHERE sink = ? AND refused IS NULL ORDER BY position LIMIT ?",
+            (self.sink, limit),
+        )
+        return [self._parsed(identity, document) for identity, document in rows]
+
+    def delivered(self, ids: Iterable[str]) -> None:
+        """Record that the sink has these events. An event that every sink has leaves the file."""
+        rows = [(identity,) for identity in ids]
+        if not rows:
+            return
+        position = "(SELECT position FROM events WHERE id = ?)"
+        with self._outbox._transaction() as connection:
+            connection.executemany(
+                f"DELETE FROM deliveries WHERE sink = ? AND position = {position}",  # noqa: S608  (a constant)
+                [(self.sink, *row) for row in rows],
+            )
+            connection.executemany(
+                "DELETE FROM events WHERE id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.position = events.position)",
+                rows,
+            )
+
+    def set_aside(self, identity: str, reason: str) -> None:
+        """Set aside an event that the sink will never take; it stays in the file, with the reason, for a person."""
+        with self._outbox._transaction() as connection:
+            connection.execute(
+                "UPDATE deliveries SET refused = ?"
+                " WHERE sink = ? AND position = (SELECT position FROM events WHERE id = ?)",
+                (reason, self.sink, identity),
+            )
+
+    def depth(self) -> int:
+        """Return the number of events that wait for this sink."""
+        return self._outbox._count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
+
+    def _parsed(self, identity: str, document: str) -> AlertEvent:
+        try:
+            return AlertEvent.model_validate_json(document)
+        except ValidationError:
+            raise OutboxError(
+                f"outbox {self._outbox.path}: event {identity} cannot be read by this version of mistwatch"
+            ) from None

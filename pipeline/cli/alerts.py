@@ -1,4 +1,4 @@
-"""``mistwatch alerts``: look at what is on the topic, and print the schema of the events."""
+"""``mistwatch alerts``: print the alerts on the topic, and the schema of the events."""
 
 from __future__ import annotations
 
@@ -6,79 +6,67 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import MistwatchError, UsageError
 
-app = typer.Typer(help="Look at the alerts on the topic.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from pipeline.sinks.kafka_broker import Broker
+
+app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
 
 
-class _Notes:
-    """Says on standard error what happens beside the events; remembers why nothing can be read."""
+class _StandardError:
+    """Reports on standard error, and keeps the reason why nothing can be read."""
 
     def __init__(self, topic: str, bootstrap: str) -> None:
         self._place = f"{topic} at {bootstrap}"
-        self.trouble: str | None = None
+        self.outage: str | None = None
 
     def listening(self) -> None:
-        self.trouble = None
-        _note(f"listening to {self._place}")
+        self.outage = None
+        _report(f"listening to {self._place}")
 
     def waiting(self, reason: str) -> None:
-        self.trouble = reason
-        _note(f"waiting: {reason}")
+        self.outage = reason
+        _report(f"waiting: {reason}")
 
-    def no_event(self, where: str, count: int) -> None:
-        # The 1st, 10th, 100th …: a topic full of something else must not drown what is read.
+    def foreign_message(self, where: str, count: int) -> None:
+        # The 1st, 10th, 100th …: a topic full of other messages must not flood the terminal.
         if count == 10 ** (len(str(count)) - 1):
-            _note(f"no alert event, left out ({count} so far): {where}")
+            _report(f"not an alert event, left out ({count} so far): {where}")
 
 
 @app.command()
 def tail(
     bootstrap: Annotated[str, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT…].")],
-    topic: Annotated[str, typer.Option(help="The topic with the alerts.")] = "mistwatch.alerts",
-    camera: Annotated[list[str] | None, typer.Option(help="Only this camera; may be repeated.")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Begin with what was published 10m (s, m, h, d) ago or at an ISO 8601 time.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document per line instead of text.")] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for them.")] = 30.0,
+    topic: Annotated[str, typer.Option(help="Topic with the alerts.")] = "mistwatch.alerts",
+    camera: Annotated[list[str] | None, typer.Option(help="Print only this camera; may be repeated.")] = None,
+    since: Annotated[str | None, typer.Option(help="Start 10m (s, m, h, d) ago or at an ISO 8601 time.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="Exit after this many events.")] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for the events.")] = 30.0,
 ) -> None:
     """Print alert events as they are published, until Ctrl-C.
 
-    Without --count it waits for a broker or topic that is not there; with --count that ends it with status 1. User,
-    password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
+    Without --count, wait for a missing broker or topic. With --count, exit with status 1 when fewer events arrive in
+    time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
     """
-    from pydantic import ValidationError
+    from pipeline.sinks.tail import TopicReader
 
-    from pipeline.sinks.connection import Broker, KafkaSecurity, KafkaSecurityError
-    from pipeline.sinks.tail import TopicReader, parse_since
-
-    try:
-        start = None if since is None else parse_since(since, datetime.now(UTC))
-    except ValueError as error:
-        raise UsageFailure(f"--since: {error}") from None
-    try:
-        broker = Broker(bootstrap, KafkaSecurity())
-    except ValidationError as error:
-        raise UsageFailure(f"Kafka security in the environment: {error.errors()[0]['msg']}") from None
-    except (KafkaSecurityError, ValueError) as error:
-        raise UsageFailure(str(error)) from None
-
-    notes = _Notes(topic, bootstrap)
+    start = _moment(since)
+    reports = _StandardError(topic, bootstrap)
     give_up_at = None if count is None else time.monotonic() + timeout
-    seen = 0
     reader = TopicReader(
-        broker,
+        _broker(bootstrap),
         topic,
         since=start,
-        listener=notes,
+        listener=reports,
         stopped=lambda: give_up_at is not None and time.monotonic() >= give_up_at,
     )
+    seen = 0
     try:
         for read in reader.events():
             if camera and read.event.subject not in camera:
@@ -89,13 +77,39 @@ def tail(
                 return
     except KeyboardInterrupt:
         if count is None:
-            return  # the usual way to end it
-        raise RunFailure(f"interrupted after {seen} of {count} events") from None
-    except BrokenPipeError:  # piped into head: nobody reads on
+            return  # the usual way to stop it
+        raise MistwatchError(f"interrupted after {seen} of {count} events") from None
+    except BrokenPipeError:  # the reader has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    why = notes.trouble or f"topic {topic} at {bootstrap} has no more of them"
-    raise RunFailure(f"{seen} of {count} events within {timeout:g} s: {why}")
+    why = reports.outage or f"topic {topic} at {bootstrap} has no more events"
+    raise MistwatchError(f"{seen} of {count} events within {timeout:g} s: {why}")
+
+
+def _moment(since: str | None) -> datetime | None:
+    """Parse ``--since``. Raises UsageError."""
+    from pipeline.sinks.tail import parse_since
+
+    try:
+        return None if since is None else parse_since(since, datetime.now(UTC))
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from None
+
+
+def _broker(bootstrap: str) -> Broker:
+    """Name the cluster, with the environment's credentials. Raises UsageError."""
+    from pydantic import ValidationError
+
+    from pipeline.errors import UsageError
+    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
+
+    try:
+        return Broker(bootstrap, KafkaSecurity())
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {problem}") from None
+    except UsageError as error:
+        raise UsageError(str(error)) from None
 
 
 @app.command()
@@ -106,5 +120,5 @@ def schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
-def _note(text: str) -> None:
+def _report(text: str) -> None:
     print(f"mistwatch: {text}", file=sys.stderr, flush=True)

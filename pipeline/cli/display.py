@@ -14,10 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.service import Summary
 from pipeline.live.worker import CameraPhase, CameraState
-from pipeline.sinks.tail import describe
 
 _PHASE_STYLE = {
     CameraPhase.RUNNING: "green",

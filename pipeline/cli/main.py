@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -90,13 +90,11 @@ def _top(
 
 
 def main() -> None:
-    """Run a command; a failure is one line on standard error and the status that the design gives it."""
+    """Run a command; an error is printed on standard error and decides the exit status."""
     try:
         app()
     except MistwatchError as error:
-        for line in str(error).splitlines():
-            print(f"mistwatch: {printable(line)}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in _GROUP_OF:
@@ -104,5 +102,13 @@ def main() -> None:
         group = f"mistwatch[{_GROUP_OF[package]}]"
         print(f"mistwatch: this command needs the package {package}: pip install '{group}'", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), MistwatchError.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    for line in text.splitlines():
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
+    sys.exit(status)

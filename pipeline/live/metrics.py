@@ -44,7 +44,7 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             **common,
         )
-        self.outbox_depth = Gauge("outbox_depth", "Alert events accepted and not yet acknowledged by Kafka", **common)
+        self.outbox_depth = Gauge("outbox_depth", "Alert events that some sink has not acknowledged", **common)
 
     def forget(self, camera: str) -> None:
         """Give up the series of a camera that has gone: a replay of thousands of recordings would keep them all."""

@@ -19,8 +19,8 @@ from pipeline.live.metrics import Metrics
 from pipeline.live.worker import CameraPlan, Worker, WorkerHooks
 from pipeline.scoring.dispatcher import ClipMismatch, DropReason, Scorer, ServedModel, served_model, wait_for_model
 from pipeline.settings import AlertTuning, CameraSettings, ClipSettings, Site
-from pipeline.sinks.connection import Broker
-from pipeline.sinks.kafka import KafkaRelay
+from pipeline.sinks import configured_sinks
+from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.windows import ClipSpec
 
@@ -214,20 +214,17 @@ class Service:
         self._waiting_since: float | None = None
         self._judging = Judging(site)
         site.state_dir.mkdir(parents=True, exist_ok=True)
-        self.outbox = Outbox(site.state_dir / "outbox.sqlite")
+        self._sinks = configured_sinks(site)
+        self.outbox = Outbox(site.state_dir / "outbox.sqlite", self._sinks)
         self.evidence = EvidenceStore(
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,
             max_age_seconds=site.evidence.max_age_days * 86_400,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
-        self._relay = KafkaRelay(
-            self.outbox,
-            site.kafka.bootstrap,
-            site.kafka.topic,
-            create_topic=site.kafka.create_topic,
-            security=site.kafka.security,
-            listener=_RelayNews(self),
+        self._relays = Relays(
+            Relay(sink, self.outbox.deliveries(name), listener=_RelayNews(self, name, str(sink)))
+            for name, sink in self._sinks.items()
         )
         self._scorer: Scorer | None = None
         self._metrics_server = (
@@ -243,7 +240,7 @@ class Service:
             patient: wait for a missing scorer and say so; otherwise a missing scorer or broker is an error.
 
         Raises:
-            ScorerUnavailable, BrokerUnavailableError: not there, and not patient.
+            ScorerUnavailable, SinkUnavailableError: not there, and not patient.
             ClipMismatch: the site asks for other clips than the model was trained with.
             ValueError: no threshold, or settings that contradict each other.
             SourceError: a recording that is not there or is no video.
@@ -253,15 +250,15 @@ class Service:
         triton = self.site.triton
         news = _ScoringNews(self)
         if patient:
-            self._relay.start()  # what an earlier run has left need not wait for the scorer
+            self._relays.start()  # what an earlier run has left need not wait for the scorer
             found = wait_for_model(triton.address, triton.model, stop, news)
             if found is None:
                 return False
             served = found
         else:
             served = served_model(triton.address, triton.model)
-            Broker(self.site.kafka.bootstrap, self.site.kafka.security).check_listening()
-            self._relay.start()
+            self._relays.check()
+            self._relays.start()
         plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
         self._scorer = Scorer(
             triton.address,
@@ -281,7 +278,7 @@ class Service:
             scorer=self._scorer,
             queue_clips=triton.queue_clips,
             outbox=self.outbox,
-            notify=self._relay.notify,
+            notify=self._relays.notify,
             pictures=self.evidence,
             metrics=self.metrics,
             hooks=self._hooks,
@@ -342,7 +339,8 @@ class Service:
             self.worker.stop()
         elif self._scorer is not None:
             self._scorer.close()
-        left = self._relay.stop(relay_seconds)
+        self._relays.stop(relay_seconds)
+        left = self.outbox.depth()
         self.metrics.outbox_depth.set_function(lambda: left)
         self.outbox.close()
         if self._metrics_server is not None:
@@ -383,23 +381,26 @@ class _ScoringNews:
         )
 
 
-class _RelayNews:
-    """What the relay tells, as metrics and log lines."""
+class _RelayNews(RelayListener):
+    """Turns the callbacks of one sink's relay into metrics and log lines."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, sink: str, place: str) -> None:
         self._service = service
+        self._sink = sink
+        self._place = place
 
     def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
-        metrics = self._service.metrics
+        if self._sink != next(iter(self._service._sinks)):
+            return  # an event counts and is shown once, when the first sink has it
         if delay_seconds is not None:
-            metrics.capture_to_published.labels(event.subject).observe(delay_seconds)
+            self._service.metrics.capture_to_published.labels(event.subject).observe(delay_seconds)
         self._service._published(event)
 
     def waiting(self, reason: str) -> None:
-        _log.warning("waiting for the broker; alerts are kept", reason=reason)
+        _log.warning("waiting for the sink; alerts are kept", sink=self._sink, reason=reason)
 
     def resumed(self) -> None:
-        _log.info("the broker is there", topic=self._service.site.kafka.topic)
+        _log.info("the sink accepts alerts", sink=self._sink, place=self._place)
 
     def failed(self, event: AlertEvent, reason: str) -> None:
-        _log.error("the broker refuses this alert for good; it is set aside", id=event.id, reason=reason)
+        _log.error("the sink refuses this alert permanently; it is set aside", id=event.id, reason=reason)

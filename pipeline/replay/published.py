@@ -1,4 +1,4 @@
-"""Which recordings' alert events a topic has been given: a run folder may be published later, or go on after a kill."""
+"""The record of recordings whose alert events were published, for a run that is continued or published later."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PUBLISHED_FILE = "published.jsonl"
 
 
 class Published:
-    """A line a recording in ``published.jsonl``, written once the outbox has all its events.
+    """The file ``published.jsonl``: one line for each recording, written once the outbox has all its events.
 
-    A process that is killed just before gives them again; their ids tell.
+    A process that is killed just before that publishes the recording's events again, with the same ids.
 
     Args:
-        folder: of the run.
-        topic: of which broker the outbox's events go to, as a text.
+        folder: the run's folder.
+        topic: the topic with its broker, ``BOOTSTRAP/TOPIC``.
         run: the run's name; another run over the folder has other events.
     """
 
@@ -30,25 +30,27 @@ class Published:
         self._known: set[tuple[str, ...]] = set()
         if self._file.exists():
             for line in self._file.read_bytes().splitlines():
-                with contextlib.suppress(ValueError):  # cut off by a kill: its events are given again
+                with contextlib.suppress(ValueError):  # cut off by a kill: its events are published again
                     self._known.add(tuple(json.loads(line)))
 
     def has(self, row: VideoRow) -> bool:
-        """Whether the outbox had all events of this recording."""
+        """Return whether the outbox has had all events of this recording."""
         return self._key(row) in self._known
 
     def add(self, row: VideoRow) -> None:
-        """The outbox has all events of this recording."""
+        """Record that the outbox has all events of this recording."""
         if not self.has(row):
             self._known.add(self._key(row))
             with self._file.open("a", encoding="utf-8") as file:
                 file.write("\n" * self._is_cut_off() + json.dumps(self._key(row)) + "\n")
 
     def catch_up(self, row: VideoRow, alerts: bytes, outbox: Acceptance) -> None:
-        """Give the outbox the events of a recording that was scored earlier, unless it had them then.
+        """Publish the events of a recording that was scored earlier, unless they were published then.
 
         Args:
-            alerts: its events, a line each.
+            row: the recording.
+            alerts: its events, one line each.
+            outbox: accepts them.
 
         Raises:
             OutboxError: they cannot be accepted.
@@ -60,7 +62,7 @@ class Published:
         self.add(row)
 
     def _is_cut_off(self) -> bool:
-        """Whether a process was killed while it wrote the last line."""
+        """Return whether a process was killed while it wrote the last line."""
         return self._file.exists() and self._file.read_bytes()[-1:] not in (b"\n", b"")
 
     def _key(self, row: VideoRow) -> tuple[str, ...]:

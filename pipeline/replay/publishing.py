@@ -1,7 +1,7 @@
-"""A replay's alert events on their way to a topic, through an outbox that is this topic's alone.
+"""Publishes the alert events of a replay to a topic, through an outbox that belongs to this topic alone.
 
-A run folder may be published to one topic today and to another one tomorrow: what waits for the first stays with it,
-and is sent when it is named again. A topic of the same name at another broker is another topic.
+A run folder may be published to one topic today and to another one tomorrow. Events that wait for the first one stay in
+its outbox and are sent when it is named again. A topic of the same name at another broker is another topic.
 """
 
 from __future__ import annotations
@@ -16,64 +16,58 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Outbox
 from pipeline.runs.folder import key_of
 from pipeline.settings import KafkaSettings
-from pipeline.sinks.kafka import KafkaRelay, SilentListener
+from pipeline.sinks.kafka import KafkaSink
+from pipeline.sinks.relay import Relay, RelayListener
 
 _log = logs.get("replay")
 
-#: The end of a replay waits so long for a broker that takes nothing, seconds.
+#: The end of a replay waits this long for a broker that accepts nothing.
 _PATIENCE_SECONDS = 30.0
-#: At any end the relay may finish what it is at, seconds.
+#: The relay may finish its current round within this time.
 _STOP_SECONDS = 2.0
-_LOOK_SECONDS = 0.05
-#: Of a topic's name in a file's, which may be of 255 bytes.
-_NAME_SHOWN = 100
+_POLL_SECONDS = 0.05
+#: Characters of the topic's name in the name of the outbox file, which may have 255 bytes.
+_NAME_LENGTH = 100
+#: The outbox's name of its only sink.
+_SINK = "kafka"
 
 
 class Publishing:
-    """The outbox of one topic in a run folder, and the relay that empties it. :meth:`close` it.
+    """The outbox of one topic in a run folder, and the relay that empties it. :meth:`close` it after use.
 
     Args:
-        folder: of the run, for this process alone.
+        folder: the run's folder, used by this process alone.
         kafka: the broker and the topic.
 
     Raises:
         OutboxError: the outbox cannot be opened.
-        KafkaSecurityError: as :class:`pipeline.sinks.kafka.KafkaRelay`.
+        KafkaSecurityError: a file of the security settings cannot be used.
     """
 
     def __init__(self, folder: Path, kafka: KafkaSettings) -> None:
-        self.topic = f"{kafka.bootstrap}/{kafka.topic}"  #: in full
+        self.topic = f"{kafka.bootstrap}/{kafka.topic}"  #: with its broker
         self._name = kafka.topic
         self._folder = folder
         self._news = _News()
-        self.outbox = Outbox(folder / f"outbox-{kafka.topic[:_NAME_SHOWN]}-{key_of(self.topic)}.sqlite")
-        try:
-            self._relay = KafkaRelay(
-                self.outbox,
-                kafka.bootstrap,
-                kafka.topic,
-                create_topic=kafka.create_topic,
-                security=kafka.security,
-                listener=self._news,
-            )
-            self._relay.start()
-        except BaseException:
-            self.outbox.close()
-            raise
+        sink = KafkaSink.from_settings(kafka)
+        file = folder / f"outbox-{kafka.topic[:_NAME_LENGTH]}-{key_of(self.topic)}.sqlite"
+        self.outbox = Outbox(file, [_SINK])
+        self._relay = Relay(sink, self.outbox.deliveries(_SINK), listener=self._news)
+        self._relay.start()
 
     def notify(self) -> None:
-        """The outbox has accepted something."""
+        """Deliver newly accepted events now rather than within a second."""
         self._relay.notify()
 
     def flush(self, stop: threading.Event) -> None:
-        """Return when the topic has everything, when it has taken nothing for so long, or when ``stop`` is set."""
+        """Return when the topic has everything, when it has accepted nothing for 30 s, or when ``stop`` is set."""
         least, since = self.outbox.depth(), time.monotonic()
-        while least and time.monotonic() < since + _PATIENCE_SECONDS and not stop.wait(_LOOK_SECONDS):
+        while least and time.monotonic() < since + _PATIENCE_SECONDS and not stop.wait(_POLL_SECONDS):
             if (left := self.outbox.depth()) < least:
                 least, since = left, time.monotonic()
 
     def close(self) -> list[str]:
-        """End. Returns, a line each, what the topic has not got and why."""
+        """End, and return one line for each group of events that are not on the topic, with the reason."""
         left = self._relay.stop(_STOP_SECONDS)
         self.outbox.close()
         lines = [
@@ -82,7 +76,7 @@ class Publishing:
             for reason, count in self._news.refused.items()
         ]
         if left:
-            why = f" ({self._news.trouble})" if self._news.trouble else ""
+            why = f" ({self._news.outage})" if self._news.outage else ""
             lines.append(
                 f"{left} alert event(s) are not on the topic {self._name} yet{why}; the same command with --out "
                 f"{self._folder} sends them"
@@ -90,20 +84,20 @@ class Publishing:
         return lines
 
 
-class _News(SilentListener):
-    """What the relay tells, for the end and for the log."""
+class _News(RelayListener):
+    """Logs the relay's callbacks, and keeps the reasons for the end."""
 
     def __init__(self) -> None:
-        self.trouble: str | None = None
+        self.outage: str | None = None
         self.refused: Counter[str] = Counter()
 
     def waiting(self, reason: str) -> None:
-        self.trouble = reason
+        self.outage = reason
         _log.warning("waiting for the broker; alerts are kept", reason=reason)
 
     def resumed(self) -> None:
-        self.trouble = None
+        self.outage = None
 
     def failed(self, event: AlertEvent, reason: str) -> None:
         self.refused[reason] += 1
-        _log.error("the broker refuses this alert for good; it is set aside", id=event.id, reason=reason)
+        _log.error("the broker refuses this alert permanently; it is set aside", id=event.id, reason=reason)

@@ -212,7 +212,7 @@ def test_both_have_their_lines_among_the_results(load, tmp_path: Path) -> None:
     (tmp_path / "calibration.json").write_text(json.dumps({"model": model, "budgets": budgets}))
     page = results.page(tmp_path)
     assert "| a day, as suggested: recall | 0.40 (0.00 to 1.00) |  |  | committed `made-up`" in page
-    assert "| a day, calibrated: false alarms an hour | 6.0 (0.2 to 33.4) | ≤ 5 | not contradicted |" in page
-    assert "calibrated to 15/hour: false alarms an hour | 6.0 (0.7 to 21.7) | ≤ 15 | not contradicted |" in page
+    assert "| a day, calibrated: false alarms per hour | 6.0 (0.2 to 33.4) | ≤ 5 | not contradicted |" in page
+    assert "calibrated to 15/hour: false alarms per hour | 6.0 (0.7 to 21.7) | ≤ 15 | not contradicted |" in page
     assert [results._kept(2.0, 5.0, budget) for budget in (1.0, 3.0, 5.0)] == [False, "not contradicted", True]
-    assert "calibrated to 1/day: false alarms an hour | refused: too little footage |" in page
+    assert "calibrated to 1/day: false alarms per hour | refused: too little footage |" in page

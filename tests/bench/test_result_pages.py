@@ -136,11 +136,11 @@ def test_results_that_are_not_there_are_named(bench, fights_results, ped2_result
     found = {"machine": {"device": "cpu"}, "engine": "openvino", "extraction": {"maps": speed}}
     (tmp_path / "features.json").write_text(json.dumps(found))
     page = results.page(tmp_path)
-    assert "| extraction of maps against the engine | 0.87 | ≥ 0.9 | **missed** |" in page
+    assert "| extraction of maps, relative to the engine | 0.87 | ≥ 0.9 | **missed** |" in page
     assert "| courtyard | not measured yet | | | run `python bench/courtyard.py` |" in page
     assert "| fights, stage 2: video AUC | 1.000 (1.000 to 1.000) | ≥ 0.90 | met | recipe `fights-i3d`" in page
     assert "| Ped2, nearest neighbours, whole frame: frame AUC | 0.500 (0.500 to 0.500) |  |  |" in page
-    assert "\n## UCSD Ped2, one label a video\n" in page
+    assert "\n## UCSD Ped2, one label per video\n" in page
 
 
 @pytest.mark.parametrize("name", ["fights_mist", "ped2"])

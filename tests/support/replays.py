@@ -66,7 +66,7 @@ def waiting(folder: Path) -> list[int]:
     """How many events wait in each of a run's outboxes."""
     depths = []
     for file in folder.glob("outbox*.sqlite"):
-        with closing(Outbox(file)) as outbox:
+        with closing(Outbox(file, ["kafka"])) as outbox:
             depths.append(outbox.depth())
     return sorted(depths)
 

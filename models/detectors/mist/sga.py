@@ -89,8 +89,8 @@ class SelfGuidedAttention(nn.Module):
 class SelfGuidedHeads(nn.Module):
     """The trainable part of the encoder on maps of a backbone: attention, guided head, weighted head.
 
-    ``calibration`` (slope, shift) is not a parameter and is not trained: the difference of the weighted logits, d, becomes
-    slope · d + shift, so that a score can be made to mean a probability. (1, 0) leaves them alone.
+    ``calibration`` (slope, shift) is not a parameter and is not trained: the difference of the weighted logits, d,
+    becomes slope · d + shift, so that a score can be made to mean a probability. (1, 0) leaves them alone.
 
     Args:
         attention: the attention module.

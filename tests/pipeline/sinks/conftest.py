@@ -18,7 +18,8 @@ import pytest
 from ports import free_port
 
 from pipeline.alerts.event import AlertEvent
-from pipeline.sinks.kafka import SilentListener
+from pipeline.alerts.outbox import Outbox
+from pipeline.sinks.relay import RelayListener
 
 KAFKA_VERSION = "3.9.1"
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"  # 16 bytes in base64, any
@@ -26,7 +27,7 @@ JARS = Path.home() / ".cache" / "mistwatch-tests" / f"kafka-{KAFKA_VERSION}"
 
 
 class TestBroker(Protocol):
-    """A broker in a process of its own; it keeps its port and its data from one start to the next."""
+    """A broker in a process of its own. It keeps its port and its data from one start to the next."""
 
     __test__ = False
 
@@ -171,10 +172,10 @@ def kafka_jars() -> Path:
     for tool in ("java", "mvn", "openssl"):
         if shutil.which(tool) is None:
             pytest.skip(f"missing: {tool}, for Apache Kafka")
-    told = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=60).stderr
-    version = re.search(r'version "(\d+)', told)
+    shown = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=60).stderr
+    version = re.search(r'version "(\d+)', shown)
     if version is None or int(version[1]) < 17:
-        pytest.skip(f"missing: Java 17 or later, for Apache Kafka; found {told.splitlines()[:1]}")
+        pytest.skip(f"missing: Java 17 or later, for Apache Kafka; found {shown.splitlines()[:1]}")
     making = JARS.with_name(f"{JARS.name}.{os.getpid()}")
     making.mkdir(parents=True)
     (making / "pom.xml").write_text(
@@ -194,7 +195,7 @@ def kafka_jars() -> Path:
         )
         if done.returncode != 0:
             pytest.skip(f"missing: Apache Kafka {KAFKA_VERSION} from Maven: {done.stdout.strip().splitlines()[:1]}")
-        with contextlib.suppress(OSError):  # another run was quicker
+        with contextlib.suppress(OSError):  # another run was faster
             making.rename(JARS)
     except subprocess.TimeoutExpired:
         pytest.skip(f"missing: Apache Kafka {KAFKA_VERSION} from Maven, within 240 s")
@@ -225,7 +226,7 @@ def apache_kafka(tmp_path: Path, kafka_jars: Path) -> Iterator[TestBroker]:
 
 @pytest.fixture(scope="module")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[ApacheKafka]:
-    """A running Apache Kafka that wants TLS, and the user ``alerts`` with the password ``s3cret-word``."""
+    """A running Apache Kafka that requires TLS, and the user ``alerts`` with the password ``s3cret-word``."""
     broker = ApacheKafka(tmp_path_factory.mktemp("secured") / "broker", kafka_jars, scram=("alerts", "s3cret-word"))
     yield broker
     end(broker)
@@ -244,36 +245,42 @@ def end(broker: TestBroker) -> None:
     broker.stop()
 
 
-class Notes(SilentListener):
-    """Remembers what a relay told, and when (monotonic)."""
+class RecordingListener(RelayListener):
+    """Keeps the callbacks of a relay, in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[float, str, str]] = []
+        self.calls: list[tuple[str, str]] = []
         self.delays: list[float | None] = []
 
     def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
-        self._note("published", event.id)
+        self.calls.append(("published", event.id))
         self.delays.append(delay_seconds)
 
     def waiting(self, reason: str) -> None:
-        self._note("waiting", reason)
+        self.calls.append(("waiting", reason))
 
     def resumed(self) -> None:
-        self._note("resumed", "")
+        self.calls.append(("resumed", ""))
 
     def failed(self, event: AlertEvent, reason: str) -> None:
-        self._note("failed", f"{event.id} {reason}")
+        self.calls.append(("failed", f"{event.id} {reason}"))
 
-    def of(self, kind: str) -> list[str]:
-        return [text for _, told, text in self.told if told == kind]
-
-    def _note(self, kind: str, text: str) -> None:
-        self.told.append((time.monotonic(), kind, text))
+    def texts(self, kind: str) -> list[str]:
+        """The texts of the calls of one kind."""
+        return [text for called, text in self.calls if called == kind]
 
 
 @pytest.fixture
-def notes() -> Notes:
-    return Notes()
+def listener() -> RecordingListener:
+    return RecordingListener()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An outbox with one sink, ``kafka``."""
+    box = Outbox(tmp_path / "outbox.sqlite", ["kafka"])
+    yield box
+    box.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How a Kafka client comes into being: with which credentials, and what is said when the broker is not there."""
+"""Clients of one Kafka cluster: credentials, connecting, and one line for every way in which that fails."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ from kafka.net.compat import KafkaNetClient
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import MistwatchError, UsageError
+from pipeline.errors import UsageError
+from pipeline.sinks.base import SinkUnavailableError
 
 # kafka-python prints its whole configuration, passwords included, at level debug, and a traceback for every
-# reconnection at level error. What an operator needs to know is told through listeners instead.
+# reconnection at level error. Listeners report what an operator needs to know instead.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
-# Why a connection failed (refused credentials, a certificate) it tells to this logger only; see _Reasons.
+# The client reports why a connection failed (refused credentials, a certificate) to this logger only; see
+# _ConnectionErrors.
 _connection_log = logging.getLogger("kafka.net.manager")
 _connection_log.setLevel(logging.WARNING)
 _connection_log.propagate = False
 _connection_log.addHandler(logging.NullHandler())
 
-#: For a TCP connection, which tells a refused broker from a frozen one.
+#: Limit of a TCP connection, which distinguishes a missing broker from a frozen one.
 _CONNECT_SECONDS = 2.0
-#: For a client to learn the cluster's brokers.
+#: Limit for a client to learn the cluster's brokers.
 _BOOTSTRAP_SECONDS = 5.0
 
 _Client = TypeVar("_Client")
@@ -47,14 +49,18 @@ class KafkaSecurityError(UsageError):
     """The security settings cannot be used. One line that names the file and never a secret."""
 
 
-class BrokerUnavailableError(MistwatchError):
+class BrokerAddressError(UsageError):
+    """The address of the brokers has another form than ``HOST:PORT[,HOST:PORT…]``. One line."""
+
+
+class BrokerUnavailableError(SinkUnavailableError):
     """The broker or the topic cannot be used now. One line; trying again may help."""
 
 
 class KafkaSecurity(BaseSettings):
-    """How to authenticate to the broker. Left out: plain text and no user, right for loopback only.
+    """Authentication at the broker. By default plain text without a user, which suits loopback only.
 
-    Each field is also read from the environment, e.g. ``MISTWATCH_KAFKA__SECURITY__PASSWORD``.
+    Each field is also read from the environment, for example ``MISTWATCH_KAFKA__SECURITY__PASSWORD``.
     """
 
     model_config = SettingsConfigDict(
@@ -65,7 +71,7 @@ class KafkaSecurity(BaseSettings):
     password: SecretStr | None = Field(default=None, description="SASL password; better from the environment or a file")
     password_file: Path | None = Field(default=None, description="file that holds the SASL password on its first line")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="SCRAM-SHA-512", description="of SASL"
+        default="SCRAM-SHA-512", description="SASL mechanism"
     )
     tls: bool = Field(default=False, description="encrypt the connection, trusting the system's authorities")
     tls_ca: Path | None = Field(default=None, description="PEM file of the authority to trust instead; switches TLS on")
@@ -79,10 +85,10 @@ class KafkaSecurity(BaseSettings):
         return self
 
     def client_options(self) -> dict[str, Any]:
-        """Arguments for kafka-python's clients.
+        """Return arguments for kafka-python's clients.
 
         Raises:
-            KafkaSecurityError: a file cannot be read or is of no use.
+            KafkaSecurityError: a file cannot be read or does not hold what it should.
         """
         encrypted = self.tls or self.tls_ca is not None
         options: dict[str, Any] = {
@@ -120,57 +126,61 @@ class Broker:
 
     Args:
         bootstrap: ``HOST:PORT[,HOST:PORT…]``.
-        security: how to authenticate.
+        security: how to authenticate; by default from the environment.
 
     Raises:
         KafkaSecurityError: a file of ``security`` cannot be used.
-        ValueError: ``bootstrap`` is not of that form.
+        BrokerAddressError: ``bootstrap`` has another form.
     """
 
     def __init__(self, bootstrap: str, security: KafkaSecurity | None = None) -> None:
         self.bootstrap = bootstrap
-        self._addresses = _parsed(bootstrap)
+        self._addresses = _parse_addresses(bootstrap)
         self._options = (security or KafkaSecurity()).client_options()
 
     def client(self, kind: Callable[..., _Client], **options: Any) -> _Client:
-        """A connected client of kafka-python, ``kind(**options)``.
+        """Return a connected client of kafka-python, ``kind(**options)``.
 
         Raises:
-            BrokerUnavailableError: the broker did not answer within a few seconds; the text says which, and why.
+            BrokerUnavailableError: the broker did not answer within a few seconds; the text names it and the reason.
         """
         self.check_listening()
         # A client whose constructor fails keeps its sockets until the garbage collector finds it: while a broker is
         # frozen for an hour that would be thousands.
-        made: list[KafkaNetClient] = []
+        clients: list[KafkaNetClient] = []
 
-        def remembered(*args: Any, **kwargs: Any) -> KafkaNetClient:
-            made.append(KafkaNetClient(*args, **kwargs))
-            return made[-1]
+        def make_client(*args: Any, **kwargs: Any) -> KafkaNetClient:
+            clients.append(KafkaNetClient(*args, **kwargs))
+            return clients[-1]
 
-        reasons = _Reasons()
-        _connection_log.addHandler(reasons)
+        errors = _ConnectionErrors()
+        _connection_log.addHandler(errors)
         try:
             return kind(
                 bootstrap_servers=self.bootstrap.split(","),
                 bootstrap_timeout_ms=int(_BOOTSTRAP_SECONDS * 1000),
                 reconnect_backoff_max_ms=1000,  # the default makes a reconnection 26 s late
-                kafka_client=remembered,
+                kafka_client=make_client,
                 **self._options,
                 **options,
             )
         except (KafkaError, OSError) as error:
-            for client in made:
+            for client in clients:
                 with contextlib.suppress(Exception):
                     client.close()
-            if reasons.telling is not None:
-                why = f"{reason_of(reasons.telling)}; check the address and the security settings"
+            if errors.cause is not None:
+                why = f"{reason_of(errors.cause)}; check the address and the security settings"
                 raise BrokerUnavailableError(f"{self}: {why}") from None
             raise self._unavailable(error) from None
         finally:
-            _connection_log.removeHandler(reasons)
+            _connection_log.removeHandler(errors)
 
     def check_listening(self) -> None:
-        """Raises BrokerUnavailableError unless one of the addresses accepts a TCP connection."""
+        """Check that one of the addresses accepts a TCP connection.
+
+        Raises:
+            BrokerUnavailableError: none does.
+        """
         reasons = []
         for host, port in self._addresses:
             try:
@@ -181,7 +191,11 @@ class Broker:
         raise BrokerUnavailableError(f"{self}: {', '.join(dict.fromkeys(reasons))}; is the broker running there?")
 
     def ensure_topic(self, topic: str, *, create: bool) -> None:
-        """Raises BrokerUnavailableError unless the topic exists, or may be and has been created."""
+        """Check that the topic exists, and create it where it is missing and ``create`` allows that.
+
+        Raises:
+            BrokerUnavailableError: the broker cannot be reached, or the topic is missing and stays so.
+        """
         with self.explained(), contextlib.closing(self.client(KafkaAdminClient)) as admin:
             if topic in admin.list_topics():
                 return
@@ -192,13 +206,13 @@ class Broker:
             try:
                 admin.create_topics({topic: {}}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
-                pass  # somebody was quicker
+                pass  # another process was faster
             except KafkaError as error:
                 raise BrokerUnavailableError(f"{self}: topic {topic} cannot be created: {reason_of(error)}") from None
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turns errors of kafka-python into BrokerUnavailableError."""
+        """Turn errors of kafka-python into BrokerUnavailableError while the block runs."""
         try:
             yield
         except (KafkaError, OSError) as error:
@@ -212,23 +226,23 @@ class Broker:
         return f"Kafka {self.bootstrap}"
 
 
-class _Reasons(logging.Handler):
-    """Hears the error behind a failed connection: the client's constructor says no more than that it timed out."""
+class _ConnectionErrors(logging.Handler):
+    """Keeps the error behind a failed connection; the client's constructor itself only raises a timeout."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.telling: Exception | None = None
+        self.cause: Exception | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(self.telling, SaslAuthenticationFailedError):
-            return  # what follows is its consequence
+        if isinstance(self.cause, SaslAuthenticationFailedError):
+            return  # later errors are its consequence
         for argument in record.args if isinstance(record.args, tuple) else ():
             if isinstance(argument, Exception) and not isinstance(argument, KafkaTimeoutError | RequestTimedOutError):
-                self.telling = argument
+                self.cause = argument
 
 
 def reason_of(error: Exception) -> str:
-    """What happened, in one line."""
+    """Return what happened, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     # kafka-python puts the names of its classes before its text, some of them twice.
@@ -236,11 +250,11 @@ def reason_of(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _parsed(bootstrap: str) -> list[tuple[str, int]]:
+def _parse_addresses(bootstrap: str) -> list[tuple[str, int]]:
     addresses = []
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"Kafka bootstrap must be HOST:PORT[,HOST:PORT…], got {bootstrap!r}")
+            raise BrokerAddressError(f"Kafka bootstrap must be HOST:PORT[,HOST:PORT…], got {bootstrap!r}")
         addresses.append((host.strip("[]"), int(port)))  # [::1]:9092
     return addresses

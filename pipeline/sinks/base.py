@@ -1,0 +1,77 @@
+"""A destination of alert events: two methods, and one answer for each event.
+
+A sink knows its protocol and nothing else. Order, retries, stopping and the messages to the operator belong to
+:class:`pipeline.sinks.relay.Relay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from typing import Protocol
+
+from pipeline.alerts.event import AlertEvent
+from pipeline.errors import MistwatchError
+
+
+class SinkUnavailableError(MistwatchError):
+    """A sink cannot be used now; trying again may help. One line that names the sink."""
+
+
+class Verdict(StrEnum):
+    """The three answers of a sink to an event."""
+
+    ACKNOWLEDGED = "acknowledged"  #: the sink has the event for good
+    RETRY = "retry"  #: no answer, or one that may change
+    NEVER = "never"  #: refused, and the same answer would come again
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A sink's answer to one event.
+
+    Attributes:
+        verdict: the answer.
+        reason: one line without the sink's name; empty for an acknowledged event.
+        at: time of the answer (UTC).
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    at: datetime = field(default_factory=partial(datetime.now, UTC))
+
+
+#: Called by a sink a few times a second while it waits for an answer, with a function that explains the silence in one
+#: line that names the sink. When it returns False the sink gives up waiting and answers ``RETRY``.
+KeepWaiting = Callable[[Callable[[], str]], bool]
+
+
+class Sink(Protocol):
+    """A destination of alert events. ``str(sink)`` is its name in messages, for example ``Kafka 127.0.0.1:9092``.
+
+    Both methods are called on one thread, the relay's.
+    """
+
+    def connect(self) -> AbstractContextManager[None]:
+        """Connect for the length of a ``with`` block. :meth:`send` is called inside the block.
+
+        The relay leaves the block after a ``RETRY`` and enters a new one: a connection that failed is not used again.
+
+        Raises:
+            SinkUnavailableError: it cannot be reached now.
+        """
+
+    def send(self, events: Sequence[AlertEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
+        """Send events, at most one of each camera, and return one answer for each, in their order.
+
+        Args:
+            events: the events.
+            keep_waiting: see :data:`KeepWaiting`.
+
+        Raises:
+            SinkUnavailableError: the sink has none of the events; the same as ``RETRY`` for all of them.
+        """
