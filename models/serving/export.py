@@ -99,10 +99,10 @@ def check_name(name: str) -> None:
     """Check the name of a served model, which is a folder's name and part of addresses.
 
     Raises:
-        ExportError: it cannot be one.
+        UsageError: it cannot be one.
     """
     if not _NAME.fullmatch(name):
-        raise ExportError(
+        raise UsageError(
             f"the served model's name must be 1 to 100 letters, digits, - and _, and not begin with -; got {name!r}"
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.backbones import weights
 from models.card import CARD_FILE, CardError
 from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom, Progress
 from models.detectors.mist.card import Architecture, MistCard
@@ -25,9 +24,10 @@ def _blank(card: MistCard) -> ClipScorer | SelfGuidedScorer:
 
 
 def _load(card: MistCard, folder: Path, progress: Progress) -> ClipScorer | SelfGuidedScorer:
-    """Raise CardError, GeneratorError, EncoderError or WeightsError where it cannot be loaded."""
+    """Raise CardError, TensorsError or WeightsError where it cannot be loaded."""
     if isinstance(card.architecture, Architecture):
         return _load_generator(card, card.architecture, folder, progress)
+    from models.backbones import weights
     from models.detectors.mist.encoder import load_encoder, stands_on_published
     from models.detectors.mist.served import SelfGuidedScorer
 
@@ -39,6 +39,7 @@ def _load(card: MistCard, folder: Path, progress: Progress) -> ClipScorer | Self
 
 
 def _load_generator(card: MistCard, architecture: Architecture, folder: Path, progress: Progress) -> ClipScorer:
+    from models.backbones import weights
     from models.backbones.layers import WIDTHS
     from models.detectors.mist.generator import load_generator
 
