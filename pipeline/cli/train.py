@@ -40,7 +40,7 @@ def generator(
     from rich.progress import Progress
 
     from models.backbones.weights import WeightsError
-    from models.data.features import FeaturesError
+    from models.data.video_store import FeaturesError
     from models.detectors.mist.generator_job import ConfigError, JobConfig, read_config, train_job
     from models.detectors.mist.generator_training import TrainingError
     from pipeline.manifests.manifest import ManifestError, read_manifest

@@ -59,14 +59,15 @@ def mist(
 
     from models.backbones.weights import WeightsError
     from models.card import CardError
-    from models.data.features import EngineError, FeaturesError
+    from models.data.video_store import FeaturesError
     from models.detectors.mist.config import read_mist_config
     from models.detectors.mist.encoder_training import check_clips
     from models.detectors.mist.footage import Footage
     from models.detectors.mist.generator_job import ConfigError
     from models.detectors.mist.generator_training import TrainingError
     from models.detectors.mist.job import train_mist
-    from models.engines.allocator import keep_freed_memory
+    from models.engines.torch import EngineError
+    from models.jobs.memory import keep_freed_memory
     from models.jobs.stages import StageError
     from models.serving.export import ExportError
     from models.tensors import TensorsError

@@ -18,8 +18,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from models.backbones import weights
-from models.card import Alerting, Backbone, Clip, Layers, ModelCard, ModelName, write_card
-from models.data.features import FeaturesError, FeatureStore
+from models.backbones.layers import Layers
+from models.card import Alerting, Clip, ModelCard, ModelName, write_card
+from models.data.features import FeatureStore
+from models.data.video_store import FeaturesError
+from models.detectors.mist.card import Backbone, MistCard
 from models.detectors.mist.generator import Generator, calibrate, save_generator
 from models.detectors.mist.generator_training import Bag, Recipe, TrainingError, clip_scores, train_generator
 from models.jobs.thresholds import (
@@ -287,7 +290,7 @@ def train_job(
     }
     if test.videos:
         all_figures["held_out"] = held_out_figures(generator, test, alerting, thinning)
-    card = ModelCard(
+    card = MistCard(
         name=config.name,
         description=config.description,
         architecture=generator.architecture,

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from models.card import Architecture
+from models.detectors.mist.card import Architecture
 from models.detectors.mist.generator import Generator, side_by_side
 from models.detectors.mist.losses import paper_ranking_loss, reference_ranking_loss
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous

@@ -22,9 +22,10 @@ import numpy.typing as npt
 import torch
 
 from models.backbones.i3d import I3D
-from models.card import Architecture, ModelCard, SelfGuidedArchitecture, read_card
-from models.data.features import FeaturesError
+from models.card import ModelCard, read_card
+from models.data.video_store import FeaturesError
 from models.detectors.mist.both_stages import BothStages, Network, Progress, encoder_logits
+from models.detectors.mist.card import Architecture, SelfGuidedArchitecture
 from models.detectors.mist.config import MistConfig
 from models.detectors.mist.encoder import WEIGHTS_FILE as ENCODER_FILE
 from models.detectors.mist.encoder import AttentionEncoder, save_encoder
@@ -35,11 +36,12 @@ from models.detectors.mist.generator import Generator, save_generator
 from models.detectors.mist.generator_training import Bag, clip_logits
 from models.detectors.mist.product import LABELS_FILE, Evidence, VideoScores, write_product
 from models.detectors.mist.sga import SelfGuidedHeads
+from models.jobs.code import code_modules
 from models.jobs.repository import Export, Repository
 from models.jobs.stages import SCRATCH, Done, Place, Stages, code_digest
 from models.jobs.thresholds import probe_scores, usable_kernels
 from models.jobs.video_plan import planned
-from models.serving.export import EXPORT_MODULES, export_tools
+from models.serving.export import export_entries, export_tools
 from models.tensors import load_tensors
 from pipeline.manifests.checks import readable, refuse
 from pipeline.manifests.manifest import Video, listed, manifest_digest
@@ -110,9 +112,9 @@ _CODE = {
         "models.backbones.base",
         "models.data.extraction",
         "models.backbones.i3d",
-        "models.engines.map_engine",
-        "models.serving.openvino_convert",
-        "models.serving.openvino_engine",
+        "models.data.backbone_engines",
+        "models.engines.openvino_convert",
+        "models.engines.openvino",
     ),
     "generator": _GENERATOR_STAGE,
     "pseudo-labels": _LABEL_STAGE,
@@ -140,7 +142,7 @@ _CODE = {
         "pipeline.manifests.folds",
         "pipeline.manifests.manifest",
     ),
-    "repository": EXPORT_MODULES,
+    "repository": tuple(code_modules(export_entries("mist"))),
 }
 
 
@@ -556,7 +558,7 @@ def _read_lines(file: Path) -> list[dict[str, Any]]:
 def _load_generator(folder: Path) -> Generator:
     about = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
     generator = Generator(Architecture.model_validate(about["architecture"]))
-    tensors = load_tensors(folder / GENERATOR_FILE, generator.state_dict(), of="generator", sha256=about["sha256"])
+    tensors = load_tensors(folder / GENERATOR_FILE, generator.state_dict(), network="generator", sha256=about["sha256"])
     generator.load_state_dict(tensors)
     return generator.eval()
 
@@ -570,10 +572,10 @@ def _save_network(network: Network, folder: Path) -> None:
 def _load_network(folder: Path) -> Network:
     about = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     architecture = SelfGuidedArchitecture.model_validate(about["architecture"])
-    heads = SelfGuidedHeads.of(architecture)
+    heads = SelfGuidedHeads.from_card(architecture)
     network: Network = AttentionEncoder(I3D(classes=0), heads) if architecture.fine_tuned else heads
     prefix = "" if architecture.fine_tuned else "heads."
     state = network.state_dict(prefix=prefix)
-    tensors = load_tensors(folder / ENCODER_FILE, state, of="encoder", sha256=about["sha256"])
+    tensors = load_tensors(folder / ENCODER_FILE, state, network="encoder", sha256=about["sha256"])
     network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
     return network.eval()

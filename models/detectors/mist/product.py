@@ -21,7 +21,8 @@ import numpy as np
 import yaml
 
 from models.backbones import weights
-from models.card import Alerting, Backbone, ModelCard, write_card
+from models.card import Alerting, ModelCard, write_card
+from models.detectors.mist.card import Backbone, MistCard
 from models.detectors.mist.config import MistConfig
 from models.detectors.mist.encoder import AttentionEncoder, save_encoder
 from models.detectors.mist.footage import ClipTimes, judged
@@ -189,7 +190,7 @@ def write_product(
     shutil.copyfile(labels, folder / LABELS_FILE)
     recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
     (folder / RECIPE_FILE).write_text(recipe, encoding="utf-8")
-    card = ModelCard(
+    card = MistCard(
         name=config.name,
         description=config.description,
         architecture=heads.architecture(fine_tuned=network is not heads),

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from models.card import BUILT_IN, Alerting, Clip
-from models.data.features import Encoder, FeaturesError, FeatureStore
+from models.data.extraction import Engine
+from models.data.features import FeatureStore
+from models.data.video_store import FeaturesError
 from models.detectors.mist.generator import load_generator
 from models.detectors.mist.generator_job import (
     SHORT_VIDEOS,
@@ -73,7 +75,7 @@ def stores(tmp_path):
 
 
 def open_stores_in(folder):
-    encoder = Encoder("statistics", 4, statistics)
+    encoder = Engine("statistics", 4, lambda clips: (statistics(clips),))
     return [
         FeatureStore(CONFIG.training_clip, folder=folder, engine=encoder, mirrored=mirrored)
         for mirrored in (False, True)
