@@ -132,12 +132,14 @@ def test_a_table_without_a_row_or_a_column_is_another_one(differences) -> None:
 
 def test_the_tolerance_is_the_largest_difference_of_two_replays(differences) -> None:
     again = with_column("score", [0.25, 0.5, 0.75 - 2**-20], pa.float32())
-    assert differences.largest_difference(SCORES, SCORES) == 0.0
-    tolerance = differences.largest_difference(SCORES, again)
+    assert differences.tolerance_between(SCORES, SCORES) == 0.0
+    tolerance = differences.tolerance_between(SCORES, again)
     assert tolerance == 2**-20
     assert differences.table_differences(SCORES, again, tolerance=tolerance).changed == ()
     assert differences.table_differences(SCORES, again, tolerance=tolerance / 2).changed != ()
-    assert differences.largest_difference(SCORES, SCORES.slice(1)) == float("inf")
+    far = with_column("score", [0.25, 0.5, 0.7], pa.float32())
+    other_clips = with_column("index", [0, 1, 1], pa.int32())
+    assert [differences.tolerance_between(SCORES, one) for one in (far, other_clips, SCORES.slice(1))] == [0.0] * 3
 
 
 def message(differences, sequence: int, camera: str = "gate", **fields: object):
