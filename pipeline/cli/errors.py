@@ -1,56 +1,49 @@
-"""How a command fails: one line on standard error and an exit status, never a traceback."""
+"""Errors that commands raise themselves, and the system's errors as one line."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
-from pipeline.errors import MistwatchError
-
-
-class CommandFailure(MistwatchError):
-    """Ends a command with one clear line. Use one of the two subclasses."""
-
-    status = 1
+from pipeline.errors import MistwatchError, UsageError
 
 
-class UsageFailure(CommandFailure):
-    """Usage, configuration or missing files: status 2. The line names the thing and what was expected."""
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn an OSError of the block into one line that names the file.
 
-    status = 2
+    Args:
+        place: named where the system's error names no file.
+
+    Raises:
+        MistwatchError: the file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MistwatchError(f"cannot write {error.filename or place}: {error.strerror or error}") from error
 
 
-class RunFailure(CommandFailure):
-    """Something went wrong while running: status 1. The line names what happened and what to do."""
-
-    status = 1
+class UsageFailure(UsageError):
+    """Usage, configuration or missing files."""
 
 
-#: SourceErrors that a person mends by giving another argument; the others are failures at run time.
-_USAGE_CODES = frozenset({"not_found", "not_a_video", "no_video_stream", "usage"})
+class RunFailure(MistwatchError):
+    """Something went wrong while running."""
+
+
+CommandFailure = MistwatchError
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn the running system's own errors, each one line already, into failures with the right status."""
+    """Turn a ValueError of the block, whose text is one line for an operator, into a UsageError."""
     from pydantic import ValidationError
-
-    from pipeline.alerts.outbox import OutboxError
-    from pipeline.live.metrics import MetricsError
-    from pipeline.scoring.dispatcher import ClipMismatch, ScorerError
-    from pipeline.settings import SettingsError
-    from pipeline.sinks.kafka_broker import BrokerUnavailableError, KafkaSecurityError
-    from pipeline.sources.base import SourceError
 
     try:
         yield
-    except SourceError as error:
-        raise (UsageFailure if error.code in _USAGE_CODES else RunFailure)(str(error)) from error
-    except ValidationError:
-        raise  # a ValueError, and a bug
-    except (ClipMismatch, KafkaSecurityError, SettingsError, ValueError) as error:
+    except (ValidationError, MistwatchError):
+        raise
+    except ValueError as error:
         raise UsageFailure(str(error)) from error
-    except (ScorerError, BrokerUnavailableError, OutboxError, MetricsError) as error:
-        raise RunFailure(str(error)) from error
-    except OSError as error:
-        raise RunFailure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -31,7 +31,7 @@ from pipeline.cli import (
     weights,
 )
 from pipeline.cli.demo import command as demo
-from pipeline.cli.errors import CommandFailure
+from pipeline.errors import MistwatchError
 from pipeline.printable import printable
 
 #: An ingest worker's install lacks these on purpose; which group brings them.
@@ -90,13 +90,11 @@ def _top(
 
 
 def main() -> None:
-    """Run a command; a failure is one line on standard error and the status that the design gives it."""
+    """Run a command; an error is printed on standard error and decides the exit status."""
     try:
         app()
-    except CommandFailure as failure:
-        for line in str(failure).splitlines():
-            print(f"mistwatch: {printable(line)}", file=sys.stderr)
-        sys.exit(failure.status)
+    except MistwatchError as error:
+        _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in _GROUP_OF:
@@ -104,5 +102,13 @@ def main() -> None:
         group = f"mistwatch[{_GROUP_OF[package]}]"
         print(f"mistwatch: this command needs the package {package}: pip install '{group}'", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), MistwatchError.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    for line in text.splitlines():
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
+    sys.exit(status)

@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 from pipeline.sources.recordings import open_recording
 
 #: What a data set's manifest is called.
@@ -32,7 +32,7 @@ _PROBLEMS_SHOWN = 10
 _CHARACTERS_SHOWN = 200
 
 
-class ManifestError(MistwatchError):
+class ManifestError(UsageError):
     """A manifest cannot be used. One line for each problem (the first ten), naming file and line."""
 
 

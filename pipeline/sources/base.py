@@ -13,7 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import MistwatchError
+from pipeline.errors import MistwatchError, UsageError
 
 
 class Fit(StrEnum):
@@ -93,6 +93,10 @@ class SegmentOver:
     reason: EndReason
 
 
+#: Mended by another argument: exit status 2.
+_USAGE_CODES = frozenset({"not_found", "not_a_video", "no_video_stream", "usage"})
+
+
 class SourceError(MistwatchError):
     """A source cannot be opened or read. The text is one line for an operator and never holds credentials.
 
@@ -104,6 +108,7 @@ class SourceError(MistwatchError):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
+        self.exit_status = (UsageError if code in _USAGE_CODES else MistwatchError).exit_status
 
 
 class Source(Protocol):

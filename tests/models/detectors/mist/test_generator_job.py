@@ -9,20 +9,16 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from models.detectors.mist.generator_job import JobConfig, read_config, train_job
 
 from models.card import BUILT_IN, Alerting, Clip
 from models.data.features import Encoder, FeaturesError, FeatureStore
+from models.detectors.mist.config import AlertingChoice
 from models.detectors.mist.generator import load_generator
-from models.detectors.mist.generator_job import (
-    SHORT_VIDEOS,
-    AlertingChoice,
-    ConfigError,
-    JobConfig,
-    read_config,
-    train_job,
-)
-from models.detectors.mist.generator_training import Recipe, TrainingError, clip_scores
-from models.jobs.thresholds import video_auc
+from models.detectors.mist.generator_recipe import SHORT_VIDEOS, Recipe
+from models.detectors.mist.generator_scoring import clip_scores
+from models.jobs.errors import ConfigError, TrainingError
+from models.jobs.separation import video_auc
 from pipeline.manifests.folds import hold_out_fold
 from pipeline.manifests.manifest import Video, manifest_digest
 from pipeline.windows import ClipSpec

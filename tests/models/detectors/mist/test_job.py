@@ -23,12 +23,13 @@ from tiny_mist import CONFIG, export, film, films, footage, job
 from models.backbones.i3d import I3D
 from models.card import Alerting, read_card
 from models.data.video_store import FeaturesError
-from models.detectors.mist.config import VideoChoice, read_mist_config
+from models.detectors.mist.config import AlertingChoice, read_mist_config
 from models.detectors.mist.encoder import load_encoder
-from models.detectors.mist.encoder_training import score_maps
-from models.detectors.mist.generator_job import AlertingChoice
-from models.detectors.mist.generator_training import TrainingError
-from models.jobs.stages import SCRATCH, STAGE_FILE, StageError, code_digest
+from models.detectors.mist.encoder_scoring import score_maps
+from models.jobs.code import code_digest
+from models.jobs.errors import StageError, TrainingError
+from models.jobs.stages import SCRATCH, STAGE_FILE
+from models.jobs.video_plan import VideoChoice
 from models.serving import versions
 from pipeline.manifests.folds import hold_out_fold
 from pipeline.manifests.manifest import ManifestError, Video, manifest_digest
@@ -70,7 +71,7 @@ def run(finished, tmp_path):
 
     def again(videos, config=CONFIG, **options):
         told = []
-        outcome = job(videos, out, config, cache=finished[0].parent / "maps", tell=told.append, **options)
+        outcome = job(videos, out, config, cache=finished[0].parent / "maps", report=told.append, **options)
         return outcome, {line.partition(":")[0] for line in told if not line.endswith("unchanged")}
 
     again.out = out
