@@ -102,7 +102,7 @@ def write_product(
         **_network(folder, config, trained, own),
         clip=config.clip,
         alerting=alerting,
-        training=dict(training),
+        training={**training, **_calibration_of_the_weights(trained, own)},
         figures=figures,
         held_out_sources=sorted({scores.group for scores in evidence.test} - known),
         sees=config.sees,
@@ -110,6 +110,13 @@ def write_product(
     )
     write_card(card, folder)
     return card
+
+
+def _calibration_of_the_weights(trained: Trained, calibration: Calibration) -> dict[str, Any]:
+    """Return the calibration that went into a generator's weights; an encoder's is part of its architecture."""
+    if trained.encoder is not None:
+        return {}
+    return {"calibration": {"slope": round(calibration.slope, 6), "shift": round(calibration.shift, 6)}}
 
 
 def _network(folder: Path, config: MistConfig, trained: Trained, calibration: Calibration) -> dict[str, Any]:
