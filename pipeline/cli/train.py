@@ -43,7 +43,8 @@ def generator(
     from pipeline.cli.errors import writing
     from pipeline.manifests.manifest import read_manifest
 
-    recipe = read_mist_config(config, [f"folds={folds}"])
+    # The manifest says what is held out, whatever the recipe.
+    recipe = read_mist_config(config, [f"folds={folds}", "videos={}"])
     if recipe.encoder is not None:
         raise ConfigError(f"{config}: encoder: expected a recipe without it; use `mistwatch train mist`")
     videos = read_manifest(manifest)
