@@ -46,8 +46,8 @@ from pipeline.calibration.search import (
     smoothed,
     upper_bound,
 )
-from pipeline.cli.errors import CommandFailure
 from pipeline.courtyard.settings import SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "calibration-bench"
 #: Reserved for this bench: 9201 to 9299.
@@ -85,7 +85,7 @@ def main() -> None:
             watches = gather(scenes, scorer, options.kept, bars, options.most_minutes)
             eventful = [SceneSettings(seed=FIRST_EVENTFUL + n, seconds=EVENTFUL_SECONDS) for n in range(EVENTFUL)]
             incidents = watch(eventful, scorer, KEPT_EVENTFUL, bars)
-    except (SceneError, ExportError, CommandFailure) as error:
+    except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     report = Report(watches, incidents, scorer, options.budget or [parse_budget(text) for text in BUDGETS])
     options.results.mkdir(parents=True, exist_ok=True)

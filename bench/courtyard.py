@@ -44,11 +44,11 @@ from operators.figures.events import (
 )
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import delay_seconds
-from pipeline.cli.demo.films import render
-from pipeline.cli.errors import CommandFailure
+from pipeline.cli.demo.films import render_films
 from pipeline.cli.score_sheet import NOTHING, Asked, kind_lines, lines, tables, worst_kind
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 from pipeline.live.service import chain_settings
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning
@@ -101,7 +101,7 @@ def main() -> None:
         ) as bars:
             scorer = Scorer(options.model, progress=bars.console.print)
             watches = watch(scenes, scorer, options.kept, bars)
-    except (SceneError, ExportError, CommandFailure) as error:
+    except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
     report = Report(watches, scorer.card, scorer.chain)
@@ -216,7 +216,7 @@ def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progres
     rendering = {film: settings for film, settings in films.items() if not film.exists()}
     if rendering:
         task = bars.add_task("rendering frames", total=None)
-        render(rendering, lambda done, of: bars.update(task, completed=done, total=of))
+        render_films(rendering, lambda done, of: bars.update(task, completed=done, total=of))
     if films:
         clips = sum(_clips(settings, scorer) for settings in films.values())
         task = bars.add_task("scoring clips", total=clips)
@@ -399,7 +399,7 @@ def _clips(settings: SceneSettings, scorer: Scorer) -> int:
 
 def _scene_key(settings: SceneSettings) -> str:
     """Hash of everything that a film depends on: its settings and the code that renders it."""
-    code = sorted((ROOT / "pipeline" / "sources" / "courtyard").glob("*.py"))
+    code = sorted((ROOT / "pipeline" / "courtyard").glob("*.py"))
     parts = [json.dumps(asdict(settings)), version("opencv-python-headless"), version("numpy"), version("av")]
     return _digest(*parts, *(file.read_text(encoding="utf-8") for file in code))
 

@@ -25,8 +25,8 @@ from models.serving.export import ExportError
 from operators.chain import ChainSettings
 from operators.figures.events import FIGURES, ScoreSheet
 from operators.smoothing import delay_seconds
-from pipeline.cli.errors import CommandFailure
 from pipeline.courtyard.settings import SceneError, SceneSettings
+from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "courtyard-pick"
 KERNELS = (1, 3, 5)
@@ -70,7 +70,7 @@ def main() -> None:
         with Progress(console=Console(stderr=True)) as bars:
             scorer = Scorer(options.model, progress=bars.console.print)
             watches = watch(scenes, scorer, options.kept, bars)
-    except (SceneError, ExportError, CommandFailure) as error:
+    except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
     candidates = [

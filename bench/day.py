@@ -54,7 +54,7 @@ from pipeline.calibration.search import (
     parse_budget,
     upper_bound,
 )
-from pipeline.cli.errors import CommandFailure
+from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "day-bench"
 DATA = ROOT.parent / "shared" / "data"
@@ -109,7 +109,7 @@ def main() -> None:
     console = Console(stderr=True)
     try:
         scorer = Scorer(options.model, progress=console.print)
-    except (ExportError, CommandFailure) as error:
+    except (ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     footage = Footage(options.data, scorer.card.held_out_sources)
     pairs = [footage.quarters(light) for light in lights]

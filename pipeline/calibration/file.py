@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline import files
 from pipeline.errors import UsageError
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
@@ -179,13 +180,11 @@ def read_calibration(file: Path) -> Calibration:
 
 
 def write_calibration(calibration: Calibration, file: Path) -> None:
-    """Write it; a crash leaves the old one or the new one.
+    """Write a calibration, in full or not at all.
 
     Raises:
         OSError: the folder cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.tmp")
     document = calibration.model_dump(mode="json")
-    draft.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(file)
+    files.write_text(file, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

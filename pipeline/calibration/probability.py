@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 
 #: A score this near 0 or 1 counts as this near.
 _LEAST = 1e-6
 
 
-class NoProbabilityError(MistwatchError, ValueError):
+class NoProbabilityError(UsageError, ValueError):
     """The scores cannot be made probabilities. One line."""
 
 

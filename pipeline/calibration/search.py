@@ -52,7 +52,7 @@ from operators.chain import ChainSettings
 from operators.checks import whole_number
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import CausalMovingAverage
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 
 CONFIDENCE = 0.95
 
@@ -70,7 +70,7 @@ _HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
 _SECONDS_AN_HOUR = 3600.0
 
 
-class UnsupportedBudgetError(MistwatchError):
+class UnsupportedBudgetError(UsageError):
     """The footage cannot support the budget. One line with what it supports and what it would take."""
 
 

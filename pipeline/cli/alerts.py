@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.sinks.kafka_broker import Broker
@@ -78,26 +78,26 @@ def tail(
     except KeyboardInterrupt:
         if count is None:
             return  # the usual way to stop it
-        raise RunFailure(f"interrupted after {seen} of {count} events") from None
+        raise MistwatchError(f"interrupted after {seen} of {count} events") from None
     except BrokenPipeError:  # the reader has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     why = reports.outage or f"topic {topic} at {bootstrap} has no more events"
-    raise RunFailure(f"{seen} of {count} events within {timeout:g} s: {why}")
+    raise MistwatchError(f"{seen} of {count} events within {timeout:g} s: {why}")
 
 
 def _moment(since: str | None) -> datetime | None:
-    """Parse ``--since``. Raises UsageFailure."""
+    """Parse ``--since``. Raises UsageError."""
     from pipeline.sinks.tail import parse_since
 
     try:
         return None if since is None else parse_since(since, datetime.now(UTC))
     except ValueError as error:
-        raise UsageFailure(f"--since: {error}") from None
+        raise UsageError(f"--since: {error}") from None
 
 
 def _broker(bootstrap: str) -> Broker:
-    """Name the cluster, with the environment's credentials. Raises UsageFailure."""
+    """Name the cluster, with the environment's credentials. Raises UsageError."""
     from pydantic import ValidationError
 
     from pipeline.errors import UsageError
@@ -107,9 +107,9 @@ def _broker(bootstrap: str) -> Broker:
         return Broker(bootstrap, KafkaSecurity())
     except ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageFailure(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {problem}") from None
+        raise UsageError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {problem}") from None
     except UsageError as error:
-        raise UsageFailure(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 @app.command()

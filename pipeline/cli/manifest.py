@@ -1,4 +1,4 @@
-"""``mistwatch manifest``: write down which videos a data set has, and what is known of them."""
+"""``mistwatch manifest``: list the videos of a data set with their labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.cli.errors import writing
+from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.manifests.manifest import Video
@@ -17,10 +18,10 @@ app = typer.Typer(help="Write manifests of data sets.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")]
 Lists = Annotated[Path | None, typer.Option(help="Folder of the split's lists.", show_default="DIR")]
-Out = Annotated[Path | None, typer.Option(help="Where to write it; standard output when left out.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what is missing or wrong, and list it all.")]
-HoldOut = Annotated[int, typer.Option(metavar="N", help="Mark one of N parts, of whole groups, as test; 0 marks none.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
+Out = Annotated[Path | None, typer.Option(help="Manifest to write.", show_default="standard output")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out invalid videos and list them.")]
+HoldOut = Annotated[int, typer.Option(metavar="N", help="Mark one of N parts (whole groups) as test split; 0: none.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed of the split.")]
 
 
 @app.callback()
@@ -30,7 +31,7 @@ def _group() -> None:
 
 @app.command()
 def fights(folder: Folder, out: Out = None, hold_out: HoldOut = 0, seed: Seed = 0, skip_bad: SkipBad = False) -> None:
-    """The Surveillance Camera Fight Dataset: a line a clip, grouped by the film that it was cut from."""
+    """Surveillance Camera Fight Dataset: one line per clip, grouped by source film."""
     from pipeline.manifests.fights import fights as read
 
     _write(lambda skipped: _held_out(read(folder, skipped=skipped), hold_out, seed), out, skip_bad)
@@ -46,7 +47,7 @@ def shanghaitech(folder: Folder, lists: Lists = None, out: Out = None, skip_bad:
 
 @app.command(name="ucf-crime")
 def ucf_crime(folder: Folder, lists: Lists = None, out: Out = None, skip_bad: SkipBad = False) -> None:
-    """UCF-Crime in its own split (Anomaly_Train.txt, Anomaly_Test.txt), with the temporal annotation of its test."""
+    """UCF-Crime in its own split (Anomaly_Train.txt, Anomaly_Test.txt), with its temporal annotation."""
     from pipeline.manifests.ucf_crime import ucf_crime as read
 
     _write(lambda skipped: read(folder, lists=lists, skipped=skipped), out, skip_bad)
@@ -58,14 +59,14 @@ def ped2(
     out: Out = None,
     draw: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="NORMAL ABNORMAL", help="Draw so many videos for training; the others are the test."),
+        typer.Option(metavar="NORMAL ABNORMAL", help="Draw this many training videos; the others are the test split."),
     ] = None,
     seed: Seed = 0,
     skip_bad: SkipBad = False,
 ) -> None:
-    """UCSD Ped2: its folders of pictures, or the same as films with frame_labels.json.
+    """UCSD Ped2: its folders of pictures, or films with frame_labels.json.
 
-    Its own split trains on normal videos alone; --draw makes one for weak supervision.
+    Its own split trains on normal videos only; --draw makes a split for weak supervision.
     """
     from pipeline.manifests.folds import drawn_split
     from pipeline.manifests.ped2 import ped2 as read
@@ -77,7 +78,7 @@ def ped2(
         try:
             return drawn_split(videos, normal=draw[0], abnormal=draw[1], seed=seed)
         except ValueError as error:
-            raise UsageFailure(f"--draw {draw[0]} {draw[1]}: {error}") from error
+            raise UsageError(f"--draw {draw[0]} {draw[1]}: {error}") from error
 
     _write(drawn, out, skip_bad)
 
@@ -86,16 +87,16 @@ def ped2(
 def plain(
     folder: Folder,
     out: Out = None,
-    fps: Annotated[float | None, typer.Option(help="Of folders of pictures, which do not state it.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Pictures a second, for folders of pictures.")] = None,
     hold_out: HoldOut = 0,
     seed: Seed = 0,
     skip_bad: SkipBad = False,
 ) -> None:
-    """One's own videos in DIR/normal and DIR/abnormal; those in a folder of their own are a group of its name."""
+    """Your own videos in DIR/normal and DIR/abnormal; a subfolder makes a group of its name."""
     from pipeline.manifests.plain import plain_folder
 
     if fps is not None and not 0 < fps < float("inf"):
-        raise UsageFailure(f"--fps {fps:g}: expected pictures a second, more than 0")
+        raise UsageError(f"--fps {fps:g}: expected pictures a second, above 0")
     _write(lambda skipped: _held_out(plain_folder(folder, fps=fps, skipped=skipped), hold_out, seed), out, skip_bad)
 
 
@@ -105,33 +106,30 @@ def _held_out(videos: Sequence[Video], parts: int, seed: int) -> list[Video]:
     try:
         return hold_out_fold(videos, parts, seed) if parts else list(videos)
     except ValueError as error:
-        raise UsageFailure(f"--hold-out {parts}: {error}") from error
+        raise UsageError(f"--hold-out {parts}: {error}") from error
 
 
 def _write(read: Callable[[list[str] | None], Sequence[Video]], out: Path | None, skip_bad: bool) -> None:
-    """Read a data set, write its manifest, and say how many videos there are and what was left out.
+    """Read a data set, write its manifest, and report the number of videos and those left out.
 
     Args:
-        read: gives the videos; is told where the lines about what is skipped go, None where nothing is to be.
+        read: returns the videos; receives the list for lines about skipped videos, None if none may be skipped.
         out: a file; None for standard output.
-        skip_bad: whether something may be skipped.
+        skip_bad: whether videos may be skipped.
     """
-    from pipeline.manifests.manifest import ManifestError, manifest_lines
+    from pipeline import files
+    from pipeline.manifests.manifest import manifest_lines
 
     skipped: list[str] | None = [] if skip_bad else None
     try:
         videos = read(skipped)
-    except ManifestError as error:
-        raise UsageFailure(str(error)) from error
     except OSError as error:
-        raise RunFailure(f"cannot read {error.filename}: {error.strerror}") from error
+        raise MistwatchError(f"cannot read {error.filename}: {error.strerror}") from error
     if out is None:
         typer.echo(manifest_lines(videos), nl=False)
     else:
-        try:
-            out.write_text(manifest_lines(videos, out.parent), encoding="utf-8")
-        except OSError as error:
-            raise RunFailure(f"cannot write {out}: {error.strerror}") from error
+        with writing(out):
+            files.write_text(out, manifest_lines(videos, out.parent))
         typer.echo(f"{out}: {len(videos)} videos, {sum(video.label for video in videos)} of them abnormal", err=True)
     if skipped:
         typer.echo(f"left out: {len(skipped)}", err=True)

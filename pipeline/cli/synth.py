@@ -8,37 +8,37 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import UsageError
 
-#: What a shell gives a command that Ctrl-C ended; what is chained to it with && does not run.
+#: Exit status of a command that Ctrl-C ended, by the shell's convention.
 _STOPPED = 130
-#: A few days of rendering; more is a slip of the finger.
+#: A few days of rendering; a larger number is a typing error.
 _MOST_VIDEOS = 100_000
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; created when missing.")],
-    videos: Annotated[int, typer.Option(help="How many.")] = 20,
-    seconds: Annotated[float, typer.Option(help="Length of each.")] = 12.0,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; created when missing.")],
+    videos: Annotated[int, typer.Option(help="Number of videos.")] = 20,
+    seconds: Annotated[float, typer.Option(help="Length of each video.")] = 12.0,
     fps: Annotated[float, typer.Option(help="Frames a second, 1 to 60.")] = 12.5,
-    width: Annotated[int, typer.Option(help="Pixels, 640 to 1920.")] = 640,
-    height: Annotated[int | None, typer.Option(help="Pixels.", show_default="16:9")] = None,
-    seed: Annotated[int, typer.Option(help="Of the first video; the others take the numbers that follow.")] = 0,
+    width: Annotated[int, typer.Option(help="Width in pixels, 640 to 1920.")] = 640,
+    height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="16:9")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the first video; others follow.")] = 0,
     abnormal: Annotated[float, typer.Option(help="Share of the videos that show an incident, 0 to 1.")] = 0.5,
-    jobs: Annotated[int | None, typer.Option(help="Processes that render.", show_default="one a core")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Rendering processes.", show_default="one per core")] = None,
 ) -> None:
     """Render videos of the courtyard, half of them with one incident each, and write a manifest of them.
 
-    OUT/normal and OUT/abnormal hold courtyard-SEED.mp4, OUT/truth what happens in which frame and where, and
-    OUT/manifest.jsonl is what `mistwatch train` reads. Interrupted, the same command goes on where it was.
+    OUT/normal and OUT/abnormal hold courtyard-SEED.mp4. OUT/truth holds the incidents of each frame and their places.
+    `mistwatch train` reads OUT/manifest.jsonl. After an interruption the same command continues.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from pipeline.cli.errors import explained
     from pipeline.cli.live import stopping
+    from pipeline.courtyard.renderer import RenderStopped
     from pipeline.courtyard.settings import SceneError, SceneSettings
-    from pipeline.manifests.courtyard import DataSetError, DataSetStopped, OtherSettings, recordings, write_data_set
+    from pipeline.manifests.courtyard import recordings, write_data_set
     from pipeline.sources.synthetic import check_opencv
 
     for name, value, fits, expected in (
@@ -47,23 +47,20 @@ def synth(
         ("jobs", jobs, jobs is None or jobs >= 1, "at least 1"),
     ):
         if not fits:
-            raise UsageFailure(f"--{name} {value}: expected {expected}")
+            raise UsageError(f"--{name} {value}: expected {expected}")
     try:
         scene = SceneSettings(seed, fps, seconds, width, round(width * 9 / 32) * 2 if height is None else height)
         planned = recordings(out, scene, videos=videos, abnormal=abnormal)
     except SceneError as error:
-        raise UsageFailure(f"--{error}") from error
-    try:
-        check_opencv()
-    except SceneError as error:
-        raise UsageFailure(str(error)) from error
+        raise UsageError(f"--{error}") from error
+    check_opencv()
     if out.exists() and not out.is_dir():
-        raise UsageFailure(f"{out}: not a folder; expected one, or a new name")
+        raise UsageError(f"{out}: not a folder; expected one, or a new name")
     console = Console(stderr=True)
     columns = (TextColumn("rendering"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     try:
-        with stopping() as stop, explained(), progress:
+        with stopping() as stop, progress:
             bar = progress.add_task("", total=None)
             written = write_data_set(
                 out,
@@ -72,16 +69,13 @@ def synth(
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
                 stop=stop,
             )
-    except DataSetStopped:
-        typer.echo("mistwatch: stopped; the same command goes on where it was", err=True)
+    except RenderStopped:
+        typer.echo("mistwatch: stopped; the same command continues", err=True)
         raise typer.Exit(_STOPPED) from None
-    except OtherSettings as error:
-        raise UsageFailure(str(error)) from error
-    except DataSetError as error:
-        raise RunFailure(str(error)) from error
+    abnormal_videos = sum(bool(film.abnormal) for film in planned)
     shown = ", ".join(f"{count} {kind}" for kind, count in sorted(written.kinds.items()))
     typer.echo(
-        f"{written.manifest}: {len(planned)} videos of {seconds:g} s, {sum(one.label for one in planned)} abnormal"
+        f"{written.manifest}: {len(planned)} videos of {seconds:g} s, {abnormal_videos} abnormal"
         + (f" ({shown})" if shown else "")
-        + (f"; {written.kept} were there already" if written.kept else "")
+        + (f"; {written.kept} kept from before" if written.kept else "")
     )

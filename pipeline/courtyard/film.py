@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 import av
 from av.video.reformatter import ColorRange, Colorspace
 
+from pipeline import files
 from pipeline.errors import MistwatchError
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 #: x264's constant quality: what CCTV cameras give at some 1 Mbit/s, artefacts included.
 CRF = 23
 PRESET = "veryfast"
-
-#: What one writes until the whole is there.
-UNFINISHED = ".part"
 
 #: FFmpeg's AVCOL_SPC_SMPTE170M: BT.601, the matrix that swscale uses and that players take for SD pictures.
 _BT601 = 6
@@ -50,21 +46,21 @@ def write_film(
     """Render the whole scene into an mp4: H.264 in yuv420p, no B-frames, one slice a picture, a key frame a second.
 
     Frame n has the PTS n / fps, exactly. The same scene gives the same bytes. The film is written in full or not at
-    all: beside it, under its name with ``.part``, and then renamed; one writer at a time.
+    all.
 
     Args:
         scene: what to render.
         path: the file; replaced where there is one.
-        progress: told (frames written, frames in all) after each frame.
+        progress: called with (frames written, frames in all) after each frame.
         stop: ends it between two frames.
 
     Raises:
         FilmStopped: ``stop`` was set.
         OSError: the file cannot be written; its ``filename`` is the path.
     """
-    with in_full(path) as unfinished:
+    with files.replacing(path) as draft:
         try:
-            _encode(scene, unfinished, progress, stop)
+            _encode(scene, draft, progress, stop)
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
 
@@ -79,7 +75,7 @@ def write_truth(scene: Courtyard, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    with in_full(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+    with files.replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in truth_lines(scene))
 
 
@@ -128,17 +124,3 @@ def _encode(
             if progress is not None:
                 progress(number + 1, scene.frame_count)
         film.mux(stream.encode(None))
-
-
-@contextlib.contextmanager
-def in_full(path: Path) -> Iterator[Path]:
-    """Write under the name that this gives; it is then renamed to ``path``, or removed where the writing failed."""
-    unfinished = path.with_name(path.name + UNFINISHED)
-    try:
-        yield unfinished
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut leaves an empty file under the final name
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -28,7 +28,7 @@ from operators.chain import ChainSettings
 from operators.checks import whole_number
 from operators.figures.events import Span
 from operators.figures.videos import FrameLabels, ScoredVideo, repeated
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 from pipeline.evaluation.alarms import raised
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
@@ -44,7 +44,7 @@ FRAMES_PER_SCORE = 16
 KERNEL = 5
 
 
-class ForeignScoresError(MistwatchError):
+class ForeignScoresError(UsageError):
     """A file cannot be used, or the two do not belong together. One line that names file and video."""
 
 

@@ -26,7 +26,7 @@ from pipeline.evaluation.judged import (
     smoothed_columns,
     video_score,
 )
-from pipeline.runs.folder import AlertSpan, Clips, Run, RunError, VideoRow
+from pipeline.runs.folder import AlertSpan, Clips, Run, RunError, VideoRow, abnormal_intervals
 
 #: Events tell times to the microsecond.
 _ROUNDING_SECONDS = 1e-6
@@ -90,7 +90,7 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
     breaks = _breaks(clips.segment)
     clock = _Clock(clips, breaks)
     frames = int(clips.end_frame.max())
-    intervals = within(row, frames)
+    intervals = abnormal_intervals(row, frames)
     unknown = bool(row.label and not row.intervals)
     try:
         labels = None if unknown else abnormal_frames(intervals, frames)
@@ -136,21 +136,6 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
 
 def _breaks(segments: Sequence[str]) -> tuple[int, ...]:
     return (0, *(n for n, (before, here) in enumerate(pairwise(segments), start=1) if before != here))
-
-
-def within(row: VideoRow, frames: int) -> list[tuple[int, int]]:
-    """The abnormal frames that were judged, of a video of which ``frames`` were.
-
-    Raises:
-        RunError: the manifest names frames that the video, though it is whole, has not.
-    """
-    for first, end in row.intervals:
-        if end > row.frames and row.damage is None:
-            raise RunError(
-                f"{row.name}: its manifest says frames [{first}, {end}) are abnormal, and {row.frames} were decoded: "
-                "is the annotation of another copy of it?"
-            )
-    return [(first, min(end, frames)) for first, end in row.intervals if first < frames]
 
 
 class _Clock:

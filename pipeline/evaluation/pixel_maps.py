@@ -28,7 +28,7 @@ import numpy.typing as npt
 from operators.figures.bootstrap import DRAWS, LEVEL, Estimate
 from operators.figures.events import Interval
 from operators.figures.ranked import Undefined
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 from pipeline.evaluation.judged import JudgedVideo, LeftOut
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ _KEPT = 2_000_000
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-class MapsError(MistwatchError):
+class MapsError(UsageError):
     """Maps or masks cannot be used. One line that names file and video."""
 
 

@@ -34,7 +34,7 @@ from pipeline.replay.score_chart import (
     by_segment,
     draw_chart,
 )
-from pipeline.runs.folder import AlertSpan, Run, RunError, VideoRow
+from pipeline.runs.folder import RUN_FILE, AlertSpan, Run, RunError, VideoRow
 from pipeline.sources.base import Fit, Frame, FrameSpec, SourceError
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
 from pipeline.sources.recordings import Recording, open_recording
@@ -58,6 +58,17 @@ class AnnotationError(MistwatchError):
 def annotated_file(run: Run, row: VideoRow) -> Path:
     """Where a run folder keeps the annotated film of a recording."""
     return run.folder / ANNOTATED_FOLDER / f"{file_name(row.name)}.mp4"
+
+
+def rows_to_annotate(run: Run) -> list[VideoRow]:
+    """Return the recordings of a run whose annotated film is missing or older than the run."""
+    made_at = (run.folder / RUN_FILE).stat().st_mtime
+    files = {row.name: annotated_file(run, row) for row in run.videos if row.error is None}
+    return [
+        row
+        for row in run.videos
+        if (file := files.get(row.name)) is not None and not (file.exists() and file.stat().st_mtime >= made_at)
+    ]
 
 
 def annotate(

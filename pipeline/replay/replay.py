@@ -29,7 +29,7 @@ from pipeline.replay.published import Published
 from pipeline.replay.results import Replayed, Taking, not_replayed
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
-from pipeline.runs.recordings import Wanted
+from pipeline.runs.recordings import Wanted, camera_of
 from pipeline.scoring.dispatcher import ClipMismatch, DropReason, Scorer, ServedModel
 from pipeline.settings import CameraSettings, Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
@@ -123,16 +123,6 @@ def run_settings(
     )
     told = settings.model_dump_json(exclude={"mistwatch"})
     return settings.model_copy(update={"run": f"replay-{hashlib.sha256(told.encode()).hexdigest()[:12]}"})
-
-
-def camera_of(path: Path, cameras: Mapping[str, object]) -> str | None:
-    """The site's camera that recorded this: the one whose name the file bears, else the nearest folder that bears one.
-
-    >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate": ..., "yard": ...})
-    'gate'
-    """
-    names = (path.stem, *(folder.name for folder in path.parents))
-    return next((name for name in names if name in cameras), None)
 
 
 class Replay:

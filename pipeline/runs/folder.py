@@ -35,7 +35,7 @@ from pydantic import (
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -66,7 +66,7 @@ SCORE_COLUMNS = (
 )
 
 
-class RunError(MistwatchError):
+class RunError(UsageError):
     """A run folder cannot be read. One line that names the file and what was expected."""
 
 
@@ -462,3 +462,18 @@ def _reason(error: Exception) -> str:
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def abnormal_intervals(row: VideoRow, frames: int) -> list[tuple[int, int]]:
+    """Return the abnormal intervals of a recording, cut to the ``frames`` that were scored.
+
+    Raises:
+        RunError: the manifest names frames beyond the end of a complete recording.
+    """
+    for first, end in row.intervals:
+        if end > row.frames and row.damage is None:
+            raise RunError(
+                f"{row.name}: its manifest says frames [{first}, {end}) are abnormal, and {row.frames} were decoded: "
+                "is the annotation of another copy of it?"
+            )
+    return [(first, min(end, frames)) for first, end in row.intervals if first < frames]

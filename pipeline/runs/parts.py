@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import logs
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 from pipeline.replay.results import Replayed
 from pipeline.runs.folder import (
     ALERTS_FILE,
@@ -58,7 +58,7 @@ _SPENT_FOLDER = ".parts.spent"
 _ROWS_TOGETHER = 1 << 16
 
 
-class OtherRunError(MistwatchError):
+class OtherRunError(UsageError):
     """The folder holds a run of other settings, or another process writes there. One line."""
 
 

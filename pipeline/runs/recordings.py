@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 from pipeline.manifests.manifest import read_manifest
 from pipeline.manifests.plain import FILM_SUFFIXES
 from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
@@ -18,7 +18,7 @@ from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 
 
-class NothingToReplayError(MistwatchError):
+class NothingToReplayError(UsageError):
     """A place holds nothing that can be replayed. One line."""
 
 
@@ -162,3 +162,13 @@ def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
             return names
         for place in shared:
             levels[place] = min(levels[place] + 1, len(choices[place]) - 1)
+
+
+def camera_of(path: Path, cameras: Mapping[str, object]) -> str | None:
+    """Return the site's camera that made a recording: named by its file, else by the nearest folder that has a name.
+
+    >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate": ..., "yard": ...})
+    'gate'
+    """
+    names = (path.stem, *(folder.name for folder in path.parents))
+    return next((name for name in names if name in cameras), None)

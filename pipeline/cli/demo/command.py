@@ -1,4 +1,4 @@
-"""``mistwatch demo``: rendered cameras whose truth is known, watched live, their alerts read back beside the truth."""
+"""``mistwatch demo``: watch rendered cameras live and compare the alerts with the known incidents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from operators.figures.events import ScoreSheet
@@ -29,32 +29,34 @@ if TYPE_CHECKING:
 
 _MODEL = "courtyard"
 _SEED = 7001  # no training and no benchmark uses the seeds from here on
-#: Of the films: what the model wants. It would leave out what there is more of.
+#: Frame rate of the films: the model's own, because it would skip any further frames.
 _FPS = 12.5
-#: Joining the cameras and a last look take this long beyond the watch: a film so much longer does not begin anew.
+#: Films are this much longer than the watch, so that they do not start again while cameras are joined and left.
 _SPARE_SECONDS = 20.0
-#: After the last event was published, its consumer gets this long to have it.
+#: Time for the consumer to receive the last published event.
 _CONSUMER_SECONDS = 20.0
-#: The courtyard's incidents follow each other within seconds: a longer pause after an alert would miss them. Without
-#: any, an incident that is nearly lost from sight for a moment is told twice.
+#: The courtyard's incidents follow each other within seconds: a longer cooldown would miss them. Without a cooldown,
+#: an incident that is briefly hidden raises two alerts.
 _COOLDOWN_SECONDS = 2.0
-#: Above this share of clips that were not scored, the figures are the machine's and not the model's.
+#: Above this share of unscored clips the figures describe the machine, not the model.
 _MUCH_DROPPED = 0.05
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(help="How long the cameras are watched, 10 to 600.")] = 66.0,
-    cameras: Annotated[int, typer.Option(help="How many, 1 to 16.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of the first camera's scene; each other camera takes the next.")] = _SEED,
-    model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = _MODEL,
+    seconds: Annotated[float, typer.Option(help="Watch the cameras for this many seconds, 10 to 600.")] = 66.0,
+    cameras: Annotated[int, typer.Option(help="Number of cameras, 1 to 16.")] = 2,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of the first camera; further cameras take the next numbers.")
+    ] = _SEED,
+    model: Annotated[str, typer.Option(help="A built-in model, or the folder of a trained model.")] = _MODEL,
     out: Annotated[
-        Path | None, typer.Option(help="Where films, pictures, outbox and logs go.", show_default="runs/demo-<time>")
+        Path | None, typer.Option(help="Folder for films, pictures, outbox and logs.", show_default="runs/demo-<time>")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Alert events as consumed, then a summary line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print alert events, then a summary line.")] = False,
 ) -> None:
-    """Watch rendered courtyards as live cameras, and print the alerts beside the truth, with a score sheet.
+    """Watch rendered courtyards as live cameras, and print alerts beside incidents, with a score sheet.
 
-    Nothing else is needed: the scenes are rendered first; a Triton, a broker and an RTSP server come along.
+    The command renders the scenes and starts a Triton, a broker and an RTSP server of its own.
     """
     from rich.console import Console
 
@@ -80,7 +82,7 @@ def demo(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One run: where its files go, for how long it watches which cameras, with which model."""
+    """One run: its folder, cameras, duration and model."""
 
     folder: Path
     stamp: str
@@ -108,38 +110,38 @@ class _Plan:
 
 
 def _scenes(seconds: float, cameras: int, seed: int) -> dict[str, SceneSettings]:
-    """The scene of each camera by its name. Raises UsageFailure: one that is impossible."""
-    import pipeline.courtyard.scene  # noqa: F401  # refuses to go on without OpenCV
+    """Return the scene of each camera by its name. Raises UsageError for an impossible one."""
+    import pipeline.courtyard.scene  # noqa: F401  # fails here without OpenCV
     from pipeline.courtyard.settings import SceneError, SceneSettings
 
     if not 10 <= seconds <= 600:
-        raise UsageFailure(f"--seconds {seconds:g}: expected 10 to 600")
+        raise UsageError(f"--seconds {seconds:g}: expected 10 to 600")
     if not 1 <= cameras <= 16:
-        raise UsageFailure(f"--cameras {cameras}: expected 1 to 16")
+        raise UsageError(f"--cameras {cameras}: expected 1 to 16")
     try:
         return {
             f"courtyard-{k + 1}": SceneSettings(seed=seed + k, fps=_FPS, seconds=seconds + _SPARE_SECONDS)
             for k in range(cameras)
         }
     except SceneError as error:
-        raise UsageFailure(f"--seed {seed} with {cameras} camera(s): {error}") from error
+        raise UsageError(f"--seed {seed} with {cameras} camera(s): {error}") from error
 
 
 def _check_folder(folder: Path) -> None:
-    """Make the run's folder. Raises UsageFailure: nothing can be written there."""
+    """Make the run's folder. Raises UsageError if it cannot be written."""
     try:
         (folder / "films").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageFailure(f"--out {folder}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"--out {folder}: cannot be written: {error.strerror}") from error
 
 
 def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None) -> None:
     """Render, start everything, watch, and report."""
     from pipeline.cli import embedded
     from pipeline.cli.demo.consumer import Consumer
-    from pipeline.cli.demo.films import render
+    from pipeline.cli.demo.films import render_films
     from pipeline.cli.demo.truth import Witness
     from pipeline.cli.demo.watch import Watch
     from pipeline.cli.live import drive
@@ -150,14 +152,14 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     with contextlib.ExitStack() as servers:
         with stop.at_once():
             display.say(f"model {plan.model} (the first time it is fetched and exported) …")
-            repository_of(plan.model)  # what cannot be served is refused before anything is rendered
-            with display.rendering(f"rendering {len(plan.scenes)} camera(s)") as told:
-                render({plan.films[name]: settings for name, settings in plan.scenes.items()}, told)
-            # Now: once the cameras run, every second until they are watched is one of their films.
+            repository_of(plan.model)  # refuse a model that cannot be served before rendering
+            with display.rendering(f"rendering {len(plan.scenes)} camera(s)") as on_progress:
+                render_films({plan.films[name]: settings for name, settings in plan.scenes.items()}, on_progress)
+            # Computed before the cameras run: their films play from then on.
             incidents = {name: Courtyard(settings).incidents for name, settings in plan.scenes.items()}
             display.say("starting Triton, a broker, and the cameras …")
             broker = servers.enter_context(embedded.broker(plan.folder / "broker"))
-            # It waits for the topic before anything can be raised: how long it takes to start is no part of a delay.
+            # Started before any alert can be raised, so that its start-up time is not part of a delay.
             consumer = servers.enter_context(
                 Consumer(broker.bootstrap, lambda event, at: watch.consumed(event, at), plan.folder / "consumer.log")
             )
@@ -191,7 +193,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
 
 
 def _asked(site: Site, served: ServedModel) -> dict[str, Asked]:
-    """What the score sheet is held against; see the README."""
+    """Return the targets of the score sheet; see the README."""
     from operators.smoothing import delay_seconds
     from pipeline.cli.score_sheet import Asked
     from pipeline.live.service import chain_settings, clip_spec
@@ -203,13 +205,13 @@ def _asked(site: Site, served: ServedModel) -> dict[str, Asked]:
         "recall": Asked(least=0.8),
         "false_alarms": Asked(most=len(site.cameras), words="at most 1 a camera"),
         "share_in_alert_outside": Asked(most=0.05),
-        # A clip must be full, smoothing lags behind it, and a second is for everything else.
+        # The length of a clip, the lag of the smoothing, and one second for everything else.
         "p95_delay": Asked(most=clip.frames / fps + delay_seconds(kernel, clip.stride, fps) + 1.0),
     }
 
 
 def _report(watch: Watch, plan: _Plan, asked: dict[str, Asked], display: DemoDisplay, lines: JsonLines | None) -> None:
-    """The score sheet and where the pictures are; the summary line."""
+    """Print the score sheet, the pictures' paths and the summary line."""
     from pipeline.cli.score_sheet import tables
 
     sheet, summary = watch.sheet(), watch.summary
@@ -219,9 +221,9 @@ def _report(watch: Watch, plan: _Plan, asked: dict[str, Asked], display: DemoDis
     display.console.print()
     clips = f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped"
     if summary.clips_dropped > _MUCH_DROPPED * (summary.clips_scored + summary.clips_dropped):
-        clips += ": this machine cannot score so many cameras; try --cameras 1"
+        clips += ": this machine is too slow for this many cameras; try --cameras 1"
     display.say(f"{clips}; {watch.alerts} alert(s) read back from the topic")
-    display.say(f"what the cameras showed: {plan.folder / 'films'}")
+    display.say(f"films of the cameras: {plan.folder / 'films'}")
     if watch.evidence:
         display.say("pictures of the alerts' peaks:")
     for path in watch.evidence:

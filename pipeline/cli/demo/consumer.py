@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.errors import RunFailure
+from pipeline.errors import MistwatchError
 
 if TYPE_CHECKING:
     from pipeline.alerts.event import AlertEvent
@@ -59,7 +59,7 @@ class Consumer:
 
     def alive(self) -> bool:
         """Whether it still reads."""
-        return self._process.poll() is None
+        return not self._over and self._process.poll() is None
 
     def _read(self) -> None:
         from pipeline.alerts.event import AlertEvent
@@ -82,7 +82,7 @@ class Consumer:
         """Wait until that many events have been taken.
 
         Raises:
-            RunFailure: they did not arrive in time.
+            MistwatchError: they did not arrive in time.
         """
         with self._arrived:
             self._arrived.wait_for(lambda: self.events >= events or self._over, seconds)
@@ -90,7 +90,7 @@ class Consumer:
             raise self._failure
         if self.events < events:
             why = ": its consumer has ended by itself" if self._over else f" within {seconds:.0f} s"
-            raise RunFailure(f"the topic gave back {self.events} of {events} alert events{why} (log: {self.log})")
+            raise MistwatchError(f"the topic gave back {self.events} of {events} alert events{why} (log: {self.log})")
 
     def __enter__(self) -> Consumer:
         return self

@@ -13,7 +13,7 @@ from site_runs import write_video
 from triton_of_brightness import Server
 
 from pipeline.calibration.file import read_calibration
-from pipeline.cli.replay import Options, replay_into
+from pipeline.cli.replaying import Options, replay_into
 from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts
@@ -96,8 +96,8 @@ def test_a_person_is_told_what_it_rests_on_and_what_to_look_at(run: Path, tmp_pa
     assert status == 0
     assert "mean version 1: 0.03 h of normal footage in 2 recordings" in said
     assert "Left out:\n  incident.mp4: abnormal, as its manifest says" in said
-    assert "By the thresholds that it was replayed with (0.5, 0.4) this footage has 2 false alarms." in said
-    assert "False alarms in this footage: 1, of 1 that it allows. With 95 % confidence there are at most 142 a" in said
+    assert "With the thresholds of the replay (0.5, 0.4) this footage has 2 false alarms." in said
+    assert "False alarms in this footage: 1; allowed: 1. With 95 % confidence there are at most 142 a" in said
     assert "\n  monday.mp4 at 0:00:11, score 0.7" in said  # known at the end of the clip that reached the threshold
     assert "calibration: gate.json" in said
 
@@ -172,7 +172,7 @@ def test_footage_that_is_too_short_is_refused_before_it_is_scored(footage: Path,
     ("there", "expected"),
     [
         ([], "monday.mp4 and wednesday are replayed with different operators' settings: replay them alike, or"),
-        (["--probabilities"], "monday.mp4 was replayed by the average of 3 clips, otherwise than the normal footage"),
+        (["--probabilities"], "monday.mp4 was replayed with an average of 3 clips, unlike the normal footage"),
     ],
 )
 def test_a_replay_that_would_not_fit_to_one_that_is_there_is_not_begun(

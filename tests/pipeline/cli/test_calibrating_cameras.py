@@ -13,7 +13,7 @@ from judged_runs import clips, row, run, write_run
 
 from pipeline.calibration.file import read_calibration
 from pipeline.cli.calibrate import calibrate
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 from pipeline.runs.folder import CameraPart, Clips
 
 HOUR = clips(np.full(3600, 0.1))
@@ -36,13 +36,13 @@ def of_cameras(folder: Path, *cameras: str | None, scored: Clips = HOUR, **chain
     [
         (
             ("gate", "yard"),
-            r"gate-0 is camera gate's, yard-1 camera yard's: a budget is of one camera, .* --camera takes",
+            r"gate-0 belongs to camera gate, yard-1 to camera yard: a budget is for one camera, .* --camera takes",
         ),
-        (("gate", None), "gate-0 is camera gate's, tape-1 no camera's of the site"),
+        (("gate", None), "gate-0 belongs to camera gate, tape-1 to no camera of the site"),
     ],
 )
 def test_footage_of_two_cameras_is_refused(tmp_path: Path, cameras: tuple[str | None, ...], message: str) -> None:
-    with pytest.raises(UsageFailure, match=message):
+    with pytest.raises(UsageError, match=message):
         calibrate([of_cameras(tmp_path / "run", *cameras)], "10/hour", out=tmp_path / "gate.json")
     assert not (tmp_path / "gate.json").exists()
 
@@ -53,8 +53,8 @@ def test_one_cameras_footage_is_taken_and_named(tmp_path: Path, capsys: pytest.C
     found = read_calibration(out)
     assert (found.camera, found.promise.hours) == ("gate", 2.0)
     said = capsys.readouterr().out
-    assert "All of it is camera gate's, and the promise is of that one." in said
-    assert "Camera gate, in the site, names it: calibration: gate.json" in said
+    assert "All footage belongs to camera gate, and the promise holds for that camera." in said
+    assert "set in the configuration of camera gate of the site: calibration: gate.json" in said
 
 
 def test_recordings_of_no_camera_are_one_cameras_and_that_is_said(
@@ -63,7 +63,10 @@ def test_recordings_of_no_camera_are_one_cameras_and_that_is_said(
     out = tmp_path / "gate.json"
     calibrate([of_cameras(tmp_path / "run", None, None)], "10/hour", out=out)
     assert json.loads(out.read_text())["camera"] is None
-    assert "It is taken for one camera's: of several, quiet ones would cover for a noisy one" in capsys.readouterr().out
+    assert (
+        "The footage is taken as one camera's. If it comes from several, quiet ones cover for noisy ones"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_proportion_of_the_thresholds_is_not_an_older_calibrations(tmp_path: Path) -> None:

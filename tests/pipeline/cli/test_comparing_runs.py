@@ -8,8 +8,8 @@ import pytest
 from judged_runs import clips, row, run, write_run
 from typer.testing import CliRunner
 
-from pipeline.cli.errors import UsageFailure
 from pipeline.cli.main import app
+from pipeline.errors import UsageError
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def compared(tmp_path, monkeypatch):
         for name, rows in (("a", one), ("b", other)):
             write_run(run(rows, folder=tmp_path / name))
         done = CliRunner().invoke(app, ["compare", "a", "b", "--draws", "5", *words])
-        if isinstance(done.exception, UsageFailure):
+        if isinstance(done.exception, UsageError):
             raise done.exception
         assert done.exit_code == 0, done.output
         return done.stdout
@@ -41,7 +41,7 @@ def rows(intervals=((16, 48),), *, tell=None):
 
 
 def test_runs_of_another_truth_are_refused_with_the_first_video(compared):
-    with pytest.raises(UsageFailure, match=r"fight is abnormal in frames \[16, 48\) in the first") as refused:
+    with pytest.raises(UsageError, match=r"fight is abnormal in frames \[16, 48\) in the first") as refused:
         compared(rows(), rows([(0, 16)]))
     assert "\n" not in str(refused.value)
 
@@ -62,11 +62,11 @@ def test_a_split_alone_is_compared(compared):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--split", "tset"], "--split tset: expected train or validation or test"),
+        (["--split", "tset"], "--split tset: expected train, validation or test"),
         (["--split", "test", "--labels", "l.npz"], "files of scores have no splits"),
         (["--split", "validation"], "no video of split validation there; the manifest names test, train"),
     ],
 )
 def test_a_split_that_cannot_be_is_refused(compared, words, message):
-    with pytest.raises(UsageFailure, match=message):
+    with pytest.raises(UsageError, match=message):
         compared(rows(), rows(), *words)

@@ -125,7 +125,7 @@ def test_alerts_of_somebodys_scores(mistwatch, files):
         (("--scores", "scores.npz"), "--scores FILE needs --labels FILE"),
         (("run", "--labels", "labels.npz"), "evaluate a MANIFEST or the folder"),
         (("gone.jsonl",), "gone.jsonl"),
-        (("labels.npz",), "labels.npz: expected a manifest with labels (.jsonl), or the folder of a replay"),
+        (("labels.npz",), "labels.npz: expected a labelled manifest (.jsonl), or the folder of a replay"),
         ((".",), ": no run of a replay (no run.json)"),
         ((".", "--model", "fights"), "is replayed already"),
         (("--scores", "gone.npz", "--labels", "labels.npz"), "gone.npz: no such file"),
@@ -168,7 +168,7 @@ def test_where_a_model_looked_is_judged_by_masks(mistwatch, two_runs, tmp_path):
     np.savez(tmp_path / "masks.npz", fight=masks)
     status, _, err = mistwatch("evaluate", folder, "--draws", "5", "--json", "--masks", "masks.npz")
     assert status == 2
-    assert "told of no video where it looked" in err
+    assert "the run has no heat maps; name --maps FILE" in err
     (folder / "attention").mkdir()
     np.save(folder / "attention" / f"{row('fight').key}.npy", looked)
     status, out, err = mistwatch("evaluate", folder, "--draws", "5", "--json", "--masks", "masks.npz")
@@ -326,18 +326,21 @@ def test_a_report_is_titled_by_what_was_judged(mistwatch, two_runs, files, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--scores", "scores.npz", "--labels", "labels.npz", "--split", "test"), "--split is for a manifest or a run"),
+        (
+            ("--scores", "scores.npz", "--labels", "labels.npz", "--split", "test"),
+            "--split belongs to a manifest or a run",
+        ),
         (
             ("--scores", "scores.npz", "--labels", "labels.npz", "--model", "m"),
-            "--model and the like are for a manifest",
+            "--model and other replay options belong to a manifest",
         ),
         (
             ("a", "--threshold", "0.4", "--fps", "25"),
-            "--threshold and --fps are for --scores: a run has raised its",
+            "--threshold and --fps belong to --scores: a run has raised its",
         ),
-        (("a", "--kernel", "3"), "--kernel and --frames-per-score are for --scores: a run has its own"),
+        (("a", "--kernel", "3"), "--kernel and --frames-per-score belong to --scores: a run has its own"),
         (("manifest.jsonl", "--masks", "gone.npz"), "gone.npz: no such file"),
-        (("manifest.jsonl", "--threshold", "0.4"), "--threshold and --fps are for --scores"),
+        (("manifest.jsonl", "--threshold", "0.4"), "--threshold and --fps belong to --scores"),
     ],
 )
 def test_what_would_have_no_effect_is_refused_before_any_work(mistwatch, two_runs, files, tmp_path, words, message):

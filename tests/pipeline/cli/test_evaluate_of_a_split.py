@@ -11,8 +11,8 @@ from site_runs import BRIGHT, DARK, write_video
 from triton_of_brightness import Server
 from typer.testing import CliRunner, Result
 
-from pipeline.cli.errors import UsageFailure
 from pipeline.cli.main import app
+from pipeline.errors import UsageError
 from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts
@@ -67,6 +67,6 @@ def test_a_split_that_nothing_is_of_is_one_line(tmp_path: Path, triton: Server) 
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text('{"path": "v.mp4", "label": 0, "split": "train"}\n')
     failure = evaluate(manifest, tmp_path / "run", triton, "--split", "test").exception
-    assert isinstance(failure, UsageFailure)
-    assert str(failure) == f"{manifest}: no video of split test; there are of train"
+    assert isinstance(failure, UsageError)
+    assert str(failure) == f"{manifest}: no video in split test; the manifest has train"
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from gray_films import write_film
 
 from models.data.feature_folder import read_index
 from pipeline.cli import features as features_module
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 
 RECIPE = """
 name: some-training
@@ -107,7 +107,7 @@ def test_what_cannot_be_asked(asked, words, tmp_path):
     (tmp_path / "all.jsonl").write_text('{"path": "one.mkv", "label": 0}')
     out = tmp_path / "found"
     manifest = tmp_path / asked.pop("manifest", "all.jsonl")
-    with pytest.raises(UsageFailure, match=words):
+    with pytest.raises(UsageError, match=words):
         features_module.features(manifest, out, **asked)
     assert not out.exists()
 

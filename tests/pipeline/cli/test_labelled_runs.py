@@ -12,7 +12,7 @@ from tiny_films import film
 
 from pipeline.calibration.file import read_calibration
 from pipeline.cli.calibrate import calibrate
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 from pipeline.runs.folder import Run
 
 NORMAL = clips(np.linspace(0.0, 0.2, 3600).tolist())  # an hour
@@ -39,19 +39,19 @@ def test_of_a_cut_off_film_the_clips_there_are_count(tmp_path: Path) -> None:
 
 
 def test_frames_that_a_whole_film_has_not_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageFailure, match=r"fight: its manifest says frames \[48, 300\) are abnormal, and 96 were"):
+    with pytest.raises(UsageError, match=r"fight: its manifest says frames \[48, 300\) are abnormal, and 96 were"):
         calibrated(tmp_path, labelled(300))
 
 
 def test_a_run_of_another_average_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageFailure, match="fight was replayed by the average of 3 clips, otherwise than the normal"):
+    with pytest.raises(UsageError, match="fight was replayed with an average of 3 clips, unlike the normal"):
         calibrated(tmp_path, labelled(96, kernel=3))
 
 
 def test_a_run_of_other_clips_is_refused(tmp_path: Path) -> None:
     other = labelled(96)
     clip = other.settings.clip.model_copy(update={"stride": 8})
-    with pytest.raises(UsageFailure, match="fight was replayed with other clips, otherwise than the normal footage"):
+    with pytest.raises(UsageError, match="fight was replayed with other clips, unlike the normal footage"):
         calibrated(tmp_path, replace(other, settings=other.settings.model_copy(update={"clip": clip})))
 
 
@@ -62,9 +62,9 @@ def test_runs_that_do_not_go_together_are_refused_before_a_recording_is_replayed
     film(tmp_path / "new.mp4", 20)
     for there, message in (
         ([one, other], "calm and quiet are replayed with different operators' settings"),
-        ([one], "quiet was replayed by the average of 5 clips, otherwise than the normal footage"),
+        ([one], "quiet was replayed with an average of 5 clips, unlike the normal footage"),
     ):
-        with pytest.raises(UsageFailure, match=message):
+        with pytest.raises(UsageError, match=message):
             calibrate(
                 [*there, tmp_path / "new.mp4"],
                 "10/hour",

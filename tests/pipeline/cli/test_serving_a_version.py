@@ -9,8 +9,8 @@ from triton_of_brightness import write_version
 
 from deploy.triton.server import TritonServer
 from models.serving.versions import add
-from pipeline.cli.errors import UsageFailure
 from pipeline.cli.repository import name_and_version, serving
+from pipeline.errors import UsageError
 from pipeline.scoring.served_model import served_model
 
 
@@ -46,7 +46,7 @@ def test_the_version_that_it_names_is_served_from_where_it_is(repository: Path) 
 
 
 def test_a_version_that_is_not_there_is_one_line(repository: Path) -> None:
-    with pytest.raises(UsageFailure, match="has no version 3; there are 1, 2"), serving(f"{repository}@3"):
+    with pytest.raises(UsageError, match="has no version 3; there are 1, 2"), serving(f"{repository}@3"):
         pass
 
 

@@ -18,10 +18,10 @@ import av
 import pytest
 
 from pipeline.courtyard import scene
+from pipeline.courtyard.renderer import RenderError, render_one
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import SceneError, SceneSettings
-from pipeline.manifests import courtyard
-from pipeline.manifests.courtyard import DataSetError, recordings
+from pipeline.manifests.courtyard import recordings
 from pipeline.manifests.manifest import ManifestError, read_manifest
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli", "synth")
@@ -67,10 +67,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 @pytest.mark.parametrize(("abnormal", "count"), [(0.0, 0), (0.1, 10), (1 / 3, 33), (0.5, 50), (1.0, 100)])
 def test_the_share_of_abnormal_videos(abnormal: float, count: int, tmp_path: Path) -> None:
     planned = recordings(tmp_path, SceneSettings(seconds=12), videos=100, abnormal=abnormal)
-    assert sum(one.label for one in planned) == count
+    assert sum(bool(one.abnormal) for one in planned) == count
     assert [one.settings.seed for one in planned] == list(range(100))
     for one in planned:
-        assert one.settings.incidents_per_minute == (5 if one.label else 0)
+        assert one.settings.incidents_per_minute == (5 if one.abnormal else 0)
 
 
 def test_a_videos_label_does_not_hang_on_how_many_there_are(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def long_run(tmp_path: Path) -> Callable[[], contextlib.AbstractContextManager[s
         command = [*COMMAND, str(folder), "--videos", "2", "--seconds", "600", "--jobs", "2"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            wait_until(lambda: len(list(folder.glob("*/*.part"))) == 2)
+            wait_until(lambda: len(list(folder.glob("*/*.tmp"))) == 2)
             yield process
         finally:
             process.kill()
@@ -243,7 +243,7 @@ def test_a_signal_leaves_no_partial_file_and_no_process(long_run, number: signal
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert errors == "mistwatch: stopped; the same command goes on where it was\n"
+    assert errors == "mistwatch: stopped; the same command continues\n"
     assert files(tmp_path / "data") == []
     assert not any(map(is_alive, renderers))
 
@@ -335,6 +335,6 @@ def test_a_wrong_label_is_an_error(label: int, words: str, tmp_path: Path, monke
 
     monkeypatch.setattr(scene, "Courtyard", Contrary)
     (planned,) = recordings(tmp_path, SceneSettings(seed=41, seconds=12), videos=1, abnormal=label)
-    with pytest.raises(DataSetError, match=f"{words} in the scene of seed 41"):
-        courtyard._render(0, planned, Pipe()[0])
+    with pytest.raises(RenderError, match=f"{words} in the scene of seed 41"):
+        render_one(0, planned, Pipe()[0])
     assert files(tmp_path) == []

@@ -16,7 +16,7 @@ from tiny_films import film, frame_folder
 from models.card import CardError
 from models.data.features import EngineError
 from models.tensors import TensorsError
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import MistwatchError, UsageError
 
 SCENES = 7  # a seventh of them chooses, see the reference's recipe
 FRAMES = 34  # two clips of 16
@@ -143,7 +143,7 @@ def test_usage(root, tmp_path, recipe, options, message):
     from pipeline.cli.train_mist import mist as command
 
     data = {"data": tmp_path / options["data"]} if "data" in options else {}
-    with pytest.raises(UsageFailure, match=message):
+    with pytest.raises(UsageError, match=message):
         command(config=root / "configs" / "train" / f"{recipe}.yaml", **(options | data))
 
 
@@ -159,7 +159,7 @@ def test_a_manifest_divides_no_groups_whatever_the_recipe(root, tmp_path):
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("\n".join(lines))
     config = root / "configs" / "train" / "shanghaitech-i3d-paper.yaml"
-    with pytest.raises(UsageFailure, match=r"^splits test and train have groups in common: gate"):
+    with pytest.raises(UsageError, match=r"^splits test and train have groups in common: gate"):
         command(config=config, data=manifest, out=tmp_path / "run", engine="cpu")
 
 
@@ -182,7 +182,7 @@ def test_what_the_job_says_is_one_line(root, tmp_path, monkeypatch, error):
     (tmp_path / "a.mp4").write_bytes(b"film")
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text('{"path": "a.mp4", "label": 0}\n')
-    with pytest.raises(RunFailure, match=f"^{re.escape(str(error))}$"):
+    with pytest.raises(MistwatchError, match=f"^{re.escape(str(error))}$"):
         command(config=root / "configs" / "train" / "fights-i3d.yaml", data=manifest, out=tmp_path / "run")
 
 

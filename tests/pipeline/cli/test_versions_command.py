@@ -13,8 +13,8 @@ from ports import free_port
 from triton_of_brightness import Server, until, write_version
 
 from models.serving import versions
-from pipeline.cli.errors import RunFailure
 from pipeline.cli.repository import let_load
+from pipeline.errors import MistwatchError
 from pipeline.scoring.served_model import served_model
 
 
@@ -86,7 +86,7 @@ def test_what_takes_too_long_to_load_is_not_left_for_the_next_start(server: Serv
     (slow / "model.py").write_text("import time\ntime.sleep(4)\nraise RuntimeError('and then it fails')")
     earlier = versions.history(model)
     versions.add(model, slow)
-    with pytest.raises(RunFailure) as failed:
+    with pytest.raises(MistwatchError) as failed:
         let_load(model, server.address, earlier, timeout_seconds=1)
     number = versions.versions(model)[-1]
     assert str(failed.value) == (
@@ -107,7 +107,9 @@ def test_what_triton_dies_of_is_not_left_for_the_next_start(tmp_path: Path) -> N
     try:
         earlier = versions.history(model)
         versions.add(model, deadly)
-        with pytest.raises(RunFailure, match=r"since it was told to load version 2 of clip_scorer; .* at version 1$"):
+        with pytest.raises(
+            MistwatchError, match=r"since it was told to load version 2 of clip_scorer; .* at version 1$"
+        ):
             let_load(model, server.address, earlier)
         assert versions.history(model) == earlier == [1]
         server.start()
@@ -136,7 +138,7 @@ def test_what_somebody_else_has_chosen_meanwhile_stays(server: Server, tmp_path:
         chosen.touch()
 
     threading.Thread(target=choose).start()
-    with pytest.raises(RunFailure, match=rf"out of luck.*; {model} is back at version 1$"):
+    with pytest.raises(MistwatchError, match=rf"out of luck.*; {model} is back at version 1$"):
         let_load(model, server.address, earlier)
     assert versions.served(model) == 1
     versions.put_back(model, earlier)

@@ -27,7 +27,7 @@ from pipeline.calibration.file import (
     write_calibration,
 )
 from pipeline.cli.config import check
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 from pipeline.live.service import Judging, Service, chain_settings
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import AlertTuning, SettingsError, load_site
@@ -223,7 +223,7 @@ def test_a_check_of_the_configuration_names_a_setting_that_contradicts_the_calib
         write_calibration(calibration(), tmp_path / f"{name}.json")
     file = tmp_path / "site.yaml"
     file.write_text(SITE)
-    with pytest.raises(UsageFailure) as caught:
+    with pytest.raises(UsageError) as caught:
         check(file)
     # The yard's own calibration replaces the site's threshold, and the door does without one.
     assert str(caught.value).splitlines() == [

@@ -20,10 +20,11 @@ from triton_of_brightness import Server
 from typer.testing import CliRunner
 
 from pipeline.alerts.event import AlertEvent
-from pipeline.cli.errors import CommandFailure
 from pipeline.cli.live import Stop
 from pipeline.cli.main import app
-from pipeline.cli.replay import _annotate, _Shown
+from pipeline.cli.replay import annotate_run
+from pipeline.cli.replay_display import ReplayDisplay
+from pipeline.errors import MistwatchError
 from pipeline.replay import publishing
 from pipeline.runs.parts import alone_in
 
@@ -111,7 +112,7 @@ def test_a_bad_file_among_good_ones_is_listed_and_fails_the_command_unless_told_
     assert first.stdout.endswith("3 recordings (0:00:04), 18 clips scored, 0 alert(s), 1 not replayed\n")
     second = CliRunner().invoke(app, ["replay", *map(str, arguments), "--skip-bad"])
     assert second.exit_code == 0, second.exception
-    assert second.stdout.endswith("18 clips scored, 0 alert(s), 2 there already, 1 not replayed\n")
+    assert second.stdout.endswith("18 clips scored, 0 alert(s), 2 kept from before, 1 not replayed\n")
 
 
 def test_the_events_go_to_a_topic_once_each_and_to_standard_output(tmp_path: Path, triton: Server, broker: str) -> None:
@@ -194,8 +195,8 @@ def test_a_broker_that_goes_away_is_one_line_after_what_the_replay_has_found(
                 *("--publish", "t", "--kafka", away),
             ],
         )
-    assert isinstance(result.exception, CommandFailure)
-    assert result.exception.status == FAILED
+    assert isinstance(result.exception, MistwatchError)
+    assert result.exception.exit_status == FAILED
     (line,) = str(result.exception).splitlines()
     assert line.startswith("2 alert event(s) are not on the topic t yet")
     assert line.endswith(f"; the same command with --out {tmp_path / 'run'} sends them")
@@ -212,7 +213,7 @@ class Closed(io.StringIO):
 def test_alerts_that_nobody_reads_of_any_more_end_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not, by rich's SystemExit, the operators' thread, for which the replay would wait."""
     stop = Stop()
-    shown = _Shown(as_json=False, stop=stop)
+    shown = ReplayDisplay(as_json=False, stop=stop)
     monkeypatch.setattr("sys.stderr", Closed())
     shown.event(begin("gate"))
     assert stop.is_set()
@@ -220,8 +221,8 @@ def test_alerts_that_nobody_reads_of_any_more_end_the_replay(monkeypatch: pytest
 
 def test_no_film_is_annotated_while_another_process_is_at_the_folder(tmp_path: Path, triton: Server) -> None:
     replay(tmp_path / "run", [write_video(tmp_path / "v.mp4", [(1.0, DARK)])], triton.address)
-    with alone_in(tmp_path / "run"), pytest.raises(CommandFailure, match="another process is replaying into it"):
-        _annotate(tmp_path / "run")
+    with alone_in(tmp_path / "run"), pytest.raises(MistwatchError, match="another process is replaying into it"):
+        annotate_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_no_film_is_annotated_while_another_process_is_at_the_folder(tmp_path: P
         (["gone.mp4"], USAGE, "gone.mp4: no such file; expected a video, a folder of videos or a manifest"),
         (["v.mp4", "--speed", "fast"], USAGE, "--speed fast: expected max, or a multiple like 1x or 4x"),
         (["v.mp4", "--start-time", "today"], USAGE, "--start-time today: expected a time with its UTC offset"),
-        (["v.mp4", "w.mp4", "--start-time", "2024-05-01T18:00:00Z"], USAGE, "--start-time is of one recording"),
+        (["v.mp4", "w.mp4", "--start-time", "2024-05-01T18:00:00Z"], USAGE, "--start-time needs exactly one recording"),
         (["v.mp4", "--publish", "t"], USAGE, "--publish needs a broker: --kafka HOST:PORT"),
         (["v.mp4", "--model", "other@3"], USAGE, "serves mean version 1, not other@3: leave out --model"),
         (["v.mp4", "--config", "gone.yaml"], USAGE, "gone.yaml: no such file"),
@@ -257,7 +258,7 @@ def test_what_cannot_be_done_is_one_line(
     if "--triton" not in told:
         told += ["--triton", triton.address]
     failure = CliRunner().invoke(app, ["replay", *told, "--out", "run"]).exception  # main() makes a line of it
-    assert isinstance(failure, CommandFailure), failure
-    assert failure.status == status
+    assert isinstance(failure, MistwatchError), failure
+    assert failure.exit_status == status
     assert problem in str(failure)
     assert "\n" not in str(failure)

@@ -24,11 +24,11 @@ from pipeline.cli.demo.consumer import Consumer
 from pipeline.cli.demo.display import DemoDisplay
 from pipeline.cli.demo.truth import Witness
 from pipeline.cli.demo.watch import Watch
-from pipeline.cli.errors import RunFailure
 from pipeline.cli.live import drive
 from pipeline.courtyard.film import write_film
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, IncidentKind, SceneSettings
+from pipeline.errors import MistwatchError
 
 FPS = 12.5
 
@@ -112,7 +112,7 @@ def test_a_consumer_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     with BrokerServer(tmp_path / "broker") as broker, Consumer(broker.bootstrap, lambda *_event: None, log) as consumer:
         os.kill(consumer.pid, signal.SIGKILL)
         began = time.monotonic()
-        with pytest.raises(RunFailure, match="0 of 1 alert events: its consumer has ended"):
+        with pytest.raises(MistwatchError, match="0 of 1 alert events: its consumer has ended"):
             consumer.wait_for(1, 60)
         assert embedded.ended([broker, consumer]) == f"the embedded consumer has ended by itself (log: {log})"
         assert time.monotonic() - began < 30

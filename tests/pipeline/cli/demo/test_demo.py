@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import pytest
 
-from pipeline.cli.demo.films import render
-from pipeline.cli.errors import RunFailure
+from pipeline.cli.demo.films import render_films
+from pipeline.courtyard.renderer import RenderError
 from pipeline.courtyard.settings import SceneSettings
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli", "demo")
@@ -91,7 +91,7 @@ def test_without_opencv_it_names_what_to_install(tmp_path: Path) -> None:
 def test_films_are_rendered_and_every_frame_is_counted(tmp_path: Path) -> None:
     films = {tmp_path / f"{seed}.mp4": SceneSettings(seed=seed, seconds=1 + seed) for seed in (0, 1, 2)}
     told: list[tuple[int, int]] = []
-    render(films, lambda done, of: told.append((done, of)))
+    render_films(films, lambda done, of: told.append((done, of)))
     expected = sum(round(settings.seconds * settings.fps) for settings in films.values())
     assert told[-1] == (expected, expected)
     assert told == sorted(told)
@@ -102,8 +102,8 @@ def test_films_are_rendered_and_every_frame_is_counted(tmp_path: Path) -> None:
 
 def test_a_film_that_cannot_be_written_says_which(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere" / "film.mp4"
-    with pytest.raises(RunFailure, match="No such file or directory") as failure:
-        render({nowhere: SceneSettings(seconds=1)}, lambda _done, _of: None)
+    with pytest.raises(RenderError, match="No such file or directory") as failure:
+        render_films({nowhere: SceneSettings(seconds=1)}, lambda _done, _of: None)
     assert str(nowhere) in str(failure.value)
 
 
@@ -118,7 +118,7 @@ def test_rendering_that_is_interrupted_leaves_no_process_and_no_half_film(tmp_pa
 
     films = {tmp_path / f"{seed}.mp4": SceneSettings(seed=seed, seconds=3600) for seed in (1, 2)}
     with pytest.raises(Interrupted):
-        render(films, interrupt)
+        render_films(films, interrupt)
     assert descendants(str(tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -134,7 +134,7 @@ def test_a_signal_while_rendering_ends_it_at_once(tmp_path: Path, number: signal
         start_new_session=True,
     )
     try:
-        wait_for(lambda: list(run.glob("films/*.part")))
+        wait_for(lambda: list(run.glob("films/*.tmp")))
         os.killpg(process.pid, number)  # as a terminal does
         output, errors = process.communicate(timeout=60)
     finally:
@@ -156,7 +156,7 @@ def test_the_renderers_of_a_demo_that_is_killed_end_too(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        wait_for(lambda: list(run.glob("films/*.part")))
+        wait_for(lambda: list(run.glob("films/*.tmp")))
     finally:
         process.kill()
         process.wait()

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from judged_runs import clips, row, run, write_run
 
-from pipeline.cli.errors import RunFailure
-from pipeline.cli.replay import Options, _annotate, refuse_failures, tell
+from pipeline.cli.replay import annotate_run, print_summary
+from pipeline.cli.replaying import Options, refuse_failures
+from pipeline.errors import MistwatchError
 from pipeline.replay.replay import Outcome
 
 NAME = "\x1b[31mred[/b]"
@@ -18,7 +19,7 @@ def test_nothing_in_a_name_acts_on_the_terminal(tmp_path: Path, capsys: pytest.C
     scored = clips([0.1])
     rows = (row(NAME, scored, damage=f"{NAME}: cut off"), row(f"{NAME}2", error=f"{NAME}2: no video"))
     outcome = Outcome(rows, recordings=2, kept=0, alerts=0, stopped=False)
-    tell(tmp_path, outcome)
+    print_summary(tmp_path, outcome)
     refuse_failures(outcome, Options(skip_bad=True))
     told = capsys.readouterr()
     assert "\x1b" not in told.out + told.err
@@ -32,6 +33,6 @@ def test_a_name_is_no_markup(
     monkeypatch.setenv("FORCE_COLOR", "1")
     scored = clips([0.1])
     folder = write_run(run([(row(NAME, scored), scored)], folder=tmp_path / "run"))
-    with pytest.raises(RunFailure, match="no such file"):
-        _annotate(folder)
+    with pytest.raises(MistwatchError, match="no such file"):
+        annotate_run(folder)
     assert "[31mred[/b]" in capsys.readouterr().err

@@ -1,0 +1,217 @@
+"""Normal footage for a calibration: scores of recordings that were replayed alike, each recording once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from operators.chain import ChainSettings
+from pipeline.calibration.search import Budget, NormalScores, require_hours
+from pipeline.errors import UsageError
+from pipeline.manifests.manifest import ManifestError
+from pipeline.runs.folder import RUN_FILE, Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
+from pipeline.runs.recordings import NothingToReplayError, camera_of, wanted
+from pipeline.sources.base import SourceError
+from pipeline.sources.recordings import open_recording
+
+
+class Method(NamedTuple):
+    """The way in which a recording was replayed, and for which of the site's cameras.
+
+    A calibration holds for one method: one model, one cutting into clips, one set of operators, one camera.
+    """
+
+    model: RunModel
+    clip: RunClip
+    chain: RunChain
+    camera: str | None
+
+    @property
+    def settings(self) -> ChainSettings:
+        """The operators' settings, with the thresholds in the proportion that they have without an older calibration.
+
+        That calibration's close threshold may have been raised for the footage of its time.
+        """
+        settings, share = self.chain.settings, self.chain.own_share
+        if share is None:
+            return settings
+        return replace(settings, alert=replace(settings.alert, close_threshold=settings.alert.open_threshold * share))
+
+
+class Comparable(Protocol):
+    """Other scores that belong to the same calibration, such as labelled ones."""
+
+    def require_like(self, method: Method) -> None:
+        """Raise an error unless the scores come from the same model, cut and smoothed alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """Scores of one model on recordings that were cut and judged alike.
+
+    Attributes:
+        method: of every recording.
+        rows: the recordings.
+        pieces: their segments' scores.
+        left_out: recordings that are not used, one line each with the reason.
+    """
+
+    method: Method
+    rows: tuple[VideoRow, ...]
+    pieces: list[NormalScores]
+    left_out: tuple[str, ...]
+
+
+class Methods:
+    """The methods of the recordings seen so far, each with the name of the first recording that used it."""
+
+    def __init__(self) -> None:
+        self._first: dict[Method, str] = {}
+
+    def add(self, settings: RunSettings, rows: Iterable[VideoRow]) -> None:
+        """Add the methods of a run's recordings."""
+        for row in rows:
+            method = Method(settings.model, settings.clip_of(row), settings.chain_of(row), row.camera)
+            self._first.setdefault(method, row.name)
+
+    def require_one(self, labelled: Comparable | None = None) -> None:
+        """Check that there is at most one method, and that ``labelled`` goes with it.
+
+        Raises:
+            UsageError: two recordings were replayed with different methods.
+            NoProbabilityError: ``labelled`` was.
+        """
+        if len(self._first) > 1:
+            (first, one), (second, other) = list(self._first.items())[:2]
+            raise UsageError(_difference(first, one, second, other))
+        if labelled is not None:
+            for method in self._first:
+                labelled.require_like(method)
+
+    @property
+    def only(self) -> Method:
+        (method,) = self._first
+        return method
+
+
+def check_lengths(places: Sequence[Path], budget: Budget, confidence: float) -> None:
+    """Refuse footage that its headers show to be too short, before hours go into scoring it.
+
+    Raises:
+        UnsupportedBudgetError: the budget needs more hours.
+    """
+    if any((place / RUN_FILE).is_file() for place in places):
+        return
+    seconds = 0.0
+    with contextlib.suppress(NothingToReplayError, ManifestError):  # the replay reports these better
+        for recording in wanted(list(places), skipped=[]):
+            stated: float | None = 0.0
+            with contextlib.suppress(SourceError, OSError):
+                stated = open_recording(recording.path, camera=recording.name, fps=recording.fps).stated_seconds()
+            if stated is None:
+                return
+            seconds += 0.0 if recording.label == 1 else stated
+        require_hours(seconds / 3600, budget, confidence=confidence)
+
+
+def usable_rows(run: Run, camera: str | None) -> Iterator[VideoRow]:
+    """Yield the recordings of a run that a calibration can use, before duplicates are removed."""
+    return (row for row in run.videos if _reason_to_leave_out(row, camera, {}) is None)
+
+
+def rows_to_come(places: Sequence[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
+    """Yield the recordings of a replay that has not begun yet, as far as a calibration will use them."""
+    for recording in wanted(list(places), skipped=[]):
+        row = recording.row(camera=camera_of(recording.path, settings.cameras))
+        if _unsuitable(row, camera) is None:
+            yield row
+
+
+def normal_footage(runs: Sequence[Run], camera: str | None) -> Footage:
+    """Collect the normal recordings of all runs, each once.
+
+    Args:
+        runs: folders of replays.
+        camera: take only this camera's recordings; None takes all.
+
+    Raises:
+        UsageError: no recording can be used, or two were replayed with different methods.
+    """
+    rows: dict[str | None, VideoRow] = {}  # by content: the same hours twice would promise too much
+    names: set[str] = set()
+    pieces: list[NormalScores] = []
+    left_out: list[str] = []
+    methods = Methods()
+    for run in runs:
+        for row in run.videos:
+            if (reason := _reason_to_leave_out(row, camera, rows)) is not None:
+                left_out.append(f"{row.name}: {reason}")
+                continue
+            methods.add(run.settings, [row])
+            name = row.name if row.name not in names else f"{run.folder}/{row.name}"
+            names.add(name)
+            rows[row.content_hash] = row.model_copy(update={"name": name})
+            pieces += _pieces(run.clips[row.name], name)
+    if not rows:
+        first = f"; {left_out[0]}" if left_out else ""
+        raise UsageError(f"none of {len(left_out)} recordings can be calibrated on{first}")
+    methods.require_one()
+    return Footage(methods.only, tuple(rows.values()), pieces, tuple(left_out))
+
+
+def _difference(first: Method, one: str, second: Method, other: str) -> str:
+    parts = zip(("models", "clips", "operators' settings"), first, second, strict=False)
+    different = " and ".join(words for words, ours, theirs in parts if ours != theirs)
+    if different:
+        return (
+            f"{one} and {other} are replayed with different {different}: replay them alike, or calibrate them one by "
+            "one (--camera takes the recordings of one camera)"
+        )
+    return (
+        f"{one} belongs to {_camera(first)}, {other} to {_camera(second)}: a budget is for one camera, and a quiet one "
+        "would cover for a noisy one; --camera takes the recordings of one camera"
+    )
+
+
+def _camera(method: Method) -> str:
+    return "no camera of the site" if method.camera is None else f"camera {method.camera}"
+
+
+def _unsuitable(row: VideoRow, camera: str | None) -> str | None:
+    """Return why a recording is left out whatever its scores are, or None."""
+    if camera is not None and row.camera != camera:
+        return f"not of camera {camera}"
+    return "abnormal, as its manifest says" if row.label == 1 else None
+
+
+def _reason_to_leave_out(row: VideoRow, camera: str | None, taken: Mapping[str | None, VideoRow]) -> str | None:
+    if (reason := _unsuitable(row, camera)) is not None:
+        return reason
+    if row.error is not None:
+        return row.error
+    if not row.clips:
+        return f"shorter than one clip ({row.frames} frames)"
+    if row.content_hash in taken:
+        return f"the same recording as {taken[row.content_hash].name}"
+    return None
+
+
+def _pieces(clips: Clips, recording: str) -> list[NormalScores]:
+    """Return the scores of a recording by segment."""
+    segments = np.array(clips.segment)
+    changes = np.flatnonzero(segments[1:] != segments[:-1]) + 1
+    return [
+        NormalScores(
+            recording,
+            clips.index[part].astype(np.int64),
+            clips.start[part],
+            clips.end[part],
+            clips.score[part].astype(np.float64),
+        )
+        for part in np.split(np.arange(len(clips)), changes)
+    ]

@@ -1,0 +1,50 @@
+"""Option types that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.errors import UsageError
+
+
+def one_of(option: str, *allowed: str) -> Callable[[str], str]:
+    """Return a parser for an option with a few allowed values; it raises UsageError, one line, for any other."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise UsageError(f"{option} {text}: expected {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return text
+
+    return parse
+
+
+Draws = Annotated[int, typer.Option(min=1, help="Bootstrap draws for the intervals.")]
+By = Annotated[
+    Literal["video", "group"],
+    typer.Option(
+        parser=one_of("--by", "video", "group"),
+        metavar="video|group",
+        help="Unit of the bootstrap: video, or group (of the manifest).",
+    ),
+]
+VideoScores = Annotated[
+    Literal["mean", "max"],
+    typer.Option(
+        parser=one_of("--video-score", "mean", "max"),
+        metavar="mean|max",
+        help="How a video's own score is made from its clips' scores.",
+    ),
+]
+Split = Annotated[
+    Literal["train", "validation", "test"] | None,
+    typer.Option(
+        parser=one_of("--split", "train", "validation", "test"),
+        metavar="train|validation|test",
+        help="Use only this split of the manifest.",
+    ),
+]
+FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")]

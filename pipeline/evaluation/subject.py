@@ -1,0 +1,192 @@
+"""What is evaluated: a replay's run folder, or files of scores and labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.alerting import AlertSettings
+from pipeline.errors import UsageError
+from pipeline.evaluation.foreign_scores import judge_scores, read_labels, read_scores
+from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, LeftOut, VideoScore, centred_kernel
+from pipeline.evaluation.judged_run import judge_run
+from pipeline.evaluation.pixel_maps import PixelCounts, judge_maps, read_maps, read_masks
+from pipeline.evaluation.reported import settings_of, title_of
+from pipeline.runs.folder import Run, VideoRow
+
+#: Sections of settings by their title, as the document and the report show them.
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Judged scores, and where they come from.
+
+    Attributes:
+        judged: the scores, judged.
+        settings: how they came about.
+        title: of the report.
+        run: the run folder; None for files of scores.
+    """
+
+    judged: Judged
+    settings: Sections
+    title: str
+    run: Run | None = None
+
+    def with_notes(self, notes: Sequence[str]) -> Subject:
+        """Return the subject with further notes on how it was judged."""
+        return replace(self, judged=replace(self.judged, notes=(*self.judged.notes, *notes)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreFiles:
+    """Scores and labels in files, and how to judge them.
+
+    Attributes:
+        scores, labels: the files.
+        frames_per_score: frames that one score stands for.
+        kernel: scores in the moving average.
+        video_score: how a video's own score is made from its clips'.
+        threshold: smoothed score at which an alert opens; None: no alerts.
+        close_threshold: smoothed score below which it closes.
+        fps: frames a second; required for alerts.
+    """
+
+    scores: Path
+    labels: Path
+    frames_per_score: int
+    kernel: int
+    video_score: VideoScore
+    threshold: float | None = None
+    close_threshold: float | None = None
+    fps: float | None = None
+
+    def judged(self) -> Judged:
+        """Read and judge the scores.
+
+        Raises:
+            ForeignScoresError: a file cannot be read, or the two do not go together.
+            UsageError: thresholds or a frame rate that cannot be.
+        """
+        return judge_scores(
+            read_scores(self.scores),
+            read_labels(self.labels),
+            frames_per_score=self.frames_per_score,
+            kernel=self.kernel,
+            video_score=self.video_score,
+            alerts=self._alerts(),
+            fps=self.fps,
+        )
+
+    def subject(self) -> Subject:
+        """Read and judge the scores; raises as :meth:`judged`."""
+        return Subject(self.judged(), self._settings(), f"{self.scores.name} by {self.labels.name}")
+
+    def _alerts(self) -> AlertSettings | None:
+        if self.threshold is not None and self.fps is None:
+            raise UsageError("--threshold needs --fps: alerts are judged by the clock")
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise UsageError(f"--fps {self.fps:g}: expected frames a second, above 0")
+        if self.threshold is None or self.close_threshold is None:
+            return None
+        try:
+            return AlertSettings(open_threshold=self.threshold, close_threshold=self.close_threshold)
+        except ValueError as error:
+            raise UsageError(f"--threshold {self.threshold:g}: {error}") from error
+
+    def _settings(self) -> Sections:
+        return {
+            "files": {
+                "scores": self.scores.name,
+                "scores_sha256": _sha256(self.scores),
+                "labels": self.labels.name,
+                "labels_sha256": _sha256(self.labels),
+            },
+            "judgement": {
+                "frames_per_score": self.frames_per_score,
+                "kernel": self.kernel,
+                "centred_kernel": centred_kernel(self.kernel),
+                "video_score": self.video_score,
+                "open_threshold": self.threshold,
+                "fps": self.fps,
+            },
+        }
+
+
+def subject_of_run(run: Run, *, video_score: VideoScore, split: str | None) -> Subject:
+    """Judge a replay.
+
+    Raises:
+        RunError: the run has no labelled video, or none in ``split``.
+    """
+    judgement = {
+        "centred_kernel": centred_kernel(run.settings.chain.kernel),
+        "video_score": video_score,
+        "split": split,
+    }
+    judged = judge_run(run, video_scores=video_score, split=split)
+    return Subject(judged, settings_of(run) | {"judgement": judgement}, title_of(run, split), run)
+
+
+def count_pixels_of(
+    subject: Subject, maps: Path | None, masks: Path | None
+) -> tuple[Subject, Mapping[str, Sequence[PixelCounts]]]:
+    """Count pixels of anomaly maps against masks, by column of scores.
+
+    Args:
+        maps: maps from a file, judged as they are; None: the run's heat maps times the clips' scores.
+        masks: the masks; None: nothing is counted.
+
+    Returns:
+        The subject with notes on videos that could not be counted, and the counts.
+
+    Raises:
+        MapsError: a file cannot be read, or maps and masks do not go together.
+        UsageError: neither maps nor heat maps exist.
+    """
+    if masks is None:
+        return subject, {}
+    marked = read_masks(masks)
+    left_out: list[LeftOut] = []
+    counts: Mapping[str, Sequence[PixelCounts]]
+    notes = []
+    if maps is not None:
+        counts = {RAW: judge_maps(subject.judged.videos, read_maps(maps), marked, left_out=left_out)}
+        notes.append(f"{maps.name} is judged as it is, in the raw column: maps are not smoothed.")
+    else:
+        counts = _heat_counts(subject, marked, left_out)
+    return subject.with_notes([*notes, *(f"{one.name}: {one.reason}" for one in left_out)]), counts
+
+
+def _heat_counts(subject: Subject, marked: Any, left_out: list[LeftOut]) -> Mapping[str, Sequence[PixelCounts]]:
+    run = subject.run
+    assert run is not None, "files of scores have no heat maps; the command asks for maps"
+    rows = {row.name: row for row in run.videos}
+    videos = [video for video in subject.judged.videos if run.attention(rows[video.name]) is not None]
+    if not videos:
+        raise UsageError(f"{run.folder}: the run has no heat maps; name --maps FILE")
+    counts = {}
+    for column in COLUMNS:
+        found = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in videos}
+        counts[column] = judge_maps(subject.judged.videos, found, marked, left_out=left_out if column == RAW else None)
+    return counts
+
+
+def _abnormal(run: Run, row: VideoRow, scores: Floats) -> npt.NDArray[np.float32]:
+    """Return the heat of each clip times its score, (clips, h, w). Raises RunError."""
+    attention = run.attention(row)  # opened for each call: a process cannot keep the files of a thousand videos open
+    assert attention is not None
+    maps: npt.NDArray[np.float32] = attention * scores.astype("float32")[:, None, None]
+    return maps
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
