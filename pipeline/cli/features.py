@@ -48,7 +48,7 @@ def features(
     """
     from models.backbones.weights import UnknownWeightsError, WeightsError
     from models.data.feature_folder import OtherFeatures, write_features
-    from models.data.features import FeaturesError
+    from models.data.video_store import FeaturesError
     from pipeline.manifests.manifest import ManifestError, read_manifest
 
     try:
@@ -93,8 +93,8 @@ def _settings(
     from pydantic import BaseModel, Field, ValidationError
     from yaml import YAMLError, safe_load
 
-    from models.backbones.i3d import WIDTHS
-    from models.card import Clip, Layers
+    from models.backbones.layers import WIDTHS, Layers
+    from models.card import Clip
     from models.data.feature_folder import FeatureSettings
     from pipeline.windows import ClipSpec
 
@@ -122,7 +122,7 @@ def _settings(
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
-    return FeatureSettings.of(
+    return FeatureSettings.for_clip(
         replace(clip, stride=stride or recipe.training_stride or clip.stride),
         backbone=recipe.backbone,
         layers=chosen,

@@ -61,7 +61,7 @@ def mist(
     from models.detectors.mist.encoder_training import check_clips
     from models.detectors.mist.footage import Footage
     from models.detectors.mist.job import train_mist
-    from models.engines.allocator import keep_freed_memory
+    from models.jobs.memory import keep_freed_memory
     from pipeline.cli.errors import writing
 
     if engine is not None and engine not in ENGINES:

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from models.card import Alerting, Clip, Layers, ModelName
+from models.backbones.layers import Layers
+from models.card import Alerting, Clip, ModelName
 from models.detectors.mist.encoder_recipe import EncoderRecipe
 from models.detectors.mist.generator_recipe import SHORT_VIDEOS, Recipe
 from models.jobs.recipes import read_recipe

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from models.card import Reads
+from models.detectors.mist.card import Reads
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.card import Architecture
 from models.detectors.mist.bag import Bag
+from models.detectors.mist.card import Architecture
 from models.detectors.mist.generator import Generator, side_by_side
 from models.detectors.mist.losses import paper_ranking_loss, reference_ranking_loss
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.card import CARD_FILE, ModelCard, read_card
+from models.card import CARD_FILE, read_card
+from models.detectors.mist.card import MistCard
 from models.detectors.mist.divisions import Divisions
 from models.detectors.mist.footage import Footage, names_of
 from models.detectors.mist.generator import WEIGHTS_FILE as GENERATOR_FILE
@@ -31,7 +32,7 @@ from models.jobs.repository import Export, Repository
 from models.jobs.stages import SCRATCH, Done, Place, Stages
 from models.jobs.thresholds import usable_kernels
 from models.jobs.video_plan import planned
-from models.serving.export import EXPORT_MODULES, export_tools
+from models.serving.export import export_entries, export_tools
 from pipeline import files
 from pipeline.manifests.manifest import Video, manifest_digest
 from pipeline.sources.base import SourceError
@@ -48,9 +49,9 @@ _OF_THE_ENCODER = ("pseudo-labels", "encoder")
 #: Code that fills the caches of features, maps and clips. It decides the stage ``features`` alone: what the caches hold
 #: is named by settings, engine and a format number that changes with the content.
 FILLS_CACHES = (
+    "models.data.backbone_engines",
     "models.data.extraction",
     "models.engines",
-    "models.serving.openvino_convert",
 )
 #: Code that decodes videos.
 DECODES = ("pipeline.sources",)
@@ -63,7 +64,7 @@ CODE: dict[str, tuple[Sequence[str], Collection[str]]] = {
     "encoder": (("models.detectors.mist.stages.encoder",), (*FILLS_CACHES, *DECODES)),
     "folds": (("models.detectors.mist.stages.folds",), (*FILLS_CACHES, *DECODES)),
     "product": (("models.detectors.mist.stages.product",), FILLS_CACHES),  # frames of recordings are counted
-    "repository": (EXPORT_MODULES, ()),
+    "repository": (export_entries("mist"), ()),
 }
 
 
@@ -79,7 +80,7 @@ class Outcome:
     """
 
     stages: tuple[Done, ...]
-    card: ModelCard | None
+    card: MistCard | None
     skipped: tuple[str, ...]
     damaged: tuple[str, ...] = ()
 
@@ -184,7 +185,7 @@ class _Job:
     ) -> None:
         self.config, self.stages, self.seed, self.footage = config, stages, seed, footage
         self.progress = progress
-        self.card: ModelCard | None = None
+        self.card: MistCard | None = None
         self.skipped: tuple[str, ...] = ()
         self.damaged: tuple[str, ...] = ()
         self._skipped: list[str] = []  # names
@@ -385,7 +386,7 @@ class _Job:
             "seed": self.seed,
         }
         done = self._run("product", inputs, work)
-        self.card = read_card(done.folder)
+        self.card = read_card(done.folder, MistCard)
         return [done]
 
     def repository(self, export: Export) -> list[Done]:

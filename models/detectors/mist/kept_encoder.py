@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.backbones.i3d import I3D
-from models.card import SelfGuidedArchitecture
+from models.detectors.mist.card import SelfGuidedArchitecture
 from models.detectors.mist.encoder import WEIGHTS_FILE, AttentionEncoder, save_encoder
 from models.detectors.mist.sga import SelfGuidedHeads
 from models.jobs.rows import read_json, write_json
@@ -37,10 +37,10 @@ def kept_encoder(folder: Path) -> Network:
     """
     about = read_json(folder / _FILE)
     architecture = SelfGuidedArchitecture.model_validate(about["architecture"])
-    heads = SelfGuidedHeads.of(architecture)
+    heads = SelfGuidedHeads.from_card(architecture)
     network: Network = AttentionEncoder(I3D(classes=0), heads) if architecture.fine_tuned else heads
     prefix = "" if architecture.fine_tuned else "heads."
     state = network.state_dict(prefix=prefix)
-    tensors = load_tensors(folder / WEIGHTS_FILE, state, of="encoder", sha256=about["sha256"])
+    tensors = load_tensors(folder / WEIGHTS_FILE, state, network="encoder", sha256=about["sha256"])
     network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
     return network.eval()

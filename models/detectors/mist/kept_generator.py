@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.card import Architecture
+from models.detectors.mist.card import Architecture
 from models.detectors.mist.generator import WEIGHTS_FILE, Generator, save_generator
 from models.jobs.rows import read_json, write_json
 from models.tensors import load_tensors
@@ -30,6 +30,6 @@ def kept_generator(folder: Path) -> Generator:
     """
     about = read_json(folder / _FILE)
     generator = Generator(Architecture.model_validate(about["architecture"]))
-    tensors = load_tensors(folder / WEIGHTS_FILE, generator.state_dict(), of="generator", sha256=about["sha256"])
+    tensors = load_tensors(folder / WEIGHTS_FILE, generator.state_dict(), network="generator", sha256=about["sha256"])
     generator.load_state_dict(tensors)
     return generator.eval()

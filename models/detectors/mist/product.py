@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from models.backbones import weights
-from models.card import Alerting, Backbone, ModelCard, write_card
+from models.card import Alerting, write_card
+from models.detectors.mist.card import Backbone, MistCard
 from models.detectors.mist.encoder import save_encoder
 from models.detectors.mist.figures import figures_of
 from models.detectors.mist.generator import calibrate, save_generator
@@ -65,7 +66,7 @@ class Trained:
 
 def write_product(
     folder: Path, config: MistConfig, trained: Trained, evidence: Evidence, training: Mapping[str, Any]
-) -> ModelCard:
+) -> MistCard:
     """Write the product.
 
     Args:
@@ -96,7 +97,7 @@ def write_product(
     recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
     (folder / RECIPE_FILE).write_text(recipe, encoding="utf-8")
     known = {*training["groups"], *training["validation_groups"]}
-    card = ModelCard(
+    card = MistCard(
         name=config.name,
         description=config.description,
         **_network(folder, config, trained, own),

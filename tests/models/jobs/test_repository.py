@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_mist import export
 
-from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
+from models.card import Alerting, Clip, write_card
+from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.encoder import WEIGHTS_FILE
 from models.jobs.repository import Repository
 from models.jobs.stages import Stages
@@ -17,8 +18,8 @@ from models.serving.export import SERVED_NAME, ExportError
 from pipeline.windows import ClipSpec
 
 
-def card(name: str, **clip: int) -> ModelCard:
-    return ModelCard(
+def card(name: str, **clip: int) -> MistCard:
+    return MistCard(
         name=name,
         description="no weights, for tests",
         architecture=Architecture(inputs=8),
@@ -192,7 +193,7 @@ def test_other_clips_than_it_serves_are_refused_before_the_export(job):
 def test_a_folder_that_is_no_repository_stays(job):
     job.model.mkdir(parents=True)
     (job.model / "notes.txt").write_text("mine")
-    with pytest.raises(ExportError, match="exists and is no model of Triton"):
+    with pytest.raises(ExportError, match="exists and is not a served model"):
         job("a")
     assert (job.model / "notes.txt").read_text() == "mine"
 

@@ -14,7 +14,7 @@ import pytest
 from tiny_films import film, frame_folder
 
 from models.card import CardError
-from models.data.features import EngineError
+from models.engines.torch import EngineError
 from models.tensors import TensorsError
 from pipeline.errors import MistwatchError, UsageError
 

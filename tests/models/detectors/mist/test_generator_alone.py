@@ -10,7 +10,8 @@ import pytest
 from tiny_mist import film, films
 
 from models.card import BUILT_IN, Alerting, Clip
-from models.data.features import Encoder, FeatureStore
+from models.data.extraction import Engine
+from models.data.features import FeatureStore
 from models.detectors.mist.config import AlertingChoice, MistConfig, read_mist_config
 from models.detectors.mist.footage import Footage
 from models.detectors.mist.generator import load_generator
@@ -55,9 +56,9 @@ def footage(cache):
     """The clips of the videos, for a recipe."""
 
     def opened(config: MistConfig = CONFIG) -> Footage:
-        encoder = Encoder("statistics", 4, statistics)
+        engine = Engine("statistics", 4, lambda clips: (statistics(clips),))
         store, mirror = (
-            FeatureStore(config.training_clip, folder=cache, engine=encoder, mirrored=mirrored)
+            FeatureStore(config.training_clip, folder=cache, engine=engine, mirrored=mirrored)
             for mirrored in (False, True)
         )
         return Footage(config, store=store, mirror=mirror)
