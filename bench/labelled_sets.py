@@ -27,8 +27,7 @@ import yaml
 from courtyard import format_delay
 
 from models.card import CARD_FILE, ModelCard
-from models.detectors.mist.config import VideoChoice
-from models.jobs.video_plan import planned
+from models.jobs.video_plan import VideoChoice, planned
 from operators.chain import ChainSettings
 from operators.figures.events import bootstrap, total
 from pipeline.calibration.search import CONFIDENCE, Budget, NormalScores, calibrate, lower_bound, upper_bound
