@@ -32,7 +32,7 @@ from models.data.backbone_engines import open_feature_engine, open_map_engine
 from models.data.extraction import Encoded, Engine, Recorded, extract, readers_for
 from models.data.feature_folder import FeatureSettings, write_features
 from models.data.maps import MapStore
-from models.detectors.mist.generator_job import JobConfig, read_config
+from models.detectors.mist.config import read_mist_config
 from models.engines.device import fastest_engine
 from pipeline.manifests.fights import fights
 from pipeline.windows import ClipSpec
@@ -106,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
 
     load_before = os.getloadavg()[0]
-    config = read_config(options.config) if options.config else JobConfig()
+    config = read_mist_config(options.config, [] if options.config else ["folds=5"])
     name = options.engine or fastest_engine()
     clip, films = config.training_clip, list(fights(options.data))[: options.films]
     rows = clips_of(films, clip)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 _OUR_PACKAGES = ("operators", "pipeline", "models")
 
-#: Modules that never decide a result: they write and lock files, or accept or reject what has a known hash.
+#: Modules that never decide a result: errors, logs, durable files, and checks of files that have a known hash.
 NEVER_DECIDES = (
     "models.backbones.weights",
+    "models.jobs.errors",
     "models.tensors",
     "pipeline.errors",
     "pipeline.files",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from models.data.npy_rows import NpyFile
-from models.detectors.mist.encoder_recipe import EncoderRecipe
+from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous
 
-Floats = npt.NDArray[np.floating[Any]] | NpyFile
+if TYPE_CHECKING:
+    from models.data.npy_rows import NpyFile
+    from models.detectors.mist.encoder_recipe import EncoderRecipe
 
-#: Clips that go through the network at once where nothing is learned.
-SCORED_AT_ONCE = 16
+    Floats = npt.NDArray[np.floating[Any]] | NpyFile
 
 
 @dataclass(frozen=True, slots=True)

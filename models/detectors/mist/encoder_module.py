@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import lightning.pytorch as pl
 import numpy as np
@@ -22,11 +22,13 @@ from torch.utils.data import DataLoader
 
 from models.detectors.mist.encoder import AttentionEncoder, encoder_maps, unfreeze
 from models.detectors.mist.encoder_data import Bag, Batch, Chunk, EpochSteps, ScoredData, StepData, derived_seed
-from models.detectors.mist.encoder_recipe import EncoderRecipe
-from models.detectors.mist.generator_training import TrainingError
 from models.detectors.mist.losses import soft_label_cross_entropy
 from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads, score
-from models.jobs.thresholds import video_auc
+from models.jobs.errors import TrainingError
+from models.jobs.separation import video_auc
+
+if TYPE_CHECKING:
+    from models.detectors.mist.encoder_recipe import EncoderRecipe
 
 
 class Best(TypedDict):

@@ -12,9 +12,9 @@ from models.card import Alerting, Clip, write_card
 from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.encoder import WEIGHTS_FILE
 from models.jobs.repository import Repository
-from models.jobs.stages import StageError, Stages
+from models.jobs.stages import Stages
 from models.serving import versions
-from models.serving.export import SERVED_NAME
+from models.serving.export import SERVED_NAME, ExportError
 from pipeline.windows import ClipSpec
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_version_is_followed_by_a_whole_one(job, harm):
 def test_other_clips_than_it_serves_are_refused_before_the_export(job):
     job("a")
     with pytest.raises(
-        StageError, match=r"run/repository/clip_scorer serves clips of .* move .*run/repository away, or"
+        ExportError, match=r"run/repository/clip_scorer serves clips of .* move .*run/repository away, or"
     ):
         job("b", export=dies(1), height=64)
     assert job.there() == {1: "a"}
@@ -193,7 +193,7 @@ def test_other_clips_than_it_serves_are_refused_before_the_export(job):
 def test_a_folder_that_is_no_repository_stays(job):
     job.model.mkdir(parents=True)
     (job.model / "notes.txt").write_text("mine")
-    with pytest.raises(StageError, match="exists and is not a served model"):
+    with pytest.raises(ExportError, match="exists and is not a served model"):
         job("a")
     assert (job.model / "notes.txt").read_text() == "mine"
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from models.detectors.mist.config import MistConfig, read_mist_config
-from models.detectors.mist.generator_job import ConfigError
+from models.jobs.errors import ConfigError
 
 RECIPES = (
     "shanghaitech-i3d-paper",
