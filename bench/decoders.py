@@ -56,7 +56,7 @@ def pyav_small(path: Path) -> Iterator[Picture]:
     from pipeline.sources.base import Frame, FrameSpec
     from pipeline.sources.files import FileSource
 
-    for item in FileSource("bench", path, threads=1).frames(FrameSpec(SIDE, SIDE), threading.Event()):
+    for item in FileSource("bench", path, threads=1).frames([FrameSpec(SIDE, SIDE)], threading.Event()):
         if isinstance(item, Frame):
             yield item.pts_seconds, item.image
 
@@ -66,7 +66,7 @@ def pyav_whole(path: Path) -> Iterator[Picture]:
     from pipeline.sources.files import FileSource
     from pipeline.sources.scale import upright
 
-    for item in FileSource("bench", path, threads=1).frames(FrameSpec(SIDE, SIDE), threading.Event()):
+    for item in FileSource("bench", path, threads=1).frames([FrameSpec(SIDE, SIDE)], threading.Event()):
         if isinstance(item, Frame):
             yield item.pts_seconds, upright(item.native).to_ndarray(format="rgb24")
 

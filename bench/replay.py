@@ -39,7 +39,8 @@ from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository
 from pipeline.replay.replay import Progress, Replay
 from pipeline.runs.recordings import Wanted
-from pipeline.scoring.dispatcher import Scorer, ServedModel, served_model
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import ServedModel, served_model
 from pipeline.settings import site_from_options
 from pipeline.sources.recordings import open_recording
 from pipeline.windows import ClipWindow, cut
@@ -81,7 +82,7 @@ def copies(film: Path, out: Path, seconds: float) -> Path:
 
 def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> float:
     """Return clips per second from memory, through the same client as a replay's."""
-    with Scorer(address, served.clip) as scorer:
+    with Scorer(address, [ScoredModel("clip_scorer", served.clip)]) as scorer:
         port = scorer.add_camera("bench", live=False, capacity=4, deliver=lambda _outcome: None)
         port.submit(windows[0])  # connects, and reads the model's description
         port.drain()
@@ -124,7 +125,7 @@ def cpu_seconds(server: str) -> tuple[float, float]:
 def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
     with TritonServer(ensure_repository(model, progress=print)) as server:
         served = served_model(server.grpc_address)
-        items = cut(open_recording(film).frames(served.clip.frame_spec, threading.Event()), served.clip)
+        items = cut(open_recording(film).frames([served.clip.frame_spec], threading.Event()), served.clip)
         windows = [item for item in items if isinstance(item, ClipWindow)]
         with triton.InferenceServerClient(server.grpc_address) as client:
             identity = client.get_server_metadata().name

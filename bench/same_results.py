@@ -45,10 +45,10 @@ import yaml
 from differences import (
     Message,
     document_differences,
-    largest_difference,
     masked,
     message_differences,
     table_differences,
+    tolerance_between,
 )
 from kafka import KafkaConsumer, TopicPartition
 from pyarrow import parquet
@@ -138,9 +138,6 @@ class Check:
     note: str = ""
 
 
-# -- the two trees -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Case:
     """What to replay.
@@ -156,6 +153,9 @@ class Case:
     films: tuple[Path, ...]
     site: dict[str, Any] | None = None
     must_alert: bool = False
+
+
+# -- the two trees -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -343,7 +343,7 @@ class Comparison:
         old, new = self._replay(case, self.base), self._replay(case, self.present)
         found, tolerance, note = table_differences(old.scores, new.scores), 0.0, []
         if found.changed:
-            tolerance = largest_difference(old.scores, self._replay(case, self.base, "-again").scores)
+            tolerance = tolerance_between(old.scores, self._replay(case, self.base, "-again").scores)
             found = table_differences(old.scores, new.scores, tolerance=tolerance)
             note = [f"tolerance {tolerance:g}, between two replays of the revision"]
         note += [str(found)] * bool(str(found))
@@ -616,7 +616,7 @@ def checked(name: str, comparison: Comparison) -> list[Check]:
     lines: list[Check] = []
     try:
         lines.extend(CHECKS[name](comparison))
-    except CommandFailed as error:
+    except (CommandFailed, OSError) as error:  # OSError: a file of the run folder is missing
         lines.append(Check(name, "–", "–", False, str(error)))
     return lines
 

@@ -56,7 +56,7 @@ def as_source(path: Path, fps: float | None) -> tuple[int, float]:
     spec = ClipSpec(fps=fps)
     started = time.process_time()
     cutter = WindowCutter(spec)
-    for item in FileSource("bench", path, threads=1).frames(spec.frame_spec, threading.Event()):
+    for item in FileSource("bench", path, threads=1).frames([spec.frame_spec], threading.Event()):
         cutter.push(item)
     took = time.process_time() - started
     return decode_only(path)[0], took
@@ -83,8 +83,9 @@ def cutting() -> None:
     now = datetime.now(UTC)
     pictures = [np.zeros((224, 256, 3), dtype=np.uint8)[:, :224] for _ in range(32)]
     for stride in (16, 8, 4, 32):
-        cutter = WindowCutter(ClipSpec(stride=stride))
-        frames = [Frame(segment, n / 10, None, now, pictures[n % 32], native) for n in range(1000)]
+        spec = ClipSpec(stride=stride)
+        cutter = WindowCutter(spec)
+        frames = [Frame(segment, n / 10, None, now, {spec.frame_spec: pictures[n % 32]}, native) for n in range(1000)]
         copied = 0
         started = time.perf_counter()
         for frame in frames:
@@ -103,7 +104,7 @@ def opening(film: Path) -> None:
             for _ in range(5):
                 source = RtspSource("bench", server.url, transport=transport)
                 started = time.monotonic()
-                with closing(source.frames(SPEC.frame_spec, threading.Event())) as items:
+                with closing(source.frames([SPEC.frame_spec], threading.Event())) as items:
                     next(items)
                 waits.append(time.monotonic() - started)
         print(f"  {transport}: median {statistics.median(waits):.2f}, from {min(waits):.2f} to {max(waits):.2f}")
@@ -115,7 +116,7 @@ def cameras(film: Path, count: int, seconds: float) -> None:
         servers = [stack.enter_context(rtsp_server.serve_file(film)) for _ in range(2)]
         # everything that only the first camera loads (decoder, scaler, tables) is not part of a camera's share
         first = RtspSource("bench", servers[0].url)
-        with closing(first.frames(SPEC.frame_spec, threading.Event())) as items:
+        with closing(first.frames([SPEC.frame_spec], threading.Event())) as items:
             list(islice(items, 20))
         before = resident_mb()
         stop = threading.Event()
@@ -124,7 +125,7 @@ def cameras(film: Path, count: int, seconds: float) -> None:
         def watch(number: int) -> None:
             cutter = WindowCutter(SPEC)
             source = RtspSource(f"cam{number}", servers[number % len(servers)].url)
-            for item in source.frames(SPEC.frame_spec, stop):
+            for item in source.frames([SPEC.frame_spec], stop):
                 cutter.push(item)
                 counts[number] += 1
 

@@ -36,7 +36,7 @@ def replacing(file: Path) -> Iterator[Path]:
     the block raises, the draft is removed and ``file`` stays as it was.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; its ``filename`` is ``file``, not the draft.
     """
     remove_stale_drafts(file.parent, file.name)
     draft = draft_path(file)
@@ -44,8 +44,10 @@ def replacing(file: Path) -> Iterator[Path]:
         yield draft
         sync(draft)
         draft.replace(file)
-    except BaseException:
+    except BaseException as error:
         remove(draft)
+        if isinstance(error, OSError) and str(error.filename) == str(draft):
+            error.filename = str(file)
         raise
     sync(file.parent)
 

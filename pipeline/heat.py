@@ -1,8 +1,10 @@
-"""Where the model looked, drawn over a picture: from clear over yellow to red, and what is beneath still to be seen."""
+"""Heat maps drawn over a picture: from clear over yellow to red, with the picture still visible beneath."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import av
 import numpy as np
@@ -14,44 +16,66 @@ from pipeline.sources.scale import Part
 _KEPT = 0.5
 _LEAST_COLOUR = (255.0, 220.0, 0.0)  # yellow
 _MOST_COLOUR = (255.0, 0.0, 0.0)  # red
-#: A map whose values differ by less looks everywhere alike: to stretch it over the colours would be to draw noise.
+#: An attention map whose values differ by less is flat: to stretch it over the colours would be to draw noise.
 _FLAT = 0.01
 _LEVELS = 256
 #: JFIF's: full-range BT.601.
 _YCBCR_OF_RGB = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
 
+class HeatKind(StrEnum):
+    """The meaning of a heat map's values."""
+
+    ATTENTION = "attention"  #: relative: only the shape of one map means something
+    ANOMALY = "anomaly"  #: absolute: values can be compared between clips
+
+
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """An attention map and its place.
+    """A heat map, its meaning and its place.
 
     Attributes:
-        attention: float32 (h, w), a value for each cell, row by row from the top left.
-        part: what of the picture the cells cover; it may reach beyond the picture (a letterbox), and what of the
-            picture lies outside of it the model has not seen.
+        values: float32 (h, w), a value for each cell, row by row from the top left; of an anomaly map in [0, 1].
+        part: the part of the picture that the cells cover; it may reach beyond the picture (a letterbox). The model has
+            not seen the picture outside of it.
+        kind: the meaning of the values.
     """
 
-    attention: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
     part: Part
+    kind: HeatKind = HeatKind.ATTENTION
+
+    @property
+    def shares(self) -> npt.NDArray[np.float32] | None:
+        """The colours of the cells, float32 (h, w): 0 is clear, 1 is red; None where there is nothing to draw.
+
+        An attention map is relative: its least value is clear and its greatest is red. An anomaly map is absolute: 0 is
+        clear and 1 is red, so that two pictures can be compared.
+        """
+        least, most = float(self.values.min()), float(self.values.max())
+        if math.isnan(least) or math.isnan(most):
+            return None
+        if self.kind is HeatKind.ANOMALY:
+            return np.clip(self.values, 0.0, 1.0)
+        return (self.values - least) / (most - least) if most - least >= _FLAT else None
 
 
 def draw(heat: Heat, picture: av.VideoFrame) -> None:
     """Draw ``heat`` into ``picture``, which must be ``yuvj420p`` and ours to change.
 
-    Between the centres of the cells values run straight. The least value of the map is clear and the greatest is red:
-    what is shown is where the model looked more than elsewhere, not how sure it was. 30 ms for 1920 × 1080.
+    Values are interpolated linearly between the centres of the cells. 30 ms for 1920 × 1080.
 
     Raises:
         ValueError: a map that is not (h, w), or a picture of another format.
     """
-    if heat.attention.ndim != 2 or not heat.attention.size:
-        raise ValueError(f"an attention map must be (h, w), got shape {heat.attention.shape}")
+    if heat.values.ndim != 2 or not heat.values.size:
+        raise ValueError(f"a heat map must be (h, w), got shape {heat.values.shape}")
     if picture.format.name != "yuvj420p":
         raise ValueError(f"heat is drawn into yuvj420p, got {picture.format.name}")
-    least, most = float(heat.attention.min()), float(heat.attention.max())
-    if not most - least >= _FLAT:  # NaN, too
+    shares = heat.shares
+    if shares is None:
         return
-    levels = _levels((heat.attention - least) / (most - least), heat.part, picture.width, picture.height)
+    levels = _levels(shares, heat.part, picture.width, picture.height)
     for plane, tint, every in zip(picture.planes, _TINTS, (1, 2, 2), strict=True):
         padded = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
         values = padded[: plane.height, : plane.width]
@@ -60,7 +84,7 @@ def draw(heat: Heat, picture: av.VideoFrame) -> None:
 
 
 def _levels(share: npt.NDArray[np.float32], part: Part, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """uint8 (height, width): the map, [0, 1], at every pixel, as an index into the tables of colours."""
+    """Return the map, [0, 1], at every pixel, as an index into the tables of colours: uint8 (height, width)."""
     rows, columns = share.shape
     down = _weights(height, part.top, part.bottom, rows)
     across = _weights(width, part.left, part.right, columns)
@@ -68,7 +92,7 @@ def _levels(share: npt.NDArray[np.float32], part: Part, width: int, height: int)
 
 
 def _weights(pixels: int, begins: float, ends: float, cells: int) -> npt.NDArray[np.float32]:
-    """float32 (pixels, cells): how much each cell counts at each pixel of one axis; nothing outside begins…ends."""
+    """Return the weight of each cell at each pixel of one axis, float32 (pixels, cells); 0 outside begins…ends."""
     centres = np.arange(pixels) + 0.5
     place = np.clip((centres - begins) / (ends - begins) * cells - 0.5, 0, cells - 1)
     weights: npt.NDArray[np.float32] = np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(cells))).astype("f4")
@@ -77,7 +101,7 @@ def _weights(pixels: int, begins: float, ends: float, cells: int) -> npt.NDArray
 
 
 def _tables() -> tuple[npt.NDArray[np.uint16], list[npt.NDArray[np.uint16]]]:
-    """For each level, in 256ths: what is kept of a pixel, and what is added to its Y, Cb and Cr."""
+    """Return for each level, in 256ths: the share kept of a pixel, and the amounts added to its Y, Cb and Cr."""
     share = np.linspace(0.0, 1.0, _LEVELS)
     kept = np.rint(256 * (1.0 - (1.0 - _KEPT) * share)).astype(np.uint16)
     colours = (1.0 - share)[:, None] * _LEAST_COLOUR + share[:, None] * _MOST_COLOUR

@@ -1,6 +1,7 @@
 """A site's configuration: one YAML file, overridden by environment variables, checked before anything starts.
 
-Every setting of the clip and of the alerts can be overridden for one camera. A variable overrides one key:
+Every setting of the clip and of the alerts can be overridden for one detector and for one camera; the camera's own
+come on top of the detector's, which come on top of the site's. A variable overrides one key:
 ``MISTWATCH_KAFKA__BOOTSTRAP=kafka:9092``, ``MISTWATCH_CAMERAS__GATE__PASSWORD=…`` (two underscores between levels).
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -39,8 +41,9 @@ from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport
 
-#: A camera's id ends up in the key of messages, in metrics' labels and in the names of pictures.
-CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+#: Names end up in the keys of messages, in metrics' labels and in the names of pictures.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -82,20 +85,22 @@ def _rate(value: object) -> object:
 
 
 class ClipSettings(_Strict):
-    """The clips to be scored. What is left out is as the served model was trained."""
+    """The clips to be scored. A setting that is left out is as the served model was trained."""
 
     frames: int | None = Field(None, ge=1, le=256, description="frames of a clip")
-    stride: int | None = Field(None, ge=1, le=1024, description="frames from one clip's start to the next one's")
+    stride: int | None = Field(
+        None, ge=1, le=1024, description="frames between clip starts; below the clip length, clips overlap"
+    )
     height: int | None = Field(None, ge=16, le=2160, description="pixels")
     width: int | None = Field(None, ge=16, le=3840, description="pixels")
-    fit: Fit | None = Field(None, description="how another aspect ratio is treated")
+    fit: Fit | None = Field(None, description="how a picture of another aspect ratio is brought to the size")
     fps: Annotated[float | Literal["native"] | None, BeforeValidator(_rate)] = Field(
         None, description="frames a second after resampling by time stamps; native takes every frame"
     )
 
 
 class AlertTuning(_Strict):
-    """When scores become an alert. What is left out is as operators.alerting says, thresholds as the model says."""
+    """When scores become an alert. Defaults: the model's thresholds and kernel, else those of operators.alerting."""
 
     kernel: int | None = Field(None, ge=1, le=100, description="clips in the causal moving average")
     open_threshold: Threshold | None = Field(None, description="smoothed score at or above which an alert opens")
@@ -105,28 +110,48 @@ class AlertTuning(_Strict):
         None,
         ge=0,
         le=1000,
-        description="clips one may wait for; a longer hole starts afresh; triton.max_in_flight where that is more",
+        description="clips in a row that may lack a score before the average starts afresh; at least "
+        "triton.max_in_flight",
     )
-    update_every_seconds: float | None = Field(None, gt=0, description="of stream time between updates of an alert")
-    cooldown_seconds: float | None = Field(None, ge=0, description="of stream time after an alert without a new one")
-    max_duration_seconds: float | None = Field(None, gt=0, description="of stream time; a longer alert is ended")
+    update_every_seconds: float | None = Field(
+        None, gt=0, description="seconds of stream time between updates of an alert"
+    )
+    cooldown_seconds: float | None = Field(
+        None, ge=0, description="seconds of stream time after an alert in which none opens"
+    )
+    max_duration_seconds: float | None = Field(
+        None, gt=0, description="seconds of stream time; a longer alert is ended"
+    )
 
 
-_CALIBRATION = "file of `mistwatch calibrate`, beside this one unless absolute: thresholds that keep a budget"
+_CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
 
 
 class CameraSettings(_Strict):
     """One camera or recording."""
 
-    source: str = Field(
-        description="rtsp://…, synthetic://courtyard?…, or a video file, beside this one unless absolute"
-    )
-    transport: Transport = Field(Transport.TCP, description="of RTSP")
+    source: str = Field(description="rtsp://…, synthetic://courtyard?…, or a video file, relative to this one")
+    transport: Transport = Field(Transport.TCP, description="transport of RTSP")
     username: str | None = None
     password: SecretStr | None = None
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
-    start_time: AwareDatetime | None = Field(None, description="a recording's wall-clock origin, with its UTC offset")
+    start_time: AwareDatetime | None = Field(
+        None, description="wall-clock time of a recording's first frame, with its UTC offset"
+    )
+    clip: ClipSettings = ClipSettings()
+    alerts: AlertTuning = AlertTuning()
+    calibration: Path | None = Field(None, description=_CALIBRATION)
+    detectors: list[Name] | None = Field(
+        None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
+    )
+
+
+class DetectorSettings(_Strict):
+    """One detector: a model on the Triton server, and how its scores are judged."""
+
+    model: str = Field(min_length=1, description="name of the served model on the Triton server")
+    camera: CameraId | None = Field(None, description="the one camera that it belongs to; default: the whole site")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
@@ -134,10 +159,10 @@ class CameraSettings(_Strict):
 
 class TritonSettings(_Strict):
     address: Address = Field("127.0.0.1:8001", description="gRPC address of a Triton server")
-    model: str = "clip_scorer"
-    max_in_flight: int = Field(4, ge=1, le=256, description="clips sent and not yet answered, over all cameras")
-    deadline_seconds: float = Field(10.0, gt=0, le=600, description="for one clip's answer")
-    queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera")
+    model: str = Field("clip_scorer", description="name of the served model; with detectors, each names its own")
+    max_in_flight: int = Field(4, ge=1, le=256, description="clips in flight, over all cameras")
+    deadline_seconds: float = Field(10.0, gt=0, le=600, description="seconds to wait for one clip's score")
+    queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera and detector")
 
 
 def _security_of_the_environment() -> KafkaSecurity:
@@ -145,8 +170,8 @@ def _security_of_the_environment() -> KafkaSecurity:
         return KafkaSecurity()
     except ValidationError as error:
         (problem, *_) = error.errors()
-        said = problem["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {said}") from None
+        message = problem["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {message}") from None
 
 
 class KafkaSettings(_Strict):
@@ -162,9 +187,9 @@ class MetricsSettings(_Strict):
 
 
 class EvidenceSettings(_Strict):
-    quota_mb: int = Field(1024, ge=1, description="the oldest pictures go when the folder is larger")
-    max_age_days: float = Field(30.0, gt=0)
-    attention: bool = Field(True, description="draw on a picture where the model looked, if the model tells")
+    quota_mb: int = Field(1024, ge=1, description="megabytes; beyond them the oldest pictures are removed")
+    max_age_days: float = Field(30.0, gt=0, description="older pictures are removed")
+    attention: bool = Field(True, description="draw the model's heat map on the pictures, if the model has one")
 
 
 class LogSettings(_Strict):
@@ -182,7 +207,7 @@ class Site(BaseSettings):
         frozen=True,
     )
 
-    site: str = Field("site", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names this site in alerts")
+    site: str = Field("site", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of this site in alerts")
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
@@ -192,41 +217,113 @@ class Site(BaseSettings):
     evidence: EvidenceSettings = EvidenceSettings()
     metrics: MetricsSettings | None = None
     log: LogSettings = LogSettings()
+    detectors: dict[Name, DetectorSettings] = Field(
+        {}, description="detectors by name; default: one without a name, the model triton.model"
+    )
     cameras: dict[CameraId, CameraSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _detectors_known_and_used(self) -> Site:
+        if self.detectors and "model" in self.triton.model_fields_set:
+            raise ValueError("triton.model: with detectors each one names its model; leave triton.model out")
+        for name, detector in self.detectors.items():
+            if detector.camera is not None and detector.camera not in self.cameras:
+                raise ValueError(f"detector {name}: unknown camera {detector.camera}; expected {_either(self.cameras)}")
+        for camera, settings in self.cameras.items():
+            self._check_detectors_of(camera, settings.detectors)
+        used = {detector for camera in self.cameras for detector in self.detectors_of(camera)}
+        for name in self.detectors:
+            if name not in used:
+                raise ValueError(f"detector {name}: no camera uses it; list it under a camera, or remove it")
+        return self
+
+    def _check_detectors_of(self, camera: str, listed: list[str] | None) -> None:
+        if listed is not None and not self.detectors:
+            raise ValueError(f"camera {camera}: lists detectors, but the site has no detectors: section")
+        names = listed or []
+        for name in names:
+            if name not in self.detectors:
+                raise ValueError(f"camera {camera}: unknown detector {name}; expected {_either(self.detectors)}")
+            if (owner := self.detectors[name].camera) not in (None, camera):
+                raise ValueError(f"camera {camera}: detector {name} belongs to camera {owner}; remove it from the list")
+            if names.count(name) > 1:
+                raise ValueError(f"camera {camera}: detector {name} is listed twice")
+        if not self.detectors_of(camera):
+            raise ValueError(f"camera {camera}: no detector watches it; list one, or remove the camera")
 
     @model_validator(mode="after")
     def _thresholds_ordered(self) -> Site:
         for camera in self.cameras:
-            tuning = self.alerts_of(camera)
-            opens, closes = tuning.open_threshold, tuning.close_threshold
-            if opens is not None and closes is not None and closes > opens:
-                raise ValueError(
-                    f"camera {camera}: close_threshold ({closes}) must not exceed open_threshold ({opens})"
-                )
+            for detector in self.detectors_of(camera):
+                tuning = self.alerts_of(camera, detector)
+                opens, closes = tuning.open_threshold, tuning.close_threshold
+                if opens is not None and closes is not None and closes > opens:
+                    by = f", detector {detector}" if detector else ""
+                    raise ValueError(
+                        f"camera {camera}{by}: close_threshold ({closes}) must not exceed open_threshold ({opens})"
+                    )
         return self
 
-    def clip_of(self, camera: str) -> ClipSettings:
-        """The site's clip settings with the camera's own on top."""
-        return _merged(self.clip, self.cameras[camera].clip)
+    def detectors_of(self, camera: str) -> tuple[str, ...]:
+        """Return the names of the detectors that watch this camera; one empty name at a site without detectors."""
+        if not self.detectors:
+            return ("",)
+        listed = self.cameras[camera].detectors
+        if listed is not None:
+            return tuple(listed)
+        return tuple(name for name, detector in self.detectors.items() if detector.camera in (None, camera))
 
-    def alerts_of(self, camera: str, *, calibrated: bool = False) -> AlertTuning:
-        """The site's alert settings with the camera's own on top.
+    def model_of(self, detector: str = "") -> str:
+        """Return the name of the detector's served model on the Triton server."""
+        return self.detectors[detector].model if detector else self.triton.model
+
+    def clip_of(self, camera: str | None, detector: str = "") -> ClipSettings:
+        """Return the site's clip settings with the detector's and the camera's own on top.
 
         Args:
-            calibrated: its calibration holds for what scores now; one of its own replaces the site's thresholds.
+            camera: None for a recording that belongs to no camera.
+            detector: empty at a site without detectors.
         """
-        own, general = self.cameras[camera], self.alerts
-        if calibrated and own.calibration is not None:
-            general = general.model_copy(update={"open_threshold": None, "close_threshold": None})
-        return _merged(general, own.alerts)
+        clip = self.clip
+        for part in self._particular(camera, detector):
+            clip = _merged(clip, part.clip)
+        return clip
 
-    def calibration_of(self, camera: str) -> Path | None:
-        """The camera's own calibration; else the site's, unless the camera sets thresholds of its own."""
-        own = self.cameras[camera]
-        if own.calibration is not None:
-            return own.calibration
-        has_thresholds = own.alerts.open_threshold is not None or own.alerts.close_threshold is not None
-        return None if has_thresholds else self.calibration
+    def alerts_of(self, camera: str | None, detector: str = "", *, calibrated: bool = False) -> AlertTuning:
+        """Return the site's alert settings with the detector's and the camera's own on top.
+
+        Args:
+            calibrated: the calibration holds for the model that scores; one of the detector's or the camera's own
+                replaces the more general thresholds.
+        """
+        tuning = self.alerts
+        for part in self._particular(camera, detector):
+            if calibrated and part.calibration is not None:
+                tuning = tuning.model_copy(update={"open_threshold": None, "close_threshold": None})
+            tuning = _merged(tuning, part.alerts)
+        return tuning
+
+    def calibration_of(self, camera: str | None, detector: str = "") -> Path | None:
+        """Return the most particular calibration, unless more particular thresholds stand above it.
+
+        A camera's own comes before the detector's, and that before the site's.
+        """
+        calibration = self.calibration
+        for part in self._particular(camera, detector):
+            if part.calibration is not None:
+                calibration = part.calibration
+            elif part.alerts.open_threshold is not None or part.alerts.close_threshold is not None:
+                calibration = None
+        return calibration
+
+    def _particular(self, camera: str | None, detector: str) -> list[DetectorSettings | CameraSettings]:
+        """The settings that come on top of the site's, the most particular last."""
+        parts: list[DetectorSettings | CameraSettings] = []
+        if detector:
+            parts.append(self.detectors[detector])
+        if camera is not None:
+            parts.append(self.cameras[camera])
+        return parts
 
     @classmethod
     def settings_customise_sources(
@@ -239,46 +336,53 @@ class Site(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, which arrives as keyword arguments."""
         assert isinstance(init_settings, InitSettingsSource)
-        return _Environment(settings_cls, init_settings.init_kwargs.get("cameras")), init_settings
+        return _Environment(settings_cls, init_settings.init_kwargs), init_settings
 
 
 class _Environment(EnvSettingsSource):
-    """Environment variables, in whose names a camera ``Gate-1`` can only stand as ``GATE_1``."""
+    """Environment variables, in whose names a camera or detector ``Gate-1`` can only be written as ``GATE_1``."""
 
-    def __init__(self, settings_cls: type[BaseSettings], cameras: object) -> None:
-        """``cameras``: what the file says of them, not yet checked."""
+    def __init__(self, settings_cls: type[BaseSettings], document: Mapping[str, object]) -> None:
+        """``document``: the content of the file, not checked yet."""
         super().__init__(settings_cls)
-        self._cameras = [camera for camera in cameras if isinstance(camera, str)] if isinstance(cameras, dict) else []
+        self._document = document
 
     def __call__(self) -> dict[str, Any]:
         found = super().__call__()
-        if isinstance(found.get("cameras"), dict):
-            found["cameras"] = {self._meant(name): settings for name, settings in found["cameras"].items()}
+        for section in ("cameras", "detectors"):
+            if isinstance(found.get(section), dict):
+                found[section] = {self._named(section, name): value for name, value in found[section].items()}
         return found
 
-    def _meant(self, name: str) -> str:
-        """The camera of the file that a variable's ``name`` (in small letters) stands for; else the name itself."""
-        meant = [camera for camera in self._cameras if re.sub(r"[.-]", "_", camera.lower()) == name]
-        if name in self._cameras or not meant:
+    def _named(self, section: str, name: str) -> str:
+        """Return the name in the file that a variable's ``name`` (in lower case) stands for; else the name itself."""
+        in_file = self._document.get(section)
+        names = [one for one in in_file if isinstance(one, str)] if isinstance(in_file, dict) else []
+        matching = [one for one in names if re.sub(r"[.-]", "_", one.lower()) == name]
+        if name in names or not matching:
             return name
-        if len(meant) > 1:
+        if len(matching) > 1:
             raise SettingsError(
-                f"MISTWATCH_CAMERAS__{name.upper()}__… could mean each of the cameras {', '.join(meant)}: "
-                "give them names that differ in letters or digits"
+                f"MISTWATCH_{section.upper()}__{name.upper()}__… could mean each of the {section} "
+                f"{', '.join(matching)}: give them names that differ in letters or digits"
             )
-        return meant[0]
+        return matching[0]
 
 
 _Settings = TypeVar("_Settings", bound=_Strict)
 
 
 def _merged(general: _Settings, particular: _Settings) -> _Settings:
-    """``general`` with what ``particular`` sets on top; None means not set."""
+    """Return ``general`` with the settings of ``particular`` on top; None means not set."""
     return general.model_copy(update=particular.model_dump(exclude_none=True))
 
 
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(names)
+
+
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets a second camera of the same name silently replace the first; we do not."""
+    """Refuses a second camera or detector of one name, which YAML would let replace the first."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -287,13 +391,13 @@ class _UniqueKeys(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 continue
             if key.value in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
             seen.add(key.value)
         return node
 
 
 class _SiteOfOptions(Site):
-    """A site whose settings are a command's options: the environment does not change what was asked for."""
+    """A site whose settings are a command's options: the environment does not change them."""
 
     @classmethod
     def settings_customise_sources(
@@ -308,7 +412,7 @@ class _SiteOfOptions(Site):
 
 
 def site_from_options(document: dict[str, Any]) -> Site:
-    """A site from what a command's options say.
+    """Return the site of a command's options.
 
     Raises:
         SettingsError: one line per problem, each naming the setting and what was expected.
@@ -336,8 +440,8 @@ def load_site(path: Path) -> Site:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        said = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise SettingsError(f"{path}{line}: not valid YAML: {said}") from error
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SettingsError(f"{path}{line}: not valid YAML: {problem}") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
     try:
@@ -346,24 +450,29 @@ def load_site(path: Path) -> Site:
         raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
     except EnvironmentUnreadableError as error:  # MISTWATCH_KAFKA=text, where a key of it was meant
         raise SettingsError(f"{path}, with the environment's MISTWATCH_… variables: {error}") from error
-    # What the file names without a place stands beside it, wherever the command is started.
+    # Relative paths are relative to the file, wherever the command is started.
     cameras = {
         name: camera.model_copy(
             update={"source": _beside(path, camera.source), "calibration": _calibration(path, camera.calibration)}
         )
         for name, camera in site.cameras.items()
     }
+    detectors = {
+        name: detector.model_copy(update={"calibration": _calibration(path, detector.calibration)})
+        for name, detector in site.detectors.items()
+    }
     return site.model_copy(
         update={
             "state_dir": path.parent / site.state_dir,
             "calibration": _calibration(path, site.calibration),
+            "detectors": detectors,
             "cameras": cameras,
         }
     )
 
 
 def _calibration(site: Path, named: Path | None) -> Path | None:
-    """Where the calibration is that the file ``site`` names, which is read once to see that it can be."""
+    """Return the path of a calibration that the file ``site`` names, after checking that it can be read."""
     if named is None:
         return None
     try:
@@ -385,7 +494,7 @@ def _explain(problem: Any) -> str:
         case "extra_forbidden":
             return f"{where}: unknown key; `mistwatch config schema` lists the known ones"
         case "missing":
-            return f"{where}: required, and not there"
+            return f"{where}: missing (required)"
     secret = any(word in where.lower() for word in ("password", "secret"))
     got = problem.get("input")
     shown = "" if secret or isinstance(got, (dict, list)) else f" (got {redact(repr(got))})"

@@ -1,4 +1,4 @@
-"""Clip windows: what is cut out of a stream of frames and sent to be scored."""
+"""Clip windows: the stretches of a stream of frames that are sent to be scored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
 
-#: How long the last frame of a clip is taken to last where neither its neighbours nor its container tell, seconds.
+#: Length of the last frame of a clip where neither its neighbours nor its container state it, seconds.
 #: It happens to one frame only: the first of a segment, in clips of a single frame.
 UNKNOWN_PERIOD_SECONDS = 0.04
 
@@ -94,7 +94,7 @@ class ClipWindow:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What the ring keeps of a frame: all but the large native picture."""
+    """A frame in the ring: without the large native picture."""
 
     pts_seconds: float
     taken_at: datetime | None
@@ -103,6 +103,8 @@ class _Held:
 
 class WindowCutter:
     """Cuts one camera's frames into clips; a clip never spans two segments, a tail shorter than a clip is discarded.
+
+    Frames that the resampling for these clips does not keep are passed over.
 
     Cost, with P = height × width × 3 bytes a picture:
 
@@ -117,6 +119,7 @@ class WindowCutter:
 
     def __init__(self, spec: ClipSpec) -> None:
         self.spec = spec
+        self._wanted = spec.frame_spec
         self.clips = 0  #: clips cut from the segment that is open, or was the last to be
         self._segment: Segment | None = None
         self._ring: deque[_Held] = deque(maxlen=spec.frames)
@@ -133,14 +136,15 @@ class WindowCutter:
         if isinstance(item, SegmentOver):
             self._open(None)
             return item
+        spec = self.spec
+        image = item.images.get(self._wanted)
         if item.segment is not self._segment and item.segment != self._segment:
             self._open(item.segment)
-        spec = self.spec
-        if item.image.shape != (spec.height, spec.width, 3):
-            raise ValueError(
-                f"camera {item.segment.camera}: expected frames of shape {(spec.height, spec.width, 3)}, "
-                f"got {item.image.shape}"
-            )
+        if image is None:
+            return None
+        shape = (spec.height, spec.width, 3)
+        if image.shape != shape:
+            raise ValueError(f"camera {item.segment.camera}: expected frames of shape {shape}, got {image.shape}")
         if self._ring:
             spacing = item.pts_seconds - self._ring[-1].pts_seconds
             if not spacing > 0:
@@ -151,7 +155,7 @@ class WindowCutter:
             self._spacings.append(spacing)
         ordinal = self._seen
         self._seen += 1
-        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.image))
+        self._ring.append(_Held(item.pts_seconds, item.taken_at, image))
         if ordinal >= spec.frames // 2 and (ordinal - spec.frames // 2) % spec.stride == 0:
             self._middles.append(item.native)
         if ordinal + 1 < spec.frames or (ordinal + 1 - spec.frames) % spec.stride:
@@ -189,7 +193,7 @@ class WindowCutter:
         )
 
     def _period(self, last: Frame) -> float:
-        """How long the clip's last frame lasts, seconds.
+        """Return how long the clip's last frame lasts, seconds.
 
         The grid's period where the frames were resampled; the median of the clip's own spacings at native rate (a
         lost frame does not disturb it), and also where the stream turns out slower than the grid.

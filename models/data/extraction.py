@@ -316,7 +316,7 @@ def _clips_of(
     """
     source = _open(video, on_damage=damaged, threads=threads)
     segment = 0
-    with closing(source.frames(clip.frame_spec, stop)) as frames:  # type: ignore[type-var]
+    with closing(source.frames([clip.frame_spec], stop)) as frames:  # type: ignore[type-var]
         for item in cut(frames, clip):
             if isinstance(item, SegmentOver):
                 segment += 1

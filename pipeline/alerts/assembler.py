@@ -1,4 +1,4 @@
-"""One camera's scored clips become accepted alert events, each with the picture of its peak."""
+"""Alert events from the scored clips of one camera and detector, each with the picture of its peak."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
-from pipeline.heat import Heat
-from pipeline.scoring.dispatcher import Dropped, Scored, ServedModel
+from pipeline.heat import Heat, HeatKind
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import seen_part, upright
 
 
 class PictureStore(Protocol):
-    """Where pictures are kept; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
+    """A store of pictures; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
 
     def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
         """Write the picture as JPEG, with ``heat`` over it, and return its URI."""
@@ -30,14 +31,17 @@ class PictureStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A clip's native picture, and where the model looked, if it told: float32 (h, w)."""
+    """A clip's native picture, and the model's heat map of it, float32 (h, w), where it has one."""
 
     native: av.VideoFrame
-    attention: npt.NDArray[np.float32] | None
+    heat: npt.NDArray[np.float32] | None
+    kind: HeatKind
 
 
 class AlertAssembler:
-    """Runs one camera's scores through the operators and turns what comes out into events.
+    """Runs the scores of one camera and detector through the operators, and makes events of the transitions.
+
+    Every method that takes news returns the events that it causes, in order.
 
     Not thread-safe: one thread feeds it. Memory: one native picture (a reference to the decoded frame) for each clip
     that waits in the reordering or may still become an alert's peak; ``ScoreChain.retained`` names them.
@@ -53,9 +57,10 @@ class AlertAssembler:
         run: str,
         replay: bool,
         pictures: PictureStore | None,
-        accept: Callable[[AlertEvent], None],
-        picture_failed: Callable[[str, OSError], None],
-        smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
+        detector: str | None = None,
+        several_detectors: bool = False,
+        on_picture_failed: Callable[[OSError], None],
+        on_smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
     ) -> None:
         """
         Args:
@@ -63,19 +68,21 @@ class AlertAssembler:
             run: names the run over a recording; empty for a live camera.
             replay: a recording: its events have no times of handling, and every clip is awaited.
             pictures: None: the events go without.
-            accept: commits an event; when it returns the event is safe.
-            picture_failed: told the camera and the error when a picture could not be written; the event goes without.
-            smoothed: told every smoothed score, in order.
+            detector: its name in the events; None at a site that names no detectors.
+            several_detectors: the ids of alerts include the detector.
+            on_picture_failed: called when a picture could not be written; the event goes without.
+            on_smoothed: called with every smoothed score, in order.
         """
         self.camera = camera
-        self._chain = ScoreChain(camera, chain, awaits_all=replay, smoothed=smoothed)
+        self._chain = ScoreChain(camera, chain, awaits_all=replay, smoothed=on_smoothed)
         self._clip = clip
         self._site = site
         self._run = run
         self._replay = replay
         self._pictures = pictures
-        self._accept = accept
-        self._picture_failed = picture_failed
+        self._detector = detector
+        self._several_detectors = several_detectors
+        self._on_picture_failed = on_picture_failed
         self._native: dict[ClipKey, _Picture] = {}
         self._evidence: tuple[ClipKey, str] | None = None  # of the open alert: the peak last written, and its URI
 
@@ -85,14 +92,15 @@ class AlertAssembler:
         return self._chain
 
     def adopt(self, served: ServedModel, settings: ChainSettings) -> None:
-        """Judge the scores of this model by ``settings``; the first of them is yet to be told."""
+        """Judge the scores of this model by ``settings``; none of them was handed in yet."""
         self._chain.adopt(served.name, served.version, settings)
 
     def scored(self, scored: Scored) -> list[AlertEvent]:
-        """Take a scored clip; return the events accepted because of it."""
+        """Take a scored clip."""
         window = scored.window
         if self._pictures is not None:
-            self._native[window.key] = _Picture(window.middle, scored.attention)
+            kind = HeatKind.ATTENTION if scored.served.heat is None else scored.served.heat.kind
+            self._native[window.key] = _Picture(window.middle, scored.heat, kind)
         score = ClipScore(
             camera=self.camera,
             segment=window.segment.id,
@@ -109,27 +117,35 @@ class AlertAssembler:
                 scored_at=scored.scored_at,
             ),
         )
-        return self._publish(self._chain.score(score))
+        return self._events(self._chain.score(score))
 
     def dropped(self, dropped: Dropped) -> list[AlertEvent]:
-        """Take note that a clip will never have a score."""
-        return self._publish(self._chain.drop(dropped.window.segment.id, dropped.window.index))
+        """Take the news that a clip will never have a score."""
+        return self._events(self._chain.drop(dropped.window.segment.id, dropped.window.index))
 
     def segment_over(self, end: SegmentEnd) -> list[AlertEvent]:
-        """Take note that a segment is over; its alert ends once its last clips are through."""
-        return self._publish(self._chain.end(end))
+        """Take the news that a segment is over; its alert ends once its last clips are through."""
+        return self._events(self._chain.end(end))
 
     def close(self) -> list[AlertEvent]:
-        """Nothing more will come: whatever waits goes through, and an open alert ends."""
-        return self._publish(self._chain.close())
+        """Let whatever waits go through, and end an open alert: nothing more comes."""
+        return self._events(self._chain.close())
 
-    def _publish(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
+    def _events(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
         events = []
         for transition in transitions:
             evidence = self._picture_of(transition)
-            event = event_from(transition, site=self._site, run=self._run, evidence=evidence, replay=self._replay)
-            self._accept(event)
-            events.append(event)
+            events.append(
+                event_from(
+                    transition,
+                    site=self._site,
+                    run=self._run,
+                    evidence=evidence,
+                    replay=self._replay,
+                    detector=self._detector,
+                    several_detectors=self._several_detectors,
+                )
+            )
         retained = self._chain.retained
         self._native = {key: picture for key, picture in self._native.items() if key in retained}
         return events
@@ -141,22 +157,25 @@ class AlertAssembler:
         peak = transition.peak.clip
         picture = self._native.get(peak.key)
         if picture is not None and (self._evidence is None or self._evidence[0] != peak.key):
-            assert self._pictures is not None  # else there is no picture
+            assert self._pictures is not None  # else none was kept
             frame = upright(picture.native)
             heat = None
-            if picture.attention is not None:
-                heat = Heat(picture.attention, seen_part(frame.width, frame.height, self._clip))
+            if picture.heat is not None:
+                heat = Heat(picture.heat, seen_part(frame.width, frame.height, self._clip), picture.kind)
             name = self._picture_name(transition)
             try:
                 uri = self._pictures.save(frame, camera=self.camera, name=name, heat=heat)
                 self._evidence = (peak.key, uri)
             except OSError as error:
-                self._picture_failed(self.camera, error)
+                self._on_picture_failed(error)
         return [self._evidence[1]] if self._evidence else []
 
     def _picture_name(self, transition: AlertTransition) -> str:
         """For people who look into the folder: when the alert began, which alert, which of its pictures."""
         began = transition.first.times.started_at
         when = f"{began:%Y%m%dT%H%M%SZ}" if began else f"{transition.first.start:08.1f}s"
-        alert = alert_id(self._site, self._run, self.camera, transition.segment, transition.first.start)
+        detector = self._detector if self._several_detectors else None
+        alert = alert_id(
+            self._site, self._run, self.camera, transition.segment, transition.first.start, detector=detector
+        )
         return f"{when}-{str(alert)[:8]}-{transition.sequence}"

@@ -16,7 +16,7 @@ def describe(event: AlertEvent) -> str:
     shown = [
         f"{event.time:%Y-%m-%d %H:%M:%S}Z" if event.time else "(no wall clock)".ljust(20),
         f"{_clock(data.started_pts_seconds)}-{_clock(_latest_pts(event))}",
-        data.camera,
+        data.camera if data.detector is None else f"{data.camera} ({data.detector})",
         data.state.upper().ljust(6),
         f"{peak} (opens at {data.threshold:g})",
     ]

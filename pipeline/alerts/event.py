@@ -49,14 +49,20 @@ class ClipReading(_Document):
 
 
 class AlertData(_Document):
-    """What is known of one incident at one moment."""
+    """One incident as it is known at one moment."""
 
-    alert_id: UUID = Field(description="one per incident; UUIDv5 of site, run, camera, segment and start PTS")
+    alert_id: UUID = Field(
+        description="one per incident; UUIDv5 of site, run, camera, detector (where the site has several), segment "
+        "and start PTS"
+    )
     sequence: Annotated[int, Field(ge=0)] = Field(description="number of this event within its alert, from 0")
     site: str
     run: str = Field(description="names the run over recordings; empty for live cameras")
     replay: bool = Field(description="true for a recording: its events have no times of handling")
     camera: Annotated[str, Field(min_length=1)]
+    detector: str | None = Field(
+        None, description="the site's detector that raised the alert, null where the site names no detectors"
+    )
     segment: str = Field(description="the unbroken stretch of the stream that the alert lies in")
     state: AlertState
     started_at: _Utc | None = Field(description="wall-clock time of the alert's first frame (UTC), null when unknown")
@@ -83,7 +89,7 @@ class AlertEvent(_Document):
     source: str = Field(description="the site, as a URI reference")
     type: Literal["mistwatch.alert.begin", "mistwatch.alert.update", "mistwatch.alert.end"]
     subject: Annotated[str, Field(min_length=1)] = Field(description="the camera's id")
-    time: _Utc | None = Field(description="wall-clock time in the scene of what is told (UTC), null when unknown")
+    time: _Utc | None = Field(description="wall-clock time in the scene of what is reported (UTC), null when unknown")
     datacontenttype: Literal["application/json"]
     dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"]
     data: AlertData
@@ -112,35 +118,55 @@ class AlertEvent(_Document):
         return self.model_copy(update={"data": self.data.model_copy(update={"published_at": at.astimezone(UTC)})})
 
 
-def alert_id(site: str, run: str, camera: str, segment: str, start_seconds: float) -> UUID:
-    """The incident's id: the same for the same place and time, whoever computes it.
+def alert_id(
+    site: str, run: str, camera: str, segment: str, start_seconds: float, *, detector: str | None = None
+) -> UUID:
+    """Return the incident's id: the same for the same place and time, wherever it is computed.
 
     Args:
         run: names a run over recordings; empty for live cameras.
         start_seconds: PTS of the alert's first frame; counted in microseconds.
+        detector: given only at a site with several detectors.
     """
+    origin = [site, run, camera] if detector is None else [site, run, camera, detector]
     # A JSON list, because ("a", "b/c") and ("a/b", "c") are two different things.
-    name = json.dumps([site, run, camera, segment, f"{_rounded(start_seconds):.{_DECIMALS}f}"])
+    name = json.dumps([*origin, segment, f"{_rounded(start_seconds):.{_DECIMALS}f}"])
     return uuid5(_ALERT_NAMESPACE, name)
 
 
 def event_from(
-    transition: AlertTransition, *, site: str, run: str, evidence: list[str], replay: bool = False
+    transition: AlertTransition,
+    *,
+    site: str,
+    run: str,
+    evidence: list[str],
+    replay: bool = False,
+    detector: str | None = None,
+    several_detectors: bool = False,
 ) -> AlertEvent:
-    """The event that tells of ``transition``.
+    """Return the event that reports ``transition``.
 
     Args:
         site: names the site that the camera belongs to.
         run: names a run over recordings; empty for live cameras.
         evidence: URIs of pictures.
         replay: a recording, which has no times of handling (capture, scoring, publishing).
+        detector: its name in the site's configuration; None where the site names no detectors.
+        several_detectors: the site names several: the alert's id includes the detector.
 
     Raises:
         pydantic.ValidationError: the transition is not a well-formed one.
     """
     first, last = transition.first, transition.last
     ended = transition.state is AlertState.END
-    identity = alert_id(site, run, transition.camera, transition.segment, first.start)
+    identity = alert_id(
+        site,
+        run,
+        transition.camera,
+        transition.segment,
+        first.start,
+        detector=detector if several_detectors else None,
+    )
     data = AlertData(
         alert_id=identity,
         sequence=transition.sequence,
@@ -148,6 +174,7 @@ def event_from(
         run=run,
         replay=replay,
         camera=transition.camera,
+        detector=detector,
         segment=transition.segment,
         state=transition.state,
         started_at=first.times.started_at,

@@ -83,7 +83,7 @@ class EvidenceStore:
 
     @property
     def total_bytes(self) -> int:
-        """What all pictures take, in bytes."""
+        """Size of all pictures together, bytes."""
         return self._total
 
     def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
@@ -147,7 +147,7 @@ class EvidenceStore:
             if self._total + room_for <= self._quota and self._saved_at[oldest] >= too_old:
                 return
             self._forget(oldest)
-            with contextlib.suppress(OSError):  # somebody else removed it, or may; the next ones still go
+            with contextlib.suppress(OSError):  # another process removed it; the next ones still go
                 oldest.unlink()
                 oldest.parent.rmdir()  # succeeds with the camera's last picture
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.errors import writing
+from pipeline.cli.options import Detector
 from pipeline.errors import UsageError
 from pipeline.printable import printable
 
@@ -51,6 +52,7 @@ def calibrate(
         str | None,
         typer.Option(metavar="HOST:PORT", help="gRPC address of your Triton.", show_default="an embedded one"),
     ] = None,
+    detector: Detector = None,
     run: Annotated[
         Path | None, typer.Option(help="Folder for the replay of the footage.", show_default="runs/<time>")
     ] = None,
@@ -85,7 +87,7 @@ def calibrate(
         raise UsageError(f"--budget: {error}") from error
     check_lengths(places, allowed, confidence)
     labelled = None if probabilities is None else labelled_scores(probabilities)
-    options = Options(config=config, model=model, triton=triton, skip_bad=skip_bad)
+    options = Options(config=config, model=model, triton=triton, detector=detector, skip_bad=skip_bad)
     footage = normal_footage(_runs(places, run, options, camera, labelled), camera)
     if labelled is not None:
         labelled.require_like(footage.method)

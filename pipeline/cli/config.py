@@ -15,8 +15,9 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
-    """Say whether FILE can be used here: status 0, or 2 and a line for each problem. Cameras are not called."""
+    """Check FILE: status 0, or 2 and a line for each problem. Cameras and Triton are not contacted."""
     from pipeline.calibration.file import CalibrationError, read_calibration
+    from pipeline.live.listener import Watch
     from pipeline.live.service import source_options
     from pipeline.settings import SettingsError, load_site
     from pipeline.sources.base import SourceError
@@ -30,17 +31,22 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     for camera, settings in site.cameras.items():
         try:
             open_source(camera, settings.source, source_options(settings))
-            if (calibration := site.calibration_of(camera)) is not None:
-                tuning = site.alerts_of(camera, calibrated=True)
-                read_calibration(calibration).applied(tuning.model_dump(exclude_none=True))
         except SourceError as error:
             problems.append(f"{file}: {error}")
-        except CalibrationError as error:
-            problems.append(f"{file}: camera {camera}: {error}")
+            continue
+        for detector in site.detectors_of(camera):
+            if (calibration := site.calibration_of(camera, detector)) is None:
+                continue
+            tuning = site.alerts_of(camera, detector, calibrated=True)
+            try:
+                read_calibration(calibration).applied(tuning.model_dump(exclude_none=True))
+            except CalibrationError as error:
+                problems.append(f"{file}: {Watch(camera, detector)}: {error}")
     if problems:
         raise UsageFailure("\n".join(problems))
+    detectors = f"{len(site.detectors)} detector(s) ({', '.join(site.detectors)}), " if site.detectors else ""
     typer.echo(
-        f"{file}: good. Site {site.site}: {len(site.cameras)} camera(s) ({', '.join(site.cameras)}), "
+        f"{file}: good. Site {site.site}: {len(site.cameras)} camera(s) ({', '.join(site.cameras)}), {detectors}"
         f"Triton at {site.triton.address}, alerts to {site.kafka.topic} at {site.kafka.bootstrap}"
     )
 

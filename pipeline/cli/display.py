@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live table on a terminal, else a line for each alert event; or JSON lines."""
+"""Displays of a run: a live table on a terminal, else a line for each alert event; or JSON lines."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rich.text import Text
 
 from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
+from pipeline.live.board import CameraPhase, CameraState
 from pipeline.live.service import Summary
-from pipeline.live.worker import CameraPhase, CameraState
 
 _PHASE_STYLE = {
     CameraPhase.RUNNING: "green",
@@ -26,47 +26,47 @@ _PHASE_STYLE = {
     CameraPhase.DONE: "dim",
 }
 _BAR_CELLS = 16
-#: Columns of a terminal that shows everything.
+#: Width of a terminal that shows all columns.
 _WIDE = 100
 
 
 class Display(Protocol):
-    """How a run shows itself. ``published`` is called on the relay's thread, the rest on the command's."""
+    """The display of a run. ``published`` is called on the relay's thread, the rest on the command's."""
 
     def published(self, event: AlertEvent) -> None: ...
     def refresh(self, states: list[CameraState]) -> None: ...
     def finish(self, states: list[CameraState], summary: Summary) -> None: ...
 
 
-#: Told why standard output can be written no longer: nobody reads it any more, or its disk is full.
+#: Called when standard output cannot be written any more: its reader has gone, or its disk is full.
 Broken = Callable[[OSError], None]
 
 
 class StandardOutput(Console):
-    """A console on standard output. Once that can be written no longer, what follows goes nowhere."""
+    """A console on standard output. When that becomes unwritable, further output is dropped."""
 
-    def __init__(self, broken: Broken) -> None:
-        super().__init__(soft_wrap=True, highlight=False, markup=False)  # a name may look like it
-        self._broken = broken
+    def __init__(self, on_broken: Broken) -> None:
+        super().__init__(soft_wrap=True, highlight=False, markup=False)  # a name may look like markup
+        self._on_broken = on_broken
 
     def on_broken_pipe(self) -> None:
-        """Not rich's SystemExit: on the relay's thread it would end the publishing of alerts."""
+        """Raise instead of rich's SystemExit, which on the relay's thread would end the publishing of alerts."""
         raise BrokenPipeError
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """See :meth:`rich.console.Console.print`."""
+        """Print as :meth:`rich.console.Console.print`; an OSError is passed to the callback."""
         try:
             super().print(*objects, **options)
         except OSError as error:
-            sys.stdout = None  # or the interpreter complains once more when it ends
-            self._broken(error)
+            sys.stdout = None  # else the interpreter reports the error again when it ends
+            self._on_broken(error)
 
 
 class JsonLines:
-    """The alert events as published, then one summary line, on standard output."""
+    """A display that prints published alert events, then one summary line, as JSON on standard output."""
 
-    def __init__(self, broken: Broken) -> None:
-        self._broken = broken
+    def __init__(self, on_broken: Broken) -> None:
+        self._on_broken = on_broken
         self._lock = threading.Lock()
 
     def published(self, event: AlertEvent) -> None:
@@ -84,15 +84,15 @@ class JsonLines:
             with self._lock:
                 print(line, flush=True)
         except OSError as error:
-            sys.stdout = None  # or the interpreter complains once more when it ends
-            self._broken(error)
+            sys.stdout = None  # else the interpreter reports the error again when it ends
+            self._on_broken(error)
 
 
 class Lines:
-    """A line for each alert event, for a file or a pipe that a person will read."""
+    """A display that prints a line for each alert event, for a file or a pipe that a person will read."""
 
-    def __init__(self, broken: Broken) -> None:
-        self._console = StandardOutput(broken)
+    def __init__(self, on_broken: Broken) -> None:
+        self._console = StandardOutput(on_broken)
 
     def published(self, event: AlertEvent) -> None:
         self._console.print(describe(event))
@@ -108,10 +108,10 @@ class Lines:
 
 
 class LiveTable(Lines):
-    """A row a camera, redrawn in place; alert events scroll by above it."""
+    """A display with a row for each camera, redrawn in place; alert events scroll by above it."""
 
-    def __init__(self, broken: Broken) -> None:
-        super().__init__(broken)
+    def __init__(self, on_broken: Broken) -> None:
+        super().__init__(on_broken)
         self._live: Live | None = None
 
     def refresh(self, states: list[CameraState]) -> None:
@@ -130,10 +130,10 @@ class LiveTable(Lines):
 
 
 def table(states: list[CameraState], width: int) -> Table:
-    """The cameras as a table: what each is doing, where it is, and how abnormal it looks; less where it is narrow."""
+    """Return the cameras as a table of state, position and score; a narrow table has fewer columns."""
     wide = width >= _WIDE
     rows = Table(box=None, header_style="bold", pad_edge=False)
-    rows.add_column("camera")  # the only one, with the message, that may be cut
+    rows.add_column("camera")  # only this column and the message may be cut
     rows.add_column("state", no_wrap=True)
     for header in (*(("at", "frames") if wide else ()), "clips", "dropped", "alerts"):
         rows.add_column(header, justify="right", no_wrap=True)
@@ -145,7 +145,7 @@ def table(states: list[CameraState], width: int) -> Table:
         style = "bold white on red" if state.alert_open else _PHASE_STYLE.get(state.phase, "")
         message = state.message.removeprefix(f"camera {state.camera}: ")
         rows.add_row(
-            Text(state.camera, overflow="ellipsis", no_wrap=True),
+            Text(state.name, overflow="ellipsis", no_wrap=True),
             Text("ALERT" if state.alert_open else state.phase, style),
             *((f"{int(minutes)}:{seconds:04.1f}", str(state.frames)) if wide else ()),
             str(state.scored),
@@ -158,7 +158,7 @@ def table(states: list[CameraState], width: int) -> Table:
 
 
 def _bar(state: CameraState, cells: int) -> Text:
-    """The smoothed score as a bar of so many cells with the threshold marked in it, and as a number."""
+    """Return the smoothed score as a bar of ``cells`` cells with the threshold marked in it, and as a number."""
     if state.smoothed is None:
         return Text("–", "dim")
     filled = round(state.smoothed * cells)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _log = logs.get("embedded")
 
+#: The name of the model on the embedded Triton.
+MODEL = "clip_scorer"
+
 
 @contextlib.contextmanager
 def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
@@ -76,7 +79,7 @@ def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]
 
 
 def ended(servers: Iterable[TritonServer | BrokerServer | CameraServer | Consumer]) -> str | None:
-    """Why there is nothing to wait for: one of ``servers`` has ended by itself, and nobody starts it again."""
+    """Return why waiting is pointless: one of ``servers`` has ended by itself. None while all of them run."""
     for server in servers:
         if not server.alive():
             return f"the embedded {server.name} has ended by itself (log: {server.log})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.cli.errors import writing
-from pipeline.cli.options import By, Draws, FramesPerScore, Seed, Split, VideoScores
+from pipeline.cli.options import By, Detector, Draws, FramesPerScore, Seed, Split, VideoScores
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def evaluate(
     triton: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="gRPC address of Triton, as for mistwatch replay.")
     ] = None,
+    detector: Detector = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Recordings at a time.")] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
@@ -85,7 +86,7 @@ def evaluate(
     from pipeline.evaluation.subject import ScoreFiles, count_pixels_of
 
     _check_maps(maps, masks, scores)
-    options = Options(config=config, model=model, triton=triton, jobs=jobs, skip_bad=skip_bad)
+    options = Options(config=config, model=model, triton=triton, detector=detector, jobs=jobs, skip_bad=skip_bad)
     outcome: Outcome | None = None
     if scores is not None:
         if target is not None or labels is None:
@@ -144,7 +145,7 @@ def _check_maps(maps: Path | None, masks: Path | None, scores: Path | None) -> N
 
 
 def _close_threshold(threshold: float | None) -> float | None:
-    from pipeline.live.service import CLOSE_SHARE
+    from pipeline.live.judging import CLOSE_SHARE
 
     return None if threshold is None else threshold * CLOSE_SHARE
 

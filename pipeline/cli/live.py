@@ -1,4 +1,4 @@
-"""Runs a service until its recordings end, a signal comes, or it cannot go on. What ``run`` and ``watch`` share."""
+"""Runs a service until its recordings end, a signal comes, or it cannot go on; shared by ``run`` and ``watch``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.cli.errors import RunFailure, explained
 
 if TYPE_CHECKING:
     from pipeline.cli.display import Broken, Display
-    from pipeline.live.worker import CameraState
+    from pipeline.live.board import CameraState
     from pipeline.settings import Site
 
 #: A one-shot command waits this long for a scorer that went away in the middle, seconds.
@@ -33,20 +33,19 @@ class _Stopped(BaseException):
 class Stop(threading.Event):
     """Set by a signal that asks the command to end.
 
-    Signals are handled by the main thread between any two steps of what it is at, waiting for this very event perhaps,
-    whose lock it holds then. So the handler does not set it: it tells a thread to, through a queue that may be
-    interrupted by itself.
+    Signals are handled by the main thread between any two of its steps. It may be waiting for this very event then, and
+    hold its lock. So the handler does not set the event: it asks a thread to do so, through a reentrant queue.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.signal: int | None = None  #: the one that asked; None when nobody did
+        self.signal: int | None = None  #: the one that asked; None when none did
         self._raises = False
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """While this lasts, what the handler asks for is done."""
+        """Serve the handler while this lasts."""
         setter = threading.Thread(target=self._set_when_asked, name="stop", daemon=True)
         setter.start()
         try:
@@ -140,8 +139,8 @@ def drive(
         await_servers: wait for a missing scorer or broker and say so; otherwise it is an error.
         await_cameras: wait for cameras that are away from the start; otherwise it is an error when all of them are. (A
             camera that has once delivered a frame is always waited for.)
-        repair_scorer: the scorer is ours alone.
-        servers_lost: why the embedded servers cannot be waited for any more, or None.
+        repair_scorer: no other process uses the scorer.
+        servers_lost: returns why the embedded servers cannot be waited for any more, or None.
 
     Raises:
         CommandFailure: one line a problem. Whatever was accepted is in the outbox then.
@@ -150,19 +149,17 @@ def drive(
 
     with explained():
         service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published)
-        states: list[CameraState] = []
         failure: str | None = None
         try:
             if service.prepare(stop, patient=await_servers):
                 assert service.worker is not None
                 service.start()
-                states = service.worker.states
                 while not stop.is_set() and not service.worker.wait(_REFRESH_SECONDS):
-                    display.refresh(states)
+                    display.refresh(service.board.states)
                     if not await_servers and service.scorer_away_seconds > SCORER_PATIENCE_SECONDS:
                         failure = f"the scorer has been away for {service.scorer_away_seconds:.0f} s: given up"
                     elif not await_cameras:
-                        failure = _nobody_there(states)
+                        failure = _no_camera_there(service.board.states)
                     failure = servers_lost() or failure
                     if failure:
                         break
@@ -171,7 +168,7 @@ def drive(
         finally:
             left = service.close(relay_seconds=_RELAY_SECONDS if await_servers else _RELAY_SECONDS_ONE_SHOT)
             summary: Summary = service.summary
-            display.finish(states, summary)
+            display.finish(service.board.states, summary)
         problems = [failure] if failure else []
         if service.worker is not None:
             problems += [str(error) for error in service.worker.failures]
@@ -186,10 +183,10 @@ def drive(
         raise RunFailure("\n".join(problems))
 
 
-def _nobody_there(states: list[CameraState]) -> str | None:
-    """Why no camera can be reached, where none has ever been; else None."""
-    from pipeline.live.worker import CameraPhase
+def _no_camera_there(states: list[CameraState]) -> str | None:
+    """Return why no camera can be reached, if none has been reached so far; else None."""
+    from pipeline.live.board import CameraPhase
 
     if all(state.phase is CameraPhase.WAITING and not state.ever_connected for state in states):
-        return "\n".join(state.message for state in states)
+        return "\n".join(dict.fromkeys(state.message for state in states))
     return None

@@ -46,5 +46,9 @@ Split = Annotated[
         help="Use only this split of the manifest.",
     ),
 ]
+Detector = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --config: the detector of the site.", show_default="its only one"),
+]
 FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")]

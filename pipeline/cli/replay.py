@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.options import Detector
 from pipeline.cli.replaying import DEFAULT_MODEL, Options, refuse_failures, replay_into
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
@@ -60,6 +61,7 @@ def replay(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Recordings at a time.", show_default="one per core, 2 to 16")
     ] = None,
+    detector: Detector = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
     ] = False,
@@ -86,6 +88,7 @@ def replay(
         triton=triton,
         speed=_speed(speed),
         start_time=_instant(start_time),
+        detector=detector,
         jobs=jobs,
         skip_bad=skip_bad,
         publish=publish,

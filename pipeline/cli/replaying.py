@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.replay.publishing import Publishing
     from pipeline.replay.replay import Outcome, Replay, Settled
     from pipeline.runs.recordings import Wanted
-    from pipeline.scoring.dispatcher import ServedModel
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 DEFAULT_MODEL = "fights"
@@ -41,6 +41,7 @@ class Options:
         triton: HOST:PORT; None: the site's, else an embedded one.
         speed: multiple of a recording's clock; None: as fast as scoring allows.
         start_time: wall-clock time of the one recording's first frame.
+        detector: the site's detector that scores; None: its only one.
         split: replay only the recordings in this split of the manifests; None: all.
         jobs: recordings at a time; None: one for each core, at least two.
         skip_bad: do not fail because of recordings that cannot be replayed.
@@ -53,6 +54,7 @@ class Options:
     triton: str | None = None
     speed: float | None = None
     start_time: datetime | None = None
+    detector: str | None = None
     split: str | None = None
     jobs: int | None = None
     skip_bad: bool = False
@@ -154,17 +156,20 @@ def _run(
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
     from pipeline.cli.replay_display import replay_display
     from pipeline.replay.replay import Replay
-    from pipeline.scoring.dispatcher import served_model
+    from pipeline.scoring.served_model import served_model
 
     site = _site(folder, options)
+    detector = _detector(site, options)
+    model = site.model_of(detector)
     jobs = options.jobs or min(max(os.cpu_count() or 2, 2), 16)
     with contextlib.ExitStack() as servers:
         own = []
         if options.triton is None and (options.config is None or options.model is not None):
             with stop.at_once():
                 own.append(server := servers.enter_context(embedded.triton(_model(options), folder / "triton.log")))
+            model = embedded.MODEL
             site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": server.grpc_address})})
-        served = served_model(site.triton.address, site.triton.model)
+        served = served_model(site.triton.address, model)
         if options.model is not None and not own:
             _require_model(options.model, served, site.triton.address)
         topic = servers.enter_context(_publishing(folder, site, options, stop, unsent))
@@ -181,15 +186,17 @@ def _run(
             folder,
             site=site,
             served=served,
+            detector=detector,
+            model=model,
             split=options.split,
-            cameras=site.cameras if options.config is not None else {},
+            cameras=list(site.cameras) if options.config is not None else [],
             jobs=min(jobs, len(recordings)),
             speed=options.speed,
             start_time=options.start_time,
             acceptance=topic.outbox if topic else None,
             topic=topic.topic if topic else "",
             notify=topic.notify if topic else lambda: None,
-            told=shown.event,
+            on_event=shown.event,
             repair_scorer=bool(own),
             settled=settled,
         )
@@ -212,6 +219,17 @@ def _site(folder: Path, options: Options) -> Site:
         address = checked.triton.address
         site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": address})})
     return site
+
+
+def _detector(site: Site, options: Options) -> str:
+    """Return the name of the detector that scores; empty at a site that names none. Raises UsageError."""
+    names = list(site.detectors)
+    if options.detector is not None and options.detector not in names:
+        expected = " or ".join(names) if names else "none: the site has no detectors: section"
+        raise UsageError(f"--detector {options.detector}: unknown detector; expected {expected}")
+    if options.detector is None and len(names) > 1:
+        raise UsageError(f"the site has several detectors ({', '.join(names)}): choose one with --detector NAME")
+    return options.detector or next(iter(names), "")
 
 
 def _model(options: Options) -> str:

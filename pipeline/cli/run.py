@@ -1,4 +1,4 @@
-"""``mistwatch run``: watch a site's cameras until told to stop."""
+"""``mistwatch run``: watch a site's cameras until a signal ends it."""
 
 from __future__ import annotations
 

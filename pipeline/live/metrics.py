@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from collections.abc import Sequence
+from threading import Lock, Thread
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
+from pipeline.live.listener import Watch, WorkerListener
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.sources.base import Frame
+from pipeline.sources.reconnect import Outage
 
 # A clip is captured in 0.6 s to 1.6 s and scored in 0.02 s to 0.3 s; an overloaded scorer makes it tens of seconds.
 _LATENCY_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
@@ -18,37 +24,61 @@ class MetricsError(MistwatchError):
 
 
 class Metrics:
-    """Counters and histograms of one worker. Every method of the Prometheus objects is thread-safe."""
+    """Counters and histograms of one worker. Every method of the Prometheus objects is thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        detectors: whether the site names its detectors. The series of clips and alerts then have the label
+            ``detector``; otherwise they do not, so that a site without ``detectors:`` keeps its series.
+    """
+
+    def __init__(self, *, detectors: bool = False) -> None:
         self.registry = CollectorRegistry()
+        self._labelled_by_detector = detectors
         common: dict[str, Any] = {"registry": self.registry, "namespace": "mistwatch"}
+        watch = ["camera", "detector"] if detectors else ["camera"]
         self.frames_decoded = Counter("frames_decoded", "Frames taken from a source", ["camera"], **common)
-        self.clips_scored = Counter("clips_scored", "Clips that Triton scored", ["camera"], **common)
-        self.clips_dropped = Counter("clips_dropped", "Clips without a score", ["camera", "reason"], **common)
+        self.pictures_scaled = Counter(
+            "pictures_scaled", "Pictures scaled for clips, one a frame for each distinct size", ["camera"], **common
+        )
+        self.clips_scored = Counter("clips_scored", "Clips that Triton scored", watch, **common)
+        self.clips_dropped = Counter("clips_dropped", "Clips without a score", [*watch, "reason"], **common)
         self.clips_in_flight = Gauge("clips_in_flight", "Clips sent to Triton and not answered", **common)
         self.reconnects = Counter("reconnects", "Outages of a live source", ["camera", "reason"], **common)
         self.connected = Gauge("camera_connected", "1 while the source delivers frames", ["camera"], **common)
-        self.alerts = Counter("alerts", "Alerts begun", ["camera"], **common)
+        self.alerts = Counter("alerts", "Alerts begun", watch, **common)
         self.capture_to_score = Histogram(
             "capture_to_score_seconds",
             "From a clip's last frame to its score, live sources",
-            ["camera"],
+            watch,
             buckets=_LATENCY_BUCKETS,
             **common,
         )
         self.capture_to_published = Histogram(
             "capture_to_published_seconds",
             "From the last frame of an event's last clip to the broker's acknowledgement, live sources",
-            ["camera"],
+            watch,
             buckets=_LATENCY_BUCKETS,
             **common,
         )
         self.outbox_depth = Gauge("outbox_depth", "Alert events that some sink has not acknowledged", **common)
 
+    def labels_of(self, watch: Watch) -> tuple[str, ...]:
+        """The values of the labels that name a camera and its detector, in their order."""
+        return tuple(watch) if self._labelled_by_detector else (watch.camera,)
+
     def forget(self, camera: str) -> None:
-        """Give up the series of a camera that has gone: a replay of thousands of recordings would keep them all."""
-        for metric in (self.frames_decoded, self.clips_scored, self.clips_dropped, self.alerts):
+        """Remove every series of a camera."""
+        for metric in (
+            self.frames_decoded,
+            self.pictures_scaled,
+            self.clips_scored,
+            self.clips_dropped,
+            self.reconnects,
+            self.connected,
+            self.alerts,
+            self.capture_to_score,
+            self.capture_to_published,
+        ):
             metric.remove_by_labels({"camera": camera})
 
     def serve(self, host: str, port: int) -> MetricsServer:
@@ -79,3 +109,62 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=0.5)
+
+
+class MetricsListener(WorkerListener):
+    """Counts the worker's calls in :class:`Metrics`, and the relay's deliveries. Thread-safe."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._live: set[str] = set()
+        self._removed: set[str] = set()
+        self._lock = Lock()  # of a camera's removal: no late delivery may bring its series back
+
+    def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
+        with self._lock:
+            self._removed.discard(camera)
+        if live:
+            self._live.add(camera)
+            self._metrics.connected.labels(camera).set(0)  # also while its very first attempt hangs
+
+    def connected(self, camera: str) -> None:
+        self._metrics.connected.labels(camera).set(1)
+
+    def away(self, outage: Outage) -> None:
+        self._metrics.reconnects.labels(outage.camera, outage.code).inc()
+        self._metrics.connected.labels(outage.camera).set(0)
+
+    def frame(self, camera: str, frame: Frame) -> None:
+        self._metrics.frames_decoded.labels(camera).inc()
+        self._metrics.pictures_scaled.labels(camera).inc(frame.scaled)
+
+    def scored(self, watch: Watch, scored: Scored) -> None:
+        labels = self._metrics.labels_of(watch)
+        self._metrics.clips_scored.labels(*labels).inc()
+        if scored.window.segment.live:
+            seconds = (scored.scored_at - scored.window.captured_at).total_seconds()
+            self._metrics.capture_to_score.labels(*labels).observe(seconds)
+
+    def dropped(self, watch: Watch, dropped: Dropped) -> None:
+        self._metrics.clips_dropped.labels(*self._metrics.labels_of(watch), dropped.reason).inc()
+
+    def accepted(self, watch: Watch, event: AlertEvent) -> None:
+        if event.data.sequence == 0:
+            self._metrics.alerts.labels(*self._metrics.labels_of(watch)).inc()
+
+    def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
+        """The topic has an event; ``delay_seconds`` since the capture, None for a recording."""
+        watch = Watch(event.subject, event.data.detector or "")
+        with self._lock:
+            if delay_seconds is not None and watch.camera not in self._removed:
+                self._metrics.capture_to_published.labels(*self._metrics.labels_of(watch)).observe(delay_seconds)
+
+    def finished(self, camera: str) -> None:
+        if camera in self._live:
+            self._metrics.connected.labels(camera).set(0)
+
+    def camera_removed(self, camera: str) -> None:
+        self._live.discard(camera)
+        with self._lock:
+            self._removed.add(camera)
+            self._metrics.forget(camera)

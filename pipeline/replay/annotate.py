@@ -1,8 +1,8 @@
-"""A recording as a film that shows what the system made of it: the scores run along under the picture.
+"""A recording as a film with its scores and alerts: the scores run along under the picture.
 
 Under each picture: the time, the score of the clip that is playing and the average that runs live, and a chart of 30 s
 with both, the threshold and the alerts; under that the whole recording with its alerts. While an alert is open the
-picture has a red frame, and where the model tells where it looked, that is drawn over the picture.
+picture has a red frame, and the model's heat map, if it has one, is drawn over the picture.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class AnnotationError(MistwatchError):
 
 
 def annotated_file(run: Run, row: VideoRow) -> Path:
-    """Where a run folder keeps the annotated film of a recording."""
+    """Return the path of a recording's annotated film in the run folder."""
     return run.folder / ANNOTATED_FOLDER / f"{file_name(row.name)}.mp4"
 
 
@@ -89,7 +89,7 @@ def annotate(
         row: the recording's.
         file: to be written; it appears whole or not at all.
         stop: ends it; then nothing is written.
-        progress: told how many seconds are done.
+        progress: called with the seconds that are done.
 
     Returns:
         False if it was stopped.
@@ -105,7 +105,7 @@ def annotate(
     try:
         recording = open_recording(Path(row.path), camera=row.name, fps=row.fps)
         if recording.content_hash != row.content_hash:
-            raise AnnotationError(f"{row.path}: is not what was scored as {row.name}; replay it anew")
+            raise AnnotationError(f"{row.path}: is not what was scored as {row.name}; replay it again")
         attention = run.attention(row)
         drawn = _Drawing(run, row, attention)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def _write(
     recording: Recording, drawn: _Drawing, draft: Path, stop: threading.Event, progress: Callable[[float], None]
 ) -> None:
     wanted = FrameSpec(16, 16)  # the small picture is not looked at
-    with closing(recording.frames(wanted, stop)) as items, av.open(str(draft), "w", format="mp4") as film:  # type: ignore[type-var]
+    with closing(recording.frames([wanted], stop)) as items, av.open(str(draft), "w", format="mp4") as film:  # type: ignore[type-var]
         stream: av.VideoStream | None = None
         for item in items:
             if not isinstance(item, Frame):
@@ -198,6 +198,7 @@ class _Drawing:
         self._threshold = run.settings.chain_of(row).open_threshold
         self._parts = by_segment(run.clips[row.name], run.alerts[row.name])
         self._attention = attention
+        self._kind = run.settings.model.heat
         self._period = 1.0 / row.fps if row.fps else 0.04
         self._whole = max(row.duration_seconds, self._period)
         self._marks = self._places_of_alerts(run, row)
@@ -238,7 +239,7 @@ class _Drawing:
             clip = int(part.at(np.array([frame.pts_seconds]))[0])
             if clip >= 0:
                 seen = seen_part(picture.width, picture.height, self._spec)
-                heat = Heat(np.asarray(self._attention[part.first + clip]), seen)
+                heat = Heat(np.asarray(self._attention[part.first + clip]), seen, self._kind)
         drawn = jfif(picture, heat)
         self._size = self._size or (drawn.width, drawn.height)
         return drawn if (drawn.width, drawn.height) == self._size else drawn.reformat(*self._size)
@@ -281,7 +282,7 @@ class _Drawing:
             strip[:, int(wide * begins) : max(int(wide * begins) + 2, round(wide * ends))] = ALERT
 
     def _places_of_alerts(self, run: Run, row: VideoRow) -> list[tuple[float, float]]:
-        """Where the alerts are in the recording, as shares of its frames: its clock may jump."""
+        """Return the alerts' places in the recording, as shares of its frames, because its clock may jump."""
         clips = run.clips[row.name]
         places = []
         for alert in run.alerts[row.name]:

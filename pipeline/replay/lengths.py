@@ -1,4 +1,4 @@
-"""How long the recordings of a replay are, for the time left: asked of their headers meanwhile, not before."""
+"""Lengths of the recordings of a replay, for the time left. Their headers are read during the replay, not before."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Lengths:
         self._seconds: dict[str, float] = {}
         self._done: set[str] = set()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask_all, name="lengths", daemon=True)
+        self._thread = threading.Thread(target=self._read_all, name="lengths", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Begin to read the headers."""
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
 
     def done(self, name: str) -> None:
-        """This recording is through."""
+        """Take note that this recording has finished."""
         self._done.add(name)
 
     def of(self, name: str) -> float:
@@ -37,15 +37,15 @@ class Lengths:
 
     @property
     def done_seconds(self) -> float:
-        """Of all that are through."""
+        """Seconds of all recordings that have finished."""
         return sum(self.of(name) for name in list(self._done))
 
     @property
     def total_seconds(self) -> float | None:
-        """Of all; None until all were asked."""
+        """Seconds of all recordings; None until all headers are read."""
         return sum(self._seconds.values()) if len(self._seconds) == len(self._recordings) else None
 
-    def _ask_all(self) -> None:
+    def _read_all(self) -> None:
         for one in self._recordings:
             if self._stop.is_set():
                 return

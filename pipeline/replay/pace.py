@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.sources.base import Frame, FrameSpec, Segment, SegmentOver, Source
 
@@ -21,11 +21,11 @@ class Paced:
         self._source = source
         self._speed = speed
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`."""
         segment: Segment | None = None
         began, first = 0.0, 0.0
-        for item in self._source.frames(spec, stop):
+        for item in self._source.frames(specs, stop):
             if isinstance(item, Frame):
                 if item.segment != segment:
                     segment, began, first = item.segment, time.monotonic(), item.pts_seconds

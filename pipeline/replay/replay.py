@@ -1,7 +1,8 @@
 """Recordings through the pipeline that runs live: the same windows, scoring client, operators and alert events.
 
-A worker (:mod:`pipeline.live.worker`) to which recordings come and go as cameras, so many at a time. Nothing is
-dropped: a recording waits for the scorer. What has come of each is written into the run folder when it is through.
+A worker (:mod:`pipeline.live.worker`) to which recordings are added as cameras, a few at a time, and removed when they
+have finished. Nothing is dropped: a recording waits for the scorer. The results of each are written into the run folder
+when it has finished.
 """
 
 from __future__ import annotations
@@ -11,42 +12,48 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
-from pipeline.live.metrics import Metrics
-from pipeline.live.service import Judging
-from pipeline.live.worker import Acceptance, CameraPlan, CameraState, Worker, WorkerHooks
+from pipeline.heat import HeatKind
+from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.judging import Judging, rules_of
+from pipeline.live.listener import Watch, WorkerListener
+from pipeline.live.worker import Acceptance, Worker
 from pipeline.replay.lengths import Lengths
 from pipeline.replay.pace import Paced
 from pipeline.replay.published import Published
-from pipeline.replay.results import Replayed, Taking, not_replayed
+from pipeline.replay.results import RecordingResults, Replayed, not_replayed
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted, camera_of
-from pipeline.scoring.dispatcher import ClipMismatch, DropReason, Scorer, ServedModel
-from pipeline.settings import CameraSettings, Site
+from pipeline.scoring.outcomes import Dropped, Scored, SilentListener
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import ClipMismatch, ServedModel
+from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
 from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec
 
 _log = logs.get("replay")
 
-#: The camera that stands for the site's own settings, by which a recording is judged that is no camera's.
-#: No camera can have this name.
+#: Stands for the site's own settings, by which a recording that belongs to no camera is judged. No camera can have this
+#: name.
 ANY_CAMERA = "(recordings)"
 _LOOK_SECONDS = 0.25
-#: A clip's answer may take this long: nobody waits for it as for a live camera's, and one that is sent again while the
-#: server still works on it makes a slow server slower.
+#: Limit for a clip's answer. It is longer than for a live camera: a clip that is sent again while the server still
+#: works on it makes a slow server slower.
 _DEADLINE_SECONDS = 60.0
-#: Of each recording's decoder. Of a damaged film FFmpeg makes up what is missing from the pictures around, and where
-#: several are decoded at once, which of these are there is chance: the next run would have other scores. Several
+#: Threads of each recording's decoder. FFmpeg conceals the missing parts of a damaged film from the pictures around
+#: them; with several threads it is chance which of these are there, and the next run would have other scores. Several
 #: recordings at a time use the cores as well.
 _DECODER_THREADS = 1
 
@@ -55,13 +62,13 @@ class ReplayFailed(MistwatchError):
     """The replay cannot go on; what is finished is kept. One line."""
 
 
-#: Told what a run is made with; see :class:`Replay`.
+#: Called with the settings of a run; see :class:`Replay`.
 Settled = Callable[[RunSettings], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is. Seconds are of the recordings; ``total_seconds`` is None until all have said how long they are."""
+    """The progress of a replay. Seconds are of the recordings; ``total_seconds`` is None until all are known."""
 
     recordings: int
     done: int
@@ -74,14 +81,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has become of every recording, in order.
+    """The outcome of every recording, in order.
 
     Attributes:
-        rows: of the recordings that are through.
-        recordings: how many there are to be.
-        kept: how many of them were there already.
-        unread: a line on each of those that could not be read now; what was kept of them stays in the run.
-        unsent: a line on what a topic has not got; the replay itself does not know.
+        rows: those of the recordings that have finished.
+        recordings: number of recordings in the run.
+        kept: number of recordings that were in the folder already.
+        unread: a line for each recording that could not be read now; its kept scores stay in the run.
+        unsent: a line on the events that a topic lacks; the caller fills it in.
     """
 
     rows: tuple[VideoRow, ...]
@@ -94,12 +101,17 @@ class Outcome:
 
 
 def run_settings(
-    site: Site, served: ServedModel, cameras: Mapping[str, tuple[ClipSpec, RunChain]], start_time: datetime | None
+    site: Site,
+    served: ServedModel,
+    cameras: Mapping[str, tuple[ClipSpec, RunChain]],
+    start_time: datetime | None,
+    detector: str = "",
 ) -> RunSettings:
-    """What a run is made with. Its name is a hash of that, so that the same run has the same alert ids.
+    """Return the settings of a run. Its name is a hash of them, so that the same run has the same alert ids.
 
     Args:
         cameras: how the recordings of each camera are cut and judged; :data:`ANY_CAMERA` is one of them.
+        detector: the site's detector that scores; empty at a site that names no detectors.
     """
     parts = {name: CameraPart(clip=_clip(clip), chain=chain) for name, (clip, chain) in cameras.items()}
     usual = parts.pop(ANY_CAMERA)
@@ -115,14 +127,17 @@ def run_settings(
             threshold=served.threshold,
             close_threshold=served.close_threshold,
             kernel=served.kernel,
+            heat=served.heat.kind if served.heat is not None else HeatKind.ATTENTION,
         ),
         clip=usual.clip,
         chain=usual.chain,
+        detector=detector or None,
         start_time=start_time,
         cameras=parts,
     )
-    told = settings.model_dump_json(exclude={"mistwatch"})
-    return settings.model_copy(update={"run": f"replay-{hashlib.sha256(told.encode()).hexdigest()[:12]}"})
+    # As with the ids of alerts, a detector counts only where there are several.
+    hashed = settings.model_dump_json(exclude={"mistwatch"} if len(site.detectors) > 1 else {"mistwatch", "detector"})
+    return settings.model_copy(update={"run": f"replay-{hashlib.sha256(hashed.encode()).hexdigest()[:12]}"})
 
 
 class Replay:
@@ -130,25 +145,27 @@ class Replay:
 
     Args:
         recordings: each name once.
-        split: replay those that a manifest puts there, and of the others only what the folder holds of them: that
-            stays in the run, so that the folder can be of one split first and of another one, or of all, later.
+        split: replay the recordings that a manifest puts there. Others stay in the run where the folder holds them, so
+            that the folder can be filled split by split.
         folder: of the run, for this process alone (:func:`pipeline.runs.parts.alone_in`).
         site: how clips are cut and scores judged, and where Triton is.
-        cameras: of the site, whose recordings are judged by their settings.
+        cameras: those of the site whose recordings are judged by the camera's settings.
         served: the model that Triton serves now; another one ends the replay.
+        detector: the site's detector whose model and settings are used; empty at a site that names no detectors.
+        model: the model's name on the server; None takes the detector's.
         jobs: recordings at a time.
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
-        acceptance: is given every alert event; None where nobody else wants them.
-        topic: of which broker the events go to from there: what was scored earlier, and not sent to
-            it then, goes there too.
-        told: called with every alert event that was accepted.
-        repair_scorer: the scorer is ours alone.
-        settled: told what the run is made with before anything is written; what it raises ends it.
+        acceptance: accepts every alert event; None where they only go into the run folder.
+        topic: the topic that the events go to from there, with its broker. Events of recordings that were scored
+            earlier, and not sent to it then, go there too.
+        on_event: called with every alert event that was accepted.
+        repair_scorer: no other process uses the scorer.
+        settled: called with the run's settings before anything is written; an exception that it raises ends the replay.
 
     Raises:
         OtherRunError, RunError: as :class:`pipeline.runs.parts.Parts`.
-        ClipMismatch, ValueError: as :class:`pipeline.live.service.Judging`.
+        ClipMismatch, ValueError: as :meth:`pipeline.live.judging.Judging.clip_of`.
     """
 
     def __init__(
@@ -158,15 +175,17 @@ class Replay:
         *,
         site: Site,
         served: ServedModel,
+        detector: str = "",
+        model: str | None = None,
         split: str | None = None,
-        cameras: Mapping[str, CameraSettings] | None = None,
+        cameras: Collection[str] = (),
         jobs: int = 2,
         speed: float | None = None,
         start_time: datetime | None = None,
         acceptance: Acceptance | None = None,
         topic: str = "",
         notify: Callable[[], None] = lambda: None,
-        told: Callable[[AlertEvent], None] = lambda _event: None,
+        on_event: Callable[[AlertEvent], None] = lambda _event: None,
         repair_scorer: bool = False,
         settled: Settled = lambda _settings: None,
     ) -> None:
@@ -174,32 +193,34 @@ class Replay:
         self._jobs = jobs
         self._speed = speed
         self._start_time = start_time
-        self._told = told
-        self._site = site.model_copy(
-            update={"cameras": {ANY_CAMERA: CameraSettings(source="any recording"), **(cameras or {})}}
-        )
-        self._judging = Judging(self._site)
-        self._camera_of = {one.name: camera_of(one.path, cameras or {}) for one in recordings}
-        # Of all, whatever the split: the run is the same one, and its alerts' ids with it.
-        used = {ANY_CAMERA, *(name for name in self._camera_of.values() if name is not None)}
-        self._clip_of = {name: self._judging.clip_of(name, served) for name in sorted(used)}
+        self._on_event = on_event
+        self._site = site
+        self._detector = detector
+        self._model = model or site.model_of(detector)
+        self._camera_of = {one.name: camera_of(one.path, cameras) for one in recordings}
+        # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
+        used = sorted({name for name in self._camera_of.values() if name is not None})
+        rules = {Watch(ANY_CAMERA, detector): rules_of(site, None, detector)}
+        rules |= {Watch(name, detector): rules_of(site, name, detector) for name in used}
+        self._judging = Judging(rules, max_in_flight=site.triton.max_in_flight)
+        self._clip_of = {watch.camera: self._judging.clip_of(watch, served) for watch in rules}
         chains = {
-            name: RunChain.of(self._judging.chain_of(name, served), self._judging.own_share_of(name, served))
-            for name in self._clip_of
+            watch.camera: RunChain.of(self._judging.chain_of(watch, served), self._judging.own_share_of(watch, served))
+            for watch in rules
         }
         self.settings = run_settings(
-            self._site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time
+            site, served, {name: (clip, chains[name]) for name, clip in self._clip_of.items()}, start_time, detector
         )
         settled(self.settings)
         self._parts = Parts(folder, self.settings, recordings)
         self._recordings = [one for one in recordings if split in (None, one.split) or self._parts.holds(one)]
-        self._news = _ScoringNews()
+        self._scoring = _ScoringLog()
         self._acceptance = acceptance
         self._published = Published(folder, topic, self.settings.run) if acceptance is not None else None
-        self._notify = notify
+        self._notify_relay = notify
         self._repair = repair_scorer
-        self._takings: dict[str, Taking] = {}
-        self._finished: queue.SimpleQueue[CameraState] = queue.SimpleQueue()
+        self._running: dict[str, RecordingResults] = {}
+        self._finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._rows: dict[str, VideoRow] = {}
         self._kept = 0
         self._unread: list[str] = []
@@ -220,9 +241,9 @@ class Replay:
 
         Args:
             stop: ends it early; what is finished is kept.
-            show: told how far it is, a few times a second.
-            given_up: asked now and then, with the seconds for which the scorer has been away, why nothing more is to be
-                waited for.
+            show: called with the progress, a few times a second.
+            given_up: called now and then with the seconds since the scorer went away; returns why the replay should not
+                wait any longer, or None.
 
         Raises:
             ReplayFailed: it cannot go on.
@@ -231,13 +252,10 @@ class Replay:
         triton = self._site.triton
         scorer = Scorer(
             triton.address,
-            self._served.clip,
-            model=triton.model,
+            [ScoredModel(self._model, self._served.clip, fits=self._require_same_model, heat=True)],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=max(triton.deadline_seconds, _DEADLINE_SECONDS),
-            listener=self._news,
-            fits=self._require_same_model,
-            attention=True,
+            listener=self._scoring,
             repair=self._repair,
         )
         worker = Worker(
@@ -246,17 +264,11 @@ class Replay:
             run=self.settings.run,
             scorer=scorer,
             queue_clips=triton.queue_clips,
-            outbox=_Events(self._acceptance, self._counts, self._take_down),
-            notify=self._notify,
+            outbox=_Events(self._acceptance, self._counts, self._record_event),
+            notify=self._notify_relay,
             pictures=None,
-            metrics=Metrics(),
-            hooks=WorkerHooks(
-                accepted=self._accepted,
-                scored=lambda scored: self._takings[scored.window.segment.camera].scored(scored),
-                smoothed=lambda score: self._takings[score.clip.camera].smoothed(score),
-                dropped=lambda dropped: self._takings[dropped.window.segment.camera].dropped(dropped),
-                finished=self._finished.put,
-            ),
+            several_detectors=len(self._site.detectors) > 1,
+            listeners=[_Recorder(self._running, self._finished.put, self._accepted)],
         )
         try:
             worker.start()
@@ -282,13 +294,13 @@ class Replay:
         waiting = iter(self._recordings)
         shown_at = 0.0
         while not stop.is_set():
-            while len(self._takings) < self._jobs and (one := next(waiting, None)) is not None and not stop.is_set():
+            while len(self._running) < self._jobs and (one := next(waiting, None)) is not None and not stop.is_set():
                 self._begin(one, worker)
-            if not self._takings:
+            if not self._running:
                 break
             with contextlib.suppress(queue.Empty):
                 self._end(self._finished.get(timeout=_LOOK_SECONDS), worker)
-            if (why := self._mismatch or given_up(self._news.away_seconds)) is not None:
+            if (why := self._mismatch or given_up(self._scoring.away_seconds)) is not None:
                 raise ReplayFailed(why)
             if time.monotonic() >= shown_at + _LOOK_SECONDS:
                 shown_at = time.monotonic()
@@ -296,15 +308,15 @@ class Replay:
         show(self._progress())
 
     def _begin(self, one: Wanted, worker: Worker) -> None:
-        """Send a recording on its way, unless it is kept already or cannot be read."""
+        """Start a recording, unless it is kept already or cannot be read."""
         damage: list[str] = []
         camera = self._camera_of[one.name]
-        judged_as = camera or ANY_CAMERA
+        watch = Watch(camera or ANY_CAMERA, self._detector)
         try:
             source, modified_ns, content = self._opened(one, damage)
         except SourceError as error:
             if (kept := self._parts.find(one, None, camera)) is None:
-                self._note(not_replayed(one, str(error)).row)
+                self._add_row(not_replayed(one, str(error)).row)
                 return
             self._unread.append(f"{one.name}: what was scored of it is kept, but it cannot be read now: {error}")
         else:
@@ -315,24 +327,22 @@ class Replay:
         try:
             source.check()
         except SourceError as error:
-            self._note(not_replayed(one, str(error)).row)
+            self._add_row(not_replayed(one, str(error)).row)
             return
-        clip = self._clip_of[judged_as]
-        taking = self._takings[one.name] = Taking(one, source, camera, clip, damage, modified_ns=modified_ns)
+        clip = self._clip_of[watch.camera]
+        results = self._running[one.name] = RecordingResults(one, source, camera, clip, damage, modified_ns=modified_ns)
         paced: Source = source if self._speed is None else Paced(source, self._speed)
-        watched = _Watched(paced, taking)
+        watched = _Watched(paced, results)
         worker.add(
             CameraPlan(
                 one.name,
-                lambda **_told: watched,
-                clip,
-                self._served,
-                lambda served: self._judging.chain_of(judged_as, served),
+                lambda **_callbacks: watched,
+                [DetectorPlan(clip, self._served, partial(self._judging.chain_of, watch), self._detector, self._model)],
             )
         )
 
     def _opened(self, one: Wanted, damage: list[str]) -> tuple[Recording, int, str]:
-        """A recording, when it was last written (ns), and the hash of its content. Raises SourceError."""
+        """Return a recording, its time of last change (ns), and the hash of its content. Raises SourceError."""
         try:
             modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
             source = open_recording(
@@ -348,29 +358,29 @@ class Replay:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None
 
     def _take_kept(self, kept: Replayed) -> None:
-        """A recording is there already; a topic that has not got its events gets them."""
+        """Take a recording that is there already; a topic that lacks its events gets them."""
         self._kept += 1
         if self._published is not None and self._acceptance is not None:
             self._published.catch_up(kept.row, kept.alerts, self._acceptance)
-            self._notify()
-        self._note(kept.row, kept.alerts.count(b'"state":"begin"'))
+            self._notify_relay()
+        self._add_row(kept.row, kept.alerts.count(b'"state":"begin"'))
 
-    def _end(self, state: CameraState, worker: Worker) -> None:
-        """Write down what has come of a recording."""
-        taking = self._takings[state.camera]
-        replayed = taking.result(state)
-        if replayed.row.error is None and taking.has_changed():
-            why = f"{taking.wanted.stored_path} has changed while it was read; the same command replays it again"
-            replayed = not_replayed(taking.wanted, why)
+    def _end(self, name: str, worker: Worker) -> None:
+        """Keep the results of a recording that has finished."""
+        results = self._running[name]
+        replayed = results.result()
+        if replayed.row.error is None and results.has_changed():
+            why = f"{results.wanted.stored_path} has changed while it was read; the same command replays it again"
+            replayed = not_replayed(results.wanted, why)
         if replayed.row.error is None:
             self._parts.keep(replayed)
             if self._published is not None:
                 self._published.add(replayed.row)
-        worker.remove(state.camera)
-        del self._takings[state.camera]
-        self._note(replayed.row, taking.alerts if replayed.row.error is None else 0)
+        worker.remove(name)
+        del self._running[name]
+        self._add_row(replayed.row, results.alerts if replayed.row.error is None else 0)
 
-    def _note(self, row: VideoRow, alerts: int = 0) -> None:
+    def _add_row(self, row: VideoRow, alerts: int = 0) -> None:
         self._rows[row.name] = row
         self._clips += row.clips
         self._alerts += alerts
@@ -389,15 +399,15 @@ class Replay:
             yield kept
 
     def _counts(self, event: AlertEvent) -> bool:
-        """Whether anybody is to know of an event: not where its recording will be replayed from its start."""
-        return not self._cut_short and self._mismatch is None and self._takings[event.subject].is_whole
+        """Return whether an event counts: not where its recording will be replayed from its start."""
+        return not self._cut_short and self._mismatch is None and self._running[event.subject].is_whole
 
-    def _take_down(self, event: AlertEvent) -> None:
-        self._takings[event.subject].accepted(event)
+    def _record_event(self, event: AlertEvent) -> None:
+        self._running[event.subject].accepted(event)
 
     def _accepted(self, event: AlertEvent) -> None:
         if self._counts(event):
-            self._told(event)
+            self._on_event(event)
 
     def _require_same_model(self, served: ServedModel) -> None:
         """A run is of one model. Raises ClipMismatch."""
@@ -410,63 +420,95 @@ class Replay:
             raise ClipMismatch(self._mismatch)
 
     def _progress(self) -> Progress:
-        takings = list(self._takings.values())
+        running = list(self._running.values())
         return Progress(
             recordings=len(self._recordings),
             done=len(self._rows),
             failed=sum(row.error is not None for row in self._rows.values()),
-            clips=self._clips + sum(taking.clips for taking in takings),
-            alerts=self._alerts + sum(taking.alerts for taking in takings),
+            clips=self._clips + sum(one.clips for one in running),
+            alerts=self._alerts + sum(one.alerts for one in running),
             seconds=self._lengths.done_seconds
-            + sum(min(taking.seconds, self._lengths.of(taking.wanted.name)) for taking in takings),
+            + sum(min(one.seconds, self._lengths.of(one.wanted.name)) for one in running),
             total_seconds=self._lengths.total_seconds,
         )
 
 
 class _Watched:
-    """``source``, whose failure its taking knows of before the worker ends an alert because of it."""
+    """``source``, whose failure its results know of before the worker ends an alert because of it."""
 
-    def __init__(self, source: Source, taking: Taking) -> None:
+    def __init__(self, source: Source, results: RecordingResults) -> None:
         self.camera = source.camera
         self.live = source.live
         self._source = source
-        self._taking = taking
+        self._results = results
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`."""
         try:
-            yield from self._source.frames(spec, stop)
+            yield from self._source.frames(specs, stop)
         except Exception:
-            self._taking.has_failed = True
+            self._results.has_failed = True
             raise
 
 
-class _Events:
-    """Has events taken down, and hands them on, but for those that are only there because the replay was cut short.
+class _Recorder(WorkerListener):
+    """Hands the worker's calls to the results of the recording that they concern."""
 
-    Such an event has an id that the replay of the whole recording will use again, and may say something else.
+    def __init__(
+        self,
+        running: Mapping[str, RecordingResults],
+        on_finished: Callable[[str], None],
+        on_accepted: Callable[[AlertEvent], None],
+    ) -> None:
+        self._running = running
+        self._on_finished = on_finished
+        self._on_accepted = on_accepted
+
+    def failed(self, camera: str, error: SourceError) -> None:
+        self._running[camera].failure = str(error)
+
+    def scored(self, watch: Watch, scored: Scored) -> None:
+        self._running[watch.camera].scored(scored)
+
+    def smoothed(self, watch: Watch, score: SmoothedScore) -> None:
+        self._running[watch.camera].smoothed(score)
+
+    def dropped(self, watch: Watch, dropped: Dropped) -> None:
+        self._running[watch.camera].dropped(dropped)
+
+    def accepted(self, watch: Watch, event: AlertEvent) -> None:
+        self._on_accepted(event)
+
+    def finished(self, camera: str) -> None:
+        self._on_finished(camera)
+
+
+class _Events:
+    """Records events and hands them on, except those that exist only because the replay was cut short.
+
+    Such an event has an id that the replay of the whole recording will use again, with another content perhaps.
     """
 
     def __init__(
         self,
         acceptance: Acceptance | None,
         counts: Callable[[AlertEvent], bool],
-        take_down: Callable[[AlertEvent], None],
+        record: Callable[[AlertEvent], None],
     ) -> None:
         self._acceptance = acceptance
         self._counts = counts
-        self._take_down = take_down
+        self._record = record
 
     def accept(self, event: AlertEvent) -> bool:
         if not self._counts(event):
             return True
         is_new = self._acceptance is None or self._acceptance.accept(event)
-        self._take_down(event)  # here, once it is accepted: whatever those do who are told of it, none is left out
+        self._record(event)  # here, once it is accepted, so that none is left out
         return is_new
 
 
-class _ScoringNews:
-    """For how long the scorer has been away; and a line in the log."""
+class _ScoringLog(SilentListener):
+    """Seconds since the scorer went away, and a line in the log."""
 
     def __init__(self) -> None:
         self._since: float | None = None
@@ -476,10 +518,6 @@ class _ScoringNews:
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
-    def in_flight(self, clips: int) -> None: ...
-    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None: ...
-    def dropped(self, camera: str, reason: DropReason) -> None: ...
-
     def waiting(self, reason: str) -> None:
         if self._since is None:
             self._since = time.monotonic()
@@ -488,8 +526,6 @@ class _ScoringNews:
     def recovered(self) -> None:
         self._since = None
         _log.info("the scorer is there")
-
-    def exchanged(self, served: ServedModel) -> None: ...
 
 
 def _clip(clip: ClipSpec) -> RunClip:

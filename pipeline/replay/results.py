@@ -1,4 +1,4 @@
-"""What comes of one recording while it runs through the pipeline, until it can be written down."""
+"""The results of one recording while it runs through the pipeline, until they are written."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
-from pipeline.live.worker import CameraPhase, CameraState
 from pipeline.runs.folder import VideoRow, score_schema
 from pipeline.runs.recordings import Wanted, printable
-from pipeline.scoring.dispatcher import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
 from pipeline.sources.recordings import Recording, open_recording
@@ -25,7 +24,7 @@ from pipeline.windows import ClipSpec
 if TYPE_CHECKING:
     import pyarrow
 
-#: What is told of every clip, in this order, and the kind of array that holds it.
+#: The numbers of every clip, in this order, and the kind of array that holds each.
 _NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"))
 
 
@@ -36,7 +35,7 @@ class Replayed:
     Attributes:
         scores: its clips, see :data:`pipeline.runs.folder.SCORE_COLUMNS`.
         alerts: its alert events, a line of UTF-8 each.
-        attention: float32 (clips, h, w), None where the model does not tell.
+        attention: float32 (clips, h, w), None where the model has no heat map.
     """
 
     row: VideoRow
@@ -46,14 +45,14 @@ class Replayed:
 
 
 def not_replayed(wanted: Wanted, error: str, content_hash: str | None = None) -> Replayed:
-    """A recording of which nothing was scored, and why."""
+    """Return the result of a recording of which nothing was scored, with the reason."""
     row = wanted.row(content_hash=content_hash, error=one_line(error))
     return Replayed(row, score_schema().empty_table())
 
 
 @dataclass(slots=True)
-class Taking:
-    """One recording on its way. What the worker's hooks tell is taken in on one thread, and read when it has finished.
+class RecordingResults:
+    """The results of one recording while it is replayed; written on one thread, and read once it has finished.
 
     Memory: about 60 bytes a clip, and 8 a frame (the recording's own log of them).
     """
@@ -68,54 +67,57 @@ class Taking:
     started_at: datetime | None = None
     seconds: float = 0.0  #: of the recording, as far as it is scored
     modified_ns: int = 0  #: when its file, or its folder, was last written before it was read
-    has_failed: bool = False  #: to be read to its end
+    has_failed: bool = False  #: it could not be read to its end
+    failure: str | None = None  #: why it could not
     _columns: dict[str, array[Any]] = field(default_factory=lambda: {name: array(c) for name, c in _NUMBERS})
     _segments: list[str] = field(default_factory=list)
     _models: list[tuple[str, str]] = field(default_factory=list)
     _drops: Counter[str] = field(default_factory=Counter)
-    _attention: dict[ClipKey, npt.NDArray[np.float32]] = field(default_factory=dict)
+    _scored: int = 0
+    _heat: dict[ClipKey, npt.NDArray[np.float32]] = field(default_factory=dict)
     _maps: list[npt.NDArray[np.float32]] = field(default_factory=list)
 
     @property
     def clips(self) -> int:
-        """Scored so far."""
+        """Number of clips scored so far."""
         return len(self._segments)
 
     def scored(self, scored: Scored) -> None:
-        """A clip has its score; where in the order of clips will be told."""
-        if scored.attention is not None:
-            self._attention[scored.window.key] = scored.attention
+        """Keep a scored clip's heat map until its place in the order of clips is known."""
+        self._scored += 1
+        if scored.heat is not None:
+            self._heat[scored.window.key] = scored.heat
 
     def smoothed(self, score: SmoothedScore) -> None:
-        """The next clip in order."""
+        """Add the next clip in order."""
         clip = score.clip
         if not self._segments:
             self.started_at = clip.times.started_at
         self._segments.append(clip.segment)
         self._models.append((clip.model, clip.model_version))
-        told = (clip.index, clip.start, clip.end, clip.score, score.value)
-        for (name, _), value in zip(_NUMBERS, told, strict=True):
+        numbers = (clip.index, clip.start, clip.end, clip.score, score.value)
+        for (name, _), value in zip(_NUMBERS, numbers, strict=True):
             self._columns[name].append(value)
-        if (attention := self._attention.pop(clip.key, None)) is not None:
-            self._maps.append(attention)
+        if (heat := self._heat.pop(clip.key, None)) is not None:
+            self._maps.append(heat)
         self.seconds = clip.end - self._columns["start"][0]
 
     def dropped(self, dropped: Dropped) -> None:
-        """A clip will have no score."""
+        """Count a clip that will have no score."""
         self._drops[dropped.detail or dropped.reason] += 1
 
     @property
     def is_whole(self) -> bool:
-        """Whether it was read, and every clip so far has its score."""
+        """True while the recording was read without failure and every clip so far has its score."""
         return not (self.has_failed or self._drops)
 
     def accepted(self, event: AlertEvent) -> None:
-        """An alert event was accepted."""
+        """Add an accepted alert event."""
         self.alerts += event.data.sequence == 0
         self.events.append(event.to_json() + b"\n")
 
     def has_changed(self) -> bool:
-        """Whether it is another one now than was begun with: still being recorded, or copied there."""
+        """Return whether the file changed since the replay began: still being recorded, or copied there."""
         try:
             if self.wanted.path.stat().st_mtime_ns == self.modified_ns:
                 return False
@@ -124,11 +126,11 @@ class Taking:
             return False  # it is gone, and was read
         return now != self.source.content_hash
 
-    def result(self, state: CameraState) -> Replayed:
-        """What has come of it, now that it has finished."""
+    def result(self) -> Replayed:
+        """Return the finished recording's scores and alerts, or why it was not replayed."""
         content = self.source.content_hash
-        if state.phase is CameraPhase.FAILED:
-            return not_replayed(self.wanted, state.message or "unexpected failure, see the log", content)
+        if self.failure is not None:
+            return not_replayed(self.wanted, self.failure, content)
         index = self.source.seen
         clips = self.clips
         if not self.is_whole:  # no recording with holes is kept: the next run tries it again
@@ -137,7 +139,7 @@ class Taking:
             why = one_line("; ".join(self.damage))
             short = f"{len(index)} frames, too short for a clip of {self.clip.frames}"
             return not_replayed(self.wanted, f"nothing to score: {why or short}", content)
-        if clips != state.scored:
+        if clips != self._scored:
             return not_replayed(self.wanted, "unexpected failure, see the log", content)
         fps, seconds = rate_and_length(index, self.wanted.fps)
         row = self.wanted.row(
@@ -178,7 +180,9 @@ class Taking:
 
 
 def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | None, float]:
-    """Frames a second, and seconds, of all segments together; the last frame of each lasts as long as the others.
+    """Return the frames a second and the seconds of all segments together.
+
+    The last frame of a segment lasts as long as the others.
 
     Pictures before the first segment, of which none could be decoded, have no share in them.
 
@@ -194,5 +198,5 @@ def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | Non
 
 
 def one_line(text: str) -> str:
-    """``text`` without line ends, and such that any file takes it."""
+    """Return ``text`` without line ends, in characters that any file can hold."""
     return " ".join(printable(text).split())

@@ -101,7 +101,7 @@ def draw_chart(chart: Picture, part: SegmentScores, now: float, threshold: float
 
 
 def _window(part: SegmentScores, now: float) -> tuple[float, float]:
-    """What the chart shows: the whole segment where it is short, else what was and what comes."""
+    """Return the stretch that the chart shows, seconds: a short segment whole, else around the present."""
     first, last = float(part.starts[0]), float(part.ends[-1])
     if last - first <= _SHOWN_SECONDS:
         return first, last

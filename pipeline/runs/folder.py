@@ -5,7 +5,7 @@
 ``videos.jsonl``    a row a recording, in the order given: :class:`VideoRow`
 ``scores.parquet``  a row a clip, recording by recording, in order: :data:`SCORE_COLUMNS`
 ``alerts.jsonl``    the alert events, recording by recording, in order, as a live camera's would be
-``attention/``      KEY.npy a recording, float32 (clips, h, w), where the model tells where it looked
+``attention/``      KEY.npy a recording, float32 (clips, h, w), where the model has heat maps
 =================== =====================================================================================
 
 All but ``run.json`` are the same bytes for the same recordings, model and settings.
@@ -36,6 +36,7 @@ from pydantic import (
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from pipeline.errors import UsageError
+from pipeline.heat import HeatKind
 
 if TYPE_CHECKING:
     import pyarrow
@@ -79,7 +80,8 @@ class RunModel(_Part):
 
     Attributes:
         threshold, close_threshold, kernel: its own suggestions, None where it makes none.
-        weights_sha256: of its weights, None where the server does not tell.
+        weights_sha256: of its weights, None where the server does not state it.
+        heat: the meaning of its heat maps, where it has any; not written where they are attention maps.
     """
 
     name: str
@@ -89,6 +91,15 @@ class RunModel(_Part):
     threshold: float | None = None
     close_threshold: float | None = None
     kernel: int | None = None
+    heat: HeatKind = HeatKind.ATTENTION
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the usual kind of heat map: a run's name, a hash of all this, stays as it was."""
+        written: dict[str, Any] = handler(self)
+        if written.get("heat") == HeatKind.ATTENTION:
+            del written["heat"]
+        return written
 
 
 class RunClip(_Part):
@@ -128,30 +139,31 @@ class RunChain(_Part):
     @property
     def settings(self) -> ChainSettings:
         """The same for the operators."""
-        told = self.model_dump(exclude={"kernel", "max_hole", "own_share"})
-        return ChainSettings(alert=AlertSettings(**told), kernel=self.kernel, max_hole=self.max_hole)
+        alert = self.model_dump(exclude={"kernel", "max_hole", "own_share"})
+        return ChainSettings(alert=AlertSettings(**alert), kernel=self.kernel, max_hole=self.max_hole)
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A run without a calibration has the name that it always had: that is a hash of all this."""
-        told: dict[str, Any] = handler(self)
-        if told.get("own_share", ...) is None:
-            del told["own_share"]
-        return told
+        written: dict[str, Any] = handler(self)
+        if written.get("own_share", ...) is None:
+            del written["own_share"]
+        return written
 
 
 class CameraPart(_Part):
-    """What one of the site's cameras sets otherwise."""
+    """The settings of one of the site's cameras."""
 
     clip: RunClip
     chain: RunChain
 
 
 class RunSettings(_Part):
-    """What a run was made with.
+    """The settings of a run.
 
     Attributes:
         run: names the run in its alerts' ids; made of all that follows it here but the counts.
+        detector: the site's detector that scored; not written where the site names no detectors.
         start_time: wall-clock time that the first frame of the one recording was said to have.
         cameras: by camera, the settings of recordings that are a camera's of the site (:attr:`VideoRow.camera`).
         created_at: when the run was finished (UTC); the only time of day in a run folder.
@@ -165,12 +177,21 @@ class RunSettings(_Part):
     model: RunModel
     clip: RunClip
     chain: RunChain
+    detector: str | None = None
     start_time: AwareDatetime | None = None
     cameras: dict[str, CameraPart] = {}
     recordings: int = 0
     frames: int = 0
     clips: int = 0
     alerts: int = 0
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a detector that is not there: a run's name, a hash of all this, stays as it was."""
+        written: dict[str, Any] = handler(self)
+        if written.get("detector", ...) is None:
+            del written["detector"]
+        return written
 
     def clip_of(self, row: VideoRow) -> RunClip:
         """The clips that were cut of this recording."""
@@ -185,7 +206,7 @@ class VideoRow(_Part):
     """One recording of a run.
 
     Attributes:
-        name: tells it from the others: a file's stem, or its path in the manifest; the ``camera`` of its alerts.
+        name: unique in the run: a file's stem, or its path in the manifest; the ``camera`` of its alerts.
         path: where it lay, absolute.
         content_hash: 16 hexadecimal digits, see :attr:`pipeline.sources.recordings.Recording.content_hash`; None where
             it could not be read.
@@ -263,7 +284,7 @@ class AlertSpan:
     Attributes:
         segment: that it lies in.
         started: of its first clip.
-        opened: end of the clip with which it opened: before that nobody could have known.
+        opened: end of the clip with which it opened: before that it was not known.
         ended: end of its last clip.
         peak_start, peak_end: of the clip with the highest smoothed score.
         peak: that score.
@@ -299,7 +320,7 @@ class Run:
     alerts: Mapping[str, tuple[AlertSpan, ...]]
 
     def attention(self, row: VideoRow) -> npt.NDArray[np.float32] | None:
-        """Where the model looked in each clip, (clips, h, w) in [0, 1]; None where that was not kept.
+        """Return the heat maps of a recording, (clips, h, w) in [0, 1]; None where none were kept.
 
         Raises:
             RunError: it cannot be read.
@@ -335,10 +356,10 @@ def read_run(folder: Path) -> Run:
         if len(clips[row.name]) != row.clips:
             raise RunError(
                 f"{folder}: {row.name} has {row.clips} clips in {VIDEOS_FILE} and {len(clips[row.name])} in "
-                f"{SCORES_FILE}: replay it anew"
+                f"{SCORES_FILE}: replay it again"
             )
     if len(clips) != len(videos):
-        raise RunError(f"{folder}: {SCORES_FILE} and {VIDEOS_FILE} are not of the same recordings: replay it anew")
+        raise RunError(f"{folder}: {SCORES_FILE} and {VIDEOS_FILE} are not of the same recordings: replay it again")
     return Run(
         folder,
         settings,
@@ -418,7 +439,7 @@ def alert_spans(file: Path) -> Iterator[tuple[str, AlertSpan]]:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise RunError(f"{file}:{number}: no alert event of a replay ({type(error).__name__}: {error})") from None
     if opened:
-        raise RunError(f"{file}: the alert {next(iter(opened))} never ends: replay it anew")
+        raise RunError(f"{file}: the alert {next(iter(opened))} never ends: replay it again")
 
 
 _NO_CLIPS = Clips(
@@ -440,7 +461,7 @@ def _by_video(table: pyarrow.Table) -> Iterator[tuple[str, Clips]]:
     seen: set[str] = set()
     for first, end in zip(begins, [*begins[1:], len(names)], strict=True):
         if names[first] in seen:
-            raise RunError(f"{SCORES_FILE}: the clips of {names[first]} do not stand together: replay it anew")
+            raise RunError(f"{SCORES_FILE}: the clips of {names[first]} do not stand together: replay it again")
         seen.add(names[first])
         part = table.slice(first, end - first)
         numbers: dict[str, Any] = {name: part[name].to_numpy() for name, kind in SCORE_COLUMNS if kind != "string"}

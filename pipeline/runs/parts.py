@@ -79,7 +79,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 class Parts:
-    """What a run folder holds so far.
+    """The recordings that a run folder holds so far.
 
     Args:
         folder: of the run, for this process alone (:func:`alone_in`).
@@ -107,7 +107,7 @@ class Parts:
             _write(self._parts / RUN_FILE, settings.model_dump_json(indent=2).encode())
 
     def find(self, wanted: Wanted, content_hash: str | None, camera: str | None) -> Replayed | None:
-        """What is kept of a recording, with what is said of it now; None: nothing is.
+        """Return the kept results of a recording, with its present labels; None where none are kept.
 
         Args:
             content_hash: that it has now; None where it cannot be read: then what was read at the same place is kept.
@@ -123,7 +123,7 @@ class Parts:
         return Replayed(wanted.row(**measured), kept.scores, kept.alerts, kept.attention)
 
     def holds(self, wanted: Wanted) -> bool:
-        """Whether anything is kept under this recording's name, of whatever content."""
+        """Return whether results are kept under this recording's name, whatever its content."""
         row = self._finished_rows.get(wanted.name)
         return (self._parts / wanted.key).is_dir() or (row is not None and row.error is None)
 

@@ -1,11 +1,11 @@
-"""Which recordings a replay is of: files, folders of files, manifests."""
+"""The recordings of a replay: files, folders of files, manifests."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Wanted:
 
     @property
     def stored_path(self) -> str:
-        """Where it lies, as text that any file takes; see :func:`printable`."""
+        """The path, as text that any file can hold; see :func:`printable`."""
         return printable(str(self.path))
 
     def row(self, **found: object) -> VideoRow:
@@ -56,7 +56,7 @@ class Wanted:
 
 
 def printable(text: str) -> str:
-    """``text``, with the bytes of a file's name that are no UTF-8 written as an escape.
+    """``text``, with the bytes of a file's name that are not UTF-8 written as an escape.
 
     >>> printable("caf\\udce9.mp4")
     'caf\\\\xe9.mp4'
@@ -86,7 +86,7 @@ def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[
 @dataclass(frozen=True, slots=True)
 class _Found:
     wanted: Wanted
-    names: tuple[str, ...]  # the first is the best; a later one tells it from more others
+    names: tuple[str, ...]  # the first is the best; a later one is longer and more often unique
 
 
 def _found(wanted: Wanted, *names: str) -> _Found:
@@ -135,7 +135,7 @@ def _in_folder(folder: Path) -> list[_Found]:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether this is a run's folder: the annotated films in it are no recordings, and the next run would have more."""
+    """Return whether this is a run's folder: the annotated films in it are not recordings to replay."""
     return any((folder / part / RUN_FILE).exists() for part in ("", PARTS_FOLDER))
 
 
@@ -164,10 +164,10 @@ def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
             levels[place] = min(levels[place] + 1, len(choices[place]) - 1)
 
 
-def camera_of(path: Path, cameras: Mapping[str, object]) -> str | None:
+def camera_of(path: Path, cameras: Container[str]) -> str | None:
     """Return the site's camera that made a recording: named by its file, else by the nearest folder that has a name.
 
-    >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate": ..., "yard": ...})
+    >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate", "yard"})
     'gate'
     """
     names = (path.stem, *(folder.name for folder in path.parents))

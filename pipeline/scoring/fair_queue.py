@@ -1,16 +1,16 @@
-"""Which camera's clip is scored next: bounded queues, one a camera, served in turn. No thread, no clock."""
+"""The order in which clips are scored: bounded queues that are served in turn. No thread, no clock."""
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
 
 class Ticketed(Protocol):
-    """What waits in a queue: lower tickets came first."""
+    """An item of a queue: lower tickets came first."""
 
     @property
     def ticket(self) -> int: ...
@@ -24,28 +24,34 @@ _ticket = attrgetter("ticket")
 
 @dataclass(slots=True)
 class _Lane(Generic[T]):
+    group: Hashable
     capacity: int
     items: list[T] = field(default_factory=list)  # by ticket; a list, because a lane holds a handful
 
 
 class FairQueue(Generic[K, T]):
-    """One lane a key; :meth:`take` serves the waiting lane whose last turn is longest ago.
+    """Lanes in groups. The group whose last turn is longest ago has the next turn, and within it its lanes alternate.
 
-    A lane that has nothing waiting keeps its place, so one that comes a moment late is served before those that
-    had their turn since. Between two turns of a lane that never runs empty, every other lane has at most one turn:
-    lanes that always have something waiting differ by at most one turn, whatever their phases.
+    A group without waiting items keeps its place, so one that comes a moment late is served before those that had
+    their turn since. Between two turns of a group that never runs empty, every other group has at most one turn,
+    whatever the number of their lanes: groups that always have something waiting differ by at most one turn, whatever
+    their phases. The same holds between the lanes of a group, counted in the group's turns.
 
     Within a lane the order is that of the tickets, also for an item that comes back after it was taken.
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[K, _Lane[T]] = {}  # in order of their last turn, the longest ago first
+        self._lanes: dict[K, _Lane[T]] = {}
+        self._turns: dict[Hashable, dict[K, None]] = {}  # groups, and lanes within, the longest ago first
 
     def __len__(self) -> int:
         return sum(len(lane.items) for lane in self._lanes.values())
 
-    def add(self, key: K, capacity: int) -> None:
+    def add(self, key: K, capacity: int, *, group: Hashable = None) -> None:
         """Open a lane in which ``capacity`` items may wait.
+
+        Args:
+            group: the lanes of one group share its turns; by default the lane is a group of its own.
 
         Raises:
             ValueError: the lane exists, or the capacity is below 1.
@@ -54,19 +60,29 @@ class FairQueue(Generic[K, T]):
             raise ValueError(f"{key}: added twice")
         if capacity < 1:
             raise ValueError(f"{key}: capacity must be at least 1, got {capacity}")
-        self._lanes[key] = _Lane(capacity)
+        lane = self._lanes[key] = _Lane(key if group is None else group, capacity)
+        self._turns.setdefault(lane.group, {})[key] = None
 
     def remove(self, key: K) -> list[T]:
-        """Close a lane and hand out what waited in it, in order."""
-        return self._lanes.pop(key).items
+        """Close a lane and return its waiting items, in order."""
+        lane = self._lanes.pop(key)
+        lanes = self._turns[lane.group]
+        del lanes[key]
+        if not lanes:
+            del self._turns[lane.group]
+        return lane.items
+
+    def waiting(self, key: K) -> int:
+        """Return the number of items that wait in a lane."""
+        return len(self._lanes[key].items)
 
     def full(self, key: K) -> bool:
-        """Whether one more item would exceed the lane's capacity."""
+        """Return whether one more item would exceed the lane's capacity."""
         lane = self._lanes[key]
         return len(lane.items) >= lane.capacity
 
     def put(self, key: K, item: T) -> None:
-        """Add a new item, or give back one that was taken: its ticket tells its place.
+        """Add a new item, or give back one that was taken: its ticket decides its place.
 
         The capacity is the caller's to keep: ask :meth:`full` before, or :meth:`overflow` after.
         """
@@ -77,10 +93,23 @@ class FairQueue(Generic[K, T]):
         lane = self._lanes[key]
         return lane.items.pop(0) if len(lane.items) > lane.capacity else None
 
-    def take(self) -> tuple[K, T] | None:
-        """The oldest item of the lane whose turn it is; None when nothing waits. O(lanes)."""
-        for key, lane in self._lanes.items():
-            if lane.items:
-                self._lanes[key] = self._lanes.pop(key)  # to the end: it had its turn
-                return key, lane.items.pop(0)
+    def next(self, ready: Callable[[K], bool] = lambda _key: True) -> K | None:
+        """Return the waiting lane that has the next turn; None when none waits. O(lanes).
+
+        Args:
+            ready: lanes for which it is false are passed over, as if they were empty.
+        """
+        for lanes in self._turns.values():
+            for key in lanes:
+                if self._lanes[key].items and ready(key):
+                    return key
         return None
+
+    def take(self, key: K) -> T:
+        """Take the oldest item of a waiting lane, which has had its turn then, as has its group."""
+        lane = self._lanes[key]
+        lanes = self._turns.pop(lane.group)
+        self._turns[lane.group] = lanes  # to the end
+        del lanes[key]
+        lanes[key] = None
+        return lane.items.pop(0)

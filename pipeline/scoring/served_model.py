@@ -1,4 +1,4 @@
-"""What a Triton server says of the model it serves: the clips it was trained with, and what is wrong when it fails."""
+"""A Triton server's description of the model that it serves, and the meaning of its failures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import tritonclient.grpc as triton
 
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.heat import HeatKind
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
@@ -25,7 +26,7 @@ _CHANNEL = [
     *_RECONNECT,
     ("grpc.enable_http_proxy", 0),  # a scorer stands beside its cameras; http_proxy is for the web
 ]
-#: What an operator needs of gRPC's long texts.
+#: The part of gRPC's long texts that an operator needs.
 _CAUSES = {
     "Connection refused": "connection refused",
     "Connection reset": "connection lost",
@@ -35,7 +36,6 @@ _CAUSES = {
     "No route to host": "no route to host",
     "Network is unreachable": "network unreachable",
 }
-
 
 #: Compiling and warming I3D takes tens of seconds on a busy machine.
 LOAD_SECONDS = 120.0
@@ -47,19 +47,20 @@ class ScorerError(MistwatchError):
 
 
 class ClipMismatch(ScorerError, UsageError):
-    """The served model was trained with other clips than the site asks for; only a person can mend that."""
+    """The served model cannot be used by this site, which only a person can change: other clips, missing outputs."""
 
 
 class Trouble(StrEnum):
-    """What a failed call means."""
+    """The meaning of a failed call."""
 
-    UNREACHABLE = "unreachable"  #: nobody answers at the address
-    NOT_READY = "not_ready"  #: a server answers, and does not serve the model (yet)
+    UNREACHABLE = "unreachable"  #: no server answers at the address
+    NOT_READY = "not_ready"  #: a server answers but does not serve the model (yet)
     STUB_DIED = "stub_died"  #: the model's process died; Triton does not start another by itself
     SILENT = "silent"  #: no answer in time: frozen, or too slow
     REFUSED = "refused"  #: the server refuses this very request
     FAILED = "failed"  #: the model raised, on this clip or on another of the same batch
-    MISMATCH = "mismatch"  #: the model takes other clips than ours
+    UNREADABLE = "unreadable"  #: the answer lacks an output that was asked for
+    MISMATCH = "mismatch"  #: the model takes other clips than ours, or lacks outputs that it promises
 
 
 class ScorerUnavailable(ScorerError):
@@ -71,12 +72,12 @@ class ScorerUnavailable(ScorerError):
 
 
 def connect(address: str) -> triton.InferenceServerClient:
-    """A client whose connection comes back within about a second of the server. Nothing is sent yet."""
+    """Return a client whose connection comes back within about a second of the server. Nothing is sent yet."""
     return triton.InferenceServerClient(address, channel_args=_CHANNEL)
 
 
 def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
-    """What a failed call means, and one line for an operator."""
+    """Return the meaning of a failed call, and one line for an operator."""
     status = str(getattr(error, "status", lambda: None)() or "").removeprefix("StatusCode.")
     text = " ".join((getattr(error, "message", lambda: None)() or str(error)).split())
     server = f"Triton at {address}"
@@ -106,6 +107,15 @@ def _short(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class HeatMap:
+    """The shape and meaning of a model's output HEAT: ``rows`` × ``columns`` cells that cover the clip's picture."""
+
+    rows: int
+    columns: int
+    kind: HeatKind
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model as its server describes it.
 
@@ -116,9 +126,9 @@ class ServedModel:
         threshold: suggested alert threshold on the smoothed score, in [0, 1]; None when it names none.
         close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.
         kernel: suggested moving average, in clips; None when it names none.
-        attention: rows and columns of its attention map; None when it has none.
-        backbone: the network whose features or maps it reads; None when the server does not tell.
-        weights_sha256: of its weights; None when the server does not tell.
+        heat: its output HEAT; None when it has none.
+        backbone: the network whose features or maps it reads; None when the server does not say.
+        weights_sha256: of its weights; None when the server does not say.
     """
 
     name: str
@@ -127,12 +137,12 @@ class ServedModel:
     threshold: float | None = None
     close_threshold: float | None = None
     kernel: int | None = None
-    attention: tuple[int, int] | None = None
+    heat: HeatMap | None = None
     backbone: str | None = None
     weights_sha256: str | None = None
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
-        """Check that ``clip`` is what the model was trained with. Another stride is no other clip.
+        """Check that the model was trained with clips like ``clip``; the stride may differ.
 
         Raises:
             ClipMismatch: one line with both, setting by setting.
@@ -160,7 +170,8 @@ def served_model(address: str, model: str = "clip_scorer", *, timeout_seconds: f
 
     Raises:
         ScorerUnavailable: the server or the model is not there.
-        ClipMismatch: the model does not say which clips it was trained with, or contradicts itself.
+        ClipMismatch: the model does not say which clips it was trained with, contradicts itself, or has not the
+            outputs that it promises.
     """
     with connect(address) as client:
         return describe(client, address, model, timeout_seconds=timeout_seconds)
@@ -169,7 +180,7 @@ def served_model(address: str, model: str = "clip_scorer", *, timeout_seconds: f
 def describe(
     client: triton.InferenceServerClient, address: str, model: str, *, version: str = "", timeout_seconds: float = 5.0
 ) -> ServedModel:
-    """The same as :func:`served_model`, over a connection that is there already.
+    """Return the same as :func:`served_model`, over an open connection.
 
     Args:
         version: the one to describe; by default the one that answers clips: the newest that is served. While one
@@ -181,26 +192,10 @@ def describe(
         config = client.get_model_config(model, version, client_timeout=timeout_seconds).config
     except Exception as error:  # tritonclient raises its own, a closed channel a ValueError
         raise ScorerUnavailable(*diagnose(error, address, model)) from error
-    told = {key: value.string_value for key, value in config.parameters.items()}
+    said = {key: value.string_value for key, value in config.parameters.items()}
+    _check_heat(config, said, model, address)
     try:
-        served = ServedModel(
-            name=told.get("name") or model,
-            version=version,
-            clip=ClipSpec(
-                frames=int(told["clip_frames"]),
-                stride=int(told.get("clip_stride") or told["clip_frames"]),
-                height=int(told["clip_height"]),
-                width=int(told["clip_width"]),
-                fit=Fit(told["clip_fit"]),
-                fps=None if told["clip_fps"] == "native" else float(told["clip_fps"]),
-            ),
-            threshold=_number(told.get("threshold")),
-            close_threshold=_number(told.get("close_threshold")),
-            kernel=int(told["kernel"]) if told.get("kernel") else None,
-            attention=_attention(config),
-            backbone=told.get("backbone") or None,
-            weights_sha256=told.get("weights_sha256") or None,
-        )
+        served = _read_description(config, said, model, version)
     except KeyError as missing:
         raise ClipMismatch(
             f"the model {model} at {address} does not say which clips it was trained with (parameter {missing} is "
@@ -215,14 +210,36 @@ def describe(
     return served
 
 
+def _read_description(config: Any, said: dict[str, str], model: str, version: str) -> ServedModel:
+    """Read a model's parameters. Raises KeyError (one is missing) or ValueError (one cannot be read)."""
+    return ServedModel(
+        name=said.get("name") or model,
+        version=version,
+        clip=ClipSpec(
+            frames=int(said["clip_frames"]),
+            stride=int(said.get("clip_stride") or said["clip_frames"]),
+            height=int(said["clip_height"]),
+            width=int(said["clip_width"]),
+            fit=Fit(said["clip_fit"]),
+            fps=None if said["clip_fps"] == "native" else float(said["clip_fps"]),
+        ),
+        threshold=_number(said.get("threshold")),
+        close_threshold=_number(said.get("close_threshold")),
+        kernel=int(said["kernel"]) if said.get("kernel") else None,
+        heat=_heat(config, said),
+        backbone=said.get("backbone") or None,
+        weights_sha256=said.get("weights_sha256") or None,
+    )
+
+
 class NotLoaded(ScorerUnavailable):
-    """The server is there, and has not loaded what it was told to: there is something wrong with that."""
+    """The server is there but has not loaded the model that it was asked to load: something is wrong with that one."""
 
 
 def load_version(address: str, model: str, version: int, *, timeout_seconds: float = LOAD_SECONDS) -> None:
     """Have the server at ``address`` load the version that its repository names, and serve it.
 
-    What the server answers meanwhile comes from the version before, which goes on if the new one cannot be loaded.
+    Meanwhile the version before answers, and it goes on if the new one cannot be loaded.
 
     Raises:
         NotLoaded: the server cannot load it, takes too long, or dies of it. One line.
@@ -247,18 +264,18 @@ def load_version(address: str, model: str, version: int, *, timeout_seconds: flo
                     what = f"version {version} of {model} in {timeout_seconds:g} s"
                     line = f"Triton at {address} has not loaded {what}, and may yet"
                 case Trouble.UNREACHABLE:
-                    line = f"{line} since it was told to load version {version} of {model}"
+                    line = f"{line} since it was asked to load version {version} of {model}"
             raise NotLoaded(trouble, line) from error
     if not ready:
         raise NotLoaded(
             Trouble.NOT_READY,
-            f"Triton at {address} has loaded the model {model}, and not its version {version}: "
+            f"Triton at {address} has loaded the model {model}, but not its version {version}: "
             "was it started with another repository?",
         )
 
 
 def _check_input(config: Any, served: ServedModel, address: str) -> None:
-    """The tensor that the server takes must be the clip that its parameters describe."""
+    """Check that the input CLIP has the shape that the parameters describe. Raises ClipMismatch."""
     takes = {tensor.name: list(tensor.dims) for tensor in config.input}.get("CLIP")
     clip = [served.clip.frames, served.clip.height, served.clip.width, 3]
     if takes is None or len(takes) != 4 or any(size not in (-1, want) for size, want in zip(takes, clip, strict=True)):
@@ -268,14 +285,34 @@ def _check_input(config: Any, served: ServedModel, address: str) -> None:
         )
 
 
-def _attention(config: Any) -> tuple[int, int] | None:
-    """Rows and columns of the output ATTENTION, where there is one."""
-    dims = {tensor.name: tuple(tensor.dims) for tensor in config.output}.get("ATTENTION")
+def _output(config: Any, name: str) -> tuple[int, ...] | None:
+    """Return the shape of an output; None where the model does not have it."""
+    return {tensor.name: tuple(tensor.dims) for tensor in config.output}.get(name)
+
+
+def _check_heat(config: Any, said: dict[str, str], model: str, address: str) -> None:
+    """Refuse a model whose configuration and outputs disagree about HEAT. Raises ClipMismatch."""
+    has_output = _output(config, "HEAT") is not None
+    if said.get("heat") and not has_output:
+        raise ClipMismatch(
+            f"the model {model} at {address} promises HEAT (parameter heat: {said['heat']}) but has no such output: "
+            "serve one written by `mistwatch export`"
+        )
+    if has_output and not said.get("heat"):
+        raise ClipMismatch(
+            f"the model {model} at {address} has an output HEAT but does not say what it means (parameter 'heat' is "
+            f"missing in its config.pbtxt; expected {' or '.join(HeatKind)}): serve one written by `mistwatch export`"
+        )
+
+
+def _heat(config: Any, said: dict[str, str]) -> HeatMap | None:
+    """Read the output HEAT. Raises ValueError when its shape or its kind cannot be read."""
+    dims = _output(config, "HEAT")
     if dims is None:
         return None
     if len(dims) != 2 or any(size < 1 for size in dims):
-        raise ValueError(f"ATTENTION {list(dims)}, expected rows and columns")
-    return dims[0], dims[1]
+        raise ValueError(f"HEAT {list(dims)}, expected rows and columns")
+    return HeatMap(dims[0], dims[1], HeatKind(said["heat"]))
 
 
 def _number(text: str | None) -> float | None:

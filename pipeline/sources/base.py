@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -17,16 +17,24 @@ from pipeline.errors import MistwatchError, UsageError
 
 
 class Fit(StrEnum):
-    """How a picture of another aspect ratio is brought to a clip's height and width."""
+    """The ways to bring a picture of another aspect ratio to a clip's height and width."""
 
     STRETCH = "stretch"  #: scaled to both, aspect ratio lost
     CROP = "crop"  #: scaled to cover, centre kept
     LETTERBOX = "letterbox"  #: scaled to fit inside, the rest black
 
 
+class PictureSize(NamedTuple):
+    """The size of an RGB picture, pixels, and how another aspect ratio is brought to it."""
+
+    height: int
+    width: int
+    fit: Fit
+
+
 @dataclass(frozen=True, slots=True)
 class FrameSpec:
-    """What a consumer wants of each frame.
+    """The frames that one consumer asks for.
 
     Attributes:
         height, width: of the RGB picture, pixels.
@@ -38,6 +46,10 @@ class FrameSpec:
     width: int
     fit: Fit = Fit.STRETCH
     fps: float | None = None
+
+    @property
+    def size(self) -> PictureSize:
+        return PictureSize(self.height, self.width, self.fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,8 @@ class Frame:
         taken_at: wall-clock time of the picture (UTC): when it was received for a live camera, origin + PTS for a
             recording with a known origin, else None.
         received_at: when this process had the frame (UTC).
-        image: uint8 (H, W, 3) RGB as the FrameSpec asks; the source never writes to it again.
+        images: for each FrameSpec whose resampling keeps this picture: uint8 (H, W, 3) RGB as it asks. Specs of one
+            picture size share one array. The source never writes to it again.
         native: the picture as decoded, at the camera's own resolution; a reference, not a copy.
     """
 
@@ -70,8 +83,19 @@ class Frame:
     pts_seconds: float
     taken_at: datetime | None
     received_at: datetime
-    image: npt.NDArray[np.uint8]
+    images: Mapping[FrameSpec, npt.NDArray[np.uint8]]
     native: av.VideoFrame
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """The only picture, where a single FrameSpec was asked for. Raises ValueError where there are several."""
+        (image,) = self.images.values()
+        return image
+
+    @property
+    def scaled(self) -> int:
+        """Number of pictures that were scaled for this frame: one for each distinct size in ``images``."""
+        return len({spec.size for spec in self.images})
 
 
 class EndReason(StrEnum):
@@ -122,8 +146,11 @@ class Source(Protocol):
     camera: str
     live: bool
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """Yield frames, and a SegmentOver after each segment's last frame, until the recording's end or ``stop``.
+
+        Each picture is decoded once, and scaled once for each distinct size among the ``specs`` that keep it. A picture
+        that no spec keeps is not yielded.
 
         A live source never ends by itself, but for a synthetic scene of stated length: it reconnects, for ever.
         ``stop`` ends it within the read limit; the open segment is then closed with reason ``shutdown``.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
 import av
+import numpy as np
+import numpy.typing as npt
 
-from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver
+from pipeline.sources.base import EndReason, Frame, FrameSpec, PictureSize, Segment, SegmentOver
 from pipeline.sources.frame_index import FrameLog
 from pipeline.sources.resample import resampler
 from pipeline.sources.scale import Scaler
@@ -26,12 +28,14 @@ def received(_pts_seconds: float, received_at: datetime) -> datetime:
 class FramePump:
     """Cuts one connection's (or recording's) pictures into segments, resamples them and scales those it keeps.
 
+    Consumers that ask for different rates are resampled apart; those that ask for one size share the scaled picture.
+
     Args:
         camera: the camera's id.
         live: whether the segments are a live camera's.
-        spec: what the consumer wants of each frame.
+        specs: the frames that each consumer asks for.
         segment_id: names the n-th segment of this connection or recording, from 0.
-        wall_clock: tells when a picture was taken.
+        wall_clock: gives the time at which a picture was taken.
         nominal_fps: the rate that the stream states, if it does.
         pixel_aspect: width over height of one pixel; None means square.
         threads: of the scaler.
@@ -43,7 +47,7 @@ class FramePump:
         camera: str,
         *,
         live: bool,
-        spec: FrameSpec,
+        specs: Sequence[FrameSpec],
         segment_id: Callable[[int], str],
         wall_clock: WallClock,
         nominal_fps: float | None = None,
@@ -52,16 +56,17 @@ class FramePump:
         log: FrameLog | None = None,
     ) -> None:
         self.pictures = 0  #: decoded so far
-        self.dropped = 0  #: of them without a usable PTS
+        self.scaled = 0  #: pictures made of them by the scaler
+        self.dropped = 0  #: pictures without a usable PTS
         self.jumps = 0  #: of the stream's clock
         self.last_pts_seconds: float | None = None
         self._camera = camera
         self._live = live
-        self._spec = spec
+        self._specs = tuple(dict.fromkeys(specs))
         self._segment_id = segment_id
         self._wall_clock = wall_clock
         self._timeline = Timeline(nominal_fps)
-        self._scale = Scaler(spec, pixel_aspect, threads)
+        self._scalers = {spec.size: Scaler(spec, pixel_aspect, threads) for spec in self._specs}
         self._log = log
         self._segment: Segment | None = None
         self._segments = 0
@@ -77,7 +82,7 @@ class FramePump:
         verdict = self._timeline.judge(pts_seconds)
         if verdict is Verdict.DROP:
             self.dropped += 1
-            self._note(None)
+            self._log_picture(None)
             return
         assert pts_seconds is not None
         self.last_pts_seconds = pts_seconds
@@ -92,9 +97,10 @@ class FramePump:
         if self._segment is None:
             self._segment = Segment(self._segment_id(self._segments), self._camera, self._live)
             self._segments += 1
-            self._resample = resampler(self._spec.fps)
-        self._note(pts_seconds, first=first)
-        if not self._resample.keep(pts_seconds):
+            self._resamplers = {fps: resampler(fps) for fps in {spec.fps for spec in self._specs}}
+        self._log_picture(pts_seconds, first=first)
+        kept = {fps for fps, rule in self._resamplers.items() if rule.keep(pts_seconds)}
+        if not kept:
             return
         received_at = datetime.now(UTC)
         yield Frame(
@@ -102,7 +108,7 @@ class FramePump:
             pts_seconds=pts_seconds,
             taken_at=self._wall_clock(pts_seconds, received_at),
             received_at=received_at,
-            image=self._scale(picture),
+            images=self._scaled([spec for spec in self._specs if spec.fps in kept], picture),
             native=picture,
         )
 
@@ -112,6 +118,15 @@ class FramePump:
             segment, self._segment = self._segment, None
             yield SegmentOver(segment, reason)
 
-    def _note(self, pts_seconds: float | None, *, first: bool = False) -> None:
+    def _scaled(self, specs: Sequence[FrameSpec], picture: av.VideoFrame) -> dict[FrameSpec, npt.NDArray[np.uint8]]:
+        """The picture for each of the specs, scaled once for each distinct size."""
+        images: dict[PictureSize, npt.NDArray[np.uint8]] = {}
+        for spec in specs:
+            if spec.size not in images:
+                images[spec.size] = self._scalers[spec.size](picture)
+                self.scaled += 1
+        return {spec: images[spec.size] for spec in specs}
+
+    def _log_picture(self, pts_seconds: float | None, *, first: bool = False) -> None:
         if self._log is not None:
             self._log.picture(pts_seconds, first=first)

@@ -1,4 +1,4 @@
-"""From what an operator writes to a source."""
+"""Sources from the locations that an operator writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCHEME = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+)://")
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What may be said about a source beside where it is; what does not concern its kind is ignored.
+    """Options of a source besides its location; a source ignores those of other kinds.
 
     Attributes:
         transport, user, password, open_timeout_seconds, read_timeout_seconds: of a camera,
@@ -47,18 +47,18 @@ def open_source(
     on_damage: Callable[[str], None] | None = None,
     on_slow: Callable[[str], None] | None = None,
 ) -> Source:
-    """The source at ``location``: ``rtsp://…`` or ``rtsps://…``, ``synthetic://courtyard?…``, a file's path or URL.
+    """Return the source at ``location``: ``rtsp(s)://…``, ``synthetic://courtyard?…``, a file's path or URL.
 
     A recording is opened once to see that it is one; a camera is not, it may come later.
 
     Args:
         camera: the camera's id.
-        location: where it is; may hold credentials, which are shown nowhere.
+        location: where it is; may hold credentials, which are never shown.
         options: see :class:`SourceOptions`.
-        on_outage: told of every outage of a camera and when it is tried again.
-        on_connected: told the camera's id at the first picture of each connection.
-        on_damage: told in one line what could not be decoded of a recording.
-        on_slow: told in one line that a synthetic scene is rendered slower than asked for.
+        on_outage: called with every outage of a camera and the time of the next attempt.
+        on_connected: called with the camera's id at the first picture of each connection.
+        on_damage: called with one line on what could not be decoded of a recording.
+        on_slow: called with one line when a synthetic scene is rendered slower than asked for.
 
     Raises:
         SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
@@ -100,5 +100,7 @@ def _instant(camera: str, started_at: datetime | str | None) -> datetime | None:
     except ValueError:
         pass
     raise SourceError(
-        f"camera {camera}: start time {started_at!r} is no ISO 8601 time, like 2024-05-01T18:00:00+02:00", code="usage"
+        f"camera {camera}: start time {started_at!r} is not an ISO 8601 time; expected one like "
+        "2024-05-01T18:00:00+02:00",
+        code="usage",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -29,16 +29,16 @@ HASH_WHOLE_BYTES = 256 << 20
 HASH_BLOCKS = 256
 HASH_BLOCK_BYTES = 1 << 20
 
-#: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal; nobody who names one means that.
+#: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal, which is never meant.
 NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
-#: What a camera sends or a disk recorder writes may be cut at any byte; any other file begins with a whole picture.
+#: The streams of cameras and disk recorders may be cut at any byte; any other file begins with a whole picture.
 STREAM_FORMATS = frozenset({"h264", "hevc", "mpeg", "mpegts", "mpegvideo"})
 
 #: A recording that ends this much before the length that its own header states was cut off. Seconds.
 CUT_OFF_SECONDS = 1.0
 
-#: For who wants to know when the pictures are shown and not how they look.
+#: For consumers that need the times of the pictures and not the pictures.
 _BARELY_SCALED = FrameSpec(16, 16, fps=0.001)
 
 #: Matroska states a stream's length in a tag.
@@ -61,15 +61,14 @@ class FileSource:
         path: the file.
         started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
             where it has one.
-        on_damage: told, in one line, what could not be decoded of a recording of which the rest could (it counts among
-            the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and how many pictures had no time of
-            their own. Where the recording ends too early its last segment also ends with reason
-            ``error``.
+        on_damage: called with one line on the pictures that could not be decoded, while the rest could (they count
+            among the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and on those that had no time
+            of their own. Where the recording ends too early its last segment also ends with reason ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
 
     Raises:
-        SourceError: ``not_found`` where there is no such file, ``usage`` where it is none or cannot be read, or where
-            ``started_at`` has no UTC offset.
+        SourceError: ``not_found`` where the file is missing, ``usage`` where it is not a file or cannot be read, or
+            where ``started_at`` has no UTC offset.
     """
 
     live = False
@@ -149,7 +148,7 @@ class FileSource:
         if fall <= BACKWARD_LIMIT_SECONDS and (np.diff(decoded_at) >= 0).all():
             return FrameIndex(np.sort(times))
         reader = FileSource(self.camera, self.path, threads=self._threads)
-        for _ in reader.frames(_BARELY_SCALED, threading.Event()):
+        for _ in reader.frames([_BARELY_SCALED], threading.Event()):
             pass
         return reader.seen
 
@@ -157,14 +156,14 @@ class FileSource:
         """See :class:`pipeline.sources.recordings.Recording`."""
         return self.frame_index().times
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`.
 
         Raises:
             SourceError: ``not_a_video``, ``no_video_stream``, or ``decode`` where not one picture could be decoded.
         """
         with closing(self._open()) as container:
-            yield from self._frames(container, spec, stop)
+            yield from self._frames(container, specs, stop)
 
     def _open(self) -> av.container.InputContainer:
         # No time limit: FFmpeg's is only looked at between reads, and a file system that hangs holds the read itself.
@@ -185,14 +184,14 @@ class FileSource:
         return container
 
     def _without_index(self) -> str:
-        """What most often ails an MP4 that cannot be opened; of any other file, nothing."""
+        """Return the usual reason why an MP4 cannot be opened; an empty text for any other file."""
         with suppress(OSError), self.path.open("rb") as file:  # it may be gone by now
             if file.read(8)[4:] == b"ftyp":
                 return "; an MP4 without its index: cut off, or its recording was never finished"
         return ""
 
     def _frames(
-        self, container: av.container.InputContainer, spec: FrameSpec, stop: threading.Event
+        self, container: av.container.InputContainer, specs: Sequence[FrameSpec], stop: threading.Event
     ) -> Iterator[Frame | SegmentOver]:
         stream = _video_stream(container)
         assert stream is not None
@@ -204,7 +203,7 @@ class FileSource:
         pump = FramePump(
             self.camera,
             live=False,
-            spec=spec,
+            specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
             wall_clock=clock,
             nominal_fps=float(rate) if rate else None,
@@ -259,7 +258,7 @@ class FileSource:
         too_short = not pump.jumps and missing > CUT_OFF_SECONDS + stamps.period_seconds
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
-        bad_packets = max(bad_packets, lost.count)  # not every error is a picture's, and not every decoder tells
+        bad_packets = max(bad_packets, lost.count)  # not every error is a picture's, and not every decoder reports it
         if cut_off or bad_packets or pump.dropped:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
 
@@ -372,7 +371,7 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream | No
 
 
 def _stated_end(stream: av.VideoStream) -> float:
-    """Where the header says that the video ends, seconds of the stream's clock; -inf where it does not say."""
+    """Return the end of the video by its header, seconds of the stream's clock; -inf where it states none."""
     start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
     if stream.duration is not None and stream.time_base is not None:
         return start + float(stream.duration * stream.time_base)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -39,13 +39,13 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def by_number(file: Path) -> tuple[list[str | int], str]:
-    """What pictures are sorted by, as people count: the texts and numbers of the name in turn."""
+    """Return the key that sorts pictures as people count: the texts and numbers of the name in turn."""
     parts = re.split(r"(\d+)", file.stem)
     return [int(part) if part.isdecimal() else part for part in parts], file.name
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a file's name is that of a picture."""
+    """Return whether a file's name is that of a picture."""
     return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
 
 
@@ -73,11 +73,11 @@ class FrameFolder:
         camera: the camera's id.
         path: the folder.
         fps: pictures a second, which pictures do not state.
-        on_damage: told, in one line, how many pictures could not be decoded.
+        on_damage: called with one line on the number of pictures that could not be decoded.
 
     Raises:
-        SourceError: ``not_found`` where there is no such folder, ``usage`` where it is none or cannot be read, or for a
-            rate that is none.
+        SourceError: ``not_found`` where the folder is missing, ``usage`` where it is not a folder or cannot be read,
+            or for an impossible rate.
     """
 
     live = False
@@ -97,7 +97,7 @@ class FrameFolder:
         try:
             self._pictures = pictures(self.path)
         except OSError as error:
-            raise self._error(f"is no folder that can be read: {error.strerror}", "usage") from None
+            raise self._error(f"cannot be read as a folder: {error.strerror}", "usage") from None
 
     def __repr__(self) -> str:
         return f"FrameFolder({self.camera!r}, {str(self.path)!r}, fps={self.fps:g})"
@@ -145,7 +145,7 @@ class FrameFolder:
         """When each picture is shown, float64 (pictures,), seconds."""
         return np.arange(len(self._pictures)) / self.fps
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`.
 
         Raises:
@@ -155,7 +155,7 @@ class FrameFolder:
         pump = FramePump(
             self.camera,
             live=False,
-            spec=spec,
+            specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
             wall_clock=_unknown,
             nominal_fps=self.fps,

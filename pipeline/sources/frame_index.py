@@ -1,4 +1,4 @@
-"""Which picture of a recording is shown when: how a clip's time becomes frames, which is what annotations count."""
+"""The times of a recording's pictures, by which a clip's time becomes frames: annotations count frames."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FrameIndex:
 
 
 class FrameLog:
-    """Writes the index down while a recording is read: 8 bytes a picture, 0.7 MB an hour of 25 a second."""
+    """Builds the index while a recording is read: 8 bytes a picture, 0.7 MB an hour of 25 a second."""
 
     def __init__(self) -> None:
         self._times = array("d")
@@ -54,7 +54,7 @@ class FrameLog:
         self._last = float("-inf")
 
     def picture(self, pts_seconds: float | None, *, first: bool = False) -> None:
-        """A picture, decoded or not: at its time, or at that of the one before where it has none that advances.
+        """Add a picture, decoded or not: at its time, or at that of the one before where it has none that advances.
 
         Args:
             first: it is the first of a segment.
@@ -68,5 +68,5 @@ class FrameLog:
 
     @property
     def index(self) -> FrameIndex:
-        """Of the pictures so far."""
+        """The index of the pictures so far."""
         return FrameIndex(np.array(self._times, np.float64), np.array(self._segments, np.int64))

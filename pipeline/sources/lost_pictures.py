@@ -22,21 +22,21 @@ class _Sent:
 
 
 class LostPictures:
-    """Says which pictures of a recording could not be decoded, and when they would have been shown.
+    """Finds the pictures of a recording that could not be decoded, and the times at which they would have been shown.
 
     The rule: a packet that failed takes its place in the count of frames, at the time that the packet itself states.
-    Which one failed is not known when the decoder says so: it tells late, as its threads work ahead, and pictures wait
-    inside it for others (B-frames). But they are shown in the order of their times. So a packet is given up when a
-    picture of a later time is shown, or at the end; and it was lost if it was suspect: sent and not answered when the
-    decoder raised an error, or sent from then on until the next picture was shown, for a picture whose reference is
-    lost may be passed over in silence. Any other packet that comes to nothing was no picture of its own (the second
-    field of one, or a reference that is not shown), save for codecs whose decoders tell nothing at all.
+    Which one failed is not known when the decoder raises the error: it reports late, as its threads work ahead, and
+    pictures wait inside it for others (B-frames). But they are shown in the order of their times. So a packet is given
+    up when a picture of a later time is shown, or at the end. It was lost if it was suspect: sent and not answered when
+    the decoder raised an error, or sent from then on until the next picture was shown, for a picture whose reference is
+    lost may be passed over in silence. Any other packet that comes to nothing was not a picture of its own (the
+    second field of one, or a reference that is not shown), except with codecs whose decoders report nothing at all.
 
-    Of packets without a time each error stands for one, in its place in the order of decoding.
+    With packets without a time each error stands for one, in its place in the order of decoding.
 
-    What comes before the first whole picture of a stream that was begun anywhere, or leads up to a recording's first
-    picture, no player shows, and nobody has counted. Nor can be counted what the container itself has lost: of a hole
-    in it there is not even a packet.
+    Pictures before the first whole one of a stream that may begin anywhere, and those that lead up to a recording's
+    first picture, are not counted: no player shows them. Nor are those that the container itself has lost: a hole in it
+    does not even have a packet.
 
     Args:
         codec: its name to FFmpeg.

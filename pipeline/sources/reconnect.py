@@ -1,4 +1,4 @@
-"""Live sources end only when they are told to: every other end is an outage, reported, waited out and tried again."""
+"""Live sources end only by a stop: every other end is an outage, which is reported, waited out and tried again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class BackoffSettings:
-    """How long to wait before the next attempt, seconds.
+    """Waits before the next attempt, seconds.
 
     The wait doubles from ``first`` to ``longest`` and is drawn between its half and its whole, so that a switch that
     comes back does not meet all its cameras at once. A connection that gave pictures for ``healthy`` seconds starts it

@@ -1,4 +1,4 @@
-"""What is recorded, whatever it was recorded as: a film, or a folder of pictures."""
+"""Recordings of any form: a film, or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Recording(Source, Protocol):
     """A source that can be read again and again.
 
     Attributes:
-        path: of the film or the folder.
+        path: the film or the folder.
     """
 
     path: Path
@@ -34,15 +34,15 @@ class Recording(Source, Protocol):
         """Open it and close it again.
 
         Raises:
-            SourceError: it is no recording.
+            SourceError: it is not a recording.
         """
         ...
 
     def stated_seconds(self) -> float | None:
-        """How long it says it is, without reading it; None where it does not say.
+        """Return its length by its header, seconds; None where it states none.
 
         Raises:
-            SourceError: it is no recording.
+            SourceError: it is not a recording.
         """
         ...
 
@@ -52,23 +52,23 @@ class Recording(Source, Protocol):
         ...
 
     def frame_index(self) -> FrameIndex:
-        """All its pictures.
+        """Return the index of all its pictures.
 
         Nothing is decoded where one clock runs through the recording, and then a damaged picture counts. Where the
-        clock jumps back, only decoding tells the segments.
+        clock jumps back, only decoding shows the segments.
 
         Raises:
-            SourceError: it is no recording.
+            SourceError: it is not a recording.
         """
         ...
 
     def frame_times(self) -> npt.NDArray[np.float64]:
-        """When each frame is shown, in the order in which they are shown: float64 (frames,), seconds of its clock.
+        """Return the time of each frame, in the order of showing: float64 (frames,), seconds of its clock.
 
         See :meth:`frame_index`.
 
         Raises:
-            SourceError: it is no recording.
+            SourceError: it is not a recording.
         """
         ...
 
@@ -82,14 +82,14 @@ def open_recording(
     on_damage: Callable[[str], None] | None = None,
     threads: int = 0,
 ) -> Recording:
-    """The recording at ``path``.
+    """Return the recording at ``path``.
 
     Args:
         path: of a film or of a folder of pictures.
         camera: its id; the name without its suffix when left out.
         fps: pictures a second: needed for a folder, which does not state them; of no matter for a film.
         started_at: wall-clock time of a film's first frame; None takes what its file says. A folder has none.
-        on_damage: told in one line what could not be decoded.
+        on_damage: called with one line on what could not be decoded.
         threads: of a film's decoder; 0 lets FFmpeg choose (one a core).
 
     Raises:

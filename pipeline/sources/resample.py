@@ -1,4 +1,4 @@
-"""Which frames are kept: a grid of wanted times, anchored at the segment's first frame, filled by PTS."""
+"""Resampling: a grid of wanted times, anchored at the segment's first frame, filled by PTS."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Grid:
         self._next = 0  # ordinal of the wanted time to be filled
 
     def keep(self, pts_seconds: float) -> bool:
-        """Whether the segment's next frame is wanted; frames are offered in the order of their PTS."""
+        """Return whether the segment's next frame is kept; frames are offered in the order of their PTS."""
         if self._start is None:
             self._start = pts_seconds
         since = pts_seconds - self._start
@@ -47,5 +47,5 @@ class Grid:
 
 
 def resampler(fps: float | None) -> Native | Grid:
-    """The rule for one segment: ``fps`` frames a second, or every frame where it is None."""
+    """Return the rule for one segment: ``fps`` frames a second, or every frame where it is None."""
     return Native() if fps is None else Grid(fps)

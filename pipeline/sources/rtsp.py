@@ -6,7 +6,7 @@ import errno
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ _UDP_BUFFER_BYTES = 1 << 20
 
 
 class Transport(StrEnum):
-    """How the pictures travel."""
+    """The transports of RTSP."""
 
     TCP = "tcp"  #: inside the RTSP connection: nothing is lost
     UDP = "udp"
@@ -55,12 +55,12 @@ class RtspSource:
     Args:
         camera: the camera's id.
         location: ``rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or rtsps).
-        transport: TCP unless told otherwise.
+        transport: TCP by default.
         user, password: go before those in the location.
         open_timeout_seconds: the limit for connecting, and again for what FFmpeg then reads to know the stream.
         read_timeout_seconds: the limit for the next packet.
-        on_outage: told of every outage and when it is tried again.
-        on_connected: told the camera's id at the first picture of each connection.
+        on_outage: called with every outage and the time of the next attempt.
+        on_connected: called with the camera's id at the first picture of each connection.
         backoff: how long to wait before the next attempt.
 
     Raises:
@@ -96,18 +96,18 @@ class RtspSource:
     def __repr__(self) -> str:
         return f"RtspSource({self.camera!r}, {str(self.location)!r})"
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`; it ends by ``stop`` alone."""
         return reconnecting(
             self.camera,
-            lambda: self._connection(spec, stop),
+            lambda: self._connection(specs, stop),
             stop=stop,
             backoff=Backoff(self._backoff),
             on_outage=self._on_outage,
             on_connected=self._on_connected,
         )
 
-    def _connection(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """One connection, from opening to its end; see :data:`pipeline.sources.reconnect.Connection`."""
         with closing(self._open()) as container:
             stream = container.streams.video[0] if container.streams.video else None
@@ -119,7 +119,7 @@ class RtspSource:
             pump = FramePump(
                 self.camera,
                 live=True,
-                spec=spec,
+                specs=specs,
                 segment_id=lambda ordinal: f"{self.camera}/{connection}/{ordinal}",
                 wall_clock=received,
                 nominal_fps=float(rate) if rate else None,
@@ -200,9 +200,7 @@ class RtspSource:
             if isinstance(error, kinds):
                 return self._error(text, code)
         if error.errno in _UNREACHABLE:
-            return self._error(
-                "cannot be reached: unknown host name, or no way to it through the network", "unreachable"
-            )
+            return self._error("cannot be reached: unknown host or no network route", "unreachable")
         if error.errno == errno.EPROTONOSUPPORT:
             return self._error(f"does not offer {self._transport}; try the other transport, tcp or udp", "protocol")
         return self._error(f"not understood: {redact(error.strerror or type(error).__name__)}", "protocol")
@@ -220,7 +218,7 @@ class RtspSource:
             if parts.scheme.lower() not in ("rtsp", "rtsps") or not parts.hostname:
                 problem = "expected rtsp://HOST[:PORT]/PATH"
             elif parts.port == 0:
-                problem = "port 0 is no camera's"
+                problem = "port must be 1 to 65535"
         except ValueError:
             problem = "the port is not a number from 1 to 65535 (percent-encode a / in a password, or give it apart)"
         if problem is None and not self.location.bare.isprintable():

@@ -19,7 +19,7 @@ SCALER_FLAGS = "bilinear"
 
 
 class _Turn(NamedTuple):
-    """How a picture is to be turned to stand upright: FFmpeg's own rules for a display matrix."""
+    """The turn that makes a picture stand upright, by FFmpeg's own rules for a display matrix."""
 
     transpose: str | None = None  # the filter's argument: rows become columns
     mirror: bool = False
@@ -67,10 +67,10 @@ class Part(NamedTuple):
 
 
 def seen_part(width: int, height: int, spec: FrameSpec) -> Part:
-    """What the frames that ``spec`` asks for show of an upright picture of this size.
+    """Return the part of an upright picture of this size that the frames of ``spec`` show.
 
-    With a crop it is less than the picture, with a letterbox more: its bars lie outside. Pixels are taken for square: a
-    picture does not tell; where they are not, a crop or letterbox is off by as much as they are.
+    With a crop it is less than the picture, with a letterbox more: its bars lie outside. Pixels are taken for square:
+    a picture does not state their shape. Where they are not, a crop or letterbox is off by as much as they are.
     """
     if spec.fit is Fit.STRETCH:
         return Part(0, 0, width, height)

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -39,7 +39,7 @@ _SILENCE_SECONDS = 60.0
 class SyntheticSource:
     """A scene rendered in real time: frame n is handed out n / fps seconds after the first, by the monotonic clock.
 
-    Time goes on whatever the machine can do: where rendering (or whoever takes the frames) is slower than asked, the
+    Time goes on whatever the machine can do: where rendering, or the consumer of the frames, is slower than asked, the
     frames that are due meanwhile are left out, the next one is the one due now, and its PTS is still n / fps.
 
     With ``minutes`` the scene ends: its segment with reason ``stream_end``, and the source with it. Without, it starts
@@ -51,8 +51,8 @@ class SyntheticSource:
         location: ``synthetic://courtyard[?KEY=VALUE&…]``; the keys are ``seed``, ``fps``, ``minutes``, ``width``,
             ``height`` (one of the two is enough) and ``incidents_per_minute``, as in
             :class:`pipeline.courtyard.scene.SceneSettings`.
-        on_connected: told the camera's id at the first picture of each connection.
-        on_slow: told in one line, once a minute at most, that fewer frames are shown than asked for.
+        on_connected: called with the camera's id at the first picture of each connection.
+        on_slow: called with one line, once a minute at most, when fewer frames are shown than asked for.
 
     Raises:
         SourceError: ``usage``: another scene, another key, a value that cannot be, or OpenCV is missing.
@@ -81,14 +81,14 @@ class SyntheticSource:
     def __repr__(self) -> str:
         return f"SyntheticSource({self.camera!r}, {shown(self._location)!r})"
 
-    def frames(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """See :class:`pipeline.sources.base.Source`; it ends by ``stop``, or with a scene of stated length."""
         while not stop.is_set():
-            yield from self._connection(spec, stop)
+            yield from self._connection(specs, stop)
             if self.ends:
                 return
 
-    def _connection(self, spec: FrameSpec, stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+    def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """The scene from its first frame to its last."""
         scene = self._scene()
         rate = frame_rate(self.settings.fps)
@@ -96,7 +96,7 @@ class SyntheticSource:
         pump = FramePump(
             self.camera,
             live=True,
-            spec=spec,
+            specs=specs,
             segment_id=lambda ordinal: f"{self.camera}/{connection}/{ordinal}",
             wall_clock=received,
             nominal_fps=float(rate),
@@ -193,7 +193,7 @@ def _scene_asked_for(location: str) -> tuple[SceneSettings, bool]:
     minutes = asked.pop("minutes", None)
     if minutes is not None and not 1 <= minutes * 60 <= _ENDLESS_SECONDS:
         raise SceneError(f"minutes {minutes:g}: expected 1/60 to {_ENDLESS_SECONDS / 60:g}")
-    # One side of a picture of 16:9 tells the other, which is even too.
+    # One side of a picture of 16:9 gives the other, which is even too.
     if "width" in asked:
         asked.setdefault("height", round(asked["width"] * 9 / 32) * 2)
     elif "height" in asked:

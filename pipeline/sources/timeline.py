@@ -1,4 +1,4 @@
-"""What a picture's PTS says: it goes on, it is to be dropped, or the stream's clock has jumped."""
+"""Verdicts on a picture's PTS: it goes on, it is dropped, or the stream's clock has jumped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORWARD_LIMIT_PERIODS = 10.0
 
 
 class Verdict(Enum):
-    """What to do with a picture."""
+    """The verdict on a picture."""
 
     GO_ON = "go on"
     DROP = "drop"

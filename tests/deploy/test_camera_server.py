@@ -220,7 +220,7 @@ def test_our_worker_reads_it_as_one_segment_across_loops(cameras: CameraServer, 
     source = RtspSource("cam", cameras.url("yard"), open_timeout_seconds=PATIENCE, read_timeout_seconds=PATIENCE)
     stop = threading.Event()
     frames: list[Frame] = []
-    for item in source.frames(FrameSpec(height=112, width=112), stop):
+    for item in source.frames([FrameSpec(height=112, width=112)], stop):
         if not isinstance(item, Frame):
             break
         frames.append(item)

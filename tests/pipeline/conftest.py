@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from triton_of_brightness import Server
+from triton_of_brightness import Server, write_repository
 
 from deploy.broker.server import BrokerServer
 from operators.alerting import AlertState, AlertTransition
@@ -20,6 +20,24 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running Triton; who needs one that dies starts its own."""
     server = Server(tmp_path_factory.mktemp("triton"))
     server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def three_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running Triton with the models ``small`` (clips of 4 × 16 × 16, stride 2), ``slow`` and ``large``."""
+    models = {
+        "small": {"name": "small_mean"},
+        "slow": {"name": "slow_mean", "clip_fps": "5"},
+        "large": {"name": "large_mean", "clip_height": "32", "clip_width": "24", "clip_stride": "4"},
+    }
+    server = Server(tmp_path_factory.mktemp("three-models"))
+    for model, parameters in models.items():
+        write_repository(server.repository, model, **parameters)
+    server.start()
+    for model in models:
+        server.load(model)
     yield server
     server.stop()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.alerts.evidence import encode_jpeg
-from pipeline.heat import Heat, draw
+from pipeline.heat import Heat, HeatKind, draw
 from pipeline.sources.base import Fit, FrameSpec
 from pipeline.sources.scale import Part, Scaler, seen_part
 
@@ -28,8 +28,13 @@ def read(picture: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def drawn(frame: av.VideoFrame, attention: list[list[float]], part: Part | None = None) -> np.ndarray:
-    heat = Heat(np.array(attention, np.float32), part or Part(0, 0, frame.width, frame.height))
+def drawn(
+    frame: av.VideoFrame,
+    values: list[list[float]],
+    part: Part | None = None,
+    kind: HeatKind = HeatKind.ATTENTION,
+) -> np.ndarray:
+    heat = Heat(np.array(values, np.float32), part or Part(0, 0, frame.width, frame.height), kind)
     return read(encode_jpeg(frame, heat))
 
 
@@ -66,6 +71,26 @@ def test_outside_of_what_the_model_saw_nothing_is_drawn() -> None:
 )
 def test_a_map_that_tells_nothing_is_not_drawn(attention: list[list[float]]) -> None:
     np.testing.assert_array_equal(drawn(grey(64, 64), attention), read(encode_jpeg(grey(64, 64))))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([[0.0, 0.0]], (GREY, GREY, GREY), id="nothing abnormal is clear"),
+        pytest.param([[0.5, 0.5]], (0.75 * GREY + 0.25 * 255, 0.75 * GREY + 0.25 * 110, 0.75 * GREY), id="half"),
+        pytest.param([[1.0, 1.0]], (0.5 * GREY + 0.5 * 255, 0.5 * GREY, 0.5 * GREY), id="red everywhere"),
+        pytest.param([[3.0, 3.0]], (0.5 * GREY + 0.5 * 255, 0.5 * GREY, 0.5 * GREY), id="above the scale"),
+    ],
+)
+def test_an_anomaly_map_has_an_absolute_scale(values: list[list[float]], expected: tuple[float, ...]) -> None:
+    """Even where it is flat: an attention map of these values would be clear."""
+    pixels = drawn(grey(64, 64), values, kind=HeatKind.ANOMALY)
+    np.testing.assert_allclose(pixels.mean(axis=(0, 1)), expected, atol=4)
+
+
+def test_an_anomaly_map_without_numbers_is_not_drawn() -> None:
+    pixels = drawn(grey(64, 64), [[np.nan, 1.0]], kind=HeatKind.ANOMALY)
+    np.testing.assert_array_equal(pixels, read(encode_jpeg(grey(64, 64))))
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuvj420p", "rgb24"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import SettingsError, load_site, site_from_options
+from pipeline.settings import AlertTuning, ClipSettings, SettingsError, load_site, site_from_options
 
 GOOD = """
 site: yard
@@ -67,11 +67,11 @@ def test_what_the_file_names_stands_beside_it(tmp_path: Path) -> None:
         ("cameras: {gate: {source: a.mp4, pasword: x}}\n", "cameras.gate.pasword: unknown key"),
         ("cameras: {gate: {source: a.mp4, clip: {fps: -1}}}\n", "cameras.gate.clip.fps"),
         ("cameras: {gate: {source: a.mp4, clip: {fps: fast}}}\n", "cameras.gate.clip.fps"),
-        ("cameras: {gate: {}}\n", "cameras.gate.source: required"),
+        ("cameras: {gate: {}}\n", "cameras.gate.source: missing (required)"),
         ("cameras: {}\n", "cameras: "),
-        ("site: a\n", "cameras: required"),
+        ("site: a\n", "cameras: missing (required)"),
         ("cameras: {'../x': {source: a.mp4}}\n", "cameras.../x"),
-        ("cameras: {gate: {source: a}, gate: {source: b}}\n", "the key 'gate' stands twice"),
+        ("cameras: {gate: {source: a}, gate: {source: b}}\n", "the key 'gate' appears twice"),
         ("cameras: {gate: {source: a.mp4}}\nmetrics: {port: 70000}\n", "metrics.port"),
         ("cameras: {gate: {source: a.mp4}}\nalerts: {open_threshold: 1.5}\n", "alerts.open_threshold"),
         (
@@ -174,3 +174,109 @@ def test_a_start_time_is_a_moment_as_yaml_writes_it(tmp_path: Path) -> None:
     for time in ("2024-05-01T18:00:00+02:00", "'2024-05-01T16:00:00Z'"):
         site = load_site(write(tmp_path, f"cameras: {{door: {{source: a.mp4, start_time: {time}}}}}\n"))
         assert site.cameras["door"].start_time == datetime(2024, 5, 1, 16, tzinfo=UTC)
+
+
+DETECTORS = """
+clip: {fps: 10}
+alerts: {kernel: 3, min_clips: 2}
+detectors:
+  fights: {model: fights, alerts: {open_threshold: 0.7}}
+  normal-gate: {model: gate_st, camera: gate, clip: {stride: 8}, alerts: {kernel: 1}}
+cameras:
+  gate: {source: a.mp4, alerts: {min_clips: 4}}
+  yard: {source: b.mp4}
+"""
+
+
+def test_a_camera_is_watched_by_the_detectors_of_the_site_and_by_its_own(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, DETECTORS))
+    assert {camera: site.detectors_of(camera) for camera in site.cameras} == {
+        "gate": ("fights", "normal-gate"),
+        "yard": ("fights",),
+    }
+    assert site.model_of("normal-gate") == "gate_st"
+
+
+def test_a_cameras_settings_come_on_top_of_the_detectors_and_these_on_top_of_the_sites(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, DETECTORS))
+    assert site.clip_of("gate", "normal-gate") == ClipSettings(fps=10, stride=8)
+    assert site.clip_of("gate", "fights") == ClipSettings(fps=10)
+    assert site.alerts_of("gate", "normal-gate") == AlertTuning(kernel=1, min_clips=4)
+    assert site.alerts_of("gate", "fights") == AlertTuning(kernel=3, min_clips=4, open_threshold=0.7)
+    assert site.alerts_of("yard", "fights") == AlertTuning(kernel=3, min_clips=2, open_threshold=0.7)
+    # A recording that belongs to no camera.
+    assert site.alerts_of(None, "normal-gate") == AlertTuning(kernel=1, min_clips=2)
+
+
+def test_a_site_without_detectors_has_one_without_a_name(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, "triton: {model: mine}\ncameras: {gate: {source: a.mp4}}\n"))
+    assert site.detectors_of("gate") == ("",)
+    assert site.model_of() == "mine"
+
+
+def test_a_camera_may_list_its_detectors(tmp_path: Path) -> None:
+    text = "detectors: {a: {model: a}, b: {model: b}}\ncameras: {x: {source: f, detectors: [b]}, y: {source: g}}\n"
+    site = load_site(write(tmp_path, text))
+    assert (site.detectors_of("x"), site.detectors_of("y")) == (("b",), ("a", "b"))
+
+
+def test_a_detector_of_any_name_can_be_meant_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_DETECTORS__NORMAL_GATE__MODEL", "other")
+    site = load_site(write(tmp_path, DETECTORS))
+    assert site.model_of("normal-gate") == "other"
+    assert set(site.detectors) == {"fights", "normal-gate"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "detectors: {a: {model: a}, b: {model: b}}\ncameras: {x: {source: f, detectors: [a]}}\n",
+            "detector b: no camera uses it; list it under a camera, or remove it",
+        ),
+        (
+            "detectors: {a: {model: a}}\ncameras: {x: {source: f, detectors: [a, c]}}\n",
+            "camera x: unknown detector c; expected a",
+        ),
+        (
+            "cameras: {x: {source: f, detectors: [a]}}\n",
+            "camera x: lists detectors, but the site has no detectors: section",
+        ),
+        (
+            "detectors: {a: {model: a}}\ncameras: {x: {source: f, detectors: [a, a]}}\n",
+            "camera x: detector a is listed twice",
+        ),
+        (
+            "detectors: {a: {model: a, camera: z}}\ncameras: {x: {source: f}, y: {source: g}}\n",
+            "detector a: unknown camera z; expected x or y",
+        ),
+        (
+            "detectors: {a: {model: a, camera: x}, b: {model: b}}\n"
+            "cameras: {x: {source: f}, y: {source: g, detectors: [a]}}\n",
+            "camera y: detector a belongs to camera x; remove it from the list",
+        ),
+        (
+            "detectors: {a: {model: a, camera: x}}\ncameras: {x: {source: f}, y: {source: g}}\n",
+            "camera y: no detector watches it; list one, or remove the camera",
+        ),
+        ("detectors: {a: {model: a}, a: {model: b}}\ncameras: {x: {source: f}}\n", "the key 'a' appears twice"),
+        (
+            "triton: {model: m}\ndetectors: {a: {model: a}}\ncameras: {x: {source: f}}\n",
+            "triton.model: with detectors each one names its model; leave triton.model out",
+        ),
+        ("detectors: {a: {}}\ncameras: {x: {source: f}}\n", "detectors.a.model: missing (required)"),
+        ("detectors: {'a b': {model: a}}\ncameras: {x: {source: f}}\n", "detectors.a b"),
+        (
+            "detectors: {a: {model: a, alerts: {open_threshold: 0.4}}}\n"
+            "cameras: {x: {source: f, alerts: {close_threshold: 0.5}}}\n",
+            "camera x, detector a: close_threshold (0.5) must not exceed open_threshold (0.4)",
+        ),
+    ],
+)
+def test_a_mistake_about_detectors_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load_site(file)
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.base import EndReason, Fit, Frame, Segment, SegmentOver
+from pipeline.sources.base import EndReason, Fit, Frame, FrameSpec, Segment, SegmentOver
 from pipeline.windows import UNKNOWN_PERIOD_SECONDS, ClipSpec, ClipWindow, WindowCutter, cut
 
 ORIGIN = datetime(2024, 5, 1, 18, tzinfo=UTC)
@@ -23,14 +23,18 @@ RECEIVED = datetime(2024, 6, 1, tzinfo=UTC)
 FIRST, SECOND = Segment("hash/0", "gate", live=False), Segment("hash/1", "gate", live=False)
 
 
-def frame(ordinal: int, pts: float, segment: Segment = FIRST, height: int = 4, width: int = 6, native=None) -> Frame:
-    """A frame whose pixels tell its ordinal, as they do in the windows."""
-    image = np.full((height, width, 3), ordinal % 256, dtype=np.uint8)
+SMALL = FrameSpec(4, 6)
+
+
+def frame(ordinal: int, pts: float, segment: Segment = FIRST, spec=SMALL, shape=None, native=None) -> Frame:
+    """A frame whose pixels hold its ordinal, as they do in the windows."""
+    image = np.full((*(shape or (spec.height, spec.width)), 3), ordinal % 256, dtype=np.uint8)
     image[0, 0, 0] = ordinal // 256
     if native is None:
         native = av.VideoFrame(16, 16, "gray")
         native.pts = ordinal
-    return Frame(segment, pts, ORIGIN + timedelta(seconds=pts), RECEIVED + timedelta(seconds=pts), image, native)
+    taken_at, received_at = ORIGIN + timedelta(seconds=pts), RECEIVED + timedelta(seconds=pts)
+    return Frame(segment, pts, taken_at, received_at, {spec: image}, native)
 
 
 def film(frames: int, fps: float = 10.0, segment: Segment = FIRST, start: float = 0.0) -> list[Frame]:
@@ -133,7 +137,8 @@ def test_times():
 
 
 def ends_at(times: list[float], **spec) -> float:
-    found = windows([frame(n, pts) for n, pts in enumerate(times)], small(frames=len(times), **spec))
+    clip = small(frames=len(times), **spec)
+    found = windows([frame(n, pts, spec=clip.frame_spec) for n, pts in enumerate(times)], clip)
     return found[0].end
 
 
@@ -184,7 +189,7 @@ def test_rows_with_padding():
     padded = wide[:, :6]
     assert not padded.flags.c_contiguous
     one = frame(0, 0.0)
-    (window,) = windows([Frame(FIRST, 0.0, None, RECEIVED, padded, one.native)], small(frames=1))
+    (window,) = windows([Frame(FIRST, 0.0, None, RECEIVED, {SMALL: padded}, one.native)], small(frames=1))
     assert window.pixels.tobytes() == bytes(range(72))
     assert window.started_at is None
 
@@ -192,7 +197,13 @@ def test_rows_with_padding():
 @pytest.mark.parametrize("shape", [(6, 4), (4, 5), (8, 12)])
 def test_a_frame_of_another_size(shape):
     with pytest.raises(ValueError, match=r"camera gate: expected frames of shape \(4, 6, 3\)"):
-        windows([frame(0, 0.0, height=shape[0], width=shape[1])], small())
+        windows([frame(0, 0.0, shape=shape)], small())
+
+
+def test_frames_that_other_clips_alone_keep_are_passed_over():
+    other = FrameSpec(8, 8)
+    (window,) = windows([one if n % 2 == 0 else frame(n, n / 10, spec=other) for n, one in enumerate(film(8))], small())
+    assert ordinals(window) == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.0], [1.0, 0.5]])
@@ -215,7 +226,7 @@ def test_what_is_copied_and_held(frames, stride):
     try:
         at_start = tracemalloc.get_traced_memory()[0]
         for n in range(200):
-            item = frame(n, n / 10, height=side, width=side, native=natives[n])
+            item = frame(n, n / 10, spec=spec.frame_spec, native=natives[n])
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             out = cutter.push(item)

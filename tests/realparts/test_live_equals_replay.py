@@ -14,13 +14,13 @@ import av
 import av.container
 import numpy as np
 import pytest
+from hearing import Heard
 from replays import replay
 from rtsp_server import serve_file
 
 from deploy.triton.server import TritonServer
 from operators.scores import SmoothedScore
 from pipeline.live.service import Service
-from pipeline.live.worker import WorkerHooks
 from pipeline.runs.folder import read_run
 from pipeline.settings import site_from_options
 from pipeline.sources.rtsp import RtspSource
@@ -99,13 +99,13 @@ def test_live_equals_replay(
                 "cameras": {"cam": {"source": camera.url}},
             }
         )
-        service = Service(settings, hooks=WorkerHooks(smoothed=live.append, accepted=events.append))
+        service = Service(settings, listeners=[Heard(smoothed=live.append, accepted=events.append)])
         try:
             assert service.prepare(threading.Event(), patient=False)
             service.start()
             limit = time.monotonic() + 200
             while not any(event.data.state == "end" for event in events):
-                assert time.monotonic() < limit, (service.worker and service.worker.states, len(live))
+                assert time.monotonic() < limit, (service.board.states, len(live))
                 time.sleep(0.1)
         finally:
             service.close()

@@ -10,13 +10,13 @@ from urllib.parse import unquote, urlparse
 import av
 import numpy as np
 import pytest
+from hearing import Heard
 from site_runs import BRIGHT, site, write_video
 from triton_of_brightness import Server, T, until, write_version
 
 from models.serving import versions
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.service import Service
-from pipeline.live.worker import WorkerHooks
 from pipeline.scoring.served_model import load_version
 
 pytestmark = pytest.mark.realparts
@@ -46,12 +46,12 @@ def test_a_worker_follows_the_exchange_and_the_rollback(tmp_path: Path, server: 
     )
     events: list[AlertEvent] = []
     model = server.repository / "clip_scorer"
-    service = Service(settings, run="r", hooks=WorkerHooks(accepted=events.append))
+    service = Service(settings, run="r", listeners=[Heard(accepted=events.append)])
     try:
         assert service.prepare(threading.Event(), patient=False)
         service.start()
         assert service.worker is not None
-        (state,) = service.worker.states
+        (state,) = service.board.states
         until(lambda: len(events) == 1 and state.scored > 100)
         assert versions.add(model, write_version(tmp_path / "draft", name="strict", threshold=STRICT)) == 2
         load_version(server.address, "clip_scorer", 2)
@@ -89,7 +89,7 @@ def test_a_version_that_the_site_cannot_judge_is_waited_out(tmp_path: Path, serv
     video = write_video(tmp_path / "bright.mp4", [(FRAMES / 10, BRIGHT)], size=(64, 48))
     events: list[AlertEvent] = []
     settings = site(tmp_path, server.address, broker, {"cam": {"source": str(video)}})
-    service = Service(settings, run="r", hooks=WorkerHooks(accepted=events.append))
+    service = Service(settings, run="r", listeners=[Heard(accepted=events.append)])
     try:
         assert service.prepare(threading.Event(), patient=False)
         service.start()
@@ -114,7 +114,9 @@ def test_the_attention_is_drawn_on_the_alerts_picture_unless_switched_off(
     tmp_path: Path, server: Server, broker: str
 ) -> None:
     """A picture that is bright on its left: there it is reddened, as the tiny model looks where it is bright."""
-    versions.add(server.repository / "clip_scorer", write_version(tmp_path / "draft", attention=True, threshold="0.4"))
+    versions.add(
+        server.repository / "clip_scorer", write_version(tmp_path / "draft", heat="attention", threshold="0.4")
+    )
     load_version(server.address, "clip_scorer", 2)
     video = tmp_path / "left.mp4"
     picture = np.full((96, 128, 3), 40, np.uint8)
@@ -131,7 +133,7 @@ def test_the_attention_is_drawn_on_the_alerts_picture_unless_switched_off(
         folder.mkdir()
         cameras = {"cam": {"source": str(video)}}
         settings = site(folder, server.address, broker, cameras, evidence={"attention": attention})
-        service = Service(settings, run="r", hooks=WorkerHooks(accepted=events.append))
+        service = Service(settings, run="r", listeners=[Heard(accepted=events.append)])
         try:
             assert service.prepare(threading.Event(), patient=False)
             service.start()

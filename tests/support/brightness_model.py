@@ -1,7 +1,7 @@
 """A tiny model behind the served contract: its score is known, its service time and its failures are in the pixels.
 
-SCORE is the clip's mean / 255, ATTENTION (where the configuration has that output) the mean / 255 of each quarter of
-the picture over the whole clip. The first pixel of the first frame steers: red × 10 ms is the service time of this
+SCORE is the clip's mean / 255, HEAT (where the configuration has that output) the mean / 255 of each quarter of the
+picture over the whole clip. The first pixel of the first frame steers: red × 10 ms is the service time of this
 clip, green 255 makes the model raise, blue 255 makes its score NaN.
 """
 
@@ -29,7 +29,7 @@ def _tensor(name: str, array: np.ndarray) -> Any:
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, Any]) -> None:
-        self.attention = any(output["name"] == "ATTENTION" for output in json.loads(args["model_config"])["output"])
+        self.heat = any(output["name"] == "HEAT" for output in json.loads(args["model_config"])["output"])
         self.keep: list[np.ndarray] = []  # outputs outlive `execute`: the capsule no longer owns them
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -46,9 +46,9 @@ class TritonPythonModel:
         score[clips[:, 0, 0, 0, 2] == 255] = np.nan
         features = np.zeros((len(clips), 4), np.float32)
         tensors = {"SCORE": score, "FEATURES": features}
-        if self.attention:
+        if self.heat:
             n, t, h, w, c = clips.shape
             quarters = clips.reshape(n, t, 2, h // 2, 2, w // 2, c).mean(axis=(1, 3, 5, 6)) / 255
-            tensors["ATTENTION"] = np.ascontiguousarray(quarters.astype(np.float32))
+            tensors["HEAT"] = np.ascontiguousarray(quarters.astype(np.float32))
         self.keep += tensors.values()
         return pb.InferenceResponse([_tensor(name, array) for name, array in tensors.items()])

@@ -17,7 +17,7 @@ from pipeline.replay.replay import Outcome, Replay
 from pipeline.runs.folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
 from pipeline.runs.parts import alone_in
 from pipeline.runs.recordings import wanted
-from pipeline.scoring.dispatcher import served_model
+from pipeline.scoring.served_model import served_model
 from pipeline.settings import site_from_options
 
 #: What is the same, byte by byte, for the same recordings, model and settings.
@@ -43,7 +43,7 @@ def replay(
     settings = site_from_options(
         {"site": "test", "triton": {"address": triton}, "cameras": {"any": {"source": "any"}}, **(site or {})}
     )
-    served = served_model(triton)
+    served = served_model(triton, settings.model_of(options.get("detector", "")))
     with alone_in(folder):
         work = Replay(wanted(places), folder, site=settings, served=served, **options)
         return work.run(stop or threading.Event())

@@ -14,29 +14,30 @@ import tritonclient.grpc as triton
 from ports import free_port
 
 from deploy.triton.server import TritonServer
+from pipeline.scoring.transport import TritonTransport
 
 MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
 
 
-def _config(model: str, attention: bool, **parameters: str) -> str:
-    told = {
+def _config(model: str, heat: str, **parameters: str) -> str:
+    said = {
         "name": "mean", "clip_frames": str(T), "clip_height": str(H), "clip_width": str(W), "clip_stride": "2",
-        "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3",
+        "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3", "heat": heat,
     } | parameters  # fmt: skip
     lines = [
-        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in told.items() if value
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in said.items() if value
     ]
     outputs = [
         '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] }',
         '{ name: "FEATURES" data_type: TYPE_FP32 dims: [ 4 ] }',
-        *(['{ name: "ATTENTION" data_type: TYPE_FP32 dims: [ 2, 2 ] }'] if attention else []),
+        *(['{ name: "HEAT" data_type: TYPE_FP32 dims: [ 2, 2 ] }'] if heat else []),
     ]
     return f"""
 name: "{model}"
 backend: "python"
 max_batch_size: 8
-input [ {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {told["clip_height"]}, {told["clip_width"]}, 3 ] }} ]
+input [ {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {said["clip_height"]}, {said["clip_width"]}, 3 ] }} ]
 output [ {", ".join(outputs)} ]
 dynamic_batching {{ }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
@@ -45,27 +46,27 @@ instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 
 
 def write_repository(
-    folder: Path, model: str = "clip_scorer", *, version: int = 1, attention: bool = False, **parameters: str
+    folder: Path, model: str = "clip_scorer", *, version: int = 1, heat: str = "", **parameters: str
 ) -> Path:
     """A model repository with the tiny model, to serve this version of it; others that are there stay.
 
     Args:
-        attention: it has the output ATTENTION, [2, 2].
+        heat: the kind of its output HEAT, [2, 2]; empty for a model without one.
         parameters: override what its config.pbtxt says of the clips.
     """
     home = folder / model / str(version)
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(MODEL, home / "model.py")
     policy = f"version_policy {{ specific {{ versions: [ {version} ] }} }}\n"
-    (folder / model / "config.pbtxt").write_text(policy + _config(model, attention, **parameters))
+    (folder / model / "config.pbtxt").write_text(policy + _config(model, heat, **parameters))
     return folder
 
 
-def write_version(folder: Path, *, attention: bool = False, **parameters: str) -> Path:
+def write_version(folder: Path, *, heat: str = "", **parameters: str) -> Path:
     """A version of the tiny model as ``mistwatch export`` would hand it to ``models.serving.versions.add``."""
     folder.mkdir()
     shutil.copy(MODEL, folder / "model.py")
-    (folder / "config.pbtxt").write_text(_config("clip_scorer", attention, **parameters))
+    (folder / "config.pbtxt").write_text(_config("clip_scorer", heat, **parameters))
     return folder
 
 
@@ -86,6 +87,10 @@ class Server:
         self._triton.stop()  # tidies up after a killed one
         self._triton.start(timeout=120)
 
+    @property
+    def running(self) -> bool:
+        return self._triton.alive()
+
     def stop(self) -> None:
         self._triton.stop()
 
@@ -98,12 +103,22 @@ class Server:
         with triton.InferenceServerClient(self.address) as client:
             client.load_model(model, client_timeout=30)
 
+    def serve(
+        self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
+    ) -> None:
+        """Write this version of a model into the repository, and load it."""
+        write_repository(self.repository, model, version=version, heat=heat, name=name, clip_height=str(height))
+        self.load(model)
+
+    def transport(self) -> TritonTransport:
+        return TritonTransport(self.address)
+
     def unload(self, model: str = "clip_scorer") -> None:
         with triton.InferenceServerClient(self.address) as client:
             client.unload_model(model, client_timeout=30)
 
     def freeze(self) -> None:
-        """SIGSTOP to the server and its stubs: connections stay open, and nobody answers."""
+        """SIGSTOP to the server and its stubs: connections stay open without an answer."""
         for pid in self._processes():
             os.kill(pid, signal.SIGSTOP)
 
@@ -113,7 +128,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """What is sent meanwhile stays in flight, however slow this machine is."""
+        """Freeze for the block: clips sent meanwhile stay in flight, however slow this machine is."""
         self.freeze()
         try:
             yield

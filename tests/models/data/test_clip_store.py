@@ -39,7 +39,7 @@ def video(tmp_path_factory):
 
 
 def test_are_the_frames_of_the_video(video, tmp_path):
-    source = FileSource("a", video).frames(CLIP.frame_spec, threading.Event())
+    source = FileSource("a", video).frames([CLIP.frame_spec], threading.Event())
     frames = [item.image for item in source if isinstance(item, Frame)]
     clips = ClipStore(CLIP, folder=tmp_path).of(video)
     assert isinstance(clips.pixels, NpyFile)

@@ -54,7 +54,7 @@ def store(on_torch, tmp_path):
 
 def test_are_those_of_the_clips_cut_by_hand(i3d, video, store):
     frames = [
-        item for item in FileSource("a", video).frames(CLIP.frame_spec, threading.Event()) if isinstance(item, Frame)
+        item for item in FileSource("a", video).frames([CLIP.frame_spec], threading.Event()) if isinstance(item, Frame)
     ]
     clips = np.stack([[frame.image for frame in frames[start : start + 16]] for start in (0, 8, 16, 24)])
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def test_are_those_of_the_clips_cut_by_hand(i3d, video, store):
 
 def test_mirrored_are_those_of_the_mirrored_clips(video, on_torch, tmp_path):
     frames = [
-        item for item in FileSource("a", video).frames(CLIP.frame_spec, threading.Event()) if isinstance(item, Frame)
+        item for item in FileSource("a", video).frames([CLIP.frame_spec], threading.Event()) if isinstance(item, Frame)
     ]
     first = np.stack([frame.image for frame in frames[:16]])[None]
     plain = FeatureStore(CLIP, folder=tmp_path, engine=on_torch).of(video)

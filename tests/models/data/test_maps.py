@@ -40,7 +40,7 @@ def on_torch(i3d):
 
 
 def clips_by_hand(film):
-    items = FileSource("a", film).frames(CLIP.frame_spec, threading.Event())
+    items = FileSource("a", film).frames([CLIP.frame_spec], threading.Event())
     frames = [item.image for item in items if isinstance(item, Frame)]
     return np.stack([np.stack(frames[start : start + 16]) for start in (0, 8, 16)])
 

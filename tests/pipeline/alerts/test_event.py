@@ -130,6 +130,7 @@ def test_the_document_of_one_transition_field_by_field() -> None:
         "run": "",
         "replay": False,
         "camera": "gate",
+        "detector": None,
         "segment": "seg-1",
         "state": "end",
         "started_at": "2026-03-01T10:00:02.810000Z",
@@ -258,3 +259,21 @@ places = st.tuples(texts, st.text(max_size=5), texts, texts, st.integers(0, 10**
 @given(places, places)
 def test_two_places_never_share_an_alert_id(one: Any, other: Any) -> None:
     assert (alert_id(*one) == alert_id(*other)) == (one == other)
+
+
+def test_the_detector_is_in_the_document_and_only_where_there_are_several_in_the_id() -> None:
+    unnamed = event_from(an_end(), site="yard", run="", evidence=[])
+    only = event_from(an_end(), site="yard", run="", evidence=[], detector="fights")
+    one, other = (
+        event_from(an_end(), site="yard", run="", evidence=[], detector=name, several_detectors=True)
+        for name in ("fights", "normal")
+    )
+    assert [event.data.detector for event in (unnamed, only, one, other)] == [None, "fights", "fights", "normal"]
+    assert unnamed.id == only.id
+    assert len({event.data.alert_id for event in (unnamed, one, other)}) == 3
+
+
+def test_a_document_from_before_detectors_is_read() -> None:
+    document = json.loads(event_from(an_end(), site="yard", run="", evidence=[]).to_json())
+    del document["data"]["detector"]
+    assert AlertEvent.model_validate_json(json.dumps(document)).data.detector is None

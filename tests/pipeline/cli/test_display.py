@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.display import StandardOutput, table
-from pipeline.live.worker import CameraPhase, CameraState
+from pipeline.live.board import CameraPhase, CameraState
 
 STATES = [
     CameraState(
@@ -31,6 +31,13 @@ def test_every_figure_is_readable_at_every_width(width: int) -> None:
         assert text in gate
     assert away.startswith("a-camera")
     assert "waiting" in away
+
+
+def test_a_camera_with_two_detectors_has_a_line_for_each() -> None:
+    screen = io.StringIO()
+    states = [CameraState("gate", True, detector=name) for name in ("fights", "falls")]
+    Console(file=screen, width=80).print(table(states, 80))
+    assert [line.split()[0] for line in screen.getvalue().splitlines()[1:]] == ["gate/fights", "gate/falls"]
 
 
 def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

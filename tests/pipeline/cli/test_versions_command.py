@@ -108,7 +108,7 @@ def test_what_triton_dies_of_is_not_left_for_the_next_start(tmp_path: Path) -> N
         earlier = versions.history(model)
         versions.add(model, deadly)
         with pytest.raises(
-            MistwatchError, match=r"since it was told to load version 2 of clip_scorer; .* at version 1$"
+            MistwatchError, match=r"since it was asked to load version 2 of clip_scorer; .* at version 1$"
         ):
             let_load(model, server.address, earlier)
         assert versions.history(model) == earlier == [1]

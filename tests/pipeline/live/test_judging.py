@@ -28,11 +28,14 @@ from pipeline.calibration.file import (
 )
 from pipeline.cli.config import check
 from pipeline.errors import UsageError
-from pipeline.live.service import Judging, Service, chain_settings
+from pipeline.live.judging import Judging, chain_settings, site_rules
+from pipeline.live.listener import Watch
+from pipeline.live.service import Service
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import AlertTuning, SettingsError, load_site
 from pipeline.windows import ClipSpec
 
+YARD = Watch("yard")
 CLIP = ClipSpec(frames=4, stride=2, height=16, width=16, fit="crop")
 MODEL = ServedModel("mean", "1", CLIP, threshold=0.5, kernel=3)
 
@@ -42,7 +45,7 @@ def calibration(
 ) -> Calibration:
     return Calibration(
         model=CalibratedModel(name="mean", version=version, weights_sha256=weights),
-        clip=CalibratedClip.of(clip),
+        clip=CalibratedClip.from_spec(clip),
         alerts=CalibratedAlerts(
             **{
                 "kernel": 3,
@@ -166,12 +169,16 @@ def judging(folder: Path, **of_calibration: Any) -> Judging:
     file.write_text(
         "alerts: {open_threshold: 0.7}\ncameras: {yard: {source: 'rtsp://192.0.2.2/a', calibration: yard.json}}\n"
     )
-    return Judging(load_site(file))
+    return judging_of(file)
+
+
+def judging_of(file: Path) -> Judging:
+    return Judging(site_rules(load_site(file)), max_in_flight=4)
 
 
 def test_the_sites_threshold_judges_versions_that_the_cameras_calibration_is_not_of(tmp_path: Path) -> None:
     site = judging(tmp_path)
-    opens = {version: site.chain_of("yard", replace(MODEL, version=version)).alert.open_threshold for version in "12"}
+    opens = {version: site.chain_of(YARD, replace(MODEL, version=version)).alert.open_threshold for version in "12"}
     assert opens == {"1": 0.94, "2": 0.7}
 
 
@@ -185,7 +192,7 @@ def test_the_sites_threshold_judges_versions_that_the_cameras_calibration_is_not
 def test_the_proportion_of_the_thresholds_without_the_calibration(
     tmp_path: Path, served: ServedModel, share: float | None
 ) -> None:
-    assert judging(tmp_path).own_share_of("yard", served) == (None if share is None else pytest.approx(share))
+    assert judging(tmp_path).own_share_of(YARD, served) == (None if share is None else pytest.approx(share))
 
 
 @pytest.mark.parametrize(("suggested", "share"), [((0.5, 0.3), 0.6), ((0.5, None), 0.8), ((None, None), 0.8)])
@@ -194,15 +201,45 @@ def test_it_is_the_cards_where_the_site_names_no_threshold(
 ) -> None:
     write_calibration(calibration(), tmp_path / "all.json")
     (tmp_path / "site.yaml").write_text("calibration: all.json\ncameras: {gate: {source: a.mp4}}\n")
-    site = Judging(load_site(tmp_path / "site.yaml"))
+    site = judging_of(tmp_path / "site.yaml")
     opens, closes = suggested
     served = replace(MODEL, threshold=opens, close_threshold=closes)
-    assert site.own_share_of("gate", served) == pytest.approx(share)
+    assert site.own_share_of(Watch("gate"), served) == pytest.approx(share)
+
+
+def test_each_detector_has_a_calibration_of_its_own(tmp_path: Path) -> None:
+    """A camera's own comes on top of the detector's, and the camera's thresholds replace the detector's."""
+    write_calibration(calibration(), tmp_path / "a.json")
+    write_calibration(calibration(opens=0.97), tmp_path / "yard.json")
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        "detectors:\n  a: {model: a, alerts: {open_threshold: 0.7}, calibration: a.json}\n  b: {model: b}\n"
+        "cameras:\n  gate: {source: a.mp4}\n  yard: {source: b.mp4, calibration: yard.json, detectors: [a]}\n"
+        "  door: {source: c.mp4, alerts: {open_threshold: 0.8}}\n"
+    )
+    site = load_site(file)
+    found = {(camera, d): site.calibration_of(camera, d) for camera in site.cameras for d in site.detectors_of(camera)}
+    assert found == {
+        ("gate", "a"): tmp_path / "a.json",
+        ("gate", "b"): None,
+        ("yard", "a"): tmp_path / "yard.json",
+        ("door", "a"): None,
+        ("door", "b"): None,
+    }
+    judging = Judging(site_rules(site), max_in_flight=4)
+    with pytest.raises(
+        ValueError, match=r"camera gate, detector a: alerts\.open_threshold is 0\.7, and the calibration"
+    ):
+        judging.chain_of(Watch("gate", "a"), MODEL)
+    opens = {
+        watch: judging.chain_of(Watch(*watch), MODEL).alert.open_threshold for watch in found if watch[0] != "gate"
+    }
+    assert opens == {("yard", "a"): 0.97, ("door", "a"): 0.8, ("door", "b"): 0.8}
 
 
 def test_a_version_whose_calibration_was_made_with_other_clips_does_not_take_over(tmp_path: Path) -> None:
     site = judging(tmp_path, version="2", clip=replace(CLIP, stride=4))
-    site.clip_of("yard", MODEL)  # of version 1, whose stride the camera goes on with
+    site.clip_of(YARD, MODEL)  # of version 1, whose stride the camera goes on with
     site.check_fit(MODEL)
     # Were the camera to start now, it would take over the new version's stride.
     for stride in (2, 4):
@@ -261,7 +298,7 @@ def test_a_camera_is_watched_with_the_calibration_of_the_served_version(
         assert service.worker.wait(120)
     finally:
         assert service.close(relay_seconds=60) == 0
-    assert [state.open_threshold for state in service.worker.states] == threshold
+    assert [state.open_threshold for state in service.board.states] == threshold
     assert [event.data.state for event in events] == (["begin", "end"] if told else [])
     said = "".join(capsys.readouterr())
     assert ("is of another version and is not used" in said) is told

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
-from pipeline.live.metrics import Metrics, MetricsError
+from pipeline.live.listener import Watch
+from pipeline.live.metrics import Metrics, MetricsError, MetricsListener
 
 
 def test_a_scrape_shows_what_was_counted() -> None:
@@ -29,3 +33,30 @@ def test_a_taken_port_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(MetricsError, match=rf"127\.0\.0\.1:{port} cannot be listened on"):
             Metrics().serve("127.0.0.1", port)
+
+
+def test_a_site_without_detectors_has_no_label_for_them() -> None:
+    plain, labelled = Metrics(), Metrics(detectors=True)
+    for metrics in (plain, labelled):
+        watch = Watch("gate", "" if metrics is plain else "fights")
+        metrics.clips_scored.labels(*metrics.labels_of(watch)).inc()
+        metrics.clips_dropped.labels(*metrics.labels_of(watch), "overload").inc()
+        metrics.frames_decoded.labels("gate").inc()
+    text = generate_latest(plain.registry).decode()
+    assert 'mistwatch_clips_scored_total{camera="gate"} 1.0' in text
+    assert "detector" not in text
+    text = generate_latest(labelled.registry).decode()
+    assert 'mistwatch_clips_scored_total{camera="gate",detector="fights"} 1.0' in text
+    assert 'mistwatch_clips_dropped_total{camera="gate",detector="fights",reason="overload"} 1.0' in text
+    assert 'mistwatch_frames_decoded_total{camera="gate"} 1.0' in text
+
+
+def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_event: Callable[..., Any]) -> None:
+    metrics = Metrics()
+    listener = MetricsListener(metrics)
+    listener.camera_added("gate", [Watch("gate")], live=True)
+    listener.published(make_event("gate", 0), 1.0)
+    assert 'camera="gate"' in generate_latest(metrics.registry).decode()
+    listener.camera_removed("gate")
+    listener.published(make_event("gate", 1), 1.0)
+    assert 'camera="gate"' not in generate_latest(metrics.registry).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.live.service import chain_settings, clip_spec
+from pipeline.live.judging import chain_settings, clip_spec
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning, ClipSettings
 from pipeline.windows import ClipSpec

@@ -126,7 +126,7 @@ def test_a_broken_and_a_missing_camera_do_not_disturb_the_others(tmp_path: Path,
         assert service.prepare(threading.Event(), patient=False)
         service.start()
         assert service.worker is not None
-        good, away = service.worker.states
+        good, away = service.board.states
         limit = time.monotonic() + 120
         while good.phase != "done" or away.phase != "waiting":
             assert time.monotonic() < limit, (good, away)

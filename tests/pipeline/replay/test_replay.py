@@ -296,9 +296,9 @@ def test_a_recording_that_changes_while_it_is_read_is_replayed_again(tmp_path: P
         with video.open("ab") as file:
             file.write(b"more of it")
 
-    (row,) = replay(tmp_path / "run", [video], triton.address, told=goes_on).rows
+    (row,) = replay(tmp_path / "run", [video], triton.address, on_event=goes_on).rows
     assert row.error == f"{video} has changed while it was read; the same command replays it again"
-    (row,) = replay(tmp_path / "run", [video], triton.address, told=lambda _event: os.utime(video)).rows
+    (row,) = replay(tmp_path / "run", [video], triton.address, on_event=lambda _event: os.utime(video)).rows
     assert (row.error, row.clips) == (None, 19)  # written again, with the same content
 
 
@@ -447,7 +447,13 @@ def test_nobody_is_told_of_an_end_that_is_only_there_because_the_replay_was_stop
     video = write_video(tmp_path / "long.mp4", [(0.5, DARK), (60.0, BRIGHT)])
     kept, stop = Kept(), threading.Event()
     outcome = replay(
-        tmp_path / "run", [video], triton.address, speed=4.0, stop=stop, acceptance=kept, told=lambda _event: stop.set()
+        tmp_path / "run",
+        [video],
+        triton.address,
+        speed=4.0,
+        stop=stop,
+        acceptance=kept,
+        on_event=lambda _event: stop.set(),
     )
     assert outcome.stopped
     assert {event.data.state for event in kept.events} <= {"begin", "update"}
@@ -475,7 +481,7 @@ def steered(path: Path, *stretches: tuple[int, tuple[int, int, int], int]) -> Pa
 def test_clips_that_a_stop_drops_end_no_alert(tmp_path: Path, triton: Server) -> None:
     video = steered(tmp_path / "slow.mkv", (600, (10, 0, 0), 250))  # 0.1 s a clip: others wait when it is stopped
     kept, stop = Kept(), threading.Event()
-    replay(tmp_path / "run", [video], triton.address, stop=stop, acceptance=kept, told=lambda _event: stop.set())
+    replay(tmp_path / "run", [video], triton.address, stop=stop, acceptance=kept, on_event=lambda _event: stop.set())
     assert kept.events
     assert {event.data.state for event in kept.events} <= {"begin", "update"}
 

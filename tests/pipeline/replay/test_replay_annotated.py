@@ -23,7 +23,7 @@ def test_each_recording_has_its_film_beside_the_scores(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
     server = Server(tmp_path / "server")
-    write_repository(server.repository, attention=True)
+    write_repository(server.repository, heat="attention")
     server.start()
     try:
         process = start_replay(

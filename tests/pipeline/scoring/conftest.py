@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -16,7 +15,9 @@ import numpy as np
 import pytest
 from triton_of_brightness import H, Server, T, W, until, write_repository
 
-from pipeline.scoring.dispatcher import Dropped, DropReason, Scored, ServedModel
+from pipeline.scoring.outcomes import Dropped, DropReason, Scored
+from pipeline.scoring.scorer import ScoredModel
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Fit, Segment
 from pipeline.windows import ClipSpec, ClipWindow
 
@@ -48,14 +49,22 @@ def server(new_server: Callable[[], Server]) -> Server:
 
 
 CLIP = ClipSpec(frames=T, stride=2, height=H, width=W, fit=Fit.CROP)
+MODELS = [ScoredModel("clip_scorer", CLIP)]
 _MIDDLE = av.VideoFrame(32, 32, "rgb24")
 
 
 def make_window(
-    camera: str, index: int, *, live: bool = True, slow: int = 0, raises: bool = False, nan: bool = False
+    camera: str,
+    index: int,
+    *,
+    live: bool = True,
+    slow: int = 0,
+    raises: bool = False,
+    nan: bool = False,
+    height: int = H,
 ) -> ClipWindow:
     """A clip of random pixels; ``slow`` × 10 ms is its service time."""
-    pixels = np.random.default_rng(index).integers(0, 256, (T, H, W, 3), np.uint8)
+    pixels = np.random.default_rng(index).integers(0, 256, (T, height, W, 3), np.uint8)
     pixels[0, 0, 0] = (slow, 255 * raises, 255 * nan)
     return ClipWindow(
         segment=Segment(f"{camera}-1", camera, live),
@@ -111,27 +120,25 @@ class Consumer:
 
 
 class Listener:
-    """Writes down what it hears."""
+    """Records what it is called with."""
 
     def __init__(self) -> None:
         self.now_in_flight = self.most_in_flight = 0
-        self.counts: Counter[str] = Counter()
         self.said: list[str] = []  # waiting's reasons, and "recovered"
         self.said_at: list[float] = []  # monotonic
-        self.in_server: list[float] = []
         self.exchanges: list[ServedModel] = []
+        self._clip_seconds = 0.0
+        self._changed_at = time.monotonic()
 
     def in_flight(self, clips: int) -> None:
+        self._clip_seconds = self.clip_seconds()
+        self._changed_at = time.monotonic()
         self.now_in_flight = clips
         self.most_in_flight = max(self.most_in_flight, clips)
 
-    def scored(self, camera: str, seconds_in_queue: float, seconds_in_server: float) -> None:
-        self.counts[f"{camera} scored"] += 1
-        self.in_server.append(seconds_in_server)
-        assert seconds_in_queue >= 0
-
-    def dropped(self, camera: str, reason: DropReason) -> None:
-        self.counts[f"{camera} {reason}"] += 1
+    def clip_seconds(self) -> float:
+        """Integral of the clips in flight over time."""
+        return self._clip_seconds + self.now_in_flight * (time.monotonic() - self._changed_at)
 
     def waiting(self, reason: str) -> None:
         self.said.append(reason)
@@ -146,7 +153,13 @@ class Listener:
 
 @pytest.fixture
 def kit() -> SimpleNamespace:
-    """What the tests of this folder share (test modules cannot import each other)."""
+    """Helpers that the tests of this folder share (test modules cannot import each other)."""
     return SimpleNamespace(
-        clip=CLIP, window=make_window, repository=write_repository, Consumer=Consumer, Listener=Listener, until=until
+        clip=CLIP,
+        models=MODELS,
+        window=make_window,
+        repository=write_repository,
+        Consumer=Consumer,
+        Listener=Listener,
+        until=until,
     )

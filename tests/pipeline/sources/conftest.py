@@ -77,7 +77,7 @@ def read() -> Callable[..., tuple[list[Frame], list[SegmentOver]]]:
     def run(
         path: Path, *, fps: float | None = None, fit: Fit = Fit.STRETCH, height: int = 120, width: int = 160, **source
     ) -> tuple[list[Frame], list[SegmentOver]]:
-        items = list(FileSource("cam", path, **source).frames(FrameSpec(height, width, fit, fps), threading.Event()))
+        items = list(FileSource("cam", path, **source).frames([FrameSpec(height, width, fit, fps)], threading.Event()))
         ends = [item for item in items if isinstance(item, SegmentOver)]
         frames = [item for item in items if isinstance(item, Frame)]
         _check_order(items)

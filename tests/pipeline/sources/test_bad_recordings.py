@@ -37,7 +37,7 @@ class Outcome:
 def outcome(path: Path, spec: ClipSpec = SPEC) -> Outcome:
     found = Outcome()
     source = FileSource("gate", path, on_damage=found.damage.append, threads=1)
-    for item in cut(source.frames(spec.frame_spec, threading.Event()), spec):
+    for item in cut(source.frames([spec.frame_spec], threading.Event()), spec):
         if isinstance(item, SegmentOver):
             found.ends.append(item.reason)
         else:

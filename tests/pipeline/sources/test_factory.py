@@ -25,7 +25,7 @@ def test_a_path_with_spaces_and_signs(video, tmp_path):
     path = tmp_path / "gate #1 100% (ä).mp4"
     path.write_bytes(video("plain.mp4").read_bytes())
     for location in (str(path), path.as_uri()):
-        frames = open_source("gate", location).frames(FrameSpec(60, 80), threading.Event())
+        frames = open_source("gate", location).frames([FrameSpec(60, 80)], threading.Event())
         assert sum(isinstance(frame, Frame) for frame in frames) == 20
 
 
@@ -39,7 +39,7 @@ def test_rtsp_is_a_camera(scheme):
 
 def test_start_time(video):
     source = open_source("gate", str(video("plain.mp4")), SourceOptions(started_at="2024-05-01T20:00:00+02:00"))
-    frame = next(iter(source.frames(FrameSpec(60, 80), threading.Event())))
+    frame = next(iter(source.frames([FrameSpec(60, 80)], threading.Event())))
     assert isinstance(frame, Frame)
     assert frame.taken_at == datetime(2024, 5, 1, 18, tzinfo=UTC)
 

@@ -41,10 +41,10 @@ def test_real_footage_equals_ffmpegs(name, data, read, rgb_frames):
 def test_vtest_gives_795_frames_and_49_windows(data):
     spec = ClipSpec()
     source = FileSource("cam", data / "cctv" / "vtest.avi")
-    frames = [item for item in source.frames(spec.frame_spec, threading.Event()) if isinstance(item, Frame)]
+    frames = [item for item in source.frames([spec.frame_spec], threading.Event()) if isinstance(item, Frame)]
     assert len(frames) == 795
     assert [frame.pts_seconds for frame in frames] == pytest.approx([n / 10 for n in range(795)])
-    windows = [w for w in cut(source.frames(spec.frame_spec, threading.Event()), spec) if isinstance(w, ClipWindow)]
+    windows = [w for w in cut(source.frames([spec.frame_spec], threading.Event()), spec) if isinstance(w, ClipWindow)]
     assert [window.index for window in windows] == list(range(49))
     assert [(w.start, w.end) for w in windows] == [pytest.approx((1.6 * n, 1.6 * (n + 1))) for n in range(49)]
 
@@ -259,13 +259,13 @@ def test_native_picture_is_the_cameras_own(video, read):
 def test_pictures_are_let_go_at_once(video):
     """Without the garbage collector's help: it comes by too seldom for pictures of megabytes."""
     path = video("long.mp4", seconds=30, size="640x480")  # 300 pictures of 0.46 MB each as decoded
-    for _ in FileSource("cam", path, threads=1).frames(SPEC, threading.Event()):
+    for _ in FileSource("cam", path, threads=1).frames([SPEC], threading.Event()):
         pass  # what the first use loads stays
     gc.collect()
     gc.disable()
     try:
         before = _resident_bytes()
-        for _ in FileSource("cam", path, threads=1).frames(SPEC, threading.Event()):
+        for _ in FileSource("cam", path, threads=1).frames([SPEC], threading.Event()):
             pass
         assert _resident_bytes() - before < 30e6
     finally:
@@ -279,7 +279,7 @@ def _resident_bytes() -> int:
 def test_stop_closes_the_segment(video):
     stop = threading.Event()
     items = []
-    for item in FileSource("cam", video("plain.mp4")).frames(SPEC, stop):
+    for item in FileSource("cam", video("plain.mp4")).frames([SPEC], stop):
         items.append(item)
         if len(items) == 5:
             stop.set()
@@ -293,7 +293,7 @@ def test_stop_closes_the_segment(video):
 
 def fails(path: Path | str, code: str, *words: str) -> None:
     with pytest.raises(SourceError) as caught:
-        list(FileSource("gate", path).frames(SPEC, threading.Event()))
+        list(FileSource("gate", path).frames([SPEC], threading.Event()))
     text = str(caught.value)
     assert caught.value.code == code
     assert "\n" not in text
@@ -362,7 +362,7 @@ def test_no_pictures_at_all(ffmpeg, video, tmp_path):
     path = tmp_path / "none.mkv"
     ffmpeg("-i", video("plain.mp4"), "-frames:v", "0", "-c", "copy", path)
     with pytest.raises(SourceError) as caught:
-        list(FileSource("gate", path).frames(SPEC, threading.Event()))
+        list(FileSource("gate", path).frames([SPEC], threading.Event()))
     assert caught.value.code in {"decode", "no_video_stream", "not_a_video"}
 
 
@@ -372,7 +372,7 @@ def test_one_picture(ffmpeg, video, tmp_path, read):
     frames, ends = read(path)
     assert (len(frames), [end.reason for end in ends]) == (1, [EndReason.STREAM_END])
     spec = ClipSpec()
-    windows = list(cut(FileSource("cam", path).frames(spec.frame_spec, threading.Event()), spec))
+    windows = list(cut(FileSource("cam", path).frames([spec.frame_spec], threading.Event()), spec))
     assert windows == [windows[-1]]
     assert isinstance(windows[-1], SegmentOver)
 

@@ -32,7 +32,7 @@ def folder_of(ffmpeg, tmp_path):
 
 
 def frames_of(recording, spec: FrameSpec = SPEC) -> tuple[list[Frame], list[SegmentOver]]:
-    items = list(recording.frames(spec, threading.Event()))
+    items = list(recording.frames([spec], threading.Event()))
     return [i for i in items if isinstance(i, Frame)], [i for i in items if isinstance(i, SegmentOver)]
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_picture_takes_its_time_and_is_told(folder_of):
 def test_stopping_ends_the_segment(folder_of):
     stop = threading.Event()
     seen = []
-    for item in FrameFolder("cam", folder_of("png"), fps=10).frames(SPEC, stop):
+    for item in FrameFolder("cam", folder_of("png"), fps=10).frames([SPEC], stop):
         seen.append(item)
         stop.set()
     assert isinstance(seen[0], Frame)
@@ -138,7 +138,7 @@ def test_a_folder_that_is_no_recording(tmp_path):
         open_recording(tmp_path, fps=10).check()
     with pytest.raises(SourceError, match="no such folder"):
         FrameFolder("cam", tmp_path / "none", fps=10)
-    with pytest.raises(SourceError, match="no folder that can be read"):
+    with pytest.raises(SourceError, match="cannot be read as a folder"):
         FrameFolder("cam", tmp_path / "001.jpg", fps=10)
 
 

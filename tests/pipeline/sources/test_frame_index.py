@@ -39,7 +39,7 @@ def films(video, ffmpeg, tmp_path_factory):
 @pytest.mark.parametrize("name", ["plain", "b-frames", "cut", "jump-back", "jump-on", "two-sizes", "a-little-back"])
 def test_what_the_container_says_is_what_is_decoded(name, films, ffmpeg):
     source = FileSource("cam", films[name])
-    list(source.frames(SMALL, threading.Event()))
+    list(source.frames([SMALL], threading.Event()))
     assert len(source.seen) == len(source.frame_index())
     assert source.frame_index().times == pytest.approx(source.seen.times)
     grey = ("-vf", "scale=16:16,format=gray", "-fps_mode", "passthrough", "-f", "rawvideo", "-")
@@ -51,7 +51,7 @@ def test_a_clip_finds_its_frames_after_the_clock_has_jumped_back(fps, films):
     """Two takes of 20 pictures at the same times: each clip's span is its own take's."""
     source = FileSource("cam", films["jump-back"])
     spec = ClipSpec(frames=4, stride=4, height=16, width=16, fps=fps)
-    windows = [w for w in cut(source.frames(spec.frame_spec, threading.Event()), spec) if isinstance(w, ClipWindow)]
+    windows = [w for w in cut(source.frames([spec.frame_spec], threading.Event()), spec) if isinstance(w, ClipWindow)]
     length = 4 if fps is None else 8
     for index in (source.seen, source.frame_index()):
         spans = [index.span(int(w.segment.id.rpartition("/")[2]), w.start, w.end) for w in windows]
@@ -85,6 +85,6 @@ def test_a_picture_that_cannot_be_decoded_counts_in_a_folder(tmp_path):
     folder = frame_folder(tmp_path / "pictures", 6)
     (folder / "001.jpg").write_bytes(b"no picture")
     source = open_recording(folder, fps=10.0)
-    frames = [item.pts_seconds for item in source.frames(SMALL, threading.Event()) if hasattr(item, "image")]
+    frames = [item.pts_seconds for item in source.frames([SMALL], threading.Event()) if hasattr(item, "image")]
     assert frames == pytest.approx([0.0, 0.2, 0.3, 0.4, 0.5])
     assert source.seen.span(0, 0.2, 0.4) == (2, 4)

@@ -19,7 +19,7 @@ FPS = 10
 
 def numbers_of(source: FileSource) -> dict[int, int]:
     """By its number in the whole film, which its time tells, the number that each shown picture has been given."""
-    frames = [item for item in source.frames(SMALL, threading.Event()) if isinstance(item, Frame)]
+    frames = [item for item in source.frames([SMALL], threading.Event()) if isinstance(item, Frame)]
     given = {}
     for frame in frames:
         ordinal = int(frame.segment.id.rpartition("/")[2])
@@ -72,7 +72,7 @@ def test_pictures_without_times(threads, video, ffmpeg, tmp_path):
     film = tmp_path / "raw.h264"
     ffmpeg("-i", video("groups.mp4", options=("-bf", "0", "-g", "8"), size="96x64"), "-c", "copy", film)
     source = FileSource("cam", damage(film, film, (4, 9, 10), keep=6), threads=threads)
-    shown = sum(isinstance(item, Frame) for item in source.frames(SMALL, threading.Event()))
+    shown = sum(isinstance(item, Frame) for item in source.frames([SMALL], threading.Event()))
     assert (shown, len(source.seen)) == (17, 20)
 
 
@@ -90,7 +90,7 @@ def test_what_nobody_was_to_see_is_no_loss(codec, suffix, video, ffmpeg, tmp_pat
     else:
         ffmpeg("-ss", "0.65", "-i", whole, "-c", "copy", film)
     source = FileSource("cam", film, threads=1)
-    shown = sum(isinstance(item, Frame) for item in source.frames(SMALL, threading.Event()))
+    shown = sum(isinstance(item, Frame) for item in source.frames([SMALL], threading.Event()))
     assert 0 < len(source.seen) == shown < 20
 
 

@@ -66,7 +66,7 @@ class Watched:
 
     def _run(self) -> None:
         try:
-            for item in self.source.frames(self._spec, self.stop):
+            for item in self.source.frames([self._spec], self.stop):
                 self.items.append(item)
         except BaseException as error:
             self.problem = error
@@ -357,14 +357,14 @@ def test_a_stop_while_opening(silent_port):
 def test_stopped_before_it_began():
     stop = threading.Event()
     stop.set()
-    assert list(RtspSource("gate", f"rtsp://127.0.0.1:{free_port()}/cam").frames(SPEC, stop)) == []
+    assert list(RtspSource("gate", f"rtsp://127.0.0.1:{free_port()}/cam").frames([SPEC], stop)) == []
 
 
 def test_who_stops_listening_leaves_nothing_open(rtsp):
     """A consumer that just goes away closes the connection in its own thread."""
     with rtsp.serve_live() as server:
         source = RtspSource("gate", server.url)
-        items = source.frames(SPEC, threading.Event())
+        items = source.frames([SPEC], threading.Event())
         frames = list(itertools.islice(items, 3))
         items.close()
         assert all(isinstance(frame, Frame) for frame in frames)

@@ -54,7 +54,7 @@ def seconds(length: float) -> str:
 
 def play(location: str, spec: FrameSpec = SPEC, **callbacks: Callable) -> tuple[list[Frame], list[SegmentOver]]:
     """Everything a scene of stated length gives."""
-    items = list(SyntheticSource("yard", location, **callbacks).frames(spec, threading.Event()))
+    items = list(SyntheticSource("yard", location, **callbacks).frames([spec], threading.Event()))
     frames = [item for item in items if isinstance(item, Frame)]
     ends = [item for item in items if isinstance(item, SegmentOver)]
     assert isinstance(items[-1], SegmentOver)
@@ -134,7 +134,7 @@ def test_a_scene_of_stated_length_is_played_in_real_time_and_ends(painted: None)
     times: list[float] = []
     items: list[Frame | SegmentOver] = []
     source = SyntheticSource("yard", f"synthetic://courtyard?fps=12.5&{seconds(2)}", on_connected=connected.append)
-    for item in source.frames(SPEC, threading.Event()):
+    for item in source.frames([SPEC], threading.Event()):
         times.append(time.monotonic() - began)
         items.append(item)
     *frames, end = items
@@ -189,7 +189,7 @@ def test_without_a_length_it_starts_over_as_a_new_connection(painted: None, monk
     stop = threading.Event()
     items = []
     source = SyntheticSource("yard", "synthetic://courtyard?fps=10", on_connected=connected.append)
-    for item in source.frames(SPEC, stop):
+    for item in source.frames([SPEC], stop):
         items.append(item)
         if len([one for one in items if isinstance(one, SegmentOver)]) == 2 and isinstance(item, Frame):
             stop.set()
@@ -211,7 +211,7 @@ def test_segments_are_unique_for_ever(painted: None) -> None:
 def test_a_stop_is_noticed_while_it_waits(painted: None) -> None:
     stop = threading.Event()
     items: list[Frame | SegmentOver] = []
-    frames: Iterator[Frame | SegmentOver] = SyntheticSource("yard", "synthetic://courtyard?fps=1").frames(SPEC, stop)
+    frames: Iterator[Frame | SegmentOver] = SyntheticSource("yard", "synthetic://courtyard?fps=1").frames([SPEC], stop)
     items.append(next(frames))
     threading.Timer(0.1, stop.set).start()
     asked = time.monotonic()
@@ -238,7 +238,7 @@ def test_frames_are_left_out_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "_WINDOW_SECONDS", 1.0)
     said: list[str] = []
     source = SyntheticSource("yard", f"synthetic://courtyard?fps=60&{seconds(2.5)}", on_slow=said.append)
-    items = list(source.frames(SPEC, threading.Event()))
+    items = list(source.frames([SPEC], threading.Event()))
     began = asked_at[0][1] + 0.1  # the scene's time begins when its first frame is rendered, at the earliest
     shown = [item.pts_seconds for item in items if isinstance(item, Frame)]
     numbers = [pts * 60 for pts in shown]
@@ -259,7 +259,7 @@ def test_frames_are_left_out_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_consumer_that_is_too_slow_gets_the_frame_due_now(painted: None) -> None:
     last = -1.0
     began = None
-    frames = SyntheticSource("yard", f"synthetic://courtyard?fps=50&{seconds(2)}").frames(SPEC, threading.Event())
+    frames = SyntheticSource("yard", f"synthetic://courtyard?fps=50&{seconds(2)}").frames([SPEC], threading.Event())
     for item in frames:
         if isinstance(item, Frame):
             now = time.monotonic()

@@ -1,6 +1,6 @@
 """The scoring client when its real Triton is late, frozen, killed, half dead, or suddenly another one.
 
-Recordings lose nothing; live cameras lose their oldest clips; nobody waits longer than needed; it is said once.
+Recordings lose nothing; live cameras lose their oldest clips; no wait is longer than needed; outages are reported once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.scoring.dispatcher import DropReason, Scorer, ServedModel, wait_for_model
+from pipeline.scoring.outcomes import DropReason
+from pipeline.scoring.scorer import Scorer, wait_for_model
+from pipeline.scoring.served_model import ServedModel
 
 pytestmark = pytest.mark.realparts
 
@@ -28,7 +30,7 @@ def server(new_server: Callable[[], Any]) -> Any:
 
 
 class Traffic:
-    """A live camera and a recording that hand in a clip every 20 ms until told to stop."""
+    """A live camera and a recording that hand in a clip every 20 ms until stopped."""
 
     def __init__(self, scorer: Scorer, kit: Any) -> None:
         self.kit = kit
@@ -90,7 +92,7 @@ def traffic(scorer: Scorer, kit: Any) -> Iterator[Traffic]:
 def test_frozen_and_thawed(kit: Any, server: Any) -> None:
     listener = kit.Listener()
     with (
-        Scorer(server.address, kit.clip, deadline_seconds=2, listener=listener) as scorer,
+        Scorer(server.address, kit.models, deadline_seconds=2, listener=listener) as scorer,
         traffic(scorer, kit) as running,
     ):
         running.flows()
@@ -111,7 +113,7 @@ def test_frozen_and_thawed(kit: Any, server: Any) -> None:
 def test_killed_and_started_again_on_the_same_port(kit: Any, server: Any) -> None:
     listener = kit.Listener()
     with (
-        Scorer(server.address, kit.clip, deadline_seconds=60, listener=listener) as scorer,
+        Scorer(server.address, kit.models, deadline_seconds=60, listener=listener) as scorer,
         traffic(scorer, kit) as running,
     ):
         running.flows()
@@ -145,7 +147,7 @@ def test_not_there_yet(kit: Any, server: Any) -> None:
         target=lambda: found.append(wait_for_model(address, "clip_scorer", threading.Event(), waited_for))
     )
     waiter.start()
-    with Scorer(address, kit.clip, listener=listener) as scorer, traffic(scorer, kit) as running:
+    with Scorer(address, kit.models, listener=listener) as scorer, traffic(scorer, kit) as running:
         kit.until(lambda: listener.said and waited_for.said)
         server.start()
         running.flows()
@@ -163,7 +165,7 @@ def test_waiting_for_a_server_can_be_stopped(kit: Any) -> None:
     threading.Timer(0.5, stop.set).start()
     listener = kit.Listener()
     began = time.monotonic()
-    with Scorer("127.0.0.1:1", kit.clip, listener=listener) as scorer:
+    with Scorer("127.0.0.1:1", kit.models, listener=listener) as scorer:
         assert scorer.wait_ready(stop) is None
     assert time.monotonic() - began < 20
     assert listener.said == ["Triton at 127.0.0.1:1 cannot be reached (connection refused)"]
@@ -176,7 +178,7 @@ def test_stub_killed_and_repaired(kit: Any, server: Any) -> None:
     server.load()
     listener = kit.Listener()
     with (
-        Scorer(server.address, kit.clip, listener=listener, repair=True) as scorer,
+        Scorer(server.address, kit.models, listener=listener, repair=True) as scorer,
         traffic(scorer, kit) as running,
     ):
         running.flows()
@@ -193,7 +195,7 @@ def test_stub_killed_and_repaired(kit: Any, server: Any) -> None:
 
 def test_stub_killed_and_not_ours_to_repair(kit: Any, server: Any) -> None:
     listener = kit.Listener()
-    with Scorer(server.address, kit.clip, listener=listener) as scorer, traffic(scorer, kit) as running:
+    with Scorer(server.address, kit.models, listener=listener) as scorer, traffic(scorer, kit) as running:
         running.flows()
         server.kill_stub()
         kit.until(lambda: listener.said)
@@ -209,7 +211,7 @@ def test_stub_killed_and_not_ours_to_repair(kit: Any, server: Any) -> None:
 def test_another_model_is_put_in_its_place(kit: Any, server: Any) -> None:
     """One with other clips is waited out; nothing of a recording is lost when the right one is back."""
     listener = kit.Listener()
-    with Scorer(server.address, kit.clip, listener=listener) as scorer:
+    with Scorer(server.address, kit.models, listener=listener) as scorer:
         film = kit.Consumer()
         port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
         port.submit(kit.window("film", 0))
@@ -245,7 +247,7 @@ def test_a_clip_that_a_fitting_model_refuses_again_is_dropped(kit: Any, server: 
     assert config.read_text() != batches
     server.load()
     try:
-        with Scorer(server.address, kit.clip, listener=listener) as scorer:
+        with Scorer(server.address, kit.models, listener=listener) as scorer:
             port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
             for index in range(3):
                 port.submit(kit.window("film", index))
@@ -262,7 +264,7 @@ def test_a_clip_that_a_fitting_model_refuses_again_is_dropped(kit: Any, server: 
 def test_close_while_the_server_is_away_is_quick(kit: Any, server: Any) -> None:
     film = kit.Consumer()
     listener = kit.Listener()
-    scorer = Scorer(server.address, kit.clip, deadline_seconds=0.5, listener=listener)
+    scorer = Scorer(server.address, kit.models, deadline_seconds=0.5, listener=listener)
     port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
     with server.frozen():
         for index in range(3):

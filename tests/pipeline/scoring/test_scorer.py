@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from itertools import count
@@ -10,17 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.scoring.dispatcher import (
-    ClipMismatch,
-    Dropped,
-    DropReason,
-    Scored,
-    Scorer,
-    ScorerUnavailable,
-    served_model,
-)
-from pipeline.scoring.served_model import ServedModel
-from pipeline.sources.base import Fit
+from pipeline.scoring.outcomes import Dropped, DropReason, Scored
+from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.windows import ClipSpec
 
 pytestmark = pytest.mark.realparts
@@ -28,7 +18,7 @@ pytestmark = pytest.mark.realparts
 
 def test_scores_every_clip_of_a_recording_once(kit: Any, server: Any) -> None:
     consumer, listener = kit.Consumer(), kit.Listener()
-    with Scorer(server.address, kit.clip, max_in_flight=3, listener=listener) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=3, listener=listener) as scorer:
         port = scorer.add_camera("film", live=False, capacity=2, deliver=consumer)
         for index in range(60):
             port.submit(kit.window("film", index, live=False))
@@ -37,7 +27,6 @@ def test_scores_every_clip_of_a_recording_once(kit: Any, server: Any) -> None:
     assert len(consumer.scored) == 60
     assert {(outcome.model, outcome.model_version) for outcome in consumer.outcomes} == {("mean", "1")}
     assert all(outcome.scored_at >= outcome.window.captured_at for outcome in consumer.outcomes)
-    assert listener.counts == {"film scored": 60}
     assert listener.said == []
     assert 1 < listener.most_in_flight <= 3
 
@@ -45,7 +34,7 @@ def test_scores_every_clip_of_a_recording_once(kit: Any, server: Any) -> None:
 def test_a_recording_waits_for_a_slow_server(kit: Any, server: Any) -> None:
     """20 clips of 30 ms with room for 2: handing them in takes about as long as scoring them."""
     consumer = kit.Consumer()
-    with Scorer(server.address, kit.clip, max_in_flight=2) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=2) as scorer:
         port = scorer.add_camera("film", live=False, capacity=2, deliver=consumer)
         began = time.monotonic()
         for index in range(20):
@@ -78,7 +67,7 @@ def test_equal_cameras_get_equal_shares_of_an_overloaded_server(kit: Any, server
         for index in count():
             if stop.wait(max(0.0, began + index * period - time.monotonic())):
                 return
-            port.submit(kit.window(port.name, index, slow=2))
+            port.submit(kit.window(port.camera, index, slow=2))
             submitted[number] += 1
 
     def count_scored(number: int, outcome: Scored | Dropped) -> None:
@@ -86,7 +75,7 @@ def test_equal_cameras_get_equal_shares_of_an_overloaded_server(kit: Any, server
         if sum(counted) >= 150:  # 3 s at 20 ms each, on a machine that has nothing else to do
             enough.set()
 
-    with Scorer(server.address, kit.clip, max_in_flight=4, listener=listener) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=4, listener=listener) as scorer:
         threads = []
         for number, consumer in enumerate(consumers):
             consumer.before = lambda outcome, number=number: count_scored(number, outcome)
@@ -95,19 +84,16 @@ def test_equal_cameras_get_equal_shares_of_an_overloaded_server(kit: Any, server
         for thread in threads:
             thread.start()
         time.sleep(max(starts) + 0.2)
-        busy_before, began = sum(listener.in_server), time.monotonic()
+        busy_before, began = listener.clip_seconds(), time.monotonic()
         counting.set()
         finished = enough.wait(60)
         counting.clear()
-        busy, took = sum(listener.in_server) - busy_before, time.monotonic() - began
+        busy, took = listener.clip_seconds() - busy_before, time.monotonic() - began
         stop.set()
         for thread in threads:
             thread.join()
     for number, consumer in enumerate(consumers):
         consumer.check(submitted[number])
-        name = f"camera-{number}"
-        assert listener.counts[f"{name} overload"] == len(consumer.dropped(DropReason.OVERLOAD))
-        assert listener.counts[f"{name} scored"] == len(consumer.scored)
         assert len(consumer.dropped(DropReason.OVERLOAD)) > 0.3 * submitted[number], "this was no two-fold overload"
     assert finished, counted
     assert busy / took > 0.5 * scorer.max_in_flight, "there was room at the server while clips waited"
@@ -116,7 +102,7 @@ def test_equal_cameras_get_equal_shares_of_an_overloaded_server(kit: Any, server
 
 def test_a_live_camera_keeps_its_newest_clips(kit: Any, server: Any) -> None:
     consumer, listener = kit.Consumer(), kit.Listener()
-    with Scorer(server.address, kit.clip, max_in_flight=1, deadline_seconds=60, listener=listener) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=1, deadline_seconds=60, listener=listener) as scorer:
         port = scorer.add_camera("gate", live=True, capacity=3, deliver=consumer)
         port.submit(kit.window("gate", 0))  # the first one waits until the model has described itself
         assert port.drain(60)
@@ -133,7 +119,7 @@ def test_a_live_camera_keeps_its_newest_clips(kit: Any, server: Any) -> None:
 
 def test_a_live_clip_that_is_not_answered_in_time_is_dropped(kit: Any, server: Any) -> None:
     consumer = kit.Consumer()
-    with Scorer(server.address, kit.clip, max_in_flight=1, deadline_seconds=1.2) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=1, deadline_seconds=1.2) as scorer:
         port = scorer.add_camera("gate", live=True, capacity=4, deliver=consumer)
         port.submit(kit.window("gate", 0))
         assert port.drain(60)
@@ -153,7 +139,7 @@ def test_a_clip_on_which_the_model_fails_takes_no_other_with_it(kit: Any, server
     """Triton fails the whole batch: its other clips are scored all the same."""
     consumers = {name: kit.Consumer() for name in ("film", "gate")}
     listener = kit.Listener()
-    with Scorer(server.address, kit.clip, max_in_flight=8, listener=listener) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=8, listener=listener) as scorer:
         film = scorer.add_camera("film", live=False, capacity=8, deliver=consumers["film"])
         gate = scorer.add_camera("gate", live=True, capacity=20, deliver=consumers["gate"])
         for index in range(20):
@@ -173,7 +159,7 @@ def test_a_clip_on_which_the_model_fails_takes_no_other_with_it(kit: Any, server
 
 def test_a_score_that_is_none_is_dropped_with_the_reason(kit: Any, server: Any) -> None:
     consumer = kit.Consumer()
-    with Scorer(server.address, kit.clip) as scorer:
+    with Scorer(server.address, kit.models) as scorer:
         port = scorer.add_camera("film", live=False, capacity=4, deliver=consumer)
         for index in range(3):
             port.submit(kit.window("film", index, nan=index == 1))
@@ -186,7 +172,9 @@ def test_a_score_that_is_none_is_dropped_with_the_reason(kit: Any, server: Any) 
 
 def test_a_clip_of_another_shape_is_dropped_with_the_reason(kit: Any, server: Any) -> None:
     consumer = kit.Consumer()
-    with Scorer(server.address, ClipSpec(frames=4, height=8, width=16), max_in_flight=1) as scorer:
+    with Scorer(
+        server.address, [ScoredModel("clip_scorer", ClipSpec(frames=4, height=8, width=16))], max_in_flight=1
+    ) as scorer:
         port = scorer.add_camera("gate", live=False, capacity=4, deliver=consumer)
         port.submit(kit.window("gate", 0))
         assert port.drain(60)
@@ -195,21 +183,21 @@ def test_a_clip_of_another_shape_is_dropped_with_the_reason(kit: Any, server: An
     assert consumer.outcomes[0].detail == "expected a clip of uint8 (4, 8, 16, 3), got uint8 (4, 16, 16, 3)"
 
 
-def test_a_consumer_that_raises_harms_nobody(kit: Any, server: Any) -> None:
+def test_a_consumer_that_raises_harms_no_other(kit: Any, server: Any) -> None:
     bad, good = kit.Consumer(), kit.Consumer()
 
     def fail(outcome: object) -> None:
         raise RuntimeError("disk full")
 
     bad.before = fail  # each time with a traceback in the log
-    with Scorer(server.address, kit.clip) as scorer:
+    with Scorer(server.address, kit.models) as scorer:
         ports = [
             scorer.add_camera(name, live=False, capacity=2, deliver=consumer)
             for name, consumer in (("bad", bad), ("good", good))
         ]
         for index in range(3):
             for port in ports:
-                port.submit(kit.window(port.name, index, live=False))
+                port.submit(kit.window(port.camera, index, live=False))
         assert all(port.drain(60) for port in ports)
     bad.check(3)
     good.check(3)
@@ -227,7 +215,7 @@ def test_a_consumer_that_hangs_holds_up_its_own_camera_alone(kit: Any, server: A
             port.submit(kit.window("stuck", index))
             submitted += 1
 
-    with Scorer(server.address, kit.clip) as scorer:
+    with Scorer(server.address, kit.models) as scorer:
         port = scorer.add_camera("stuck", live=True, capacity=2, deliver=stuck)
         other = scorer.add_camera("good", live=False, capacity=2, deliver=good)
         thread = threading.Thread(target=submit, args=(port,))
@@ -246,7 +234,7 @@ def test_a_consumer_that_hangs_holds_up_its_own_camera_alone(kit: Any, server: A
 
 def test_close_drops_what_waits_and_awaits_what_is_in_flight(kit: Any, server: Any) -> None:
     film, gate, listener = kit.Consumer(), kit.Consumer(), kit.Listener()
-    scorer = Scorer(server.address, kit.clip, max_in_flight=1, deadline_seconds=60, listener=listener)
+    scorer = Scorer(server.address, kit.models, max_in_flight=1, deadline_seconds=60, listener=listener)
     port = scorer.add_camera("film", live=False, capacity=3, deliver=film)
     live = scorer.add_camera("gate", live=True, capacity=3, deliver=gate)
 
@@ -282,7 +270,7 @@ def test_close_drops_what_waits_and_awaits_what_is_in_flight(kit: Any, server: A
 
 def test_close_does_not_wait_longer_than_it_may(kit: Any, server: Any) -> None:
     consumer, listener = kit.Consumer(), kit.Listener()
-    scorer = Scorer(server.address, kit.clip, max_in_flight=1, deadline_seconds=60, listener=listener)
+    scorer = Scorer(server.address, kit.models, max_in_flight=1, deadline_seconds=60, listener=listener)
     port = scorer.add_camera("film", live=False, capacity=3, deliver=consumer)
     port.submit(kit.window("film", 0, live=False))
     assert port.drain(60)
@@ -300,13 +288,13 @@ def test_close_at_any_moment_loses_no_clip(kit: Any, server: Any) -> None:
     for round_ in range(12):
         consumers = {f"camera-{number}": kit.Consumer() for number in range(4)}
         submitted = dict.fromkeys(consumers, 0)
-        scorer = Scorer(server.address, kit.clip, max_in_flight=3)
+        scorer = Scorer(server.address, kit.models, max_in_flight=3)
         closed = threading.Event()
 
         def camera(port: Any, submitted: dict[str, int] = submitted, closed: threading.Event = closed) -> None:
             while not closed.is_set():
-                port.submit(kit.window(port.name, submitted[port.name], slow=submitted[port.name] % 2))
-                submitted[port.name] += 1
+                port.submit(kit.window(port.camera, submitted[port.camera], slow=submitted[port.camera] % 2))
+                submitted[port.camera] += 1
 
         threads = []
         for number, (name, consumer) in enumerate(consumers.items()):
@@ -325,7 +313,7 @@ def test_close_at_any_moment_loses_no_clip(kit: Any, server: Any) -> None:
 
 def test_a_camera_can_be_taken_out_and_put_in_again(kit: Any, server: Any) -> None:
     first, second, other = kit.Consumer(), kit.Consumer(), kit.Consumer()
-    with Scorer(server.address, kit.clip, max_in_flight=1) as scorer:
+    with Scorer(server.address, kit.models, max_in_flight=1) as scorer:
         stays = scorer.add_camera("stays", live=False, capacity=9, deliver=other)
         port = scorer.add_camera("goes", live=True, capacity=4, deliver=first)
         with pytest.raises(ValueError, match="goes: added twice"):
@@ -347,95 +335,12 @@ def test_a_camera_can_be_taken_out_and_put_in_again(kit: Any, server: Any) -> No
 
 def test_no_thread_stays_behind(kit: Any, server: Any) -> None:
     before = threading.active_count()
-    with Scorer(server.address, kit.clip) as scorer:
+    with Scorer(server.address, kit.models) as scorer:
         port = scorer.add_camera("film", live=False, capacity=2, deliver=kit.Consumer())
         port.submit(kit.window("film", 0))
         assert port.drain(60)
         assert threading.active_count() > before
     kit.until(lambda: threading.active_count() <= before)  # gRPC's own end a moment later
-
-
-# What the server says of its model.
-
-
-def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
-    expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3)
-    assert served_model(server.address) == expected
-    with Scorer(server.address, ClipSpec(4, 1, 16, 16, Fit.CROP)) as scorer:
-        assert scorer.check() == expected  # another stride is no other clip
-        assert scorer.wait_ready(threading.Event()) == expected
-
-
-def test_a_site_that_asks_for_other_clips_gets_one_line(kit: Any, server: Any) -> None:
-    listener = kit.Listener()
-    line = (
-        "the served model mean (version 1) was trained with height 16, fit crop, fps native, the site asks for "
-        "height 32, fit stretch, fps 12.5: leave out clip.height, clip.fit, clip.fps, or serve a model trained that way"
-    )
-    with Scorer(server.address, ClipSpec(4, 4, 32, 16, Fit.STRETCH, 12.5), listener=listener) as scorer:
-        with pytest.raises(ClipMismatch) as refused:
-            scorer.check()
-        assert str(refused.value) == line
-        with pytest.raises(ClipMismatch):
-            scorer.wait_ready(threading.Event())
-        assert listener.said == []
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"clip_frames": ""}, "does not say which clips it was trained with (parameter 'clip_frames' is missing"),
-        ({"clip_fit": "zoom"}, "'zoom' is not a valid Fit"),
-        ({"clip_frames": "16"}, "takes CLIP [4, 16, 16, 3], but says that it was trained with [16, 16, 16, 3]"),
-    ],
-)
-def test_a_model_that_does_not_say_its_clips_is_refused(
-    kit: Any, server: Any, parameters: dict[str, str], message: str
-) -> None:
-    kit.repository(server.repository, "stranger", **parameters)
-    server.load("stranger")
-    try:
-        with pytest.raises(ClipMismatch) as refused:
-            served_model(server.address, "stranger")
-    finally:
-        server.unload("stranger")
-    assert message in str(refused.value)
-    assert f"the model stranger at {server.address}" in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
-def test_an_unknown_model_is_named(server: Any) -> None:
-    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model nobody"):
-        served_model(server.address, "nobody")
-
-
-def test_nobody_at_the_address() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, not listening: refuses
-        with pytest.raises(ScorerUnavailable) as refused:
-            served_model(address)
-    assert str(refused.value) == f"Triton at {address} cannot be reached (connection refused)"
-
-
-def test_a_host_that_does_not_exist() -> None:
-    with pytest.raises(ScorerUnavailable, match=r"Triton at nowhere\.invalid:8001 cannot be reached \(no such host\)"):
-        served_model("nowhere.invalid:8001")
-
-
-def test_the_http_port_is_no_grpc_port(server: Any) -> None:
-    with pytest.raises(ScorerUnavailable, match="cannot be reached"):
-        served_model(server.http_address)
-
-
-def test_somebody_who_never_answers() -> None:
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen()
-        began = time.monotonic()
-        with pytest.raises(ScorerUnavailable):
-            served_model(f"127.0.0.1:{mute.getsockname()[1]}", timeout_seconds=0.5)
-        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
@@ -445,6 +350,19 @@ def test_somebody_who_never_answers() -> None:
         ({"deadline_seconds": 0}, "deadline_seconds must be above 0, got 0"),
     ],
 )
-def test_refuses_bounds_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_refuses_impossible_bounds(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Scorer("127.0.0.1:1", ClipSpec(), **arguments)
+        Scorer("127.0.0.1:1", [ScoredModel("clip_scorer", ClipSpec())], **arguments)
+
+
+@pytest.mark.parametrize("names", [[], ["a", "a"]])
+def test_refuses_no_model_and_a_model_named_twice(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="models must be one or more, each named once, got "):
+        Scorer("127.0.0.1:1", [ScoredModel(name, ClipSpec()) for name in names])
+
+
+def test_a_port_for_a_model_that_the_scorer_does_not_know_is_refused(kit: Any) -> None:
+    with Scorer("127.0.0.1:1", [ScoredModel(name, ClipSpec()) for name in ("fights", "courtyard")]) as scorer:
+        for model in (None, "fires"):
+            with pytest.raises(ValueError, match=f"model must be one of fights, courtyard, got {model}"):
+                scorer.add_camera("gate", model=model, live=True, capacity=1, deliver=kit.Consumer())

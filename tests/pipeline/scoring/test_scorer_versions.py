@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from pipeline.scoring.dispatcher import ClipMismatch, Scored, Scorer, ServedModel, served_model
+from pipeline.heat import HeatKind
+from pipeline.scoring.outcomes import Scored
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import ClipMismatch, HeatMap, ServedModel, served_model
 
 pytestmark = pytest.mark.realparts
 
@@ -33,9 +36,8 @@ class Traffic:
         self._stop = threading.Event()
 
     def __enter__(self) -> Traffic:
-        self._scorer = Scorer(
-            self.server.address, self.kit.clip, listener=self.listener, fits=self.fits, attention=True
-        )
+        model = ScoredModel("clip_scorer", self.kit.clip, fits=self.fits, heat=True)
+        self._scorer = Scorer(self.server.address, [model], listener=self.listener)
         self.port = self._scorer.add_camera("film", live=False, capacity=4, deliver=self.consumer)
         self._thread = threading.Thread(target=self._submit)
         self._thread.start()
@@ -78,7 +80,7 @@ class Traffic:
 
     @property
     def versions(self) -> list[str]:
-        """Of the clips in their order, runs of one version as one; a clip sent on either side of a flip may lag."""
+        """Return the versions in the order of the clips, each run once; a clip sent beside an exchange may lag."""
         outcomes = sorted(self.consumer.outcomes, key=lambda outcome: outcome.window.index)
         return [version for version, _ in groupby(outcome.model_version for outcome in outcomes)]
 
@@ -91,7 +93,7 @@ def test_versions_change_places_forth_and_back_and_every_clip_is_scored_once(fil
     film.end()
     film.consumer.check(film.submitted)
     assert film.consumer.dropped() == []
-    assert film.listener.said == []  # it was no outage to anybody
+    assert film.listener.said == []  # no outage was reported
     assert film.versions[0] == film.versions[-1] == "1"
     assert "2" in film.versions
     assert [(e.name, e.version, e.threshold, e.kernel) for e in film.listener.exchanges] == [
@@ -99,26 +101,27 @@ def test_versions_change_places_forth_and_back_and_every_clip_is_scored_once(fil
         ("mean", "1", 0.5, 3),
     ]
     for outcome in film.consumer.outcomes:
-        told = (outcome.served.name, outcome.served.threshold)
-        assert told == {"1": ("mean", 0.5), "2": ("better", 0.75)}[outcome.model_version]
+        judged = (outcome.served.name, outcome.served.threshold)
+        assert judged == {"1": ("mean", 0.5), "2": ("better", 0.75)}[outcome.model_version]
 
 
-def test_attention_comes_while_the_model_has_it(film: Any) -> None:
-    assert film.consumer.outcomes[0].attention is None
-    film.exchange(2, attention=True)
-    film.kit.until(lambda: film.consumer.outcomes[-1].attention is not None)
-    with_attention = film.consumer.outcomes[-1]
-    assert with_attention.served.attention == (2, 2)
-    pixels = with_attention.window.pixels.astype(float)
+@pytest.mark.parametrize("kind", list(HeatKind))
+def test_heat_comes_while_the_model_has_it(film: Any, kind: HeatKind) -> None:
+    assert film.consumer.outcomes[0].heat is None
+    film.exchange(2, heat=kind.value)
+    film.kit.until(lambda: film.consumer.outcomes[-1].heat is not None)
+    scored = film.consumer.outcomes[-1]
+    assert scored.served.heat == HeatMap(2, 2, kind)
+    pixels = scored.window.pixels.astype(float)
     expected = [[pixels[:, y : y + 8, x : x + 8].mean() / 255 for x in (0, 8)] for y in (0, 8)]
-    assert with_attention.attention.dtype == np.float32
-    np.testing.assert_allclose(with_attention.attention, expected, atol=1e-6)
-    film.exchange(3)  # what is asked for attention is refused by this one, and must not be lost
+    assert scored.heat.dtype == np.float32
+    np.testing.assert_allclose(scored.heat, expected, atol=1e-6)
+    film.exchange(3)  # it refuses clips that are sent with a request for heat, which must not be lost
     film.until_version("3")
     film.end()
     film.consumer.check(film.submitted)
     assert film.consumer.dropped() == []
-    assert film.consumer.outcomes[-1].attention is None
+    assert film.consumer.outcomes[-1].heat is None
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_other_at_work(film: Any) -> None:
@@ -135,7 +138,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_other_at_work(film: Any) -> 
 
 
 def test_the_clips_of_a_version_that_does_not_fit_wait_until_it_is_taken_back(film: Any) -> None:
-    """Whoever exchanges the model for one without a threshold takes it back; in between nothing is judged by it."""
+    """A version without a threshold is taken back by its operator; meanwhile nothing is judged by it."""
     film.exchange(2, threshold="")
     film.kit.until(lambda: film.listener.said)
     film.exchange(1)

@@ -1,0 +1,120 @@
+"""The state of each camera, for people: a line for each camera and detector, kept up to date by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from operators.chain import ChainSettings
+from operators.scores import SmoothedScore
+from pipeline.alerts.event import AlertEvent
+from pipeline.live.listener import Watch, WorkerListener
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
+from pipeline.sources.base import Frame, SourceError
+from pipeline.sources.reconnect import Outage
+
+
+class CameraPhase(StrEnum):
+    """The state of a camera, for people."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"  #: an outage; it will be tried again
+    DONE = "done"  #: a recording scored to its end, or a camera that was stopped
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class CameraState:
+    """One camera as one detector sees it: a line of the live table.
+
+    Each field has one writer; a reader may see values of different moments. A camera with several detectors has one
+    state for each, in which what concerns the camera (``phase`` to ``position_seconds``) is the same.
+    """
+
+    camera: str
+    live: bool
+    phase: CameraPhase = CameraPhase.STARTING
+    message: str = ""
+    ever_connected: bool = False
+    frames: int = 0
+    position_seconds: float = 0.0  #: PTS of the latest frame
+    scored: int = 0
+    dropped: int = 0
+    score: float | None = None
+    smoothed: float | None = None
+    open_threshold: float = 0.0
+    alerts: int = 0
+    alert_open: bool = False
+    detector: str = ""  #: empty at a site that names no detectors
+
+    @property
+    def name(self) -> str:
+        """The camera and its detector, for people: ``gate`` or ``gate/fights``."""
+        return f"{self.camera}/{self.detector}" if self.detector else self.camera
+
+
+class Board(WorkerListener):
+    """Keeps a :class:`CameraState` for each camera and detector, from the worker's calls."""
+
+    def __init__(self) -> None:
+        self._states: dict[Watch, CameraState] = {}
+        self._cameras: dict[str, list[CameraState]] = {}
+
+    @property
+    def states(self) -> list[CameraState]:
+        """One for each camera and detector, in the order in which the cameras were added; read only."""
+        return [state for states in list(self._cameras.values()) for state in states]
+
+    def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
+        states = {watch: CameraState(camera, live, detector=watch.detector) for watch in watches}
+        self._states |= states
+        self._cameras[camera] = list(states.values())
+
+    def connected(self, camera: str) -> None:
+        for state in self._cameras[camera]:
+            state.phase, state.message, state.ever_connected = CameraPhase.RUNNING, "", True
+
+    def away(self, outage: Outage) -> None:
+        for state in self._cameras[outage.camera]:
+            state.phase, state.message = CameraPhase.WAITING, outage.message
+
+    def frame(self, camera: str, frame: Frame) -> None:
+        for state in self._cameras[camera]:
+            state.frames += 1
+            state.position_seconds = frame.pts_seconds
+            state.phase, state.ever_connected = CameraPhase.RUNNING, True
+
+    def failed(self, camera: str, error: SourceError) -> None:
+        for state in self._cameras[camera]:
+            state.phase, state.message = CameraPhase.FAILED, str(error)
+
+    def judged(self, watch: Watch, served: ServedModel, settings: ChainSettings) -> None:
+        self._states[watch].open_threshold = settings.alert.open_threshold
+
+    def scored(self, watch: Watch, scored: Scored) -> None:
+        state = self._states[watch]
+        state.scored += 1
+        state.score = scored.score
+
+    def smoothed(self, watch: Watch, score: SmoothedScore) -> None:
+        self._states[watch].smoothed = score.value
+
+    def dropped(self, watch: Watch, dropped: Dropped) -> None:
+        self._states[watch].dropped += 1
+
+    def accepted(self, watch: Watch, event: AlertEvent) -> None:
+        state = self._states[watch]
+        state.alerts += event.data.sequence == 0
+        state.alert_open = event.data.state != "end"
+
+    def finished(self, camera: str) -> None:
+        for state in self._cameras[camera]:
+            if state.phase is not CameraPhase.FAILED:
+                state.phase = CameraPhase.DONE
+
+    def camera_removed(self, camera: str) -> None:
+        for state in self._cameras.pop(camera):
+            del self._states[Watch(camera, state.detector)]

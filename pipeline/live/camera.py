@@ -1,0 +1,227 @@
+"""One camera at work: a thread that takes its frames and cuts the clips of each detector that watches it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from operators.chain import ChainSettings
+from operators.scores import SegmentEnd
+from pipeline import logs
+from pipeline.alerts.assembler import AlertAssembler
+from pipeline.live.listener import Listeners, Watch
+from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.scorer import CameraPort
+from pipeline.scoring.served_model import ServedModel
+from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
+from pipeline.sources.reconnect import Outage
+from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
+
+_log = logs.get("worker")
+
+#: A live source that fails in an unexpected way is tried again after this many seconds.
+_RESTART_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorPlan:
+    """One detector that is to watch a camera.
+
+    Attributes:
+        clip: the clips to cut.
+        served: the model that scores at the start.
+        chain: returns the operators' settings for the scores of a model.
+        name: the detector's name; empty at a site that names no detectors.
+        model: its model's name on the server; None takes the scorer's only one.
+    """
+
+    clip: ClipSpec
+    served: ServedModel
+    chain: Callable[[ServedModel], ChainSettings]
+    name: str = ""
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """One camera that is to be watched.
+
+    Attributes:
+        build: makes the source, given ``on_outage``, ``on_connected``, ``on_damage`` and ``on_slow``; see
+            :func:`pipeline.sources.factory.open_source`.
+        detectors: at least one.
+    """
+
+    camera: str
+    build: Callable[..., Source]
+    detectors: Sequence[DetectorPlan]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """News of one camera and detector on its way to the operators."""
+
+    camera: Camera
+    watcher: Watcher
+    news: Scored | Dropped | SegmentEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All clips of a camera have their outcome."""
+
+    camera: Camera
+
+
+class Watcher:
+    """One detector at work on one camera: its windows, its queue to the scorer, its chain of operators.
+
+    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``served`` to the thread of
+    the operators.
+    """
+
+    port: CameraPort  #: its queue; set before the first frame
+
+    def __init__(self, watch: Watch, plan: DetectorPlan, assembler: AlertAssembler) -> None:
+        self.watch = watch
+        self.plan = plan
+        self.assembler = assembler
+        self.served = plan.served  #: the model whose scores the operators know how to judge
+        self._cutter = WindowCutter(plan.clip)
+        self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
+
+    def take(self, item: Frame | SegmentOver) -> None:
+        """Take the camera's next frame, and hand in the clip that it completes; or forget an ended segment's frames."""
+        segment = item.segment.id
+        if isinstance(item, Frame) and (self._open is None or self._open[0] != segment):
+            self._open = (segment, 0)
+        window = self._cutter.push(item)
+        if isinstance(window, ClipWindow):
+            self._open = (segment, window.index + 1)
+            self.port.submit(window)
+
+    def close_segment(self, reason: EndReason, put: Callable[[SegmentEnd], None]) -> None:
+        """Hand the end of the open segment to ``put``, unless none is open; it stays open where ``put`` raises."""
+        if (was_open := self._open) is None:
+            return
+        self._open = None
+        segment, clips = was_open
+        try:
+            put(SegmentEnd(self.watch.camera, segment, clips, reason))
+        except queue.Full:
+            self._open = was_open
+            raise
+
+
+class Camera:
+    """A camera and its thread. Its trouble stays in that thread."""
+
+    def __init__(self, plan: CameraPlan, listeners: Listeners, put: Callable[[Result | Finished, float | None], None]):
+        """Build the source; the watchers are added before :meth:`start`.
+
+        Args:
+            put: hands something to the operators, in order; waits for at most so many seconds for room, None: for ever.
+
+        Raises:
+            SourceError: a source that can be refused before anything starts (a missing file, not a video).
+        """
+        self.name = plan.camera
+        self.stop = threading.Event()
+        self.finished = threading.Event()  #: set by the operators' thread
+        self.failure: SourceError | None = None  #: why the source could not be read to its end
+        self.watchers: list[Watcher] = []
+        self._listeners = listeners
+        self._put = put
+        self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
+        self.source: Source = plan.build(
+            on_outage=self._on_outage,
+            on_connected=self._on_connected,
+            on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
+            on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
+        )
+
+    def start(self) -> None:
+        """Start to read."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread, which ``stop`` or the end of a recording brings about."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def close_segments(self, reason: EndReason, timeout: float | None = None) -> None:
+        """Report the end of what is being read to the operators, before any clip of the next segment reaches them.
+
+        Raises:
+            queue.Full: the operators had no room within ``timeout`` seconds.
+        """
+        for watcher in self.watchers:
+            watcher.close_segment(reason, partial(self._put_end, watcher, timeout))
+
+    def _put_end(self, watcher: Watcher, timeout: float | None, end: SegmentEnd) -> None:
+        self._put(Result(self, watcher, end), timeout)
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                self._read()
+            except SourceError as error:
+                self._give_up(error)
+            except Exception:  # a bug in one camera's path must not end the others
+                _log.exception("unexpected failure; this is a bug", camera=self.name)
+                problem = f"camera {self.name}: unexpected failure, see the log"
+                if self.source.live:
+                    self.close_segments(EndReason.ERROR)
+                    self._on_outage(Outage(self.name, "error", problem, _RESTART_SECONDS))
+                    self.stop.wait(_RESTART_SECONDS)
+                    continue
+                self._give_up(SourceError(problem, code="error"))
+            break
+        if not self.stop.is_set():
+            for watcher in self.watchers:
+                watcher.port.drain(None)
+            self._put(Finished(self), None)
+
+    def _read(self) -> None:
+        specs = [watcher.plan.clip.frame_spec for watcher in self.watchers]
+        for item in self.source.frames(specs, self.stop):
+            if not isinstance(item, Frame):
+                self.close_segments(item.reason)
+            elif not self.stop.is_set():  # else it may have come too late, and the camera be removed already
+                self._report_frame(item)
+            else:
+                continue
+            for watcher in self.watchers:
+                watcher.take(item)
+
+    def _report_frame(self, frame: Frame) -> None:
+        self._listeners.notify(lambda one: one.frame(self.name, frame))
+
+    def _give_up(self, error: SourceError) -> None:
+        self.close_segments(EndReason.ERROR)
+        if self.stop.is_set():
+            return
+        self.failure = error
+        _log.error("camera given up", camera=self.name, reason=error.code, error=str(error))
+        self._listeners.notify(lambda one: one.failed(self.name, error))
+
+    def _on_outage(self, outage: Outage) -> None:
+        if self.stop.is_set():
+            return
+        _log.warning(
+            "camera away",
+            camera=self.name,
+            reason=outage.code,
+            error=outage.message,
+            retry_in_seconds=round(outage.retry_in_seconds, 1),
+        )
+        self._listeners.notify(lambda one: one.away(outage))
+
+    def _on_connected(self, _name: str) -> None:
+        if self.stop.is_set():
+            return
+        self._listeners.notify(lambda one: one.connected(self.name))
+        _log.info("camera connected", camera=self.name)

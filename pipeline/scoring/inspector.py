@@ -1,0 +1,132 @@
+"""The questions that a scorer asks about its served models: before the first clip, after outages, of new versions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pipeline import logs
+from pipeline.scoring.outage import Outages
+from pipeline.scoring.outcomes import ScoringListener, notify
+from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, Trouble
+from pipeline.scoring.transport import Transport
+from pipeline.scoring.versions import Versions
+
+_log = logs.get("scoring")
+
+
+class Inspector:
+    """Finds out whether the models may score, and pauses or repairs those that may not.
+
+    Args:
+        transport: the server.
+        versions: the served models by name, with the versions of each.
+        outages: of the server and its models.
+        lock: guards ``outages``.
+        timeout_seconds: limit of each question.
+        listener: receives outages and exchanges of models.
+        handle_later: has a function called on the thread that calls this object.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        versions: Mapping[str, Versions],
+        outages: Outages,
+        *,
+        lock: threading.RLock,
+        timeout_seconds: float,
+        listener: ScoringListener,
+        handle_later: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._transport = transport
+        self._versions = versions
+        self._outages = outages
+        self._lock = lock
+        self._timeout_seconds = timeout_seconds
+        self._listener = listener
+        self._handle_later = handle_later
+
+    def inspect(self, model: str) -> None:
+        """Check, before the first clip and after an outage, that the model is there and takes our clips."""
+        asked_at = time.monotonic()
+        if self._outages.repair_of(model).is_due:
+            self._begin_repair(model)
+            return
+        versions = self._versions[model]
+        try:
+            served = self._describe(model)
+            versions.require(served)
+        except ScorerUnavailable as error:
+            self.pause(model, error.trouble, str(error), sent_at=asked_at)
+        except ClipMismatch as error:
+            self.pause(model, Trouble.MISMATCH, str(error), sent_at=asked_at)
+        else:
+            if versions.inspect(served, asked_at=asked_at):
+                notify(self._listener.exchanged, served)
+
+    def describe_version(self, model: str, version: str, *, sent_at: float) -> ServedModel | None:
+        """Return the description of a version that has answered for the first time; None where it may not score.
+
+        Args:
+            sent_at: when the clip that it has answered was sent.
+        """
+        versions = self._versions[model]
+        try:
+            served = self._describe(model, version)
+            versions.require(served)
+        except ScorerUnavailable as error:
+            versions.inspected = False
+            if error.trouble is not Trouble.NOT_READY:  # otherwise it has answered, and is gone already
+                self.pause(model, error.trouble, str(error), sent_at=sent_at)
+            return None
+        except ClipMismatch as error:
+            self.pause(model, Trouble.MISMATCH, str(error), sent_at=sent_at)
+            return None
+        versions.describe(served)
+        return served
+
+    def pause(self, model: str, trouble: Trouble, line: str, *, sent_at: float) -> None:
+        """Hold up the model's clips (every model's, where the server is away), and report it once.
+
+        Args:
+            sent_at: when the call that failed was sent.
+        """
+        with self._lock:
+            is_news = self._outages.failed(model, trouble, line, sent_at=sent_at, now=time.monotonic())
+            for versions in self._versions.values() if self._outages.server_away else [self._versions[model]]:
+                versions.inspected = False
+        if is_news:
+            notify(self._listener.waiting, line)
+
+    def _describe(self, model: str, version: str = "") -> ServedModel:
+        return self._transport.describe(model, version=version, timeout_seconds=self._timeout_seconds)
+
+    def _begin_repair(self, model: str) -> None:
+        """Unload and load a model, on a thread of its own: it can take minutes, and other models go on."""
+        with self._lock:
+            self._outages.repair_of(model).begin()
+        threading.Thread(target=self._repair, args=(model,), name=f"repair-{model}", daemon=True).start()
+
+    def _repair(self, model: str) -> None:
+        asked_at = time.monotonic()
+        unloaded, problem = False, None
+        try:
+            self._transport.unload(model)  # loading alone does nothing: to Triton the model is still there
+            unloaded = True
+            self._transport.load(model)
+        except ScorerUnavailable as error:
+            problem = error
+        self._handle_later(partial(self._end_repair, model, unloaded, problem, asked_at))
+
+    def _end_repair(self, model: str, unloaded: bool, problem: ScorerUnavailable | None, asked_at: float) -> None:
+        with self._lock:
+            away = self._outages.repair_of(model).end(unloaded=unloaded, loaded=problem is None)
+        if problem is None:
+            _log.warning("the model's process had died; the model was loaded anew", model=model)
+            return
+        _log.error("the model's process has died, and the model cannot be loaded anew", model=model, why=str(problem))
+        if away:
+            self.pause(model, problem.trouble, str(problem), sent_at=asked_at)

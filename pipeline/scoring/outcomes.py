@@ -1,0 +1,109 @@
+"""Outcomes of submitted clips, and the listener that scoring reports to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import logs
+from pipeline.scoring.served_model import ServedModel
+from pipeline.windows import ClipWindow
+
+_log = logs.get("scoring")
+
+
+class DropReason(StrEnum):
+    """Why a clip has no score (the reason that metrics show)."""
+
+    OVERLOAD = "overload"  #: a live camera's queue was full while the scorer was at work
+    UNAVAILABLE = "unavailable"  #: a live camera's queue was full while the scorer was away
+    DEADLINE = "deadline"  #: sent for a live camera and not answered in time
+    ERROR = "error"  #: the server refuses this clip, or its answer cannot be used
+    SHUTDOWN = "shutdown"  #: the camera or the scorer was closed first
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A window and its score.
+
+    Attributes:
+        score: in [0, 1].
+        served: the model that gave the score; Triton names its version in the answer.
+        scored_at: when this process received the score (UTC).
+        heat: float32 (h, w), where in the clip's picture the score comes from; ``served.heat`` says how to read it.
+            None unless the scorer asks for it and the model has it.
+    """
+
+    window: ClipWindow
+    score: float
+    served: ServedModel
+    scored_at: datetime
+    heat: npt.NDArray[np.float32] | None = None
+
+    @property
+    def model(self) -> str:
+        """The served model's own name."""
+        return self.served.name
+
+    @property
+    def model_version(self) -> str:
+        """The version that Triton serves."""
+        return self.served.version
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A window that will not be scored; ``detail`` is one line for an operator, or empty."""
+
+    window: ClipWindow
+    reason: DropReason
+    detail: str = ""
+
+
+class ScoringListener(Protocol):
+    """Receives what happens, for metrics and logs.
+
+    It must be quick and must not call the scorer. An exception that it raises is logged.
+    """
+
+    def in_flight(self, clips: int) -> None:
+        """Report the number of clips that are sent and not answered now."""
+
+    def waiting(self, reason: str) -> None:
+        """Report that clips wait for the server or one of its models: one line, once an outage and kind of trouble."""
+
+    def recovered(self) -> None:
+        """Report that the last outage is over: nothing that was reported as waiting is away any more."""
+
+    def exchanged(self, served: ServedModel) -> None:
+        """Report that another model, or another version of it, scores from here on."""
+
+
+class SilentListener:
+    """A :class:`ScoringListener` that ignores everything."""
+
+    def in_flight(self, clips: int) -> None:
+        """Ignore it."""
+
+    def waiting(self, reason: str) -> None:
+        """Ignore it."""
+
+    def recovered(self) -> None:
+        """Ignore it."""
+
+    def exchanged(self, served: ServedModel) -> None:
+        """Ignore it."""
+
+
+def notify(event: Callable[..., None], *args: object) -> None:
+    """Call a consumer or a listener; log what it raises, so that it cannot harm anything else."""
+    try:
+        event(*args)
+    except Exception:
+        _log.exception("a consumer of scores failed", call=getattr(event, "__qualname__", repr(event)))

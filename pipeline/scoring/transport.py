@@ -1,0 +1,173 @@
+"""The calls that scoring makes to a server of models, and their implementation over gRPC to Triton.
+
+:class:`Transport` is all that the dispatcher knows of the server, so that its tests run over a scripted one as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as triton
+
+from pipeline.scoring.served_model import (
+    LOAD_SECONDS,
+    ScorerUnavailable,
+    ServedModel,
+    Trouble,
+    connect,
+    describe,
+    diagnose,
+)
+
+#: Limit of a question for a model's description, which costs a healthy server milliseconds.
+DESCRIBE_SECONDS = 5.0
+_UNLOAD_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to one clip.
+
+    Attributes:
+        version: the version of the model that gave it.
+        score: SCORE as it came, unchecked.
+        heat: HEAT, float32 (h, w); None unless it was asked for.
+    """
+
+    version: str
+    score: float
+    heat: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A clip that was not answered, or not usably: the kind of trouble, and one line for an operator."""
+
+    trouble: Trouble
+    line: str
+
+
+class Transport(Protocol):
+    """The calls to one server. All but :meth:`infer` return when the server has answered."""
+
+    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
+        """Return the server's description of a model; by default of the version that answers clips.
+
+        Raises:
+            ScorerUnavailable: the server or the model is not there.
+            ClipMismatch: the description is incomplete or contradicts itself.
+        """
+        ...
+
+    def infer(
+        self,
+        model: str,
+        pixels: npt.NDArray[np.uint8],
+        *,
+        heat: bool,
+        timeout_seconds: float,
+        on_answer: Callable[[Answer | Failure], None],
+    ) -> None:
+        """Send a clip, uint8 (T, H, W, 3).
+
+        Args:
+            heat: ask for HEAT.
+            on_answer: called exactly once, on any thread, also before this returns; it must be quick.
+        """
+        ...
+
+    def load(self, model: str) -> None:
+        """Load a model, or load it anew after its files changed. Raises ScorerUnavailable."""
+        ...
+
+    def unload(self, model: str) -> None:
+        """Unload a model. Raises ScorerUnavailable."""
+        ...
+
+    def close(self) -> None:
+        """End the connection, and with it every call under way."""
+        ...
+
+
+class TritonTransport:
+    """A :class:`Transport` over gRPC to the Triton server at ``address`` (HOST:PORT), which need not run yet.
+
+    One connection serves all calls: each further client costs the server memory and threads.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client = connect(address)
+
+    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
+        """See :meth:`Transport.describe`."""
+        return describe(self._client, self._address, model, version=version, timeout_seconds=timeout_seconds)
+
+    def infer(
+        self,
+        model: str,
+        pixels: npt.NDArray[np.uint8],
+        *,
+        heat: bool,
+        timeout_seconds: float,
+        on_answer: Callable[[Answer | Failure], None],
+    ) -> None:
+        """See :meth:`Transport.infer`; ``on_answer`` is called on gRPC's thread, which serves every call."""
+        batch = pixels[np.newaxis]
+        outputs = ("SCORE", "HEAT") if heat else ("SCORE",)
+        try:
+            tensor = triton.InferInput("CLIP", batch.shape, "UINT8")
+            tensor.set_data_from_numpy(batch)
+            self._client.async_infer(
+                model,
+                [tensor],
+                callback=partial(self._read, model, heat, on_answer),
+                outputs=[triton.InferRequestedOutput(name) for name in outputs],
+                client_timeout=timeout_seconds,
+            )
+        except Exception as error:  # among them a ValueError for a closed channel
+            on_answer(Failure(*diagnose(error, self._address, model)))
+
+    def load(self, model: str) -> None:
+        """See :meth:`Transport.load`; waits for at most ``LOAD_SECONDS``."""
+        self._control(model, self._client.load_model, LOAD_SECONDS)
+
+    def unload(self, model: str) -> None:
+        """See :meth:`Transport.unload`."""
+        self._control(model, self._client.unload_model, _UNLOAD_SECONDS)
+
+    def close(self) -> None:
+        """See :meth:`Transport.close`."""
+        self._client.close()
+
+    def _control(self, model: str, call: Callable[..., None], seconds: float) -> None:
+        try:
+            call(model, client_timeout=seconds)
+        except Exception as error:
+            raise ScorerUnavailable(*diagnose(error, self._address, model)) from error
+
+    def _read(
+        self,
+        model: str,
+        heat: bool,
+        on_answer: Callable[[Answer | Failure], None],
+        result: Any,
+        error: Exception | None,
+    ) -> None:
+        if error is not None:
+            on_answer(Failure(*diagnose(error, self._address, model)))
+            return
+        try:
+            # HEAT is copied: the answer's own memory holds all of the answer.
+            values = np.array(result.as_numpy("HEAT")[0]) if heat else None
+            answer = Answer(result.get_response().model_version, float(result.as_numpy("SCORE").item()), values)
+        except Exception as problem:
+            missing = "HEAT" if heat and result.as_numpy("HEAT") is None else "single SCORE"
+            on_answer(Failure(Trouble.UNREADABLE, f"Triton's answer holds no {missing} ({problem})"))
+        else:
+            on_answer(answer)

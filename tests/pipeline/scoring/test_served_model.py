@@ -1,0 +1,172 @@
+"""The description of a served model: read from a real Triton, and refused with one line where it does not fit."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from pipeline.errors import MistwatchError
+from pipeline.heat import HeatKind
+from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.served_model import (
+    ClipMismatch,
+    HeatMap,
+    NotLoaded,
+    ScorerUnavailable,
+    ServedModel,
+    Trouble,
+    served_model,
+)
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
+
+pytestmark = pytest.mark.realparts
+
+
+def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
+    expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3)
+    assert served_model(server.address) == expected
+    with Scorer(server.address, [ScoredModel("clip_scorer", ClipSpec(4, 1, 16, 16, Fit.CROP))]) as scorer:
+        assert scorer.check() == expected  # another stride does not matter
+        assert scorer.wait_ready(threading.Event()) == expected
+
+
+def test_a_site_that_asks_for_other_clips_gets_one_line(kit: Any, server: Any) -> None:
+    listener = kit.Listener()
+    line = (
+        "the served model mean (version 1) was trained with height 16, fit crop, fps native, the site asks for "
+        "height 32, fit stretch, fps 12.5: leave out clip.height, clip.fit, clip.fps, or serve a model trained that way"
+    )
+    with Scorer(
+        server.address, [ScoredModel("clip_scorer", ClipSpec(4, 4, 32, 16, Fit.STRETCH, 12.5))], listener=listener
+    ) as scorer:
+        with pytest.raises(ClipMismatch) as refused:
+            scorer.check()
+        assert str(refused.value) == line
+        with pytest.raises(ClipMismatch):
+            scorer.wait_ready(threading.Event())
+        assert listener.said == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"clip_frames": ""}, "does not say which clips it was trained with (parameter 'clip_frames' is missing"),
+        ({"clip_fit": "zoom"}, "'zoom' is not a valid Fit"),
+        ({"clip_frames": "16"}, "takes CLIP [4, 16, 16, 3], but says that it was trained with [16, 16, 16, 3]"),
+    ],
+)
+def test_a_model_that_does_not_say_its_clips_is_refused(
+    kit: Any, server: Any, parameters: dict[str, str], message: str
+) -> None:
+    kit.repository(server.repository, "stranger", **parameters)
+    server.load("stranger")
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, "stranger")
+    finally:
+        server.unload("stranger")
+    assert message in str(refused.value)
+    assert f"the model stranger at {server.address}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("heat", "change", "message"),
+    [
+        pytest.param(
+            "attention",
+            (', { name: "HEAT" data_type: TYPE_FP32 dims: [ 2, 2 ] }', ""),
+            "promises HEAT (parameter heat: attention) but has no such output",
+            id="promised and missing",
+        ),
+        pytest.param(
+            "anomaly",
+            ('parameters { key: "heat" value { string_value: "anomaly" } }', ""),
+            "has an output HEAT but does not say what it means (parameter 'heat' is missing in its config.pbtxt; "
+            "expected attention or anomaly)",
+            id="there and not promised",
+        ),
+        pytest.param("warmth", ("", ""), "'warmth' is not a valid HeatKind", id="of an unknown kind"),
+        pytest.param(
+            "anomaly", ("dims: [ 2, 2 ]", "dims: [ 2 ]"), "HEAT [2], expected rows and columns", id="of another shape"
+        ),
+    ],
+)
+def test_a_model_that_contradicts_itself_about_heat_is_refused(
+    kit: Any, server: Any, heat: str, change: tuple[str, str], message: str
+) -> None:
+    config = kit.repository(server.repository, "hot", heat=heat) / "hot" / "config.pbtxt"
+    text = config.read_text()
+    assert change[0] in text
+    config.write_text(text.replace(*change))
+    server.load("hot")
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, "hot")
+    finally:
+        server.unload("hot")
+    assert f"the model hot at {server.address}" in str(refused.value)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", list(HeatKind))
+def test_a_model_says_what_its_heat_means(kit: Any, server: Any, kind: HeatKind) -> None:
+    kit.repository(server.repository, "hot", heat=kind.value)
+    server.load("hot")
+    try:
+        assert served_model(server.address, "hot").heat == HeatMap(2, 2, kind)
+    finally:
+        server.unload("hot")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ClipMismatch("other clips"), 2),
+        (ScorerUnavailable(Trouble.UNREACHABLE, "no server"), 1),
+        (NotLoaded(Trouble.FAILED, "out of memory"), 1),
+    ],
+)
+def test_errors_carry_the_exit_status(error: MistwatchError, status: int) -> None:
+    assert isinstance(error, MistwatchError)
+    assert error.exit_status == status
+
+
+def test_an_unknown_model_is_named(server: Any) -> None:
+    with pytest.raises(ScorerUnavailable, match=f"Triton at {server.address} does not serve the model absent"):
+        served_model(server.address, "absent")
+
+
+def test_an_address_without_a_server() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, not listening: refuses
+        with pytest.raises(ScorerUnavailable) as refused:
+            served_model(address)
+    assert str(refused.value) == f"Triton at {address} cannot be reached (connection refused)"
+
+
+def test_a_host_that_does_not_exist() -> None:
+    with pytest.raises(ScorerUnavailable, match=r"Triton at nowhere\.invalid:8001 cannot be reached \(no such host\)"):
+        served_model("nowhere.invalid:8001")
+
+
+def test_the_http_port_is_no_grpc_port(server: Any) -> None:
+    with pytest.raises(ScorerUnavailable, match="cannot be reached"):
+        served_model(server.http_address)
+
+
+def test_a_server_that_never_answers() -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        began = time.monotonic()
+        with pytest.raises(ScorerUnavailable):
+            served_model(f"127.0.0.1:{mute.getsockname()[1]}", timeout_seconds=0.5)
+        assert time.monotonic() - began < 20

@@ -1,0 +1,208 @@
+"""A server of models without a process or a port: the scoring client's Transport, and the faults of a real Triton.
+
+It has the verbs of :class:`triton_of_brightness.Server` and scores as its model does, so that one test class runs over
+both.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from triton_of_brightness import H, T, W
+
+from pipeline.heat import HeatKind
+from pipeline.scoring.served_model import HeatMap, ScorerUnavailable, ServedModel, Trouble
+from pipeline.scoring.transport import Answer, Failure, Transport
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
+
+
+@dataclass
+class _Model:
+    """A model of the repository, and what of it is loaded."""
+
+    repository: ServedModel
+    loaded: ServedModel | None = None
+    process_alive: bool = True
+
+
+class ScriptedServer:
+    """One server; its models are served by :meth:`serve`. Every answer comes on a thread of its own."""
+
+    address = "scripted:8001"
+
+    def __init__(self) -> None:
+        self.hold_loads = threading.Event()  # set: a load takes until it is cleared
+        self._changed = threading.Condition()
+        self._models: dict[str, _Model] = {}
+        self._running = True
+        self._frozen = False
+        self._model_at_work = threading.Lock()  # one instance of each model is enough: one for all
+
+    def transport(self) -> Transport:
+        return _ScriptedTransport(self)
+
+    # The verbs of a real server in a test.
+
+    @property
+    def running(self) -> bool:
+        return self._running
+
+    def serve(
+        self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
+    ) -> None:
+        """Put this version into the repository, and load it."""
+        served = ServedModel(
+            name,
+            str(version),
+            ClipSpec(frames=T, stride=2, height=height, width=W, fit=Fit.CROP),
+            threshold=0.5,
+            kernel=3,
+            heat=HeatMap(2, 2, HeatKind(heat)) if heat else None,
+        )
+        with self._changed:
+            if model in self._models:
+                self._models[model].repository = served
+            else:
+                self._models[model] = _Model(served)
+        self.load(model)
+
+    def load(self, model: str = "clip_scorer") -> None:
+        with self._changed:
+            one = self._models[model]
+            if one.loaded != one.repository:  # as Triton: a model that has not changed is not loaded anew
+                one.loaded, one.process_alive = replace(one.repository), True
+            self._changed.notify_all()
+
+    def unload(self, model: str = "clip_scorer") -> None:
+        with self._changed:
+            self._models[model].loaded = None
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        with self._changed:
+            self._running = True
+        for model in self._models:
+            self.load(model)
+
+    def kill(self) -> None:
+        with self._changed:
+            self._running = False
+            for one in self._models.values():
+                one.loaded = None
+            self._changed.notify_all()
+
+    def kill_stub(self, *models: str) -> None:
+        """Kill the processes of these models; of all by default."""
+        with self._changed:
+            for model in models or self._models:
+                self._models[model].process_alive = False
+
+    def has_loaded(self, model: str) -> bool:
+        with self._changed:
+            return self._models[model].loaded is not None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self._freeze(True)
+        try:
+            yield
+        finally:
+            self._freeze(False)
+
+    def _freeze(self, frozen: bool) -> None:
+        with self._changed:
+            self._frozen = frozen
+            self._changed.notify_all()
+
+    # The transport's side.
+
+    def wake(self) -> None:
+        """End the waits of a transport that has closed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def ask(self, model: str, timeout_seconds: float, *, closed: threading.Event) -> ServedModel:
+        """Return the loaded version, as soon as the server is not frozen. Raises ScorerUnavailable."""
+        with self._changed:
+            answers = self._changed.wait_for(
+                lambda: not self._frozen or not self._running or closed.is_set(), timeout_seconds
+            )
+            if not self._running or closed.is_set():
+                raise ScorerUnavailable(Trouble.UNREACHABLE, f"Triton at {self.address} cannot be reached (refused)")
+            if not answers:
+                raise ScorerUnavailable(Trouble.SILENT, f"Triton at {self.address} did not answer in time")
+            one = self._models.get(model)
+            if one is None or one.loaded is None:
+                line = f"Triton at {self.address} does not serve the model {model}"
+                raise ScorerUnavailable(Trouble.NOT_READY, line)
+            return one.loaded
+
+    def score(self, model: str, pixels: npt.NDArray[np.uint8], heat: bool, served: ServedModel) -> Answer | Failure:
+        """Score a clip with a version that was loaded when it came."""
+        clip = served.clip
+        if pixels.shape != (clip.frames, clip.height, clip.width, 3) or (heat and served.heat is None):
+            return Failure(Trouble.REFUSED, f"Triton at {self.address}: unexpected shape for input 'CLIP'")
+        with self._model_at_work:
+            time.sleep(int(pixels[0, 0, 0, 0]) * 0.010 if pixels[0, 0, 0, 2] == 0 else 0.0)
+        with self._changed:
+            if not self._running:
+                return Failure(Trouble.UNREACHABLE, f"Triton at {self.address} cannot be reached (connection lost)")
+            if not self._models[model].process_alive:
+                line = f"Triton at {self.address}: the process of the model {model} has died"
+                return Failure(Trouble.STUB_DIED, line)
+        if pixels[0, 0, 0, 1] == 255:
+            return Failure(Trouble.FAILED, f"Triton at {self.address}: a green pixel")
+        score = np.nan if pixels[0, 0, 0, 2] == 255 else float(pixels.mean() / 255)
+        t, h, w, c = pixels.shape
+        quarters = pixels.reshape(t, 2, h // 2, 2, w // 2, c).mean(axis=(0, 2, 4, 5)) / 255
+        return Answer(served.version, score, quarters.astype(np.float32) if heat else None)
+
+
+class _ScriptedTransport:
+    def __init__(self, server: ScriptedServer) -> None:
+        self._server = server
+        self._closed = threading.Event()
+
+    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
+        served = self._server.ask(model, timeout_seconds, closed=self._closed)
+        if version not in ("", served.version):
+            raise ScorerUnavailable(Trouble.NOT_READY, f"{model} has no version {version}")
+        return served
+
+    def infer(
+        self,
+        model: str,
+        pixels: npt.NDArray[np.uint8],
+        *,
+        heat: bool,
+        timeout_seconds: float,
+        on_answer: Callable[[Answer | Failure], None],
+    ) -> None:
+        def answer() -> None:
+            try:
+                served = self._server.ask(model, timeout_seconds, closed=self._closed)
+            except ScorerUnavailable as error:
+                on_answer(Failure(error.trouble, str(error)))
+            else:
+                on_answer(self._server.score(model, pixels, heat, served))
+
+        threading.Thread(target=answer, daemon=True).start()
+
+    def load(self, model: str) -> None:
+        while self._server.hold_loads.is_set() and not self._closed.is_set():
+            time.sleep(0.01)
+        self._server.load(model)
+
+    def unload(self, model: str) -> None:
+        self._server.unload(model)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._server.wake()
