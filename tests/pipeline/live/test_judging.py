@@ -228,7 +228,7 @@ def test_each_detector_has_a_calibration_of_its_own(tmp_path: Path) -> None:
     }
     judging = Judging(site_rules(site), max_in_flight=4)
     with pytest.raises(
-        ValueError, match=r"camera gate, detector a: alerts\.open_threshold is 0\.7, and the calibration"
+        JudgingError, match=r"camera gate, detector a: alerts\.open_threshold is 0\.7, and the calibration"
     ):
         judging.chain_of(Watch("gate", "a"), MODEL)
     opens = {
