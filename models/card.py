@@ -62,7 +62,8 @@ class Clip(_Part):
     fit: Fit
 
     @classmethod
-    def of(cls, spec: ClipSpec) -> Clip:
+    def from_spec(cls, spec: ClipSpec) -> Clip:
+        """Return the card's form of the clip settings ``spec``."""
         return cls(
             frames=spec.frames,
             stride=spec.stride,

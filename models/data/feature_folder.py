@@ -117,7 +117,7 @@ class FeatureSettings(_Part):
         if crops == 10 and mirrored:
             raise ValueError("ten crops are of the video and its mirror image already; leave mirrored out")
         return cls(
-            clip=Clip.of(clip),
+            clip=Clip.from_spec(clip),
             backbone=backbone,
             tensors_sha256=weights.published(backbone).tensors_sha256,
             layers=tuple(layers),

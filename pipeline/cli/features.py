@@ -92,7 +92,7 @@ def _settings(
     class Recipe(BaseModel):
         """The part of any training's recipe that concerns features; the rest is ignored."""
 
-        clip: Clip = Clip.of(ClipSpec())
+        clip: Clip = Clip.from_spec(ClipSpec())
         training_stride: int | None = Field(None, ge=1)
         backbone: str = "i3d-kinetics400"
         layers: Layers = ("mixed_5c",)

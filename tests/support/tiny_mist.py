@@ -33,7 +33,7 @@ from pipeline.windows import ClipSpec
 CONFIG = MistConfig(
     name="tiny",
     data={"licence": "none"},
-    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    clip=Clip.from_spec(ClipSpec(frames=4, stride=4, height=16, width=16)),
     training_stride=2,
     recipe=Recipe(
         name="tiny",

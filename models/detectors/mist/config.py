@@ -101,7 +101,7 @@ class MistConfig(_Part):
     data: dict[str, str] = {}
     sees: list[str] = []
     does_not_see: list[str] = []
-    clip: Clip = Clip.of(ClipSpec())
+    clip: Clip = Clip.from_spec(ClipSpec())
     training_stride: int = Field(8, ge=1)
     mirrored: bool = False
     backbone: str = "i3d-kinetics400"

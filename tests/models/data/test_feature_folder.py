@@ -111,8 +111,8 @@ def test_videos_of_one_name_do_not_meet(films, out, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"clip": Clip.of(ClipSpec(4, 4, 32, 48))}, "clip.stride is 2 there, not 4"),
-        ({"clip": Clip.of(ClipSpec(4, 2, 32, 48, fps=10))}, "clip.fps is native there, not 10.0"),
+        ({"clip": Clip.from_spec(ClipSpec(4, 4, 32, 48))}, "clip.stride is 2 there, not 4"),
+        ({"clip": Clip.from_spec(ClipSpec(4, 2, 32, 48, fps=10))}, "clip.fps is native there, not 10.0"),
         ({"layers": ("mixed_4f",)}, "layers is ['mixed_5c'] there, not ['mixed_4f']"),
         ({"tensors_sha256": "0" * 64}, f"tensors_sha256 is {SETTINGS.tensors_sha256} there, not {'0' * 64}"),
         ({"engine": "cuda"}, "engine is mean-grey there, not cuda"),

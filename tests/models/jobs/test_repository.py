@@ -25,7 +25,7 @@ def card(name: str, **clip: int) -> MistCard:
         architecture=Architecture(inputs=8),
         backbone=Backbone(name="i3d-kinetics400", tensors_sha256="0" * 64),
         weights_sha256="0" * 64,
-        clip=Clip.of(ClipSpec(**clip)),
+        clip=Clip.from_spec(ClipSpec(**clip)),
         alerting=Alerting(kernel=1, open_threshold=0.5, close_threshold=0.4),
         training={},
         figures={},

@@ -64,7 +64,7 @@ def card_for(
         architecture=architecture,
         backbone=Backbone(name=name, tensors_sha256=tensors_sha256),
         weights_sha256=sha256,
-        clip=Clip.of(ClipSpec()),
+        clip=Clip.from_spec(ClipSpec()),
         alerting=Alerting(kernel=3, open_threshold=0.6, close_threshold=0.4),
         training={},
         figures={},

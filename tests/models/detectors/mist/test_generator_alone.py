@@ -29,7 +29,7 @@ from pipeline.windows import ClipSpec
 CONFIG = MistConfig(
     name="tiny",
     data={"licence": "none"},
-    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    clip=Clip.from_spec(ClipSpec(frames=4, stride=4, height=16, width=16)),
     training_stride=2,
     mirrored=True,
     recipe=Recipe(name="tiny", loss="reference", top_k=2, sub_bags=2, sub_bag_clips=2, epochs=10, standardise=True),
