@@ -484,7 +484,7 @@ class RunFolder:
 
 
 def _video_auc(card: dict[str, Any]) -> float:
-    """Return the AUC out of fold of a generator's card, by 0.1.0 of overlapping clips, since then of clips as live."""
+    """Return the AUC out of fold in a generator's card; 0.1.0 took it on overlapping clips, later versions as live."""
     figures = card["figures"]["out_of_fold"]
     found: float = figures["stage_1"]["video_auc"]["value"] if "stage_1" in figures else figures["video_auc_mean"]
     return found
