@@ -1,4 +1,4 @@
-"""How well scores separate abnormal from normal videos, and the baseline for it."""
+"""The separation of abnormal from normal videos by their scores, and a baseline for it."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Done:
 
 
 class Place(Protocol):
-    """Where the complete result of a stage goes."""
+    """The destination of the complete result of a stage."""
 
     def digest(self, key: str) -> str | None:
         """Return the digest of the result of this key; None where it is missing or was changed."""

@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING
 import models
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, Clip, ModelCard, read_card
+from models.code import code_digest
 from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
 from models.engines.device import cuda_devices
-from models.jobs.code import code_digest
 from models.serving import versions
 from models.serving.contract import OPENVINO_FILE, TORCH_FILE, EngineChoice
 from models.serving.versions import CONFIG_FILE

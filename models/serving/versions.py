@@ -256,7 +256,9 @@ def _read(file: Path) -> str:
     except OSError as error:
         raise VersionError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise VersionError(f"{file}: is not UTF-8: mend it by hand, or export the model anew with --replace") from None
+        raise VersionError(
+            f"{file}: is not UTF-8: repair it by hand, or export the model again with --replace"
+        ) from None
 
 
 def _write(file: Path, text: str) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import explained, writing
-from pipeline.errors import MistwatchError
+from pipeline.cli.errors import writing
+from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
     from models.data.feature_folder import FeatureSettings
@@ -53,9 +53,8 @@ def features(
     from pipeline.manifests.manifest import read_manifest
 
     unusable: list[str] = []
-    with explained():
-        videos = read_manifest(manifest, skipped=unusable if skip_bad else None)
-        settings = _settings(config, stride, crops, layers, engine)
+    videos = read_manifest(manifest, skipped=unusable if skip_bad else None)
+    settings = _settings(config, stride, crops, layers, engine)
     with _shown(len(videos)) as show, writing(out):
         result = write_features(videos, out, settings, skip_bad=skip_bad, progress=show)
     for line in result.damaged:
@@ -80,7 +79,7 @@ def _settings(
     """Return the settings of a recipe, changed by the options.
 
     Raises:
-        ValueError: a setting is invalid; one line that names it.
+        UsageError: a setting is invalid; one line that names it.
     """
     from pydantic import BaseModel, Field, ValidationError
     from yaml import YAMLError, safe_load
@@ -102,26 +101,29 @@ def _settings(
     try:
         recipe = Recipe.model_validate(safe_load(config.read_text(encoding="utf-8")) if config is not None else {})
     except FileNotFoundError:
-        raise ValueError(f"{config}: no such file") from None
+        raise UsageError(f"{config}: no such file") from None
     except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ValueError(f"{config}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{config}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ValueError(f"{config}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
+        raise UsageError(f"{config}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
     chosen = tuple(layers.split(",")) if layers is not None else recipe.layers
     if not chosen or not set(chosen) <= set(WIDTHS):
-        raise ValueError(f"--layers {layers}: expected {' or '.join(WIDTHS)}, or both with a comma between")
+        raise UsageError(f"--layers {layers}: expected {' or '.join(WIDTHS)}, or both with a comma between")
     if engine is not None and engine not in ENGINES:
-        raise ValueError(f"--engine {engine}: expected {', '.join(ENGINES)}")
+        raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
-    return FeatureSettings.for_clip(
-        replace(clip, stride=stride or recipe.training_stride or clip.stride),
-        backbone=recipe.backbone,
-        layers=chosen,
-        mirrored=recipe.mirrored,
-        crops=crops,
-        engine=engine,
-    )
+    try:
+        return FeatureSettings.for_clip(
+            replace(clip, stride=stride or recipe.training_stride or clip.stride),
+            backbone=recipe.backbone,
+            layers=chosen,
+            mirrored=recipe.mirrored,
+            crops=crops,
+            engine=engine,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 @contextmanager

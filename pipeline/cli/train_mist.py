@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.errors import UsageFailure
 from pipeline.cli.features import ENGINES
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from models.detectors.mist.config import MistConfig
@@ -65,7 +65,7 @@ def mist(
     from pipeline.cli.errors import writing
 
     if engine is not None and engine not in ENGINES:
-        raise UsageFailure(f"--engine {engine}: expected {', '.join(ENGINES)}")
+        raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     left_out: list[str] = []
     recipe = read_mist_config(config, changes or ())
     if recipe.encoder is not None:
@@ -161,11 +161,11 @@ def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[s
     choice = recipe.videos
     folder = data or choice.folder
     if folder is None:
-        raise UsageFailure(f"{config} does not say where its videos are: name their folder or a manifest with --data")
+        raise UsageError(f"{config} does not say where its videos are: name their folder or a manifest with --data")
     if folder.is_file():
         return read_manifest(folder, skipped=skipped), "manifest"
     if not folder.is_dir():
-        raise UsageFailure(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
+        raise UsageError(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
     return read_layout(choice.layout, folder, skipped=skipped), choice.layout
 
 

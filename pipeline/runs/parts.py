@@ -22,7 +22,6 @@ import numpy as np
 
 from pipeline import logs
 from pipeline.errors import UsageError
-from pipeline.replay.results import Replayed
 from pipeline.runs.folder import (
     ALERTS_FILE,
     ATTENTION_FOLDER,
@@ -39,6 +38,7 @@ from pipeline.runs.folder import (
     score_schema,
 )
 from pipeline.runs.recordings import Wanted
+from pipeline.runs.replayed import Replayed
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 

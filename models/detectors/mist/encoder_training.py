@@ -213,8 +213,8 @@ def _fit(
     precision = recipe.precision_on(gpu=gpu)
     recipe = recipe.model_copy(update={"precision": precision})  # a checkpoint is of what was computed, not of "auto"
     folder.mkdir(parents=True, exist_ok=True)
-    file, of = folder / CHECKPOINT_FILE, _identity(network, bags, recipe, seed)
-    resume = _resumable(file, of)
+    file, identity = folder / CHECKPOINT_FILE, _identity(network, bags, recipe, seed)
+    resume = _resumable(file, identity)
     module = EncoderModule(network, recipe, bags, seed, validation)
     with _quiet(), _interruptible():
         trainer = pl.Trainer(
@@ -235,7 +235,7 @@ def _fit(
             enable_model_summary=False,
             logger=TensorBoardLogger(folder, name=CURVES, version=""),
             log_every_n_steps=1,
-            callbacks=[KeepEveryEpoch(file, of, progress)],
+            callbacks=[KeepEveryEpoch(file, identity, progress)],
             plugins=[CheckpointFile()],
             default_root_dir=folder,
         )
@@ -292,7 +292,7 @@ def _identity(network: Network, bags: Sequence[Bag], recipe: EncoderRecipe, seed
     return digest.hexdigest()
 
 
-def _resumable(file: Path, of: str) -> bool:
+def _resumable(file: Path, identity: str) -> bool:
     """Return whether a checkpoint of this training exists.
 
     Raises:
@@ -305,7 +305,7 @@ def _resumable(file: Path, of: str) -> bool:
     except (OSError, RuntimeError, UnpicklingError, EOFError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TrainingError(f"{file}: not a checkpoint of a training ({reason}); remove it to start afresh") from None
-    if found != of:
+    if found != identity:
         raise TrainingError(
             f"{file}: belongs to another training (recipe, seed, videos or labels differ); remove it, or train in "
             "another folder"

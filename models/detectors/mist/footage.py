@@ -84,7 +84,7 @@ class _Cut:
         found: OfClips = self.stores[0].of(video)
         return found
 
-    def of(self, video: Video) -> Seen:
+    def read(self, video: Video) -> Seen:
         if isinstance(self._seen, MapStore):
             maps = self._seen.of(video)
             features = pooled(maps, self._layers, grid=self._grid)
@@ -195,12 +195,12 @@ class Footage:
 
     def training(self, video: Video) -> Seen:
         """Return the clips as the training cuts them."""
-        return self._training.of(video)
+        return self._training.read(video)
 
     def live(self, video: Video) -> Seen:
         """Return the clips as they are cut live."""
         if self._live is not None:
-            return self._live.of(video)
+            return self._live.read(video)
         seen = self.training(video)
         return seen if self._every == 1 else seen.part(every(seen.segments, self._every))
 

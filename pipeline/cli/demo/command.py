@@ -63,10 +63,9 @@ def demo(
     from pipeline import logs
     from pipeline.cli.demo.display import DemoDisplay
     from pipeline.cli.display import JsonLines, StandardOutput
-    from pipeline.cli.errors import explained
     from pipeline.cli.live import ending, stopping
 
-    with stopping() as stop, explained():
+    with stopping() as stop:
         logs.configure("auto", "warning")
         lines = JsonLines(ending(stop)) if as_json else None
         console = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))

@@ -84,11 +84,14 @@ def test_from_a_folder_to_a_model(mistwatch, fights_folder, tmp_path, i3d_cache)
         MISTWATCH_CACHE=str(i3d_cache),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"skipped, shorter than one clip of 16 frames: {fights_folder / '7.mp4'}" in done.stderr
-    assert "model: trained on 7 videos of 4 groups, 1 skipped" in done.stdout
-    assert "out of fold (2 folds by group, 1 seeds): video AUC" in done.stdout
+    assert "left out: 7.mp4: shorter than one clip" in done.stderr
+    assert "1 videos left out" in done.stderr
+    assert "out of fold, 7 videos: stage_1 video_auc" in done.stdout
+    assert "model: the model; see its model-card.json" in done.stdout
+    assert {file.name for file in (tmp_path / "model").iterdir()} == {"generator.safetensors", "model-card.json"}
     _generator, card = load_generator(tmp_path / "model")
     assert (card.name, card.clip.height) == ("tiny", 32)
+    assert (card.training["videos"], card.figures["out_of_fold"]["folds"]) == (7, 2)
 
 
 @pytest.fixture
@@ -139,6 +142,12 @@ def test_training_with_a_bad_configuration(mistwatch, fights_folder, tmp_path):
     (tmp_path / "train.yaml").write_text("recipe: {name: x, loss: mine, epochs: 3}")
     done = mistwatch("train", "generator", "videos.jsonl", "--out", "model", "--config", "train.yaml")
     refused(done, 2, "train.yaml: recipe.loss:")
+
+
+def test_a_recipe_with_an_encoder_is_for_the_other_command(mistwatch, fights_folder, tmp_path):
+    (tmp_path / "train.yaml").write_text("encoder: {epochs: 1}")
+    done = mistwatch("train", "generator", "videos.jsonl", "--out", "model", "--config", "train.yaml")
+    refused(done, 2, "train.yaml: encoder: expected a recipe without it; use `mistwatch train mist`")
 
 
 def test_weights_are_listed(mistwatch):

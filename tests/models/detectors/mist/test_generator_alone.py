@@ -140,7 +140,9 @@ def test_nothing_of_the_held_out_videos_reaches_the_weights(finished, videos, fo
 @pytest.mark.parametrize(("threshold", "share"), [(0.0, 1.0), (1.0, 0.0)])
 def test_chosen_thresholds_are_taken_and_judged(videos, footage, tmp_path, threshold, share):
     chosen = Alerting(kernel=2, open_threshold=threshold, close_threshold=0.0)
-    config = CONFIG.model_copy(update={"alerting": AlertingChoice(chosen=chosen), "seeds": 1})
+    recipe = CONFIG.recipe.model_copy(update={"epochs": 1, "learning_rate": 1e-4})  # scores near a half
+    changes = {"alerting": AlertingChoice(chosen=chosen), "calibrate": False, "recipe": recipe, "seeds": 1}
+    config = CONFIG.model_copy(update=changes)
     card = train_mist(videos, config, tmp_path / "run", footage=footage()).card
     assert card.alerting == chosen
     for part in ("out_of_fold", "test"):
