@@ -244,7 +244,7 @@ def check_room(
     *,
     name: str = SERVED_NAME,
     replace: bool = False,
-    instead: str = "name another repository, or --replace what is there",
+    instead: str = "name another repository or another --as, or --replace the existing versions",
 ) -> None:
     """Check that a model can become a version of a served model: one that takes other clips would stop the workers.
 
