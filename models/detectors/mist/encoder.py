@@ -108,10 +108,24 @@ def load_encoder(folder: Path, *, backbone: MapBackbone | None = None) -> tuple[
         encoder = AttentionEncoder(backbone, heads)
     except ValueError as error:
         raise CardError(f"{folder}: its model card does not fit its backbone: {error}") from None
-    part = encoder if architecture.fine_tuned else heads
-    tensors = load_tensors(folder / WEIGHTS_FILE, _state(part), network="encoder", sha256=card.weights_sha256)
-    encoder.load_state_dict(tensors, strict=architecture.fine_tuned)
+    load_weights(encoder if architecture.fine_tuned else heads, folder, card.weights_sha256)
     return encoder.eval(), card
+
+
+def load_weights(network: AttentionEncoder | SelfGuidedHeads, folder: Path, sha256: str) -> None:
+    """Give a network the weights that are in ``folder``.
+
+    Args:
+        network: the heads, where the backbone is a published one; the encoder, where it was fine-tuned.
+        folder: where :func:`save_encoder` wrote.
+        sha256: of the weights' file.
+
+    Raises:
+        TensorsError: the weights are missing, damaged, or belong to another network.
+    """
+    tensors = load_tensors(folder / WEIGHTS_FILE, _state(network), network="encoder", sha256=sha256)
+    prefix = _prefix(network)
+    network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
 
 
 def stands_on_published(card: MistCard) -> bool:
@@ -127,7 +141,11 @@ def blank_backbone(card: MistCard) -> MapBackbone:
 
 def _state(model: AttentionEncoder | SelfGuidedHeads) -> dict[str, Tensor]:
     """Return the state under the names that it has within an encoder."""
-    return model.state_dict(prefix="" if isinstance(model, AttentionEncoder) else "heads.")
+    return model.state_dict(prefix=_prefix(model))
+
+
+def _prefix(model: AttentionEncoder | SelfGuidedHeads) -> str:
+    return "" if isinstance(model, AttentionEncoder) else "heads."
 
 
 def _backbone(folder: Path, card: MistCard, fine_tuned: bool) -> MapBackbone:

@@ -126,8 +126,21 @@ def load_generator(folder: Path) -> tuple[Generator, MistCard]:
     card = read_card(folder, MistCard)
     if not isinstance(card.architecture, Architecture):
         raise CardError(f"{folder}: expected a generator, got the architecture {card.architecture.type}")
-    generator = Generator(card.architecture)
-    state = generator.state_dict()
-    tensors = load_tensors(folder / WEIGHTS_FILE, state, network="generator", sha256=card.weights_sha256)
+    return load_weights(folder, card.architecture, card.weights_sha256), card
+
+
+def load_weights(folder: Path, architecture: Architecture, sha256: str) -> Generator:
+    """Return the generator whose weights are in ``folder``, in evaluation mode, on the CPU.
+
+    Args:
+        folder: where :func:`save_generator` wrote.
+        architecture: of the generator.
+        sha256: of the weights' file.
+
+    Raises:
+        TensorsError: the weights are missing, damaged, or belong to another network.
+    """
+    generator = Generator(architecture)
+    tensors = load_tensors(folder / WEIGHTS_FILE, generator.state_dict(), network="generator", sha256=sha256)
     generator.load_state_dict(tensors)
-    return generator.eval(), card
+    return generator.eval()

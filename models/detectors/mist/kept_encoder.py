@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from models.backbones.i3d import I3D
 from models.detectors.mist.card import SelfGuidedArchitecture
-from models.detectors.mist.encoder import WEIGHTS_FILE, AttentionEncoder, save_encoder
+from models.detectors.mist.encoder import AttentionEncoder, load_weights, save_encoder
 from models.detectors.mist.sga import SelfGuidedHeads
 from models.jobs.rows import read_json, write_json
-from models.tensors import load_tensors
 
 if TYPE_CHECKING:
     from models.detectors.mist.encoder_scoring import Network
@@ -39,8 +38,5 @@ def kept_encoder(folder: Path) -> Network:
     architecture = SelfGuidedArchitecture.model_validate(about["architecture"])
     heads = SelfGuidedHeads.from_card(architecture)
     network: Network = AttentionEncoder(I3D(classes=0), heads) if architecture.fine_tuned else heads
-    prefix = "" if architecture.fine_tuned else "heads."
-    state = network.state_dict(prefix=prefix)
-    tensors = load_tensors(folder / WEIGHTS_FILE, state, network="encoder", sha256=about["sha256"])
-    network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+    load_weights(network, folder, about["sha256"])
     return network.eval()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.detectors.mist.card import Architecture
-from models.detectors.mist.generator import WEIGHTS_FILE, Generator, save_generator
+from models.detectors.mist.generator import Generator, load_weights, save_generator
 from models.jobs.rows import read_json, write_json
-from models.tensors import load_tensors
 
 _FILE = "generator.json"
 
@@ -29,7 +28,4 @@ def kept_generator(folder: Path) -> Generator:
         models.tensors.TensorsError: the weights are damaged.
     """
     about = read_json(folder / _FILE)
-    generator = Generator(Architecture.model_validate(about["architecture"]))
-    tensors = load_tensors(folder / WEIGHTS_FILE, generator.state_dict(), network="generator", sha256=about["sha256"])
-    generator.load_state_dict(tensors)
-    return generator.eval()
+    return load_weights(folder, Architecture.model_validate(about["architecture"]), about["sha256"])
