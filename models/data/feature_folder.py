@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.backbones import weights
 from models.backbones.layers import WIDTHS, Layers
-from models.card import Clip
 from models.data.extraction import (
     Encoded,
     Engine,
@@ -46,7 +45,7 @@ from models.data.video_store import FeaturesError
 from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.errors import UsageError
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 INDEX = "index.json"
 
@@ -80,7 +79,7 @@ class FeatureSettings(_Part):
     """
 
     format: Literal[1] = 1
-    clip: Clip
+    clip: StoredClip
     backbone: str = "i3d-kinetics400"
     tensors_sha256: str
     layers: Layers = ("mixed_5c",)
@@ -117,7 +116,7 @@ class FeatureSettings(_Part):
         if crops == 10 and mirrored:
             raise ValueError("ten crops are of the video and its mirror image already; leave mirrored out")
         return cls(
-            clip=Clip.from_spec(clip),
+            clip=StoredClip.from_spec(clip),
             backbone=backbone,
             tensors_sha256=weights.published(backbone).tensors_sha256,
             layers=tuple(layers),

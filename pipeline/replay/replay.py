@@ -114,7 +114,7 @@ def run_settings(
         cameras: how the recordings of each camera are cut and judged; :data:`ANY_CAMERA` is one of them.
         detector: the site's detector that scores; empty at a site that names no detectors.
     """
-    parts = {name: CameraPart(clip=_clip(clip), chain=chain) for name, (clip, chain) in cameras.items()}
+    parts = {name: CameraPart(clip=RunClip.from_spec(clip), chain=chain) for name, (clip, chain) in cameras.items()}
     usual = parts.pop(ANY_CAMERA)
     settings = RunSettings(
         mistwatch=version("mistwatch"),
@@ -527,9 +527,3 @@ class _ScoringLog(SilentListener):
     def recovered(self) -> None:
         self._since = None
         _log.info("the scorer is there")
-
-
-def _clip(clip: ClipSpec) -> RunClip:
-    return RunClip(
-        frames=clip.frames, stride=clip.stride, height=clip.height, width=clip.width, fit=clip.fit.value, fps=clip.fps
-    )
