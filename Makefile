@@ -7,7 +7,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DATA   := $(or $(MISTWATCH_DATA),$(abspath ../shared/data))
 
-# The two further lanes leave out the tests that start servers or a browser: their subject is Python and the libraries.
+# Two more lanes, by hand before a release: without the tests marked realparts and the browser's, as their subject is Python
+# and the libraries.
 PYTHON312 ?= python3.12
 OLDEST    := .venv-oldest
 LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_report_browser.py
@@ -44,7 +45,7 @@ weights: venv  ## the published weights of I3D into the user's cache (a second r
 test: venv lint weights  ## everything that CI runs
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-312:  ## the tests without servers and browser on Python 3.12, in .venv-3.12; PYTHON312=... names the interpreter
+test-312:  ## Python 3.12, in .venv-3.12: the tests but those marked realparts and the browser's; PYTHON312=... names it
 	@$(PYTHON312) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || \
 	  { echo "test-312: $(PYTHON312) is not a Python 3.12; install one or set PYTHON312=/path/to/python3.12" >&2; exit 2; }
 	$(MAKE) weights VENV=.venv-3.12 PYTHON=$(PYTHON312)

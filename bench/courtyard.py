@@ -45,7 +45,7 @@ from operators.figures.events import (
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import delay_seconds
 from pipeline.cli.demo.films import render_films
-from pipeline.cli.score_sheet import NOTHING, Asked, kind_lines, lines, tables, worst_kind
+from pipeline.cli.score_sheet import NOTHING, Target, kind_lines, lines, tables, worst_kind
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
 from pipeline.errors import MistwatchError
@@ -109,7 +109,7 @@ def main() -> None:
     (options.results / "courtyard.json").write_text(json.dumps(report.figures(), indent=2, ensure_ascii=False) + "\n")
     (options.results / "courtyard.md").write_text(report.page())
     console = Console(width=max(Console().width, WIDE))
-    console.print(tables(report.sheet, asked=report.asked, intervals=report.intervals, kind_intervals=report.kinds))
+    console.print(tables(report.sheet, targets=report.asked, intervals=report.intervals, kind_intervals=report.kinds))
     chosen = watches[seeds.index(plot_seed)]
     written = draw(chosen.minute(options.plot_from, scorer.chain), options.plot)
     print(f"\nwritten: {options.results / 'courtyard.json'}, courtyard.md, {', '.join(str(file) for file in written)}")
@@ -274,13 +274,13 @@ class Report:
         self.kinds: Intervals = bootstrap(sheets, rng, figures=of_kinds, draws=DRAWS)
 
     @property
-    def asked(self) -> Mapping[str, Asked]:
+    def asked(self) -> Mapping[str, Target]:
         clip, fps = self._card.clip.spec, self._fps
         latest = clip.frames / fps + delay_seconds(self._chain.kernel, clip.stride, fps) + 1.0
         return {
-            "recall": Asked(least=0.8),
-            "false_alarms_per_camera_hour": Asked(most=6),
-            "p95_delay": Asked(most=latest),
+            "recall": Target(least=0.8),
+            "false_alarms_per_camera_hour": Target(most=6),
+            "p95_delay": Target(most=latest),
         }
 
     @property
@@ -348,9 +348,11 @@ class Report:
             "| | value | | 95 % interval | target | |",
             "|---|--:|---|--:|---|---|",
         ]
-        for line in lines(self.sheet, asked=self.asked, intervals=self.intervals):
+        for line in lines(self.sheet, targets=self.asked, intervals=self.intervals):
             verdict = {True: "met", False: "**missed**", None: ""}[line.met]
-            page.append(f"| {line.label} | {line.value} | {line.counts} | {line.interval} | {line.asked} | {verdict} |")
+            page.append(
+                f"| {line.label} | {line.value} | {line.counts} | {line.interval} | {line.target} | {verdict} |"
+            )
         page += [
             "",
             "An alert finds at most one incident. When the alert opens, that incident must have begun, and must not "

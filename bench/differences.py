@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 
 #: Differences that a note names; the rest is counted.
 NAMED = 3
+#: Engines that do not give the same bits every time differ by about 1e-6 (float32).
+LARGEST_TOLERANCE = 1e-4
 _PUBLISHED_AT = re.compile(rb'"published_at":"[^"]*"')
 
 
@@ -60,8 +62,8 @@ def document_differences(
     """
     if isinstance(old, dict) and isinstance(new, dict):
         added = frozenset(_below(field, key) for key in new.keys() - old.keys())
-        found = Differences(tuple(f"{_below(place, key)} is missing" for key in old.keys() - new.keys()), added)
-        for key in old.keys() & new.keys():
+        found = Differences(tuple(f"{_below(place, key)} is missing" for key in old if key not in new), added)
+        for key in (key for key in old if key in new):
             names = {"place": _below(place, key), "field": _below(field, key)}
             found += document_differences(old[key], new[key], tolerance=tolerance, **names)
         return found
@@ -114,16 +116,18 @@ def _column_difference(name: str, old: pa.ChunkedArray, new: pa.ChunkedArray, to
     return f"{name} of row {row} is {new[row]}, not {old[row]}" + (f" ({others} more rows)" if others else "")
 
 
-def largest_difference(one: pa.Table, other: pa.Table) -> float:
-    """Return the largest difference between the scores of two replays of the same films; infinity if the clips differ.
+def tolerance_between(one: pa.Table, other: pa.Table) -> float:
+    """Return the largest difference between the scores of two replays by the same code, in either column.
 
-    Both columns count, ``score`` and ``smoothed``.
+    Returns:
+        0 where the clips differ, or the scores by more than :data:`LARGEST_TOLERANCE`: that much would hide a change.
     """
     columns = ("score", "smoothed")
     if not one.drop_columns(columns).equals(other.drop_columns(columns)):
-        return float("inf")
+        return 0.0
     wide = [np.abs(one[name].to_numpy().astype(float) - other[name].to_numpy().astype(float)) for name in columns]
-    return float(np.max(wide, initial=0.0))
+    largest = float(np.max(wide, initial=0.0))
+    return largest if largest <= LARGEST_TOLERANCE else 0.0
 
 
 def masked(message: bytes) -> bytes:

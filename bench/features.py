@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.data.backbone_engines import open_feature_engine, open_map_engine
 from models.data.extraction import Encoded, Engine, Recorded, extract, readers_for
 from models.data.feature_folder import FeatureSettings, write_features
-from models.data.features import fastest_engine, open_encoder
 from models.data.maps import MapStore
-from models.detectors.mist.generator_job import JobConfig, read_config
-from models.engines.map_engine import open_map_engine
+from models.detectors.mist.config import read_mist_config
+from models.engines.device import fastest_engine
 from pipeline.manifests.fights import fights
 from pipeline.windows import ClipSpec
 
@@ -106,17 +106,17 @@ def main() -> None:
     options = parser.parse_args()
 
     load_before = os.getloadavg()[0]
-    config = read_config(options.config) if options.config else JobConfig()
+    config = read_mist_config(options.config, [] if options.config else ["folds=5"])
     name = options.engine or fastest_engine()
     clip, films = config.training_clip, list(fights(options.data))[: options.films]
     rows = clips_of(films, clip)
     wanted = options.only or ["features", "maps"]
     found: dict[str, Any] = {}
     if "features" in wanted or "ten crops" in wanted:
-        engine = open_encoder(name, clip, config.backbone, config.layers).engine
+        engine = open_feature_engine(name, clip, config.backbone, config.layers)
         for what, crops in (("features", 1), ("ten crops", 10)):
             if what in wanted:
-                settings = FeatureSettings.of(
+                settings = FeatureSettings.for_clip(
                     clip, backbone=config.backbone, layers=config.layers, crops=crops, engine=name
                 )
                 views = rows if crops == 1 else np.repeat(rows, crops, 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,56 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from models.card import BUILT_IN
-from models.detectors.mist.generator import load_generator
-from models.detectors.mist.generator_job import (
-    Dataset,
-    JobConfig,
-    fold_figures,
-    held_out_figures,
-    load_dataset,
-    open_stores,
-    read_config,
-)
-from models.detectors.mist.generator_training import Recipe, clip_scores
-from models.jobs.thresholds import video_auc
+from models.card import BUILT_IN, Alerting
+from models.data.video_store import FeaturesError
+from models.detectors.mist.bag import Bag
+from models.detectors.mist.config import MistConfig, read_mist_config
+from models.detectors.mist.footage import Footage
+from models.detectors.mist.generator import Generator, load_generator
+from models.detectors.mist.generator_recipe import Recipe
+from models.detectors.mist.generator_scoring import clip_scores
+from models.detectors.mist.stages.labels import out_of_fold_logits
+from models.jobs.calibration import calibrated_scores
+from models.jobs.separation import probe_scores, video_auc
+from models.jobs.thresholds import peaks_as_live
 from pipeline.manifests.fights import fights
+from pipeline.manifests.folds import group_folds
+from pipeline.manifests.manifest import Video
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 FOLDS = 5
 SEEDS = 5
 FOLD_SEEDS = (0, 1, 2)  #: divisions into folds; with 36 films, the division matters more than the training's seed
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Videos with their features."""
+
+    videos: list[Video]
+    bags: list[Bag]
+
+    def part(self, chosen: list[int]) -> Dataset:
+        """Return some of the videos."""
+        return Dataset([self.videos[i] for i in chosen], [self.bags[i] for i in chosen])
+
+    @property
+    def labels(self) -> list[int]:
+        return [video.label for video in self.videos]
+
+    @property
+    def groups(self) -> list[str]:
+        return [video.group for video in self.videos]
+
+
+def load_dataset(videos: list[Video], config: MistConfig, show: Any) -> Dataset:
+    """Return the videos that have a clip, with their features, from the cache or computed."""
+    footage = Footage(config)
+    if failed := footage.fill(videos, [], progress=lambda done, total: show("features", done, total)):
+        raise FeaturesError("\n".join(failed.values()))
+    used = [video for video in videos if len(footage.clips(video))]
+    return Dataset(used, [footage.bag(video) for video in used])
 
 
 def other_recipes(ours: Recipe) -> list[Recipe]:
@@ -63,7 +94,7 @@ def main() -> None:
         help="also revert our recipe's differences from the published one, one at a time",
     )
     arguments = parser.parse_args()
-    config = read_config(arguments.config)
+    config = read_mist_config(arguments.config)
     with Progress(console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
@@ -72,7 +103,7 @@ def main() -> None:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
-        dataset = load_dataset(fights(arguments.data), open_stores(config), progress=show)
+        dataset = load_dataset(fights(arguments.data), config, show)
         results = {
             "clip": config.clip.model_dump(mode="json") | {"training_stride": config.training_stride},
             "all_videos": divisions(dataset, config.recipe, show),
@@ -89,7 +120,7 @@ def main() -> None:
 def divisions(dataset: Dataset, recipe: Recipe, show: Any) -> dict[str, Any]:
     """Compute out-of-fold figures of one recipe over several divisions into folds."""
     runs = [
-        fold_figures(dataset, recipe, folds=FOLDS, seed=seed, seeds=SEEDS if seed == 0 else 2, progress=show)[0]
+        fold_figures(dataset, recipe, folds=FOLDS, seed=seed, seeds=SEEDS if seed == 0 else 2, show=show)
         for seed in FOLD_SEEDS
     ]
     aucs = [auc for run in runs for auc in run["video_auc"]]
@@ -102,7 +133,7 @@ def divisions(dataset: Dataset, recipe: Recipe, show: Any) -> dict[str, Any]:
     }
 
 
-def committed(dataset: Dataset, config: JobConfig) -> dict[str, Any]:
+def committed(dataset: Dataset, config: MistConfig) -> dict[str, Any]:
     """Judge the committed weights on the clips of the films that they never saw, and only on these."""
     generator, card = load_generator(BUILT_IN / "fights")
     test = dataset.part([i for i, group in enumerate(dataset.groups) if group in card.held_out_sources])
@@ -116,6 +147,42 @@ def committed(dataset: Dataset, config: JobConfig) -> dict[str, Any]:
         "alerting": card.alerting.model_dump(),
         "weights_sha256": card.weights_sha256,
         "out_of_fold_of_the_training_part": card.figures["out_of_fold"],
+    }
+
+
+def fold_figures(dataset: Dataset, recipe: Recipe, *, folds: int, seed: int, seeds: int, show: Any) -> dict[str, Any]:
+    """Return out-of-fold figures over folds by group, beside those of a linear probe on the same folds."""
+    divided = group_folds(dataset.videos, folds, seed)
+    aucs = []
+    for done in range(seeds):
+        logits = out_of_fold_logits(dataset.bags, divided, recipe, seed + done)
+        aucs.append(video_auc(dataset.labels, calibrated_scores(logits, dataset.labels)))
+        show("seeds", done + 1, seeds)
+    probe = probe_scores([bag.features for bag in dataset.bags], dataset.labels, divided)
+    return {
+        "folds": folds,
+        "fold_seed": seed,
+        "seeds": seeds,
+        "videos": len(dataset.videos),
+        "groups": len(set(dataset.groups)),
+        "video_auc": [round(auc, 4) for auc in aucs],
+        "video_auc_mean": round(float(np.mean(aucs)), 4),
+        "video_auc_spread": round(float(np.std(aucs)), 4),
+        "linear_probe_video_auc": round(video_auc(dataset.labels, [np.array([p], np.float32) for p in probe]), 4),
+    }
+
+
+def held_out_figures(generator: Generator, test: Dataset, alerting: Alerting, thinning: int) -> dict[str, Any]:
+    """Return figures of the generator on videos that had no part in it, ``alerting`` included."""
+    scores = [clip_scores(generator, bag.features) for bag in test.bags]
+    peaks = peaks_as_live([video[::thinning] for video in scores], test.labels, test.groups, alerting.kernel)
+    reached, labels = peaks >= alerting.open_threshold, np.array(test.labels)
+    return {
+        "videos": len(test.videos),
+        "abnormal_videos": int(labels.sum()),
+        "video_auc": round(video_auc(test.labels, scores), 4),
+        "recall_at_open_threshold": round(float(reached[labels == 1].mean()), 4),
+        "false_alarms_at_open_threshold": round(float(reached[labels == 0].mean()), 4),
     }
 
 

@@ -18,13 +18,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.data.features import FeaturesError
+from models.data.video_store import FeaturesError
 from models.detectors.mist.config import MistConfig, read_mist_config
 from models.detectors.mist.footage import Footage, names_of
-from models.detectors.mist.generator_job import ConfigError, calibrated_scores
-from models.detectors.mist.generator_training import TrainingError
 from models.detectors.mist.job import train_mist
-from models.jobs.thresholds import probe_scores
+from models.jobs.calibration import calibrated_scores
+from models.jobs.errors import ConfigError, TrainingError
+from models.jobs.separation import probe_scores
 from operators.figures.bootstrap import DRAWS, compare, estimate
 from operators.figures.videos import ScoredVideo
 from pipeline.manifests.fights import fights
@@ -84,7 +84,7 @@ def main() -> None:
                 bars.update(tasks[stage], completed=done, total=total, visible=done < total or "," not in stage)
 
             train_mist(
-                videos, config, options.kept, seed=FOLD_SEED, footage=footage, tell=bars.console.print, progress=show
+                videos, config, options.kept, seed=FOLD_SEED, footage=footage, report=bars.console.print, progress=show
             )
     except (ConfigError, ManifestError, FeaturesError, TrainingError) as error:
         parser.exit(1, "".join(f"{parser.prog}: {line}\n" for line in str(error).splitlines()))
@@ -125,7 +125,9 @@ def probed(videos: list[Video], footage: Footage, config: MistConfig) -> Run:
     """Score the baseline on the same folds and features: logistic regression on each video's mean."""
     assert config.folds is not None
     used = [video for video in videos if len(footage.training(video))]
-    scores = probe_scores([footage.bag(video) for video in used], group_folds(used, config.folds, FOLD_SEED))
+    features = [footage.training(video).features for video in used]
+    labels = [video.label for video in used]
+    scores = probe_scores(features, labels, group_folds(used, config.folds, FOLD_SEED))
     names = names_of(videos)
     return [
         ScoredVideo(names[video.path], video.label, float(score), group=video.group)

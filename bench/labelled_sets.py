@@ -27,12 +27,11 @@ import yaml
 from courtyard import format_delay
 
 from models.card import CARD_FILE, ModelCard
-from models.detectors.mist.config import VideoChoice
-from models.jobs.video_plan import planned
+from models.jobs.video_plan import VideoChoice, planned
 from operators.chain import ChainSettings
 from operators.figures.events import bootstrap, total
 from pipeline.calibration.search import CONFIDENCE, Budget, NormalScores, calibrate, lower_bound, upper_bound
-from pipeline.evaluation.alarms import raised
+from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.manifests.layouts import read_layout
@@ -152,7 +151,7 @@ def pieces(video: JudgedVideo) -> Iterator[NormalScores]:
 def row(name: str, videos: Sequence[JudgedVideo], chain: ChainSettings) -> dict[str, Any]:
     """Judge alerts by these settings, with a bootstrap interval over videos and an exact one for false alarms."""
     sheets = [
-        video.sheet_of(raised(video.clip_scores[CAUSAL], video.start, video.end, video.breaks, chain.alert))
+        video.sheet_of(alert_spans(video.clip_scores[CAUSAL], video.start, video.end, video.breaks, chain.alert))
         for video in videos
     ]
     sheet = total(sheets)

@@ -24,15 +24,20 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.code import code_digest
 from models.data.maps import ClipMaps, MapStore, pooled
+from models.detectors.mist.bag import Bag
 from models.detectors.mist.config import MistConfig, read_mist_config
 from models.detectors.mist.encoder_data import LabelledMaps
-from models.detectors.mist.encoder_training import score_maps, train_encoder
-from models.detectors.mist.footage import ClipTimes, judged
-from models.detectors.mist.generator_job import ConfigError
-from models.detectors.mist.generator_training import Bag, clip_scores, train_generator
+from models.detectors.mist.encoder_scoring import score_maps
+from models.detectors.mist.encoder_training import train_encoder
+from models.detectors.mist.figures import judged
+from models.detectors.mist.generator_scoring import clip_scores
+from models.detectors.mist.generator_training import train_generator
+from models.detectors.mist.job import DECODES, FILLS_CACHES
 from models.detectors.mist.pseudo_labels import pseudo_labels
-from models.jobs.stages import code_digest
+from models.detectors.mist.video_scores import ClipTimes
+from models.jobs.errors import ConfigError
 from operators.figures.bootstrap import DRAWS, compare, estimate
 from operators.figures.videos import ScoredVideo
 from pipeline.manifests.folds import TEST, TRAIN, drawn_split
@@ -144,13 +149,15 @@ def encoder(footage: Footage, split: Split, seed: int, scratch: Path) -> dict[in
     """Score with stage 2, trained on the pseudo labels of stage 1 on whole frames."""
     trained_on, _ = _generator(footage, footage.whole, split, seed)
     labels = [footage.labels[i] for i in split.train]
+    recipe = footage.config.encoder
+    assert recipe is not None
     how = footage.config.pseudo_labels.model_dump(exclude={"folds"})
     soft = pseudo_labels([trained_on[i] for i in split.train], labels, **how)
     bags = [
         LabelledMaps(maps.early, maps.late, target, label)
         for maps, target, label in zip((footage.maps(i) for i in split.train), soft, labels, strict=True)
     ]
-    heads = train_encoder(bags, footage.config.encoder, seed, scratch)
+    heads = train_encoder(bags, recipe, seed, scratch)
     return {i: score_maps(heads, maps.early, maps.late) for i in split.test for maps in [footage.maps(i)]}
 
 
@@ -171,24 +178,16 @@ METHODS: dict[str, Method] = {
     "stage 1, grid": generator_of_cells,
     "stage 2": encoder,
 }
-#: The code that each method depends on, besides the settings above. A test checks that the list is complete.
-_CODE = (
-    "models.data.features",
-    "models.detectors.mist.generator",
+#: The modules that the methods are made of, besides the settings above. WITHOUT: code that fills the cache of maps.
+CODE = (
     "models.data.maps",
-    "models.data.npy_rows",
-    "models.detectors.mist.sga",
-    "models.detectors.mist.encoder_data",
-    "models.detectors.mist.encoder_module",
+    "models.detectors.mist.encoder_scoring",
     "models.detectors.mist.encoder_training",
+    "models.detectors.mist.generator_scoring",
     "models.detectors.mist.generator_training",
-    "models.detectors.mist.losses",
     "models.detectors.mist.pseudo_labels",
-    "models.detectors.mist.sampling",
-    "models.detectors.mist.standardising",
-    "models.data.video_store",
-    "operators.smoothing",
 )
+WITHOUT = (*FILLS_CACHES, *DECODES)
 
 
 def main() -> None:
@@ -240,7 +239,7 @@ def main() -> None:
 
 def scored(footage: Footage, split: Split, seed: int, name: str, method: Method, kept: Path) -> list[ScoredVideo]:
     """Return the test videos of one split with their scores, from an earlier run or computed."""
-    decides = [name, seed, split.train, GRID, footage.store.settings, code_digest(_CODE)]
+    decides = [name, seed, split.train, GRID, footage.store.settings, code_digest(CODE, without=WITHOUT)]
     decides.append(footage.config.model_dump(mode="json", include={"layers", "recipe", "pseudo_labels", "encoder"}))
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
     file = kept / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}-{key}.json"

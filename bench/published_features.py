@@ -20,7 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from models.detectors.mist.generator_training import Bag, Recipe, clip_scores, train_generator
+from models.detectors.mist.bag import Bag
+from models.detectors.mist.generator_recipe import Recipe
+from models.detectors.mist.generator_scoring import clip_scores
+from models.detectors.mist.generator_training import train_generator
 from operators.figures.bootstrap import estimate
 from operators.figures.videos import ScoredVideo, scored_video
 from pipeline.manifests.ucf_crime import Annotation, read_annotation

@@ -1,4 +1,4 @@
-"""How long a process lives that another one starts."""
+"""Lifetime of a process that another one starts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _libc = ctypes.CDLL(None)
 
 
 def end_with_parent() -> None:
-    """As ``preexec_fn`` of a process: it is told to end (SIGTERM) when the thread that starts it has ended.
+    """End a process (SIGTERM) when the thread that starts it has ended; for use as ``preexec_fn``.
 
-    Even where that one is killed: a server that nobody stops would keep its port and its folder for ever.
+    This also works when that thread is killed: an abandoned server would keep its port and its folder for ever.
     """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,13 +1,15 @@
-"""The model card: what a trained model is, where it comes from, how good it is, and how it wants to be used."""
+"""The model card: description, origin, quality and settings of a trained model."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import TypeVar
 
+from pipeline import files
 from pipeline.errors import MistwatchError
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
@@ -19,18 +21,10 @@ BUILT_IN = Path(__file__).parent / "weights"
 
 
 class CardError(MistwatchError):
-    """A model card cannot be used. One line that names the file and the key."""
+    """A model card cannot be used."""
 
 
-#: Layers of I3D whose pooled maps can be features.
-Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5c"], ...], Field(min_length=1)]
-
-
-#: Attended maps that the weighted head reads; the late one alone, as published.
-Reads = Annotated[tuple[Literal["early", "late"], ...], Field(min_length=1)]
-
-
-#: Of a model. It becomes part of file names, in the cache for one.
+#: Name of a model, which becomes part of file names (in the cache, for example).
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)]
 
 
@@ -39,58 +33,26 @@ class _Part(BaseModel):
 
 
 class Architecture(_Part):
-    """The generator; the defaults are the paper's.
+    """The part of a model card that belongs to the detector's family; each family derives its own.
 
-    ``unit_length`` scales each feature vector to length 1 before anything else: what a clip shows, not how strongly.
+    Attributes:
+        type: name of the architecture within the family.
     """
 
-    type: Literal["generator"] = "generator"
-    inputs: int = Field(1024, ge=1)
-    hidden: tuple[int, int] = (512, 32)
-    dropout: float = Field(0.6, ge=0, lt=1)
-    unit_length: bool = False
-
-
-class SelfGuidedArchitecture(_Part):
-    """The encoder with self-guided attention, :class:`models.detectors.mist.sga.SelfGuidedHeads` on a backbone's maps.
-
-    The defaults are the published ones. ``slope`` and ``shift`` calibrate the scores: the difference d of the weighted
-    logits counts as slope · d + shift. ``fine_tuned``: the backbone was trained too, its weights are with the heads'.
-    ``reads``: which attended maps the weighted head averages, in this order; ``unit_length`` scales each one's average
-    to length 1: what a clip shows, not how strongly.
-    """
-
-    type: Literal["self_guided"] = "self_guided"
-    early: int = Field(832, ge=1)  #: channels of the early map: 832 of I3D's Mixed_4f, 512 of C3D's conv4b
-    hidden: int = Field(832, ge=1)
-    detectors: int = Field(8, ge=1)  #: K, for each of the two classes
-    features: int = Field(1024, ge=1)  #: channels of the late map: 1024 of I3D's Mixed_5c, 512 of C3D's conv5b
-    dropout: float = Field(0.8, ge=0, lt=1)
-    reads: Reads = ("late",)
-    unit_length: bool = False
-    fine_tuned: bool = False
-    slope: float = Field(1.0, gt=0, allow_inf_nan=False)
-    shift: float = Field(0.0, allow_inf_nan=False)
-
-    @property
-    def inputs(self) -> int:
-        """Numbers that the weighted head reads of a clip, as :class:`Architecture` has them of the generator."""
-        return sum({"early": self.early, "late": self.features}[part] for part in self.reads)
+    type: str
 
 
 class Backbone(_Part):
-    """The network whose features the generator reads (its layers' pooled maps, in order), or whose maps the heads do.
+    """A published network that the detector stands on; a family derives its own where it needs more of it."""
 
-    Self-guided heads read the whole maps of two layers; ``layers`` says nothing to them.
-    """
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
     tensors_sha256: str
-    layers: Layers = ("mixed_5c",)
 
 
 class Clip(_Part):
-    """The clips that the model was trained with; ``stride`` is how they are cut live."""
+    """The clips that the model was trained with; ``stride`` applies to live cameras."""
 
     frames: int = Field(ge=1)
     stride: int = Field(ge=1)
@@ -100,7 +62,8 @@ class Clip(_Part):
     fit: Fit
 
     @classmethod
-    def of(cls, spec: ClipSpec) -> Clip:
+    def from_spec(cls, spec: ClipSpec) -> Clip:
+        """Return the card's form of the clip settings ``spec``."""
         return cls(
             frames=spec.frames,
             stride=spec.stride,
@@ -132,33 +95,64 @@ class Alerting(_Part):
         return self
 
 
-class ModelCard(_Part):
-    """The card. What is free text or figures of one kind of training stays a plain mapping."""
+#: A family's own kind of architecture.
+Own = TypeVar("Own", default=Any)
+
+
+class ModelCard(_Part, Generic[Own]):
+    """The card. Free text and the figures of one kind of training stay plain mappings.
+
+    A family derives its own card, with its own architecture; this one reads the common part of any family's.
+
+    Attributes:
+        family: kind of detector; cards without it were written before there were several, by MIST.
+        architecture: see :class:`Architecture`.
+        backbone: None for a detector that stands on no published network.
+        training: data, licence, manifest digest, recipe, seeds.
+        figures: measurements, and their data.
+        held_out_sources: groups of the manifest that the weights never saw.
+    """
 
     schema_version: Literal[1] = 1
+    family: str = "mist"
     name: ModelName
     description: str
-    architecture: Annotated[Architecture | SelfGuidedArchitecture, Field(discriminator="type")]
-    backbone: Backbone
+    architecture: Own
+    backbone: Backbone | None = None
     weights_sha256: str
     clip: Clip
     alerting: Alerting
-    training: dict[str, Any]  #: data, licence, manifest digest, recipe, seeds
-    figures: dict[str, Any]  #: what was measured, and on what
-    held_out_sources: list[str] = []  #: groups of the manifest that the weights never saw
+    training: dict[str, Any]
+    figures: dict[str, Any]
+    held_out_sources: list[str] = []
     sees: list[str] = []
     does_not_see: list[str] = []
 
 
-def read_card(folder: Path) -> ModelCard:
-    """The card of the model in ``folder``.
+Card = TypeVar("Card", bound=ModelCard[Any])
+
+
+@overload
+def read_card(folder: Path) -> ModelCard[Any]: ...
+
+
+@overload
+def read_card(folder: Path, kind: type[Card]) -> Card: ...
+
+
+def read_card(folder: Path, kind: type[Any] = ModelCard) -> Any:
+    """Read the card of the model in ``folder``.
+
+    Args:
+        folder: of a trained model.
+        kind: a family's card; by default the part that all families have in common.
 
     Raises:
-        CardError: there is none, or it is not what a card should be.
+        CardError: the card is missing or damaged, or belongs to another family.
     """
     file = folder / CARD_FILE
     try:
-        return ModelCard.model_validate_json(file.read_text(encoding="utf-8"))
+        return kind.model_validate_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CardError(f"{folder}: no {CARD_FILE} there; expected the folder of a trained model") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -167,17 +161,16 @@ def read_card(folder: Path) -> ModelCard:
         first = error.errors(include_url=False)[0]
         place = [str(part) for part in first["loc"]]
         if first["type"].startswith("union_tag"):
-            place.append("type")  # there is one union, and that is what tells its members apart
+            place.append("type")  # the key that selects the member of the union
         key = ".".join(place)
         raise CardError(f"{file}: {key + ': ' if key else ''}{first['msg']}") from None
 
 
-def write_card(card: ModelCard, folder: Path) -> None:
-    """Write the card; a crash leaves the old one or the new one.
+def write_card(card: ModelCard[Any], folder: Path) -> None:
+    """Write the card, in full or not at all.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    draft = folder / f".{CARD_FILE}.tmp"
-    draft.write_text(json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(folder / CARD_FILE)
+    text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    files.write_text(folder / CARD_FILE, text + "\n")

@@ -1,4 +1,4 @@
-"""A network's weights in a safetensors file: written whole or not at all, refused by name when they are another's."""
+"""A network's weights in a safetensors file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline import files
 from pipeline.errors import MistwatchError
 
 
 class TensorsError(MistwatchError):
-    """Weights cannot be loaded. One line that names the file and what is wrong."""
+    """Weights cannot be loaded."""
 
 
 def save_tensors(tensors: Mapping[str, Tensor], file: Path) -> str:
-    """Write ``tensors``; a crash leaves the old file or the new one.
+    """Write ``tensors``, in full or not at all.
 
     Returns:
         The file's SHA-256, for the model card.
@@ -28,26 +29,22 @@ def save_tensors(tensors: Mapping[str, Tensor], file: Path) -> str:
     import safetensors.torch
 
     data = safetensors.torch.save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
-    draft = file.with_name(f".{file.name}.tmp")
-    try:
-        draft.write_bytes(data)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    files.write_bytes(file, data)
     return hashlib.sha256(data).hexdigest()
 
 
-def load_tensors(file: Path, expected: Mapping[str, Tensor], *, of: str, sha256: str) -> dict[str, Tensor]:
-    """The tensors of ``file``, on the CPU.
+def load_tensors(file: Path, expected: Mapping[str, Tensor], *, network: str, sha256: str) -> dict[str, Tensor]:
+    """Return the tensors of ``file``, on the CPU.
 
     Args:
-        expected: the state of the network that they are for: names, shapes and types.
-        of: what that network is called in an error.
-        sha256: of the file, as its model card has it.
+        file: as :func:`save_tensors` wrote it.
+        expected: state of the network that they are for: names, shapes and types.
+        network: name of that network in an error.
+        sha256: hash of the file, as its model card has it.
 
     Raises:
-        TensorsError: the file is missing or damaged, its tensors are another network's or not finite, or it is not the
-            card's.
+        TensorsError: the file is missing or damaged, its tensors belong to another network or are not finite, or its
+            hash is not the card's.
     """
     import safetensors
     import safetensors.torch
@@ -61,14 +58,14 @@ def load_tensors(file: Path, expected: Mapping[str, Tensor], *, of: str, sha256:
     except safetensors.SafetensorError as error:
         raise TensorsError(f"{file}: not a safetensors file ({error})") from None
     if problems := _problems(tensors, expected):
-        raise TensorsError(f"{file}: not the weights of this {of}: {', '.join(problems)}")
+        raise TensorsError(f"{file}: not the weights of this {network}: {', '.join(problems)}")
     if (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise TensorsError(f"{file}: SHA-256 {found} is not that of its model card ({sha256})")
     return tensors
 
 
 def _problems(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """Every tensor that is missing, unknown, of another shape or type, or not finite, by name."""
+    """Return a line for each tensor that is missing, unknown, of another shape or type, or not finite."""
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     problems += [f"{name} is unknown" for name in sorted(tensors) if name not in expected]
     for name in expected:

@@ -10,7 +10,7 @@ from operators.checks import seconds, threshold, whole_number
 from operators.continuity import is_long_hole, is_other_model
 from operators.scores import ClipKey, ClipScore, Hole, SegmentEnd, SmoothedScore
 
-# Why the machine itself ends an alert; a segment's end brings its own reason.
+# Reasons for which the machine itself ends an alert. A segment's end has its own reason.
 BELOW_THRESHOLD = "below_threshold"
 MAX_DURATION = "max_duration"
 GAP = "gap"
@@ -23,38 +23,38 @@ _TOLERANCE_SECONDS = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSettings:
-    """When an alert begins, how often it is reported, and when it ends. All scores here are smoothed ones.
+    """Settings of begin, reports and end of alerts. All scores here are smoothed scores.
 
-    How to tune it, in this order:
+    Tune in this order:
 
     * Too many alerts on ordinary scenes: raise ``open_threshold``. Incidents missed: lower it. Start from the value
       that the model's card suggests; a threshold belongs to one model version.
-    * Alerts on single flickers: raise the smoothing's kernel, or ``min_clips``. Each clip more costs a clip's stride
-      in delay (0.64 s at 16 frames and 25 fps). The threshold of a model's card supposes its kernel and ``min_clips``
-      1: the smoothing is what one flicker has to get through.
+    * Alerts on single flickers: raise the smoothing's kernel, or ``min_clips``. Each additional clip adds one stride
+      of delay (0.64 s at 16 frames and 25 fps). The threshold of a model's card assumes the card's kernel and
+      ``min_clips`` 1: the smoothing already suppresses single flickers.
     * One incident reported as several alerts: lower ``close_threshold`` (about four fifths of ``open_threshold`` is a
       good start), then raise ``cooldown_seconds``.
     * Alerts that hang on after the incident is over: raise ``close_threshold`` towards ``open_threshold``.
     * A scene that stays abnormal for hours: ``max_duration_seconds`` cuts it into alerts of that length, with
       ``cooldown_seconds`` between them; a long cooldown means fewer reminders.
 
-    Seconds are seconds of the stream's own clock, not of the wall.
+    Seconds are seconds of the stream's own clock, not wall-clock time.
 
     Attributes:
         open_threshold: an alert begins at scores at or above it; above 0, at most 1.
         close_threshold: an open alert ends at the first score below it; above 0, at most ``open_threshold``.
-        min_clips: so many clips in a row must reach ``open_threshold``. Clips without a score do not break the row
-            unless the hole is longer than ``max_hole``.
+        min_clips: number of consecutive clips that must reach ``open_threshold``. Clips without a score do not break
+            the row unless the hole is longer than ``max_hole``.
         update_every_seconds: an open alert is reported again with the first clip that ends this long after the last
             report.
-        cooldown_seconds: an alert's first clip starts no sooner than this after the end of the alert before it in the
-            same segment; 0 lets the very next clip begin one. A new segment starts without a cooldown: its clock is
-            another one, and a second alert is cheaper than a missed incident.
+        cooldown_seconds: least time in the same segment from the end of an alert to the start of the first clip of the
+            next one; 0 lets the very next clip begin one. A new segment starts without a cooldown, because its clock
+            is a different one and a second alert costs less than a missed incident.
         max_duration_seconds: an alert ends with the first clip with which it lasts this long. While the score stays
             high a new alert, with a new id, begins after the cooldown.
 
     Raises:
-        ValueError: an impossible value; the message names the setting, the value and what is allowed.
+        ValueError: invalid value; the message names the setting, the value and what is allowed.
     """
 
     open_threshold: float
@@ -79,7 +79,7 @@ class AlertSettings:
 
 
 class AlertState(StrEnum):
-    """Which of an alert's events a transition is."""
+    """Kind of an alert's transition."""
 
     BEGIN = "begin"
     UPDATE = "update"
@@ -96,16 +96,16 @@ class AlertTransition:
         segment: the segment's id; an alert never leaves its segment.
         sequence: 0 for the begin, then counted up without a gap.
         first: the alert's first clip; (segment, first clip) identifies the alert and is never used again.
-        last: the newest clip that the alert has taken in. For ``below_threshold`` it is the clip whose smoothed score
+        last: the newest clip of the alert. For ``below_threshold`` it is the clip whose smoothed score
             fell below, for ``max_duration`` the one that reached it; otherwise the last that had a score. The alert
             lasts from ``first.start`` to ``last.end``.
-        peak: the clip of the highest smoothed score since ``first``, the earliest of equals.
-        threshold: the ``open_threshold`` that it was raised at.
-        scores: the smoothed scores since the alert's last transition (since ``first`` for the begin); those of all
-            its transitions together are all scores from ``first`` to ``last``, once each. Empty for an end that follows
-            a report with no score in between.
-        end_reason: why it ended: ``below_threshold``, ``max_duration``, ``gap`` (more than ``max_hole`` clips without
-            a score), ``model_changed``, or the reason of the segment's end. None unless ``state`` is end.
+        peak: the clip of the highest smoothed score since ``first``, the earliest of equal ones.
+        threshold: the ``open_threshold`` at which it was raised.
+        scores: the smoothed scores since the alert's last transition (since ``first`` for the begin). All transitions
+            together hold every score from ``first`` to ``last`` exactly once. Empty for an end that follows a report
+            with no score in between.
+        end_reason: reason of the end: ``below_threshold``, ``max_duration``, ``gap`` (more than ``max_hole`` clips
+            without a score), ``model_changed``, or the reason of the segment's end. None unless ``state`` is end.
     """
 
     state: AlertState
@@ -142,7 +142,7 @@ class _Row:
     def duration(self) -> float:
         return self.last.end - self.first.start
 
-    def take_in(self, score: SmoothedScore) -> None:
+    def add(self, score: SmoothedScore) -> None:
         self.last = score.clip
         self.unreported.append(score)
         if score.value > self.peak.value:
@@ -150,10 +150,10 @@ class _Row:
 
 
 class AlertMachine:
-    """Raises one camera's alerts. It is quiet, rising or open:
+    """A state machine that raises one camera's alerts. Its states are quiet, rising and open:
 
     ======= ===================================================== ======= ==========================
-    state   what comes                                            becomes transition
+    state   input                                                 becomes transition
     ======= ===================================================== ======= ==========================
     quiet   score ≥ open_threshold, not in the cooldown           rising  (open if min_clips is 1)
     rising  score ≥ open_threshold, the min_clips-th in a row     open    begin
@@ -167,9 +167,9 @@ class AlertMachine:
     ======= ===================================================== ======= ==========================
 
     One score causes one transition, with two exceptions: an alert whose first ``min_clips`` clips already last
-    ``max_duration_seconds`` begins and ends at once, and a score of another model ends the old alert and is then looked
-    at afresh. Where two ends meet in one clip the reason is ``below_threshold``. The cooldown follows every end but the
-    segment's: it ends with the segment, as does everything the machine remembers.
+    ``max_duration_seconds`` begins and ends immediately, and a score of another model first ends the old alert and is
+    then judged by itself. If two ends coincide in one clip, the reason is ``below_threshold``. The cooldown follows
+    every end except a segment's end, which resets the whole state of the machine.
 
     Memory: the scores since the last transition, and one clip's key in :attr:`retained`.
 
@@ -177,7 +177,7 @@ class AlertMachine:
     """
 
     def __init__(self, camera: str, settings: AlertSettings, *, max_hole: int) -> None:
-        """``max_hole``: clips; the smoothing's. Raises ValueError unless it is a whole number of at least 0."""
+        """Raise ValueError unless ``max_hole`` (clips; the same as for smoothing) is a whole number of at least 0."""
         whole_number("max_hole", max_hole, least=0)
         self._camera = camera
         self._settings = settings
@@ -189,7 +189,7 @@ class AlertMachine:
     def push(self, item: SmoothedScore | Hole | SegmentEnd) -> list[AlertTransition]:
         """Take the next item in order; return the transitions it causes, in order.
 
-        A picture of ``peak`` is to be taken from where it is kept before :attr:`retained` is looked at again.
+        Fetch a stored picture of ``peak`` before the next look at :attr:`retained`.
 
         Raises:
             ValueError: an item of another camera; a score of another segment before the SegmentEnd of this one; a clip
@@ -205,9 +205,9 @@ class AlertMachine:
         return self._take(item)
 
     def retune(self, settings: AlertSettings) -> list[AlertTransition]:
-        """Another model's settings for the scores that come next; what it makes of the scores before ends here.
+        """Apply another model's settings to the following scores, and end an alert of the scores before.
 
-        A cooldown that runs goes on: an incident that one model has reported is not reported again by the next.
+        A running cooldown continues, so that the next model does not report the same incident again.
         """
         transitions = self._break(MODEL_CHANGED)
         self._settings = settings
@@ -215,7 +215,7 @@ class AlertMachine:
 
     @property
     def retained(self) -> frozenset[ClipKey]:
-        """The clips seen so far that a later transition may still name as its peak: none or one.
+        """Return the clips seen so far that a later transition may still name as its peak: none or one.
 
         A clip that a later one has overtaken can never be the peak again, so only the highest of the rising or open row
         is kept.
@@ -238,13 +238,13 @@ class AlertMachine:
                 transitions += self._break(MODEL_CHANGED)
         self._newest = clip
         if self._row is not None and self._row.is_open:
-            transitions += self._go_on(self._row, score)
+            transitions += self._continue_alert(self._row, score)
         else:
             transitions += self._rise(score)
         return transitions
 
     def _rise(self, score: SmoothedScore) -> list[AlertTransition]:
-        """Quiet or rising: what a score does."""
+        """Handle a score in the states quiet and rising."""
         cooling = score.clip.start < self._cool_until - _TOLERANCE_SECONDS
         if score.value < self._settings.open_threshold or cooling:
             self._row = None
@@ -252,15 +252,15 @@ class AlertMachine:
         if self._row is None:
             self._row = _Row(score.clip, score)
         row = self._row
-        row.take_in(score)
+        row.add(score)
         if len(row.unreported) < self._settings.min_clips:
             return []
         begin = self._report(row, AlertState.BEGIN)
         return [begin, *self._end_if_long(row)]
 
-    def _go_on(self, row: _Row, score: SmoothedScore) -> list[AlertTransition]:
-        """Open: what a score does."""
-        row.take_in(score)
+    def _continue_alert(self, row: _Row, score: SmoothedScore) -> list[AlertTransition]:
+        """Handle a score in the state open."""
+        row.add(score)
         if score.value < self._settings.close_threshold:
             return self._break(BELOW_THRESHOLD)
         if ended := self._end_if_long(row):
@@ -280,7 +280,7 @@ class AlertMachine:
         return self._break(GAP)
 
     def _break(self, reason: str) -> list[AlertTransition]:
-        """Forget the row; end the alert if it is one, and start the cooldown."""
+        """Discard the row; if it is an open alert, end it and start the cooldown."""
         row, self._row = self._row, None
         if row is None or not row.is_open:
             return []

@@ -1,4 +1,4 @@
-"""The operators of one camera, one behind the other: reorder, smooth, raise alerts."""
+"""The operators of one camera in sequence: reorder, smooth, raise alerts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from operators.smoothing import CausalMovingAverage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:
-    """What one camera's chain does.
+    """Settings of one camera's chain.
 
     Attributes:
         alert: when alerts begin and end.
         kernel: clips of the moving average; 1 does not smooth. Larger is calmer and later: see
             :func:`operators.smoothing.delay_seconds`.
-        max_hole: clips. An outstanding clip is awaited until one more than this many places newer has arrived; and so
-            many clips in a row may lack a score before the average starts afresh and an open alert ends with ``gap``.
-            Larger forgives slower scoring and more dropped clips; it delays scores only while one is outstanding. It
-            should be at least the number of clips that one camera has in flight at a time.
+        max_hole: clips. An outstanding clip is awaited until a clip more than this many places newer has arrived. A
+            run of more than this many clips without a score restarts the average and ends an open alert with ``gap``.
+            A larger value tolerates slower scoring and more dropped clips; it delays scores only while one is
+            outstanding. It should be at least the number of clips that one camera has in flight.
 
     Raises:
-        ValueError: an impossible value; the message names the setting, the value and what is allowed.
+        ValueError: invalid value; the message names the setting, the value and what is allowed.
     """
 
     alert: AlertSettings
@@ -40,16 +40,16 @@ class ChainSettings:
 
 
 class ScoreChain:
-    """One camera from scores to alerts. Announce every clip once, by :meth:`score` or :meth:`drop`, in any order.
+    """One camera's way from scores to alerts. Pass every clip once, to :meth:`score` or :meth:`drop`, in any order.
 
-    As long as no clip arrives after one that is more than ``max_hole`` places newer (or where all are awaited), the
+    As long as no clip arrives after one that is more than ``max_hole`` places newer (or if all are awaited), the
     transitions do not depend on the order of arrival.
 
-    Every method that takes news returns the transitions it causes, in order. A clip's picture is needed from when its
-    window was cut until its score or drop was told here, and then as long as its key is in :attr:`retained`: take the
-    pictures of the returned transitions' peaks first, then forget what is not retained.
+    Every method that takes input returns the resulting transitions, in order. A clip's picture is needed from the
+    moment its window was cut until its score or drop is passed here, and then as long as its key is in
+    :attr:`retained`: fetch the pictures of the returned transitions' peaks first, then discard those not retained.
 
-    A threshold belongs to a model version: :meth:`adopt` says which settings another version's scores are judged by.
+    A threshold belongs to a model version: :meth:`adopt` sets the settings for another version's scores.
 
     Not thread-safe: the caller serialises the calls for a camera.
     """
@@ -64,10 +64,10 @@ class ScoreChain:
     ) -> None:
         """
         Args:
-            settings: for the scores of every model version that none were adopted for.
-            awaits_all: every clip is awaited until it is announced, however much newer ones have arrived: for a
-                recording, of which nothing may be lost. ``max_hole`` then says only what a long hole is.
-            smoothed: told every smoothed score, in order.
+            settings: for the scores of every model version without adopted settings.
+            awaits_all: await every clip until it is passed, however much newer others are: for a recording, where no
+                clip may be lost. ``max_hole`` then only defines a long hole.
+            smoothed: called with every smoothed score, in order.
         """
         self._camera = camera
         self._default = self._in_use = settings
@@ -79,9 +79,9 @@ class ScoreChain:
         self._latest: SmoothedScore | None = None
 
     def adopt(self, model: str, version: str, settings: ChainSettings) -> None:
-        """Judge the scores of this model version by ``settings``, wherever they come in the order of the clips.
+        """Judge the scores of this model version by ``settings``, at any position in the order of the clips.
 
-        Its ``max_hole`` plays no part: how long a clip is awaited is the chain's own affair.
+        Its ``max_hole`` is ignored: the chain's own setting decides how long a clip is awaited.
         """
         self._of_version[model, version] = settings
 
@@ -90,7 +90,7 @@ class ScoreChain:
         return self._run(self._reorderer.push(score))
 
     def drop(self, segment: str, index: int) -> list[AlertTransition]:
-        """Take the news that a clip will have no score. Raises ValueError as :meth:`Reorderer.push`."""
+        """Record that a clip will have no score. Raises ValueError as :meth:`Reorderer.push`."""
         return self._run(self._reorderer.drop(segment, index))
 
     def end(self, over: SegmentEnd) -> list[AlertTransition]:
@@ -102,7 +102,7 @@ class ScoreChain:
         return self._run(self._reorderer.end(over))
 
     def close(self, reason: str = "shutdown") -> list[AlertTransition]:
-        """Wait for nothing more: outstanding clips become holes, an open segment and its alert end with ``reason``.
+        """Stop waiting: outstanding clips become holes, an open segment and its alert end with ``reason``.
 
         Scores that arrive afterwards are counted as late.
         """
@@ -114,51 +114,53 @@ class ScoreChain:
 
     @property
     def retained(self) -> frozenset[ClipKey]:
-        """The clips among those told so far that a later transition may name as its peak.
+        """Return the clips passed so far that a later transition may name as its peak.
 
-        At most ``max_hole`` + 1, but where all are awaited: then those that have overtaken an outstanding one, and 1.
+        At most ``max_hole`` + 1. If all are awaited: the clips that are newer than an outstanding one, and 1.
         """
         return self._reorderer.waiting | self._machine.retained
 
     @property
     def latest(self) -> SmoothedScore | None:
-        """The newest smoothed score, for a display; None before the first."""
+        """Return the newest smoothed score, for a display; None before the first."""
         return self._latest
 
     @property
     def holes(self) -> int:
-        """Clips that came out of the reordering without a score: dropped and missing ones."""
+        """Number of clips released without a score: dropped and missing clips."""
         return self._reorderer.holes
 
     @property
     def late(self) -> int:
-        """Clips that arrived after they had been declared missing."""
+        """Number of clips that arrived after they had been declared missing."""
         return self._reorderer.late
 
     @property
     def duplicates(self) -> int:
-        """Clips that arrived more than once, counted once for each further time."""
+        """Number of repeated arrivals of clips that had arrived before."""
         return self._reorderer.duplicates
 
     def _run(self, items: list[ScoreItem]) -> list[AlertTransition]:
         transitions: list[AlertTransition] = []
         for item in items:
             if isinstance(item, ClipScore):
-                transitions += self._turn_to(self._of_version.get((item.model, item.model_version), self._default))
+                transitions += self._switch_settings(
+                    self._of_version.get((item.model, item.model_version), self._default)
+                )
             smoothed = self._average.push(item)
             if smoothed is not None:
                 self._latest = smoothed
                 self._smoothed(smoothed)
             step = item if smoothed is None else smoothed
-            assert not isinstance(step, ClipScore)  # the average answers every clip
+            assert not isinstance(step, ClipScore)  # the average returns a value for every clip
             transitions += self._machine.push(step)
         return transitions
 
-    def _turn_to(self, settings: ChainSettings) -> list[AlertTransition]:
-        """From the next score on these settings hold."""
+    def _switch_settings(self, settings: ChainSettings) -> list[AlertTransition]:
+        """Use these settings from the next score on."""
         if settings == self._in_use:
             return []
         self._in_use = settings
-        # Fresh: what it averages so far are another version's scores, or were to be judged otherwise.
+        # A new average: the scores so far are another version's, or were judged by other settings.
         self._average = CausalMovingAverage(settings.kernel, self._default.max_hole)
         return self._machine.retune(settings.alert)

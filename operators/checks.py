@@ -6,13 +6,13 @@ import math
 
 
 def whole_number(name: str, value: object, *, least: int) -> None:
-    """Raise ValueError unless ``value`` is an int (no bool) of at least ``least``."""
+    """Raise ValueError unless ``value`` is an int (not a bool) of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def seconds(name: str, value: object, *, zero_allowed: bool = False) -> None:
-    """Raise ValueError unless ``value`` is a finite, positive number (or zero, where that is allowed)."""
+    """Raise ValueError unless ``value`` is a finite, positive number (or zero, if that is allowed)."""
     allowed = "a number of seconds of at least 0" if zero_allowed else "a number of seconds above 0"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")

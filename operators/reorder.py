@@ -1,4 +1,4 @@
-"""Scores into their order: what arrives out of order waits, for a bounded time; what stays away becomes a hole."""
+"""Scores into their order: scores that arrive early wait for a bounded time; missing ones become holes."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from dataclasses import dataclass, replace
 from operators.checks import whole_number
 from operators.scores import ClipKey, ClipScore, Hole, ScoreItem, SegmentEnd
 
-# Holes and finished segments that are remembered, to tell a score that comes too late from one that comes twice. A
-# score outstanding for longer than 256 later holes or reconnections has long passed every request's deadline.
+# Number of holes and finished segments kept, to distinguish a late score from a repeated one. A score outstanding for
+# longer than 256 later holes or reconnections is long past every request's deadline.
 _REMEMBERED = 256
 
 
 @dataclass(slots=True)
 class _Segment:
     id: str
-    base: int  #: the place of its clip 0 in the camera's one numbering of clips
+    base: int  #: the place of its clip 0 in the camera's numbering of all its clips
     over: SegmentEnd | None = None
 
     @property
     def stop(self) -> int | None:
-        """The place after its last clip, None while it has not ended."""
+        """Return the place after its last clip, None while it has not ended."""
         return None if self.over is None else self.base + self.over.clips
 
 
 class Reorderer:
-    """Puts one camera's scores back into the order of its clips.
+    """A buffer that puts one camera's scores back into the order of its clips.
 
-    The caller announces every clip of a segment once, by :meth:`push` (its score) or :meth:`drop` (it will never have
-    one), in any order, and the segment's end by :meth:`end`. Segments take their order from when they are first
-    mentioned: ``end`` of one comes before the first clip of the next, while scores of the ended one may still be
-    outstanding. A segment's id is never used again.
+    The caller passes every clip of a segment once, to :meth:`push` (its score) or :meth:`drop` (it will never have
+    one), in any order, and the segment's end to :meth:`end`. Segments are ordered by their first mention: ``end`` of
+    one comes before the first clip of the next, while scores of the ended one may still be outstanding. A segment's id
+    is never used again.
 
     A clip that has not arrived is awaited until a clip more than ``max_hole`` places after it has arrived; then it is
     declared missing. Places are counted along the camera's clips, segment after segment, so that at most ``max_hole``
-    clips wait at any time, whatever the segments. A segment's end by itself declares nothing missing: a recording's
+    clips wait at any time, across segments. A segment's end alone declares nothing missing: a recording's
     last clips may take as long as they need. With ``max_hole`` 0 nothing waits.
 
-    What comes out is in order: scores, holes (adjoining ones merged within a call, but not across calls) and, after
-    the last clip of an ended segment, its SegmentEnd.
+    The output is in order: scores, holes (adjoining ones merged within a call, but not across calls) and, after the
+    last clip of an ended segment, its SegmentEnd.
 
     Not thread-safe; no clock, no I/O.
 
     Attributes:
-        holes: clips that came out as holes so far, dropped and missing ones together.
+        holes: clips released as holes so far, dropped and missing ones together.
         late: clips that arrived after they had been declared missing; a score among them is lost.
-        duplicates: clips that arrived again; the first arrival counts.
+        duplicates: clips that arrived again; the first arrival is used.
     """
 
     def __init__(self, camera: str, max_hole: int) -> None:
-        """Raises ValueError unless ``max_hole`` (clips) is a whole number of at least 0."""
+        """Raise ValueError unless ``max_hole`` (clips) is a whole number of at least 0."""
         whole_number("max_hole", max_hole, least=0)
         self._camera = camera
         self._max_hole = max_hole
-        self._segments: deque[_Segment] = deque()  # those not yet wholly released, in order; only the last may be open
+        self._segments: deque[_Segment] = deque()  # not yet completely released, in order; only the last may be open
         self._waiting: dict[int, ClipScore | None] = {}  # by place; None for a dropped clip
         self._next = 0  # the place that is released next
         self._newest = -1  # the highest place that has arrived
@@ -65,7 +65,7 @@ class Reorderer:
         self.duplicates = 0
 
     def push(self, score: ClipScore) -> list[ScoreItem]:
-        """Take a clip's score; return what is now in order.
+        """Take a clip's score; return the items that are now in order.
 
         Raises:
             ValueError: a score of another camera; a segment that begins before the one before it has ended; a clip
@@ -75,13 +75,13 @@ class Reorderer:
         return self._arrive(score.key, score)
 
     def drop(self, segment: str, index: int) -> list[ScoreItem]:
-        """Take the news that a clip will never have a score; return what is now in order. Raises as :meth:`push`."""
+        """Record that a clip will never have a score; return the items now in order. Raises as :meth:`push`."""
         if index < 0:
             raise ValueError(f"camera {self._camera}: clip index must be at least 0, got {index}")
         return self._arrive(ClipKey(segment, index), None)
 
     def end(self, over: SegmentEnd) -> list[ScoreItem]:
-        """Take a segment's end; return what is now in order. A second end of the same segment changes nothing.
+        """Take a segment's end; return the items that are now in order. A second end of a segment changes nothing.
 
         Raises:
             ValueError: as :meth:`push`; also fewer clips than have already arrived.
@@ -102,7 +102,7 @@ class Reorderer:
         return self._release(self._newest - self._max_hole)
 
     def flush(self) -> list[ScoreItem]:
-        """Wait no longer: return everything that waits, with holes for all that is outstanding."""
+        """Stop waiting: return all waiting scores, with holes for the outstanding ones."""
         if not self._segments:
             return []
         last = self._segments[-1]
@@ -110,14 +110,14 @@ class Reorderer:
 
     @property
     def open_at(self) -> ClipKey | None:
-        """The segment that has not ended, and the ordinal after its newest clip; None when there is none."""
+        """Return the segment that has not ended, and the ordinal after its newest clip; None if every one has ended."""
         if not self._segments or self._segments[-1].over is not None:
             return None
         return ClipKey(self._segments[-1].id, self._arrived_in(self._segments[-1]))
 
     @property
     def waiting(self) -> frozenset[ClipKey]:
-        """The clips whose scores wait here for an earlier clip; never more than ``max_hole``."""
+        """Return the clips whose scores wait here for an earlier clip; never more than ``max_hole``."""
         return frozenset(score.key for score in self._waiting.values() if score is not None)
 
     def _check_camera(self, camera: str) -> None:
@@ -125,7 +125,7 @@ class Reorderer:
             raise ValueError(f"camera {self._camera}: got an item of camera {camera}")
 
     def _arrived_in(self, segment: _Segment) -> int:
-        """Clips of the newest segment that have arrived or been passed over."""
+        """Return the number of clips of the newest segment that have arrived or been skipped."""
         return max(self._newest + 1, segment.base) - segment.base
 
     def _find_or_begin(self, segment_id: str) -> _Segment:
@@ -162,14 +162,14 @@ class Reorderer:
         return self._release(self._newest - self._max_hole)
 
     def _count_again(self, key: ClipKey) -> None:
-        """Count a clip whose place has been settled before."""
+        """Count a clip whose place was already taken or declared missing."""
         if any(h.segment == key.segment and h.index <= key.index < h.index + h.count for h in self._missing):
             self.late += 1
         else:
             self.duplicates += 1
 
     def _release(self, awaited_from: int) -> list[ScoreItem]:
-        """Release what is in order; what is missing before the place ``awaited_from`` is awaited no longer."""
+        """Release the items in order; declare missing clips before the place ``awaited_from`` as holes."""
         out: list[ScoreItem] = []
         while self._segments:
             segment = self._segments[0]

@@ -1,4 +1,4 @@
-"""What flows through the operators: scores of clips, in the order and with the holes that the flow really had.
+"""Data that flows through the operators: clip scores with their order and holes.
 
 Everything here is plain data. A camera's stream of scores is a sequence of segments; within a segment the clips
 are numbered from 0. The operators see a segment as :class:`ClipScore` items, :class:`Hole` items where clips are
@@ -16,12 +16,12 @@ class ClipKey(NamedTuple):
     """Names one clip of one camera: the segment's id and the clip's ordinal within it, from 0."""
 
     segment: str
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a key
+    index: int  # type: ignore[assignment]  # hides tuple.index, which a key does not need
 
 
 @dataclass(frozen=True, slots=True)
 class ClipTimes:
-    """Wall-clock times of a clip, all UTC and timezone-aware; None where there is no such time.
+    """Wall-clock times of a clip, all UTC and timezone-aware; None if a time does not exist.
 
     A recording without a known wall-clock origin has no ``started_at``/``ended_at``; a replay has neither
     ``captured_at`` nor ``scored_at``.
@@ -49,7 +49,7 @@ class ClipScore:
         score: in [0, 1].
         model: name of the served model.
         model_version: its version; scores of two versions are never averaged.
-        times: wall-clock times, for people; no operator computes with them.
+        times: wall-clock times, for people; operators do not compute with them.
     """
 
     camera: str
@@ -87,11 +87,11 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEnd:
-    """A segment is over; nothing of it follows.
+    """The end of a segment; no item of it follows.
 
     Attributes:
-        clips: how many clips the segment had in all, scored or not.
-        reason: why it ended, as it appears in alerts: ``stream_end`` (a recording's end), ``disconnected``,
+        clips: number of clips that the segment had, scored or not.
+        reason: reason of the end, as it appears in alerts: ``stream_end`` (a recording's end), ``disconnected``,
             ``clock_jump``, ``size_changed``, ``shutdown`` or ``error``.
     """
 

@@ -1,4 +1,4 @@
-"""Moving averages of clip scores: the causal one that runs live, and the centred one for labels and for papers."""
+"""Moving averages of clip scores: the causal one for live use, and the centred one for labels and for papers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore
 
 
 def delay_clips(kernel: int) -> float:
-    """How far the causal average of ``kernel`` clips runs behind the scores, in clips: (kernel − 1) / 2.
+    """Return the delay of the causal average of ``kernel`` clips behind the scores, in clips: (kernel − 1) / 2.
 
-    It is the mean age of what is averaged: a slow rise is seen this much later than in the raw scores. After a step
+    It is the mean age of the averaged scores: a slow rise appears this much later than in the raw scores. After a step
     from 0 to ``h`` the average needs ``ceil(kernel · threshold / h)`` clips to reach a threshold, at most ``kernel``.
     """
     whole_number("kernel", kernel, least=1)
@@ -25,7 +25,7 @@ def delay_clips(kernel: int) -> float:
 
 
 def delay_seconds(kernel: int, stride: int, fps: float) -> float:
-    """:func:`delay_clips` in seconds of the stream, for a clip every ``stride`` frames at ``fps`` frames a second.
+    """Return :func:`delay_clips` in seconds of the stream, for a clip every ``stride`` frames at ``fps`` frames/s.
 
     >>> delay_seconds(5, 16, 25.0)
     1.28
@@ -40,19 +40,19 @@ def delay_seconds(kernel: int, stride: int, fps: float) -> float:
 
 
 class CausalMovingAverage:
-    """The mean of the newest ``kernel`` clips of one camera, from the past alone: ``s'_i = mean(s_j, i − k < j ≤ i)``.
+    """The mean of the newest ``kernel`` clips of one camera, past clips only: ``s'_i = mean(s_j, i − k < j ≤ i)``.
 
-    The mean is taken over those of the last ``kernel`` ordinals that have a score, so a hole weighs nothing, and at a
-    segment's start, where there are fewer, it is the mean of what there is. It starts afresh after a hole of more than
-    ``max_hole`` clips, at another segment, and at another model or model version: scores of two versions are never
-    averaged. It runs :func:`delay_clips` behind the scores.
+    The mean covers those of the last ``kernel`` ordinals that have a score, so a hole has no weight; at a segment's
+    start, with fewer scores, it is their mean. It restarts after a hole of more than ``max_hole`` clips, at another
+    segment, and at another model or model version: scores of two versions are never averaged. It is
+    :func:`delay_clips` behind the scores.
 
     A value always lies between the least and the greatest of the scores it averages, to the last bit: equal scores
     average to themselves, so a threshold that the scores meet is met by the average too.
     """
 
     def __init__(self, kernel: int, max_hole: int) -> None:
-        """Raises ValueError unless ``kernel`` (clips) is at least 1 and ``max_hole`` (clips) at least 0."""
+        """Raise ValueError unless ``kernel`` (clips) is at least 1 and ``max_hole`` (clips) at least 0."""
         whole_number("kernel", kernel, least=1)
         whole_number("max_hole", max_hole, least=0)
         self._kernel = kernel
@@ -87,7 +87,7 @@ class CausalMovingAverage:
 
 
 def causal(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
-    """:class:`CausalMovingAverage` of a whole segment without holes, of scores of any range.
+    """Return the values of :class:`CausalMovingAverage` for a whole segment without holes, scores of any range.
 
     Args:
         scores: shape (N,), N ≥ 1, one score a clip.
@@ -105,22 +105,23 @@ def causal(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
 
 
 def centred(scores: npt.ArrayLike, kernel: int, *, passes: int = 1) -> npt.NDArray[np.float64]:
-    """MIST's smoothing of a whole video: a box filter of ``kernel`` clips, edges replicated.
+    """Smooth a whole video as MIST does: a box filter of ``kernel`` clips, edges replicated.
 
     A pass is ``s'_i = 1/k · Σ s_{i+d}, |d| ≤ (k − 1)/2``, the first and the last score repeated beyond the ends. The
-    paper writes of one pass, its public reference makes two. They look passes · (k − 1)/2 clips into the future: for
-    labels and for comparison with papers, never live.
+    paper describes one pass, its public reference makes two. The filter looks passes · (k − 1)/2 clips into the
+    future: for labels and for comparison with papers, never live.
 
     Args:
         scores: shape (N,), N ≥ 1, one score a clip.
         kernel: odd number of clips; 1 changes nothing.
-        passes: how often, at least 1.
+        passes: number of passes, at least 1.
 
     Returns:
         Shape (N,), float64, a new array.
 
     Raises:
-        ValueError: scores that are not one row of at least one number, a kernel that is even or below 1, or no pass.
+        ValueError: scores that are not one row of at least one number, a kernel that is even or below 1, or fewer than
+            one pass.
     """
     whole_number("kernel", kernel, least=1)
     whole_number("passes", passes, least=1)
@@ -134,20 +135,20 @@ def centred(scores: npt.ArrayLike, kernel: int, *, passes: int = 1) -> npt.NDArr
 
 
 def centred_twice(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
-    """:func:`centred` in two passes, as MIST's public reference does it."""
+    """Smooth as :func:`centred` in two passes, as MIST's public reference does."""
     return centred(scores, kernel, passes=2)
 
 
 def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float = 0.0) -> npt.NDArray[np.float64]:
     """Stretch a video's scores to [0, 1]: ``(s − min s) / (max s − min s)``, unless they are too few or too flat.
 
-    In a video of three clips, or one whose scores hardly differ, the stretch turns noise into a certain anomaly. Such a
-    video (fewer than ``least_clips`` clips, or max − min at most ``least_range``) comes back unchanged.
+    For a video of three clips, or one whose scores hardly differ, stretching turns noise into a certain anomaly. Such a
+    video (fewer than ``least_clips`` clips, or max − min at most ``least_range``) is returned unchanged.
 
     Args:
         scores: shape (N,), N ≥ 1.
-        least_clips: videos with fewer clips are left alone. MIST's reference uses 2.
-        least_range: so are those whose scores span no more than this; at 0, only the constant ones.
+        least_clips: videos with fewer clips stay unchanged. MIST's reference uses 2.
+        least_range: videos whose scores span at most this stay unchanged; at 0, only constant ones.
 
     Returns:
         Shape (N,), float64, a new array.
@@ -165,13 +166,13 @@ def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float =
 
 
 def _mean(scores: Sequence[float]) -> float:
-    # fsum is exact before its one rounding, so no error builds up over a day; the division may still round past the
-    # greatest score by one bit, hence the bounds.
+    # fsum is exact before its one rounding, so errors do not accumulate over a day. The division may still round past
+    # the greatest score by one bit, hence the bounds.
     return float(min(max(math.fsum(scores) / len(scores), min(scores)), max(scores)))
 
 
 def _one_row(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """A float64 copy of shape (N,), N ≥ 1, finite."""
+    """Return a finite float64 copy of shape (N,), N ≥ 1."""
     row = np.array(scores, dtype=np.float64)
     if row.ndim != 1 or row.size == 0:
         raise ValueError(f"scores must be one row of at least one number, got shape {row.shape}")

@@ -36,7 +36,7 @@ def replacing(file: Path) -> Iterator[Path]:
     the block raises, the draft is removed and ``file`` stays as it was.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; its ``filename`` is ``file``, not the draft.
     """
     remove_stale_drafts(file.parent, file.name)
     draft = draft_path(file)
@@ -44,8 +44,10 @@ def replacing(file: Path) -> Iterator[Path]:
         yield draft
         sync(draft)
         draft.replace(file)
-    except BaseException:
+    except BaseException as error:
         remove(draft)
+        if isinstance(error, OSError) and str(error.filename) == str(draft):
+            error.filename = str(file)
         raise
     sync(file.parent)
 
@@ -80,6 +82,17 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file below a folder to the disk, before the folder gets its final name.
+
+    Raises:
+        OSError: a file cannot be opened or flushed.
+    """
+    for file in folder.rglob("*"):
+        if file.is_file():
+            sync(file)
 
 
 @contextlib.contextmanager

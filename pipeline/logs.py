@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, on standard error, with credentials removed wherever they stand."""
+"""Structured logs: one line an event, on standard error, with all credentials removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LogFormat = Literal["auto", "console", "json"]
 
 
 class _StandardError:
-    """Standard error as it is when a line is written: the live table puts one in its place that writes above it."""
+    """Standard error at the time of writing: the live table replaces it by one that writes above the table."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -25,7 +25,7 @@ class _StandardError:
 
 
 def _redact_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The last line of defence: FFmpeg puts the whole URL, password included, into every exception's text."""
+    """Redact every value: FFmpeg puts the whole URL, password included, into every exception's text."""
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = redact(value)
@@ -37,7 +37,7 @@ def configure(fmt: LogFormat = "auto", level: str = "info") -> None:
 
     Args:
         fmt: ``auto`` chooses ``console`` on a terminal and ``json`` elsewhere.
-        level: the least level shown, by its usual name.
+        level: lowest level shown, by its usual name.
     """
     on_terminal = sys.stderr.isatty()
     as_json = fmt == "json" or (fmt == "auto" and not on_terminal)
@@ -59,12 +59,12 @@ def configure(fmt: LogFormat = "auto", level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=False,
     )
-    # kafka-python and grpc narrate every reconnection through logging; our listeners say it once and better.
+    # kafka-python and grpc log every reconnection; our listeners log it once and better.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose lines carry ``component=name``."""
+    """Return a logger whose lines carry ``component=name``."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
     return logger

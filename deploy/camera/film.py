@@ -1,4 +1,4 @@
-"""Reads an H.264 file as the pictures that a camera sends: encoded, in order, each with its time."""
+"""Reading of an H.264 file as the pictures that a camera sends: encoded, in order, each with its time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY, _DELIMITER, _FILLER = 5, 9, 12  # types of NAL units (H.264, table 7-1): s
 
 
 class FilmError(Exception):
-    """A file cannot be played as a camera. The text says why, without the file's name."""
+    """A file cannot be played as a camera. The text is the reason, without the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Picture:
 
     Attributes:
         units: its NAL units, without start codes; never empty.
-        ticks: when it is due, in ticks after the film's first picture.
+        ticks: due time, in ticks after the film's first picture.
         key: True if a decoder can begin with it.
     """
 
@@ -40,9 +40,9 @@ class Film:
 
     Attributes:
         pictures: at least one, the first of them a key picture, ``ticks`` strictly increasing.
-        ticks: how long one pass lasts.
+        ticks: duration of one pass.
         rate: pictures a second, on average.
-        parameter_sets: the sequence and picture parameter sets, in that order. The key pictures hold them as well.
+        parameter_sets: the sequence and picture parameter sets, in that order. The key pictures contain them as well.
     """
 
     pictures: tuple[Picture, ...]
@@ -55,7 +55,7 @@ def read_film(path: Path) -> Film:
     """Read an H.264 file (mp4, mov or mkv) without B frames.
 
     Raises:
-        FilmError: there is no such file, it is no H.264, it has B frames, or it is damaged.
+        FilmError: the file is missing, not H.264, has B frames, or is damaged.
     """
     try:
         with av.open(str(path)) as container:
@@ -89,7 +89,7 @@ def read_film(path: Path) -> Film:
     except av.FFmpegError as error:
         raise FilmError(f"cannot be read as a video: {error.strerror}") from None
     except (IndexError, ValueError):
-        raise FilmError("damaged: its H.264 cannot be taken apart") from None
+        raise FilmError("damaged: its H.264 cannot be parsed") from None
     if not pictures:
         raise FilmError("holds no picture")
     if not pictures[0].key:
@@ -98,10 +98,10 @@ def read_film(path: Path) -> Film:
 
 
 def _header(avcc: bytes) -> tuple[tuple[bytes, ...], int]:
-    """The parameter sets and the bytes of each unit's length, from an AVCDecoderConfigurationRecord (14496-15)."""
+    """Return the parameter sets and the size of a unit's length, from an AVCDecoderConfigurationRecord (14496-15)."""
     sets: list[bytes] = []
     at = 5
-    for mask in (0x1F, 0xFF):  # the sequence's, then the pictures'
+    for mask in (0x1F, 0xFF):  # first the sequence's, then the pictures'
         count = avcc[at] & mask
         at += 1
         for _ in range(count):
@@ -118,7 +118,7 @@ def _picture(packet: bytes, ticks: int, parameter_sets: tuple[bytes, ...], lengt
     if not units:
         raise ValueError
     key = any(_kind(unit) == _KEY for unit in units)
-    if key:  # whoever joins here has what it takes to decode, whatever became of the SDP
+    if key:  # a client that joins here can decode without the SDP
         units = [*parameter_sets, *(unit for unit in units if unit not in parameter_sets)]
     return Picture(tuple(units), ticks, key)
 

@@ -1,4 +1,4 @@
-"""A camera's time, which goes on whether or not anybody watches, and those who do."""
+"""A live camera, whose time runs with or without clients, and its clients."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from deploy.camera import record
 from deploy.camera.film import CLOCK, Film
 from deploy.camera.rtp import RtpStream, payloads
 
-#: Between two sender reports.
+#: Interval between two sender reports.
 _REPORT_SECONDS = 5.0
 
 
 class Viewer:
-    """One client's stream of one camera. It loses whole pictures, up to a key one, while its connection is full.
+    """One client's stream of one camera. While its connection is full, pictures are dropped up to the next key picture.
 
     Args:
         transport: its connection.
-        who: its address, for the log.
+        client: its address, for the log.
     """
 
-    def __init__(self, transport: asyncio.WriteTransport, stream: RtpStream, who: str) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, stream: RtpStream, client: str) -> None:
         self.stream = stream
-        self.who = who
+        self.client = client
         self.sent = self.lost = 0  # pictures
         self._transport = transport
-        self._in_step = False  # False: nothing that it gets can be decoded before the next key picture
+        self._in_step = False  # False: the client can decode only from the next key picture on
         self._next_report = 0.0
 
     def show(self, parts: list[bytes], key: bool, timestamp: int, clock: int, unix_seconds: float) -> None:
@@ -44,7 +44,7 @@ class Viewer:
         """
         if self._transport.is_closing():
             return
-        # What is still here did not fit into the system's buffer: it has a second or so of pictures already.
+        # Remaining bytes did not fit into the system's buffer, which has about a second of pictures already.
         room = self._transport.get_write_buffer_size() == 0
         if not room or not (key or self._in_step):
             if self.sent:
@@ -61,10 +61,10 @@ class Viewer:
 
 
 class Camera:
-    """One film as a live camera, over and over.
+    """One film as a live camera, in a loop.
 
     Args:
-        number: in the record of sendings.
+        number: its number in the record of sendings.
         record_file: file descriptor of that record.
     """
 
@@ -79,7 +79,7 @@ class Camera:
         self._next = (0, 0)  # pass and frame
 
     def next_key_timestamp(self) -> int:
-        """The RTP time stamp of the picture with which a viewer begins who joins now."""
+        """Return the RTP time stamp of the first picture of a viewer that joins now."""
         pass_, frame = self._next
         at = bisect_left(self._keys, frame)
         if at == len(self._keys):
@@ -88,19 +88,19 @@ class Camera:
         return (self._first_timestamp + ticks) & 0xFFFF_FFFF
 
     def join(self, viewer: Viewer) -> None:
-        """It gets every picture from the next key one on."""
+        """Send every picture from the next key picture on to the viewer."""
         self._viewers.add(viewer)
-        _log(f"camera {self.name}: {viewer.who} plays")
+        _log(f"camera {self.name}: {viewer.client} plays")
 
     def leave(self, viewer: Viewer) -> None:
-        """It gets no more pictures. Harmless when it never joined."""
+        """Stop sending to the viewer. Harmless if it never joined."""
         if viewer in self._viewers:
             self._viewers.remove(viewer)
-            said = f"{viewer.sent} pictures sent, {viewer.lost} lost"
-            _log(f"camera {self.name}: {viewer.who} has left: {said}")
+            counts = f"{viewer.sent} pictures sent, {viewer.lost} lost"
+            _log(f"camera {self.name}: {viewer.client} has left: {counts}")
 
     async def run(self) -> None:
-        """Send every picture when it is due, for ever; what is late goes out at once."""
+        """Send every picture when it is due, for ever; late pictures are sent immediately."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         for pass_ in itertools.count():

@@ -1,7 +1,7 @@
 """The server's process: one RTSP port, any number of cameras, any number of clients.
 
-``python -P -m deploy.camera.process --host H --port P --record FD NAME=FILE...`` prints ``ready PORT`` or ``error WHY``
-on its standard output, once, and what happens to its clients on its standard error. It ends on SIGTERM.
+``python -P -m deploy.camera.process --host H --port P --record FD NAME=FILE...`` prints ``ready PORT`` or ``error
+REASON`` once on its standard output, and events of its clients on its standard error. It ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from deploy.camera.live import Camera, Viewer
 from deploy.camera.rtp import RtpStream
 from deploy.camera.rtsp import Refused, Request
 
-#: Given to every session. Those in an RTSP connection end with it, so that nobody needs to be timed.
+#: Timeout stated for every session. A session ends with its RTSP connection, so the timeout is not enforced.
 _SESSION_SECONDS = 60
-#: For a client that plays nothing to complete its next request.
+#: Time for a client that does not play to complete its next request.
 _IDLE_SECONDS = 60.0
-#: For a client to read the last answer, once its requests make no sense.
+#: Time for a client to read the last answer after an invalid request.
 _FAREWELL_SECONDS = 1.0
 _MAX_BODY = 65_536
-#: Of pictures that wait in the system for a slow client, bytes (Linux takes it twice): old ones are of no use to it.
+#: Buffer of pictures for a slow client, bytes (Linux doubles it): old pictures would be useless to it.
 _SEND_BUFFER = 262_144
 
 
@@ -43,7 +43,7 @@ class Connection:
         self._cameras = cameras
         self._reader, self._writer = reader, writer
         peer = writer.get_extra_info("peername")
-        self._who = f"{peer[0]}:{peer[1]}" if peer else "a client"
+        self._client = f"{peer[0]}:{peer[1]}" if peer else "a client"
         self._own_host = str(writer.get_extra_info("sockname")[0])
         self._session = ""
         self._camera: Camera | None = None
@@ -51,11 +51,11 @@ class Connection:
         self._playing = False
 
     async def serve(self) -> None:
-        """Answer until it hangs up, or says what makes no sense."""
+        """Answer requests until the client closes the connection or sends an invalid one."""
         try:
             await self._answer_all()
             self._end_session()
-            # Were the connection closed on what is still unread, the client might lose the answer to it.
+            # Closing the connection with unread data could lose the answer.
             self._writer.write_eof()
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 while await self._reader.read(_MAX_BODY):
@@ -70,14 +70,14 @@ class Connection:
         while True:
             async with asyncio.timeout(None if self._playing else _IDLE_SECONDS):
                 first = await self._reader.readexactly(1)
-                if first == b"$":  # a report of the client's inside the connection; nothing here depends on it
+                if first == b"$":  # a report of the client inside the connection; ignored
                     _, high, low = await self._reader.readexactly(3)
                     await self._reader.readexactly(high << 8 | low)
                 elif first not in b"\r\n" and not await self._request(first):
                     return
 
     async def _request(self, first: bytes) -> bool:
-        """Read and answer one; False when it is not to be seen where the next one begins."""
+        """Read and answer one request; return False if the start of the next one is unknown."""
         sequence = None
         try:
             head = first + await self._reader.readuntil(b"\r\n\r\n")
@@ -97,7 +97,7 @@ class Connection:
         except Refused as refused:
             reply = rtsp.answer(refused.status, sequence, refused.headers)
         self._writer.write(reply)
-        # A client that asks and asks and never reads an answer is not read from either.
+        # A client that never reads its answers is not read from either.
         await self._writer.drain()
         return True
 
@@ -109,7 +109,7 @@ class Connection:
         match request.method:
             case "OPTIONS":
                 return rtsp.answer(200, sequence, {"Public": ", ".join(rtsp.METHODS), **session})
-            case "GET_PARAMETER":  # the client's sign of life
+            case "GET_PARAMETER":  # the client's keep-alive
                 return rtsp.answer(200, sequence, session)
             case "DESCRIBE":
                 camera = self._wanted(request)
@@ -132,7 +132,7 @@ class Connection:
         self._session = secrets.token_hex(8)
         self._camera = camera
         stream = RtpStream(*channels)
-        self._viewer = Viewer(self._writer.transport, stream, self._who)
+        self._viewer = Viewer(self._writer.transport, stream, self._client)
         transport = f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]};ssrc={stream.source:08X}"
         return rtsp.answer(200, request.headers["cseq"], {"Transport": transport, **self._session_header()})
 
@@ -180,7 +180,7 @@ async def _serve(listener: socket.socket, cameras: Mapping[str, Camera]) -> None
     clients: set[asyncio.Task[None]] = set()
 
     def serve_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A task of ours: of its own, asyncio complains in the log when a stop cancels them.
+        # Our own task: asyncio logs an error when a stop cancels its tasks.
         task = asyncio.create_task(Connection(cameras, reader, writer).serve())
         clients.add(task)
         task.add_done_callback(clients.discard)
@@ -196,8 +196,8 @@ async def _serve(listener: socket.socket, cameras: Mapping[str, Camera]) -> None
             task.result()  # a camera never ends by itself: it raises what ended it
 
 
-def _fail(why: str) -> NoReturn:
-    print("error", " ".join(why.split()), flush=True)
+def _fail(reason: str) -> NoReturn:
+    print("error", " ".join(reason.split()), flush=True)
     sys.exit(1)
 
 
@@ -219,8 +219,8 @@ def main() -> None:
         family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
         listener = socket.create_server((arguments.host, arguments.port), family=family)
     except OSError as error:
-        why = "the port is taken" if error.errno == errno.EADDRINUSE else "cannot bind"
-        _fail(f"{arguments.host}:{arguments.port}: {why} ({error.strerror})")
+        reason = "the port is taken" if error.errno == errno.EADDRINUSE else "cannot bind"
+        _fail(f"{arguments.host}:{arguments.port}: {reason} ({error.strerror})")
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # its connections inherit it
     asyncio.run(_serve(listener, cameras))
 

@@ -1,4 +1,4 @@
-"""Packs encoded pictures for the wire: RTP (RFC 3550) of H.264 (RFC 6184) inside an RTSP connection (RFC 2326)."""
+"""Packing of encoded pictures: RTP (RFC 3550) of H.264 (RFC 6184) inside an RTSP connection (RFC 2326)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import secrets
 import struct
 from collections.abc import Iterable, Iterator
 
-PAYLOAD_TYPE = 96  # the first of the dynamic ones
+PAYLOAD_TYPE = 96  # the first dynamic type
 
-#: Of one packet: what fits an Ethernet frame, as a camera's packets do. Bytes.
+#: Largest payload of a packet, bytes: fits an Ethernet frame, like a camera's packets.
 _MAX_PAYLOAD = 1400
 _FRAGMENT = 28  # the type of a FU-A
 _NTP_EPOCH = 2_208_988_800  # 1970 on a clock that began in 1900, seconds
 
 
 def payloads(units: Iterable[bytes]) -> Iterator[bytes]:
-    """NAL units as RTP payloads: whole where they fit, else in fragments (FU-A)."""
+    """Yield NAL units as RTP payloads: complete if they fit, else in fragments (FU-A)."""
     for unit in units:
         if len(unit) <= _MAX_PAYLOAD:
             yield unit
@@ -28,7 +28,7 @@ def payloads(units: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class RtpStream:
-    """The packets that one viewer gets: its own numbers and its own count.
+    """The packets of one viewer, with their own sequence numbers and counts.
 
     Args:
         channel: of the RTP packets in the connection.
@@ -43,7 +43,7 @@ class RtpStream:
         self._bytes = 0
 
     def frame(self, parts: Iterable[bytes], timestamp: int) -> bytes:
-        """One picture, from its :func:`payloads`: its packets, ready for the connection.
+        """Return the packets of one picture, made from its :func:`payloads`, ready for the connection.
 
         Args:
             timestamp: of the picture, in ticks of the clock.
@@ -70,7 +70,7 @@ class RtpStream:
         return bytes(wire)
 
     def report(self, unix_seconds: float, timestamp: int) -> bytes:
-        """A sender report, ready for the connection: which wall-clock time is which time of the stream."""
+        """Return a sender report, which maps the stream's clock to the wall clock, ready for the connection."""
         seconds, fraction = divmod(unix_seconds, 1.0)
         report = struct.pack(
             ">BBHIIIIII",

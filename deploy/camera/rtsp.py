@@ -1,4 +1,4 @@
-"""RTSP's words (RFC 2326): requests, answers, and the description of a camera's stream. No I/O."""
+"""RTSP messages (RFC 2326): requests, answers, and the description of a camera's stream. No I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit
 from deploy.camera.film import CLOCK, Film
 from deploy.camera.rtp import PAYLOAD_TYPE
 
-#: Of a request without its body, bytes. Real ones have a few hundred.
+#: Largest request without its body, bytes. Real ones have a few hundred.
 MAX_HEAD = 8192
 
 METHODS = ("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "GET_PARAMETER", "TEARDOWN")
-#: What the RFC knows and a camera that only plays does not do.
+#: Methods of the RFC that a camera without recording does not support.
 _OTHER_METHODS = ("ANNOUNCE", "PAUSE", "RECORD", "REDIRECT", "SET_PARAMETER")
-#: What a camera's only stream is called below the camera.
+#: Name of a camera's only stream in its URL.
 TRACK = "trackID=0"
 
 _REASONS = {
@@ -36,7 +36,7 @@ _REASONS = {
 
 
 class Refused(Exception):
-    """The answer is an error: its status."""
+    """A refused request, with the status of the answer."""
 
     def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {_REASONS[status]}")
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, its body aside.
+    """One request without its body.
 
     Attributes:
         headers: their names in lower case.
@@ -59,10 +59,10 @@ class Request:
 
     @property
     def body_bytes(self) -> int:
-        """How long its body is.
+        """Length of its body, bytes.
 
         Raises:
-            Refused: 400, it does not say so in a way that can be understood.
+            Refused: 400, the header is invalid.
         """
         text = self.headers.get("content-length", "0")
         if not re.fullmatch(r"[0-9]{1,9}", text):
@@ -71,12 +71,12 @@ class Request:
 
     @property
     def session(self) -> str | None:
-        """The id of the session that it belongs to."""
+        """Id of its session."""
         text = self.headers.get("session")
         return None if text is None else text.partition(";")[0].strip()
 
     def check(self) -> None:
-        """Whether it can be answered at all.
+        """Check that the request can be answered.
 
         Raises:
             Refused: 505, 400 (no number), 405 or 501.
@@ -91,10 +91,10 @@ class Request:
             raise Refused(501, {"Public": ", ".join(METHODS)})
 
     def camera(self) -> str:
-        """The name of the camera that its URL means, whether or not there is one.
+        """Return the name of the camera in its URL, which may not exist.
 
         Raises:
-            Refused: 400, it is no URL.
+            Refused: 400, the URL is invalid.
         """
         try:
             parts = urlsplit(self.url)
@@ -105,14 +105,14 @@ class Request:
         return unquote(parts.path).strip("/").removesuffix(TRACK).rstrip("/")
 
     def base(self) -> str:
-        """Its URL as that of the whole camera, as :meth:`camera` understands it; ends with a slash."""
+        """Return the URL of its camera, without the stream's name; ends with a slash."""
         return self.url.partition("?")[0].rstrip("/").removesuffix(TRACK).rstrip("/") + "/"
 
     def channels(self) -> tuple[int, int]:
-        """The channels of the connection in which it wants RTP and RTCP.
+        """Return the channels of the connection that it requests for RTP and RTCP.
 
         Raises:
-            Refused: 461, it wants another transport only (UDP); 400, there are no such channels.
+            Refused: 461, it offers only another transport (UDP); 400, invalid channels.
         """
         for offer in self.headers.get("transport", "").split(","):
             protocol, *parameters = (part.strip() for part in offer.split(";"))
@@ -132,7 +132,7 @@ class Request:
         raise Refused(461)
 
     def check_range(self) -> None:
-        """Whether it wants to see what a live camera shows: now.
+        """Check that it requests the live position: now.
 
         Raises:
             Refused: 457
@@ -143,14 +143,14 @@ class Request:
 
 
 def parse(head: bytes) -> Request:
-    """A request from its first byte to its empty line.
+    """Parse a request from its first byte to its empty line.
 
     Raises:
         Refused: 400
     """
     lines = head.decode("utf-8", errors="replace").strip("\r\n").split("\r\n")
     if not all(line.replace("\t", " ").isprintable() for line in lines):
-        raise Refused(400)  # some of it comes back in the answer
+        raise Refused(400)  # parts of it are repeated in the answer
     method, url, version = _words(lines[0])
     headers = {}
     for line in lines[1:]:
@@ -169,7 +169,7 @@ def _words(line: str) -> tuple[str, str, str]:
 
 
 def answer(status: int, sequence: str | None, headers: Mapping[str, str] | None = None, body: str = "") -> bytes:
-    """An answer as it goes out."""
+    """Return an encoded answer."""
     lines = [f"RTSP/1.0 {status} {_REASONS[status]}"]
     if sequence is not None:
         lines.append(f"CSeq: {sequence}")
@@ -180,7 +180,7 @@ def answer(status: int, sequence: str | None, headers: Mapping[str, str] | None 
 
 
 def description(film: Film, name: str, host: str) -> str:
-    """A camera in SDP (RFC 4566; for H.264, RFC 6184, 8.2.1).
+    """Return a camera's description in SDP (RFC 4566; for H.264, RFC 6184, 8.2.1).
 
     Args:
         host: the address it is served from.
@@ -192,7 +192,7 @@ def description(film: Film, name: str, host: str) -> str:
         "v=0",
         f"o=- 0 0 IN {family} {host}",
         f"s={name}",
-        f"c=IN {family} {'::' if family == 'IP6' else '0.0.0.0'}",  # noqa: S104 - said, not bound to
+        f"c=IN {family} {'::' if family == 'IP6' else '0.0.0.0'}",  # noqa: S104 - stated, not bound to
         "t=0 0",
         "a=control:*",
         "a=range:npt=now-",

@@ -1,7 +1,7 @@
-"""Starts the camera server: H.264 files played as live cameras over RTSP, for demonstrations and tests.
+"""Launcher of the camera server: H.264 files played as live cameras over RTSP, for demonstrations and tests.
 
-A camera's time goes on from the start, whether or not anybody watches: who joins sees what is now, from the next key
-frame on, and at its end the file begins again. The server says when it sent each frame.
+A camera's time runs from the start, with or without clients: a client that joins sees the present, from the next key
+frame on, and at its end the file begins again. The server records when it sent each frame.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class CameraError(Exception):
 
 
 class CameraServer:
-    """Files as live cameras, ``rtsp://HOST:PORT/NAME`` each.
+    """A server that plays files as live cameras, ``rtsp://HOST:PORT/NAME`` each.
 
-    RTP goes inside the RTSP connection (TCP) alone. The process runs in a session of its own, so that Ctrl-C at a
-    terminal reaches the pipeline first. It ends with the thread that starts it. After a stop it may be started again,
-    keeps its port, and begins every file anew.
+    RTP is sent only inside the RTSP connection (TCP). The process runs in a session of its own, so that Ctrl-C at a
+    terminal reaches the pipeline first. It ends with the thread that starts it. After a stop it may be started again;
+    it keeps its port and restarts every file.
 
     Args:
-        files: the cameras' names, and what each plays: H.264 in mp4, mov or mkv, without B frames, beginning with a
+        files: each camera's file by its name: H.264 in mp4, mov or mkv, without B frames, beginning with a
             key frame. A file is held in memory. Clients can join at its key frames.
         host: address to bind to. The server has no authentication: keep it on loopback.
         port: TCP port; 0 lets the system choose one.
         log: file to which the server's output is appended; None drops it.
 
     Raises:
-        CameraError: there is no camera, or a name does not fit into a URL.
+        CameraError: no camera is given, or a name does not fit into a URL.
     """
 
     name = "cameras"
@@ -68,10 +68,10 @@ class CameraServer:
                 raise CameraError(f"camera server: {name!r} cannot name a camera: letters, digits, '-', '_' and '.'")
 
     def url(self, name: str) -> str:
-        """Where a camera is to be seen from this machine. The port is known once the server has started.
+        """Return a camera's URL on this machine. The port is known once the server has started.
 
         Raises:
-            CameraError: there is no such camera.
+            CameraError: unknown camera.
         """
         self._number(name)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared with
@@ -87,12 +87,12 @@ class CameraServer:
         return self._process is not None and self._process.poll() is None
 
     def sent(self, name: str) -> list[Sending]:
-        """Every frame that a camera has sent since the last start, in order, whether or not anybody watched.
+        """Return every frame that a camera has sent since the last start, in order, with or without clients.
 
-        A start forgets those before it; a stop, and the death of the server, do not.
+        A start clears the record; a stop and the death of the server do not.
 
         Raises:
-            CameraError: there is no such camera.
+            CameraError: unknown camera.
         """
         number = self._number(name)
         return [] if self._record is None else record.read(self._record.fileno(), number)
@@ -101,7 +101,7 @@ class CameraServer:
         """Start the server and wait, at most ``timeout`` seconds, until it accepts connections and its cameras run.
 
         Raises:
-            CameraError: a file is missing, is no H.264 or has B frames; the port is taken; it runs already; it ended,
+            CameraError: a file is missing, not H.264 or has B frames; the port is taken; it runs already; it ended,
                 or was not ready in time. No process is left behind.
         """
         if self.alive():
@@ -109,7 +109,7 @@ class CameraServer:
         self.stop(0.0)
         command = [sys.executable, "-P", "-m", "deploy.camera.process", "--host", self.host, "--port", str(self.port)]
         try:
-            # It has no name: nothing has to clear it away, whatever ends first.
+            # It has no name, so it needs no cleaning up, in whichever order the processes end.
             self._record = tempfile.TemporaryFile()  # noqa: SIM115 - sent() reads it even after the stop
             command += ["--record", str(self._record.fileno())]
             command += [f"{name}={path}" for name, path in self.files.items()]
@@ -138,7 +138,7 @@ class CameraServer:
             raise
 
     def stop(self, timeout: float = _STOP_SECONDS) -> None:
-        """Ask the server to end; kill it after ``timeout`` seconds. Harmless when it does not run."""
+        """Ask the server to end; kill it after ``timeout`` seconds. Harmless if it does not run."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -163,7 +163,7 @@ class CameraServer:
         self.stop()
 
     def _number(self, name: str) -> int:
-        """A camera's number in the record."""
+        """Return a camera's number in the record."""
         if name not in self.files:
             raise CameraError(f"camera server: no camera {name!r}; it has {', '.join(self.files)}")
         return list(self.files).index(name)
@@ -173,8 +173,8 @@ class CameraServer:
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout
-        said = b""
-        while not said.endswith(b"\n"):
+        output = b""
+        while not output.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
                 raise CameraError(f"camera server: not ready within {timeout:g} s{self._see_log()}")
@@ -182,8 +182,8 @@ class CameraServer:
             if not part:
                 status = self._process.wait()
                 raise CameraError(f"camera server: ended with status {status}{self._see_log()}")
-            said += part
-        word, _, rest = said.decode(errors="replace").strip().partition(" ")
+            output += part
+        word, _, rest = output.decode(errors="replace").strip().partition(" ")
         if word != "ready":
             raise CameraError(f"camera server: {rest}")
         self.port = int(rest)

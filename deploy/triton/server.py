@@ -1,9 +1,8 @@
-"""Starts the embedded Triton Inference Server: the real ``tritonserver`` of the wheel nvidia-pytriton, no container.
+"""The embedded Triton Inference Server: the real ``tritonserver`` of the wheel nvidia-pytriton, no container.
 
-The wheel is installed for its binary alone; nothing of its Python is imported and nothing is written into it. What the
-server needs around it (the Python backend beside the stub of this Python's version) is linked together in a
-temporary folder, which is also the server's working directory: a folder ``models/`` where the user happens to stand is
-never on the stub's path.
+The wheel is installed for its binary alone; nothing of its Python is imported and nothing is written into it. The
+Python backend and the stub for this version of Python are linked together in a temporary folder, which is also the
+server's working directory: a folder ``models/`` in the user's working directory is never on the stub's path.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from deploy.triton.guard import STOP_SECONDS, remove_shared_memory
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_SECONDS = 0.05
-#: A stub that cannot even import its model says so and ends, and Triton waits for it for ever.
+#: A stub that cannot even import its model prints this and ends, and Triton waits for it for ever.
 _STUB_GAVE_UP = re.compile(r"Failed to preinitialize Python stub: (.+)$", re.MULTILINE)
 _PORT_TAKEN = re.compile(r"failed to start (\w+) service: .*Socket '(\S+)' already in use")
 _ASK_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
@@ -46,7 +45,7 @@ class TritonError(Exception):
 
 
 class NoRepositoryError(TritonError):
-    """There is no model repository at the given path, or not the wanted model in it."""
+    """The model repository is missing, or lacks a wanted model."""
 
 
 class _PortTakenError(TritonError):
@@ -61,7 +60,7 @@ class TritonServer:
 
     Args:
         repository: the model repository, as ``mistwatch export`` writes it.
-        models: which of its models to load.
+        models: names of the models to load; None loads every model that the repository holds when the server starts.
         host: address to bind to. Triton has no authentication: keep it on loopback.
         grpc_port, http_port, metrics_port: TCP ports; 0 chooses a free one.
         log: file to which Triton's output is appended; None keeps it only while the server runs.
@@ -73,7 +72,7 @@ class TritonServer:
         self,
         repository: Path,
         *,
-        models: Iterable[str] = ("clip_scorer",),
+        models: Iterable[str] | None = None,
         host: str = "127.0.0.1",
         grpc_port: int = 0,
         http_port: int = 0,
@@ -81,7 +80,8 @@ class TritonServer:
         log: Path | None = None,
     ) -> None:
         self.repository = repository.absolute()
-        self.models = tuple(models)
+        self.models = () if models is None else tuple(models)
+        self._every_model = models is None
         self.host = host
         self.grpc_port = grpc_port
         self.http_port = http_port
@@ -129,7 +129,7 @@ class TritonServer:
         if self.alive():
             raise TritonError(f"embedded Triton: already running on {self.grpc_address}")
         binary, stub = _find_server()
-        self._check_repository()
+        self._find_models()
         deadline = time.monotonic() + timeout
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             asked = (self.grpc_port, self.http_port, self.metrics_port)
@@ -165,7 +165,7 @@ class TritonServer:
         remove_shared_memory(self._id)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def reload(self, model: str = "clip_scorer", timeout: float = _RELOAD_SECONDS) -> None:
+    def reload(self, model: str, timeout: float = _RELOAD_SECONDS) -> None:
         """Unload and load a model again: recovers a model whose stub process has died (which Triton does not notice).
 
         Raises:
@@ -177,8 +177,8 @@ class TritonServer:
             except (OSError, http.client.HTTPException) as error:
                 raise TritonError(f"embedded Triton at {self.http_address} does not answer: {error}") from None
             if status != http.HTTPStatus.OK:
-                said = _one_line(json.loads(answer)["error"])
-                raise TritonError(f"embedded Triton: cannot {action} the model {model!r}: {said}")
+                reason = _one_line(json.loads(answer)["error"])
+                raise TritonError(f"embedded Triton: cannot {action} the model {model!r}: {reason}")
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -189,10 +189,18 @@ class TritonServer:
     ) -> None:
         self.stop()
 
-    def _check_repository(self) -> None:
+    def _find_models(self) -> None:
+        """Choose the models to load, and refuse a repository that lacks them."""
         if not self.repository.is_dir():
             raise NoRepositoryError(
                 f"embedded Triton: no model repository at {self.repository}; write one: mistwatch export"
+            )
+        if self._every_model:
+            self.models = tuple(sorted(file.parent.name for file in self.repository.glob("[!.]*/config.pbtxt")))
+        if not self.models:
+            raise NoRepositoryError(
+                f"embedded Triton: the repository {self.repository} has no model (no */config.pbtxt); "
+                "write one: mistwatch export"
             )
         for model in self.models:
             if not (self.repository / model / "config.pbtxt").is_file():
@@ -218,7 +226,7 @@ class TritonServer:
                 setattr(self, name, probe.getsockname()[1])
 
     def _launch(self, binary: Path, stub: Path) -> None:
-        # The id names the server's shared memory, and lets the wait below tell it from a stranger on the same port.
+        # The id names the server's shared memory, and distinguishes it in the wait below from another on the same port.
         self._id = f"mistwatch_triton_{secrets.token_hex(6)}_"
         try:
             self._folder = Path(tempfile.mkdtemp(prefix=self._id))
@@ -276,7 +284,7 @@ class TritonServer:
         raise TritonError(f"embedded Triton: not ready within {timeout:g} s{where}")
 
     def _ready(self) -> bool:
-        """Whether it is our server that answers, on all its ports, and all its models are ready."""
+        """Return whether our own server answers, on all its ports, and all its models are ready."""
         try:
             status, answer = self._ask("GET", "/v2")
             if status != http.HTTPStatus.OK or json.loads(answer)["name"] != self._id:
@@ -289,7 +297,7 @@ class TritonServer:
             status, answer = self._ask("GET", "/metrics", port=self.metrics_port)
             return status == http.HTTPStatus.OK and b"nv_inference_" in answer
         except (OSError, http.client.HTTPException, ValueError, KeyError):
-            return False  # nobody listens yet, or a stranger
+            return False  # no server listens yet, or another one
 
     def _ask(self, method: str, path: str, timeout: float = _ASK_SECONDS, port: int | None = None) -> tuple[int, bytes]:
         # Not urllib: it would send a question for 127.0.0.1 through the machine's proxy.
@@ -300,13 +308,13 @@ class TritonServer:
             return answer.status, answer.read()
 
     def _printed(self) -> str:
-        """What the server has printed since this start."""
+        """Return the server's output since this start."""
         with self._log_path.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
 
     def _failure(self, printed: str) -> TritonError:
-        """Why the server ended, in one line, from what it printed."""
+        """Return the reason why the server ended, in one line, from its output."""
         if taken := _PORT_TAKEN.search(printed):
             return _PortTakenError(f"embedded Triton: {taken[1].lower()} port {taken[2]}: the port is taken")
         where = f" (log: {self.log})" if self.log else ""
@@ -314,18 +322,18 @@ class TritonServer:
 
 
 def _cause(printed: str) -> str:
-    """The line of Triton's output that says why it ended, or never will be ready."""
-    said = _STUB_GAVE_UP.findall(printed)
-    if not said:
-        said = re.findall(r"^error: creating server: (.+)$", printed, re.MULTILINE)
-        said = [text for text in said if "failed to load all models" not in text]  # then an E line says why
-    if not said:
-        said = re.findall(r'^E\d{4} .*?\] "(.*)"$', printed, re.MULTILINE)
+    """Return the line of Triton's output that explains why it ended, or never will be ready."""
+    found = _STUB_GAVE_UP.findall(printed)
+    if not found:
+        found = re.findall(r"^error: creating server: (.+)$", printed, re.MULTILINE)
+        found = [text for text in found if "failed to load all models" not in text]  # then an E line says why
+    if not found:
+        found = re.findall(r'^E\d{4} .*?\] "(.*)"$', printed, re.MULTILINE)
         # This one is always there on a machine without CUDA and stops nothing.
-        said = [text.replace("\\n", "\n") for text in said if "CudaDriverHelper" not in text]
-    if not said:
-        said = [line for line in printed.splitlines() if line.strip()] or ["it ended without a word"]
-    return _one_line(said[-1])
+        found = [text.replace("\\n", "\n") for text in found if "CudaDriverHelper" not in text]
+    if not found:
+        found = [line for line in printed.splitlines() if line.strip()] or ["it ended without any output"]
+    return _one_line(found[-1])
 
 
 def _one_line(text: str) -> str:

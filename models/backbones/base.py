@@ -1,4 +1,4 @@
-"""What the self-guided encoder asks of a backbone."""
+"""The interface between a backbone and the self-guided encoder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MapBackbone(nn.Module, ABC):
 
     early_channels: int
     late_channels: int
-    classes: int = 0  #: of its own classifier; 0 where it has none
+    classes: int = 0  #: number of classes of its own classifier; 0 without one
 
     @abstractmethod
     def maps(self, clips: Tensor) -> Maps:

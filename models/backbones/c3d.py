@@ -1,7 +1,7 @@
 """C3D (Tran, Bourdev, Fergus, Torresani & Paluri, "Learning spatiotemporal features with 3D convolutional networks",
 ICCV 2015), the other backbone of MIST.
 
-No trained weights of it are to be had, so it is an architecture here, and its features come from others. Every
+No trained weights of it are available, so it is an architecture here, and its features come from others. Every
 convolution is 3 × 3 × 3, padded to keep its size. Every pooling halves, rounding up as in Caffe, for which the network
 was written: hence 4 × 4 after the last one.
 """
@@ -28,7 +28,7 @@ _POOLED = (CHANNELS, 1, 4, 4)
 
 
 class C3DOutput(NamedTuple):
-    """What the network says of N clips."""
+    """Output of the network for N clips."""
 
     features: Tensor  #: float32 (N, 4096), fc6 after its ReLU
     logits: Tensor  #: float32 (N, classes)
@@ -55,7 +55,7 @@ class C3D(MapBackbone):
     Its dropout is left out, as the classifier is never trained here.
 
     Args:
-        classes: of the classifier, 487 for Sports-1M; 0 for the convolutions alone.
+        classes: number of classes, 487 for Sports-1M; 0 for the convolutions alone.
     """
 
     early_channels = CHANNELS
@@ -97,9 +97,9 @@ class C3D(MapBackbone):
             ValueError: clips of another size, or a network without its classifier.
         """
         if not self.classes:
-            raise ValueError("this C3D has its convolutions alone: there are no features of fc6")
+            raise ValueError("this C3D has no classifier, so it has no features of fc6")
         pooled = _halve(self.maps(clips).late)
         if tuple(int(size) for size in pooled.shape[1:]) != _POOLED:
-            raise ValueError(f"C3D's features are of 16 frames of 112 × 112, got clips {tuple(clips.shape[1:])}")
+            raise ValueError(f"C3D's clips must be 16 frames of 112 × 112, got clips {tuple(clips.shape[1:])}")
         features = torch.relu(self.fc6(pooled.flatten(1)))
         return C3DOutput(features, self.fc8(torch.relu(self.fc7(features))))

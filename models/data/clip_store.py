@@ -20,7 +20,7 @@ from models.data.video_store import OfClips, VideoStore, columns, read_columns
 from pipeline import files
 from pipeline.windows import ClipSpec
 
-#: Raised by whoever changes what the clips of the same video and settings are (decoding, scaling, cutting).
+#: To be raised when the clips of the same video and settings change (decoding, scaling, cutting).
 _FORMAT = 1
 
 _CLIPS, _REST = "clips.npy", "places.npz"
@@ -41,7 +41,7 @@ class ClipStore(VideoStore[VideoClips]):
     """Clips of videos, decoded when first asked for; see :class:`models.data.video_store.VideoStore`.
 
     Args:
-        clip: how they are cut.
+        clip: settings of the clips.
         folder: of the cache; the user's when None.
     """
 
@@ -57,7 +57,7 @@ class ClipStore(VideoStore[VideoClips]):
         with np.load(place / _REST, allow_pickle=False) as rest:
             clips = VideoClips(NpyFile(place / _CLIPS), **read_columns(rest))
         if len(clips.pixels) != len(clips):
-            raise ValueError("not of as many clips each")
+            raise ValueError("pixels and places differ in their number of clips")
         return clips
 
     def _draft(self, place: Path) -> _Draft:
@@ -70,7 +70,7 @@ def _as_they_are(clips: Clips) -> tuple[Floats, ...]:
 
 
 class _Draft:
-    """A video's clips while they are decoded: a folder that takes its name when it is whole."""
+    """A video's clips while they are decoded: a folder that gets its name when it is complete."""
 
     def __init__(self, place: Path, clip: ClipSpec, sound: Callable[[], bool]) -> None:
         self._place, self._sound = place, sound
@@ -89,6 +89,6 @@ class _Draft:
         files.publish_folder(self._folder, self._place, self._sound)
 
     def remove(self) -> None:
-        with contextlib.suppress(OSError):  # of a full disk; what is written there goes anyway
+        with contextlib.suppress(OSError):  # a full disk; the folder is removed anyway
             self._clips.close()
         files.remove(self._folder)

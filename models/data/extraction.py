@@ -1,8 +1,8 @@
 """Clips of many videos through a network: threads decode ahead while the engine computes.
 
 A reader decodes one video at a time; several readers work on several videos at once, and what they cut goes through
-one bounded queue. A batch takes clips as they come, so short videos fill it too. Of one video everything comes in
-order; the order of the videos is nobody's business.
+one bounded queue. A batch takes clips as they come, so short videos fill it too. The clips of one video come in
+order; the order of the videos is not fixed.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from pipeline.sources.base import SegmentOver, SourceError
 from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec, cut
 
-#: A video: a manifest's, or a film's path. A folder of pictures must be a manifest's, which says its rate.
+#: A video: a manifest's, or a film's path. A folder of pictures must be a manifest's, which has its rate.
 Recorded = Path | Video
 Clips = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-#: How often a reader that waits for room looks whether it is to end, seconds.
+#: Seconds between the looks of a waiting reader at its stop event.
 _LOOK_SECONDS = 0.2
-#: More than so many readers decode no faster: they share one interpreter.
+#: More readers decode no faster, because they share one interpreter.
 _MOST_READERS = 8
 
 
 class Unreadable(MistwatchError):
-    """A video cannot be read. One line that names it."""
+    """A video cannot be read."""
 
 
 class Engine(NamedTuple):
-    """What turns clips into arrays: features, maps."""
+    """A function from clips to arrays: features, maps."""
 
-    name: str  #: what it runs on; part of the caches' names, as engines differ in the last digits
-    batch: int  #: clips it likes to have at once
+    name: str  #: the engine; part of the caches' names, as engines differ in the last digits
+    batch: int  #: preferred number of clips at once
     encode: Callable[[Clips], tuple[Floats, ...]]  #: (N, T, H, W, 3) → arrays of N rows each
 
 
 class Place(NamedTuple):
-    """Where in its video a clip is."""
+    """The place of a clip in its video."""
 
     segment: int  #: ordinal of the segment that it was cut from
     start: float  #: seconds of the stream's clock
@@ -59,7 +59,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What the network says of one clip.
+    """The network's output for one clip.
 
     Attributes:
         video: ordinal of its video.
@@ -74,12 +74,12 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A video's last clip has been given, or there will be none.
+    """A video's last clip has been passed on, or it has none.
 
     Attributes:
         video: its ordinal.
-        error: why it cannot be used, in one line that names it; None where all is well.
-        damage: what of it could not be decoded, where the rest could.
+        error: reason why it cannot be used, in one line that names it; None if it can.
+        damage: description of the part that could not be decoded, where the rest could.
     """
 
     video: int
@@ -103,7 +103,7 @@ class _Ended:
     problem: BaseException | None
 
 
-Views = Callable[[Clips], Clips]  #: of a clip, (T, H, W, 3) → (V, T, h, w, 3)
+Views = Callable[[Clips], Clips]  #: views of a clip, (T, H, W, 3) → (V, T, h, w, 3)
 
 
 def as_it_is(clip: Clips) -> Clips:
@@ -134,12 +134,12 @@ def ten_crops(clip: Clips, height: int, width: int) -> Clips:
 
 
 def path_of(video: Recorded) -> Path:
-    """Where the video is."""
+    """Return the video's path."""
     return video if isinstance(video, Path) else video.path
 
 
 def content_of(video: Recorded) -> str:
-    """A hash of the video's content, whatever its name.
+    """Return a hash of the video's content, which does not depend on its name.
 
     Raises:
         Unreadable: the video.
@@ -154,7 +154,7 @@ def seconds_of(video: Recorded) -> float:
     """About how long the video is, at least a second; nothing is decoded.
 
     Raises:
-        Unreadable: it is no video.
+        Unreadable: it is not a video.
     """
     path = path_of(video)
     try:
@@ -175,27 +175,18 @@ def _open(video: Recorded, *, on_damage: Callable[[str], None] | None = None, th
     return open_recording(path_of(video), fps=fps, on_damage=on_damage, threads=threads)
 
 
-def filled_up(clips: Clips, batch: int) -> Clips:
-    """The clips and black ones behind them, ``batch`` in all.
-
-    For another number of clips cuDNN may take another algorithm, and the last digits would depend on which clips
-    happened to come together.
-    """
-    return np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), np.uint8)])
-
-
 def readers_for(engine: str) -> int:
-    """How many videos are decoded at once. A CPU's cores are the engine's: one thread keeps ahead of it."""
+    """Return the number of videos to decode at once. A CPU's cores are the engine's: one thread keeps ahead of it."""
     return min(_MOST_READERS, os.cpu_count() or 1) if engine == "cuda" else 1
 
 
 def extract(
     videos: Sequence[Recorded], clip: ClipSpec, engine: Engine, *, views: Views = as_it_is, readers: int = 1
 ) -> Iterator[Encoded | Finished]:
-    """Everything that the engine says of the videos' clips.
+    """Yield the engine's output for the videos' clips.
 
     Args:
-        videos: recordings; one that cannot be read is told by its :class:`Finished` and disturbs no other.
+        videos: recordings; one that cannot be read ends with its :class:`Finished` and does not disturb the others.
         clip: how the clips are cut.
         engine: called with at most ``engine.batch`` clips' views at once.
         views: what of each clip is encoded; each of its views is a row.
@@ -210,7 +201,7 @@ def extract(
     clips = rows = 0
 
     def encoded() -> Iterator[Encoded | Finished]:
-        """What has been waiting, through the engine."""
+        """Pass the waiting clips through the engine."""
         cuts = [item for item in waiting if isinstance(item, _Cut)]
         arrays = iter(_encode(engine, [item.views for item in cuts]))
         for item in waiting:
@@ -253,7 +244,7 @@ def _encode(engine: Engine, clips: Sequence[Clips]) -> Iterator[tuple[Floats, ..
 
 
 def _finite(array: Floats) -> bool:
-    # NaN is the extreme of whatever it is in. Twice as fast as isfinite(array).all(), which makes an array of answers.
+    # NaN is the extreme of any array that holds it. Twice as fast as isfinite(array).all(), which makes an array.
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
@@ -291,7 +282,7 @@ def _read_ahead(
                     put(_Cut(ordinal, place, views(pixels)))
                     if ordinal in unwanted:
                         break
-            except BaseException as error:  # whatever it is, the one that waits must learn of it
+            except BaseException as error:  # the waiting consumer must learn of any error
                 problem = error
             if stop.is_set():
                 return

@@ -1,4 +1,4 @@
-"""Features of a data set as files: one ``.npy`` a video, and an index that says what they are.
+"""Features of a data set as files: one ``.npy`` a video, and an index that describes them.
 
     FOLDER/index.json               settings, and for each video its file, content, clips and their times
     FOLDER/NAME-CONTENT.npy         float32 (clips, D), or (clips, 10, D) with ten crops
@@ -10,7 +10,6 @@ goes on, and the folder never holds features of two settings.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import time
@@ -18,18 +17,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.backbones import weights
-from models.backbones.i3d import WIDTHS
-from models.card import Clip, Layers
+from models.backbones.layers import WIDTHS, Layers
+from models.card import Clip
 from models.data.extraction import (
     Encoded,
     Engine,
     Finished,
+    Place,
     Recorded,
     Unreadable,
     as_it_is,
@@ -41,20 +41,23 @@ from models.data.extraction import (
     seconds_of,
     ten_crops,
 )
-from models.data.features import FeaturesError, fastest_engine, open_encoder
 from models.data.npy_rows import NpyRows
+from models.data.video_store import FeaturesError
+from models.engines.device import fastest_engine
+from pipeline import files
+from pipeline.errors import UsageError
 from pipeline.windows import ClipSpec
 
 INDEX = "index.json"
 
-#: Raised by whoever changes what the features of the same video and settings are, or how the index says it.
+#: To be raised when the features of the same video and settings change, or the form of the index.
 _FORMAT = 1
-#: The index is written anew this often, seconds: so much work is lost when the process is killed.
+#: Seconds between writes of the index: so much work is lost when the process is killed.
 _INDEX_SECONDS = 10.0
 _PROBLEMS_SHOWN = 10
 
 
-class OtherFeatures(FeaturesError):
+class OtherFeatures(FeaturesError, UsageError):
     """The folder holds features of other settings, or something else."""
 
 
@@ -63,17 +66,17 @@ class _Part(BaseModel):
 
 
 class FeatureSettings(_Part):
-    """All that the features of a video depend on.
+    """The settings that the features of a video depend on.
 
     Attributes:
         clip: the clips; ``clip.stride`` below ``clip.frames`` makes them overlap.
         backbone: name of published weights.
         tensors_sha256: hash of these weights.
         layers: of the backbone, whose pooled maps are the features.
-        mirrored: of the videos as a mirror shows them.
+        mirrored: left and right of the videos are exchanged.
         crops: 10: corners and centre, and the same of the mirror image, of a picture of ``crop_from``.
         crop_from: (height, width) that the video is scaled to before it is cropped.
-        engine: what computes them; engines differ in the last digits.
+        engine: engine that computes them; engines differ in the last digits.
     """
 
     format: Literal[1] = 1
@@ -87,7 +90,7 @@ class FeatureSettings(_Part):
     engine: str
 
     @classmethod
-    def of(
+    def for_clip(
         cls,
         clip: ClipSpec,
         *,
@@ -97,24 +100,24 @@ class FeatureSettings(_Part):
         crops: int = 1,
         engine: str | None = None,
     ) -> FeatureSettings:
-        """Settings with what follows from others filled in.
+        """Return settings, with those filled in that follow from others.
 
         Args:
             clip: of the network; with ten crops the video is scaled as MIST and its like do for 224×224: to 256×340,
                 and for other sizes in proportion.
             backbone, layers, mirrored, crops: as above.
-            engine: the fastest there is when None.
+            engine: the fastest available one when None.
 
         Raises:
-            ValueError: no such number of crops, or mirrored crops, of which half are mirrored already.
-            models.backbones.weights.UnknownWeightsError: no such backbone.
+            ValueError: the number of crops is not 1 or 10, or ten crops, half of them mirrored, are to be mirrored too.
+            models.backbones.weights.UnknownWeightsError: the backbone is unknown.
         """
         if crops not in (1, 10):
             raise ValueError(f"crops must be 1 or 10, got {crops}")
         if crops == 10 and mirrored:
             raise ValueError("ten crops are of the video and its mirror image already; leave mirrored out")
         return cls(
-            clip=Clip.of(clip),
+            clip=Clip.from_spec(clip),
             backbone=backbone,
             tensors_sha256=weights.published(backbone).tensors_sha256,
             layers=tuple(layers),
@@ -130,7 +133,7 @@ class FeatureSettings(_Part):
 
     @property
     def row(self) -> tuple[int, ...]:
-        """The shape of a clip's features."""
+        """Return the shape of a clip's features."""
         width = sum(WIDTHS[layer] for layer in self.layers)
         return (width,) if self.crops == 1 else (self.crops, width)
 
@@ -157,7 +160,7 @@ class Entry(_Part):
 
 
 class Index(_Part):
-    """What a folder of features holds."""
+    """Content of a folder of features."""
 
     settings: FeatureSettings
     settings_sha256: str
@@ -166,14 +169,14 @@ class Index(_Part):
 
 @dataclass(slots=True)
 class Extraction:
-    """What came of it.
+    """Result of an extraction.
 
     Attributes:
-        computed, kept: videos whose features were computed now, were there already.
-        clips: of both.
+        computed, kept: numbers of videos whose features were computed now, or existed already.
+        clips: number of clips of both.
         short: videos shorter than a clip; their features have no rows.
-        damaged: of which a part could not be decoded, a line each.
-        skipped: that could not be used, a line each.
+        damaged: videos that could be decoded only in part, a line each.
+        skipped: videos that could not be used, a line each.
     """
 
     computed: int = 0
@@ -188,10 +191,10 @@ Progress = Callable[[float, float, int], None]  #: (seconds of video done, in al
 
 
 def read_index(folder: Path) -> Index | None:
-    """The index of a folder; None where there is none.
+    """Return the index of a folder; None where there is none.
 
     Raises:
-        OtherFeatures: it cannot be read, or is of another version of mistwatch.
+        OtherFeatures: it cannot be read, or another version of mistwatch wrote it.
     """
     file = folder / INDEX
     try:
@@ -199,7 +202,7 @@ def read_index(folder: Path) -> Index | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is damaged, or of another version of mistwatch"
+        what = error.strerror if isinstance(error, OSError) else "damaged, or written by another version of mistwatch"
         raise OtherFeatures(f"{file}: cannot be used: {what}; name another folder, or remove this one") from None
 
 
@@ -216,14 +219,14 @@ def write_features(
 
     Args:
         videos: any; one with the same name and content as another is that one.
-        folder: made if it is not there.
-        settings: of what is there, too.
+        folder: created when missing.
+        settings: those of the existing features, too.
         skip_bad: leave out a video that cannot be read, and go on.
-        engine: an opened one; that of the settings when None.
-        progress: told as they come.
+        engine: an opened engine; that of the settings when None.
+        progress: called whenever a clip or a video is done.
 
     Raises:
-        OtherFeatures: the folder's are of other settings, or another process is writing there.
+        OtherFeatures: the folder holds features of other settings, or another process is writing there.
         FeaturesError: a video cannot be read (the first ten, before anything is computed), or gives no numbers.
         models.backbones.weights.WeightsError: the backbone's weights are not here.
         OSError: the folder cannot be written.
@@ -256,17 +259,17 @@ def write_features(
         _refuse(result.skipped, skip_bad)
 
         total = sum(lengths.values())
-        there = total - sum(lengths[file] for file in todo)
+        done = total - sum(lengths[file] for file in todo)
         at: dict[int, float] = {}  # where in each video, seconds
 
-        def tell() -> None:
-            progress(there + sum(at.values()), total, result.kept + result.computed)
+        def report() -> None:
+            progress(done + sum(at.values()), total, result.kept + result.computed)
 
-        tell()
-        files = list(todo)
+        report()
+        waiting = list(todo)
         with index:
             for event in _events(list(todo.values()), settings, engine) if todo else ():
-                file = files[event.video]
+                file = waiting[event.video]
                 video = path_of(todo[file])
                 if isinstance(event, Encoded):
                     index.add(file, event)
@@ -285,7 +288,7 @@ def write_features(
                             result.short.append(video)
                     if event.damage is not None:
                         result.damaged.append(event.damage)
-                tell()
+                report()
         return result
 
 
@@ -300,7 +303,9 @@ def _events(
 ) -> Iterator[Encoded | Finished]:
     clip = settings.clip.spec
     if engine is None:
-        engine = open_encoder(settings.engine, clip, settings.backbone, settings.layers).engine
+        from models.data.backbone_engines import open_feature_engine
+
+        engine = open_feature_engine(settings.engine, clip, settings.backbone, settings.layers)
     views = mirrored if settings.mirrored else as_it_is
     if settings.crop_from is not None:
         height, width = settings.crop_from
@@ -309,27 +314,35 @@ def _events(
     return extract(videos, clip, engine, views=views, readers=readers_for(settings.engine))
 
 
+class _Open(NamedTuple):
+    """Features of a video while they are computed."""
+
+    draft: Path
+    rows: NpyRows
+    places: list[Place]
+
+
 class _Writer:
-    """Writes features and their index. As a context it leaves no unfinished file, and an index of all that is whole."""
+    """A writer of features and their index.
+
+    As a context it leaves no unfinished file, and an index of all complete ones.
+    """
 
     def __init__(self, folder: Path, settings: FeatureSettings) -> None:
         self._folder = folder
         self._settings = settings
-        there = read_index(folder)
-        if there is None and any(folder.glob("*.npy")):
-            raise OtherFeatures(
-                f"{folder}: holds .npy files and no {INDEX} that says what they are; name another folder"
-            )
-        if there is not None and (differences := _differences(there.settings, settings)):
+        present = read_index(folder)
+        if present is None and any(folder.glob("*.npy")):
+            raise OtherFeatures(f"{folder}: holds .npy files and no {INDEX} that describes them; name another folder")
+        if present is not None and (differences := _differences(present.settings, settings)):
             raise OtherFeatures(f"{folder}: holds features of other settings ({differences}); name another folder")
-        self._entries = {entry.file: entry for entry in there.videos} if there is not None else {}
-        self._open: dict[str, tuple[NpyRows, list[Encoded]]] = {}
+        self._entries = {entry.file: entry for entry in present.videos} if present is not None else {}
+        self._open: dict[str, _Open] = {}
         self._write_index()
-        for left in folder.glob(".*.tmp"):
-            left.unlink()
+        files.remove_stale_drafts(folder)
 
     def sound(self, file: str, content: str) -> Entry | None:
-        """The entry of features that can be used."""
+        """Return the entry of a video's features; None where they are missing or damaged."""
         entry = self._entries.get(file)
         if entry is None or entry.content != content:
             return None
@@ -349,18 +362,19 @@ class _Writer:
         self._write_index()
 
     def add(self, file: str, event: Encoded) -> None:
-        rows, events = self._rows(file)
+        current = self._current(file)
         (values,) = event.arrays
-        rows.add(values if self._settings.crops == 1 else values[None])
-        events.append(Encoded(event.video, event.place, ()))
+        current.rows.add(values if self._settings.crops == 1 else values[None])
+        current.places.append(event.place)
 
     def keep(self, file: str, video: Path, content: str) -> int:
-        """A video is complete; how many clips it has."""
-        rows, events = self._rows(file)
-        rows.close()
+        """Give the features of a complete video their name, and return the number of its clips."""
+        current = self._current(file)
+        current.rows.close()
         del self._open[file]
-        self._draft(file).replace(self._folder / file)
-        places = [event.place for event in events]
+        files.sync(current.draft)
+        current.draft.replace(self._folder / file)
+        places = current.places
         self._entries[file] = Entry(
             file=file,
             path=str(video),
@@ -375,19 +389,17 @@ class _Writer:
         return len(places)
 
     def drop(self, file: str) -> None:
-        """A video will not be complete."""
-        if file in self._open:
-            with contextlib.suppress(OSError):  # of a full disk; it goes anyway
-                self._open.pop(file)[0].close()
-            self._draft(file).unlink(missing_ok=True)
+        """Remove the features of a video that will not be complete."""
+        if (current := self._open.pop(file, None)) is not None:
+            with contextlib.suppress(OSError):  # a full disk; the file is removed anyway
+                current.rows.close()
+            files.remove(current.draft)
 
-    def _rows(self, file: str) -> tuple[NpyRows, list[Encoded]]:
+    def _current(self, file: str) -> _Open:
         if file not in self._open:
-            self._open[file] = NpyRows(self._draft(file), np.float32, self._settings.row), []
+            draft = files.draft_path(self._folder / file)
+            self._open[file] = _Open(draft, NpyRows(draft, np.float32, self._settings.row), [])
         return self._open[file]
-
-    def _draft(self, file: str) -> Path:
-        return self._folder / f".{file}.tmp"
 
     def _write_index(self) -> None:
         settings = json.dumps(self._settings.model_dump(mode="json"), indent=2)
@@ -395,14 +407,12 @@ class _Writer:
         text = (
             f'{{"settings": {settings},\n"settings_sha256": "{self._settings.sha256}",\n"videos": [\n{entries}\n]}}\n'
         )
-        draft = self._folder / f".{INDEX}.tmp"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(self._folder / INDEX)
+        files.write_text(self._folder / INDEX, text)
         self._written_at = time.monotonic()
 
 
 def _differences(there: FeatureSettings, asked: FeatureSettings) -> str:
-    """What differs, key by key."""
+    """Return the differences, key by key."""
     one, other = _flat(there.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
     return ", ".join(f"{key} is {one[key]} there, not {other[key]}" for key in one if one[key] != other[key])
 
@@ -416,10 +426,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """One writer at a time; the lock goes with the process, however it ends."""
-    with (folder / ".lock").open("w") as handle:
+    """Hold the lock of the folder's only writer; it ends with the process."""
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            held.enter_context(files.locked(folder / ".lock", wait=False))
+        except files.LockedError:
             raise OtherFeatures(f"{folder}: another process is writing features there; wait for it to end") from None
         yield

@@ -1,7 +1,7 @@
 """Videos → maps: I3D's Mixed_4f and Mixed_5c of every clip of a video, once; afterwards from the cache.
 
-The maps are what the second stage trains on where a CPU has to do it: the backbone is frozen, so each clip needs to go
-through it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come, and
+The second stage trains on the maps where a CPU has to do it: the backbone is frozen, so each clip needs to go through
+it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come, and
 read clip by clip. One pass gives the pooled features of both layers too, in full precision: stage 1 and stage 2 of
 the same clips run the backbone once.
 """
@@ -17,15 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backbones import weights
-from models.backbones.i3d import WIDTHS
+from models.backbones.layers import WIDTHS
 from models.data.extraction import Engine, Floats, Place, Recorded
-from models.data.features import VideoFeatures, fastest_engine
+from models.data.features import VideoFeatures
 from models.data.npy_rows import NpyFile, NpyRows, Rows
 from models.data.video_store import OfClips, VideoStore, columns, read_columns
+from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.windows import ClipSpec
 
-#: Raised by whoever changes what the maps of the same video and settings are (decoding, scaling, cutting, rounding).
+#: To be raised when the maps of the same video and settings change (decoding, scaling, cutting, rounding).
 _FORMAT = 1
 
 #: The largest number of half precision.
@@ -36,7 +37,7 @@ _EARLY, _LATE, _REST = "early.npy", "late.npy", "clips.npz"
 
 @dataclass(frozen=True, slots=True)
 class ClipMaps(OfClips):
-    """The maps of one video's n clips, in order. What lies on the disk stays there until it is looked at.
+    """The maps of one video's n clips, in order. Rows stay on the disk until they are read.
 
     Attributes:
         early: float16 (n, 832, t, h, w), Mixed_4f: (4, 14, 14) for 16 frames of 224×224.
@@ -52,12 +53,12 @@ class ClipMaps(OfClips):
 def pooled(
     maps: ClipMaps, layers: Sequence[str] = ("mixed_5c",), *, grid: tuple[int, int] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Feature vectors from maps.
+    """Return feature vectors from maps.
 
     Args:
         maps: of n clips.
-        layers: whose pooled maps make up the features, in this order; see :class:`models.backbones.i3d.ClipEncoder`.
-        grid: (rows, columns) of cells that are pooled each for itself, for what is small in the picture. Cell (r, c)
+        layers: layers whose pooled maps make up the features, in order; see :class:`models.backbones.i3d.ClipEncoder`.
+        grid: (rows, columns) of cells that are pooled each for itself, for small things in the picture. Cell (r, c)
             of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid
             may be finer than a map.
 
@@ -66,10 +67,10 @@ def pooled(
         with a grid (n, rows · columns, D), by rows.
 
     Raises:
-        ValueError: a layer that is none of the maps, or an empty grid.
+        ValueError: a layer is unknown, or the grid is empty.
     """
     if unknown := set(layers) - set(WIDTHS):
-        raise ValueError(f"layers must be of {', '.join(WIDTHS)}, got {', '.join(sorted(unknown))}")
+        raise ValueError(f"layers must be among {', '.join(WIDTHS)}, got {', '.join(sorted(unknown))}")
     if grid is None:
         first = WIDTHS["mixed_4f"]
         part = {"mixed_4f": slice(0, first), "mixed_5c": slice(first, None)}
@@ -97,7 +98,7 @@ def _cells(layer: str, values: Rows, rows: int, across: int) -> Floats:
 
 
 def _time_weights(layer: str, steps: int) -> Floats:
-    """How much each time step weighs in a layer's pooled features; see :meth:`models.backbones.i3d.I3D.pool`."""
+    """Return the weight of each time step in a layer's pooled features; see :meth:`models.backbones.i3d.I3D.pool`."""
     if layer == "mixed_4f" or steps == 1:
         return np.full(steps, 1 / steps, np.float32)
     shares = np.full(steps, 1 / (steps - 1), np.float32)
@@ -114,15 +115,15 @@ class MapStore(VideoStore[ClipMaps]):
     """Maps of videos, computed when first asked for; see :class:`models.data.video_store.VideoStore`.
 
     Args:
-        clip: how the clips are cut.
+        clip: settings of the clips.
         backbone: name of the published weights.
-        mirrored: of the videos as a mirror shows them, left and right exchanged.
+        mirrored: exchange left and right of the videos.
         folder: of the cache; the user's when None.
-        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest there is when None; or an opened one, whose arrays are
-            the early and the late map.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened one, whose arrays
+            are the early and the late map.
 
     Raises:
-        models.backbones.weights.UnknownWeightsError: there is no such backbone.
+        models.backbones.weights.UnknownWeightsError: the backbone is unknown.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class MapStore(VideoStore[ClipMaps]):
 
     def _engine(self) -> Engine:
         if self._opened is None:
-            from models.engines.map_engine import open_map_engine
+            from models.data.backbone_engines import open_map_engine
 
             self._opened = open_map_engine(self._engine_name, self.clip, self.backbone)
         return self._opened
@@ -162,7 +163,7 @@ class MapStore(VideoStore[ClipMaps]):
 
 
 class _Draft:
-    """A video's maps while they are computed: a folder that takes its name when it is whole."""
+    """A video's maps while they are computed: a folder that gets its name when it is complete."""
 
     def __init__(self, place: Path, sound: Callable[[], bool]) -> None:
         self._place, self._sound = place, sound
@@ -191,23 +192,23 @@ class _Draft:
 
     def remove(self) -> None:
         for rows in (self._early, self._late):
-            with contextlib.suppress(OSError):  # of a full disk; what is written there goes anyway
+            with contextlib.suppress(OSError):  # a full disk; the folder is removed anyway
                 rows.close()
         files.remove(self._folder)
 
 
 def _read(place: Path) -> ClipMaps:
-    """Stored maps; see :meth:`VideoStore._read`."""
+    """Read stored maps; see :meth:`VideoStore._read`."""
     with np.load(place / _REST, allow_pickle=False) as rest:
         means, of_clips = rest["means"], read_columns(rest)
     maps = ClipMaps(NpyFile(place / _EARLY), NpyFile(place / _LATE), means, **of_clips)
     if not len(maps.early) == len(maps.late) == len(maps) == len(means):
-        raise ValueError("not of as many clips each")
+        raise ValueError("the parts differ in their number of clips")
     return maps
 
 
 class PooledMaps:
-    """A :class:`models.data.features.FeatureStore` in all but name whose features are those of a store of maps.
+    """The interface of a :class:`models.data.features.FeatureStore` over a store of maps.
 
     Args:
         store: of the maps.

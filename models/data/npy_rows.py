@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 
 class NpyRows:
-    """Writes a ``.npy`` file of one array whose first axis grows; a sound file only after :meth:`close`.
+    """A writer of a ``.npy`` file with one array whose first axis grows; the file is valid only after :meth:`close`.
 
     Args:
         file: written anew.
         dtype: of the array.
-        row: the shape of a row, for an array that never gets one; else it is that of the first.
+        row: the shape of a row, for an array that stays empty; else the first row decides.
 
     Raises:
         OSError: it cannot be written. So do the methods.
@@ -59,7 +59,7 @@ class NpyRows:
 
 
 class NpyFile:
-    """The array in a ``.npy`` file, of which rows are read when they are asked for.
+    """The array in a ``.npy`` file; rows are read on access.
 
     The file is open only while it is read: a map of it would keep it open, and a process may have 1024 open files where
     a data set has thousands of videos.
@@ -69,7 +69,7 @@ class NpyFile:
 
     Raises:
         OSError: it cannot be opened.
-        ValueError, EOFError: it holds no array of numbers whose rows lie one after the other, or not all of it.
+        ValueError, EOFError: it does not hold an array of numbers, row after row, or not all of it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -85,10 +85,10 @@ class NpyFile:
         return self.shape[0]
 
     def __getitem__(self, rows: int | slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A copy of some rows, as numpy understands an index of the first axis.
+        """Return a copy of some rows, as numpy understands an index of the first axis.
 
         Raises:
-            IndexError: there is no such row.
+            IndexError: a row does not exist.
             OSError, ValueError: the file cannot be read any more, or has become shorter.
         """
         ordinals = np.arange(len(self))[rows]

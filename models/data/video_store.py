@@ -1,8 +1,8 @@
-"""What a network says of the clips of videos: computed once, afterwards from the cache.
+"""The output of a network for the clips of videos: computed once, afterwards from the cache.
 
-It is kept under a name made of all that it depends on (the video's content, the clip settings, the backbone's weights,
-what computed it), so that training again costs no decoding and no inference, and a changed video or setting never meets
-what is stale.
+It is kept under a name that hashes its inputs (the video's content, the clip settings, the backbone's weights, the
+engine), so that training again costs no decoding and no inference, and a changed video or setting never finds a stale
+entry.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from pipeline.windows import ClipSpec
 
 
 class FeaturesError(MistwatchError):
-    """A video's features cannot be had. One line that names the video."""
+    """A video's features cannot be computed or read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfClips:
-    """Something of one video's n clips, in order.
+    """Values of one video's n clips, in order.
 
     Attributes:
         segments: int64 (n,), ordinal of the segment that each clip was cut from.
         starts, ends: float64 (n,), of the clips, seconds of the stream's clock.
-        damage: what of the video could not be decoded, in words that do not name it; empty where all could.
+        damage: description of the part that could not be decoded, without the video's name; empty where all could.
     """
 
     segments: npt.NDArray[np.int64]
@@ -62,12 +62,12 @@ class OfClips:
 
     @property
     def of_clips(self) -> dict[str, Any]:
-        """These fields alone, for something else of the same clips."""
+        """Return these fields alone, for other values of the same clips."""
         return {field.name: getattr(self, field.name) for field in fields(OfClips)}
 
 
 def columns(places: Sequence[Place], damage: str) -> dict[str, Any]:
-    """What :class:`OfClips` holds, as it is written into an ``.npz`` file."""
+    """Return the fields of :class:`OfClips` as they are written into an ``.npz`` file."""
     return {
         "segments": np.array([place.segment for place in places], np.int64),
         "starts": np.array([place.start for place in places], np.float64),
@@ -77,10 +77,10 @@ def columns(places: Sequence[Place], damage: str) -> dict[str, Any]:
 
 
 def read_columns(stored: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """The same, read again; an earlier mistwatch did not write of damage.
+    """Read these fields again; an earlier mistwatch did not write damage.
 
     Raises:
-        KeyError, ValueError: it is not what was written.
+        KeyError, ValueError: the file is damaged.
     """
     arrays = {name: stored[name] for name in ("segments", "starts", "ends")}
     return {**arrays, "damage": str(stored["damage"]) if "damage" in stored else ""}
@@ -90,30 +90,30 @@ Kept = TypeVar("Kept", bound=OfClips)
 
 
 class Draft(Protocol):
-    """What is kept of one video, while it is computed."""
+    """The entry of one video while it is computed."""
 
     def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
         """Take the next clip's arrays, (1, ...) each."""
         ...
 
     def keep(self, damage: str) -> None:
-        """All clips have come: give it its name, whole. ``damage``: see :class:`OfClips`."""
+        """Give the complete entry its name. ``damage``: see :class:`OfClips`."""
         ...
 
     def remove(self) -> None:
-        """Leave nothing but what was kept."""
+        """Remove the draft, unless it was kept."""
         ...
 
 
 class VideoStore(ABC, Generic[Kept]):
-    """A cache by video; a subclass says what is kept, and how.
+    """A cache with an entry for each video; a subclass defines the entries and their files.
 
     Args:
-        clip: how the clips are cut.
-        settings: all that what is kept depends on, beside a video's content; plain JSON.
-        mirrored: of the videos as a mirror shows them, left and right exchanged.
+        clip: settings of the clips.
+        settings: everything that an entry depends on, beside a video's content; plain JSON.
+        mirrored: exchange left and right of the videos.
         folder: of the cache.
-        engine: name of what computes it.
+        engine: name of the engine.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class VideoStore(ABC, Generic[Kept]):
         self._engine_name = engine
 
     def of(self, video: Recorded) -> Kept:
-        """What is kept of ``video``; of none of its clips if it is shorter than one.
+        """Return the entry of ``video``, which has no clips if the video is shorter than one.
 
         Raises:
             FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be read or written.
@@ -142,20 +142,22 @@ class VideoStore(ABC, Generic[Kept]):
         for problem in self.fill([video]).values():
             raise problem
         if (kept := self._kept(place)) is None:
-            raise FeaturesError(f"{path_of(video)}: somebody else removes from the cache {self._folder}; run it again")
+            raise FeaturesError(
+                f"{path_of(video)}: another process is deleting from the cache {self._folder}; run the command again"
+            )
         return kept
 
     def fill(
         self, videos: Iterable[Recorded], *, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> dict[Path, FeaturesError]:
-        """Compute whatever is not in the cache, the videos side by side: faster than one :meth:`of` after the other.
+        """Compute the entries that are missing, the videos side by side: faster than one :meth:`of` after the other.
 
         Args:
             videos: any.
-            progress: told (videos done, videos in all).
+            progress: called with (videos done, videos in all).
 
         Returns:
-            The videos that cannot be used, and why.
+            The errors of the videos that cannot be used.
 
         Raises:
             FeaturesError: the cache cannot be read or written.
@@ -186,11 +188,11 @@ class VideoStore(ABC, Generic[Kept]):
 
     @abstractmethod
     def _engine(self) -> Engine:
-        """The opened engine."""
+        """Return the opened engine."""
 
     @abstractmethod
     def _read(self, place: Path) -> Kept:
-        """What is kept there.
+        """Read an entry.
 
         Raises:
             OSError: it cannot be read.
@@ -202,10 +204,10 @@ class VideoStore(ABC, Generic[Kept]):
         """Begin a video."""
 
     def _kept(self, place: Path) -> Kept | None:
-        """What is kept there; None where there is nothing, or it is damaged: it is then computed again.
+        """Read an entry; None where it is missing or damaged, and is to be computed again.
 
         Raises:
-            FeaturesError: it is there, and cannot be read now. It may have cost hours, so it is not thrown away.
+            FeaturesError: it exists and cannot be read now. It may have cost hours, so it is not thrown away.
         """
         try:
             return self._read(place)
@@ -217,7 +219,7 @@ class VideoStore(ABC, Generic[Kept]):
             return None
 
     def _place(self, video: Recorded) -> Path:
-        """Where what is kept of the video is or would be.
+        """Return the place of the video's entry, which may be missing.
 
         Raises:
             Unreadable: the video.
@@ -252,7 +254,7 @@ class VideoStore(ABC, Generic[Kept]):
 
 
 def _nameless(damage: str | None, video: Recorded) -> str:
-    """What a reader says of damage, without the video's name: the same content may be kept under another one."""
+    """Return a reader's description of damage without the video's name: the same content may have another name."""
     if damage is None:
         return ""
     _, named, rest = damage.partition(f"{path_of(video)}: ")

@@ -1,12 +1,12 @@
-"""The last stage: the product as the next version in a model repository that people use.
+"""The last stage: the product as the next version in a model repository that others use.
 
-Other stages' folders are the job's alone and are replaced as one. From this one somebody may serve, put other versions
-beside ours (``mistwatch export``), and choose among them (``mistwatch versions``): nothing of it is ever removed here,
-and who has chosen a version keeps it until there is another product::
+Other stages' folders belong to the job alone and are replaced as a whole. From this one a server may run, other
+versions may be put beside ours (``mistwatch export``), and one of them chosen (``mistwatch versions``). Nothing in it
+is ever removed here, and a chosen version stays chosen until there is another product::
 
-    RUN/repository/stage.json                 what was handed over last, and as which version
+    RUN/repository/stage.json                 the last version that was added, and its key
     RUN/repository/clip_scorer/               the repository's model; see models.serving.versions
-    RUN/repository/clip_scorer/2/stage.json   what that version was made of, and its files
+    RUN/repository/clip_scorer/2/stage.json   the inputs of that version, and its files
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.card import CardError, read_card
-from models.jobs.stages import SCRATCH, STAGE_FILE, StageError, written
+from models.card import read_card
+from models.jobs.stages import SCRATCH, STAGE_FILE, written
 from models.serving import versions
-from models.serving.export import SERVED_NAME, ExportError, check_room
-from models.serving.versions import CONFIG_FILE, VersionError
+from models.serving.export import SERVED_NAME, check_room
+from models.serving.versions import CONFIG_FILE
 from pipeline import files
 
 Export = Callable[[Path, Path], object]  #: writes a model repository from a product's folder: (product, repository)
 
 
 class Repository:
-    """Where versions are handed over; a :class:`models.jobs.stages.Place`.
+    """A model repository to which versions are added; a :class:`models.jobs.stages.Place`.
 
     Args:
-        folder: the repository; there may be none.
-        product: folder of what is exported.
+        folder: the repository; may be missing.
+        product: folder of the trained model that is exported.
     """
 
     def __init__(self, folder: Path, product: Path) -> None:
@@ -41,47 +41,43 @@ class Repository:
         self._product = product
 
     def digest(self, key: str) -> str | None:
-        """See :class:`Place`. Which version is served does not matter: it was chosen."""
-        number = self._handed_over(key)
+        """See :class:`Place`. The served version does not matter: it was chosen."""
+        number = self._last(key)
         return None if number is None else self._version(number, key)
 
     def has(self, key: str) -> bool:
-        """A version of an earlier call, which was killed before it said so, or of a recipe that has come back."""
+        """See :class:`Place`: after a kill just before the end, or when an earlier recipe is used again."""
         return self._number(key) is not None
 
     def take(self, draft: Path, key: str) -> None:
-        """Have it served from now on, as the next version or as the one that it was.
+        """Serve it from now on, as the next version or as the version that it already is.
 
         Raises:
-            StageError: the repository does not take it.
+            models.serving.export.ExportError: the model does not fit the repository.
+            models.serving.versions.VersionError: the repository cannot be used.
             OSError: it cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         files.remove_stale_drafts(self._folder, f".{SERVED_NAME}")
-        try:
-            with versions.locked(self._folder):
-                self._check()
-                number = self._number(key)
-                if number is None:
-                    number = versions.add(self._model, draft)
-                else:
-                    versions.serve(self._model, number)
-        except VersionError as error:
-            raise StageError(str(error)) from None
+        with versions.locked(self._folder):
+            self._check()
+            number = self._number(key)
+            if number is None:
+                number = versions.add(self._model, draft)
+            else:
+                versions.serve(self._model, number)
         text = json.dumps({"stage": "repository", "key": key, "version": number}, indent=1)
-        unfinished = self._folder / f".{STAGE_FILE}.tmp"
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        unfinished.replace(self._folder / STAGE_FILE)
+        files.write_text(self._folder / STAGE_FILE, text + "\n")
 
     def fill(self, draft: Path, export: Export) -> None:
         """Write a version's folder.
 
         Raises:
-            StageError: the repository would not take it.
+            models.serving.export.ExportError: the model does not fit the repository.
             OSError: it cannot be written.
         """
         self._check()
-        # What a killed call had exported would get a second version beside it.
+        # The export of a killed call would get a second version beside it.
         shutil.rmtree(draft)
         draft.mkdir()
         export(self._product, draft / SCRATCH)
@@ -91,15 +87,11 @@ class Repository:
         shutil.rmtree(draft / SCRATCH)
 
     def _check(self) -> None:
-        try:
-            card = read_card(self._product)
-            instead = f"move {self._folder} away, or train with --no-export"
-            check_room(card, self._product, self._folder, instead=instead)
-        except (CardError, ExportError) as error:
-            raise StageError(str(error)) from None
+        instead = f"move {self._folder} away, or train with --no-export"
+        check_room(read_card(self._product), self._product, self._folder, instead=instead)
 
-    def _handed_over(self, key: str) -> int | None:
-        """The version that the last call handed over, if it was of this key."""
+    def _last(self, key: str) -> int | None:
+        """Return the version that the last call added, if it has this key."""
         try:
             record: Any = json.loads((self._folder / STAGE_FILE).read_text(encoding="utf-8"))
             return int(record["version"]) if record["key"] == key else None
@@ -107,10 +99,10 @@ class Repository:
             return None
 
     def _number(self, key: str) -> int | None:
-        """The newest version of this key; None where there is none that is whole."""
-        whole = [number for number in versions.versions(self._model) if self._version(number, key) is not None]
-        return whole[-1] if whole else None
+        """Return the newest complete version of this key; None without one."""
+        complete = [number for number in versions.versions(self._model) if self._version(number, key) is not None]
+        return complete[-1] if complete else None
 
     def _version(self, number: int, key: str) -> str | None:
-        # Its configuration may be changed by hand; files come beside ours when Triton runs it.
+        # Its configuration may be edited by hand, and Triton adds files when it runs the version.
         return written(self._model / str(number), key, but=(CONFIG_FILE,))

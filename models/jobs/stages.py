@@ -1,61 +1,53 @@
-"""Stages of a job: what is done is kept, what has changed is done again, and what is half done is never taken for done.
+"""Stages of a job: results are kept, run again when an input changes, and never used half finished.
 
-A stage is a folder below the job's. Its key is a hash of all that it depends on: its part of the configuration, what
-the stages before it have written, and its code. It works in a draft beside that folder; when it is through,
-``stage.json`` with the key and the hash of each file is written into the draft, and then the draft is given the
-stage's name::
+A stage is a folder below the job's. Its key is a hash of everything that it depends on: its part of the configuration,
+the results of the stages before it, and its code. It works in a draft beside that folder. When the work is complete,
+``stage.json`` with the key and the hash of each file is written into the draft, and the draft gets the stage's name::
 
-    RUN/.encoder.3f81c2…/     the draft of that key: after a kill the same call finds it and may go on from it
-    RUN/encoder/              whole; replaced as one when a stage of another key is through
-    RUN/encoder/stage.json    what it depended on, and what it holds
+    RUN/.encoder.3f81c2…/     the draft of that key; after a kill the same call continues in it
+    RUN/encoder/              complete; replaced as a whole when the stage of another key is complete
+    RUN/encoder/stage.json    its inputs, and its files
 
-A stage whose result people use, and may have changed, has another :class:`Place` than that.
+A stage whose result is used and changed by others has another :class:`Place` than that.
 
-Under ``torchrun`` every process runs the same job. The first alone works and writes; the others wait for its
-``stage.json``, and join only where a stage says that all of them work together.
+Under ``torchrun`` every process runs the same job. Only the first one works and writes. The others wait for its
+``stage.json``, and take part only in stages that all processes work on together.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import fcntl
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import MistwatchError
+from models.jobs.errors import StageError
+from pipeline import files
 
 STAGE_FILE = "stage.json"
-#: Below a stage's folder: what helps it on after a kill, and its logs. No part of what the next stages read.
+#: Folder inside a stage's folder for checkpoints and logs. It is not part of the result.
 SCRATCH = "scratch"
 
 #: How often a process that waits for the first one looks, seconds.
 _LOOK_SECONDS = 0.5
 _HASH_BYTES = 1 << 22
-_OUR_PACKAGES = ("operators", "pipeline", "models")
-
-
-class StageError(MistwatchError):
-    """A stage cannot be run or read. One line that names it and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A stage that is through.
+    """A completed stage.
 
     Attributes:
         name: the stage.
-        folder: what it wrote.
-        digest: hash of what it wrote. A stage that depends on this one and finds the same digest again is not run
-            again, whatever the reason was that this one was.
+        folder: its result.
+        digest: hash of its result. A later stage that finds the same digest again is not run again, whatever the reason
+            for which this one was.
         fresh: this call ran it.
     """
 
@@ -66,18 +58,18 @@ class Done:
 
 
 class Place(Protocol):
-    """Where a stage's result goes when it is whole."""
+    """The destination of the complete result of a stage."""
 
     def digest(self, key: str) -> str | None:
-        """Of what the stage of this key has written; None where it is not there, or not as it was written."""
+        """Return the digest of the result of this key; None where it is missing or was changed."""
         ...
 
     def has(self, key: str) -> bool:
-        """Whether it is there to be taken again, so that the work need not be done."""
+        """Return whether the result of this key is here to be used again, so that the work is not needed."""
         ...
 
     def take(self, draft: Path, key: str) -> None:
-        """Give the draft that is through its place, or its place to what is there; killed here, it is called again.
+        """Put the complete draft, or the result that is here, in its place; called again after a kill in it.
 
         Raises:
             OSError: it cannot be written.
@@ -86,20 +78,20 @@ class Place(Protocol):
 
 
 class _OwnFolder:
-    """A folder that is the job's alone: what was there before is removed."""
+    """A folder that only the job uses: an earlier result is removed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def digest(self, key: str) -> str | None:
-        return _finished(self._folder, key)
+        return _complete(self._folder, key)
 
     def has(self, key: str) -> bool:
         return False
 
     def take(self, draft: Path, key: str) -> None:
         if self._folder.exists():
-            # Renaming cannot replace a folder; one that is killed here finds the finished draft next time.
+            # A rename cannot replace a folder. After a kill here the next call finds the complete draft.
             shutil.rmtree(self._folder)
         draft.rename(self._folder)
 
@@ -109,8 +101,8 @@ class Stages:
 
     Args:
         folder: of the run; made when missing.
-        only: the one stage that may run; those before it must be up to date. All of them when None.
-        tell: told, a line each, what is run and what is not.
+        only: the one stage that may run; those before it must be up to date. None runs all of them.
+        report: called with a line for each stage that is run or up to date.
         rank: of this process among those of ``torchrun``; from the environment when None.
     """
 
@@ -119,12 +111,12 @@ class Stages:
         folder: Path,
         *,
         only: str | None = None,
-        tell: Callable[[str], None] = lambda _line: None,
+        report: Callable[[str], None] = lambda _line: None,
         rank: int | None = None,
     ) -> None:
         self.folder = folder
         self._only = only
-        self._tell = tell
+        self._report = report
         #: Whether this process is the one that writes.
         self.first = (int(os.environ.get("RANK", "0")) if rank is None else rank) == 0
 
@@ -137,18 +129,18 @@ class Stages:
         together: bool = False,
         place: Place | None = None,
     ) -> Done:
-        """Do a stage, unless what it wrote for the same inputs is there.
+        """Run a stage, unless its result for the same inputs is in its place.
 
         Args:
             name: of the stage; may hold slashes.
-            inputs: all that it depends on, as JSON can hold it.
-            work: given the draft's folder, which may hold what an earlier call for the same inputs had written before
-                it was killed; writes everything into it. Everything but what is below ``SCRATCH`` is its result.
-            together: all processes of ``torchrun`` call ``work``; else the first one alone.
+            inputs: everything that the result depends on; plain JSON.
+            work: called with the draft's folder, which may hold files of an earlier call for the same inputs that was
+                killed. It writes the result there; files below ``SCRATCH`` are not part of it.
+            together: all processes of ``torchrun`` call ``work``; otherwise only the first one.
             place: where the result goes; the stage's own folder when None.
 
         Raises:
-            StageError: another stage alone was to run, and this one is not up to date.
+            StageError: only another stage may run, and this one is not up to date.
             OSError: the folder cannot be written.
         """
         key = digest_of(inputs)
@@ -157,7 +149,7 @@ class Stages:
         draft = final.with_name(f".{final.name}.{key[:16]}")
         if (digest := place.digest(key)) is not None:
             if self.first:
-                self._tell(f"{name}: unchanged")
+                self._report(f"{name}: unchanged")
             return Done(name, final, digest, fresh=False)
         if self._only not in (None, name.partition("/")[0]):
             raise StageError(
@@ -165,15 +157,14 @@ class Stages:
                 f"(--stage {name.partition('/')[0]}), or leave --stage out"
             )
         if not self.first:
-            # Where the last run was killed before its draft had the stage's name, the first process works no more, and
-            # to join in would be to wait for it for ever. It may give the name at any moment: hence the draft is first.
-            if together and _finished(draft, key) is None and place.digest(key) is None:
+            # After a kill between complete draft and rename the first process does no work, and joining in would wait
+            # for it forever. It may rename the draft at any moment, so the draft is looked at before the place.
+            if together and _complete(draft, key) is None and place.digest(key) is None:
                 work(draft)
             return Done(name, final, _awaited(place, key), fresh=True)
-        # Not where it was killed between its last two steps.
-        if _finished(draft, key) is None and not place.has(key):
-            self._clear(final, draft)
-            self._tell(f"{name}: goes on from where it was stopped" if draft.exists() else f"{name}: runs")
+        if _complete(draft, key) is None and not place.has(key):  # else it was killed between its last two steps
+            self._remove_other_drafts(final, draft)
+            self._report(f"{name}: goes on from where it was stopped" if draft.exists() else f"{name}: runs")
             draft.mkdir(parents=True, exist_ok=True)
             (draft / STAGE_FILE).unlink(missing_ok=True)
             work(draft)
@@ -185,78 +176,63 @@ class Stages:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other jobs out of this run's folder: two would replace each other's stages.
+        """Keep other jobs out of this run's folder while the block runs: two would replace each other's stages.
 
         Raises:
-            StageError: one is there.
+            StageError: another job is running in it.
             OSError: the folder cannot be made.
         """
         if not self.first:
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                stack.enter_context(files.locked(self.folder, wait=False))
+            except files.LockedError:
                 raise StageError(
                     f"{self.folder}: another training is at work there; wait for it, or choose another folder"
                 ) from None
             yield
-        finally:
-            os.close(handle)
 
     @staticmethod
-    def _clear(final: Path, draft: Path) -> None:
-        """Drafts of other inputs will not be finished."""
+    def _remove_other_drafts(final: Path, draft: Path) -> None:
+        """Remove drafts of other inputs, which nothing will complete."""
         for other in final.parent.glob(f".{final.name}.*"):
             if other != draft:
                 shutil.rmtree(other)
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a value as JSON; the order of a mapping's keys does not matter."""
+    """Return the SHA-256 of a value as JSON; the order of a mapping's keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def code_digest(modules: Sequence[str]) -> str:
-    """Return the SHA-256 of the modules' syntax trees.
-
-    Comments, docstrings and layout do not matter, nor do the modules' names and the places from which they import one
-    another: kept work survives a move of its code into another folder.
+def written(folder: Path, key: str, *, but: Collection[str] = ()) -> str | None:
+    """Return the digest of a stage's files in a folder to which others may add files.
 
     Args:
-        modules: full names; none of them is imported.
+        folder: of the stage; may be missing.
+        key: of the stage.
+        but: files that others may change.
 
-    Raises:
-        ValueError: there is no such module, or it has no source.
+    Returns:
+        None where the stage of this key is missing, or one of its files was changed.
     """
-    trees = []
-    for name in modules:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-            raise ValueError(f"{name}: no module with a source")
-        trees.append(_bare_tree(Path(spec.origin).read_text(encoding="utf-8")))
-    return digest_of(sorted(trees))
+    try:
+        stage = _recorded(folder)
+        if stage["key"] != key:
+            return None
+        if any(_hash(folder / file) != wanted for file, wanted in stage["files"].items() if file not in but):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return digest_of(stage["files"])
 
 
-def _bare_tree(source: str) -> str:
-    """Return the syntax tree as text, without docstrings and without the modules that our own names come from."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _OUR_PACKAGES:
-            node.module = "ours"
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            match node.body:
-                case [ast.Expr(ast.Constant(str())), *rest]:
-                    node.body = rest
-    return ast.dump(tree)
-
-
-def _files(folder: Path) -> list[Path]:
-    """What counts as a stage's result, relative to its folder."""
+def _result_files(folder: Path) -> list[Path]:
+    """Return the files of a stage's result, relative to its folder."""
     found = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
     return sorted(file for file in found if file.parts[0] not in (STAGE_FILE, SCRATCH))
 
@@ -270,55 +246,22 @@ def _hash(file: Path) -> str:
 
 
 def _write_stage_file(draft: Path, name: str, key: str, inputs: Mapping[str, Any]) -> None:
-    """The last file of a stage; it and the others are on the disk before the stage gets its name."""
+    """Write the last file of a stage; everything is on the disk before the stage gets its name."""
+    files.remove_stale_drafts(draft, STAGE_FILE)
     hashes = {}
-    for file in _files(draft):
+    for file in _result_files(draft):
         hashes[file.as_posix()] = _hash(draft / file)
-        _sync(draft / file)
+        files.sync(draft / file)
     text = json.dumps({"stage": name, "key": key, "inputs": inputs, "files": hashes}, indent=1, ensure_ascii=False)
-    unfinished = draft / f".{STAGE_FILE}.tmp"
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    _sync(unfinished)
-    unfinished.replace(draft / STAGE_FILE)
-    _sync(draft)
+    files.write_text(draft / STAGE_FILE, text + "\n")
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _finished(folder: Path, key: str) -> str | None:
-    """The digest of what a stage of this key has written; None where it is not there, or not as it was written."""
+def _complete(folder: Path, key: str) -> str | None:
+    """Return the digest of a folder that holds the result of this key and nothing else; None for any other."""
     digest = written(folder, key)
-    if digest is None or [file.as_posix() for file in _files(folder)] != sorted(_recorded(folder)["files"]):
+    if digest is None or [file.as_posix() for file in _result_files(folder)] != sorted(_recorded(folder)["files"]):
         return None
     return digest
-
-
-def written(folder: Path, key: str, *, but: Collection[str] = ()) -> str | None:
-    """The digest of what a stage of this key has written into a folder where others may add files.
-
-    Args:
-        folder: of the stage; there may be none.
-        key: of the stage.
-        but: files that others may change.
-
-    Returns:
-        None where it is not there, or not as it was written.
-    """
-    try:
-        stage = _recorded(folder)
-        if stage["key"] != key:
-            return None
-        if any(_hash(folder / file) != wanted for file, wanted in stage["files"].items() if file not in but):
-            return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return digest_of(stage["files"])
 
 
 def _recorded(folder: Path) -> Any:

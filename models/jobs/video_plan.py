@@ -1,22 +1,49 @@
-"""What each video of a job is for: training, choosing (validation), or the last figures alone (test)."""
+"""The use of each video of a job: training, choosing (validation), or the last figures alone (test)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from models.detectors.mist.config import VideoChoice
-from models.detectors.mist.generator_training import TrainingError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from models.jobs.errors import TrainingError
 from pipeline.manifests.checks import check_copies, check_split
 from pipeline.manifests.folds import TEST, TRAIN, VALIDATION, drawn_split, hold_out_fold, validation_split
 from pipeline.manifests.layouts import DIVIDE_GROUPS
 from pipeline.manifests.manifest import ManifestError, Video
 
 
+class VideoChoice(BaseModel):
+    """The videos of a recipe, and the use of each.
+
+    Attributes:
+        layout: of the folder: ``manifest`` (it holds a ``manifest.jsonl``, or is one), or that of a published data set.
+        folder: where they are unless the command names another place; relative to the current folder.
+        obtain: how to get them, for people who do not have them.
+        hold_out: mark one of this many folds by group as split test, where the data set has no test split.
+        draw: draw this many normal and abnormal videos for training, and test on the rest: for data sets that are
+            published for training on normal videos alone.
+        subset: train on at most this many of the training videos, the first ones of either label, in proportion.
+        validation: share of the training videos that is kept, by group, for choosing epochs and thresholds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: Literal["manifest", "fights", "shanghaitech", "ucf-crime", "ped2", "folder"] = "manifest"
+    folder: Path | None = None
+    obtain: str = ""
+    hold_out: int | None = Field(None, ge=2)
+    draw: tuple[PositiveInt, PositiveInt] | None = None
+    subset: int | None = Field(None, ge=2)
+    validation: float | None = Field(None, gt=0, le=0.5)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Videos by what they are for; none is in two of them."""
+    """The videos of each part; no video is in two of them."""
 
     train: tuple[Video, ...]
     validation: tuple[Video, ...]
@@ -24,11 +51,11 @@ class Plan:
 
     @property
     def known(self) -> tuple[Video, ...]:
-        """All that may be learned from, in whatever way: everything but the test's."""
+        """The videos that may be learned from, in whatever way: all but those of the test."""
         return self.train + self.validation
 
-    def of(self, usable: set[Path]) -> Plan:
-        """The same division of those videos that can be used.
+    def restricted(self, usable: set[Path]) -> Plan:
+        """Return the same division of the usable videos alone.
 
         Raises:
             TrainingError: a part is left without one of the labels.
@@ -39,7 +66,7 @@ class Plan:
         ):
             if len({video.label for video in before}) > len({video.label for video in after}):
                 raise TrainingError(
-                    f"of the {len(before)} {name} videos {len(after)} can be used, and not of both labels"
+                    f"{len(after)} of the {len(before)} {name} videos can be used, and they lack one of the labels"
                 )
         return Plan(*parts)
 
@@ -55,15 +82,15 @@ def planned(
     """Divide a data set.
 
     Args:
-        videos: of a manifest or an adapter; their splits ``test`` and ``validation`` are heeded.
+        videos: of a manifest or an adapter; their splits ``test`` and ``validation`` are kept.
         choice: how.
-        seed: of what is drawn here.
-        contents: hashes of the videos' contents by their paths, where they are known: copies are not divided either.
-        folds: what is not the test's will be divided further, by group.
+        seed: of the draws.
+        contents: hashes of the videos' contents by their paths, as far as known: copies are not divided either.
+        folds: whether the videos outside the test are divided further, by group.
 
     Raises:
-        TrainingError: a part without one of the labels, groups or copies that are divided, a division that cannot be,
-            or a split of another name, of which nobody knows whether it may be trained on.
+        TrainingError: a part without one of the labels, groups or copies that are divided, an impossible division, or a
+            split of another name: it is unknown whether that may be trained on.
     """
     for video in videos:
         if video.split not in (TRAIN, VALIDATION, TEST, None):
@@ -93,7 +120,7 @@ def planned(
 
 
 def subset(videos: Sequence[Video], count: int) -> list[Video]:
-    """The first ones of either label, ``count`` in all, in the proportion of all; every one where there are no more."""
+    """Return the first videos of either label, at most ``count`` in all, in the proportion of all."""
     if len(videos) <= count:
         return list(videos)
     abnormal = round(count * sum(video.label for video in videos) / len(videos))

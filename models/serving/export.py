@@ -1,84 +1,87 @@
 """From trained weights to a Triton model repository.
 
-What is written, under the folder that is named::
+A repository holds one served model or several, a folder each::
 
     clip_scorer/
         config.pbtxt         inputs, outputs, and what a client must know of the model, as parameters
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py openvino_engine.py torch_engine.py
+            model.py engine.py contract.py device.py openvino_engine.py
             scorer.xml scorer.bin      the network for OpenVINO
             scorer.safetensors         the weights for torch
 
-A further export adds the next version (:mod:`models.serving.versions`). A version's folder is complete for OpenVINO: a
-Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
+A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
+complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import json
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
 from models.backbones import weights
-from models.card import BUILT_IN, CARD_FILE, Architecture, CardError, Clip, ModelCard, read_card
+from models.card import BUILT_IN, CARD_FILE, CardError, Clip, ModelCard, read_card
+from models.code import code_digest
+from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
+from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.engine import OPENVINO_FILE, TORCH_FILE, EngineChoice, cuda_devices
-from models.serving.versions import CONFIG_FILE, VersionError
+from models.serving.contract import OPENVINO_FILE, TORCH_FILE, EngineChoice
+from models.serving.versions import CONFIG_FILE
 from pipeline import files
-from pipeline.errors import MistwatchError
+from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
-    from models.serving.scorer import ClipScorer, Scorer
+    from models.detectors.network import ServedNetwork
 
-SERVED_NAME = "clip_scorer"
-DEFAULT_MODEL = "fights"
+SERVED_NAME = "clip_scorer"  #: name of a served model where none is chosen
 #: Bound of Triton's dynamic batches. On a CPU a clip costs the same alone and among four (0.43 s of a core's time),
 #: while each clip more in a batch takes 130 MB and must be warmed up at every start.
 MAX_BATCH_CPU = 2
 MAX_BATCH_CUDA = 16
 
-#: Copied into the version folder.
-_ADAPTOR_FILES = ("model.py", "engine.py", "openvino_engine.py", "torch_engine.py")
-_OURS = Path(models.__file__).parent
-#: Modules that decide what an export contains; a change of one makes repositories stale.
-EXPORT_MODULES = (
-    *(f"models.serving.{file.removesuffix('.py')}" for file in _ADAPTOR_FILES),
-    *(f"models.serving.{name}" for name in ("export", "openvino_convert", "scorer", "versions")),
-    *(f"models.backbones.{name}" for name in ("base", "c3d", "i3d")),
-    "models.card",
-    *(f"models.detectors.mist.{name}" for name in ("encoder", "generator", "sga")),
-)
-
-Progress = Callable[[str], None]  #: told, in a few words, what is being done
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+_OURS = Path(models.__file__).parents[1]
+#: Modules that are copied into the version folder, and their names there. Triton puts that folder on the path of its
+#: Python, so no name may be a package's: ``openvino.py`` would be imported where OpenVINO is missing.
+_COPIED = {
+    "models.serving.model": "model",
+    "models.serving.engine": "engine",
+    "models.serving.contract": "contract",
+    "models.engines.device": "device",
+    "models.engines.openvino": "openvino_engine",
+}
 
 
 class ExportError(MistwatchError):
-    """A model cannot be exported. One line for an operator."""
+    """A model cannot be exported."""
 
 
-class UnknownModelError(ExportError):
-    """There is no such model."""
+class UnknownModelError(ExportError, UsageError):
+    """No model goes by that name."""
 
 
 def built_in_models() -> list[str]:
-    """Names of the models that come with mistwatch."""
+    """Return the names of the models that come with mistwatch."""
     return sorted(card.parent.name for card in BUILT_IN.glob(f"*/{CARD_FILE}"))
 
 
 def find_model(model: str) -> Path:
-    """The folder of a trained model: a built-in model's name, or a folder's path.
+    """Return the folder of a trained model.
+
+    Args:
+        model: a built-in model's name, or a folder's path.
 
     Raises:
-        UnknownModelError: neither.
+        UnknownModelError: there is no such model.
     """
     if model in built_in_models():
         return BUILT_IN / model
@@ -86,27 +89,48 @@ def find_model(model: str) -> Path:
         return Path(model)
     if Path(model).is_dir():
         raise UnknownModelError(f"{model}: no {CARD_FILE} there; expected the folder of a trained model")
-    there_are = ", ".join(built_in_models()) or "none"
+    known = ", ".join(built_in_models()) or "none"
     raise UnknownModelError(
-        f"no model {model!r}: expected the folder of a trained model, or one that comes with mistwatch ({there_are})"
+        f"no model {model!r}: expected the folder of a trained model, or one that comes with mistwatch ({known})"
     )
 
 
+def check_name(name: str) -> None:
+    """Check the name of a served model, which is a folder's name and part of addresses.
+
+    Raises:
+        UsageError: it cannot be one.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"the served model's name must be 1 to 100 letters, digits, - and _, and not begin with -; got {name!r}"
+        )
+
+
 def config_pbtxt(
-    card: ModelCard, *, engine: EngineChoice, max_batch: int, attention: tuple[int, int] | None = None
+    card: ModelCard,
+    outputs: dict[str, list[int]],
+    *,
+    name: str = SERVED_NAME,
+    engine: EngineChoice = EngineChoice.AUTO,
+    max_batch: int,
+    heat: HeatKind | None = None,
 ) -> str:
-    """Triton's configuration of the served model, but for which version it is.
+    """Return Triton's configuration of a served model, without its version.
 
     Args:
-        attention: rows and columns of the attention map, where the model has one.
+        card: the model's.
+        outputs: the shape of each output for one clip.
+        name: of the served model.
+        engine: see :class:`models.serving.contract.EngineChoice`.
+        max_batch: bound of Triton's dynamic batches.
+        heat: meaning of the output HEAT, where the model has it.
     """
-    outputs = {"SCORE": [1], "FEATURES": [card.architecture.inputs]}
-    if attention:
-        outputs["ATTENTION"] = list(attention)
     clip = card.clip
     parameters = {
         "name": card.name,
-        "backbone": card.backbone.name,
+        "family": card.family,
+        **({"backbone": card.backbone.name} if card.backbone else {}),
         "clip_frames": clip.frames,
         "clip_stride": clip.stride,
         "clip_height": clip.height,
@@ -117,11 +141,12 @@ def config_pbtxt(
         "close_threshold": card.alerting.close_threshold,
         "kernel": card.alerting.kernel,
         "weights_sha256": card.weights_sha256,
+        **({"heat": heat.value} if heat else {}),
         "ENGINE": engine.value,
     }
     lines = [
         "# Written by `mistwatch export`.",
-        f"name: {json.dumps(SERVED_NAME)}",
+        f"name: {json.dumps(name)}",
         'backend: "python"',
         f"max_batch_size: {max_batch}",
         "input [",
@@ -129,11 +154,11 @@ def config_pbtxt(
         "]",
         "output [",
         ",\n".join(
-            f"  {{ name: {json.dumps(name)} data_type: TYPE_FP32 dims: [ {', '.join(map(str, dims))} ] }}"
-            for name, dims in outputs.items()
+            f"  {{ name: {json.dumps(output)} data_type: TYPE_FP32 dims: [ {', '.join(map(str, dims))} ] }}"
+            for output, dims in outputs.items()
         ),
         "]",
-        "# What waits when the model is free goes together; nothing waits in order to go together.",
+        "# Clips that wait when the model is free go together; none waits in order to go together.",
         "dynamic_batching { }",
         "# One instance with every core beats several that share them. The engine looks for CUDA itself.",
         "instance_group [ { kind: KIND_CPU count: 1 } ]",
@@ -153,46 +178,59 @@ def export(
     model: str,
     out: Path,
     *,
+    name: str = SERVED_NAME,
     engine: EngineChoice = EngineChoice.AUTO,
     max_batch: int | None = None,
     replace: bool = False,
     progress: Progress = lambda _: None,
 ) -> Path:
-    """Write the model repository ``out``, or the next version into it, and return the model's folder in it.
+    """Write a served model into the repository ``out``, or its next version, and return its folder there.
 
-    The version appears whole or not at all, and is the one to be served from then on. It must take the same clips as
-    the one before, which are those that the workers cut. Missing backbone weights are fetched first.
+    The version appears in full or not at all, and is served from then on. It must take the same clips as the one
+    before, because the workers cut those. Missing backbone weights are fetched first.
 
     Args:
         model: a built-in model's name or a trained model's folder.
-        engine: what it shall be served on; ``auto`` writes what both engines need.
+        out: the repository; made when missing.
+        name: of the served model.
+        engine: engine to serve it on; ``auto`` writes the files that both engines need.
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
-        replace: remove the versions that are there, whatever clips they take.
+        replace: remove the existing versions, whatever clips they take.
+        progress: called with a few words when a long step begins.
 
     Raises:
         UnknownModelError: there is no such model.
-        ExportError: anything else, in one line.
+        MistwatchError: the model cannot be read, converted or written.
     """
+    check_name(name)
     if max_batch is None:
         on_cuda = engine is not EngineChoice.OPENVINO and cuda_devices() > 0
         max_batch = MAX_BATCH_CUDA if on_cuda else MAX_BATCH_CPU
     if max_batch < 1:
         raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
     folder = find_model(model)
-    target = out / SERVED_NAME
-    with _one_line(out):
-        card = read_card(folder)
-        check_room(card, folder, out, replace=replace)
+    target = out / name
+    with _explained(out):
+        family, card = read_detector(folder)
+        check_room(card, folder, out, name=name, replace=replace)
         out.mkdir(parents=True, exist_ok=True)
         # A name that Triton does not take for a model, on the same file system.
-        place = out / f".{SERVED_NAME}"
+        place = out / f".{name}"
         files.remove_stale_drafts(out, place.name)
         draft = files.draft_path(place)
         try:
             draft.mkdir()
-            _write(card, folder, draft, engine, max_batch, progress)
+            network = family.load(card, folder, progress)
+            outputs = _output_shapes(network, card, folder)
+            heat = family.heat(card)
+            if (heat is not None) != ("HEAT" in outputs):
+                raise ExportError(f"{folder}: the family {family.name} and its network differ in the output HEAT")
+            _write_network(network, card, draft, engine, progress)
+            shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+            config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat)
+            (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
             with versions.locked(out):
-                check_room(card, folder, out, replace=replace)  # somebody else may have been faster
+                check_room(card, folder, out, name=name, replace=replace)  # another process may have been faster
                 versions.add(target, draft, replace=replace)
         finally:
             files.remove(draft)
@@ -204,35 +242,36 @@ def check_room(
     folder: Path,
     out: Path,
     *,
+    name: str = SERVED_NAME,
     replace: bool = False,
-    instead: str = "name another repository, or --replace what is there",
+    instead: str = "name another repository or another --as, or --replace the existing versions",
 ) -> None:
-    """Whether a model can become a version in a repository: a worker cuts one kind of clips, and a version that wants
-    others would stop it.
+    """Check that a model can become a version of a served model: one that takes other clips would stop the workers.
 
     Args:
         card, folder: of the model.
-        out: the repository; there may be none.
-        replace: what is there is to be removed.
-        instead: what to do where it cannot, for the operator.
+        out: the repository; it may be missing.
+        name: of the served model.
+        replace: the existing versions are to be removed.
+        instead: advice for the operator where it cannot.
 
     Raises:
         ExportError: it cannot.
     """
-    target = out / SERVED_NAME
+    target = out / name
     if not target.exists():
         return
     if not (target / CONFIG_FILE).is_file():
-        raise ExportError(f"{target} exists and is no model of Triton: name another folder")
+        raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
     if replace:
         return
     try:
-        there = read_card(target).clip
+        present = read_card(target).clip
     except CardError as error:
         raise ExportError(f"{error}; {instead}") from None
-    if {**card.clip.model_dump(), "stride": 0} != {**there.model_dump(), "stride": 0}:
+    if {**card.clip.model_dump(), "stride": 0} != {**present.model_dump(), "stride": 0}:
         raise ExportError(
-            f"{target} serves clips of {_in_words(there)}, and {folder} was trained with {_in_words(card.clip)}: "
+            f"{target} serves clips of {_in_words(present)}, and {folder} was trained with {_in_words(card.clip)}: "
             f"{instead}"
         )
 
@@ -242,7 +281,7 @@ def _in_words(clip: Clip) -> str:
 
 
 def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Progress = lambda _: None) -> Path:
-    """A model repository of ``model`` in the user's cache, exported when it is not there.
+    """Return a model repository of ``model`` in the user's cache; export it when it is missing.
 
     It is found again by a hash over the model's card (which holds the hashes of all weights) and the exporting code;
     finding it imports neither torch nor OpenVINO.
@@ -250,22 +289,22 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     Args:
         model: a built-in model's name or a trained model's folder.
         cache_dir: by default mistwatch's cache folder (``MISTWATCH_CACHE``).
+        progress: called with a few words when a long step begins.
 
     Raises:
         UnknownModelError: there is no such model.
-        ExportError: anything else, in one line.
+        MistwatchError: it cannot be exported.
     """
     folder = find_model(model)
     shelf = (cache_dir or weights.cache_dir()) / "repositories"
-    with _one_line(shelf):
-        card = read_card(folder)
+    with _explained(shelf):
+        _, card = read_detector(folder)
         where = shelf / f"{card.name}-{_export_key(card)[:16]}"
-        finished = where / SERVED_NAME  # it appears whole
+        finished = where / SERVED_NAME  # it appears in full
         if finished.exists():
             return where
         shelf.mkdir(parents=True, exist_ok=True)
-        with (shelf / f"{where.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits and finds it there
+        with files.locked(shelf / f"{where.name}.lock"):  # a second process waits and finds it there
             if not finished.exists():
                 export(model, where, progress=progress)
     return where
@@ -273,15 +312,25 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
 
 def _export_key(card: ModelCard) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
-    for module in EXPORT_MODULES:
-        digest.update((_OURS.parent / f"{module.replace('.', '/')}.py").read_bytes())
+    digest.update(code_digest(export_entries(card.family)).encode())
     digest.update(json.dumps(export_tools()).encode())
     return digest.hexdigest()
 
 
+def export_entries(family: str) -> tuple[str, ...]:
+    """Return the modules whose code, with all that they import, decides the content of an export.
+
+    Args:
+        family: a name in :data:`models.detectors.base.FAMILIES`.
+    """
+    return __name__, *_COPIED, FAMILIES[family]
+
+
 def export_tools() -> dict[str, str]:
-    """What beside a model and our code decides what an export contains: versions of packages, and whether CUDA is there
-    (for the batches)."""
+    """Return what decides the content of an export beside a model and our code.
+
+    These are the versions of packages, and the presence of CUDA (for the batches).
+    """
     tools = {"cuda": str(cuda_devices() > 0)}
     for package in ("openvino", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -289,115 +338,51 @@ def export_tools() -> dict[str, str]:
     return tools
 
 
-def _write(
-    card: ModelCard, folder: Path, draft: Path, engine: EngineChoice, max_batch: int, progress: Progress
-) -> None:
-    """Fill ``draft``, the folder of a version."""
-    scorer = _load(card, folder, progress)
-    try:
-        attention = _attention_of(scorer, card)
-    except ValueError as error:  # too short for it, or a size whose maps do not meet
-        raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
-    for name in _ADAPTOR_FILES:
-        shutil.copyfile(_OURS / "serving" / name, draft / name)
-    if engine is not EngineChoice.TORCH:
-        progress("converting the network for OpenVINO")
-        _save_openvino(scorer, card, draft / OPENVINO_FILE)
-    if engine is not EngineChoice.OPENVINO:
-        _save_torch(scorer, card, draft / TORCH_FILE)
-    shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
-    config = config_pbtxt(card, engine=engine, max_batch=max_batch, attention=attention)
-    (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
-
-
-def _load(card: ModelCard, folder: Path, progress: Progress) -> Scorer:
-    """The network of ``folder`` with its weights, the backbone's among them."""
-    if isinstance(card.architecture, Architecture):
-        return _load_generator(card, folder, progress)
-    from models.detectors.mist.encoder import C3D_NAME, EncoderError, load_encoder
-    from models.serving.scorer import SelfGuidedScorer
-
-    if not card.architecture.fine_tuned and card.backbone.name != C3D_NAME:
-        _fetch(weights.published(card.backbone.name), progress)
-    progress("loading the weights")
-    try:
-        encoder, _ = load_encoder(folder)
-    except EncoderError as error:
-        raise ExportError(str(error)) from error
-    return SelfGuidedScorer(encoder).eval()
-
-
-def _load_generator(card: ModelCard, folder: Path, progress: Progress) -> ClipScorer:
-    from models.detectors.mist.generator import GeneratorError, load_generator
-
-    try:
-        generator, _ = load_generator(folder)
-    except GeneratorError as error:
-        raise ExportError(str(error)) from error
-    backbone = weights.published(card.backbone.name)
-    if card.backbone.tensors_sha256 != backbone.tensors_sha256:
-        raise ExportError(f"{folder / CARD_FILE}: backbone.tensors_sha256 is not that of {backbone.name}")
-    _fetch(backbone, progress)
-
-    progress("loading the weights")
-    from models.backbones.i3d import WIDTHS, load_i3d
-    from models.serving.scorer import ClipScorer
-
-    width = sum(WIDTHS[layer] for layer in card.backbone.layers)
-    if width != generator.architecture.inputs:
-        raise ExportError(
-            f"{folder / CARD_FILE}: architecture.inputs {generator.architecture.inputs} is not the width of "
-            f"backbone.layers {', '.join(card.backbone.layers)} ({width})"
-        )
-    return ClipScorer(load_i3d(backbone.name), generator, card.backbone.layers).eval()
-
-
-def _attention_of(scorer: Scorer, card: ModelCard) -> tuple[int, int] | None:
-    """Rows and columns of its attention map for the card's clips; None where it has none."""
-    if "ATTENTION" not in scorer.outputs:
-        return None
+def _output_shapes(network: ServedNetwork, card: ModelCard, folder: Path) -> dict[str, list[int]]:
+    """Return the shape of each output for one clip of the card's size, by a try."""
     import torch
 
-    with torch.inference_mode():
-        clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
-        *_, attention = scorer(clip)
-    return int(attention.shape[1]), int(attention.shape[2])
+    clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
+    try:
+        with torch.inference_mode():
+            found = network(clip)
+    except ValueError as error:  # clips that are too short, or of a size whose maps do not meet
+        raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
+    return {name: list(values.shape[1:]) for name, values in zip(network.outputs, found, strict=True)}
 
 
-def _fetch(backbone: weights.Published, progress: Progress) -> None:
-    """Bring the backbone's weights into the cache, telling every tenth of it."""
-    told = -1
+def _write_network(
+    network: ServedNetwork, card: ModelCard, draft: Path, engine: EngineChoice, progress: Progress
+) -> None:
+    """Write what runs the network, and the network, into the version folder ``draft``."""
+    for module, name in _COPIED.items():
+        source = (_OURS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        (draft / f"{name}.py").write_text(_with_relative_imports(source), encoding="utf-8")
+    if engine is not EngineChoice.TORCH:
+        from models.engines.openvino import ov
+        from models.engines.openvino_convert import to_openvino
 
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal told
-        if done * 10 // total > told:
-            told = done * 10 // total
-            progress(f"fetching {what}: {told * 10} % of {total / 1e6:.0f} MB")
+        progress("converting the network for OpenVINO")
+        clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
+        ov.save_model(to_openvino(network, clip, network.outputs), draft / OPENVINO_FILE, compress_to_fp16=False)
+    if engine is not EngineChoice.OPENVINO:
+        from models.serving.torch_file import save_network
 
-    weights.fetch(backbone.name, progress=tell)
-
-
-def _save_openvino(scorer: Scorer, card: ModelCard, file: Path) -> None:
-    from models.serving.openvino_convert import ov, to_openvino
-
-    clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
-    ov.save_model(to_openvino(scorer, clip, scorer.outputs), file, compress_to_fp16=False)
+        save_network(network, card, draft / TORCH_FILE)
 
 
-def _save_torch(scorer: Scorer, card: ModelCard, file: Path) -> None:
-    import safetensors.torch
-
-    tensors = {name: tensor.contiguous() for name, tensor in scorer.state_dict().items()}
-    file.write_bytes(safetensors.torch.save(tensors, metadata={"card": card.model_dump_json()}))
+def _with_relative_imports(source: str) -> str:
+    """Make the imports of copied modules relative, because a version's folder is a package of its own."""
+    for module, name in _COPIED.items():
+        source = re.sub(rf"^( *)from {re.escape(module)} import", rf"\1from .{name} import", source, flags=re.MULTILINE)
+    return source
 
 
 @contextlib.contextmanager
-def _one_line(out: Path) -> Iterator[None]:
-    """Turn what stands in the way of an export into one line."""
+def _explained(out: Path) -> Iterator[None]:
+    """Turn a missing package and a file that cannot be written into one line."""
     try:
         yield
-    except (CardError, VersionError, weights.WeightsError) as error:
-        raise ExportError(str(error)) from error
     except ImportError as error:
         raise ExportError(f"exporting needs the package {error.name}: install mistwatch[serve]") from error
     except OSError as error:

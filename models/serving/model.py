@@ -1,6 +1,6 @@
-"""The served model ``clip_scorer``: hands Triton's requests to an engine.
+"""A served model: passes Triton's requests to an engine.
 
-Triton's stub loads this file from the version folder, beside the engines and the weights, and gives it the arrays of
+Triton's stub loads this file from the version folder, beside the engines and the weights, and passes it the arrays of
 every batch that its dynamic batcher put together. It imports numpy and the engine that is used, nothing else: with
 OpenVINO the stub takes a fifth of the memory that it takes with torch.
 """
@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as triton
 
-from .engine import Engine, open_engine
+from models.serving.engine import Engine, open_engine
 
 _clear_destructor = ctypes.pythonapi.PyCapsule_SetDestructor
 _clear_destructor.argtypes = [ctypes.py_object, ctypes.c_void_p]
 
 
 def _output(name: str, array: npt.NDArray[np.float32]) -> Any:
-    """A tensor for Triton over ``array``, which must be contiguous and writable.
+    """Return a tensor for Triton over ``array``, which must be contiguous and writable.
 
     By DLPack, as the backend was built for numpy 1: ``Tensor(name, array)`` gives empty data with numpy 2. Triton takes
     the capsule's content over without saying so, hence the destructor is cleared, or each capsule would complain.
@@ -36,7 +36,7 @@ def _output(name: str, array: npt.NDArray[np.float32]) -> Any:
 
 
 class TritonPythonModel:
-    """What Triton calls. It makes one per instance, and calls it from one thread."""
+    """The class that Triton makes once per instance and calls from one thread."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the engine and run it once for every batch size, as the first run of each is slow.
@@ -57,9 +57,12 @@ class TritonPythonModel:
         )
         self._batch = np.zeros((max(int(config["max_batch_size"]), 1), *clip), np.uint8)
         for size in range(1, len(self._batch) + 1):
-            self._engine.score(self._batch[:size])
+            scored = self._engine.score(self._batch[:size])
+        if any(output["name"] == "HEAT" for output in config["output"]) != (scored.heat is not None):
+            raise ValueError("config.pbtxt and the network differ in the output HEAT; write it again: mistwatch export")
         seconds = time.monotonic() - started
-        print(f"clip_scorer: {self._engine.name}, clips {clip}, ready in {seconds:.1f} s", file=sys.stderr, flush=True)
+        line = f"{args['model_name']}: {self._engine.name}, clips {clip}, ready in {seconds:.1f} s"
+        print(line, file=sys.stderr, flush=True)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Score all requests in one batch; each brings one clip or more, and Triton keeps the sum in bounds."""
@@ -73,7 +76,7 @@ class TritonPythonModel:
             filled += len(clips)
         try:
             scored = self._engine.score(self._batch[:filled])
-        except Exception as error:  # whatever it is, it is these requests' answer and not the server's end
+        except Exception as error:  # any error answers these requests and leaves the server running
             return [triton.InferenceResponse(error=triton.TritonError(f"scoring failed: {error}")) for _ in requests]
 
         responses = []
@@ -84,8 +87,8 @@ class TritonPythonModel:
                 _output("SCORE", scored.scores[of_request, None]),
                 _output("FEATURES", scored.features[of_request]),
             ]
-            if scored.attention is not None:
-                outputs.append(_output("ATTENTION", scored.attention[of_request]))
+            if scored.heat is not None:
+                outputs.append(_output("HEAT", scored.heat[of_request]))
             responses.append(triton.InferenceResponse(outputs))
             first += size
         return responses

@@ -1,4 +1,4 @@
-"""Versions of a served model side by side in one repository, and which of them Triton is to serve::
+"""Versions of a served model side by side in one repository, and the choice of the one that Triton serves::
 
     clip_scorer/
         config.pbtxt         of the version that is served, and that it is this one
@@ -7,10 +7,10 @@
             config.pbtxt model-card.json model.py …
         2/
 
-To exchange the model is to write ``config.pbtxt`` anew and let Triton load it: it goes on answering with the old
-version until the new one is ready. ``config.pbtxt`` also remembers what was served before, so that a rollback goes to
-what worked last, and not to a version that was taken back itself; and the highest number that was ever used, so that no
-number comes again after its folder was removed by hand.
+The model is exchanged by writing ``config.pbtxt`` anew and letting Triton load it: it goes on answering with the old
+version until the new one is ready. ``config.pbtxt`` also lists the versions that were served before, so that a rollback
+goes to the last one that worked, and not to a version that was taken back itself; and the highest number that was ever
+used, so that no number is used twice after its folder was removed by hand.
 
 Nothing here needs torch.
 """
@@ -18,7 +18,7 @@ Nothing here needs torch.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import re
 import shutil
@@ -27,7 +27,7 @@ from pathlib import Path
 
 from models.card import CARD_FILE
 from pipeline import files
-from pipeline.errors import MistwatchError
+from pipeline.errors import UsageError
 
 CONFIG_FILE = "config.pbtxt"
 _BEFORE = re.compile(r"^# Served before, oldest first:((?: \d{1,18})*)\n", re.MULTILINE)
@@ -35,30 +35,65 @@ _HIGHEST = re.compile(r"^# Highest number ever used: (\d{1,18})\n", re.MULTILINE
 _POLICY = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}\n", re.MULTILINE)
 
 
-class VersionError(MistwatchError):
-    """A repository has not what is asked of it. One line for an operator."""
+class VersionError(UsageError):
+    """The repository lacks the requested model or version."""
 
 
 @contextlib.contextmanager
 def locked(repository: Path) -> Iterator[None]:
-    """Nobody else changes which versions there are; the lock leaves nothing behind."""
-    folder = os.open(repository, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    """Keep other processes from changing the repository's versions; the lock leaves nothing behind.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    if not repository.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(repository))
+    with files.locked(repository):
         yield
-    finally:
-        os.close(folder)
+
+
+def served_models(repository: Path) -> list[str]:
+    """Return the names of the served models in a repository, sorted; none where there is no such folder.
+
+    Raises:
+        OSError: the repository cannot be read.
+    """
+    if not repository.is_dir():
+        return []
+    folders = [entry for entry in repository.iterdir() if not entry.name.startswith(".")]
+    return sorted(folder.name for folder in folders if (folder / CONFIG_FILE).is_file())
+
+
+def find_served(repository: Path, name: str | None = None) -> Path:
+    """Return the folder of a served model.
+
+    Args:
+        repository: as ``mistwatch export`` wrote it.
+        name: of the served model; None is the only one.
+
+    Raises:
+        VersionError: there is no such model, or there are several and none is named.
+        OSError: the repository cannot be read.
+    """
+    found = served_models(repository)
+    if not found:
+        raise VersionError(f"{repository}: not a repository that `mistwatch export` wrote (no */{CONFIG_FILE})")
+    if name is None and len(found) > 1:
+        raise VersionError(f"{repository} holds several models ({', '.join(found)}): choose one with --model")
+    if name is not None and name not in found:
+        raise VersionError(f"{repository} has no model {name!r} (it has: {', '.join(found)})")
+    return repository / (name or found[0])
 
 
 def versions(model: Path) -> list[int]:
-    """Numbers of the versions in a model's folder, ascending; none where there is no such folder."""
+    """Return the numbers of the versions in a model's folder, ascending; none where there is no such folder."""
     if not model.is_dir():
         return []
     return sorted(int(entry.name) for entry in model.iterdir() if entry.name.isdecimal() and entry.is_dir())
 
 
 def served(model: Path) -> int:
-    """The version that Triton is to serve.
+    """Return the version that Triton serves from its next load on.
 
     Raises:
         VersionError: there is none.
@@ -67,24 +102,24 @@ def served(model: Path) -> int:
 
 
 def history(model: Path) -> list[int]:
-    """What was served, oldest first; the last one is served now.
+    """Return the versions that were served, oldest first; the last one is served now.
 
     Raises:
         VersionError: there is no version.
     """
     config = _read(model / CONFIG_FILE)
     if (policy := _POLICY.search(config)) is None:  # by an earlier mistwatch: Triton serves the newest
-        if not (there_are := versions(model)):
+        if not (numbers := versions(model)):
             raise VersionError(f"{model} holds no version of a model")
-        return [there_are[-1]]
+        return [numbers[-1]]
     earlier = _BEFORE.search(config)
     return [*map(int, earlier[1].split() if earlier else []), int(policy[1])]
 
 
 def before(model: Path) -> list[int]:
-    """The versions that were served before this one and are still there, oldest first."""
-    there = versions(model)
-    return [number for number in history(model)[:-1] if number in there]
+    """Return the versions that were served before this one and still exist, oldest first."""
+    existing = versions(model)
+    return [number for number in history(model)[:-1] if number in existing]
 
 
 def add(model: Path, draft: Path, *, replace: bool = False) -> int:
@@ -93,8 +128,8 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
     The number is one that was never used here: a worker that sees it in an answer knows that the model is another one.
 
     Args:
-        draft: complete: ``config.pbtxt``, ``model-card.json``, and what the backend needs. It is moved.
-        replace: remove the versions that are there.
+        draft: complete: ``config.pbtxt``, ``model-card.json``, and the backend's files. It is moved.
+        replace: remove the existing versions.
 
     Returns:
         its number.
@@ -137,13 +172,13 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
 def serve(model: Path, number: int) -> None:
     """Have this version served the next time that Triton loads the model.
 
-    To a version that was served before one goes *back*: what was served after it is forgotten as a place to return to.
+    A version that was served before is a way *back*: those that were served after it are forgotten.
 
     Raises:
-        VersionError: there is no such version, or nothing to serve in it.
+        VersionError: there is no such version, or it is empty.
     """
-    if number not in (there_are := versions(model)):
-        raise VersionError(f"{model} has no version {number} (there are: {', '.join(map(str, there_are)) or 'none'})")
+    if number not in (numbers := versions(model)):
+        raise VersionError(f"{model} has no version {number} (there are: {', '.join(map(str, numbers)) or 'none'})")
     earlier = history(model)
     _keep_config(model, earlier[-1])
     if number in earlier:
@@ -152,10 +187,10 @@ def serve(model: Path, number: int) -> None:
 
 
 def put_back(model: Path, earlier: Sequence[int]) -> None:
-    """Have served what was served at an earlier time, and forget what has been chosen since as if it had never been.
+    """Serve what was served at an earlier time, and forget the choices since then.
 
     Args:
-        earlier: what :func:`history` said at that time.
+        earlier: the result of :func:`history` at that time.
 
     Raises:
         VersionError: that version has gone.
@@ -165,15 +200,15 @@ def put_back(model: Path, earlier: Sequence[int]) -> None:
 
 
 def roll_back(model: Path) -> int:
-    """Have the version served that was served before this one; returns its number.
+    """Serve the version that was served before this one, and return its number.
 
     Raises:
         VersionError: there was none.
     """
     if not (earlier := before(model)):
-        there_are = ", ".join(map(str, versions(model)))
+        numbers = ", ".join(map(str, versions(model)))
         raise VersionError(
-            f"{model} serves version {served(model)} and has served no other before (there are: {there_are}): "
+            f"{model} serves version {served(model)} and has served no other before (there are: {numbers}): "
             "choose one with `mistwatch versions use`"
         )
     serve(model, earlier[-1])
@@ -181,7 +216,7 @@ def roll_back(model: Path) -> int:
 
 
 def _highest(model: Path) -> int:
-    """The highest number that a version here ever had; 0 where there was none."""
+    """Return the highest number that a version here ever had; 0 where there was none."""
     try:
         config = (model / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -190,7 +225,7 @@ def _highest(model: Path) -> int:
 
 
 def _keep_config(model: Path, number: int) -> None:
-    """What somebody changed in the served version's configuration by hand stays that version's."""
+    """Keep changes that were made by hand in the served version's configuration, in that version's own."""
     home = model / str(number)
     if not home.is_dir():
         return
@@ -205,7 +240,7 @@ def _keep_config(model: Path, number: int) -> None:
 def _point_to(model: Path, number: int, served_before: list[int]) -> None:
     home = model / str(number)
     if not (home / CONFIG_FILE).is_file():
-        raise VersionError(f"{home} has no {CONFIG_FILE}: it is no version that `mistwatch export` wrote")
+        raise VersionError(f"{home} has no {CONFIG_FILE}: it is not a version that `mistwatch export` wrote")
     if (home / CARD_FILE).is_file():
         _write(model / CARD_FILE, _read(home / CARD_FILE))
     earlier = f"# Served before, oldest first: {' '.join(map(str, served_before))}\n" if served_before else ""
@@ -221,18 +256,11 @@ def _read(file: Path) -> str:
     except OSError as error:
         raise VersionError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise VersionError(f"{file}: is not UTF-8: mend it by hand, or export the model anew with --replace") from None
+        raise VersionError(
+            f"{file}: is not UTF-8: repair it by hand, or export the model again with --replace"
+        ) from None
 
 
 def _write(file: Path, text: str) -> None:
-    """The old text or the new one, whenever somebody reads it."""
-    if file.exists() and file.read_bytes() == text.encode():
-        return
-    draft = file.with_name(f".{file.name}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
+    if not file.exists() or file.read_bytes() != text.encode():
+        files.write_text(file, text)

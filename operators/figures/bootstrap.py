@@ -1,8 +1,8 @@
-"""How far figures would move with other videos, and whether one model is better than another: the paired bootstrap.
+"""Confidence intervals of figures over other videos, and comparison of two models: the paired bootstrap.
 
 A *run* is one set of scored videos. Several runs (seeds of a training, splits of a data set) are judged together: a
-figure is then the mean of the runs', and a draw holds the same copies of a video in every run that has it, as seeds and
-splits make no new videos. Two models are compared on the same draws, so that what makes a video easy for both cancels
+figure is then the mean over the runs. A draw holds the same copies of a video in every run that has it, because seeds
+and splits do not create new videos. Two models are compared on the same draws, so that effects common to both cancel
 (B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16).
 
     >>> from operators.figures.videos import ScoredVideo
@@ -27,10 +27,10 @@ from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import Figure as AlertFigure
 from operators.figures.events import Interval, ScoreSheet, total
 from operators.figures.events import bootstrap as bootstrap_sheets
-from operators.figures.ranked import FAR_THRESHOLD, Sample, known, of
+from operators.figures.ranked import FAR_THRESHOLD, Sample, check_names, figure_of
 from operators.figures.videos import ScoredVideo
 
-#: They settle the ends of a 95 % interval to about a hundredth of its length.
+#: Enough to determine the ends of a 95 % interval to about a hundredth of its length.
 DRAWS = 2000
 LEVEL = 0.95
 
@@ -43,11 +43,11 @@ class Estimate:
     """A figure with its interval.
 
     Attributes:
-        value: of all videos; the mean where there are several runs. None where it is not defined.
-        interval: holds the middle share of the draws; None where no draw has the figure.
-        reason: why there is no value.
+        value: over all videos; the mean if there are several runs. None if it is not defined.
+        interval: holds the middle share of the draws; None if the figure is undefined in every draw.
+        reason: why the value is None.
         runs: the value of each run.
-        spread: standard deviation over runs, which the interval knows nothing of (it is about videos).
+        spread: standard deviation over runs. The interval does not include it, because it is about videos.
     """
 
     value: float | None
@@ -61,7 +61,7 @@ class Estimate:
         return float(np.std(defined)) if len(defined) > 1 else None
 
     def summary(self) -> dict[str, Any]:
-        """For a file that people look at: four digits, and only what there is."""
+        """Return the JSON form for people: four digits, and only defined parts."""
         if self.value is None:
             return {"value": None, "reason": self.reason}
         written: dict[str, Any] = {"value": round(self.value, 4), "interval_95": _rounded(self.interval)}
@@ -73,13 +73,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much a figure of the first model exceeds the second one's.
+    """Difference of a figure of the first model from the second one's.
 
     Attributes:
-        value: of all videos.
+        value: over all videos.
         interval: of the difference over the same draws.
-        above: share of the draws in which the first one's figure is the greater.
-        reason: why there is no value.
+        above: share of the draws in which the first model's figure is the greater one.
+        reason: why the value is None.
     """
 
     value: float | None
@@ -89,11 +89,11 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies wholly on one side of 0."""
+        """Return whether the interval lies wholly on one side of 0."""
         return self.interval is not None and (self.interval.low > 0 or self.interval.high < 0)
 
     def summary(self) -> dict[str, Any]:
-        """See :meth:`Estimate.summary`."""
+        """Return the JSON form, see :meth:`Estimate.summary`."""
         if self.value is None or self.above is None:
             return {"value": None, "reason": self.reason}
         return {
@@ -114,25 +114,25 @@ def estimate(
     seed: int = 0,
     threshold: float = FAR_THRESHOLD,
 ) -> dict[str, Estimate]:
-    """Figures with percentile bootstrap intervals.
+    """Return figures with percentile bootstrap intervals.
 
-    As many units as there are are drawn with replacement, ``draws`` times. Draws that do not have a figure (one class
-    only) are left out of its interval; so are, within a draw, the runs that do not have it.
+    Each of the ``draws`` draws takes as many units as there are, with replacement. Draws without the figure (one class
+    only) are left out of its interval; within a draw, runs without the figure are left out.
 
     Args:
         runs: at least one; videos of one name are the same video.
         names: of :data:`operators.figures.ranked.FIGURES`; all if None.
-        by: what was drawn by chance and independently: videos, or the groups they come from. Videos of one group
-            resemble each other, and draws by video then make too little of it.
-        draws: how many.
+        by: the independent unit of chance: videos, or the groups they come from. Videos of one group resemble each
+            other, and draws by video then underestimate the interval.
+        draws: number of draws.
         level: share of the draws that an interval holds, above 0, at most 1.
-        seed: of the draws.
+        seed: random seed of the draws.
         threshold: above which a frame is a false alarm.
 
     Raises:
-        ValueError: no run, a run without a video or with two of one name, an unknown figure, or impossible settings.
+        ValueError: no run, a run without a video or with two of one name, an unknown figure, or invalid settings.
     """
-    chosen = known(names)
+    chosen = check_names(names)
     joined = _Joined(runs, by, threshold)
     found: dict[str, list[float]] = {name: [] for name in chosen}
     for copies in _draws(joined.units, draws, level, seed):
@@ -156,17 +156,17 @@ def compare(
     seed: int = 0,
     threshold: float = FAR_THRESHOLD,
 ) -> dict[str, Difference]:
-    """The figures of ``first`` less those of ``second``, with intervals of the difference by paired draws.
+    """Return the figures of ``first`` minus those of ``second``, with intervals of the difference by paired draws.
 
     Args:
-        first, second: two models' runs over the same videos. Either has as many runs as the other, the n-th of both
-            over the same videos; or one of them is a single run (a model without a seed) that is set against each.
+        first, second: two models' runs over the same videos. Both have the same number of runs, the n-th of each over
+            the same videos; or one of them is a single run (a model without a seed) that is paired with each.
         names, by, draws, level, seed, threshold: see :func:`estimate`.
 
     Raises:
         ValueError: see :func:`estimate`; or the two were not scored on the same videos.
     """
-    chosen = known(names)
+    chosen = check_names(names)
     first, second = _paired(first, second)
     one, other = _Joined(first, by, threshold), _Joined(second, by, threshold)
     found: dict[str, list[float]] = {name: [] for name in chosen}
@@ -177,11 +177,11 @@ def compare(
             if value is not None and less is not None:
                 found[name].append(value - less)
     differences = {}
-    whole, of_second = one.figures(chosen, None), other.figures(chosen, None)
+    of_first, of_second = one.figures(chosen, None), other.figures(chosen, None)
     for name in chosen:
-        (value, reason, _), (less, other_reason, _) = whole[name], of_second[name]
+        (value, reason, _), (less, other_reason, _) = of_first[name], of_second[name]
         if value is None or less is None or not found[name]:
-            differences[name] = Difference(None, None, None, reason or other_reason or "no draw has it")
+            differences[name] = Difference(None, None, None, reason or other_reason or "undefined in every draw")
         else:
             above = float(np.mean(np.array(found[name]) > 0))
             differences[name] = Difference(value - less, _interval(found[name], level), above)
@@ -196,24 +196,24 @@ def estimate_alerts(
     level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """The figures of score sheets added up, with intervals as :func:`estimate`'s.
+    """Return the figures of the sum of score sheets, with intervals as in :func:`estimate`.
 
     Args:
-        units: of each video the name of its unit (itself, or its group) and its sheet, at least one.
-        figures: names and functions of a sheet.
+        units: for each video the name of its unit (itself, or its group) and its sheet; at least one.
+        figures: functions of a sheet by name.
         draws, level, seed: see :func:`estimate`.
 
     Raises:
-        ValueError: no sheet, or impossible settings.
+        ValueError: no sheet, or invalid settings.
     """
     if not units:
         raise ValueError("figures of alerts need at least one score sheet")
     sheets = _summed(units)
     intervals = bootstrap_sheets(sheets, np.random.default_rng(seed), figures=figures, draws=draws, level=level)
-    whole = total(sheets)
-    values = {name: figure(whole) for name, figure in figures.items()}
+    summed = total(sheets)
+    values = {name: figure(summed) for name, figure in figures.items()}
     return {
-        name: Estimate(None, None, _nothing(whole)) if value is None else Estimate(value, intervals[name])
+        name: Estimate(None, None, _undefined_reason(summed)) if value is None else Estimate(value, intervals[name])
         for name, value in values.items()
     }
 
@@ -227,7 +227,7 @@ def compare_alerts(
     level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """The figures of ``first`` less those of ``second``, by paired draws.
+    """Return the figures of ``first`` minus those of ``second``, by paired draws.
 
     Args:
         first, second: see :func:`estimate_alerts`; of the same units.
@@ -246,12 +246,13 @@ def compare_alerts(
             value, less = figure(one), figure(other)
             if value is not None and less is not None:
                 found[name].append(value - less)
-    whole, of_second = total(ours), total(theirs)
+    of_first, of_second = total(ours), total(theirs)
     differences = {}
     for name, figure in figures.items():
-        value, less = figure(whole), figure(of_second)
+        value, less = figure(of_first), figure(of_second)
         if value is None or less is None or not found[name]:
-            differences[name] = Difference(None, None, None, _nothing(whole if value is None else of_second))
+            lacking = of_first if value is None else of_second
+            differences[name] = Difference(None, None, None, _undefined_reason(lacking))
         else:
             above = float(np.mean(np.array(found[name]) > 0))
             differences[name] = Difference(value - less, _interval(found[name], level), above)
@@ -259,7 +260,7 @@ def compare_alerts(
 
 
 def _summed(units: Sequence[tuple[str, ScoreSheet]]) -> list[ScoreSheet]:
-    """A sheet a unit, in order of the units' names."""
+    """Return a sheet for each unit, in order of the units' names."""
     sheets: dict[str, ScoreSheet] = {}
     for unit, sheet in units:
         sheets[unit] = sheets.get(unit, ScoreSheet()) + sheet
@@ -270,14 +271,17 @@ def _added(sheets: Sequence[ScoreSheet], copies: npt.NDArray[np.int64]) -> Score
     return total(sheets[unit] for unit in np.repeat(np.arange(len(sheets)), copies).tolist())
 
 
-def _nothing(sheet: ScoreSheet) -> str:
-    """Why a figure of this sheet may have no value."""
+def _undefined_reason(sheet: ScoreSheet) -> str:
+    """Return the reason why a figure of this sheet may have no value."""
     counts = {"incident": sheet.incidents, "alert": sheet.alerts, "found incident": sheet.found}
-    return next((f"there is no {what}" for what, count in counts.items() if not count), "no time is left to count in")
+    return next(
+        (f"the footage has no {what}" for what, count in counts.items() if not count),
+        "the footage has no time to count in",
+    )
 
 
 class _Joined:
-    """Runs over videos that they may share."""
+    """Several runs, which may have videos in common."""
 
     def __init__(self, runs: Sequence[Run], by: Unit, threshold: float) -> None:
         if not runs:
@@ -293,7 +297,7 @@ class _Joined:
     def figures(
         self, names: Sequence[str], copies: npt.NDArray[np.int64] | None
     ) -> dict[str, tuple[float | None, str, tuple[float | None, ...]]]:
-        """For each name the mean over the runs that have it, why it has no value, and each run's own.
+        """Return for each name the mean over the runs that have it, why it has no value, and each run's value.
 
         Args:
             copies: int64 (units,); one of each if None.
@@ -304,7 +308,7 @@ class _Joined:
         ]
         found = {}
         for name in names:
-            each = [of(draw, name) for draw in drawn]
+            each = [figure_of(draw, name) for draw in drawn]
             values = [figure.value for figure in each if figure.value is not None]
             mean = float(np.mean(values)) if values else None
             reason = "" if values else each[0].reason
@@ -326,7 +330,7 @@ def _paired(first: Sequence[Run], second: Sequence[Run]) -> tuple[Sequence[Run],
 
 
 def _draws(units: int, draws: int, level: float, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """How many copies of each unit a draw holds, ``draws`` times."""
+    """Yield the number of copies of each unit in a draw, ``draws`` times."""
     whole_number("draws", draws, least=1)
     share("level", level)
     rng = np.random.default_rng(seed)

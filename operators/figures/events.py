@@ -1,9 +1,9 @@
-"""How good alerts are, in the figures that an operator feels: what was found, what was cried in vain, how late.
+"""Figures of alerts as an operator experiences them: incidents found, false alarms, delays.
 
-Alerts are judged against incidents whose times are known, camera by camera, all on one clock of that camera's footage.
+Alerts are judged against incidents with known times, camera by camera, all on the clock of that camera's footage.
 
     >>> incidents = [Span(10.0, 15.0), Span(30.0, 34.0)]
-    >>> alerts = [Span(12.0, 17.0), Span(50.0, 53.0)]  # the second is about nothing
+    >>> alerts = [Span(12.0, 17.0), Span(50.0, 53.0)]  # the second is a false alarm
     >>> sheet = score(incidents, alerts, watched=Span(0.0, 60.0), kinds=["fall", "runner"])
     >>> sheet.recall, sheet.precision, sheet.delays
     (0.5, 0.5, (2.0,))
@@ -12,15 +12,15 @@ Alerts are judged against incidents whose times are known, camera by camera, all
     >>> (sheet + sheet).incidents  # two cameras
     4
 
-**When an alert opened** is the end of the clip whose smoothed score crossed the threshold: before that frame nobody
-could have known. (An alert event's own ``started_at`` is the *beginning* of its first clip, which is usually earlier
-than the incident; judged by that, every good alert would have come too soon.)
+**When an alert opened** is the end of the clip whose smoothed score crossed the threshold: the alert could not have
+been known earlier. (An alert event's own ``started_at`` is the *beginning* of its first clip, usually earlier than the
+incident; judged by that, every good alert would have come too soon.)
 
-**Which alert found which incident.** An alert can find an incident that had begun when it opened and had not been over
-for more than ``tolerance`` seconds: clips and smoothing lag, so the end of a short incident may be what crosses the
-threshold. One that was open before the incident began told nobody of it, however right it was to stay open. Pairs are
-one to one: an alert that lasts through three incidents finds one, and the second alert of one incident is a false
-alarm. Hence an alert that never ends finds nothing that begins after it, a single incident at the most.
+**Which alert found which incident.** An alert can find an incident that had begun when it opened and had ended at most
+``tolerance`` seconds before: clips and smoothing lag, so the end of a short incident may be what crosses the threshold.
+An alert that was open before the incident began did not report it, even if it was right to stay open. Pairs are one to
+one: an alert that lasts through three incidents finds one, and the second alert of one incident is a false alarm. Hence
+an alert that never ends finds at most one incident, and none that begins after it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ import numpy as np
 
 from operators.checks import seconds, threshold, whole_number
 
-#: An alert may open this long after its incident's end. Seconds: a clip of 1.28 s and what smoothing adds.
+#: Longest time from an incident's end to its alert, seconds: a clip of 1.28 s and the delay of smoothing.
 TOLERANCE_SECONDS = 2.0
-#: So much time around an incident belongs neither to it nor to the time without incidents. Seconds.
+#: Time around an incident that belongs neither to it nor to the time without incidents, seconds.
 MARGIN_SECONDS = 2.0
 
 _SECONDS_AN_HOUR = 3600.0
@@ -46,10 +46,10 @@ _SECONDS_AN_HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From ``start`` until ``end``, seconds of one clock; ``end`` may be infinite: not over yet.
+    """The time from ``start`` until ``end``, seconds of one clock; ``end`` is infinite while it is not over.
 
-    Of an incident: the times of its first frame and of the end of its last. Of an alert: when it opened and when it
-    ended.
+    An incident's span runs from the time of its first frame to the end of its last frame. An alert's span runs from
+    its opening to its end.
 
     Raises:
         ValueError: ``start`` is not finite, or after ``end``.
@@ -68,20 +68,20 @@ class Span:
 
 
 class Match(NamedTuple):
-    """An incident and the alert that found it: their places in the sequences that were matched."""
+    """An incident and the alert that found it: their places in the matched sequences."""
 
     incident: int
     alert: int
 
 
 def match(incidents: Sequence[Span], alerts: Sequence[Span], tolerance: float = TOLERANCE_SECONDS) -> tuple[Match, ...]:
-    """Pair incidents and alerts of one camera one to one, as many as can be.
+    """Pair incidents and alerts of one camera one to one, with the largest number of pairs.
 
-    A pair needs ``incident.start <= alert.start <= incident.end + tolerance``. Of several ways to make the most pairs,
-    the alerts in order of time each take the incident that ends first: the first alert of an incident is the one that
-    found it, and where two incidents claim an alert, its delay is rather the longer than the shorter one. (Each alert
-    is an instant and each incident an interval, so taking the earliest end is never a loss: it is the schedule of unit
-    jobs with release times and deadlines. O(n log n).)
+    A pair needs ``incident.start <= alert.start <= incident.end + tolerance``. Of several largest sets of pairs, the
+    alerts in order of time each take the incident that ends first: the first alert of an incident is the one that
+    found it, and if two incidents compete for an alert, its delay is the longer one. (Each alert is an instant and
+    each incident an interval, so taking the earliest end never loses a pair: it is the schedule of unit jobs with
+    release times and deadlines. O(n log n).)
 
     Args:
         incidents, alerts: in any order; incidents may overlap.
@@ -95,7 +95,7 @@ def match(incidents: Sequence[Span], alerts: Sequence[Span], tolerance: float = 
     """
     seconds("tolerance", tolerance, zero_allowed=True)
     to_come = sorted(range(len(incidents)), key=lambda i: incidents[i].start, reverse=True)
-    running: list[tuple[float, float, int]] = []  # a heap of (end, start, place) of incidents that nothing has found
+    running: list[tuple[float, float, int]] = []  # heap of (end, start, place) of unfound incidents
     pairs = []
     for alert in sorted(range(len(alerts)), key=lambda a: alerts[a].start):
         now = alerts[alert].start
@@ -111,7 +111,7 @@ def match(incidents: Sequence[Span], alerts: Sequence[Span], tolerance: float = 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one incident: its kind ("" where nobody asked), and the seconds to its alert, None if missed."""
+    """The outcome of one incident: its kind ("" if not given), and the seconds to its alert, None if missed."""
 
     kind: str
     delay: float | None
@@ -119,7 +119,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What became of incidents. A figure of nothing (the recall of no incidents) is None, never a number."""
+    """Outcomes of incidents. An undefined figure (such as the recall of zero incidents) is None, never a number."""
 
     outcomes: tuple[Outcome, ...] = ()
 
@@ -133,7 +133,7 @@ class Findings:
 
     @property
     def recall(self) -> float | None:
-        """Event recall, in [0, 1]: the share of the incidents that an alert found."""
+        """Event recall in [0, 1]: the share of the incidents that an alert found."""
         return _ratio(self.found, self.incidents)
 
     @property
@@ -143,27 +143,27 @@ class Findings:
 
     @property
     def median_delay(self) -> float | None:
-        """Seconds; of an even number of delays the middle of the middle two."""
+        """Median delay in seconds; for an even number of delays the mean of the middle two."""
         return _percentile(self.delays, 50)
 
     @property
     def p95_delay(self) -> float | None:
-        """Seconds; the 95th percentile, linear between the neighbouring delays (numpy's default)."""
+        """The 95th percentile of the delays in seconds, linear between neighbouring delays (numpy's default)."""
         return _percentile(self.delays, 95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSheet(Findings):
-    """The figures of one camera's watch, or of several added up: two with ``+``, many with :func:`total`.
+    """Figures of one watched camera, or of several added up: two with ``+``, many with :func:`total`.
 
-    What adds up are the counts and times, so the shares of a sum are those of all cameras pooled.
+    Counts and times are added, so the shares of a sum are those of all cameras pooled.
 
     Attributes:
-        alerts: how many opened while the camera was watched.
-        false_alarms: those of them that found nothing.
-        camera_seconds: how long cameras were watched, in all.
+        alerts: number of alerts that opened while the camera was watched.
+        false_alarms: those of them that did not find an incident.
+        camera_seconds: total time for which cameras were watched.
         time_outside: seconds of that without incidents, beyond the margin around them.
-        time_in_alert_outside: seconds of those with an alert open.
+        time_in_alert_outside: seconds of ``time_outside`` with an alert open.
     """
 
     alerts: int = 0
@@ -184,7 +184,7 @@ class ScoreSheet(Findings):
 
     @property
     def precision(self) -> float | None:
-        """Event precision, in [0, 1]: the share of the alerts that found an incident."""
+        """Event precision in [0, 1]: the share of the alerts that found an incident."""
         return _ratio(self.alerts - self.false_alarms, self.alerts)
 
     @property
@@ -193,11 +193,11 @@ class ScoreSheet(Findings):
 
     @property
     def share_in_alert_outside(self) -> float | None:
-        """In [0, 1]: the share of the time without incidents that was spent in alert; 1 for one that never ends."""
+        """Share in [0, 1] of the time without incidents that was spent in alert; 1 for one that never ends."""
         return _ratio(self.time_in_alert_outside, self.time_outside)
 
     def by_kind(self) -> dict[str, Findings]:
-        """The findings of each kind of incident, by name of the kind."""
+        """Return the findings for each kind of incident, by name of the kind."""
         kinds = sorted({outcome.kind for outcome in self.outcomes})
         return {
             kind: Findings(outcomes=tuple(outcome for outcome in self.outcomes if outcome.kind == kind))
@@ -206,7 +206,7 @@ class ScoreSheet(Findings):
 
 
 def total(sheets: Iterable[ScoreSheet]) -> ScoreSheet:
-    """All of them added up in one pass; ``+`` copies the outcomes so far for each."""
+    """Add up all sheets in one pass; repeated ``+`` would copy the outcomes each time."""
     every = list(sheets)
     return ScoreSheet(
         outcomes=tuple(outcome for sheet in every for outcome in sheet.outcomes),
@@ -228,28 +228,28 @@ def score(
     margin: float = MARGIN_SECONDS,
     delay: Callable[[Match], float] | None = None,
 ) -> ScoreSheet:
-    """The score sheet of one camera.
+    """Return the score sheet of one camera.
 
-    What lies across an end of ``watched`` counts as far as it was to be seen: an incident of which any part was shown
-    is one that could be found, with its first frame at ``watched.start`` if it had begun before; an alert that had
-    opened before is not one of this watch, though its time is.
+    Spans that cross an end of ``watched`` count for their visible part. An incident with any visible part counts as
+    one that could be found, with its first frame at ``watched.start`` if it had begun before. An alert that had opened
+    before is not counted, though its time is.
 
     Args:
-        incidents: what really happened, in any order.
-        alerts: when each opened (see the head of this file) and ended, in any order.
-        watched: from when until when the camera was watched; finite.
+        incidents: the true incidents, in any order.
+        alerts: when each opened (see the module's docstring) and ended, in any order.
+        watched: the time for which the camera was watched; finite.
         kinds: of the incidents, one each; None if they are all alike.
         tolerance: see :func:`match`, seconds.
         margin: seconds before and after each incident that are not time without incidents.
-        delay: seconds from the first frame of a pair's incident to its alert, by whichever clock the caller counts;
-            None: by the footage's, ``alert.start - incident.start``.
+        delay: seconds from the first frame of a pair's incident to its alert, by the caller's clock; None: by the
+            clock of the footage, ``alert.start - incident.start``.
 
     Raises:
-        ValueError: ``watched`` does not end; not as many ``kinds`` as incidents; an impossible tolerance or margin.
+        ValueError: ``watched`` does not end; not as many ``kinds`` as incidents; an invalid tolerance or margin.
     """
     seconds("margin", margin, zero_allowed=True)
     if not math.isfinite(watched.end):
-        raise ValueError("watched must end: the time of a watch is needed to count what happened an hour")
+        raise ValueError("watched must end: alarms an hour need a finite time")
     if kinds is not None and len(kinds) != len(incidents):
         raise ValueError(f"expected one kind for each of {len(incidents)} incidents, got {len(kinds)}")
     shown = [i for i, span in enumerate(incidents) if span.start < watched.end and span.end > watched.start]
@@ -268,13 +268,13 @@ def score(
         alerts=len(opened),
         false_alarms=len(opened) - len(pairs),
         camera_seconds=watched.seconds,
-        time_outside=max(0.0, watched.seconds - near),  # a sum of many spans may round past the whole
+        time_outside=max(0.0, watched.seconds - near),  # a sum of many spans may round above the total
         time_in_alert_outside=max(0.0, _covered([*around, *alerts], watched) - near),
     )
 
 
 class Interval(NamedTuple):
-    """From ``low`` to ``high``."""
+    """An interval from ``low`` to ``high``."""
 
     low: float
     high: float
@@ -304,24 +304,24 @@ def bootstrap(
     draws: int = 2000,
     level: float = 0.95,
 ) -> dict[str, Interval | None]:
-    """How far the figures of all units together would move with other units: percentile bootstrap intervals.
+    """Return percentile bootstrap intervals of the figures of all units together.
 
-    As many units as there are are drawn with replacement and added up, ``draws`` times; an interval holds the middle
-    ``level`` of what a figure then was. Draws that do not have the figure (no alert, no precision) are left out; an
-    interval is None where none has it. The units are what was drawn by chance and independently: seeds of a scene,
-    days, sites. Incidents of one scene are neither.
+    Each of the ``draws`` draws takes as many units as there are, with replacement, and adds them up. An interval holds
+    the middle ``level`` of the drawn values. Draws without the figure (no alert, no precision) are left out; an
+    interval is None if the figure is undefined in every draw. The units must be independent samples: seeds of a scene,
+    days, sites. Incidents of one scene are not.
 
-    The interval knows only what the units show: where all of twenty found everything, it says 1 to 1.
+    The interval reflects only the given units: if all of twenty found everything, it is 1 to 1.
 
     Args:
         units: the score sheets, at least one.
-        rng: where chance comes from.
-        figures: names and functions of a sheet.
-        draws: how many; 2000 settle the ends of a 95 % interval to about a hundredth of its length.
+        rng: random generator.
+        figures: functions of a sheet by name.
+        draws: number of draws; 2000 determine the ends of a 95 % interval to about a hundredth of its length.
         level: above 0, at most 1.
 
     Raises:
-        ValueError: no units, or an impossible ``draws`` or ``level``.
+        ValueError: no units, or an invalid ``draws`` or ``level``.
     """
     whole_number("draws", draws, least=1)
     threshold("level", level)
@@ -341,9 +341,9 @@ def bootstrap(
 
 
 def _covered(spans: Iterable[Span], within: Span) -> float:
-    """How many seconds of ``within`` lie in at least one of ``spans``."""
+    """Return how many seconds of ``within`` lie in at least one of ``spans``."""
     pieces: list[float] = []
-    until = within.start  # all before is counted
+    until = within.start  # everything before this is counted
     for span in sorted(spans, key=attrgetter("start")):
         start, end = max(span.start, until), min(span.end, within.end)
         if start < end:

@@ -1,23 +1,23 @@
-"""The figures by which a model of video anomalies is judged.
+"""Figures for judging a model of video anomalies.
 
-| figure | what it is |
+| figure | meaning |
 |---|---|
 | ``frame_auc`` | area under the ROC curve of all frames of all videos together, the field's usual one |
 | ``frame_ap`` | average precision of the same frames |
-| ``frame_eer`` | where on that curve as large a share of the normal frames is flagged as of the abnormal ones is not |
-| ``frame_recall_at_1``, ``_2``, ``_5`` | share of the abnormal frames that is flagged by a threshold which flags at most so many per cent of the normal ones |
-| ``per_video_auc`` | mean of the ROC areas of the abnormal videos, each by itself: *when*, not in which video |
+| ``frame_eer`` | equal error rate: the false-positive rate at the threshold where it equals the miss rate |
+| ``frame_recall_at_1``, ``_2``, ``_5`` | recall at the threshold that flags at most 1, 2 or 5 per cent of the normal frames |
+| ``per_video_auc`` | mean of the ROC areas of the abnormal videos, each by itself: it measures *when*, not in which video |
 | ``far_normal`` | share of the normal videos' frames with a score above 0.5: the false-alarm rate that MIST publishes |
 | ``far_abnormal`` | share of the abnormal videos' normal frames with a score above 0.5 |
 | ``video_auc``, ``video_ap``, ``video_recall_at_1``, ``_2``, ``_5`` | as above, of the videos' own scores and labels |
 
-A figure that the videos cannot have (a curve without one of the classes, frames without labels) has no value but a
-reason. How far a figure would move with other videos is :mod:`operators.figures.bootstrap`'s business.
+A figure that is undefined for the videos (a curve without one of the classes, frames without labels) has a reason
+instead of a value. :mod:`operators.figures.bootstrap` computes confidence intervals.
 
-They are scikit-learn's figures to the last digits (its ``roc_auc_score``, ``average_precision_score`` and ``roc_curve``
-are what the tests hold them against). It sorts the scores for each of them; a bootstrap asks for some fifteen figures
-of the same scores two thousand times, so here they are sorted once, and a draw is two cumulative sums: a tenth of the
-time, or less.
+The figures equal scikit-learn's to the last digits (the tests compare them with ``roc_auc_score``,
+``average_precision_score`` and ``roc_curve``). scikit-learn sorts the scores for each figure. A bootstrap computes some
+fifteen figures of the same scores two thousand times, so here the scores are sorted once, and a draw is two cumulative
+sums: a tenth of the time, or less.
 """  # noqa: E501  (a table)
 
 from __future__ import annotations
@@ -33,21 +33,24 @@ import numpy.typing as npt
 
 from operators.figures.videos import ScoredVideo
 
-#: A frame with a higher score counts as flagged where a false-alarm rate is asked for; the papers' value.
+#: A frame with a higher score counts as a false alarm in ``far_normal`` and ``far_abnormal``; the papers' value.
 FAR_THRESHOLD = 0.5
-#: Shares of the normal ones that may be flagged, per cent.
+#: Allowed shares of flagged normal ones, per cent.
 FALSE_POSITIVES = (1, 2, 5)
 
 Floats = npt.NDArray[np.float64]
 
 
-class Undefined(Exception):
-    """The videos do not have this figure. One line that says why."""
+class Undefined(ValueError):
+    """A figure that is undefined for these videos. The message is one line with the reason.
+
+    Derived from ValueError and not from the pipeline's root of errors, because operators import nothing of the
+    pipeline: its callers catch this error and turn it into a reason or an error of their own.
+    """
 
 
 class _Curve(NamedTuple):
-    """A ROC curve: shares of the normal and of the abnormal ones that are flagged, by falling threshold, and how many
-    of each there are."""
+    """A ROC curve: shares of the flagged normal and abnormal ones, by falling threshold, and the number of each."""
 
     false: Floats
     true: Floats
@@ -56,20 +59,20 @@ class _Curve(NamedTuple):
 
 
 class _Ranked:
-    """Scored things by falling score. Equal ones of one video are a single row, weighted by their number."""
+    """Scored items by falling score. Equal items of one video are a single row, weighted by their number."""
 
     def __init__(
         self, scores: Floats, labels: npt.NDArray[np.bool_], owners: npt.NDArray[np.intp], weights: Floats
     ) -> None:
-        """All (rows,); ``owners`` are ordinals of videos."""
+        """Sort the rows. All arrays are (rows,); ``owners`` are ordinals of videos."""
         order = np.argsort(-scores, kind="stable")
         self._labels, self._owners, self._weights = labels[order], owners[order], weights[order]
-        #: the last row of each score: equal ones are flagged together
+        #: the last row of each score: equal scores are flagged together
         self._ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
         self.thresholds: Floats = np.concatenate([[np.inf], scores[order][self._ends]])  #: of a curve's points
 
     def curve(self, copies: Floats, what: str) -> _Curve:
-        """With so many copies of each video, (videos,).
+        """Return the curve for ``copies`` copies of each video, (videos,).
 
         Raises:
             Undefined: only one of the classes is left.
@@ -78,7 +81,7 @@ class _Ranked:
         false, true = (self._flagged(np.where(self._labels == label, weights, 0.0)) for label in (False, True))
         if not (false[-1] and true[-1]):
             missing = "normal" if true[-1] else "abnormal"
-            raise Undefined(f"a curve needs normal and abnormal {what}, and there are no {missing} ones")
+            raise Undefined(f"a curve needs normal and abnormal {what}; got no {missing} ones")
         return _Curve(false / false[-1], true / true[-1], float(false[-1]), float(true[-1]))
 
     def _flagged(self, weights: Floats) -> Floats:
@@ -86,7 +89,7 @@ class _Ranked:
 
 
 class Sample:
-    """Videos, of which a draw may hold any number of copies each.
+    """Videos to draw from; a draw may hold any number of copies of each.
 
     Args:
         videos: at least one.
@@ -107,22 +110,23 @@ class Sample:
         self._scores = np.array([video.score for video in videos], np.float64)
 
     def drawn(self, copies: npt.NDArray[np.int64] | None = None) -> Draw:
-        """So many copies of each video; ``copies`` is int64 (videos,), one of each if None."""
+        """Return a draw with ``copies`` copies of each video, int64 (videos,); one of each if None."""
         return Draw(self, np.ones(len(self.videos)) if copies is None else copies.astype(np.float64))
 
     @property
     def without_frames(self) -> str | None:
-        """Why the frames have no curve, whatever is drawn."""
+        """Reason why the frames have no curve in any draw; None if they have one."""
         if without := [video.name for video in self.videos if video.frame_scores is None]:
             return f"{len(without)} of {len(self.videos)} videos have no frame scores, {without[0]} among them"
         if without := [video.name for video in self.videos if video.label and video.frame_labels is None]:
-            return f"of {len(without)} abnormal videos it is not known which frames are, {without[0]} among them"
+            return f"{len(without)} abnormal videos have no frame labels, {without[0]} among them"
         return None
 
     @cached_property
     def frames(self) -> _Ranked:
-        """All frames with a score; those of unknown label count as normal."""
-        # Clip scores are repeated over their frames, so this is a sixteenth of them, and so is the time of a bootstrap.
+        """All frames with a score, ranked; those of unknown label count as normal."""
+        # Clip scores are repeated over their frames, so merging equal rows cuts a bootstrap's time to about a
+        # sixteenth.
         parts: list[tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.intp], Floats]] = []
         for owner, video in enumerate(self.videos):
             if video.frame_scores is not None:
@@ -132,19 +136,18 @@ class Sample:
                     scores, counts = np.unique(video.frame_scores[labels == label], return_counts=True)
                     same = len(scores)
                     parts.append((scores, np.full(same, label), np.full(same, owner), counts.astype(np.float64)))
-        scores, of, owners, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return _Ranked(scores, of, owners, weights)
+        scores, row_labels, owners, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return _Ranked(scores, row_labels, owners, weights)
 
     @cached_property
-    def whole(self) -> _Ranked:
-        """The videos themselves."""
+    def whole_videos(self) -> _Ranked:
+        """The videos ranked by their own scores."""
         count = len(self.videos)
         return _Ranked(self._scores, self.labels, np.arange(count), np.ones(count))
 
     @cached_property
     def flagged(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """For each video: how many normal frames it has (of known label), and how many of them are above the
-        threshold."""
+        """Number of normal frames of each video (of known label), and of those above the threshold."""
         normal, above = np.zeros(len(self.videos)), np.zeros(len(self.videos))
         for i, video in enumerate(self.videos):
             if video.frame_scores is None or (video.label and video.frame_labels is None):
@@ -155,7 +158,7 @@ class Sample:
 
     @cached_property
     def own_areas(self) -> Floats:
-        """(videos,): the ROC area of each abnormal video's own frames; NaN where it has none."""
+        """ROC area of each abnormal video's own frames, (videos,); NaN if undefined."""
         areas = np.full(len(self.videos), np.nan)
         for i, video in enumerate(self.videos):
             scores, labels = video.frame_scores, video.frame_labels
@@ -166,7 +169,7 @@ class Sample:
 
 
 class Draw:
-    """The figures of a :class:`Sample` with so many copies of each video."""
+    """The figures of a :class:`Sample` with ``copies`` copies of each video."""
 
     def __init__(self, sample: Sample, copies: Floats) -> None:
         self._sample = sample
@@ -180,7 +183,7 @@ class Draw:
 
     def frame_eer(self) -> float:
         curve = self._frame_curve
-        # Flagged normal ones less unflagged abnormal ones, rises from -1 to 1 along the curve.
+        # The share of flagged normal ones minus that of unflagged abnormal ones rises from -1 to 1 along the curve.
         return float(np.interp(0.0, curve.false + curve.true - 1, curve.false))
 
     def frame_recall(self, false_positives: float) -> float:
@@ -226,7 +229,7 @@ class Draw:
 
     @cached_property
     def _video_curve(self) -> _Curve:
-        return self._sample.whole.curve(self._copies, "videos")
+        return self._sample.whole_videos.curve(self._copies, "videos")
 
 
 def _recalls(recall: Callable[[Draw, float], float], what: str) -> dict[str, Callable[[Draw], float]]:
@@ -254,7 +257,7 @@ FIGURES: Mapping[str, Callable[[Draw], float]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure's value, or why it has none."""
+    """A figure's value, or the reason why it has none."""
 
     value: float | None
     reason: str = ""
@@ -263,21 +266,21 @@ class Figure:
 def figures(
     videos: Sequence[ScoredVideo], *, names: Sequence[str] | None = None, threshold: float = FAR_THRESHOLD
 ) -> dict[str, Figure]:
-    """The figures of one run over ``videos``.
+    """Return the figures of one run over ``videos``.
 
     Args:
         names: of :data:`FIGURES`; all if None.
         threshold: above which a frame is a false alarm.
 
     Raises:
-        ValueError: no video, two of one name, or a name that no figure has.
+        ValueError: no video, two of one name, or an unknown name.
     """
     draw = Sample(videos, threshold=threshold).drawn()
-    return {name: of(draw, name) for name in known(names)}
+    return {name: figure_of(draw, name) for name in check_names(names)}
 
 
-def of(draw: Draw, name: str) -> Figure:
-    """One figure of a draw."""
+def figure_of(draw: Draw, name: str) -> Figure:
+    """Return one figure of a draw."""
     try:
         return Figure(FIGURES[name](draw))
     except Undefined as undefined:
@@ -286,13 +289,13 @@ def of(draw: Draw, name: str) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class FrameCurve:
-    """What each threshold makes of the frames, by falling threshold; all arrays (n,).
+    """Rates over all frames at each threshold, by falling threshold; all arrays (n,).
 
     Attributes:
-        thresholds: frames with a score at or above it are flagged; the first is inf, nothing is.
+        thresholds: frames with a score at or above it are flagged; the first is inf and flags no frame.
         false: share of the normal frames that is flagged.
         true: share of the abnormal ones (recall).
-        precision: share of the flagged ones that are abnormal; 1 where nothing is flagged.
+        precision: share of the flagged ones that are abnormal; 1 if none is flagged.
     """
 
     thresholds: Floats
@@ -302,11 +305,11 @@ class FrameCurve:
 
 
 def frame_curve(videos: Sequence[ScoredVideo]) -> FrameCurve:
-    """The ROC and precision-recall curves of all frames together.
+    """Return the ROC and precision-recall curves of all frames together.
 
     Raises:
         ValueError: no video, or two of one name.
-        Undefined: the frames have no curve; one line that says why.
+        Undefined: the frames have no curve; one line with the reason.
     """
     sample = Sample(videos)
     if reason := sample.without_frames:
@@ -317,14 +320,14 @@ def frame_curve(videos: Sequence[ScoredVideo]) -> FrameCurve:
     return FrameCurve(sample.frames.thresholds, curve.false, curve.true, np.concatenate([[1.0], precision]))
 
 
-def known(names: Sequence[str] | None) -> list[str]:
-    """``names``, or all figures there are.
+def check_names(names: Sequence[str] | None) -> list[str]:
+    """Return ``names``, or the names of all figures if None.
 
     Raises:
-        ValueError: a name that no figure has.
+        ValueError: an unknown name.
     """
     if unknown := sorted(set(names or ()) - set(FIGURES)):
-        raise ValueError(f"no figure {unknown[0]!r}: expected {', '.join(FIGURES)}")
+        raise ValueError(f"unknown figure {unknown[0]!r}: expected {', '.join(FIGURES)}")
     return list(FIGURES if names is None else names)
 
 

@@ -1,7 +1,7 @@
-"""Scored videos: what is judged, and what it is judged against.
+"""Scored videos and their labels.
 
-A model scores clips; papers judge frames, and operators judge videos. A clip's score is that of each of its frames, as
-MIST's test repeats it.
+A model scores clips; papers judge frames, and operators judge videos. A clip's score is repeated for each of its
+frames, as in MIST's test.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class ScoredVideo:
     """One video with the scores that a model gave it.
 
     Attributes:
-        name: tells it from the others; the same video has the same name in every run.
+        name: unique; the same video has the same name in every run.
         label: 1 abnormal, 0 normal.
         score: of the video as a whole, higher is more abnormal.
         frame_scores: float64 (F,), of its frames; None where only the whole video was scored.
-        frame_labels: bool (F,), which of its frames are abnormal; None where that is not known. A normal video has
+        frame_labels: bool (F,), which of its frames are abnormal; None if that is unknown. A normal video has
             none, and needs no labels.
-        group: what it shares with others (a camera, a source film); a video without one is its own.
+        group: common origin with others (a camera, a source film); a video without one is its own group.
 
     Raises:
         ValueError: a label outside 0 and 1, scores that are not finite, labels and scores of different lengths, or
@@ -59,7 +59,7 @@ class ScoredVideo:
 
     @property
     def unit(self) -> str:
-        """What is drawn together with it where draws are by group."""
+        """Name of the unit that draws by group draw together: the group, or the video itself."""
         return self.group or self.name
 
 
@@ -74,15 +74,16 @@ def scored_video(
     intervals: Sequence[tuple[int, int]] = (),
     group: str = "",
 ) -> ScoredVideo:
-    """A video from the scores of its clips. Its own score is their mean.
+    """Return a video made from the scores of its clips. Its own score is their mean.
 
     Args:
         name, label, group: see :class:`ScoredVideo`.
         clip_scores: (n,), n ≥ 1.
         starts: (n,), each clip's first frame, see :func:`repeated`; one after the other if None.
         clip_frames: length of a clip, frames.
-        frames: how many the video has; without them only the whole video is judged.
-        intervals: of abnormal frames, half open, counted from 0; none in an abnormal video: not known.
+        frames: number of frames of the video; if None, only the whole video is judged.
+        intervals: of abnormal frames, half open, counted from 0; an abnormal video without any has unknown frame
+            labels.
 
     Raises:
         ValueError: see :class:`ScoredVideo`, :func:`repeated` and :func:`abnormal_frames`.
@@ -106,16 +107,16 @@ def repeated(
     ends: Sequence[int] | npt.NDArray[np.int64] | None = None,
     clip_frames: int = 16,
 ) -> FrameScores:
-    """Each clip's score for each of its frames: (n,) → (frames,).
+    """Return each clip's score for each of its frames: (n,) → (frames,).
 
-    A frame in several clips gets the mean of their scores. One in none (the end of a video whose length is no multiple
-    of a clip's, a gap) gets the score of the clip before it, in front of the first clip that of the first.
+    A frame in several clips gets the mean of their scores. A frame outside every clip (the end of a video whose length
+    is not a multiple of a clip's, a gap) gets the score of the clip before it, or of the first clip.
 
     Args:
         clip_scores: (n,), n ≥ 1, in the order of ``starts``.
         frames: of the video, at least 1.
         starts: (n,), each clip's first frame, rising, from 0; ``0, clip_frames, 2 · clip_frames, …`` if None.
-        ends: (n,), the frame after each clip's last, where clips differ in length; ``starts + clip_frames`` if None.
+        ends: (n,), the frame after each clip's last, if clips differ in length; ``starts + clip_frames`` if None.
         clip_frames: length of a clip, frames.
 
     Raises:
@@ -140,7 +141,7 @@ def repeated(
 
 
 def abnormal_frames(intervals: Sequence[tuple[int, int]], frames: int) -> FrameLabels:
-    """Half-open intervals of abnormal frames, counted from 0 → bool (frames,).
+    """Convert half-open intervals of abnormal frames, counted from 0, to labels: bool (frames,).
 
     Raises:
         ValueError: an interval that is empty, begins before 0 or ends past the last frame.
@@ -148,6 +149,6 @@ def abnormal_frames(intervals: Sequence[tuple[int, int]], frames: int) -> FrameL
     labels = np.zeros(frames, np.bool_)
     for first, end in intervals:
         if not 0 <= first < end <= frames:
-            raise ValueError(f"abnormal frames [{first}, {end}): expected them within the video's {frames} frames")
+            raise ValueError(f"abnormal frames [{first}, {end}): expected an interval within its {frames} frames")
         labels[first:end] = True
     return labels

@@ -1,7 +1,7 @@
-"""The file that ``mistwatch calibrate`` writes and a site's configuration names: thresholds, and what they promise.
+"""The file that ``mistwatch calibrate`` writes and a site's configuration names: thresholds and their promise.
 
-It holds for the scores of one version of one model, of footage that is cut into the same clips and judged by the same
-operators; of another version's scores its thresholds say nothing.
+It is valid for the scores of one version of one model, for footage cut into the same clips and judged by the same
+operators. Its thresholds do not apply to the scores of another version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CalibrationError(UsageError, ValueError):
-    """A calibration cannot be used. One line that names the file, and the key or the setting."""
+    """A calibration cannot be used. One line that names the file and the key or setting."""
 
 
 class _Part(BaseModel):
@@ -30,7 +30,7 @@ class _Part(BaseModel):
 
 
 class CalibratedModel(_Part):
-    """Whose scores the thresholds judge, as its server names it; ``weights_sha256`` None where it does not tell."""
+    """The model whose scores the thresholds judge, as its server names it; ``weights_sha256`` None if unknown."""
 
     name: str
     version: str
@@ -38,7 +38,7 @@ class CalibratedModel(_Part):
 
 
 class CalibratedClip(_Part):
-    """How the footage was cut; another stride gives other alerts, anything else other scores."""
+    """The cut of the footage into clips; another stride changes alerts, anything else changes scores."""
 
     frames: int = Field(ge=1)
     stride: int = Field(ge=1)
@@ -48,13 +48,13 @@ class CalibratedClip(_Part):
     fps: float | Literal["native"]
 
     @classmethod
-    def of(cls, spec: ClipSpec) -> CalibratedClip:
+    def from_spec(cls, spec: ClipSpec) -> CalibratedClip:
         fps: float | Literal["native"] = "native" if spec.fps is None else spec.fps
         return cls(frames=spec.frames, stride=spec.stride, height=spec.height, width=spec.width, fit=spec.fit, fps=fps)
 
 
 class CalibratedAlerts(_Part):
-    """The operators' settings that decide how many alerts there are; see :class:`operators.alerting.AlertSettings`."""
+    """The operators' settings that determine the number of alerts; see :class:`operators.alerting.AlertSettings`."""
 
     kernel: int = Field(ge=1)
     open_threshold: float = Field(gt=0, le=1)
@@ -73,13 +73,13 @@ class CalibratedAlerts(_Part):
 
 
 class Promise(_Part):
-    """What the footage supports; the rates are of false alarms per camera-hour.
+    """The promise that the footage supports; rates are false alarms per camera-hour.
 
     ``at_most_per_hour`` is the exact Poisson upper bound at ``confidence`` on the rate behind ``false_alarms`` in
     ``hours``: see :mod:`pipeline.calibration.search`.
     """
 
-    budget: str  #: as it was asked: 1/day
+    budget: str  #: as requested: 1/day
     budget_per_hour: float = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
     hours: float = Field(gt=0)
@@ -97,9 +97,9 @@ class NormalRecording(_Part):
 
 
 class ProbabilityMap(_Part):
-    """Makes smoothed scores probabilities; see :class:`pipeline.calibration.probability.ProbabilityOfScore`.
+    """A map from smoothed scores to probabilities; see :class:`pipeline.calibration.probability.ProbabilityOfScore`.
 
-    It holds for footage with incidents as often as ``abnormal_clips`` among ``clips``.
+    It is valid for footage with the same frequency of incidents: ``abnormal_clips`` among ``clips``.
     """
 
     slope: float
@@ -112,7 +112,7 @@ class Calibration(_Part):
     """One calibration.
 
     Attributes:
-        camera: of the site, whose footage it is; None: of recordings that are no camera's, which are taken for one's.
+        camera: the site's camera of the footage; None: recordings without a camera, treated as those of one.
     """
 
     schema_version: Literal[1] = 1
@@ -127,18 +127,18 @@ class Calibration(_Part):
     mistwatch: str
 
     def made_for(self, served: ServedModel) -> bool:
-        """Whether it was made with the scores of this version of this model: of these weights, where both tell."""
+        """Return whether it was made with the scores of this version of this model (and of these weights, if known)."""
         known = {self.model.weights_sha256, served.weights_sha256} - {None}
         return (self.model.name, self.model.version) == (served.name, served.version) and len(known) < 2
 
     def applied(self, chosen: dict[str, Any]) -> dict[str, Any]:
-        """Settings of the operators with the calibrated ones among them.
+        """Return settings of the operators including the calibrated ones.
 
         Args:
-            chosen: what a site sets of :class:`~pipeline.settings.AlertTuning`; settings that it leaves out are absent.
+            chosen: a site's settings from :class:`~pipeline.settings.AlertTuning`; unset ones are absent.
 
         Raises:
-            CalibrationError: it sets one otherwise, and what was promised would not hold.
+            CalibrationError: a setting differs from the calibrated one, so the promise would not hold.
         """
         calibrated = self.alerts.model_dump()
         for key, value in calibrated.items():
@@ -150,33 +150,33 @@ class Calibration(_Part):
         return {**chosen, **calibrated}
 
     def require_clip(self, spec: ClipSpec) -> None:
-        """Raise CalibrationError unless footage is cut into clips as it was when this was made."""
-        cut = CalibratedClip.of(spec).model_dump(mode="json")
+        """Raise CalibrationError unless footage is cut into the same clips as for this calibration."""
+        cut = CalibratedClip.from_spec(spec).model_dump(mode="json")
         for key, value in self.clip.model_dump(mode="json").items():
             if cut[key] != value:
                 raise CalibrationError(
                     f"clip.{key} is {cut[key]}, and the calibration was made with {value}: "
-                    "set it so, or calibrate again"
+                    "use that value, or calibrate again"
                 )
 
 
 def read_calibration(file: Path) -> Calibration:
-    """The calibration in ``file``.
+    """Read the calibration in ``file``.
 
     Raises:
-        CalibrationError: there is none, or it is not what one should be.
+        CalibrationError: the file is missing or invalid.
     """
     try:
         return Calibration.model_validate_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CalibrationError(f"{file}: no such file; a calibration that `mistwatch calibrate` writes") from None
+        raise CalibrationError(f"{file}: no such file; expected a calibration by `mistwatch calibrate`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{file}: cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise CalibrationError(f"{file}: {key + ': ' if key else ''}{said}; see `mistwatch calibrate`") from None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise CalibrationError(f"{file}: {key + ': ' if key else ''}{problem}; see `mistwatch calibrate`") from None
 
 
 def write_calibration(calibration: Calibration, file: Path) -> None:

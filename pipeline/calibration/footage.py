@@ -21,9 +21,9 @@ from pipeline.sources.recordings import open_recording
 
 
 class Method(NamedTuple):
-    """The way in which a recording was replayed, and for which of the site's cameras.
+    """The settings with which a recording was replayed, and the site's camera of it.
 
-    A calibration holds for one method: one model, one cutting into clips, one set of operators, one camera.
+    A calibration is valid for one method: one model, one cutting into clips, one set of operators, one camera.
     """
 
     model: RunModel
@@ -33,9 +33,9 @@ class Method(NamedTuple):
 
     @property
     def settings(self) -> ChainSettings:
-        """The operators' settings, with the thresholds in the proportion that they have without an older calibration.
+        """The operators' settings, with the ratio of the thresholds before any older calibration.
 
-        That calibration's close threshold may have been raised for the footage of its time.
+        An older calibration may have raised the close threshold for its own footage.
         """
         settings, share = self.chain.settings, self.chain.own_share
         if share is None:
@@ -44,7 +44,7 @@ class Method(NamedTuple):
 
 
 class Comparable(Protocol):
-    """Other scores that belong to the same calibration, such as labelled ones."""
+    """Other scores for the same calibration, such as labelled ones."""
 
     def require_like(self, method: Method) -> None:
         """Raise an error unless the scores come from the same model, cut and smoothed alike."""
@@ -52,13 +52,13 @@ class Comparable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """Scores of one model on recordings that were cut and judged alike.
+    """Scores of one model on recordings with the same clips and operators.
 
     Attributes:
         method: of every recording.
         rows: the recordings.
         pieces: their segments' scores.
-        left_out: recordings that are not used, one line each with the reason.
+        left_out: unused recordings, one line each with the reason.
     """
 
     method: Method
@@ -80,11 +80,11 @@ class Methods:
             self._first.setdefault(method, row.name)
 
     def require_one(self, labelled: Comparable | None = None) -> None:
-        """Check that there is at most one method, and that ``labelled`` goes with it.
+        """Check that there is at most one method, and that ``labelled`` has the same one.
 
         Raises:
             UsageError: two recordings were replayed with different methods.
-            NoProbabilityError: ``labelled`` was.
+            NoProbabilityError: ``labelled`` has a different method.
         """
         if len(self._first) > 1:
             (first, one), (second, other) = list(self._first.items())[:2]
@@ -100,7 +100,7 @@ class Methods:
 
 
 def check_lengths(places: Sequence[Path], budget: Budget, confidence: float) -> None:
-    """Refuse footage that its headers show to be too short, before hours go into scoring it.
+    """Check the length of footage by its headers, before hours are spent on scoring it.
 
     Raises:
         UnsupportedBudgetError: the budget needs more hours.
@@ -125,7 +125,7 @@ def usable_rows(run: Run, camera: str | None) -> Iterator[VideoRow]:
 
 
 def rows_to_come(places: Sequence[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
-    """Yield the recordings of a replay that has not begun yet, as far as a calibration will use them."""
+    """Yield the recordings of a replay that has not begun, as far as a calibration will use them."""
     for recording in wanted(list(places), skipped=[]):
         row = recording.row(camera=camera_of(recording.path, settings.cameras))
         if _unsuitable(row, camera) is None:
@@ -142,7 +142,7 @@ def normal_footage(runs: Sequence[Run], camera: str | None) -> Footage:
     Raises:
         UsageError: no recording can be used, or two were replayed with different methods.
     """
-    rows: dict[str | None, VideoRow] = {}  # by content: the same hours twice would promise too much
+    rows: dict[str | None, VideoRow] = {}  # by content: counting the same hours twice would promise too much
     names: set[str] = set()
     pieces: list[NormalScores] = []
     left_out: list[str] = []
@@ -169,12 +169,12 @@ def _difference(first: Method, one: str, second: Method, other: str) -> str:
     different = " and ".join(words for words, ours, theirs in parts if ours != theirs)
     if different:
         return (
-            f"{one} and {other} are replayed with different {different}: replay them alike, or calibrate them one by "
-            "one (--camera takes the recordings of one camera)"
+            f"{one} and {other} were replayed with different {different}: replay them alike, or calibrate them one by "
+            "one (--camera selects the recordings of one camera)"
         )
     return (
         f"{one} belongs to {_camera(first)}, {other} to {_camera(second)}: a budget is for one camera, and a quiet one "
-        "would cover for a noisy one; --camera takes the recordings of one camera"
+        "would hide a noisy one; --camera selects the recordings of one camera"
     )
 
 
@@ -183,7 +183,7 @@ def _camera(method: Method) -> str:
 
 
 def _unsuitable(row: VideoRow, camera: str | None) -> str | None:
-    """Return why a recording is left out whatever its scores are, or None."""
+    """Return why a recording is left out, independent of its scores, or None."""
     if camera is not None and row.camera != camera:
         return f"not of camera {camera}"
     return "abnormal, as its manifest says" if row.label == 1 else None

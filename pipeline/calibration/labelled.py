@@ -1,4 +1,4 @@
-"""Labelled scores for a calibration's probability map: clips of a replay whose truth is known."""
+"""Labelled scores for a calibration's probability map: clips of a replay with a known truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.runs.folder import Run, VideoRow, abnormal_intervals, read_run
 
 @dataclass(frozen=True, slots=True)
 class LabelledScores:
-    """The clips of a labelled run whose truth is known.
+    """The clips of a labelled run with a known truth.
 
     Attributes:
         run: the run.
@@ -56,7 +56,7 @@ class LabelledScores:
         """Fit the map from smoothed scores to probabilities.
 
         Raises:
-            NoProbabilityError: the scores support none.
+            NoProbabilityError: the scores do not support a map.
         """
         found = fit(self.scores, self.truth)
         return ProbabilityMap(

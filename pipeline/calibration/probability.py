@@ -1,8 +1,8 @@
-"""From scores to probabilities: Platt's sigmoid, fitted on clips whose truth is known.
+"""From scores to probabilities: Platt's sigmoid, fitted on clips with a known truth.
 
-J. Platt, Probabilistic outputs for support vector machines, 1999: logistic regression of one number, against targets
-that are a little less than certain, so that it has a fit also where the scores part the classes. The number is the
-score's logit, as our models' scores are sigmoids: a model that is calibrated already gets slope 1 and shift 0.
+J. Platt, Probabilistic outputs for support vector machines, 1999: logistic regression of one number, with targets a
+little below certainty, so that a fit exists even for separable classes. The number is the score's logit, because the
+models' scores are sigmoids: a calibrated model gets slope 1 and shift 0.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy.typing as npt
 
 from pipeline.errors import UsageError
 
-#: A score this near 0 or 1 counts as this near.
+#: Least distance of a score from 0 and 1.
 _LEAST = 1e-6
 
 
 class NoProbabilityError(UsageError, ValueError):
-    """The scores cannot be made probabilities. One line."""
+    """Scores that cannot be mapped to probabilities. One line."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbabilityOfScore:
-    """P(a clip shows an incident) = 1 / (1 + exp(−(slope · logit s + shift))) for its smoothed score s.
+    """The map P(a clip shows an incident) = 1 / (1 + exp(−(slope · logit s + shift))) for its smoothed score s.
 
-    The share of incidents among the clips that it was fitted on is in ``shift``: where incidents are rarer, so are they
-    at every score, and the odds shrink by as much as the odds of an incident do.
+    ``shift`` includes the share of incidents among the fitted clips. If incidents are rarer, the odds at every score
+    shrink by the same factor as the odds of an incident.
 
     Attributes:
         slope: above 0.
         shift: log-odds of a score of 0.5.
-        clips, abnormal_clips: that it was fitted on.
+        clips, abnormal_clips: numbers of fitted clips.
     """
 
     slope: float
@@ -41,12 +41,12 @@ class ProbabilityOfScore:
     abnormal_clips: int
 
     def __call__(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Scores in [0, 1] of any shape → float64 of that shape."""
+        """Convert scores in [0, 1] of any shape to float64 probabilities of that shape."""
         return np.asarray(1 / (1 + np.exp(-(self.slope * _logit(scores) + self.shift))), np.float64)
 
 
 def fit(scores: npt.ArrayLike, abnormal: npt.ArrayLike) -> ProbabilityOfScore:
-    """The sigmoid that fits clips.
+    """Fit the sigmoid to clips.
 
     Args:
         scores: (N,), smoothed as live, in [0, 1].
@@ -64,7 +64,7 @@ def fit(scores: npt.ArrayLike, abnormal: npt.ArrayLike) -> ProbabilityOfScore:
     positives, clips = int(truth.sum()), len(truth)
     if not 0 < positives < clips:
         raise NoProbabilityError(
-            f"{positives} of {clips} clips show an incident: probabilities need clips of both kinds"
+            f"{positives} of {clips} clips show an incident: probabilities need clips with and without incidents"
         )
     # A target t between 0 and 1 is a clip that counts t times as abnormal and 1 − t times as normal.
     target = np.where(truth, (positives + 1) / (positives + 2), 1 / (clips - positives + 2))
@@ -76,7 +76,9 @@ def fit(scores: npt.ArrayLike, abnormal: npt.ArrayLike) -> ProbabilityOfScore:
     )
     slope, shift = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     if slope <= 0:
-        raise NoProbabilityError("clips with an incident do not score higher than the others: no probability fits them")
+        raise NoProbabilityError(
+            "clips with an incident do not score higher than the others: probabilities cannot be fitted"
+        )
     return ProbabilityOfScore(slope, shift, clips, positives)
 
 

@@ -1,4 +1,4 @@
-"""The calibration that a search over normal footage gives."""
+"""The calibration document, made from a search over normal footage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.calibration.search import Calibrated
 
 
 def calibration_from(footage: Footage, found: Calibrated, probability: ProbabilityMap | None) -> Calibration:
-    """Return the calibration to write: the thresholds found, what they promise, and the footage behind them."""
+    """Return the calibration to write: the thresholds, their promise, and the footage."""
     alert, clip = found.settings.alert, footage.method.clip.model_dump()
     clip["fps"] = "native" if clip["fps"] is None else clip["fps"]
     hours, model = {row.name: 0.0 for row in footage.rows}, footage.method.model

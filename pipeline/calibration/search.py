@@ -1,39 +1,38 @@
-"""The alert threshold that keeps false alarms within a budget, from a camera's normal footage alone.
+"""Search for the alert threshold that keeps false alarms within a budget, from a camera's normal footage alone.
 
-Whatever raises an alert in normal footage is a false alarm. The operators that run live are run over the scores of that
-footage at one threshold after the other, and the lowest threshold is taken whose false alarms, by what so much footage
-can support, stay within the budget.
+Every alert in normal footage is a false alarm. The live operators are run over the scores of that footage at one
+threshold after the other. The result is the lowest threshold at which the false alarms, as far as the length of the
+footage can support, stay within the budget.
 
 **What the footage supports.** With ``n`` false alarms in ``T`` hours the rate is, at a confidence ``c``, at most
 ``mean / T``, where ``mean`` solves ``P(N ≤ n; mean) = 1 − c`` for a Poisson variable N (the exact one-sided limit of F.
 Garwood, Fiduciary limits for the Poisson distribution, Biometrika 28, 1936; equal to half the c-quantile of χ² with
-2n + 2 degrees of freedom). No false alarm in T hours supports 3.0 / T at 95 %, and not less.
+2n + 2 degrees of freedom). Zero false alarms in T hours support a rate of 3.0 / T at 95 %, but not a lower one.
 
     >>> budget = parse_budget("1/day")
     >>> round(hours_needed(budget, confidence=0.95), 1)
     71.9
 
-**Why choosing does not spoil it.** Thresholds are tried in fixed steps from 1 downwards, and the first that fails ends
-the search. The first whose true rate is above the budget passes its own test with a probability of at most 1 − c, and
-every lower one is reached through it only. So the chosen threshold keeps the budget with confidence c, however many
-were tried, and although the number of alerts need not rise as the threshold falls (fixed-sequence testing: A. N.
-Angelopoulos et al., Learn then Test, 2021, section 3).
+**Why the choice keeps the confidence.** Thresholds are tried in fixed steps from 1 downwards; the first failure ends
+the search. The first threshold whose true rate exceeds the budget passes its test with a probability of at most 1 − c,
+and every lower one is reached only through it. So the chosen threshold keeps the budget with confidence c, for any
+number of thresholds, and even if the number of alerts does not rise as the threshold falls (fixed-sequence testing: A.
+N. Angelopoulos et al., Learn then Test, 2021, section 3).
 
-**What of it is approximate.** The sequence would have to be fixed without a look at the footage, and the thresholds at
-which alerts open are; those at which they close are raised to a quantile of this very footage (see below). That is a
-quantile of all clips, of which there are thousands where a handful of alerts is counted: it hardly varies from one
-stretch of a camera's footage to the next, depends next to nothing on the few clips that alerts are made of, and plays
-no part where the proportion alone puts the closing threshold above it. The tests beside this file hold the promise
-against a known rate in both cases. To hold it strictly, all closing thresholds that the quantile could have chosen
-would have to pass, and everybody's thresholds would be higher.
+**The approximation.** The sequence would have to be fixed without a look at the footage. The opening thresholds are;
+the closing thresholds are raised to a quantile of this footage (see below). That is a quantile of all clips, thousands
+of them, while only a handful of alerts is counted: it hardly varies from one piece of a camera's footage to the next,
+depends very little on the few clips of alerts, and has no effect if the ratio alone puts the closing threshold above
+it. The tests compare the promise with a known rate in both cases. To keep it strictly, all closing thresholds that the
+quantile could have chosen would have to pass, and all thresholds would be higher.
 
-The bound takes false alarms to be independent of one another. Those that come in bursts are not; the cooldown is there
-to make one alert of a burst, and :attr:`Calibrated.bursts` tells what is left of it.
+The bound assumes independent false alarms. False alarms in bursts are not independent; the cooldown merges a burst into
+one alert, and :attr:`Calibrated.bursts` shows the remaining bursts.
 
-**The hysteresis** keeps the proportion of the two thresholds that it is given, as how far scores dip within an incident
-is nothing that normal footage could tell. What it does tell is where scores come back to: an alert closes no lower than
-where nearly all normal clips (:data:`NORMAL_SHARE`) lie below, or it would outlast what it is about. The effect on the
-number of alerts is part of what is counted.
+**The hysteresis** keeps the given ratio of the two thresholds, because normal footage does not show how far scores dip
+within an incident. It does show the level to which scores return: an alert closes no lower than the level below which
+nearly all normal clips (:data:`NORMAL_SHARE`) lie, or it would outlast its incident. The effect on the number of alerts
+is included in the count.
 """
 
 from __future__ import annotations
@@ -56,14 +55,14 @@ from pipeline.errors import UsageError
 
 CONFIDENCE = 0.95
 
-#: The thresholds that are tried, in this order: finer towards 1, where many models' scores crowd.
+#: Thresholds in the order of trial: finer towards 1, where the scores of many models concentrate.
 THRESHOLDS: tuple[float, ...] = (
     *(step / 10_000 for step in range(10_000, 9_900, -1)),
     *(step / 1_000 for step in range(990, 0, -1)),
 )
-#: So many of the normal clips are below the threshold that closes an alert, unless it opens lower.
+#: Share of the normal clips below the threshold that closes an alert, unless it opens lower.
 NORMAL_SHARE = 0.95
-#: A false alarm that opens less than this after the one before it ended is of the same burst. Seconds.
+#: Largest gap between two false alarms of one burst, seconds.
 BURST_SECONDS = 60.0
 
 _HOURS = {"hour": 1.0, "day": 24.0, "week": 168.0}
@@ -71,15 +70,15 @@ _SECONDS_AN_HOUR = 3600.0
 
 
 class UnsupportedBudgetError(UsageError):
-    """The footage cannot support the budget. One line with what it supports and what it would take."""
+    """The footage cannot support the budget. One line with the rate that it supports and the hours required."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """So many false alarms of one camera as are put up with.
+    """Allowed false alarms per camera.
 
     Attributes:
-        text: as it was asked, ``1/day``.
+        text: as requested, ``1/day``.
         per_hour: per hour of one camera's footage, above 0.
     """
 
@@ -88,10 +87,10 @@ class Budget:
 
 
 def parse_budget(text: str) -> Budget:
-    """``N/hour``, ``N/day`` or ``N/week``, of one camera; ``1/12hours`` and ``0.5/day`` are understood too.
+    """Parse ``N/hour``, ``N/day`` or ``N/week`` of one camera; ``1/12hours`` and ``0.5/day`` are accepted, too.
 
     Raises:
-        ValueError: anything else, a budget of 0, which no footage can promise, or one of more than one a second.
+        ValueError: another form, a budget of 0, which footage cannot promise, or more than one a second.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(hour|day|week)s?\s*", text)
     if found is None:
@@ -99,14 +98,14 @@ def parse_budget(text: str) -> Budget:
     alerts, units = float(found[1]), float(found[2] or 1)
     per_hour = alerts / (units * _HOURS[found[3]]) if units else 0.0
     if per_hour == 0:
-        raise ValueError(f"budget {text!r}: expected more than 0; no footage can promise that there is never one")
+        raise ValueError(f"budget {text!r}: expected more than 0; footage cannot promise zero false alarms")
     if not per_hour <= _SECONDS_AN_HOUR:
         raise ValueError(f"budget {text!r}: expected at most one false alarm a second")
     return Budget(text.strip(), per_hour)
 
 
 def upper_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
-    """The largest mean of a Poisson variable that its value ``alerts`` does not rule out at ``confidence``, one-sided.
+    """Return the largest mean of a Poisson variable that its value ``alerts`` does not exclude at ``confidence``.
 
     >>> round(upper_bound(0), 4), round(upper_bound(1), 4)
     (2.9957, 4.7439)
@@ -122,7 +121,7 @@ def upper_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
 
 
 def lower_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
-    """The smallest such mean; 0 where there is no alert. Raises ValueError as :func:`upper_bound`."""
+    """Return the smallest such mean; 0 for zero alerts. Raises ValueError as :func:`upper_bound`."""
     from scipy.special import pdtri
 
     whole_number("alerts", alerts, least=0)
@@ -131,15 +130,15 @@ def lower_bound(alerts: int, *, confidence: float = CONFIDENCE) -> float:
 
 
 def hours_needed(budget: Budget, *, alerts: int = 0, confidence: float = CONFIDENCE) -> float:
-    """Hours of normal footage that support ``budget`` if there are so many false alarms in them."""
+    """Return the hours of normal footage that support ``budget`` with ``alerts`` false alarms in them."""
     return upper_bound(alerts, confidence=confidence) / budget.per_hour
 
 
 def alerts_allowed(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int | None:
-    """With how many false alarms in it footage of ``hours`` still supports ``budget``; None: not even with none."""
+    """Return the most false alarms with which ``hours`` of footage support ``budget``; None: not even with 0."""
     if hours_needed(budget, confidence=confidence) > hours:
         return None
-    # More alerts need more hours, so that the last count which these support is found by halving.
+    # More alerts need more hours, so bisection finds the last supported count.
     enough, beyond = 0, 1
     while hours_needed(budget, alerts=beyond, confidence=confidence) <= hours:
         enough, beyond = beyond, 2 * beyond
@@ -153,10 +152,10 @@ def alerts_allowed(hours: float, budget: Budget, *, confidence: float = CONFIDEN
 
 
 def require_hours(hours: float, budget: Budget, *, confidence: float = CONFIDENCE) -> int:
-    """:func:`alerts_allowed`.
+    """Return :func:`alerts_allowed`, or raise.
 
     Raises:
-        UnsupportedBudgetError: footage of ``hours`` cannot support the budget, whatever is in it.
+        UnsupportedBudgetError: ``hours`` of footage cannot support the budget, even without false alarms.
     """
     allowed = alerts_allowed(hours, budget, confidence=confidence)
     if allowed is None:
@@ -176,7 +175,7 @@ class NormalScores:
     """The clips of one unbroken piece (a segment) of normal footage, in order.
 
     Attributes:
-        recording: what it is of; several pieces may be of one.
+        recording: name of its recording; several pieces may share one.
         index: int (N,), each clip's ordinal in the segment, rising.
         start, end: float64 (N,), seconds of the recording's clock.
         score: float64 (N,), raw, in [0, 1].
@@ -198,7 +197,7 @@ class NormalScores:
 
     @property
     def hours(self) -> float:
-        """From the first clip's start to the last one's end."""
+        """Hours from the first clip's start to the last one's end."""
         return float(self.end[-1] - self.start[0]) / _SECONDS_AN_HOUR
 
 
@@ -214,14 +213,14 @@ class FalseAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The lowest threshold within the budget, and what it rests on.
+    """The lowest threshold within the budget, and its evidence.
 
     Attributes:
-        settings: of the operators, with the thresholds that were found.
-        budget, confidence: what was asked.
-        hours: of the footage.
+        settings: of the operators, with the thresholds found.
+        budget, confidence: as requested.
+        hours: length of the footage.
         false_alarms: at that threshold, by recording and time.
-        allowed: as many of them as the footage and the budget allow.
+        allowed: number of false alarms that the footage and the budget allow.
     """
 
     settings: ChainSettings
@@ -238,8 +237,8 @@ class Calibrated:
 
     @property
     def bursts(self) -> int:
-        """The false alarms, those within :data:`BURST_SECONDS` of one another counted once."""
-        # Before the one before it, an alarm is of another segment: there the recording's clock has jumped back.
+        """Number of false alarms, with those within :data:`BURST_SECONDS` of one another counted once."""
+        # An alarm earlier than its predecessor is of another segment, after a backward jump of the recording's clock.
         return sum(
             before is None or before.recording != one.recording or not 0 <= one.opened - before.ended < BURST_SECONDS
             for before, one in zip((None, *self.false_alarms), self.false_alarms, strict=False)
@@ -254,16 +253,16 @@ def calibrate(
     confidence: float = CONFIDENCE,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Calibrated:
-    """The lowest of ``thresholds`` that keeps the false alarms within ``budget``; see the head of this file.
+    """Find the lowest of ``thresholds`` that keeps the false alarms within ``budget``; see the module's docstring.
 
     Args:
         footage: normal, at least one piece.
-        settings: of the operators as they run live. Of the thresholds in them only the proportion counts: the one that
-            the site or the model's card has, and not an older calibration, whose close threshold may have been raised.
-        budget: of one camera. Footage of several is pooled: the promise is then of their mean alone, and quiet ones
-            cover for a noisy one.
+        settings: of the live operators. Only the ratio of the thresholds matters: that of the site or the model's card,
+            not of an older calibration, whose close threshold may have been raised.
+        budget: of one camera. Footage of several cameras is pooled: the promise is then for their mean, and quiet ones
+            hide a noisy one.
         confidence: of the promise, in (0, 1).
-        thresholds: at which alerts open, to be tried, falling; chosen without a look at this footage.
+        thresholds: opening thresholds to try, falling; chosen without a look at this footage.
 
     Raises:
         UnsupportedBudgetError: the footage is too short, or has too many false alarms at the highest threshold.
@@ -273,7 +272,7 @@ def calibrate(
     if not footage:
         raise ValueError("a calibration needs at least one piece of normal footage")
     if not len(thresholds) or any(low >= high for high, low in pairwise(thresholds)):
-        raise ValueError("thresholds to be tried must fall from one to the next")
+        raise ValueError("thresholds must fall from one to the next")
     hours = sum(piece.hours for piece in footage)
     allowed = require_hours(hours, budget, confidence=confidence)
     pieces = smoothed(footage, settings)
@@ -287,17 +286,17 @@ def calibrate(
         found = Calibrated(tried, budget, confidence, hours, alarms, allowed)
     if found is None:
         raise UnsupportedBudgetError(
-            f"{_many(allowed)} in {_time(hours)} would keep the budget of {budget.text}, and at a threshold of "
+            f"{_many(allowed)} in {_time(hours)} would keep the budget of {budget.text}; at a threshold of "
             f"{thresholds[0]:g} there are more: this model's scores do not suit this footage"
         )
     return found
 
 
 def with_threshold(settings: ChainSettings, opens: float, level: float = 0.0) -> ChainSettings:
-    """``settings`` with an alert that opens at ``opens``.
+    """Return ``settings`` with an alert that opens at ``opens``.
 
-    It closes at as large a part of that as in ``settings``, if that is above ``level`` (of normal scores), else just
-    above ``level``; to four digits, and never above ``opens``.
+    It closes at the same share of that as in ``settings`` if this is above ``level`` (of normal scores), else just
+    above ``level``; rounded to four digits, and never above ``opens``.
     """
     share = settings.alert.close_threshold / settings.alert.open_threshold
     just_above = (math.floor(level * 10_000) + 1) / 10_000
@@ -307,7 +306,7 @@ def with_threshold(settings: ChainSettings, opens: float, level: float = 0.0) ->
 
 @dataclass(frozen=True, slots=True)
 class Smoothed:
-    """A piece of footage with the moving average that runs live; ``value``: float64 (N,)."""
+    """A piece of footage with the live moving average; ``value``: float64 (N,)."""
 
     scores: NormalScores
     value: npt.NDArray[np.float64]
@@ -317,14 +316,14 @@ class Smoothed:
 
 
 def smoothed(footage: Sequence[NormalScores], settings: ChainSettings) -> list[Smoothed]:
-    """The causal average of each piece, by the operator that runs live."""
+    """Return the causal average of each piece, by the live operator."""
     return [Smoothed(piece, np.fromiter(_average(piece, settings), np.float64, len(piece.score))) for piece in footage]
 
 
 def false_alarms(
     footage: Sequence[Smoothed], settings: ChainSettings, *, most: int | None = None
 ) -> Iterator[FalseAlarm]:
-    """The alerts that the operators raise, in order; no more than one above ``most``, where that is given."""
+    """Yield the alerts that the operators raise, in order; at most ``most`` + 1 if that is given."""
     raised = 0
     for piece in footage:
         for begin, end in _alerts(piece, settings.alert, settings.max_hole):
@@ -337,11 +336,11 @@ def false_alarms(
 def _alerts(
     piece: Smoothed, settings: AlertSettings, max_hole: int
 ) -> Iterator[tuple[AlertTransition, AlertTransition]]:
-    """Begin and end of each alert.
+    """Yield begin and end of each alert.
 
-    The machine is quiet wherever nothing reaches its threshold, and there a score changes nothing. So it is shown the
-    clips that do, and those that follow as long as it remembers anything: a thousand thresholds over a month of footage
-    cost little more than the alerts in it.
+    Scores below the threshold do not change a quiet machine. So the machine gets only the clips at or above its
+    threshold, and the following ones as long as it retains a clip: a thousand thresholds over a month of footage cost
+    little more than the alerts in it.
     """
     machine = AlertMachine(piece.scores.recording, settings, max_hole=max_hole)
     begin: AlertTransition | None = None
@@ -362,7 +361,7 @@ def _alerts(
         yield begin, transition
 
 
-_SEGMENT = "normal"  #: a piece is looked at by itself, so that its name says nothing
+_SEGMENT = "normal"  #: each piece is judged alone, so its name is arbitrary
 
 
 def _clip(piece: NormalScores, place: int) -> ClipScore:
@@ -382,7 +381,7 @@ def _average(piece: NormalScores, settings: ChainSettings) -> Iterator[float]:
     average = CausalMovingAverage(settings.kernel, settings.max_hole)
     for place in range(len(piece.score)):
         step = average.push(_clip(piece, place))
-        assert step is not None  # the average answers every clip
+        assert step is not None  # the average returns a value for every clip
         yield step.value
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.errors import UsageFailure
+from pipeline.errors import UsageError
 
 app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 
@@ -19,14 +19,11 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     from pipeline.calibration.file import CalibrationError, read_calibration
     from pipeline.live.listener import Watch
     from pipeline.live.service import source_options
-    from pipeline.settings import SettingsError, load_site
+    from pipeline.settings import load_site
     from pipeline.sources.base import SourceError
     from pipeline.sources.factory import open_source
 
-    try:
-        site = load_site(file)
-    except SettingsError as error:
-        raise UsageFailure(str(error)) from error
+    site = load_site(file)
     problems = []
     for camera, settings in site.cameras.items():
         try:
@@ -43,7 +40,7 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
             except CalibrationError as error:
                 problems.append(f"{file}: {Watch(camera, detector)}: {error}")
     if problems:
-        raise UsageFailure("\n".join(problems))
+        raise UsageError("\n".join(problems))
     detectors = f"{len(site.detectors)} detector(s) ({', '.join(site.detectors)}), " if site.detectors else ""
     typer.echo(
         f"{file}: good. Site {site.site}: {len(site.cameras)} camera(s) ({', '.join(site.cameras)}), {detectors}"

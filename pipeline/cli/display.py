@@ -26,7 +26,7 @@ _PHASE_STYLE = {
     CameraPhase.DONE: "dim",
 }
 _BAR_CELLS = 16
-#: Columns of a terminal that shows everything.
+#: Width of a terminal that shows all columns.
 _WIDE = 100
 
 
@@ -43,30 +43,30 @@ Broken = Callable[[OSError], None]
 
 
 class StandardOutput(Console):
-    """A console on standard output. Once that can be written no longer, what follows goes nowhere."""
+    """A console on standard output. When that becomes unwritable, further output is dropped."""
 
-    def __init__(self, broken: Broken) -> None:
-        super().__init__(soft_wrap=True, highlight=False, markup=False)  # a name may look like it
-        self._broken = broken
+    def __init__(self, on_broken: Broken) -> None:
+        super().__init__(soft_wrap=True, highlight=False, markup=False)  # a name may look like markup
+        self._on_broken = on_broken
 
     def on_broken_pipe(self) -> None:
-        """Not rich's SystemExit: on the relay's thread it would end the publishing of alerts."""
+        """Raise instead of rich's SystemExit, which on the relay's thread would end the publishing of alerts."""
         raise BrokenPipeError
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """See :meth:`rich.console.Console.print`."""
+        """Print as :meth:`rich.console.Console.print`; an OSError is passed to the callback."""
         try:
             super().print(*objects, **options)
         except OSError as error:
-            sys.stdout = None  # or the interpreter complains once more when it ends
-            self._broken(error)
+            sys.stdout = None  # else the interpreter reports the error again when it ends
+            self._on_broken(error)
 
 
 class JsonLines:
-    """The alert events as published, then one summary line, on standard output."""
+    """A display that prints published alert events, then one summary line, as JSON on standard output."""
 
-    def __init__(self, broken: Broken) -> None:
-        self._broken = broken
+    def __init__(self, on_broken: Broken) -> None:
+        self._on_broken = on_broken
         self._lock = threading.Lock()
 
     def published(self, event: AlertEvent) -> None:
@@ -84,15 +84,15 @@ class JsonLines:
             with self._lock:
                 print(line, flush=True)
         except OSError as error:
-            sys.stdout = None  # or the interpreter complains once more when it ends
-            self._broken(error)
+            sys.stdout = None  # else the interpreter reports the error again when it ends
+            self._on_broken(error)
 
 
 class Lines:
-    """A line for each alert event, for a file or a pipe that a person will read."""
+    """A display that prints a line for each alert event, for a file or a pipe that a person will read."""
 
-    def __init__(self, broken: Broken) -> None:
-        self._console = StandardOutput(broken)
+    def __init__(self, on_broken: Broken) -> None:
+        self._console = StandardOutput(on_broken)
 
     def published(self, event: AlertEvent) -> None:
         self._console.print(describe(event))
@@ -108,10 +108,10 @@ class Lines:
 
 
 class LiveTable(Lines):
-    """A row a camera, redrawn in place; alert events scroll by above it."""
+    """A display with a row for each camera, redrawn in place; alert events scroll by above it."""
 
-    def __init__(self, broken: Broken) -> None:
-        super().__init__(broken)
+    def __init__(self, on_broken: Broken) -> None:
+        super().__init__(on_broken)
         self._live: Live | None = None
 
     def refresh(self, states: list[CameraState]) -> None:
@@ -130,10 +130,10 @@ class LiveTable(Lines):
 
 
 def table(states: list[CameraState], width: int) -> Table:
-    """The cameras as a table: what each is doing, where it is, and how abnormal it looks; less where it is narrow."""
+    """Return the cameras as a table of state, position and score; a narrow table has fewer columns."""
     wide = width >= _WIDE
     rows = Table(box=None, header_style="bold", pad_edge=False)
-    rows.add_column("camera")  # the only one, with the message, that may be cut
+    rows.add_column("camera")  # only this column and the message may be cut
     rows.add_column("state", no_wrap=True)
     for header in (*(("at", "frames") if wide else ()), "clips", "dropped", "alerts"):
         rows.add_column(header, justify="right", no_wrap=True)
@@ -158,7 +158,7 @@ def table(states: list[CameraState], width: int) -> Table:
 
 
 def _bar(state: CameraState, cells: int) -> Text:
-    """The smoothed score as a bar of so many cells with the threshold marked in it, and as a number."""
+    """Return the smoothed score as a bar of ``cells`` cells with the threshold marked in it, and as a number."""
     if state.smoothed is None:
         return Text("–", "dim")
     filled = round(state.smoothed * cells)

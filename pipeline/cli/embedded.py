@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import logs
-from pipeline.cli.errors import RunFailure
+from pipeline.errors import MistwatchError
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
@@ -36,7 +36,7 @@ def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
         try:
             server.start()
         except TritonError as error:
-            raise RunFailure(str(error)) from error
+            raise MistwatchError(str(error)) from error
         _log.info("embedded Triton ready", address=server.grpc_address, model=model)
         try:
             yield server
@@ -53,7 +53,7 @@ def broker(data_dir: Path) -> Iterator[BrokerServer]:
     try:
         server.start()
     except BrokerError as error:
-        raise RunFailure(str(error)) from error
+        raise MistwatchError(str(error)) from error
     _log.info("embedded broker ready", bootstrap=server.bootstrap)
     try:
         yield server
@@ -70,7 +70,7 @@ def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]
         server = CameraServer(films, log=log_file)
         server.start()
     except CameraError as error:
-        raise RunFailure(str(error)) from error
+        raise MistwatchError(str(error)) from error
     _log.info("embedded cameras ready", cameras=len(films), port=server.port)
     try:
         yield server

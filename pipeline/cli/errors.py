@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import MistwatchError, UsageError
+from pipeline.errors import MistwatchError
 
 
 @contextlib.contextmanager
@@ -23,27 +23,3 @@ def writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MistwatchError(f"cannot write {error.filename or place}: {error.strerror or error}") from error
-
-
-class UsageFailure(UsageError):
-    """Usage, configuration or missing files."""
-
-
-class RunFailure(MistwatchError):
-    """Something went wrong while running."""
-
-
-CommandFailure = MistwatchError
-
-
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Turn a ValueError of the block, whose text is one line for an operator, into a UsageError."""
-    from pydantic import ValidationError
-
-    try:
-        yield
-    except (ValidationError, MistwatchError):
-        raise
-    except ValueError as error:
-        raise UsageFailure(str(error)) from error

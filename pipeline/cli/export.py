@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
 from pipeline.cli.versions import Triton
 
 
 class Engine(StrEnum):
-    """As models.serving.engine.EngineChoice, which is not imported before the command runs."""
+    """The values of models.serving.contract.EngineChoice, which is not imported before the command runs."""
 
     AUTO = "auto"
     OPENVINO = "openvino"
@@ -21,47 +20,47 @@ class Engine(StrEnum):
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model repository; made when missing.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Model repository; created when missing.")],
     model: Annotated[
-        str, typer.Option(metavar="NAME|DIR", help="A model that comes with mistwatch, or a trained model's folder.")
+        str, typer.Option(metavar="NAME|DIR", help="Built-in model, or the folder of a trained model.")
     ] = "fights",
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Name of the served model.", show_default="clip_scorer")
+    ] = None,
     engine: Annotated[
-        Engine, typer.Option(help="What it is served on; auto takes CUDA where there is any, else OpenVINO.")
+        Engine, typer.Option(help="Engine to serve it on; auto uses torch where CUDA is available, else OpenVINO.")
     ] = Engine.AUTO,
     max_batch: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Bound of Triton's batches.", show_default="2; 16 with CUDA")
+        int | None, typer.Option(min=1, max=256, help="Largest batch of Triton.", show_default="2; 16 with CUDA")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Remove the versions that are there, whatever clips they take.")
+        bool, typer.Option("--replace", help="Remove the model's existing versions, whatever clips they take.")
     ] = False,
     triton: Triton = None,
 ) -> None:
-    """Write a model repository for Triton, or the model's next version into one.
+    """Write a model repository for Triton, or add a served model or its next version to one.
 
-    Workers that run go over to the new version without losing a clip; `mistwatch versions rollback` goes back.
+    A repository can hold several served models, each under its own name (--as). Running workers switch to a new version
+    without losing a clip; `mistwatch versions rollback` goes back.
     """
-    from models.serving.engine import EngineChoice
-    from models.serving.export import ExportError, UnknownModelError
+    from models.serving.contract import EngineChoice
+    from models.serving.export import SERVED_NAME
     from models.serving.export import export as write
-    from models.serving.versions import VersionError, history
-    from pipeline.cli.repository import let_load, tell
+    from models.serving.versions import history
+    from pipeline.cli.repository import let_load, report
 
-    try:
-        written = write(
-            model, out, engine=EngineChoice(engine.value), max_batch=max_batch, replace=replace, progress=tell
-        )
-    except UnknownModelError as error:
-        raise UsageFailure(str(error)) from error
-    except (ExportError, VersionError) as error:
-        raise RunFailure(str(error)) from error
+    name = name or SERVED_NAME
+    choice = EngineChoice(engine.value)
+    written = write(model, out, name=name, engine=choice, max_batch=max_batch, replace=replace, progress=report)
     *earlier, number = history(written)
     size = sum(file.stat().st_size for file in (written / str(number)).rglob("*") if file.is_file())
+    chosen = "" if name == SERVED_NAME else f" --model {name}"
     written_line = f"{written}: version {number}, {size / 1e6:.0f} MB"
     if triton is not None:
         typer.echo(written_line)
         let_load(written, triton, earlier)
     elif earlier:
-        told = f"mistwatch versions use {out} {number} --triton HOST:PORT"
-        typer.echo(f"{written_line}; a Triton that runs serves it after its next start, or at once by: {told}")
+        command = f"mistwatch versions use {out} {number}{chosen} --triton HOST:PORT"
+        typer.echo(f"{written_line}; a running Triton serves it after its next start, or at once with: {command}")
     else:
         typer.echo(f"{written_line}; serve it with: mistwatch serve --repository {out}")

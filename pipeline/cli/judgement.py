@@ -13,10 +13,11 @@ from rich.text import Text
 
 from operators.figures.bootstrap import Difference
 from operators.figures.events import Interval, ScoreSheet
+from pipeline import files
 from pipeline.evaluation.assessment import Assessment, Compared, Comparison
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW
 from pipeline.evaluation.report.data import FigureRow
-from pipeline.evaluation.reported import described, rows
+from pipeline.evaluation.reported import figure_rows, rows
 from pipeline.printable import printable
 
 NOTHING = "–"
@@ -24,11 +25,11 @@ NOTHING = "–"
 #: Columns of a terminal that shows a figure and its interval on one line.
 WIDE = 100
 
-#: So many videos, and so many notes, are named.
+#: Number of videos, and of notes, that are listed.
 _NAMED = 20
 
-#: Figures of which less is better.
-_LESS = frozenset(
+#: Figures for which lower is better.
+_LOWER_IS_BETTER = frozenset(
     {
         "frame_eer",
         "far_normal",
@@ -42,10 +43,10 @@ _LESS = frozenset(
 
 
 def assessment_tables(assessment: Assessment, *, wide: bool = True) -> Group:
-    """Every figure with its interval in every column, and why figures have no value.
+    """Return every figure with its interval in every column, and the reasons for missing values.
 
     Args:
-        wide: 100 columns; else an interval stands below its figure.
+        wide: for 100 columns; else an interval is below its figure.
     """
     shown = _table("", *COLUMNS)
     reasons: dict[tuple[str, str], list[str]] = {}
@@ -59,7 +60,7 @@ def assessment_tables(assessment: Assessment, *, wide: bool = True) -> Group:
                 reasons.setdefault((title, reason), []).append(row.label)
     parts: list[RenderableType] = [shown]
     if assessment.sheets:
-        parts.append(Text(f"\n{_counted(assessment.sheets[CAUSAL])}"))
+        parts.append(Text(f"\n{_alert_summary(assessment.sheets[CAUSAL])}"))
     parts += _reasons(reasons)
     if not assessment.sheets:
         parts.append(Text(f"{NOTHING} alerts: {assessment.judged.no_alerts}", "dim"))
@@ -67,25 +68,25 @@ def assessment_tables(assessment: Assessment, *, wide: bool = True) -> Group:
 
 
 def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: bool = True) -> Group:
-    """Both sides' figures and their difference: of the raw scores, and of the alerts as they are raised live.
+    """Return both sides' figures and their differences, for the raw scores and for the alerts as live.
 
     Args:
-        names: of the two sides.
+        names: names of the two sides.
         wide: see :func:`assessment_tables`.
     """
     shown = _table("", "A", "B", "A − B (95 %)", "better")
     tables: list[tuple[str, Sequence[FigureRow], Mapping[str, Compared]]] = [
-        ("frames, raw scores", described("frames"), comparison.figures[RAW]),
-        ("videos, raw scores", described("videos"), comparison.figures[RAW]),
+        ("frames, raw scores", figure_rows("frames"), comparison.figures[RAW]),
+        ("videos, raw scores", figure_rows("videos"), comparison.figures[RAW]),
     ]
     if comparison.alerts:
-        tables.append(("alerts, as live", described("alerts"), comparison.alerts[CAUSAL]))
+        tables.append(("alerts, as live", figure_rows("alerts"), comparison.alerts[CAUSAL]))
     reasons: dict[tuple[str, str], list[str]] = {}
     for title, figures, found in tables:
         shown.add_row(Text(title, "bold"))
         for row in figures:
             one = found[row.name]
-            sides = (NOTHING if value is None else written(value, row) for value in (one.first, one.second))
+            sides = (NOTHING if value is None else format_figure(value, row) for value in (one.first, one.second))
             difference = one.difference
             if difference.value is None:
                 reasons.setdefault((title, difference.reason), []).append(row.label)
@@ -100,7 +101,7 @@ def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: b
 
 
 def _reasons(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Text]:
-    """Why figures have no value: by table and reason, the figures' labels."""
+    """Return the reasons for missing values, with the figures' labels by table and reason."""
     return [
         Text(f"{NOTHING} {title}, {', '.join(labels)}: {printable(reason)}", "dim")
         for (title, reason), labels in found.items()
@@ -108,43 +109,40 @@ def _reasons(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Text]:
 
 
 def _sentences(comparison: Comparison) -> list[str]:
-    """What else is to be known; what holds for both sides once."""
-    told = list(comparison.notes)
+    """Return the notes of a comparison; notes of both sides appear once."""
+    lines = list(comparison.notes)
     sides = {"A": comparison.first, "B": comparison.second}
     for name, side in sides.items():
         if only := side.only:
-            told.append(f"Only {name} has {len(only)}: {', '.join(only[:_NAMED])}{', …' if len(only) > _NAMED else ''}")
+            lines.append(
+                f"Only {name} has {len(only)}: {', '.join(only[:_NAMED])}{', …' if len(only) > _NAMED else ''}"
+            )
     notes: dict[str, list[str]] = {}
     for name, side in sides.items():
         for note in (*(f"left out is {one.name}: {one.reason}" for one in side.left_out), *side.notes):
             notes.setdefault(note, []).append(name)
-    told += [f"{' and '.join(names)}: {note}" for note, names in list(notes.items())[:_NAMED]]
-    return told + ([f"And {len(notes) - _NAMED} more notes, which --out keeps."] if len(notes) > _NAMED else [])
+    lines += [f"{' and '.join(names)}: {note}" for note, names in list(notes.items())[:_NAMED]]
+    return lines + ([f"And {len(notes) - _NAMED} more notes; --out keeps them."] if len(notes) > _NAMED else [])
 
 
 def _verdict(name: str, difference: Difference) -> Text:
-    """Whose figure is better where the interval of the difference leaves no doubt."""
+    """Return the side with the better figure if the interval of the difference excludes 0."""
     if difference.value is None:
         return Text("")
     if not difference.excludes_zero:
-        return Text("not told apart", "dim")
-    first_is = (difference.value > 0) != (name in _LESS)
+        return Text("undecided", "dim")
+    first_is = (difference.value > 0) != (name in _LOWER_IS_BETTER)
     return Text("A" if first_is else "B", "green")
 
 
 def write_document(document: Mapping[str, Any], file: Path) -> None:
-    """As JSON; it appears complete or not at all. Raises OSError."""
-    draft = file.with_name(f".{file.name}.draft")
+    """Write a document as JSON, in full or not at all. Raises OSError."""
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    try:
-        # A name from somebody's JSON may hold what UTF-8 does not: an escape of JSON's own stands for that.
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    # A name from another program's JSON may contain what UTF-8 cannot encode: it is written as an escape.
+    files.write_bytes(file, text.encode("utf-8", errors="backslashreplace"))
 
 
-def _counted(sheet: ScoreSheet) -> str:
+def _alert_summary(sheet: ScoreSheet) -> str:
     hours = sheet.camera_seconds / 3600
     return (
         f"Alerts as live: {sheet.found} of {sheet.incidents} incidents found, {sheet.alerts} alerts, "
@@ -157,15 +155,15 @@ def _value(value: float | None, interval: Interval | None, row: FigureRow, *, wi
         return Text(NOTHING, "dim")
     sign: Literal["", "+"] = "+" if signed else ""
     between = "\u00a0to\u00a0" if signed else "–"
-    shown = Text(written(value, row, sign))
+    shown = Text(format_figure(value, row, sign))
     if interval is not None:
-        low, high = (written(end, row, sign) for end in interval)
+        low, high = (format_figure(end, row, sign) for end in interval)
         shown.append(f"{' ' if wide else chr(10)}{low}{between}{high}", "dim")
     return shown
 
 
-def written(value: float, row: FigureRow, sign: Literal["", "+"] = "") -> str:
-    """A figure with its unit; ``sign``: also of what is above 0."""
+def format_figure(value: float, row: FigureRow, sign: Literal["", "+"] = "") -> str:
+    """Format a figure with its unit; ``sign`` "+" also marks positive values."""
     match row.unit:
         case "percent":
             return f"{100 * value:{sign}.1f}%"

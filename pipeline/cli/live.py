@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.cli.errors import RunFailure, explained
+from pipeline.errors import MistwatchError
 
 if TYPE_CHECKING:
     from pipeline.cli.display import Broken, Display
@@ -136,51 +136,50 @@ def drive(
 
     Args:
         run: names this run in the ids of alerts from recordings.
-        await_servers: wait for a missing scorer or broker and say so; otherwise it is an error.
+        await_servers: wait for a missing scorer or broker and report it; otherwise it is an error.
         await_cameras: wait for cameras that are away from the start; otherwise it is an error when all of them are. (A
             camera that has once delivered a frame is always waited for.)
         repair_scorer: no other process uses the scorer.
         servers_lost: returns why the embedded servers cannot be waited for any more, or None.
 
     Raises:
-        CommandFailure: one line a problem. Whatever was accepted is in the outbox then.
+        MistwatchError: one line for each problem. Accepted events are in the outbox then.
     """
     from pipeline.live.service import Service, Summary
 
-    with explained():
-        service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published)
-        failure: str | None = None
-        try:
-            if service.prepare(stop, patient=await_servers):
-                assert service.worker is not None
-                service.start()
-                while not stop.is_set() and not service.worker.wait(_REFRESH_SECONDS):
-                    display.refresh(service.board.states)
-                    if not await_servers and service.scorer_away_seconds > SCORER_PATIENCE_SECONDS:
-                        failure = f"the scorer has been away for {service.scorer_away_seconds:.0f} s: given up"
-                    elif not await_cameras:
-                        failure = _no_camera_there(service.board.states)
-                    failure = servers_lost() or failure
-                    if failure:
-                        break
-                else:
-                    service.flush(stop, _RELAY_SECONDS_AT_THE_END)
-        finally:
-            left = service.close(relay_seconds=_RELAY_SECONDS if await_servers else _RELAY_SECONDS_ONE_SHOT)
-            summary: Summary = service.summary
-            display.finish(service.board.states, summary)
-        problems = [failure] if failure else []
-        if service.worker is not None:
-            problems += [str(error) for error in service.worker.failures]
-        if left:
-            advice = "they are published when it runs again over the same state folder"
-            line = f"{left} alert event(s) are not on the topic yet and stay in {service.outbox.path}: {advice}"
-            if await_servers:
-                print(f"mistwatch: {line}", file=sys.stderr)
+    service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published)
+    failure: str | None = None
+    try:
+        if service.prepare(stop, patient=await_servers):
+            assert service.worker is not None
+            service.start()
+            while not stop.is_set() and not service.worker.wait(_REFRESH_SECONDS):
+                display.refresh(service.board.states)
+                if not await_servers and service.scorer_away_seconds > SCORER_PATIENCE_SECONDS:
+                    failure = f"the scorer has been away for {service.scorer_away_seconds:.0f} s: given up"
+                elif not await_cameras:
+                    failure = _no_camera_there(service.board.states)
+                failure = servers_lost() or failure
+                if failure:
+                    break
             else:
-                problems.append(line)
+                service.flush(stop, _RELAY_SECONDS_AT_THE_END)
+    finally:
+        left = service.close(relay_seconds=_RELAY_SECONDS if await_servers else _RELAY_SECONDS_ONE_SHOT)
+        summary: Summary = service.summary
+        display.finish(service.board.states, summary)
+    problems = [failure] if failure else []
+    if service.worker is not None:
+        problems += [str(error) for error in service.worker.failures]
+    if left:
+        advice = "they are published when it runs again over the same state folder"
+        line = f"{left} alert event(s) are not on the topic yet and stay in {service.outbox.path}: {advice}"
+        if await_servers:
+            print(f"mistwatch: {line}", file=sys.stderr)
+        else:
+            problems.append(line)
     if problems:
-        raise RunFailure("\n".join(problems))
+        raise MistwatchError("\n".join(problems))
 
 
 def _no_camera_there(states: list[CameraState]) -> str | None:

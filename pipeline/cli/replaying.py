@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli.errors import explained
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 
@@ -87,7 +86,7 @@ def replay_into(
     recordings = _recordings(places, options)
     outcome: Outcome | None = None
     unsent: list[str] = []
-    with stopping() as stop, explained(), alone_in(folder):
+    with stopping() as stop, alone_in(folder):
         outcome = _run(folder, recordings, options, stop, unsent, settled, as_json=as_json)
     if outcome is None or outcome.stopped or (unsent and stop.is_set()):
         for line in unsent:

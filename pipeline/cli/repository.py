@@ -1,4 +1,4 @@
-"""The model repository that a command serves, its own or one exported into the cache; and telling Triton of it."""
+"""Model repositories for commands: an existing one or one exported into the cache, and versions that Triton loads."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import MistwatchError, UsageError
 
 
-def tell(doing: str) -> None:
-    """Say on standard error what a long export is at."""
+def report(doing: str) -> None:
+    """Print the step of a long export on standard error."""
     print(f"mistwatch: {doing}", file=sys.stderr, flush=True)
 
 
 def name_and_version(model: str) -> tuple[str, int | None]:
-    """``NAME@VERSION`` taken apart; the version is None where none is named.
+    """Split ``NAME@VERSION``; the version is None where none is named.
 
     >>> name_and_version("fights@2"), name_and_version("runs/me@home")
     (('fights', 2), ('runs/me@home', None))
@@ -27,35 +27,29 @@ def name_and_version(model: str) -> tuple[str, int | None]:
 
 
 @contextlib.contextmanager
-def serving(model: str) -> Iterator[Path]:
-    """A repository from which Triton serves ``model``, while this lasts.
+def serving(model: str, *, served_name: str | None = None) -> Iterator[Path]:
+    """Yield a repository from which Triton serves ``model`` while the block runs.
 
     Args:
         model: a built-in model's name, a trained model's folder or a repository of ``mistwatch export``, with
             ``@VERSION`` or without: then the version that the repository names.
+        served_name: the repository's model whose version is meant; None is the only one.
 
     Raises:
-        UsageFailure: there is no such model or version.
-        RunFailure: it cannot be exported.
+        UsageError: there is no such model or version.
+        MistwatchError: it cannot be exported.
     """
-    from models.serving.export import SERVED_NAME
-    from models.serving.versions import CONFIG_FILE, VersionError, served, versions
+    from models.serving.versions import CONFIG_FILE, find_served, served, served_models, versions
 
     name, number = name_and_version(model)
-    is_repository = (Path(name) / SERVED_NAME / CONFIG_FILE).is_file()
-    repository = Path(name) if is_repository else repository_of(name)
-    home = repository / SERVED_NAME
-    try:
-        as_it_is = number is None or served(home) == number
-    except VersionError as error:
-        raise UsageFailure(str(error)) from error
-    if as_it_is:
+    repository = Path(name) if served_models(Path(name)) else repository_of(name)
+    if number is None or served(home := find_served(repository, served_name)) == number:
         yield repository
         return
-    if number not in (there_are := versions(home)):
-        raise UsageFailure(f"{name} has no version {number}; there are {', '.join(map(str, there_are))}")
-    with tempfile.TemporaryDirectory(prefix="mistwatch-") as scratch:  # the repository itself is others' business
-        pinned = Path(scratch, SERVED_NAME)
+    if number not in (numbers := versions(home)):
+        raise UsageError(f"{name} has no version {number}; there are {', '.join(map(str, numbers))}")
+    with tempfile.TemporaryDirectory(prefix="mistwatch-") as scratch:  # the repository itself stays as it is
+        pinned = Path(scratch, home.name)
         pinned.mkdir()
         (pinned / str(number)).symlink_to((home / str(number)).resolve(), target_is_directory=True)
         policy = f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
@@ -65,35 +59,32 @@ def serving(model: str) -> Iterator[Path]:
 
 
 def repository_of(model: str) -> Path:
-    """A repository that serves ``model`` (a built-in model's name, or a folder), from the cache or exported into it.
+    """Return a repository that serves ``model`` (a built-in model's name, or a folder), from the user's cache.
 
     Raises:
-        UsageFailure: there is no such model.
-        RunFailure: it cannot be exported.
+        UsageError: there is no such model.
+        MistwatchError: it cannot be exported.
     """
-    from models.serving.export import ExportError, UnknownModelError, ensure_repository
+    from models.serving.export import ensure_repository
 
-    try:
-        return ensure_repository(model, progress=tell)
-    except UnknownModelError as error:
-        raise UsageFailure(str(error)) from error
-    except ExportError as error:
-        raise RunFailure(str(error)) from error
+    return ensure_repository(model, progress=report)
 
 
 def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_seconds: float | None = None) -> None:
-    """Have the Triton at ``triton`` serve the version that ``model``, a model's folder, names, and say so.
+    """Let the Triton at ``triton`` load the version that ``model``, a served model's folder, names, and print that.
 
-    Where it does not load that version, the folder is as it was: what cannot be loaded now would be missing at its next
-    start. Where there is no Triton, the folder keeps naming the version, for its next start.
+    If it does not load that version, the folder becomes as it was: a version that cannot be loaded now would be missing
+    at Triton's next start. If there is no Triton, the folder keeps naming the version, for its next start.
 
     Args:
-        earlier: what was served before the version was chosen, as :func:`models.serving.versions.history` has it; empty
-            where there is no way back.
-        timeout_seconds: for the loading; what a model needs at most when None.
+        model: the folder.
+        triton: ``HOST:PORT``.
+        earlier: versions that were served before this one was chosen, as :func:`models.serving.versions.history` has
+            them; empty where there is no way back.
+        timeout_seconds: for the loading; the most that a model needs when None.
 
     Raises:
-        RunFailure: it is not served, and why.
+        MistwatchError: it is not served.
     """
     from models.serving.versions import served
     from pipeline.scoring.served_model import LOAD_SECONDS, NotLoaded, ScorerUnavailable, load_version
@@ -102,17 +93,17 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
     try:
         load_version(triton, model.name, number, timeout_seconds=timeout_seconds or LOAD_SECONDS)
     except NotLoaded as error:
-        raise RunFailure(f"{error}; {_take_back(model, number, earlier)}") from error
+        raise MistwatchError(f"{error}; {_take_back(model, number, earlier)}") from error
     except ScorerUnavailable as error:
-        raise RunFailure(f"{error}; {model} names version {number}, for Triton's next start") from error
-    except KeyboardInterrupt:  # nobody wants to wait for it
-        tell(_take_back(model, number, earlier))
+        raise MistwatchError(f"{error}; {model} names version {number}, for Triton's next start") from error
+    except KeyboardInterrupt:  # the operator does not want to wait
+        report(_take_back(model, number, earlier))
         raise
     print(f"Triton at {triton} serves version {number} of {model.name}")
 
 
 def _take_back(model: Path, number: int, earlier: Sequence[int]) -> str:
-    """Undo the choice of version ``number``, unless somebody has chosen another one since; what it is at now."""
+    """Undo the choice of version ``number``, unless another one has been chosen since; describe the result."""
     from models.serving.versions import VersionError, locked, put_back, served
 
     try:

@@ -11,7 +11,9 @@ import typer
 
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The site's YAML file (see configs/).")],
-    as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print alert events as JSON lines, then a summary line.")
+    ] = False,
 ) -> None:
     """Watch a site's cameras until SIGTERM or Ctrl-C, or until all its recordings have ended.
 
@@ -19,12 +21,10 @@ def run(
     accepted by then is on the topic, or kept in the outbox for the next start.
     """
     from pipeline import logs
-    from pipeline.cli.errors import explained
     from pipeline.cli.live import display_for, drive, stopping
     from pipeline.settings import load_site
 
-    with explained():
-        site = load_site(config)
+    site = load_site(config)
     logs.configure(site.log.format, site.log.level)
     with stopping() as stop:
         drive(

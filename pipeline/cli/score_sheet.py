@@ -1,4 +1,4 @@
-"""A score sheet for people: the figures beside what is asked of them, and the kinds of incident one by one."""
+"""A score sheet for people: the figures beside their targets, and the kinds of incident one by one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rich.text import Text
 
 from operators.figures.events import Findings, Interval, ScoreSheet
 
-NOTHING = "–"  #: shown for a figure of nothing
+NOTHING = "–"  #: shown for an undefined figure
 
 Intervals = Mapping[str, Interval | None]
 NO_INTERVALS: Intervals = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of a figure: at least ``least``, at most ``most``; ``words`` where those say it better."""
+class Target:
+    """The target of a figure: at least ``least``, at most ``most``; ``words`` replace the limits in the table."""
 
     least: float | None = None
     most: float | None = None
     words: str = ""
 
     def met(self, value: float | None) -> bool | None:
-        """Whether ``value`` is what was asked; None where there is no value or nothing was asked."""
+        """Return whether ``value`` meets the target; None without a value or a target."""
         if value is None or (self.least is None and self.most is None):
             return None
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
@@ -47,12 +47,12 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """One of a sheet's figures: its attribute there, what people call it, and how its values are written."""
+    """One of a sheet's figures: its attribute there, its label, and the format of its values."""
 
     name: str
     label: str
     write: Callable[[float], str]
-    counts: Callable[[ScoreSheet], str] = lambda _sheet: ""  # what a share is a share of
+    counts: Callable[[ScoreSheet], str] = lambda _sheet: ""  # numerator and denominator of a share
 
 
 _FIGURES = (
@@ -68,43 +68,43 @@ _FIGURES = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One figure, written out, with what it is a share of.
+    """One figure as text, with the numerator and denominator of a share.
 
-    ``met``: whether it is what was asked; None if nothing was asked, or the figure has no value.
+    ``met``: whether it meets its target; None if it has no target or no value.
     """
 
     label: str
     value: str
     counts: str
     interval: str
-    asked: str
+    target: str
     met: bool | None
 
 
-def lines(sheet: ScoreSheet, *, asked: Mapping[str, Asked], intervals: Intervals) -> list[Line]:
-    """A sheet's figures written out, in the order of a report.
+def lines(sheet: ScoreSheet, *, targets: Mapping[str, Target], intervals: Intervals) -> list[Line]:
+    """Return a sheet's figures as text, in the order of a report.
 
     Args:
-        asked: what is asked of figures, by the name of their attribute in :class:`ScoreSheet`; of some of them or none.
-        intervals: of the same names.
+        targets: targets of figures, by the name of their attribute in :class:`ScoreSheet`; of some of them or none.
+        intervals: intervals by the same names.
 
     Raises:
-        ValueError: a name that no figure has.
+        ValueError: an unknown name.
     """
-    if unknown := sorted({*asked, *intervals} - {figure.name for figure in _FIGURES}):
-        raise ValueError(f"no figure {unknown[0]!r}: expected {', '.join(figure.name for figure in _FIGURES)}")
+    if unknown := sorted({*targets, *intervals} - {figure.name for figure in _FIGURES}):
+        raise ValueError(f"unknown figure {unknown[0]!r}: expected {', '.join(figure.name for figure in _FIGURES)}")
     written = []
     for figure in _FIGURES:
         value: float | None = getattr(sheet, figure.name)
-        wanted = asked.get(figure.name, Asked())
+        target = targets.get(figure.name, Target())
         written.append(
             Line(
                 figure.label,
                 _or_nothing(value, figure.write),
                 figure.counts(sheet),
                 _interval(intervals.get(figure.name), figure.write),
-                wanted.words or _limits(wanted, figure.write),
-                wanted.met(value),
+                target.words or _limits(target, figure.write),
+                target.met(value),
             )
         )
     return written
@@ -112,7 +112,7 @@ def lines(sheet: ScoreSheet, *, asked: Mapping[str, Asked], intervals: Intervals
 
 @dataclass(frozen=True, slots=True)
 class KindLine:
-    """What became of the incidents of one kind, written out."""
+    """The figures of the incidents of one kind, as text."""
 
     kind: str
     found: str
@@ -123,7 +123,7 @@ class KindLine:
 
 
 def kind_lines(sheet: ScoreSheet, *, intervals: Intervals) -> list[KindLine]:
-    """The kinds of incident written out, the worst first. ``intervals``: of their recall, by kind."""
+    """Return the kinds of incident as text, the worst first. ``intervals``: of their recall, by kind."""
     return [
         KindLine(
             kind,
@@ -138,29 +138,29 @@ def kind_lines(sheet: ScoreSheet, *, intervals: Intervals) -> list[KindLine]:
 
 
 def worst_kind(sheet: ScoreSheet) -> str | None:
-    """The kind of which the smallest share is found, of equals the one that takes longest; None without incidents."""
+    """Return the kind with the lowest recall, of equal ones that with the longest delay; None without incidents."""
     return next((kind for kind, _ in _worst_first(sheet)), None)
 
 
 def tables(
     sheet: ScoreSheet,
     *,
-    asked: Mapping[str, Asked],
+    targets: Mapping[str, Target],
     intervals: Intervals = NO_INTERVALS,
     kind_intervals: Intervals = NO_INTERVALS,
 ) -> Group:
-    """Both tables for a terminal; 80 columns hold them, without intervals.
+    """Return both tables for a terminal; without intervals they fit into 80 columns.
 
     Args:
-        asked, intervals: see :func:`lines`.
+        targets, intervals: see :func:`lines`.
         kind_intervals: see :func:`kind_lines`.
     """
-    figures = _table("", "value", "", *(("95 % interval",) if intervals else ()), "asked", "")
-    for line in lines(sheet, asked=asked, intervals=intervals):
+    figures = _table("", "value", "", *(("95 % interval",) if intervals else ()), "target", "")
+    for line in lines(sheet, targets=targets, intervals=intervals):
         verdict = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("")}[line.met]
         style = "bold red" if line.met is False else ""
         between = (line.interval,) if intervals else ()
-        figures.add_row(line.label, Text(line.value, style), line.counts, *between, line.asked, verdict)
+        figures.add_row(line.label, Text(line.value, style), line.counts, *between, line.target, verdict)
     kinds = _table(
         "kind", "found", "recall", *(("95 % interval",) if kind_intervals else ()), "median", "95th percentile"
     )
@@ -173,13 +173,13 @@ def tables(
 def _table(*headers: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for place, header in enumerate(headers):
-        table.add_column(header, justify="left" if place == 0 or header in ("asked", "") else "right", no_wrap=True)
+        table.add_column(header, justify="left" if place == 0 or header in ("target", "") else "right", no_wrap=True)
     return table
 
 
 def _worst_first(sheet: ScoreSheet) -> list[tuple[str, Findings]]:
-    def badness(of: tuple[str, Findings]) -> tuple[float, float]:
-        return of[1].recall or 0.0, -(of[1].median_delay or 0.0)
+    def badness(kind: tuple[str, Findings]) -> tuple[float, float]:
+        return kind[1].recall or 0.0, -(kind[1].median_delay or 0.0)
 
     return sorted(sheet.by_kind().items(), key=badness)
 
@@ -192,6 +192,6 @@ def _interval(interval: Interval | None, write: Callable[[float], str]) -> str:
     return "" if interval is None else f"{write(interval.low)} to {write(interval.high)}"
 
 
-def _limits(asked: Asked, write: Callable[[float], str]) -> str:
-    limits = (("at least", asked.least), ("at most", asked.most))
+def _limits(target: Target, write: Callable[[float], str]) -> str:
+    limits = (("at least", target.least), ("at most", target.most))
     return ", ".join(f"{words} {write(limit)}" for words, limit in limits if limit is not None)

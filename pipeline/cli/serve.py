@@ -1,4 +1,4 @@
-"""``mistwatch serve``: the embedded Triton over one model repository, until a signal comes."""
+"""``mistwatch serve``: run the embedded Triton over one model repository until a signal comes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
+from pipeline.errors import MistwatchError, UsageError
 
 _POLL_SECONDS = 0.2
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")]
 
 
 class _Stopped(Exception):
@@ -23,19 +23,19 @@ class _Stopped(Exception):
 
 def serve(
     model: Annotated[
-        str, typer.Option(metavar="NAME|DIR", help="A model that comes with mistwatch, or a trained model's folder.")
+        str, typer.Option(metavar="NAME|DIR", help="Built-in model, or the folder of a trained model.")
     ] = "fights",
     repository: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Serve this repository (see `mistwatch export`) instead of a model."),
+        typer.Option(metavar="DIR", help="Serve all models of this repository of `mistwatch export` instead."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to bind to. Triton asks nobody who they are.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to bind to. Triton has no authentication.")] = "127.0.0.1",
     grpc_port: Port = 8001,
     http_port: Port = 8000,
     metrics_port: Port = 8002,
-    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append what Triton prints to this file.")] = None,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append Triton's output to this file.")] = None,
 ) -> None:
-    """Serve a model on an embedded Triton: clips in, scores and features out. Ends at Ctrl-C or SIGTERM."""
+    """Serve models on an embedded Triton: clips in, scores, features and heat out. Ends at Ctrl-C or SIGTERM."""
     from deploy.triton.server import NoRepositoryError, TritonError, TritonServer
     from pipeline.cli.repository import repository_of
 
@@ -57,17 +57,17 @@ def serve(
             )
             while server.alive():
                 time.sleep(_POLL_SECONDS)
-            raise RunFailure(f"the embedded Triton has ended by itself{f' (log: {log})' if log else ''}")
+            raise MistwatchError(f"the embedded Triton has ended by itself{f' (log: {log})' if log else ''}")
     except _Stopped:
         typer.echo("stopped")
     except NoRepositoryError as error:
-        raise UsageFailure(str(error)) from error
+        raise UsageError(str(error)) from error
     except TritonError as error:
-        raise RunFailure(str(error)) from error
+        raise MistwatchError(str(error)) from error
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    """The first signal ends the command; those that follow must not disturb the server's stop."""
+    """End the command at the first signal; later ones must not disturb the server's stop."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     raise _Stopped

@@ -1,19 +1,22 @@
-"""``mistwatch train mist``: both stages of MIST, from videos with labels to a model that can be served."""
+"""``mistwatch train mist``: from videos with labels to a detector that can be served."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.errors import RunFailure, UsageFailure
 from pipeline.cli.features import ENGINES
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from models.detectors.mist.config import MistConfig
+    from models.detectors.mist.job import Outcome
     from pipeline.manifests.manifest import Video
 
 
@@ -30,125 +33,139 @@ class Stage(StrEnum):
 
 
 def mist(
-    config: Annotated[Path, typer.Option(help="The recipe, like configs/train/fights-i3d.yaml.")],
+    config: Annotated[Path, typer.Option(help="Recipe, like configs/train/fights-i3d.yaml.")],
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR|MANIFEST", help="The data set, laid out as the recipe says, or a manifest of any videos."
+            metavar="DIR|MANIFEST", help="Data set in the layout that the recipe names, or a manifest of any videos."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/NAME")] = None,
     stage: Annotated[Stage | None, typer.Option(help="Run this stage alone.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: encoder.epochs=3.")
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out videos that cannot be used.")] = False,
     engine: Annotated[
-        str | None, typer.Option(help="What the backbone runs on: cuda, openvino, cpu.", show_default="the fastest")
+        str | None, typer.Option(help="Engine of the backbone: cuda, openvino, cpu.", show_default="the fastest")
     ] = None,
     export: Annotated[bool, typer.Option(help="Write a Triton model repository at the end.")] = True,
 ) -> None:
-    """Train both stages: features → generator → pseudo labels → encoder → product → model repository.
+    """Train a recipe of MIST: features → generator → pseudo labels → encoder → product → model repository.
 
-    What has not changed since the last call is not done again, and a run that was killed goes on. Under torchrun the
-    encoder is trained by all its processes.
+    A recipe without an encoder trains the generator alone. Stages that are up to date are not run again, and a killed
+    run continues. Under torchrun all processes train the encoder together.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from models.backbones.weights import WeightsError
-    from models.card import CardError
-    from models.data.features import EngineError, FeaturesError
     from models.detectors.mist.config import read_mist_config
     from models.detectors.mist.encoder_training import check_clips
     from models.detectors.mist.footage import Footage
-    from models.detectors.mist.generator_job import ConfigError
-    from models.detectors.mist.generator_training import TrainingError
     from models.detectors.mist.job import train_mist
-    from models.engines.allocator import keep_freed_memory
-    from models.jobs.stages import StageError
-    from models.serving.export import ExportError
-    from models.tensors import TensorsError
-    from pipeline.manifests.manifest import ManifestError
-    from pipeline.sources.base import SourceError
+    from models.jobs.memory import keep_freed_memory
+    from pipeline.cli.errors import writing
 
     if engine is not None and engine not in ENGINES:
-        raise UsageFailure(f"--engine {engine}: expected {', '.join(ENGINES)}")
+        raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     left_out: list[str] = []
-    try:
-        recipe = read_mist_config(config, changes or ())
+    recipe = read_mist_config(config, changes or ())
+    if recipe.encoder is not None:
         check_clips(recipe.clip.spec, recipe.encoder)
-        videos, layout = _videos(recipe, config, data, left_out if skip_bad else None)
-    except (ConfigError, ManifestError, TrainingError) as error:
-        raise UsageFailure(str(error)) from error
-    # What is allowed to a published layout is not to a manifest of whatever videos.
+    videos, layout = _videos(recipe, config, data, left_out if skip_bad else None)
+    # A published layout may divide groups; a manifest of other videos may not.
     recipe = recipe.model_copy(update={"videos": recipe.videos.model_copy(update={"layout": layout})})
     keep_freed_memory()
     out = out or Path("runs") / recipe.name
-    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes: the one that talks
+    with progress_bars() as show, writing(out):
+        outcome = train_mist(
+            videos,
+            recipe,
+            out,
+            seed=seed,
+            only=stage.value if stage is not None else None,
+            skip_bad=skip_bad,
+            export=_export if export else None,
+            footage=Footage(recipe, engine=engine),
+            report=lambda line: typer.echo(line, err=True),
+            progress=show,
+        )
+    report(outcome, out / "product", left_out)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each part of the work, on a terminal only; yields what is called after every step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not (first and console.is_terminal)
-    ) as bars:
-        tasks: dict[str, object] = {}
+    shown = _is_first() and console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown) as bars:
+        tasks: dict[str, Any] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)  # type: ignore[arg-type]
+            bars.update(tasks[step], completed=done)
 
-        try:
-            outcome = train_mist(
-                videos,
-                recipe,
-                out,
-                seed=seed,
-                only=stage.value if stage is not None else None,
-                skip_bad=skip_bad,
-                export=_export if export else None,
-                footage=Footage(recipe, engine=engine),
-                tell=lambda line: typer.echo(line, err=True),
-                progress=show,
-            )
-        except (TrainingError, StageError, ManifestError) as error:
-            raise UsageFailure(str(error)) from error
-        except EngineError as error:  # no video is to blame
-            raise RunFailure(str(error)) from error
-        except FeaturesError as error:
-            raise RunFailure(f"{error}\nleave such videos out with --skip-bad") from error
-        except (WeightsError, SourceError, ExportError, TensorsError, CardError) as error:
-            raise RunFailure(str(error)) from error
-        except OSError as error:
-            raise RunFailure(f"cannot write {error.filename or out}: {error.strerror or error}") from error
-    if not first:
+        yield show
+
+
+def report(outcome: Outcome, model: Path, left_out: Sequence[str] = ()) -> None:
+    """Print the result of a job: videos that were left out or are damaged, and the main figures.
+
+    Args:
+        outcome: of the job.
+        model: the folder of the trained model.
+        left_out: further videos that were left out, with the reason.
+    """
+    if not _is_first():
         return
-    for line in (*left_out, *outcome.skipped):
+    skipped = (*left_out, *outcome.skipped)
+    for line in skipped:
         typer.echo(f"left out: {line}", err=True)
-    if left_out or outcome.skipped:
-        typer.echo(f"{len(left_out) + len(outcome.skipped)} videos left out", err=True)
+    if skipped:
+        typer.echo(f"{len(skipped)} videos left out", err=True)
     for line in outcome.damaged:
         typer.echo(f"damaged, used as far as it goes: {line}", err=True)
     if outcome.damaged:
         typer.echo(f"{len(outcome.damaged)} videos damaged", err=True)
     if outcome.card is not None:
-        _report(out, outcome.card.figures)
+        for part, found in outcome.card.figures.items():
+            typer.echo(_figures_line(part, found))
+        typer.echo(f"{model}: the model; see its model-card.json")
+
+
+def _figures_line(part: str, found: dict[str, Any]) -> str:
+    words = []
+    for stage in ("stage_1", "stage_2"):
+        for name in ("frame_auc", "video_auc"):
+            figure = found.get(stage, {}).get(name, {})
+            if figure.get("value") is not None:
+                low, high = figure["interval_95"]
+                words.append(f"{stage} {name} {figure['value']:.3f} ({low:.3f} to {high:.3f})")
+    chosen = ", which chose stage 2's epoch" if found.get("chosen_by") else ""
+    return f"{part.replace('_', ' ')}, {found['videos']} videos{chosen}: {', '.join(words)}"
+
+
+def _is_first() -> bool:
+    """Return whether this is the process of ``torchrun`` that prints."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[str] | None) -> tuple[list[Video], str]:
-    """The videos where the command or the recipe says, and the layout that they were found in."""
+    """Return the videos, from the place that the command or the recipe names, and the layout of that place."""
     from pipeline.manifests.layouts import read_layout
     from pipeline.manifests.manifest import read_manifest
 
     choice = recipe.videos
     folder = data or choice.folder
     if folder is None:
-        raise UsageFailure(f"{config} does not say where its videos are: name their folder or a manifest with --data")
+        raise UsageError(f"{config} does not say where its videos are: name their folder or a manifest with --data")
     if folder.is_file():
         return read_manifest(folder, skipped=skipped), "manifest"
     if not folder.is_dir():
-        raise UsageFailure(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
+        raise UsageError(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
     return read_layout(choice.layout, folder, skipped=skipped), choice.layout
 
 
@@ -156,19 +173,3 @@ def _export(product: Path, repository: Path) -> None:
     from models.serving.export import export
 
     export(str(product), repository)
-
-
-def _report(out: Path, figures: dict[str, object]) -> None:
-    """The main figures, a line a part."""
-    for part, found in figures.items():
-        assert isinstance(found, dict)
-        words = []
-        for stage in ("stage_1", "stage_2"):
-            for name in ("frame_auc", "video_auc"):
-                figure = found[stage].get(name, {})
-                if figure.get("value") is not None:
-                    low, high = figure["interval_95"]
-                    words.append(f"{stage} {name} {figure['value']:.3f} ({low:.3f} to {high:.3f})")
-        chosen = ", which chose stage 2's epoch" if found.get("chosen_by") else ""
-        typer.echo(f"{part.replace('_', ' ')}, {found['videos']} videos{chosen}: {', '.join(words)}")
-    typer.echo(f"{out / 'product'}: the model; see its model-card.json")

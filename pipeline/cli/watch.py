@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 import typer
 
+from pipeline.errors import UsageError
+
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.triton.server import TritonServer
@@ -57,7 +59,6 @@ def watch(
     """
     from pipeline import logs
     from pipeline.cli import embedded
-    from pipeline.cli.errors import explained
     from pipeline.cli.live import display_for, drive, stopping
 
     logs.configure("auto", "info" if verbose else "warning")
@@ -81,10 +82,9 @@ def watch(
             document["metrics"] = {"port": metrics_port}
         return site_from_options(document)
 
-    with explained():
-        site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
-        live = check_sources(sources)
-    with stopping() as stop, contextlib.ExitStack() as servers, explained():
+    site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
+    live = check_sources(sources)
+    with stopping() as stop, contextlib.ExitStack() as servers:
         folder.mkdir(parents=True, exist_ok=True)
         own: list[TritonServer | BrokerServer] = []
         with stop.at_once():
@@ -105,7 +105,7 @@ def watch(
 
 
 def camera_names(sources: list[str]) -> dict[str, str]:
-    """A camera id for each source: a file's name, a URL's host and path; numbered where two would be the same."""
+    """Return a camera id for each source: a file's name, or a URL's host and path; numbered to be unique."""
     named: dict[str, str] = {}
     for source in sources:
         base = re.sub(r"[^A-Za-z0-9._-]+", "-", _place_of(source)).strip("-._")[:56] or "camera"
@@ -118,7 +118,7 @@ def camera_names(sources: list[str]) -> dict[str, str]:
 
 
 def _place_of(source: str) -> str:
-    """A file's stem, or a URL's host and path without anything that may be a credential: ids are seen by everybody."""
+    """Return a file's stem, or a URL's host and path without possible credentials: ids are public."""
     from pipeline.sources.credentials import redact
 
     if "://" not in source:
@@ -129,10 +129,13 @@ def _place_of(source: str) -> str:
 
 
 def check_sources(sources: list[str]) -> bool:
-    """Refuse what no server can help: a missing file, no video, an unknown kind of source. Raises SourceError.
+    """Refuse unusable sources before servers start: a missing file, not a video, an unknown kind.
 
     Returns:
-        whether there is a live one among them.
+        Whether one of them is live.
+
+    Raises:
+        SourceError: a source cannot be used.
     """
     from pipeline.sources.factory import open_source
 
@@ -146,4 +149,4 @@ def _fps(text: str | None) -> float | str | None:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--fps: expected a number or native, got {text!r}") from None
+        raise UsageError(f"--fps: expected a number or native, got {text!r}") from None

@@ -1,4 +1,4 @@
-"""What of the courtyard does not move: ground, walkway, façade, trees, lamp; painted once for a day."""
+"""The static parts of the courtyard: ground, walkway, façade, trees, lamp; painted once for a day."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.courtyard.paint import Picture, paint, shadow_of
 from pipeline.courtyard.view import View
 
 _GROUND_X, _GROUND_Z = (-18.0, 18.0), (3.0, FACADE_Z)
-_TEXELS = 36  # of the ground's and the façade's texture, a metre
+_TEXELS = 36  # per metre of the ground's and the façade's texture
 _OVERSAMPLING = 2
-_SURFACES = 20260501  # of every stain and brick: the place stays the same
+_SURFACES = 20260501  # seed of every stain and brick: the place stays the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Backdrop:
 
     Attributes:
         picture: uint8 (H, W, 3) RGB.
-        ground: uint8 (H, W), 255 where the ground is seen.
+        ground: uint8 (H, W), 255 where the ground is visible.
     """
 
     picture: Picture
@@ -33,7 +33,7 @@ class Backdrop:
 
 
 def paint_backdrop(view: View, today: Day) -> Backdrop:
-    """The empty courtyard as ``view`` sees it, with the shadows of ``today``."""
+    """Paint the empty courtyard as ``view`` sees it, with the shadows of ``today``."""
     rng = np.random.default_rng(_SURFACES)
     fine = View(view.width * _OVERSAMPLING, view.height * _OVERSAMPLING, view.focal, view.mount, view.pitch, view.aside)
     ground = _ground(rng)
@@ -72,10 +72,10 @@ def paint_backdrop(view: View, today: Day) -> Backdrop:
 
 
 def _texture(rng: np.random.Generator, height: float, width: float, colour: Colour, grain: float) -> Picture:
-    """A rough surface of ``height`` × ``width`` metres: patches, stains and grain about one colour."""
+    """Return a rough surface of ``height`` × ``width`` metres: patches, stains and grain about one colour."""
     rows, columns = round(height * _TEXELS), round(width * _TEXELS)
     field = rng.normal(0, grain, (rows, columns)).astype(np.float32)
-    for cells, strength in ((2.5, 5.0), (0.8, 7.0), (0.2, 4.0)):  # a metre
+    for cells, strength in ((2.5, 5.0), (0.8, 7.0), (0.2, 4.0)):  # cells per metre
         coarse = rng.normal(0, strength, (max(2, round(height * cells)), max(2, round(width * cells))))
         field += cv2.resize(coarse.astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC)
     surface: Picture = np.clip(np.array(colour, np.float32) + field[:, :, None], 0, 255).astype(np.uint8)
@@ -83,7 +83,7 @@ def _texture(rng: np.random.Generator, height: float, width: float, colour: Colo
 
 
 def _ground(rng: np.random.Generator) -> Picture:
-    """Paving with a walkway across and lawns along the façade, seen from above; row 0 is the far edge."""
+    """Paint paving with a walkway across and lawns along the façade, seen from above; row 0 is the far edge."""
     depth, breadth = _GROUND_Z[1] - _GROUND_Z[0], _GROUND_X[1] - _GROUND_X[0]
     tint = rng.uniform(-8, 8)
     paving = _texture(rng, depth, breadth, (int(150 + tint), int(144 + tint), int(134 + tint)), 5)
@@ -103,7 +103,7 @@ def _ground(rng: np.random.Generator) -> Picture:
             paving[top : top + 2, max(left, 0) : left + step] = 104
             paving[top : top + step, max(left, 0) : max(left, 0) + 2] = 104
 
-    # Bricks laid across.
+    # The walkway's bricks lie across.
     walkway = _texture(rng, WALKWAY[1] - WALKWAY[0], breadth, (172, 158, 138), 5)
     walkway[:: round(0.25 * _TEXELS)] = (136, 124, 108)
     walkway[:, :: round(0.5 * _TEXELS)] = (136, 124, 108)
@@ -123,7 +123,7 @@ def _ground(rng: np.random.Generator) -> Picture:
 
 
 def _facade(rng: np.random.Generator, door_x: float) -> Picture:
-    """A wall of 36 × 8 m with windows; row 0 is its top."""
+    """Paint a wall of 36 × 8 m with windows; row 0 is its top."""
     colour = [(168, 152, 132), (150, 112, 92), (178, 172, 160)][int(rng.integers(3))]
     wall = _texture(rng, 8.0, 36.0, colour, 4)
     for top in range(0, wall.shape[0], round(0.3 * _TEXELS)):
@@ -149,7 +149,7 @@ def _facade(rng: np.random.Generator, door_x: float) -> Picture:
 
 
 def _things(rng: np.random.Generator) -> list[list[Shape]]:
-    """Trees, a lamp post, benches and tubs, the farthest first; none before the door."""
+    """Return trees, a lamp post, benches and tubs, the farthest first; none in front of the door."""
     free = (-10.5, -7.0, 7.4, 10.8, -3.4, 3.6)
     places = [x for x in free if abs(x - DOOR_X) > 2.0 and abs(x - LAMP[0]) > 1.2]
     things: list[list[Shape]] = []

@@ -1,6 +1,6 @@
-"""What moves in the courtyard, as limbs, discs and polygons in the world: people, a dog, a bicycle, a cart.
+"""Moving figures of the courtyard as limbs, discs and polygons in the world: people, a dog, a bicycle, a cart.
 
-A figure is a list of shapes in painting order, far parts first. Sizes are metres; of a person they are shares of the
+A figure is a list of shapes in painting order, far parts first. Sizes are metres; a person's sizes are shares of the
 height (Winter, Biomechanics and Motor Control of Human Movement, segment lengths after Drillis and Contini).
 """
 
@@ -54,7 +54,7 @@ Shape = Limb | Disc | Face | Ring
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one person looks."""
+    """The appearance of one person."""
 
     height: float
     skin: Colour
@@ -67,17 +67,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Stance:
-    """Where a figure is and what its body does.
+    """Position and posture of a figure.
 
     Attributes:
         x, z: on the ground, m.
         heading: radians; 0 looks away from the camera, π/2 to the right.
         phase: of the gait, radians; one turn is two steps.
         speed: m/s.
-        clock: seconds; drives what moves in one who stands.
-        fight: 0 calm … 1 blows are exchanged.
+        clock: seconds; drives the small motions of a standing person.
+        fight: 0 calm … 1 exchanging blows.
         tilt: 0 upright … 1 lies on the ground.
-        talk: how much the hands speak, 0 … 1.
+        talk: strength of hand gestures, 0 … 1.
     """
 
     x: float
@@ -91,13 +91,13 @@ class Stance:
     talk: float = 0.0
 
 
-def _placed(stance: Stance) -> Callable[[float, float, float], Point]:
-    """From (forward, up, right) of a figure to the world."""
+def _placement(stance: Stance) -> Callable[[float, float, float], Point]:
+    """Return the function from (forward, up, right) of a figure to the world."""
     sine, cosine = math.sin(stance.heading), math.cos(stance.heading)
     lean, upright = math.sin(stance.tilt * math.pi / 2), math.cos(stance.tilt * math.pi / 2)
 
     def place(forward: float, up: float, right: float) -> Point:
-        if stance.tilt:  # about the feet; who lies still has a thickness
+        if stance.tilt:  # about the feet; a lying body still has a thickness
             forward, up = forward * upright + up * lean, max(0.08, up * upright - forward * lean * 0.4 + 0.12 * lean)
         return stance.x + forward * sine + right * cosine, up, stance.z + forward * cosine - right * sine
 
@@ -105,8 +105,8 @@ def _placed(stance: Stance) -> Callable[[float, float, float], Point]:
 
 
 def person(look: Look, stance: Stance) -> list[Shape]:
-    """Somebody who stands, walks, runs (as ``speed`` says), fights, falls or lies."""
-    h, place = look.height, _placed(stance)
+    """Return a person who stands, walks or runs (by ``speed``), fights, falls or lies."""
+    h, place = look.height, _placement(stance)
     walk = min(stance.speed / 1.2, 1.0)
     run = min(max((stance.speed - 1.9) / 1.6, 0.0), 1.0)
     fight, fallen = stance.fight, stance.tilt
@@ -127,7 +127,7 @@ def person(look: Look, stance: Stance) -> list[Shape]:
         shin = thigh - bend
         ankle = (knee[0] + 0.246 * h * math.sin(shin), knee[1] - 0.246 * h * math.cos(shin))
         legs.append((side, knee, ankle, shin))
-    # The lower foot stands on the ground: the hip rises and sinks with the steps by itself.
+    # The lower foot stands on the ground, so the hip rises and sinks with the steps.
     hip = 0.04 * h - min(ankle[1] for _, _, ankle, _ in legs) + 0.05 * h * run * abs(math.sin(stance.phase))
     shoulder = (0.30 * h * math.sin(lean) + sway, hip + 0.29 * h * math.cos(lean))
     head = (shoulder[0] + 0.03 * h + 0.05 * h * lean, shoulder[1] + 0.125 * h)
@@ -219,8 +219,8 @@ def _umbrella(look: Look, place: Callable[[float, float, float], Point]) -> list
 
 
 def dog(colour: Colour, stance: Stance) -> list[Shape]:
-    """A dog that trots or runs."""
-    place = _placed(stance)
+    """Return a dog that trots or runs."""
+    place = _placement(stance)
     pace = min(stance.speed / 1.2, 1.0)
     dark = _shade(colour, 0.75)
     shapes: list[Shape] = []
@@ -240,8 +240,8 @@ def dog(colour: Colour, stance: Stance) -> list[Shape]:
 
 
 def bicycle(look: Look, frame: Colour, stance: Stance) -> list[Shape]:
-    """A cyclist who pedals; ``stance.phase`` turns the cranks."""
-    place = _placed(stance)
+    """Return a pedalling cyclist; ``stance.phase`` turns the cranks."""
+    place = _placement(stance)
 
     def wheel(forward: float) -> list[Shape]:
         turns = [index * math.pi / 8 for index in range(16)]
@@ -291,7 +291,7 @@ def bicycle(look: Look, frame: Colour, stance: Stance) -> list[Shape]:
 
 
 def _knee(hip: tuple[float, float], foot: tuple[float, float], thigh: float, shin: float) -> tuple[float, float]:
-    """Where the knee is between hip and foot, bent forward (law of cosines)."""
+    """Return the position of the knee between hip and foot, bent forward (law of cosines)."""
     across, along = foot[0] - hip[0], foot[1] - hip[1]
     reach = min(math.hypot(across, along), thigh + shin - 1e-6)
     bend = math.acos((thigh**2 + reach**2 - shin**2) / (2 * thigh * reach))
@@ -300,8 +300,8 @@ def _knee(hip: tuple[float, float], foot: tuple[float, float], thigh: float, shi
 
 
 def cart(look: Look, body: Colour, stance: Stance) -> list[Shape]:
-    """A loaded electric cart and who drives it."""
-    place = _placed(stance)
+    """Return a loaded electric cart with its driver."""
+    place = _placement(stance)
     far = 1 if math.sin(stance.heading) < 0 else -1
 
     def wheels(side: int) -> list[Shape]:
@@ -339,7 +339,7 @@ def cart(look: Look, body: Colour, stance: Stance) -> list[Shape]:
 def _cuboid(
     place: Callable[[float, float, float], Point], low: Point, high: Point, colour: Colour, stance: Stance
 ) -> list[Shape]:
-    """Those faces of a box that a camera high above the ground may see, the nearest last."""
+    """Return the faces of a box that a camera high above the ground may see, the nearest last."""
     (f0, u0, r0), (f1, u1, r1) = low, high
     faces: list[tuple[float, Face]] = []
     sides = {

@@ -1,4 +1,4 @@
-"""The courtyard as a film with its truth: an H.264 file as a CCTV camera would have written it, and JSON lines."""
+"""The courtyard as a film with its truth: an H.264 file as a CCTV camera would write it, and JSON lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.errors import MistwatchError
 if TYPE_CHECKING:
     from pipeline.courtyard.scene import Courtyard  # needs OpenCV, which writing films does not
 
-#: x264's constant quality: what CCTV cameras give at some 1 Mbit/s, artefacts included.
+#: x264's constant quality: like CCTV cameras at some 1 Mbit/s, artefacts included.
 CRF = 23
 PRESET = "veryfast"
 
@@ -28,11 +28,11 @@ _BT601 = 6
 
 
 class FilmStopped(MistwatchError):
-    """``stop`` was set before the film was whole; nothing of it is left."""
+    """``stop`` was set before the film was complete; the partial file is removed."""
 
 
 def frame_rate(fps: float) -> Fraction:
-    """The frames a second as the fraction that is meant: 12.5 is 25/2, 29.97003 is 30000/1001."""
+    """Return the frame rate as the intended fraction: 12.5 is 25/2, 29.97003 is 30000/1001."""
     return Fraction(fps).limit_denominator(1001)
 
 
@@ -43,16 +43,16 @@ def write_film(
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Render the whole scene into an mp4: H.264 in yuv420p, no B-frames, one slice a picture, a key frame a second.
+    """Render the scene into an mp4: H.264 in yuv420p, no B frames, one slice a picture, a key frame a second.
 
     Frame n has the PTS n / fps, exactly. The same scene gives the same bytes. The film is written in full or not at
     all.
 
     Args:
-        scene: what to render.
-        path: the file; replaced where there is one.
+        scene: the scene to render.
+        path: the file; an existing one is replaced.
         progress: called with (frames written, frames in all) after each frame.
-        stop: ends it between two frames.
+        stop: when set, rendering ends after the present frame.
 
     Raises:
         FilmStopped: ``stop`` was set.
@@ -66,7 +66,7 @@ def write_film(
 
 
 def write_truth(scene: Courtyard, path: Path) -> None:
-    """Write what happens when as JSON lines; in full or not at all.
+    """Write the incidents and their boxes as JSON lines; in full or not at all.
 
     First a header: ``{"scene", "settings", "frames", "incidents": [{"kind", "first_frame", "last_frame"}]}``. Then,
     for each frame that shows an incident, ``{"frame", "seconds", "incidents": [{"kind", "box"}]}``, the box as [left,
@@ -80,7 +80,7 @@ def write_truth(scene: Courtyard, path: Path) -> None:
 
 
 def truth_lines(scene: Courtyard) -> Iterator[str]:
-    """The lines of :func:`write_truth`; nothing is rendered."""
+    """Yield the lines of :func:`write_truth` without rendering."""
     incidents = [
         {"kind": str(incident.kind), "first_frame": incident.first_frame, "last_frame": incident.last_frame}
         for incident in scene.incidents

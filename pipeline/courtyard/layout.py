@@ -1,4 +1,4 @@
-"""Where the courtyard's parts are, metres from the camera, and what differs from one day to the next."""
+"""Positions of the courtyard's parts, metres from the camera, and the differences between days."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.courtyard.view import View
 
 FACADE_Z = 18.0
-BACK_Z = 13.8  #: behind it stand trees and benches, and nobody walks there but through the door
-WALKWAY = (7.2, 9.4)  #: across the courtyard, from this Z to that
+BACK_Z = 13.8  #: trees and benches stand behind it; people walk there only through the door
+WALKWAY = (7.2, 9.4)  #: across the courtyard, from the first Z to the second
 
 
 DOOR_X = -1.9  #: middle of the façade's door
@@ -20,11 +20,11 @@ LAMP = (4.1, 14.4)  #: X and Z of its post
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day in the courtyard: what its light is like.
+    """The light of one day in the courtyard.
 
     Attributes:
-        slant: how far a shadow lies from its point, X and Z, metres a metre of height.
-        shade: how dark a shadow is, 0 … 1.
+        slant: offset of a shadow from its point, X and Z, metres per metre of height.
+        shade: darkness of a shadow, 0 … 1.
         light: red, green and blue as shares of plain daylight.
         noise: standard deviation of the sensor's noise, grey levels.
         clock: the wall clock at frame 0, seconds since midnight.
@@ -38,12 +38,12 @@ class Day:
 
 
 def view(width: int, height: int) -> View:
-    """The courtyard's camera. It hangs where it hangs: another seed is another day, not another place."""
+    """Return the courtyard's camera. Its position is fixed: another seed is another day, not another place."""
     return View(width, height, focal=1.14, mount=4.2, pitch=math.radians(22.0), aside=0.0)
 
 
 def day(seed: int) -> Day:
-    """The day of ``seed``."""
+    """Return the day of ``seed``."""
     rng = np.random.default_rng([seed, 0])
     sunny = rng.random() < 0.6
     warmth = float(rng.uniform(-0.04, 0.04))

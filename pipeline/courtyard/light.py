@@ -1,4 +1,4 @@
-"""What the day and the camera make of a painted picture: light, clouds' shadows, lamp, rain, noise, the time stamp."""
+"""Effects of day and camera on a painted picture: light, clouds' shadows, lamp, rain, noise, the time stamp."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipeline.courtyard.paint import Picture
 from pipeline.courtyard.view import Floats, View
 
 _GAIN_ONE = 128  # of 8 bits: gains up to 2
-_COARSE = (64, 36)  # the clouds' picture is this small; it is all soft edges
-_MARGIN = 64  # pixels by which the noise's tile is larger than the picture, and slides
-_STREAKS = 3  # pictures of rain; each frame takes one of them from somewhere else
+_COARSE = (64, 36)  # size of the clouds' picture: small is enough for soft edges
+_MARGIN = 64  # pixels by which the noise tile exceeds the picture; it is shifted within them
+_STREAKS = 3  # pictures of rain; each frame takes a part of one of them
 _STAMP = "CAM 01  COURTYARD"  # below the time; another seed is another day of the same camera
 
 
 class Exposure:
-    """Exposes the pictures of one courtyard."""
+    """A camera that exposes the pictures of one courtyard."""
 
     def __init__(self, view: View, today: Day, seed: int) -> None:
         self._day, self._seed = today, seed
@@ -40,7 +40,7 @@ class Exposure:
         self._midnight = datetime(2026, 1, 1) + timedelta(days=int(rng.integers(365)))
 
     def expose(self, picture: Picture, number: int, seconds: float, *, lamp: float, rain: float) -> Picture:
-        """The picture that leaves the camera as frame ``number``; lamp and rain are 0 … 1."""
+        """Return the picture that leaves the camera as frame ``number``; lamp and rain are 0 … 1."""
         height, width = picture.shape[:2]
         shift = np.array([[1, 0, self._drift[0] * seconds], [0, 1, self._drift[1] * seconds]], np.float32)
         clouds = cv2.warpAffine(
@@ -52,7 +52,7 @@ class Exposure:
         full = cv2.resize(gains, (width, height), interpolation=cv2.INTER_LINEAR)
         picture = cv2.multiply(cv2.GaussianBlur(picture, (3, 3), 0), full, scale=1 / _GAIN_ONE)
 
-        # Not by chance alone: the same frame has the same noise whenever it is asked for.
+        # Seeded by the frame: the same frame always has the same noise.
         rng = np.random.default_rng([self._seed, 13, number])
         top, left = (int(part) for part in rng.integers(0, _MARGIN, 2))
         if lamp:
@@ -73,12 +73,12 @@ class Exposure:
             at, font, scale = (round(x * size), round(y * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size
             (width, height), below = cv2.getTextSize(text, font, scale, 1)
             box = np.s_[at[1] - height - 3 : at[1] + below, at[0] - 3 : at[0] + width + 3]
-            picture[box] //= 3  # to be read before any ground
+            picture[box] //= 3  # keeps the text readable on any background
             cv2.putText(picture, text, at, font, scale, (240, 240, 240), 1, cv2.LINE_AA)
 
 
 def _streaks(rng: np.random.Generator, width: int, height: int) -> Picture:
-    """Rain as it falls in one exposure, on a sheet of twice the picture's sides."""
+    """Return the rain of one exposure, on a sheet of twice the picture's sides."""
     sheet = np.zeros((2 * height, 2 * width), np.uint8)
     size = width / 640
     for _ in range(1400):
@@ -90,7 +90,7 @@ def _streaks(rng: np.random.Generator, width: int, height: int) -> Picture:
 
 
 def _glow(view: View) -> Picture:
-    """The lamp's light: a ball about the lamp and a pool on the ground."""
+    """Return the lamp's light: a ball about the lamp and a pool on the ground."""
     x, z = LAMP
     inward = x - math.copysign(0.85, x)
     (head, foot), (scale, _) = view.project(np.array([(inward, 4.25, z), (inward, 0.0, z)]))
@@ -98,7 +98,7 @@ def _glow(view: View) -> Picture:
     reach = float(scale)
 
     def blob(centre: Floats, wide: float, high: float) -> Floats:
-        """A soft spot about a pixel, of so many metres."""
+        """Return a soft spot about a pixel, ``wide`` × ``high`` metres."""
         across, along = (columns - centre[0]) / (wide * reach), (rows - centre[1]) / (high * reach)
         spot: Floats = np.exp(-(across**2 + along**2) / 2)
         return spot

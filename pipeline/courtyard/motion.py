@@ -1,4 +1,4 @@
-"""How somebody gets from one place to another: a path walked at a pace, with stops, as positions over time."""
+"""Paths of people: walked at a pace, with stops, as positions over time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.courtyard.view import Floats
 
-RATE = 10  #: samples a second; between them everything is linear
-_CORNER_SECONDS = 0.5  # nobody turns or stops at once
+RATE = 10  #: samples a second; positions between them are interpolated linearly
+_CORNER_SECONDS = 0.5  # people do not turn or stop instantly
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Stand for some seconds, looking along ``facing`` (radians), or where one looked before."""
+    """Stand for some seconds, looking along ``facing`` (radians), or in the previous direction if None."""
 
     seconds: float
     facing: float | None = None
@@ -33,7 +33,7 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Where somebody is from ``start`` to ``end`` (seconds): rows of x, z, heading, phase, speed."""
+    """Positions of a person from ``start`` to ``end`` (seconds): rows of x, z, heading, phase, speed."""
 
     start: float
     rows: Floats
@@ -43,7 +43,7 @@ class Track:
         return self.start + (len(self.rows) - 1) / RATE
 
     def at(self, seconds: float) -> tuple[float, float, float, float, float]:
-        """x, z, heading, phase of the gait and speed at a time within the track."""
+        """Return x, z, heading, phase of the gait and speed at a time within the track."""
         place = min(max((seconds - self.start) * RATE, 0.0), len(self.rows) - 1.0)
         index = min(int(place), len(self.rows) - 2)
         part = place - index
@@ -52,7 +52,7 @@ class Track:
 
 
 def seconds_of(start: tuple[float, float], steps: Sequence[Go | Stay]) -> float:
-    """How long the steps take from ``start``."""
+    """Return the seconds that the steps take from ``start``."""
     total, (x, z) = 0.0, start
     for step in steps:
         if isinstance(step, Stay):
@@ -64,7 +64,7 @@ def seconds_of(start: tuple[float, float], steps: Sequence[Go | Stay]) -> float:
 
 
 def track(begin: float, start: tuple[float, float], steps: Sequence[Go | Stay], phase: float = 0.0) -> Track:
-    """The track of who is at ``start`` at time ``begin`` and then takes ``steps``."""
+    """Return the track of a person who is at ``start`` at time ``begin`` and then takes ``steps``."""
     times, places, facings = [0.0], [start], [(0.0, 0.0, math.nan)]
     for step in steps:
         now, (x, z) = times[-1], places[-1]
@@ -87,13 +87,13 @@ def track(begin: float, start: tuple[float, float], steps: Sequence[Go | Stay], 
     moving = speed > 0.25
     if not moving.any():
         heading[:] = 0.0
-    else:  # who stands still looks where he last went; before the first step, where he will go
+    else:  # a standing person looks in the last direction of motion; before the first step, in the coming one
         last = np.maximum.accumulate(np.where(moving, np.arange(count), -1))
         heading = heading[np.where(last < 0, int(np.argmax(moving)), last)]
     for begins, ends, facing in facings[1:]:
         heading[(clock > begins) & (clock < ends)] = facing
     heading = _smooth(np.unwrap(heading))
-    # Longer steps when faster: two steps cover 0.7 m + 0.55 s of the way.
+    # Steps get longer with speed: two steps cover 0.7 m + 0.55 s · speed.
     turns = np.cumsum(speed / (0.7 + 0.55 * speed)) / RATE
     return Track(begin, np.stack([xs, zs, heading, phase + 2 * math.pi * turns, speed], axis=1))
 

@@ -1,4 +1,4 @@
-"""Paints shapes of the world into a picture."""
+"""Painting of shapes of the world into a picture."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def paint(picture: Picture, view: View, shapes: Sequence[Shape], colour: Colour 
     """Paint ``shapes`` in their order into ``picture``, (H, W, 3), or (H, W) with ``colour`` a single tone.
 
     Args:
-        picture: painted into.
+        picture: changed in place.
         view: the camera.
         shapes: in the world.
-        colour: paint all in this one instead: for masks and shadows.
+        colour: paint all shapes in this colour, for masks and shadows; None: their own.
     """
     if not shapes:
         return
@@ -84,9 +84,9 @@ def _disc(picture: Picture, centre: Sequence[float] | Floats, radius: float, col
 
 
 def shadow_of(shapes: Sequence[Shape], slant: tuple[float, float]) -> list[Shape]:
-    """What the sun makes of ``shapes`` on the ground: a point slides by ``slant`` metres (X, Z) a metre of height."""
+    """Return the shadows of ``shapes`` on the ground: a point moves by ``slant`` metres (X, Z) per metre of height."""
 
-    def fallen(point: Point) -> Point:
+    def projected(point: Point) -> Point:
         x, y, z = point
         return x + y * slant[0], 0.0, z + y * slant[1]
 
@@ -95,12 +95,12 @@ def shadow_of(shapes: Sequence[Shape], slant: tuple[float, float]) -> list[Shape
     for shape in shapes:
         match shape:
             case Limb():
-                flat.append(Limb((fallen(shape.ends[0]), fallen(shape.ends[1])), shape.radii, black))
+                flat.append(Limb((projected(shape.ends[0]), projected(shape.ends[1])), shape.radii, black))
             case Disc():
                 if shape.radius > 0.05:
-                    flat.append(Disc(fallen(shape.centre), shape.radius, black))
+                    flat.append(Disc(projected(shape.centre), shape.radius, black))
             case Face():
-                flat.append(Face([fallen(corner) for corner in shape.corners], black))
+                flat.append(Face([projected(corner) for corner in shape.corners], black))
             case Ring():
-                flat.append(Ring([fallen(corner) for corner in shape.corners], shape.thickness, black))
+                flat.append(Ring([projected(corner) for corner in shape.corners], shape.thickness, black))
     return flat

@@ -1,7 +1,7 @@
-"""Renders films of the courtyard in processes, one for each core that the caller grants.
+"""Rendering of courtyard films in processes, one for each core that the caller grants.
 
-Each process is a program in a session of its own and knows its parent by one pipe: when that closes, for whatever
-reason, it removes its unfinished film and ends. So a parent that is killed leaves neither processes nor partial films.
+Each process is a program in a session of its own and knows its parent by one pipe. When that closes, for any reason,
+the process removes its unfinished film and ends. So a parent that is killed leaves neither processes nor partial films.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pipeline.errors import MistwatchError
 
 #: A process that is asked to end stops after its present frame; it is killed after this many seconds.
 _END_SECONDS = 10.0
-#: How often the stop is checked, seconds. The caller is called at least this often.
+#: Interval at which the stop is checked, seconds. The generator yields at least this often.
 _LOOK_SECONDS = 0.2
 
 
 class RenderError(MistwatchError):
-    """A film cannot be rendered as asked."""
+    """A film cannot be rendered as requested."""
 
 
 class RenderStopped(MistwatchError):
@@ -42,9 +42,9 @@ class Film:
     Attributes:
         settings: the scene.
         path: the H.264 file to write.
-        truth: the JSON lines that say what happens when, written after the film; None: not wanted. A film whose truth
-            file already says exactly that is kept.
-        abnormal: whether an incident must happen; None: either way.
+        truth: the JSON lines of the incidents, written after the film; None: not written. A film whose truth file
+            already has exactly this content is kept.
+        abnormal: True: an incident must happen; False: none may; None: either.
     """
 
     settings: SceneSettings
@@ -59,13 +59,13 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A film that is complete.
+    """A completed film.
 
     Attributes:
         ordinal: its place in the sequence given to :func:`render`.
-        kept: it was there already.
+        kept: it existed already.
         kinds: the kind of each incident.
-        intervals: first frame and the one after the last of each incident.
+        intervals: first frame and frame after the last of each incident.
     """
 
     ordinal: int
@@ -76,7 +76,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """One line that says what went wrong."""
+    """An error of a rendering process: one line."""
 
     message: str
 
@@ -86,24 +86,24 @@ def render(
 ) -> Generator[int | Rendered, None, None]:
     """Render films, several at a time.
 
-    Close the generator (``contextlib.closing``) to end early: no process and no partial film is left.
+    Close the generator (``contextlib.closing``) to end early; it leaves neither a process nor a partial film.
 
     Args:
-        films: what to render; the folders must exist.
-        processes: how many render at a time, at least 1.
-        stop: ends it.
+        films: the films to render; their folders must exist.
+        processes: number of films rendered at a time, at least 1.
+        stop: when set, rendering ends.
 
     Yields:
         The number of frames written since the last item (0 while nothing is new), and a :class:`Rendered` for each
         film as it is completed.
 
     Raises:
-        RenderError: a film cannot be written, its scene is not as asked, or a process died.
+        RenderError: a film cannot be written, its scene is not as requested, or a process died.
         RenderStopped: ``stop`` was set.
     """
     try:
         yield from _render_all(films, processes, stop or threading.Event())
-    finally:  # a process that was killed could not remove its partial film
+    finally:  # a killed process could not remove its partial film
         for film in films:
             for path in filter(None, (film.path, film.truth)):
                 files.remove_stale_drafts(path.parent, path.name)
@@ -139,7 +139,7 @@ def _render_all(films: Sequence[Film], processes: int, stop: threading.Event) ->
 
 @contextlib.contextmanager
 def _process() -> Iterator[Connection]:
-    """Yield the pipe to a new rendering process; the process has ended when the block ends."""
+    """Yield the pipe to a new rendering process; when the block ends, the process has ended."""
     ours, its = Pipe()
     with its:
         handle = its.fileno()
@@ -181,7 +181,7 @@ def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
     """Render one film, sending 1 on ``pipe`` for every frame.
 
     Raises:
-        RenderError: the scene has an incident where none may be, or none where one must be.
+        RenderError: the scene has a forbidden incident, or lacks a required one.
         OSError: the film cannot be written.
     """
     import cv2
@@ -192,7 +192,7 @@ def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
     scene = Courtyard(film.settings)
     if film.abnormal is not None and bool(scene.incidents) != film.abnormal:
         what = "nothing abnormal happens" if film.abnormal else "something abnormal happens"
-        raise RenderError(f"{film.path}: {what} in the scene of seed {film.settings.seed}; leave that one out")
+        raise RenderError(f"{film.path}: {what} in the scene of seed {film.settings.seed}; leave that seed out")
     kept = _is_complete(film, "".join(line + "\n" for line in truth_lines(scene)))
     if not kept:
         if film.truth is not None:

@@ -1,6 +1,6 @@
-"""The courtyard: a rendered scene as a fixed camera sees it, whose truth is known to the frame.
+"""The courtyard: a rendered scene as a fixed camera sees it, with a known truth for each frame.
 
-Everything is a function of (settings, frame number): frames can be asked for in any order, and the same settings give
+Everything is a function of (settings, frame number): frames can be rendered in any order, and the same settings give
 the same pictures on one machine.
 """
 
@@ -21,7 +21,7 @@ from pipeline.courtyard.paint import Picture, paint, shadow_of
 from pipeline.courtyard.script import Posed, Script, Staged
 from pipeline.courtyard.settings import Box, Incident, SceneSettings, Seen
 
-_SMALLEST_SIDE = 3  # pixels; less of an incident is not to be seen
+_SMALLEST_SIDE = 3  # pixels; a smaller part of an incident counts as invisible
 
 
 class Courtyard:
@@ -38,12 +38,12 @@ class Courtyard:
 
     @property
     def frame_count(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return max(1, round(self.settings.seconds * self.settings.fps))
 
     @cached_property
     def incidents(self) -> tuple[Incident, ...]:
-        """All incidents by first frame; they do not overlap. Only those of which something is to be seen."""
+        """All visible incidents by first frame; they do not overlap."""
         found = []
         for staged in self._script.staged_until(self.settings.seconds):
             first = max(0, math.ceil(staged.start * self.settings.fps))
@@ -54,9 +54,9 @@ class Courtyard:
         return tuple(found)
 
     def truth(self, frame: int) -> tuple[Seen, ...]:
-        """What of an incident frame number ``frame`` shows; empty when nothing is going on.
+        """Return the incidents that frame number ``frame`` shows, with their boxes; empty if there are none.
 
-        The box is that of the pixels which those who take part cover, or would if nobody stood before them.
+        A box encloses the pixels that the participants cover, or would cover without occlusion.
         """
         staged = self._script.staged_at(frame / self.settings.fps)
         box = self._box(staged, frame) if staged is not None else None
@@ -66,7 +66,7 @@ class Courtyard:
         return (Seen(incident, box),)
 
     def frame(self, number: int) -> Picture:
-        """Frame number ``number``: uint8 (height, width, 3) RGB."""
+        """Render frame number ``number``: uint8 (height, width, 3) RGB."""
         seconds = number / self.settings.fps
         picture = self._backdrop.picture.copy()
         paint(picture, self._view, self._door(self._script.door(seconds)))

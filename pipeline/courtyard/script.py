@@ -1,7 +1,7 @@
-"""Who does what when in a courtyard: a play written from a seed, minute by minute and incident by incident.
+"""The courtyard's script: all actions, written from a seed, minute by minute and incident by incident.
 
-Every part is a function of the seed and its own number, so any moment can be asked for without playing what was
-before. Nothing here draws.
+Every part is a function of the seed and its own number, so any moment can be computed without the moments before it.
+Nothing here draws.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from pipeline.courtyard.view import View
 
 _BLOCK_SECONDS = 60.0
 _NEAR_Z = 6.4
-_LEAD_SECONDS = 2.0  # of its time an incident leaves free before it, at least
-_INCIDENT_SECONDS = 7.0  # the longest incident; what is left of its time is jitter and calm
-_CROWD_AWAY_SECONDS = 18.0  # after a scattering everybody is back
+_LEAD_SECONDS = 2.0  # least calm before an incident within its period
+_INCIDENT_SECONDS = 7.0  # the longest incident; the rest of its period is jitter and calm
+_CROWD_AWAY_SECONDS = 18.0  # after a scattering all people are back by then
 _NEED_THE_CROWD = (IncidentKind.RUNNER, IncidentKind.SCATTER)
-_BYSTANDERS = {IncidentKind.FALL: 3, IncidentKind.SCUFFLE: 2}  # so many of the crowd come to help, or to part them
-_WAY_BACK_SECONDS = 2.5  # from when somebody is up again until they are in their places
+# Number of people of the crowd who come to help, or to part them.
+_BYSTANDERS = {IncidentKind.FALL: 3, IncidentKind.SCUFFLE: 2}
+_WAY_BACK_SECONDS = 2.5  # from the end of the incident until the bystanders are back in their places
 _WARDROBE = Wardrobe()
 
 
@@ -38,10 +39,10 @@ class Actor:
     Attributes:
         figure: ``person``, ``dog``, ``bicycle`` or ``cart``.
         look, colour: how it looks; ``colour`` is the dog's coat, the bicycle's frame, the cart's body.
-        track: where it is, and from when to when.
-        falls: from when to when it lies, if it does.
-        fights: from when to when, and about which place (x, z) at which angle, if it does.
-        urges: from when to when it talks with its hands, if it does.
+        track: its positions over time.
+        falls: from when to when it lies on the ground, or None.
+        fights: from when to when it fights, or None; ``fights_at`` is the place (x, z) and the angle.
+        urges: from when to when it gestures with its hands, or None.
     """
 
     figure: str
@@ -69,7 +70,7 @@ class Posed:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An incident of the play: what it is, from when to when it goes on, and who takes part."""
+    """An incident of the play: kind, start, end and participants."""
 
     number: int
     kind: IncidentKind
@@ -77,14 +78,14 @@ class Staged:
     end: float
     cast: tuple[Actor, ...]
     place: tuple[float, float] = (0.0, 0.0)  #: (x, z) of a fall or a scuffle
-    passes: tuple[tuple[float, float], tuple[float, float]] | None = None  #: a runner's way, from where to where
+    passes: tuple[tuple[float, float], tuple[float, float]] | None = None  #: start and end of a runner's way
 
 
 @dataclass(frozen=True, slots=True)
 class _Minute:
-    """The ordinary life of one minute: who comes, and what happens to lamp, door and weather (from, to).
+    """The ordinary life of one minute: people, and the changes of lamp, door and weather (from, to).
 
-    ``stroll`` is when the crowd goes for a walk, if nothing is staged that needs it.
+    ``stroll`` is the time at which the crowd goes for a walk, unless an incident needs it.
     """
 
     actors: tuple[Actor, ...]
@@ -96,21 +97,21 @@ class _Minute:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """Somebody of the crowd that stands about."""
+    """A person of the standing crowd."""
 
     look: Look
     x: float
     z: float
     facing: float
-    nerve: float  #: seconds until he sees what happens
+    nerve: float  #: reaction time, seconds
 
 
 class Script:
     """The play of one seed.
 
     Args:
-        seed: of everything by chance.
-        view: the camera; who comes and goes does so out of its sight.
+        seed: random seed.
+        view: the camera; people enter and leave outside its view.
         incidents_per_minute: see SceneSettings.
     """
 
@@ -128,21 +129,21 @@ class Script:
         self._stroll = lru_cache(maxsize=4)(self._write_stroll)
         self._bystanders = lru_cache(maxsize=64)(self._call_bystanders)
 
-    # What the camera can see at a moment
+    # Visible things at one moment
 
     def staged_until(self, seconds: float) -> list[Staged]:
-        """All incidents that begin before ``seconds``, by their start."""
+        """Return all incidents that begin before ``seconds``, by their start."""
         if math.isinf(self._period):
             return []
         every = (self._staged(number) for number in range(math.ceil(seconds / self._period)))
         return [staged for staged in every if staged.start < seconds]
 
     def staged_at(self, seconds: float) -> Staged | None:
-        """The incident that goes on at this moment."""
+        """Return the incident in progress at this moment; None if there is none."""
         return next((each for each in self._near(seconds) if each.start <= seconds <= each.end), None)
 
     def cast(self, seconds: float) -> list[Posed]:
-        """Everybody who is in the courtyard, the farthest first."""
+        """Return all figures in the courtyard, the farthest first."""
         posed: list[Posed] = []
         block = math.floor(seconds / _BLOCK_SECONDS)
         for number in (block - 1, block):
@@ -161,15 +162,15 @@ class Script:
         return posed
 
     def lamp(self, seconds: float) -> float:
-        """How bright the lamp is, 0 … 1."""
+        """Return the brightness of the lamp, 0 … 1."""
         return max(self._over(self._minute(number).lamp, seconds, 0.25) for number in self._blocks(seconds))
 
     def door(self, seconds: float) -> float:
-        """How far the door stands open, 0 … 1."""
+        """Return how far the door is open, 0 … 1."""
         return max(self._over(self._minute(number).door, seconds, 0.8) for number in self._blocks(seconds))
 
     def rain(self, seconds: float) -> float:
-        """How hard it rains, 0 … 1."""
+        """Return the strength of the rain, 0 … 1."""
         return max(self._over(self._minute(number).rain, seconds, 3.0) for number in self._blocks(seconds))
 
     @staticmethod
@@ -184,11 +185,11 @@ class Script:
         return min(max(min(seconds - span[0], span[1] - seconds) / ramp, 0.0), 1.0)
 
     def _near(self, seconds: float) -> list[Staged]:
-        """The incidents of which somebody may still, or already, be seen."""
+        """Return the incidents of which a participant may still, or already, be visible."""
         return self._between(seconds - _CROWD_AWAY_SECONDS - 12.0, seconds + 12.0)
 
     def _between(self, from_: float, to: float) -> list[Staged]:
-        """The incidents whose times these moments are in, and those in between."""
+        """Return the incidents in whose periods these moments lie, and those in between."""
         if math.isinf(self._period):
             return []
         first, last = (max(0, math.floor(moment / self._period)) for moment in (from_, to))
@@ -199,9 +200,9 @@ class Script:
     def _edge(self, side: int, z: float, beyond: float = 1.2) -> float:
         return self._view.aside + side * (self._view.half_width(z) + beyond)
 
-    def _someone(self, rng: np.random.Generator, umbrella: bool = False) -> Look:
-        def one(of: Sequence[Colour]) -> Colour:
-            return of[int(rng.integers(len(of)))]
+    def _random_look(self, rng: np.random.Generator, umbrella: bool = False) -> Look:
+        def one(colours: Sequence[Colour]) -> Colour:
+            return colours[int(rng.integers(len(colours)))]
 
         return Look(
             height=float(rng.normal(1.72, 0.08)),
@@ -213,7 +214,7 @@ class Script:
         )
 
     def _lane(self, rng: np.random.Generator) -> float:
-        """A distance at which one does not walk into the crowd."""
+        """Return a random distance at which people do not walk into the crowd."""
         while True:
             z = float(rng.uniform(_NEAR_Z, BACK_Z - 0.8))
             if abs(z - self.crowd_z) > 1.1:
@@ -273,13 +274,13 @@ class Script:
             aside, behind = 0.62 * index, float(rng.uniform(-0.3, 0.3)) * (index > 0)
             shifted = [replace(step, z=step.z + aside) if isinstance(step, Go) else step for step in steps]
             path = track(at + behind, (start[0], start[1] + aside), shifted, float(rng.uniform(0, 6)))
-            group.append(Actor("person", self._someone(rng, bool(rng.random() < umbrellas)), path))
+            group.append(Actor("person", self._random_look(rng, bool(rng.random() < umbrellas)), path))
         return group
 
     def _jogger(self, rng: np.random.Generator, at: float) -> Actor:
         side, z = int(rng.choice((-1, 1))), float(rng.uniform(BACK_Z - 0.6, BACK_Z))
         steps = [Go(self._edge(side, z), z, float(rng.uniform(2.2, 2.7)))]
-        return Actor("person", self._someone(rng), track(at, (self._edge(-side, z), z), steps))
+        return Actor("person", self._random_look(rng), track(at, (self._edge(-side, z), z), steps))
 
     def _dog_walker(self, rng: np.random.Generator, at: float) -> list[Actor]:
         side, z, speed = int(rng.choice((-1, 1))), self._lane(rng), float(rng.uniform(1.0, 1.5))
@@ -288,7 +289,7 @@ class Script:
         middle = float(rng.uniform(-2.4, 2.4))
         owner = track(at, (start, z), [Go(middle, z, speed), pause, Go(goal, z, speed)])
         roam: list[Go | Stay] = [Go(middle + side * 1.3, z - 0.4, speed)]
-        for _ in range(2):  # it sniffs about while it has to wait
+        for _ in range(2):  # the dog wanders while its owner pauses
             near = (middle + side * float(rng.uniform(0.6, 1.5)), z + float(rng.uniform(-0.9, 0.9)))
             roam.append(Go(*near, 1.4))
         rest = at + seconds_of((start, z), [Go(middle, z, speed), pause])
@@ -296,7 +297,7 @@ class Script:
         roam += [Stay(max(rest - spent, 0.0)), Go(goal + side * 1.3, z - 0.4, speed)]
         dog = track(at, (start + side * 1.3, z - 0.4), roam)
         coat = _WARDROBE.dogs[int(rng.integers(len(_WARDROBE.dogs)))]
-        look = self._someone(rng)
+        look = self._random_look(rng)
         return [Actor("person", look, owner, leash_to=dog), Actor("dog", look, dog, coat)]
 
     def _through_door(self, rng: np.random.Generator, at: float) -> Actor:
@@ -306,9 +307,9 @@ class Script:
         stop = DOOR_X, BACK_Z
         if rng.random() < 0.5:
             steps: list[Go | Stay] = [Stay(0.4), Go(*stop, speed), Go(*outside, speed)]
-            return Actor("person", self._someone(rng), track(at, door, steps))
+            return Actor("person", self._random_look(rng), track(at, door, steps))
         steps = [Go(*stop, speed), Go(*door, speed), Stay(0.3)]
-        return Actor("person", self._someone(rng), track(at + 1.5 - seconds_of(outside, steps), outside, steps))
+        return Actor("person", self._random_look(rng), track(at + 1.5 - seconds_of(outside, steps), outside, steps))
 
     # The crowd
 
@@ -320,13 +321,13 @@ class Script:
             x = self.crowd_x + 1.1 * math.cos(turn) + float(rng.normal(0, 0.12))
             z = self.crowd_z + 0.7 * math.sin(turn) + float(rng.normal(0, 0.1))
             facing = math.atan2(self.crowd_x - x, self.crowd_z - z) + float(rng.normal(0, 0.4))
-            members.append(_Member(self._someone(rng), x, z, facing, float(rng.uniform(0.0, 0.5))))
+            members.append(_Member(self._random_look(rng), x, z, facing, float(rng.uniform(0.0, 0.5))))
         return members
 
     def _standing(self, member: _Member, seconds: float, runner: Staged | None) -> Posed:
         clock = seconds + 7.0 * member.nerve
         x, z, speed = member.x, member.z, 0.0
-        if runner is not None and runner.passes is not None:  # step back from who comes running
+        if runner is not None and runner.passes is not None:  # step back from the runner
             (ax, az), (bx, bz) = runner.passes
             share = (seconds - runner.start) / (runner.end - runner.start)
             gap = math.hypot(ax + (bx - ax) * share - x, az + (bz - az) * share - z)
@@ -341,7 +342,7 @@ class Script:
         return Posed("person", member.look, stance, (0, 0, 0), in_incident=False)
 
     def _strolling(self, seconds: float) -> tuple[Actor, ...]:
-        """The crowd, while it is on a walk at this moment."""
+        """Return the crowd's actors while it is on a walk; else nothing."""
         for number in self._blocks(seconds):
             start = self._minute(number).stroll
             if start is not None and start <= seconds <= start + _CROWD_AWAY_SECONDS and self._may_stroll(start):
@@ -366,7 +367,7 @@ class Script:
         return tuple(cast)
 
     def _there_and_back(self, member: _Member, start: float, leave: Sequence[Go | Stay]) -> Track:
-        """Away by the steps ``leave``, and back in one's place when ``_CROWD_AWAY_SECONDS`` are over."""
+        """Return the track away by the steps ``leave`` and back to the place within ``_CROWD_AWAY_SECONDS``."""
         goal = leave[-1]
         assert isinstance(goal, Go)
         home: list[Go | Stay] = [Go(member.x, member.z, 1.35)]
@@ -378,14 +379,14 @@ class Script:
     # Incidents
 
     def _kind(self, number: int) -> IncidentKind:
-        """All kinds come equally often: they are dealt like cards, shuffled anew when all have been seen."""
+        """Return an incident's kind. Kinds are equally frequent: dealt like cards, reshuffled after each round."""
         while len(self._kinds) <= number:
             deck = list(IncidentKind)
             rng = np.random.default_rng([self._seed, 3, len(self._kinds)])
             while True:
                 rng.shuffle(deck)
                 row = [*self._kinds[-1:], *deck]
-                # Who needs the crowd cannot come right after it has scattered; nor does a kind come twice in a row.
+                # A kind that needs the crowd cannot follow a scattering, and no kind comes twice in a row.
                 if not any(a is b or (a is IncidentKind.SCATTER and b in _NEED_THE_CROWD) for a, b in pairwise(row)):
                     break
             self._kinds += [IncidentKind(kind) for kind in deck]
@@ -415,7 +416,7 @@ class Script:
         beyond = 1.0 if fast else 1.5
         path = track(start, (self._edge(-side, z, beyond), z), [Go(self._edge(side, z, beyond), z, speed)])
         colours: tuple[Colour, ...] = ((60, 110, 150), (188, 60, 48), (212, 168, 44), (232, 232, 228))
-        actor = Actor(str(kind), self._someone(rng), path, colours[int(rng.integers(len(colours)))])
+        actor = Actor(str(kind), self._random_look(rng), path, colours[int(rng.integers(len(colours)))])
         return Staged(number, kind, start, path.end, (actor,))
 
     def _runner(self, rng: np.random.Generator, number: int, start: float) -> Staged:
@@ -426,12 +427,12 @@ class Script:
             z = self.crowd_z + sign * side * tilt
             ends.append((self._edge(sign, z, 1.0), z))
         path = track(start, ends[0], [Go(*ends[1], speed)])
-        actor = Actor("person", self._someone(rng), path)
+        actor = Actor("person", self._random_look(rng), path)
         return Staged(number, IncidentKind.RUNNER, start, path.end, (actor,), passes=(ends[0], ends[1]))
 
     @staticmethod
     def _foreground(rng: np.random.Generator) -> tuple[float, float]:
-        """A place in full view, nearer than the crowd and most walkers."""
+        """Return a random place in full view, nearer than the crowd and most walkers."""
         return float(rng.uniform(-2.0, 2.0)), float(rng.uniform(6.6, 7.8))
 
     def _scuffle(self, rng: np.random.Generator, number: int, start: float) -> Staged:
@@ -450,7 +451,7 @@ class Script:
             cast.append(
                 Actor(
                     "person",
-                    self._someone(rng),
+                    self._random_look(rng),
                     path,
                     fights=(start, end),
                     fights_at=(x, z, angle + (side < 0) * math.pi),
@@ -465,11 +466,11 @@ class Script:
         origin, goal = (self._edge(-side, z), z + float(rng.uniform(-1, 1))), (self._edge(side, z), z)
         begin = start - seconds_of(origin, [Go(x, z, speed)])
         path = track(begin, origin, [Go(x, z, speed), Stay(end - start), Go(*goal, 1.1)])
-        actor = Actor("person", self._someone(rng), path, falls=(start, end))
+        actor = Actor("person", self._random_look(rng), path, falls=(start, end))
         return Staged(number, IncidentKind.FALL, start, end, (actor,), place=(x, z))
 
     def _call_bystanders(self, number: int) -> tuple[Actor, ...]:
-        """Who of the crowd hurries to an incident before it: the nearest, unless the crowd is away."""
+        """Return the people of the crowd who hurry to an incident: the nearest, unless the crowd is away."""
         staged = self._staged(number)
         if staged.kind not in _BYSTANDERS or self._crowd_away(staged.start - 1.0, staged.end + _WAY_BACK_SECONDS):
             return ()
@@ -477,7 +478,7 @@ class Script:
         x, z = staged.place
         nearest = sorted(self._crowd, key=lambda member: math.hypot(member.x - x, member.z - z))
         coming = nearest[: _BYSTANDERS[staged.kind]]
-        # Side by side about the place, each on the side that he comes from.
+        # Side by side about the place, each on the side of arrival.
         coming.sort(key=lambda member: member.x)
         bystanders = []
         for place, member in enumerate(coming):
@@ -495,7 +496,7 @@ class Script:
         return tuple(bystanders)
 
     def _crowd_away(self, from_: float, to: float) -> bool:
-        """Whether the crowd is scattered or on a walk at some moment of this time."""
+        """Return whether the crowd is scattered or on a walk at any moment of this time."""
         scattered = (
             each.kind is IncidentKind.SCATTER and each.start <= to and from_ <= each.start + _CROWD_AWAY_SECONDS
             for each in self._between(from_ - _CROWD_AWAY_SECONDS, to)
@@ -514,7 +515,7 @@ class Script:
             turn = math.atan2(member.z - self.crowd_z, member.x - self.crowd_x) + float(rng.normal(0, 0.25))
             side = 1 if math.cos(turn) > 0 else -1
             speed = float(rng.uniform(2.5, 3.2))
-            # Away from the middle first, whichever way that is, then out of the courtyard.
+            # Away from the middle first, then out of the courtyard.
             away = (
                 member.x + 2.2 * math.cos(turn),
                 min(max(member.z + 3.2 * math.sin(turn), 5.8), BACK_Z - 0.2),
@@ -541,7 +542,7 @@ def _pose(actor: Actor, seconds: float, *, in_incident: bool) -> Posed:
     if actor.fights is not None and actor.fights[0] <= seconds <= actor.fights[1]:
         share = min((seconds - actor.fights[0]) / 0.35, (actor.fights[1] - seconds) / 0.35, 1.0)
         cx, cz, angle = actor.fights_at
-        angle += 0.5 * math.sin(1.7 * seconds)  # they turn about each other, close in and fall apart
+        angle += 0.5 * math.sin(1.7 * seconds)  # they turn about each other, close in and part
         apart = 0.42 + 0.16 * math.sin(5.1 * seconds)
         fx = cx + apart * math.cos(angle) + 0.45 * math.sin(2.3 * seconds)
         fz = cz + apart * math.sin(angle) + 0.25 * math.sin(3.1 * seconds)

@@ -1,4 +1,4 @@
-"""What can be asked of the courtyard, and what its truth consists of."""
+"""Settings of the courtyard, and the types of its truth."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ Box = tuple[int, int, int, int]  #: left, top, right, bottom in pixels; right an
 
 
 class IncidentKind(StrEnum):
-    """What the courtyard's camera should raise an alert for."""
+    """Kinds of incident for which the courtyard's camera should raise an alert."""
 
     CART = "cart"  #: a cart crosses the walkway
     BICYCLE = "bicycle"  #: a bicycle crosses the walkway
-    RUNNER = "runner"  #: somebody runs through the crowd
+    RUNNER = "runner"  #: a person runs through the crowd
     SCUFFLE = "scuffle"
-    FALL = "fall"  #: somebody falls and stays down
+    FALL = "fall"  #: a person falls and stays down
     SCATTER = "scatter"  #: a crowd scatters
 
 
 class SceneError(UsageError, ValueError):
-    """The scene cannot be made as asked. One line that names the setting and what was expected."""
+    """Invalid settings of a scene. One line that names the setting and the expected values."""
 
 
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
-    """What is to be rendered.
+    """Settings of a scene.
 
     Attributes:
-        seed: of everything by chance, 0 to 2**32 - 1.
+        seed: random seed, 0 to 2**32 - 1.
         fps: frames a second, 1 to 60.
         seconds: length, 1 s to 24 hours.
         width, height: pixels; 16:9, 640×360 to 1920×1080.
-        incidents_per_minute: how many incidents are staged, evenly spaced with jitter and never two at once;
-            0 leaves the courtyard to its ordinary life.
+        incidents_per_minute: number of staged incidents, evenly spaced with jitter and never two together; 0 leaves
+            the courtyard to its ordinary life.
 
     Raises:
-        SceneError: one of them is impossible.
+        SceneError: a value is out of range.
     """
 
     seed: int = 0
@@ -49,8 +49,8 @@ class SceneSettings:
     incidents_per_minute: float = 6.0
 
     def __post_init__(self) -> None:
-        def refuse(what: str, expected: str) -> None:
-            raise SceneError(f"{what} {getattr(self, what)!r}: expected {expected}")
+        def refuse(key: str, expected: str) -> None:
+            raise SceneError(f"{key} {getattr(self, key)!r}: expected {expected}")
 
         if not (isinstance(self.seed, int) and 0 <= self.seed < 2**32):
             refuse("seed", "a whole number from 0 to 4294967295")
@@ -68,7 +68,7 @@ class SceneSettings:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One staged incident: frames ``first_frame`` to ``last_frame``, both included, show it."""
+    """One staged incident, visible in frames ``first_frame`` to ``last_frame``, both included."""
 
     kind: IncidentKind
     first_frame: int
@@ -77,7 +77,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What of an incident one frame shows: its box on the picture."""
+    """An incident as one frame shows it: its box on the picture."""
 
     incident: Incident
     box: Box

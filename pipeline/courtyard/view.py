@@ -1,4 +1,4 @@
-"""Where the courtyard's camera hangs, and where in its picture a point of the world lies."""
+"""The courtyard's camera: its position, and the projection of points of the world into its picture."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class View:
         width, height: of the picture, pixels.
         focal: focal length, in widths of the picture.
         mount: height of the camera above the ground, m.
-        pitch: how far it looks down, radians.
-        aside: where it hangs along X, m.
+        pitch: downward tilt, radians.
+        aside: position along X, m.
     """
 
     width: int
@@ -31,15 +31,15 @@ class View:
     aside: float
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Pixels (N, 2) and pixels per metre (N,) of world points (N, 3)."""
+        """Return pixels (N, 2) and pixels per metre (N,) of world points (N, 3)."""
         x, y, z = points[:, 0] - self.aside, points[:, 1] - self.mount, points[:, 2]
         down, along = math.sin(self.pitch), math.cos(self.pitch)
-        depth = np.maximum(z * along - y * down, 0.5)  # nothing of the scene stands nearer
+        depth = np.maximum(z * along - y * down, 0.5)  # the scene has no nearer points
         rise = y * along + z * down
         scale = self.focal * self.width / depth
         return np.stack([self.width / 2 + x * scale, self.height / 2 - rise * scale], axis=1), scale
 
     def half_width(self, z: float) -> float:
-        """How far to each side of the picture's middle the ground is seen at distance ``z``, m."""
+        """Return half the width of the visible ground at distance ``z``, m."""
         depth = z * math.cos(self.pitch) + self.mount * math.sin(self.pitch)
         return depth / (2 * self.focal)

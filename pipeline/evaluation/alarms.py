@@ -1,4 +1,4 @@
-"""Which alerts smoothed scores raise, at the thresholds that they are judged by and at all others."""
+"""Alerts that smoothed scores raise, at the given threshold and at all others."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from operators.figures.events import ScoreSheet, Span, total
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from pipeline.evaluation.judged import CAUSAL, Floats, JudgedVideo
 
-#: Thresholds of an alarm curve: so many quantiles of the scores, and so many of the videos' highest ones.
+#: Thresholds of an alarm curve: number of quantiles of the scores, and of the videos' highest scores.
 _QUANTILES = 60
-#: The machine is shown every clip again so long before an open alert may have lasted too long. Seconds.
+#: Time before an alert's maximal duration from which the machine gets every clip again, seconds.
 _EARLY_SECONDS = 1.0
 
 
-def raised(
+def alert_spans(
     scores: Floats, start: Floats, end: Floats, breaks: Sequence[int], settings: AlertSettings
 ) -> tuple[Span, ...]:
-    """The alerts that smoothed scores raise: when each opened (see :mod:`operators.figures.events`) and ended.
+    """Return the alerts that smoothed scores raise: opening (see :mod:`operators.figures.events`) and end of each.
 
     Args:
         scores, start, end: (n,), of a video's clips; scores in [0, 1], times in seconds.
@@ -42,16 +42,16 @@ def raised(
 
 
 def _transitions(scores: Floats, start: Floats, end: Floats, settings: AlertSettings) -> Iterator[AlertTransition]:
-    """What the machine does in a segment; of an open alert only begin and end are as they would be live.
+    """Yield the machine's transitions in a segment. Only the begin and end of an alert are as they would be live.
 
-    It is shown the clips that can begin or end an alert and no others, so that a threshold costs what its alerts do: a
-    hundred of them are tried on a month of footage.
+    The machine gets only the clips that can begin or end an alert, so the cost of a threshold depends on its alerts
+    alone: a hundred thresholds are tried on a month of footage.
     """
     high = np.flatnonzero(scores >= settings.open_threshold)
     if not len(high):
         return
     low = np.flatnonzero(scores < settings.close_threshold)
-    # The clips are numbered anew: one that the server could not score (a replay drops none) is no reason to end here.
+    # Clips get new numbers: a clip that the server could not score (a replay drops none) must not end an alert here.
     machine, number = AlertMachine("judged", settings, max_hole=0), 0
     place, last = int(high[0]), len(scores) - 1
     began: ClipScore | None = None
@@ -72,27 +72,27 @@ def _transitions(scores: Floats, start: Floats, end: Floats, settings: AlertSett
 
 
 def _next(places: npt.NDArray[np.intp], here: int, otherwise: int) -> int:
-    """The first of rising ``places`` that is not before ``here``."""
+    """Return the first of rising ``places`` that is not before ``here``, or ``otherwise``."""
     at = int(np.searchsorted(places, here))
     return int(places[at]) if at < len(places) else otherwise
 
 
 class AlarmPoint(NamedTuple):
-    """What alerts would be worth at one threshold."""
+    """The figures of alerts at one threshold."""
 
     threshold: float
     sheet: ScoreSheet
 
 
 def alarm_curve(videos: Sequence[JudgedVideo], column: str = CAUSAL) -> list[AlarmPoint]:
-    """Alerts at thresholds from the highest to the lowest score, all else as each video's own settings say.
+    """Judge alerts at thresholds from the highest to the lowest score, otherwise by each video's own settings.
 
-    The close threshold keeps its proportion to the one that opens. The thresholds are scores that occur: quantiles of
-    all of them, and of the highest of each video (between those of incidents and those of the rest the curve turns), at
-    most 121 together with the one that the first video's alerts were raised at.
+    The close threshold keeps its ratio to the open threshold. The thresholds are scores that occur: quantiles of all
+    scores, and of the highest score of each video (the curve bends between those of incidents and the rest), at most
+    121 together with the open threshold of the first video.
 
     Returns:
-        By falling threshold; empty where no alerts can be raised.
+        The points by falling threshold; empty if no alerts can be raised.
     """
     raising = [(video, video.chain.alert) for video in videos if video.chain is not None]
     if not raising:
@@ -111,7 +111,7 @@ def alarm_curve(videos: Sequence[JudgedVideo], column: str = CAUSAL) -> list[Ala
         for video, own in raising:
             ratio = own.close_threshold / own.open_threshold
             settings = replace(own, open_threshold=threshold, close_threshold=min(threshold, threshold * ratio))
-            alerts = raised(video.clip_scores[column], video.start, video.end, video.breaks, settings)
+            alerts = alert_spans(video.clip_scores[column], video.start, video.end, video.breaks, settings)
             sheets.append(video.sheet_of(alerts))
         points.append(AlarmPoint(threshold, total(sheets)))
     return points

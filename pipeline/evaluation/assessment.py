@@ -1,4 +1,4 @@
-"""The figures of a judgement with their intervals, column by column, and as the documents that are kept of them."""
+"""Figures of a judgement with their intervals, by column, and their JSON documents."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from pipeline.evaluation.pixel_maps import PixelCounts, estimate_maps
 
 SCHEMA_VERSION = 1
 
-#: What the figures of a flat document are called where :data:`FIGURES` does not say it best.
+#: Names of figures in a flat document, if they differ from those in :data:`FIGURES`.
 _FLAT_NAMES: Mapping[str, str] = MappingProxyType(
     {f"frame_recall_at_{percent}": f"recall_at_fpr_{percent / 100:.2f}" for percent in FALSE_POSITIVES}
     | {f"video_recall_at_{percent}": f"video_recall_at_fpr_{percent / 100:.2f}" for percent in FALSE_POSITIVES}
 )
-#: The same of the alerts', with their units.
+#: The same for figures of alerts, with their units.
 _FLAT_ALERTS: Mapping[str, str] = MappingProxyType(
     {
         "recall": "event_recall",
@@ -51,11 +51,11 @@ class Assessment:
 
     Attributes:
         figures: by column and name (:data:`operators.figures.ranked.FIGURES`).
-        sheets: by column, the score sheet of all videos; empty where no alerts could be raised.
-        alerts: by column and name (:data:`operators.figures.events.FIGURES`); as empty.
+        sheets: by column, the score sheet of all videos; empty if no alerts could be raised.
+        alerts: by column and name (:data:`operators.figures.events.FIGURES`); empty like ``sheets``.
         draws, by: of the bootstrap.
-        pixels: by column and name, of maps (:data:`pipeline.evaluation.pixel_maps.FIGURES`);
-            only columns that have some.
+        pixels: figures of maps by column and name (:data:`pipeline.evaluation.pixel_maps.FIGURES`);
+            only columns with maps.
     """
 
     judged: Judged
@@ -67,10 +67,10 @@ class Assessment:
     pixels: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What is written to ``metrics.json``.
+        """Return the content of ``metrics.json``.
 
         Args:
-            settings: what else is to be known of where the scores come from.
+            settings: further information on the origin of the scores.
         """
         judged = self.judged
         return {
@@ -88,21 +88,23 @@ class Assessment:
         }
 
     def flat(self) -> dict[str, Any]:
-        """One object without objects in it: figures of the raw scores, alerts as they are raised live.
+        """Return one object without nested objects: figures of the raw scores, alerts as live.
 
-        A figure that is not defined is None, and ``NAME_reason`` says why; a defined one has ``NAME_low`` and
+        An undefined figure is None and has ``NAME_reason``; a defined one has ``NAME_low`` and
         ``NAME_high``, its 95 % interval.
         """
         judged = self.judged
-        told: dict[str, Any] = {}
+        document: dict[str, Any] = {}
         for name, one in self.figures[RAW].items():
-            told |= _flat(_FLAT_NAMES.get(name, name), one)
+            document |= _flat(_FLAT_NAMES.get(name, name), one)
         for name, flat_name in _FLAT_ALERTS.items():
-            told |= _flat(flat_name, self.alerts[CAUSAL][name] if self.alerts else _none(judged.no_alerts))
+            document |= _flat(flat_name, self.alerts[CAUSAL][name] if self.alerts else _none(judged.no_alerts))
         raw_pixels = self.pixels.get(RAW, {})
         for name in PIXEL_FIGURES:
-            told |= _flat(name, raw_pixels.get(name, _none("no maps were judged: --maps and --masks name them")))
-        return told | {
+            document |= _flat(
+                name, raw_pixels.get(name, _none("no maps were judged; name them with --maps and --masks"))
+            )
+        return document | {
             "videos": len(judged.videos),
             "frames": judged.frames,
             "left_out": len(judged.left_out),
@@ -151,15 +153,15 @@ def assess(
     columns: Sequence[str] = tuple(COLUMNS),
     pixels: Mapping[str, Sequence[PixelCounts]] | None = None,
 ) -> Assessment:
-    """Every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
+    """Compute every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
     Args:
-        pixels: by column, of the videos that have maps, see :func:`pipeline.evaluation.pixel_maps.judge_maps`.
+        pixels: counts by column, of the videos with maps, see :func:`pipeline.evaluation.pixel_maps.judge_maps`.
         draws, by, seed, threshold: see :func:`operators.figures.bootstrap.estimate`.
         columns: of :data:`COLUMNS`.
 
     Raises:
-        ValueError: impossible settings, or two videos of one name.
+        ValueError: invalid settings, or two videos of one name.
     """
     found, sheets, alerts = {}, {}, {}
     for column in columns:
@@ -178,7 +180,7 @@ def assess(
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One figure on both sides, and by how much the first exceeds the second."""
+    """One figure on both sides, and the difference of the first from the second."""
 
     first: float | None
     second: float | None
@@ -187,10 +189,10 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What else is to be known of one side of a comparison.
+    """Further information on one side of a comparison.
 
     Attributes:
-        only: names of the videos that it alone has.
+        only: names of the videos that only this side has.
         left_out, notes: see :class:`pipeline.evaluation.judged.Judged`.
     """
 
@@ -199,24 +201,24 @@ class Side:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, judged: Judged, common: set[str]) -> Side:
+    def from_judged(cls, judged: Judged, common: set[str]) -> Side:
         only = tuple(video.name for video in judged.videos if video.name not in common)
         return cls(only, judged.left_out, judged.notes)
 
     def document(self) -> dict[str, Any]:
-        """See :meth:`Comparison.document`."""
+        """Return the JSON form, see :meth:`Comparison.document`."""
         return {name: list(rows) for name, rows in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """By how much one judgement's figures exceed another's, on the videos that both have.
+    """Differences of one judgement's figures from another's, on the videos that both have.
 
     Attributes:
-        videos: how many both have.
-        figures, alerts: by column and name, as in :class:`Assessment`; no ``alerts`` where one side has none.
+        videos: number of videos that both have.
+        figures, alerts: by column and name, as in :class:`Assessment`; ``alerts`` is empty if one side has none.
         first, second: the two sides.
-        notes: sentences on what else is to be known of the differences.
+        notes: sentences on the differences.
     """
 
     videos: int
@@ -227,7 +229,7 @@ class Comparison:
     notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
-        """For a file, or a program that reads on."""
+        """Return the JSON form."""
         return {
             "schema_version": SCHEMA_VERSION,
             "videos": self.videos,
@@ -254,13 +256,13 @@ def compare_judged(
     threshold: float = FAR_THRESHOLD,
     columns: Sequence[str] = tuple(COLUMNS),
 ) -> Comparison:
-    """The paired bootstrap of two judgements: every draw holds the same videos on both sides.
+    """Compare two judgements by paired bootstrap: every draw holds the same videos on both sides.
 
     Args:
         draws, by, seed, threshold, columns: see :func:`assess`.
 
     Raises:
-        ValueError: no video is on both sides, or one is another recording there, or has another truth or group.
+        ValueError: no common video, or a video differs between the sides in content, truth or group.
     """
     names, others = ([video.name for video in judged.videos] for judged in (first, second))
     common = set(names) & set(others)
@@ -282,22 +284,22 @@ def compare_judged(
         len(common),
         found,
         alerts,
-        Side.of(first, common),
-        Side.of(second, common),
+        Side.from_judged(first, common),
+        Side.from_judged(second, common),
         _other_frames(one, other),
     )
 
 
 def _other_frames(first: Judged, second: Judged) -> tuple[str, ...]:
-    """A sentence if the two sides judge not the same frames of videos, as they cut other clips."""
+    """Return a sentence if the two sides judge different frames of a video, because their clips differ."""
     frames = {video.name: video.frames for video in second.videos}
     differ = [(video.name, video.frames) for video in first.videos if video.frames != frames[video.name]]
     if not differ:
         return ()
     name, ours = differ[0]
     return (
-        f"Of {len(differ)} of the videos not the same frames are judged on both sides, of {name} {ours} and "
-        f"{frames[name]}: the last whole clips end elsewhere.",
+        f"{len(differ)} of the videos have different frames judged on the two sides ({name}: {ours} and "
+        f"{frames[name]}), because the last whole clips end at different frames.",
     )
 
 
@@ -336,8 +338,8 @@ def _values(videos: Sequence[ScoredVideo], threshold: float) -> dict[str, float 
 
 
 def _alert_values(sheets: Sequence[ScoreSheet]) -> dict[str, float | None]:
-    whole = total(sheets)
-    return {name: figure(whole) for name, figure in ALERT_FIGURES.items()}
+    summed = total(sheets)
+    return {name: figure(summed) for name, figure in ALERT_FIGURES.items()}
 
 
 def _side_by_side(

@@ -1,15 +1,15 @@
-"""Anybody's scores beside anybody's labels, from files.
+"""Scores and labels of other programs, from files.
 
 | file | scores | labels |
 |---|---|---|
 | ``.npz`` | one array a video, named as the video: (n,) numbers in order of time | the same, (frames,) of 0 and 1 |
-| ``.csv`` | header with ``video`` and ``score``; a row a score, in order of time | header with ``video`` and ``label``; a row a frame |
+| ``.csv`` | header with ``video`` and ``score``; one row per score, in order of time | header with ``video`` and ``label``; one row per frame |
 | ``.parquet`` | columns ``video`` and ``score``, as in CSV; a run's ``scores.parquet`` is one | columns ``video`` and ``label`` |
 | ``.json`` | ``{"video": [0.1, …]}`` | ``{"video": [0, 1, …]}`` |
 
-Other columns are not looked at. A score stands for so many frames, one score after the other from the video's first
-frame on. The last score may stand for fewer; and of the frames after it fewer than a score stands for may have a label,
-which is left out: 16 frames a score and 265 labels are 16 or 17 scores.
+Other columns are ignored. A score stands for a fixed number of frames, one score after the other from the video's first
+frame on. The last score may stand for fewer frames. Labels after the last score are left out if they are fewer than the
+frames of a score: with 16 frames a score, 265 labels match 16 or 17 scores.
 """  # noqa: E501  (a table)
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from operators.checks import whole_number
 from operators.figures.events import Span
 from operators.figures.videos import FrameLabels, ScoredVideo, repeated
 from pipeline.errors import UsageError
-from pipeline.evaluation.alarms import raised
+from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
 from pipeline.evaluation.pixel_maps import UNREADABLE
@@ -40,35 +40,35 @@ SUFFIXES = (".npz", ".csv", ".parquet", ".json")
 #: Frames that a score stands for, of a clip-based model.
 FRAMES_PER_SCORE = 16
 
-#: Scores of the averages, where nobody says otherwise: as the operators', see operators/chain.py.
+#: Default number of scores in the averages: the operators' default, see operators/chain.py.
 KERNEL = 5
 
 
 class ForeignScoresError(UsageError):
-    """A file cannot be used, or the two do not belong together. One line that names file and video."""
+    """A file cannot be used, or scores and labels do not match. One line that names file and video."""
 
 
 def read_scores(file: Path) -> dict[str, Floats]:
-    """The scores of each video, float64 (n,), in order of time; n may be 0.
+    """Read the scores of each video, float64 (n,), in order of time; n may be 0.
 
     Raises:
-        ForeignScoresError: it is no such file, or holds a score that is no finite number.
+        ForeignScoresError: the file is missing or invalid, or has a score that is not finite.
     """
     scores = {}
     for name, values in _read(file, "score").items():
         if len(bad := np.flatnonzero(~np.isfinite(values))):
             raise ForeignScoresError(
-                f"{file}: {name}: score {bad[0]} is {values[bad[0]]}; expected finite numbers ({len(bad)} are none)"
+                f"{file}: {name}: score {bad[0]} is {values[bad[0]]}; expected finite numbers ({len(bad)} are not)"
             )
         scores[name] = values
     return scores
 
 
 def read_labels(file: Path) -> dict[str, FrameLabels]:
-    """The labels of each video, bool (frames,), in order of time; True is abnormal.
+    """Read the labels of each video, bool (frames,), in order of time; True is abnormal.
 
     Raises:
-        ForeignScoresError: it is no such file, or holds a label that is neither 0 nor 1.
+        ForeignScoresError: the file is missing or invalid, or has a label other than 0 and 1.
     """
     labels = {}
     for name, values in _read(file, "label").items():
@@ -88,31 +88,31 @@ def judge_scores(
     alerts: AlertSettings | None = None,
     fps: float | None = None,
 ) -> Judged:
-    """What can be judged of the videos that both have.
+    """Judge the videos that have both scores and labels.
 
     Args:
         scores: of each video, (n,), finite.
         labels: of each video's frames.
         frames_per_score: frames that a score stands for.
         kernel: scores of the two averages, see :func:`pipeline.evaluation.judged.smoothed_columns`.
-        video_score: how a video's own score comes from its scores.
-        alerts: with these settings alerts are raised and judged as well; scores must then be in [0, 1].
-        fps: frames a second; alerts need it.
+        video_score: how a video's own score is made from its scores.
+        alerts: settings of alerts, which are then raised and judged as well; scores must be in [0, 1].
+        fps: frames a second; required for alerts.
 
     Raises:
-        ForeignScoresError: no video is on both sides, or one has labels for other frames than scores.
-        ValueError: impossible settings.
+        ForeignScoresError: no common video, or numbers of scores and labels that do not match.
+        ValueError: invalid settings.
     """
     whole_number("frames_per_score", frames_per_score, least=1)
     if alerts is not None and fps is None:
-        raise ValueError("alerts are judged by the clock: say how many frames a second there are")
+        raise ValueError("alerts are judged by the clock: pass fps, the frames a second")
     common = [name for name in scores if name in labels]
     if not common:
         raise ForeignScoresError(
             f"scores and labels have no video in common: {_some(scores)} have scores and {_some(labels)} labels"
         )
     videos, left_out = [], []
-    notes = _Counted(frames_per_score)
+    notes = _EndCounts(frames_per_score)
     for name in common:
         judged_frames = _frames(name, len(scores[name]), len(labels[name]), frames_per_score)
         if not judged_frames:
@@ -138,7 +138,7 @@ def judge_scores(
         videos=tuple(videos),
         left_out=tuple(left_out),
         notes=tuple(notes.sentences),
-        no_alerts="" if alerts is not None else "no thresholds are known: name one, and the frames a second",
+        no_alerts="" if alerts is not None else "no thresholds are known; name one with --threshold, and --fps",
         only_scores=tuple(name for name in scores if name not in labels),
         only_labels=tuple(name for name in labels if name not in scores),
     )
@@ -189,28 +189,30 @@ def _judged(
         chain=chain,
         alerts={}
         if alerts is None
-        else {column: raised(values, first / rate, end / rate, (0,), alerts) for column, values in columns.items()},
+        else {
+            column: alert_spans(values, first / rate, end / rate, (0,), alerts) for column, values in columns.items()
+        },
         unit="frames" if fps is None else "seconds",
     )
 
 
 def _frames(name: str, scores: int, labels: int, frames_per_score: int) -> int:
-    """How many frames of a video are judged.
+    """Return the number of judged frames of a video.
 
     Raises:
-        ForeignScoresError: there are labels for a whole score more, or for one less.
+        ForeignScoresError: the numbers differ by the frames of a score, or more.
     """
     if abs(labels - scores * frames_per_score) >= frames_per_score:
         raise ForeignScoresError(
             f"{name}: {scores} scores of {frames_per_score} frames are {scores * frames_per_score} frames, and "
-            f"{labels} have a label: expected fewer than {frames_per_score} frames between them "
-            "(--frames-per-score says how many frames a score stands for)"
+            f"{labels} have a label: expected a difference below {frames_per_score} frames "
+            "(--frames-per-score sets the frames of a score)"
         )
     return min(labels, scores * frames_per_score)
 
 
-class _Counted:
-    """What is to be said of the ends of videos."""
+class _EndCounts:
+    """Counts of frames at the ends of videos with only a score or only a label."""
 
     def __init__(self, frames_per_score: int) -> None:
         self._each = frames_per_score
@@ -224,15 +226,15 @@ class _Counted:
 
     @property
     def sentences(self) -> Sequence[str]:
-        told = []
+        notes = []
         if self._behind:
-            told.append(
+            notes.append(
                 f"{self._behind} labels after the last score of {self._videos_behind} videos were left out: fewer than "
-                f"{self._each} in each."
+                f"{self._each} a video."
             )
         if self._partial:
-            told.append(f"The last score of {self._partial} videos stands for fewer than {self._each} frames.")
-        return told
+            notes.append(f"The last score of {self._partial} videos stands for fewer than {self._each} frames.")
+        return notes
 
 
 def _read(file: Path, column: str) -> dict[str, Floats]:
@@ -261,7 +263,7 @@ def _npz(file: Path) -> dict[str, Floats]:
     try:
         arrays = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ForeignScoresError(f"{file}: no archive of plain arrays: {error}") from None
+        raise ForeignScoresError(f"{file}: not an archive of plain arrays: {error}") from None
     if not isinstance(arrays, np.lib.npyio.NpzFile):
         raise ForeignScoresError(f"{file}: one array; expected an archive with one array a video")
     with arrays:
@@ -272,9 +274,9 @@ def _member(file: Path, arrays: np.lib.npyio.NpzFile, name: str) -> npt.NDArray[
     try:
         values: object = arrays[name]
     except UNREADABLE as error:
-        raise ForeignScoresError(f"{file}: {name}: no plain array: {error}") from None
+        raise ForeignScoresError(f"{file}: {name}: not a plain array: {error}") from None
     if not isinstance(values, np.ndarray):
-        raise ForeignScoresError(f"{file}: {name}: no plain array")
+        raise ForeignScoresError(f"{file}: {name}: not a plain array")
     return values
 
 
@@ -329,12 +331,12 @@ def _parquet(file: Path, column: str) -> dict[str, Floats]:
         values = table[column].cast(pyarrow.float64()).fill_null(float("nan")).to_numpy()
         videos = table["video"].cast(pyarrow.string()).combine_chunks().dictionary_encode()
     except pyarrow.ArrowException as error:
-        raise ForeignScoresError(f"{file}: no Parquet table of numbers: {' '.join(str(error).split())}") from None
+        raise ForeignScoresError(f"{file}: not a Parquet table of numbers: {' '.join(str(error).split())}") from None
     if videos.null_count:
-        raise ForeignScoresError(f"{file}: a row names no video")
+        raise ForeignScoresError(f"{file}: a row has no video")
     if not len(videos):
         return {}
-    # A video's rows need not stand together; their order is that of time.
+    # A video's rows need not be adjacent; their order is the order of time.
     codes = videos.indices.to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(videos.dictionary)))
@@ -343,12 +345,12 @@ def _parquet(file: Path, column: str) -> dict[str, Floats]:
 
 
 def _row(file: Path, name: str, values: npt.NDArray[np.generic]) -> Floats:
-    """One number after the other; a column of them is as welcome."""
+    """Return the numbers as one row; a single column is accepted, too."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or not (values.size == 0 or np.issubdtype(values.dtype, np.number) or values.dtype == bool):
         raise ForeignScoresError(
-            f"{file}: {name}: expected one number after the other, got {values.dtype} of shape {values.shape}"
+            f"{file}: {name}: expected a row of numbers, got {values.dtype} of shape {values.shape}"
         )
     if np.iscomplexobj(values):
         raise ForeignScoresError(f"{file}: {name}: expected real numbers")

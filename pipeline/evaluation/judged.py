@@ -1,7 +1,7 @@
-"""What was scored beside what is true, video by video, in the three columns of every judgement.
+"""Scores and truth of each video, in the three columns of every judgement.
 
-A judged video comes from a run of ours (:mod:`pipeline.evaluation.judged_run`) or from anybody's files
-(:mod:`pipeline.evaluation.foreign_scores`). From here on it makes no difference.
+A judged video comes from a run of our own (:mod:`pipeline.evaluation.judged_run`) or from files of other programs
+(:mod:`pipeline.evaluation.foreign_scores`). From here on both are treated alike.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ Floats = npt.NDArray[np.float64]
 
 RAW, CAUSAL, CENTRED = "raw", "causal", "centred"
 
-#: The columns of every judgement, and what each means.
+#: The columns of every judgement and their meanings.
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
-        RAW: "each clip's score as it was given",
-        CAUSAL: "the average with the clips before it: what alerts are raised by, live",
-        CENTRED: "the average with the clips around it, as papers smooth: it looks into the future",
+        RAW: "each clip's own score",
+        CAUSAL: "the average with the clips before it, which raises alerts live",
+        CENTRED: "the average with the clips around it, as in papers; it looks into the future",
     }
 )
 
-#: How a video's own score comes from its clips'.
+#: How a video's own score is made from its clips'.
 VideoScore = Literal["mean", "max"]
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A video that no figure counts, and why."""
+    """A video that is not in the figures, and the reason."""
 
     name: str
     reason: str
@@ -48,23 +48,23 @@ class LeftOut:
 class JudgedVideo:
     """One video.
 
-    Times are on one axis that never falls: seconds of the recording's clock (those of its segments one after the other
-    where the clock jumps), or frame numbers where nothing is known of seconds.
+    Times are on one axis that never falls: seconds of the recording's clock (its segments in sequence if the clock
+    jumps), or frame numbers if the frame rate is unknown.
 
     Attributes:
         columns: by column, the video with its frames' scores and labels.
         clip_scores: by column, (n,), of its clips.
         start, end: (n,), of its clips.
         first_frame, end_frame: (n,), of its clips, half open.
-        breaks: ordinals of the clips with which segments begin, 0 among them.
-        watched: all of the video.
-        incidents: when something abnormal happened; None where that is not known.
-        truth: the same in frames, half open, by rising number, with what lies behind the last clip and is not judged.
-        chain: settings of the operators, and so of the alerts; None where there are none.
-        alerts: by column, when each alert opened and ended; empty without ``chain``.
+        breaks: ordinals of the first clips of segments, including 0.
+        watched: the time span of the video.
+        incidents: time spans of the incidents; None if they are unknown.
+        truth: the same in frames, half open, rising, including frames after the last clip, which are not judged.
+        chain: settings of the operators, and so of the alerts; None without alerts.
+        alerts: by column, opening and end of each alert; empty without ``chain``.
         unit: of the axis.
         damaged: not all of it could be decoded or scored.
-        content_hash: of the recording; None where it is not known.
+        content_hash: of the recording; None if unknown.
     """
 
     columns: Mapping[str, ScoredVideo]
@@ -93,20 +93,20 @@ class JudgedVideo:
 
     @property
     def frames(self) -> int:
-        """How many frames are judged."""
+        """Number of judged frames."""
         scores = self.columns[RAW].frame_scores
         return 0 if scores is None else len(scores)
 
     def sheet(self, column: str) -> ScoreSheet | None:
-        """What its alerts are worth by this column; None where none could be raised.
+        """Return the score sheet of the alerts by this column; None if no alerts could be raised.
 
-        Where it is not known when in an abnormal video something happened, the whole of it is one incident: the first
-        alert found it, and no other one is judged.
+        If the times of an abnormal video's incidents are unknown, the whole video is one incident: the first alert
+        found it, and further alerts are not judged.
         """
         return None if self.chain is None else self.sheet_of(self.alerts[column])
 
     def sheet_of(self, alerts: Sequence[Span]) -> ScoreSheet:
-        """:meth:`sheet` of other alerts."""
+        """Return the score sheet of other alerts, see :meth:`sheet`."""
         if self.incidents is not None:
             return score(self.incidents, alerts, self.watched)
         return score([self.watched], alerts[:1], self.watched, tolerance=0.0)
@@ -114,14 +114,14 @@ class JudgedVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What can be judged of a set of videos.
+    """A judged set of videos.
 
     Attributes:
         videos: at least one.
-        left_out: videos that are not among them.
-        notes: sentences on what else is to be known of the figures.
-        no_alerts: why there are no figures of alerts; "" where there are.
-        only_scores, only_labels: names of the videos that one side alone has.
+        left_out: videos that cannot be judged.
+        notes: sentences on the figures.
+        no_alerts: why figures of alerts are missing; "" if they exist.
+        only_scores, only_labels: names of the videos with only scores or only labels.
     """
 
     videos: tuple[JudgedVideo, ...]
@@ -135,17 +135,17 @@ class Judged:
         return [video.columns[name] for video in self.videos]
 
     def sheets(self, column: str) -> list[ScoreSheet]:
-        """One a video; none at all where no alerts could be raised (``no_alerts`` says why)."""
+        """Return one sheet a video; empty if no alerts could be raised (``no_alerts`` has the reason)."""
         return [sheet for video in self.videos if (sheet := video.sheet(column)) is not None]
 
     @property
     def frames(self) -> int:
-        """How many frames are judged."""
+        """Number of judged frames."""
         return sum(video.frames for video in self.videos)
 
 
 def require_same_footage(first: Sequence[JudgedVideo], second: Sequence[JudgedVideo]) -> None:
-    """Refuse to set videos of one name against each other that are not one recording with one truth.
+    """Check that videos of one name are the same recording with the same truth.
 
     Raises:
         ValueError: one line that names the first such video of ``first`` and what differs.
@@ -160,34 +160,34 @@ def require_same_footage(first: Sequence[JudgedVideo], second: Sequence[JudgedVi
                 f"{one.name} is another recording in the second: its content is {hashes[1]}, not {hashes[0]}; compare "
                 "runs of the same files"
             )
-        for what in (_said_label, _said_truth, _said_group):
-            said, theirs = what(one), what(other)
-            if said != theirs:
+        for describe in (_describe_label, _describe_truth, _describe_group):
+            ours, theirs = describe(one), describe(other)
+            if ours != theirs:
                 raise ValueError(
-                    f"{one.name} is {said} in the first, {theirs} in the second: compare runs of one manifest"
+                    f"{one.name} is {ours} in the first, {theirs} in the second: compare runs of one manifest"
                 )
 
 
-def _said_label(video: JudgedVideo) -> str:
+def _describe_label(video: JudgedVideo) -> str:
     return "abnormal" if video.label else "normal"
 
 
-def _said_truth(video: JudgedVideo) -> str:
+def _describe_truth(video: JudgedVideo) -> str:
     if video.truth is None:
-        return "abnormal in frames that nobody names"
+        return "abnormal in unknown frames"
     return f"abnormal in frames {', '.join(f'[{first}, {end})' for first, end in video.truth) or 'none'}"
 
 
-def _said_group(video: JudgedVideo) -> str:
-    return f"of group {video.columns[RAW].group}" if video.columns[RAW].group else "of no group"
+def _describe_group(video: JudgedVideo) -> str:
+    return f"of group {video.columns[RAW].group}" if video.columns[RAW].group else "without a group"
 
 
 def smoothed_columns(scores: npt.ArrayLike, kernel: int, breaks: Sequence[int] = (0,)) -> dict[str, Floats]:
-    """The three columns of a video's clip scores; no average spans two segments.
+    """Return the three columns of a video's clip scores; averages do not cross segments.
 
     Args:
         scores: (n,), n ≥ 1, any finite numbers.
-        kernel: clips of the averages. The centred one is of an odd number: of one more where this is even.
+        kernel: clips of the averages. The centred average takes one clip more if this is even.
         breaks: see :class:`JudgedVideo`.
 
     Raises:
@@ -203,10 +203,10 @@ def smoothed_columns(scores: npt.ArrayLike, kernel: int, breaks: Sequence[int] =
 
 
 def centred_kernel(kernel: int) -> int:
-    """Clips of the centred average beside a causal one of ``kernel``: odd, as it has a middle."""
+    """Return the clips of the centred average beside a causal one of ``kernel``: odd, because it has a middle."""
     return kernel + 1 - kernel % 2
 
 
 def video_score(clip_scores: Floats, how: VideoScore) -> float:
-    """A video's own score: the mean of its clips', or the highest."""
+    """Return a video's own score: the mean of its clips' scores, or the highest."""
     return float(clip_scores.max() if how == "max" else clip_scores.mean())

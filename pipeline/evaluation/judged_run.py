@@ -1,9 +1,9 @@
-"""A run folder (:mod:`pipeline.runs.folder`) beside the labels that its manifest gave.
+"""A run folder (:mod:`pipeline.runs.folder`) judged by the labels of its manifest.
 
-A clip's score is that of the frames that its time spans. One that could not be decoded has its place among them
-(:class:`pipeline.sources.lost_pictures.LostPictures`), so that no label behind it shifts. Frames after the last clip
-are not judged: nothing was said of them. What a manifest says in frames becomes seconds by the times of the clips, so
-that a varying frame rate or a clock that jumps moves no incident.
+A clip's score counts for the frames in its time span. Frames that could not be decoded keep their places
+(:class:`pipeline.sources.lost_pictures.LostPictures`), so that later labels do not shift. Frames after the last clip
+are not judged, because they have no score. A manifest's frames become seconds by the times of the clips, so that
+a varying frame rate or a jumping clock does not move incidents.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from operators.figures.events import Span
 from operators.figures.videos import ScoredVideo, abnormal_frames, repeated
-from pipeline.evaluation.alarms import raised
+from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import (
     CAUSAL,
     Floats,
@@ -28,29 +28,29 @@ from pipeline.evaluation.judged import (
 )
 from pipeline.runs.folder import AlertSpan, Clips, Run, RunError, VideoRow, abnormal_intervals
 
-#: Events tell times to the microsecond.
+#: Events round times to the microsecond.
 _ROUNDING_SECONDS = 1e-6
 
 
 def judge_run(run: Run, *, video_scores: VideoScore = "mean", split: str | None = None) -> Judged:
-    """What can be judged of a run.
+    """Judge a run.
 
-    The raw scores, and for the causal column the averages and the alerts, are what the run itself kept; the alerts of
-    the other columns are raised by its thresholds.
+    The raw scores, and for the causal column the averages and the alerts, are those that the run kept. The alerts of
+    the other columns are raised by the run's thresholds.
 
     Args:
         run: of a manifest with labels.
-        video_scores: how a video's own score comes from its clips'.
-        split: judge this part of the data set alone (train, validation, test); all of it if None.
+        video_scores: how a video's own score is made from its clips'.
+        split: judge only this part of the data set (train, validation, test); all of it if None.
 
     Raises:
-        RunError: nothing in it can be judged, or the manifest's frames are not those of a video.
+        RunError: no video can be judged, or the manifest's frames do not match a video.
     """
     videos, left_out, notes = [], [], []
     rows = [row for row in run.videos if split is None or row.split == split]
     if not rows:
-        there = sorted({row.split or "none" for row in run.videos})
-        raise RunError(f"{run.folder}: no video of split {split} there; the manifest names {', '.join(there)}")
+        present = sorted({row.split or "none" for row in run.videos})
+        raise RunError(f"{run.folder}: no video of split {split} there; the manifest names {', '.join(present)}")
     for row in rows:
         if (reason := _unjudged(row)) is not None:
             left_out.append(LeftOut(row.name, reason))
@@ -62,11 +62,11 @@ def judge_run(run: Run, *, video_scores: VideoScore = "mean", split: str | None 
         first = left_out[0] if left_out else LeftOut("it", "holds no video")
         raise RunError(f"{run.folder}: none of {len(left_out)} videos can be judged; {first.name}: {first.reason}")
     if split is None and (trained := sum(row.split == "train" for row in rows)) and trained < len(rows):
-        notes.append(f"Of split train are {trained} of {len(rows)} videos: --split test judges the others alone.")
+        notes.append(f"{trained} of {len(rows)} videos are of split train; --split test judges only the others.")
     if unknown := [video for video in videos if video.incidents is None]:
         notes.append(
-            f"Of {len(unknown)} abnormal videos it is not known when they are (no intervals), {unknown[0].name} among "
-            "them: for alerts the whole of such a video counts as one incident, and its delay from the beginning."
+            f"{len(unknown)} abnormal videos have no intervals ({unknown[0].name} among them): for alerts, the whole "
+            "of such a video counts as one incident, with its delay from the beginning."
         )
     if behind := sum(row.frames for row in rows if row.clips) - sum(video.frames for video in videos):
         notes.append(f"{behind} frames were not judged: they come after the last whole clip of their video.")
@@ -77,7 +77,7 @@ def _unjudged(row: VideoRow) -> str | None:
     if row.error is not None:
         return row.error
     if row.label is None:
-        return "no label: replay a manifest that says label 0 or 1"
+        return "no label; replay a manifest with label 0 or 1"
     if not row.clips:
         return row.damage or f"shorter than one clip ({row.frames} frames)"
     return None
@@ -110,9 +110,9 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
     except ValueError as error:
         raise RunError(f"{run.folder}: {row.name}: {error}") from None
     alerts = {
-        name: _kept(run, row, clock)
+        name: _kept_alerts(run, row, clock)
         if name == CAUSAL
-        else raised(of_clips, clock.start, clock.end, breaks, chain.alert)
+        else alert_spans(of_clips, clock.start, clock.end, breaks, chain.alert)
         for name, of_clips in scores.items()
     }
     incidents = tuple(Span(*clock.of_frames([first, end])) for first, end in intervals)
@@ -139,7 +139,7 @@ def _breaks(segments: Sequence[str]) -> tuple[int, ...]:
 
 
 class _Clock:
-    """One axis of seconds for a recording: its own clock, and one segment after the other where that jumps.
+    """One axis of seconds for a recording: its own clock, with segments in sequence if the clock jumps.
 
     Attributes:
         start, end: (n,), of the clips.
@@ -151,27 +151,27 @@ class _Clock:
         self._offsets: dict[str, float] = {}
         offsets = np.zeros(len(clips))
         for first, behind in zip(breaks, [*breaks[1:], len(clips)], strict=True):
-            if first:  # what no clip holds of the segment before has passed too; the jump itself has not been watched
+            if first:  # frames between the clips have passed, too; the jump itself has not
                 between = max(0, int(clips.first_frame[first] - clips.end_frame[first - 1])) * self._period
                 before = float(clips.end[first - 1] + offsets[first - 1])
                 offsets[first:behind] = before + between - float(clips.start[first])
             self._offsets[clips.segment[first]] = float(offsets[first])
         self.start: Floats = clips.start + offsets
         self.end: Floats = clips.end + offsets
-        # Frames have the times of the clips that they begin and end; of frames in several clips, either will do.
+        # Frames have the times of the clips that they begin and end; for frames in several clips, either is right.
         numbers, places = np.unique(np.concatenate([clips.first_frame, clips.end_frame]), return_index=True)
         self._frames = numbers
         self._times = np.maximum.accumulate(np.concatenate([self.start, self.end])[places])
 
     def of_frames(self, frames: Sequence[int]) -> list[float]:
-        """When frames begin; those before the first clip and after the last at the clips' mean rate."""
+        """Return the times at which frames begin; outside the clips, by the clips' mean rate."""
         numbers = np.asarray(frames, np.float64)
         times = np.interp(numbers, self._frames, self._times)
         before, behind = numbers - self._frames[0], numbers - self._frames[-1]
         return list(map(float, times + self._period * (np.minimum(before, 0) + np.maximum(behind, 0))))
 
     def watched(self, frames: int) -> Span:
-        """All of a recording of so many frames: no clip ends after it, however its frames' times were rounded."""
+        """Return the span of a recording of ``frames`` frames; no clip ends after it, despite rounded times."""
         start, end = self.of_frames([0, frames])
         return Span(start, max(end, float(self.end.max())))
 
@@ -180,12 +180,12 @@ class _Clock:
         return Span(self._at_clip(alert.opened + offset), self._at_clip(max(alert.opened, alert.ended) + offset))
 
     def _at_clip(self, time: float) -> float:
-        """The end of the clip that an event's rounded time stands for: it may lie behind the end of all clips."""
+        """Return the end of the clip of an event's rounded time, which may be after the end of all clips."""
         nearest = float(self.end[np.argmin(np.abs(self.end - time))])
         return nearest if abs(nearest - time) <= _ROUNDING_SECONDS else time
 
 
-def _kept(run: Run, row: VideoRow, clock: _Clock) -> tuple[Span, ...]:
+def _kept_alerts(run: Run, row: VideoRow, clock: _Clock) -> tuple[Span, ...]:
     try:
         return tuple(clock.of_alert(alert) for alert in run.alerts[row.name])
     except KeyError as error:

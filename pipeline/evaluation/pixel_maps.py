@@ -1,14 +1,14 @@
-"""Where in the picture: maps of anomaly against masks of what is abnormal, pixel by pixel.
+"""Maps of anomaly judged against masks of abnormal pixels.
 
-| figure | what it is |
+| figure | meaning |
 |---|---|
 | ``pixel_auc`` | area under the ROC curve of all pixels of all frames together |
-| ``pro`` | per-region overlap: the share of a region (a connected part of a mask) that is flagged, averaged over regions, so that a small one counts like a large one; averaged over the false-positive rates up to 30 % of the normal pixels (P. Bergmann et al., MVTec AD, CVPR 2019 and IJCV 2021) |
+| ``pro`` | per-region overlap: the flagged share of a region (a connected part of a mask), averaged over regions, so that small and large regions count alike; averaged over the false-positive rates up to 30 % of the normal pixels (P. Bergmann et al., MVTec AD, CVPR 2019 and IJCV 2021) |
 
-A million frames have too many pixels to be sorted. Values are told apart at 4096 levels, each of as many of all pixels:
-exact where there are no more different ones, else to some hundredths of a per cent of the false-positive rate. Where
-there are more than two million pixels, the levels are those of a million and more that chance picked out of all of them.
-A video is then three rows of counts, whatever its length, and a draw of the bootstrap a sum of them.
+A million frames have too many pixels to sort. Values are distinguished at 4096 levels with equal numbers of pixels:
+exact if there are at most 4096 different values, else to some hundredths of a per cent of the false-positive rate. If
+there are more than two million pixels, the levels come from a random sample of a million or more. A video is then three
+rows of counts at any length, and a draw of the bootstrap a sum of them.
 """  # noqa: E501  (a table)
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ Floats = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
 
-#: Levels at which values are told apart.
+#: Number of levels at which values are distinguished.
 LEVELS = 4096
-#: Up to this share of the normal pixels flagged, per-region overlap is averaged; the data set's authors' choice.
+#: Largest share of flagged normal pixels over which per-region overlap is averaged; the data set's authors' choice.
 PRO_LIMIT = 0.3
 
-#: Pixels that the levels are found by, at most, and never less than about half as many where there are more: some
-#: hundred to a level, so that none holds a tenth more pixels than another. 8 MB.
+#: Largest sample of pixels that determines the levels; it never falls below about half as many. Some hundred pixels a
+#: level keep the levels equal to about a tenth. 8 MB.
 _KEPT = 2_000_000
 
 
-#: What a damaged archive, or one in a way of its own, raises when a member of it is read.
+#: Exceptions when a member of a damaged or unusual archive is read.
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -55,12 +55,12 @@ class MapsError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class PixelCounts:
-    """What is needed of one video; each array (levels + 1,), by rising value.
+    """Counts of one video's pixels; each array (levels + 1,), by rising value.
 
     Attributes:
-        normal, abnormal: pixels.
-        overlap: of each region the share of its pixels, added up over regions.
-        regions: how many.
+        normal, abnormal: numbers of pixels.
+        overlap: shares of a region's pixels, summed over regions.
+        regions: number of regions.
     """
 
     name: str
@@ -71,23 +71,23 @@ class PixelCounts:
 
 
 def levels_of(videos: Iterable[tuple[Iterable[Maps], tuple[int, ...]]]) -> Floats:
-    """The values at which pixels are told apart, rising, at most :data:`LEVELS`.
+    """Return the values at which pixels are distinguished, rising, at most :data:`LEVELS`.
 
     Args:
-        videos: of each its maps, (h, w), and the size (H, W) to which they are scaled. One map is held at a time.
+        videos: the maps of each, (h, w), and the size (H, W) to which they are scaled. One map is held at a time.
 
     Raises:
-        ValueError: no value, or one that is no finite number.
+        ValueError: no value, or one that is not finite.
     """
-    drawn = _Drawn()
+    sample = _Sample()
     for maps, size in videos:
         for values in maps:
             if not np.isfinite(values).all():
                 raise ValueError("maps must hold finite numbers")
-            drawn.add(_scaled(values, size).ravel())
-    found = drawn.values
+            sample.add(_scaled(values, size).ravel())
+    found = sample.values
     if not len(found):
-        raise ValueError("there is no map")
+        raise ValueError("maps: expected at least one, got none")
     different = np.unique(found)
     return (
         different
@@ -96,8 +96,8 @@ def levels_of(videos: Iterable[tuple[Iterable[Maps], tuple[int, ...]]]) -> Float
     )
 
 
-class _Drawn:
-    """Of all values those that chance picks, each with the same one, as small as their number needs it to be."""
+class _Sample:
+    """A random sample of values, each with the same probability, which falls as their number grows."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
@@ -122,17 +122,17 @@ class _Drawn:
 
 
 def count_pixels(name: str, maps: Iterable[Maps], masks: Iterable[Masks], levels: Floats) -> PixelCounts:
-    """Count one video's pixels.
+    """Count one video's pixels at the levels.
 
     Args:
         name: of the video.
-        maps: of each frame, float (h, w), higher is more abnormal; scaled to the mask where that is larger or smaller,
-            linearly between the middles of its pixels.
+        maps: of each frame, float (h, w), higher is more abnormal; scaled to the size of the mask, linearly between the
+            centres of its pixels.
         masks: of each frame, bool (H, W).
         levels: see :func:`levels_of`.
 
     Raises:
-        MapsError: not as many masks as maps, or not one of either.
+        MapsError: different numbers of masks and maps, or none.
     """
     from scipy.ndimage import label
 
@@ -152,24 +152,24 @@ def count_pixels(name: str, maps: Iterable[Maps], masks: Iterable[Masks], levels
                 regions += count
     except ValueError as error:
         if "zip()" in str(error):
-            raise MapsError(f"{name}: there are not as many masks as maps") from None
+            raise MapsError(f"{name}: maps and masks differ in number") from None
         raise
     if not (normal.any() or abnormal.any()):
-        raise MapsError(f"{name}: there is no map")
+        raise MapsError(f"{name}: no map; expected one a frame")
     return PixelCounts(name, normal, abnormal, overlap, regions)
 
 
 def pixel_auc(normal: Floats, abnormal: Floats, overlap: Floats, regions: float) -> float:
-    """See the head of this file; the counts are those of :class:`PixelCounts`, added up."""
+    """Return the area under the ROC curve; the counts are those of :class:`PixelCounts`, added up."""
     false, true = _falling(normal), _falling(abnormal)
     return float(np.trapezoid(true, false))
 
 
 def pro(normal: Floats, abnormal: Floats, overlap: Floats, regions: float) -> float:
-    """See the head of this file and :func:`pixel_auc`."""
+    """Return the per-region overlap, see the module's docstring; counts as in :func:`pixel_auc`."""
     false = _falling(normal)
     overlaps = np.concatenate([[0.0], np.cumsum(overlap[::-1])]) / regions
-    within = int(np.searchsorted(false, PRO_LIMIT, side="right"))  # what rises at the limit itself adds no area
+    within = int(np.searchsorted(false, PRO_LIMIT, side="right"))  # a step at the limit itself adds no area
     area = float(np.trapezoid(overlaps[:within], false[:within]))
     if within < len(false) and (left := PRO_LIMIT - false[within - 1]) > 0:
         slope = (overlaps[within] - overlaps[within - 1]) / (false[within] - false[within - 1])
@@ -181,10 +181,10 @@ FIGURES: Mapping[str, Callable[[Floats, Floats, Floats, float], float]] = {"pixe
 
 
 def pixel_figures(counts: Sequence[PixelCounts], copies: npt.NDArray[np.int64] | None = None) -> dict[str, float]:
-    """The figures of videos together, of each so many copies.
+    """Return the figures of all videos together, with ``copies`` copies of each.
 
     Raises:
-        Undefined: there are no abnormal pixels, or no normal ones.
+        Undefined: abnormal or normal pixels are missing.
     """
     drawn = np.ones(len(counts)) if copies is None else copies.astype(np.float64)
     normal, abnormal, overlap = (
@@ -193,17 +193,17 @@ def pixel_figures(counts: Sequence[PixelCounts], copies: npt.NDArray[np.int64] |
     regions = float(drawn @ [one.regions for one in counts])
     for pixels, kind in ((normal, "normal"), (abnormal, "abnormal")):
         if not pixels.sum():
-            raise Undefined(f"a curve needs normal and abnormal pixels, and there are no {kind} ones")
+            raise Undefined(f"a curve needs normal and abnormal pixels; got no {kind} ones")
     return {name: figure(normal, abnormal, overlap, regions) for name, figure in FIGURES.items()}
 
 
 def estimate_maps(
     counts: Sequence[PixelCounts], *, units: Sequence[str] | None = None, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The figures with 95 % intervals by bootstrap, as :func:`operators.figures.bootstrap.estimate`'s.
+    """Return the figures with 95 % intervals by bootstrap, as :func:`operators.figures.bootstrap.estimate`.
 
     Args:
-        units: of each video the name of what is drawn with it, such as its group; None: each is drawn by itself.
+        units: for each video the name of its unit of drawing, such as its group; None: each is its own.
         draws, seed: see :func:`operators.figures.bootstrap.estimate`.
 
     Raises:
@@ -239,14 +239,14 @@ def estimate_maps(
 
 
 def read_masks(file: Path) -> dict[str, Callable[[], Masks]]:
-    """Masks by video, each read when it is asked for: bool (frames, H, W), True where not 0.
+    """Return readers of masks by video: bool (frames, H, W), True where not 0.
 
     Args:
         file: an archive of arrays (``.npz``, one a video), or of pictures (``.zip``: VIDEO/000.png, in the order of
-            their numbers, as :func:`pipeline.sources.frame_folder.pictures` has it).
+            their numbers, as in :func:`pipeline.sources.frame_folder.pictures`).
 
     Raises:
-        MapsError: it is no such file.
+        MapsError: the file is missing or invalid.
     """
     from pipeline.sources.frame_folder import by_number, is_picture
 
@@ -270,13 +270,13 @@ def read_masks(file: Path) -> dict[str, Callable[[], Masks]]:
 
 
 def read_maps(file: Path) -> dict[str, Callable[[], Maps]]:
-    """Maps by video, each read when it is asked for: float (n, h, w), one a score or one a frame.
+    """Return readers of maps by video: float (n, h, w), one a score or one a frame.
 
     Args:
         file: an archive of arrays, ``.npz``, one a video.
 
     Raises:
-        MapsError: it is no such file.
+        MapsError: the file is missing or invalid.
     """
 
     return {name: partial(_numbers, file, name) for name in _names(file)}
@@ -291,17 +291,17 @@ def judge_maps(
 ) -> list[PixelCounts]:
     """Count the pixels of the videos that have both.
 
-    A clip's map is that of its frames, as its score is. What is behind the last clip is not judged.
+    A clip's map counts for its frames, like its score. Frames after the last clip are not judged.
 
     Args:
-        videos: judged ones.
+        videos: the judged videos.
         maps: by the video's name: (n, h, w), one a clip, or one a frame.
-        masks: by the video's name, or by its file's without folders and suffix: (frames, H, W).
-        left_out: gets the videos whose masks are of more frames than could be decoded: which of them these are, nobody
-            knows.
+        masks: by the video's name, or by the file's name without folders and suffix: (frames, H, W).
+        left_out: receives the videos with masks for more frames than could be decoded, because the matching is
+            unknown.
 
     Raises:
-        MapsError: no video has both; one has masks of other frames than it has; or one mask may be of two videos.
+        MapsError: no video has both, masks and frames of a video differ in number, or a mask may belong to two videos.
     """
     found: dict[str, tuple[JudgedVideo, str]] = {}
     for video in videos:
@@ -318,7 +318,7 @@ def judge_maps(
         raise MapsError(f"no video has maps and masks: {_some(maps)} have maps, {_some(masks)} have masks")
     for mask, (video, name) in list(found.items()):
         if video.damaged and (marked := len(masks[mask]())) >= video.frames + _longest(video):
-            reason = f"its maps are not judged: {video.frames} frames were, as it is damaged, and {marked} have a mask"
+            reason = f"its maps are not judged: it is damaged, with {video.frames} judged frames and {marked} masks"
             (left_out if left_out is not None else []).append(LeftOut(name, reason))
             del found[mask]
     if not found:
@@ -333,15 +333,15 @@ def judge_maps(
 
 
 def _longest(video: JudgedVideo) -> int:
-    """Frames of its longest clip."""
+    """Return the number of frames of the video's longest clip."""
     return int((video.end_frame - video.first_frame).max())
 
 
 def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks) -> tuple[Iterator[Maps], tuple[int, ...]]:
-    """The map of each judged frame, scaled to its mask, and that one's size. Raises MapsError."""
+    """Return the map of each judged frame, scaled to its mask, and the mask's size. Raises MapsError."""
     frames, size = video.frames, masks.shape[1:]
     if not frames <= len(masks) < frames + _longest(video):
-        raise MapsError(f"{video.name}: {frames} frames were judged, and {len(masks)} have a mask")
+        raise MapsError(f"{video.name}: {frames} frames were judged, but {len(masks)} have a mask")
     if len(maps) == len(video.start):
         numbers = np.maximum(np.searchsorted(video.first_frame, np.arange(frames), side="right") - 1, 0)
     elif len(maps) == len(masks):
@@ -362,7 +362,7 @@ def _names(file: Path) -> list[str]:
     except FileNotFoundError:
         raise MapsError(f"{file}: no such file") from None
     except UNREADABLE as error:
-        raise MapsError(f"{file}: no archive of plain arrays: {error}") from None
+        raise MapsError(f"{file}: not an archive of plain arrays: {error}") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise MapsError(f"{file}: one array; expected an archive with one array a video")
     with archive:
@@ -377,9 +377,9 @@ def _stored(file: Path, name: str) -> npt.NDArray[np.generic]:
         with np.load(file, allow_pickle=False) as archive:
             values: npt.NDArray[np.generic] = archive[name]
     except UNREADABLE as error:
-        raise MapsError(f"{file}: {name}: no plain array: {error}") from None
+        raise MapsError(f"{file}: {name}: not a plain array: {error}") from None
     if not isinstance(values, np.ndarray):
-        raise MapsError(f"{file}: {name}: no plain array")
+        raise MapsError(f"{file}: {name}: not a plain array")
     if values.ndim != 3 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
         raise MapsError(f"{file}: {name}: expected (frames, height, width), got {values.dtype} {values.shape}")
     return values
@@ -428,6 +428,6 @@ def _scaled(values: Maps, shape: tuple[int, ...]) -> Maps:
 
 
 def _falling(counts: Floats) -> Floats:
-    """The share that is flagged, by falling threshold, from nothing on."""
+    """Return the flagged share by falling threshold, starting at 0."""
     flagged: Floats = np.concatenate([[0.0], np.cumsum(counts[::-1])])
     return np.asarray(flagged / flagged[-1])

@@ -1,4 +1,4 @@
-"""A judgement as its report shows it: what every figure means in one sentence, and each video on its time axis."""
+"""A judgement as its report shows it: the meaning of every figure, and each video on its time axis."""
 
 from __future__ import annotations
 
@@ -34,66 +34,66 @@ from pipeline.printable import printable
 from pipeline.runs.folder import Run, RunError, VideoRow
 from pipeline.sources.base import Fit, FrameSpec
 
-#: So many videos, and so many notes, are told at the head of a report or on a terminal.
+#: Number of videos, and of notes, listed at the head of a report or on a terminal.
 _NAMED = 20
 
 _Unit = Literal["score", "percent", "seconds", "per_hour", "count"]
-#: Name, what people call it, unit, meaning, the column that heads the report.
+#: Name, label, unit, meaning, the column shown at the head of the report.
 _Row = tuple[str, str, _Unit, str, str]
 
 _FRAMES: Sequence[_Row] = (
-    ("frame_auc", "ROC AUC", "score", "How often an abnormal frame has a higher score than a normal one.", RAW),
-    ("frame_ap", "average precision", "score", "Precision averaged over all recalls; chance is the share of abnormal "
-     "frames.", ""),
-    ("frame_recall_at_1", "recall at 1 % false positives", "percent", "Abnormal frames that are flagged where one "
-     "normal frame in a hundred is.", ""),
-    ("frame_recall_at_2", "recall at 2 % false positives", "percent", "The same with two in a hundred: what an "
-     "operator could live with.", RAW),
-    ("frame_recall_at_5", "recall at 5 % false positives", "percent", "The same with five in a hundred.", ""),
-    ("frame_eer", "equal-error rate", "percent", "Where as many normal frames are flagged as abnormal ones are not, in "
-     "shares; lower is better.", ""),
-    ("per_video_auc", "AUC within a video", "score", "ROC AUC of each abnormal video by itself, averaged: when, not in "
-     "which video.", ""),
+    ("frame_auc", "ROC AUC", "score", "Probability that an abnormal frame has a higher score than a normal one.", RAW),
+    ("frame_ap", "average precision", "score", "Precision averaged over all recalls; a random score gives the share of "
+     "abnormal frames.", ""),
+    ("frame_recall_at_1", "recall at 1 % false positives", "percent", "Share of the abnormal frames flagged when 1 % "
+     "of the normal frames are.", ""),
+    ("frame_recall_at_2", "recall at 2 % false positives", "percent", "The same at 2 %, a rate acceptable to an "
+     "operator.", RAW),
+    ("frame_recall_at_5", "recall at 5 % false positives", "percent", "The same at 5 %.", ""),
+    ("frame_eer", "equal-error rate", "percent", "The rate at which false positives and misses are equally frequent; "
+     "lower is better.", ""),
+    ("per_video_auc", "AUC within a video", "score", "ROC AUC of each abnormal video by itself, averaged; it measures "
+     "when, not in which video.", ""),
     ("far_normal", "flagged at 0.5, normal videos", "percent", "Frames of normal videos with a score above 0.5.", ""),
     ("far_abnormal", "flagged at 0.5, abnormal videos", "percent", "Normal frames of abnormal videos with a score "
      "above 0.5.", ""),
 )  # fmt: skip
 _VIDEOS: Sequence[_Row] = (
-    ("video_auc", "ROC AUC", "score", "How often an abnormal video has a higher score than a normal one.", RAW),
+    ("video_auc", "ROC AUC", "score", "Probability that an abnormal video has a higher score than a normal one.", RAW),
     ("video_ap", "average precision", "score", "Precision averaged over all recalls, by whole videos.", ""),
-    ("video_recall_at_1", "recall at 1 % false positives", "percent", "Abnormal videos that are flagged where one "
-     "normal video in a hundred is.", ""),
-    ("video_recall_at_2", "recall at 2 % false positives", "percent", "The same with two in a hundred.", ""),
-    ("video_recall_at_5", "recall at 5 % false positives", "percent", "The same with five in a hundred.", ""),
+    ("video_recall_at_1", "recall at 1 % false positives", "percent", "Share of the abnormal videos flagged when 1 % "
+     "of the normal videos are.", ""),
+    ("video_recall_at_2", "recall at 2 % false positives", "percent", "The same at 2 %.", ""),
+    ("video_recall_at_5", "recall at 5 % false positives", "percent", "The same at 5 %.", ""),
 )  # fmt: skip
 _ALERTS: Sequence[_Row] = (
-    ("recall", "incidents found", "percent", "Incidents that an alert found while they lasted, or just after.", CAUSAL),
-    ("precision", "alerts about an incident", "percent", "Alerts that found one; the others are false.", ""),
-    ("false_alarms_per_camera_hour", "false alarms", "per_hour", "Alerts that found no incident, an hour of one "
+    ("recall", "incidents found", "percent", "Incidents that an alert found during or just after them.", CAUSAL),
+    ("precision", "alerts about an incident", "percent", "Alerts that found an incident; the others are false.", ""),
+    ("false_alarms_per_camera_hour", "false alarms", "per_hour", "Alerts that found no incident, per hour of one "
      "camera's footage.", CAUSAL),
     ("median_delay", "delay, median", "seconds", "From an incident's first frame to its alert, by the footage's "
      "clock.", CAUSAL),
-    ("p95_delay", "delay, 95th percentile", "seconds", "All but one in twenty of those found are found sooner.", ""),
-    ("share_in_alert_outside", "time in alert outside incidents", "percent", "Of the time without incidents, with two "
-     "seconds around them left out.", ""),
+    ("p95_delay", "delay, 95th percentile", "seconds", "95 % of the found incidents have a shorter delay.", ""),
+    ("share_in_alert_outside", "time in alert outside incidents", "percent", "Share of the time without incidents; two "
+     "seconds around each incident are left out.", ""),
 )  # fmt: skip
 
 
 _PIXELS: Sequence[_Row] = (
-    ("pixel_auc", "ROC AUC", "score", "How often an abnormal pixel has a higher value than a normal one.", ""),
-    ("pro", "per-region overlap", "score", "The share of an abnormal region that is flagged, averaged over regions and "
-     "over up to 30 % of the normal pixels.", ""),
+    ("pixel_auc", "ROC AUC", "score", "Probability that an abnormal pixel has a higher value than a normal one.", ""),
+    ("pro", "per-region overlap", "score", "The flagged share of an abnormal region, averaged over regions and over up "
+     "to 30 % of the normal pixels.", ""),
 )  # fmt: skip
 _TABLES: Mapping[str, Sequence[_Row]] = {"frames": _FRAMES, "videos": _VIDEOS, "alerts": _ALERTS}
 
 
-def described(table: Literal["frames", "videos", "alerts"]) -> list[FigureRow]:
-    """The figures of a table, without values."""
+def figure_rows(table: Literal["frames", "videos", "alerts"]) -> list[FigureRow]:
+    """Return the rows of a table's figures, without values."""
     return _rows(_TABLES[table], {})
 
 
 def rows(assessment: Assessment) -> dict[str, list[FigureRow]]:
-    """The figures by title of their table: frames, videos, and alerts and pixels where there are some."""
+    """Return the figures by title of their table: frames, videos, and alerts and pixels if there are any."""
     tables = {table: _rows(_TABLES[table], assessment.figures) for table in ("frames", "videos")}
     if assessment.alerts:
         tables["alerts"] = _rows(_TABLES["alerts"], assessment.alerts)
@@ -105,15 +105,15 @@ def rows(assessment: Assessment) -> dict[str, list[FigureRow]]:
 def report_data(
     assessment: Assessment, *, title: str, settings: Mapping[str, Mapping[str, Any]], run: Run | None = None
 ) -> ReportData:
-    """What :func:`pipeline.evaluation.report.page.write_report` shows.
+    """Return the data that :func:`pipeline.evaluation.report.page.write_report` shows.
 
-    A report may be handed on. So it does not tell where this machine keeps its recordings: where they are named by
-    their whole path, it has them from their common folder on.
+    A report may be passed on, so it does not reveal the folders of this machine: full paths of recordings are
+    shortened to begin at their common folder.
 
     Args:
-        title: what was judged, see :func:`title_of`.
+        title: title of the report, see :func:`title_of`.
         settings: title of a section to keys and values.
-        run: that it was judged of; None where the scores are somebody else's.
+        run: the judged run; None for scores of other programs.
     """
     judged = assessment.judged
     text = _Text(run)
@@ -138,10 +138,10 @@ def report_data(
 
 
 def title_of(run: Run, split: str | None) -> str:
-    """What was judged, for a report's title: the recordings' common folder, their split, and the model.
+    """Return a report's title: the recordings' common folder, their split, and the model.
 
     Args:
-        split: that was judged alone; None: all that the run has.
+        split: the judged split; None: all of the run.
     """
     splits = {row.split for row in run.videos}
     split = split or (splits.pop() if len(splits) == 1 else None)
@@ -154,12 +154,12 @@ def title_of(run: Run, split: str | None) -> str:
 
 
 def _folder(run: Run) -> str:
-    """The folder below which all recordings lie, their names in the run being paths from there if they can; "" where
-    they have none in common."""
+    """Return the folder that contains all recordings, so that names in the run are paths from there if possible; ""
+    if they have none in common."""
     folders = [str(_above(row)) for row in run.videos]
     try:
         common = os.path.commonpath(folders)
-    except ValueError:  # none at all
+    except ValueError:  # no recordings
         return ""
     found = PurePath(common)
     return common if found.is_absolute() and found != found.parent else ""
@@ -167,14 +167,17 @@ def _folder(run: Run) -> str:
 
 def _above(row: VideoRow) -> PurePath:
     path, name = PurePath(row.path), PurePath(row.name)
-    for of in (path, path.with_suffix("") if path.name else path):  # a folder's recordings are named without
-        if not name.is_absolute() and of.parts[-len(name.parts) :] == name.parts:
-            return PurePath(*of.parts[: -len(name.parts)])
+    for candidate in (
+        path,
+        path.with_suffix("") if path.name else path,
+    ):  # recordings of a folder are named without their suffix
+        if not name.is_absolute() and candidate.parts[-len(name.parts) :] == name.parts:
+            return PurePath(*candidate.parts[: -len(name.parts)])
     return path.parent
 
 
 class _Text:
-    """Text for a report: without what a terminal would act on, and without where this machine keeps its recordings."""
+    """Text for a report: without terminal control characters and without this machine's folder of recordings."""
 
     def __init__(self, run: Run | None) -> None:
         folder = "" if run is None else _folder(run)
@@ -195,7 +198,7 @@ class _Text:
 
 
 def _left_out(judged: Judged) -> list[LeftOut]:
-    """All videos without a part in the figures."""
+    """Return all videos that are not in the figures."""
     return [
         *(LeftOut(one.name, one.reason) for one in judged.left_out),
         *(LeftOut(name, _ONLY_SCORES) for name in judged.only_scores),
@@ -203,20 +206,20 @@ def _left_out(judged: Judged) -> list[LeftOut]:
     ]
 
 
-_ONLY_SCORES, _ONLY_LABELS = "scores and no labels", "labels and no scores"
+_ONLY_SCORES, _ONLY_LABELS = "scores but no labels", "labels but no scores"
 
 
 def sentences(assessment: Assessment, *, all_of_them: bool = False) -> list[str]:
-    """How much was judged, what was not, and what else is to be known of the figures.
+    """Return sentences on the judged videos, the left-out ones, and the notes on the figures.
 
     Args:
-        all_of_them: however many videos and notes there are, as no ``metrics.json`` has the rest.
+        all_of_them: list every video and note, because ``metrics.json`` is not written.
     """
     judged = assessment.judged
     most = max(len(judged.left_out), len(judged.only_scores), len(judged.only_labels), len(judged.notes))
     named = most if all_of_them else _NAMED
     abnormal = sum(video.label for video in judged.videos)
-    told = [f"{_videos(len(judged.videos))}, {abnormal} of them abnormal; {judged.frames} frames."]
+    found = [f"{_videos(len(judged.videos))}, {abnormal} of them abnormal; {judged.frames} frames."]
     for have, names in (
         ("no figure", [one.name for one in judged.left_out]),
         (_ONLY_SCORES, judged.only_scores),
@@ -224,12 +227,12 @@ def sentences(assessment: Assessment, *, all_of_them: bool = False) -> list[str]
     ):
         if names:
             verb = "has" if len(names) == 1 else "have"
-            more = f", and {len(names) - named} more (metrics.json has them)" if len(names) > named else ""
-            told.append(f"{_videos(len(names))} {verb} {have}: {', '.join(names[:named])}{more}.")
-    told += judged.notes[:named]
+            more = f", and {len(names) - named} more (see metrics.json)" if len(names) > named else ""
+            found.append(f"{_videos(len(names))} {verb} {have}: {', '.join(names[:named])}{more}.")
+    found += judged.notes[:named]
     if len(judged.notes) > named:
-        told.append(f"And {len(judged.notes) - named} more notes, which metrics.json has.")
-    return told
+        found.append(f"And {len(judged.notes) - named} more notes (see metrics.json).")
+    return found
 
 
 def _videos(count: int) -> str:
@@ -237,19 +240,23 @@ def _videos(count: int) -> str:
 
 
 def settings_of(run: Run) -> dict[str, dict[str, Any]]:
-    """Settings and hashes of a run, by title of a section."""
-    told = run.settings.model_dump(mode="json")
-    cameras = {f"camera {name}": part["chain"] for name, part in told.pop("cameras").items()}
-    sections = {"model": told.pop("model"), "clips": told.pop("clip"), "operators": told.pop("chain")} | cameras
+    """Return settings and hashes of a run, by title of a section."""
+    settings = run.settings.model_dump(mode="json")
+    cameras = {f"camera {name}": part["chain"] for name, part in settings.pop("cameras").items()}
+    sections = {
+        "model": settings.pop("model"),
+        "clips": settings.pop("clip"),
+        "operators": settings.pop("chain"),
+    } | cameras
     contents = json.dumps([[row.name, row.content_hash] for row in run.videos])
     recordings = {"contents_sha256": hashlib.sha256(contents.encode()).hexdigest()}
-    return {"run": {"folder": run.folder.name, **told, **recordings}, **sections}
+    return {"run": {"folder": run.folder.name, **settings, **recordings}, **sections}
 
 
-_STRETCHED = "Scores do not lie in [0, 1]: the timelines show them stretched, the lowest of all at 0, the highest at 1."
+_STRETCHED = "Scores do not lie in [0, 1]: the timelines show them scaled, with the lowest at 0 and the highest at 1."
 
 
-def _rows(described: Sequence[_Row], figures: Mapping[str, Mapping[str, Estimate]]) -> list[FigureRow]:
+def _rows(table: Sequence[_Row], figures: Mapping[str, Mapping[str, Estimate]]) -> list[FigureRow]:
     return [
         FigureRow(
             name=name,
@@ -259,7 +266,7 @@ def _rows(described: Sequence[_Row], figures: Mapping[str, Mapping[str, Estimate
             meaning=meaning,
             headline=headline,
         )
-        for name, label, unit, meaning, headline in described
+        for name, label, unit, meaning, headline in table
     ]
 
 
@@ -285,16 +292,16 @@ def _alarms(assessment: Assessment) -> Chart:
         if point.sheet.recall is not None and point.sheet.false_alarms_per_camera_hour is not None
     ]
     if not drawn:
-        return Chart(reason="there is no incident that an alert could find")
+        return Chart(reason="the footage has no incident that an alert could find")
     thresholds, alarms, recall = (np.array(line, np.float64) for line in zip(*drawn, strict=True))
-    # Cameras may have thresholds of their own: no one point of the curve is then what the run did.
+    # Cameras may have thresholds of their own: then no single point of the curve is the run's own.
     own = {video.chain.alert.open_threshold for video in assessment.judged.videos if video.chain is not None}
     at = thresholds.tolist().index(one) if len(own) == 1 and (one := own.pop()) in thresholds else None
     return Chart([Curve(name=CAUSAL, x=alarms, y=recall, thresholds=thresholds, at=at)])
 
 
 def _stretch(videos: Sequence[JudgedVideo]) -> tuple[float, float]:
-    """What is 0 and what is 1 on a timeline."""
+    """Return the scores drawn at 0 and at 1 on a timeline."""
     low = min(float(video.clip_scores[RAW].min()) for video in videos)
     high = max(float(video.clip_scores[RAW].max()) for video in videos)
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
@@ -307,18 +314,18 @@ def _timeline(video: JudgedVideo, run: Run | None, row: VideoRow | None, stretch
     path = None if row is None else Path(row.path)
     incidents, alerts = video.incidents, video.alerts.get(CAUSAL, ())
     notes = [row.damage] if row is not None and row.damage is not None else []
-    if incidents is None and chain is not None:  # as its score sheet takes it
+    if incidents is None and chain is not None:  # as in its score sheet
         incidents = (video.watched,)
-        notes.append("It is not known when in this video something happened: the whole of it counts as one incident.")
+        notes.append("The times of this video's incidents are unknown: the whole video counts as one incident.")
         if len(alerts) > 1:
-            notes.append(f"Of its {len(alerts)} alerts the first alone is judged.")
+            notes.append(f"Only the first of its {len(alerts)} alerts is judged.")
             alerts = alerts[:1]
     look = None
     if run is not None and row is not None:
         try:
             look = None if run.attention(row) is None else _look(run, row)
         except RunError:
-            notes.append("It has no such pictures: where the model looked cannot be read.")
+            notes.append("The model's heat maps cannot be read, so they are not drawn.")
     return Timeline(
         video.name,
         start=video.start,
@@ -343,7 +350,7 @@ def _timeline(video: JudgedVideo, run: Run | None, row: VideoRow | None, stretch
 
 
 def _look(run: Run, row: VideoRow) -> Callable[[int], Look | None]:
-    """Reads where the model looked, clip by clip: a thousand videos' maps kept at hand are a thousand open files."""
+    """Return a reader of a clip's heat map. It opens the file each time, because a thousand videos may be too many."""
     clip = run.settings.clip_of(row)
     seen = FrameSpec(clip.height, clip.width, fit=Fit(clip.fit))
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a replay's run folder, or files of scores and labels."""
+"""The subject of an evaluation: a replay's run folder, or files of scores and labels."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Judged scores, and where they come from.
+    """Judged scores and their origin.
 
     Attributes:
-        judged: the scores, judged.
-        settings: how they came about.
-        title: of the report.
+        judged: the judged scores.
+        settings: settings and hashes of their origin.
+        title: title of the report.
         run: the run folder; None for files of scores.
     """
 
@@ -48,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFiles:
-    """Scores and labels in files, and how to judge them.
+    """Scores and labels in files, and the settings of their judgement.
 
     Attributes:
         scores, labels: the files.
@@ -73,8 +73,8 @@ class ScoreFiles:
         """Read and judge the scores.
 
         Raises:
-            ForeignScoresError: a file cannot be read, or the two do not go together.
-            UsageError: thresholds or a frame rate that cannot be.
+            ForeignScoresError: a file cannot be read, or scores and labels do not match.
+            UsageError: invalid thresholds or frame rate.
         """
         return judge_scores(
             read_scores(self.scores),
@@ -142,14 +142,14 @@ def count_pixels_of(
     """Count pixels of anomaly maps against masks, by column of scores.
 
     Args:
-        maps: maps from a file, judged as they are; None: the run's heat maps times the clips' scores.
-        masks: the masks; None: nothing is counted.
+        maps: maps from a file, judged unchanged; None: the run's heat maps times the clips' scores.
+        masks: the masks; None: return no counts.
 
     Returns:
         The subject with notes on videos that could not be counted, and the counts.
 
     Raises:
-        MapsError: a file cannot be read, or maps and masks do not go together.
+        MapsError: a file cannot be read, or maps and masks do not match.
         UsageError: neither maps nor heat maps exist.
     """
     if masks is None:
@@ -160,7 +160,7 @@ def count_pixels_of(
     notes = []
     if maps is not None:
         counts = {RAW: judge_maps(subject.judged.videos, read_maps(maps), marked, left_out=left_out)}
-        notes.append(f"{maps.name} is judged as it is, in the raw column: maps are not smoothed.")
+        notes.append(f"{maps.name} is judged unsmoothed, in the raw column only.")
     else:
         counts = _heat_counts(subject, marked, left_out)
     return subject.with_notes([*notes, *(f"{one.name}: {one.reason}" for one in left_out)]), counts

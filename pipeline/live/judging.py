@@ -9,6 +9,7 @@ from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from pipeline import logs
 from pipeline.calibration.file import Calibration, CalibrationError, read_calibration
+from pipeline.errors import UsageError
 from pipeline.live.listener import Watch
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import AlertTuning, ClipSettings, Site
@@ -18,6 +19,10 @@ _log = logs.get("judging")
 
 #: Where neither the site nor the model names a close threshold, an alert closes at this share of its open threshold.
 CLOSE_SHARE = 0.8
+
+
+class JudgingError(UsageError):
+    """Scores cannot be judged as the site asks. One line that names the camera and the setting."""
 
 
 def clip_spec(wanted: ClipSettings, served: ServedModel) -> ClipSpec:
@@ -37,7 +42,8 @@ def chain_settings(
         calibration: its settings are the site's own, as long as ``served`` is the version that it was made for.
 
     Raises:
-        ValueError: neither the site nor the model names a threshold, or the settings contradict each other.
+        JudgingError: neither the site nor the model names a threshold, or the settings contradict each other.
+        CalibrationError: the settings contradict the calibration.
     """
     chosen = tuning.model_dump(exclude_none=True)
     if calibration is not None and calibration.made_for(served):
@@ -45,14 +51,17 @@ def chain_settings(
     suggested = served.close_threshold if "open_threshold" not in chosen else None  # the two belong together
     opens = chosen.pop("open_threshold", served.threshold)
     if opens is None:
-        raise ValueError(f"the served model {served.name} suggests no threshold: set alerts.open_threshold")
+        raise JudgingError(f"the served model {served.name} suggests no threshold: set alerts.open_threshold")
     closes = chosen.pop("close_threshold", opens * CLOSE_SHARE if suggested is None else suggested)
     # All clips in flight may belong to one camera: an interval that short is not a hole yet.
     chain = {"max_hole": max(chosen.pop("max_hole", 8), max_in_flight)}
     kernel = chosen.pop("kernel", served.kernel)
     if kernel is not None:
         chain["kernel"] = kernel
-    return ChainSettings(alert=AlertSettings(open_threshold=opens, close_threshold=closes, **chosen), **chain)
+    try:
+        return ChainSettings(alert=AlertSettings(open_threshold=opens, close_threshold=closes, **chosen), **chain)
+    except ValueError as error:
+        raise JudgingError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ class Judging:
 
         Raises:
             ClipMismatch: its settings ask for other clips than the model was trained with.
-            ValueError: as :func:`chain_settings`; its calibration was made with other clips.
+            JudgingError: as :func:`chain_settings`; its calibration was made with other clips.
         """
         clip = clip_spec(self._rules[watch].clip, served)
         served.require(clip, asked_by=str(watch))
@@ -120,7 +129,7 @@ class Judging:
         return clip
 
     def chain_of(self, watch: Watch, served: ServedModel) -> ChainSettings:
-        """Return the settings by which scores of ``served`` are judged. Raises ValueError as :func:`chain_settings`."""
+        """Return the settings that judge scores of ``served``. Raises JudgingError as :func:`chain_settings`."""
         rules = self._rules[watch]
         calibration = rules.calibration
         holds = calibration is not None and calibration.made_for(served)
@@ -131,8 +140,8 @@ class Judging:
                 max_in_flight=self._max_in_flight,
                 calibration=calibration,
             )
-        except ValueError as error:
-            raise ValueError(f"{watch}: {error}") from error
+        except (JudgingError, CalibrationError) as error:
+            raise JudgingError(f"{watch}: {error}") from error
         if calibration is not None and not holds:
             self._log_uncalibrated(watch, calibration, served, chain)
         return chain
@@ -144,7 +153,7 @@ class Judging:
             return None
         try:
             own = chain_settings(rules.alerts, served, max_in_flight=self._max_in_flight)
-        except ValueError:  # neither the site nor the model names a threshold
+        except JudgingError:  # neither the site nor the model names a threshold
             return CLOSE_SHARE
         return own.alert.close_threshold / own.alert.open_threshold
 
@@ -160,7 +169,7 @@ class Judging:
             for watch in self._rules if watches is None else watches:
                 self.chain_of(watch, served)
                 self._check_calibration(watch, self._clips[watch], served)
-        except ValueError as error:
+        except JudgingError as error:
             raise ClipMismatch(f"version {served.version} of the served model: {error}") from error
 
     def _log_uncalibrated(
@@ -182,11 +191,11 @@ class Judging:
         )
 
     def _check_calibration(self, watch: Watch, clip: ClipSpec, served: ServedModel) -> None:
-        """Refuse clips that the camera's calibration was not made with. Raises ValueError."""
+        """Refuse clips that the camera's calibration was not made with. Raises JudgingError."""
         calibration = self._rules[watch].calibration
         if calibration is None or not calibration.made_for(served):
             return
         try:
             calibration.require_clip(clip)
         except CalibrationError as error:
-            raise ValueError(f"{watch}: {error}") from error
+            raise JudgingError(f"{watch}: {error}") from error

@@ -124,7 +124,7 @@ class Service:
         Raises:
             ScorerUnavailable, SinkUnavailableError: not there, and not patient.
             ClipMismatch: the site asks for other clips than the model was trained with.
-            ValueError: no threshold, or settings that contradict each other.
+            JudgingError: no threshold, or settings that contradict each other.
             SourceError: a recording that is not there or is not a video.
         """
         for camera, settings in self.site.cameras.items():

@@ -1,6 +1,6 @@
-"""Which frames of a video are abnormal, as a manifest says it.
+"""Abnormal frames of a video as intervals, the form in which a manifest has them.
 
-:func:`operators.figures.videos.abnormal_frames` is the way back, from intervals to a label for each frame.
+:func:`operators.figures.videos.abnormal_frames` is the inverse, from intervals to a label for each frame.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 
 def intervals_of(labels: npt.ArrayLike) -> tuple[tuple[int, int], ...]:
-    """The runs of non-zero labels, each as [first, end), frames counted from 0.
+    """Return the runs of non-zero labels, each as [first, end), frames counted from 0.
 
     Args:
-        labels: (frames,), of each frame in the order in which they are decoded.
+        labels: (frames,), of the frames in decoding order.
     """
     bounded = np.concatenate([[False], np.asarray(labels) != 0, [False]])
     edges = np.flatnonzero(bounded[1:] != bounded[:-1]).tolist()

@@ -1,4 +1,4 @@
-"""What must hold of a manifest's videos before anything is computed from them."""
+"""Checks of a manifest's videos before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.manifests.manifest import ManifestError, Video, listed
 from pipeline.sources.base import FrameSpec, SourceError
 from pipeline.sources.recordings import open_recording
 
-_TOLD_OF = ("normal", "abnormal")
+_LABELS = ("normal", "abnormal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Bad:
 def readable(
     videos: Sequence[Video], *, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> tuple[list[Video], list[Bad]]:
-    """Those videos of which a picture can be decoded and whose intervals end with them, and the others.
+    """Separate usable videos (a picture can be decoded, the intervals end within the video) from the others.
 
-    One picture of each is decoded; the rest of a film may still be damaged.
+    Only one picture of each is decoded; the rest of a film may still be damaged.
 
     Args:
         videos: of a manifest.
-        progress: told (done, total).
+        progress: called with (done, total).
 
     Returns:
-        The good ones, in their order, and the bad ones.
+        The usable videos, in their order, and the others.
     """
     good: list[Video] = []
     bad: list[Bad] = []
@@ -57,31 +57,31 @@ def readable(
 
 
 def refuse(bad: Sequence[Bad]) -> None:
-    """Raise for what :func:`readable` found, if it found anything.
+    """Raise if :func:`readable` found unusable videos.
 
     Raises:
-        ManifestError: the first ten, a line each, and how many more there are.
+        ManifestError: the first ten, a line each, and the number of the others.
     """
     if bad:
         raise ManifestError(listed([one.reason for one in bad], "{} more videos cannot be used; --skip-bad lists all"))
 
 
 def check_split(videos: Sequence[Video], *, whole_groups: bool = True) -> None:
-    """See that every split has videos of both labels, and that no group is in two of them.
+    """Check that every split has videos of both labels, and that no group is in two splits.
 
     Args:
         videos: of a manifest; those without a split are for training.
-        whole_groups: False where a published test has groups in common with the rest, as ShanghaiTech's has scenes. No
-            group is divided between training and validation even then.
+        whole_groups: False if a published test shares groups with the rest, as ShanghaiTech's shares scenes. Even then
+            no group may be divided between training and validation.
 
     Raises:
-        ManifestError: a line for each thing that does not hold.
+        ManifestError: a line for each violation.
     """
     problems = []
     for split in sorted({video.split or TRAIN for video in videos}):
         counts = [sum(v.label == label for v in videos if (v.split or TRAIN) == split) for label in (0, 1)]
         problems += [
-            f"split {split}: no {_TOLD_OF[label]} video, {counts[1 - label]} {_TOLD_OF[1 - label]}; both are needed"
+            f"split {split}: no {_LABELS[label]} video, {counts[1 - label]} {_LABELS[1 - label]}; both are needed"
             for label in (0, 1)
             if not counts[label]
         ]
@@ -98,12 +98,12 @@ def check_split(videos: Sequence[Video], *, whole_groups: bool = True) -> None:
 
 
 def check_copies(videos: Sequence[Video], contents: Mapping[Path, str], *, folds: bool = False) -> None:
-    """See that no film is in two splits under two names.
+    """Check that no film is in two splits under two names.
 
     Args:
         videos: divided; those without a split are for training.
-        contents: a hash of each video's content, by its path; empty, or none at all, where it is not known.
-        folds: whether what is not for the test will be divided into folds by group: copies must then be of one group.
+        contents: a hash of each video's content, by its path; empty or missing if unknown.
+        folds: whether videos outside the test are divided into folds by group: copies must then be of one group.
 
     Raises:
         ManifestError: a line for each copy, the first ten.
@@ -142,5 +142,5 @@ def _problem(video: Video) -> str | None:
     except SourceError as error:
         return str(error)
     except StopIteration:
-        return f"{video.path}: not one picture could be decoded"
+        return f"{video.path}: no picture could be decoded"
     return None

@@ -26,17 +26,17 @@ from pipeline.manifests.manifest import MANIFEST, Video, manifest_lines
 
 
 class OtherSettingsError(UsageError):
-    """The folder already holds a video with other settings."""
+    """The folder already contains a video with other settings."""
 
 
 @dataclass(slots=True)
 class Written:
-    """The data set that is complete now.
+    """A completed data set.
 
     Attributes:
-        manifest: the manifest's file.
-        videos: its lines.
-        kept: number of videos that were there already.
+        manifest: path of the manifest.
+        videos: its entries.
+        kept: number of videos that existed already.
         kinds: number of videos that show each kind of incident.
     """
 
@@ -49,8 +49,8 @@ class Written:
 def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: float) -> list[Film]:
     """Plan the data set; nothing is rendered.
 
-    Video k has the seed ``scene.seed + k``, whatever the number of videos, and so has its label: normal and abnormal
-    videos are mixed evenly from the first on.
+    Seed (``scene.seed + k``) and label of video k do not depend on the number of videos: normal and abnormal
+    videos are mixed evenly from the start.
 
     Args:
         folder: the data set's folder.
@@ -67,7 +67,7 @@ def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: flo
         seed = scene.seed + k
         label = math.floor((k + 1) * share) - math.floor(k * share)
         if label and scene.seconds < 10:
-            raise SceneError(f"seconds {scene.seconds:g}: expected at least 10 s, which a video with an incident takes")
+            raise SceneError(f"seconds {scene.seconds:g}: expected at least 10 s for a video with an incident")
         settings = replace(scene, seed=seed, incidents_per_minute=60 / scene.seconds if label else 0.0)
         path = folder / ("abnormal" if label else "normal") / f"courtyard-{seed}.mp4"
         planned.append(Film(settings, path, folder / "truth" / f"courtyard-{seed}.jsonl", abnormal=bool(label)))
@@ -82,21 +82,21 @@ def write_data_set(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     stop: threading.Event | None = None,
 ) -> Written:
-    """Render the missing videos, then write the manifest, which names exactly the videos of this call.
+    """Render the missing videos, then write the manifest with exactly the videos of this call.
 
-    A video is kept if its truth file is the one that it would get now: the truth is written after the film is
-    complete. A truth file with other settings is refused before anything is written.
+    A video is kept if its truth file equals the one to be written: the truth is written after the film is complete. A
+    truth file with other settings is refused before anything is written.
 
     Args:
         folder: the plan's folder; created when missing.
         planned: see :func:`recordings`.
         jobs: number of processes that render, at least 1.
         progress: called with (frames done, frames in all).
-        stop: ends it; no process and no partial file is left.
+        stop: when set, writing ends and leaves neither a process nor a partial file.
 
     Raises:
         OtherSettingsError: a truth file with other settings.
-        RenderError: another process writes there, an abnormal scene in which nothing happens, a process that failed.
+        RenderError: another process writes there, an abnormal scene without an incident, a failed process.
         RenderStopped: ``stop`` was set. Complete videos stay, and the same call continues from there.
         OSError: the folder cannot be written.
     """
@@ -137,7 +137,7 @@ def _render(
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder: two writers would rename each other's unfinished files."""
+    """Lock the folder: two writers would rename each other's unfinished files."""
     try:
         with files.locked(folder, wait=False):
             yield
@@ -148,17 +148,17 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _refuse_other_settings(film: Film) -> None:
-    """Raise OtherSettingsError where the truth file has other settings; an unreadable one is written again."""
+    """Raise OtherSettingsError if the truth file has other settings; an unreadable one is overwritten."""
     assert film.truth is not None
     try:
         with film.truth.open(encoding="utf-8") as file:
-            there = json.loads(file.readline())["settings"]
+            existing = json.loads(file.readline())["settings"]
         wanted = asdict(film.settings)
-        different = [f"{key} {there[key]:g}, not {wanted[key]:g}" for key in wanted if there[key] != wanted[key]]
+        different = [f"{key} {existing[key]:g}, not {wanted[key]:g}" for key in wanted if existing[key] != wanted[key]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
     if different:
         raise OtherSettingsError(
             f"{film.truth}: a video with other settings exists ({', '.join(different)}); "
-            "choose another folder, or remove that one"
+            "choose another folder, or remove that video"
         )

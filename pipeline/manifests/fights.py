@@ -1,7 +1,7 @@
 """The Surveillance Camera Fight Dataset (Aktı et al. 2019, MIT) as a manifest.
 
 The folder holds the clips and ``clips.json``, which gives each clip's label and the film that it was cut from. Clips of
-one film show the same place and people, so the film is the group: who splits by clip measures how well a film is
+one film show the same place and people, so the film is the group: a split by clip measures how well a film is
 recognised.
 """
 
@@ -11,27 +11,27 @@ import json
 from pathlib import Path
 
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import none_left, settle
+from pipeline.manifests.published import no_videos_error, report_missing
 
-WHAT = "the fights data set"
+DATA_SET = "the fights data set"
 INDEX = "clips.json"
 
 
 def fights(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
-    """The clips of ``folder``, in the order of its index.
+    """Read the clips of ``folder``, in the order of its index.
 
     Args:
-        folder: of the clips and their index.
-        skipped: takes a line for each missing clip, which is left out. Without it they are an error.
+        folder: the folder of the clips and their index.
+        skipped: receives a line for each missing clip, which is left out; if None, a missing clip is an error.
 
     Raises:
-        ManifestError: the folder, its index or clips are missing, or the index says something else than expected.
+        ManifestError: the folder, its index or clips are missing, or the index is invalid.
     """
     index = folder / INDEX
     try:
         clips = json.loads(index.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ManifestError(f"{folder}: no {INDEX} there; expected the folder of {WHAT}") from None
+        raise ManifestError(f"{folder}: no {INDEX} there; expected the folder of {DATA_SET}") from None
     except OSError as error:
         raise ManifestError(f"{index}: cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -51,7 +51,7 @@ def fights(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
             videos.append(Video(path, int(label), group=str(source)))
         else:
             missing.append(path.name)
-    settle(folder, WHAT, missing, skipped)
+    report_missing(folder, DATA_SET, missing, skipped)
     if not videos:
-        raise none_left(folder, WHAT)
+        raise no_videos_error(folder, DATA_SET)
     return videos

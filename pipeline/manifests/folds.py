@@ -1,4 +1,4 @@
-"""Folds by group: what a model is tested on has nothing in common with what it was trained on."""
+"""Folds by group: test videos have no group in common with the training videos."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import replace
 
 from pipeline.manifests.manifest import Video
 
-#: What parts of a data set are for: training, choosing a model, and the figures, by which nothing is chosen.
+#: Parts of a data set: for training, for choosing a model, and for the reported figures.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
 def group_folds(videos: Sequence[Video], folds: int, seed: int) -> list[list[int]]:
     """Divide videos into folds of whole groups, about equal in their numbers of normal and of abnormal videos.
 
-    The groups are shuffled by ``seed``; then, the largest first, each goes where it leaves the folds most alike. Plain
-    arithmetic, so the same videos and seed give the same folds on every machine, for ever.
+    The groups are shuffled by ``seed``; then, the largest first, each is added to the fold that keeps the folds most
+    alike. Plain arithmetic: the same videos and seed give the same folds on every machine.
 
     Returns:
         For each fold the ordinals of its videos, ascending.
@@ -40,10 +40,10 @@ def group_folds(videos: Sequence[Video], folds: int, seed: int) -> list[list[int
         share = [sum(videos[i].label == label for i in members[group]) / totals[label] for label in (0, 1)]
 
         def unevenness(fold: int, share: list[float] = share) -> float:
-            """How much the sum of the squared shares grows."""
+            """Return the growth of the sum of the squared shares."""
             return sum((old + new) ** 2 - old**2 for old, new in zip(shares[fold], share, strict=True))
 
-        # An empty fold first: with few groups every fold must get one.
+        # Empty folds first: with few groups, too, every fold must get one.
         fold = min(range(folds), key=lambda fold: (unevenness(fold), len(chosen[fold])))
         shares[fold] = [old + new for old, new in zip(shares[fold], share, strict=True)]
         chosen[fold] += members[group]
@@ -51,7 +51,7 @@ def group_folds(videos: Sequence[Video], folds: int, seed: int) -> list[list[int
 
 
 def hold_out_fold(videos: Sequence[Video], folds: int, seed: int) -> list[Video]:
-    """Mark the first of so many folds as split ``test`` and the others as ``train``.
+    """Mark the first of ``folds`` folds as split ``test`` and the others as ``train``.
 
     Raises:
         ValueError: see :func:`group_folds`.
@@ -61,19 +61,19 @@ def hold_out_fold(videos: Sequence[Video], folds: int, seed: int) -> list[Video]
 
 
 def validation_split(videos: Sequence[Video], share: float, seed: int) -> list[Video]:
-    """Mark about ``share`` of the training videos as split ``validation``, whole groups of them.
+    """Mark about ``share`` of the training videos, in whole groups, as split ``validation``.
 
-    A model may be chosen by them. Videos of split ``train`` and those without a split are for training; all others,
-    those of split ``test`` first of all, stay what they are, and the choice does not depend on them. A manifest that
-    has a split ``validation`` keeps that one.
+    The validation videos serve to choose a model. Videos of split ``train`` and those without a split are for training.
+    All others, above all those of split ``test``, are unchanged, and the choice does not depend on them. A manifest
+    that has a split ``validation`` keeps it.
 
     Args:
         videos: of a manifest.
-        share: above 0, at most 0.5; met as well as 1 / n can, for a whole n.
-        seed: of the choice.
+        share: above 0, at most 0.5; approximated by 1 / n with a whole n.
+        seed: random seed of the choice.
 
     Raises:
-        ValueError: another share, too few groups, or groups of which no fold leaves both labels on both sides.
+        ValueError: a share out of range, too few groups, or no fold leaves both labels on both sides.
     """
     if not 0 < share <= 0.5:
         raise ValueError(f"share {share:g}: expected a share above 0 and at most 0.5")
@@ -87,28 +87,32 @@ def validation_split(videos: Sequence[Video], share: float, seed: int) -> list[V
             return [replace(video, split=splits.get(i, video.split)) for i, video in enumerate(videos)]
     raise ValueError(
         f"share {share:g}: no {round(1 / share)}th part of the training groups leaves normal and abnormal videos on "
-        "both sides; take another share or seed"
+        "both sides; use another share or seed"
     )
 
 
 def drawn_split(videos: Sequence[Video], *, normal: int, abnormal: int, seed: int) -> list[Video]:
-    """Draw so many normal and abnormal videos for split ``train``; the others are split ``test``.
+    """Draw ``normal`` and ``abnormal`` videos for split ``train``; the others are split ``test``.
 
-    For data sets that are published for training on normal videos alone, as UCSD Ped2 is. Whatever split the videos
-    had is forgotten.
+    For data sets that are published for training on normal videos alone, as UCSD Ped2 is. Existing splits are
+    discarded.
 
     Raises:
-        ValueError: there are fewer, none would be left for the test, or a group has several videos.
+        ValueError: too few videos, none left for the test, or a group with several videos.
     """
     if len({video.group for video in videos}) < len(videos):
-        raise ValueError("videos that are drawn one by one may have no groups; hold a fold out instead")
+        raise ValueError(
+            "groups: videos can be drawn one by one only if each is its own group; hold out a fold instead"
+        )
     rng = random.Random(seed)  # noqa: S311  (nothing secret)
     drawn: set[int] = set()
     for label, count in enumerate((normal, abnormal)):
-        there = [i for i, video in enumerate(videos) if video.label == label]
-        if not 0 < count < len(there):
-            which = "abnormal" if label else "normal"
-            raise ValueError(f"{count} {which} videos of {len(there)}: expected at least 1, and one left for the test")
-        rng.shuffle(there)
-        drawn |= set(there[:count])
+        candidates = [i for i, video in enumerate(videos) if video.label == label]
+        if not 0 < count < len(candidates):
+            kind = "abnormal" if label else "normal"
+            raise ValueError(
+                f"{count} {kind} videos of {len(candidates)}: expected at least 1, and one left for the test"
+            )
+        rng.shuffle(candidates)
+        drawn |= set(candidates[:count])
     return [replace(video, split=TRAIN if i in drawn else TEST) for i, video in enumerate(videos)]

@@ -1,4 +1,4 @@
-"""The layouts of data sets that are known by name."""
+"""Known layouts of data sets, by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _manifest(folder: Path, skipped: Skipped) -> list[Video]:
     return read_manifest(folder / MANIFEST if folder.is_dir() else folder, skipped=skipped)
 
 
-#: By name; each takes the data set's folder and a list for the problems to be skipped, and raises ManifestError.
+#: By name; each takes the data set's folder and a list that receives skipped problems, and raises ManifestError.
 LAYOUTS: dict[str, Callable[[Path, Skipped], list[Video]]] = {
     "fights": lambda folder, skipped: fights(folder, skipped=skipped),
     "folder": lambda folder, skipped: plain_folder(folder, skipped=skipped),
@@ -28,20 +28,20 @@ LAYOUTS: dict[str, Callable[[Path, Skipped], list[Video]]] = {
     "shanghaitech": lambda folder, skipped: shanghaitech(folder, skipped=skipped),
     "ucf-crime": lambda folder, skipped: ucf_crime(folder, skipped=skipped),
 }
-#: Those whose published split divides groups; see :func:`pipeline.manifests.checks.check_split`.
+#: Layouts whose published split divides groups; see :func:`pipeline.manifests.checks.check_split`.
 DIVIDE_GROUPS = frozenset({"shanghaitech"})
 
 
 def read_layout(name: str, folder: Path, *, skipped: Skipped = None) -> list[Video]:
-    """The videos of the data set in ``folder``.
+    """Read the videos of the data set in ``folder``.
 
     Args:
         name: of its layout, a key of :data:`LAYOUTS`; ``manifest`` is a folder with a manifest.jsonl, or a manifest.
         folder: of the data set.
-        skipped: takes a line for each problem that is skipped; without it they are an error.
+        skipped: receives a line for each skipped problem; if None, problems are an error.
 
     Raises:
-        KeyError: there is no such layout.
-        ManifestError: it is not what the layout says.
+        KeyError: unknown layout.
+        ManifestError: the folder does not have the layout.
     """
     return LAYOUTS[name](folder, skipped)

@@ -1,14 +1,14 @@
-"""A manifest: which videos there are, and what is known of them. JSON lines, one video a line.
+"""A manifest: a list of videos with their labels. JSON lines, one video a line.
 
     {"path": "clips/fi001.mp4", "label": 1, "group": "yt05"}
     {"path": "/data/long.mp4", "label": 1, "intervals": [[300, 388]], "split": "test"}
 
-``path`` is relative to the manifest's folder. ``label`` is 1 where something abnormal happens in the video, else 0.
-``intervals`` says in which frames: of each stretch the first and the one after its last, counted from 0 in the order
-in which the video's frames are decoded; there are none where nobody knows. ``split`` names the part of the data set:
-``train``, ``validation`` or ``test``; without it a video is for training.
-``group`` names what a video has in common with others (a camera, a source film): a group is never divided between
-training and test. ``path`` may name a folder of pictures, one a frame; ``fps`` then says how many a second.
+``path`` is relative to the manifest's folder. ``label`` is 1 if something abnormal happens in the video, else 0.
+``intervals`` names the abnormal frames: for each stretch the first and the one after its last, counted from 0 in
+decoding order; absent if they are unknown. ``split`` names the part of the data set: ``train``, ``validation`` or
+``test``; without it a video is for training.
+``group`` names a common origin of videos (a camera, a source film): a group is never divided between training and
+test. ``path`` may name a folder of pictures, one a frame; ``fps`` is then their rate per second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 from pipeline.errors import UsageError
 from pipeline.sources.recordings import open_recording
 
-#: What a data set's manifest is called.
+#: File name of a data set's manifest.
 MANIFEST = "manifest.jsonl"
 
 _PROBLEMS_SHOWN = 10
@@ -43,10 +43,10 @@ class Video:
     Attributes:
         path: absolute.
         label: 1 abnormal, 0 normal.
-        intervals: [first, end) of the abnormal frames, counted from 0; empty where it is not known.
-        split: train, validation or test; None where the manifest does not divide.
-        group: videos of one group belong together; a video without one is its own.
-        fps: pictures a second where ``path`` is a folder of them, else None: a film states its own rate.
+        intervals: [first, end) of the abnormal frames, counted from 0; empty if they are unknown.
+        split: train, validation or test; None if the manifest has no splits.
+        group: videos of one group belong together; a video without one is its own group.
+        fps: pictures a second if ``path`` is a folder of them, else None: a film states its own rate.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class Video:
 
 
 class _Row(BaseModel):
-    """A line as it may be written."""
+    """Schema of a line."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -97,14 +97,14 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
 
     Args:
         file: the manifest.
-        skipped: takes the problems of lines, which are then left out; without it they are an error.
+        skipped: receives the problems of lines, which are left out; if None, problems are an error.
 
     Raises:
-        ManifestError: it cannot be read, a line is no such object, names a video that does not exist or one that an
-            earlier line names, or there is no line at all.
+        ManifestError: the file cannot be read, a line is invalid, names a missing video or one that an earlier line
+            names, or the file has no line.
     """
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # nowhere else: U+2028 may stand in a name
+        lines = file.read_text(encoding="utf-8").split("\n")  # only there: a name may contain U+2028
     except FileNotFoundError:
         raise ManifestError(f"{file}: no such manifest") from None
     except OSError as error:
@@ -159,18 +159,18 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
 
 
 def listed(problems: Sequence[str], more: str) -> str:
-    """The first ten problems, a line each, and how many more there are.
+    """Return the first ten problems, a line each, and a line with the number of the others.
 
     Args:
         problems: at least one.
-        more: the last line, ``{}`` in it for the number.
+        more: the last line; ``{}`` stands for the number.
     """
     left_out = len(problems) - _PROBLEMS_SHOWN
     return "\n".join([*problems[:_PROBLEMS_SHOWN], *([more.format(left_out)] if left_out > 0 else [])])
 
 
 def _shown(path: str) -> str:
-    """A path on one line of bearable length."""
+    """Return a path on one line of limited length."""
     text = path if path.isprintable() else json.dumps(path)
     return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]}…"
 
@@ -194,14 +194,14 @@ def _explain(problem: object) -> str:
     if key.startswith("intervals"):
         got = problem["input"]
         if isinstance(got, float):  # mistwatch itself wrote seconds, always with a point
-            return f"{key}: {got} is no frame's number: seconds, of an earlier version? Write the manifest anew"
+            return f"{key}: {got} is not a frame number; are these seconds of an old version? Write the manifest again"
         return f"{key}: expected [first, end) in frames from 0, got {json.dumps(got, default=str)}"
     text = str(problem["msg"])
     return f"{key}: {text[:1].lower()}{text[1:]}"
 
 
 def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
-    """The videos as JSON lines; a path below ``folder`` is written relative to it."""
+    """Return the videos as JSON lines; a path below ``folder`` is written relative to it."""
     folder = folder.resolve() if folder is not None else None
     rows = []
     for video in videos:
@@ -222,9 +222,9 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
 
 
 def manifest_digest(videos: Iterable[Video]) -> str:
-    """SHA-256 of what a manifest says of which videos, whatever their paths and order: the videos' contents are hashed,
-    not their names."""
-    rows = sorted(json.dumps([_content(video), *_said(video)]) for video in videos)
+    """Return SHA-256 of a manifest's statements, independent of paths and order: the videos' contents are hashed, not
+    their names."""
+    rows = sorted(json.dumps([_content(video), *_statements(video)]) for video in videos)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
@@ -232,5 +232,5 @@ def _content(video: Video) -> str:
     return open_recording(video.path, fps=video.fps).content_hash
 
 
-def _said(video: Video) -> list[object]:
+def _statements(video: Video) -> list[object]:
     return [video.label, video.intervals, video.split, "" if video.group == str(video.path) else video.group]

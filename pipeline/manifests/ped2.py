@@ -2,14 +2,14 @@
 
     FOLDER/Train/Train001/001.tif                 16 normal videos, as pictures, 10 a second
     FOLDER/Test/Test001/001.tif                   12 with something abnormal
-    FOLDER/Test/Test001_gt/001.bmp                of each frame of those, a mask of what is abnormal
+    FOLDER/Test/Test001_gt/001.bmp                for each of those frames, a mask of the abnormal pixels
 
 or, encoded:
 
     FOLDER/train/01.mp4, FOLDER/test/01.mp4
-    FOLDER/frame_labels.json                      {"01": [0, 0, 1, …]}: of each test video, 0 or 1 a frame
+    FOLDER/frame_labels.json                      {"01": [0, 0, 1, …]}: for each test video, 0 or 1 a frame
 
-Published for training on normal videos alone: split ``train`` has no abnormal one. For weak supervision draw another
+Published for training on normal videos alone: split ``train`` has no abnormal video. For weak supervision draw another
 split (:func:`pipeline.manifests.folds.drawn_split`).
 """
 
@@ -24,37 +24,37 @@ import av
 from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import leave_out, none_left, settle
+from pipeline.manifests.published import no_videos_error, report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_folder import pictures, read_picture
 from pipeline.sources.recordings import open_recording
 
-WHAT = "UCSD Ped2"
+DATA_SET = "UCSD Ped2"
 LABELS = "frame_labels.json"
 
-#: Pictures a second, as its authors' page says.
+#: Pictures a second, according to the authors' page.
 FPS = 10.0
 
 _TRAIN_VIDEOS, _TEST_VIDEOS = 16, 12
 
 
 def ped2(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
-    """The videos of either form.
+    """Read the videos of either form.
 
     Args:
-        folder: of the data set: that of ``Train`` and ``Test``, or the one above it, which the archive unpacks to.
-        skipped: takes a line for each file that is missing, or whose labels are not as many as its frames; such a video
-            is left out. Without it they are an error.
+        folder: the folder of ``Train`` and ``Test``, or the one above it, which the archive unpacks to.
+        skipped: receives a line for each missing file, and for each video with more or fewer labels than frames; such
+            a video is left out. If None, these are errors.
 
     Raises:
-        ManifestError: files are missing, or one says something else than expected.
+        ManifestError: files are missing or invalid.
     """
     if (folder / LABELS).is_file():
         return _films(folder, skipped)
     for above in (folder, folder / "UCSDped2", folder / "UCSD_Anomaly_Dataset.v1p2" / "UCSDped2"):
         if (above / "Train" / "Train001").is_dir() or (above / "Test" / "Test001").is_dir():
             return _pictures(above, skipped)
-    raise ManifestError(f"{folder}: expected {WHAT}: folders Train/Train001 and so on, or films and {LABELS}")
+    raise ManifestError(f"{folder}: expected {DATA_SET}: folders Train/Train001 and so on, or films and {LABELS}")
 
 
 def _pictures(folder: Path, skipped: list[str] | None) -> list[Video]:
@@ -75,15 +75,15 @@ def _pictures(folder: Path, skipped: list[str] | None) -> list[Video]:
             try:
                 videos.append(_test_video(video, _masks(folder / f"{name}_gt"), len(pictures(video)), FPS))
             except ManifestError as error:
-                leave_out(str(error), skipped)
-    settle(folder, WHAT, missing, skipped)
+                skip_or_raise(str(error), skipped)
+    report_missing(folder, DATA_SET, missing, skipped)
     if not videos:
-        raise none_left(folder, WHAT)
+        raise no_videos_error(folder, DATA_SET)
     return videos
 
 
 def _masks(folder: Path) -> list[bool]:
-    """Whether a mask shows anything, in the order of the frames."""
+    """Return for each mask whether it marks any pixel, in the order of the frames."""
     labels = []
     for file in pictures(folder):
         try:
@@ -105,14 +105,14 @@ def _films(folder: Path, skipped: list[str] | None) -> list[Video]:
         try:
             frames = len(open_recording(film).frame_times())
         except SourceError:
-            frames = len(of_frames)  # who reads the video says so
+            frames = len(of_frames)  # reading the video reports the error
         try:
             videos.append(_test_video(film.resolve(), of_frames, frames, None))
         except ManifestError as error:
-            leave_out(str(error), skipped)
-    settle(folder, WHAT, missing, skipped)
+            skip_or_raise(str(error), skipped)
+    report_missing(folder, DATA_SET, missing, skipped)
     if not videos:
-        raise none_left(folder, WHAT)
+        raise no_videos_error(folder, DATA_SET)
     return videos
 
 

@@ -1,10 +1,10 @@
-"""A plain folder of one's own videos.
+"""A plain folder of the user's own videos.
 
     FOLDER/normal/gate-monday.mp4
     FOLDER/abnormal/gate-tuesday.mp4
-    FOLDER/abnormal/hall/fight.mp4          group "hall": so may normal ones be, in FOLDER/normal/hall
+    FOLDER/abnormal/hall/fight.mp4          group "hall", also of videos in FOLDER/normal/hall
 
-A folder that holds pictures is a video, too, where a rate is given for it.
+A folder of pictures is a video, too, if its frame rate is given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.sources.frame_folder import is_picture
 
 _PARTS = ("normal", "abnormal")
 
-#: What counts as a film by its name.
+#: Suffixes of the files that count as films.
 FILM_SUFFIXES = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov"}
     | {".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
@@ -25,15 +25,15 @@ FILM_SUFFIXES = frozenset(
 
 
 def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] | None = None) -> list[Video]:
-    """The videos below ``normal`` and ``abnormal``, in the order of their names.
+    """Read the videos below ``normal`` and ``abnormal``, in the order of their names.
 
     A video in a folder of its own belongs to the group of that folder's name; elsewhere it is a group by itself.
 
     Args:
-        folder: of the two.
+        folder: the folder of the two.
         fps: pictures a second of all folders of pictures.
-        skipped: takes a line for each folder of pictures without a rate, each link that leads to itself and each file
-            that is no film by its name. Without it the former two are an error.
+        skipped: receives a line for each folder of pictures without a rate, each link that leads to itself and each
+            file without a film's suffix. If None, the former two are errors.
 
     Raises:
         ManifestError: either folder is missing or has no video, there are folders of pictures and no rate, or a link
@@ -63,7 +63,7 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
 
 
 def _problem(path: Path, fps: float | None) -> str | None:
-    """Why this cannot be a video; None where it can."""
+    """Return why this cannot be a video, or None if it can."""
     if path.is_dir():
         return f"{path}: a folder of pictures states no rate; give its fps" if fps is None else None
     try:
@@ -84,4 +84,4 @@ def _videos(folder: Path, skipped: list[str] | None) -> Iterator[Path]:
         elif entry.suffix.lower() in FILM_SUFFIXES:
             yield entry
         elif skipped is not None:
-            skipped.append(f"{entry}: no film by its name")
+            skipped.append(f"{entry}: not a film's suffix")

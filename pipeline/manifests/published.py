@@ -1,4 +1,4 @@
-"""What the readers of published layouts have in common: lists of lines, and files that are not there."""
+"""Common parts of the readers of published layouts: lists of lines, and missing files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pipeline.manifests.manifest import ManifestError, listed
 
 
 def lines_of(file: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a published list that are not empty, each after where it stands, ``FILE:NUMBER``.
+    """Yield the non-empty lines of a published list, each after its place, ``FILE:NUMBER``.
 
     Raises:
-        ManifestError: it is not there, or no text.
+        ManifestError: the file is missing or not text.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -27,11 +27,11 @@ def lines_of(file: Path) -> Iterator[tuple[str, str]]:
             yield f"{file}:{number}", line.strip()
 
 
-def one_of(folder: Path, names: Sequence[str], what: str) -> Path:
-    """The file of a layout that goes by any of these names, in ``folder`` or anywhere below it.
+def find_file(folder: Path, names: Sequence[str], what: str) -> Path:
+    """Return the file of a layout with any of these names, in ``folder`` or anywhere below it.
 
     Raises:
-        ManifestError: there is none.
+        ManifestError: the file is missing.
     """
     for name in names:
         if (folder / name).is_file():
@@ -42,17 +42,17 @@ def one_of(folder: Path, names: Sequence[str], what: str) -> Path:
     raise ManifestError(f"{folder}: no {what} there; expected {' or '.join(names)}")
 
 
-def settle(folder: Path, what: str, missing: Sequence[str], skipped: list[str] | None) -> None:
-    """Say which files are missing.
+def report_missing(folder: Path, what: str, missing: Sequence[str], skipped: list[str] | None) -> None:
+    """Report missing files, if there are any.
 
     Args:
         folder: of the data set.
         what: the data set's name.
         missing: the files, relative to the folder.
-        skipped: takes them instead of an error, a line each.
+        skipped: receives them, a line each; if None, they are an error.
 
     Raises:
-        ManifestError: how many there are, the first ten, and how to see the others.
+        ManifestError: their number, the first ten, and how to see the others.
     """
     if skipped is not None:
         skipped += [f"{folder / name}: no such file" for name in missing]
@@ -63,21 +63,21 @@ def settle(folder: Path, what: str, missing: Sequence[str], skipped: list[str] |
         raise ManifestError(f"{head}\n{files}")
 
 
-def leave_out(reason: str, skipped: list[str] | None) -> None:
-    """Leave out a video that cannot be used as it is published.
+def skip_or_raise(reason: str, skipped: list[str] | None) -> None:
+    """Leave out a video that cannot be used as it was published.
 
     Args:
         reason: one line that names the file.
-        skipped: takes it instead of an error.
+        skipped: receives the reason; if None, it is an error.
 
     Raises:
-        ManifestError: nothing is to be skipped.
+        ManifestError: ``skipped`` is None.
     """
     if skipped is None:
         raise ManifestError(reason)
     skipped.append(reason)
 
 
-def none_left(folder: Path, what: str) -> ManifestError:
-    """The error where every video is missing."""
-    return ManifestError(f"{folder}: not one video of {what} is there")
+def no_videos_error(folder: Path, what: str) -> ManifestError:
+    """Return the error for a data set of which every video is missing."""
+    return ManifestError(f"{folder}: every video of {what} is missing")

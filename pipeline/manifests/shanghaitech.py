@@ -2,12 +2,12 @@
 
     FOLDER/training/videos/01_001.avi                    330 normal videos, 24 frames a second
     FOLDER/testing/frames/01_0014/000.jpg                107 abnormal ones, as pictures
-    FOLDER/testing/test_frame_mask/01_0014.npy           of each of those, 0 or 1 for each frame
+    FOLDER/testing/test_frame_mask/01_0014.npy           for each of those videos, 0 or 1 a frame
     FOLDER/SH_Train.txt   ID,LABEL                       MIST's split: 175 normal and 63 abnormal videos
     FOLDER/SH_Test.txt    ID,LABEL,FRAMES                155 and 44
 
-The data set was made for training on normal videos alone; Zhong et al. (CVPR 2019) divided it anew, and MIST uses their
-split. The lists are those of the repository fjchange/MIST_VAD, which also calls them SH_Train_new.txt and
+The data set was made for training on normal videos alone; Zhong et al. (CVPR 2019) divided it again, and MIST uses
+their split. The lists are those of the repository fjchange/MIST_VAD, which also calls them SH_Train_new.txt and
 SH_Test_NEW.txt. A video's group is its scene, the first two digits. The split divides the scenes: each of the 13 is in
 both halves.
 """
@@ -23,12 +23,12 @@ import numpy.typing as npt
 from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import leave_out, lines_of, none_left, one_of, settle
+from pipeline.manifests.published import find_file, lines_of, no_videos_error, report_missing, skip_or_raise
 from pipeline.sources.frame_folder import pictures
 
-WHAT = "ShanghaiTech"
+DATA_SET = "ShanghaiTech"
 
-#: Pictures a second. The pictures do not say; a mask has 24 n + 1 entries, for whole seconds n.
+#: Pictures a second. The pictures do not state it; a mask has 24 n + 1 entries, for whole seconds n.
 FPS = 24.0
 
 _LISTS = {TRAIN: ("SH_Train.txt", "SH_Train_new.txt"), TEST: ("SH_Test.txt", "SH_Test_NEW.txt")}
@@ -36,28 +36,28 @@ _VIDEO = re.compile(r"(?P<scene>\d\d)_(?P<number>\d{3,4})")
 
 
 def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] | None = None) -> list[Video]:
-    """The videos that MIST's split names.
+    """Read the videos that MIST's split names.
 
     Args:
         folder: of the data set.
-        lists: of the split's two lists; ``folder`` when left out.
-        skipped: takes a line for each file that is missing, and for each mask that does not fit; such a video is left
-            out. Without it they are an error.
+        lists: folder of the split's two lists; ``folder`` if None.
+        skipped: receives a line for each missing file, and for each mask that does not fit; such a video is left out.
+            If None, these are errors.
 
     Raises:
-        ManifestError: files are missing, or one says something else than expected.
+        ManifestError: files are missing or invalid.
     """
     videos: list[Video] = []
     missing: list[str] = []
     where: dict[str, str] = {}
     for split, names in _LISTS.items():
-        for place, line in lines_of(one_of(lists or folder, names, f"list of MIST's split for {WHAT}")):
+        for place, line in lines_of(find_file(lists or folder, names, f"list of MIST's split for {DATA_SET}")):
             name, label = _entry(place, line)
             if name in where:
                 raise ManifestError(f"{place}: {name} is named by {where[name]} already")
             where[name] = place
-            if (path := _where_is(folder, name)) is None:
-                missing.append(_published(name))
+            if (path := _find_video(folder, name)) is None:
+                missing.append(_published_path(name))
                 continue
             fps = FPS if path.is_dir() else None
             intervals: tuple[tuple[int, int], ...] = ()
@@ -66,15 +66,15 @@ def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] 
                 try:
                     intervals = intervals_of(_mask(folder / mask, path))
                 except ManifestError as error:
-                    leave_out(str(error), skipped)
+                    skip_or_raise(str(error), skipped)
                     continue
-            elif label and split == TEST:  # without it no frame can be judged; training needs the label alone
+            elif label and split == TEST:  # without it frames cannot be judged; training needs only the label
                 missing.append(mask)
                 continue
             videos.append(Video(path.resolve(), label, intervals, split, name[:2], fps))
-    settle(folder, WHAT, missing, skipped)
+    report_missing(folder, DATA_SET, missing, skipped)
     if not videos:
-        raise none_left(folder, WHAT)
+        raise no_videos_error(folder, DATA_SET)
     return videos
 
 
@@ -87,14 +87,14 @@ def _entry(place: str, line: str) -> tuple[str, int]:
     return name, int(rest[0])
 
 
-def _published(name: str) -> str:
-    """Training videos have three digits after the scene, those of the test four."""
+def _published_path(name: str) -> str:
+    """Return a video's published path: training videos have three digits after the scene, test videos four."""
     return f"training/videos/{name}.avi" if len(name) == 6 else f"testing/frames/{name}"
 
 
-def _where_is(folder: Path, name: str) -> Path | None:
-    """As published, or as many unpack it: the training's films as pictures too."""
-    for path in (folder / _published(name), folder / "training" / "frames" / name):
+def _find_video(folder: Path, name: str) -> Path | None:
+    """Return the video as published, or the training film as a folder of pictures, as many unpack it."""
+    for path in (folder / _published_path(name), folder / "training" / "frames" / name):
         if path.exists():
             return path
     return None
@@ -108,5 +108,5 @@ def _mask(file: Path, video: Path) -> npt.NDArray[np.generic]:
     if not isinstance(mask, np.ndarray) or mask.ndim != 1 or not np.isin(mask, (0, 1)).all():
         raise ManifestError(f"{file}: expected 0 or 1 for each frame")
     if video.is_dir() and (count := len(pictures(video))) != len(mask):
-        raise ManifestError(f"{file}: a mask of {len(mask)} frames, where {video} holds {count} pictures")
+        raise ManifestError(f"{file}: a mask of {len(mask)} frames, but {video} has {count} pictures")
     return mask

@@ -4,7 +4,7 @@
     FOLDER/**/Normal_Videos001_x264.mp4                       normal videos, in folders of several names
     FOLDER/**/Anomaly_Train.txt                               a line a video, FOLDER/NAME: 800 normal, 810 abnormal
     FOLDER/**/Anomaly_Test.txt                                150 and 140
-    FOLDER/**/Temporal_Anomaly_Annotation*.txt                when, in the test videos
+    FOLDER/**/Temporal_Anomaly_Annotation*.txt                abnormal intervals of the test videos
 
 The archives unpack to other folders than the lists name (``Training-Normal-Videos-Part-1`` where the list says
 ``Training_Normal_Videos_Anomaly``), so a video is found by its folder and name, else by its name alone.
@@ -18,15 +18,15 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import leave_out, lines_of, none_left, one_of, settle
+from pipeline.manifests.published import find_file, lines_of, no_videos_error, report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
-WHAT = "UCF-Crime"
+DATA_SET = "UCF-Crime"
 NORMAL = "Normal"
 
 #: The annotation was made on other decodings of the films: five of its intervals end one or two frames after the number
-#: of frames that MIST's copy of it states. So many are let go; more is an error.
+#: of frames that MIST's copy of it states. An overshoot up to this is accepted; more is an error.
 OVERSHOOT_FRAMES = 2
 
 _LISTS = {TRAIN: "Anomaly_Train.txt", TEST: "Anomaly_Test.txt"}
@@ -44,8 +44,8 @@ class Annotation:
 
     Attributes:
         category: kind of crime, or ``Normal``.
-        intervals: [first, end) of what is abnormal, frames counted from 0; none of a normal video.
-        frames: how many the video has, where the line says it (MIST's copy does).
+        intervals: [first, end) of the abnormal frames, counted from 0; empty for a normal video.
+        frames: number of frames of the video, if the line states it (MIST's copy does).
     """
 
     category: str
@@ -58,7 +58,7 @@ class Annotation:
         return int(self.category != NORMAL)
 
     def ending_at(self, frames: int) -> Annotation | None:
-        """The same of a video of so many frames; None where an interval reaches too far past its end."""
+        """Return the annotation cut to ``frames`` frames; None if an interval reaches too far past the end."""
         if any(end > frames + OVERSHOOT_FRAMES or first >= frames for first, end in self.intervals):
             return None
         return Annotation(self.category, tuple((first, min(end, frames)) for first, end in self.intervals), frames)
@@ -67,14 +67,14 @@ class Annotation:
 def read_annotation(file: Path, *, wrong: dict[str, str] | None = None) -> dict[str, Annotation]:
     """Read the temporal annotation of the test videos.
 
-    A line is ``NAME.mp4 CATEGORY START END START END [FRAMES]``, -1 for what there is not. START and END are counted
-    from 1 and both belong to it: the authors' evaluation (MATLAB) sets ``GT(START:END) = 1``. Read so, ``165 240`` is
+    A line is ``NAME.mp4 CATEGORY START END START END [FRAMES]``, with -1 for a missing interval. START and END are
+    counted from 1 and both included: the authors' evaluation (MATLAB) sets ``GT(START:END) = 1``. So ``165 240`` is
     [164, 240). MIST's reference sets ``label[165:240]``, one frame less.
 
     Args:
         file: of the annotation.
-        wrong: takes, by the video's name, what is wrong with an annotation that reaches past the end that it states
-            itself. Without it that is an error.
+        wrong: receives, by the video's name, the problem of an annotation that reaches past the end that it states
+            itself; if None, that is an error.
 
     Returns:
         By the video's name without its suffix (as ``Abuse028_x264``), in the order of the file.
@@ -122,36 +122,36 @@ def read_annotation(file: Path, *, wrong: dict[str, str] | None = None) -> dict[
 
 
 def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | None = None) -> list[Video]:
-    """The videos that the two lists name; those of the test with their intervals.
+    """Read the videos that the two lists name; test videos with their intervals.
 
     Args:
         folder: of the data set; videos may be anywhere below it.
-        lists: of the lists and the annotation; ``folder`` when left out.
-        skipped: takes a line for each missing file, and for each test video that is not annotated, or past its end;
-            such a video is left out. Without it they are an error.
+        lists: folder of the lists and the annotation; ``folder`` if None.
+        skipped: receives a line for each missing file, and for each test video without an annotation or annotated
+            past its end; such a video is left out. If None, these are errors.
 
     Raises:
-        ManifestError: files are missing, one says something else than expected, or a test video is not annotated.
+        ManifestError: files are missing or invalid, or a test video is not annotated.
     """
     named: dict[PurePosixPath, str] = {}
     for split, name in _LISTS.items():
-        for place, line in lines_of(one_of(lists or folder, [name], f"list of {WHAT}")):
+        for place, line in lines_of(find_file(lists or folder, [name], f"list of {DATA_SET}")):
             path = PurePosixPath(line)
             if len(path.parts) < 2 or path.suffix != ".mp4":
                 raise ManifestError(f"{place}: expected FOLDER/NAME.mp4, got {line!r}")
             if path in named:
                 raise ManifestError(f"{place}: {line} is named twice")
             named[path] = split
-    annotation_file = one_of(lists or folder, _ANNOTATIONS, f"temporal annotation of {WHAT}")
+    annotation_file = find_file(lists or folder, _ANNOTATIONS, f"temporal annotation of {DATA_SET}")
     wrong: dict[str, str] = {}
     annotations = read_annotation(annotation_file, wrong=wrong)
-    there = _Films(folder)
+    films = _Films(folder)
     videos: list[Video] = []
     missing: list[str] = []
     for path, split in named.items():
         label = int(NORMAL not in path.parent.name)
         intervals: tuple[tuple[int, int], ...] = ()
-        if (film := there.find(path)) is None:
+        if (film := films.find(path)) is None:
             missing.append(str(path))
             continue
         if split == TEST:
@@ -164,17 +164,17 @@ def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | N
                     raise ManifestError(f"{annotation_file}: {path.stem} is {annotation.category}, in the list {path}")
                 intervals = _on_film(annotation, film, annotation_file)
             except ManifestError as error:
-                leave_out(str(error), skipped)
+                skip_or_raise(str(error), skipped)
                 continue
         videos.append(Video(film.resolve(), label, intervals, split))
-    settle(folder, WHAT, missing, skipped)
+    report_missing(folder, DATA_SET, missing, skipped)
     if not videos:
-        raise none_left(folder, WHAT)
+        raise no_videos_error(folder, DATA_SET)
     return videos
 
 
 class _Films:
-    """Where the videos are: by folder and name, else by name, of several the first in the alphabet."""
+    """Index of videos by folder and name, else by name; of several the first in the alphabet."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -188,13 +188,13 @@ class _Films:
 
 
 def _on_film(annotation: Annotation, film: Path, file: Path) -> tuple[tuple[int, int], ...]:
-    """The intervals, ending with the film as it is."""
+    """Return the intervals, cut to the actual film."""
     if not annotation.intervals:
         return ()
     try:
         frames = len(open_recording(film).frame_times())
     except SourceError:
-        return annotation.intervals  # who reads the video says so
+        return annotation.intervals  # reading the video reports the error
     if (on_film := annotation.ending_at(frames)) is None:
         raise ManifestError(f"{file}: {film.name}: annotated past the end of {film}, which has {frames} frames")
     return on_film.intervals

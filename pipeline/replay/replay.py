@@ -31,10 +31,11 @@ from pipeline.live.worker import Acceptance, Worker
 from pipeline.replay.lengths import Lengths
 from pipeline.replay.pace import Paced
 from pipeline.replay.published import Published
-from pipeline.replay.results import RecordingResults, Replayed, not_replayed
+from pipeline.replay.results import RecordingResults
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted, camera_of
+from pipeline.runs.replayed import Replayed, not_replayed
 from pipeline.scoring.outcomes import Dropped, Scored, SilentListener
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
@@ -165,7 +166,7 @@ class Replay:
 
     Raises:
         OtherRunError, RunError: as :class:`pipeline.runs.parts.Parts`.
-        ClipMismatch, ValueError: as :meth:`pipeline.live.judging.Judging.clip_of`.
+        ClipMismatch, JudgingError: as :meth:`pipeline.live.judging.Judging.clip_of`.
     """
 
     def __init__(

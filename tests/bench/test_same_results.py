@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -131,12 +132,14 @@ def test_a_table_without_a_row_or_a_column_is_another_one(differences) -> None:
 
 def test_the_tolerance_is_the_largest_difference_of_two_replays(differences) -> None:
     again = with_column("score", [0.25, 0.5, 0.75 - 2**-20], pa.float32())
-    assert differences.largest_difference(SCORES, SCORES) == 0.0
-    tolerance = differences.largest_difference(SCORES, again)
+    assert differences.tolerance_between(SCORES, SCORES) == 0.0
+    tolerance = differences.tolerance_between(SCORES, again)
     assert tolerance == 2**-20
     assert differences.table_differences(SCORES, again, tolerance=tolerance).changed == ()
     assert differences.table_differences(SCORES, again, tolerance=tolerance / 2).changed != ()
-    assert differences.largest_difference(SCORES, SCORES.slice(1)) == float("inf")
+    far = with_column("score", [0.25, 0.5, 0.7], pa.float32())
+    other_clips = with_column("index", [0, 1, 1], pa.int32())
+    assert [differences.tolerance_between(SCORES, one) for one in (far, other_clips, SCORES.slice(1))] == [0.0] * 3
 
 
 def message(differences, sequence: int, camera: str = "gate", **fields: object):
@@ -182,6 +185,28 @@ def test_a_command_that_fails_is_a_difference(load) -> None:
     assert first.same is True
     assert failed.same is False
     assert "status 2" in failed.note
+
+
+def test_the_page_says_which_results_differ(load) -> None:
+    same_results = load("same_results")
+    checks = [
+        same_results.Check("cctv: scores", "233 clips", "233 clips", True),
+        same_results.Check("cctv: alerts", "2 events", "3 events", False, 'x: "a|b", not "a"'),
+        same_results.Check("whole training", "dbc9d4a4f4de", "–", None, "not asked for"),
+    ]
+    found = {
+        "base": "d36fc77ad85e" + 28 * "0",
+        "present": "0123456-dirty",
+        "machine": {"cores": 2},
+        "versions": {"torch": "2.15.0"},
+        "seconds": 600,
+        "checks": [dataclasses.asdict(check) for check in checks],
+    }
+    page = same_results.page(json.loads(json.dumps(found)))
+    assert page.startswith("# The same results as d36fc77\n")
+    assert "| cctv: scores | 233 clips | 233 clips | same |  |" in page
+    assert '| cctv: alerts | 2 events | 3 events | **different** | x: "a\\|b", not "a" |' in page
+    assert "| whole training | dbc9d4a4f4de | – | not run | not asked for |" in page
 
 
 def test_the_committed_page_is_of_the_committed_figures(load, root: Path) -> None:

@@ -59,10 +59,10 @@ def repository(tmp_path: Path) -> Path:
     return write_model(tmp_path / "repository", "pass")
 
 
-def write_model(folder: Path, initialize: str) -> Path:
-    (folder / "tiny" / "1").mkdir(parents=True)
-    (folder / "tiny" / "config.pbtxt").write_text(CONFIG)
-    (folder / "tiny" / "1" / "model.py").write_text(MODEL.format(initialize=initialize))
+def write_model(folder: Path, initialize: str, name: str = "tiny") -> Path:
+    (folder / name / "1").mkdir(parents=True)
+    (folder / name / "config.pbtxt").write_text(CONFIG)
+    (folder / name / "1" / "model.py").write_text(MODEL.format(initialize=initialize))
     return folder
 
 
@@ -118,6 +118,17 @@ class TestRunning:
         assert b"nv_inference_count" in get(server.metrics_address, "/metrics")[1]
         with socket.create_connection((server.host, server.grpc_port), timeout=SOON):
             pass
+
+    def test_every_model_of_the_repository_is_loaded_at_each_start(self, repository: Path) -> None:
+        write_model(repository, "pass", name="other")
+        with TritonServer(repository) as server:
+            assert server.models == ("other", "tiny")
+            for model in server.models:
+                assert get(server.http_address, f"/v2/models/{model}/ready")[0] == 200
+            server.stop()
+            write_model(repository, "pass", name="third")
+            server.start()
+            assert get(server.http_address, "/v2/models/third/ready")[0] == 200
 
     def test_metrics_answer_when_start_returns(self, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Triton opens /metrics some 40 ms after HTTP: asked without a pause, its readiness falls between the two."""
@@ -316,6 +327,19 @@ class TestRefusals:
         said = self.start_failing(TritonServer(tmp_path / "nowhere"))
         assert str(tmp_path / "nowhere") in said
         assert "mistwatch export" in said
+
+    def test_a_repository_without_models(self, tmp_path: Path) -> None:
+        (tmp_path / ".draft").mkdir()
+        (tmp_path / ".draft" / "config.pbtxt").write_text(CONFIG)
+        said = self.start_failing(TritonServer(tmp_path))
+        assert said == (
+            f"embedded Triton: the repository {tmp_path} has no model (no */config.pbtxt); write one: mistwatch export"
+        )
+
+    def test_one_of_several_models_that_raises(self, repository: Path) -> None:
+        write_model(repository, "raise FileNotFoundError('no weights')", name="torn")
+        said = self.start_failing(TritonServer(repository))
+        assert said == "embedded Triton: model torn/1: FileNotFoundError: no weights"
 
     def test_a_missing_model(self, repository: Path) -> None:
         assert "'other'" in self.start_failing(TritonServer(repository, models=["other"]))

@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from models.card import BUILT_IN, Architecture, CardError, ModelCard, SelfGuidedArchitecture, read_card, write_card
+from models.card import BUILT_IN, CardError, read_card, write_card
+from models.detectors.mist.card import Architecture, MistCard, SelfGuidedArchitecture
 
 BUILT_IN_MODELS = sorted(file.parent for file in BUILT_IN.glob("*/model-card.json"))
 
@@ -21,7 +22,7 @@ def changed(folder, **keys):
 
 @pytest.mark.parametrize("model", BUILT_IN_MODELS, ids=lambda folder: folder.name)
 def test_committed_cards_keep_every_word(model, tmp_path):
-    card = read_card(model)
+    card = read_card(model, MistCard)
     assert isinstance(card.architecture, Architecture)
     write_card(card, tmp_path)
     committed, written = (json.loads((folder / "model-card.json").read_text()) for folder in (model, tmp_path))
@@ -32,7 +33,7 @@ def test_committed_cards_keep_every_word(model, tmp_path):
 
 @pytest.mark.parametrize("name", ["fights", "ped2-i3d", "_a.B-9", "7", "n" * 100])
 def test_names_that_a_model_may_have(tmp_path, name):
-    write_card(ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"name": name}), tmp_path)
+    write_card(MistCard.model_validate(dict(read_card(BUILT_IN_MODELS[0], MistCard)) | {"name": name}), tmp_path)
     assert read_card(tmp_path).name == name
 
 
@@ -49,7 +50,7 @@ def test_a_name_that_would_not_be_one_file_is_refused(tmp_path, name):
 def test_every_recipe_names_a_model_as_a_card_may(root):
     for recipe in sorted((root / "configs" / "train").glob("*.yaml")):
         name = yaml.safe_load(recipe.read_text())["name"]
-        assert ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"name": name}).name == name
+        assert MistCard.model_validate(dict(read_card(BUILT_IN_MODELS[0], MistCard)) | {"name": name}).name == name
 
 
 def test_a_self_guided_architecture_survives_the_card(tmp_path):
@@ -57,13 +58,13 @@ def test_a_self_guided_architecture_survives_the_card(tmp_path):
         early=512, features=512, hidden=64, reads=("early", "late"), unit_length=True, fine_tuned=True, slope=1.5
     )
     assert architecture.inputs == 1024
-    card = ModelCard.model_validate(dict(read_card(BUILT_IN_MODELS[0])) | {"architecture": architecture})
+    card = MistCard.model_validate(dict(read_card(BUILT_IN_MODELS[0], MistCard)) | {"architecture": architecture})
     write_card(card, tmp_path)
-    assert read_card(tmp_path).architecture == architecture
+    assert read_card(tmp_path, MistCard).architecture == architecture
 
 
 def test_the_defaults_are_the_published_sizes(tmp_path):
-    card = read_card(changed(tmp_path, type="self_guided"))
+    card = read_card(changed(tmp_path, type="self_guided"), MistCard)
     assert card.architecture.model_dump() == {
         "type": "self_guided",
         "early": 832,
@@ -93,5 +94,5 @@ def test_the_defaults_are_the_published_sizes(tmp_path):
 def test_a_bad_architecture_names_the_key(tmp_path, keys, complaint):
     folder = changed(tmp_path, **keys)
     with pytest.raises(CardError) as raised:
-        read_card(folder)
+        read_card(folder, MistCard)
     assert str(raised.value).startswith(f"{folder / 'model-card.json'}: {complaint}")

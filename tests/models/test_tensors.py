@@ -22,4 +22,4 @@ def test_a_full_disk_leaves_the_old_weights(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
-    assert torch.equal(load_tensors(file, old, of="test", sha256=sha256)["x"], old["x"])
+    assert torch.equal(load_tensors(file, old, network="test", sha256=sha256)["x"], old["x"])

@@ -153,3 +153,9 @@ class TestLock:
 
     def test_its_error_is_one_of_ours(self):
         assert issubclass(files.LockedError, MistwatchError)
+
+
+def test_an_error_names_the_file_and_not_its_draft(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        files.write_text(tmp_path / "none" / "notes.txt", "text")
+    assert error.value.filename == str(tmp_path / "none" / "notes.txt")

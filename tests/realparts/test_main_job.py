@@ -83,7 +83,7 @@ def scores_by_torch(frames: np.ndarray, starts: list[int], root: Path) -> list[f
 
     from models.backbones.i3d import load_i3d
     from models.detectors.mist.generator import load_generator
-    from models.serving.scorer import ClipScorer
+    from models.detectors.mist.served import ClipScorer
 
     generator, _ = load_generator(root / "models" / "weights" / "fights")
     scorer = ClipScorer(load_i3d(), generator).eval()

@@ -10,7 +10,7 @@ import pytest
 from replays import contents, replay
 
 from deploy.triton.server import TritonServer
-from models.serving.engine import cuda_devices
+from models.engines.device import cuda_devices
 from pipeline.runs.folder import read_run
 
 pytestmark = pytest.mark.realparts

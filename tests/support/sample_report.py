@@ -101,7 +101,7 @@ def sample(videos: list[Timeline]) -> ReportData:
             ],
         },
         roc=Chart(roc),
-        precision_recall=Chart(reason="of 3 abnormal videos it is not known which frames are"),
+        precision_recall=Chart(reason="3 abnormal videos have no frame labels"),
         alarms=Chart(
             [Curve(name="causal", x=[0, 0, 2, 30], y=[0, 0.5, 0.9, 1], thresholds=[math.inf, 0.8, 0.6, 0.1], at=2)]
         ),

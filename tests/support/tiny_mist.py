@@ -18,12 +18,13 @@ import numpy as np
 from models.card import CARD_FILE, Clip
 from models.data.extraction import Engine
 from models.data.maps import MapStore
-from models.detectors.mist.config import MistConfig, PseudoLabelChoice, VideoChoice
+from models.detectors.mist.config import MistConfig, PseudoLabelChoice
 from models.detectors.mist.encoder import WEIGHTS_FILE
 from models.detectors.mist.encoder_recipe import EncoderRecipe
 from models.detectors.mist.footage import Footage
-from models.detectors.mist.generator_training import Recipe
+from models.detectors.mist.generator_recipe import Recipe
 from models.detectors.mist.job import train_mist
+from models.jobs.video_plan import VideoChoice
 from models.serving import versions
 from models.serving.export import SERVED_NAME
 from pipeline.manifests.manifest import Video
@@ -32,7 +33,7 @@ from pipeline.windows import ClipSpec
 CONFIG = MistConfig(
     name="tiny",
     data={"licence": "none"},
-    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    clip=Clip.from_spec(ClipSpec(frames=4, stride=4, height=16, width=16)),
     training_stride=2,
     recipe=Recipe(
         name="tiny",
@@ -100,7 +101,7 @@ def _maps(clips):
 
 def footage(config: MistConfig, cache: Path) -> Footage:
     """What the networks see of the films, by the stand-in."""
-    return Footage(config, maps=MapStore(config.training_clip, folder=cache, engine=Engine("stand-in", 4, _maps)))
+    return Footage(config, store=MapStore(config.training_clip, folder=cache, engine=Engine("stand-in", 4, _maps)))
 
 
 def export(product: Path, repository: Path) -> None:
@@ -132,7 +133,7 @@ if __name__ == "__main__":
             time.sleep(600)
 
     def run(**options) -> None:
-        job(films(where), to, tell=lambda line: print(line, flush=True), **options)
+        job(films(where), to, report=lambda line: print(line, flush=True), **options)
 
     if sys.argv[3:] != ["--forked"]:
         run()

@@ -1,57 +1,62 @@
-"""What the training job of both stages is told: a YAML file under ``configs/train``.
+"""Configuration of a training of MIST: a YAML file under ``configs/train``.
 
-It is the generator's configuration (:class:`models.detectors.mist.generator_job.JobConfig`: texts of the card, clips,
-layers, recipe of stage 1) and what stage 2 needs beside it. A researcher's change is a change of this file,
-or ``--set``.
+With an ``encoder`` the recipe trains both stages, and the product is the encoder. Without one it trains the generator
+alone, and the product is the generator. A researcher changes the file, or uses ``--set``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from models.backbones.layers import Layers
+from models.card import Alerting, Clip, ModelName
 from models.detectors.mist.encoder_recipe import EncoderRecipe
-from models.detectors.mist.generator_job import ConfigError, JobConfig
+from models.detectors.mist.generator_recipe import SHORT_VIDEOS, Recipe
+from models.jobs.recipes import read_recipe
+from models.jobs.video_plan import VideoChoice
+from pipeline.windows import ClipSpec
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class VideoChoice(_Part):
-    """Which videos, and what each is for.
+class AlertingChoice(_Part):
+    """The choice of the card's kernel and thresholds; see :func:`models.jobs.thresholds.suggest_alerting`.
 
     Attributes:
-        layout: of the folder: ``manifest`` (it holds a ``manifest.jsonl``, or is one), or a published data set's.
-        folder: where they are if the command does not say, from where it is started.
-        obtain: how to come by them, for who has not got them.
-        hold_out: mark one of so many folds by group as split test, where the data set itself has none.
-        draw: so many normal and so many abnormal videos, drawn, are for training, and all others are the test: for data
-            sets that are published for training on normal videos alone.
-        subset: train on so many of the training videos at most, the first ones of either label, in proportion.
-        validation: share of the training videos that is kept, by group, for choosing among epochs and thresholds.
+        kernels: those that are tried.
+        open_false_alarms, close_false_alarms: share of the normal videos that may reach the two thresholds.
+        chosen: kernel and thresholds that were found in another way, on footage like the live one that no training saw;
+            the other settings are then not used.
     """
 
-    layout: Literal["manifest", "fights", "shanghaitech", "ucf-crime", "ped2", "folder"] = "manifest"
-    folder: Path | None = None
-    obtain: str = ""
-    hold_out: int | None = Field(None, ge=2)
-    draw: tuple[PositiveInt, PositiveInt] | None = None
-    subset: int | None = Field(None, ge=2)
-    validation: float | None = Field(None, gt=0, le=0.5)
+    kernels: tuple[PositiveInt, ...] = Field((1, 3, 5, 7), min_length=1)
+    open_false_alarms: float = Field(0.08, ge=0, lt=1)
+    close_false_alarms: float = Field(0.2, ge=0, lt=1)
+    chosen: Alerting | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AlertingChoice:
+        if self.close_false_alarms < self.open_false_alarms:
+            raise ValueError(
+                f"close_false_alarms {self.close_false_alarms:g} must not be below open_false_alarms "
+                f"{self.open_false_alarms:g}, or an alert would end at a higher score than it began"
+            )
+        return self
 
 
 class PseudoLabelChoice(_Part):
-    """How the generator's scores become labels of clips; see :mod:`models.detectors.mist.pseudo_labels`.
+    """From the generator's scores to labels of clips; see :mod:`models.detectors.mist.pseudo_labels`.
 
     Attributes:
         kernel, twice, min_max, unstretched: see :func:`models.detectors.mist.pseudo_labels.pseudo_labels`.
-        folds: score each training video by a generator that was trained on the other folds by group; None: by the one
-            that was trained on all of them, as published.
+        folds: score each training video by a generator that was trained on the other folds by group. None: by the one
+            that was trained on all videos, as published.
     """
 
     kernel: Annotated[int, Field(ge=1)] = 5
@@ -67,31 +72,53 @@ class PseudoLabelChoice(_Part):
         return self
 
 
-class MistConfig(JobConfig):
-    """Both stages.
+class MistConfig(_Part):
+    """A recipe of MIST.
 
     Attributes:
-        videos: which videos, and what each is for.
+        name, description, data, sees, does_not_see: for the model card.
+        clip: the clips; ``clip.stride`` is how they are cut live.
+        training_stride: how they are cut for training; overlapping, as short videos have few.
+        mirrored: train on the videos' mirror images too.
+        backbone: name of published weights.
+        layers: of the backbone, whose pooled maps are the features of stage 1.
+        recipe: of stage 1, the generator.
+        seeds: number of seeds of the figures from folds.
+        alerting: the choice of kernel and thresholds.
+        videos: the videos, and the use of each.
         pseudo_labels: from stage 1 to stage 2.
-        encoder: recipe of stage 2.
-        grid: rows and columns of cells that the generator looks at each for itself (:func:`models.data.maps.pooled`).
-        calibrate: let scores mean how often a clip like that is of an abnormal video, by the scores of unseen videos;
-            else they are the weighted head's as they are, as in the papers.
-        folds: figures of both stages, and thresholds, from so many folds by group, each scored by networks that were
-            trained on the others, at ``seeds`` seeds. They cost ``folds`` · ``seeds`` trainings; None: no such figures.
+        encoder: recipe of stage 2; None: the generator alone is trained.
+        grid: rows and columns of cells that the generator reads one by one (:func:`models.data.maps.pooled`).
+        calibrate: make scores mean how often such a clip belongs to an abnormal video, by the scores of unseen videos;
+            otherwise they are the network's own, as in the papers.
+        folds: take figures and thresholds from this many folds by group, each scored by networks that were trained on
+            the others, at ``seeds`` seeds. They cost ``folds`` · ``seeds`` trainings. None: no such figures.
         draws: of the bootstrap that gives the figures' intervals.
     """
 
+    name: ModelName = "generator"
+    description: str = "MIST's pseudo-label generator on I3D features"
+    data: dict[str, str] = {}
+    sees: list[str] = []
+    does_not_see: list[str] = []
+    clip: Clip = Clip.from_spec(ClipSpec())
+    training_stride: int = Field(8, ge=1)
+    mirrored: bool = False
+    backbone: str = "i3d-kinetics400"
+    layers: Layers = ("mixed_5c",)
+    recipe: Recipe = SHORT_VIDEOS
+    seeds: int = Field(5, ge=1)
+    alerting: AlertingChoice = AlertingChoice()
     videos: VideoChoice = VideoChoice()
     pseudo_labels: PseudoLabelChoice = PseudoLabelChoice()
-    encoder: EncoderRecipe
+    encoder: EncoderRecipe | None = None
     grid: tuple[PositiveInt, PositiveInt] | None = None
     calibrate: bool = True
     folds: int | None = Field(None, ge=2)
     draws: PositiveInt = 2000
 
     @model_validator(mode="after")
-    def _something_unseen(self) -> MistConfig:
+    def _consistent(self) -> MistConfig:
         unseen = self.folds is not None or self.videos.validation is not None
         if not unseen and self.alerting.chosen is None:
             raise ValueError(
@@ -100,56 +127,21 @@ class MistConfig(JobConfig):
             )
         if self.grid is not None and self.mirrored:
             raise ValueError("a grid and mirrored videos do not go together: leave one of them out")
-        if self.grid is not None and self.encoder.size == "full":
-            raise ValueError("a grid needs maps: encoder.size maps, or no grid")
+        if self.grid is not None and (self.encoder is None or self.encoder.size == "full"):
+            raise ValueError("a grid needs maps: an encoder of size maps, or no grid")
         if self.videos.hold_out is not None and self.videos.draw is not None:
             raise ValueError("videos.hold_out and videos.draw both make a test split: leave one of them out")
-        if self.encoder.select == "validation" and self.videos.validation is None:
+        if self.encoder is not None and self.encoder.select == "validation" and self.videos.validation is None:
             raise ValueError("encoder.select is validation: give videos.validation, or select last")
         return self
 
-
-def read_mist_config(file: Path, changes: Sequence[str] = ()) -> MistConfig:
-    """Read a recipe.
-
-    Args:
-        file: YAML.
-        changes: ``key=value`` each, the key with dots between its levels, the value as in YAML.
-
-    Raises:
-        ConfigError: it cannot be read, is no YAML, or says something that it cannot; a line for each problem.
-    """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: expected a recipe: keys and values")
-    for change in changes:
-        _set(values, change)
-    try:
-        return MistConfig.model_validate(values)
-    except ValidationError as error:
-        lines = [
-            f"{file}: {'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        ]
-        raise ConfigError("\n".join(lines)) from None
+    @property
+    def training_clip(self) -> ClipSpec:
+        """The clips as the training cuts them."""
+        live = self.clip.spec
+        return ClipSpec(live.frames, self.training_stride, live.height, live.width, live.fit, live.fps)
 
 
-def _set(values: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not (key and equals):
-        raise ConfigError(f"--set {change}: expected key=value, like encoder.epochs=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {change}: {text!r} is no YAML value") from None
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {change}: {parent} has no keys below it")
-    values[last] = value
+def read_mist_config(file: Path | None, changes: Sequence[str] = ()) -> MistConfig:
+    """Read a recipe of MIST; see :func:`models.jobs.recipes.read_recipe`."""
+    return read_recipe(MistConfig, file, changes)

@@ -1,7 +1,7 @@
 """The encoder that stage 2 of MIST trains: a backbone, and self-guided attention with two heads on its maps.
 
-``encoder.safetensors`` holds the heads alone where the backbone is a published one, and both where the backbone was
-fine-tuned; which of the two, the model card says.
+``encoder.safetensors`` holds the heads alone where the backbone is a published one, and both where the model card says
+that the backbone was fine-tuned.
 """
 
 from __future__ import annotations
@@ -14,17 +14,13 @@ from models.backbones import weights
 from models.backbones.base import MapBackbone, Maps
 from models.backbones.c3d import C3D
 from models.backbones.i3d import I3D, FrozenBatchNorm, load_i3d
-from models.card import CardError, ModelCard, SelfGuidedArchitecture, read_card
+from models.card import CardError, read_card
+from models.detectors.mist.card import MistCard, SelfGuidedArchitecture
 from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads
-from models.tensors import TensorsError, load_tensors, save_tensors
-from pipeline.errors import MistwatchError
+from models.tensors import load_tensors, save_tensors
 
 WEIGHTS_FILE = "encoder.safetensors"
-C3D_NAME = "c3d"  #: of a card's backbone; no weights by that name are published
-
-
-class EncoderError(MistwatchError):
-    """A trained encoder cannot be loaded. One line that names the file and what is wrong."""
+C3D_NAME = "c3d"  #: name of the backbone in a card; no weights by that name are published
 
 
 class AttentionEncoder(nn.Module):
@@ -49,7 +45,7 @@ class AttentionEncoder(nn.Module):
         self.heads = heads
 
     def forward(self, clips: Tensor) -> HeadsOutput:
-        """uint8 (N, T, H, W, 3) RGB → what the heads say.
+        """uint8 (N, T, H, W, 3) RGB → the output of the heads.
 
         Raises:
             ValueError: the clips are too short, or their maps do not meet
@@ -60,12 +56,12 @@ class AttentionEncoder(nn.Module):
 
 
 def encoder_maps(backbone: MapBackbone, clips: Tensor) -> Maps:
-    """uint8 (N, T, H, W, 3) RGB → the early and the late map, all that the heads need of the clips."""
+    """uint8 (N, T, H, W, 3) RGB → the early and the late map, the input of the heads."""
     return backbone.maps(clips)
 
 
 def freeze(backbone: nn.Module) -> None:
-    """Train nothing of the backbone."""
+    """Exclude the backbone from training."""
     backbone.requires_grad_(False)
 
 
@@ -92,49 +88,77 @@ def save_encoder(model: AttentionEncoder | SelfGuidedHeads, folder: Path) -> str
     return save_tensors(_state(model), folder / WEIGHTS_FILE)
 
 
-def load_encoder(folder: Path, *, backbone: MapBackbone | None = None) -> tuple[AttentionEncoder, ModelCard]:
-    """The encoder of ``folder`` (its weights and its model card), in evaluation mode, on the CPU.
+def load_encoder(folder: Path, *, backbone: MapBackbone | None = None) -> tuple[AttentionEncoder, MistCard]:
+    """Return the encoder of ``folder`` (its weights and its model card), in evaluation mode, on the CPU.
 
     Args:
         backbone: the card's, where the caller has it already; if it was fine-tuned, it is given the file's weights.
 
     Raises:
-        EncoderError: weights or card are missing, damaged, or do not belong together.
+        CardError, TensorsError: card or weights are missing, damaged, or do not belong together.
         models.backbones.weights.WeightsError: the published backbone's weights are not here.
     """
+    card = read_card(folder, MistCard)
+    architecture = card.architecture
+    if not isinstance(architecture, SelfGuidedArchitecture):
+        raise CardError(f"{folder}: expected a self-guided encoder, got the architecture {architecture.type}")
+    heads = SelfGuidedHeads.from_card(architecture)
+    backbone = backbone or _backbone(folder, card, architecture.fine_tuned)
     try:
-        card = read_card(folder)
-        architecture = card.architecture
-        if not isinstance(architecture, SelfGuidedArchitecture):
-            raise EncoderError(f"{folder}: expected a self-guided encoder, and its model card says {architecture.type}")
-        heads = SelfGuidedHeads.of(architecture)
-        encoder = AttentionEncoder(backbone or _backbone(folder, card, architecture.fine_tuned), heads)
-        part = encoder if architecture.fine_tuned else heads
-        tensors = load_tensors(folder / WEIGHTS_FILE, _state(part), of="encoder", sha256=card.weights_sha256)
-    except (CardError, TensorsError) as error:
-        raise EncoderError(str(error)) from None
+        encoder = AttentionEncoder(backbone, heads)
     except ValueError as error:
-        raise EncoderError(f"{folder}: its model card does not fit its backbone: {error}") from None
-    encoder.load_state_dict(tensors, strict=architecture.fine_tuned)
+        raise CardError(f"{folder}: its model card does not fit its backbone: {error}") from None
+    load_weights(encoder if architecture.fine_tuned else heads, folder, card.weights_sha256)
     return encoder.eval(), card
 
 
+def load_weights(network: AttentionEncoder | SelfGuidedHeads, folder: Path, sha256: str) -> None:
+    """Give a network the weights that are in ``folder``.
+
+    Args:
+        network: the heads, where the backbone is a published one; the encoder, where it was fine-tuned.
+        folder: where :func:`save_encoder` wrote.
+        sha256: of the weights' file.
+
+    Raises:
+        TensorsError: the weights are missing, damaged, or belong to another network.
+    """
+    tensors = load_tensors(folder / WEIGHTS_FILE, _state(network), network="encoder", sha256=sha256)
+    prefix = _prefix(network)
+    network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+
+
+def stands_on_published(card: MistCard) -> bool:
+    """Return whether the encoder needs a backbone's published weights."""
+    fine_tuned = isinstance(card.architecture, SelfGuidedArchitecture) and card.architecture.fine_tuned
+    return not fine_tuned and card.backbone.name != C3D_NAME
+
+
+def blank_backbone(card: MistCard) -> MapBackbone:
+    """Return the card's backbone without weights and without a classifier."""
+    return C3D(classes=0) if card.backbone.name == C3D_NAME else I3D(classes=0)
+
+
 def _state(model: AttentionEncoder | SelfGuidedHeads) -> dict[str, Tensor]:
-    """The state under the names that it has within an encoder."""
-    return model.state_dict(prefix="" if isinstance(model, AttentionEncoder) else "heads.")
+    """Return the state under the names that it has within an encoder."""
+    return model.state_dict(prefix=_prefix(model))
 
 
-def _backbone(folder: Path, card: ModelCard, fine_tuned: bool) -> MapBackbone:
-    """The card's backbone: with its published weights, or waiting for its own if it was fine-tuned."""
+def _prefix(model: AttentionEncoder | SelfGuidedHeads) -> str:
+    return "" if isinstance(model, AttentionEncoder) else "heads."
+
+
+def _backbone(folder: Path, card: MistCard, fine_tuned: bool) -> MapBackbone:
+    """Return the card's backbone with its published weights, or waiting for its own if it was fine-tuned."""
     name = card.backbone.name
     if name == C3D_NAME:
         if not fine_tuned:
-            raise EncoderError(f"{folder}: its model card asks for published weights of C3D, and there are none")
-        return C3D(classes=0)
+            raise CardError(f"{folder}: its model card asks for published weights of C3D, and there are none")
+        return blank_backbone(card)
     try:
         published = weights.published(name)
     except weights.UnknownWeightsError as error:
-        raise EncoderError(f"{folder}: the backbone of its model card: {error}") from None
+        raise CardError(f"{folder}: the backbone of its model card: {error}") from None
     if card.backbone.tensors_sha256 != published.tensors_sha256:
-        raise EncoderError(f"{folder}: backbone.tensors_sha256 of its model card is not that of {name}")
-    return I3D(classes=0) if fine_tuned else load_i3d(name, classifier=False)
+        raise CardError(f"{folder}: backbone.tensors_sha256 of its model card is not that of {name}")
+    return blank_backbone(card) if fine_tuned else load_i3d(name, classifier=False)

@@ -1,15 +1,14 @@
-"""What stage 2 is trained on, and which of it each step sees.
+"""The videos that stage 2 is trained on, and the steps of its training.
 
-Everything random about a step (which videos, which clips, how they are mirrored and cut) is a function of the seed and
-the epoch's number. So a training that was killed goes on exactly, and processes that share a step agree on it without a
-word between them.
+Everything random about a step (the choice of videos and clips, mirroring, cropping) is a function of the seed and the
+epoch's number. So a killed training continues exactly, and processes that share a step agree on it without exchange.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from models.data.npy_rows import NpyFile
-from models.detectors.mist.encoder_recipe import EncoderRecipe
+from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous
 
-Floats = npt.NDArray[np.floating[Any]] | NpyFile
+if TYPE_CHECKING:
+    from models.data.npy_rows import NpyFile
+    from models.detectors.mist.encoder_recipe import EncoderRecipe
 
-#: Clips that go through the network at once where nothing is learned.
-SCORED_AT_ONCE = 16
+    Floats = npt.NDArray[np.floating[Any]] | NpyFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class LabelledMaps:
         late: (n, C', t', h', w').
         soft: float32 (n,), pseudo labels in [0, 1].
         label: of the video, 0 or 1.
-        views: the early and late maps of the same clips seen otherwise (in a mirror, cropped): each is drawn from as
-            often as the first ones, and never scored.
+        views: the early and late maps of other views of the same clips (mirrored, cropped): each is drawn as often as
+            the first ones, and never scored.
     """
 
     early: Floats
@@ -52,7 +51,7 @@ class LabelledMaps:
         return self.early, self.late
 
     def drawn(self, clips: npt.NDArray[np.int64], recipe: EncoderRecipe, rng: torch.Generator) -> tuple[Tensor, ...]:
-        """Maps of these clips, of one of the views, as they are or mirrored: (k, C, t, h, w) each."""
+        """Return maps of these clips in one of the views, mirrored or not: (k, C, t, h, w) each."""
         seen = (self.inputs, *self.views)[_below(1 + len(self.views), rng)]
         maps = tuple(torch.from_numpy(np.asarray(values[clips])) for values in seen)
         return tuple(values.flip(-1) for values in maps) if recipe.flip and _below(2, rng) else maps
@@ -77,7 +76,7 @@ class LabelledClips:
         return (self.clips,)
 
     def drawn(self, clips: npt.NDArray[np.int64], recipe: EncoderRecipe, rng: torch.Generator) -> tuple[Tensor, ...]:
-        """These clips, cut and mirrored alike: uint8 (k, T, h, w, 3)."""
+        """Return these clips, cropped and mirrored alike: uint8 (k, T, h, w, 3)."""
         pixels = torch.from_numpy(np.asarray(self.clips[clips]))
         if recipe.crop is not None:
             pixels = random_crop(pixels, recipe.crop, recipe.crop_scales, rng)
@@ -88,13 +87,13 @@ Bag = LabelledMaps | LabelledClips
 
 
 def random_crop(clips: Tensor, side: int, scales: Sequence[float], rng: torch.Generator) -> Tensor:
-    """Multi-scale cropping: a rectangle somewhere in the picture, the same in all frames, scaled to a square.
+    """Crop at several scales: a random rectangle of the picture, the same in all frames, scaled to a square.
 
     Args:
         clips: uint8 (k, T, H, W, 3).
         side: of the square, pixels.
         scales: width and height are drawn from these, apart, relative to the picture's shorter side.
-        rng: where the rectangle is drawn from.
+        rng: source of the rectangle.
 
     Returns:
         uint8 (k, T, side, side, 3).
@@ -116,8 +115,8 @@ class Step(NamedTuple):
 
     videos: Tensor  #: int64 (B,), ordinals
     clips: Tensor  #: int64 (B, K), ordinals within each video
-    seeds: Tensor  #: int64 (B,), of what else is drawn for each video
-    share: float  #: what a clip's loss is multiplied by, so that the processes' mean is that over all clips of the step
+    seeds: Tensor  #: int64 (B,), for the other draws of each video
+    share: float  #: factor of a clip's loss, so that the processes' mean is the mean over all clips of the step
 
 
 class EpochSteps(Sampler[Step]):
@@ -127,8 +126,8 @@ class EpochSteps(Sampler[Step]):
         lengths: int64 (V,), clips of every video.
         labels: of every video, 0 or 1, both among them.
         recipe: its batch and clips_a_video.
-        seed: of the order, and of all that is drawn.
-        process, processes: which of how many share each step; every one sees other videos of it.
+        seed: of the order and all draws.
+        process, processes: ordinal and number of the processes that share each step; each one gets other videos.
     """
 
     def __init__(
@@ -167,13 +166,13 @@ class EpochSteps(Sampler[Step]):
             yield Step(videos[mine], clips[mine], seeds[mine], self._processes / clips.numel())
 
 
-def derived_seed(*of: int) -> int:
-    """A seed that differs wherever one of these numbers does; 63 bits."""
-    return int(np.random.SeedSequence(of).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def derived_seed(*numbers: int) -> int:
+    """Return a seed of 63 bits that differs where one of the numbers does."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Batch(NamedTuple):
-    """What a step learns from: N clips."""
+    """The N clips of a step."""
 
     inputs: tuple[Tensor, ...]  #: early and late maps, or uint8 clips
     soft: Tensor  #: float32 (N,)
@@ -196,7 +195,7 @@ class StepData(Dataset[Batch]):
 
 
 class Chunk(NamedTuple):
-    """Some clips of a video that is scored."""
+    """Some clips of a scored video."""
 
     video: int
     inputs: tuple[Tensor, ...]
@@ -204,7 +203,7 @@ class Chunk(NamedTuple):
 
 
 class ScoredData(Dataset[Chunk]):
-    """Every clip of some videos, a few at a time; a process of several takes whole videos."""
+    """All clips of some videos, a few at a time; with several processes each one takes whole videos."""
 
     def __init__(self, bags: Sequence[Bag], *, process: int = 0, processes: int = 1) -> None:
         self._bags = bags

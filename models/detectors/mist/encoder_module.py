@@ -1,7 +1,7 @@
-"""Stage 2 as Lightning sees it: a step's loss, the validation, and what a checkpoint holds beside the weights.
+"""Stage 2 as a Lightning module: a step's loss, the validation, and the content of a checkpoint beside the weights.
 
-What depends on the epoch (learning rate, random numbers, whether the backbone learns) is computed from its number
-alone, so a training that goes on from a checkpoint of Lightning's needs nothing else to be exact.
+Everything that depends on the epoch (learning rate, random numbers, whether the backbone learns) is computed from its
+number alone, so a training that continues from a checkpoint of Lightning's is exact without any other state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import lightning.pytorch as pl
 import numpy as np
@@ -22,11 +22,14 @@ from torch.utils.data import DataLoader
 
 from models.detectors.mist.encoder import AttentionEncoder, encoder_maps, unfreeze
 from models.detectors.mist.encoder_data import Bag, Batch, Chunk, EpochSteps, ScoredData, StepData, derived_seed
-from models.detectors.mist.encoder_recipe import EncoderRecipe
-from models.detectors.mist.generator_training import TrainingError
 from models.detectors.mist.losses import soft_label_cross_entropy
 from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads, score
-from models.jobs.thresholds import video_auc
+from models.jobs.errors import TrainingError
+from models.jobs.separation import video_auc
+from pipeline import files
+
+if TYPE_CHECKING:
+    from models.detectors.mist.encoder_recipe import EncoderRecipe
 
 
 class Best(TypedDict):
@@ -43,10 +46,10 @@ class EncoderModule(pl.LightningModule):
 
     Args:
         network: heads that are trained on maps, or an encoder that is trained on clips.
-        recipe: how.
-        bags: what is trained on.
-        seed: of all that is drawn.
-        validation: videos that tell which epoch was best; none at all if it is not asked.
+        recipe: settings of the training.
+        bags: the training videos.
+        seed: of all draws.
+        validation: videos for finding the best epoch; may be empty.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class EncoderModule(pl.LightningModule):
         if isinstance(network, AttentionEncoder):
             unfreeze(network.backbone)  # all but its BatchNorm; whether it learns is a matter of the epoch
 
-    # What goes in.
+    # Input.
 
     def train_dataloader(self) -> DataLoader[Batch]:
         steps = EpochSteps(
@@ -78,7 +81,7 @@ class EncoderModule(pl.LightningModule):
             process=self.trainer.global_rank,
             processes=self.trainer.world_size,
         )
-        steps.set_epoch(self._first_epoch)  # Lightning says it too, but after the workers were given their first steps
+        steps.set_epoch(self._first_epoch)  # Lightning does so too, but after the workers got their first steps
         return self._loader(StepData(self._bags, self._recipe), sampler=steps)
 
     def val_dataloader(self) -> DataLoader[Chunk]:
@@ -89,21 +92,21 @@ class EncoderModule(pl.LightningModule):
 
     def _loader(self, data: Any, **options: Any) -> DataLoader[Any]:
         workers = self._recipe.workers
-        # A generator of its own: a loader would otherwise draw from the random numbers of the training.
+        # Its own generator: otherwise a loader would draw from the random numbers of the training.
         own = torch.Generator().manual_seed(0)
         return DataLoader(
             data, batch_size=None, num_workers=workers, persistent_workers=workers > 0, generator=own, **options
         )
 
-    # What is learned.
+    # Training.
 
     def forward(self, *inputs: Tensor) -> HeadsOutput:
-        """Early and late maps, or uint8 clips → what the heads say."""
+        """Return the heads' output for early and late maps, or for uint8 clips."""
         output: HeadsOutput
         if isinstance(self.network, SelfGuidedHeads):
             output = self.network(*(values.float() for values in inputs))
             return output
-        # Without gradients there, not frozen: DistributedDataParallel wants to know at the start what will ever learn.
+        # Without gradients there, not frozen: DistributedDataParallel must know at the start which parts will learn.
         learns = torch.is_grad_enabled() and self.current_epoch >= self._recipe.frozen_epochs
         with torch.set_grad_enabled(learns):
             maps = encoder_maps(self.network.backbone, *inputs)
@@ -123,13 +126,13 @@ class EncoderModule(pl.LightningModule):
         return total
 
     def on_train_batch_end(self, *_: Any) -> None:
-        # Once an epoch, before the validation looks at the weights or a checkpoint keeps them.
+        # Once an epoch, before the validation uses the weights or a checkpoint keeps them.
         if self.trainer.is_last_batch and not finite(self.network):
             raise self._diverged("the weights are not finite")
 
     def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
-            f"epoch {self.current_epoch + 1}: {what}: the maps hold values that are not numbers, or the learning rate "
+            f"epoch {self.current_epoch + 1}: {what}: the maps hold values that are not finite, or the learning rate "
             f"{self._recipe.learning_rate:g} is too high"
         )
 
@@ -158,12 +161,12 @@ class EncoderModule(pl.LightningModule):
                 group["lr"] = rate
         self.log("training/learning_rate", rate)
 
-    # Which epoch was best.
+    # Choice of the epoch.
 
     def validation_step(self, chunk: Chunk, _ordinal: int) -> None:
         output = self(*chunk.inputs)
         found = score(HeadsOutput(*(values.float() for values in output)))
-        soft = torch.full_like(found, float(chunk.label))  # of a video that nobody labelled clip by clip
+        soft = torch.full_like(found, float(chunk.label))  # the video has no labels of clips
         weighted, guided = self._losses(output, soft)
         self._found[chunk.video].append((found, weighted + self._recipe.guided_weight * guided))
 
@@ -195,12 +198,12 @@ class EncoderModule(pl.LightningModule):
 
 
 def finite(network: nn.Module) -> bool:
-    """Whether all its weights are numbers."""
+    """Return whether all its weights are finite."""
     return all(bool(values.isfinite().all()) for values in network.state_dict().values())
 
 
 def rate_factor(recipe: EncoderRecipe, epoch: int) -> float:
-    """What the learning rate is multiplied by in an epoch, the first being 0."""
+    """Return the factor of the learning rate in an epoch; the first epoch is 0."""
     if epoch < recipe.warm_up_epochs:
         return (epoch + 1) / recipe.warm_up_epochs
     if recipe.decay == "none":
@@ -210,36 +213,31 @@ def rate_factor(recipe: EncoderRecipe, epoch: int) -> float:
 
 
 class CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint so that a crash leaves the old one or the new one."""
+    """Writes a checkpoint in full or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        draft = Path(path).with_name(f".{Path(path).name}.tmp")
-        try:
+        with files.replacing(Path(path)) as draft:
             draft.write_bytes(buffer.getbuffer())
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)  # on a full disk it would take the room that is left
-            raise
 
 
 class KeepEveryEpoch(pl.Callback):
-    """A checkpoint at the end of each epoch in one file, and word of the progress.
+    """Keeps a checkpoint of the last epoch, and reports the progress.
 
     Args:
         file: the checkpoint.
-        of: what the checkpoint belongs to; kept in it under ``of``.
-        progress: told how many epochs are done.
+        training: identity of the training, kept in the checkpoint under ``of``.
+        progress: called with the number of completed epochs.
     """
 
-    def __init__(self, file: Path, of: str, progress: Callable[[int], None]) -> None:
-        self._file, self._of, self._progress = file, of, progress
+    def __init__(self, file: Path, training: str, progress: Callable[[int], None]) -> None:
+        self._file, self._training, self._progress = file, training, progress
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["of"] = self._of
+        checkpoint["of"] = self._training
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.save_checkpoint(self._file)  # every process takes part; one writes

@@ -1,4 +1,4 @@
-"""How the encoder is trained on pseudo labels: what a recipe of stage 2 may say."""
+"""Settings of the training of stage 2, on pseudo labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from models.card import Reads
+from models.detectors.mist.card import Reads
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 
@@ -33,12 +33,12 @@ class EncoderRecipe(BaseModel):
         detectors: K, for each class.
         dropout: in front of the weighted head.
         reads: the maps that the weighted head reads; ``unit_length`` scales each one's average to length 1.
-        standardise: what the weighted head reads, by its mean and spread over all clips that train. Of ``maps`` only.
-        clips_a_video: drawn for each step, one from each of so many equal stretches of the video.
+        standardise: the weighted head's inputs, by their mean and spread over all training clips. For ``maps`` only.
+        clips_a_video: drawn for each step, one from each of this many equal stretches of the video.
         batch: videos of each label in a step, over all processes together.
         accumulation: steps whose gradients are added up before the weights move.
         epochs: passes over the smaller of the two sets.
-        optimiser: which, with ``learning_rate`` and ``weight_decay``; Adam adds the decay to the gradient.
+        optimiser: with ``learning_rate`` and ``weight_decay``; Adam adds the decay to the gradient.
         gradient_clip: greatest norm of the gradient.
         warm_up_epochs: the learning rate rises linearly to its value within these.
         decay: of the learning rate afterwards; ``cosine`` lets it fall to nothing at the last epoch.
@@ -46,10 +46,10 @@ class EncoderRecipe(BaseModel):
         guided_weight: of the guided head's loss beside the weighted head's.
         precision: of the arithmetic; ``16-mixed`` is for GPUs. ``auto``: see :meth:`precision_on`.
         flip: mirror half of the videos drawn.
-        frozen_epochs: of ``full``: the backbone is as published for so many. Its BatchNorm stays so throughout.
-        crop: of ``full``: side in pixels of the square that is cut from the pictures, the whole picture when None.
-        crop_scales: of ``full``: sides of a crop relative to the picture's shorter one, drawn for width and height
-            apart, before it is scaled to ``crop``.
+        frozen_epochs: for ``full``: first epochs in which the backbone does not learn. Its BatchNorm never does.
+        crop: for ``full``: side in pixels of the square that is cut from the pictures; the whole picture when None.
+        crop_scales: for ``full``: sides of a crop relative to the picture's shorter one, drawn for width and height
+            separately, before it is scaled to ``crop``.
         workers: processes that load batches ahead, for each process that trains; 0 loads in the process itself.
         select: the weights of the epoch with the highest validation AUC, or those of the last one.
     """
@@ -87,14 +87,14 @@ class EncoderRecipe(BaseModel):
     @model_validator(mode="after")
     def _standardised_maps(self) -> EncoderRecipe:
         if self.standardise and self.size != "maps":
-            raise ValueError("standardise: of size maps only; a backbone that is trained moves what it standardises")
+            raise ValueError("standardise: expected size maps; a backbone that is trained changes what is standardised")
         return self
 
     def precision_on(self, *, gpu: bool) -> Precision:
-        """What the arithmetic is.
+        """Return the precision of the arithmetic.
 
         Args:
-            gpu: whether it is done on one: there ``auto`` trains a backbone in half precision, where that pays.
+            gpu: whether a GPU computes. There ``auto`` trains a backbone in half precision, which is faster.
         """
         if self.precision != "auto":
             return self.precision

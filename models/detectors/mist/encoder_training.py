@@ -1,7 +1,7 @@
 """Training of the encoder: clips with pseudo labels in, heads or a whole encoder out (MIST's stage 2).
 
 Bit-reproducible on a CPU at a fixed number of threads, killed and started again or not. Under ``torchrun`` the same
-call in every process is one training that they share, on as many GPUs and machines as it was told of.
+call in every process is one training that they share, on all GPUs and machines of ``torchrun``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -30,28 +30,18 @@ from torch import Tensor, nn
 
 from models.backbones.base import MapBackbone
 from models.backbones.i3d import I3D
-from models.data.npy_rows import NpyFile
 from models.detectors.mist.encoder import AttentionEncoder
-from models.detectors.mist.encoder_data import SCORED_AT_ONCE, Bag, Floats, LabelledClips, LabelledMaps, derived_seed
+from models.detectors.mist.encoder_data import Bag, LabelledClips, LabelledMaps, derived_seed
 from models.detectors.mist.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch, finite
-from models.detectors.mist.encoder_recipe import EncoderRecipe, Precision
-from models.detectors.mist.generator_training import TrainingError
-from models.detectors.mist.sga import ANOMALY, NORMAL, SelfGuidedAttention, SelfGuidedHeads
+from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE, Network
+from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
 from models.detectors.mist.standardising import standardise
-from pipeline.windows import ClipSpec
+from models.jobs.errors import TrainingError
 
-__all__ = [
-    "CHECKPOINT_FILE",
-    "EncoderRecipe",
-    "LabelledClips",
-    "LabelledMaps",
-    "TrainingError",
-    "check_clips",
-    "map_logits",
-    "score_maps",
-    "train_encoder",
-    "train_full",
-]
+if TYPE_CHECKING:
+    from models.data.npy_rows import NpyFile
+    from models.detectors.mist.encoder_recipe import EncoderRecipe, Precision
+    from pipeline.windows import ClipSpec
 
 CHECKPOINT_FILE = "last.ckpt"  #: after the last whole epoch; a training in the same folder goes on from it
 CURVES = "curves"  #: folder that TensorBoard shows
@@ -79,21 +69,20 @@ def train_encoder(
 
     Args:
         bags: the training videos.
-        recipe: how; of size ``maps``.
-        seed: of the first weights and all that is drawn.
-        folder: of checkpoint and curves, made if it is not there. Where it holds the checkpoint of this very training,
-            the training goes on after the checkpoint's epoch; so a finished one costs nothing.
-        validation: other videos; each epoch's weights are judged by them, and the curves show how. Their soft labels
-            are not looked at.
-        progress: told how many epochs are done.
-        accelerator: Lightning's word for what to compute on.
+        recipe: settings of the training; of size ``maps``.
+        seed: of the first weights and all draws.
+        folder: of checkpoint and curves; made when missing. From the checkpoint of this very training the training
+            continues after its epoch, so a finished one costs nothing.
+        validation: other videos, on which each epoch's weights are judged, as the curves show. Their soft labels are
+            not used.
+        progress: called with the number of completed epochs.
+        accelerator: Lightning's name of the device.
 
     Returns:
         The heads in evaluation mode, on the CPU.
 
     Raises:
-        TrainingError: videos that cannot be trained on, a loss that is not a number, or a checkpoint of another
-            training.
+        TrainingError: unusable videos, a loss that is not finite, or a checkpoint of another training.
         OSError: the folder cannot be written.
     """
     _check(bags, validation, recipe, "maps")
@@ -140,10 +129,10 @@ def train_full(
 
 
 def check_clips(clip: ClipSpec, recipe: EncoderRecipe) -> None:
-    """See that I3D and attention can read such clips, before hours are spent on them; nothing is computed.
+    """Check that I3D and attention can read such clips, before hours are spent on them; nothing is computed.
 
     Args:
-        clip: how clips are cut.
+        clip: the cut of the clips.
         recipe: of either size.
 
     Raises:
@@ -161,43 +150,17 @@ def check_clips(clip: ClipSpec, recipe: EncoderRecipe) -> None:
             raise TrainingError(f"clips of {frames} frames of {height}×{width}: {error}") from None
 
 
-def map_logits(heads: SelfGuidedHeads, early: Floats, late: Floats) -> npt.NDArray[np.float32]:
-    """How much more the weighted head holds n clips for an anomaly than for normal.
-
-    Args:
-        heads: trained ones.
-        early, late: maps, (n, C, t, h, w) and (n, C', t', h', w'); may be memory maps.
-
-    Returns:
-        float32 (n,), the difference of the two logits, whose sigmoid is the score.
-    """
-    heads.eval()
-    device = next(heads.parameters()).device
-    found = [np.zeros(0, np.float32)]
-    with torch.inference_mode():
-        for first in range(0, len(early), SCORED_AT_ONCE):
-            some = slice(first, first + SCORED_AT_ONCE)
-            logits: Tensor = heads(*(torch.from_numpy(np.array(m[some])).to(device).float() for m in (early, late)))[0]
-            found.append((logits[:, ANOMALY] - logits[:, NORMAL]).cpu().numpy())
-    return np.concatenate(found)
-
-
-def score_maps(heads: SelfGuidedHeads, early: Floats, late: Floats) -> npt.NDArray[np.float32]:
-    """As :func:`map_logits`, but scores in [0, 1], float32 (n,)."""
-    return torch.sigmoid(torch.from_numpy(map_logits(heads, early, late))).numpy()
-
-
 def _heads(early: int, late: int, recipe: EncoderRecipe) -> SelfGuidedHeads:
     attention = SelfGuidedAttention(early, recipe.hidden, recipe.detectors)
     heads = SelfGuidedHeads(attention, late, recipe.dropout, reads=recipe.reads, unit_length=recipe.unit_length)
-    # A linear layer on a thousand inputs keeps much of what it was drawn as. From nothing it says what it has learned.
+    # A linear layer on a thousand inputs keeps much of its first weights. From zero it shows only what it has learned.
     nn.init.zeros_(heads.weighted.weight)
     nn.init.zeros_(heads.weighted.bias)
     return heads
 
 
-def _try(network: SelfGuidedHeads | AttentionEncoder, *inputs: Tensor) -> None:
-    """See by the shapes alone that the network can read such maps or clips, before anything is written."""
+def _try(network: Network, *inputs: Tensor) -> None:
+    """Check by the shapes alone that the network can read such maps or clips, before anything is written."""
     with torch.no_grad():
         try:
             copy.deepcopy(network).to("meta")(*inputs)
@@ -206,20 +169,20 @@ def _try(network: SelfGuidedHeads | AttentionEncoder, *inputs: Tensor) -> None:
 
 
 def _one_of(values: npt.NDArray[Any] | NpyFile) -> Tensor:
-    """The shape and type of one of these maps or clips, (1, ...): a tensor without content."""
+    """Return a tensor without content of the shape and type of one of these maps or clips, (1, ...)."""
     kept = torch.uint8 if values.dtype == np.uint8 else torch.float32
     return torch.empty((1, *values.shape[1:]), dtype=kept, device="meta")
 
 
 def _seen(clip: Tensor, recipe: EncoderRecipe) -> list[Tensor]:
-    """A clip, (1, T, H, W, 3), as it is scored and, where that is another size, as it is trained on."""
+    """Return a clip, (1, T, H, W, 3), in the size for scoring and, where it differs, the size for training."""
     if recipe.crop is None:
         return [clip]
     return [clip, clip.new_empty((*clip.shape[:2], recipe.crop, recipe.crop, 3))]
 
 
 def _untrained(heads: SelfGuidedHeads, bag: LabelledMaps) -> Tensor:
-    """What the weighted head reads of a video before anything is learned, (n, inputs)."""
+    """Return the weighted head's inputs for a video before anything is learned, (n, inputs)."""
     found = []
     with torch.no_grad():
         for first in range(0, len(bag.soft), SCORED_AT_ONCE):
@@ -229,7 +192,7 @@ def _untrained(heads: SelfGuidedHeads, bag: LabelledMaps) -> Tensor:
 
 
 def _fit(
-    network: SelfGuidedHeads | AttentionEncoder,
+    network: Network,
     bags: Sequence[Bag],
     recipe: EncoderRecipe,
     seed: int,
@@ -238,20 +201,20 @@ def _fit(
     progress: Progress,
     accelerator: str,
 ) -> None:
-    """Train ``network``, to the end or from a checkpoint on; it then has the weights that the recipe selects."""
+    """Train ``network``, from a checkpoint if one exists; afterwards it has the weights that the recipe selects."""
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if (scarcest := 2 * _smallest_batch(bags, recipe)) < world:
-        raise TrainingError(f"{world} processes share steps of {scarcest} videos: each needs one at least; start fewer")
+        raise TrainingError(f"{world} processes share steps of {scarcest} videos; each needs at least one: start fewer")
     if 0 < len(validation) < world:
         raise TrainingError(
-            f"{world} processes share {len(validation)} validation videos: each needs one at least; start fewer"
+            f"{world} processes share {len(validation)} validation videos; each needs at least one: start fewer"
         )
     gpu = accelerator in _ON_A_GPU and torch.cuda.is_available()
     precision = recipe.precision_on(gpu=gpu)
     recipe = recipe.model_copy(update={"precision": precision})  # a checkpoint is of what was computed, not of "auto"
     folder.mkdir(parents=True, exist_ok=True)
-    file, of = folder / CHECKPOINT_FILE, _identity(network, bags, recipe, seed)
-    resume = _resumable(file, of)
+    file, identity = folder / CHECKPOINT_FILE, _identity(network, bags, recipe, seed)
+    resume = _resumable(file, identity)
     module = EncoderModule(network, recipe, bags, seed, validation)
     with _quiet(), _interruptible():
         trainer = pl.Trainer(
@@ -272,7 +235,7 @@ def _fit(
             enable_model_summary=False,
             logger=TensorBoardLogger(folder, name=CURVES, version=""),
             log_every_n_steps=1,
-            callbacks=[KeepEveryEpoch(file, of, progress)],
+            callbacks=[KeepEveryEpoch(file, identity, progress)],
             plugins=[CheckpointFile()],
             default_root_dir=folder,
         )
@@ -292,7 +255,7 @@ def _fit(
 
 def _check(bags: Sequence[Bag], validation: Sequence[Bag], recipe: EncoderRecipe, size: str) -> None:
     if recipe.size != size:
-        raise TrainingError(f"recipe {recipe.name} is of size {recipe.size}, and this trains size {size}")
+        raise TrainingError(f"recipe {recipe.name} is of size {recipe.size}; expected size {size}")
     for what, some in (("training", bags), ("validation", validation)):
         counts = [sum(bag.label == label for bag in some) for label in (0, 1)]
         if 0 in counts and (some or what == "training"):
@@ -301,43 +264,39 @@ def _check(bags: Sequence[Bag], validation: Sequence[Bag], recipe: EncoderRecipe
                 f"{counts[1]} abnormal (label 1)"
             )
     if recipe.select == "validation" and not validation:
-        raise TrainingError("the recipe selects an epoch by validation, and there are no videos for that")
+        raise TrainingError("the recipe selects an epoch by validation, and no videos are kept for validation")
     if len({tuple(values.shape[1:] for values in bag.inputs) for bag in (*bags, *validation)}) != 1:
         raise TrainingError("the videos' maps or clips have different shapes: they come from different settings")
     for bag in bags:
         views = bag.views if isinstance(bag, LabelledMaps) else ()
         shapes = {tuple(values.shape for values in inputs) for inputs in (bag.inputs, *views)}
         if len(shapes) != 1 or any(len(values) != len(bag.soft) for values in bag.inputs) or not len(bag.soft):
-            raise TrainingError(
-                "a video's maps or clips, their views and their soft labels must be as many, at least 1"
-            )
+            raise TrainingError("a video needs as many maps or clips as soft labels and clips of each view, at least 1")
         if not ((bag.soft >= 0) & (bag.soft <= 1)).all():
             raise TrainingError("soft labels must lie in [0, 1]")
 
 
 def _smallest_batch(bags: Sequence[Bag], recipe: EncoderRecipe) -> int:
-    """Videos of each label in the smallest step of an epoch."""
+    """Return the number of videos of each label in the smallest step of an epoch."""
     fewer = min(sum(bag.label == label for bag in bags) for label in (0, 1))
     return fewer // -(-fewer // recipe.batch)
 
 
-def _identity(
-    network: SelfGuidedHeads | AttentionEncoder, bags: Sequence[Bag], recipe: EncoderRecipe, seed: int
-) -> str:
-    """What makes a training this one, as far as it can be told without reading all maps or clips."""
+def _identity(network: Network, bags: Sequence[Bag], recipe: EncoderRecipe, seed: int) -> str:
+    """Return a hash that identifies a training, as far as possible without reading all maps or clips."""
     shapes = {name: list(values.shape) for name, values in network.state_dict().items()}
-    told = [recipe.model_dump(mode="json", exclude={"name", "workers"}), seed, shapes, [bag.label for bag in bags]]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    settings = [recipe.model_dump(mode="json", exclude={"name", "workers"}), seed, shapes, [bag.label for bag in bags]]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for bag in bags:
         digest.update(bag.soft.astype("<f4").tobytes())
     return digest.hexdigest()
 
 
-def _resumable(file: Path, of: str) -> bool:
-    """Whether there is a checkpoint of this training.
+def _resumable(file: Path, identity: str) -> bool:
+    """Return whether a checkpoint of this training exists.
 
     Raises:
-        TrainingError: there is one that cannot be read, or that belongs to another training.
+        TrainingError: it cannot be read, or belongs to another training.
     """
     try:
         found = torch.load(file, map_location="cpu", weights_only=True).get("of")
@@ -346,9 +305,10 @@ def _resumable(file: Path, of: str) -> bool:
     except (OSError, RuntimeError, UnpicklingError, EOFError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TrainingError(f"{file}: not a checkpoint of a training ({reason}); remove it to start afresh") from None
-    if found != of:
+    if found != identity:
         raise TrainingError(
-            f"{file}: of another training (recipe, seed, videos or labels differ); remove it or train in another folder"
+            f"{file}: belongs to another training (recipe, seed, videos or labels differ); remove it, or train in "
+            "another folder"
         )
     return True
 
@@ -362,7 +322,7 @@ def _own_random_numbers(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's advice on loaders and its list of accelerators; its errors are exceptions."""
+    """Silence Lightning's advice on loaders and its list of accelerators; its errors are exceptions."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -378,7 +338,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays a KeyboardInterrupt; Lightning makes an exit of it and turns a deaf ear to the next one."""
+    """Keep Ctrl-C a KeyboardInterrupt; Lightning turns it into an exit and ignores the next one."""
     mine = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if mine else None
     try:

@@ -14,15 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.card import Architecture, CardError, ModelCard, read_card
-from models.tensors import TensorsError, load_tensors, save_tensors
-from pipeline.errors import MistwatchError
+from models.card import CardError, read_card
+from models.detectors.mist.card import Architecture, MistCard
+from models.tensors import load_tensors, save_tensors
 
 WEIGHTS_FILE = "generator.safetensors"
-
-
-class GeneratorError(MistwatchError):
-    """A trained generator cannot be loaded. One line that names the file and what is wrong."""
 
 
 class Generator(nn.Module):
@@ -67,7 +63,7 @@ class Generator(nn.Module):
 
 
 def side_by_side(members: Sequence[Generator]) -> Generator:
-    """One generator whose logit is the mean of the members' logits: their layers laid side by side.
+    """Return one generator whose logit is the mean of the members' logits: their layers laid side by side.
 
     The sum of the members' widths is its width, so an ensemble of narrow generators is again the paper's G.
 
@@ -97,7 +93,7 @@ def side_by_side(members: Sequence[Generator]) -> Generator:
 
 
 def calibrate(generator: Generator, slope: float, shift: float) -> None:
-    """Change the last layer so that what was the logit z becomes slope · z + shift.
+    """Change the last layer so that the logit z becomes slope · z + shift.
 
     Raises:
         ValueError: ``slope`` is not above 0.
@@ -121,21 +117,30 @@ def save_generator(generator: Generator, folder: Path) -> str:
     return save_tensors(generator.state_dict(), folder / WEIGHTS_FILE)
 
 
-def load_generator(folder: Path) -> tuple[Generator, ModelCard]:
-    """The generator of ``folder`` (its weights and its model card), in evaluation mode, on the CPU.
+def load_generator(folder: Path) -> tuple[Generator, MistCard]:
+    """Return the generator of ``folder`` (its weights and its model card), in evaluation mode, on the CPU.
 
     Raises:
-        GeneratorError: weights or card are missing, damaged, or do not belong together.
+        CardError, TensorsError: card or weights are missing, damaged, or do not belong together.
     """
-    try:
-        card = read_card(folder)
-        if not isinstance(card.architecture, Architecture):
-            raise GeneratorError(f"{folder}: expected a generator, and its model card says {card.architecture.type}")
-        generator = Generator(card.architecture)
-        tensors = load_tensors(
-            folder / WEIGHTS_FILE, generator.state_dict(), of="generator", sha256=card.weights_sha256
-        )
-    except (CardError, TensorsError) as error:
-        raise GeneratorError(str(error)) from None
+    card = read_card(folder, MistCard)
+    if not isinstance(card.architecture, Architecture):
+        raise CardError(f"{folder}: expected a generator, got the architecture {card.architecture.type}")
+    return load_weights(folder, card.architecture, card.weights_sha256), card
+
+
+def load_weights(folder: Path, architecture: Architecture, sha256: str) -> Generator:
+    """Return the generator whose weights are in ``folder``, in evaluation mode, on the CPU.
+
+    Args:
+        folder: where :func:`save_generator` wrote.
+        architecture: of the generator.
+        sha256: of the weights' file.
+
+    Raises:
+        TensorsError: the weights are missing, damaged, or belong to another network.
+    """
+    generator = Generator(architecture)
+    tensors = load_tensors(folder / WEIGHTS_FILE, generator.state_dict(), network="generator", sha256=sha256)
     generator.load_state_dict(tensors)
-    return generator.eval(), card
+    return generator.eval()

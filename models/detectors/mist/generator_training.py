@@ -7,82 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from models.card import Architecture
+from models.detectors.mist.bag import Bag
+from models.detectors.mist.card import Architecture
 from models.detectors.mist.generator import Generator, side_by_side
 from models.detectors.mist.losses import paper_ranking_loss, reference_ranking_loss
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous
 from models.detectors.mist.standardising import standardise
-from pipeline.errors import MistwatchError
+from models.jobs.errors import TrainingError
 
-
-class TrainingError(MistwatchError):
-    """A generator cannot be trained on this, or not like this. One line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bag:
-    """A video as the training sees it.
-
-    Attributes:
-        features: float32 (n, inputs), of its clips, n ≥ 1; or (n, cells, inputs), of the cells of a grid over each
-            clip's picture (:func:`models.data.maps.pooled`), for what is small in it. A clip is then as abnormal as its
-            worst cell: one more level of the multiple instances.
-        label: 0 or 1.
-        mirrored: as ``features``, of the video in a mirror: trained on as one more video, never scored.
-    """
-
-    features: npt.NDArray[np.float32]
-    label: int
-    mirrored: npt.NDArray[np.float32] | None = None
-
-
-class Recipe(BaseModel):
-    """How the generator is trained.
-
-    Attributes:
-        loss: the paper's or the reference's form of the ranking loss.
-        top_k: of the reference's form.
-        sub_bags, sub_bag_clips: L and T of the sparse continuous sampling.
-        shared_shift: see :func:`sparse_continuous`.
-        sparsity: λ of the loss.
-        optimiser: which, with ``learning_rate`` and ``weight_decay``.
-        gradient_clip: greatest norm of the gradient.
-        batch: videos of each label in a step.
-        epochs: passes over the smaller of the two sets.
-        unit_length: scale each feature vector to length 1 first.
-        standardise: put the training features' mean and spread in front of the network.
-        members: the generator is so many generators of an equal part of its width, trained one by one and laid side
-            by side: the mean of several seeds at the cost of one.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    loss: Literal["paper", "reference"]
-    top_k: int = Field(7, ge=1)
-    sub_bags: int = Field(32, ge=1)
-    sub_bag_clips: int = Field(3, ge=1)
-    shared_shift: bool = False
-    sparsity: float = Field(0.01, ge=0)
-    optimiser: Literal["adagrad", "adamw"] = "adagrad"
-    learning_rate: float = Field(0.01, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    gradient_clip: float = Field(10.0, gt=0)
-    batch: int = Field(30, ge=1)
-    epochs: int = Field(ge=1)
-    unit_length: bool = False
-    standardise: bool = False
-    dropout: float = Field(0.6, ge=0, lt=1)
-    members: Literal[1, 2, 4, 8] = 1
+if TYPE_CHECKING:
+    from models.detectors.mist.generator_recipe import Recipe
 
 
 def train_generator(
@@ -92,13 +32,13 @@ def train_generator(
 
     Args:
         bags: the training videos.
-        recipe: how.
+        recipe: settings of the training.
         seed: of the first weights, the order of the videos, the sampling and the dropout.
-        progress: told how many epochs are done, of all members together.
+        progress: called with the number of completed epochs, of all members together.
 
     Raises:
-        TrainingError: only one label among the videos, or features of different widths or that are not finite, or a
-            training whose loss or weights are no numbers any more.
+        TrainingError: videos of one label only, features of different widths or that are not finite, or a loss or
+            weights that are not finite.
     """
     bags = [*bags, *(Bag(bag.mirrored, bag.label) for bag in bags if bag.mirrored is not None)]
     _check(bags)
@@ -130,7 +70,7 @@ def _train_member(
             standardise(generator, generator.scaled(clips).flatten(0, -2))
 
         def scores(videos: Tensor) -> Tensor:
-            """(B,) ordinals of videos → (B, L, T) scores of the clips sampled from them."""
+            """Return the scores (B, L, T) of the clips sampled from videos, given by their ordinals (B,)."""
             chosen = sparse_continuous(
                 lengths[videos], recipe.sub_bags, recipe.sub_bag_clips, rng=rng, shared_shift=recipe.shared_shift
             )
@@ -162,20 +102,6 @@ def _diverged(what: str, epoch: int, recipe: Recipe) -> str:
     )
 
 
-def clip_logits(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 (n, inputs) → the logits of n clips, float32 (n,); of (n, cells, inputs) each clip's highest cell."""
-    with torch.inference_mode():
-        logits: npt.NDArray[np.float32] = generator.logits(torch.from_numpy(features)).numpy()
-    return logits if features.ndim == 2 else logits.max(-1)
-
-
-def clip_scores(generator: Generator, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 (n, inputs) → the scores of n clips, float32 (n,); of (n, cells, inputs) each clip's highest cell."""
-    with torch.inference_mode():
-        scores: npt.NDArray[np.float32] = generator(torch.from_numpy(features)).numpy()
-    return scores if features.ndim == 2 else scores.max(-1)
-
-
 def _check(bags: Sequence[Bag]) -> None:
     counts = [sum(bag.label == label for bag in bags) for label in (0, 1)]
     if 0 in counts:
@@ -191,7 +117,7 @@ def _check(bags: Sequence[Bag]) -> None:
 
 @contextmanager
 def _reproducible(seed: int, member: int) -> Iterator[torch.Generator]:
-    """Own random numbers and one thread, as sums over several threads depend on how many there are."""
+    """Use own random numbers, and one thread, because sums over several threads depend on their number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

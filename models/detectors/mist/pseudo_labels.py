@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from operators import smoothing
 
+LABELS_FILE = "pseudo-labels.jsonl"  #: the soft labels of a job's training videos, a line each
+
 SoftLabels = npt.NDArray[np.float32]  #: (n,) in [0, 1], one video's
 
-#: Below this span of its smoothed scores a video is too flat to be stretched by ``auto``: the generator has told
-#: nothing apart in it, and the stretch would make certainties of what is left. A choice of ours, a tenth of the range.
+#: Below this span of its smoothed scores a video is too flat to be stretched by ``auto``: the generator
+#: separates nothing in it, and the stretch would turn noise into certainties. A choice of ours, a tenth of the range.
 FLAT = 0.1
 
 
@@ -27,7 +29,7 @@ def pseudo_labels(
     min_max: bool | Literal["auto"] = "auto",
     unstretched: Literal["scores", "label"] = "scores",
 ) -> list[SoftLabels]:
-    """Soft labels of the clips of every video: 0 in normal ones, smoothed and stretched scores in abnormal ones.
+    """Return soft labels of the clips of every video: 0 in normal ones, smoothed and stretched scores in abnormal ones.
 
     Args:
         scores: of each video's clips, (n,), in [0, 1].
@@ -39,7 +41,7 @@ def pseudo_labels(
         min_max: stretch each abnormal video to [0, 1]. ``auto`` leaves those alone that are too short for the
             smoothing (no clip whose average lies within its segment) or too flat (see ``FLAT``): there the highest of a
             few clips that look alike would be called certainly abnormal and the lowest certainly normal.
-        unstretched: what the clips of an abnormal video that is left alone get: their smoothed scores, or the video's
+        unstretched: labels of the clips of an abnormal video that is left alone: their smoothed scores, or the video's
             label, 1, where short videos were cut to show nothing but the anomaly.
 
     Returns:

@@ -27,14 +27,14 @@ def sparse_continuous(
         lengths: int64 (B,), the number n of each video's clips, at least 1.
         sub_bags: L.
         clips: T, consecutive clips of a sub-bag.
-        rng: where the starts are drawn from; None takes the middle of each stretch.
+        rng: source of the starts; None takes the middle of each stretch.
         shared_shift: one draw a video moves all its sub-bags alike, as in the public reference.
 
     Returns:
         int64 (B, L, T), ordinals of clips, each within its video.
 
     Raises:
-        ValueError: a video without a clip, or no sub-bag or no clip asked for.
+        ValueError: a video without a clip, or fewer than one sub-bag or clip.
     """
     if sub_bags < 1 or clips < 1 or int(lengths.min()) < 1:
         raise ValueError(
@@ -54,12 +54,12 @@ def sparse_continuous(
 def balanced_batches(
     abnormal: Tensor, normal: Tensor, size: int, rng: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches with as many abnormal as normal videos, once over the smaller set; equal in size but for one.
+    """Yield shuffled batches of about equal size with as many abnormal as normal videos, once over the smaller set.
 
     Args:
         abnormal, normal: int64 (A,) and (N,), ordinals of videos.
         size: videos of each label in a batch at most.
-        rng: where their order is drawn from.
+        rng: source of their order.
 
     Yields:
         Ordinals of abnormal and of as many normal videos.

@@ -21,16 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.card import Reads, SelfGuidedArchitecture
+from models.detectors.mist.card import Reads, SelfGuidedArchitecture
 
-NORMAL, ANOMALY = 0, 1  #: what the two logits stand for
+NORMAL, ANOMALY = 0, 1  #: places of the two logits
 
 #: The first convolution takes away two time steps, and the last looks at two of those that it leaves.
 MIN_TIME_STEPS = 4
 
 
 class Attention(NamedTuple):
-    """What the attention module says of N clips."""
+    """Output of the attention module for N clips."""
 
     guided: Tensor  #: (N, 2) logits of the guided head
     attention: Tensor  #: (N, 1, t', h, w) in (0, 1); t' = 1 for the four time steps of a 16-frame clip
@@ -38,12 +38,12 @@ class Attention(NamedTuple):
 
 
 class HeadsOutput(NamedTuple):
-    """What the two heads say of N clips."""
+    """Output of the two heads for N clips."""
 
     weighted: Tensor  #: (N, 2) logits of the weighted head: normal, anomaly
     guided: Tensor  #: (N, 2) logits of the guided head
     attention: Tensor  #: (N, h, w) in (0, 1), on the late map's grid
-    features: Tensor  #: (N, inputs), what the weighted head reads, before it is standardised
+    features: Tensor  #: (N, inputs), input of the weighted head, before it is standardised
 
 
 class SelfGuidedAttention(nn.Module):
@@ -89,14 +89,14 @@ class SelfGuidedAttention(nn.Module):
 class SelfGuidedHeads(nn.Module):
     """The trainable part of the encoder on maps of a backbone: attention, guided head, weighted head.
 
-    ``calibration`` (slope, shift) is no parameter and is not trained: the difference of the weighted logits, d, becomes
-    slope · d + shift, so that a score can be made to mean a probability. (1, 0) leaves them alone.
+    ``calibration`` (slope, shift) is not a parameter and is not trained: the difference of the weighted logits, d,
+    becomes slope · d + shift, so that a score can be made to mean a probability. (1, 0) leaves them alone.
 
     Args:
         attention: the attention module.
         features: channels of the late map.
         dropout: in front of the weighted head.
-        reads: which maps the weighted head averages; see :class:`models.card.SelfGuidedArchitecture`.
+        reads: maps that the weighted head averages; see :class:`models.detectors.mist.card.SelfGuidedArchitecture`.
         unit_length: whether each map's average is scaled to length 1.
     """
 
@@ -149,7 +149,7 @@ class SelfGuidedHeads(nn.Module):
         return HeadsOutput(self._calibrated(weighted), guided, attention[:, 0, 0], features)
 
     def _read(self, seen: Tensor, attention: Tensor) -> Tensor:
-        """A map (N, C, t, h, w) and the attention (N, 1, 1, h', w') → what the weighted head reads of it, (N, C)."""
+        """A map (N, C, t, h, w) and the attention (N, 1, 1, h', w') → the map's part of the features, (N, C)."""
         if attention.shape[-2:] != seen.shape[-2:]:
             attention = F.interpolate(attention[:, 0], seen.shape[-2:], mode="nearest")[:, None]
         # The mean of seen + A ∘ seen; A has one time step, so time can be averaged first and space as a product.
@@ -164,8 +164,8 @@ class SelfGuidedHeads(nn.Module):
         return logits * slope + logits.new_tensor([0.0, shift])
 
     @classmethod
-    def of(cls, architecture: SelfGuidedArchitecture) -> SelfGuidedHeads:
-        """The heads that a model card describes, with fresh weights."""
+    def from_card(cls, architecture: SelfGuidedArchitecture) -> SelfGuidedHeads:
+        """Return the heads that a model card describes, with fresh weights."""
         attention = SelfGuidedAttention(architecture.early, architecture.hidden, architecture.detectors)
         heads = cls(
             attention,
@@ -178,7 +178,7 @@ class SelfGuidedHeads(nn.Module):
         return heads
 
     def architecture(self, *, fine_tuned: bool = False) -> SelfGuidedArchitecture:
-        """What a model card says of these heads."""
+        """Return the model card's description of these heads."""
         slope, shift = self.calibration
         return SelfGuidedArchitecture(
             early=self.attention.inputs,
@@ -195,5 +195,5 @@ class SelfGuidedHeads(nn.Module):
 
 
 def score(output: HeadsOutput) -> Tensor:
-    """The clips' anomaly scores (N,) in [0, 1]: the weighted head's softmax, class "anomaly"."""
+    """Return the clips' anomaly scores (N,) in [0, 1]: the weighted head's softmax, class "anomaly"."""
     return torch.softmax(output.weighted, dim=1)[:, ANOMALY]

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pipeline.cli.demo.watch import Watch
     from pipeline.cli.display import JsonLines
     from pipeline.cli.live import Stop
-    from pipeline.cli.score_sheet import Asked
+    from pipeline.cli.score_sheet import Target
     from pipeline.courtyard.settings import SceneSettings
     from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 _MODEL = "courtyard"
-_SEED = 7001  # no training and no benchmark uses the seeds from here on
+_SEED = 7001  # trainings and benchmarks do not use the seeds from here on
 #: Frame rate of the films: the model's own, because it would skip any further frames.
 _FPS = 12.5
 #: Films are this much longer than the watch, so that they do not start again while cameras are joined and left.
@@ -63,10 +63,9 @@ def demo(
     from pipeline import logs
     from pipeline.cli.demo.display import DemoDisplay
     from pipeline.cli.display import JsonLines, StandardOutput
-    from pipeline.cli.errors import explained
     from pipeline.cli.live import ending, stopping
 
-    with stopping() as stop, explained():
+    with stopping() as stop:
         logs.configure("auto", "warning")
         lines = JsonLines(ending(stop)) if as_json else None
         console = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))
@@ -151,13 +150,13 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
 
     with contextlib.ExitStack() as servers:
         with stop.at_once():
-            display.say(f"model {plan.model} (the first time it is fetched and exported) …")
+            display.report(f"model {plan.model} (the first time it is fetched and exported) …")
             repository_of(plan.model)  # refuse a model that cannot be served before rendering
             with display.rendering(f"rendering {len(plan.scenes)} camera(s)") as on_progress:
                 render_films({plan.films[name]: settings for name, settings in plan.scenes.items()}, on_progress)
             # Computed before the cameras run: their films play from then on.
             incidents = {name: Courtyard(settings).incidents for name, settings in plan.scenes.items()}
-            display.say("starting Triton, a broker, and the cameras …")
+            display.report("starting Triton, a broker, and the cameras …")
             broker = servers.enter_context(embedded.broker(plan.folder / "broker"))
             # Started before any alert can be raised, so that its start-up time is not part of a delay.
             consumer = servers.enter_context(
@@ -175,7 +174,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
         site = plan.site(
             triton=triton.grpc_address, bootstrap=broker.bootstrap, urls={n: cameras.url(n) for n in plan.films}
         )
-        display.say(f"watching {', '.join(cameras.url(name) for name in plan.films)} for {plan.seconds:.0f} s")
+        display.report(f"watching {', '.join(cameras.url(name) for name in plan.films)} for {plan.seconds:.0f} s")
         drive(
             site,
             stop=stop,
@@ -188,46 +187,48 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
         )
         if watch.complete:
             consumer.wait_for(watch.published_events, _CONSUMER_SECONDS)
-            asked = _asked(site, served_model(triton.grpc_address))
-            _report(watch, plan, asked, display, lines)
+            targets = _targets(site, served_model(triton.grpc_address))
+            _report(watch, plan, targets, display, lines)
 
 
-def _asked(site: Site, served: ServedModel) -> dict[str, Asked]:
+def _targets(site: Site, served: ServedModel) -> dict[str, Target]:
     """Return the targets of the score sheet; see the README."""
     from operators.smoothing import delay_seconds
-    from pipeline.cli.score_sheet import Asked
+    from pipeline.cli.score_sheet import Target
     from pipeline.live.judging import chain_settings, clip_spec
 
     clip = clip_spec(site.clip, served)
     fps = clip.fps or _FPS
     kernel = chain_settings(site.alerts, served, max_in_flight=site.triton.max_in_flight).kernel
     return {
-        "recall": Asked(least=0.8),
-        "false_alarms": Asked(most=len(site.cameras), words="at most 1 a camera"),
-        "share_in_alert_outside": Asked(most=0.05),
+        "recall": Target(least=0.8),
+        "false_alarms": Target(most=len(site.cameras), words="at most 1 a camera"),
+        "share_in_alert_outside": Target(most=0.05),
         # The length of a clip, the lag of the smoothing, and one second for everything else.
-        "p95_delay": Asked(most=clip.frames / fps + delay_seconds(kernel, clip.stride, fps) + 1.0),
+        "p95_delay": Target(most=clip.frames / fps + delay_seconds(kernel, clip.stride, fps) + 1.0),
     }
 
 
-def _report(watch: Watch, plan: _Plan, asked: dict[str, Asked], display: DemoDisplay, lines: JsonLines | None) -> None:
+def _report(
+    watch: Watch, plan: _Plan, targets: dict[str, Target], display: DemoDisplay, lines: JsonLines | None
+) -> None:
     """Print the score sheet, the pictures' paths and the summary line."""
     from pipeline.cli.score_sheet import tables
 
     sheet, summary = watch.sheet(), watch.summary
     assert summary is not None
     display.console.print()
-    display.console.print(tables(sheet, asked=asked))
+    display.console.print(tables(sheet, targets=targets))
     display.console.print()
     clips = f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped"
     if summary.clips_dropped > _MUCH_DROPPED * (summary.clips_scored + summary.clips_dropped):
         clips += ": this machine is too slow for this many cameras; try --cameras 1"
-    display.say(f"{clips}; {watch.alerts} alert(s) read back from the topic")
-    display.say(f"films of the cameras: {plan.folder / 'films'}")
+    display.report(f"{clips}; {watch.alerts} alert(s) read back from the topic")
+    display.report(f"films of the cameras: {plan.folder / 'films'}")
     if watch.evidence:
-        display.say("pictures of the alerts' peaks:")
+        display.report("pictures of the alerts' peaks:")
     for path in watch.evidence:
-        display.say(f"  {path}")
+        display.report(f"  {path}")
     if lines is not None:
         lines.write(json.dumps(_summary(watch, sheet)))
 

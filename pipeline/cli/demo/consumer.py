@@ -1,4 +1,4 @@
-"""Reads the demo's alerts back from the topic, as anybody else would: in a process of its own."""
+"""Reads the demo's alerts back from the topic in a process of its own, as any other consumer would."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ class Consumer:
 
     Args:
         bootstrap: the broker.
-        take: given each event and the moment (UTC) at which it was there, on a thread of the consumer's.
-        log: file for what its process says.
+        on_event: called with each event and the time (UTC) of its arrival, on a thread of the consumer.
+        log: file for the messages of its process.
     """
 
-    def __init__(self, bootstrap: str, take: Callable[[AlertEvent, datetime], None], log: Path) -> None:
+    def __init__(self, bootstrap: str, on_event: Callable[[AlertEvent, datetime], None], log: Path) -> None:
         from deploy.lifetime import end_with_parent
 
         since = datetime.now(UTC).isoformat()
         command = [sys.executable, "-P", "-m", "pipeline.cli", "alerts", "tail", "--json"]
-        with log.open("ab") as said:
+        with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*command, "--bootstrap", bootstrap, "--since", since],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=output,
                 text=True,
                 start_new_session=True,  # Ctrl-C is ours to handle
                 preexec_fn=end_with_parent,
             )
         self.name = "consumer"
         self.log = log
-        self._take = take
+        self._on_event = on_event
         self._arrived = threading.Condition()
         self._over = False
         self._failure: Exception | None = None
-        self.events = 0  #: so many were given to ``take``
+        self.events = 0  #: number of events passed to ``on_event``
         self._thread = threading.Thread(target=self._read, name="consumer", daemon=True)
         self._thread.start()
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Id of its process."""
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether it still reads."""
+        """Return whether it still reads."""
         return not self._over and self._process.poll() is None
 
     def _read(self) -> None:
@@ -67,19 +67,19 @@ class Consumer:
         assert self._process.stdout is not None
         try:
             for line in self._process.stdout:
-                had_at = datetime.now(UTC)
-                self._take(AlertEvent.model_validate_json(line), had_at)
+                arrived_at = datetime.now(UTC)
+                self._on_event(AlertEvent.model_validate_json(line), arrived_at)
                 with self._arrived:
                     self.events += 1
                     self._arrived.notify()
-        except Exception as error:  # shown by whoever waits for the events
+        except Exception as error:  # raised by wait_for
             self._failure = error
         with self._arrived:
             self._over = True
             self._arrived.notify()
 
     def wait_for(self, events: int, seconds: float) -> None:
-        """Wait until that many events have been taken.
+        """Wait until ``events`` events have arrived.
 
         Raises:
             MistwatchError: they did not arrive in time.
@@ -89,8 +89,10 @@ class Consumer:
         if self._failure is not None:
             raise self._failure
         if self.events < events:
-            why = ": its consumer has ended by itself" if self._over else f" within {seconds:.0f} s"
-            raise MistwatchError(f"the topic gave back {self.events} of {events} alert events{why} (log: {self.log})")
+            reason = ": its consumer has ended by itself" if self._over else f" within {seconds:.0f} s"
+            raise MistwatchError(
+                f"the topic gave back {self.events} of {events} alert events{reason} (log: {self.log})"
+            )
 
     def __enter__(self) -> Consumer:
         return self

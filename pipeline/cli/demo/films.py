@@ -1,4 +1,4 @@
-"""Renders the demo's films before it runs."""
+"""Rendering of the demo's films before it runs."""
 
 from __future__ import annotations
 

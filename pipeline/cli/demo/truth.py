@@ -1,8 +1,8 @@
-"""What the demo's cameras really showed, and what the alerts are worth beside it. Pure: no clock, no I/O.
+"""The incidents that the demo's cameras showed, and the alerts judged by them. Pure: no clock, no I/O.
 
-The films know their incidents by frame; the camera server knows when it sent each frame. Together they say when an
-incident was to be seen: once in each pass of the looped film. Everything here is on that clock, the wall's at the
-moment of sending. A frame is received milliseconds later: the times that an alert carries are compared as they are.
+The films have their incidents by frame; the camera server records when it sent each frame. Together they give the times
+at which an incident was visible: once in each pass of the looped film. All times are wall-clock times of sending. A
+frame is received milliseconds later: the times in alerts are compared without a correction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.courtyard.settings import Incident
 
 
 class Sending(Protocol):
-    """A frame that went out; see :class:`deploy.camera.server.Sending`."""
+    """A sent frame; see :class:`deploy.camera.server.Sending`."""
 
     @property
     def pass_(self) -> int: ...
@@ -33,12 +33,12 @@ class Sending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An incident as one pass of the film showed it.
+    """One showing of an incident in one pass of the film.
 
     Attributes:
         kind: of the incident.
         began: when its first frame was sent.
-        ended: when the frame after its last one was due; None while it goes on.
+        ended: when the frame after its last one was due; None while it is in progress.
     """
 
     kind: str
@@ -47,16 +47,16 @@ class Shown:
 
     @property
     def span(self) -> Span:
-        """In seconds since 1970; without an end while it goes on."""
+        """The span in seconds since 1970; infinite while it is in progress."""
         return Span(self.began.timestamp(), math.inf if self.ended is None else self.ended.timestamp())
 
 
 def shown(incidents: Sequence[Incident], sendings: Iterable[Sending], *, fps: float) -> list[Shown]:
-    """Every showing of ``incidents`` by the frames that were sent, in the order of time.
+    """Return every showing of ``incidents`` by the sent frames, in the order of time.
 
     Args:
         incidents: of the film, by frame.
-        sendings: of one camera, in order; each pass sends the film's frames anew.
+        sendings: of one camera, in order; each pass sends the film's frames again.
     """
     showings: dict[tuple[int, int], list[datetime]] = {}  # by pass and place of the incident
     newest = (-1, -1)
@@ -80,27 +80,27 @@ def shown(incidents: Sequence[Incident], sendings: Iterable[Sending], *, fps: fl
     ]
 
 
-def whole(showings: Sequence[Shown], joined: datetime, left: datetime) -> Span:
-    """The part of a watch from ``joined`` to ``left`` that cuts no incident in two, in seconds since 1970.
+def watched_span(showings: Sequence[Shown], joined: datetime, left: datetime) -> Span:
+    """Return the part of a watch from ``joined`` to ``left`` that does not cut an incident, in seconds since 1970.
 
-    What was already going on at the start, or had not been over for the tolerance at the end (its alert may still
-    come), counts for nothing: neither as found or missed nor, with its alerts, as anything else.
+    An incident in progress at the start, or within the tolerance at the end (its alert may still come), is excluded
+    together with its alerts.
     """
     start, end = joined.timestamp(), left.timestamp()
-    spans = [showing.span for showing in showings]  # in order, and never two at once
+    spans = [showing.span for showing in showings]  # in order, without overlap
     next_starts = [*(span.start for span in spans[1:]), math.inf]
-    for span, next_start in zip(spans, next_starts, strict=False):  # no span has no next start
+    for span, next_start in zip(spans, next_starts, strict=False):  # without spans the next start is undefined
         if span.start < start < span.end + TOLERANCE_SECONDS:
             start = max(start, min(span.end + TOLERANCE_SECONDS, next_start))
     for span in spans:
         if span.start <= end < span.end + TOLERANCE_SECONDS:
-            end = math.nextafter(span.start, -math.inf)  # an alert in its very first moment is its own
+            end = math.nextafter(span.start, -math.inf)  # an alert at its very start belongs to it
     return Span(min(start, end), end)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a new alert is about: an incident and the seconds from its first frame to the consumer, or nothing."""
+    """The verdict on a new alert: its incident and the seconds from its first frame to the consumer, or None."""
 
     found: Shown | None
     delay_seconds: float | None
@@ -109,7 +109,7 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class _Alert:
     opened: datetime
-    had_at: datetime
+    arrived_at: datetime
     ended: datetime | None = None
 
     @property
@@ -119,13 +119,13 @@ class _Alert:
 
 
 class Witness:
-    """Saw everything that one camera showed, and hears every alert that it raises. Not thread-safe."""
+    """A record of one camera's showings and alerts. Not thread-safe."""
 
     def __init__(self, incidents: Sequence[Incident], *, fps: float, sent: Callable[[], Sequence[Sending]]) -> None:
         """
         Args:
-            incidents: of the film that the camera shows, by frame.
-            sent: what the camera has sent so far.
+            incidents: of the camera's film, by frame.
+            sent: returns the frames that the camera has sent so far.
         """
         self._incidents = incidents
         self._fps = fps
@@ -134,15 +134,15 @@ class Witness:
 
     @property
     def alerts(self) -> int:
-        """How many have been heard."""
+        """Number of alerts so far."""
         return len(self._alerts)
 
     def showings(self) -> list[Shown]:
-        """What the camera has shown so far."""
+        """Return the showings of the camera so far."""
         return shown(self._incidents, self._sent(), fps=self._fps)
 
-    def hear(self, event: AlertEvent, had_at: datetime) -> Verdict | None:
-        """Take an event that the consumer had at ``had_at``; the verdict on a new alert, else None."""
+    def add_event(self, event: AlertEvent, arrived_at: datetime) -> Verdict | None:
+        """Add an event that reached the consumer at ``arrived_at``; return the verdict on a new alert, else None."""
         data = event.data
         known = self._alerts.get(data.alert_id)
         if known is not None:
@@ -152,10 +152,10 @@ class Witness:
         opened = data.scores[-1].ended_at if data.state is AlertState.BEGIN and data.scores else None
         if opened is None:
             return None
-        self._alerts[data.alert_id] = _Alert(opened, had_at)
+        self._alerts[data.alert_id] = _Alert(opened, arrived_at)
         showings = self.showings()
         found = self._found(showings).get(data.alert_id)
-        return Verdict(found, None if found is None else (had_at - found.began).total_seconds())
+        return Verdict(found, None if found is None else (arrived_at - found.began).total_seconds())
 
     def _found(self, showings: Sequence[Shown]) -> dict[UUID, Shown]:
         names = list(self._alerts)
@@ -163,9 +163,10 @@ class Witness:
         return {names[pair.alert]: showings[pair.incident] for pair in pairs}
 
     def sheet(self, joined: datetime, left: datetime) -> ScoreSheet:
-        """The score sheet of a watch from ``joined`` to ``left``, as far as it saw incidents whole.
+        """Return the score sheet of a watch from ``joined`` to ``left``, for completely watched incidents.
 
-        Delays run from the moment the camera sent an incident's first frame to the moment the consumer had the alert.
+        Delays run from the moment the camera sent an incident's first frame to the moment the alert reached the
+        consumer.
         """
         showings = self.showings()
         incidents = [one.span for one in showings]
@@ -173,7 +174,7 @@ class Witness:
         return score(
             incidents,
             [alert.span for alert in alerts],
-            whole(showings, joined, left),
+            watched_span(showings, joined, left),
             kinds=[one.kind for one in showings],
-            delay=lambda pair: alerts[pair.alert].had_at.timestamp() - incidents[pair.incident].start,
+            delay=lambda pair: alerts[pair.alert].arrived_at.timestamp() - incidents[pair.incident].start,
         )

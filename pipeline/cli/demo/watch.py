@@ -1,4 +1,4 @@
-"""The demo's minute: begins when every camera is there, ends in time, and hears every alert beside the truth."""
+"""The demo's watch: begins when every camera is connected, ends in time, and compares alerts with the truth."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pipeline.cli.display import JsonLines
 from pipeline.live.board import CameraState
 from pipeline.live.service import Summary
 
-#: What was sent at the end of the watch is scored, and its alerts published, within this time.
+#: Time for scoring the last frames of the watch and publishing their alerts.
 _GRACE = timedelta(seconds=1)
-#: A camera on this machine that has no picture after this long has none to come.
+#: Time after which a camera on this machine without a picture has failed.
 _JOIN = timedelta(seconds=60)
 
 
 class Watch:
-    """Shows a run (see :class:`pipeline.cli.display.Display`), stops it, and keeps what became of it.
+    """A display of a run (see :class:`pipeline.cli.display.Display`) that also stops it and keeps its results.
 
     Args:
-        witnesses: of each camera, by name.
-        seconds: how long the cameras are watched, from the moment when all of them are there.
+        witnesses: the witness of each camera, by name.
+        seconds: length of the watch, from the moment when all cameras are connected.
         stop: ends the run.
-        lines: where the events go as JSON, if they do.
+        lines: receives the events as JSON; None: not wanted.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Watch:
         self._shown = dict.fromkeys(witnesses, 0)
         self._trouble: str | None = None
 
-    # -- what the run calls ------------------------------------------------------------------------------------
+    # -- called by the run -------------------------------------------------------------------------------------
 
     def published(self, _event: AlertEvent) -> None:
-        """An event is on the topic."""
+        """Count an event on the topic."""
         self.published_events += 1
 
     def refresh(self, states: list[CameraState]) -> None:
-        """Called a few times a second."""
+        """Update the display, and stop the run in time; called a few times a second."""
         now = datetime.now(UTC)
         self._began = self._began or now
         for state in states:
@@ -78,44 +78,44 @@ class Watch:
             self._stop.set()
 
     def finish(self, states: list[CameraState], summary: Summary) -> None:
-        """The run is over."""
+        """Keep the summary of the ended run."""
         self._display.watched()
         self.summary = summary
 
     def trouble(self) -> str | None:
-        """Why there is nothing to wait for."""
+        """Return why the watch cannot begin, or None."""
         return self._trouble
 
-    # -- what the consumer calls -------------------------------------------------------------------------------
+    # -- called by the consumer --------------------------------------------------------------------------------
 
-    def consumed(self, event: AlertEvent, had_at: datetime) -> None:
-        """The consumer had an event."""
+    def consumed(self, event: AlertEvent, arrived_at: datetime) -> None:
+        """Judge and show an event that has reached the consumer."""
         witness = self._witnesses.get(event.subject)
-        verdict = None if witness is None else witness.hear(event, had_at)
+        verdict = None if witness is None else witness.add_event(event, arrived_at)
         self.evidence += [path for uri in event.data.evidence if (path := path_of(uri)) not in self.evidence]
         if self._lines is not None:
             self._lines.published(event)
-        self._display.alert(event, had_at, verdict)
+        self._display.alert(event, arrived_at, verdict)
 
     # -- afterwards --------------------------------------------------------------------------------------------
 
     @property
     def alerts(self) -> int:
-        """How many alerts the consumer had."""
+        """Number of alerts that have reached the consumer."""
         return sum(witness.alerts for witness in self._witnesses.values())
 
     def sheet(self) -> ScoreSheet:
-        """The score sheet of all cameras together."""
+        """Return the score sheet of all cameras together."""
         sheets = (witness.sheet(self._joined[name], self._left) for name, witness in self._witnesses.items())
         return sum(sheets, ScoreSheet())
 
     @property
     def _left(self) -> datetime:
-        """When the watch is over, known once every camera has been joined."""
+        """End of the watch, known once every camera is connected."""
         return max(self._joined.values()) + self._length
 
     def _show_incidents(self) -> None:
-        """Tell of the incidents that have begun on the cameras since the last time."""
+        """Show the incidents that have begun on the cameras since the last call."""
         for camera, witness in self._witnesses.items():
             showings = witness.showings()
             for showing in showings[self._shown[camera] :]:

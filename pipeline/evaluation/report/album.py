@@ -1,4 +1,4 @@
-"""The thumbnails of a report: asked for first, then decoded, so that each recording is read once."""
+"""The thumbnails of a report: requested first, then decoded, so that each recording is read once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline.sources.base import SourceError
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A clip's picture, or the gap where it could not be had.
+    """A clip's picture, or a gap if it could not be decoded.
 
     Attributes:
-        uri: an address that holds the picture itself, "" where there is none.
-        words: where in its video it is.
-        looked: where the model looked is drawn into it.
+        uri: a data URI with the picture, "" if there is none.
+        words: its position in the video.
+        looked: True if the model's heat map is drawn into it.
     """
 
     uri: str
@@ -34,17 +34,17 @@ class Thumbnail:
 
 
 class _Key(NamedTuple):
-    """A picture of a video: which one, and whether where the model looked is drawn into it."""
+    """A picture of a video: its frame number, and whether the model's heat map is drawn into it."""
 
     frame: int
     looked: bool
 
 
 class Album:
-    """Pictures of clips.
+    """A collection of pictures of clips.
 
     Args:
-        videos: they are named by their numbers.
+        videos: the videos; methods name them by their numbers.
     """
 
     def __init__(self, videos: Sequence[Timeline]) -> None:
@@ -53,27 +53,28 @@ class Album:
         self._uris: dict[tuple[int, _Key], str] = {}
         self._notes: dict[int, str] = {}
 
-    def ask(self, video: int, clips: Iterable[int], *, looked: bool = False) -> None:
-        """A picture of each of these clips will be wanted; ``looked``: with where the model looked, if it told."""
-        of = self._videos[video]
-        if of.middle_frame is None:
+    def request(self, video: int, clips: Iterable[int], *, looked: bool = False) -> None:
+        """Request a picture of each of these clips; ``looked``: with the model's heat map, if it has one."""
+        source = self._videos[video]
+        if source.middle_frame is None:
             return
         for clip in clips:
-            look = of.look(clip) if looked and of.look is not None else None
-            self._wanted[video][self._key(of, clip, looked)] = look
+            look = source.look(clip) if looked and source.look is not None else None
+            self._wanted[video][self._key(source, clip, looked)] = look
 
     def decode(self) -> None:
-        """Get all that was asked for. A recording that cannot be read costs its pictures, and :meth:`note` says so."""
+        """Decode all requested pictures. An unreadable recording has none; :meth:`note` has the reason."""
         for video, wanted in self._wanted.items():
-            of = self._videos[video]
-            if of.path is None or not wanted:
+            source = self._videos[video]
+            if source.path is None or not wanted:
                 continue
             numbers = sorted({key.frame for key in wanted})
             try:
-                found = thumbnails(of.path, numbers, fps=of.fps, content_hash=of.content_hash)
+                found = thumbnails(source.path, numbers, fps=source.fps, content_hash=source.content_hash)
             except (SourceError, OSError, av.FFmpegError) as problem:
-                # The report may be handed on: where this machine keeps its recordings is nobody's business.
-                self._notes[video] = printable(f"no pictures: {str(problem).replace(str(of.path), of.path.name)}")
+                # The report may be passed on, so it must not reveal this machine's folders.
+                reason = str(problem).replace(str(source.path), source.path.name)
+                self._notes[video] = printable(f"no pictures: {reason}")
                 continue
             for key, look in wanted.items():
                 if key.frame in found:
@@ -81,19 +82,19 @@ class Album:
                     self._uris[video, key] = f"data:image/jpeg;base64,{jpeg}"
 
     def thumbnail(self, video: int, clip: int, *, looked: bool = False) -> Thumbnail:
-        """The picture of a clip, as it was asked for."""
-        of = self._videos[video]
-        middle = float(np.asarray(of.start, np.float64)[clip] + np.asarray(of.end, np.float64)[clip]) / 2
-        words = moment(middle, of.unit)
-        if of.middle_frame is None:
+        """Return the picture of a clip, as requested."""
+        source = self._videos[video]
+        middle = float(np.asarray(source.start, np.float64)[clip] + np.asarray(source.end, np.float64)[clip]) / 2
+        words = moment(middle, source.unit)
+        if source.middle_frame is None:
             return Thumbnail("", words, looked=False)
-        key = self._key(of, clip, looked)
+        key = self._key(source, clip, looked)
         uri = self._uris.get((video, key), "")
         return Thumbnail(uri, words, looked=bool(uri) and self._wanted[video][key] is not None)
 
     def note(self, video: int) -> str:
-        """Why a video has no pictures, "" where it has."""
+        """Return why a video has no pictures, "" if it has some."""
         return self._notes.get(video, "")
 
-    def _key(self, of: Timeline, clip: int, looked: bool) -> _Key:
-        return _Key(int(np.asarray(of.middle_frame)[clip]), looked and of.look is not None)
+    def _key(self, source: Timeline, clip: int, looked: bool) -> _Key:
+        return _Key(int(np.asarray(source.middle_frame)[clip]), looked and source.look is not None)

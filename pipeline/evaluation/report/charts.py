@@ -1,4 +1,4 @@
-"""The charts of curves: what a template needs to draw them, and the table of what is drawn."""
+"""The charts of curves: drawing data for the template, and the table of the data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.evaluation.report.data import Chart, Curve
 from pipeline.evaluation.report.drawing import Axis, Tick, even_ticks, path, thinned
 from pipeline.evaluation.report.writing import number
 
-#: Of a chart's drawing; it is scaled as a whole, and on a phone it is about as wide as this.
+#: Size of a chart's drawing; it is scaled to the page, and about as wide as this on a phone.
 WIDTH, HEIGHT = 380, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 42
 #: Points of a drawn line, and rows of its table.
@@ -20,7 +20,7 @@ _POINTS, _ROWS = 400, 100
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The point at which the run worked."""
+    """The operating point of the run."""
 
     x: float
     y: float
@@ -36,12 +36,12 @@ class DrawnCurve:
     path: str
     mark: Mark | None
     rows: list[tuple[str, str, str]]  #: threshold, x, y
-    left_out: int  #: points that the table does not have
+    left_out: int  #: number of points not in the table
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnChart:
-    """A chart, drawn within ``width`` × ``height``; or the reason why there is none."""
+    """A chart drawn within ``width`` × ``height``, or the reason why there is none."""
 
     id: str
     title: str
@@ -52,7 +52,7 @@ class DrawnChart:
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     reason: str = ""
-    diagonal: str = ""  #: path of what chance gives
+    diagonal: str = ""  #: path of a random score
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -62,12 +62,11 @@ class DrawnChart:
 
 
 def roc(chart: Chart, colours: dict[str, int]) -> DrawnChart:
-    """The ROC curve."""
+    """Draw the ROC curve."""
     return _drawn(
         "roc",
         "ROC",
-        "How much of what is abnormal is flagged, at the price of how much that is normal. "
-        "The diagonal is what chance gives.",
+        "Share of abnormal frames flagged, against the share of normal frames flagged. The diagonal is a random score.",
         chart,
         colours,
         x=_shares(_LEFT, WIDTH - _RIGHT),
@@ -79,11 +78,11 @@ def roc(chart: Chart, colours: dict[str, int]) -> DrawnChart:
 
 
 def roc_start(chart: Chart, colours: dict[str, int], most: float = 0.05) -> DrawnChart:
-    """The ROC curve's beginning, where a system can be lived with."""
+    """Draw the ROC curve's beginning, the range of acceptable false positives."""
     return _drawn(
         "roc-start",
         f"ROC, up to {100 * most:g} % false positives",
-        "The beginning of the same curve: an area of 0.87 may hide that nearly nothing is found here.",
+        "The beginning of the same curve: a curve with a large area may still find little here.",
         Chart([_until(curve, most) for curve in chart.curves], chart.reason),
         colours,
         x=Axis(0, most, _LEFT, WIDTH - _RIGHT),
@@ -95,11 +94,11 @@ def roc_start(chart: Chart, colours: dict[str, int], most: float = 0.05) -> Draw
 
 
 def precision_recall(chart: Chart, colours: dict[str, int]) -> DrawnChart:
-    """The precision-recall curve."""
+    """Draw the precision-recall curve."""
     return _drawn(
         "precision-recall",
         "Precision and recall",
-        "Of the flagged frames, how many are abnormal; of the abnormal ones, how many are flagged.",
+        "Precision: share of flagged frames that are abnormal. Recall: share of abnormal frames that are flagged.",
         chart,
         colours,
         x=_shares(_LEFT, WIDTH - _RIGHT),
@@ -110,10 +109,10 @@ def precision_recall(chart: Chart, colours: dict[str, int]) -> DrawnChart:
 
 
 def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -> DrawnChart:
-    """Event recall against false alarms an hour: the curve that a threshold is chosen by."""
+    """Draw event recall against false alarms an hour: the curve for choosing a threshold."""
     highest = max((float(np.max(curve.x)) for curve in chart.curves), default=0.0)
     lowest = min(1 / watched_hours, highest) if watched_hours and highest else highest
-    unit = lowest or 1.0  # evenly up to one false alarm in all of the footage, by its logarithm from there
+    unit = lowest or 1.0  # linear up to one false alarm in all of the footage, logarithmic above
     axis = Axis(0, highest or 1.0, _LEFT, WIDTH - _RIGHT, bend=lambda values: np.arcsinh(values / unit))
     decades = [10.0**power for power in range(-4, 6)]
     ticks = [0.0, *(value for value in decades if unit <= value <= highest)]
@@ -122,9 +121,9 @@ def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -
     return _drawn(
         "alarms",
         "Incidents found, and false alarms",
-        "Each point is a threshold: as it falls, more incidents are found and more is cried in vain. "
-        "Where it is so low that alerts run into each other, both may fall again. "
-        f"{_tried(chart)}",
+        "Each point is a threshold: a lower one finds more incidents and raises more false alarms. "
+        "At very low thresholds alerts merge, so both may fall again. "
+        f"{_threshold_count(chart)}",
         chart,
         colours,
         x=axis,
@@ -135,12 +134,12 @@ def alarms(chart: Chart, colours: dict[str, int], watched_hours: float | None) -
     )
 
 
-def _tried(chart: Chart) -> str:
-    """How many thresholds there are, of all that could be."""
+def _threshold_count(chart: Chart) -> str:
+    """Return a sentence with the number of thresholds."""
     points = max((np.size(curve.x) for curve in chart.curves), default=0)
     if points < 2:
-        return "There is one threshold." if points else ""
-    return f"There are {points} thresholds, scores that occur; between them the line is drawn straight."
+        return "The curve has one threshold." if points else ""
+    return f"The curve has {points} thresholds, taken from the scores, with straight lines between them."
 
 
 def _shares(begin: float, end: float) -> Axis:
@@ -202,7 +201,7 @@ def _line(curve: Curve, colour: int, x: Axis, y: Axis) -> DrawnCurve:
 
 
 def _until(curve: Curve, most: float) -> Curve:
-    """A curve that rises (or falls) along x, as far as ``most``; its last piece is cut there."""
+    """Return a curve that rises (or falls) along x, cut at x = ``most``."""
     lines = [np.asarray(curve.x, np.float64), np.asarray(curve.y, np.float64)]
     if curve.thresholds is not None:
         lines.append(np.asarray(curve.thresholds, np.float64))

@@ -1,4 +1,4 @@
-"""What a report shows. Whoever judges a run fills it in; nothing here computes a figure of the run.
+"""The data that a report shows. The judgement of a run fills it in; no figure is computed here.
 
 >>> incident = Incident(start=2.0, end=3.0)
 >>> film = Timeline("Test001", start=[0.0, 1.6], end=[1.6, 3.2], score=[0.1, 0.9], incidents=[incident])
@@ -20,7 +20,7 @@ from operators.figures.events import TOLERANCE_SECONDS, Span
 from pipeline.heat import HeatKind
 from pipeline.sources.base import FrameSpec
 
-#: How a figure is written: 0.8697, 17.0 %, 2.25 s, 0.4 /h, 12.
+#: Format of a figure: 0.8697, 17.0 %, 2.25 s, 0.4 /h, 12.
 Unit = Literal["score", "percent", "seconds", "per_hour", "count"]
 
 
@@ -30,11 +30,11 @@ class FigureRow:
 
     Attributes:
         name: as in ``metrics.json``.
-        label: what people call it.
-        values: by the column's name; a column that is left out does not have the figure.
-        unit: how it is written; a share is one of ``score`` and ``percent``.
-        meaning: one sentence for who does not know it.
-        headline: the column whose value stands at the head of the report; "" keeps it to the table.
+        label: its name for people.
+        values: by the column's name; a column without the figure is left out.
+        unit: its format; a share is one of ``score`` and ``percent``.
+        meaning: one sentence of explanation.
+        headline: the column whose value stands at the head of the report; "" shows it only in the table.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Curve:
     """A line of a chart, by rising or falling threshold.
 
     Attributes:
-        name: of its column.
+        name: name of its column.
         x, y: float (n,), n ≥ 1, finite.
-        thresholds: float (n,), at which its points lie; inf where nothing reaches it. None where not known.
-        at: number of the point at which the run itself worked; None: none.
+        thresholds: float (n,), threshold of each point; inf if no score reaches it. None if unknown.
+        at: number of the run's operating point; None if it is not on the curve.
 
     Raises:
-        ValueError: no point, lengths that differ, or values that are no numbers.
+        ValueError: no point, lengths that differ, or values that are not finite.
     """
 
     name: str
@@ -68,16 +68,18 @@ class Curve:
     def __post_init__(self) -> None:
         lengths = {np.shape(line) for line in (self.x, self.y, self.thresholds) if line is not None}
         if len(lengths) != 1 or len(next(iter(lengths))) != 1 or not np.size(self.x):
-            raise ValueError(f"curve {self.name}: expected as many x, y and thresholds, one at least; got {lengths}")
+            raise ValueError(
+                f"curve {self.name}: expected equal numbers of x, y and thresholds, at least one; got {lengths}"
+            )
         if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
-            raise ValueError(f"curve {self.name}: its points must be finite numbers")
+            raise ValueError(f"curve {self.name}: points must be finite numbers")
         if self.at is not None and not 0 <= self.at < np.size(self.x):
-            raise ValueError(f"curve {self.name}: has no point {self.at}, only {np.size(self.x)}")
+            raise ValueError(f"curve {self.name}: it has no point {self.at}, only {np.size(self.x)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Curves of one kind, or why there are none."""
+    """Curves of one kind, or the reason why there are none."""
 
     curves: Sequence[Curve] = ()
     reason: str = ""
@@ -90,7 +92,7 @@ class Alert:
     Attributes:
         opened: when it was raised (the end of the clip that crossed the threshold;
             see :mod:`operators.figures.events`).
-        ended: when it was over.
+        ended: when it ended.
         peak: its highest smoothed score.
         started: when its first clip begins; ``opened`` if None.
     """
@@ -102,13 +104,13 @@ class Alert:
 
     @property
     def span(self) -> Span:
-        """As the score sheet takes it."""
+        """The span for the score sheet."""
         return Span(self.opened, max(self.opened, self.ended))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """What really happened, on the video's time axis. ``kind``: what it was, "" where nobody said."""
+    """A true incident on the video's time axis. ``kind`` is "" if unknown."""
 
     start: float
     end: float
@@ -116,16 +118,16 @@ class Incident:
 
     @property
     def span(self) -> Span:
-        """As the score sheet takes it."""
+        """The span for the score sheet."""
         return Span(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Where the model looked in a clip.
+    """The model's attention in a clip.
 
     Attributes:
-        attention: float32 (h, w), as :class:`pipeline.heat.Heat` has it.
+        attention: float32 (h, w), as in :class:`pipeline.heat.Heat`.
         seen: the frames that the clip was made of; they may not show all of a picture.
         kind: the meaning of the values.
     """
@@ -137,34 +139,34 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """One video: its scores over time, what was alerted and what was true.
+    """One video: its scores over time, its alerts and its incidents.
 
-    All its times are on one axis that never falls: seconds of the recording's clock, or of its frames counted at their
-    rate where the clock jumps, or frame numbers where nothing is known of seconds.
+    All its times are on one axis that never falls: seconds of the recording's clock, or seconds by frame number and
+    rate if the clock jumps, or frame numbers if the frame rate is unknown.
 
     Attributes:
-        name: tells it from the others.
-        start, end: float (n,), of its clips; starts never fall. n may be 0 (nothing could be scored).
+        name: unique name.
+        start, end: float (n,), of its clips; starts never fall. n may be 0 (no clip could be scored).
         score: float (n,), raw, in [0, 1].
-        smoothed: float (n,), what the threshold is held against; None where nothing was smoothed.
+        smoothed: float (n,), compared with the threshold; None without smoothing.
         unit: of the axis.
-        length: of the video; the end of the last clip if None.
-        middle_frame: int (n,), a picture of each clip, counted in the order in which they are decoded; needed for
+        length: length of the video; the end of the last clip if None.
+        middle_frame: int (n,), number of a picture of each clip, in decoding order; required for
             thumbnails.
-        path: of the film or folder that thumbnails are taken from; None: none are.
+        path: the film or folder for thumbnails; None: no thumbnails.
         fps: rate of a folder of pictures.
-        content_hash: that the recording there must have, or nothing is taken from it; None: whatever it has.
-        look: tells where the model looked in the clip of this number, or None; it is drawn into thumbnails of what was
-            alerted or happened. None where the model does not tell at all.
-        label: 1 abnormal, 0 normal, None not known.
-        incidents: what happened; None where it is not known when (or whether) something did.
-        alerts: what was reported; None where no alerts were raised at all (scores of a foreign model).
-        open_threshold, close_threshold: that alerts began and ended at; None where there are none.
-        group: what it shares with others (a camera, a source film).
-        note: what is to be said of it: damage.
+        content_hash: required hash of the recording at ``path``, else no thumbnails are taken; None: any recording.
+        look: returns the model's attention in the clip of a number, or None; it is drawn into thumbnails of alerts and
+            incidents. None if the model has no such output.
+        label: 1 abnormal, 0 normal, None unknown.
+        incidents: the true incidents; None if they are unknown.
+        alerts: the alerts; None if none could be raised (scores of another program).
+        open_threshold, close_threshold: thresholds at which alerts begin and end; None without alerts.
+        group: common origin with others (a camera, a source film).
+        note: a remark, such as damage.
 
     Raises:
-        ValueError: arrays of different lengths, times that fall, or scores that are no numbers.
+        ValueError: arrays of different lengths, times that fall, or scores that are not finite.
     """
 
     name: str
@@ -193,7 +195,7 @@ class Timeline:
         arrays |= {} if self.middle_frame is None else {"middle_frame": self.middle_frame}
         shapes = {name: np.shape(array) for name, array in arrays.items()}
         if len(set(shapes.values())) > 1 or len(shapes["start"]) != 1:
-            raise ValueError(f"{self.name}: expected one of each for every clip, got {shapes}")
+            raise ValueError(f"{self.name}: expected one value of each for every clip, got {shapes}")
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{self.name}: {name} must be finite numbers")
@@ -203,7 +205,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A video that no figure counts, and why."""
+    """A video that is not in the figures, and the reason."""
 
     name: str
     reason: str
@@ -214,18 +216,18 @@ class ReportData:
     """A judged run.
 
     Attributes:
-        title: what was judged: the manifest's name.
-        summary: paragraphs for the head; the first, in large, says how much was judged. Text, not HTML.
-        resampled: what the intervals' bootstrap draws.
-        columns: names of the figures' columns in order, with what each means: ``{"raw": "scores as served", …}``.
+        title: name of the judged manifest.
+        summary: paragraphs for the head; the first, in large type, has the extent of the judgement. Text, not HTML.
+        resampled: units drawn by the bootstrap.
+        columns: names of the figures' columns in order, with their meanings: ``{"raw": "scores as served", …}``.
         figures: title of a table (``frames``, ``videos``, ``alerts``) to its rows.
         roc: share of the normal frames (x) and of the abnormal frames (y) that are flagged.
         precision_recall: recall (x) and precision (y).
         alarms: false alarms a camera-hour (x) and event recall (y) over all thresholds.
-        watched_hours: footage that the alarms were counted over.
+        watched_hours: hours of footage in which the alarms were counted.
         videos: in the order of the manifest.
         tolerance: of the score sheet, seconds: see :func:`operators.figures.events.match`.
-        left_out: videos without a part in the figures.
+        left_out: videos that are not in the figures.
         settings: title of a section (``model``, ``clips``, ``operators``, ``manifest``) to keys and values: settings
             and hashes, as in ``run.json``.
     """

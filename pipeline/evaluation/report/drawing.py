@@ -1,4 +1,4 @@
-"""From numbers to SVG: axes, ticks, paths, and fewer points than there are."""
+"""From numbers to SVG: axes, ticks, paths, and thinning of points."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-#: Stretches closer than this are one line, in the drawing's units.
+#: Pieces closer than this are joined into one line, in the drawing's units.
 _TOUCH = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled place of an axis: ``at`` in the drawing's units."""
+    """A labelled position on an axis: ``at`` in the drawing's units."""
 
     at: float
     label: str
@@ -26,10 +26,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Values from ``low`` to ``high`` drawn from ``begin`` to ``end``; evenly after ``bend``.
+    """An axis for values from ``low`` to ``high``, drawn from ``begin`` to ``end``; linear after ``bend``.
 
     Attributes:
-        bend: rising; None: the identity.
+        bend: a rising function; None: the identity.
     """
 
     low: float
@@ -39,7 +39,7 @@ class Axis:
     bend: Callable[[Floats], Floats] | None = None
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
-        """Values to the drawing's units; those outside are drawn at the axis' ends."""
+        """Convert values to the drawing's units; values outside are drawn at the ends of the axis."""
         bend = self.bend or _identity
         inside = np.clip(np.asarray(values, np.float64), self.low, self.high)
         low, high = bend(np.array([self.low, self.high], np.float64))
@@ -47,7 +47,7 @@ class Axis:
         return np.asarray(self.begin + share * (self.end - self.begin), np.float64)
 
     def ticks(self, values: list[float], label: Callable[[float], str]) -> list[Tick]:
-        """Those of ``values`` that lie on the axis."""
+        """Return ticks at those of ``values`` that lie on the axis."""
         kept = [value for value in values if self.low <= value <= self.high]
         return [Tick(at, label(value)) for at, value in zip(self(kept).tolist(), kept, strict=True)]
 
@@ -57,12 +57,12 @@ def _identity(values: Floats) -> Floats:
 
 
 def path(x: Floats, y: Floats) -> str:
-    """SVG's path through the points."""
+    """Return the SVG path through the points."""
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
 
 
 def steps(left: Floats, right: Floats, y: Floats) -> str:
-    """SVG's path of a line that keeps ``y`` from ``left`` until ``right`` or the next ``left``, whichever is first."""
+    """Return the SVG path of a line that keeps ``y`` from ``left`` to ``right``, or to the next ``left`` if earlier."""
     parts: list[str] = []
     behind = -math.inf
     for begin, end, at in zip(left.tolist(), np.append(np.minimum(right[:-1], left[1:]), right[-1:]), y, strict=True):
@@ -72,10 +72,10 @@ def steps(left: Floats, right: Floats, y: Floats) -> str:
 
 
 def thinned(x: Floats, y: Floats, most: int, keep: int | None = None) -> npt.NDArray[np.intp]:
-    """Which points of a line to draw: evenly along it, at most ``most`` and the kept one.
+    """Return the points of a line to draw: evenly along it, at most ``most`` and the kept one.
 
-    The first and last are always among them. Between two that are drawn, the line was no longer than its ``most``-th
-    part: of a ROC curve, 2 units long, a four-hundredth of the picture.
+    The first and last are always among them. Between two drawn points the line was at most 1 / ``most`` of its length:
+    for a ROC curve, 2 units long, a four-hundredth of the picture.
 
     Args:
         x, y: (n,), on axes of about the same length in the drawing.
@@ -92,7 +92,7 @@ def thinned(x: Floats, y: Floats, most: int, keep: int | None = None) -> npt.NDA
 
 
 def even_ticks(high: float, about: int, *, low: float = 0.0) -> list[float]:
-    """Round numbers from ``low`` to ``high``, about so many: steps of 1, 2 or 5 times a power of ten."""
+    """Return ``about`` round numbers from ``low`` to ``high``: steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     if span <= 0:
         return [low]
@@ -104,7 +104,7 @@ def even_ticks(high: float, about: int, *, low: float = 0.0) -> list[float]:
 
 
 def clock_ticks(length: float, about: int, *, low: float = 0.0) -> list[float]:
-    """As :func:`even_ticks`, in steps that are round on a clock: seconds, quarters of minutes and of hours."""
+    """Return ticks as :func:`even_ticks`, in steps that are round on a clock: seconds, quarters of minutes, hours."""
     span = length - low
     for step in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400):
         if span / step <= about:

@@ -1,4 +1,4 @@
-"""What of a run is worth a look: what was cried in vain, what was missed, and which videos are the worst."""
+"""The notable parts of a run: false alarms, missed incidents, and the worst videos."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy.typing as npt
 from operators.figures.events import match
 from pipeline.evaluation.report.data import Alert, Incident, Timeline
 
-#: A single noisy camera shall not fill a strip.
+#: Limit that keeps a single noisy camera from filling a strip.
 MOST_OF_ONE_VIDEO = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A stretch of a video that is worth a look.
+    """A notable part of a video.
 
     Attributes:
         video: number of the video in the report's data.
-        start, end: on its axis.
-        score: the highest one there, smoothed where there is such a one.
-        kind: what it is: the incident's kind, or that an alert only repeats another.
+        start, end: times on its axis.
+        score: the highest score there, smoothed if available.
+        kind: the incident's kind, or :data:`REPEATED` for an alert that only repeats another.
     """
 
     video: int
@@ -40,7 +40,7 @@ class Judged:
 
     Attributes:
         found, missed: incidents.
-        useful, false: alerts; both empty where it is not known what happened.
+        useful, false: alerts; both empty if the incidents are unknown.
     """
 
     found: tuple[Incident, ...] = ()
@@ -50,14 +50,14 @@ class Judged:
 
 
 def incidents(video: Timeline) -> Sequence[Incident] | None:
-    """What happened; of a normal video that is nothing, though nobody said so."""
+    """Return a video's incidents; a normal video has none, even if its labels do not state it."""
     if video.incidents is None and video.label == 0:
         return ()
     return video.incidents
 
 
 def judged(video: Timeline, tolerance: float) -> Judged:
-    """Which of a video's alerts found which of its incidents; nothing where either is not known."""
+    """Pair a video's alerts with its incidents; the result is empty if either are unknown."""
     happened = incidents(video)
     if video.alerts is None or happened is None:
         return Judged()
@@ -71,26 +71,26 @@ def judged(video: Timeline, tolerance: float) -> Judged:
     )
 
 
-def held_against(video: Timeline) -> npt.NDArray[np.float64]:
-    """The scores that a threshold is held against: the smoothed ones, or raw ones where none are."""
+def thresholded_scores(video: Timeline) -> npt.NDArray[np.float64]:
+    """Return the scores that are compared with the threshold: the smoothed ones, or raw ones without smoothing."""
     return np.asarray(video.score if video.smoothed is None else video.smoothed, np.float64)
 
 
 def within(video: Timeline, start: float, end: float) -> npt.NDArray[np.intp]:
-    """The clips of which some part lies between ``start`` and ``end``."""
+    """Return the clips that overlap the time from ``start`` to ``end``."""
     begins, ends = np.asarray(video.start, np.float64), np.asarray(video.end, np.float64)
     return np.flatnonzero((ends > start) & (begins < end))
 
 
-def eventful(video: Timeline) -> set[int]:
-    """The clips in which something was alerted or happened."""
+def eventful_clips(video: Timeline) -> set[int]:
+    """Return the clips that overlap an alert or an incident."""
     spans = [(one.opened if one.started is None else one.started, one.ended) for one in video.alerts or ()]
     spans += [(one.start, one.end) for one in incidents(video) or ()]
     return {int(clip) for start, end in spans for clip in within(video, start, end)}
 
 
-def outside(video: Timeline, margin: float = 0.0) -> npt.NDArray[np.intp]:
-    """The clips of which no part lies in an incident or within ``margin`` after it; none where nobody knows."""
+def clips_outside_incidents(video: Timeline, margin: float = 0.0) -> npt.NDArray[np.intp]:
+    """Return the clips that do not overlap an incident and ``margin`` after it; empty if the incidents are unknown."""
     happened = incidents(video)
     if happened is None:
         return np.empty(0, np.intp)
@@ -100,17 +100,17 @@ def outside(video: Timeline, margin: float = 0.0) -> npt.NDArray[np.intp]:
     return np.flatnonzero(free)
 
 
-#: An alert that found nothing new: to the score sheet a false alarm, to people something else.
+#: Kind of an alert within an incident that has its alert already: the score sheet counts it as a false alarm.
 REPEATED = "again, in an incident"
 
 
 def repeats(verdict: Judged, alert: Alert) -> bool:
-    """Whether a false alarm opened in the middle of an incident: of one that another alert has found."""
+    """Return whether a false alarm opened during an incident that another alert has found."""
     return any(one.start <= alert.opened <= one.end for one in (*verdict.found, *verdict.missed))
 
 
 def false_alarms(verdicts: Sequence[Judged], most: int) -> list[Moment]:
-    """The alerts that found nothing, the highest peak first; those that repeat another come last."""
+    """Return the false alarms, the highest peak first; those that repeat another alert come last."""
     moments = [
         Moment(
             number,
@@ -126,12 +126,12 @@ def false_alarms(verdicts: Sequence[Judged], most: int) -> list[Moment]:
 
 
 def nearest_to_alarms(videos: Sequence[Timeline], most: int, tolerance: float) -> list[Moment]:
-    """Of each video the clip with the highest score where nothing happened, the highest first."""
+    """Return each video's clip with the highest score outside incidents, the highest first."""
     moments = []
     for number, video in enumerate(videos):
         margin = tolerance if video.unit == "seconds" else 0.0
-        if len(free := outside(video, margin)):
-            scores = held_against(video)
+        if len(free := clips_outside_incidents(video, margin)):
+            scores = thresholded_scores(video)
             top = int(free[np.argmax(scores[free])])
             start, end = np.asarray(video.start, np.float64)[top], np.asarray(video.end, np.float64)[top]
             moments.append(Moment(number, float(start), float(end), float(scores[top])))
@@ -139,47 +139,47 @@ def nearest_to_alarms(videos: Sequence[Timeline], most: int, tolerance: float) -
 
 
 def missed(videos: Sequence[Timeline], verdicts: Sequence[Judged], most: int) -> list[Moment]:
-    """The incidents that no alert found, the least noticed first."""
+    """Return the incidents that no alert found, the lowest scores first."""
     moments = [
         _of_incident(number, videos[number], one) for number, verdict in enumerate(verdicts) for one in verdict.missed
     ]
     return _first(sorted(moments, key=lambda moment: moment.score), most)
 
 
-def least_noticed(videos: Sequence[Timeline], most: int) -> list[Moment]:
-    """The incidents with the lowest scores, found or not."""
+def lowest_incidents(videos: Sequence[Timeline], most: int) -> list[Moment]:
+    """Return the incidents with the lowest scores, found or not."""
     moments = [_of_incident(number, video, one) for number, video in enumerate(videos) for one in video.incidents or ()]
     return _first(sorted(moments, key=lambda moment: moment.score), most)
 
 
-def trouble(video: Timeline, verdict: Judged) -> float:
-    """How badly a video went: whole numbers for what was missed or cried in vain, and below 1 by how far its scores are
-    from what they should be."""
-    scores = held_against(video)
+def badness(video: Timeline, verdict: Judged) -> float:
+    """Return how badly a video went: the number of missed incidents and false alarms, plus a fraction below 1 for the
+    distance of its scores from the ideal."""
+    scores = thresholded_scores(video)
     if not len(scores):
         return 0.0
     happened = incidents(video)
     if happened is None:
         wrong = 1 - scores.max() if video.label else scores.max()
     else:
-        free = outside(video)
+        free = clips_outside_incidents(video)
         highest = scores[free].max() if len(free) else 0.0
         lowest = min((_highest(video, one.start, one.end) for one in happened), default=1.0)
         wrong = max(highest, 1 - lowest)
     return len(verdict.false) + len(verdict.missed) + 0.999 * float(np.clip(wrong, 0, 1))
 
 
-def chosen(troubles: Sequence[float], most: int, *, best_too: bool = True) -> tuple[list[int], list[int]]:
-    """Which videos are shown: all in their order where they are few, else the worst and, a quarter of them, the best.
+def select_videos(badnesses: Sequence[float], most: int, *, best_too: bool = True) -> tuple[list[int], list[int]]:
+    """Select the videos to show: all in their order if they are few, else the worst, and the best for a quarter.
 
     Returns:
         The numbers of the worst, the worst first (or of all), and of the best.
     """
-    if len(troubles) <= most:
-        return list(range(len(troubles))), []
-    by_trouble = sorted(range(len(troubles)), key=lambda number: (-troubles[number], number))
+    if len(badnesses) <= most:
+        return list(range(len(badnesses))), []
+    worst_first = sorted(range(len(badnesses)), key=lambda number: (-badnesses[number], number))
     best = most // 4 if best_too else 0
-    return by_trouble[: most - best], by_trouble[len(by_trouble) - best :][::-1]
+    return worst_first[: most - best], worst_first[len(worst_first) - best :][::-1]
 
 
 def _of_incident(number: int, video: Timeline, one: Incident) -> Moment:
@@ -188,11 +188,11 @@ def _of_incident(number: int, video: Timeline, one: Incident) -> Moment:
 
 def _highest(video: Timeline, start: float, end: float) -> float:
     clips = within(video, start, end)
-    return float(held_against(video)[clips].max()) if len(clips) else 0.0
+    return float(thresholded_scores(video)[clips].max()) if len(clips) else 0.0
 
 
 def _first(moments: Sequence[Moment], most: int) -> list[Moment]:
-    """The first ones, of one video at most so many."""
+    """Return the first moments, at most :data:`MOST_OF_ONE_VIDEO` of one video."""
     seen: Counter[int] = Counter()
     kept = []
     for moment in moments:

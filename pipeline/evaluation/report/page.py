@@ -6,43 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import files
 from pipeline.evaluation.report import charts, strips, tables, timelines, writing
 from pipeline.evaluation.report.album import Album
 from pipeline.evaluation.report.data import ReportData
-from pipeline.evaluation.report.moments import Judged, chosen, eventful, incidents, judged, trouble
+from pipeline.evaluation.report.moments import Judged, badness, eventful_clips, incidents, judged, select_videos
 
-#: So many videos have a timeline of their own: all of a set of this size, else the worst and some of the best.
+#: Number of videos with a timeline: all of a set of this size, else the worst and some of the best.
 MOST_TIMELINES = 40
-#: Rows of the table of all videos; beyond them, the worst.
+#: Rows of the table of all videos; a larger set shows the worst.
 MOST_ROWS = 2000
 
 
 def write_report(data: ReportData, file: Path, *, most_timelines: int = MOST_TIMELINES) -> None:
-    """Write ``data`` as one HTML file with its pictures in it; it appears complete or not at all.
+    """Write ``data`` as one HTML file with its pictures in it, in full or not at all.
 
-    The page has no script and asks for nothing, which its own policy forbids. It is bounded, however many videos there
-    are: at most ``most_timelines`` timelines with 8 pictures each, two strips, and a table of 2000 rows.
+    The page has no script and makes no requests, which its own policy forbids. Its size is limited for any number of
+    videos: at most ``most_timelines`` timelines with 8 pictures each, two strips, and a table of 2000 rows.
 
     Args:
-        data: what to show. A recording that cannot be read any more costs its pictures, never the report.
-        file: is replaced where it exists.
-        most_timelines: so many videos have a timeline.
+        data: the data to show. A recording that can no longer be read only loses its pictures.
+        file: the file; an existing one is replaced.
+        most_timelines: largest number of videos with a timeline.
 
     Raises:
         OSError: it cannot be written.
-        ModuleNotFoundError: jinja2 is not installed; the command line says what to do.
+        ModuleNotFoundError: jinja2 is not installed; the command line explains what to do.
     """
-    html = rendered(data, most_timelines=most_timelines)
-    draft = file.with_name(f".{file.name}.draft")
-    try:
-        draft.write_text(html, encoding="utf-8")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    files.write_text(file, rendered(data, most_timelines=most_timelines))
 
 
 def rendered(data: ReportData, *, most_timelines: int = MOST_TIMELINES) -> str:
-    """The page itself; see :func:`write_report`."""
+    """Return the page; see :func:`write_report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # of the extra evaluate; a worker has none
 
     environment = Environment(
@@ -57,20 +52,20 @@ def rendered(data: ReportData, *, most_timelines: int = MOST_TIMELINES) -> str:
 
 
 def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
-    """All that the template shows."""
+    """Return the variables of the template."""
     videos, verdicts = data.videos, [judged(video, data.tolerance) for video in data.videos]
-    troubles = [trouble(video, verdict) for video, verdict in zip(videos, verdicts, strict=True)]
-    worst, best = chosen(troubles, most_timelines)
+    badnesses = [badness(video, verdict) for video, verdict in zip(videos, verdicts, strict=True)]
+    worst, best = select_videos(badnesses, most_timelines)
     anchors = {number: f"v{number}" for number in (*worst, *best)}
-    events = {number: eventful(videos[number]) for number in anchors}
+    events = {number: eventful_clips(videos[number]) for number in anchors}
     found = strips.strips(data, verdicts)
     album = Album(videos)
     for number in anchors:
         for clip in timelines.thumbnail_clips(videos[number]):
-            album.ask(number, [clip], looked=clip in events[number])
+            album.request(number, [clip], looked=clip in events[number])
     for strip in found:
         for moment in strip.moments:
-            album.ask(moment.video, strips.clips_of(videos[moment.video], moment), looked=True)
+            album.request(moment.video, strips.clips_of(videos[moment.video], moment), looked=True)
     album.decode()
 
     def timeline(number: int) -> timelines.DrawnTimeline:
@@ -102,7 +97,7 @@ def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
         "looked": any(picture.looked for one in shown for picture in one.thumbnails),
         "rows": [
             tables.row(videos[number], verdicts[number], anchors.get(number, ""))
-            for number in chosen(troubles, MOST_ROWS, best_too=False)[0]
+            for number in select_videos(badnesses, MOST_ROWS, best_too=False)[0]
         ],
         "alerted": any(video.alerts is not None for video in videos),
         "counted": writing.counted,
@@ -116,25 +111,25 @@ def _charts(data: ReportData, colours: dict[str, int]) -> list[charts.DrawnChart
         charts.roc_start(data.roc, colours),
         charts.precision_recall(data.precision_recall, colours),
     ]
-    said: set[str] = set()
+    reasons: set[str] = set()
     kept = []
-    for chart in found:  # one reason for both ROC curves is said once
-        if chart.curves or (chart.reason and chart.reason not in said):
+    for chart in found:  # both ROC curves show the same reason only once
+        if chart.curves or (chart.reason and chart.reason not in reasons):
             kept.append(chart)
-        said.add(chart.reason)
+        reasons.add(chart.reason)
     return sorted(kept, key=lambda chart: bool(chart.reason))
 
 
 def _lede(data: ReportData, verdicts: Sequence[Judged]) -> str:
-    """What was judged and what came of it, in two sentences."""
+    """Return the extent and the outcome of the judgement in two sentences."""
     videos = data.videos
-    told = data.summary[0] if data.summary else f"{writing.counted(len(videos), 'video')}."
+    extent = data.summary[0] if data.summary else f"{writing.counted(len(videos), 'video')}."
     if not any(video.alerts is not None and incidents(video) is not None for video in videos):
-        return told
+        return extent
     found, lost = sum(len(one.found) for one in verdicts), sum(len(one.missed) for one in verdicts)
     false = sum(len(one.false) for one in verdicts)
     footage = f"In {writing.duration(3600 * data.watched_hours)} of footage" if data.watched_hours else "Here"
     alarms = writing.counted(false, "false alarm") if false else "no false alarm"
     if not found + lost:
-        return f"{told} {footage} nothing happened, and there was {alarms}."
-    return f"{told} {footage} the alerts found {found} of {writing.counted(found + lost, 'incident')}, with {alarms}."
+        return f"{extent} {footage} there were no incidents, and {alarms}."
+    return f"{extent} {footage} the alerts found {found} of {writing.counted(found + lost, 'incident')}, with {alarms}."

@@ -1,4 +1,4 @@
-"""Thumbnails of recordings: single pictures by their number, as small JPEGs, with where the model looked drawn in."""
+"""Thumbnails of recordings: single pictures by their number, as small JPEGs, with the model's heat map if wanted."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from pipeline.sources.frame_index import SAME_TIME_SECONDS
 from pipeline.sources.recordings import open_recording
 from pipeline.sources.scale import Part, Scaler, seen_part
 
-#: Of a thumbnail, pixels: twice as many as are shown on a phone, and 3 to 6 kB.
+#: Height of a thumbnail, pixels: twice the size shown on a phone, and 3 to 6 kB.
 HEIGHT = 112
-#: A panorama is no wider than this many times its height.
+#: Largest ratio of width to height, for panoramas.
 _WIDEST = 4.0
 #: The mjpeg encoder's quantiser, 2 (best) to 31.
 _QUANTISER = 6
-#: A picture so many pictures ahead is reached by decoding on; a seek would decode as many from the key frame before.
+#: Pictures ahead that are reached by decoding; a seek would decode as many from the key frame before.
 _AHEAD = 250
 
 
@@ -47,7 +47,7 @@ class Picture:
     shown_height: int
 
     def jpeg(self, look: Look | None = None) -> bytes:
-        """As JPEG; with where the model looked drawn into it."""
+        """Return the picture as JPEG, with the heat map drawn into it if ``look`` is given."""
         frame = av.VideoFrame.from_ndarray(self.rgb, format="rgb24").reformat(
             format="yuvj420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
         )
@@ -56,13 +56,13 @@ class Picture:
             draw(Heat(look.attention, self._part(look.seen), look.kind), frame)
         encoder = av.CodecContext.create("mjpeg", "w")
         encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
-        encoder.time_base = Fraction(1, 1)  # it wants one
+        encoder.time_base = Fraction(1, 1)  # the encoder requires one
         encoder.thread_count = 1
         encoder.options = {"qmin": str(_QUANTISER), "qmax": str(_QUANTISER)}
         return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
 
     def _part(self, seen: FrameSpec) -> Part:
-        """What of it the model has seen."""
+        """Return the part of the picture that the model has seen."""
         height, width, _ = self.rgb.shape
         across, down = width / self.shown_width, height / self.shown_height
         part = seen_part(self.shown_width, self.shown_height, seen)
@@ -77,20 +77,20 @@ def thumbnails(
     height: int = HEIGHT,
     content_hash: str | None = None,
 ) -> dict[int, Picture]:
-    """Pictures of a recording, upright, in the shape they have on a screen, by their numbers.
+    """Return pictures of a recording by their numbers, upright and in their shape on a screen.
 
-    Long films are not decoded as a whole: their clock tells where a picture lies. Of a film whose clock jumps back, or
-    that has none, all pictures before the last one wanted are decoded.
+    Long films are not decoded completely: their clock gives a picture's position. If the clock of a film jumps back or
+    is missing, all pictures before the last requested one are decoded.
 
     Args:
         path: of a film or of a folder of pictures.
-        numbers: which pictures, counted from 0 in the order in which they are decoded; in any order.
+        numbers: numbers of the pictures, counted from 0 in decoding order; in any order.
         fps: pictures a second of a folder.
         height: of the thumbnails, pixels.
-        content_hash: that the recording must have (:attr:`pipeline.sources.recordings.Recording.content_hash`).
+        content_hash: required hash of the recording (:attr:`pipeline.sources.recordings.Recording.content_hash`).
 
     Returns:
-        Those that could be decoded.
+        The pictures that could be decoded.
 
     Raises:
         SourceError: the recording cannot be opened, or has another content.
@@ -99,7 +99,7 @@ def thumbnails(
     recording = open_recording(path, fps=fps)
     recording.check()
     if content_hash is not None and recording.content_hash != content_hash:
-        raise SourceError(f"{path}: is another recording than was scored; replay it anew", code="usage")
+        raise SourceError(f"{path}: not the recording that was scored; replay it again", code="usage")
     found: dict[int, Picture] = {}
     if path.is_dir():
         files = pictures_of_folder(path)
@@ -134,7 +134,7 @@ def _film(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _is_stamped(path: Path) -> bool:
-    """Whether its pictures have a PTS, and a time can be sought."""
+    """Return whether the film's pictures have a PTS, so that it can seek a time."""
     with _open(path) as container, suppress(av.FFmpegError):
         first = next((packet for packet in container.demux(_film(container)) if packet.size), None)
         return first is not None and first.pts is not None
@@ -147,7 +147,7 @@ def _picked(
     wanted: Sequence[int],
     times: npt.NDArray[np.float64] | None,
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The pictures of these numbers, rising; by their times, or counted where there are none."""
+    """Yield the pictures of these numbers, rising; found by their times, or counted without times."""
     if times is None:
         open_numbers = set(wanted)
         for number, picture in enumerate(_decoded(container, stream)):
@@ -162,7 +162,7 @@ def _picked(
         if number >= len(times):
             return
         if number - reached > _AHEAD:
-            with suppress(av.FFmpegError):  # a format without an index: then on from here
+            with suppress(av.FFmpegError):  # a format without an index: continue from here
                 container.seek(int(times[number] / stream.time_base), stream=stream)
                 decoder = _decoded(container, stream)
         for picture in decoder:
@@ -173,7 +173,7 @@ def _picked(
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """The pictures that can be decoded from here on."""
+    """Yield the pictures that can be decoded from here on."""
     with suppress(av.FFmpegError):
         for packet in container.demux(stream):
             pictures: list[av.VideoFrame] = []

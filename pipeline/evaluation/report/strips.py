@@ -1,4 +1,4 @@
-"""Strips of pictures: false alarms and missed incidents, or what came nearest to being one."""
+"""Strips of pictures: false alarms and missed incidents, or the nearest to them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.evaluation.report.moments import (
     Judged,
     Moment,
     false_alarms,
-    least_noticed,
+    lowest_incidents,
     missed,
     nearest_to_alarms,
     within,
 )
 
-#: Of a strip, and pictures of each.
+#: Moments of a strip, and pictures of a moment.
 MOST_MOMENTS, PICTURES = 12, 4
 
 
@@ -39,50 +39,52 @@ class Card:
     """A moment with its pictures."""
 
     video: str
-    anchor: str  #: the timeline's id, "" where it has none
+    anchor: str  #: the timeline's id, "" if it has none
     words: str
     score: str
     pictures: list[Thumbnail]
 
     @property
     def looked(self) -> bool:
-        """Whether one of its pictures shows where the model looked."""
+        """True if one of its pictures shows the model's heat map."""
         return any(picture.looked for picture in self.pictures)
 
 
 def strips(data: ReportData, verdicts: Sequence[Judged]) -> list[Strip]:
-    """False alarms and missed incidents; where no alerts were raised or none was wrong, what came nearest."""
+    """Return strips of false alarms and missed incidents; without any, of the moments nearest to them."""
     videos = data.videos
     raised = any(video.alerts is not None for video in videos)
-    cried = false_alarms(verdicts, MOST_MOMENTS)
-    unseen = missed(videos, verdicts, MOST_MOMENTS)
-    total_cried = sum(len(verdict.false) for verdict in verdicts)
-    total_unseen = sum(len(verdict.missed) for verdict in verdicts)
+    alarms = false_alarms(verdicts, MOST_MOMENTS)
+    unnoticed = missed(videos, verdicts, MOST_MOMENTS)
+    total_alarms = sum(len(verdict.false) for verdict in verdicts)
+    total_missed = sum(len(verdict.missed) for verdict in verdicts)
     found = []
-    if cried:
+    if alarms:
         shown = (
-            f"The {len(cried)} with the highest peaks of {total_cried}" if total_cried > len(cried) else "All of them"
+            f"The {len(alarms)} with the highest peaks of {total_alarms}"
+            if total_alarms > len(alarms)
+            else "All of them"
         )
         caption = f"{shown}, the highest peak first."
-        if any(moment.kind for moment in cried):
-            caption += " A second alert of one incident is one too: the score sheet counts one alert an incident."
-        found.append(Strip("false-alarms", "False alarms", caption, cried))
+        if any(moment.kind for moment in alarms):
+            caption += " A second alert of one incident counts as a false alarm, too."
+        found.append(Strip("false-alarms", "False alarms", caption, alarms))
     elif nearest := nearest_to_alarms(videos, MOST_MOMENTS, data.tolerance):
-        words = "No alert was raised in vain. " if raised else ""
-        caption = f"{words}The highest scores where nothing happened, one a video."
+        words = "There were no false alarms. " if raised else ""
+        caption = f"{words}The highest scores outside incidents, one per video."
         found.append(Strip("false-alarms", "Nearest to a false alarm", caption, nearest))
-    if unseen:
-        shown = f"{len(unseen)} of {total_unseen}" if total_unseen > len(unseen) else "All of them"
-        found.append(Strip("missed", "Missed incidents", f"{shown}, the lowest scores first.", unseen))
-    elif nearest := least_noticed(videos, MOST_MOMENTS):
+    if unnoticed:
+        shown = f"{len(unnoticed)} of {total_missed}" if total_missed > len(unnoticed) else "All of them"
+        found.append(Strip("missed", "Missed incidents", f"{shown}, the lowest scores first.", unnoticed))
+    elif nearest := lowest_incidents(videos, MOST_MOMENTS):
         words = "Every incident was found. " if raised else ""
-        caption = f"{words}The incidents with the lowest scores."
-        found.append(Strip("missed", "Least noticed incidents", caption, nearest))
+        caption = f"{words}The lowest score first."
+        found.append(Strip("missed", "Incidents with the lowest scores", caption, nearest))
     return found
 
 
 def clips_of(video: Timeline, moment: Moment) -> list[int]:
-    """Clips that show a moment: evenly over it, and its neighbours where it is shorter than its pictures."""
+    """Return the clips that show a moment: evenly over it, with neighbours if it has fewer clips than pictures."""
     count = np.size(video.start)
     inside = within(video, moment.start, moment.end)
     if not count or not len(inside):
@@ -94,7 +96,7 @@ def clips_of(video: Timeline, moment: Moment) -> list[int]:
 
 
 def card(videos: Sequence[Timeline], moment: Moment, album: Album, anchor: str) -> Card:
-    """A moment written out; ``anchor``: its timeline's id, "" where it has none."""
+    """Return a moment as a card; ``anchor``: its timeline's id, "" if it has none."""
     video = videos[moment.video]
     words = writing.between(moment.start, moment.end, video.unit)
     pictures = [album.thumbnail(moment.video, clip, looked=True) for clip in clips_of(video, moment)]

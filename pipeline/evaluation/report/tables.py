@@ -1,4 +1,4 @@
-"""The tables of a report, written out: figures at its head and in its columns, and the videos one by one."""
+"""The tables of a report as text: figures at its head and in its columns, and the list of videos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.evaluation.report import writing
 from pipeline.evaluation.report.data import FigureRow, Timeline
-from pipeline.evaluation.report.moments import Judged, held_against, incidents
+from pipeline.evaluation.report.moments import Judged, incidents, thresholded_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Line:
     label: str
     meaning: str
     cells: list[Cell]
-    reason: str  #: why it has no value in any column, where that is one reason
+    reason: str  #: why it has no value in any column, if that is the same reason
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A video in the table of all."""
+    """A video in the table of all videos."""
 
     name: str
     anchor: str
@@ -58,7 +58,7 @@ class Row:
 
 
 def tiles(figures: Mapping[str, Sequence[FigureRow]]) -> list[Tile]:
-    """The figures that stand at the head; of those with one name, of which table they are."""
+    """Return the figures at the head; figures of the same name also name their table."""
     shown = [(title, row) for title, rows in figures.items() for row in rows if row.headline in row.values]
     names = Counter(row.label for _, row in shown)
     found = []
@@ -82,7 +82,7 @@ def tiles(figures: Mapping[str, Sequence[FigureRow]]) -> list[Tile]:
 
 
 def line(row: FigureRow, columns: Mapping[str, str]) -> Line:
-    """A figure for the table, in the order of the columns."""
+    """Return a figure for the table, in the order of the columns."""
     cells = []
     for column in columns:
         if column not in row.values:
@@ -96,8 +96,8 @@ def line(row: FigureRow, columns: Mapping[str, str]) -> Line:
 
 
 def row(video: Timeline, verdict: Judged, anchor: str) -> Row:
-    """A video for the table of all; ``anchor``: its timeline's id, "" where it has none."""
-    happened, scores = incidents(video), held_against(video)
+    """Return a video's row for the table of all; ``anchor``: its timeline's id, "" if it has none."""
+    happened, scores = incidents(video), thresholded_scores(video)
     known = happened is not None and video.alerts is not None
     return Row(
         name=video.name,

@@ -1,4 +1,4 @@
-"""One video over its time: scores, threshold, truth and alerts, drawn; its thumbnails; the table of what is drawn."""
+"""The timeline of one video: drawn scores, threshold, truth and alerts; thumbnails; the table of the data."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pipeline.evaluation.report.drawing import Axis, Tick, clock_ticks, even_tic
 from pipeline.evaluation.report.moments import REPEATED, Judged, incidents, repeats
 from pipeline.evaluation.report.writing import between, clock, counted, number
 
-#: Of the drawing. It is stretched to the page's width; its height is in CSS pixels.
+#: Size of the drawing. It is stretched to the page's width; its height is in CSS pixels.
 WIDTH, HEIGHT = 1000, 132
 _PLOT, _TRUTH, _ALERTS, _LANE = 104, 109, 121, 9
-#: Above so many clips each point is the highest of several: no peak is lost, and a page holds an hour.
+#: Largest number of points. With more clips each point is the highest of several, so peaks are kept.
 MOST_POINTS = 240
-#: Beside each other under a timeline's name; a phone shows every second.
+#: Thumbnails in a row under a timeline's name; a phone shows every second one.
 THUMBNAILS = 8
 _TICKS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A stretch of the axis: an incident or an alert."""
+    """A bar on the axis: an incident or an alert."""
 
     x: float
     width: float
-    kind: str  #: truth, useful, false or open (nobody knows whether it was right)
+    kind: str  #: truth, useful, false or open (unknown whether it was right)
     words: str
 
 
@@ -41,7 +41,7 @@ class DrawnTimeline:
     id: str
     name: str
     tags: list[str]
-    verdict: list[tuple[str, str]]  #: words and what they are: good, bad or plain
+    verdict: list[tuple[str, str]]  #: words and their style: good, bad or plain
     note: str
     thumbnails: list[Thumbnail]
     score: str
@@ -56,7 +56,7 @@ class DrawnTimeline:
     x_unit: str  #: "" for a clock
     rows: list[tuple[str, ...]]
     bin: int
-    summary: str  #: of the drawing, for those who cannot see it
+    summary: str  #: of the drawing, for screen readers
     width: int = WIDTH
     height: int = HEIGHT
     plot: int = _PLOT
@@ -66,7 +66,7 @@ class DrawnTimeline:
 
 
 def thumbnail_clips(video: Timeline) -> list[int]:
-    """The clips whose pictures stand over the timeline, each over its own part of the axis; fewer for few clips."""
+    """Return the clips whose pictures are above the timeline, each above its part of the axis."""
     if video.middle_frame is None or not np.size(video.start):
         return []
     low, high = _range(video)
@@ -78,18 +78,18 @@ def thumbnail_clips(video: Timeline) -> list[int]:
 def drawn(
     video: Timeline, verdict: Judged, *, id: str, thumbnail: Callable[[int], Thumbnail], note: str = ""
 ) -> DrawnTimeline:
-    """The timeline of one video.
+    """Draw the timeline of one video.
 
     Args:
         verdict: its alerts and incidents, paired.
         id: of the element in the page.
         thumbnail: of a clip.
-        note: what is to be said beside the video's own.
+        note: a remark in addition to the video's own.
     """
     low, high = _range(video)
     x = Axis(low, high, 0, WIDTH)
     y = Axis(0, 1, _PLOT, 0)
-    bins = _Bins.of(video)
+    bins = _Bins.from_timeline(video)
     smoothed = "" if bins.smoothed is None else path(x(bins.end), y(bins.smoothed))
     ticks = clock_ticks(high, _TICKS, low=low) if video.unit == "seconds" else even_ticks(high, _TICKS, low=low)
     threshold = video.open_threshold
@@ -118,7 +118,7 @@ def drawn(
 
 @dataclass(frozen=True, slots=True)
 class _Bins:
-    """So many clips a point that a page holds them: from the first's start to the last's end, the highest scores."""
+    """Clips merged into at most :data:`MOST_POINTS` points, each with its time span and the highest scores."""
 
     start: npt.NDArray[np.float64]
     end: npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ class _Bins:
     size: int
 
     @classmethod
-    def of(cls, video: Timeline) -> _Bins:
+    def from_timeline(cls, video: Timeline) -> _Bins:
         start, end, score = (np.asarray(line, np.float64) for line in (video.start, video.end, video.score))
         smoothed = None if video.smoothed is None else np.asarray(video.smoothed, np.float64)
         size = max(1, -(-len(start) // MOST_POINTS))
@@ -143,7 +143,7 @@ class _Bins:
         )
 
     def rows(self, video: Timeline) -> list[tuple[str, ...]]:
-        """From, until, score, smoothed score and truth, written out."""
+        """Return start, end, score, smoothed score and truth of each point as text."""
         happened = incidents(video)
         lines: list[tuple[str, ...]] = []
         for i in range(len(self.start)):
@@ -158,7 +158,7 @@ class _Bins:
 
 
 def _range(video: Timeline) -> tuple[float, float]:
-    """From where to where the axis goes: all of the video, from 0 unless its clock starts far from it."""
+    """Return the ends of the axis: the whole video, from 0 unless its clock starts far from 0."""
     start, end = np.asarray(video.start, np.float64), np.asarray(video.end, np.float64)
     high = float(video.length or 0.0)
     if not len(start):
@@ -179,7 +179,7 @@ def _verdict(video: Timeline, verdict: Judged) -> list[tuple[str, str]]:
     if not np.size(video.start):
         words.append(("nothing scored", "bad"))
     if happened is None:
-        words.append(("when is not known" if video.label else "not labelled", "plain"))
+        words.append(("times unknown" if video.label else "not labelled", "plain"))
     if video.alerts is None:
         return words
     if happened is None:

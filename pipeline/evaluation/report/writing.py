@@ -1,4 +1,4 @@
-"""Numbers and times as people read them."""
+"""Numbers and times as text for people."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 from operators.figures.bootstrap import Estimate
 from pipeline.evaluation.report.data import Unit
 
-NOTHING = "–"  #: shown for a figure of nothing
+NOTHING = "–"  #: shown for an undefined figure
 _NBSP = "\N{NO-BREAK SPACE}"  #: a unit stays with its number
 
 
 def figure(value: float | None, unit: Unit) -> str:
-    """``0.8697``, ``17.0 %``, ``2.25 s``, ``0.42 /h``, ``12``."""
+    """Format a figure: ``0.870``, ``17.0 %``, ``2.25 s``, ``0.42 /h``, ``12``."""
     if value is None:
         return NOTHING
     if unit == "score":
@@ -26,7 +26,7 @@ def figure(value: float | None, unit: Unit) -> str:
 
 
 def interval(estimate: Estimate, unit: Unit) -> str:
-    """``0.81 to 0.93``, the unit once; "" where there is no interval."""
+    """Format an interval: ``0.81 to 0.93``, the unit once; "" without an interval."""
     if estimate.value is None or estimate.interval is None:
         return ""
     low, high = (figure(end, unit) for end in estimate.interval)
@@ -34,41 +34,41 @@ def interval(estimate: Estimate, unit: Unit) -> str:
 
 
 def moment(position: float, unit: Literal["seconds", "frames"]) -> str:
-    """A place on a video's axis: ``0:07.2``, ``1:02:03.0``, or ``frame 120``."""
+    """Format a position on a video's axis: ``0:07.2``, ``1:02:03.0``, or ``frame 120``."""
     if unit == "frames":
         return f"frame {position:,.0f}"
     return clock(position, tenths=True)
 
 
 def between(start: float, end: float, unit: Literal["seconds", "frames"]) -> str:
-    """A stretch of a video's axis: ``0:07.2 to 0:09.0``, ``frames 120 to 160``."""
+    """Format a range of a video's axis: ``0:07.2 to 0:09.0``, ``frames 120 to 160``."""
     if unit == "frames":
         return f"frames {start:,.0f} to {end:,.0f}"
     return f"{clock(start, tenths=True)} to {clock(end, tenths=True)}"
 
 
 def clock(seconds: float, *, tenths: bool = False) -> str:
-    """``0:07``, ``1:02:03``; with ``tenths`` ``0:07.2``."""
-    whole = round(abs(seconds) * 10) if tenths else round(abs(seconds)) * 10
-    minutes, rest = divmod(whole, 600)
+    """Format a clock time: ``0:07``, ``1:02:03``; with ``tenths`` ``0:07.2``."""
+    units = round(abs(seconds) * 10) if tenths else round(abs(seconds)) * 10
+    minutes, rest = divmod(units, 600)
     hours, minutes = divmod(minutes, 60)
     last = f"{rest / 10:04.1f}" if tenths else f"{rest // 10:02d}"
-    sign = "-" if seconds < 0 and whole else ""
+    sign = "-" if seconds < 0 and units else ""
     return sign + (f"{hours}:{minutes:02d}:{last}" if hours else f"{minutes}:{last}")
 
 
 def duration(seconds: float) -> str:
-    """For a sentence: ``48 s``, ``12 min``, ``3.4 h``."""
+    """Format a duration for a sentence: ``48 s``, ``12 min``, ``3.4 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def number(value: float) -> str:
-    """A coordinate or a table's number: four digits, ``∞`` for what nothing reaches."""
+    """Format a number with four digits; infinity is ``∞``."""
     return f"{value:.4g}" if math.isfinite(value) else "∞"
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """``1 video``, ``2 videos``."""
+    """Format a count: ``1 video``, ``2 videos``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -76,7 +76,8 @@ def test_other_sizes_give_features(frames, height, width):
 
 
 def test_openvino_gives_the_same_features(i3d):
-    from models.serving.openvino_convert import ov, to_openvino
+    from models.engines.openvino import ov
+    from models.engines.openvino_convert import to_openvino
 
     clips = np.random.default_rng(0).integers(0, 256, (1, 16, 112, 112, 3), dtype=np.uint8)
     encoder = ClipEncoder(i3d)

@@ -257,7 +257,7 @@ class Malicious:
 def test_a_malicious_pickle_is_refused_and_does_nothing(index, publish, tmp_path):
     marker = tmp_path / "it ran"
     publish(pickle.dumps({"params": {"unit": {"Conv_0": {"kernel": Malicious(marker)}}}}))
-    with pytest.raises(weights.WeightsError, match=r"it names posix\.mkdir, which is no array"):
+    with pytest.raises(weights.WeightsError, match=r"it names posix\.mkdir, which is not an array"):
         weights.fetch(NAME)
     assert not marker.exists()
 
@@ -265,7 +265,7 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(index, publish, tmp_path
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("payload", [print, eval, np.load, np.ndarray.tofile, threading.Thread])
 def test_the_reader_admits_arrays_and_nothing_else(protocol, payload):
-    with pytest.raises(pickle.UnpicklingError, match="which is no array"):
+    with pytest.raises(pickle.UnpicklingError, match="which is not an array"):
         weights.ArraysOnly(io.BytesIO(pickle.dumps(payload, protocol))).load()
 
 

@@ -15,7 +15,6 @@ from models.data.extraction import (
     Unreadable,
     content_of,
     extract,
-    filled_up,
     seconds_of,
     ten_crops,
 )
@@ -175,12 +174,6 @@ def test_ten_crops_by_hand():
     ]  # fmt: skip
     with pytest.raises(ValueError, match="a crop of 4×2 does not fit into pictures of 3×4"):
         ten_crops(clip, 4, 2)
-
-
-def test_filled_up_with_black():
-    clips = np.full((2, 1, 1, 1, 3), 9, np.uint8)
-    assert filled_up(clips, 3).sum((1, 2, 3, 4)).tolist() == [27, 27, 0]
-    assert len(filled_up(clips, 2)) == 2
 
 
 def test_how_long_a_film_is(films, tmp_path):

@@ -13,11 +13,11 @@ from gray_films import mean_grey, write_film
 from models.card import Clip
 from models.data.extraction import Engine
 from models.data.feature_folder import INDEX, FeatureSettings, OtherFeatures, read_index, write_features
-from models.data.features import FeaturesError
+from models.data.video_store import FeaturesError
 from pipeline.windows import ClipSpec
 
 CLIP = ClipSpec(frames=4, stride=2, height=32, width=48)
-SETTINGS = FeatureSettings.of(CLIP, engine="mean-grey")
+SETTINGS = FeatureSettings.for_clip(CLIP, engine="mean-grey")
 ENGINE = mean_grey(1024)
 
 
@@ -61,7 +61,7 @@ def test_a_file_a_video_and_what_it_holds(films, out):
 
 
 def test_ten_crops_are_an_axis(films, out):
-    settings = FeatureSettings.of(CLIP, crops=10, engine="mean-grey")
+    settings = FeatureSettings.for_clip(CLIP, crops=10, engine="mean-grey")
     assert settings.crop_from == (37, 73)  # 32 · 256/224 and 48 · 340/224
     write_features(films[:1], out, settings, engine=ENGINE)
     (entry,) = read_index(out).videos
@@ -111,8 +111,8 @@ def test_videos_of_one_name_do_not_meet(films, out, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"clip": Clip.of(ClipSpec(4, 4, 32, 48))}, "clip.stride is 2 there, not 4"),
-        ({"clip": Clip.of(ClipSpec(4, 2, 32, 48, fps=10))}, "clip.fps is native there, not 10.0"),
+        ({"clip": Clip.from_spec(ClipSpec(4, 4, 32, 48))}, "clip.stride is 2 there, not 4"),
+        ({"clip": Clip.from_spec(ClipSpec(4, 2, 32, 48, fps=10))}, "clip.fps is native there, not 10.0"),
         ({"layers": ("mixed_4f",)}, "layers is ['mixed_5c'] there, not ['mixed_4f']"),
         ({"tensors_sha256": "0" * 64}, f"tensors_sha256 is {SETTINGS.tensors_sha256} there, not {'0' * 64}"),
         ({"engine": "cuda"}, "engine is mean-grey there, not cuda"),
@@ -249,7 +249,7 @@ def test_killed_in_the_middle_it_goes_on(films, out, tmp_path, root):
         process.wait()
         process.stdout.close()
     assert read_index(out).settings == SETTINGS
-    assert list(out.glob(".bright-*.npy.tmp"))
+    assert list(out.glob("bright-*.npy.*.tmp"))
     write_features(films, out, SETTINGS, engine=ENGINE)
     write_features(films, tmp_path / "fresh", SETTINGS, engine=ENGINE)
     assert contents(out) == contents(tmp_path / "fresh")
@@ -261,4 +261,4 @@ def test_killed_in_the_middle_it_goes_on(films, out, tmp_path, root):
 )
 def test_settings_that_cannot_be(asked, words):
     with pytest.raises(ValueError, match=words):
-        FeatureSettings.of(CLIP, engine="cpu", **asked)
+        FeatureSettings.for_clip(CLIP, engine="cpu", **asked)

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from models.backbones.i3d import ClipEncoder
-from models.data.features import FeaturesError, FeatureStore, open_encoder
+from models.data.backbone_engines import open_feature_engine
+from models.data.features import FeatureStore
+from models.data.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec
@@ -42,7 +44,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_torch(i3d):
-    return open_encoder("cpu", CLIP, "i3d-kinetics400", ("mixed_5c",))
+    return open_feature_engine("cpu", CLIP, "i3d-kinetics400", ("mixed_5c",))
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_mirrored_are_those_of_the_mirrored_clips(video, on_torch, tmp_path):
     first = np.stack([frame.image for frame in frames[:16]])[None]
     plain = FeatureStore(CLIP, folder=tmp_path, engine=on_torch).of(video)
     mirrored = FeatureStore(CLIP, folder=tmp_path, engine=on_torch, mirrored=True).of(video)
-    np.testing.assert_allclose(mirrored.values[:1], on_torch.encode(np.flip(first, 3).copy()), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(mirrored.values[:1], on_torch.encode(np.flip(first, 3).copy())[0], atol=1e-4, rtol=0)
     assert np.abs(mirrored.values - plain.values).max() > 1e-2
 
 
@@ -108,7 +110,7 @@ def test_other_clips_or_videos_are_computed(video, store, tmp_path):
 
 def test_other_layers_are_computed(video, store, tmp_path):
     plain = store().of(video)
-    engine = open_encoder("cpu", CLIP, "i3d-kinetics400", ("mixed_4f", "mixed_5c"))
+    engine = open_feature_engine("cpu", CLIP, "i3d-kinetics400", ("mixed_4f", "mixed_5c"))
     other = FeatureStore(CLIP, layers=("mixed_4f", "mixed_5c"), folder=tmp_path / "features", engine=engine)
     both = other.of(video)
     assert other.computed == 1

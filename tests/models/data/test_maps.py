@@ -15,10 +15,11 @@ from gray_films import write_film
 
 from models.backbones.i3d import I3D, normalise_clips
 from models.backbones.weights import WeightsError
+from models.data.backbone_engines import open_feature_engine, open_map_engine
 from models.data.extraction import Engine
-from models.data.features import FeaturesError, FeatureStore, open_encoder
+from models.data.features import FeatureStore
 from models.data.maps import ClipMaps, MapStore, PooledMaps, pooled
-from models.engines.map_engine import open_map_engine
+from models.data.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec
@@ -84,7 +85,7 @@ def test_engines_agree(film, on_torch, tmp_path):
 @pytest.mark.parametrize("layers", [("mixed_5c",), ("mixed_4f",), BOTH, BOTH[::-1]])
 def test_pooled_they_are_the_features_of_the_same_clips(film, on_torch, tmp_path, layers):
     store = MapStore(CLIP, folder=tmp_path / "maps", engine=on_torch)
-    encoder = open_encoder("cpu", CLIP, "i3d-kinetics400", layers)
+    encoder = open_feature_engine("cpu", CLIP, "i3d-kinetics400", layers)
     features = FeatureStore(CLIP, layers=layers, folder=tmp_path / "features", engine=encoder).of(film)
     found = PooledMaps(store, layers).of(film)
     np.testing.assert_allclose(found.values, features.values, atol=1e-4, rtol=0)

@@ -8,23 +8,24 @@ from pathlib import Path
 import pytest
 from tiny_mist import export
 
-from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
+from models.card import Alerting, Clip, write_card
+from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.encoder import WEIGHTS_FILE
 from models.jobs.repository import Repository
-from models.jobs.stages import StageError, Stages
+from models.jobs.stages import Stages
 from models.serving import versions
-from models.serving.export import SERVED_NAME
+from models.serving.export import SERVED_NAME, ExportError
 from pipeline.windows import ClipSpec
 
 
-def card(name: str, **clip: int) -> ModelCard:
-    return ModelCard(
+def card(name: str, **clip: int) -> MistCard:
+    return MistCard(
         name=name,
         description="no weights, for tests",
         architecture=Architecture(inputs=8),
         backbone=Backbone(name="i3d-kinetics400", tensors_sha256="0" * 64),
         weights_sha256="0" * 64,
-        clip=Clip.of(ClipSpec(**clip)),
+        clip=Clip.from_spec(ClipSpec(**clip)),
         alerting=Alerting(kernel=1, open_threshold=0.5, close_threshold=0.4),
         training={},
         figures={},
@@ -183,7 +184,7 @@ def test_a_damaged_version_is_followed_by_a_whole_one(job, harm):
 def test_other_clips_than_it_serves_are_refused_before_the_export(job):
     job("a")
     with pytest.raises(
-        StageError, match=r"run/repository/clip_scorer serves clips of .* move .*run/repository away, or"
+        ExportError, match=r"run/repository/clip_scorer serves clips of .* move .*run/repository away, or"
     ):
         job("b", export=dies(1), height=64)
     assert job.there() == {1: "a"}
@@ -192,7 +193,7 @@ def test_other_clips_than_it_serves_are_refused_before_the_export(job):
 def test_a_folder_that_is_no_repository_stays(job):
     job.model.mkdir(parents=True)
     (job.model / "notes.txt").write_text("mine")
-    with pytest.raises(StageError, match="exists and is no model of Triton"):
+    with pytest.raises(ExportError, match="exists and is not a served model"):
         job("a")
     assert (job.model / "notes.txt").read_text() == "mine"
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.detectors.mist.config import VideoChoice
-from models.detectors.mist.generator_training import TrainingError
-from models.jobs.video_plan import Plan, planned, subset
+from models.jobs.errors import TrainingError
+from models.jobs.video_plan import Plan, VideoChoice, planned, subset
 from pipeline.manifests.manifest import Video
 
 

@@ -20,7 +20,8 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
     import torch
 
     from models.backbones import weights
-    from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, write_card
+    from models.card import Alerting, Clip, write_card
+    from models.detectors.mist.card import Architecture, Backbone, MistCard
     from models.detectors.mist.generator import Generator, save_generator
 
     def make(
@@ -39,7 +40,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
             for layer in generator.modules():
                 if isinstance(layer, torch.nn.Linear):
                     layer.weight.mul_(8)
-        card = ModelCard(
+        card = MistCard(
             name=name,
             description="random weights, for tests",
             architecture=generator.architecture,
@@ -69,7 +70,8 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Calla
     import torch
 
     from models.backbones import weights
-    from models.card import Alerting, Backbone, Clip, ModelCard, write_card
+    from models.card import Alerting, Clip, write_card
+    from models.detectors.mist.card import Backbone, MistCard
     from models.detectors.mist.encoder import save_encoder
     from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
 
@@ -84,7 +86,7 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Calla
             heads.attention.attend.weight.mul_(40)
         heads.calibration = (6.0, 0.25)
         clip = {"frames": 16, "stride": 8, "fps": 12.5, "height": 64, "width": 96, "fit": "letterbox"} | changes
-        card = ModelCard(
+        card = MistCard(
             name=name,
             description="random weights, for tests",
             architecture=heads.architecture(),
@@ -143,13 +145,14 @@ def clips(golden: dict[str, npt.NDArray[np.generic]]) -> Clips:
 
 @pytest.fixture(scope="session")
 def openvino_engine(version: Path) -> Iterator[object]:
-    from models.serving.openvino_engine import OpenVinoEngine
+    from models.serving.engine import open_engine
 
-    return OpenVinoEngine(version / "scorer.xml", (16, 224, 224, 3))
+    return open_engine("openvino", version, (16, 224, 224, 3))
 
 
 @pytest.fixture(scope="session")
 def torch_engine(version: Path) -> Iterator[object]:
-    from models.serving.torch_engine import TorchEngine
+    from models.serving.engine import Engine
+    from models.serving.torch_file import open_network
 
-    return TorchEngine(version / "scorer.safetensors", (16, 224, 224, 3), device="cpu")
+    return Engine(open_network(version / "scorer.safetensors", "cpu"), (16, 224, 224, 3))

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.serving.engine import can_use_torch, cuda_devices, open_engine
+from models.engines.device import cuda_devices
+from models.serving.engine import can_use_torch, open_engine
 
 CLIP = (16, 224, 224, 3)
 
@@ -65,7 +66,7 @@ def test_results_belong_to_the_caller(engine, request, clips):
     second = loaded.score(clips[1:2])
     np.testing.assert_array_equal(first.features, kept)
     assert not np.array_equal(second.features, kept)
-    assert first.attention is None  # a generator has none
+    assert first.heat is None  # a generator has none
     for array in (*first[:2], *second[:2]):
         assert array.dtype == np.float32
         assert array.flags.c_contiguous
@@ -149,8 +150,10 @@ class TestChoice:
 
 
 def test_a_version_folder_is_complete_for_openvino(version: Path, tmp_path: Path) -> None:
-    """Away from this project, with its packages shadowed and torch out of reach, as in somebody else's Triton."""
+    """Away from this project, with its packages shadowed and torch out of reach, as in a Triton elsewhere."""
     shutil.copytree(version, tmp_path / "1", ignore=shutil.ignore_patterns("*.safetensors"))
+    names = {file.stem for file in (tmp_path / "1").glob("*.py")}
+    assert not names & {"openvino", "torch", "numpy", "safetensors"}  # Triton puts the folder on its Python's path
     for shadowed in ("models", "pipeline", "operators", "torch", "safetensors"):
         (tmp_path / shadowed).mkdir()
         (tmp_path / shadowed / "__init__.py").write_text("raise ImportError('not to be imported')")

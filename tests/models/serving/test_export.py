@@ -15,8 +15,11 @@ import pytest
 import tritonclient.grpc.model_config_pb2 as pb
 from google.protobuf import text_format
 
-from models.serving.engine import EngineChoice
+from models.backbones.weights import UnknownWeightsError
+from models.card import CardError
+from models.serving.contract import EngineChoice
 from models.serving.export import ExportError, UnknownModelError, ensure_repository, export, find_model
+from models.tensors import TensorsError
 
 
 def config_of(repository: Path) -> pb.ModelConfig:
@@ -42,6 +45,7 @@ class TestConfiguration:
         assert told.pop("weights_sha256") == json.loads((trained / "model-card.json").read_text())["weights_sha256"]
         assert told == {
             "name": "random",
+            "family": "mist",
             "backbone": "i3d-kinetics400",
             "clip_frames": "16",
             "clip_stride": "8",
@@ -62,8 +66,7 @@ class TestConfiguration:
 
 class TestNetwork:
     def test_it_is_float32_and_fixed_in_all_but_the_batch(self, version: Path) -> None:
-        from models.engines import openvino_engine  # noqa: F401 # isort: skip
-        import openvino as ov
+        from models.engines.openvino import ov
 
         network = ov.Core().read_model(version / "scorer.xml")
         assert [(port.any_name, str(port.partial_shape)) for port in network.inputs] == [("CLIP", "[?,16,224,224,3]")]
@@ -93,7 +96,7 @@ class TestLayers:
 
     def test_a_generator_of_another_width_is_refused(self, make_model: Callable[..., Path], tmp_path: Path) -> None:
         model = make_model("narrow", layers=("mixed_4f", "mixed_5c"))
-        with pytest.raises(ExportError, match=r"architecture\.inputs 1024 .*mixed_4f, mixed_5c \(1856\)"):
+        with pytest.raises(CardError, match=r"architecture\.inputs 1024 .*mixed_4f, mixed_5c \(1856\)"):
             export(str(model), tmp_path / "out")
 
 
@@ -104,7 +107,7 @@ class TestRefusals:
 
     def test_a_folder_without_a_card(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(ExportError, match=r"model-card\.json"):
+        with pytest.raises(UnknownModelError, match=r"model-card\.json"):
             export(str(tmp_path / "empty"), tmp_path / "out")
 
     def test_weights_that_are_not_the_cards(self, trained: Path, tmp_path: Path) -> None:
@@ -113,7 +116,7 @@ class TestRefusals:
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-        with pytest.raises(ExportError, match="SHA-256") as refused:
+        with pytest.raises(TensorsError, match="SHA-256") as refused:
             export(str(model), tmp_path / "out")
         assert "\n" not in str(refused.value)
         assert list((tmp_path / "out").iterdir()) == []  # nothing half-written
@@ -123,11 +126,11 @@ class TestRefusals:
         card = json.loads((model / "model-card.json").read_text())
         card["backbone"]["tensors_sha256"] = "0" * 64
         (model / "model-card.json").write_text(json.dumps(card))
-        with pytest.raises(ExportError, match="backbone"):
+        with pytest.raises(CardError, match="backbone"):
             export(str(model), tmp_path / "out")
         card["backbone"]["name"] = "c3d-sports1m"
         (model / "model-card.json").write_text(json.dumps(card))
-        with pytest.raises(ExportError, match="c3d-sports1m"):
+        with pytest.raises(UnknownWeightsError, match="c3d-sports1m"):
             export(str(model), tmp_path / "out")
 
     def test_a_file_in_the_way(self, trained: Path, tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ class TestRefusals:
         foreign = tmp_path / "clip_scorer"
         foreign.mkdir()
         (foreign / "thesis.txt").write_text("years of work")
-        with pytest.raises(ExportError, match="is no model of Triton"):
+        with pytest.raises(ExportError, match="is not a served model"):
             export(str(trained), tmp_path)
         assert (foreign / "thesis.txt").read_text() == "years of work"
 
@@ -200,7 +203,7 @@ class TestVersions:
             export(str(small), tmp_path, engine=EngineChoice.TORCH)
         assert str(refused.value) == (
             f"{target} serves clips of 16×224×224 (letterbox) at 12.5 fps, and {small} was trained with 16×64×96 "
-            "(letterbox) at 12.5 fps: name another repository, or --replace what is there"
+            "(letterbox) at 12.5 fps: name another repository or another --as, or --replace the existing versions"
         )
         card = json.loads((trained / "model-card.json").read_text())
         card["clip"]["stride"] = 4
@@ -232,6 +235,6 @@ class TestCache:
         card = json.loads((other / "model-card.json").read_text())
         card["weights_sha256"] = "0" * 64
         (other / "model-card.json").write_text(json.dumps(card))
-        with pytest.raises(ExportError, match="SHA-256"):
+        with pytest.raises(TensorsError, match="SHA-256"):
             ensure_repository(str(other), tmp_path)
         assert ensure_repository(str(trained), tmp_path) == first

@@ -1,4 +1,4 @@
-"""The self-guided encoder as it is served: both engines, its attention, and Triton's configuration of it."""
+"""The self-guided encoder as it is served: both engines, its heat, and Triton's configuration of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from google.protobuf import text_format
 from models.backbones.i3d import load_i3d
 from models.detectors.mist.encoder import AttentionEncoder, load_encoder, save_encoder
 from models.detectors.mist.sga import SelfGuidedHeads
-from models.serving.engine import Engine, EngineChoice, ScoredBatch, open_engine
+from models.serving.contract import EngineChoice, ScoredBatch
+from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export
+from models.tensors import TensorsError
 
 CLIP = (16, 64, 96, 3)
 
@@ -65,46 +67,49 @@ def engine(request: pytest.FixtureRequest, repository: Path) -> Engine:
     return open_engine(request.param, repository / "clip_scorer" / "1", CLIP)
 
 
-def test_both_engines_say_what_the_encoder_says(engine: Engine, small_clips: np.ndarray, expected: ScoredBatch) -> None:
+def test_both_engines_agree_with_the_encoder(engine: Engine, small_clips: np.ndarray, expected: ScoredBatch) -> None:
     scored = engine.score(small_clips)
     np.testing.assert_allclose(scored.scores, expected.scores, atol=1e-3, rtol=0)
     np.testing.assert_allclose(scored.features, expected.features, atol=1e-3, rtol=0)
-    assert scored.attention is not None
-    assert scored.attention.shape == (3, 2, 3)
-    np.testing.assert_allclose(scored.attention, expected.attention, atol=1e-3, rtol=0)
+    assert scored.heat is not None
+    assert scored.heat.shape == (3, 2, 3)
+    np.testing.assert_allclose(scored.heat, expected.heat, atol=1e-3, rtol=0)
     for array in scored:
         assert array.dtype == np.float32
         assert array.flags.c_contiguous
         assert array.flags.writeable
 
 
-def test_the_configuration_names_the_attention_and_its_grid(repository: Path) -> None:
+def test_the_configuration_names_the_heat_its_grid_and_its_meaning(repository: Path) -> None:
     config = text_format.Parse((repository / "clip_scorer" / "config.pbtxt").read_text(), pb.ModelConfig())
     assert [(o.name, o.data_type, list(o.dims)) for o in config.output] == [
         ("SCORE", pb.TYPE_FP32, [1]),
         ("FEATURES", pb.TYPE_FP32, [1024]),
-        ("ATTENTION", pb.TYPE_FP32, [2, 3]),
+        ("HEAT", pb.TYPE_FP32, [2, 3]),
     ]
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    assert (parameters["family"], parameters["heat"]) == ("mist", "attention")
 
 
 @pytest.mark.realparts
-def test_triton_gives_the_attention_to_who_asks_for_it(
+def test_triton_gives_the_heat_to_clients_that_request_it(
     repository: Path, small_clips: np.ndarray, expected: ScoredBatch
 ) -> None:
     import tritonclient.grpc as triton
 
     from deploy.triton.server import TritonServer
-    from pipeline.scoring.served_model import served_model
+    from pipeline.heat import HeatKind
+    from pipeline.scoring.served_model import HeatMap, served_model
 
     tensor = triton.InferInput("CLIP", [2, *CLIP], "UINT8")
     tensor.set_data_from_numpy(small_clips[1:])
     with TritonServer(repository) as server, triton.InferenceServerClient(server.grpc_address) as client:
-        assert served_model(server.grpc_address).attention == (2, 3)
+        assert served_model(server.grpc_address).heat == HeatMap(2, 3, HeatKind.ATTENTION)
         everything = client.infer("clip_scorer", [tensor], client_timeout=60)
         wanted = [triton.InferRequestedOutput("SCORE")]
         score_alone = client.infer("clip_scorer", [tensor], outputs=wanted, client_timeout=60)
     np.testing.assert_allclose(everything.as_numpy("SCORE")[:, 0], expected.scores[1:], atol=1e-3, rtol=0)
-    np.testing.assert_allclose(everything.as_numpy("ATTENTION"), expected.attention[1:], atol=1e-3, rtol=0)
+    np.testing.assert_allclose(everything.as_numpy("HEAT"), expected.heat[1:], atol=1e-3, rtol=0)
     assert [output.name for output in score_alone.get_response().outputs] == ["SCORE"]
 
 
@@ -119,7 +124,7 @@ def test_a_fine_tuned_backbone_comes_with_the_model(model: Path, small_clips: np
         for name, weight in backbone.named_parameters():
             if name.endswith("conv.weight"):
                 weight.mul_(0.9)
-    heads = SelfGuidedHeads.of(told.architecture)
+    heads = SelfGuidedHeads.from_card(told.architecture)
     heads.load_state_dict(encoder.heads.state_dict())
     tuned = AttentionEncoder(backbone, heads).eval()
     (folder / "encoder.safetensors").unlink()
@@ -165,5 +170,5 @@ def test_weights_of_other_heads_are_refused_by_name(model: Path, tmp_path: Path)
     card = json.loads((folder / "model-card.json").read_text())
     card["architecture"]["detectors"] = 8
     (folder / "model-card.json").write_text(json.dumps(card))
-    with pytest.raises(ExportError, match=r"encoder\.safetensors.*heads\.attention\.detect\.weight"):
+    with pytest.raises(TensorsError, match=r"encoder\.safetensors.*heads\.attention\.detect\.weight"):
         export(str(folder), tmp_path / "out")

@@ -141,7 +141,7 @@ def test_only_like_is_compared_with_like(second, message):
         ({"draws": 0}, "draws must be a whole number"),
         ({"level": 0.0}, "level must be"),
         ({"by": "frame"}, "by must be video or group, got 'frame'"),
-        ({"names": ["auc"]}, "no figure 'auc'"),
+        ({"names": ["auc"]}, "unknown figure 'auc'"),
     ],
 )
 def test_impossible_settings_are_refused(change, message):

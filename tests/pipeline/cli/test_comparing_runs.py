@@ -51,7 +51,7 @@ def test_what_figures_leave_out_is_said_once_for_both(compared):
     said = compared([*rows(), bad], [*rows(tell={"damage": "cut off"}), bad])
     assert said.count("A and B: left out is bad: bad.mp4: not a video\n") == 1
     assert "\nB: calm: cut off\n" in said
-    assert said.count("A and B: Of split train are 1 of 4 videos: --split test judges the others alone.") == 1
+    assert said.count("A and B: 1 of 4 videos are of split train; --split test judges only the others.") == 1
 
 
 def test_a_split_alone_is_compared(compared):

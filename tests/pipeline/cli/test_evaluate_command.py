@@ -82,8 +82,8 @@ def test_beside_json_the_rest_is_told_on_standard_error(mistwatch, tmp_path):
     assert (status, len(out.splitlines())) == (0, 1)
     assert err.splitlines() == [
         "mistwatch: 1 video, 1 of them abnormal; 3 frames.",
-        f"mistwatch: 30 videos have scores and no labels: {', '.join(only)}.",
-        "mistwatch: 1 video has labels and no scores: b.",
+        f"mistwatch: 30 videos have scores but no labels: {', '.join(only)}.",
+        "mistwatch: 1 video has labels but no scores: b.",
         "mistwatch: The last score of 1 videos stands for fewer than 2 frames.",
     ]
 
@@ -92,7 +92,7 @@ def test_a_table_for_people_fits_their_terminal(mistwatch, files):
     status, out, _ = mistwatch("evaluate", *files)
     assert status == 0
     assert "2 videos, 1 of them abnormal; 5 frames." in out
-    assert "1 video has scores and no labels: only." in out
+    assert "1 video has scores but no labels: only." in out
     assert "0.667" in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -309,7 +309,7 @@ def test_a_name_that_no_file_could_hold_is_written_out(mistwatch, tmp_path):
     assert status == 0, err
     assert json.loads((tmp_path / "kept" / "metrics.json").read_text())["per_video"][0]["name"] == NO_TEXT
     assert "caf\\udce9" in (tmp_path / "kept" / "report.html").read_text()
-    assert "1 video has scores and no labels: scores." in out
+    assert "1 video has scores but no labels: scores." in out
 
 
 # -- what was asked for ------------------------------------------------------------------------------------------------

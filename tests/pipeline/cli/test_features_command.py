@@ -63,13 +63,13 @@ def test_of_a_recipes_clips_and_again(features, tmp_path):
     ours = ("all.jsonl", "--out", "found", "--config", "recipe.yaml", "--engine", "cpu")
     done = features(*ours)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "found: 6 clips of 3 videos (3 computed, 0 there already, 0 skipped), clips×1856\n"
+    assert done.stdout == "found: 6 clips of 3 videos (3 computed, 0 already present, 0 skipped), clips×1856\n"
     assert done.stderr == f"no features, shorter than one clip of 16 frames: {tmp_path / 'short.mkv'}\n"
     settings = read_index(tmp_path / "found").settings
     assert (settings.clip.stride, settings.clip.height, settings.layers) == (8, 32, ("mixed_4f", "mixed_5c"))
     (one,) = (tmp_path / "found").glob("one-*.npy")
     assert np.load(one).shape == (4, 1856)
-    assert "0 computed, 3 there already" in features(*ours).stdout
+    assert "0 computed, 3 already present" in features(*ours).stdout
     other = features(*ours, "--stride", "16")
     assert other.returncode == 2
     assert other.stderr == (
@@ -85,7 +85,7 @@ def test_skip_bad_counts_and_lists(features, tmp_path):
     assert not (tmp_path / "found").exists()
     done = features(*ours, "--layers", "mixed_5c", "--skip-bad")
     assert done.returncode == 0, done.stderr
-    assert "2 computed, 0 there already, 2 skipped), clips×10×1024" in done.stdout
+    assert "2 computed, 0 already present, 2 skipped), clips×10×1024" in done.stdout
     skipped = [line for line in done.stderr.splitlines() if line.startswith("skipped: ")]
     assert ["none.mkv" in skipped[0], "noise.mkv" in skipped[1], len(skipped)] == [True, True, 2]
     (two,) = (tmp_path / "found").glob("two-*.npy")

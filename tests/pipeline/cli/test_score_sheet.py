@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from operators.figures.events import Interval, Outcome, ScoreSheet
-from pipeline.cli.score_sheet import Asked, kind_lines, lines, tables, worst_kind
+from pipeline.cli.score_sheet import Target, kind_lines, lines, tables, worst_kind
 
 #: Two cameras for a minute each; the runner was missed.
 SHEET = ScoreSheet(
@@ -19,23 +19,23 @@ SHEET = ScoreSheet(
     time_outside=80.0,
     time_in_alert_outside=2.0,
 )
-ASKED = {
-    "recall": Asked(least=0.8),
-    "false_alarms": Asked(most=2, words="at most 1 a camera"),
-    "p95_delay": Asked(most=3.92),
-    "share_in_alert_outside": Asked(most=0.05),
+TARGETS = {
+    "recall": Target(least=0.8),
+    "false_alarms": Target(most=2, words="at most 1 a camera"),
+    "p95_delay": Target(most=3.92),
+    "share_in_alert_outside": Target(most=0.05),
 }
 
 
 def rendered(width: int = 80, **options: object) -> list[str]:
     out = io.StringIO()
     sheet = options.pop("sheet", SHEET)
-    Console(file=out, width=width).print(tables(sheet, **({"asked": ASKED} | options)))  # type: ignore[arg-type]
+    Console(file=out, width=width).print(tables(sheet, **({"targets": TARGETS} | options)))  # type: ignore[arg-type]
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def test_the_figures_beside_what_is_asked_of_them() -> None:
-    figures = {line.label: (line.value, line.counts, line.asked, line.met) for line in shown()}
+    figures = {line.label: (line.value, line.counts, line.target, line.met) for line in shown()}
     assert figures == {
         "incidents found": ("75.0 %", "3 of 4", "at least 80.0 %", False),
         "alerts about an incident": ("60.0 %", "3 of 5", "", None),
@@ -48,7 +48,7 @@ def test_the_figures_beside_what_is_asked_of_them() -> None:
 
 
 def shown(**intervals: Interval) -> list:
-    return lines(SHEET, asked=ASKED, intervals=intervals)
+    return lines(SHEET, targets=TARGETS, intervals=intervals)
 
 
 def test_intervals_are_written_as_their_figures_are() -> None:
@@ -59,9 +59,9 @@ def test_intervals_are_written_as_their_figures_are() -> None:
 
 
 def test_a_figure_that_there_is_not_is_a_misspelling() -> None:
-    with pytest.raises(ValueError, match="no figure 'recal': expected recall, precision"):
-        lines(SHEET, asked={"recal": Asked(least=1)}, intervals={})
-    with pytest.raises(ValueError, match="no figure 'p99_delay'"):
+    with pytest.raises(ValueError, match="unknown figure 'recal': expected recall, precision"):
+        lines(SHEET, targets={"recal": Target(least=1)}, intervals={})
+    with pytest.raises(ValueError, match="unknown figure 'p99_delay'"):
         shown(p99_delay=Interval(1, 2))
 
 
@@ -81,15 +81,15 @@ def test_the_kinds_begin_with_the_worst() -> None:
 @pytest.mark.parametrize(
     ("asked", "value", "met"),
     [
-        (Asked(least=0.8), 0.8, True),
-        (Asked(least=0.8), 0.79, False),
-        (Asked(most=6), 6, True),
-        (Asked(most=6), 6.1, False),
-        (Asked(least=0.8), None, None),
-        (Asked(), 0.8, None),
+        (Target(least=0.8), 0.8, True),
+        (Target(least=0.8), 0.79, False),
+        (Target(most=6), 6, True),
+        (Target(most=6), 6.1, False),
+        (Target(least=0.8), None, None),
+        (Target(), 0.8, None),
     ],
 )
-def test_what_is_asked_is_met_to_the_limit(asked: Asked, value: float | None, met: bool | None) -> None:
+def test_what_is_asked_is_met_to_the_limit(asked: Target, value: float | None, met: bool | None) -> None:
     assert asked.met(value) is met
 
 
@@ -112,7 +112,7 @@ def test_intervals_have_a_column_of_their_own() -> None:
 
 
 def test_a_sheet_of_nothing_shows_no_number_that_was_not_measured() -> None:
-    text = "\n".join(rendered(sheet=ScoreSheet(), asked={}))
+    text = "\n".join(rendered(sheet=ScoreSheet(), targets={}))
     assert "nan" not in text
     assert "None" not in text
     assert "%" not in text

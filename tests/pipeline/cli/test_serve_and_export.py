@@ -162,6 +162,12 @@ class TestExport:
         assert status == 2
         assert "model-card.json" in one_line(said)
 
+    def test_a_name_that_cannot_be_a_served_models(self, tmp_path: Path) -> None:
+        status, _, said = run("export", "--out", "out", "--as", "../up", cwd=tmp_path)
+        assert status == 2
+        assert "got '../up'" in one_line(said)
+        assert not (tmp_path / "out").exists()
+
     @pytest.mark.parametrize("wrong", [["--max-batch", "0"], ["--engine", "abacus"]])
     def test_an_impossible_setting(self, tmp_path: Path, wrong: list[str]) -> None:
         status, _, said = run("export", "--out", "out", *wrong, cwd=tmp_path)

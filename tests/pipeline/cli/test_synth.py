@@ -167,7 +167,7 @@ def test_what_is_there_is_kept(written: tuple[Path, str]) -> None:
     (folder / "manifest.jsonl").write_text(
         '{"path": "abnormal/courtyard-41.mp4", "label": 1, "intervals": [[1.5, 2.0]]}'
     )
-    with pytest.raises(ManifestError, match=r"1\.5 is no frame's number"):
+    with pytest.raises(ManifestError, match=r"1\.5 is not a frame number"):
         read_manifest(folder / "manifest.jsonl")
     assert synth(folder, *SMALL, "--videos", "4").returncode == 0
     assert len(read_manifest(folder / "manifest.jsonl")) == 4

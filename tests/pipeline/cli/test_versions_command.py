@@ -173,9 +173,7 @@ def test_the_list_tells_what_each_version_is(root: Path, tmp_path: Path) -> None
 def test_a_folder_that_is_no_repository(tmp_path: Path, command: list[str]) -> None:
     status, said, errors = mistwatch(command[0], tmp_path, *command[1:])
     assert (status, said) == (2, "")
-    assert errors == (
-        f"mistwatch: {tmp_path}: no repository that `mistwatch export` wrote (no clip_scorer/config.pbtxt)\n"
-    )
+    assert errors == (f"mistwatch: {tmp_path}: not a repository that `mistwatch export` wrote (no */config.pbtxt)\n")
 
 
 @pytest.fixture
@@ -207,7 +205,7 @@ def test_a_repository_that_one_may_not_read(repository: Path, command: list[str]
     finally:
         repository.chmod(0o700)
     assert (status, said) == (1, "")
-    assert errors.startswith(f"mistwatch: {repository}/clip_scorer/config.pbtxt: cannot be read or written: Permission")
+    assert errors.startswith(f"mistwatch: {repository}: cannot be read or written: Permission")
     assert errors.count("\n") == 1
 
 
@@ -231,3 +229,35 @@ def test_a_configuration_that_is_no_text(repository: Path, command: list[str]) -
     assert (status, said) == (2, "")
     assert errors.startswith(f"mistwatch: {config}: is not UTF-8: ")
     assert errors.count("\n") == 1
+
+
+@pytest.fixture
+def several(repository: Path, tmp_path: Path) -> Path:
+    """The repository with a second served model, ``yard``, of one version."""
+    versions.add(repository / "yard", write_version(tmp_path / "draft-yard"))
+    return repository
+
+
+@pytest.mark.parametrize("command", [["use", "1"], ["rollback"]])
+def test_several_models_of_which_none_is_chosen(several: Path, command: list[str]) -> None:
+    status, said, errors = mistwatch(command[0], several, *command[1:])
+    assert (status, said) == (2, "")
+    assert errors == (f"mistwatch: {several} holds several models (clip_scorer, yard): choose one with --model\n")
+    assert versions.served(several / "clip_scorer") == 2
+
+
+def test_one_of_several_models(several: Path) -> None:
+    status, said, errors = mistwatch("rollback", several, "--model", "clip_scorer")
+    assert (status, errors) == (0, "")
+    assert said.startswith(f"{several}/clip_scorer: Triton serves version 1 ")
+    status, said, errors = mistwatch("use", several, "1", "--model", "garden")
+    assert (status, said) == (2, "")
+    assert errors == f"mistwatch: {several} has no model 'garden' (it has: clip_scorer, yard)\n"
+
+
+def test_the_list_of_several_models(several: Path) -> None:
+    status, said, errors = mistwatch("list", several)
+    assert (status, errors) == (0, "")
+    lines = [line.split("  ")[:2] for line in said.splitlines()]
+    assert lines == [["clip_scorer:"], ["1", ""], ["2", "served"], ["yard:"], ["1", "served"]]
+    assert mistwatch("list", several, "--model", "yard")[1].startswith("1  served  ")

@@ -12,7 +12,7 @@ from judged_runs import clips, row, run
 from operators.alerting import AlertMachine, AlertSettings, AlertState
 from operators.figures.events import Span
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
-from pipeline.evaluation.alarms import alarm_curve, raised
+from pipeline.evaluation.alarms import alarm_curve, alert_spans
 from pipeline.evaluation.judged import RAW
 from pipeline.evaluation.judged_run import judge_run
 
@@ -57,7 +57,7 @@ def test_the_alerts_are_those_of_the_machine_that_is_shown_every_clip(
         cooldown_seconds=cooldown,
         max_duration_seconds=longest,
     )
-    found = raised(np.array(scores), start, end, segments, chosen)
+    found = alert_spans(np.array(scores), start, end, segments, chosen)
     assert found == shown_every_clip(scores, start.tolist(), end.tolist(), segments, chosen)
 
 

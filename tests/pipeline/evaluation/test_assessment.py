@@ -18,7 +18,7 @@ from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import CAUSAL, CENTRED, COLUMNS, RAW
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.report.page import rendered
-from pipeline.evaluation.reported import described, report_data, settings_of
+from pipeline.evaluation.reported import figure_rows, report_data, settings_of
 
 
 def foreign(scores, labels, **options):
@@ -64,7 +64,7 @@ def test_of_a_single_class_the_figures_are_null_with_a_reason(label, missing):
     flat = assess(foreign({"v": [0.5, 0.6]}, {"v": [label, label]}), draws=20).flat()
     for name, what in (("frame_auc", "frames"), ("video_auc", "videos"), ("recall_at_fpr_0.02", "frames")):
         assert flat[name] is None
-        assert flat[f"{name}_reason"] == (f"a curve needs normal and abnormal {what}, and there are no {missing} ones")
+        assert flat[f"{name}_reason"] == (f"a curve needs normal and abnormal {what}; got no {missing} ones")
         assert f"{name}_low" not in flat
     assert (flat["videos"], flat["frames"]) == (1, 2)
     assert "thresholds" in flat["event_recall_reason"]
@@ -129,7 +129,7 @@ def test_the_report_counts_as_the_figures_do_where_nobody_knows_when():
     (video,) = report_data(found, title="fights", settings={}, run=whole).videos
     assert [(one.start, one.end) for one in video.incidents] == [(0.0, 4.0)]
     assert [one.opened for one in video.alerts] == [2.0]
-    assert "Of its 2 alerts the first alone is judged." in video.note
+    assert "Only the first of its 2 alerts is judged." in video.note
     assert (found.sheets[CAUSAL].found, found.sheets[CAUSAL].alerts) == (1, 1)
 
 
@@ -137,13 +137,13 @@ def test_scores_of_another_range_are_stretched_on_the_timelines_alone():
     judged = foreign({"a": [-4.0, 6.0]}, {"a": [0, 1]})
     data = report_data(assess(judged, draws=5), title="t", settings={})
     assert list(data.videos[0].score) == [0.0, 1.0]
-    assert any("stretched" in sentence for sentence in data.summary)
+    assert any("scaled" in sentence for sentence in data.summary)
     assert data.roc.curves[0].thresholds[1] == 6.0
     assert data.alarms.reason == judged.no_alerts
 
 
 def test_every_figure_is_described():
-    told = {row.name for table in ("frames", "videos") for row in described(table)}
+    told = {row.name for table in ("frames", "videos") for row in figure_rows(table)}
     assert told == set(FIGURES)
 
 
@@ -182,7 +182,7 @@ def test_sheets_of_a_group_are_drawn_together():
 def test_alert_figures_of_nothing_say_why():
     calm = ScoreSheet(camera_seconds=60.0, time_outside=60.0)
     found = estimate_alerts([("calm", calm)], draws=5)
-    assert (found["recall"].value, found["recall"].reason) == (None, "there is no incident")
+    assert (found["recall"].value, found["recall"].reason) == (None, "the footage has no incident")
     assert found["false_alarms_per_camera_hour"].value == 0.0
     with pytest.raises(ValueError, match="at least one score sheet"):
         estimate_alerts([])
@@ -222,7 +222,7 @@ def test_what_one_run_finds_and_the_other_does_not():
     document = comparison.document()
     assert document["columns"][CAUSAL]["alerts"]["recall"]["difference"] == 1.0
     assert document["columns"][CAUSAL]["alerts"]["median_delay"] == {
-        "first": 1.0, "second": None, "difference": None, "reason": "there is no found incident",
+        "first": 1.0, "second": None, "difference": None, "reason": "the footage has no found incident",
     }  # fmt: skip
     assert set(document["columns"]) == set(COLUMNS)
     json.dumps(document, allow_nan=False)

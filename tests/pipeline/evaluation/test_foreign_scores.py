@@ -74,13 +74,13 @@ def npy(values):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("s.npz", {"yard": np.array([0.1, np.nan, np.inf])}, r"yard: score 1 is nan; .* \(2 are none\)"),
-        ("s.npz", {"yard": np.zeros((2, 2))}, r"yard: expected one number after the other, got float64 of shape"),
-        ("s.npz", {"yard": np.array(["a"])}, r"yard: expected one number after the other, got <U1"),
+        ("s.npz", {"yard": np.array([0.1, np.nan, np.inf])}, r"yard: score 1 is nan; .* \(2 are not\)"),
+        ("s.npz", {"yard": np.zeros((2, 2))}, r"yard: expected a row of numbers, got float64 of shape"),
+        ("s.npz", {"yard": np.array(["a"])}, r"yard: expected a row of numbers, got <U1"),
         ("s.npz", {"yard": np.array([1j])}, "yard: expected real numbers"),
-        ("s.npz", {"yard": np.array([None])}, "yard: no plain array: Object arrays"),
+        ("s.npz", {"yard": np.array([None])}, "yard: not a plain array: Object arrays"),
         ("s.npz", {}, "holds no video"),
-        ("s.npz", b"no zip", "no archive of plain arrays"),
+        ("s.npz", b"no zip", "not an archive of plain arrays"),
         ("s.npz", npy(np.zeros(3)), "one array; expected an archive with one array a video"),
         ("s.json", b"[1, 2]", "expected an object"),
         ("s.json", b'{"yard": [1, [2]]}', "expected one list of numbers"),
@@ -93,7 +93,7 @@ def npy(values):
         ("s.csv", b"video,score\nyard\n", "s.csv:2: expected a score, a number; got 'nothing'"),
         ("s.csv", b"video,score\n", "holds no video"),
         ("s.csv", b"video,score\n\xff\xfe,1\n", "not CSV"),
-        ("s.parquet", b"PAR1", "no Parquet table"),
+        ("s.parquet", b"PAR1", "not a Parquet table"),
         ("s.txt", b"0.1", r"expected a file \.npz, \.csv, \.parquet, \.json, got \.txt"),
         ("s", b"0.1", "got no suffix"),
     ],
@@ -120,8 +120,8 @@ def test_what_a_parquet_table_may_lack(tmp_path):
     for table, message in (
         ({"video": ["a"], "value": [1.0]}, "no column score"),
         ({"video": ["a", "a"], "score": [1.0, None]}, "a: score 1 is nan"),
-        ({"video": ["a", None], "score": [1.0, 2.0]}, "a row names no video"),
-        ({"video": ["a"], "score": ["high"]}, "no Parquet table of numbers"),
+        ({"video": ["a", None], "score": [1.0, 2.0]}, "a row has no video"),
+        ({"video": ["a"], "score": ["high"]}, "not a Parquet table of numbers"),
     ):
         parquet.write_table(pa.table(table), file)
         with pytest.raises(ForeignScoresError, match=message):
@@ -146,7 +146,7 @@ def test_a_file_must_be_there(tmp_path):
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_archive_is_one_line_with_file_and_member(tmp_path, damage):
     file = damaged_archive(tmp_path / "s.npz", damage)
-    with pytest.raises(ForeignScoresError, match=r"s\.npz: yard: no plain array") as error:
+    with pytest.raises(ForeignScoresError, match=r"s\.npz: yard: not a plain array") as error:
         read_scores(file)
     assert "\n" not in str(error.value)
 
@@ -261,7 +261,7 @@ def test_alerts_by_hand():
 
 
 def test_alerts_need_a_clock_and_scores_that_thresholds_are_for():
-    with pytest.raises(ValueError, match="how many frames a second"):
+    with pytest.raises(ValueError, match="fps, the frames a second"):
         judged({"v": [0.5]}, {"v": [0]}, alerts=ALERTS)
     with pytest.raises(ForeignScoresError, match=r"v: thresholds are for scores in \[0, 1\]"):
         judged({"v": [1.5]}, {"v": [0]}, alerts=ALERTS, fps=25.0)

@@ -128,7 +128,7 @@ def test_of_an_abnormal_video_without_intervals_the_whole_is_one_incident():
     assert found.columns[RAW].frame_labels is None
     sheet = found.sheet(CAUSAL)
     assert (sheet.incidents, sheet.found, sheet.alerts, sheet.false_alarms) == (1, 1, 1, 0)
-    assert "Of 1 abnormal videos it is not known when they are" in judged.notes[0]
+    assert "1 abnormal videos have no intervals" in judged.notes[0]
 
 
 def test_in_a_normal_video_every_alert_is_false():
@@ -156,13 +156,13 @@ def test_what_cannot_be_judged_is_listed_with_its_reason():
         "bad": "bad.mp4: not a video",
         "short": "shorter than one clip (3 frames)",
         "hurt": "hurt.mp4: nothing could be decoded",
-        "unlabelled": "no label: replay a manifest that says label 0 or 1",
+        "unlabelled": "no label; replay a manifest with label 0 or 1",
     }
 
 
 def test_a_run_without_labels_is_an_error_of_one_line():
     scored = clips([0.5])
-    with pytest.raises(RunError, match="run: none of 1 videos can be judged; yard: no label: replay a manifest"):
+    with pytest.raises(RunError, match="run: none of 1 videos can be judged; yard: no label; replay a manifest"):
         judge_run(run([(row("yard", scored, label=None), scored)]))
 
 
@@ -170,7 +170,7 @@ def test_a_part_of_the_data_set():
     scored = clips([0.5])
     whole = run([(row(name, scored, split=split), scored) for name, split in (("a", "train"), ("b", "test"))])
     assert [video.name for video in judge_run(whole, split="test").videos] == ["b"]
-    assert judge_run(whole).notes == ("Of split train are 1 of 2 videos: --split test judges the others alone.",)
+    assert judge_run(whole).notes == ("1 of 2 videos are of split train; --split test judges only the others.",)
     with pytest.raises(RunError, match="no video of split validation there; the manifest names test, train"):
         judge_run(whole, split="validation")
 

@@ -104,7 +104,7 @@ def test_the_alarm_curve_is_marked_where_one_threshold_raised_all_alerts() -> No
     curve = data.alarms.curves[0]
     assert curve.at is not None
     assert np.asarray(curve.thresholds)[curve.at] == 0.5
-    assert "A dot is where this run" in rendered(data)
+    assert "A dot marks this run" in rendered(data)
 
     judged = judge_run(whole)
     chain = judged.videos[1].chain
@@ -113,14 +113,14 @@ def test_the_alarm_curve_is_marked_where_one_threshold_raised_all_alerts() -> No
     mixed = replace(judged, videos=(judged.videos[0], replace(judged.videos[1], chain=other)))
     data = report(whole, mixed)
     assert data.alarms.curves[0].at is None
-    assert "A dot is where this run" not in rendered(data)
+    assert "A dot marks this run" not in rendered(data)
 
 
 @pytest.mark.parametrize(("by", "told"), [("video", "over videos"), ("group", "over groups of videos")])
 def test_intervals_say_what_was_drawn(by: Literal["video", "group"], told: str) -> None:
     judged = judge_run(run([(row("calm", CALM, group="gate"), CALM)]))
     html = rendered(report_data(assess(judged, draws=3, by=by), title="t", settings={}))
-    assert f"by bootstrap {told}: how far it would move with other" in html
+    assert f"by bootstrap {told}: the range to expect with other" in html
 
 
 # -- where the model looked --------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_run_without_it_has_none(tmp_path: Path) -> None:
 def test_maps_that_cannot_be_read_cost_no_report(tmp_path: Path) -> None:
     (video,) = report(with_attention(tmp_path / "run", np.zeros((7, 2, 2), np.float32))).videos
     assert video.look is None
-    assert "where the model looked cannot be read" in video.note
+    assert "heat maps cannot be read" in video.note
 
 
 def test_more_recordings_than_files_may_be_open(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_recording_that_was_replaced_gives_no_pictures(tmp_path: Path) -> None
     path = film(tmp_path / "calm.mp4", 48)
     whole = run([(row("calm", CALM, path=str(path), content_hash="0" * 16), CALM)])
     html = rendered(report(whole))
-    assert "is another recording than was scored" in html
+    assert "not the recording that was scored" in html
     assert str(tmp_path) not in html
 
 
@@ -207,9 +207,9 @@ def test_all_videos_that_one_side_alone_has_are_listed() -> None:
     data = report_data(found, title="t", settings={})
     listed = {one.name: one.reason for one in data.left_out}
     assert len(listed) == 60
-    assert (listed["scored29"], listed["labelled29"]) == ("scores and no labels", "labels and no scores")
+    assert (listed["scored29"], listed["labelled29"]) == ("scores but no labels", "labels but no scores")
     told = "\n".join(sentences(found))
-    assert "30 videos have scores and no labels: scored00, " in told
+    assert "30 videos have scores but no labels: scored00, " in told
     assert "scored19, and 10 more" in told
 
 

@@ -41,8 +41,8 @@ def judged(scores=(0.1, 0.9, 0.9, 0.1), **told):
             {"intervals": [(16, 48), (66, 70)]},
             r"\[16, 48\) in the first, abnormal in frames \[16, 48\), \[66, 70\) in the second",
         ),
-        ({"intervals": []}, r"in frames \[16, 48\) in the first, abnormal in frames that nobody names in the second"),
-        ({"group": "gate"}, "fight is of no group in the first, of group gate in the second"),
+        ({"intervals": []}, r"in frames \[16, 48\) in the first, abnormal in unknown frames in the second"),
+        ({"group": "gate"}, "fight is without a group in the first, of group gate in the second"),
     ],
 )
 def test_another_truth_or_recording_is_refused_with_the_first_video(told, message):
@@ -64,8 +64,8 @@ def test_clips_that_end_elsewhere_are_compared_and_it_is_said():
     comparison = compare_judged(judged(), judged(scores=(0.1, 0.9, 0.9)), draws=2)
     assert comparison.videos == 2
     assert comparison.notes == (
-        "Of 1 of the videos not the same frames are judged on both sides, of fight 64 and 48: the last whole clips end "
-        "elsewhere.",
+        "1 of the videos have different frames judged on the two sides (fight: 64 and 48), because the last whole "
+        "clips end at different frames.",
     )
     assert compare_judged(judged(), judged(), draws=2).notes == ()
 
@@ -92,5 +92,5 @@ def test_what_else_is_known_of_both_sides_is_kept():
     }  # fmt: skip
     assert (document["second"]["only"], document["second"]["left_out"]) == (["w"], [])
     assert document["second"]["notes"] == [
-        "Of split train are 1 of 2 videos: --split test judges the others alone.",
+        "1 of 2 videos are of split train; --split test judges only the others.",
     ]

@@ -28,7 +28,7 @@ from pipeline.calibration.file import (
 )
 from pipeline.cli.config import check
 from pipeline.errors import UsageError
-from pipeline.live.judging import Judging, chain_settings, site_rules
+from pipeline.live.judging import Judging, JudgingError, chain_settings, site_rules
 from pipeline.live.listener import Watch
 from pipeline.live.service import Service
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
@@ -45,7 +45,7 @@ def calibration(
 ) -> Calibration:
     return Calibration(
         model=CalibratedModel(name="mean", version=version, weights_sha256=weights),
-        clip=CalibratedClip.of(clip),
+        clip=CalibratedClip.from_spec(clip),
         alerts=CalibratedAlerts(
             **{
                 "kernel": 3,
@@ -116,7 +116,7 @@ def test_what_no_promise_depends_on_stays_the_sites() -> None:
     ],
 )
 def test_a_setting_that_breaks_the_promise_is_refused(tuning: AlertTuning, expected: str) -> None:
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(CalibrationError, match=expected):
         chain(tuning)
 
 
@@ -228,7 +228,7 @@ def test_each_detector_has_a_calibration_of_its_own(tmp_path: Path) -> None:
     }
     judging = Judging(site_rules(site), max_in_flight=4)
     with pytest.raises(
-        ValueError, match=r"camera gate, detector a: alerts\.open_threshold is 0\.7, and the calibration"
+        JudgingError, match=r"camera gate, detector a: alerts\.open_threshold is 0\.7, and the calibration"
     ):
         judging.chain_of(Watch("gate", "a"), MODEL)
     opens = {
@@ -313,7 +313,7 @@ def test_a_stride_that_the_calibration_was_not_made_with_is_refused(
     camera = {"source": str(video), "calibration": tmp_path / "cam.json", "clip": {"stride": 4}}
     service = Service(site(tmp_path, triton.address, broker, {"cam": camera}), run="r")
     try:
-        with pytest.raises(ValueError, match=r"camera cam: clip\.stride is 4, and the calibration was made with 2"):
+        with pytest.raises(JudgingError, match=r"camera cam: clip\.stride is 4, and the calibration was made with 2"):
             service.prepare(threading.Event(), patient=False)
     finally:
         service.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.live.judging import chain_settings, clip_spec
+from pipeline.live.judging import JudgingError, chain_settings, clip_spec
 from pipeline.scoring.served_model import ServedModel
 from pipeline.settings import AlertTuning, ClipSettings
 from pipeline.windows import ClipSpec
@@ -38,10 +38,10 @@ def test_what_is_in_flight_is_never_a_long_hole() -> None:
 
 
 def test_a_model_without_a_threshold_needs_one_from_the_site() -> None:
-    with pytest.raises(ValueError, match=r"suggests no threshold: set alerts\.open_threshold"):
+    with pytest.raises(JudgingError, match=r"suggests no threshold: set alerts\.open_threshold"):
         chain_settings(AlertTuning(), ServedModel("m", "1", ClipSpec()), max_in_flight=4)
 
 
 def test_thresholds_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ValueError, match="close_threshold"):
+    with pytest.raises(JudgingError, match="close_threshold"):
         chain_settings(AlertTuning(close_threshold=0.9), MODEL, max_in_flight=4)

@@ -142,5 +142,5 @@ def test_a_draw_that_cannot_be():
         drawn_split(videos, normal=4, abnormal=9, seed=0)
     with pytest.raises(ValueError, match="0 normal videos of 12"):
         drawn_split(videos, normal=0, abnormal=4, seed=0)
-    with pytest.raises(ValueError, match="may have no groups"):
+    with pytest.raises(ValueError, match="only if each is its own group"):
         drawn_split(videos_of([(2, 2), (2, 2)]), normal=1, abnormal=1, seed=0)

@@ -94,7 +94,7 @@ def test_what_is_written_is_read_back(folder):
         ),
         (
             {"path": "a.mp4", "label": 1, "intervals": [[2.0, 7]]},
-            "intervals.0.0: 2.0 is no frame's number: seconds, of an earlier version? Write the manifest anew",
+            "intervals.0.0: 2.0 is not a frame number; are these seconds of an old version? Write the manifest again",
         ),
         (
             {"path": "a.mp4", "label": 1, "intervals": [[2, True]]},

@@ -131,7 +131,7 @@ def test_a_bad_list_of_shanghaitech(campus, file, content, complaint):
 @pytest.mark.parametrize(
     ("mask", "complaint"),
     [
-        (np.ones(11, np.uint8), "a mask of 11 frames, where"),
+        (np.ones(11, np.uint8), "a mask of 11 frames, but"),
         (np.ones((10, 2), np.uint8), "expected 0 or 1 for each frame"),
         (np.full(10, 2), "expected 0 or 1 for each frame"),
         (np.array([{"code": 1}]), "not a NumPy array"),
@@ -251,7 +251,7 @@ def test_what_ucf_crime_misses_is_said_exactly(crime):
     assert len(skipped) == 12
     for film_ in crime.rglob("*.mp4"):
         film_.unlink()
-    assert complaint_of(ucf_crime, crime, skipped=[]) == f"{crime}: not one video of UCF-Crime is there"
+    assert complaint_of(ucf_crime, crime, skipped=[]) == f"{crime}: every video of UCF-Crime is missing"
     (crime / "Anomaly_Detection_splits" / "Anomaly_Train.txt").unlink()
     assert complaint_of(ucf_crime, crime) == f"{crime}: no list of UCF-Crime there; expected Anomaly_Train.txt"
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from models.detectors.mist.config import MistConfig, read_mist_config
-from models.detectors.mist.generator_job import ConfigError
+from models.jobs.errors import ConfigError
 
 RECIPES = (
     "shanghaitech-i3d-paper",
@@ -85,7 +85,7 @@ def test_set_changes_a_recipe(recipe):
     ("change", "message"),
     [
         ("encoder.epochs", "expected key=value"),
-        ("encoder.epochs=[", "is no YAML value"),
+        ("encoder.epochs=[", "is not a YAML value"),
         ("name.first=x", "name has no keys below it"),
         ("encoder.epochs=0", "encoder.epochs"),
         ("encoder.epoch=1", "encoder.epoch: Extra inputs"),

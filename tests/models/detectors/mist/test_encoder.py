@@ -13,18 +13,19 @@ from models.backbones.base import MapBackbone, Maps
 from models.backbones.c3d import C3D
 from models.backbones.i3d import I3D
 from models.backbones.weights import PUBLISHED
-from models.card import Alerting, Architecture, Backbone, Clip, ModelCard, SelfGuidedArchitecture, write_card
+from models.card import Alerting, Clip, write_card
+from models.detectors.mist.card import Architecture, Backbone, MistCard, SelfGuidedArchitecture
 from models.detectors.mist.encoder import (
     AttentionEncoder,
-    EncoderError,
     encoder_maps,
     freeze,
     load_encoder,
     save_encoder,
     unfreeze,
 )
-from models.detectors.mist.generator import GeneratorError, load_generator
+from models.detectors.mist.generator import load_generator
 from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
+from pipeline.errors import MistwatchError
 from pipeline.windows import ClipSpec
 
 I3D_NAME = "i3d-kinetics400"
@@ -56,14 +57,14 @@ def card_for(
     architecture: Architecture | SelfGuidedArchitecture,
     name: str = I3D_NAME,
     tensors_sha256: str = PUBLISHED[I3D_NAME].tensors_sha256,
-) -> ModelCard:
-    return ModelCard(
+) -> MistCard:
+    return MistCard(
         name="tiny",
         description="for a test",
         architecture=architecture,
         backbone=Backbone(name=name, tensors_sha256=tensors_sha256),
         weights_sha256=sha256,
-        clip=Clip.of(ClipSpec()),
+        clip=Clip.from_spec(ClipSpec()),
         alerting=Alerting(kernel=3, open_threshold=0.6, close_threshold=0.4),
         training={},
         figures={},
@@ -174,20 +175,20 @@ def test_other_tensors_are_refused_by_name(saved, change, complaint):
     tensors = safetensors.torch.load(file.read_bytes())
     change(tensors)
     safetensors.torch.save_file(tensors, file)
-    with pytest.raises(EncoderError) as raised:
+    with pytest.raises(MistwatchError) as raised:
         load_encoder(saved, backbone=Tiny())
     assert str(raised.value) == f"{file}: not the weights of this encoder: {complaint}"
 
 
 def test_weights_of_another_training_are_refused(saved):
     save_encoder(tiny_heads(seed=1), saved)
-    with pytest.raises(EncoderError, match=r"encoder\.safetensors: SHA-256 \w{64} is not that of its model card"):
+    with pytest.raises(MistwatchError, match=r"encoder\.safetensors: SHA-256 \w{64} is not that of its model card"):
         load_encoder(saved, backbone=Tiny())
 
 
 def test_heads_alone_are_no_fine_tuned_encoder(saved):
     write_card(card_for("0" * 64, tiny_heads().architecture(fine_tuned=True)), saved)
-    with pytest.raises(EncoderError, match=r"backbone\.first\.weight is missing, backbone\.first\.bias is missing"):
+    with pytest.raises(MistwatchError, match=r"backbone\.first\.weight is missing, backbone\.first\.bias is missing"):
         load_encoder(saved, backbone=Tiny())
 
 
@@ -196,7 +197,7 @@ def test_heads_alone_are_no_fine_tuned_encoder(saved):
     [
         (
             card_for("0" * 64, Architecture()),
-            "expected a self-guided encoder, and its model card says generator",
+            "expected a self-guided encoder, got the architecture generator",
         ),
         (
             card_for("0" * 64, SelfGuidedArchitecture(hidden=2), name="resnet"),
@@ -220,24 +221,24 @@ def test_heads_alone_are_no_fine_tuned_encoder(saved):
 )
 def test_other_cards_are_refused(saved, card, complaint):
     write_card(card, saved)
-    with pytest.raises(EncoderError) as raised:
+    with pytest.raises(MistwatchError) as raised:
         load_encoder(saved)
     assert str(raised.value) == f"{saved}: {complaint}"
 
 
 def test_an_encoder_is_no_generator(saved):
-    with pytest.raises(GeneratorError, match="expected a generator, and its model card says self_guided"):
+    with pytest.raises(MistwatchError, match="expected a generator, got the architecture self_guided"):
         load_generator(saved)
 
 
 def test_what_is_no_safetensors_file_is_refused(saved, tmp_path):
     torch.save(tiny_heads().state_dict(), saved / "encoder.safetensors")
-    with pytest.raises(EncoderError, match="not a safetensors file"):
+    with pytest.raises(MistwatchError, match="not a safetensors file"):
         load_encoder(saved, backbone=Tiny())
     (saved / "encoder.safetensors").unlink()
-    with pytest.raises(EncoderError, match=r"encoder\.safetensors: cannot be read: No such file"):
+    with pytest.raises(MistwatchError, match=r"encoder\.safetensors: cannot be read: No such file"):
         load_encoder(saved, backbone=Tiny())
-    with pytest.raises(EncoderError, match=r"no model-card\.json there"):
+    with pytest.raises(MistwatchError, match=r"no model-card\.json there"):
         load_encoder(tmp_path / "none")
 
 

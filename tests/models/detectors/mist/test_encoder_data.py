@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.detectors.mist.encoder_data import (
-    SCORED_AT_ONCE,
     EpochSteps,
     LabelledClips,
     LabelledMaps,
@@ -19,6 +18,7 @@ from models.detectors.mist.encoder_data import (
     random_crop,
 )
 from models.detectors.mist.encoder_recipe import EncoderRecipe
+from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -19,21 +19,13 @@ from torch import nn
 
 from models.backbones.base import MapBackbone, Maps
 from models.backbones.i3d import FrozenBatchNorm
+from models.detectors.mist.encoder_data import LabelledClips, LabelledMaps
 from models.detectors.mist.encoder_module import rate_factor
-from models.detectors.mist.encoder_training import (
-    CHECKPOINT_FILE,
-    CURVES,
-    EncoderRecipe,
-    LabelledClips,
-    LabelledMaps,
-    TrainingError,
-    check_clips,
-    map_logits,
-    score_maps,
-    train_encoder,
-    train_full,
-)
+from models.detectors.mist.encoder_recipe import EncoderRecipe
+from models.detectors.mist.encoder_scoring import map_logits, score_maps
+from models.detectors.mist.encoder_training import CHECKPOINT_FILE, CURVES, check_clips, train_encoder, train_full
 from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
+from models.jobs.errors import TrainingError
 from pipeline.windows import ClipSpec
 
 EARLY, LATE = 6, 10  # channels

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tiny_films import two_takes
 from tiny_mist import CONFIG, film, footage
 
-from models.detectors.mist.footage import ClipTimes, every, judged, names_of
+from models.detectors.mist.figures import judged
+from models.detectors.mist.footage import every, names_of
+from models.detectors.mist.video_scores import ClipTimes
 from pipeline.manifests.manifest import Video
 from pipeline.sources.files import FileSource
 

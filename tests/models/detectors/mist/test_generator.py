@@ -10,28 +10,29 @@ import pytest
 import safetensors.torch
 import torch
 
-from models.card import BUILT_IN, Alerting, Architecture, Backbone, Clip, ModelCard, write_card
+from models.card import BUILT_IN, Alerting, Clip, write_card
+from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.generator import (
     Generator,
-    GeneratorError,
     calibrate,
     load_generator,
     save_generator,
     side_by_side,
 )
+from pipeline.errors import MistwatchError
 from pipeline.windows import ClipSpec
 
 TINY = Architecture(inputs=2, hidden=(2, 1))
 
 
-def card_for(sha256: str, architecture: Architecture = TINY) -> ModelCard:
-    return ModelCard(
+def card_for(sha256: str, architecture: Architecture = TINY) -> MistCard:
+    return MistCard(
         name="tiny",
         description="for a test",
         architecture=architecture,
         backbone=Backbone(name="i3d-kinetics400", tensors_sha256="0" * 64),
         weights_sha256=sha256,
-        clip=Clip.of(ClipSpec()),
+        clip=Clip.from_spec(ClipSpec()),
         alerting=Alerting(kernel=3, open_threshold=0.6, close_threshold=0.4),
         training={},
         figures={},
@@ -146,34 +147,34 @@ def test_other_tensors_are_refused_by_name(saved, change, complaint):
     tensors = safetensors.torch.load(file.read_bytes())
     change(tensors)
     safetensors.torch.save_file(tensors, file)
-    with pytest.raises(GeneratorError) as raised:
+    with pytest.raises(MistwatchError) as raised:
         load_generator(saved)
     assert str(raised.value) == f"{file}: not the weights of this generator: {complaint}"
 
 
 def test_weights_of_another_architecture_are_refused(saved):
     write_card(card_for("0" * 64, Architecture(inputs=3, hidden=(2, 1))), saved)
-    with pytest.raises(GeneratorError, match=r"mean is torch\.float32 \[2\] instead of torch\.float32 \[3\], scale is"):
+    with pytest.raises(MistwatchError, match=r"mean is torch\.float32 \[2\] instead of torch\.float32 \[3\], scale is"):
         load_generator(saved)
 
 
 def test_weights_of_another_training_are_refused(saved):
     write_card(card_for("0" * 64), saved)
-    with pytest.raises(GeneratorError, match="is not that of its model card"):
+    with pytest.raises(MistwatchError, match="is not that of its model card"):
         load_generator(saved)
 
 
 def test_a_pickle_is_refused(saved):
     torch.save({"mean": torch.zeros(2)}, saved / "generator.safetensors")
-    with pytest.raises(GeneratorError, match="not a safetensors file"):
+    with pytest.raises(MistwatchError, match="not a safetensors file"):
         load_generator(saved)
 
 
 def test_missing_files(saved, tmp_path):
     (saved / "generator.safetensors").unlink()
-    with pytest.raises(GeneratorError, match=r"generator\.safetensors: cannot be read: No such file"):
+    with pytest.raises(MistwatchError, match=r"generator\.safetensors: cannot be read: No such file"):
         load_generator(saved)
-    with pytest.raises(GeneratorError, match=r"no model-card\.json there; expected the folder of a trained model"):
+    with pytest.raises(MistwatchError, match=r"no model-card\.json there; expected the folder of a trained model"):
         load_generator(tmp_path / "none")
 
 
@@ -190,13 +191,13 @@ def test_missing_files(saved, tmp_path):
 def test_a_bad_card_names_the_key(saved, change, complaint):
     file = saved / "model-card.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(GeneratorError, match=rf"model-card\.json: {complaint}"):
+    with pytest.raises(MistwatchError, match=rf"model-card\.json: {complaint}"):
         load_generator(saved)
 
 
 def test_the_clip_settings_survive_the_card():
     for spec in (ClipSpec(), ClipSpec(16, 8, 112, 150, "crop", 12.5)):
-        assert Clip.of(spec).spec == spec
+        assert Clip.from_spec(spec).spec == spec
 
 
 @pytest.mark.parametrize("folder", [path for path in BUILT_IN.iterdir() if path.is_dir()] if BUILT_IN.is_dir() else [])

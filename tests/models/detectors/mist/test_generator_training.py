@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.detectors.mist.generator_training import (
-    Bag,
-    Recipe,
-    TrainingError,
-    clip_logits,
-    clip_scores,
-    train_generator,
-)
+from models.detectors.mist.bag import Bag
+from models.detectors.mist.generator_recipe import Recipe
+from models.detectors.mist.generator_scoring import clip_logits, clip_scores
+from models.detectors.mist.generator_training import train_generator
+from models.jobs.errors import TrainingError
 
 WIDTH = 8
 RECIPES = [

@@ -22,13 +22,14 @@ from tiny_mist import CONFIG, export, film, films, footage, job
 
 from models.backbones.i3d import I3D
 from models.card import Alerting, read_card
+from models.code import code_digest, code_modules
 from models.data.video_store import FeaturesError
-from models.detectors.mist.config import VideoChoice, read_mist_config
+from models.detectors.mist.config import AlertingChoice, read_mist_config
 from models.detectors.mist.encoder import load_encoder
-from models.detectors.mist.encoder_training import score_maps
-from models.detectors.mist.generator_job import AlertingChoice
-from models.detectors.mist.generator_training import TrainingError
-from models.jobs.stages import SCRATCH, STAGE_FILE, StageError, code_digest
+from models.detectors.mist.encoder_scoring import score_maps
+from models.jobs.errors import StageError, TrainingError
+from models.jobs.stages import SCRATCH, STAGE_FILE
+from models.jobs.video_plan import VideoChoice
 from models.serving import versions
 from pipeline.manifests.folds import hold_out_fold
 from pipeline.manifests.manifest import ManifestError, Video, manifest_digest
@@ -70,7 +71,7 @@ def run(finished, tmp_path):
 
     def again(videos, config=CONFIG, **options):
         told = []
-        outcome = job(videos, out, config, cache=finished[0].parent / "maps", tell=told.append, **options)
+        outcome = job(videos, out, config, cache=finished[0].parent / "maps", report=told.append, **options)
         return outcome, {line.partition(":")[0] for line in told if not line.endswith("unchanged")}
 
     again.out = out
@@ -190,27 +191,23 @@ def test_what_is_told_of_the_videos_that_judge_is_heeded(run, videos):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        *((f"pipeline.evaluation.{name}", {"product"}) for name in ("bootstrap", "figures", "videos")),
-        ("models.detectors.mist.product", {"product"}),
-        *((f"pipeline.sources.{name}", {"features", "product"}) for name in ("decode", "resample")),
+        ("operators.figures.bootstrap", {"product"}),
+        ("pipeline.sources.decode", {"features", "product"}),
         (
             "models.detectors.mist.standardising",
             {"generator", "pseudo-labels", "encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1"},
         ),
         (
-            "models.backbones.i3d",
-            {"features", "encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product", "repository"},
-        ),
-        (
             "models.detectors.mist.encoder",
             {"encoder", "folds/seed-0/fold-0", "folds/seed-0/fold-1", "product", "repository"},
         ),
-        ("models.serving.openvino_convert", {"features", "repository"}),
+        ("models.serving.export", {"repository"}),
     ],
 )
 def test_other_code_runs_what_it_is_part_of(run, videos, monkeypatch, module, expected):
-    def changed(modules):
-        return code_digest(modules) + (" of another version" if module in modules else "")
+    def changed(entries, *, without=()):
+        is_part = module in code_modules(entries, without=without)
+        return code_digest(entries, without=without) + (" of another version" if is_part else "")
 
     run(videos, export=export)
     monkeypatch.setattr("models.detectors.mist.job.code_digest", changed)

@@ -10,7 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from models.detectors.mist.generator_training import Bag, Recipe, clip_scores, train_generator
+from models.detectors.mist.bag import Bag
+from models.detectors.mist.generator_recipe import Recipe
+from models.detectors.mist.generator_scoring import clip_scores
+from models.detectors.mist.generator_training import train_generator
 
 
 @pytest.fixture(scope="module")

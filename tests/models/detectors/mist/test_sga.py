@@ -13,7 +13,7 @@ from torch import nn
 
 from models.backbones.base import Maps
 from models.backbones.i3d import I3D, FrozenBatchNorm
-from models.card import SelfGuidedArchitecture
+from models.detectors.mist.card import SelfGuidedArchitecture
 from models.detectors.mist.sga import ANOMALY, NORMAL, HeadsOutput, SelfGuidedAttention, SelfGuidedHeads, score
 
 SIXTEEN_FRAMES = {(112, 112): (4, 4), (128, 224): (4, 7), (224, 224): (7, 7)}  #: the late map's grid
@@ -260,7 +260,7 @@ def test_the_card_describes_the_heads():
     architecture = SelfGuidedArchitecture(
         early=3, hidden=5, detectors=2, features=4, dropout=0.25, fine_tuned=True, slope=2.0, shift=-0.5
     )
-    heads = SelfGuidedHeads.of(architecture)
+    heads = SelfGuidedHeads.from_card(architecture)
     assert heads.architecture(fine_tuned=True) == architecture
     assert heads.attention.reduce.weight.shape == (5, 3, 3, 3, 3)
     assert heads.attention.detect.weight.shape == (4, 5, 1, 1, 1)

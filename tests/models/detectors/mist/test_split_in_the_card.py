@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from tiny_mist import CONFIG, film, films, job
 
-from models.detectors.mist.config import VideoChoice
-from models.detectors.mist.footage import ClipTimes
-from models.detectors.mist.generator_training import TrainingError
-from models.detectors.mist.product import VideoScores
+from models.detectors.mist.video_scores import ClipTimes, VideoScores
+from models.jobs.errors import TrainingError
+from models.jobs.video_plan import VideoChoice
 from pipeline.manifests.manifest import Video
 
 SMALL = CONFIG.model_copy(update={"folds": None, "seeds": 1})

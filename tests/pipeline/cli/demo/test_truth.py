@@ -90,15 +90,15 @@ def test_an_incident_that_ends_with_the_film_is_over_when_the_next_pass_begins()
 def test_an_alert_is_told_beside_its_incident_with_the_delay_to_the_consumer() -> None:
     witness = a_witness([RUNNER, FALL], sendings(100, 10.0, 20))
     begin, end = events(0, opened=13.5, ended=15.0)
-    verdict = witness.hear(begin, after(13.7))
+    verdict = witness.add_event(begin, after(13.7))
     assert verdict is not None
     assert verdict.found is not None
     assert (verdict.found.kind, verdict.found.began) == ("runner", after(12))
     assert verdict.delay_seconds == pytest.approx(1.7)
-    assert witness.hear(end, after(15.2)) is None
-    assert witness.hear(begin, after(15.3)) is None  # delivered twice
+    assert witness.add_event(end, after(15.2)) is None
+    assert witness.add_event(begin, after(15.3)) is None  # delivered twice
     (again,) = events(1, opened=13.9)
-    assert witness.hear(again, after(14)) == Verdict(None, None)  # the incident has its alert
+    assert witness.add_event(again, after(14)) == Verdict(None, None)  # the incident has its alert
     assert witness.alerts == 2
 
 
@@ -107,7 +107,7 @@ def test_an_incident_under_way_at_the_join_and_one_at_the_end_count_for_nothing(
     witness = a_witness([RUNNER, FALL], sendings(100, 10.0, 13))
     for number, (opened, ended) in enumerate([(3.5, 5.0), (7.0, 9.0), (12.4, 13.0)]):
         for event in events(number, opened, ended):
-            witness.hear(event, after(opened + 0.1))
+            witness.add_event(event, after(opened + 0.1))
     sheet = witness.sheet(after(3.0), after(12.7))
     assert [outcome.kind for outcome in sheet.outcomes] == ["fall"]
     assert sheet.delays == pytest.approx((1.1,))
@@ -119,7 +119,7 @@ def test_an_alert_about_nothing_is_a_false_alarm_and_its_time_counts() -> None:
     log = sendings(300, 10.0, 29.9)
     witness = a_witness([Incident(IncidentKind.CART, 50, 99)], log)
     for event in events(0, opened=20.0, ended=23.0):
-        witness.hear(event, after(20.2))
+        witness.add_event(event, after(20.2))
     sheet = witness.sheet(after(1.0), after(29.0))
     assert (sheet.incidents, sheet.found, sheet.false_alarms) == (1, 0, 1)
     # 28 s watched, but for the cart's 5 s and 2 s on each side of it
@@ -160,7 +160,7 @@ def test_whatever_was_joined_and_looped_exactly_the_whole_incidents_count(
             ended = (pass_ * frames + incident.last_frame + 1) / fps
             delay = share * (ended - began)
             for event in events(number, began + delay, ended):
-                witness.hear(event, after(began + delay + lag))
+                witness.add_event(event, after(began + delay + lag))
             number += 1
             if began > joined and ended + TOLERANCE < left:
                 expected.append((incident.kind, delay + lag))
@@ -180,7 +180,7 @@ def test_an_alert_that_never_ends_finds_nothing_and_takes_all_the_time(
     fps, frames, incidents, joined, left = run
     witness = a_witness(incidents, sendings(frames, fps, left), fps)
     (begin,) = events(0, opened=joined - 3.0)
-    witness.hear(begin, after(joined))
+    witness.add_event(begin, after(joined))
     sheet = witness.sheet(after(joined), after(left))
     assert (sheet.found, sheet.false_alarms) == (0, 0)
     assert sheet.share_in_alert_outside in (None, pytest.approx(1.0))

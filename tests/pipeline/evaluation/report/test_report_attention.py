@@ -149,5 +149,5 @@ def test_it_is_drawn_into_pictures_of_a_folder(tmp_path: Path) -> None:
 def test_pictures_are_of_the_recording_that_was_scored(grey: Path) -> None:
     html = rendered(ReportData(title="t", videos=[replace(video(grey), content_hash="0" * 16)]))
     assert "<img" not in html
-    assert "no pictures: grey.mp4: is another recording than was scored; replay it anew" in html
+    assert "no pictures: grey.mp4: not the recording that was scored; replay it again" in html
     assert str(grey.parent) not in html

@@ -143,7 +143,7 @@ def test_the_alarm_chart_shows_none_and_many_an_hour():
     assert gaps[0] > 0.2 * gaps[-1]  # and no alarm is not one alarm
     numbers = [float(value) for value in re.findall(r"[\d.]+", drawn.curves[0].path)]
     assert numbers[0] == drawn.left
-    assert "There are 3 thresholds, scores that occur" in drawn.caption
+    assert "The curve has 3 thresholds, taken from the scores" in drawn.caption
 
 
 def test_an_alarm_chart_without_a_false_alarm_has_an_axis():
@@ -155,8 +155,8 @@ def test_an_alarm_chart_without_a_false_alarm_has_an_axis():
 @pytest.mark.parametrize(
     ("x", "y", "at", "said"),
     [
-        ([], [], None, "one at least"),
-        ([0, 1], [0], None, "as many x, y and thresholds"),
+        ([], [], None, "at least one"),
+        ([0, 1], [0], None, "equal numbers of x, y and thresholds"),
         ([0, math.nan], [0, 1], None, "finite"),
         ([0, 1], [0, 1], 2, "has no point 2"),
     ],

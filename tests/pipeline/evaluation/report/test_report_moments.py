@@ -7,13 +7,13 @@ import pytest
 from pipeline.evaluation.report.data import Alert, Incident, Timeline
 from pipeline.evaluation.report.moments import (
     REPEATED,
-    chosen,
+    badness,
     false_alarms,
     judged,
-    least_noticed,
+    lowest_incidents,
     missed,
     nearest_to_alarms,
-    trouble,
+    select_videos,
 )
 
 
@@ -73,7 +73,7 @@ def test_missed_incidents_come_by_how_little_they_were_noticed():
     )
     moments = missed([video], [judged(video, 2.0)], most=10)
     assert [(moment.start, moment.score) for moment in moments] == [(2, 0.2), (1, 0.4)]
-    assert least_noticed([video], 1)[0].score == 0.2
+    assert lowest_incidents([video], 1)[0].score == 0.2
 
 
 def test_nearest_to_an_alarm_is_outside_incidents_and_one_a_video():
@@ -100,15 +100,15 @@ def test_nearest_to_an_alarm_is_outside_incidents_and_one_a_video():
     ],
 )
 def test_what_went_worse_is_more_trouble(worse, better):
-    assert trouble(worse, judged(worse, 2.0)) > trouble(better, judged(better, 2.0))
+    assert badness(worse, judged(worse, 2.0)) > badness(better, judged(better, 2.0))
 
 
 def test_a_video_without_a_clip_is_no_trouble():
-    assert trouble(film(smoothed=(), label=1), judged(film(smoothed=()), 2.0)) == 0
+    assert badness(film(smoothed=(), label=1), judged(film(smoothed=()), 2.0)) == 0
 
 
 def test_all_of_a_few_and_of_many_the_worst_and_the_best():
-    assert chosen([0.1, 0.9, 0.5], most=3) == ([0, 1, 2], [])
-    worst, best = chosen([n / 100 for n in range(100)], most=8)
+    assert select_videos([0.1, 0.9, 0.5], most=3) == ([0, 1, 2], [])
+    worst, best = select_videos([n / 100 for n in range(100)], most=8)
     assert worst == [99, 98, 97, 96, 95, 94]
     assert best == [0, 1]

@@ -11,7 +11,7 @@ import pytest
 #: 64 MiB are written to, freed, and asked for and written to again: how many pages did the second time take?
 PROGRAM = """
 import ctypes, resource, sys
-from models.engines.allocator import keep_freed_memory
+from models.jobs.memory import keep_freed_memory
 if sys.argv[1] == "keeps":
     keep_freed_memory()
 libc = ctypes.CDLL(None)

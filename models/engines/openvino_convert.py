@@ -1,4 +1,4 @@
-"""From a torch network over clips to OpenVINO's form of it. Import OpenVINO from here: without its telemetry."""
+"""Conversion of torch networks over clips for OpenVINO."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-# First of all OpenVINO's users: it keeps OpenVINO's telemetry from being imported.
-from models.serving import openvino_engine  # noqa: F401 # isort: skip
-import openvino as ov
+# Before OpenVINO's own modules: it keeps OpenVINO's telemetry from being imported.
+from models.engines.openvino import ov  # isort: skip
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-__all__ = ["ov", "to_openvino"]
 
 
 def to_openvino(network: nn.Module, clip: tuple[int, int, int, int], outputs: Sequence[str]) -> Any:

@@ -1,14 +1,15 @@
-"""An engine that cannot run here says so in one line, whoever opened it."""
+"""Networks with torch: their outputs, and engines that cannot run here."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from models.data.features import EngineError, moved_to, open_encoder, with_room
-from models.engines import map_engine
-from models.engines.map_engine import open_map_engine
+from models.data import backbone_engines
+from models.data.backbone_engines import open_feature_engine, open_map_engine
+from models.engines.torch import EngineError, TorchNetwork, filled_up, moved_to, with_room
 from pipeline.windows import ClipSpec
 
 CLIP = ClipSpec(frames=16, stride=16, height=32, width=32)
@@ -19,15 +20,14 @@ def no_weights(monkeypatch):
     """The engines' networks, not trained: what is asked here comes before any clip."""
     from models.backbones.i3d import I3D
 
-    monkeypatch.setattr("models.backbones.i3d.load_i3d", lambda *_, **__: I3D(classes=0))
-    monkeypatch.setattr(map_engine, "load_i3d", lambda *_, **__: I3D(classes=0))
+    monkeypatch.setattr(backbone_engines, "load_i3d", lambda *_, **__: I3D(classes=0))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that torch can use")
 @pytest.mark.parametrize(
     "opened",
     [
-        lambda: open_encoder("cuda", CLIP, "i3d-kinetics400", ["mixed_5c"]),
+        lambda: open_feature_engine("cuda", CLIP, "i3d-kinetics400", ["mixed_5c"]),
         lambda: open_map_engine("cuda", CLIP, "i3d-kinetics400"),
     ],
 )
@@ -56,3 +56,26 @@ def test_a_gpu_without_room():
 def test_what_is_no_lack_of_room_is_not_taken_for_it():
     with pytest.raises(RuntimeError, match="a bug"), with_room():
         raise RuntimeError("a bug")
+
+
+def test_filled_up_with_black():
+    clips = np.full((2, 1, 1, 1, 3), 9, np.uint8)
+    assert filled_up(clips, 3).sum((1, 2, 3, 4)).tolist() == [27, 27, 0]
+    assert len(filled_up(clips, 2)) == 2
+
+
+class MeanAndSize(nn.Module):
+    """The mean of each clip, and how many clips the network saw at once."""
+
+    def forward(self, clips):
+        return clips.float().mean(dim=(1, 2, 3, 4))[:, None], torch.full((len(clips), 1), float(len(clips)))
+
+
+@pytest.mark.parametrize(("batch", "seen"), [(None, 2.0), (4, 4.0)])
+def test_outputs_by_name_of_the_clips_alone(batch, seen):
+    clips = np.stack([np.full((1, 2, 2, 3), value, np.uint8) for value in (10, 20)])
+    found = TorchNetwork(MeanAndSize(), ("MEAN", "SIZE"), "cpu", batch=batch).run(clips)
+    assert {name: array.ravel().tolist() for name, array in found.items()} == {
+        "MEAN": [10.0, 20.0],
+        "SIZE": [seen, seen],
+    }

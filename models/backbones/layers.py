@@ -1,0 +1,12 @@
+"""Layers of I3D whose pooled maps can be features. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+WIDTHS = {"mixed_4f": 832, "mixed_5c": 1024}  #: channels of each layer
+
+#: A choice of layers, in the order of their features.
+Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5c"], ...], Field(min_length=1)]

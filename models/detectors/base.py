@@ -1,0 +1,104 @@
+"""Families of detectors: what each one is, and the table of them.
+
+A new family is a module with a :class:`Family` under the name ``FAMILY``, and a line in :data:`FAMILIES`. The module is
+imported when a model of that family is read. It imports nothing heavy itself: a worker that looks for an exported
+model needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from models.card import CARD_FILE, Card, CardError, ModelCard, read_card
+
+if TYPE_CHECKING:
+    from models.detectors.network import ServedNetwork
+
+Progress = Callable[[str], None]  #: called with a few words when a long step begins
+
+
+class LearnsFrom(StrEnum):
+    """The footage that a family is trained on."""
+
+    LABELS = "labels"  #: videos with labels
+    NORMAL_FOOTAGE = "normal footage"  #: footage on which nothing happens
+
+
+class BelongsTo(StrEnum):
+    """The cameras that a detector can watch."""
+
+    SITE = "site"  #: any camera
+    CAMERA = "camera"  #: the one whose footage it has learned
+
+
+class HeatKind(StrEnum):
+    """The meaning of the output HEAT."""
+
+    ATTENTION = "attention"  #: relative: only its shape within one clip means something
+    ANOMALY = "anomaly"  #: absolute: comparable between clips
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family(Generic[Card]):
+    """A kind of detector.
+
+    Attributes:
+        name: as model cards have it.
+        card: the family's model card.
+        learns_from: see :class:`LearnsFrom`.
+        belongs_to: see :class:`BelongsTo`.
+        training: the function that trains such a detector, ``module:function``.
+        heat: returns the meaning of the HEAT of a model; None for a model without it.
+        blank: builds the network that is served, without its weights.
+        load: builds that network with the weights of the model's folder, in evaluation mode on the CPU. Missing weights
+            of a published backbone are fetched. Raises :class:`pipeline.errors.MistwatchError`.
+    """
+
+    name: str
+    card: type[Card]
+    learns_from: LearnsFrom
+    belongs_to: BelongsTo
+    training: str
+    heat: Callable[[Card], HeatKind | None]
+    blank: Callable[[Card], ServedNetwork]
+    load: Callable[[Card, Path, Progress], ServedNetwork]
+
+
+#: Every family: its name, and the module that holds its ``FAMILY``.
+FAMILIES = {
+    "mist": "models.detectors.mist.family",
+}
+
+
+class UnknownFamilyError(CardError):
+    """No family goes by that name."""
+
+
+def find_family(name: str) -> Family[Any]:
+    """Return the family of that name.
+
+    Raises:
+        UnknownFamilyError: there is none.
+    """
+    if name not in FAMILIES:
+        raise UnknownFamilyError(f"unknown detector family {name!r}; known: {', '.join(sorted(FAMILIES))}")
+    family: Family[Any] = importlib.import_module(FAMILIES[name]).FAMILY
+    return family
+
+
+def read_detector(folder: Path) -> tuple[Family[Any], ModelCard[Any]]:
+    """Return the family of the model in ``folder``, and the model's card in full.
+
+    Raises:
+        CardError: the card is missing or damaged, or its family is unknown.
+    """
+    try:
+        family = find_family(read_card(folder).family)
+    except UnknownFamilyError as error:
+        raise UnknownFamilyError(f"{folder / CARD_FILE}: family: {error}") from None
+    return family, read_card(folder, family.card)

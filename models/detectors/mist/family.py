@@ -1,0 +1,73 @@
+"""MIST as a family of detectors: the generator on pooled features, and the encoder with self-guided attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.card import CARD_FILE, CardError
+from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom, Progress
+from models.detectors.mist.card import Architecture, MistCard
+
+if TYPE_CHECKING:
+    from models.detectors.mist.served import ClipScorer, SelfGuidedScorer
+
+
+def _heat(card: MistCard) -> HeatKind | None:
+    return None if isinstance(card.architecture, Architecture) else HeatKind.ATTENTION
+
+
+def _blank(card: MistCard) -> ClipScorer | SelfGuidedScorer:
+    from models.detectors.mist.served import blank_scorer
+
+    return blank_scorer(card)
+
+
+def _load(card: MistCard, folder: Path, progress: Progress) -> ClipScorer | SelfGuidedScorer:
+    """Raise CardError, TensorsError or WeightsError where it cannot be loaded."""
+    if isinstance(card.architecture, Architecture):
+        return _load_generator(card, card.architecture, folder, progress)
+    from models.backbones import weights
+    from models.detectors.mist.encoder import load_encoder, stands_on_published
+    from models.detectors.mist.served import SelfGuidedScorer
+
+    if stands_on_published(card):
+        weights.fetch_with_progress(card.backbone.name, progress)
+    progress("loading the weights")
+    encoder, _ = load_encoder(folder)
+    return SelfGuidedScorer(encoder).eval()
+
+
+def _load_generator(card: MistCard, architecture: Architecture, folder: Path, progress: Progress) -> ClipScorer:
+    from models.backbones import weights
+    from models.backbones.layers import WIDTHS
+    from models.detectors.mist.generator import load_generator
+
+    generator, _ = load_generator(folder)
+    backbone = weights.published(card.backbone.name)
+    if card.backbone.tensors_sha256 != backbone.tensors_sha256:
+        raise CardError(f"{folder / CARD_FILE}: backbone.tensors_sha256 is not that of {backbone.name}")
+    width = sum(WIDTHS[layer] for layer in card.backbone.layers)
+    if width != architecture.inputs:
+        raise CardError(
+            f"{folder / CARD_FILE}: architecture.inputs {architecture.inputs} is not the width of "
+            f"backbone.layers {', '.join(card.backbone.layers)} ({width})"
+        )
+    weights.fetch_with_progress(backbone.name, progress)
+    progress("loading the weights")
+    from models.backbones.i3d import load_i3d
+    from models.detectors.mist.served import ClipScorer
+
+    return ClipScorer(load_i3d(backbone.name), generator, card.backbone.layers).eval()
+
+
+FAMILY = Family(
+    name="mist",
+    card=MistCard,
+    learns_from=LearnsFrom.LABELS,
+    belongs_to=BelongsTo.SITE,
+    training="models.detectors.mist.job:train_mist",
+    heat=_heat,
+    blank=_blank,
+    load=_load,
+)

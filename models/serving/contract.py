@@ -1,0 +1,45 @@
+"""The contract between a served model, the engine that computes it and Triton.
+
+This file is copied into every exported version folder, so it needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+OPENVINO_FILE = "scorer.xml"  #: the network for OpenVINO; its weights lie beside it in scorer.bin
+TORCH_FILE = "scorer.safetensors"  #: the weights for torch
+
+
+class ScoredBatch(NamedTuple):
+    """An engine's answer for N clips. The arrays are C-contiguous, writable and belong to the caller."""
+
+    scores: npt.NDArray[np.float32]  #: (N,), anomaly scores in [0, 1]; output SCORE
+    features: npt.NDArray[np.float32]  #: (N, D), not normalised; output FEATURES
+    heat: npt.NDArray[np.float32] | None = None  #: (N, h, w), place of the anomaly; output HEAT, where the model has it
+
+
+class EngineChoice(StrEnum):
+    """Values of the parameter ``ENGINE`` in a ``config.pbtxt``."""
+
+    AUTO = "auto"  #: torch where there is a CUDA device and all that torch needs, else OpenVINO
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+def check_clips(clips: npt.NDArray[np.uint8], expected: tuple[int, int, int, int]) -> None:
+    """Refuse clips other than uint8 (N, *expected) with N of at least 1.
+
+    The networks must see no other size: their padding was frozen for this one, and they would answer wrongly instead
+    of refusing.
+
+    Raises:
+        ValueError: the clips have another shape or type.
+    """
+    if clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[1:] != expected or not len(clips):
+        sizes = ", ".join(map(str, expected))
+        raise ValueError(f"clips must be uint8 (N, {sizes}) with N >= 1, got {clips.dtype} {clips.shape}")
