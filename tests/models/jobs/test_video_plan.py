@@ -156,9 +156,9 @@ def test_the_first_of_either_label_in_proportion():
     assert subset(videos, 40) == videos == subset(videos, 41)
 
 
-def test_videos_that_cannot_be_used_leave_a_part_whole_or_are_told_of():
+def test_videos_that_cannot_be_used_leave_a_part_whole_or_are_reported():
     a, b, c, d = (video(name, label) for name, label in (("a", 0), ("b", 1), ("c", 0), ("d", 1)))
     plan = Plan((a, b, c), (), (d,))
-    assert plan.of({a.path, b.path, d.path}) == Plan((a, b), (), (d,))
-    with pytest.raises(TrainingError, match="of the 3 training videos 2 can be used, and not of both labels"):
-        plan.of({a.path, c.path, d.path})
+    assert plan.restricted({a.path, b.path, d.path}) == Plan((a, b), (), (d,))
+    with pytest.raises(TrainingError, match="2 of the 3 training videos can be used, and they lack one of the labels"):
+        plan.restricted({a.path, c.path, d.path})
