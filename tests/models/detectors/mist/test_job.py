@@ -23,6 +23,7 @@ from tiny_mist import CONFIG, export, film, films, footage, job
 from models.backbones.i3d import I3D
 from models.card import Alerting, read_card
 from models.data.video_store import FeaturesError
+from models.detectors.mist.card import MistCard
 from models.detectors.mist.config import AlertingChoice, read_mist_config
 from models.detectors.mist.encoder import load_encoder
 from models.detectors.mist.encoder_scoring import score_maps
@@ -86,7 +87,7 @@ def test_the_product_is_whole_and_does_what_its_card_says(finished, videos, tmp_
     out, outcome = finished
     folder = out / "product"
     assert {file.name for file in folder.iterdir()} == {*PRODUCT, STAGE_FILE}
-    card = read_card(folder)
+    card = read_card(folder, MistCard)
     assert card == outcome.card
     assert card.architecture.type == "self_guided"
     assert (card.architecture.hidden, card.architecture.detectors) == (4, 2)
