@@ -24,6 +24,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.code import code_digest
 from models.data.maps import ClipMaps, MapStore, pooled
 from models.detectors.mist.bag import Bag
 from models.detectors.mist.config import MistConfig, read_mist_config
@@ -36,7 +37,6 @@ from models.detectors.mist.generator_training import train_generator
 from models.detectors.mist.job import DECODES, FILLS_CACHES
 from models.detectors.mist.pseudo_labels import pseudo_labels
 from models.detectors.mist.video_scores import ClipTimes
-from models.jobs.code import code_digest
 from models.jobs.errors import ConfigError
 from operators.figures.bootstrap import DRAWS, compare, estimate
 from operators.figures.videos import ScoredVideo

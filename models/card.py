@@ -11,8 +11,7 @@ from typing_extensions import TypeVar
 
 from pipeline import files
 from pipeline.errors import MistwatchError
-from pipeline.sources.base import Fit
-from pipeline.windows import ClipSpec
+from pipeline.windows import StoredClip
 
 CARD_FILE = "model-card.json"
 
@@ -49,33 +48,6 @@ class Backbone(_Part):
 
     name: str
     tensors_sha256: str
-
-
-class Clip(_Part):
-    """The clips that the model was trained with; ``stride`` applies to live cameras."""
-
-    frames: int = Field(ge=1)
-    stride: int = Field(ge=1)
-    fps: float | Literal["native"]
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    fit: Fit
-
-    @classmethod
-    def of(cls, spec: ClipSpec) -> Clip:
-        return cls(
-            frames=spec.frames,
-            stride=spec.stride,
-            fps="native" if spec.fps is None else spec.fps,
-            height=spec.height,
-            width=spec.width,
-            fit=spec.fit,
-        )
-
-    @property
-    def spec(self) -> ClipSpec:
-        fps = None if self.fps == "native" else float(self.fps)
-        return ClipSpec(self.frames, self.stride, self.height, self.width, self.fit, fps)
 
 
 class Alerting(_Part):
@@ -119,7 +91,7 @@ class ModelCard(_Part, Generic[Own]):
     architecture: Own
     backbone: Backbone | None = None
     weights_sha256: str
-    clip: Clip
+    clip: StoredClip
     alerting: Alerting
     training: dict[str, Any]
     figures: dict[str, Any]

@@ -84,6 +84,17 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(folder: Path) -> None:
+    """Flush every file below a folder to the disk, before the folder gets its final name.
+
+    Raises:
+        OSError: a file cannot be opened or flushed.
+    """
+    for file in folder.rglob("*"):
+        if file.is_file():
+            sync(file)
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock between processes while the block runs.

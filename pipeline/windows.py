@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
+from typing import Annotated, Self
 
 import av
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
@@ -58,6 +61,44 @@ class ClipSpec:
     def nbytes(self) -> int:
         """Size of one clip's pixels, bytes."""
         return self.frames * self.height * self.width * 3
+
+
+def _fps_or_none(value: object) -> object:
+    return None if value == "native" else value
+
+
+def _fps_or_native(fps: float | None) -> float | str:
+    return "native" if fps is None else fps
+
+
+class StoredClip(BaseModel):
+    """The settings of a clip as model cards, calibrations and run folders store them.
+
+    ``fps`` is None for the stream's own rate, which files call ``native``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    frames: int = Field(ge=1)
+    stride: int = Field(ge=1)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    fit: Fit
+    fps: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        BeforeValidator(_fps_or_none),
+        PlainSerializer(_fps_or_native, return_type=float | str),
+    ]
+
+    @classmethod
+    def from_spec(cls, spec: ClipSpec) -> Self:
+        """Return the stored form of ``spec``."""
+        return cls(**dataclasses.asdict(spec))
+
+    @property
+    def spec(self) -> ClipSpec:
+        """The same for the cutter of clips."""
+        return ClipSpec(self.frames, self.stride, self.height, self.width, self.fit, self.fps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
+import pytest
+
+import models
 import pipeline
 
 #: Rooms that read video, the rendered scene behind one kind of source, errors and durable files.
@@ -27,6 +31,14 @@ def test_every_module_of_the_pipeline_is_either_open_or_forbidden_to_models(root
     forbidden = {module for module in contract["forbidden_modules"] if module.startswith("pipeline.")}
     there = {f"pipeline.{module.name}" for module in pkgutil.iter_modules(pipeline.__path__)}
     assert there - OPEN_TO_MODELS == forbidden
+
+
+@pytest.mark.parametrize("package", [pipeline, models])
+def test_every_room_has_a_layer(root: Path, package: ModuleType) -> None:
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = [c for c in contracts if c.get("containers") == [package.__name__]]
+    layered = {room.strip() for layer in contract["layers"] for room in layer.split("|")}
+    assert {module.name for module in pkgutil.iter_modules(package.__path__)} == layered
 
 
 def test_the_contracts_hold(root: Path) -> None:

@@ -104,7 +104,7 @@ def published(name: str) -> Published:
     """Look weights up by name.
 
     Raises:
-        UnknownWeightsError: naming what there is.
+        UnknownWeightsError: no weights go by that name.
     """
     try:
         return PUBLISHED[name]
@@ -159,7 +159,7 @@ def _damaged(name: str, where: Path, why: str) -> WeightsError:
 
 
 def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda *_: None) -> tuple[Path, bool]:
-    """Bring weights into the cache, unless they are there and sound.
+    """Fetch weights into the cache, unless they are there and undamaged.
 
     A download that breaks off is resumed by the next call. The weights appear under their name whole or not at all.
 

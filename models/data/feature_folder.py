@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.backbones import weights
 from models.backbones.layers import WIDTHS, Layers
-from models.card import Clip
 from models.data.extraction import (
     Encoded,
     Engine,
@@ -46,7 +45,7 @@ from models.data.video_store import FeaturesError
 from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.errors import UsageError
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 INDEX = "index.json"
 
@@ -80,7 +79,7 @@ class FeatureSettings(_Part):
     """
 
     format: Literal[1] = 1
-    clip: Clip
+    clip: StoredClip
     backbone: str = "i3d-kinetics400"
     tensors_sha256: str
     layers: Layers = ("mixed_5c",)
@@ -106,7 +105,7 @@ class FeatureSettings(_Part):
             clip: of the network; with ten crops the video is scaled as MIST and its like do for 224×224: to 256×340,
                 and for other sizes in proportion.
             backbone, layers, mirrored, crops: as above.
-            engine: the fastest there is when None.
+            engine: the fastest available one when None.
 
         Raises:
             ValueError: the number of crops is not 1 or 10, or ten crops, half of them mirrored, are to be mirrored too.
@@ -117,7 +116,7 @@ class FeatureSettings(_Part):
         if crops == 10 and mirrored:
             raise ValueError("ten crops are of the video and its mirror image already; leave mirrored out")
         return cls(
-            clip=Clip.of(clip),
+            clip=StoredClip.from_spec(clip),
             backbone=backbone,
             tensors_sha256=weights.published(backbone).tensors_sha256,
             layers=tuple(layers),
@@ -259,13 +258,13 @@ def write_features(
         _refuse(result.skipped, skip_bad)
 
         total = sum(lengths.values())
-        there = total - sum(lengths[file] for file in todo)
+        done = total - sum(lengths[file] for file in todo)
         at: dict[int, float] = {}  # where in each video, seconds
 
-        def tell() -> None:
-            progress(there + sum(at.values()), total, result.kept + result.computed)
+        def report() -> None:
+            progress(done + sum(at.values()), total, result.kept + result.computed)
 
-        tell()
+        report()
         waiting = list(todo)
         with index:
             for event in _events(list(todo.values()), settings, engine) if todo else ():
@@ -288,7 +287,7 @@ def write_features(
                             result.short.append(video)
                     if event.damage is not None:
                         result.damaged.append(event.damage)
-                tell()
+                report()
         return result
 
 
@@ -331,12 +330,12 @@ class _Writer:
     def __init__(self, folder: Path, settings: FeatureSettings) -> None:
         self._folder = folder
         self._settings = settings
-        there = read_index(folder)
-        if there is None and any(folder.glob("*.npy")):
+        present = read_index(folder)
+        if present is None and any(folder.glob("*.npy")):
             raise OtherFeatures(f"{folder}: holds .npy files and no {INDEX} that describes them; name another folder")
-        if there is not None and (differences := _differences(there.settings, settings)):
+        if present is not None and (differences := _differences(present.settings, settings)):
             raise OtherFeatures(f"{folder}: holds features of other settings ({differences}); name another folder")
-        self._entries = {entry.file: entry for entry in there.videos} if there is not None else {}
+        self._entries = {entry.file: entry for entry in present.videos} if present is not None else {}
         self._open: dict[str, _Open] = {}
         self._write_index()
         files.remove_stale_drafts(folder)

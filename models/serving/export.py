@@ -29,15 +29,16 @@ from typing import TYPE_CHECKING
 
 import models
 from models.backbones import weights
-from models.card import BUILT_IN, CARD_FILE, CardError, Clip, ModelCard, read_card
+from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
+from models.code import code_digest
 from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
 from models.engines.device import cuda_devices
-from models.jobs.code import code_digest
 from models.serving import versions
 from models.serving.contract import OPENVINO_FILE, TORCH_FILE, EngineChoice
 from models.serving.versions import CONFIG_FILE
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.windows import StoredClip
 
 if TYPE_CHECKING:
     from models.detectors.network import ServedNetwork
@@ -136,7 +137,7 @@ def config_pbtxt(
         "clip_height": clip.height,
         "clip_width": clip.width,
         "clip_fit": clip.fit.value,
-        "clip_fps": clip.fps,
+        "clip_fps": "native" if clip.fps is None else clip.fps,
         "threshold": card.alerting.open_threshold,
         "close_threshold": card.alerting.close_threshold,
         "kernel": card.alerting.kernel,
@@ -244,7 +245,7 @@ def check_room(
     *,
     name: str = SERVED_NAME,
     replace: bool = False,
-    instead: str = "name another repository, or --replace what is there",
+    instead: str = "name another repository or another --as, or --replace the existing versions",
 ) -> None:
     """Check that a model can become a version of a served model: one that takes other clips would stop the workers.
 
@@ -276,8 +277,9 @@ def check_room(
         )
 
 
-def _in_words(clip: Clip) -> str:
-    return f"{clip.frames}×{clip.height}×{clip.width} ({clip.fit.value}) at {clip.fps} fps"
+def _in_words(clip: StoredClip) -> str:
+    fps = "native" if clip.fps is None else clip.fps
+    return f"{clip.frames}×{clip.height}×{clip.width} ({clip.fit.value}) at {fps} fps"
 
 
 def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Progress = lambda _: None) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -17,6 +16,7 @@ import av
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
+from pipeline import files
 from pipeline.errors import MistwatchError
 from pipeline.heat import Heat, draw
 
@@ -25,7 +25,7 @@ _QUANTISER = 2
 #: Longest part of a file's name; file systems allow 255 bytes.
 _NAME_BYTES = 120
 _SUFFIX = ".jpg"
-_UNFINISHED = ".part"
+_UNFINISHED = ".part"  #: suffix of the drafts of 0.1.0
 
 #: FFmpeg's AVCOL_SPC_* numbers, as frames carry them, and what swscale calls the same thing.
 _MATRICES = {
@@ -108,10 +108,11 @@ class EvidenceStore:
             self._forget(path)  # it is replaced
             self._prune(room_for=len(picture))
             try:
-                _write_atomically(path, picture)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files.write_bytes(path, picture)
             except OSError as error:
                 raise EvidenceError(f"picture {path}: {error.strerror}") from None
-            self._note(path, len(picture), self._clock())
+            self._add(path, len(picture), self._clock())
         return path.as_uri()
 
     def prune(self) -> None:
@@ -122,16 +123,18 @@ class EvidenceStore:
     def _take_stock(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         found = []
+        for camera in self.folder.iterdir():
+            files.remove_stale_drafts(camera)
         for path in self.folder.glob("*/*"):
             if path.suffix == _UNFINISHED:
-                path.unlink(missing_ok=True)  # a process died while it wrote
+                path.unlink(missing_ok=True)
             elif path.suffix == _SUFFIX and path.is_file() and not path.is_symlink():
                 status = path.stat()
                 found.append((status.st_mtime, path, status.st_size))
         for saved_at, path, size in sorted(found):
-            self._note(path, size, saved_at)
+            self._add(path, size, saved_at)
 
-    def _note(self, path: Path, size: int, saved_at: float) -> None:
+    def _add(self, path: Path, size: int, saved_at: float) -> None:
         self._sizes[path] = size
         self._saved_at[path] = saved_at
         self._total += size
@@ -219,17 +222,3 @@ def _range(frame: av.VideoFrame) -> ColorRange:
         return ColorRange(frame.color_range)
     full = frame.format.is_rgb or frame.format.name.startswith("yuvj")
     return ColorRange.JPEG if full else ColorRange.MPEG
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(_UNFINISHED)
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut leaves an empty file under the final name
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

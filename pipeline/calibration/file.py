@@ -14,8 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from pipeline import files
 from pipeline.errors import UsageError
-from pipeline.sources.base import Fit
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 if TYPE_CHECKING:
     from pipeline.scoring.served_model import ServedModel
@@ -35,22 +34,6 @@ class CalibratedModel(_Part):
     name: str
     version: str
     weights_sha256: str | None = None
-
-
-class CalibratedClip(_Part):
-    """The cut of the footage into clips; another stride changes alerts, anything else changes scores."""
-
-    frames: int = Field(ge=1)
-    stride: int = Field(ge=1)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    fit: Fit
-    fps: float | Literal["native"]
-
-    @classmethod
-    def from_spec(cls, spec: ClipSpec) -> CalibratedClip:
-        fps: float | Literal["native"] = "native" if spec.fps is None else spec.fps
-        return cls(frames=spec.frames, stride=spec.stride, height=spec.height, width=spec.width, fit=spec.fit, fps=fps)
 
 
 class CalibratedAlerts(_Part):
@@ -117,7 +100,7 @@ class Calibration(_Part):
 
     schema_version: Literal[1] = 1
     model: CalibratedModel
-    clip: CalibratedClip
+    clip: StoredClip  #: another stride gives other alerts, anything else other scores
     alerts: CalibratedAlerts
     promise: Promise
     camera: str | None = None
@@ -151,7 +134,7 @@ class Calibration(_Part):
 
     def require_clip(self, spec: ClipSpec) -> None:
         """Raise CalibrationError unless footage is cut into the same clips as for this calibration."""
-        cut = CalibratedClip.from_spec(spec).model_dump(mode="json")
+        cut = StoredClip.from_spec(spec).model_dump(mode="json")
         for key, value in self.clip.model_dump(mode="json").items():
             if cut[key] != value:
                 raise CalibrationError(

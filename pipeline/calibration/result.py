@@ -7,7 +7,6 @@ from importlib.metadata import version
 
 from pipeline.calibration.file import (
     CalibratedAlerts,
-    CalibratedClip,
     CalibratedModel,
     Calibration,
     NormalRecording,
@@ -16,18 +15,18 @@ from pipeline.calibration.file import (
 )
 from pipeline.calibration.footage import Footage
 from pipeline.calibration.search import Calibrated
+from pipeline.windows import StoredClip
 
 
 def calibration_from(footage: Footage, found: Calibrated, probability: ProbabilityMap | None) -> Calibration:
     """Return the calibration to write: the thresholds, their promise, and the footage."""
-    alert, clip = found.settings.alert, footage.method.clip.model_dump()
-    clip["fps"] = "native" if clip["fps"] is None else clip["fps"]
+    alert = found.settings.alert
     hours, model = {row.name: 0.0 for row in footage.rows}, footage.method.model
     for piece in footage.pieces:
         hours[piece.recording] += piece.hours
     return Calibration(
         model=CalibratedModel(name=model.name, version=model.version, weights_sha256=model.weights_sha256),
-        clip=CalibratedClip.model_validate(clip),
+        clip=StoredClip.from_spec(footage.method.clip.spec),
         alerts=CalibratedAlerts(
             kernel=found.settings.kernel,
             open_threshold=alert.open_threshold,

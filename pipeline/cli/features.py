@@ -85,14 +85,13 @@ def _settings(
     from yaml import YAMLError, safe_load
 
     from models.backbones.layers import WIDTHS, Layers
-    from models.card import Clip
     from models.data.feature_folder import FeatureSettings
-    from pipeline.windows import ClipSpec
+    from pipeline.windows import ClipSpec, StoredClip
 
     class Recipe(BaseModel):
         """The part of any training's recipe that concerns features; the rest is ignored."""
 
-        clip: Clip = Clip.of(ClipSpec())
+        clip: StoredClip = StoredClip.from_spec(ClipSpec())
         training_stride: int | None = Field(None, ge=1)
         backbone: str = "i3d-kinetics400"
         layers: Layers = ("mixed_5c",)

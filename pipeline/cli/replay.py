@@ -145,7 +145,7 @@ def annotate_run(folder: Path) -> None:
     from rich.progress import Progress as Bar
 
     from pipeline.cli.live import stopping
-    from pipeline.replay.annotate import AnnotationError, annotate, annotated_file, rows_to_annotate
+    from pipeline.replay.annotate import annotate, annotated_file, rows_to_annotate
     from pipeline.runs.folder import read_run
     from pipeline.runs.parts import alone_in
 
@@ -163,7 +163,7 @@ def annotate_run(folder: Path) -> None:
                 written = annotate(
                     run, row, annotated_file(run, row), stop=stop, progress=partial(_advance, bar, task, done)
                 )
-            except AnnotationError as error:
+            except MistwatchError as error:
                 problems.append(str(error))
                 continue
             if not written:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace
 
+from pipeline import files
 from pipeline.alerts.evidence import file_name, jfif
 from pipeline.errors import MistwatchError
 from pipeline.heat import Heat
@@ -34,8 +35,8 @@ from pipeline.replay.score_chart import (
     by_segment,
     draw_chart,
 )
-from pipeline.runs.folder import RUN_FILE, AlertSpan, Run, RunError, VideoRow
-from pipeline.sources.base import Fit, Frame, FrameSpec, SourceError
+from pipeline.runs.folder import RUN_FILE, AlertSpan, Run, VideoRow
+from pipeline.sources.base import Fit, Frame, FrameSpec
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
 from pipeline.sources.recordings import Recording, open_recording
 from pipeline.sources.scale import seen_part, upright
@@ -53,6 +54,10 @@ _ALERT_YCBCR = (97, 98, 211)  #: ALERT by the matrix of JPEG
 
 class AnnotationError(MistwatchError):
     """A recording cannot be annotated. One line that names it."""
+
+
+class _Stopped(MistwatchError):
+    """The caller has set ``stop``."""
 
 
 def annotated_file(run: Run, row: VideoRow) -> Path:
@@ -87,7 +92,7 @@ def annotate(
     Args:
         run: that the recording was scored in.
         row: the recording's.
-        file: to be written; it appears whole or not at all.
+        file: to be written, in full or not at all.
         stop: ends it; then nothing is written.
         progress: called with the seconds that are done.
 
@@ -95,31 +100,24 @@ def annotate(
         False if it was stopped.
 
     Raises:
-        AnnotationError: nothing of it was scored, it is gone or another one than was scored, or the film cannot be
-            written.
+        AnnotationError: nothing of it was scored, it is another one than was scored, or the film cannot be written.
+        SourceError, RunError: the recording or the run cannot be read.
     """
     stop = stop or threading.Event()
     if row.error is not None:
         raise AnnotationError(f"{row.name}: cannot be annotated, nothing of it was scored: {row.error}")
-    draft = file.with_name(f".{file.name}.part")
+    recording = open_recording(Path(row.path), camera=row.name, fps=row.fps)
     try:
-        recording = open_recording(Path(row.path), camera=row.name, fps=row.fps)
         if recording.content_hash != row.content_hash:
             raise AnnotationError(f"{row.path}: is not what was scored as {row.name}; replay it again")
-        attention = run.attention(row)
-        drawn = _Drawing(run, row, attention)
+        drawn = _Drawing(run, row, run.attention(row))
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with files.replacing(file) as draft:
             _write(recording, drawn, draft, stop, progress)
             if stop.is_set():
-                return False
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except SourceError as error:
-        raise AnnotationError(str(error)) from None
-    except RunError as error:
-        raise AnnotationError(str(error)) from None
+                raise _Stopped
+    except _Stopped:
+        return False
     except (OSError, av.FFmpegError) as error:
         raise AnnotationError(f"{file}: cannot be written: {error.strerror}") from None
     return True

@@ -31,10 +31,11 @@ from pipeline.live.worker import Acceptance, Worker
 from pipeline.replay.lengths import Lengths
 from pipeline.replay.pace import Paced
 from pipeline.replay.published import Published
-from pipeline.replay.results import RecordingResults, Replayed, not_replayed
+from pipeline.replay.results import RecordingResults
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted, camera_of
+from pipeline.runs.replayed import Replayed, not_replayed
 from pipeline.scoring.outcomes import Dropped, Scored, SilentListener
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
@@ -113,7 +114,7 @@ def run_settings(
         cameras: how the recordings of each camera are cut and judged; :data:`ANY_CAMERA` is one of them.
         detector: the site's detector that scores; empty at a site that names no detectors.
     """
-    parts = {name: CameraPart(clip=_clip(clip), chain=chain) for name, (clip, chain) in cameras.items()}
+    parts = {name: CameraPart(clip=RunClip.from_spec(clip), chain=chain) for name, (clip, chain) in cameras.items()}
     usual = parts.pop(ANY_CAMERA)
     settings = RunSettings(
         mistwatch=version("mistwatch"),
@@ -526,9 +527,3 @@ class _ScoringLog(SilentListener):
     def recovered(self) -> None:
         self._since = None
         _log.info("the scorer is there")
-
-
-def _clip(clip: ClipSpec) -> RunClip:
-    return RunClip(
-        frames=clip.frames, stride=clip.stride, height=clip.height, width=clip.width, fit=clip.fit.value, fps=clip.fps
-    )

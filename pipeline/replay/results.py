@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
-from pipeline.runs.folder import VideoRow, score_schema
-from pipeline.runs.recordings import Wanted, printable
+from pipeline.runs.folder import score_schema
+from pipeline.runs.recordings import Wanted
+from pipeline.runs.replayed import Replayed, not_replayed, one_line
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
@@ -26,28 +27,6 @@ if TYPE_CHECKING:
 
 #: The numbers of every clip, in this order, and the kind of array that holds each.
 _NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"))
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """One recording, replayed.
-
-    Attributes:
-        scores: its clips, see :data:`pipeline.runs.folder.SCORE_COLUMNS`.
-        alerts: its alert events, a line of UTF-8 each.
-        attention: float32 (clips, h, w), None where the model has no heat map.
-    """
-
-    row: VideoRow
-    scores: pyarrow.Table
-    alerts: bytes = b""
-    attention: npt.NDArray[np.float32] | None = None
-
-
-def not_replayed(wanted: Wanted, error: str, content_hash: str | None = None) -> Replayed:
-    """Return the result of a recording of which nothing was scored, with the reason."""
-    row = wanted.row(content_hash=content_hash, error=one_line(error))
-    return Replayed(row, score_schema().empty_table())
 
 
 @dataclass(slots=True)
@@ -195,8 +174,3 @@ def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | Non
     between = len(index) - segments[0] - len(segments)
     fps = given or (between / sum(spans) if sum(spans) > 0 else None)
     return fps, sum(spans) + (len(segments) / fps if fps else 0.0)
-
-
-def one_line(text: str) -> str:
-    """Return ``text`` without line ends, in characters that any file can hold."""
-    return " ".join(printable(text).split())

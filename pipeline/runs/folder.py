@@ -37,6 +37,7 @@ from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from pipeline.errors import UsageError
 from pipeline.heat import HeatKind
+from pipeline.windows import StoredClip
 
 if TYPE_CHECKING:
     import pyarrow
@@ -102,14 +103,9 @@ class RunModel(_Part):
         return written
 
 
-class RunClip(_Part):
-    """The clips that were cut; see :class:`pipeline.windows.ClipSpec`. ``fps`` None: every frame."""
+class RunClip(StoredClip):
+    """The clips that were cut; here ``fps`` is null for the stream's own rate."""
 
-    frames: int
-    stride: int
-    height: int
-    width: int
-    fit: str
     fps: float | None
 
 

@@ -8,9 +8,7 @@ or over some that could not be read then, goes on from it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import logs
+from pipeline import files, logs
 from pipeline.errors import UsageError
-from pipeline.replay.results import Replayed
 from pipeline.runs.folder import (
     ALERTS_FILE,
     ATTENTION_FOLDER,
@@ -39,6 +36,7 @@ from pipeline.runs.folder import (
     score_schema,
 )
 from pipeline.runs.recordings import Wanted
+from pipeline.runs.replayed import Replayed
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
@@ -70,12 +68,11 @@ def alone_in(folder: Path) -> Iterator[None]:
         OtherRunError: another process is at it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OtherRunError(f"{folder}: another process is replaying into it; name another folder") from None
-        yield
+    try:
+        with files.locked(folder / ".lock", wait=False):
+            yield
+    except files.LockedError:
+        raise OtherRunError(f"{folder}: another process is replaying into it; name another folder") from None
 
 
 class Parts:
@@ -104,7 +101,7 @@ class Parts:
         self._require_named(recordings)
         if not (self._parts / RUN_FILE).exists():
             self._parts.mkdir(exist_ok=True)
-            _write(self._parts / RUN_FILE, settings.model_dump_json(indent=2).encode())
+            files.write_bytes(self._parts / RUN_FILE, settings.model_dump_json(indent=2).encode())
 
     def find(self, wanted: Wanted, content_hash: str | None, camera: str | None) -> Replayed | None:
         """Return the kept results of a recording, with its present labels; None where none are kept.
@@ -138,7 +135,7 @@ class Parts:
         _write_files(draft, [replayed])
         if replayed.attention is not None:
             np.save(draft / _ATTENTION_FILE, replayed.attention, allow_pickle=False)
-        _settle(draft)
+        files.sync_tree(draft)  # after a power cut, files without content would look like a recording without alerts
         draft.rename(place)
 
     def finish(self, rows: Sequence[VideoRow], recordings: Iterable[Replayed]) -> None:
@@ -158,8 +155,8 @@ class Parts:
         (draft / ATTENTION_FOLDER).mkdir(parents=True)
         counts = _write_files(draft, recordings, maps=draft / ATTENTION_FOLDER)
         settings = self._settings.model_copy(update={**counts, "created_at": datetime.now(UTC)})
-        _write(draft / RUN_FILE, settings.model_dump_json(indent=2).encode() + b"\n")
-        _settle(draft)
+        files.write_bytes(draft / RUN_FILE, settings.model_dump_json(indent=2).encode() + b"\n")
+        files.sync_tree(draft)
         draft.rename(self._parts / _READY_FOLDER)
         self._put_in_place()
         self._clear()
@@ -335,21 +332,6 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
             counts["alerts"] += one.alerts.count(b'"state":"begin"')
         write_waiting()
     return counts
-
-
-def _settle(draft: Path) -> None:
-    """Have the disk hold every file of a folder before it gets its name: a power cut would leave files without content,
-    and one without alerts looks as good as any."""
-    for file in draft.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-
-
-def _write(file: Path, content: bytes) -> None:
-    draft = file.with_name(f"{file.name}{_DRAFT}")
-    draft.write_bytes(content)
-    draft.replace(file)
 
 
 def _require_same(there: RunSettings, asked: RunSettings, folder: Path) -> None:

@@ -37,6 +37,27 @@ class SourceOptions:
     started_at: datetime | str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SourceCallbacks:
+    """Calls of a source to its owner; a source ignores those of other kinds.
+
+    Attributes:
+        on_outage: called with every outage of a camera and the time of the next attempt.
+        on_connected: called with the camera's id at the first picture of each connection.
+        on_damage: called with one line on what could not be decoded of a recording.
+        on_slow: called with one line when a synthetic scene is rendered slower than asked for.
+    """
+
+    on_outage: Callable[[Outage], None] | None = None
+    on_connected: Callable[[str], None] | None = None
+    on_damage: Callable[[str], None] | None = None
+    on_slow: Callable[[str], None] | None = None
+
+
+#: Opens a source: camera id, location, options, callbacks. Raises SourceError.
+Opener = Callable[[str, str, SourceOptions, SourceCallbacks], Source]
+
+
 def open_source(
     camera: str,
     location: str,
@@ -55,41 +76,57 @@ def open_source(
         camera: the camera's id.
         location: where it is; may hold credentials, which are never shown.
         options: see :class:`SourceOptions`.
-        on_outage: called with every outage of a camera and the time of the next attempt.
-        on_connected: called with the camera's id at the first picture of each connection.
-        on_damage: called with one line on what could not be decoded of a recording.
-        on_slow: called with one line when a synthetic scene is rendered slower than asked for.
+        on_outage, on_connected, on_damage, on_slow: see :class:`SourceCallbacks`.
 
     Raises:
         SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
     """
-    options = options or SourceOptions()
     match = _SCHEME.match(location)
     scheme = match["scheme"].lower() if match else "file"
-    if scheme in ("rtsp", "rtsps"):
-        return RtspSource(
-            camera,
-            location,
-            transport=options.transport,
-            user=options.user,
-            password=options.password,
-            open_timeout_seconds=options.open_timeout_seconds,
-            read_timeout_seconds=options.read_timeout_seconds,
-            on_outage=on_outage,
-            on_connected=on_connected,
-        )
-    if scheme == "synthetic":
-        return SyntheticSource(camera, location, on_connected=on_connected, on_slow=on_slow)
-    if scheme != "file":
+    if scheme not in SOURCES:
+        kinds = ", ".join(f"{known}://…" for known in SOURCES if known != "file")
         raise SourceError(
             f"camera {camera}: {shown(location)}: unknown kind of source {scheme}://; "
-            "expected rtsp://…, rtsps://…, synthetic://… or a file's path",
+            f"expected {kinds} or a file's path",
             code="usage",
         )
-    path = unquote(location[len("file://") :]) if match else location
-    recording = FileSource(camera, path, started_at=_instant(camera, options.started_at), on_damage=on_damage)
+    callbacks = SourceCallbacks(on_outage, on_connected, on_damage, on_slow)
+    return SOURCES[scheme](camera, location, options or SourceOptions(), callbacks)
+
+
+def _open_rtsp(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
+    return RtspSource(
+        camera,
+        location,
+        transport=options.transport,
+        user=options.user,
+        password=options.password,
+        open_timeout_seconds=options.open_timeout_seconds,
+        read_timeout_seconds=options.read_timeout_seconds,
+        on_outage=callbacks.on_outage,
+        on_connected=callbacks.on_connected,
+    )
+
+
+def _open_synthetic(camera: str, location: str, _options: SourceOptions, callbacks: SourceCallbacks) -> Source:
+    return SyntheticSource(camera, location, on_connected=callbacks.on_connected, on_slow=callbacks.on_slow)
+
+
+def _open_file(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
+    path = unquote(location[len("file://") :]) if _SCHEME.match(location) else location
+    started_at = _instant(camera, options.started_at)
+    recording = FileSource(camera, path, started_at=started_at, on_damage=callbacks.on_damage)
     recording.check()
     return recording
+
+
+#: Every kind of source by the scheme of its location; a location without a scheme is a file.
+SOURCES: dict[str, Opener] = {
+    "rtsp": _open_rtsp,
+    "rtsps": _open_rtsp,
+    "synthetic": _open_synthetic,
+    "file": _open_file,
+}
 
 
 def _instant(camera: str, started_at: datetime | str | None) -> datetime | None:

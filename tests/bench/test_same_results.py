@@ -207,3 +207,9 @@ def test_the_page_says_which_results_differ(load) -> None:
     assert "| cctv: scores | 233 clips | 233 clips | same |  |" in page
     assert '| cctv: alerts | 2 events | 3 events | **different** | x: "a\\|b", not "a" |' in page
     assert "| whole training | dbc9d4a4f4de | – | not run | not asked for |" in page
+
+
+def test_the_committed_page_is_of_the_committed_figures(load, root: Path) -> None:
+    results = root / "bench" / "results"
+    figures = json.loads((results / "same_results.json").read_text(encoding="utf-8"))
+    assert load("same_results").page(figures) == (results / "same_results.md").read_text(encoding="utf-8")

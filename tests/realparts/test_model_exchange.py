@@ -153,3 +153,14 @@ def test_the_attention_is_drawn_on_the_alerts_picture_unless_switched_off(
     # Half of (220, 220, 220) and half of red: (238, 110, 110). The clip is cropped to the middle square: 16 to 112.
     assert redness[:, 20:36].mean() == pytest.approx(128, abs=15)
     np.testing.assert_allclose(redness[:, :12], 0, atol=12)
+
+    # An anomaly map has an absolute scale: 220 / 255 is not all red, and 40 / 255 is not clear.
+    versions.add(server.repository / "clip_scorer", write_version(tmp_path / "map", heat="anomaly", threshold="0.4"))
+    load_version(server.address, "clip_scorer", 3)
+    absolute = picture_of_the_alert(tmp_path / "absolute", attention=True)
+    share = np.array([220, 40]) / 255
+    colour = np.stack([[255, 255], (1 - share) * 220, [0, 0]], axis=1)
+    kept = (1 - 0.5 * share)[:, None]
+    expected = kept * np.array([[220], [40]]) + (1 - kept) * colour
+    for columns, of_cell in ((slice(20, 36), expected[0]), (slice(92, 108), expected[1])):
+        np.testing.assert_allclose(absolute[:, columns].mean(axis=(0, 1)), of_cell, atol=6)

@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.card import Alerting, Architecture, Clip, ModelCard, write_card
+from models.card import Alerting, Architecture, ModelCard, write_card
 from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom
 from models.detectors.network import ServedNetwork
 from models.tensors import load_tensors, save_tensors
+from pipeline.windows import StoredClip
 
 WEIGHTS_FILE = "brightness.safetensors"
 
@@ -52,7 +53,7 @@ def train(folder: Path, level: float) -> BrightnessCard:
         description="the distance from the normal brightness",
         architecture=Levels(),
         weights_sha256=save_tensors(network.state_dict(), folder / WEIGHTS_FILE),
-        clip=Clip(frames=4, stride=2, fps=5, height=16, width=16, fit="stretch"),
+        clip=StoredClip(frames=4, stride=2, fps=5, height=16, width=16, fit="stretch"),
         alerting=Alerting(kernel=1, open_threshold=0.5, close_threshold=0.25),
         training={"level": level},
         figures={},

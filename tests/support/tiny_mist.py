@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from models.card import CARD_FILE, Clip
+from models.card import CARD_FILE
 from models.data.extraction import Engine
 from models.data.maps import MapStore
 from models.detectors.mist.config import MistConfig, PseudoLabelChoice
@@ -28,12 +28,12 @@ from models.jobs.video_plan import VideoChoice
 from models.serving import versions
 from models.serving.export import SERVED_NAME
 from pipeline.manifests.manifest import Video
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 CONFIG = MistConfig(
     name="tiny",
     data={"licence": "none"},
-    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    clip=StoredClip.from_spec(ClipSpec(frames=4, stride=4, height=16, width=16)),
     training_stride=2,
     recipe=Recipe(
         name="tiny",

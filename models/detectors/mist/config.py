@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from models.backbones.layers import Layers
-from models.card import Alerting, Clip, ModelName
+from models.card import Alerting, ModelName
 from models.detectors.mist.encoder_recipe import EncoderRecipe
 from models.detectors.mist.generator_recipe import SHORT_VIDEOS, Recipe
 from models.jobs.recipes import read_recipe
 from models.jobs.video_plan import VideoChoice
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 
 class _Part(BaseModel):
@@ -101,7 +101,7 @@ class MistConfig(_Part):
     data: dict[str, str] = {}
     sees: list[str] = []
     does_not_see: list[str] = []
-    clip: Clip = Clip.of(ClipSpec())
+    clip: StoredClip = StoredClip.from_spec(ClipSpec())
     training_stride: int = Field(8, ge=1)
     mirrored: bool = False
     backbone: str = "i3d-kinetics400"

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.card import CARD_FILE, read_card
+from models.code import code_digest
 from models.detectors.mist.card import MistCard
 from models.detectors.mist.divisions import Divisions
 from models.detectors.mist.footage import Footage, names_of
 from models.detectors.mist.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.detectors.mist.stages import encoder, features, folds, generator, labels, product
-from models.jobs.code import code_digest
 from models.jobs.errors import StageError
 from models.jobs.repository import Export, Repository
 from models.jobs.stages import SCRATCH, Done, Place, Stages

@@ -104,5 +104,5 @@ def test_what_has_no_features_says_so():
     with torch.device("meta"), torch.inference_mode():
         with pytest.raises(ValueError, match=r"16 frames of 112 × 112, got clips \(16, 128, 224, 3\)"):
             C3D()(torch.zeros(1, 16, 128, 224, 3, dtype=torch.uint8))
-        with pytest.raises(ValueError, match="convolutions alone"):
+        with pytest.raises(ValueError, match="has no classifier, so it has no features of fc6"):
             C3D(classes=0)(torch.zeros(1, 16, 112, 112, 3, dtype=torch.uint8))

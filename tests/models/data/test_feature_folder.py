@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from gray_films import mean_grey, write_film
 
-from models.card import Clip
 from models.data.extraction import Engine
 from models.data.feature_folder import INDEX, FeatureSettings, OtherFeatures, read_index, write_features
 from models.data.video_store import FeaturesError
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 CLIP = ClipSpec(frames=4, stride=2, height=32, width=48)
 SETTINGS = FeatureSettings.for_clip(CLIP, engine="mean-grey")
@@ -111,8 +110,8 @@ def test_videos_of_one_name_do_not_meet(films, out, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"clip": Clip.of(ClipSpec(4, 4, 32, 48))}, "clip.stride is 2 there, not 4"),
-        ({"clip": Clip.of(ClipSpec(4, 2, 32, 48, fps=10))}, "clip.fps is native there, not 10.0"),
+        ({"clip": StoredClip.from_spec(ClipSpec(4, 4, 32, 48))}, "clip.stride is 2 there, not 4"),
+        ({"clip": StoredClip.from_spec(ClipSpec(4, 2, 32, 48, fps=10))}, "clip.fps is native there, not 10.0"),
         ({"layers": ("mixed_4f",)}, "layers is ['mixed_5c'] there, not ['mixed_4f']"),
         ({"tensors_sha256": "0" * 64}, f"tensors_sha256 is {SETTINGS.tensors_sha256} there, not {'0' * 64}"),
         ({"engine": "cuda"}, "engine is mean-grey there, not cuda"),

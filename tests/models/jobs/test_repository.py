@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from tiny_mist import export
 
-from models.card import Alerting, Clip, write_card
+from models.card import Alerting, write_card
 from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.encoder import WEIGHTS_FILE
 from models.jobs.repository import Repository
 from models.jobs.stages import Stages
 from models.serving import versions
 from models.serving.export import SERVED_NAME, ExportError
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 
 def card(name: str, **clip: int) -> MistCard:
@@ -25,7 +25,7 @@ def card(name: str, **clip: int) -> MistCard:
         architecture=Architecture(inputs=8),
         backbone=Backbone(name="i3d-kinetics400", tensors_sha256="0" * 64),
         weights_sha256="0" * 64,
-        clip=Clip.of(ClipSpec(**clip)),
+        clip=StoredClip.from_spec(ClipSpec(**clip)),
         alerting=Alerting(kernel=1, open_threshold=0.5, close_threshold=0.4),
         training={},
         figures={},

@@ -20,9 +20,10 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
     import torch
 
     from models.backbones import weights
-    from models.card import Alerting, Clip, write_card
+    from models.card import Alerting, write_card
     from models.detectors.mist.card import Architecture, Backbone, MistCard
     from models.detectors.mist.generator import Generator, save_generator
+    from pipeline.windows import StoredClip
 
     def make(
         name: str = "random",
@@ -50,7 +51,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Callabl
                 layers=layers,
             ),
             weights_sha256=save_generator(generator, folder),
-            clip=Clip(frames=frames, stride=8, fps=12.5, height=height, width=width, fit="letterbox"),
+            clip=StoredClip(frames=frames, stride=8, fps=12.5, height=height, width=width, fit="letterbox"),
             alerting=Alerting(kernel=5, open_threshold=0.625, close_threshold=0.5),
             training={},
             figures={},
@@ -70,10 +71,11 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Calla
     import torch
 
     from models.backbones import weights
-    from models.card import Alerting, Clip, write_card
+    from models.card import Alerting, write_card
     from models.detectors.mist.card import Backbone, MistCard
     from models.detectors.mist.encoder import save_encoder
     from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
+    from pipeline.windows import StoredClip
 
     def make(
         name: str = "guided", seed: int = 21, heads_options: dict[str, Any] | None = None, **changes: object
@@ -94,7 +96,7 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory, i3d: object) -> Calla
                 name="i3d-kinetics400", tensors_sha256=weights.published("i3d-kinetics400").tensors_sha256
             ),
             weights_sha256=save_encoder(heads, folder),
-            clip=Clip.model_validate(clip),
+            clip=StoredClip.model_validate(clip),
             alerting=Alerting(kernel=5, open_threshold=0.625, close_threshold=0.5),
             training={},
             figures={},

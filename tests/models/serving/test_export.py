@@ -203,7 +203,7 @@ class TestVersions:
             export(str(small), tmp_path, engine=EngineChoice.TORCH)
         assert str(refused.value) == (
             f"{target} serves clips of 16×224×224 (letterbox) at 12.5 fps, and {small} was trained with 16×64×96 "
-            "(letterbox) at 12.5 fps: name another repository, or --replace what is there"
+            "(letterbox) at 12.5 fps: name another repository or another --as, or --replace the existing versions"
         )
         card = json.loads((trained / "model-card.json").read_text())
         card["clip"]["stride"] = 4

@@ -98,10 +98,13 @@ def test_triton_gives_the_heat_to_clients_that_request_it(
     import tritonclient.grpc as triton
 
     from deploy.triton.server import TritonServer
+    from pipeline.heat import HeatKind
+    from pipeline.scoring.served_model import HeatMap, served_model
 
     tensor = triton.InferInput("CLIP", [2, *CLIP], "UINT8")
     tensor.set_data_from_numpy(small_clips[1:])
     with TritonServer(repository) as server, triton.InferenceServerClient(server.grpc_address) as client:
+        assert served_model(server.grpc_address).heat == HeatMap(2, 3, HeatKind.ATTENTION)
         everything = client.infer("clip_scorer", [tensor], client_timeout=60)
         wanted = [triton.InferRequestedOutput("SCORE")]
         score_alone = client.infer("clip_scorer", [tensor], outputs=wanted, client_timeout=60)

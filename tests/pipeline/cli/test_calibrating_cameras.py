@@ -36,7 +36,7 @@ def of_cameras(folder: Path, *cameras: str | None, scored: Clips = HOUR, **chain
     [
         (
             ("gate", "yard"),
-            r"gate-0 belongs to camera gate, yard-1 to camera yard: a budget is for one camera, .* --camera takes",
+            r"gate-0 belongs to camera gate, yard-1 to camera yard: a budget is for one camera, .* --camera selects",
         ),
         (("gate", None), "gate-0 belongs to camera gate, tape-1 to no camera of the site"),
     ],

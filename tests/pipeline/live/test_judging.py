@@ -17,7 +17,6 @@ from operators.chain import ChainSettings
 from pipeline.alerts.event import AlertEvent
 from pipeline.calibration.file import (
     CalibratedAlerts,
-    CalibratedClip,
     CalibratedModel,
     Calibration,
     CalibrationError,
@@ -33,7 +32,7 @@ from pipeline.live.listener import Watch
 from pipeline.live.service import Service
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import AlertTuning, SettingsError, load_site
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 YARD = Watch("yard")
 CLIP = ClipSpec(frames=4, stride=2, height=16, width=16, fit="crop")
@@ -45,7 +44,7 @@ def calibration(
 ) -> Calibration:
     return Calibration(
         model=CalibratedModel(name="mean", version=version, weights_sha256=weights),
-        clip=CalibratedClip.from_spec(clip),
+        clip=StoredClip.from_spec(clip),
         alerts=CalibratedAlerts(
             **{
                 "kernel": 3,

@@ -11,7 +11,8 @@ import pytest
 from gray_films import write_film
 from tiny_films import two_takes
 
-from pipeline.replay.annotate import AnnotationError, annotate, annotated_file
+from pipeline.errors import MistwatchError
+from pipeline.replay.annotate import annotate, annotated_file
 from pipeline.replay.score_chart import ALERT, AVERAGE, SCORE, THRESHOLD, by_segment, draw_chart
 from pipeline.runs.folder import (
     ATTENTION_FOLDER,
@@ -147,12 +148,12 @@ def test_what_cannot_be_annotated_is_one_line_and_leaves_nothing(film, tmp_path)
     gone = row.model_copy(update={"path": str(tmp_path / "gone.mp4")})
     unscored = row.model_copy(update={"error": "too short"})
     for bad, words in [(other, "is not what was scored"), (gone, "no such file"), (unscored, "too short")]:
-        with pytest.raises(AnnotationError, match=words) as caught:
+        with pytest.raises(MistwatchError, match=words) as caught:
             annotate(run, bad, tmp_path / "out.mp4")
         assert "\n" not in str(caught.value)
     blocked = tmp_path / "file"
     blocked.touch()
-    with pytest.raises(AnnotationError, match="cannot be written"):
+    with pytest.raises(MistwatchError, match="cannot be written"):
         annotate(run, row, blocked / "out.mp4")
     stop = threading.Event()
     assert not annotate(run, row, tmp_path / "out.mp4", stop=stop, progress=lambda _: stop.set())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+import av
+import numpy as np
 import pytest
 
-from pipeline.sources.base import Frame, FrameSpec, SourceError
-from pipeline.sources.factory import SourceOptions, open_source
+from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
+from pipeline.sources.factory import SOURCES, SourceOptions, open_source
 from pipeline.sources.files import FileSource
 from pipeline.sources.rtsp import RtspSource
+from pipeline.windows import ClipSpec, ClipWindow, cut
 
 
 def test_a_path_is_a_recording(video):
@@ -99,3 +103,31 @@ def test_not_a_video(tmp_path):
     with pytest.raises(SourceError) as caught:
         open_source("gate", str(path))
     assert caught.value.code == "not_a_video"
+
+
+class Still:
+    """A source of a test's own: one grey picture, a given number of times."""
+
+    def __init__(self, camera: str, count: int) -> None:
+        self.camera = camera
+        self.live = False
+        self._count = count
+
+    def frames(self, specs: Sequence[FrameSpec], _stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        segment = Segment("still", self.camera, self.live)
+        picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8), format="rgb24")
+        for number in range(self._count):
+            images = {spec: np.full((spec.height, spec.width, 3), 128, np.uint8) for spec in specs}
+            yield Frame(segment, number / 10, None, datetime.now(UTC), images, picture)
+        yield SegmentOver(segment, EndReason.STREAM_END)
+
+
+def test_a_kind_of_source_is_added_with_one_line_in_the_table(monkeypatch):
+    monkeypatch.setitem(SOURCES, "still", lambda camera, location, *_: Still(camera, int(location.rpartition("/")[2])))
+    source = open_source("gate", "still://any/5")
+    spec = ClipSpec(frames=2, stride=2, height=48, width=64)
+    clips = list(cut(source.frames([spec.frame_spec], threading.Event()), spec))
+    assert [clip.index for clip in clips if isinstance(clip, ClipWindow)] == [0, 1]
+    assert isinstance(clips[-1], SegmentOver)
+    with pytest.raises(SourceError, match=r"expected .*still://… or a file"):
+        open_source("gate", "stil://any/5")

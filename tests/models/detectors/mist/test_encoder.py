@@ -13,7 +13,7 @@ from models.backbones.base import MapBackbone, Maps
 from models.backbones.c3d import C3D
 from models.backbones.i3d import I3D
 from models.backbones.weights import PUBLISHED
-from models.card import Alerting, Clip, write_card
+from models.card import Alerting, write_card
 from models.detectors.mist.card import Architecture, Backbone, MistCard, SelfGuidedArchitecture
 from models.detectors.mist.encoder import (
     AttentionEncoder,
@@ -26,7 +26,7 @@ from models.detectors.mist.encoder import (
 from models.detectors.mist.generator import load_generator
 from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
 from pipeline.errors import MistwatchError
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 I3D_NAME = "i3d-kinetics400"
 
@@ -64,7 +64,7 @@ def card_for(
         architecture=architecture,
         backbone=Backbone(name=name, tensors_sha256=tensors_sha256),
         weights_sha256=sha256,
-        clip=Clip.of(ClipSpec()),
+        clip=StoredClip.from_spec(ClipSpec()),
         alerting=Alerting(kernel=3, open_threshold=0.6, close_threshold=0.4),
         training={},
         figures={},

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from models.card import BUILT_IN, Alerting, Clip, write_card
+from models.card import BUILT_IN, Alerting, write_card
 from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.generator import (
     Generator,
@@ -20,7 +20,7 @@ from models.detectors.mist.generator import (
     side_by_side,
 )
 from pipeline.errors import MistwatchError
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 TINY = Architecture(inputs=2, hidden=(2, 1))
 
@@ -32,7 +32,7 @@ def card_for(sha256: str, architecture: Architecture = TINY) -> MistCard:
         architecture=architecture,
         backbone=Backbone(name="i3d-kinetics400", tensors_sha256="0" * 64),
         weights_sha256=sha256,
-        clip=Clip.of(ClipSpec()),
+        clip=StoredClip.from_spec(ClipSpec()),
         alerting=Alerting(kernel=3, open_threshold=0.6, close_threshold=0.4),
         training={},
         figures={},
@@ -197,7 +197,7 @@ def test_a_bad_card_names_the_key(saved, change, complaint):
 
 def test_the_clip_settings_survive_the_card():
     for spec in (ClipSpec(), ClipSpec(16, 8, 112, 150, "crop", 12.5)):
-        assert Clip.of(spec).spec == spec
+        assert StoredClip.from_spec(spec).spec == spec
 
 
 @pytest.mark.parametrize("folder", [path for path in BUILT_IN.iterdir() if path.is_dir()] if BUILT_IN.is_dir() else [])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_mist import film, films
 
-from models.card import BUILT_IN, Alerting, Clip
+from models.card import BUILT_IN, Alerting
 from models.data.extraction import Engine
 from models.data.features import FeatureStore
 from models.detectors.mist.config import AlertingChoice, MistConfig, read_mist_config
@@ -24,12 +24,12 @@ from models.jobs.errors import StageError
 from models.jobs.separation import video_auc
 from pipeline.manifests.folds import group_folds, hold_out_fold
 from pipeline.manifests.manifest import Video, manifest_digest
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 CONFIG = MistConfig(
     name="tiny",
     data={"licence": "none"},
-    clip=Clip.of(ClipSpec(frames=4, stride=4, height=16, width=16)),
+    clip=StoredClip.from_spec(ClipSpec(frames=4, stride=4, height=16, width=16)),
     training_stride=2,
     mirrored=True,
     recipe=Recipe(name="tiny", loss="reference", top_k=2, sub_bags=2, sub_bag_clips=2, epochs=10, standardise=True),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models.code import code_modules
 from models.detectors.mist.job import CODE, DECODES, FILLS_CACHES, STAGES
-from models.jobs.code import code_modules
 
 TRAINS = ("generator", "pseudo-labels", "encoder", "folds")
 

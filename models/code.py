@@ -18,7 +18,7 @@ _OUR_PACKAGES = ("operators", "pipeline", "models")
 #: Modules that never decide a result: errors, logs, durable files, and checks of files that have a known hash.
 NEVER_DECIDES = (
     "models.backbones.weights",
-    "models.jobs.code",
+    "models.code",
     "models.jobs.errors",
     "models.tensors",
     "pipeline.errors",

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from models.jobs.code import code_digest, code_modules
+from models.code import code_digest, code_modules
 
 
 @pytest.fixture
 def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Write sources by their module names, as packages of the project; their folder comes first on the path."""
-    monkeypatch.setattr("models.jobs.code._OUR_PACKAGES", ("house",))
-    monkeypatch.setattr("models.jobs.code.NEVER_DECIDES", ("house.errors",))
+    monkeypatch.setattr("models.code._OUR_PACKAGES", ("house",))
+    monkeypatch.setattr("models.code.NEVER_DECIDES", ("house.errors",))
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(**sources: str) -> None:

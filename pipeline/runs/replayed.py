@@ -1,0 +1,42 @@
+"""One recording as a run folder keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.runs.folder import VideoRow, score_schema
+from pipeline.runs.recordings import Wanted, printable
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One recording, replayed.
+
+    Attributes:
+        scores: its clips, see :data:`pipeline.runs.folder.SCORE_COLUMNS`.
+        alerts: its alert events, a line of UTF-8 each.
+        attention: float32 (clips, h, w), None where the model has no heat map.
+    """
+
+    row: VideoRow
+    scores: pyarrow.Table
+    alerts: bytes = b""
+    attention: npt.NDArray[np.float32] | None = None
+
+
+def not_replayed(wanted: Wanted, error: str, content_hash: str | None = None) -> Replayed:
+    """Return the result of a recording of which nothing was scored, with the reason."""
+    row = wanted.row(content_hash=content_hash, error=one_line(error))
+    return Replayed(row, score_schema().empty_table())
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` without line ends, in characters that any file can hold."""
+    return " ".join(printable(text).split())
