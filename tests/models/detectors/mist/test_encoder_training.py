@@ -370,8 +370,8 @@ def replaced(bags, ordinal, **to):
         (videos(0)[::2], r"training needs normal and abnormal videos, got 6 normal \(label 0\) and 0 abnormal"),
         ([], "got 0 normal"),
         (replaced(videos(0), 2, early=np.zeros((3, EARLY, 4, 4, 6), np.float16)), "different shapes"),
-        (replaced(videos(0), 2, soft=np.zeros(20, np.float32)), "needs as many maps or clips as soft labels"),
-        (replaced(videos(0), 1, views=((videos(0)[1].early, videos(1)[1].late[:, :, :1]),)), "needs as many maps or clips as soft labels"),
+        (replaced(videos(0), 2, soft=np.zeros(20, np.float32)), "as many maps or clips"),
+        (replaced(videos(0), 1, views=((videos(0)[1].early, videos(1)[1].late[:, :, :1]),)), "as many maps or clips"),
         (replaced(videos(0), 2, soft=videos(0)[2].soft - 1), r"soft labels must lie in \[0, 1\]"),
         ([LabelledMaps(bag.early[:, :, :3], bag.late, bag.soft, bag.label) for bag in videos(0)], "at least 4 time"),
         (
