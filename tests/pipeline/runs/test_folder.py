@@ -79,7 +79,7 @@ def test_the_operators_settings_come_back_as_they_were() -> None:
     chain = ChainSettings(
         alert=AlertSettings(open_threshold=0.5, close_threshold=0.25, min_clips=2), kernel=7, max_hole=4
     )
-    assert RunChain.of(chain).settings == chain
+    assert RunChain.from_settings(chain).settings == chain
 
 
 def test_maps_are_read_where_they_were_kept(folder: Path) -> None:
