@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from deploy.errors import DeployError
 from deploy.triton.guard import STOP_SECONDS, remove_shared_memory
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -40,12 +41,14 @@ _RELOAD_SECONDS = 60.0
 _PORT_ATTEMPTS = 3
 
 
-class TritonError(Exception):
+class TritonError(DeployError):
     """The embedded Triton cannot be started or has ended. The text is one line for an operator."""
 
 
 class NoRepositoryError(TritonError):
     """The model repository is missing, or lacks a wanted model."""
+
+    exit_status = 2
 
 
 class _PortTakenError(TritonError):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import logs
-from pipeline.errors import MistwatchError
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
@@ -28,15 +27,12 @@ def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
 
     The first time the model is exported into the user's cache, and its backbone's weights are fetched.
     """
-    from deploy.triton.server import TritonError, TritonServer
+    from deploy.triton.server import TritonServer
     from pipeline.cli.repository import serving
 
     with serving(model) as repository:
         server = TritonServer(repository, log=log_file)
-        try:
-            server.start()
-        except TritonError as error:
-            raise MistwatchError(str(error)) from error
+        server.start()
         _log.info("embedded Triton ready", address=server.grpc_address, model=model)
         try:
             yield server
@@ -47,13 +43,10 @@ def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
 @contextlib.contextmanager
 def broker(data_dir: Path) -> Iterator[BrokerServer]:
     """Run an embedded broker over ``data_dir``."""
-    from deploy.broker.server import BrokerError, BrokerServer
+    from deploy.broker.server import BrokerServer
 
     server = BrokerServer(data_dir)
-    try:
-        server.start()
-    except BrokerError as error:
-        raise MistwatchError(str(error)) from error
+    server.start()
     _log.info("embedded broker ready", bootstrap=server.bootstrap)
     try:
         yield server
@@ -64,13 +57,10 @@ def broker(data_dir: Path) -> Iterator[BrokerServer]:
 @contextlib.contextmanager
 def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]:
     """Play ``films`` as live cameras of these names."""
-    from deploy.camera.server import CameraError, CameraServer
+    from deploy.camera.server import CameraServer
 
-    try:
-        server = CameraServer(films, log=log_file)
-        server.start()
-    except CameraError as error:
-        raise MistwatchError(str(error)) from error
+    server = CameraServer(films, log=log_file)
+    server.start()
     _log.info("embedded cameras ready", cameras=len(films), port=server.port)
     try:
         yield server
