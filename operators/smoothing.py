@@ -134,11 +134,6 @@ def centred(scores: npt.ArrayLike, kernel: int, *, passes: int = 1) -> npt.NDArr
     return smoothed
 
 
-def centred_twice(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
-    """Smooth as :func:`centred` in two passes, as MIST's public reference does."""
-    return centred(scores, kernel, passes=2)
-
-
 def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float = 0.0) -> npt.NDArray[np.float64]:
     """Stretch a video's scores to [0, 1]: ``(s − min s) / (max s − min s)``, unless they are too few or too flat.
 

@@ -114,7 +114,6 @@ class ClipWindow:
         captured_at: when this process had the last frame (UTC).
         pixels: uint8 (T, H, W, 3) RGB, C-contiguous, owned by the window.
         middle: the native picture of the middle frame (ordinal T // 2).
-        middle_pts: its PTS, seconds.
     """
 
     segment: Segment
@@ -126,7 +125,6 @@ class ClipWindow:
     captured_at: datetime
     pixels: npt.NDArray[np.uint8]
     middle: av.VideoFrame
-    middle_pts: float
 
     @property
     def key(self) -> ClipKey:
@@ -217,7 +215,7 @@ class WindowCutter:
         pixels = np.empty((spec.frames, spec.height, spec.width, 3), dtype=np.uint8)
         for row, held in zip(pixels, self._ring, strict=True):
             row[...] = held.image
-        first, middle = self._ring[0], self._ring[spec.frames // 2]
+        first = self._ring[0]
         index = self.clips
         self.clips += 1
         return ClipWindow(
@@ -230,7 +228,6 @@ class WindowCutter:
             captured_at=last.received_at,
             pixels=pixels,
             middle=self._middles.popleft(),
-            middle_pts=middle.pts_seconds,
         )
 
     def _period(self, last: Frame) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import logs
 from pipeline.errors import MistwatchError
@@ -13,10 +13,13 @@ from pipeline.errors import MistwatchError
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.camera.server import CameraServer
+    from deploy.lifetime import ChildServer
     from deploy.triton.server import TritonServer
     from pipeline.cli.demo.consumer import Consumer
 
 _log = logs.get("embedded")
+
+Server = TypeVar("Server", bound="ChildServer")
 
 #: The name of the model on the embedded Triton.
 MODEL = "clip_scorer"
@@ -31,17 +34,12 @@ def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
     from deploy.triton.server import TritonError, TritonServer
     from pipeline.cli.repository import serving
 
-    with serving(model) as repository:
-        server = TritonServer(repository, log=log_file)
-        try:
-            server.start()
-        except TritonError as error:
-            raise MistwatchError(str(error)) from error
+    with (
+        serving(model) as repository,
+        _running(lambda: TritonServer(repository, log=log_file), TritonError) as server,
+    ):
         _log.info("embedded Triton ready", address=server.grpc_address, model=model)
-        try:
-            yield server
-        finally:
-            server.stop()
+        yield server
 
 
 @contextlib.contextmanager
@@ -49,16 +47,9 @@ def broker(data_dir: Path) -> Iterator[BrokerServer]:
     """Run an embedded broker over ``data_dir``."""
     from deploy.broker.server import BrokerError, BrokerServer
 
-    server = BrokerServer(data_dir)
-    try:
-        server.start()
-    except BrokerError as error:
-        raise MistwatchError(str(error)) from error
-    _log.info("embedded broker ready", bootstrap=server.bootstrap)
-    try:
+    with _running(lambda: BrokerServer(data_dir), BrokerError) as server:
+        _log.info("embedded broker ready", bootstrap=server.bootstrap)
         yield server
-    finally:
-        server.stop()
 
 
 @contextlib.contextmanager
@@ -66,12 +57,19 @@ def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]
     """Play ``films`` as live cameras of these names."""
     from deploy.camera.server import CameraError, CameraServer
 
+    with _running(lambda: CameraServer(films, log=log_file), CameraError) as server:
+        _log.info("embedded cameras ready", cameras=len(films), port=server.port)
+        yield server
+
+
+@contextlib.contextmanager
+def _running(build: Callable[[], Server], failure: type[Exception]) -> Iterator[Server]:
+    """Build a server and run it; ``failure`` to start, its own error, becomes one of ours."""
     try:
-        server = CameraServer(films, log=log_file)
+        server = build()
         server.start()
-    except CameraError as error:
+    except failure as error:
         raise MistwatchError(str(error)) from error
-    _log.info("embedded cameras ready", cameras=len(films), port=server.port)
     try:
         yield server
     finally:

@@ -19,7 +19,7 @@ from operators.figures.bootstrap import (
 )
 from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import ScoreSheet, total
-from operators.figures.ranked import FALSE_POSITIVES, FAR_THRESHOLD, figures
+from operators.figures.ranked import FALSE_POSITIVES, figures
 from operators.figures.videos import ScoredVideo
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, LeftOut, require_same_footage
 from pipeline.evaluation.pixel_maps import FIGURES as PIXEL_FIGURES
@@ -149,23 +149,20 @@ def assess(
     draws: int = DRAWS,
     by: Unit = "video",
     seed: int = 0,
-    threshold: float = FAR_THRESHOLD,
-    columns: Sequence[str] = tuple(COLUMNS),
     pixels: Mapping[str, Sequence[PixelCounts]] | None = None,
 ) -> Assessment:
     """Compute every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
     Args:
         pixels: counts by column, of the videos with maps, see :func:`pipeline.evaluation.pixel_maps.judge_maps`.
-        draws, by, seed, threshold: see :func:`operators.figures.bootstrap.estimate`.
-        columns: of :data:`COLUMNS`.
+        draws, by, seed: see :func:`operators.figures.bootstrap.estimate`.
 
     Raises:
         ValueError: invalid settings, or two videos of one name.
     """
     found, sheets, alerts = {}, {}, {}
-    for column in columns:
-        found[column] = estimate([judged.column(column)], by=by, threshold=threshold, draws=draws, seed=seed)
+    for column in COLUMNS:
+        found[column] = estimate([judged.column(column)], by=by, draws=draws, seed=seed)
         if own := judged.sheets(column):
             sheets[column] = total(own)
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
@@ -247,19 +244,12 @@ class Comparison:
 
 
 def compare_judged(
-    first: Judged,
-    second: Judged,
-    *,
-    draws: int = DRAWS,
-    by: Unit = "video",
-    seed: int = 0,
-    threshold: float = FAR_THRESHOLD,
-    columns: Sequence[str] = tuple(COLUMNS),
+    first: Judged, second: Judged, *, draws: int = DRAWS, by: Unit = "video", seed: int = 0
 ) -> Comparison:
     """Compare two judgements by paired bootstrap: every draw holds the same videos on both sides.
 
     Args:
-        draws, by, seed, threshold, columns: see :func:`assess`.
+        draws, by, seed: see :func:`assess`.
 
     Raises:
         ValueError: no common video, or a video differs between the sides in content, truth or group.
@@ -271,10 +261,10 @@ def compare_judged(
     one, other = (_only(judged, common) for judged in (first, second))
     require_same_footage(one.videos, other.videos)
     found, alerts = {}, {}
-    for column in columns:
+    for column in COLUMNS:
         ours, theirs = one.column(column), other.column(column)
-        differences = compare([ours], [theirs], by=by, threshold=threshold, draws=draws, seed=seed)
-        found[column] = _side_by_side(differences, _values(ours, threshold), _values(theirs, threshold))
+        differences = compare([ours], [theirs], by=by, draws=draws, seed=seed)
+        found[column] = _side_by_side(differences, _values(ours), _values(theirs))
         sheets = (one.sheets(column), other.sheets(column))
         if all(sheets):
             units = (_by_unit(judged, column, by) for judged in (one, other))
@@ -333,8 +323,8 @@ def _estimate(one: Estimate) -> dict[str, Any]:
     return {"value": one.value, "interval_95": None if one.interval is None else list(one.interval)}
 
 
-def _values(videos: Sequence[ScoredVideo], threshold: float) -> dict[str, float | None]:
-    return {name: figure.value for name, figure in figures(videos, threshold=threshold).items()}
+def _values(videos: Sequence[ScoredVideo]) -> dict[str, float | None]:
+    return {name: figure.value for name, figure in figures(videos).items()}
 
 
 def _alert_values(sheets: Sequence[ScoreSheet]) -> dict[str, float | None]:

@@ -315,7 +315,7 @@ def judge_maps(
             )
         found[mask] = video, video.name
     if not found:
-        raise MapsError(f"no video has maps and masks: {_some(maps)} have maps, {_some(masks)} have masks")
+        raise MapsError(f"no video has maps and masks: {some(maps)} have maps, {some(masks)} have masks")
     for mask, (video, name) in list(found.items()):
         if video.damaged and (marked := len(masks[mask]())) >= video.frames + _longest(video):
             reason = f"its maps are not judged: it is damaged, with {video.frames} judged frames and {marked} masks"
@@ -412,7 +412,8 @@ def _pictures(file: Path, names: Sequence[str]) -> Masks:
     return np.stack(masks)
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """Return the number of videos, and the first of their names."""
     listed = list(names)
     return f"{len(listed)} videos ({', '.join(listed[:3])}{', …' if len(listed) > 3 else ''})"
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import find_file, lines_of, no_videos_error, report_missing, skip_or_raise
+from pipeline.manifests.published import find_file, lines_of, report_missing, skip_or_raise
 from pipeline.sources.frame_folder import pictures
 
 DATA_SET = "ShanghaiTech"
@@ -72,9 +72,7 @@ def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] 
                 missing.append(mask)
                 continue
             videos.append(Video(path.resolve(), label, intervals, split, name[:2], fps))
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 

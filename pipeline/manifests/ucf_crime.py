@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import find_file, lines_of, no_videos_error, report_missing, skip_or_raise
+from pipeline.manifests.published import find_file, lines_of, report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
@@ -167,9 +167,7 @@ def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | N
                 skip_or_raise(str(error), skipped)
                 continue
         videos.append(Video(film.resolve(), label, intervals, split))
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 

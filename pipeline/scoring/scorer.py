@@ -35,11 +35,11 @@ the native picture of its middle frame; gRPC holds up to three copies of the pix
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from pipeline import logs
@@ -212,9 +212,7 @@ class Scorer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def check(self, model: str | None = None) -> ServedModel:
@@ -242,19 +240,6 @@ class Scorer:
         """
         timeout = min(DESCRIBE_SECONDS, self.deadline_seconds)
         return self._transport.describe(self._name_of(model), version=version, timeout_seconds=timeout)
-
-    def wait_ready(self, stop: threading.Event, model: str | None = None) -> ServedModel | None:
-        """Wait until a model is served, and report the wait; None when ``stop`` is set first.
-
-        Raises:
-            ClipMismatch: the model was trained with other clips, or does not fit otherwise.
-            ValueError: as :meth:`check`.
-        """
-        name = self._name_of(model)
-        served = _wait_for_model(self._transport, name, stop, self._listener)
-        if served is not None:
-            self._models[name].require(served)
-        return served
 
     def add_camera(
         self,
@@ -316,27 +301,19 @@ def wait_for_model(
     Raises:
         ClipMismatch: the model does not say which clips it was trained with.
     """
-    transport = TritonTransport(address)
-    try:
-        return _wait_for_model(transport, model, stop, listener or SilentListener())
-    finally:
-        transport.close()
-
-
-def _wait_for_model(
-    transport: Transport, model: str, stop: threading.Event, listener: ScoringListener
-) -> ServedModel | None:
+    listener = listener or SilentListener()
     outage = Outage()
-    while not stop.is_set():
-        asked_at = time.monotonic()
-        try:
-            served = transport.describe(model, timeout_seconds=DESCRIBE_SECONDS)
-        except ScorerUnavailable as error:
-            if outage.fail(error.trouble, sent_at=asked_at, now=time.monotonic()):
-                notify(listener.waiting, str(error))
-            stop.wait(outage.pause_left(time.monotonic()))
-        else:
-            if outage.is_open:
-                notify(listener.recovered)
-            return served
+    with contextlib.closing(TritonTransport(address)) as transport:
+        while not stop.is_set():
+            asked_at = time.monotonic()
+            try:
+                served = transport.describe(model, timeout_seconds=DESCRIBE_SECONDS)
+            except ScorerUnavailable as error:
+                if outage.fail(error.trouble, sent_at=asked_at, now=time.monotonic()):
+                    notify(listener.waiting, str(error))
+                stop.wait(outage.pause_left(time.monotonic()))
+            else:
+                if outage.is_open:
+                    notify(listener.recovered)
+                return served
     return None

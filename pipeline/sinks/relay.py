@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Deliveries, OutboxError
@@ -120,9 +119,7 @@ class Relay:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     # -- on the relay's thread -------------------------------------------------------------------------------------
