@@ -48,9 +48,6 @@ def code_digest(entries: Sequence[str], *, without: Collection[str] = ()) -> str
     Comments, docstrings, layout and the texts of raised errors do not matter. Neither do the modules' names and the
     places from which they import one another: kept work survives a move of its code into another folder.
 
-    Args:
-        entries, without: see :func:`code_modules`.
-
     Raises:
         ValueError: an entry does not exist, or has no source.
     """

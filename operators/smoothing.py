@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.checks import whole_number
-from operators.continuity import is_long_hole, is_other_model
-from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore
+from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore, is_long_hole, is_other_model
 
 
 def delay_clips(kernel: int) -> float:

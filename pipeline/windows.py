@@ -106,7 +106,6 @@ class ClipWindow:
     """A clip with its place in time: one camera, one segment.
 
     Attributes:
-        segment: the segment it was cut from.
         index: its ordinal in the segment, from 0.
         start: PTS of the first frame, seconds.
         end: PTS of the last frame plus one frame period, seconds.

@@ -49,7 +49,6 @@ def pooled(
     """Return feature vectors from maps.
 
     Args:
-        maps: of n clips.
         layers: layers whose pooled maps make up the features, in order; see :class:`models.backbones.i3d.ClipEncoder`.
         grid: (rows, columns) of cells that are pooled each for itself, for small things in the picture. Cell (r, c)
             of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid

@@ -112,9 +112,6 @@ class VideoStore(ABC, Generic[Kept]):
 
     Args:
         settings: everything that an entry depends on, beside a video's content; plain JSON.
-        mirrored: exchange left and right of the videos.
-        folder: of the cache.
-        engine: name of the engine.
     """
 
     def __init__(
@@ -154,7 +151,6 @@ class VideoStore(ABC, Generic[Kept]):
         """Compute the entries that are missing, the videos side by side: faster than one :meth:`of` after the other.
 
         Args:
-            videos: any.
             progress: called with (videos done, videos in all).
 
         Returns:
@@ -220,11 +216,7 @@ class VideoStore(ABC, Generic[Kept]):
             return None
 
     def _place(self, video: Recorded) -> Path:
-        """Return the place of the video's entry, which may be missing.
-
-        Raises:
-            Unreadable: the video.
-        """
+        """Return the place of the video's entry, which may be missing. Raises Unreadable: the video."""
         depends_on = self.settings | {"content": content_of(video)}
         return self._folder / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -258,8 +250,6 @@ class BackboneStore(VideoStore[Kept]):
     """A cache of what a published backbone gives; a subclass opens the engine.
 
     Args:
-        backbone: name of the published weights.
-        mirrored: exchange left and right of the videos.
         folder: of the cache; :attr:`KIND` in the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened engine.
         settings: of the subclass, beside these.

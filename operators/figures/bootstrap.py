@@ -44,7 +44,6 @@ class Estimate:
     Attributes:
         value: over all videos; the mean if there are several runs. None if it is not defined.
         interval: holds the middle share of the draws; None if the figure is undefined in every draw.
-        reason: why the value is None.
         runs: the value of each run.
         spread: standard deviation over runs. The interval does not include it, because it is about videos.
     """
@@ -78,7 +77,6 @@ class Difference:
         value: over all videos.
         interval: of the difference over the same draws.
         above: share of the draws in which the first model's figure is the greater one.
-        reason: why the value is None.
     """
 
     value: float | None
@@ -123,9 +121,7 @@ def estimate(
         names: of :data:`operators.figures.ranked.FIGURES`; all if None.
         by: the independent unit of chance: videos, or the groups they come from. Videos of one group resemble each
             other, and draws by video then underestimate the interval.
-        draws: number of draws.
         level: share of the draws that an interval holds, above 0, at most 1.
-        seed: random seed of the draws.
         threshold: above which a frame is a false alarm.
 
     Raises:

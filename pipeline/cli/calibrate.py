@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.errors import writing
 from pipeline.cli.options import Detector, SkipBad
 from pipeline.errors import UsageError
+from pipeline.files import writing
 from pipeline.printable import printable
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.errors import writing
 from pipeline.cli.options import By, Detector, Draws, FramesPerScore, Seed, SkipBad, Split, VideoScores
 from pipeline.errors import UsageError
+from pipeline.files import writing
 
 if TYPE_CHECKING:
     from pipeline.cli.replaying import Options

@@ -76,7 +76,6 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
     at Triton's next start. If there is no Triton, the folder keeps naming the version, for its next start.
 
     Args:
-        model: the folder.
         triton: ``HOST:PORT``.
         earlier: versions that were served before this one was chosen, as :func:`models.serving.versions.history` has
             them; empty where there is no way back.

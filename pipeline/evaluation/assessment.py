@@ -53,7 +53,6 @@ class Assessment:
         figures: by column and name (:data:`operators.figures.ranked.FIGURES`).
         sheets: by column, the score sheet of all videos; empty if no alerts could be raised.
         alerts: by column and name (:data:`operators.figures.events.FIGURES`); empty like ``sheets``.
-        draws, by: of the bootstrap.
         pixels: figures of maps by column and name (:data:`pipeline.evaluation.pixel_maps.FIGURES`);
             only columns with maps.
     """
@@ -67,11 +66,7 @@ class Assessment:
     pixels: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the content of ``metrics.json``.
-
-        Args:
-            settings: further information on the origin of the scores.
-        """
+        """Return the content of ``metrics.json``."""
         judged = self.judged
         return {
             "schema_version": SCHEMA_VERSION,
@@ -214,8 +209,6 @@ class Comparison:
     Attributes:
         videos: number of videos that both have.
         figures, alerts: by column and name, as in :class:`Assessment`; ``alerts`` is empty if one side has none.
-        first, second: the two sides.
-        notes: sentences on the differences.
     """
 
     videos: int

@@ -33,7 +33,7 @@ from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
 from pipeline.evaluation.pixel_maps import UNREADABLE, some
-from pipeline.manifests.annotation import intervals_of
+from pipeline.manifests.manifest import intervals_of
 
 SUFFIXES = (".npz", ".csv", ".parquet", ".json")
 
@@ -92,8 +92,6 @@ def judge_scores(
 
     Args:
         scores: of each video, (n,), finite.
-        labels: of each video's frames.
-        frames_per_score: frames that a score stands for.
         kernel: scores of the two averages, see :func:`pipeline.evaluation.judged.smoothed_columns`.
         video_score: how a video's own score is made from its scores.
         alerts: settings of alerts, which are then raised and judged as well; scores must be in [0, 1].

@@ -21,7 +21,6 @@ def fights(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
     """Read the clips of ``folder``, in the order of its index.
 
     Args:
-        folder: the folder of the clips and their index.
         skipped: receives a line for each missing clip, which is left out; if None, a missing clip is an error.
 
     Raises:

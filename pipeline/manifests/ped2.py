@@ -21,9 +21,8 @@ from pathlib import Path
 
 import av
 
-from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
-from pipeline.manifests.manifest import ManifestError, Video
+from pipeline.manifests.manifest import ManifestError, Video, intervals_of
 from pipeline.manifests.published import report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_folder import pictures, read_picture

@@ -48,8 +48,6 @@ def report_missing(
     """Report missing files, if there are any, and a data set of which every video is missing.
 
     Args:
-        folder: of the data set.
-        what: the data set's name.
         videos: those that are there.
         missing: the files, relative to the folder.
         skipped: receives them, a line each; if None, they are an error.
@@ -72,7 +70,6 @@ def skip_or_raise(reason: str, skipped: list[str] | None) -> None:
     """Leave out a video that cannot be used as it was published.
 
     Args:
-        reason: one line that names the file.
         skipped: receives the reason; if None, it is an error.
 
     Raises:

@@ -72,7 +72,6 @@ def read_annotation(file: Path, *, wrong: dict[str, str] | None = None) -> dict[
     [164, 240). MIST's reference sets ``label[165:240]``, one frame less.
 
     Args:
-        file: of the annotation.
         wrong: receives, by the video's name, the problem of an annotation that reaches past the end that it states
             itself; if None, that is an error.
 

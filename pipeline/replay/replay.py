@@ -85,8 +85,6 @@ class Outcome:
     """The outcome of every recording, in order.
 
     Attributes:
-        rows: those of the recordings that have finished.
-        recordings: number of recordings in the run.
         kept: number of recordings that were in the folder already.
         unread: a line for each recording that could not be read now; its kept scores stay in the run.
         unsent: a line on the events that a topic lacks; the caller fills it in.
@@ -154,13 +152,11 @@ class Replay:
         served: the model that Triton serves now; another one ends the replay.
         detector: the site's detector whose model and settings are used; empty at a site that names no detectors.
         model: the model's name on the server; None takes the detector's.
-        jobs: recordings at a time.
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
         acceptance: accepts every alert event; None where they only go into the run folder.
         topic: the topic that the events go to from there, with its broker. Events of recordings that were scored
             earlier, and not sent to it then, go there too.
-        on_event: called with every alert event that was accepted.
         repair_scorer: no other process uses the scorer.
         settled: called with the run's settings before anything is written; an exception that it raises ends the replay.
 

@@ -60,7 +60,6 @@ class ScoredModel:
     """A model on the server that a scorer sends clips to.
 
     Attributes:
-        name: its name on the server.
         clip: the clips handed in for it; frames, height, width, fit and fps must be the model's.
         fits: called with every version that is to score; raises :class:`ClipMismatch` on one that cannot be used.
         heat: ask for HEAT where the model has it.
@@ -166,7 +165,6 @@ class Scorer:
         deadline_seconds: from a clip's sending to its answer. It covers the server's own queue: it should be well
             above ``max_in_flight`` times the service time, and above the 2 s that Triton takes to see that the
             model's process has died.
-        listener: receives what happens.
         repair: load a model anew when its process died again and again. For a server that is ours alone, started
             with ``--model-control-mode=explicit``.
         transport: the calls to the server; by default gRPC to ``address``. Closed with the scorer.

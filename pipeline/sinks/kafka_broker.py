@@ -176,11 +176,7 @@ class Broker:
             _connection_log.removeHandler(errors)
 
     def check_listening(self) -> None:
-        """Check that one of the addresses accepts a TCP connection.
-
-        Raises:
-            BrokerUnavailableError: none does.
-        """
+        """Check that one of the addresses accepts a TCP connection. Raises BrokerUnavailableError: none does."""
         reasons = []
         for host, port in self._addresses:
             try:

@@ -39,7 +39,6 @@ class RelayListener:
         """The sink has the event.
 
         Args:
-            event: as it was sent.
             delay_seconds: from its last frame's arrival to the acknowledgement; None for recordings.
         """
 
@@ -62,7 +61,6 @@ class Relay:
     Args:
         sink: the destination, used by this relay alone.
         deliveries: the sink's part of the outbox.
-        listener: is called back on every change.
     """
 
     def __init__(self, sink: Sink, deliveries: Deliveries, *, listener: RelayListener | None = None) -> None:
@@ -78,11 +76,7 @@ class Relay:
         self._thread = threading.Thread(target=self._run, name=f"relay-{deliveries.sink}", daemon=True)
 
     def check(self) -> None:
-        """Connect to the sink once, before :meth:`start`.
-
-        Raises:
-            SinkUnavailableError: it cannot be reached.
-        """
+        """Connect to the sink once, before :meth:`start`. Raises SinkUnavailableError: it cannot be reached."""
         with self._sink.connect():
             pass
 
@@ -219,11 +213,7 @@ class Relays:
         self._relays = list(relays)
 
     def check(self) -> None:
-        """Connect to every sink once, before :meth:`start`.
-
-        Raises:
-            SinkUnavailableError: one cannot be reached.
-        """
+        """Connect to every sink once, before :meth:`start`. Raises SinkUnavailableError: one cannot be reached."""
         for relay in self._relays:
             relay.check()
 

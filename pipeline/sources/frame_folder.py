@@ -50,11 +50,7 @@ def is_picture(file: Path) -> bool:
 
 
 def read_picture(file: Path) -> av.VideoFrame:
-    """The picture as decoded.
-
-    Raises:
-        av.FFmpegError: it cannot be decoded.
-    """
+    """The picture as decoded. Raises av.FFmpegError: it cannot be decoded."""
     with av.open(f"file:{file.absolute()}", options={"protocol_whitelist": "file"}) as container:
         if container.streams.video:  # sound has none, whatever its name
             for picture in container.decode(video=0):
@@ -70,8 +66,6 @@ class FrameFolder:
     when it was recorded.
 
     Args:
-        camera: the camera's id.
-        path: the folder.
         fps: pictures a second, which pictures do not state.
         on_damage: called with one line on the number of pictures that could not be decoded.
 
@@ -115,11 +109,7 @@ class FrameFolder:
         return self._digest
 
     def check(self) -> None:
-        """See that there are pictures, and that the first is one.
-
-        Raises:
-            SourceError: ``not_a_video``.
-        """
+        """See that there are pictures, and that the first is one. Raises SourceError: ``not_a_video``."""
         if not self._pictures:
             expected = ", ".join(sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES))
             raise self._error(f"holds no pictures; expected a file a frame ({expected})", "not_a_video")

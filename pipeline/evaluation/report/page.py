@@ -26,7 +26,6 @@ def write_report(data: ReportData, file: Path) -> None:
 
     Args:
         data: the data to show. A recording that can no longer be read only loses its pictures.
-        file: the file; an existing one is replaced.
 
     Raises:
         OSError: it cannot be written.
