@@ -63,14 +63,6 @@ class ClipSpec:
         return self.frames * self.height * self.width * 3
 
 
-def _fps_or_none(value: object) -> object:
-    return None if value == "native" else value
-
-
-def _fps_or_native(fps: float | None) -> float | str:
-    return "native" if fps is None else fps
-
-
 class StoredClip(BaseModel):
     """The settings of a clip as model cards, calibrations and run folders store them.
 
@@ -86,8 +78,8 @@ class StoredClip(BaseModel):
     fit: Fit
     fps: Annotated[
         Annotated[float, Field(gt=0)] | None,
-        BeforeValidator(_fps_or_none),
-        PlainSerializer(_fps_or_native, return_type=float | str),
+        BeforeValidator(lambda value: None if value == "native" else value),
+        PlainSerializer(lambda fps: "native" if fps is None else fps, return_type=float | str),
     ]
 
     @classmethod

@@ -19,7 +19,7 @@ _REPORT_SECONDS = 5.0
 
 
 class Viewer:
-    """One client's stream of one camera. While its connection is full, pictures are dropped up to the next key picture."""
+    """A client's stream of a camera. While its connection is full, pictures are dropped up to the next key picture."""
 
     def __init__(self, transport: asyncio.WriteTransport, stream: RtpStream, client: str) -> None:
         self.stream = stream

@@ -401,7 +401,8 @@ def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
             checkpoint = ArraysOnly(member).load()
         tensors = convert_i3d(checkpoint)
     except (KeyError, ValueError, TypeError, tarfile.TarError, pickle.UnpicklingError, EOFError) as error:
-        raise WeightsError(f"{archive} cannot be converted: {_first_line(error)}") from None
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{archive} cannot be converted: {line}") from None
     digest = tensors_digest(tensors)
     if digest != wanted.tensors_sha256:
         raise WeightsError(
@@ -451,7 +452,3 @@ def _write(tensors: Mapping[str, FloatArray], where: Path) -> None:
     import safetensors.numpy
 
     files.write_bytes(where, safetensors.numpy.save(dict(tensors)))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

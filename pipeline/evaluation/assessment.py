@@ -251,7 +251,7 @@ def compare_judged(
     common = set(names) & set(others)
     if not common:
         raise ValueError(f"no video is in both: {names[0]} is in the first, {others[0]} in the second")
-    one, other = (_only(judged, common) for judged in (first, second))
+    one, other = (Judged(videos=tuple(v for v in judged.videos if v.name in common)) for judged in (first, second))
     require_same_footage(one.videos, other.videos)
     found, alerts = {}, {}
     for column in COLUMNS:
@@ -284,10 +284,6 @@ def _other_frames(first: Judged, second: Judged) -> tuple[str, ...]:
         f"{len(differ)} of the videos have different frames judged on the two sides ({name}: {ours} and "
         f"{frames[name]}), because the last whole clips end at different frames.",
     )
-
-
-def _only(judged: Judged, names: set[str]) -> Judged:
-    return Judged(videos=tuple(video for video in judged.videos if video.name in names))
 
 
 def _by_unit(judged: Judged, column: str, by: Unit) -> list[tuple[str, ScoreSheet]]:

@@ -223,12 +223,10 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
 def manifest_digest(videos: Iterable[Video]) -> str:
     """Return SHA-256 of a manifest's statements, independent of paths and order: the videos' contents are hashed, not
     their names."""
-    rows = sorted(json.dumps([_content(video), *_statements(video)]) for video in videos)
+    rows = sorted(
+        json.dumps([open_recording(video.path, fps=video.fps).content_hash, *_statements(video)]) for video in videos
+    )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-def _content(video: Video) -> str:
-    return open_recording(video.path, fps=video.fps).content_hash
 
 
 def _statements(video: Video) -> list[object]:

@@ -6,7 +6,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -147,7 +146,7 @@ class FrameFolder:
             live=False,
             specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
-            wall_clock=_unknown,
+            wall_clock=lambda _pts_seconds, _received_at: None,
             nominal_fps=self.fps,
         )
         period = Fraction(1 / self.fps).limit_denominator(int(FASTEST_FPS))
@@ -172,7 +171,3 @@ class FrameFolder:
 
     def _error(self, what: str, code: str) -> SourceError:
         return SourceError(f"camera {self.camera}: {shown(str(self.path))}: {what}", code=code)
-
-
-def _unknown(_pts_seconds: float, _received_at: datetime) -> datetime | None:
-    return None
