@@ -2,8 +2,8 @@
 
 The text of an error is what the operator reads: one line (or one line per problem) that names the camera, file or key,
 says what happened and what was expected. The command line prints it and exits with ``exit_status``; a traceback means a
-bug. ``operators`` and ``deploy`` import nothing of the other rooms: their errors are turned into these where they are
-called.
+bug. ``operators`` and ``deploy`` import nothing of the other rooms: the former raise ValueError, the latter
+:class:`deploy.errors.DeployError`, which has the same form.
 """
 
 from __future__ import annotations

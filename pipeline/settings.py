@@ -36,7 +36,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
-from pipeline.sinks.kafka_broker import KafkaSecurity
+from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport
@@ -165,20 +165,11 @@ class TritonSettings(_Strict):
     queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera and detector")
 
 
-def _security_of_the_environment() -> KafkaSecurity:
-    try:
-        return KafkaSecurity()
-    except ValidationError as error:
-        (problem, *_) = error.errors()
-        message = problem["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {message}") from None
-
-
 class KafkaSettings(_Strict):
     bootstrap: Addresses = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
     topic: str = Field("mistwatch.alerts", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     create_topic: bool = True
-    security: KafkaSecurity = Field(default_factory=_security_of_the_environment)
+    security: KafkaSecurity = Field(default_factory=security_from_environment)
 
 
 class MetricsSettings(_Strict):
@@ -428,6 +419,7 @@ def load_site(path: Path) -> Site:
 
     Raises:
         SettingsError: one line per problem, each naming the file, the key and what was expected.
+        KafkaSecurityError: the environment's security for Kafka cannot be used.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
@@ -488,8 +480,10 @@ def _beside(file: Path, source: str) -> str:
 
 def _explain(problem: Any) -> str:
     """One validation problem as ``key: what is wrong (got …)``, without secrets."""
-    where = redact(".".join(str(part) for part in problem["loc"])) or "(top)"
     message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:  # settings that do not fit together: the message names them
+        return redact(message)
+    where = redact(".".join(str(part) for part in problem["loc"]))
     match problem["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key; `mistwatch config schema` lists the known ones"

@@ -14,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from deploy.errors import DeployError
 from deploy.lifetime import ChildServer, end_with_parent
 
 #: The broker's line on standard output that names its port.
@@ -23,7 +24,7 @@ _FAILURE = re.compile(r"^error:\s*(?:kafka:\s*)?(.+)$", re.MULTILINE)
 _POLL_SECONDS = 0.02
 
 
-class BrokerError(Exception):
+class BrokerError(DeployError):
     """The embedded broker cannot be started or has ended. The text is one line for an operator."""
 
 

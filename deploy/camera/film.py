@@ -9,13 +9,15 @@ from pathlib import Path
 
 import av
 
+from deploy.errors import DeployError
+
 #: Ticks a second of the RTP clock of every H.264 stream (RFC 6184, 8.2.1).
 CLOCK = 90_000
 
 _KEY, _DELIMITER, _FILLER = 5, 9, 12  # types of NAL units (H.264, table 7-1): slice of an IDR picture, …
 
 
-class FilmError(Exception):
+class FilmError(DeployError):
     """A file cannot be played as a camera. The text is the reason, without the file's name."""
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from deploy.camera.film import CLOCK, Film
 from deploy.camera.rtp import PAYLOAD_TYPE
+from deploy.errors import DeployError
 
 #: Largest request without its body, bytes. Real ones have a few hundred.
 MAX_HEAD = 8192
@@ -35,7 +36,7 @@ _REASONS = {
 }
 
 
-class Refused(Exception):
+class Refused(DeployError):
     """A refused request, with the status of the answer."""
 
     def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:

@@ -20,13 +20,14 @@ from typing import IO
 
 from deploy.camera import record
 from deploy.camera.record import Sending
+from deploy.errors import DeployError
 from deploy.lifetime import ChildServer, end_with_parent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STOP_SECONDS = 2.0
 
 
-class CameraError(Exception):
+class CameraError(DeployError):
     """The camera server cannot be started, or has no such camera. The text is one line for an operator."""
 
 

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from deploy.errors import DeployError
 from deploy.lifetime import ChildServer, signal_group
 from deploy.triton.guard import STOP_SECONDS, remove_shared_memory
 
@@ -39,12 +40,14 @@ _ASK_SECONDS = 2.0  # limit of one readiness question; the server is on this mac
 _PORT_ATTEMPTS = 3
 
 
-class TritonError(Exception):
+class TritonError(DeployError):
     """The embedded Triton cannot be started or has ended. The text is one line for an operator."""
 
 
 class NoRepositoryError(TritonError):
     """The model repository is missing, or lacks a wanted model."""
+
+    exit_status = 2
 
 
 class _PortTakenError(TritonError):

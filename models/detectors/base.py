@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 from models.card import CARD_FILE, Card, CardError, ModelCard, read_card
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from models.detectors.network import ServedNetwork
@@ -71,7 +72,7 @@ FAMILIES = {
 }
 
 
-class UnknownFamilyError(CardError):
+class UnknownFamilyError(CardError, UsageError):
     """No family goes by that name."""
 
 

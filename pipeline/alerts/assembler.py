@@ -41,7 +41,7 @@ class _Picture:
 class AlertAssembler:
     """Runs the scores of one camera and detector through the operators, and makes events of the transitions.
 
-    Every method that takes news returns the events that it causes, in order.
+    Every method that takes something returns the events that it causes, in order.
 
     Not thread-safe: one thread feeds it. Memory: one native picture (a reference to the decoded frame) for each clip
     that waits in the reordering or may still become an alert's peak; ``ScoreChain.retained`` names them.
@@ -120,11 +120,11 @@ class AlertAssembler:
         return self._events(self._chain.score(score))
 
     def dropped(self, dropped: Dropped) -> list[AlertEvent]:
-        """Take the news that a clip will never have a score."""
+        """Take note that a clip will never have a score."""
         return self._events(self._chain.drop(dropped.window.segment.id, dropped.window.index))
 
     def segment_over(self, end: SegmentEnd) -> list[AlertEvent]:
-        """Take the news that a segment is over; its alert ends once its last clips are through."""
+        """Take note that a segment is over; its alert ends once its last clips are through."""
         return self._events(self._chain.end(end))
 
     def close(self) -> list[AlertEvent]:

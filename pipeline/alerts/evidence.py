@@ -112,7 +112,7 @@ class EvidenceStore:
                 files.write_bytes(path, picture)
             except OSError as error:
                 raise EvidenceError(f"picture {path}: {error.strerror}") from None
-            self._note(path, len(picture), self._clock())
+            self._add(path, len(picture), self._clock())
         return path.as_uri()
 
     def prune(self) -> None:
@@ -132,9 +132,9 @@ class EvidenceStore:
                 status = path.stat()
                 found.append((status.st_mtime, path, status.st_size))
         for saved_at, path, size in sorted(found):
-            self._note(path, size, saved_at)
+            self._add(path, size, saved_at)
 
-    def _note(self, path: Path, size: int, saved_at: float) -> None:
+    def _add(self, path: Path, size: int, saved_at: float) -> None:
         self._sizes[path] = size
         self._saved_at[path] = saved_at
         self._total += size

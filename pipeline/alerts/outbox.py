@@ -59,6 +59,71 @@ class OutboxError(MistwatchError):
     """The outbox cannot be opened, read or written. One line that names the file."""
 
 
+class _File:
+    """The SQLite file of an outbox; every method raises OutboxError. Thread-safe.
+
+    Args:
+        path: the file; it and its folder are created when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        with self.explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # No implicit transactions: transaction() opens and closes them.
+            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+
+    def lock_and_check(self) -> None:
+        """Keep other processes away from the file until it is closed, and check that it is whole."""
+        with self.explained():
+            run = self._connection.execute
+            run("PRAGMA locking_mode = EXCLUSIVE")  # held until close or death: a second process is refused
+            run("PRAGMA journal_mode = WAL")
+            run("PRAGMA synchronous = FULL")  # fsync of the log on every commit
+            if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise OutboxError(f"outbox {self.path} {_ADVICE['SQLITE_CORRUPT']}")
+
+    def close(self) -> None:
+        """Release the file."""
+        with self._lock:
+            self._connection.close()
+
+    def count(self, query: str, values: tuple[str, ...] = ()) -> int:
+        """Return the one number that a query gives."""
+        with self._lock, self.explained():
+            return int(self._connection.execute(query, values).fetchone()[0])
+
+    def rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[str, str]]:
+        """Return the rows that a query gives."""
+        with self._lock, self.explained():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit everything in the block at once (one fsync), or nothing."""
+        with self._lock, self.explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.rollback()
+                raise
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn errors of the block into OutboxError."""
+        try:
+            yield
+        except OSError as error:
+            raise OutboxError(f"outbox {self.path}: {error.strerror}") from None
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "")  # e.g. SQLITE_READONLY_DIRECTORY
+            advice = next((text for code, text in _ADVICE.items() if name.startswith(code)), f"cannot be used: {error}")
+            raise OutboxError(f"outbox {self.path} {advice}") from None
+
+
 class Outbox:
     """Accepted events that some sink does not have yet, in the order of their acceptance. Thread-safe.
 
@@ -80,16 +145,12 @@ class Outbox:
         self._sinks = tuple(sinks)
         if not self._sinks:
             raise ValueError("an outbox needs at least one sink")
-        self._lock = threading.Lock()
-        with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # No implicit transactions: _transaction() opens and closes them.
-            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        self._file = _File(path)
         try:
-            with self._explained():
-                self._prepare()
+            self._file.lock_and_check()
+            self._prepare()
         except BaseException:
-            self._connection.close()
+            self._file.close()
             raise
 
     def accept(self, event: AlertEvent) -> bool:
@@ -101,7 +162,7 @@ class Outbox:
         Raises:
             OutboxError: it could not be committed and is not accepted.
         """
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             added = connection.execute(
                 "INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", (event.id, event.to_json().decode())
             )
@@ -115,78 +176,41 @@ class Outbox:
         """Return the part of the outbox that belongs to one of its sinks."""
         if sink not in self._sinks:
             raise ValueError(f"sink must be one of {', '.join(self._sinks)}, got {sink!r}")
-        return Deliveries(self, sink)
+        return Deliveries(self._file, sink)
 
     def depth(self) -> int:
         """Return the number of events that some sink has not acknowledged; events set aside do not count."""
-        return self._count("SELECT count(DISTINCT position) FROM deliveries WHERE refused IS NULL")
+        return self._file.count("SELECT count(DISTINCT position) FROM deliveries WHERE refused IS NULL")
 
     def close(self) -> None:
         """Release the file. Using the outbox afterwards raises OutboxError."""
-        with self._lock:
-            self._connection.close()
-
-    def _count(self, query: str, values: tuple[str, ...] = ()) -> int:
-        with self._lock, self._explained():
-            return int(self._connection.execute(query, values).fetchone()[0])
-
-    def _rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[str, str]]:
-        with self._lock, self._explained():
-            return self._connection.execute(query, values).fetchall()
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit everything in the block at once (one fsync), or nothing."""
-        with self._lock, self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.rollback()
-                raise
+        self._file.close()
 
     def _prepare(self) -> None:
-        run = self._connection.execute
-        run("PRAGMA locking_mode = EXCLUSIVE")  # held until close or death: a second process is refused
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")  # fsync of the log on every commit
-        if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise OutboxError(f"outbox {self.path} {_ADVICE['SQLITE_CORRUPT']}")
-        with self._transaction():
-            layout = run("PRAGMA user_version").fetchone()[0]
+        """Bring the file to this version's layout, and to the configured sinks."""
+        with self._file.transaction() as connection:
+            layout = connection.execute("PRAGMA user_version").fetchone()[0]
             if layout > _LAYOUT:
                 raise OutboxError(
                     f"outbox {self.path}: written by a later version of mistwatch (layout {layout}; expected at most "
                     f"{_LAYOUT}); use that version, or move the file away"
                 )
             for statement in (*_SCHEMA, *(_FROM_LAYOUT_1 if layout == 1 else ())):
-                run(statement)
-            run(f"PRAGMA user_version = {_LAYOUT}")
-            self._forget_other_sinks()
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+            self._forget_other_sinks(connection)
 
-    def _forget_other_sinks(self) -> None:
+    def _forget_other_sinks(self, connection: sqlite3.Connection) -> None:
         """Delete the rows of sinks that are not configured any more, so that events can leave the file."""
         marks = ", ".join("?" * len(self._sinks))
-        others = self._connection.execute(
+        others = connection.execute(
             f"SELECT sink, count(*) FROM deliveries WHERE sink NOT IN ({marks}) GROUP BY sink",  # noqa: S608  (marks)
             self._sinks,
         ).fetchall()
         for sink, count in others:
-            self._connection.execute("DELETE FROM deliveries WHERE sink = ?", (sink,))
+            connection.execute("DELETE FROM deliveries WHERE sink = ?", (sink,))
             _log.warning("a sink is not configured any more; its events are dropped", sink=sink, events=count)
-        self._connection.execute(_DELETE_DELIVERED)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutboxError(f"outbox {self.path}: {error.strerror}") from None
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")  # e.g. SQLITE_READONLY_DIRECTORY
-            advice = next((text for code, text in _ADVICE.items() if name.startswith(code)), f"cannot be used: {error}")
-            raise OutboxError(f"outbox {self.path} {advice}") from None
+        connection.execute(_DELETE_DELIVERED)
 
 
 class Deliveries:
@@ -195,13 +219,13 @@ class Deliveries:
     Every method raises OutboxError when the file cannot be read or written.
     """
 
-    def __init__(self, outbox: Outbox, sink: str) -> None:
-        self._outbox = outbox
+    def __init__(self, file: _File, sink: str) -> None:
+        self._file = file
         self.sink = sink  #: the sink's name
 
     def pending(self, limit: int = 500) -> list[AlertEvent]:
         """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first."""
-        rows = self._outbox._rows(
+        rows = self._file.rows(
             "SELECT id, document FROM events JOIN deliveries USING (position)"
             " WHERE sink = ? AND refused IS NULL ORDER BY position LIMIT ?",
             (self.sink, limit),
@@ -214,7 +238,7 @@ class Deliveries:
         if not rows:
             return
         position = "(SELECT position FROM events WHERE id = ?)"
-        with self._outbox._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.executemany(
                 f"DELETE FROM deliveries WHERE sink = ? AND position = {position}",  # noqa: S608  (a constant)
                 [(self.sink, *row) for row in rows],
@@ -227,7 +251,7 @@ class Deliveries:
 
     def set_aside(self, identity: str, reason: str) -> None:
         """Set aside an event that the sink will never take; it stays in the file, with the reason, for a person."""
-        with self._outbox._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.execute(
                 "UPDATE deliveries SET refused = ?"
                 " WHERE sink = ? AND position = (SELECT position FROM events WHERE id = ?)",
@@ -236,12 +260,12 @@ class Deliveries:
 
     def depth(self) -> int:
         """Return the number of events that wait for this sink."""
-        return self._outbox._count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
+        return self._file.count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
 
     def _parsed(self, identity: str, document: str) -> AlertEvent:
         try:
             return AlertEvent.model_validate_json(document)
         except ValidationError:
             raise OutboxError(
-                f"outbox {self._outbox.path}: event {identity} cannot be read by this version of mistwatch"
+                f"outbox {self._file.path}: event {identity} cannot be read by this version of mistwatch"
             ) from None

@@ -6,14 +6,11 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.errors import MistwatchError, UsageError
-
-if TYPE_CHECKING:
-    from pipeline.sinks.kafka_broker import Broker
 
 app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
 
@@ -54,13 +51,14 @@ def tail(
     Without --count, wait for a missing broker or topic. With --count, exit with status 1 when fewer events arrive in
     time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
     """
+    from pipeline.sinks.kafka_broker import Broker
     from pipeline.sinks.tail import TopicReader
 
     start = _moment(since)
     reports = _StandardError(topic, bootstrap)
     give_up_at = None if count is None else time.monotonic() + timeout
     reader = TopicReader(
-        _broker(bootstrap),
+        Broker(bootstrap),
         topic,
         since=start,
         listener=reports,
@@ -94,22 +92,6 @@ def _moment(since: str | None) -> datetime | None:
         return None if since is None else parse_since(since, datetime.now(UTC))
     except ValueError as error:
         raise UsageError(f"--since: {error}") from None
-
-
-def _broker(bootstrap: str) -> Broker:
-    """Name the cluster, with the environment's credentials. Raises UsageError."""
-    from pydantic import ValidationError
-
-    from pipeline.errors import UsageError
-    from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
-
-    try:
-        return Broker(bootstrap, KafkaSecurity())
-    except ValidationError as error:
-        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {problem}") from None
-    except UsageError as error:
-        raise UsageError(str(error)) from None
 
 
 @app.command()

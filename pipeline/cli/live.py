@@ -44,7 +44,7 @@ class Stop(threading.Event):
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
+    def listening(self) -> Iterator[None]:
         """Serve the handler while this lasts."""
         setter = threading.Thread(target=self._set_when_asked, name="stop", daemon=True)
         setter.start()
@@ -91,7 +91,7 @@ def stopping() -> Iterator[Stop]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop.ask) for number in numbers}
-    with stop._listening():
+    with stop.listening():
         try:
             with contextlib.suppress(_Stopped):
                 yield stop

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from deploy.errors import DeployError
 from pipeline.cli import (
     alerts,
     calibrate,
@@ -93,7 +94,7 @@ def main() -> None:
     """Run a command; an error is printed on standard error and decides the exit status."""
     try:
         app()
-    except MistwatchError as error:
+    except (MistwatchError, DeployError) as error:
         _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

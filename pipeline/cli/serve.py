@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import MistwatchError, UsageError
+from pipeline.errors import MistwatchError
 
 _POLL_SECONDS = 0.2
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")]
 
 
-class _Stopped(Exception):
+class _Stopped(MistwatchError):
     """SIGINT or SIGTERM came."""
 
 
@@ -36,7 +36,7 @@ def serve(
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Append Triton's output to this file.")] = None,
 ) -> None:
     """Serve models on an embedded Triton: clips in, scores, features and heat out. Ends at Ctrl-C or SIGTERM."""
-    from deploy.triton.server import NoRepositoryError, TritonError, TritonServer
+    from deploy.triton.server import TritonServer
     from pipeline.cli.repository import repository_of
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,10 +60,6 @@ def serve(
             raise MistwatchError(f"the embedded Triton has ended by itself{f' (log: {log})' if log else ''}")
     except _Stopped:
         typer.echo("stopped")
-    except NoRepositoryError as error:
-        raise UsageError(str(error)) from error
-    except TritonError as error:
-        raise MistwatchError(str(error)) from error
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

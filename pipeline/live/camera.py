@@ -62,11 +62,11 @@ class CameraPlan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """News of one camera and detector on its way to the operators."""
+    """An outcome or a segment's end on its way from one camera and detector to the operators."""
 
     camera: Camera
     watcher: Watcher
-    news: Scored | Dropped | SegmentEnd
+    value: Scored | Dropped | SegmentEnd
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ class Worker:
             if isinstance(item, Finished):
                 self._finish(item.camera)
             else:
-                self._handle(item.watcher, partial(self._take, item.watcher, item.news))
+                self._handle(item.watcher, partial(self._take, item.watcher, item.value))
         for camera in list(self._cameras.values()):
             for watcher in camera.watchers:
                 self._handle(watcher, partial(self._close, watcher))
@@ -275,19 +275,19 @@ class Worker:
         except Exception:
             _log.exception("alerts of this camera could not be handled; this is a bug", camera=name)
 
-    def _take(self, watcher: Watcher, news: Scored | Dropped | SegmentEnd) -> None:
+    def _take(self, watcher: Watcher, value: Scored | Dropped | SegmentEnd) -> None:
         watch, assembler = watcher.watch, watcher.assembler
-        match news:
+        match value:
             case Scored():
-                self._listeners.notify(lambda one: one.scored(watch, news))
-                if news.served != watcher.served:
-                    self._turn_to(watcher, news.served)
-                events = assembler.scored(news)
+                self._listeners.notify(lambda one: one.scored(watch, value))
+                if value.served != watcher.served:
+                    self._turn_to(watcher, value.served)
+                events = assembler.scored(value)
             case Dropped():
-                self._listeners.notify(lambda one: one.dropped(watch, news))
-                events = assembler.dropped(news)
+                self._listeners.notify(lambda one: one.dropped(watch, value))
+                events = assembler.dropped(value)
             case SegmentEnd():
-                events = assembler.segment_over(news)
+                events = assembler.segment_over(value)
         self._accept(watch, events)
 
     def _close(self, watcher: Watcher) -> None:

@@ -47,11 +47,11 @@ class Publishing:
         self.topic = f"{kafka.bootstrap}/{kafka.topic}"  #: with its broker
         self._name = kafka.topic
         self._folder = folder
-        self._news = _News()
+        self._relay_log = _RelayLog()
         sink = KafkaSink.from_settings(kafka)
         file = folder / f"outbox-{kafka.topic[:_NAME_LENGTH]}-{key_of(self.topic)}.sqlite"
         self.outbox = Outbox(file, [_SINK])
-        self._relay = Relay(sink, self.outbox.deliveries(_SINK), listener=self._news)
+        self._relay = Relay(sink, self.outbox.deliveries(_SINK), listener=self._relay_log)
         self._relay.start()
 
     def notify(self) -> None:
@@ -72,10 +72,10 @@ class Publishing:
         lines = [
             f"{count} alert event(s) will never be on the topic {self._name} and are set aside in {self.outbox.path}: "
             f"{reason}"
-            for reason, count in self._news.refused.items()
+            for reason, count in self._relay_log.refused.items()
         ]
         if left:
-            why = f" ({self._news.outage})" if self._news.outage else ""
+            why = f" ({self._relay_log.outage})" if self._relay_log.outage else ""
             lines.append(
                 f"{left} alert event(s) are not on the topic {self._name} yet{why}; the same command with --out "
                 f"{self._folder} sends them"
@@ -83,7 +83,7 @@ class Publishing:
         return lines
 
 
-class _News(RelayListener):
+class _RelayLog(RelayListener):
     """Logs the relay's callbacks, and keeps the reasons for the end."""
 
     def __init__(self) -> None:

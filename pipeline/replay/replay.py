@@ -202,7 +202,9 @@ class Replay:
         self._judging = Judging(rules, max_in_flight=site.triton.max_in_flight)
         self._clip_of = {watch.camera: self._judging.clip_of(watch, served) for watch in rules}
         chains = {
-            watch.camera: RunChain.of(self._judging.chain_of(watch, served), self._judging.own_share_of(watch, served))
+            watch.camera: RunChain.from_settings(
+                self._judging.chain_of(watch, served), self._judging.own_share_of(watch, served)
+            )
             for watch in rules
         }
         self.settings = run_settings(

@@ -128,7 +128,8 @@ class RunChain(_Part):
     own_share: float | None = None
 
     @classmethod
-    def of(cls, chain: ChainSettings, own_share: float | None = None) -> RunChain:
+    def from_settings(cls, chain: ChainSettings, own_share: float | None = None) -> RunChain:
+        """Return the stored form of ``chain``."""
         alert = {name: getattr(chain.alert, name) for name in AlertSettings.__dataclass_fields__}
         return cls(kernel=chain.kernel, max_hole=chain.max_hole, own_share=own_share, **alert)
 
@@ -393,7 +394,7 @@ def read_scores(file: Path) -> pyarrow.Table:
 
 
 def score_schema() -> pyarrow.Schema:
-    """Of ``scores.parquet``; no value is ever null."""
+    """Return the schema of ``scores.parquet``; no value is ever null."""
     import pyarrow
 
     return pyarrow.schema([pyarrow.field(name, kind, nullable=False) for name, kind in SCORE_COLUMNS])

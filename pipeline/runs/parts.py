@@ -210,7 +210,7 @@ class Parts:
             )
 
     def _kept_rows(self) -> Iterator[VideoRow]:
-        """Of every recording that is kept, in the finished run or as a part."""
+        """Yield the row of every recording that is kept, in the finished run or as a part."""
         yield from (row for row in self._finished_rows.values() if row.error is None)
         for file in sorted(self._parts.glob(f"*/{VIDEOS_FILE}")):
             if file.parent.suffix != _DRAFT:

@@ -45,8 +45,8 @@ class Wanted:
 
     @property
     def stored_path(self) -> str:
-        """The path, as text that any file can hold; see :func:`printable`."""
-        return printable(str(self.path))
+        """The path, as text that any file can hold; see :func:`storable`."""
+        return storable(str(self.path))
 
     def row(self, **found: object) -> VideoRow:
         """The recording's row, with what a replay has found out."""
@@ -54,10 +54,10 @@ class Wanted:
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
 
 
-def printable(text: str) -> str:
-    """``text``, with the bytes of a file's name that are not UTF-8 written as an escape.
+def storable(text: str) -> str:
+    """Return ``text`` with the bytes of a file's name that are not UTF-8 written as an escape.
 
-    >>> printable("caf\\udce9.mp4")
+    >>> storable("caf\\udce9.mp4")
     'caf\\\\xe9.mp4'
     """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -91,7 +91,7 @@ class _Found:
 def _found(wanted: Wanted, *names: str) -> _Found:
     # The last is of the bytes: an escape of one file's name may be another file's name.
     last = f"{wanted.stored_path} ({hashlib.sha256(os.fsencode(wanted.path)).hexdigest()[:8]})"
-    return _Found(wanted, (*(printable(name) for name in names), wanted.stored_path, last))
+    return _Found(wanted, (*(storable(name) for name in names), wanted.stored_path, last))
 
 
 def _at(place: Path, skipped: list[str] | None) -> list[_Found]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.runs.folder import VideoRow, score_schema
-from pipeline.runs.recordings import Wanted, printable
+from pipeline.runs.recordings import Wanted, storable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,4 +39,4 @@ def not_replayed(wanted: Wanted, error: str, content_hash: str | None = None) ->
 
 def one_line(text: str) -> str:
     """Return ``text`` without line ends, in characters that any file can hold."""
-    return " ".join(printable(text).split())
+    return " ".join(storable(text).split())

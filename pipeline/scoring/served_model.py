@@ -193,6 +193,10 @@ def describe(
     except Exception as error:  # tritonclient raises its own, a closed channel a ValueError
         raise ScorerUnavailable(*diagnose(error, address, model)) from error
     said = {key: value.string_value for key, value in config.parameters.items()}
+    if _output(config, "SCORE") != (1,):
+        raise ClipMismatch(
+            f"the model {model} at {address} has no output SCORE of one number: serve one written by `mistwatch export`"
+        )
     _check_heat(config, said, model, address)
     try:
         served = _read_description(config, said, model, version)

@@ -20,7 +20,7 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 from kafka.net.compat import KafkaNetClient
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import UsageError
@@ -121,6 +121,21 @@ class KafkaSecurity(BaseSettings):
             raise KafkaSecurityError(f"Kafka TLS authority {self.tls_ca}: {reason_of(error)}") from None
 
 
+def security_from_environment() -> KafkaSecurity:
+    """Return the security that the environment names.
+
+    Raises:
+        KafkaSecurityError: its variables cannot be used.
+    """
+    try:
+        return KafkaSecurity()
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise KafkaSecurityError(
+            f"Kafka security in the environment (MISTWATCH_KAFKA__SECURITY__…): {problem}"
+        ) from None
+
+
 class Broker:
     """One Kafka cluster, as named by the operator.
 
@@ -129,14 +144,14 @@ class Broker:
         security: how to authenticate; by default from the environment.
 
     Raises:
-        KafkaSecurityError: a file of ``security`` cannot be used.
+        KafkaSecurityError: ``security`` or one of its files cannot be used.
         BrokerAddressError: ``bootstrap`` has another form.
     """
 
     def __init__(self, bootstrap: str, security: KafkaSecurity | None = None) -> None:
         self.bootstrap = bootstrap
         self._addresses = _parse_addresses(bootstrap)
-        self._options = (security or KafkaSecurity()).client_options()
+        self._options = (security or security_from_environment()).client_options()
 
     def client(self, kind: Callable[..., _Client], **options: Any) -> _Client:
         """Return a connected client of kafka-python, ``kind(**options)``.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import AlertTuning, ClipSettings, SettingsError, load_site, site_from_options
+from pipeline.sinks.kafka_broker import KafkaSecurityError
 
 GOOD = """
 site: yard
@@ -151,7 +152,7 @@ def test_the_brokers_password_may_stand_apart_from_its_user(tmp_path: Path, monk
 
 def test_half_of_the_brokers_credentials_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MISTWATCH_KAFKA__SECURITY__USER", "relay")
-    with pytest.raises(SettingsError, match=r"MISTWATCH_KAFKA__SECURITY__.*password"):
+    with pytest.raises(KafkaSecurityError, match=r"MISTWATCH_KAFKA__SECURITY__.*password"):
         site_from_options({"cameras": {"gate": {"source": "a.mp4"}}})
 
 

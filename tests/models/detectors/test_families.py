@@ -83,6 +83,7 @@ def test_an_unknown_family_is_one_line_with_the_known_ones(tmp_path: Path) -> No
     with pytest.raises(CardError) as refused:
         export(str(tmp_path), tmp_path / "out")
     assert str(refused.value) == expected
+    assert refused.value.exit_status == 2
     assert not (tmp_path / "out").exists()
 
 

@@ -156,7 +156,7 @@ def test_threads_may_accept_and_deliver_at_once(tmp_path: Path, make_event: Any)
 
 def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
     outbox = one_sink(tmp_path / "o")
-    connection = outbox._connection
+    connection = outbox._file._connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     outbox.close()
@@ -360,8 +360,8 @@ class TestOneClearLine:
 
     def test_a_full_disk(self, tmp_path: Path, make_event: Any) -> None:
         outbox = one_sink(tmp_path / "o")
-        pages = outbox._connection.execute("PRAGMA page_count").fetchone()[0]
-        outbox._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = outbox._file._connection.execute("PRAGMA page_count").fetchone()[0]
+        outbox._file._connection.execute(f"PRAGMA max_page_count = {pages}")
 
         def fill() -> None:
             for number in range(1000):

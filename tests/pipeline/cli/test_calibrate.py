@@ -88,7 +88,7 @@ def test_footage_that_was_judged_otherwise_is_not_mixed_in(run: Path, triton: Se
     replay_into(tmp_path / "other", [tmp_path / "wednesday.mp4"], Options(config=site, triton=triton.address))
     status, _, errors = mistwatch("calibrate", run, tmp_path / "other", "--budget", "150/hour")
     assert status == 2
-    assert "monday.mp4 and wednesday are replayed with different operators' settings: replay them alike" in errors
+    assert "monday.mp4 and wednesday were replayed with different operators' settings: replay them alike" in errors
 
 
 def test_a_person_is_told_what_it_rests_on_and_what_to_look_at(run: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_footage_that_is_too_short_is_refused_before_it_is_scored(footage: Path,
 @pytest.mark.parametrize(
     ("there", "expected"),
     [
-        ([], "monday.mp4 and wednesday are replayed with different operators' settings: replay them alike, or"),
+        ([], "monday.mp4 and wednesday were replayed with different operators' settings: replay them alike, or"),
         (["--probabilities"], "monday.mp4 was replayed with an average of 3 clips, unlike the normal footage"),
     ],
 )

@@ -61,7 +61,7 @@ def test_runs_that_do_not_go_together_are_refused_before_a_recording_is_replayed
     other = write_run(run([(row("quiet", NORMAL), NORMAL)], folder=tmp_path / "other", kernel=5))
     film(tmp_path / "new.mp4", 20)
     for there, message in (
-        ([one, other], "calm and quiet are replayed with different operators' settings"),
+        ([one, other], "calm and quiet were replayed with different operators' settings"),
         ([one], "quiet was replayed with an average of 5 clips, unlike the normal footage"),
     ):
         with pytest.raises(UsageError, match=message):

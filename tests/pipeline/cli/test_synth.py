@@ -158,7 +158,7 @@ def test_what_is_there_is_kept(written: tuple[Path, str]) -> None:
         file.write("{}\n")  # no truth that this version would write
     result = synth(folder, *SMALL, "--videos", "5")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith("; 2 were there already\n")
+    assert result.stdout.endswith("; 2 kept from before\n")
     after = films(folder)
     assert {name for name in before if after[name][0] != before[name][0]} == {"courtyard-41", "courtyard-42"}
     assert {name: after[name][1] for name in before} == {name: content for name, (_, content) in before.items()}

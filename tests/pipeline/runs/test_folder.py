@@ -13,7 +13,8 @@ from pyarrow import parquet
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
-from pipeline.runs.folder import RunChain, RunError, VideoRow, read_run, score_schema
+from pipeline.heat import HeatKind
+from pipeline.runs.folder import RunChain, RunError, RunModel, VideoRow, read_run, score_schema
 
 CHAIN = {
     "kernel": 3, "max_hole": 8, "open_threshold": 0.5, "close_threshold": 0.4, "min_clips": 1,
@@ -78,7 +79,7 @@ def test_the_operators_settings_come_back_as_they_were() -> None:
     chain = ChainSettings(
         alert=AlertSettings(open_threshold=0.5, close_threshold=0.25, min_clips=2), kernel=7, max_hole=4
     )
-    assert RunChain.of(chain).settings == chain
+    assert RunChain.from_settings(chain).settings == chain
 
 
 def test_maps_are_read_where_they_were_kept(folder: Path) -> None:
@@ -159,3 +160,12 @@ def test_a_run_without_a_calibration_is_written_as_ever() -> None:
     calibrated = RunChain(**CHAIN, own_share=0.8)
     assert RunChain.model_validate_json(calibrated.model_dump_json()) == calibrated
     assert calibrated.settings == chain.settings
+
+
+def test_a_run_of_a_model_with_attention_is_written_as_ever() -> None:
+    usual = RunModel(name="m", version="1")
+    assert "heat" not in json.loads(usual.model_dump_json())
+    absolute = RunModel(name="m", version="1", heat=HeatKind.ANOMALY)
+    assert json.loads(absolute.model_dump_json())["heat"] == "anomaly"
+    for model in (usual, absolute):
+        assert RunModel.model_validate_json(model.model_dump_json()) == model

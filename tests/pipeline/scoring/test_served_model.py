@@ -113,6 +113,24 @@ def test_a_model_that_contradicts_itself_about_heat_is_refused(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("output", ["", '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 2 ] },'])
+def test_a_model_without_a_score_is_refused(kit: Any, server: Any, output: str) -> None:
+    config = kit.repository(server.repository, "mute") / "mute" / "config.pbtxt"
+    score = '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] },'
+    text = config.read_text()
+    assert score in text
+    config.write_text(text.replace(score, output))
+    server.load("mute")
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, "mute")
+    finally:
+        server.unload("mute")
+    assert str(refused.value) == (
+        f"the model mute at {server.address} has no output SCORE of one number: serve one written by `mistwatch export`"
+    )
+
+
 @pytest.mark.parametrize("kind", list(HeatKind))
 def test_a_model_says_what_its_heat_means(kit: Any, server: Any, kind: HeatKind) -> None:
     kit.repository(server.repository, "hot", heat=kind.value)

@@ -127,7 +127,7 @@ def test_standardisation_is_of_the_videos_that_train(tmp_path):
 
 
 def test_a_backbone_that_learns_cannot_be_standardised():
-    with pytest.raises(ValueError, match="standardise: of size maps only"):
+    with pytest.raises(ValueError, match="standardise: expected size maps"):
         EncoderRecipe(epochs=1, size="full", standardise=True)
 
 
@@ -231,10 +231,10 @@ def test_a_finished_training_costs_nothing(tmp_path):
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     train(tmp_path, changed(epochs=1))
     for recipe, seed in ((changed(epochs=2), 0), (changed(epochs=1), 1)):
-        with pytest.raises(TrainingError, match=rf"{CHECKPOINT_FILE}: of another training"):
+        with pytest.raises(TrainingError, match=rf"{CHECKPOINT_FILE}: belongs to another training"):
             train(tmp_path, recipe, seed)
     other = [LabelledMaps(bag.early, bag.late, bag.soft / 2, bag.label) for bag in videos(0)]
-    with pytest.raises(TrainingError, match="of another training"):
+    with pytest.raises(TrainingError, match="belongs to another training"):
         train_encoder(other, changed(epochs=1), 0, tmp_path, accelerator="cpu")
 
 
@@ -370,8 +370,8 @@ def replaced(bags, ordinal, **to):
         (videos(0)[::2], r"training needs normal and abnormal videos, got 6 normal \(label 0\) and 0 abnormal"),
         ([], "got 0 normal"),
         (replaced(videos(0), 2, early=np.zeros((3, EARLY, 4, 4, 6), np.float16)), "different shapes"),
-        (replaced(videos(0), 2, soft=np.zeros(20, np.float32)), "must be as many"),
-        (replaced(videos(0), 1, views=((videos(0)[1].early, videos(1)[1].late[:, :, :1]),)), "must be as many"),
+        (replaced(videos(0), 2, soft=np.zeros(20, np.float32)), "as many maps or clips"),
+        (replaced(videos(0), 1, views=((videos(0)[1].early, videos(1)[1].late[:, :, :1]),)), "as many maps or clips"),
         (replaced(videos(0), 2, soft=videos(0)[2].soft - 1), r"soft labels must lie in \[0, 1\]"),
         ([LabelledMaps(bag.early[:, :, :3], bag.late, bag.soft, bag.label) for bag in videos(0)], "at least 4 time"),
         (
@@ -389,9 +389,9 @@ def test_what_cannot_be_trained_on(tmp_path, bags, complaint):
 @pytest.mark.parametrize(
     ("recipe", "validation", "complaint"),
     [
-        (changed(select="validation"), [], "there are no videos for that"),
+        (changed(select="validation"), [], "no videos are kept for validation"),
         (changed(select="validation"), videos(1)[::2], "validation needs normal and abnormal videos"),
-        (changed(size="full"), [], "of size full, and this trains size maps"),
+        (changed(size="full"), [], "is of size full; expected size maps"),
     ],
 )
 def test_what_a_recipe_cannot_ask_for(tmp_path, recipe, validation, complaint):
@@ -434,7 +434,7 @@ def test_more_processes_than_videos_for_the_validation(tmp_path, monkeypatch):
     """As torchrun says it; no process is needed to see that one of them would have nothing to do."""
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    with pytest.raises(TrainingError, match=r"^4 processes share 2 validation videos: each needs one at least; start"):
+    with pytest.raises(TrainingError, match=r"^4 processes share 2 validation videos; each needs at least one: start"):
         train(tmp_path, changed(batch=6), validation=videos(5, 2))
     assert not list(tmp_path.iterdir())
 

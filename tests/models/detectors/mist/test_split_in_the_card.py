@@ -44,9 +44,9 @@ def test_a_copy_of_a_test_film_is_not_trained_on(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["stage_1", "stage_2"])
-def test_scores_that_are_no_numbers_are_no_evidence(tmp_path, stage):
+def test_scores_that_are_not_finite_are_not_evidence(tmp_path, stage):
     logits = {"stage_1": np.zeros(2, np.float32), "stage_2": np.zeros(2, np.float32)}
     logits[stage] = np.array([0, np.nan], np.float32)
     times = ClipTimes(np.zeros(2), np.ones(2), np.zeros(2, np.int64))
-    with pytest.raises(TrainingError, match=f"^gate.mp4: stage {stage[-1]} gives scores that are no numbers"):
+    with pytest.raises(TrainingError, match=f"^gate.mp4: stage {stage[-1]} gives scores that are not finite"):
         VideoScores("gate.mp4", Video(tmp_path / "gate.mp4", 0), **logits, times=times)
