@@ -44,7 +44,6 @@ class ClipScore:
         index: the clip's ordinal in its segment, from 0.
         start: PTS of the clip's first frame, in seconds of the stream's own clock.
         end: PTS of the clip's last frame plus one frame period, in seconds.
-        score: in [0, 1].
         model: name of the served model.
         model_version: its version; scores of two versions are never averaged.
         times: wall-clock times, for people; operators do not compute with them.

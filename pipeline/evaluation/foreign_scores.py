@@ -91,7 +91,6 @@ def judge_scores(
     """Judge the videos that have both scores and labels.
 
     Args:
-        scores: of each video, (n,), finite.
         kernel: scores of the two averages, see :func:`pipeline.evaluation.judged.smoothed_columns`.
         video_score: how a video's own score is made from its scores.
         alerts: settings of alerts, which are then raised and judged as well; scores must be in [0, 1].

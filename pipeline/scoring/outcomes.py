@@ -33,7 +33,6 @@ class Scored:
     """A window and its score.
 
     Attributes:
-        score: in [0, 1].
         served: the model that gave the score; Triton names its version in the answer.
         scored_at: when this process received the score (UTC).
         heat: float32 (h, w), where in the clip's picture the score comes from; ``served.heat`` says how to read it.

@@ -23,7 +23,6 @@ class Lane:
     """The way of one camera's clips to one model, and of their outcomes back.
 
     Attributes:
-        detector: the detector's name; empty where a camera has a single one.
         live: the oldest waiting clip is dropped when the queue is full; otherwise a new one has to wait for room.
         capacity: clips that may wait to be sent, and outcomes that may wait to be delivered.
         changed: called after every change that someone may wait for: room, an outcome, the end.

@@ -122,11 +122,7 @@ class KafkaSecurity(BaseSettings):
 
 
 def security_from_environment() -> KafkaSecurity:
-    """Return the security that the environment names.
-
-    Raises:
-        KafkaSecurityError: its variables cannot be used.
-    """
+    """Return the security that the environment names. Raises KafkaSecurityError: its variables cannot be used."""
     try:
         return KafkaSecurity()
     except ValidationError as error:
