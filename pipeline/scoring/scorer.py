@@ -45,7 +45,7 @@ from typing import Self
 from pipeline import logs
 from pipeline.scoring.dispatcher import Dispatcher
 from pipeline.scoring.outage import Outage
-from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, SilentListener, notify
+from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel
 from pipeline.scoring.traffic import Lane
 from pipeline.scoring.transport import DESCRIBE_SECONDS, Transport, TritonTransport
@@ -195,7 +195,7 @@ class Scorer:
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds
         self._models = {model.name: Versions(model.clip, model.fits, heat=model.heat) for model in models}
-        self._listener: ScoringListener = listener or SilentListener()
+        self._listener = listener or ScoringListener()
         self._transport = transport or TritonTransport(address)
         self._ports: list[CameraPort] = []
         self._dispatcher = Dispatcher(
@@ -299,7 +299,7 @@ def wait_for_model(
     Raises:
         ClipMismatch: the model does not say which clips it was trained with.
     """
-    listener = listener or SilentListener()
+    listener = listener or ScoringListener()
     outage = Outage()
     with contextlib.closing(TritonTransport(address)) as transport:
         while not stop.is_set():
