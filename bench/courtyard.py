@@ -44,8 +44,8 @@ from operators.figures.events import (
 )
 from operators.scores import ClipScore, SegmentEnd, SmoothedScore
 from operators.smoothing import delay_seconds
-from pipeline.cli.demo.films import render_films
 from pipeline.cli.score_sheet import NOTHING, Target, kind_lines, lines, tables, worst_kind
+from pipeline.courtyard.renderer import render_films
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneError, SceneSettings
 from pipeline.errors import MistwatchError

@@ -1,12 +1,64 @@
-"""Lifetime of a process that another one starts."""
+"""Lifetime of servers that run in processes of their own."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import signal
+import subprocess
+from abc import ABC, abstractmethod
+from typing import Self
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
+
+
+class ChildServer(ABC):
+    """A server in a process that leads a session of its own. As a context it runs for the length of the block."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while started, else None."""
+        return None if self._process is None else self._process.pid
+
+    def alive(self) -> bool:
+        """Return whether the process runs (it may be frozen or unreachable)."""
+        return self._process is not None and self._process.poll() is None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the server, and wait until it can be used."""
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Let the server end; kill it after ``timeout`` seconds. Harmless when it does not run."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None and timeout > 0:
+            signal_group(process, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout)
+        if process.poll() is None:
+            signal_group(process, signal.SIGKILL)
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the group of a process that leads a session of its own; the group may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)  # a leader's group has its id
 
 
 def end_with_parent() -> None:

@@ -77,7 +77,6 @@ class ModelCard(_Part, Generic[Own]):
 
     Attributes:
         family: kind of detector; cards without it were written before there were several, by MIST.
-        architecture: see :class:`Architecture`.
         backbone: None for a detector that stands on no published network.
         training: data, licence, manifest digest, recipe, seeds.
         figures: measurements, and their data.
@@ -115,7 +114,6 @@ def read_card(folder: Path, kind: type[Any] = ModelCard) -> Any:
     """Read the card of the model in ``folder``.
 
     Args:
-        folder: of a trained model.
         kind: a family's card; by default the part that all families have in common.
 
     Raises:
@@ -138,10 +136,6 @@ def read_card(folder: Path, kind: type[Any] = ModelCard) -> Any:
 
 
 def write_card(card: ModelCard[Any], folder: Path) -> None:
-    """Write the card, in full or not at all.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write the card, in full or not at all. Raises OSError."""
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
     files.write_text(folder / CARD_FILE, text + "\n")

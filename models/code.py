@@ -48,9 +48,6 @@ def code_digest(entries: Sequence[str], *, without: Collection[str] = ()) -> str
     Comments, docstrings, layout and the texts of raised errors do not matter. Neither do the modules' names and the
     places from which they import one another: kept work survives a move of its code into another folder.
 
-    Args:
-        entries, without: see :func:`code_modules`.
-
     Raises:
         ValueError: an entry does not exist, or has no source.
     """
@@ -79,18 +76,6 @@ def _trees(entries: Sequence[str], without: Collection[str]) -> dict[str, ast.Mo
 class _Bare(ast.NodeTransformer):
     """Removes what does not decide a result from a module's syntax tree."""
 
-    def visit_Module(self, node: ast.Module) -> ast.AST:
-        return self._without_docstring(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        return self._without_docstring(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._without_docstring(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._without_docstring(node)
-
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
         if _is_ours(node.module or ""):
             node.module = "ours"
@@ -109,6 +94,8 @@ class _Bare(ast.NodeTransformer):
             case [ast.Expr(ast.Constant(str())), *rest]:
                 node.body = rest
         return self.generic_visit(node)
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _without_docstring  # noqa: N815
 
 
 def _imports(node: ast.AST) -> Iterator[str]:

@@ -37,7 +37,6 @@ def load_tensors(file: Path, expected: Mapping[str, Tensor], *, network: str, sh
     """Return the tensors of ``file``, on the CPU.
 
     Args:
-        file: as :func:`save_tensors` wrote it.
         expected: state of the network that they are for: names, shapes and types.
         network: name of that network in an error.
         sha256: hash of the file, as its model card has it.

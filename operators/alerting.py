@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from operators.checks import seconds, threshold, whole_number
-from operators.continuity import is_long_hole, is_other_model
-from operators.scores import ClipKey, ClipScore, Hole, SegmentEnd, SmoothedScore
+from operators.scores import ClipKey, ClipScore, Hole, SegmentEnd, SmoothedScore, is_long_hole, is_other_model
 
 # Reasons for which the machine itself ends an alert. A segment's end has its own reason.
 BELOW_THRESHOLD = "below_threshold"
@@ -91,8 +90,6 @@ class AlertTransition:
     """One event of one alert. An alert is a begin, any number of updates, and one end.
 
     Attributes:
-        state: begin, update or end.
-        camera: the camera's id.
         segment: the segment's id; an alert never leaves its segment.
         sequence: 0 for the begin, then counted up without a gap.
         first: the alert's first clip; (segment, first clip) identifies the alert and is never used again.

@@ -41,12 +41,9 @@ class ClipScore:
     """The anomaly score of one clip.
 
     Attributes:
-        camera: the camera's id.
-        segment: the segment's id.
         index: the clip's ordinal in its segment, from 0.
         start: PTS of the clip's first frame, in seconds of the stream's own clock.
         end: PTS of the clip's last frame plus one frame period, in seconds.
-        score: in [0, 1].
         model: name of the served model.
         model_version: its version; scores of two versions are never averaged.
         times: wall-clock times, for people; operators do not compute with them.
@@ -110,3 +107,13 @@ class SmoothedScore:
 
 
 ScoreItem = ClipScore | Hole | SegmentEnd
+
+
+def is_long_hole(last: ClipScore, next_index: int, max_hole: int) -> bool:
+    """Return whether more than ``max_hole`` clips lie between ``last`` and ordinal ``next_index`` of its segment."""
+    return next_index - last.index - 1 > max_hole
+
+
+def is_other_model(last: ClipScore, clip: ClipScore) -> bool:
+    """Return whether two clips were scored by different models or versions of one."""
+    return (last.model, last.model_version) != (clip.model, clip.model_version)

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.checks import whole_number
-from operators.continuity import is_long_hole, is_other_model
-from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore
+from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore, is_long_hole, is_other_model
 
 
 def delay_clips(kernel: int) -> float:
@@ -132,11 +131,6 @@ def centred(scores: npt.ArrayLike, kernel: int, *, passes: int = 1) -> npt.NDArr
         padded = np.pad(smoothed, kernel // 2, mode="edge")
         smoothed = np.lib.stride_tricks.sliding_window_view(padded, kernel).mean(axis=-1)
     return smoothed
-
-
-def centred_twice(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
-    """Smooth as :func:`centred` in two passes, as MIST's public reference does."""
-    return centred(scores, kernel, passes=2)
 
 
 def min_max(scores: npt.ArrayLike, *, least_clips: int = 2, least_range: float = 0.0) -> npt.NDArray[np.float64]:

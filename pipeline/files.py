@@ -53,30 +53,18 @@ def replacing(file: Path) -> Iterator[Path]:
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write ``content`` to ``file``, in full or not at all.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write ``content`` to ``file``, in full or not at all. Raises OSError."""
     with replacing(file) as draft:
         draft.write_bytes(content)
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write ``text`` to ``file`` as UTF-8, in full or not at all.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write ``text`` to ``file`` as UTF-8, in full or not at all. Raises OSError."""
     write_bytes(file, text.encode())
 
 
 def sync(path: Path) -> None:
-    """Flush a file or a folder to the disk.
-
-    Raises:
-        OSError: it cannot be opened or flushed.
-    """
+    """Flush a file or a folder to the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -85,11 +73,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file below a folder to the disk, before the folder gets its final name.
-
-    Raises:
-        OSError: a file cannot be opened or flushed.
-    """
+    """Flush every file below a folder to the disk, before the folder gets its final name. Raises OSError."""
     for file in folder.rglob("*"):
         if file.is_file():
             sync(file)
@@ -118,6 +102,22 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn an OSError of the block into one line that names the file.
+
+    Args:
+        place: named where the system's error names no file.
+
+    Raises:
+        MistwatchError: the file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MistwatchError(f"cannot write {error.filename or place}: {error.strerror or error}") from error
 
 
 def draft_path(place: Path) -> Path:

@@ -37,7 +37,6 @@ def configure(fmt: LogFormat = "auto", level: str = "info") -> None:
 
     Args:
         fmt: ``auto`` chooses ``console`` on a terminal and ``json`` elsewhere.
-        level: lowest level shown, by its usual name.
     """
     on_terminal = sys.stderr.isatty()
     as_json = fmt == "json" or (fmt == "auto" and not on_terminal)

@@ -63,14 +63,6 @@ class ClipSpec:
         return self.frames * self.height * self.width * 3
 
 
-def _fps_or_none(value: object) -> object:
-    return None if value == "native" else value
-
-
-def _fps_or_native(fps: float | None) -> float | str:
-    return "native" if fps is None else fps
-
-
 class StoredClip(BaseModel):
     """The settings of a clip as model cards, calibrations and run folders store them.
 
@@ -86,8 +78,8 @@ class StoredClip(BaseModel):
     fit: Fit
     fps: Annotated[
         Annotated[float, Field(gt=0)] | None,
-        BeforeValidator(_fps_or_none),
-        PlainSerializer(_fps_or_native, return_type=float | str),
+        BeforeValidator(lambda value: None if value == "native" else value),
+        PlainSerializer(lambda fps: "native" if fps is None else fps, return_type=float | str),
     ]
 
     @classmethod
@@ -106,7 +98,6 @@ class ClipWindow:
     """A clip with its place in time: one camera, one segment.
 
     Attributes:
-        segment: the segment it was cut from.
         index: its ordinal in the segment, from 0.
         start: PTS of the first frame, seconds.
         end: PTS of the last frame plus one frame period, seconds.
@@ -114,7 +105,6 @@ class ClipWindow:
         captured_at: when this process had the last frame (UTC).
         pixels: uint8 (T, H, W, 3) RGB, C-contiguous, owned by the window.
         middle: the native picture of the middle frame (ordinal T // 2).
-        middle_pts: its PTS, seconds.
     """
 
     segment: Segment
@@ -126,7 +116,6 @@ class ClipWindow:
     captured_at: datetime
     pixels: npt.NDArray[np.uint8]
     middle: av.VideoFrame
-    middle_pts: float
 
     @property
     def key(self) -> ClipKey:
@@ -217,7 +206,7 @@ class WindowCutter:
         pixels = np.empty((spec.frames, spec.height, spec.width, 3), dtype=np.uint8)
         for row, held in zip(pixels, self._ring, strict=True):
             row[...] = held.image
-        first, middle = self._ring[0], self._ring[spec.frames // 2]
+        first = self._ring[0]
         index = self.clips
         self.clips += 1
         return ClipWindow(
@@ -230,7 +219,6 @@ class WindowCutter:
             captured_at=last.received_at,
             pixels=pixels,
             middle=self._middles.popleft(),
-            middle_pts=middle.pts_seconds,
         )
 
     def _period(self, last: Frame) -> float:

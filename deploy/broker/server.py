@@ -6,20 +6,16 @@ acknowledged in the last second: name a real Kafka in the site's configuration w
 
 from __future__ import annotations
 
-import contextlib
 import importlib.resources
 import importlib.util
-import os
 import re
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 
 from deploy.errors import DeployError
-from deploy.lifetime import end_with_parent
+from deploy.lifetime import ChildServer, end_with_parent
 
 #: The broker's line on standard output that names its port.
 _LISTENING = re.compile(r"^\s*kafka\s+\S+:(\d+)\s*$", re.MULTILINE)
@@ -32,7 +28,7 @@ class BrokerError(DeployError):
     """The embedded broker cannot be started or has ended. The text is one line for an operator."""
 
 
-class BrokerServer:
+class BrokerServer(ChildServer):
     """One embedded broker with its data in a folder of its own.
 
     The process runs in a session of its own, so that Ctrl-C at a terminal reaches the pipeline first and the pipeline
@@ -51,7 +47,6 @@ class BrokerServer:
         self.data_dir = data_dir
         self.host = host
         self.port = port
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -59,18 +54,9 @@ class BrokerServer:
         return f"{self.host}:{self.port}"
 
     @property
-    def pid(self) -> int | None:
-        """The process id while started, else None."""
-        return None if self._process is None else self._process.pid
-
-    @property
     def log(self) -> Path:
         """The file with the broker's output."""
         return self.data_dir / "broker.log"
-
-    def alive(self) -> bool:
-        """Return whether the process runs (it may be frozen or unreachable)."""
-        return self._process is not None and self._process.poll() is None
 
     def start(self, timeout: float = 15.0) -> None:
         """Start the broker and wait, at most ``timeout`` seconds, until it accepts connections.
@@ -102,28 +88,6 @@ class BrokerServer:
         except BaseException:
             self.stop(0.0)
             raise
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """Let the broker save and end; kill it after ``timeout`` seconds. Does nothing when it does not run."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None and timeout > 0:
-            _signal_group(process, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout)
-        if process.poll() is None:
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
-
-    def __enter__(self) -> BrokerServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _wait_ready(self, printed_before: int, timeout: float) -> None:
         assert self._process is not None
@@ -159,8 +123,3 @@ def _accepts(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)  # it leads its own session, so its group has its id

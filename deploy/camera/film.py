@@ -42,7 +42,6 @@ class Film:
 
     Attributes:
         pictures: at least one, the first of them a key picture, ``ticks`` strictly increasing.
-        ticks: duration of one pass.
         rate: pictures a second, on average.
         parameter_sets: the sequence and picture parameter sets, in that order. The key pictures contain them as well.
     """

@@ -19,12 +19,7 @@ _REPORT_SECONDS = 5.0
 
 
 class Viewer:
-    """One client's stream of one camera. While its connection is full, pictures are dropped up to the next key picture.
-
-    Args:
-        transport: its connection.
-        client: its address, for the log.
-    """
+    """A client's stream of a camera. While its connection is full, pictures are dropped up to the next key picture."""
 
     def __init__(self, transport: asyncio.WriteTransport, stream: RtpStream, client: str) -> None:
         self.stream = stream
@@ -38,7 +33,6 @@ class Viewer:
         """Send one picture, if the connection has room.
 
         Args:
-            parts: its payloads.
             timestamp: of the picture, RTP clock.
             clock: the RTP clock now, at ``unix_seconds``.
         """
@@ -61,12 +55,7 @@ class Viewer:
 
 
 class Camera:
-    """One film as a live camera, in a loop.
-
-    Args:
-        number: its number in the record of sendings.
-        record_file: file descriptor of that record.
-    """
+    """One film as a live camera, in a loop."""
 
     def __init__(self, name: str, film: Film, number: int, record_file: int) -> None:
         self.name = name

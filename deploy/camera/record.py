@@ -31,7 +31,6 @@ def append(record: int, camera: int, pass_: int, frame: int, unix_seconds: float
 
     Args:
         record: file descriptor; only this process writes to it.
-        camera: its number.
     """
     os.write(record, _LINE.pack(camera, pass_, frame, unix_seconds))
 

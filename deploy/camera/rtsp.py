@@ -60,11 +60,7 @@ class Request:
 
     @property
     def body_bytes(self) -> int:
-        """Length of its body, bytes.
-
-        Raises:
-            Refused: 400, the header is invalid.
-        """
+        """Length of its body, bytes. Raises Refused: 400, the header is invalid."""
         text = self.headers.get("content-length", "0")
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise Refused(400)
@@ -77,11 +73,7 @@ class Request:
         return None if text is None else text.partition(";")[0].strip()
 
     def check(self) -> None:
-        """Check that the request can be answered.
-
-        Raises:
-            Refused: 505, 400 (no number), 405 or 501.
-        """
+        """Check that the request can be answered. Raises Refused: 505, 400 (no number), 405 or 501."""
         if self.version != "RTSP/1.0":
             raise Refused(505)
         if not re.fullmatch(r"[0-9]{1,10}", self.headers.get("cseq", "")):
@@ -92,11 +84,7 @@ class Request:
             raise Refused(501, {"Public": ", ".join(METHODS)})
 
     def camera(self) -> str:
-        """Return the name of the camera in its URL, which may not exist.
-
-        Raises:
-            Refused: 400, the URL is invalid.
-        """
+        """Return the name of the camera in its URL, which may not exist. Raises Refused: 400, the URL is invalid."""
         try:
             parts = urlsplit(self.url)
         except ValueError:
@@ -133,22 +121,14 @@ class Request:
         raise Refused(461)
 
     def check_range(self) -> None:
-        """Check that it requests the live position: now.
-
-        Raises:
-            Refused: 457
-        """
+        """Check that it requests the live position: now. Raises Refused: 457."""
         text = self.headers.get("range", "npt=now-").partition(";")[0].replace(" ", "")
         if not re.fullmatch(r"npt=(now|0+(\.0*)?|0+:00?:00?(\.0*)?)-", text):
             raise Refused(457)
 
 
 def parse(head: bytes) -> Request:
-    """Parse a request from its first byte to its empty line.
-
-    Raises:
-        Refused: 400
-    """
+    """Parse a request from its first byte to its empty line. Raises Refused: 400."""
     lines = head.decode("utf-8", errors="replace").strip("\r\n").split("\r\n")
     if not all(line.replace("\t", " ").isprintable() for line in lines):
         raise Refused(400)  # parts of it are repeated in the answer

@@ -10,20 +10,18 @@ import contextlib
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from deploy.camera import record
 from deploy.camera.record import Sending
 from deploy.errors import DeployError
-from deploy.lifetime import end_with_parent
+from deploy.lifetime import ChildServer, end_with_parent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STOP_SECONDS = 2.0
@@ -33,7 +31,7 @@ class CameraError(DeployError):
     """The camera server cannot be started, or has no such camera. The text is one line for an operator."""
 
 
-class CameraServer:
+class CameraServer(ChildServer):
     """A server that plays files as live cameras, ``rtsp://HOST:PORT/NAME`` each.
 
     RTP is sent only inside the RTSP connection (TCP). The process runs in a session of its own, so that Ctrl-C at a
@@ -60,7 +58,6 @@ class CameraServer:
         self.host = host
         self.port = port
         self.log = log.absolute() if log else None
-        self._process: subprocess.Popen[bytes] | None = None
         self._record: IO[bytes] | None = None
         if not self.files:
             raise CameraError("camera server: no camera given")
@@ -77,15 +74,6 @@ class CameraServer:
         self._number(name)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared with
         return f"rtsp://[{host}]:{self.port}/{name}" if ":" in host else f"rtsp://{host}:{self.port}/{name}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id while started, else None."""
-        return None if self._process is None else self._process.pid
-
-    def alive(self) -> bool:
-        """True while the process runs (it may still be frozen)."""
-        return self._process is not None and self._process.poll() is None
 
     def sent(self, name: str) -> list[Sending]:
         """Return every frame that a camera has sent since the last start, in order, with or without clients.
@@ -139,29 +127,8 @@ class CameraServer:
             raise
 
     def stop(self, timeout: float = _STOP_SECONDS) -> None:
-        """Ask the server to end; kill it after ``timeout`` seconds. Harmless if it does not run."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None and timeout > 0:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout)
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # it leads its own session, so its group has its id
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-    def __enter__(self) -> CameraServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        """See :meth:`deploy.lifetime.ChildServer.stop`."""
+        super().stop(timeout)
 
     def _number(self, name: str) -> int:
         """Return a camera's number in the record."""

@@ -25,9 +25,9 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from deploy.errors import DeployError
+from deploy.lifetime import ChildServer, signal_group
 from deploy.triton.guard import STOP_SECONDS, remove_shared_memory
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -36,7 +36,6 @@ _POLL_SECONDS = 0.05
 _STUB_GAVE_UP = re.compile(r"Failed to preinitialize Python stub: (.+)$", re.MULTILINE)
 _PORT_TAKEN = re.compile(r"failed to start (\w+) service: .*Socket '(\S+)' already in use")
 _ASK_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
-_RELOAD_SECONDS = 60.0
 #: Another process may take a port between our choice and Triton's bind; then we choose again.
 _PORT_ATTEMPTS = 3
 
@@ -55,7 +54,7 @@ class _PortTakenError(TritonError):
     """Triton found a port taken."""
 
 
-class TritonServer:
+class TritonServer(ChildServer):
     """One embedded Triton over one model repository.
 
     It runs in a session of its own, so that Ctrl-C at a terminal reaches the pipeline first; it ends when this process
@@ -90,7 +89,6 @@ class TritonServer:
         self.http_port = http_port
         self.metrics_port = metrics_port
         self.log = log.absolute() if log else None
-        self._guard: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._id = ""
         self._log_path = Path()
@@ -114,10 +112,6 @@ class TritonServer:
     @property
     def _reachable(self) -> str:
         return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104 - compared with, not bound to
-
-    def alive(self) -> bool:
-        """True while the server process runs (it may still be frozen, or its model's stub dead)."""
-        return self._guard is not None and self._guard.poll() is None
 
     def start(self, timeout: float = 120.0) -> None:
         """Start Triton and wait, at most ``timeout`` seconds, until it is ready for requests.
@@ -151,46 +145,20 @@ class TritonServer:
             else:
                 return
 
-    def stop(self) -> None:
-        """Stop cleanly within about 6 s, else kill; nothing of the server remains. Harmless when it does not run."""
-        guard, self._guard = self._guard, None
+    def stop(self, timeout: float = STOP_SECONDS + 2.0) -> None:
+        """Stop cleanly within ``timeout`` seconds, else kill; nothing of the server remains."""
+        guard, self._process = self._process, None
         folder, self._folder = self._folder, None
         if guard is None or folder is None:
             return
         if guard.poll() is None:
             guard.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                guard.wait(STOP_SECONDS + 2.0)
-        # The guard has done this itself, unless it was killed or is stuck.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(guard.pid, signal.SIGKILL)
+                guard.wait(timeout)
+        signal_group(guard, signal.SIGKILL)  # the guard has done this itself, unless it was killed or is stuck
         guard.wait()
         remove_shared_memory(self._id)
         shutil.rmtree(folder, ignore_errors=True)
-
-    def reload(self, model: str, timeout: float = _RELOAD_SECONDS) -> None:
-        """Unload and load a model again: recovers a model whose stub process has died (which Triton does not notice).
-
-        Raises:
-            TritonError: Triton does not answer, or cannot load the model.
-        """
-        for action in ("unload", "load"):  # an unload is answered at once; a load, when the model is ready
-            try:
-                status, answer = self._ask("POST", f"/v2/repository/models/{model}/{action}", timeout)
-            except (OSError, http.client.HTTPException) as error:
-                raise TritonError(f"embedded Triton at {self.http_address} does not answer: {error}") from None
-            if status != http.HTTPStatus.OK:
-                reason = _one_line(json.loads(answer)["error"])
-                raise TritonError(f"embedded Triton: cannot {action} the model {model!r}: {reason}")
-
-    def __enter__(self) -> TritonServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _find_models(self) -> None:
         """Choose the models to load, and refuse a repository that lacks them."""
@@ -261,7 +229,7 @@ class TritonServer:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
             with self._log_path.open("ab") as log:
                 self._log_start = log.tell()
-                self._guard = subprocess.Popen(
+                self._process = subprocess.Popen(
                     guarded,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -289,24 +257,24 @@ class TritonServer:
     def _ready(self) -> bool:
         """Return whether our own server answers, on all its ports, and all its models are ready."""
         try:
-            status, answer = self._ask("GET", "/v2")
+            status, answer = self._ask("/v2")
             if status != http.HTTPStatus.OK or json.loads(answer)["name"] != self._id:
                 return False
             questions = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self.models)]
-            if not all(self._ask("GET", question)[0] == http.HTTPStatus.OK for question in questions):
+            if not all(self._ask(question)[0] == http.HTTPStatus.OK for question in questions):
                 return False
             # Triton opens gRPC, HTTP and, a little later, metrics; a port that it finds taken ends it only then.
             socket.create_connection((self._reachable, self.grpc_port), _ASK_SECONDS).close()
-            status, answer = self._ask("GET", "/metrics", port=self.metrics_port)
+            status, answer = self._ask("/metrics", port=self.metrics_port)
             return status == http.HTTPStatus.OK and b"nv_inference_" in answer
         except (OSError, http.client.HTTPException, ValueError, KeyError):
             return False  # no server listens yet, or another one
 
-    def _ask(self, method: str, path: str, timeout: float = _ASK_SECONDS, port: int | None = None) -> tuple[int, bytes]:
+    def _ask(self, path: str, port: int | None = None) -> tuple[int, bytes]:
         # Not urllib: it would send a question for 127.0.0.1 through the machine's proxy.
-        connection = http.client.HTTPConnection(self._reachable, port or self.http_port, timeout=timeout)
+        connection = http.client.HTTPConnection(self._reachable, port or self.http_port, timeout=_ASK_SECONDS)
         with contextlib.closing(connection):
-            connection.request(method, path, body=b"{}" if method == "POST" else None)
+            connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read()
 

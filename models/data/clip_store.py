@@ -38,12 +38,7 @@ class VideoClips(OfClips):
 
 
 class ClipStore(VideoStore[VideoClips]):
-    """Clips of videos, decoded when first asked for; see :class:`models.data.video_store.VideoStore`.
-
-    Args:
-        clip: settings of the clips.
-        folder: of the cache; the user's when None.
-    """
+    """Clips of videos, decoded when first asked for; see :class:`models.data.video_store.VideoStore`."""
 
     def __init__(self, clip: ClipSpec, *, folder: Path | None = None) -> None:
         settings = {"format": _FORMAT, "clip": asdict(clip)}

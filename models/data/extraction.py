@@ -63,7 +63,6 @@ class Encoded:
 
     Attributes:
         video: ordinal of its video.
-        place: of the clip.
         arrays: the engine's, each (V, ...): a row for each of the clip's views.
     """
 
@@ -139,11 +138,7 @@ def path_of(video: Recorded) -> Path:
 
 
 def content_of(video: Recorded) -> str:
-    """Return a hash of the video's content, which does not depend on its name.
-
-    Raises:
-        Unreadable: the video.
-    """
+    """Return a hash of the video's content, which does not depend on its name. Raises Unreadable: the video."""
     try:
         return _open(video).content_hash
     except (SourceError, OSError) as error:
@@ -151,11 +146,7 @@ def content_of(video: Recorded) -> str:
 
 
 def seconds_of(video: Recorded) -> float:
-    """About how long the video is, at least a second; nothing is decoded.
-
-    Raises:
-        Unreadable: it is not a video.
-    """
+    """About how long the video is, at least a second; nothing is decoded. Raises Unreadable: it is not a video."""
     path = path_of(video)
     try:
         recording = _open(video)
@@ -187,10 +178,8 @@ def extract(
 
     Args:
         videos: recordings; one that cannot be read ends with its :class:`Finished` and does not disturb the others.
-        clip: how the clips are cut.
         engine: called with at most ``engine.batch`` clips' views at once.
         views: what of each clip is encoded; each of its views is a row.
-        readers: how many videos are decoded at once.
 
     Yields:
         For every video its clips in order, then one :class:`Finished`. A number that is none (NaN, infinity) among a
@@ -309,11 +298,7 @@ def _read_ahead(
 def _clips_of(
     video: Recorded, clip: ClipSpec, damaged: Callable[[str], None], threads: int, stop: threading.Event
 ) -> Iterator[tuple[Place, Clips]]:
-    """The clips of one video, (T, H, W, 3) each.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
+    """The clips of one video, (T, H, W, 3) each. Raises SourceError: it cannot be read."""
     source = _open(video, on_damage=damaged, threads=threads)
     segment = 0
     with closing(source.frames([clip.frame_spec], stop)) as frames:  # type: ignore[type-var]

@@ -69,9 +69,6 @@ class FeatureSettings(_Part):
 
     Attributes:
         clip: the clips; ``clip.stride`` below ``clip.frames`` makes them overlap.
-        backbone: name of published weights.
-        tensors_sha256: hash of these weights.
-        layers: of the backbone, whose pooled maps are the features.
         mirrored: left and right of the videos are exchanged.
         crops: 10: corners and centre, and the same of the mirror image, of a picture of ``crop_from``.
         crop_from: (height, width) that the video is scaled to before it is cropped.
@@ -104,7 +101,6 @@ class FeatureSettings(_Part):
         Args:
             clip: of the network; with ten crops the video is scaled as MIST and its like do for 224×224: to 256×340,
                 and for other sizes in proportion.
-            backbone, layers, mirrored, crops: as above.
             engine: the fastest available one when None.
 
         Raises:
@@ -141,10 +137,7 @@ class Entry(_Part):
     """A video of the index.
 
     Attributes:
-        file: of its features, in the folder.
         path: of the video when they were computed.
-        content: hash of its content.
-        clips: n.
         segments: ordinal of the segment that each clip was cut from.
         starts, ends: of the clips, seconds of the stream's clock.
     """
@@ -172,7 +165,6 @@ class Extraction:
 
     Attributes:
         computed, kept: numbers of videos whose features were computed now, or existed already.
-        clips: number of clips of both.
         short: videos shorter than a clip; their features have no rows.
         damaged: videos that could be decoded only in part, a line each.
         skipped: videos that could not be used, a line each.
@@ -218,11 +210,9 @@ def write_features(
 
     Args:
         videos: any; one with the same name and content as another is that one.
-        folder: created when missing.
         settings: those of the existing features, too.
         skip_bad: leave out a video that cannot be read, and go on.
         engine: an opened engine; that of the settings when None.
-        progress: called whenever a clip or a video is done.
 
     Raises:
         OtherFeatures: the folder holds features of other settings, or another process is writing there.

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.backbones import weights
 from models.data.extraction import Engine, Floats, Place
-from models.data.video_store import OfClips, VideoStore, columns, read_columns
-from models.engines.device import fastest_engine
+from models.data.video_store import BackboneStore, OfClips, columns, read_columns
 from pipeline import files
 from pipeline.windows import ClipSpec
-
-#: To be raised when the features of the same video and settings change (decoding, scaling, cutting).
-_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,53 +27,25 @@ class VideoFeatures(OfClips):
     values: npt.NDArray[np.float32]
 
 
-class FeatureStore(VideoStore[VideoFeatures]):
-    """Features of videos, computed when first asked for; see :class:`models.data.video_store.VideoStore`.
+class FeatureStore(BackboneStore[VideoFeatures]):
+    """Features of videos, computed when first asked for; see :class:`models.data.video_store.BackboneStore`.
 
     Args:
-        clip: settings of the clips.
-        backbone: name of the published weights.
-        layers: its layers whose pooled maps are the features; see :class:`models.backbones.i3d.ClipEncoder`.
-        mirrored: exchange left and right of the videos.
-        folder: of the cache; the user's when None.
-        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened engine, whose array
-            is the features.
-
-    Raises:
-        models.backbones.weights.UnknownWeightsError: the backbone is unknown.
+        layers: the backbone's layers whose pooled maps are the features; see
+            :class:`models.backbones.i3d.ClipEncoder`. An opened engine's array is the features.
+        options: of :class:`~models.data.video_store.BackboneStore`.
     """
 
-    def __init__(
-        self,
-        clip: ClipSpec,
-        *,
-        backbone: str = "i3d-kinetics400",
-        layers: Sequence[str] = ("mixed_5c",),
-        mirrored: bool = False,
-        folder: Path | None = None,
-        engine: str | Engine | None = None,
-    ) -> None:
-        self.backbone = backbone
+    KIND = "features"
+
+    def __init__(self, clip: ClipSpec, *, layers: Sequence[str] = ("mixed_5c",), **options: Any) -> None:
         self.layers = tuple(layers)
-        self._opened = engine if isinstance(engine, Engine) else None
-        name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
-        settings = {
-            "format": _FORMAT,
-            "clip": asdict(clip),
-            "backbone": weights.published(backbone).tensors_sha256,
-            "layers": list(self.layers),
-            "engine": name,
-            "mirrored": mirrored,
-        }
-        cache = folder or weights.cache_dir() / "features"
-        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
+        super().__init__(clip, layers=list(layers), **options)
 
-    def _engine(self) -> Engine:
-        if self._opened is None:
-            from models.data.backbone_engines import open_feature_engine
+    def _open_engine(self) -> Engine:
+        from models.data.backbone_engines import open_feature_engine
 
-            self._opened = open_feature_engine(self._engine_name, self.clip, self.backbone, self.layers)
-        return self._opened
+        return open_feature_engine(self._engine_name, self.clip, self.backbone, self.layers)
 
     def _read(self, place: Path) -> VideoFeatures:
         with np.load(_file(place), allow_pickle=False) as stored:

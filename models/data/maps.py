@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from models.backbones import weights
 from models.backbones.layers import WIDTHS
-from models.data.extraction import Engine, Floats, Place, Recorded
-from models.data.features import VideoFeatures
+from models.data.extraction import Engine, Floats, Place
 from models.data.npy_rows import NpyFile, NpyRows, Rows
-from models.data.video_store import OfClips, VideoStore, columns, read_columns
-from models.engines.device import fastest_engine
+from models.data.video_store import BackboneStore, OfClips, columns, read_columns
 from pipeline import files
-from pipeline.windows import ClipSpec
-
-#: To be raised when the maps of the same video and settings change (decoding, scaling, cutting, rounding).
-_FORMAT = 1
 
 #: The largest number of half precision.
 _HALF_MAX = 65504.0
@@ -56,7 +49,6 @@ def pooled(
     """Return feature vectors from maps.
 
     Args:
-        maps: of n clips.
         layers: layers whose pooled maps make up the features, in order; see :class:`models.backbones.i3d.ClipEncoder`.
         grid: (rows, columns) of cells that are pooled each for itself, for small things in the picture. Cell (r, c)
             of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid
@@ -111,52 +103,26 @@ def _mean(layer: str, values: Floats) -> Floats:
     return np.asarray(values.mean(axis=(3, 4)) @ _time_weights(layer, values.shape[2]), np.float32)
 
 
-class MapStore(VideoStore[ClipMaps]):
-    """Maps of videos, computed when first asked for; see :class:`models.data.video_store.VideoStore`.
+class MapStore(BackboneStore[ClipMaps]):
+    """Maps of videos, computed when first asked for; see :class:`models.data.video_store.BackboneStore`.
 
-    Args:
-        clip: settings of the clips.
-        backbone: name of the published weights.
-        mirrored: exchange left and right of the videos.
-        folder: of the cache; the user's when None.
-        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened one, whose arrays
-            are the early and the late map.
-
-    Raises:
-        models.backbones.weights.UnknownWeightsError: the backbone is unknown.
+    The arrays of an opened engine are the early and the late map.
     """
 
-    def __init__(
-        self,
-        clip: ClipSpec,
-        *,
-        backbone: str = "i3d-kinetics400",
-        mirrored: bool = False,
-        folder: Path | None = None,
-        engine: str | Engine | None = None,
-    ) -> None:
-        self.backbone = backbone
-        self._opened = engine if isinstance(engine, Engine) else None
-        name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
-        settings = {
-            "format": _FORMAT,
-            "clip": asdict(clip),
-            "backbone": weights.published(backbone).tensors_sha256,
-            "engine": name,
-            "mirrored": mirrored,
-        }
-        cache = folder or weights.cache_dir() / "maps"
-        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
+    KIND = "maps"
 
-    def _engine(self) -> Engine:
-        if self._opened is None:
-            from models.data.backbone_engines import open_map_engine
+    def _open_engine(self) -> Engine:
+        from models.data.backbone_engines import open_map_engine
 
-            self._opened = open_map_engine(self._engine_name, self.clip, self.backbone)
-        return self._opened
+        return open_map_engine(self._engine_name, self.clip, self.backbone)
 
     def _read(self, place: Path) -> ClipMaps:
-        return _read(place)
+        with np.load(place / _REST, allow_pickle=False) as rest:
+            means, of_clips = rest["means"], read_columns(rest)
+        maps = ClipMaps(NpyFile(place / _EARLY), NpyFile(place / _LATE), means, **of_clips)
+        if not len(maps.early) == len(maps.late) == len(maps) == len(means):
+            raise ValueError("the parts differ in their number of clips")
+        return maps
 
     def _draft(self, place: Path) -> _Draft:
         return _Draft(place, lambda: self._kept(place) is not None)
@@ -195,31 +161,3 @@ class _Draft:
             with contextlib.suppress(OSError):  # a full disk; the folder is removed anyway
                 rows.close()
         files.remove(self._folder)
-
-
-def _read(place: Path) -> ClipMaps:
-    """Read stored maps; see :meth:`VideoStore._read`."""
-    with np.load(place / _REST, allow_pickle=False) as rest:
-        means, of_clips = rest["means"], read_columns(rest)
-    maps = ClipMaps(NpyFile(place / _EARLY), NpyFile(place / _LATE), means, **of_clips)
-    if not len(maps.early) == len(maps.late) == len(maps) == len(means):
-        raise ValueError("the parts differ in their number of clips")
-    return maps
-
-
-class PooledMaps:
-    """The interface of a :class:`models.data.features.FeatureStore` over a store of maps.
-
-    Args:
-        store: of the maps.
-        layers: see :func:`pooled`.
-    """
-
-    def __init__(self, store: MapStore, layers: Sequence[str] = ("mixed_5c",)) -> None:
-        self.store = store
-        self.layers = tuple(layers)
-
-    def of(self, video: Recorded) -> VideoFeatures:
-        """See :meth:`models.data.video_store.VideoStore.of`."""
-        maps = self.store.of(video)
-        return VideoFeatures(pooled(maps, self.layers), **maps.of_clips)

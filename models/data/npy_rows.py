@@ -13,8 +13,6 @@ class NpyRows:
     """A writer of a ``.npy`` file with one array whose first axis grows; the file is valid only after :meth:`close`.
 
     Args:
-        file: written anew.
-        dtype: of the array.
         row: the shape of a row, for an array that stays empty; else the first row decides.
 
     Raises:

@@ -12,13 +12,14 @@ import json
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from models.backbones import weights
 from models.data.extraction import (
     Encoded,
     Engine,
@@ -33,6 +34,7 @@ from models.data.extraction import (
     path_of,
     readers_for,
 )
+from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.errors import MistwatchError
 from pipeline.windows import ClipSpec
@@ -109,11 +111,7 @@ class VideoStore(ABC, Generic[Kept]):
     """A cache with an entry for each video; a subclass defines the entries and their files.
 
     Args:
-        clip: settings of the clips.
         settings: everything that an entry depends on, beside a video's content; plain JSON.
-        mirrored: exchange left and right of the videos.
-        folder: of the cache.
-        engine: name of the engine.
     """
 
     def __init__(
@@ -153,7 +151,6 @@ class VideoStore(ABC, Generic[Kept]):
         """Compute the entries that are missing, the videos side by side: faster than one :meth:`of` after the other.
 
         Args:
-            videos: any.
             progress: called with (videos done, videos in all).
 
         Returns:
@@ -219,11 +216,7 @@ class VideoStore(ABC, Generic[Kept]):
             return None
 
     def _place(self, video: Recorded) -> Path:
-        """Return the place of the video's entry, which may be missing.
-
-        Raises:
-            Unreadable: the video.
-        """
+        """Return the place of the video's entry, which may be missing. Raises Unreadable: the video."""
         depends_on = self.settings | {"content": content_of(video)}
         return self._folder / hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -251,6 +244,56 @@ class VideoStore(ABC, Generic[Kept]):
         finally:
             for draft in begun.values():
                 draft.remove()
+
+
+class BackboneStore(VideoStore[Kept]):
+    """A cache of what a published backbone gives; a subclass opens the engine.
+
+    Args:
+        folder: of the cache; :attr:`KIND` in the user's when None.
+        engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened engine.
+        settings: of the subclass, beside these.
+
+    Raises:
+        models.backbones.weights.UnknownWeightsError: the backbone is unknown.
+    """
+
+    KIND: ClassVar[str]  #: name of the cache's folder
+    #: To be raised when the entries of the same video and settings change (decoding, scaling, cutting, rounding).
+    FORMAT: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        clip: ClipSpec,
+        *,
+        backbone: str = "i3d-kinetics400",
+        mirrored: bool = False,
+        folder: Path | None = None,
+        engine: str | Engine | None = None,
+        **settings: Any,
+    ) -> None:
+        self.backbone = backbone
+        self._opened = engine if isinstance(engine, Engine) else None
+        name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
+        everything = {
+            "format": self.FORMAT,
+            "clip": asdict(clip),
+            "backbone": weights.published(backbone).tensors_sha256,
+            "engine": name,
+            "mirrored": mirrored,
+            **settings,
+        }
+        cache = folder or weights.cache_dir() / self.KIND
+        super().__init__(clip, settings=everything, mirrored=mirrored, folder=cache, engine=name)
+
+    @abstractmethod
+    def _open_engine(self) -> Engine:
+        """Open the engine of this name."""
+
+    def _engine(self) -> Engine:
+        if self._opened is None:
+            self._opened = self._open_engine()
+        return self._opened
 
 
 def _nameless(damage: str | None, video: Recorded) -> str:

@@ -49,10 +49,6 @@ class Family(Generic[Card]):
     """A kind of detector.
 
     Attributes:
-        name: as model cards have it.
-        card: the family's model card.
-        learns_from: see :class:`LearnsFrom`.
-        belongs_to: see :class:`BelongsTo`.
         training: the function that trains such a detector, ``module:function``.
         heat: returns the meaning of the HEAT of a model; None for a model without it.
         blank: builds the network that is served, without its weights.
@@ -81,11 +77,7 @@ class UnknownFamilyError(CardError, UsageError):
 
 
 def find_family(name: str) -> Family[Any]:
-    """Return the family of that name.
-
-    Raises:
-        UnknownFamilyError: there is none.
-    """
+    """Return the family of that name. Raises UnknownFamilyError: there is none."""
     if name not in FAMILIES:
         raise UnknownFamilyError(f"unknown detector family {name!r}; known: {', '.join(sorted(FAMILIES))}")
     family: Family[Any] = importlib.import_module(FAMILIES[name]).FAMILY

@@ -22,7 +22,6 @@ class TorchNetwork:
 
     Args:
         network: in evaluation mode, on the CPU; it is moved.
-        outputs: names of its outputs, in order.
         device: ``cuda:0``, ``cuda``, ``cpu``, ...
         batch: number of clips that every batch is filled up to, see :func:`filled_up`; None leaves batches as they are.
         tf32: let cuDNN compute convolutions in TF32, torch's default on CUDA: faster, and 1e-3 away from float32.
@@ -68,10 +67,6 @@ def filled_up(clips: npt.NDArray[np.uint8], batch: int) -> npt.NDArray[np.uint8]
 def moved_to(device: str, network: nn.Module) -> nn.Module:
     """Return the network on the device.
 
-    Args:
-        device: ``cuda``, ``cuda:0``, ``cpu``, ...
-        network: on the CPU.
-
     Raises:
         EngineError: torch finds no GPU that it can use, or no memory is left there.
     """
@@ -91,11 +86,7 @@ def moved_to(device: str, network: nn.Module) -> nn.Module:
 
 @contextmanager
 def with_room() -> Iterator[None]:
-    """Turn a GPU's lack of memory into one line.
-
-    Raises:
-        EngineError: no memory is left there.
-    """
+    """Turn a GPU's lack of memory into one line. Raises EngineError: no memory is left there."""
     try:
         yield
     except torch.OutOfMemoryError:

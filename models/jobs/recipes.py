@@ -18,7 +18,6 @@ def read_recipe(kind: type[Config], file: Path | None, changes: Sequence[str] = 
     """Read a recipe.
 
     Args:
-        kind: class of the configuration.
         file: YAML; None for a recipe of the defaults alone.
         changes: ``key=value`` each, the key with dots between its levels, the value as in YAML.
 

@@ -17,6 +17,9 @@ from models.jobs.errors import TrainingError
 if TYPE_CHECKING:
     from models.jobs.calibration import ClipScores
 
+#: Of the regularisation of the baseline.
+_INVERSE_STRENGTH = 0.01
+
 
 def video_auc(labels: Sequence[int], scores: Sequence[ClipScores]) -> float:
     """Return the area under the ROC curve of the videos' mean clip scores; 0.5 is chance.
@@ -30,11 +33,7 @@ def video_auc(labels: Sequence[int], scores: Sequence[ClipScores]) -> float:
 
 
 def probe_scores(
-    features: Sequence[npt.NDArray[np.float32]],
-    labels: Sequence[int],
-    folds: Sequence[Sequence[int]],
-    *,
-    inverse_strength: float = 0.01,
+    features: Sequence[npt.NDArray[np.float32]], labels: Sequence[int], folds: Sequence[Sequence[int]]
 ) -> npt.NDArray[np.float64]:
     """Score videos by the baseline: logistic regression on their mean features, standardised, trained out of fold.
 
@@ -42,7 +41,6 @@ def probe_scores(
         features: of each video's clips, (n, D).
         labels: of each video, 0 or 1.
         folds: ordinals of the videos of each fold.
-        inverse_strength: of the regularisation.
 
     Returns:
         (videos,), decision values.
@@ -52,6 +50,6 @@ def probe_scores(
     scores = np.zeros(len(means))
     for fold in folds:
         train = np.setdiff1d(np.arange(len(means)), fold)
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_strength, max_iter=2000))
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=_INVERSE_STRENGTH, max_iter=2000))
         scores[list(fold)] = probe.fit(means[train], truth[train]).decision_function(means[list(fold)])
     return scores

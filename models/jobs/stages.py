@@ -44,8 +44,6 @@ class Done:
     """A completed stage.
 
     Attributes:
-        name: the stage.
-        folder: its result.
         digest: hash of its result. A later stage that finds the same digest again is not run again, whatever the reason
             for which this one was.
         fresh: this call ran it.

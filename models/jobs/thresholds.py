@@ -79,7 +79,6 @@ def usable_kernels(kernels: Sequence[int], lengths: Sequence[int]) -> list[int]:
     """Return the kernels that are no longer than the median video: a longer one would average over several videos.
 
     Args:
-        kernels: clips.
         lengths: of the videos on which they are compared, in clips as cut live.
 
     Raises:

@@ -83,8 +83,6 @@ def planned(
 
     Args:
         videos: of a manifest or an adapter; their splits ``test`` and ``validation`` are kept.
-        choice: how.
-        seed: of the draws.
         contents: hashes of the videos' contents by their paths, as far as known: copies are not divided either.
         folds: whether the videos outside the test are divided further, by group.
 

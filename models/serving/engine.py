@@ -68,7 +68,6 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
     """Load the engine that ``choice`` means on this machine.
 
     Args:
-        choice: an :class:`models.serving.contract.EngineChoice`.
         folder: the version folder of an exported repository.
         clip: (T, H, W, 3) that it was exported with.
         device: ordinal of the CUDA device for torch.

@@ -120,10 +120,7 @@ def config_pbtxt(
     """Return Triton's configuration of a served model, without its version.
 
     Args:
-        card: the model's.
         outputs: the shape of each output for one clip.
-        name: of the served model.
-        engine: see :class:`models.serving.contract.EngineChoice`.
         max_batch: bound of Triton's dynamic batches.
         heat: meaning of the output HEAT, where the model has it.
     """
@@ -191,13 +188,10 @@ def export(
     before, because the workers cut those. Missing backbone weights are fetched first.
 
     Args:
-        model: a built-in model's name or a trained model's folder.
         out: the repository; made when missing.
-        name: of the served model.
         engine: engine to serve it on; ``auto`` writes the files that both engines need.
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
         replace: remove the existing versions, whatever clips they take.
-        progress: called with a few words when a long step begins.
 
     Raises:
         UnknownModelError: there is no such model.
@@ -250,9 +244,7 @@ def check_room(
     """Check that a model can become a version of a served model: one that takes other clips would stop the workers.
 
     Args:
-        card, folder: of the model.
         out: the repository; it may be missing.
-        name: of the served model.
         replace: the existing versions are to be removed.
         instead: advice for the operator where it cannot.
 
@@ -289,9 +281,7 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     finding it imports neither torch nor OpenVINO.
 
     Args:
-        model: a built-in model's name or a trained model's folder.
         cache_dir: by default mistwatch's cache folder (``MISTWATCH_CACHE``).
-        progress: called with a few words when a long step begins.
 
     Raises:
         UnknownModelError: there is no such model.
@@ -320,11 +310,7 @@ def _export_key(card: ModelCard) -> str:
 
 
 def export_entries(family: str) -> tuple[str, ...]:
-    """Return the modules whose code, with all that they import, decides the content of an export.
-
-    Args:
-        family: a name in :data:`models.detectors.base.FAMILIES`.
-    """
+    """Return the modules whose code, with all that they import, decides the content of an export."""
     return __name__, *_COPIED, FAMILIES[family]
 
 

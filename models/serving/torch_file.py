@@ -17,21 +17,13 @@ from models.engines.torch import TorchNetwork
 
 
 def save_network(network: ServedNetwork, card: ModelCard, file: Path) -> None:
-    """Write the file.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the file. Raises OSError."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     file.write_bytes(safetensors.torch.save(tensors, metadata={"card": card.model_dump_json()}))
 
 
 def open_network(file: Path, device: str) -> TorchNetwork:
     """Load the network, in float32 throughout, so that it agrees with OpenVINO within 1e-3.
-
-    Args:
-        file: as :func:`save_network` wrote it.
-        device: ``cuda:0``, ``cpu``, ...
 
     Raises:
         RuntimeError: the weights belong to another network.

@@ -93,11 +93,7 @@ def versions(model: Path) -> list[int]:
 
 
 def served(model: Path) -> int:
-    """Return the version that Triton serves from its next load on.
-
-    Raises:
-        VersionError: there is none.
-    """
+    """Return the version that Triton serves from its next load on. Raises VersionError: there is none."""
     return history(model)[-1]
 
 
@@ -129,7 +125,6 @@ def add(model: Path, draft: Path, *, replace: bool = False) -> int:
 
     Args:
         draft: complete: ``config.pbtxt``, ``model-card.json``, and the backend's files. It is moved.
-        replace: remove the existing versions.
 
     Returns:
         its number.
@@ -200,11 +195,7 @@ def put_back(model: Path, earlier: Sequence[int]) -> None:
 
 
 def roll_back(model: Path) -> int:
-    """Serve the version that was served before this one, and return its number.
-
-    Raises:
-        VersionError: there was none.
-    """
+    """Serve the version that was served before this one, and return its number. Raises VersionError: there was none."""
     if not (earlier := before(model)):
         numbers = ", ".join(map(str, versions(model)))
         raise VersionError(

@@ -14,7 +14,7 @@ and splits do not create new videos. Two models are compared on the same draws, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,6 @@ import numpy.typing as npt
 from operators.checks import threshold as share
 from operators.checks import whole_number
 from operators.figures.events import FIGURES as ALERT_FIGURES
-from operators.figures.events import Figure as AlertFigure
 from operators.figures.events import Interval, ScoreSheet, total
 from operators.figures.events import bootstrap as bootstrap_sheets
 from operators.figures.ranked import FAR_THRESHOLD, Sample, check_names, figure_of
@@ -45,7 +44,6 @@ class Estimate:
     Attributes:
         value: over all videos; the mean if there are several runs. None if it is not defined.
         interval: holds the middle share of the draws; None if the figure is undefined in every draw.
-        reason: why the value is None.
         runs: the value of each run.
         spread: standard deviation over runs. The interval does not include it, because it is about videos.
     """
@@ -79,7 +77,6 @@ class Difference:
         value: over all videos.
         interval: of the difference over the same draws.
         above: share of the draws in which the first model's figure is the greater one.
-        reason: why the value is None.
     """
 
     value: float | None
@@ -124,9 +121,7 @@ def estimate(
         names: of :data:`operators.figures.ranked.FIGURES`; all if None.
         by: the independent unit of chance: videos, or the groups they come from. Videos of one group resemble each
             other, and draws by video then underestimate the interval.
-        draws: number of draws.
         level: share of the draws that an interval holds, above 0, at most 1.
-        seed: random seed of the draws.
         threshold: above which a frame is a false alarm.
 
     Raises:
@@ -180,28 +175,19 @@ def compare(
     of_first, of_second = one.figures(chosen, None), other.figures(chosen, None)
     for name in chosen:
         (value, reason, _), (less, other_reason, _) = of_first[name], of_second[name]
-        if value is None or less is None or not found[name]:
-            differences[name] = Difference(None, None, None, reason or other_reason or "undefined in every draw")
-        else:
-            above = float(np.mean(np.array(found[name]) > 0))
-            differences[name] = Difference(value - less, _interval(found[name], level), above)
+        reason = reason or other_reason or "undefined in every draw"
+        differences[name] = _difference(value, less, found[name], level, reason)
     return differences
 
 
 def estimate_alerts(
-    units: Sequence[tuple[str, ScoreSheet]],
-    *,
-    figures: Mapping[str, AlertFigure] = ALERT_FIGURES,
-    draws: int = DRAWS,
-    level: float = LEVEL,
-    seed: int = 0,
+    units: Sequence[tuple[str, ScoreSheet]], *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Estimate]:
     """Return the figures of the sum of score sheets, with intervals as in :func:`estimate`.
 
     Args:
         units: for each video the name of its unit (itself, or its group) and its sheet; at least one.
-        figures: functions of a sheet by name.
-        draws, level, seed: see :func:`estimate`.
+        draws, seed: see :func:`estimate`.
 
     Raises:
         ValueError: no sheet, or invalid settings.
@@ -209,9 +195,9 @@ def estimate_alerts(
     if not units:
         raise ValueError("figures of alerts need at least one score sheet")
     sheets = _summed(units)
-    intervals = bootstrap_sheets(sheets, np.random.default_rng(seed), figures=figures, draws=draws, level=level)
+    intervals = bootstrap_sheets(sheets, np.random.default_rng(seed), draws=draws, level=LEVEL)
     summed = total(sheets)
-    values = {name: figure(summed) for name, figure in figures.items()}
+    values = {name: figure(summed) for name, figure in ALERT_FIGURES.items()}
     return {
         name: Estimate(None, None, _undefined_reason(summed)) if value is None else Estimate(value, intervals[name])
         for name, value in values.items()
@@ -222,16 +208,14 @@ def compare_alerts(
     first: Sequence[tuple[str, ScoreSheet]],
     second: Sequence[tuple[str, ScoreSheet]],
     *,
-    figures: Mapping[str, AlertFigure] = ALERT_FIGURES,
     draws: int = DRAWS,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, Difference]:
     """Return the figures of ``first`` minus those of ``second``, by paired draws.
 
     Args:
         first, second: see :func:`estimate_alerts`; of the same units.
-        figures, draws, level, seed: see :func:`estimate_alerts`.
+        draws, seed: see :func:`estimate_alerts`.
 
     Raises:
         ValueError: see :func:`estimate_alerts`; or the units differ.
@@ -239,24 +223,29 @@ def compare_alerts(
     if not first or {unit for unit, _ in first} != {unit for unit, _ in second}:
         raise ValueError("a comparison of alerts needs score sheets of the same videos on both sides")
     ours, theirs = _summed(first), _summed(second)
-    found: dict[str, list[float]] = {name: [] for name in figures}
-    for copies in _draws(len(ours), draws, level, seed):
+    found: dict[str, list[float]] = {name: [] for name in ALERT_FIGURES}
+    for copies in _draws(len(ours), draws, LEVEL, seed):
         one, other = _added(ours, copies), _added(theirs, copies)
-        for name, figure in figures.items():
+        for name, figure in ALERT_FIGURES.items():
             value, less = figure(one), figure(other)
             if value is not None and less is not None:
                 found[name].append(value - less)
     of_first, of_second = total(ours), total(theirs)
     differences = {}
-    for name, figure in figures.items():
+    for name, figure in ALERT_FIGURES.items():
         value, less = figure(of_first), figure(of_second)
-        if value is None or less is None or not found[name]:
-            lacking = of_first if value is None else of_second
-            differences[name] = Difference(None, None, None, _undefined_reason(lacking))
-        else:
-            above = float(np.mean(np.array(found[name]) > 0))
-            differences[name] = Difference(value - less, _interval(found[name], level), above)
+        reason = _undefined_reason(of_first if value is None else of_second)
+        differences[name] = _difference(value, less, found[name], LEVEL, reason)
     return differences
+
+
+def _difference(
+    value: float | None, less: float | None, drawn: Sequence[float], level: float, reason: str
+) -> Difference:
+    """Return the difference of two values with the interval of the drawn differences; ``reason`` if there is none."""
+    if value is None or less is None or not drawn:
+        return Difference(None, None, None, reason)
+    return Difference(value - less, _interval(drawn, level), float(np.mean(np.array(drawn) > 0)))
 
 
 def _summed(units: Sequence[tuple[str, ScoreSheet]]) -> list[ScoreSheet]:

@@ -314,9 +314,6 @@ def bootstrap(
     The interval reflects only the given units: if all of twenty found everything, it is 1 to 1.
 
     Args:
-        units: the score sheets, at least one.
-        rng: random generator.
-        figures: functions of a sheet by name.
         draws: number of draws; 2000 determine the ends of a 95 % interval to about a hundredth of its length.
         level: above 0, at most 1.
 

@@ -321,11 +321,7 @@ def frame_curve(videos: Sequence[ScoredVideo]) -> FrameCurve:
 
 
 def check_names(names: Sequence[str] | None) -> list[str]:
-    """Return ``names``, or the names of all figures if None.
-
-    Raises:
-        ValueError: an unknown name.
-    """
+    """Return ``names``, or the names of all figures if None. Raises ValueError: an unknown name."""
     if unknown := sorted(set(names or ()) - set(FIGURES)):
         raise ValueError(f"unknown figure {unknown[0]!r}: expected {', '.join(FIGURES)}")
     return list(FIGURES if names is None else names)

@@ -80,7 +80,6 @@ def scored_video(
         name, label, group: see :class:`ScoredVideo`.
         clip_scores: (n,), n ≥ 1.
         starts: (n,), each clip's first frame, see :func:`repeated`; one after the other if None.
-        clip_frames: length of a clip, frames.
         frames: number of frames of the video; if None, only the whole video is judged.
         intervals: of abnormal frames, half open, counted from 0; an abnormal video without any has unknown frame
             labels.
@@ -117,7 +116,6 @@ def repeated(
         frames: of the video, at least 1.
         starts: (n,), each clip's first frame, rising, from 0; ``0, clip_frames, 2 · clip_frames, …`` if None.
         ends: (n,), the frame after each clip's last, if clips differ in length; ``starts + clip_frames`` if None.
-        clip_frames: length of a clip, frames.
 
     Raises:
         ValueError: not as many starts or ends as scores, starts that do not rise, a clip that begins past the end, or

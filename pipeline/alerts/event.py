@@ -149,7 +149,6 @@ def event_from(
     Args:
         site: names the site that the camera belongs to.
         run: names a run over recordings; empty for live cameras.
-        evidence: URIs of pictures.
         replay: a recording, which has no times of handling (capture, scoring, publishing).
         detector: its name in the site's configuration; None where the site names no detectors.
         several_detectors: the site names several: the alert's id includes the detector.

@@ -144,11 +144,7 @@ class Calibration(_Part):
 
 
 def read_calibration(file: Path) -> Calibration:
-    """Read the calibration in ``file``.
-
-    Raises:
-        CalibrationError: the file is missing or invalid.
-    """
+    """Read the calibration in ``file``. Raises CalibrationError: the file is missing or invalid."""
     try:
         return Calibration.model_validate_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -163,11 +159,7 @@ def read_calibration(file: Path) -> Calibration:
 
 
 def write_calibration(calibration: Calibration, file: Path) -> None:
-    """Write a calibration, in full or not at all.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write a calibration, in full or not at all. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     document = calibration.model_dump(mode="json")
     files.write_text(file, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

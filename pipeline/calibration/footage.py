@@ -55,8 +55,6 @@ class Footage:
     """Scores of one model on recordings with the same clips and operators.
 
     Attributes:
-        method: of every recording.
-        rows: the recordings.
         pieces: their segments' scores.
         left_out: unused recordings, one line each with the reason.
     """
@@ -136,7 +134,6 @@ def normal_footage(runs: Sequence[Run], camera: str | None) -> Footage:
     """Collect the normal recordings of all runs, each once.
 
     Args:
-        runs: folders of replays.
         camera: take only this camera's recordings; None takes all.
 
     Raises:

@@ -20,7 +20,6 @@ class LabelledScores:
     """The clips of a labelled run with a known truth.
 
     Attributes:
-        run: the run.
         rows: its recordings that have a known truth and clips.
         scores: float64 (n,), smoothed as live.
         truth: bool (n,), whether at least half of the clip is abnormal.

@@ -217,8 +217,6 @@ class Calibrated:
 
     Attributes:
         settings: of the operators, with the thresholds found.
-        budget, confidence: as requested.
-        hours: length of the footage.
         false_alarms: at that threshold, by recording and time.
         allowed: number of false alarms that the footage and the budget allow.
     """

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.errors import writing
-from pipeline.cli.options import Detector
+from pipeline.cli.options import Detector, SkipBad
 from pipeline.errors import UsageError
+from pipeline.files import writing
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def calibrate(
         Path | None,
         typer.Option(metavar="RUN", help="Folder of a labelled replay; also maps scores to probabilities."),
     ] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
-    ] = False,
+    skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Find the lowest alert threshold that keeps false alarms within a budget on normal footage.

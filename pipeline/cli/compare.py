@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import writing
 from pipeline.cli.options import By, Draws, FramesPerScore, Seed, Split, VideoScores
 from pipeline.errors import UsageError
+from pipeline.files import writing
 
 if TYPE_CHECKING:
     from pipeline.evaluation.judged import Judged

@@ -30,14 +30,9 @@ def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
     from deploy.triton.server import TritonServer
     from pipeline.cli.repository import serving
 
-    with serving(model) as repository:
-        server = TritonServer(repository, log=log_file)
-        server.start()
+    with serving(model) as repository, TritonServer(repository, log=log_file) as server:
         _log.info("embedded Triton ready", address=server.grpc_address, model=model)
-        try:
-            yield server
-        finally:
-            server.stop()
+        yield server
 
 
 @contextlib.contextmanager
@@ -45,13 +40,9 @@ def broker(data_dir: Path) -> Iterator[BrokerServer]:
     """Run an embedded broker over ``data_dir``."""
     from deploy.broker.server import BrokerServer
 
-    server = BrokerServer(data_dir)
-    server.start()
-    _log.info("embedded broker ready", bootstrap=server.bootstrap)
-    try:
+    with BrokerServer(data_dir) as server:
+        _log.info("embedded broker ready", bootstrap=server.bootstrap)
         yield server
-    finally:
-        server.stop()
 
 
 @contextlib.contextmanager
@@ -59,13 +50,9 @@ def cameras(films: Mapping[str, Path], log_file: Path) -> Iterator[CameraServer]
     """Play ``films`` as live cameras of these names."""
     from deploy.camera.server import CameraServer
 
-    server = CameraServer(films, log=log_file)
-    server.start()
-    _log.info("embedded cameras ready", cameras=len(films), port=server.port)
-    try:
+    with CameraServer(films, log=log_file) as server:
+        _log.info("embedded cameras ready", cameras=len(films), port=server.port)
         yield server
-    finally:
-        server.stop()
 
 
 def ended(servers: Iterable[TritonServer | BrokerServer | CameraServer | Consumer]) -> str | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.errors import writing
-from pipeline.cli.options import By, Detector, Draws, FramesPerScore, Seed, Split, VideoScores
+from pipeline.cli.options import By, Detector, Draws, FramesPerScore, Seed, SkipBad, Split, VideoScores
 from pipeline.errors import UsageError
+from pipeline.files import writing
 
 if TYPE_CHECKING:
     from pipeline.cli.replaying import Options
@@ -53,9 +53,7 @@ def evaluate(
     ] = None,
     detector: Detector = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Recordings at a time.")] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
-    ] = False,
+    skip_bad: SkipBad = False,
     kernel: Annotated[int, typer.Option(min=1, help="With --scores: number of scores averaged.")] = _KERNEL,
     threshold: Annotated[
         float | None, typer.Option(help="With --scores and --fps: smoothed score at which alerts open; judges alerts.")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import writing
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.files import writing
 
 if TYPE_CHECKING:
     from models.data.feature_folder import FeatureSettings

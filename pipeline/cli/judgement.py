@@ -71,7 +71,6 @@ def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: b
     """Return both sides' figures and their differences, for the raw scores and for the alerts as live.
 
     Args:
-        names: names of the two sides.
         wide: see :func:`assessment_tables`.
     """
     shown = _table("", "A", "B", "A − B (95 %)", "better")

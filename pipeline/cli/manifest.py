@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.errors import writing
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.files import writing
 
 if TYPE_CHECKING:
     from pipeline.manifests.manifest import Video

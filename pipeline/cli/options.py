@@ -50,5 +50,8 @@ Detector = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With --config: the detector of the site.", show_default="its only one"),
 ]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
+]
 FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import Detector
+from pipeline.cli.options import Detector, SkipBad
 from pipeline.cli.replaying import DEFAULT_MODEL, Options, refuse_failures, replay_into
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
@@ -62,9 +62,7 @@ def replay(
         int | None, typer.Option(min=1, help="Recordings at a time.", show_default="one per core, 2 to 16")
     ] = None,
     detector: Detector = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
-    ] = False,
+    skip_bad: SkipBad = False,
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Also write every recording with its scores and alerts drawn on it.")
     ] = False,

@@ -164,8 +164,9 @@ def _run(
     with contextlib.ExitStack() as servers:
         own = []
         if options.triton is None and (options.config is None or options.model is not None):
+            started = embedded.triton(options.model or DEFAULT_MODEL, folder / "triton.log")
             with stop.at_once():
-                own.append(server := servers.enter_context(embedded.triton(_model(options), folder / "triton.log")))
+                own.append(server := servers.enter_context(started))
             model = embedded.MODEL
             site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": server.grpc_address})})
         served = served_model(site.triton.address, model)
@@ -229,10 +230,6 @@ def _detector(site: Site, options: Options) -> str:
     if options.detector is None and len(names) > 1:
         raise UsageError(f"the site has several detectors ({', '.join(names)}): choose one with --detector NAME")
     return options.detector or next(iter(names), "")
-
-
-def _model(options: Options) -> str:
-    return options.model or DEFAULT_MODEL
 
 
 def _require_model(model: str, served: ServedModel, address: str) -> None:

@@ -27,13 +27,12 @@ def name_and_version(model: str) -> tuple[str, int | None]:
 
 
 @contextlib.contextmanager
-def serving(model: str, *, served_name: str | None = None) -> Iterator[Path]:
+def serving(model: str) -> Iterator[Path]:
     """Yield a repository from which Triton serves ``model`` while the block runs.
 
     Args:
         model: a built-in model's name, a trained model's folder or a repository of ``mistwatch export``, with
             ``@VERSION`` or without: then the version that the repository names.
-        served_name: the repository's model whose version is meant; None is the only one.
 
     Raises:
         UsageError: there is no such model or version.
@@ -43,7 +42,7 @@ def serving(model: str, *, served_name: str | None = None) -> Iterator[Path]:
 
     name, number = name_and_version(model)
     repository = Path(name) if served_models(Path(name)) else repository_of(name)
-    if number is None or served(home := find_served(repository, served_name)) == number:
+    if number is None or served(home := find_served(repository)) == number:
         yield repository
         return
     if number not in (numbers := versions(home)):
@@ -77,7 +76,6 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
     at Triton's next start. If there is no Triton, the folder keeps naming the version, for its next start.
 
     Args:
-        model: the folder.
         triton: ``HOST:PORT``.
         earlier: versions that were served before this one was chosen, as :func:`models.serving.versions.history` has
             them; empty where there is no way back.

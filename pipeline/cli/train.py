@@ -40,7 +40,7 @@ def generator(
     from models.detectors.mist.config import read_mist_config
     from models.detectors.mist.job import train_generator_into
     from models.jobs.errors import ConfigError
-    from pipeline.cli.errors import writing
+    from pipeline.files import writing
     from pipeline.manifests.manifest import read_manifest
 
     # The manifest says what is held out, whatever the recipe.

@@ -62,7 +62,7 @@ def mist(
     from models.detectors.mist.footage import Footage
     from models.detectors.mist.job import train_mist
     from models.jobs.memory import keep_freed_memory
-    from pipeline.cli.errors import writing
+    from pipeline.files import writing
 
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
@@ -115,8 +115,6 @@ def report(outcome: Outcome, model: Path, left_out: Sequence[str] = ()) -> None:
     """Print the result of a job: videos that were left out or are damaged, and the main figures.
 
     Args:
-        outcome: of the job.
-        model: the folder of the trained model.
         left_out: further videos that were left out, with the reason.
     """
     if not _is_first():

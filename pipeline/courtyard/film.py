@@ -49,8 +49,6 @@ def write_film(
     all.
 
     Args:
-        scene: the scene to render.
-        path: the file; an existing one is replaced.
         progress: called with (frames written, frames in all) after each frame.
         stop: when set, rendering ends after the present frame.
 

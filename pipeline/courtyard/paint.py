@@ -22,8 +22,6 @@ def paint(picture: Picture, view: View, shapes: Sequence[Shape], colour: Colour 
 
     Args:
         picture: changed in place.
-        view: the camera.
-        shapes: in the world.
         colour: paint all shapes in this colour, for masks and shadows; None: their own.
     """
     if not shapes:

@@ -7,10 +7,11 @@ the process removes its unfinished film and ends. So a parent that is killed lea
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -40,7 +41,6 @@ class Film:
     """One film to render.
 
     Attributes:
-        settings: the scene.
         path: the H.264 file to write.
         truth: the JSON lines of the incidents, written after the film; None: not written. A film whose truth file
             already has exactly this content is kept.
@@ -63,8 +63,6 @@ class Rendered:
 
     Attributes:
         ordinal: its place in the sequence given to :func:`render`.
-        kept: it existed already.
-        kinds: the kind of each incident.
         intervals: first frame and frame after the last of each incident.
     """
 
@@ -175,6 +173,24 @@ def work(handle: int) -> None:
                 raise
             except OSError as error:
                 pipe.send(_Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+
+
+def render_films(films: Mapping[Path, SceneSettings], on_progress: Callable[[int, int], None]) -> None:
+    """Render every film, as many at a time as there are cores.
+
+    Args:
+        on_progress: called with (frames rendered, frames in all) a few times a second.
+
+    Raises:
+        RenderError: a film could not be rendered.
+    """
+    planned = [Film(settings, path) for path, settings in films.items()]
+    total = sum(film.frames for film in planned)
+    done = 0
+    with contextlib.closing(render(planned, processes=len(os.sched_getaffinity(0)))) as items:
+        for item in items:
+            done += 0 if isinstance(item, Rendered) else item
+            on_progress(done, total)
 
 
 def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:

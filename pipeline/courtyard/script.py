@@ -39,7 +39,6 @@ class Actor:
     Attributes:
         figure: ``person``, ``dog``, ``bicycle`` or ``cart``.
         look, colour: how it looks; ``colour`` is the dog's coat, the bicycle's frame, the cart's body.
-        track: its positions over time.
         falls: from when to when it lies on the ground, or None.
         fights: from when to when it fights, or None; ``fights_at`` is the place (x, z) and the angle.
         urges: from when to when it gestures with its hands, or None.
@@ -110,9 +109,7 @@ class Script:
     """The play of one seed.
 
     Args:
-        seed: random seed.
         view: the camera; people enter and leave outside its view.
-        incidents_per_minute: see SceneSettings.
     """
 
     def __init__(self, seed: int, view: View, incidents_per_minute: float) -> None:

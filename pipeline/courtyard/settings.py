@@ -30,7 +30,6 @@ class SceneSettings:
     """Settings of a scene.
 
     Attributes:
-        seed: random seed, 0 to 2**32 - 1.
         fps: frames a second, 1 to 60.
         seconds: length, 1 s to 24 hours.
         width, height: pixels; 16:9, 640×360 to 1920×1080.

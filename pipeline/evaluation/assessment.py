@@ -19,7 +19,7 @@ from operators.figures.bootstrap import (
 )
 from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import ScoreSheet, total
-from operators.figures.ranked import FALSE_POSITIVES, FAR_THRESHOLD, figures
+from operators.figures.ranked import FALSE_POSITIVES, figures
 from operators.figures.videos import ScoredVideo
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, LeftOut, require_same_footage
 from pipeline.evaluation.pixel_maps import FIGURES as PIXEL_FIGURES
@@ -53,7 +53,6 @@ class Assessment:
         figures: by column and name (:data:`operators.figures.ranked.FIGURES`).
         sheets: by column, the score sheet of all videos; empty if no alerts could be raised.
         alerts: by column and name (:data:`operators.figures.events.FIGURES`); empty like ``sheets``.
-        draws, by: of the bootstrap.
         pixels: figures of maps by column and name (:data:`pipeline.evaluation.pixel_maps.FIGURES`);
             only columns with maps.
     """
@@ -67,11 +66,7 @@ class Assessment:
     pixels: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def document(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the content of ``metrics.json``.
-
-        Args:
-            settings: further information on the origin of the scores.
-        """
+        """Return the content of ``metrics.json``."""
         judged = self.judged
         return {
             "schema_version": SCHEMA_VERSION,
@@ -149,23 +144,20 @@ def assess(
     draws: int = DRAWS,
     by: Unit = "video",
     seed: int = 0,
-    threshold: float = FAR_THRESHOLD,
-    columns: Sequence[str] = tuple(COLUMNS),
     pixels: Mapping[str, Sequence[PixelCounts]] | None = None,
 ) -> Assessment:
     """Compute every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
     Args:
         pixels: counts by column, of the videos with maps, see :func:`pipeline.evaluation.pixel_maps.judge_maps`.
-        draws, by, seed, threshold: see :func:`operators.figures.bootstrap.estimate`.
-        columns: of :data:`COLUMNS`.
+        draws, by, seed: see :func:`operators.figures.bootstrap.estimate`.
 
     Raises:
         ValueError: invalid settings, or two videos of one name.
     """
     found, sheets, alerts = {}, {}, {}
-    for column in columns:
-        found[column] = estimate([judged.column(column)], by=by, threshold=threshold, draws=draws, seed=seed)
+    for column in COLUMNS:
+        found[column] = estimate([judged.column(column)], by=by, draws=draws, seed=seed)
         if own := judged.sheets(column):
             sheets[column] = total(own)
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
@@ -217,8 +209,6 @@ class Comparison:
     Attributes:
         videos: number of videos that both have.
         figures, alerts: by column and name, as in :class:`Assessment`; ``alerts`` is empty if one side has none.
-        first, second: the two sides.
-        notes: sentences on the differences.
     """
 
     videos: int
@@ -247,19 +237,12 @@ class Comparison:
 
 
 def compare_judged(
-    first: Judged,
-    second: Judged,
-    *,
-    draws: int = DRAWS,
-    by: Unit = "video",
-    seed: int = 0,
-    threshold: float = FAR_THRESHOLD,
-    columns: Sequence[str] = tuple(COLUMNS),
+    first: Judged, second: Judged, *, draws: int = DRAWS, by: Unit = "video", seed: int = 0
 ) -> Comparison:
     """Compare two judgements by paired bootstrap: every draw holds the same videos on both sides.
 
     Args:
-        draws, by, seed, threshold, columns: see :func:`assess`.
+        draws, by, seed: see :func:`assess`.
 
     Raises:
         ValueError: no common video, or a video differs between the sides in content, truth or group.
@@ -268,13 +251,13 @@ def compare_judged(
     common = set(names) & set(others)
     if not common:
         raise ValueError(f"no video is in both: {names[0]} is in the first, {others[0]} in the second")
-    one, other = (_only(judged, common) for judged in (first, second))
+    one, other = (Judged(videos=tuple(v for v in judged.videos if v.name in common)) for judged in (first, second))
     require_same_footage(one.videos, other.videos)
     found, alerts = {}, {}
-    for column in columns:
+    for column in COLUMNS:
         ours, theirs = one.column(column), other.column(column)
-        differences = compare([ours], [theirs], by=by, threshold=threshold, draws=draws, seed=seed)
-        found[column] = _side_by_side(differences, _values(ours, threshold), _values(theirs, threshold))
+        differences = compare([ours], [theirs], by=by, draws=draws, seed=seed)
+        found[column] = _side_by_side(differences, _values(ours), _values(theirs))
         sheets = (one.sheets(column), other.sheets(column))
         if all(sheets):
             units = (_by_unit(judged, column, by) for judged in (one, other))
@@ -303,10 +286,6 @@ def _other_frames(first: Judged, second: Judged) -> tuple[str, ...]:
     )
 
 
-def _only(judged: Judged, names: set[str]) -> Judged:
-    return Judged(videos=tuple(video for video in judged.videos if video.name in names))
-
-
 def _by_unit(judged: Judged, column: str, by: Unit) -> list[tuple[str, ScoreSheet]]:
     units = []
     for video in judged.videos:
@@ -333,8 +312,8 @@ def _estimate(one: Estimate) -> dict[str, Any]:
     return {"value": one.value, "interval_95": None if one.interval is None else list(one.interval)}
 
 
-def _values(videos: Sequence[ScoredVideo], threshold: float) -> dict[str, float | None]:
-    return {name: figure.value for name, figure in figures(videos, threshold=threshold).items()}
+def _values(videos: Sequence[ScoredVideo]) -> dict[str, float | None]:
+    return {name: figure.value for name, figure in figures(videos).items()}
 
 
 def _alert_values(sheets: Sequence[ScoreSheet]) -> dict[str, float | None]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
-from pipeline.evaluation.pixel_maps import UNREADABLE
-from pipeline.manifests.annotation import intervals_of
+from pipeline.evaluation.pixel_maps import UNREADABLE, some
+from pipeline.manifests.manifest import intervals_of
 
 SUFFIXES = (".npz", ".csv", ".parquet", ".json")
 
@@ -91,9 +91,6 @@ def judge_scores(
     """Judge the videos that have both scores and labels.
 
     Args:
-        scores: of each video, (n,), finite.
-        labels: of each video's frames.
-        frames_per_score: frames that a score stands for.
         kernel: scores of the two averages, see :func:`pipeline.evaluation.judged.smoothed_columns`.
         video_score: how a video's own score is made from its scores.
         alerts: settings of alerts, which are then raised and judged as well; scores must be in [0, 1].
@@ -109,7 +106,7 @@ def judge_scores(
     common = [name for name in scores if name in labels]
     if not common:
         raise ForeignScoresError(
-            f"scores and labels have no video in common: {_some(scores)} have scores and {_some(labels)} labels"
+            f"scores and labels have no video in common: {some(scores)} have scores and {some(labels)} labels"
         )
     videos, left_out = [], []
     notes = _EndCounts(frames_per_score)
@@ -355,8 +352,3 @@ def _row(file: Path, name: str, values: npt.NDArray[np.generic]) -> Floats:
     if np.iscomplexobj(values):
         raise ForeignScoresError(f"{file}: {name}: expected real numbers")
     return values.astype(np.float64)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return f"{len(listed)} videos ({', '.join(listed[:3])}{', …' if len(listed) > 3 else ''})"

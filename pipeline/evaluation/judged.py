@@ -117,9 +117,6 @@ class Judged:
     """A judged set of videos.
 
     Attributes:
-        videos: at least one.
-        left_out: videos that cannot be judged.
-        notes: sentences on the figures.
         no_alerts: why figures of alerts are missing; "" if they exist.
         only_scores, only_labels: names of the videos with only scores or only labels.
     """

@@ -58,9 +58,7 @@ class PixelCounts:
     """Counts of one video's pixels; each array (levels + 1,), by rising value.
 
     Attributes:
-        normal, abnormal: numbers of pixels.
         overlap: shares of a region's pixels, summed over regions.
-        regions: number of regions.
     """
 
     name: str
@@ -125,11 +123,9 @@ def count_pixels(name: str, maps: Iterable[Maps], masks: Iterable[Masks], levels
     """Count one video's pixels at the levels.
 
     Args:
-        name: of the video.
         maps: of each frame, float (h, w), higher is more abnormal; scaled to the size of the mask, linearly between the
             centres of its pixels.
         masks: of each frame, bool (H, W).
-        levels: see :func:`levels_of`.
 
     Raises:
         MapsError: different numbers of masks and maps, or none.
@@ -294,7 +290,6 @@ def judge_maps(
     A clip's map counts for its frames, like its score. Frames after the last clip are not judged.
 
     Args:
-        videos: the judged videos.
         maps: by the video's name: (n, h, w), one a clip, or one a frame.
         masks: by the video's name, or by the file's name without folders and suffix: (frames, H, W).
         left_out: receives the videos with masks for more frames than could be decoded, because the matching is
@@ -315,7 +310,7 @@ def judge_maps(
             )
         found[mask] = video, video.name
     if not found:
-        raise MapsError(f"no video has maps and masks: {_some(maps)} have maps, {_some(masks)} have masks")
+        raise MapsError(f"no video has maps and masks: {some(maps)} have maps, {some(masks)} have masks")
     for mask, (video, name) in list(found.items()):
         if video.damaged and (marked := len(masks[mask]())) >= video.frames + _longest(video):
             reason = f"its maps are not judged: it is damaged, with {video.frames} judged frames and {marked} masks"
@@ -412,7 +407,8 @@ def _pictures(file: Path, names: Sequence[str]) -> Masks:
     return np.stack(masks)
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """Return the number of videos, and the first of their names."""
     listed = list(names)
     return f"{len(listed)} videos ({', '.join(listed[:3])}{', …' if len(listed) > 3 else ''})"
 

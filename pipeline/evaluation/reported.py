@@ -111,8 +111,6 @@ def report_data(
     shortened to begin at their common folder.
 
     Args:
-        title: title of the report, see :func:`title_of`.
-        settings: title of a section to keys and values.
         run: the judged run; None for scores of other programs.
     """
     judged = assessment.judged

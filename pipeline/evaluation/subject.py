@@ -31,9 +31,6 @@ class Subject:
     """Judged scores and their origin.
 
     Attributes:
-        judged: the judged scores.
-        settings: settings and hashes of their origin.
-        title: title of the report.
         run: the run folder; None for files of scores.
     """
 
@@ -52,9 +49,6 @@ class ScoreFiles:
     """Scores and labels in files, and the settings of their judgement.
 
     Attributes:
-        scores, labels: the files.
-        frames_per_score: frames that one score stands for.
-        kernel: scores in the moving average.
         video_score: how a video's own score is made from its clips'.
         threshold: smoothed score at which an alert opens; None: no alerts.
         close_threshold: smoothed score below which it closes.
@@ -123,11 +117,7 @@ class ScoreFiles:
 
 
 def subject_of_run(run: Run, *, video_score: VideoScore, split: str | None) -> Subject:
-    """Judge a replay.
-
-    Raises:
-        RunError: the run has no labelled video, or none in ``split``.
-    """
+    """Judge a replay. Raises RunError: the run has no labelled video, or none in ``split``."""
     judgement = {
         "centred_kernel": centred_kernel(run.settings.chain.kernel),
         "video_score": video_score,

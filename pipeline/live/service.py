@@ -18,7 +18,7 @@ from pipeline.live.judging import Judging, site_rules
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
-from pipeline.scoring.outcomes import SilentListener
+from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ServedModel, served_model
 from pipeline.settings import CameraSettings, Site
@@ -248,29 +248,15 @@ class Service:
         return left
 
 
-class _ScoringLog(SilentListener):
+class _ScoringLog(OutageLog):
     """Turns the scoring client's callbacks into metrics and log lines."""
 
     def __init__(self, metrics: Metrics) -> None:
+        super().__init__("service")
         self._metrics = metrics
-        self._waiting_since: float | None = None
-
-    @property
-    def away_seconds(self) -> float:
-        since = self._waiting_since
-        return 0.0 if since is None else time.monotonic() - since
 
     def in_flight(self, clips: int) -> None:
         self._metrics.clips_in_flight.set(clips)
-
-    def waiting(self, reason: str) -> None:
-        if self._waiting_since is None:
-            self._waiting_since = time.monotonic()
-        _log.warning("waiting for the scorer", reason=reason)
-
-    def recovered(self) -> None:
-        self._waiting_since = None
-        _log.info("the scorer is there")
 
     def exchanged(self, served: ServedModel) -> None:
         _log.warning(

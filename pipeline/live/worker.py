@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from operators.scores import SegmentEnd, SmoothedScore
+from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.event import AlertEvent
@@ -230,7 +230,7 @@ class Worker:
             on_picture_failed=lambda error: _log.error(
                 "picture not written; the alert goes without", camera=camera.name, error=str(error)
             ),
-            on_smoothed=lambda score: self._smoothed(watch, score),
+            on_smoothed=lambda score: self._listeners.notify(lambda one: one.smoothed(watch, score)),
         )
         watcher = Watcher(watch, plan, assembler)
         watcher.port = self._scorer.add_camera(
@@ -309,9 +309,6 @@ class Worker:
         settings = watcher.plan.chain(served)
         watcher.assembler.adopt(served, settings)
         self._listeners.notify(lambda one: one.judged(watcher.watch, served, settings))
-
-    def _smoothed(self, watch: Watch, score: SmoothedScore) -> None:
-        self._listeners.notify(lambda one: one.smoothed(watch, score))
 
     def _accept(self, watch: Watch, events: list[AlertEvent]) -> None:
         """Commit events in their order. Raises OutboxError: one could not be committed, and the worker stops."""

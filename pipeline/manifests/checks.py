@@ -20,12 +20,7 @@ _LABELS = ("normal", "abnormal")
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """A video that cannot be used.
-
-    Attributes:
-        video: of the manifest.
-        reason: one line that names the file.
-    """
+    """A video that cannot be used."""
 
     video: Video
     reason: str
@@ -37,10 +32,6 @@ def readable(
     """Separate usable videos (a picture can be decoded, the intervals end within the video) from the others.
 
     Only one picture of each is decoded; the rest of a film may still be damaged.
-
-    Args:
-        videos: of a manifest.
-        progress: called with (done, total).
 
     Returns:
         The usable videos, in their order, and the others.

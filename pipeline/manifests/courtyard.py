@@ -31,14 +31,7 @@ class OtherSettingsError(UsageError):
 
 @dataclass(slots=True)
 class Written:
-    """A completed data set.
-
-    Attributes:
-        manifest: path of the manifest.
-        videos: its entries.
-        kept: number of videos that existed already.
-        kinds: number of videos that show each kind of incident.
-    """
+    """A completed data set."""
 
     manifest: Path
     videos: list[Video] = field(default_factory=list)
@@ -53,9 +46,7 @@ def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: flo
     videos are mixed evenly from the start.
 
     Args:
-        folder: the data set's folder.
         scene: settings of the first video; its ``incidents_per_minute`` is ignored.
-        videos: number of videos, at least 1.
         abnormal: share of videos with an incident, 0 to 1.
 
     Raises:
@@ -88,8 +79,6 @@ def write_data_set(
     truth file with other settings is refused before anything is written.
 
     Args:
-        folder: the plan's folder; created when missing.
-        planned: see :func:`recordings`.
         jobs: number of processes that render, at least 1.
         progress: called with (frames done, frames in all).
         stop: when set, writing ends and leaves neither a process nor a partial file.

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import no_videos_error, report_missing
+from pipeline.manifests.published import report_missing
 
 DATA_SET = "the fights data set"
 INDEX = "clips.json"
@@ -21,7 +21,6 @@ def fights(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
     """Read the clips of ``folder``, in the order of its index.
 
     Args:
-        folder: the folder of the clips and their index.
         skipped: receives a line for each missing clip, which is left out; if None, a missing clip is an error.
 
     Raises:
@@ -51,7 +50,5 @@ def fights(folder: Path, *, skipped: list[str] | None = None) -> list[Video]:
             videos.append(Video(path, int(label), group=str(source)))
         else:
             missing.append(path.name)
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos

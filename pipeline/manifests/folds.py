@@ -68,9 +68,7 @@ def validation_split(videos: Sequence[Video], share: float, seed: int) -> list[V
     that has a split ``validation`` keeps it.
 
     Args:
-        videos: of a manifest.
         share: above 0, at most 0.5; approximated by 1 / n with a whole n.
-        seed: random seed of the choice.
 
     Raises:
         ValueError: a share out of range, too few groups, or no fold leaves both labels on both sides.

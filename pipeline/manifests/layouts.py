@@ -37,7 +37,6 @@ def read_layout(name: str, folder: Path, *, skipped: Skipped = None) -> list[Vid
 
     Args:
         name: of its layout, a key of :data:`LAYOUTS`; ``manifest`` is a folder with a manifest.jsonl, or a manifest.
-        folder: of the data set.
         skipped: receives a line for each skipped problem; if None, problems are an error.
 
     Raises:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from pipeline.errors import UsageError
@@ -41,7 +43,6 @@ class Video:
     """One video of a manifest.
 
     Attributes:
-        path: absolute.
         label: 1 abnormal, 0 normal.
         intervals: [first, end) of the abnormal frames, counted from 0; empty if they are unknown.
         split: train, validation or test; None if the manifest has no splits.
@@ -96,7 +97,6 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
     """Read a manifest.
 
     Args:
-        file: the manifest.
         skipped: receives the problems of lines, which are left out; if None, problems are an error.
 
     Raises:
@@ -162,7 +162,6 @@ def listed(problems: Sequence[str], more: str) -> str:
     """Return the first ten problems, a line each, and a line with the number of the others.
 
     Args:
-        problems: at least one.
         more: the last line; ``{}`` stands for the number.
     """
     left_out = len(problems) - _PROBLEMS_SHOWN
@@ -224,13 +223,21 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
 def manifest_digest(videos: Iterable[Video]) -> str:
     """Return SHA-256 of a manifest's statements, independent of paths and order: the videos' contents are hashed, not
     their names."""
-    rows = sorted(json.dumps([_content(video), *_statements(video)]) for video in videos)
+    rows = sorted(
+        json.dumps([open_recording(video.path, fps=video.fps).content_hash, *_statements(video)]) for video in videos
+    )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-def _content(video: Video) -> str:
-    return open_recording(video.path, fps=video.fps).content_hash
 
 
 def _statements(video: Video) -> list[object]:
     return [video.label, video.intervals, video.split, "" if video.group == str(video.path) else video.group]
+
+
+def intervals_of(labels: npt.ArrayLike) -> tuple[tuple[int, int], ...]:
+    """Return the runs of non-zero labels, (frames,), each as [first, end), frames counted from 0.
+
+    :func:`operators.figures.videos.abnormal_frames` is the inverse.
+    """
+    bounded = np.concatenate([[False], np.asarray(labels) != 0, [False]])
+    edges = np.flatnonzero(bounded[1:] != bounded[:-1]).tolist()
+    return tuple(zip(edges[::2], edges[1::2], strict=True))

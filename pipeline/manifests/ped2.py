@@ -21,10 +21,9 @@ from pathlib import Path
 
 import av
 
-from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
-from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import no_videos_error, report_missing, skip_or_raise
+from pipeline.manifests.manifest import ManifestError, Video, intervals_of
+from pipeline.manifests.published import report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_folder import pictures, read_picture
 from pipeline.sources.recordings import open_recording
@@ -76,9 +75,7 @@ def _pictures(folder: Path, skipped: list[str] | None) -> list[Video]:
                 videos.append(_test_video(video, _masks(folder / f"{name}_gt"), len(pictures(video)), FPS))
             except ManifestError as error:
                 skip_or_raise(str(error), skipped)
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 
@@ -110,9 +107,7 @@ def _films(folder: Path, skipped: list[str] | None) -> list[Video]:
             videos.append(_test_video(film.resolve(), of_frames, frames, None))
         except ManifestError as error:
             skip_or_raise(str(error), skipped)
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 

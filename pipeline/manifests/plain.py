@@ -30,7 +30,6 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
     A video in a folder of its own belongs to the group of that folder's name; elsewhere it is a group by itself.
 
     Args:
-        folder: the folder of the two.
         fps: pictures a second of all folders of pictures.
         skipped: receives a line for each folder of pictures without a rate, each link that leads to itself and each
             file without a film's suffix. If None, the former two are errors.

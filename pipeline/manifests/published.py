@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.manifests.manifest import ManifestError, listed
+from pipeline.manifests.manifest import ManifestError, Video, listed
 
 
 def lines_of(file: Path) -> Iterator[tuple[str, str]]:
@@ -42,17 +42,18 @@ def find_file(folder: Path, names: Sequence[str], what: str) -> Path:
     raise ManifestError(f"{folder}: no {what} there; expected {' or '.join(names)}")
 
 
-def report_missing(folder: Path, what: str, missing: Sequence[str], skipped: list[str] | None) -> None:
-    """Report missing files, if there are any.
+def report_missing(
+    folder: Path, what: str, videos: Sequence[Video], missing: Sequence[str], skipped: list[str] | None
+) -> None:
+    """Report missing files, if there are any, and a data set of which every video is missing.
 
     Args:
-        folder: of the data set.
-        what: the data set's name.
+        videos: those that are there.
         missing: the files, relative to the folder.
         skipped: receives them, a line each; if None, they are an error.
 
     Raises:
-        ManifestError: their number, the first ten, and how to see the others.
+        ManifestError: their number, the first ten, and how to see the others; or there are no videos.
     """
     if skipped is not None:
         skipped += [f"{folder / name}: no such file" for name in missing]
@@ -61,13 +62,14 @@ def report_missing(folder: Path, what: str, missing: Sequence[str], skipped: lis
         head = f"{folder}: {files} of {what} missing:"
         files = listed([f"  {name}" for name in missing], "  and {} more; --skip-bad lists all")
         raise ManifestError(f"{head}\n{files}")
+    if not videos:
+        raise ManifestError(f"{folder}: every video of {what} is missing")
 
 
 def skip_or_raise(reason: str, skipped: list[str] | None) -> None:
     """Leave out a video that cannot be used as it was published.
 
     Args:
-        reason: one line that names the file.
         skipped: receives the reason; if None, it is an error.
 
     Raises:
@@ -76,8 +78,3 @@ def skip_or_raise(reason: str, skipped: list[str] | None) -> None:
     if skipped is None:
         raise ManifestError(reason)
     skipped.append(reason)
-
-
-def no_videos_error(folder: Path, what: str) -> ManifestError:
-    """Return the error for a data set of which every video is missing."""
-    return ManifestError(f"{folder}: every video of {what} is missing")

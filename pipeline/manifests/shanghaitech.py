@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.folds import TEST, TRAIN
-from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import find_file, lines_of, no_videos_error, report_missing, skip_or_raise
+from pipeline.manifests.manifest import ManifestError, Video, intervals_of
+from pipeline.manifests.published import find_file, lines_of, report_missing, skip_or_raise
 from pipeline.sources.frame_folder import pictures
 
 DATA_SET = "ShanghaiTech"
@@ -39,7 +38,6 @@ def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] 
     """Read the videos that MIST's split names.
 
     Args:
-        folder: of the data set.
         lists: folder of the split's two lists; ``folder`` if None.
         skipped: receives a line for each missing file, and for each mask that does not fit; such a video is left out.
             If None, these are errors.
@@ -72,9 +70,7 @@ def shanghaitech(folder: Path, *, lists: Path | None = None, skipped: list[str] 
                 missing.append(mask)
                 continue
             videos.append(Video(path.resolve(), label, intervals, split, name[:2], fps))
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 

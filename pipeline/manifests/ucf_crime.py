@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.manifests.published import find_file, lines_of, no_videos_error, report_missing, skip_or_raise
+from pipeline.manifests.published import find_file, lines_of, report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
 from pipeline.sources.recordings import open_recording
 
@@ -72,7 +72,6 @@ def read_annotation(file: Path, *, wrong: dict[str, str] | None = None) -> dict[
     [164, 240). MIST's reference sets ``label[165:240]``, one frame less.
 
     Args:
-        file: of the annotation.
         wrong: receives, by the video's name, the problem of an annotation that reaches past the end that it states
             itself; if None, that is an error.
 
@@ -167,9 +166,7 @@ def ucf_crime(folder: Path, *, lists: Path | None = None, skipped: list[str] | N
                 skip_or_raise(str(error), skipped)
                 continue
         videos.append(Video(film.resolve(), label, intervals, split))
-    report_missing(folder, DATA_SET, missing, skipped)
-    if not videos:
-        raise no_videos_error(folder, DATA_SET)
+    report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 

@@ -90,8 +90,6 @@ def annotate(
     another size are scaled to it.
 
     Args:
-        run: that the recording was scored in.
-        row: the recording's.
         file: to be written, in full or not at all.
         stop: ends it; then nothing is written.
         progress: called with the seconds that are done.

@@ -22,11 +22,7 @@ _GLYPHS = {
 
 
 def lettered(text: str, scale: int = 1) -> npt.NDArray[np.bool_]:
-    """The text as a mask, bool (7 · scale, 6 · scale · letters).
-
-    Raises:
-        KeyError: a letter that there is not.
-    """
+    """The text as a mask, bool (7 · scale, 6 · scale · letters). Raises KeyError: a letter that there is not."""
     mask = np.zeros((HEIGHT, ADVANCE * len(text)), np.uint8)
     for number, letter in enumerate(text):
         mask[:, ADVANCE * number : ADVANCE * number + 5] = _GLYPHS[letter]

@@ -19,7 +19,6 @@ class Published:
     A process that is killed just before that publishes the recording's events again, with the same ids.
 
     Args:
-        folder: the run's folder.
         topic: the topic with its broker, ``BOOTSTRAP/TOPIC``.
         run: the run's name; another run over the folder has other events.
     """
@@ -46,11 +45,6 @@ class Published:
 
     def catch_up(self, row: VideoRow, alerts: bytes, outbox: Acceptance) -> None:
         """Publish the events of a recording that was scored earlier, unless they were published then.
-
-        Args:
-            row: the recording.
-            alerts: its events, one line each.
-            outbox: accepts them.
 
         Raises:
             OutboxError: they cannot be accepted.

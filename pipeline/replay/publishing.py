@@ -37,7 +37,6 @@ class Publishing:
 
     Args:
         folder: the run's folder, used by this process alone.
-        kafka: the broker and the topic.
 
     Raises:
         OutboxError: the outbox cannot be opened.

@@ -36,7 +36,7 @@ from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSet
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted, camera_of
 from pipeline.runs.replayed import Replayed, not_replayed
-from pipeline.scoring.outcomes import Dropped, Scored, SilentListener
+from pipeline.scoring.outcomes import Dropped, OutageLog, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import Site
@@ -85,8 +85,6 @@ class Outcome:
     """The outcome of every recording, in order.
 
     Attributes:
-        rows: those of the recordings that have finished.
-        recordings: number of recordings in the run.
         kept: number of recordings that were in the folder already.
         unread: a line for each recording that could not be read now; its kept scores stay in the run.
         unsent: a line on the events that a topic lacks; the caller fills it in.
@@ -154,13 +152,11 @@ class Replay:
         served: the model that Triton serves now; another one ends the replay.
         detector: the site's detector whose model and settings are used; empty at a site that names no detectors.
         model: the model's name on the server; None takes the detector's.
-        jobs: recordings at a time.
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
         acceptance: accepts every alert event; None where they only go into the run folder.
         topic: the topic that the events go to from there, with its broker. Events of recordings that were scored
             earlier, and not sent to it then, go there too.
-        on_event: called with every alert event that was accepted.
         repair_scorer: no other process uses the scorer.
         settled: called with the run's settings before anything is written; an exception that it raises ends the replay.
 
@@ -217,7 +213,7 @@ class Replay:
         settled(self.settings)
         self._parts = Parts(folder, self.settings, recordings)
         self._recordings = [one for one in recordings if split in (None, one.split) or self._parts.holds(one)]
-        self._scoring = _ScoringLog()
+        self._scoring = OutageLog("replay")
         self._acceptance = acceptance
         self._published = Published(folder, topic, self.settings.run) if acceptance is not None else None
         self._notify_relay = notify
@@ -508,24 +504,3 @@ class _Events:
         is_new = self._acceptance is None or self._acceptance.accept(event)
         self._record(event)  # here, once it is accepted, so that none is left out
         return is_new
-
-
-class _ScoringLog(SilentListener):
-    """Seconds since the scorer went away, and a line in the log."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    @property
-    def away_seconds(self) -> float:
-        since = self._since
-        return 0.0 if since is None else time.monotonic() - since
-
-    def waiting(self, reason: str) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-        _log.warning("waiting for the scorer", reason=reason)
-
-    def recovered(self) -> None:
-        self._since = None
-        _log.info("the scorer is there")

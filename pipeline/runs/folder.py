@@ -215,7 +215,6 @@ class VideoRow(_Part):
         duration_seconds: of all its segments together.
         started_at: wall-clock time of the first frame, None where it is not known.
         segments: unbroken stretches, see :class:`pipeline.sources.base.Segment`.
-        clips: scored.
         damage: one line on what could not be decoded; the rest was scored.
         error: one line on why nothing of it was scored, or not every clip of it, and nothing kept; else None.
     """
@@ -253,7 +252,6 @@ class Clips:
     """The scored clips of one recording, in order; all arrays (n,).
 
     Attributes:
-        segment: id of each clip's segment.
         index: its ordinal there, int32.
         start, end: seconds of the recording's clock, float64.
         first_frame, end_frame: the frames that it covers, half open, counted from 0, int64.
@@ -282,9 +280,7 @@ class AlertSpan:
         segment: that it lies in.
         started: of its first clip.
         opened: end of the clip with which it opened: before that it was not known.
-        ended: end of its last clip.
         peak_start, peak_end: of the clip with the highest smoothed score.
-        peak: that score.
         threshold: smoothed score at which it opened.
     """
 
@@ -305,7 +301,6 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: where it lies.
         videos: a row a recording, in the order given, those with an ``error`` among them.
         clips, alerts: by the recording's name; every recording has an entry, if an empty one.
     """
@@ -335,11 +330,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
-
-    Raises:
-        RunError: it is none, is not finished, or does not agree with itself.
-    """
+    """Read a run folder. Raises RunError: it is none, is not finished, or does not agree with itself."""
     settings = read_settings(folder / RUN_FILE)
     videos = tuple(read_rows(folder / VIDEOS_FILE))
     table = read_scores(folder / SCORES_FILE)

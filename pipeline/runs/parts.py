@@ -80,8 +80,6 @@ class Parts:
 
     Args:
         folder: of the run, for this process alone (:func:`alone_in`).
-        settings: of the run that is to be made.
-        recordings: that it is to be of.
 
     Raises:
         OtherRunError: it holds a run of other settings, of recordings that are not asked for, or of others than are now
@@ -142,7 +140,6 @@ class Parts:
         """Put the run together, unless the folder holds exactly this one and nothing was scored anew.
 
         Args:
-            rows: of all recordings, in order.
             recordings: the same, with all that belongs to them; read only where it has to be.
         """
         is_same = list(self._finished_rows.values()) == list(rows)

@@ -28,7 +28,6 @@ class Wanted:
 
     Attributes:
         fps: pictures a second where ``path`` is a folder of them.
-        manifest: what a manifest says of it.
     """
 
     name: str

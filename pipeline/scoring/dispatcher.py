@@ -31,14 +31,6 @@ _log = logs.get("scoring")
 class Dispatcher:
     """Sends the clips of many lanes to the models of one server.
 
-    Args:
-        transport: the server; closed with the dispatcher.
-        versions: the served models by name, with the versions of each.
-        max_in_flight: clips sent and not yet answered, over all models.
-        deadline_seconds: from a clip's sending to its answer.
-        listener: receives what happens.
-        repair: load a model anew when its process died again and again.
-
     Attributes:
         lock: guards the lanes. Every method takes it; a caller that waits for a lane to change may hold it.
     """

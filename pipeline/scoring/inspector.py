@@ -21,12 +21,7 @@ class Inspector:
     """Finds out whether the models may score, and pauses or repairs those that may not.
 
     Args:
-        transport: the server.
-        versions: the served models by name, with the versions of each.
-        outages: of the server and its models.
         lock: guards ``outages``.
-        timeout_seconds: limit of each question.
-        listener: receives outages and exchanges of models.
         handle_later: has a function called on the thread that calls this object.
     """
 

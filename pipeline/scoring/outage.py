@@ -48,7 +48,6 @@ class Outage:
     """The outage of one thing: the server, or one of its models.
 
     Attributes:
-        trouble: what is wrong; None without an outage.
         line: the text that was last reported of it.
     """
 
@@ -160,7 +159,6 @@ class Outages:
     """The outages of one server and of the models on it.
 
     Args:
-        models: names of the models.
         repair: a model whose process keeps dying is to be loaded anew.
     """
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,6 @@ class Scored:
     """A window and its score.
 
     Attributes:
-        score: in [0, 1].
         served: the model that gave the score; Triton names its version in the answer.
         scored_at: when this process received the score (UTC).
         heat: float32 (h, w), where in the clip's picture the score comes from; ``served.heat`` says how to read it.
@@ -66,8 +65,8 @@ class Dropped:
     detail: str = ""
 
 
-class ScoringListener(Protocol):
-    """Receives what happens, for metrics and logs.
+class ScoringListener:
+    """The scorer's calls, all empty; a listener overrides the ones that it needs.
 
     It must be quick and must not call the scorer. An exception that it raises is logged.
     """
@@ -85,20 +84,27 @@ class ScoringListener(Protocol):
         """Report that another model, or another version of it, scores from here on."""
 
 
-class SilentListener:
-    """A :class:`ScoringListener` that ignores everything."""
+class OutageLog(ScoringListener):
+    """Logs outages under the name of ``component``, and knows for how long the present one lasts."""
 
-    def in_flight(self, clips: int) -> None:
-        """Ignore it."""
+    def __init__(self, component: str) -> None:
+        self._log = logs.get(component)
+        self._waiting_since: float | None = None
+
+    @property
+    def away_seconds(self) -> float:
+        """Seconds since the scorer went away; 0 when it is there."""
+        since = self._waiting_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def waiting(self, reason: str) -> None:
-        """Ignore it."""
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._log.warning("waiting for the scorer", reason=reason)
 
     def recovered(self) -> None:
-        """Ignore it."""
-
-    def exchanged(self, served: ServedModel) -> None:
-        """Ignore it."""
+        self._waiting_since = None
+        self._log.info("the scorer is there")
 
 
 def notify(event: Callable[..., None], *args: object) -> None:

@@ -35,17 +35,17 @@ the native picture of its middle frame; gRPC holds up to three copies of the pix
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from pipeline import logs
 from pipeline.scoring.dispatcher import Dispatcher
 from pipeline.scoring.outage import Outage
-from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, SilentListener, notify
+from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel
 from pipeline.scoring.traffic import Lane
 from pipeline.scoring.transport import DESCRIBE_SECONDS, Transport, TritonTransport
@@ -60,7 +60,6 @@ class ScoredModel:
     """A model on the server that a scorer sends clips to.
 
     Attributes:
-        name: its name on the server.
         clip: the clips handed in for it; frames, height, width, fit and fps must be the model's.
         fits: called with every version that is to score; raises :class:`ClipMismatch` on one that cannot be used.
         heat: ask for HEAT where the model has it.
@@ -166,7 +165,6 @@ class Scorer:
         deadline_seconds: from a clip's sending to its answer. It covers the server's own queue: it should be well
             above ``max_in_flight`` times the service time, and above the 2 s that Triton takes to see that the
             model's process has died.
-        listener: receives what happens.
         repair: load a model anew when its process died again and again. For a server that is ours alone, started
             with ``--model-control-mode=explicit``.
         transport: the calls to the server; by default gRPC to ``address``. Closed with the scorer.
@@ -197,7 +195,7 @@ class Scorer:
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds
         self._models = {model.name: Versions(model.clip, model.fits, heat=model.heat) for model in models}
-        self._listener: ScoringListener = listener or SilentListener()
+        self._listener = listener or ScoringListener()
         self._transport = transport or TritonTransport(address)
         self._ports: list[CameraPort] = []
         self._dispatcher = Dispatcher(
@@ -212,9 +210,7 @@ class Scorer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def check(self, model: str | None = None) -> ServedModel:
@@ -242,19 +238,6 @@ class Scorer:
         """
         timeout = min(DESCRIBE_SECONDS, self.deadline_seconds)
         return self._transport.describe(self._name_of(model), version=version, timeout_seconds=timeout)
-
-    def wait_ready(self, stop: threading.Event, model: str | None = None) -> ServedModel | None:
-        """Wait until a model is served, and report the wait; None when ``stop`` is set first.
-
-        Raises:
-            ClipMismatch: the model was trained with other clips, or does not fit otherwise.
-            ValueError: as :meth:`check`.
-        """
-        name = self._name_of(model)
-        served = _wait_for_model(self._transport, name, stop, self._listener)
-        if served is not None:
-            self._models[name].require(served)
-        return served
 
     def add_camera(
         self,
@@ -316,27 +299,19 @@ def wait_for_model(
     Raises:
         ClipMismatch: the model does not say which clips it was trained with.
     """
-    transport = TritonTransport(address)
-    try:
-        return _wait_for_model(transport, model, stop, listener or SilentListener())
-    finally:
-        transport.close()
-
-
-def _wait_for_model(
-    transport: Transport, model: str, stop: threading.Event, listener: ScoringListener
-) -> ServedModel | None:
+    listener = listener or ScoringListener()
     outage = Outage()
-    while not stop.is_set():
-        asked_at = time.monotonic()
-        try:
-            served = transport.describe(model, timeout_seconds=DESCRIBE_SECONDS)
-        except ScorerUnavailable as error:
-            if outage.fail(error.trouble, sent_at=asked_at, now=time.monotonic()):
-                notify(listener.waiting, str(error))
-            stop.wait(outage.pause_left(time.monotonic()))
-        else:
-            if outage.is_open:
-                notify(listener.recovered)
-            return served
+    with contextlib.closing(TritonTransport(address)) as transport:
+        while not stop.is_set():
+            asked_at = time.monotonic()
+            try:
+                served = transport.describe(model, timeout_seconds=DESCRIBE_SECONDS)
+            except ScorerUnavailable as error:
+                if outage.fail(error.trouble, sent_at=asked_at, now=time.monotonic()):
+                    notify(listener.waiting, str(error))
+                stop.wait(outage.pause_left(time.monotonic()))
+            else:
+                if outage.is_open:
+                    notify(listener.recovered)
+                return served
     return None

@@ -121,7 +121,6 @@ class ServedModel:
 
     Attributes:
         name: the model's own name (its config's parameter ``name``), as it appears in alerts.
-        version: the version that Triton serves.
         clip: the clips it was trained with; ``stride`` is a suggestion.
         threshold: suggested alert threshold on the smoothed score, in [0, 1]; None when it names none.
         close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.

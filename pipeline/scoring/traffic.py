@@ -23,14 +23,10 @@ class Lane:
     """The way of one camera's clips to one model, and of their outcomes back.
 
     Attributes:
-        camera: the camera's id.
-        detector: the detector's name; empty where a camera has a single one.
-        model: name of the served model that scores its clips.
         live: the oldest waiting clip is dropped when the queue is full; otherwise a new one has to wait for room.
         capacity: clips that may wait to be sent, and outcomes that may wait to be delivered.
         changed: called after every change that someone may wait for: room, an outcome, the end.
         held: clips submitted and not yet delivered.
-        closed: nothing more is accepted.
     """
 
     camera: str
@@ -101,11 +97,7 @@ class Clip:
 
 
 class Traffic:
-    """Every clip between its submission and its outcome.
-
-    Args:
-        max_in_flight: clips sent and not yet answered, over all models.
-    """
+    """Every clip between its submission and its outcome."""
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight = max_in_flight
@@ -131,11 +123,7 @@ class Traffic:
         return {lane.model for lane in self._lanes.values() if self._queue.waiting(lane)}
 
     def open(self, lane: Lane) -> None:
-        """Accept clips of a lane.
-
-        Raises:
-            ValueError: the camera has such a lane already, or its capacity is below 1.
-        """
+        """Accept clips of a lane. Raises ValueError: the camera has such a lane already, or its capacity is below 1."""
         if (lane.camera, lane.detector) in self._lanes:
             raise ValueError(f"{lane}: added twice")
         self._queue.add(lane, lane.capacity, group=lane.camera)

@@ -34,7 +34,6 @@ class Answer:
     """An answer to one clip.
 
     Attributes:
-        version: the version of the model that gave it.
         score: SCORE as it came, unchecked.
         heat: HEAT, float32 (h, w); None unless it was asked for.
     """
@@ -76,7 +75,6 @@ class Transport(Protocol):
         """Send a clip, uint8 (T, H, W, 3).
 
         Args:
-            heat: ask for HEAT.
             on_answer: called exactly once, on any thread, also before this returns; it must be quick.
         """
         ...

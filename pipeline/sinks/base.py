@@ -35,7 +35,6 @@ class Delivery:
     """A sink's answer to one event.
 
     Attributes:
-        verdict: the answer.
         reason: one line without the sink's name; empty for an acknowledged event.
         at: time of the answer (UTC).
     """
@@ -69,7 +68,6 @@ class Sink(Protocol):
         """Send events, at most one of each camera, and return one answer for each, in their order.
 
         Args:
-            events: the events.
             keep_waiting: see :data:`KeepWaiting`.
 
         Raises:

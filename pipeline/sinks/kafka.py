@@ -120,7 +120,6 @@ class KafkaSink:
         """Wait for one acknowledgement.
 
         Args:
-            flight: the producer's future.
             deadline: on the monotonic clock. The client gives up after twice the request timeout; this is for the case
                 that it does not.
             keep_waiting: see :data:`pipeline.sinks.base.KeepWaiting`.

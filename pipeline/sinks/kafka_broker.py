@@ -122,11 +122,7 @@ class KafkaSecurity(BaseSettings):
 
 
 def security_from_environment() -> KafkaSecurity:
-    """Return the security that the environment names.
-
-    Raises:
-        KafkaSecurityError: its variables cannot be used.
-    """
+    """Return the security that the environment names. Raises KafkaSecurityError: its variables cannot be used."""
     try:
         return KafkaSecurity()
     except ValidationError as error:
@@ -191,11 +187,7 @@ class Broker:
             _connection_log.removeHandler(errors)
 
     def check_listening(self) -> None:
-        """Check that one of the addresses accepts a TCP connection.
-
-        Raises:
-            BrokerUnavailableError: none does.
-        """
+        """Check that one of the addresses accepts a TCP connection. Raises BrokerUnavailableError: none does."""
         reasons = []
         for host, port in self._addresses:
             try:

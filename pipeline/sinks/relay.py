@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Deliveries, OutboxError
@@ -40,7 +39,6 @@ class RelayListener:
         """The sink has the event.
 
         Args:
-            event: as it was sent.
             delay_seconds: from its last frame's arrival to the acknowledgement; None for recordings.
         """
 
@@ -63,7 +61,6 @@ class Relay:
     Args:
         sink: the destination, used by this relay alone.
         deliveries: the sink's part of the outbox.
-        listener: is called back on every change.
     """
 
     def __init__(self, sink: Sink, deliveries: Deliveries, *, listener: RelayListener | None = None) -> None:
@@ -79,11 +76,7 @@ class Relay:
         self._thread = threading.Thread(target=self._run, name=f"relay-{deliveries.sink}", daemon=True)
 
     def check(self) -> None:
-        """Connect to the sink once, before :meth:`start`.
-
-        Raises:
-            SinkUnavailableError: it cannot be reached.
-        """
+        """Connect to the sink once, before :meth:`start`. Raises SinkUnavailableError: it cannot be reached."""
         with self._sink.connect():
             pass
 
@@ -120,9 +113,7 @@ class Relay:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     # -- on the relay's thread -------------------------------------------------------------------------------------
@@ -222,11 +213,7 @@ class Relays:
         self._relays = list(relays)
 
     def check(self) -> None:
-        """Connect to every sink once, before :meth:`start`.
-
-        Raises:
-            SinkUnavailableError: one cannot be reached.
-        """
+        """Connect to every sink once, before :meth:`start`. Raises SinkUnavailableError: one cannot be reached."""
         for relay in self._relays:
             relay.check()
 

@@ -63,10 +63,8 @@ class TopicReader:
     """Follows one topic from its end, or from a moment on, through outages of the broker.
 
     Args:
-        broker: the cluster.
         topic: its name; it may not exist yet.
         since: start with events published at or after this moment (UTC); None starts with new ones.
-        listener: is called back on every change.
         stopped: called a few times a second; the reading ends once it returns True.
     """
 

@@ -38,7 +38,6 @@ class FrameSpec:
 
     Attributes:
         height, width: of the RGB picture, pixels.
-        fit: how another aspect ratio is treated.
         fps: frames a second after resampling by PTS; None takes every frame ("native").
     """
 
@@ -69,7 +68,6 @@ class Frame:
     """One picture with its place in time.
 
     Attributes:
-        segment: the segment it belongs to.
         pts_seconds: presentation time on the stream's own clock; strictly increasing within a segment.
         taken_at: wall-clock time of the picture (UTC): when it was received for a live camera, origin + PTS for a
             recording with a known origin, else None.
@@ -139,7 +137,6 @@ class Source(Protocol):
     """A camera or a recording.
 
     Attributes:
-        camera: its id.
         live: True if time goes on without us: such a source may lose clips, a recording never does.
     """
 

@@ -31,14 +31,10 @@ class FramePump:
     Consumers that ask for different rates are resampled apart; those that ask for one size share the scaled picture.
 
     Args:
-        camera: the camera's id.
-        live: whether the segments are a live camera's.
-        specs: the frames that each consumer asks for.
         segment_id: names the n-th segment of this connection or recording, from 0.
         wall_clock: gives the time at which a picture was taken.
         nominal_fps: the rate that the stream states, if it does.
         pixel_aspect: width over height of one pixel; None means square.
-        threads: of the scaler.
         log: where every picture's time is written down, if anywhere; a live camera's would grow for ever.
     """
 

@@ -73,9 +73,7 @@ def open_source(
     A recording is opened once to see that it is one; a camera is not, it may come later.
 
     Args:
-        camera: the camera's id.
         location: where it is; may hold credentials, which are never shown.
-        options: see :class:`SourceOptions`.
         on_outage, on_connected, on_damage, on_slow: see :class:`SourceCallbacks`.
 
     Raises:

@@ -57,8 +57,6 @@ class FileSource:
     stream's clock has jumped back nothing is known any more, and it is None.
 
     Args:
-        camera: the camera's id.
-        path: the file.
         started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
             where it has one.
         on_damage: called with one line on the pictures that could not be decoded, while the rest could (they count
@@ -113,11 +111,7 @@ class FileSource:
         return self._digest
 
     def check(self) -> None:
-        """Open the file and close it again.
-
-        Raises:
-            SourceError: ``not_a_video`` or ``no_video_stream``.
-        """
+        """Open the file and close it again. Raises SourceError: ``not_a_video`` or ``no_video_stream``."""
         self._open().close()
 
     def stated_seconds(self) -> float | None:

@@ -6,7 +6,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,11 +49,7 @@ def is_picture(file: Path) -> bool:
 
 
 def read_picture(file: Path) -> av.VideoFrame:
-    """The picture as decoded.
-
-    Raises:
-        av.FFmpegError: it cannot be decoded.
-    """
+    """The picture as decoded. Raises av.FFmpegError: it cannot be decoded."""
     with av.open(f"file:{file.absolute()}", options={"protocol_whitelist": "file"}) as container:
         if container.streams.video:  # sound has none, whatever its name
             for picture in container.decode(video=0):
@@ -70,8 +65,6 @@ class FrameFolder:
     when it was recorded.
 
     Args:
-        camera: the camera's id.
-        path: the folder.
         fps: pictures a second, which pictures do not state.
         on_damage: called with one line on the number of pictures that could not be decoded.
 
@@ -115,11 +108,7 @@ class FrameFolder:
         return self._digest
 
     def check(self) -> None:
-        """See that there are pictures, and that the first is one.
-
-        Raises:
-            SourceError: ``not_a_video``.
-        """
+        """See that there are pictures, and that the first is one. Raises SourceError: ``not_a_video``."""
         if not self._pictures:
             expected = ", ".join(sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES))
             raise self._error(f"holds no pictures; expected a file a frame ({expected})", "not_a_video")
@@ -157,7 +146,7 @@ class FrameFolder:
             live=False,
             specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
-            wall_clock=_unknown,
+            wall_clock=lambda _pts_seconds, _received_at: None,
             nominal_fps=self.fps,
         )
         period = Fraction(1 / self.fps).limit_denominator(int(FASTEST_FPS))
@@ -182,7 +171,3 @@ class FrameFolder:
 
     def _error(self, what: str, code: str) -> SourceError:
         return SourceError(f"camera {self.camera}: {shown(str(self.path))}: {what}", code=code)
-
-
-def _unknown(_pts_seconds: float, _received_at: datetime) -> datetime | None:
-    return None

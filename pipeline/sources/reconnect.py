@@ -21,7 +21,6 @@ class Outage:
     """A live source could not be opened, or its stream ended.
 
     Attributes:
-        camera: the camera's id.
         code: the reason, one of the codes of :class:`pipeline.sources.base.SourceError`.
         message: one line for an operator, without credentials.
         retry_in_seconds: when the next attempt is made.

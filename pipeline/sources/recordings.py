@@ -17,11 +17,7 @@ from pipeline.sources.frame_index import FrameIndex
 
 
 class Recording(Source, Protocol):
-    """A source that can be read again and again.
-
-    Attributes:
-        path: the film or the folder.
-    """
+    """A source that can be read again and again."""
 
     path: Path
 
@@ -31,11 +27,7 @@ class Recording(Source, Protocol):
         ...
 
     def check(self) -> None:
-        """Open it and close it again.
-
-        Raises:
-            SourceError: it is not a recording.
-        """
+        """Open it and close it again. Raises SourceError: it is not a recording."""
         ...
 
     def stated_seconds(self) -> float | None:
@@ -85,11 +77,9 @@ def open_recording(
     """Return the recording at ``path``.
 
     Args:
-        path: of a film or of a folder of pictures.
         camera: its id; the name without its suffix when left out.
         fps: pictures a second: needed for a folder, which does not state them; of no matter for a film.
         started_at: wall-clock time of a film's first frame; None takes what its file says. A folder has none.
-        on_damage: called with one line on what could not be decoded.
         threads: of a film's decoder; 0 lets FFmpeg choose (one a core).
 
     Raises:

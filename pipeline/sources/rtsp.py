@@ -53,15 +53,12 @@ class RtspSource:
     together hold some 10 MB a camera of 768 × 576 (``bench/results/sources.txt``).
 
     Args:
-        camera: the camera's id.
         location: ``rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or rtsps).
-        transport: TCP by default.
         user, password: go before those in the location.
         open_timeout_seconds: the limit for connecting, and again for what FFmpeg then reads to know the stream.
         read_timeout_seconds: the limit for the next packet.
         on_outage: called with every outage and the time of the next attempt.
         on_connected: called with the camera's id at the first picture of each connection.
-        backoff: how long to wait before the next attempt.
 
     Raises:
         SourceError: ``usage``: a location or credentials that no retry can mend.

@@ -115,7 +115,6 @@ class Scaler:
     matrix of the pictures change.
 
     Args:
-        spec: the wanted size and fit.
         pixel_aspect: width over height of one pixel, as the stream states it; None means square.
         threads: of the filter graph; 1 where many streams share the cores.
     """

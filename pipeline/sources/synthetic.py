@@ -47,7 +47,6 @@ class SyntheticSource:
     unique for ever. ``taken_at`` is when the picture was handed out.
 
     Args:
-        camera: the camera's id.
         location: ``synthetic://courtyard[?KEY=VALUE&…]``; the keys are ``seed``, ``fps``, ``minutes``, ``width``,
             ``height`` (one of the two is enough) and ``incidents_per_minute``, as in
             :class:`pipeline.courtyard.scene.SceneSettings`.
@@ -161,11 +160,7 @@ def _picture(scene: Courtyard, number: int) -> av.VideoFrame:
 
 
 def check_opencv() -> None:
-    """Rendering needs OpenCV; it is not imported here.
-
-    Raises:
-        SceneError: it is not installed.
-    """
+    """Rendering needs OpenCV; it is not imported here. Raises SceneError: it is not installed."""
     try:
         found = importlib.util.find_spec("cv2") is not None
     except ImportError:
@@ -175,11 +170,7 @@ def check_opencv() -> None:
 
 
 def _scene_asked_for(location: str) -> tuple[SceneSettings, bool]:
-    """The scene that a location means, and whether it ends.
-
-    Raises:
-        SceneError: it means none.
-    """
+    """The scene that a location means, and whether it ends. Raises SceneError: it means none."""
     place, _, query = location.partition("://")[2].partition("?")
     if place.removesuffix("/") != "courtyard":
         raise SceneError("unknown scene; expected synthetic://courtyard, with ?seed=… or not")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -22,21 +21,6 @@ from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
 
 CHAIN = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4, cooldown_seconds=2.0), kernel=1)
 CARD = SimpleNamespace(name="made-up", weights_sha256="0" * 64)
-
-
-@pytest.fixture(scope="module")
-def load(root: Path):
-    """Loads a program of the folder bench, which may import another one."""
-    sys.path.insert(0, str(root / "bench"))
-
-    def loaded(name: str):
-        spec = importlib.util.spec_from_file_location(name, root / "bench" / f"{name}.py")
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # its dataclasses look there
-        spec.loader.exec_module(module)
-        return module
-
-    yield loaded
-    sys.path.remove(str(root / "bench"))
 
 
 @pytest.fixture(scope="module")

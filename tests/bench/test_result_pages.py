@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +16,9 @@ FEW = 20  #: draws
 
 
 @pytest.fixture(scope="module")
-def bench(root: Path):
-    """Loads a program of the folder bench."""
-
-    def load(name: str):
-        spec = importlib.util.spec_from_file_location(name, root / "bench" / f"{name}.py")
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # its dataclasses look there
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture(scope="module")
-def fights_results(bench, root, tmp_path_factory):
+def fights_results(load, root, tmp_path_factory):
     """Twelve clips of six films, two seeds; stage 2 puts all in order, stage 1 all but one pair of 36."""
-    fights_mist = bench("fights_mist")
+    fights_mist = load("fights_mist")
     kept = tmp_path_factory.mktemp("run")
     videos = [Video(Path(f"/fights/{i:02d}.mp4"), i % 2, group=f"film{i // 2}") for i in range(12)]
     for seed in (0, 1):
@@ -64,7 +49,7 @@ def test_the_fights_figures_are_those_of_the_jobs_scores(fights_results):
     assert gain["by video"]["value"] == gain["by film"]["value"] == round(1 / 36, 4)
 
 
-def test_folds_that_an_earlier_recipe_had_do_not_count(bench, root, tmp_path):
+def test_folds_that_an_earlier_recipe_had_do_not_count(load, root, tmp_path):
     """After ``--set folds=2`` where there were three before, the third one's videos are in the other two."""
     config = read_mist_config(root / "configs" / "train" / "fights-i3d.yaml", ["folds=2", "seeds=1"])
     videos = [Video(Path(f"/fights/{i}.mp4"), i % 2, group=f"film{i}") for i in range(6)]
@@ -73,7 +58,7 @@ def test_folds_that_an_earlier_recipe_had_do_not_count(bench, root, tmp_path):
         folder.mkdir(parents=True)
         rows = [{"video": f"{i}.mp4", "label": i % 2, "stage_1": [i % 2], "stage_2": [i % 2]} for i in members]
         (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for runs in bench("fights_mist").kept_runs(videos, tmp_path, config).values():
+    for runs in load("fights_mist").kept_runs(videos, tmp_path, config).values():
         assert [[video.name for video in run] for run in runs] == [[f"{i}.mp4" for i in range(6)]]
 
 
@@ -88,9 +73,9 @@ def test_the_fights_page(fights_results):
 
 
 @pytest.fixture(scope="module")
-def ped2_results(bench, root):
+def ped2_results(load, root):
     """Films of 20 frames; the baseline knows nothing, the rest everything."""
-    ped2 = bench("ped2")
+    ped2 = load("ped2")
     videos = [Video(Path(f"/ped2/train/{i:02d}.mp4"), 0) for i in range(1, 13)]
     videos += [Video(Path(f"/ped2/test/{i:02d}.mp4"), 1, ((5, 20),)) for i in range(1, 10)]
     footage = ped2.Footage(videos, read_mist_config(root / "configs" / "train" / "ped2-i3d.yaml"), store=None)
@@ -127,8 +112,8 @@ def test_the_ped2_page(ped2_results):
     assert "grid" not in ped2.page(results | {"methods": without})
 
 
-def test_results_that_are_not_there_are_named(bench, fights_results, ped2_results, tmp_path):
-    results = bench("results")
+def test_results_that_are_not_there_are_named(load, fights_results, ped2_results, tmp_path):
+    results = load("results")
     for name, (module, *_, found) in (("fights_mist", fights_results), ("ped2", ped2_results)):
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
         (tmp_path / f"{name}.md").write_text(module.page(found))
@@ -144,13 +129,13 @@ def test_results_that_are_not_there_are_named(bench, fights_results, ped2_result
 
 
 @pytest.mark.parametrize("name", ["fights_mist", "ped2"])
-def test_the_committed_page_is_of_the_committed_figures(bench, root, name):
+def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     """What a page says is changed in the program, which writes it."""
     results = root / "bench" / "results"
     figures = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
-    assert bench(name).page(figures) == (results / f"{name}.md").read_text(encoding="utf-8")
+    assert load(name).page(figures) == (results / f"{name}.md").read_text(encoding="utf-8")
 
 
-def test_the_page_of_the_committed_results(bench, root):
+def test_the_page_of_the_committed_results(load, root):
     """What the benches have recorded can be put together."""
-    assert bench("results").page(root / "bench" / "results").startswith("# Results\n")
+    assert load("results").page(root / "bench" / "results").startswith("# Results\n")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,21 +23,6 @@ SCORES = pa.table(
         "smoothed": pa.array([0.25, 0.375, 0.75], pa.float32()),
     }
 )
-
-
-@pytest.fixture(scope="module")
-def load(root: Path):
-    """Loads a program of the folder bench, which may import another one."""
-    sys.path.insert(0, str(root / "bench"))
-
-    def loaded(name: str):
-        spec = importlib.util.spec_from_file_location(name, root / "bench" / f"{name}.py")
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # its dataclasses look there
-        spec.loader.exec_module(module)
-        return module
-
-    yield loaded
-    sys.path.remove(str(root / "bench"))
 
 
 @pytest.fixture(scope="module")

@@ -72,11 +72,15 @@ def server(repository: Path) -> Iterator[TritonServer]:
         yield running
 
 
-def get(address: str, path: str) -> tuple[int, bytes]:
+def ask(method: str, address: str, path: str) -> tuple[int, bytes]:
     with contextlib.closing(http.client.HTTPConnection(address, timeout=SOON)) as connection:
-        connection.request("GET", path)
+        connection.request(method, path)
         answer = connection.getresponse()
         return answer.status, answer.read()
+
+
+def get(address: str, path: str) -> tuple[int, bytes]:
+    return ask("GET", address, path)
 
 
 def processes_with(text: str) -> dict[int, str]:
@@ -234,7 +238,8 @@ class TestRunning:
         mine = identity(server)
         first = stub()
         os.kill(next(iter(first)), signal.SIGKILL)
-        server.reload("tiny")
+        for action in ("unload", "load"):
+            assert ask("POST", server.http_address, f"/v2/repository/models/tiny/{action}")[0] == 200
         assert stub()
         assert eventually(lambda: not stub() & first)
         assert get(server.http_address, "/v2/models/tiny/ready")[0] == 200

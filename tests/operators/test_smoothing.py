@@ -14,7 +14,6 @@ from operators.smoothing import (
     CausalMovingAverage,
     causal,
     centred,
-    centred_twice,
     delay_clips,
     delay_seconds,
     min_max,
@@ -167,25 +166,25 @@ def test_one_pass_by_hand() -> None:
         centred([1.0], 3, passes=0)
 
 
-def test_centred_twice_by_hand() -> None:
+def test_two_passes_by_hand() -> None:
     # one pass over 0 0 9 0 0 with k = 3: 0 3 3 3 0; the second: (0+0+3) (0+3+3) (3+3+3) (3+3+0) (3+0+0), all / 3
-    assert centred_twice([0, 0, 9, 0, 0], 3) == pytest.approx([1, 2, 3, 2, 1])
+    assert centred([0, 0, 9, 0, 0], 3, passes=2) == pytest.approx([1, 2, 3, 2, 1])
     # at the edge the first score counts for those before it: 3 0 0 → 2 1 0 → 5/3 1 1/3
-    assert centred_twice([3, 0, 0], 3) == pytest.approx([5 / 3, 1, 1 / 3])
+    assert centred([3, 0, 0], 3, passes=2) == pytest.approx([5 / 3, 1, 1 / 3])
 
 
 @given(scores=st.lists(unit, min_size=1, max_size=60), half=st.integers(0, 6))
-def test_centred_twice_against_convolution(scores: list[float], half: int) -> None:
+def test_two_passes_against_convolution(scores: list[float], half: int) -> None:
     kernel = 2 * half + 1  # also kernels longer than the video
     expected = box_filter(box_filter(scores, kernel).tolist(), kernel)
-    smoothed = centred_twice(scores, kernel)
+    smoothed = centred(scores, kernel, passes=2)
     assert smoothed.shape == (len(scores),)
     np.testing.assert_allclose(smoothed, expected, atol=1e-12)
 
 
 def test_the_offline_functions_return_new_arrays() -> None:
     scores = np.array([0.5, 0.5])
-    for result in (centred_twice(scores, 1), min_max(scores)):
+    for result in (centred(scores, 1), min_max(scores)):
         result[0] = 7.0
     assert scores.tolist() == [0.5, 0.5]
 
@@ -200,9 +199,9 @@ def test_the_offline_functions_return_new_arrays() -> None:
         ([0.1, float("nan")], 3, "finite numbers, got NaN"),
     ],
 )
-def test_centred_twice_says_what_it_cannot_smooth(scores: list[float], kernel: int, message: str) -> None:
+def test_centred_says_what_it_cannot_smooth(scores: list[float], kernel: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        centred_twice(scores, kernel)
+        centred(scores, kernel, passes=2)
 
 
 def test_min_max_stretches_to_the_unit_interval() -> None:

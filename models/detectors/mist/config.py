@@ -80,12 +80,9 @@ class MistConfig(_Part):
         clip: the clips; ``clip.stride`` is how they are cut live.
         training_stride: how they are cut for training; overlapping, as short videos have few.
         mirrored: train on the videos' mirror images too.
-        backbone: name of published weights.
         layers: of the backbone, whose pooled maps are the features of stage 1.
         recipe: of stage 1, the generator.
-        seeds: number of seeds of the figures from folds.
         alerting: the choice of kernel and thresholds.
-        videos: the videos, and the use of each.
         pseudo_labels: from stage 1 to stage 2.
         encoder: recipe of stage 2; None: the generator alone is trained.
         grid: rows and columns of cells that the generator reads one by one (:func:`models.data.maps.pooled`).
@@ -93,7 +90,6 @@ class MistConfig(_Part):
             otherwise they are the network's own, as in the papers.
         folds: take figures and thresholds from this many folds by group, each scored by networks that were trained on
             the others, at ``seeds`` seeds. They cost ``folds`` · ``seeds`` trainings. None: no such figures.
-        draws: of the bootstrap that gives the figures' intervals.
     """
 
     name: ModelName = "generator"

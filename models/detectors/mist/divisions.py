@@ -34,7 +34,6 @@ class Divisions:
     """The divisions that a recipe asks for.
 
     Args:
-        config: the recipe.
         seed: of the job. The divisions into folds are drawn from it for all trainings.
     """
 
@@ -62,11 +61,6 @@ class Divisions:
 
     def fold_parts(self, known: Sequence[Video], fold: Sequence[int], seed: int) -> FoldParts:
         """Divide the videos for one fold's trainings; the product's own division into two parts does not count here.
-
-        Args:
-            known: all videos that the folds divide.
-            fold: ordinals of the fold's videos.
-            seed: of the trainings.
 
         Raises:
             TrainingError: the videos cannot be divided like that.

@@ -117,8 +117,6 @@ def load_weights(network: AttentionEncoder | SelfGuidedHeads, folder: Path, sha2
 
     Args:
         network: the heads, where the backbone is a published one; the encoder, where it was fine-tuned.
-        folder: where :func:`save_encoder` wrote.
-        sha256: of the weights' file.
 
     Raises:
         TensorsError: the weights are missing, damaged, or belong to another network.

@@ -35,7 +35,6 @@ class LabelledMaps:
         early: (n, C, t, h, w), half or single precision.
         late: (n, C', t', h', w').
         soft: float32 (n,), pseudo labels in [0, 1].
-        label: of the video, 0 or 1.
         views: the early and late maps of other views of the same clips (mirrored, cropped): each is drawn as often as
             the first ones, and never scored.
     """
@@ -64,7 +63,6 @@ class LabelledClips:
     Attributes:
         clips: uint8 (n, T, H, W, 3) RGB; may be on the disk.
         soft: float32 (n,), pseudo labels in [0, 1].
-        label: of the video, 0 or 1.
     """
 
     clips: npt.NDArray[np.uint8] | NpyFile
@@ -93,7 +91,6 @@ def random_crop(clips: Tensor, side: int, scales: Sequence[float], rng: torch.Ge
         clips: uint8 (k, T, H, W, 3).
         side: of the square, pixels.
         scales: width and height are drawn from these, apart, relative to the picture's shorter side.
-        rng: source of the rectangle.
 
     Returns:
         uint8 (k, T, side, side, 3).
@@ -126,7 +123,6 @@ class EpochSteps(Sampler[Step]):
         lengths: int64 (V,), clips of every video.
         labels: of every video, 0 or 1, both among them.
         recipe: its batch and clips_a_video.
-        seed: of the order and all draws.
         process, processes: ordinal and number of the processes that share each step; each one gets other videos.
     """
 

@@ -46,9 +46,6 @@ class EncoderModule(pl.LightningModule):
 
     Args:
         network: heads that are trained on maps, or an encoder that is trained on clips.
-        recipe: settings of the training.
-        bags: the training videos.
-        seed: of all draws.
         validation: videos for finding the best epoch; may be empty.
     """
 
@@ -226,9 +223,7 @@ class KeepEveryEpoch(pl.Callback):
     """Keeps a checkpoint of the last epoch, and reports the progress.
 
     Args:
-        file: the checkpoint.
         training: identity of the training, kept in the checkpoint under ``of``.
-        progress: called with the number of completed epochs.
     """
 
     def __init__(self, file: Path, training: str, progress: Callable[[int], None]) -> None:

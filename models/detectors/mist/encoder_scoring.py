@@ -27,7 +27,6 @@ def map_logits(heads: SelfGuidedHeads, early: Rows, late: Rows) -> npt.NDArray[n
     """Return the logits of n clips by heads on maps.
 
     Args:
-        heads: trained.
         early, late: maps, (n, C, t, h, w) and (n, C', t', h', w'); may be memory maps.
 
     Returns:

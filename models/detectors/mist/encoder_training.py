@@ -68,15 +68,12 @@ def train_encoder(
     """Train self-guided attention and both heads on maps of a backbone that is not trained.
 
     Args:
-        bags: the training videos.
         recipe: settings of the training; of size ``maps``.
         seed: of the first weights and all draws.
         folder: of checkpoint and curves; made when missing. From the checkpoint of this very training the training
             continues after its epoch, so a finished one costs nothing.
         validation: other videos, on which each epoch's weights are judged, as the curves show. Their soft labels are
             not used.
-        progress: called with the number of completed epochs.
-        accelerator: Lightning's name of the device.
 
     Returns:
         The heads in evaluation mode, on the CPU.
@@ -130,10 +127,6 @@ def train_full(
 
 def check_clips(clip: ClipSpec, recipe: EncoderRecipe) -> None:
     """Check that I3D and attention can read such clips, before hours are spent on them; nothing is computed.
-
-    Args:
-        clip: the cut of the clips.
-        recipe: of either size.
 
     Raises:
         TrainingError: the clips are too short, or their pictures too small.

@@ -25,10 +25,7 @@ def judged(name: str, group: str, video: Video, scores: ClipScores, times: ClipT
     """Return a video with its clips' scores, and with its frames' scores where its abnormal frames are known.
 
     Args:
-        name: of the video, unlike any other's.
-        group: of the video.
         scores: (n,) of its clips, in [0, 1].
-        times: of the same clips.
 
     Raises:
         pipeline.sources.base.SourceError: its frames must be counted, and it cannot be read.
@@ -64,7 +61,6 @@ def figures_of(
     Args:
         runs: for each seed the scores of the videos.
         calibrations: for each seed, by stage.
-        draws: of the bootstrap.
         probe: decision values of the linear probe by the videos' names.
         chosen_by: these videos have chosen the epoch of stage 2. The stages are then not compared.
     """

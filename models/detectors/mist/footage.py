@@ -61,7 +61,6 @@ class _Cut:
     """Clips that are cut in one way.
 
     Args:
-        clip: the cut.
         config: layers, grid, backbone, and the inputs of stage 2.
         engine: of the backbone; the fastest one available when None.
         store: of maps or, where the recipe needs none, of features; the user's cache when None.
@@ -159,7 +158,6 @@ class Footage:
         Args:
             learnt_from: videos for :meth:`training` and :meth:`bag`.
             judged_by: videos for :meth:`live`.
-            progress: called with (done, in all).
 
         Returns:
             The unusable videos with the reason, one line each.

@@ -132,11 +132,6 @@ def load_generator(folder: Path) -> tuple[Generator, MistCard]:
 def load_weights(folder: Path, architecture: Architecture, sha256: str) -> Generator:
     """Return the generator whose weights are in ``folder``, in evaluation mode, on the CPU.
 
-    Args:
-        folder: where :func:`save_generator` wrote.
-        architecture: of the generator.
-        sha256: of the weights' file.
-
     Raises:
         TensorsError: the weights are missing, damaged, or belong to another network.
     """

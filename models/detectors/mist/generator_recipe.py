@@ -16,7 +16,6 @@ class Recipe(BaseModel):
         sub_bags, sub_bag_clips: L and T of the sparse continuous sampling.
         shared_shift: see :func:`sparse_continuous`.
         sparsity: λ of the loss.
-        optimiser: with ``learning_rate`` and ``weight_decay``.
         gradient_clip: greatest norm of the gradient.
         batch: videos of each label in a step.
         epochs: passes over the smaller of the two sets.

@@ -31,8 +31,6 @@ def train_generator(
     """Train a generator; returned in evaluation mode.
 
     Args:
-        bags: the training videos.
-        recipe: settings of the training.
         seed: of the first weights, the order of the videos, the sampling and the dropout.
         progress: called with the number of completed epochs, of all members together.
 

@@ -101,16 +101,11 @@ def train_mist(
     """Run the job, as far as it is not up to date.
 
     Args:
-        videos: of a manifest or an adapter.
-        config: the recipe.
         out: the run's folder; made when missing.
-        seed: of all draws.
         only: run this stage alone; those before it must be up to date, those after it are not looked at.
         skip_bad: leave out videos that cannot be read, and list them.
         export: writes a model repository from a product's folder: (product, repository). None: no repository.
         footage: the clips of the videos; from the user's cache when None.
-        report: called with a line for each stage.
-        progress: called after every step.
 
     Raises:
         TrainingError: the videos cannot be divided as the recipe asks, a part of them lacks a label, or a loss or a
@@ -154,7 +149,6 @@ def train_generator_into(
     The run's other files are removed. The features stay in the cache.
 
     Args:
-        folder: made when missing.
         videos, config, seed, progress: see :func:`train_mist`, which raises the same errors.
     """
     folder.mkdir(parents=True, exist_ok=True)

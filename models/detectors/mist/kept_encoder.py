@@ -18,11 +18,7 @@ _FILE = "encoder.json"
 
 
 def keep_encoder(network: Network, folder: Path) -> None:
-    """Write heads, or a whole encoder where the backbone was trained too.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write heads, or a whole encoder where the backbone was trained too. Raises OSError."""
     heads, fine_tuned = (network, False) if isinstance(network, SelfGuidedHeads) else (network.heads, True)
     architecture = heads.architecture(fine_tuned=fine_tuned).model_dump(mode="json")
     write_json(folder / _FILE, {"sha256": save_encoder(network, folder), "architecture": architecture})

@@ -12,11 +12,7 @@ _FILE = "generator.json"
 
 
 def keep_generator(generator: Generator, folder: Path) -> None:
-    """Write a generator.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write a generator. Raises OSError."""
     sha256 = save_generator(generator, folder)
     write_json(folder / _FILE, {"sha256": sha256, "architecture": generator.architecture.model_dump(mode="json")})
 

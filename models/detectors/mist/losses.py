@@ -28,7 +28,6 @@ def paper_ranking_loss(abnormal: Tensor, normal: Tensor, *, sparsity: float = 0.
 
     Args:
         abnormal, normal: (B, L, T), scores in [0, 1]; the i-th video of one is paired with the i-th of the other.
-        sparsity: λ.
 
     Raises:
         ValueError: not as many normal videos as abnormal ones.
@@ -45,7 +44,6 @@ def reference_ranking_loss(abnormal: Tensor, normal: Tensor, *, top_k: int = 7, 
     Args:
         abnormal: (P, L, T), normal: (N, L, T), scores in [0, 1].
         top_k: how many clips make a bag's score.
-        sparsity: λ.
     """
     above = top_k_bag_scores(abnormal, top_k)[:, None]
     below = top_k_bag_scores(normal, top_k)[None, :]

@@ -48,7 +48,6 @@ class Trained:
     """The networks of a training.
 
     Attributes:
-        generator: stage 1.
         encoder: stage 2: the heads, or the whole encoder where the backbone was trained too; None where the generator
             alone was trained.
         labels: file of the pseudo labels that the encoder was trained on.
@@ -70,8 +69,6 @@ def write_product(
     """Write the product.
 
     Args:
-        folder: exists.
-        config: the recipe.
         trained: the networks. The one of the last stage is calibrated here.
         evidence: scores by which it is calibrated and judged.
         training: the card's part about the training. Its ``groups`` were learned from, its ``validation_groups`` used

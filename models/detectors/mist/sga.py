@@ -93,7 +93,6 @@ class SelfGuidedHeads(nn.Module):
     becomes slope · d + shift, so that a score can be made to mean a probability. (1, 0) leaves them alone.
 
     Args:
-        attention: the attention module.
         features: channels of the late map.
         dropout: in front of the weighted head.
         reads: maps that the weighted head averages; see :class:`models.detectors.mist.card.SelfGuidedArchitecture`.

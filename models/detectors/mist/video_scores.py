@@ -35,10 +35,8 @@ class VideoScores:
 
     Attributes:
         name: unlike any other video's.
-        video: the video.
         stage_1: float32 (n,).
         stage_2: float32 (n,), the difference of the weighted head's two logits; None where there is no stage 2.
-        times: of the clips.
         overlapping: float32 (m,), of stage 1, of the clips as the training cuts them; only where there is no stage 2.
 
     Raises:
@@ -112,7 +110,6 @@ class Evidence:
         folds: for each seed the scores of all videos outside the test, each by networks that had not seen it.
         validation: scores of the validation's videos by the product's own networks. Where the recipe selects by
             validation they chose the epoch of stage 2. Its figures on them are then too high, unlike those of stage 1.
-        test: scores of the test's videos.
         probe: out of fold, for each video in ``folds``, the decision value of a linear probe; the baseline.
     """
 

@@ -140,11 +140,11 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     """Render, start everything, watch, and report."""
     from pipeline.cli import embedded
     from pipeline.cli.demo.consumer import Consumer
-    from pipeline.cli.demo.films import render_films
     from pipeline.cli.demo.truth import Witness
     from pipeline.cli.demo.watch import Watch
     from pipeline.cli.live import drive
     from pipeline.cli.repository import repository_of
+    from pipeline.courtyard.renderer import render_films
     from pipeline.courtyard.scene import Courtyard
     from pipeline.scoring.served_model import served_model
 

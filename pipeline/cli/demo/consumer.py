@@ -22,7 +22,6 @@ class Consumer:
     """``mistwatch alerts tail --json``, from now on.
 
     Args:
-        bootstrap: the broker.
         on_event: called with each event and the time (UTC) of its arrival, on a thread of the consumer.
         log: file for the messages of its process.
     """
@@ -79,11 +78,7 @@ class Consumer:
             self._arrived.notify()
 
     def wait_for(self, events: int, seconds: float) -> None:
-        """Wait until ``events`` events have arrived.
-
-        Raises:
-            MistwatchError: they did not arrive in time.
-        """
+        """Wait until ``events`` events have arrived. Raises MistwatchError: they did not arrive in time."""
         with self._arrived:
             self._arrived.wait_for(lambda: self.events >= events or self._over, seconds)
         if self._failure is not None:

@@ -36,7 +36,6 @@ class Shown:
     """One showing of an incident in one pass of the film.
 
     Attributes:
-        kind: of the incident.
         began: when its first frame was sent.
         ended: when the frame after its last one was due; None while it is in progress.
     """

@@ -69,7 +69,7 @@ def roc(chart: Chart, colours: dict[str, int]) -> DrawnChart:
         "Share of abnormal frames flagged, against the share of normal frames flagged. The diagonal is a random score.",
         chart,
         colours,
-        x=_shares(_LEFT, WIDTH - _RIGHT),
+        x=Axis(0, 1, _LEFT, WIDTH - _RIGHT),
         x_label="normal frames flagged, %",
         y_label="abnormal frames flagged, %",
         x_ticks=[0, 0.25, 0.5, 0.75, 1],
@@ -101,7 +101,7 @@ def precision_recall(chart: Chart, colours: dict[str, int]) -> DrawnChart:
         "Precision: share of flagged frames that are abnormal. Recall: share of abnormal frames that are flagged.",
         chart,
         colours,
-        x=_shares(_LEFT, WIDTH - _RIGHT),
+        x=Axis(0, 1, _LEFT, WIDTH - _RIGHT),
         x_label="abnormal frames flagged (recall), %",
         y_label="flagged frames that are abnormal, %",
         x_ticks=[0, 0.25, 0.5, 0.75, 1],
@@ -140,10 +140,6 @@ def _threshold_count(chart: Chart) -> str:
     if points < 2:
         return "The curve has one threshold." if points else ""
     return f"The curve has {points} thresholds, taken from the scores, with straight lines between them."
-
-
-def _shares(begin: float, end: float) -> Axis:
-    return Axis(0, 1, begin, end)
 
 
 def _percent(value: float) -> str:

@@ -50,7 +50,6 @@ class Curve:
     """A line of a chart, by rising or falling threshold.
 
     Attributes:
-        name: name of its column.
         x, y: float (n,), n ≥ 1, finite.
         thresholds: float (n,), threshold of each point; inf if no score reaches it. None if unknown.
         at: number of the run's operating point; None if it is not on the curve.
@@ -92,8 +91,6 @@ class Alert:
     Attributes:
         opened: when it was raised (the end of the clip that crossed the threshold;
             see :mod:`operators.figures.events`).
-        ended: when it ended.
-        peak: its highest smoothed score.
         started: when its first clip begins; ``opened`` if None.
     """
 
@@ -129,7 +126,6 @@ class Look:
     Attributes:
         attention: float32 (h, w), as in :class:`pipeline.heat.Heat`.
         seen: the frames that the clip was made of; they may not show all of a picture.
-        kind: the meaning of the values.
     """
 
     attention: npt.NDArray[np.float32]
@@ -145,11 +141,9 @@ class Timeline:
     rate if the clock jumps, or frame numbers if the frame rate is unknown.
 
     Attributes:
-        name: unique name.
         start, end: float (n,), of its clips; starts never fall. n may be 0 (no clip could be scored).
         score: float (n,), raw, in [0, 1].
         smoothed: float (n,), compared with the threshold; None without smoothing.
-        unit: of the axis.
         length: length of the video; the end of the last clip if None.
         middle_frame: int (n,), number of a picture of each clip, in decoding order; required for
             thumbnails.
@@ -163,7 +157,6 @@ class Timeline:
         alerts: the alerts; None if none could be raised (scores of another program).
         open_threshold, close_threshold: thresholds at which alerts begin and end; None without alerts.
         group: common origin with others (a camera, a source film).
-        note: a remark, such as damage.
 
     Raises:
         ValueError: arrays of different lengths, times that fall, or scores that are not finite.

@@ -39,7 +39,6 @@ class Judged:
     """One video's alerts and incidents, paired by :func:`operators.figures.events.match`.
 
     Attributes:
-        found, missed: incidents.
         useful, false: alerts; both empty if the incidents are unknown.
     """
 

@@ -18,25 +18,23 @@ MOST_TIMELINES = 40
 MOST_ROWS = 2000
 
 
-def write_report(data: ReportData, file: Path, *, most_timelines: int = MOST_TIMELINES) -> None:
+def write_report(data: ReportData, file: Path) -> None:
     """Write ``data`` as one HTML file with its pictures in it, in full or not at all.
 
     The page has no script and makes no requests, which its own policy forbids. Its size is limited for any number of
-    videos: at most ``most_timelines`` timelines with 8 pictures each, two strips, and a table of 2000 rows.
+    videos: at most :data:`MOST_TIMELINES` timelines with 8 pictures each, two strips, and a table of 2000 rows.
 
     Args:
         data: the data to show. A recording that can no longer be read only loses its pictures.
-        file: the file; an existing one is replaced.
-        most_timelines: largest number of videos with a timeline.
 
     Raises:
         OSError: it cannot be written.
         ModuleNotFoundError: jinja2 is not installed; the command line explains what to do.
     """
-    files.write_text(file, rendered(data, most_timelines=most_timelines))
+    files.write_text(file, rendered(data))
 
 
-def rendered(data: ReportData, *, most_timelines: int = MOST_TIMELINES) -> str:
+def rendered(data: ReportData) -> str:
     """Return the page; see :func:`write_report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # of the extra evaluate; a worker has none
 
@@ -48,14 +46,14 @@ def rendered(data: ReportData, *, most_timelines: int = MOST_TIMELINES) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html").render(**_contents(data, most_timelines))
+    return environment.get_template("report.html").render(**_contents(data))
 
 
-def _contents(data: ReportData, most_timelines: int) -> dict[str, Any]:
+def _contents(data: ReportData) -> dict[str, Any]:
     """Return the variables of the template."""
     videos, verdicts = data.videos, [judged(video, data.tolerance) for video in data.videos]
     badnesses = [badness(video, verdict) for video, verdict in zip(videos, verdicts, strict=True)]
-    worst, best = select_videos(badnesses, most_timelines)
+    worst, best = select_videos(badnesses, MOST_TIMELINES)
     anchors = {number: f"v{number}" for number in (*worst, *best)}
     events = {number: eventful_clips(videos[number]) for number in anchors}
     found = strips.strips(data, verdicts)

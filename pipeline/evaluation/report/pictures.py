@@ -83,10 +83,7 @@ def thumbnails(
     is missing, all pictures before the last requested one are decoded.
 
     Args:
-        path: of a film or of a folder of pictures.
         numbers: numbers of the pictures, counted from 0 in decoding order; in any order.
-        fps: pictures a second of a folder.
-        height: of the thumbnails, pixels.
         content_hash: required hash of the recording (:attr:`pipeline.sources.recordings.Recording.content_hash`).
 
     Returns:

@@ -82,9 +82,6 @@ def drawn(
 
     Args:
         verdict: its alerts and incidents, paired.
-        id: of the element in the page.
-        thumbnail: of a clip.
-        note: a remark in addition to the video's own.
     """
     low, high = _range(video)
     x = Axis(low, high, 0, WIDTH)

@@ -18,7 +18,7 @@ from models.backbones.weights import WeightsError
 from models.data.backbone_engines import open_feature_engine, open_map_engine
 from models.data.extraction import Engine
 from models.data.features import FeatureStore
-from models.data.maps import ClipMaps, MapStore, PooledMaps, pooled
+from models.data.maps import ClipMaps, MapStore, pooled
 from models.data.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
@@ -87,8 +87,8 @@ def test_pooled_they_are_the_features_of_the_same_clips(film, on_torch, tmp_path
     store = MapStore(CLIP, folder=tmp_path / "maps", engine=on_torch)
     encoder = open_feature_engine("cpu", CLIP, "i3d-kinetics400", layers)
     features = FeatureStore(CLIP, layers=layers, folder=tmp_path / "features", engine=encoder).of(film)
-    found = PooledMaps(store, layers).of(film)
-    np.testing.assert_allclose(found.values, features.values, atol=1e-4, rtol=0)
+    found = store.of(film)
+    np.testing.assert_allclose(pooled(found, layers), features.values, atol=1e-4, rtol=0)
     for name in ("segments", "starts", "ends"):
         assert np.array_equal(getattr(found, name), getattr(features, name))
     np.testing.assert_allclose(pooled(store.of(film), layers, grid=(1, 1))[:, 0], features.values, atol=5e-3, rtol=0)
@@ -238,7 +238,6 @@ def test_damage_is_kept_with_what_could_be_decoded(tmp_path):
     assert str(tmp_path) not in first.damage
     again = MapStore(CLIP, folder=tmp_path / "maps", engine=tiny())
     assert again.of(cut).damage == first.damage
-    assert PooledMaps(again).of(cut).damage == first.damage
     assert again.computed == 0
 
 

@@ -135,7 +135,8 @@ class TestRecovery:
         os.kill(stub, signal.SIGKILL)
         with pytest.raises(InferenceServerException, match="not healthy"):
             infer(client, clips[:1])
-        server.reload("clip_scorer")
+        client.unload_model("clip_scorer")
+        client.load_model("clip_scorer")
         got = infer(client, clips[:1]).as_numpy("SCORE")[:, 0]
         np.testing.assert_allclose(got, openvino_engine.score(clips[:1]).scores, atol=1e-5)
 

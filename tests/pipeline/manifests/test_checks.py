@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from tiny_films import film
 
 from operators.figures.videos import abnormal_frames
-from pipeline.manifests.annotation import intervals_of
 from pipeline.manifests.checks import check_copies, check_split, readable, refuse
-from pipeline.manifests.manifest import ManifestError, Video
+from pipeline.manifests.manifest import ManifestError, Video, intervals_of
 
 # -- labels of frames ------------------------------------------------------------------------------------------
 

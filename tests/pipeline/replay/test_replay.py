@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from grey_cameras import Kept
 from replays import contents, replay
 from site_runs import BRIGHT, DARK, write_video
 from tiny_films import film, frame_folder, two_takes
@@ -42,17 +43,6 @@ def films(tmp_path: Path) -> Path:
     write_video(folder / "a.mp4", [(1.0, BRIGHT), (1.5, DARK)])
     write_video(folder / "c.mp4", [(3.0, DARK)])
     return folder
-
-
-class Kept:
-    """Takes events as an outbox would."""
-
-    def __init__(self) -> None:
-        self.events: list[AlertEvent] = []
-
-    def accept(self, event: AlertEvent) -> bool:
-        self.events.append(event)
-        return True
 
 
 def test_every_clip_has_its_score_its_average_and_its_frames(tmp_path: Path, triton: Server) -> None:

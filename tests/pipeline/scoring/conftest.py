@@ -76,7 +76,6 @@ def make_window(
         captured_at=datetime.now(UTC),
         pixels=pixels,
         middle=_MIDDLE,
-        middle_pts=index + 0.5,
     )
 
 

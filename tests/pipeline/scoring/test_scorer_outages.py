@@ -165,8 +165,7 @@ def test_waiting_for_a_server_can_be_stopped(kit: Any) -> None:
     threading.Timer(0.5, stop.set).start()
     listener = kit.Listener()
     began = time.monotonic()
-    with Scorer("127.0.0.1:1", kit.models, listener=listener) as scorer:
-        assert scorer.wait_ready(stop) is None
+    assert wait_for_model("127.0.0.1:1", "clip_scorer", stop, listener) is None
     assert time.monotonic() - began < 20
     assert listener.said == ["Triton at 127.0.0.1:1 cannot be reached (connection refused)"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import MistwatchError
 from pipeline.heat import HeatKind
-from pipeline.scoring.scorer import ScoredModel, Scorer
+from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import (
     ClipMismatch,
     HeatMap,
@@ -32,7 +32,7 @@ def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
     assert served_model(server.address) == expected
     with Scorer(server.address, [ScoredModel("clip_scorer", ClipSpec(4, 1, 16, 16, Fit.CROP))]) as scorer:
         assert scorer.check() == expected  # another stride does not matter
-        assert scorer.wait_ready(threading.Event()) == expected
+    assert wait_for_model(server.address, "clip_scorer", threading.Event()) == expected
 
 
 def test_a_site_that_asks_for_other_clips_gets_one_line(kit: Any, server: Any) -> None:
@@ -47,8 +47,6 @@ def test_a_site_that_asks_for_other_clips_gets_one_line(kit: Any, server: Any) -
         with pytest.raises(ClipMismatch) as refused:
             scorer.check()
         assert str(refused.value) == line
-        with pytest.raises(ClipMismatch):
-            scorer.wait_ready(threading.Event())
         assert listener.said == []
 
 

@@ -35,15 +35,8 @@ def train(
     """Train the network of stage 2; see :mod:`models.detectors.mist.encoder_training`.
 
     Args:
-        footage: the clips of the videos.
-        videos: the training videos.
-        soft: their clips' soft labels.
         validation: other videos, for choosing an epoch.
-        recipe: of stage 2.
-        backbone: name of the published weights.
-        seed: of the training.
         scratch: folder of the checkpoint.
-        progress: called with the number of completed epochs.
 
     Raises:
         TrainingError: it cannot be trained on these videos.

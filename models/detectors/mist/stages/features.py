@@ -35,10 +35,6 @@ def compute(
     """Compute what the cache lacks, and write ``clips.json``.
 
     Args:
-        folder: of the stage.
-        footage: the clips of the videos.
-        videos: all videos.
-        names: of the videos.
         known: those outside the test, of which the clips as cut for training are needed.
         judged: those of which the clips as cut live are needed.
         skip_bad: leave out unusable videos; otherwise they end the stage.

@@ -30,12 +30,6 @@ def compute(
     """Train on the other folds as the product is trained, and write the scores of the fold's videos.
 
     Args:
-        folder: of the stage.
-        footage: the clips of the videos.
-        parts: the videos.
-        names: of the videos.
-        config: the recipe.
-        seed: of the trainings.
         scratch: folder of the checkpoint.
         progress: called with (part of the work, epochs done, epochs in all).
         first: this process writes; the others of ``torchrun`` only take part in the training.

@@ -41,7 +41,6 @@ def compute(
 
     Args:
         generator: folder of the stage ``generator``.
-        names: of the videos.
     """
     soft = soft_labels(footage, videos, kept_generator(generator), config, folds, seed)
     write_rows(
@@ -69,12 +68,8 @@ def soft_labels(
     """Return the soft labels of the videos' clips, float32 (n,) each.
 
     Args:
-        footage: the clips of the videos.
-        videos: the training videos.
         generator: trained on all of them.
-        config: the recipe.
         folds: score the videos of each fold by a generator that is trained on the others; None: by ``generator``.
-        seed: of these trainings.
     """
     bags = [footage.bag(video) for video in videos]
     if folds is None:

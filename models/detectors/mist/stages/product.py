@@ -35,16 +35,10 @@ def compute(
     """Write the product; see :func:`models.detectors.mist.product.write_product`.
 
     Args:
-        folder: of the stage.
-        footage: the clips of the videos.
-        plan: the videos.
-        names: of the videos.
         networks: folders of the stages ``generator``, ``pseudo-labels`` and ``encoder``, by their names; without an
             encoder only the first.
         seeds: for each seed the folders of its folds.
         divided: the folds, as ordinals of the videos outside the test.
-        config: the recipe.
-        about: the card's part about the training.
     """
     trained = Trained(kept_generator(networks["generator"]))
     if "encoder" in networks:

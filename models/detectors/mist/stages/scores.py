@@ -26,10 +26,7 @@ def score_video(
     """Return the scores of a video's clips, cut as live, by each stage.
 
     Args:
-        footage: the clips of the video.
-        name: of the video.
         video: not among those that the networks were trained on.
-        generator: of stage 1.
         encoder: of stage 2; None where the generator alone was trained.
     """
     seen = footage.live(video)
@@ -44,11 +41,7 @@ def score_video(
 
 
 def write_scores(folder: Path, scores: Sequence[VideoScores]) -> None:
-    """Write the scores of a fold's videos into its folder.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write the scores of a fold's videos into its folder. Raises OSError."""
     write_rows(folder / SCORES_FILE, [one.row() for one in scores])
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import av
 import pytest
 
-from pipeline.cli.demo.films import render_films
-from pipeline.courtyard.renderer import RenderError
+from pipeline.courtyard.renderer import RenderError, render_films
 from pipeline.courtyard.settings import SceneSettings
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli", "demo")
