@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from models.card import BUILT_IN, Alerting
-from models.data.video_store import FeaturesError
+from models.data.extraction import FeaturesError
 from models.detectors.mist.bag import Bag
 from models.detectors.mist.config import MistConfig, read_mist_config
 from models.detectors.mist.footage import Footage

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.data.video_store import FeaturesError
+from models.data.extraction import FeaturesError
 from models.detectors.mist.config import MistConfig, read_mist_config
 from models.detectors.mist.footage import Footage, names_of
 from models.detectors.mist.job import train_mist

@@ -37,7 +37,11 @@ _LOOK_SECONDS = 0.2
 _MOST_READERS = 8
 
 
-class Unreadable(MistwatchError):
+class FeaturesError(MistwatchError):
+    """A video's features cannot be computed or read."""
+
+
+class Unreadable(FeaturesError):
     """A video cannot be read."""
 
 

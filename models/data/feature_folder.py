@@ -27,6 +27,7 @@ from models.backbones.layers import WIDTHS, Layers
 from models.data.extraction import (
     Encoded,
     Engine,
+    FeaturesError,
     Finished,
     Place,
     Recorded,
@@ -41,7 +42,6 @@ from models.data.extraction import (
     ten_crops,
 )
 from models.data.npy_rows import NpyRows
-from models.data.video_store import FeaturesError
 from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.errors import UsageError
@@ -58,6 +58,10 @@ _PROBLEMS_SHOWN = 10
 
 class OtherFeatures(FeaturesError, UsageError):
     """The folder holds features of other settings, or something else."""
+
+
+class FeatureSettingsError(UsageError):
+    """Settings of features that exclude one another."""
 
 
 class _Part(BaseModel):
@@ -104,13 +108,14 @@ class FeatureSettings(_Part):
             engine: the fastest available one when None.
 
         Raises:
-            ValueError: the number of crops is not 1 or 10, or ten crops, half of them mirrored, are to be mirrored too.
+            FeatureSettingsError: the number of crops is not 1 or 10, or ten crops, half of them mirrored, are to be
+                mirrored too.
             models.backbones.weights.UnknownWeightsError: the backbone is unknown.
         """
         if crops not in (1, 10):
-            raise ValueError(f"crops must be 1 or 10, got {crops}")
+            raise FeatureSettingsError(f"crops must be 1 or 10, got {crops}")
         if crops == 10 and mirrored:
-            raise ValueError("ten crops are of the video and its mirror image already; leave mirrored out")
+            raise FeatureSettingsError("ten crops are of the video and its mirror image already; leave mirrored out")
         return cls(
             clip=StoredClip.from_spec(clip),
             backbone=backbone,

@@ -23,6 +23,7 @@ from models.backbones import weights
 from models.data.extraction import (
     Encoded,
     Engine,
+    FeaturesError,
     Floats,
     Place,
     Recorded,
@@ -36,12 +37,7 @@ from models.data.extraction import (
 )
 from models.engines.device import fastest_engine
 from pipeline import files
-from pipeline.errors import MistwatchError
 from pipeline.windows import ClipSpec
-
-
-class FeaturesError(MistwatchError):
-    """A video's features cannot be computed or read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +127,7 @@ class VideoStore(ABC, Generic[Kept]):
             FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be read or written.
             models.backbones.weights.WeightsError: the backbone's weights are not here.
         """
-        try:
-            place = self._place(video)
-        except Unreadable as error:
-            raise FeaturesError(str(error)) from None
+        place = self._place(video)
         if (kept := self._kept(place)) is not None:
             return kept
         for problem in self.fill([video]).values():
@@ -167,7 +160,7 @@ class VideoStore(ABC, Generic[Kept]):
             try:
                 place = self._place(video)
             except Unreadable as error:
-                failed[path_of(video)] = FeaturesError(str(error))
+                failed[path_of(video)] = error
                 continue
             if place not in missing and self._kept(place) is None:
                 missing[place] = video

@@ -54,10 +54,7 @@ def compare(
         )
         return files.judged()
 
-    try:
-        comparison = compare_judged(judged(first), judged(second), draws=draws, by=by, seed=seed)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    comparison = compare_judged(judged(first), judged(second), draws=draws, by=by, seed=seed)
     if out is not None:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)

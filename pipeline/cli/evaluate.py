@@ -111,10 +111,7 @@ def evaluate(
         assert subject.run is not None
         out = out or subject.run.folder
     subject, pixels = count_pixels_of(subject, maps, masks)
-    try:
-        assessment = assess(subject.judged, draws=draws, by=by, seed=seed, pixels=pixels)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    assessment = assess(subject.judged, draws=draws, by=by, seed=seed, pixels=pixels)
     if out is not None:
         _write(assessment, subject, out, report=report)
     _print(assessment, as_json=json, kept=out is not None)

@@ -112,17 +112,14 @@ def _settings(
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
-    try:
-        return FeatureSettings.for_clip(
-            replace(clip, stride=stride or recipe.training_stride or clip.stride),
-            backbone=recipe.backbone,
-            layers=chosen,
-            mirrored=recipe.mirrored,
-            crops=crops,
-            engine=engine,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    return FeatureSettings.for_clip(
+        replace(clip, stride=stride or recipe.training_stride or clip.stride),
+        backbone=recipe.backbone,
+        layers=chosen,
+        mirrored=recipe.mirrored,
+        crops=crops,
+        engine=engine,
+    )
 
 
 @contextmanager

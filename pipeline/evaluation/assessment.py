@@ -21,7 +21,7 @@ from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import ScoreSheet, total
 from operators.figures.ranked import FALSE_POSITIVES, figures
 from operators.figures.videos import ScoredVideo
-from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, Judged, LeftOut, require_same_footage
+from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, FootageError, Judged, LeftOut, require_same_footage
 from pipeline.evaluation.pixel_maps import FIGURES as PIXEL_FIGURES
 from pipeline.evaluation.pixel_maps import PixelCounts, estimate_maps
 
@@ -245,12 +245,12 @@ def compare_judged(
         draws, by, seed: see :func:`assess`.
 
     Raises:
-        ValueError: no common video, or a video differs between the sides in content, truth or group.
+        FootageError: no common video, or a video differs between the sides in content, truth or group.
     """
     names, others = ([video.name for video in judged.videos] for judged in (first, second))
     common = set(names) & set(others)
     if not common:
-        raise ValueError(f"no video is in both: {names[0]} is in the first, {others[0]} in the second")
+        raise FootageError(f"no video is in both: {names[0]} is in the first, {others[0]} in the second")
     one, other = (Judged(videos=tuple(v for v in judged.videos if v.name in common)) for judged in (first, second))
     require_same_footage(one.videos, other.videos)
     found, alerts = {}, {}

@@ -18,6 +18,7 @@ from operators.chain import ChainSettings
 from operators.figures.events import ScoreSheet, Span, score
 from operators.figures.videos import ScoredVideo
 from operators.smoothing import causal, centred
+from pipeline.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,6 +35,10 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 
 #: How a video's own score is made from its clips'.
 VideoScore = Literal["mean", "max"]
+
+
+class FootageError(UsageError):
+    """Two sides of a comparison are not of the same footage. One line that names the video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ def require_same_footage(first: Sequence[JudgedVideo], second: Sequence[JudgedVi
     """Check that videos of one name are the same recording with the same truth.
 
     Raises:
-        ValueError: one line that names the first such video of ``first`` and what differs.
+        FootageError: one line that names the first such video of ``first`` and what differs.
     """
     others = {video.name: video for video in second}
     for one in first:
@@ -153,14 +158,14 @@ def require_same_footage(first: Sequence[JudgedVideo], second: Sequence[JudgedVi
             continue
         hashes = one.content_hash, other.content_hash
         if None not in hashes and hashes[0] != hashes[1]:
-            raise ValueError(
+            raise FootageError(
                 f"{one.name} is another recording in the second: its content is {hashes[1]}, not {hashes[0]}; compare "
                 "runs of the same files"
             )
         for describe in (_describe_label, _describe_truth, _describe_group):
             ours, theirs = describe(one), describe(other)
             if ours != theirs:
-                raise ValueError(
+                raise FootageError(
                     f"{one.name} is {ours} in the first, {theirs} in the second: compare runs of one manifest"
                 )
 

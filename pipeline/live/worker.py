@@ -118,6 +118,7 @@ class Worker:
         Raises:
             SourceError: its source can be refused at once.
             ValueError: there is a camera of this name.
+            RuntimeError: the worker is stopped.
         """
         self._add(plan).start()
 
@@ -140,7 +141,7 @@ class Worker:
         for watcher in camera.watchers:
             watcher.port.close(_STOP_SCORER_SECONDS)
         self._put_until_stop(partial(self._results.put, Finished(camera), timeout=_LOOK_SECONDS))
-        while not (camera.finished.wait(_LOOK_SECONDS) or self._stop.is_set()):
+        while self._operators.is_alive() and not (camera.finished.wait(_LOOK_SECONDS) or self._stop.is_set()):
             pass
 
     def remove(self, name: str) -> None:
@@ -191,6 +192,8 @@ class Worker:
 
     def _add(self, plan: CameraPlan) -> Camera:
         with self._changing:
+            if self._stop.is_set():
+                raise RuntimeError(f"camera {plan.camera}: the worker is stopped")
             if plan.camera in self._cameras:
                 raise ValueError(f"camera {plan.camera}: there is a camera of this name already")
             camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))

@@ -3,7 +3,7 @@
 It wires three classes without I/O: :class:`~pipeline.scoring.traffic.Traffic` (the clip that goes next),
 :class:`~pipeline.scoring.outage.Outages` (when to try again) and :class:`~pipeline.scoring.versions.Versions` (the
 answers that count). The questions about a model itself are :class:`~pipeline.scoring.inspector.Inspector`'s. One lock
-guards all of them.
+guards the lanes and the clips in flight.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from models.data.clip_store import ClipStore
+from models.data.extraction import FeaturesError
 from models.data.npy_rows import NpyFile
-from models.data.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec

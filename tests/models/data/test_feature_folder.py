@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from gray_films import mean_grey, write_film
 
-from models.data.extraction import Engine
-from models.data.feature_folder import INDEX, FeatureSettings, OtherFeatures, read_index, write_features
-from models.data.video_store import FeaturesError
+from models.data.extraction import Engine, FeaturesError
+from models.data.feature_folder import (
+    INDEX,
+    FeatureSettings,
+    FeatureSettingsError,
+    OtherFeatures,
+    read_index,
+    write_features,
+)
 from pipeline.windows import ClipSpec, StoredClip
 
 CLIP = ClipSpec(frames=4, stride=2, height=32, width=48)
@@ -259,5 +265,5 @@ def test_killed_in_the_middle_it_goes_on(films, out, tmp_path, root):
     [({"crops": 5}, "crops must be 1 or 10, got 5"), ({"crops": 10, "mirrored": True}, "leave mirrored out")],
 )
 def test_settings_that_cannot_be(asked, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(FeatureSettingsError, match=words):
         FeatureSettings.for_clip(CLIP, engine="cpu", **asked)

@@ -13,8 +13,8 @@ import torch
 
 from models.backbones.i3d import ClipEncoder
 from models.data.backbone_engines import open_feature_engine
+from models.data.extraction import FeaturesError
 from models.data.features import FeatureStore
-from models.data.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec

@@ -16,10 +16,9 @@ from gray_films import write_film
 from models.backbones.i3d import I3D, normalise_clips
 from models.backbones.weights import WeightsError
 from models.data.backbone_engines import open_feature_engine, open_map_engine
-from models.data.extraction import Engine
+from models.data.extraction import Engine, FeaturesError
 from models.data.features import FeatureStore
 from models.data.maps import ClipMaps, MapStore, pooled
-from models.data.video_store import FeaturesError
 from pipeline.sources.base import Frame
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec

@@ -15,7 +15,7 @@ from operators.figures.events import Outcome, ScoreSheet
 from operators.figures.ranked import FIGURES, figures, frame_curve
 from pipeline.evaluation.assessment import assess, compare_judged
 from pipeline.evaluation.foreign_scores import judge_scores
-from pipeline.evaluation.judged import CAUSAL, CENTRED, COLUMNS, RAW
+from pipeline.evaluation.judged import CAUSAL, CENTRED, COLUMNS, RAW, FootageError
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.report.page import rendered
 from pipeline.evaluation.reported import figure_rows, report_data, settings_of
@@ -234,9 +234,9 @@ def test_only_what_both_have_is_compared():
     comparison = compare_judged(one, two, draws=20)
     assert (comparison.videos, comparison.first.only, comparison.second.only) == (2, ("x",), ("y",))
     assert not comparison.alerts
-    with pytest.raises(ValueError, match="no video is in both: a is in the first, z in the second"):
+    with pytest.raises(FootageError, match="no video is in both: a is in the first, z in the second"):
         compare_judged(one, foreign({"z": [0.1]}, {"z": [1]}))
-    with pytest.raises(ValueError, match="b is normal in the first, abnormal in the second"):
+    with pytest.raises(FootageError, match="b is normal in the first, abnormal in the second"):
         compare_judged(one, foreign({"b": [0.1]}, {"b": [1]}), draws=5)
 
 

@@ -8,6 +8,7 @@ from judged_runs import clips, row, run
 
 from pipeline.evaluation.assessment import compare_judged
 from pipeline.evaluation.foreign_scores import judge_scores
+from pipeline.evaluation.judged import FootageError
 from pipeline.evaluation.judged_run import judge_run
 
 
@@ -46,7 +47,7 @@ def judged(scores=(0.1, 0.9, 0.9, 0.1), **told):
     ],
 )
 def test_another_truth_or_recording_is_refused_with_the_first_video(told, message):
-    with pytest.raises(ValueError, match=message) as refused:
+    with pytest.raises(FootageError, match=message) as refused:
         compare_judged(judged(), judged(**told), draws=2)
     assert "\n" not in str(refused.value)
 
@@ -75,7 +76,7 @@ def test_labels_of_anybodys_scores_are_compared_as_well():
         return judge_scores({"v": np.array([0.5, 0.6])}, {"v": np.array(labels, bool)}, frames_per_score=2)
 
     with pytest.raises(
-        ValueError, match=r"v is abnormal in frames \[0, 2\) in the first, abnormal in frames \[1, 2\) in the second"
+        FootageError, match=r"v is abnormal in frames \[0, 2\) in the first, abnormal in frames \[1, 2\) in the second"
     ):
         compare_judged(foreign([1, 1, 0, 0]), foreign([0, 1, 0, 0]), draws=2)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.data.video_store import FeaturesError
+from models.data.extraction import FeaturesError
 from models.detectors.mist.footage import Footage
 from models.jobs.rows import read_json, write_json
 from pipeline.manifests.checks import readable, refuse

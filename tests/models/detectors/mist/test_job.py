@@ -23,7 +23,7 @@ from tiny_mist import CONFIG, export, film, films, footage, job
 from models.backbones.i3d import I3D
 from models.card import Alerting, read_card
 from models.code import code_digest, code_modules
-from models.data.video_store import FeaturesError
+from models.data.extraction import FeaturesError
 from models.detectors.mist.card import MistCard
 from models.detectors.mist.config import AlertingChoice, read_mist_config
 from models.detectors.mist.encoder import load_encoder
