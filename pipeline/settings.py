@@ -22,7 +22,9 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    SerializeAsAny,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -36,6 +38,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
+from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
@@ -202,6 +205,7 @@ class Site(BaseSettings):
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
+    sinks: dict[str, SerializeAsAny[BaseModel]] = Field({}, description="further sinks and their settings, by name")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
@@ -212,6 +216,18 @@ class Site(BaseSettings):
         {}, description="detectors by name; default: one without a name, the model triton.model"
     )
     cameras: dict[CameraId, CameraSettings] = Field(min_length=1)
+
+    @field_validator("sinks", mode="plain")
+    @classmethod
+    def _known_sinks(cls, value: object) -> dict[str, BaseModel]:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping of sinks to their settings")
+        return {str(name): read_settings(str(name), document) for name, document in value.items()}
+
+    @property
+    def sink_settings(self) -> dict[str, BaseModel]:
+        """The settings of each sink by its name."""
+        return {"kafka": self.kafka, **self.sinks}
 
     @model_validator(mode="after")
     def _detectors_known_and_used(self) -> Site:

@@ -19,6 +19,7 @@ from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, LeftOut, Vi
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.pixel_maps import PixelCounts, judge_maps, read_maps, read_masks
 from pipeline.evaluation.reported import settings_of, title_of
+from pipeline.heat import HeatKind
 from pipeline.runs.folder import Run, VideoRow
 
 #: Sections of settings by their title, as the document and the report show them.
@@ -132,7 +133,8 @@ def count_pixels_of(
     """Count pixels of anomaly maps against masks, by column of scores.
 
     Args:
-        maps: maps from a file, judged unchanged; None: the run's heat maps times the clips' scores.
+        maps: maps from a file, judged unchanged; None: the run's heat maps. Anomaly maps are judged unchanged,
+            attention maps times the clips' scores.
 
     Returns:
         The subject with notes on videos that could not be counted, and the counts.
@@ -152,6 +154,8 @@ def count_pixels_of(
         notes.append(f"{maps.name} is judged unsmoothed, in the raw column only.")
     else:
         counts = _heat_counts(subject, marked, left_out)
+        if list(counts) == [RAW]:
+            notes.append("The model's anomaly maps are judged unsmoothed, in the raw column only.")
     return subject.with_notes([*notes, *(f"{one.name}: {one.reason}" for one in left_out)]), counts
 
 
@@ -162,6 +166,9 @@ def _heat_counts(subject: Subject, marked: Any, left_out: list[LeftOut]) -> Mapp
     videos = [video for video in subject.judged.videos if run.attention(rows[video.name]) is not None]
     if not videos:
         raise UsageError(f"{run.folder}: the run has no heat maps; name --maps FILE")
+    if run.settings.model.heat is HeatKind.ANOMALY:
+        found = {one.name: partial(_heat, run, rows[one.name]) for one in videos}
+        return {RAW: judge_maps(subject.judged.videos, found, marked, left_out=left_out)}
     counts = {}
     for column in COLUMNS:
         found = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in videos}
@@ -169,11 +176,16 @@ def _heat_counts(subject: Subject, marked: Any, left_out: list[LeftOut]) -> Mapp
     return counts
 
 
+def _heat(run: Run, row: VideoRow) -> npt.NDArray[np.float32]:
+    """Return the heat of each clip, (clips, h, w). Raises RunError."""
+    heat = run.attention(row)  # opened for each call: a process cannot keep the files of a thousand videos open
+    assert heat is not None
+    return heat
+
+
 def _abnormal(run: Run, row: VideoRow, scores: Floats) -> npt.NDArray[np.float32]:
-    """Return the heat of each clip times its score, (clips, h, w). Raises RunError."""
-    attention = run.attention(row)  # opened for each call: a process cannot keep the files of a thousand videos open
-    assert attention is not None
-    maps: npt.NDArray[np.float32] = attention * scores.astype("float32")[:, None, None]
+    """Return the attention of each clip times its score, (clips, h, w). Raises RunError."""
+    maps: npt.NDArray[np.float32] = _heat(run, row) * scores.astype("float32")[:, None, None]
     return maps
 
 

@@ -85,7 +85,7 @@ class Service:
         self._scoring = _ScoringLog(self.metrics)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
-        sinks = configured_sinks(site)
+        sinks = configured_sinks(site.sink_settings)
         self.outbox = Outbox(site.state_dir / "outbox.sqlite", sinks)
         self.evidence = EvidenceStore(
             site.state_dir / "evidence",

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from pipeline.sinks.base import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class SinkKind:
+    """A kind of sink.
+
+    Attributes:
+        make: makes the sink from its settings. Raises UsageError for settings that cannot be used, for example a
+            password file that cannot be read.
+        settings: the settings of a sink under ``sinks:`` in a site's configuration; None for Kafka, which has a key of
+            its own there.
+    """
+
+    make: Callable[[Any], Sink]
+    settings: type[BaseModel] | None = None
 
 
 def _kafka(settings: Any) -> Sink:
@@ -14,21 +32,37 @@ def _kafka(settings: Any) -> Sink:
     return KafkaSink.from_settings(settings)
 
 
-#: Makes a sink from its settings. The key is the sink's key in a site's configuration and its name in the outbox.
-SINKS: dict[str, Callable[[Any], Sink]] = {
-    "kafka": _kafka,
+#: Every kind of sink. The key is its key in a site's configuration and its name in the outbox.
+SINKS: dict[str, SinkKind] = {
+    "kafka": SinkKind(_kafka),
 }
 
 
-def configured_sinks(site: object) -> dict[str, Sink]:
-    """Return a site's sinks by name, in the order of :data:`SINKS`.
-
-    Args:
-        site: has an attribute with the settings of each configured sink; a missing attribute and None mean not
-            configured.
+def read_settings(name: str, document: object) -> BaseModel:
+    """Return the settings of the sink ``name`` under ``sinks:``.
 
     Raises:
-        UsageError: settings that cannot be used, for example a password file that cannot be read; one line.
+        ValueError: the sink is unknown, or a setting is invalid; one line.
     """
-    found = {name: getattr(site, name, None) for name in SINKS}
-    return {name: SINKS[name](settings) for name, settings in found.items() if settings is not None}
+    kind = SINKS.get(name)
+    if kind is None or kind.settings is None:
+        known = ", ".join(known for known, kind in SINKS.items() if kind.settings is not None)
+        raise ValueError(f"unknown sink {name}; expected {known or 'none (Kafka has the key kafka)'}")
+    try:
+        return kind.settings.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, (name, *first["loc"])))
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def configured_sinks(settings: Mapping[str, Any]) -> dict[str, Sink]:
+    """Return the sinks by name, in the order of :data:`SINKS`.
+
+    Args:
+        settings: the settings of each configured sink by its name.
+
+    Raises:
+        UsageError: settings that cannot be used; one line.
+    """
+    return {name: kind.make(settings[name]) for name, kind in SINKS.items() if name in settings}

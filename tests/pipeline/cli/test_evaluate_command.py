@@ -188,6 +188,30 @@ def test_where_a_model_looked_is_judged_by_masks(mistwatch, two_runs, tmp_path):
     assert [columns[name]["pixels"] is None for name in ("raw", "causal", "centred")] == [False, True, True]
 
 
+def test_anomaly_maps_are_judged_as_they_are(mistwatch, two_runs, tmp_path):
+    """They can be compared between clips: the clips' scores, 0.1 and 0.9, have no part in them."""
+    folder, _ = two_runs
+    settings = json.loads((folder / "run.json").read_text())
+    settings["model"]["heat"] = "anomaly"
+    (folder / "run.json").write_text(json.dumps(settings))
+    heat = np.zeros((4, 2, 2), np.float32)
+    heat[:, 0, 0] = 0.9, 0.3, 0.3, 0.9
+    masks = np.zeros((64, 2, 2), bool)
+    masks[16:48, 0, 0] = True
+    np.savez(tmp_path / "masks.npz", fight=masks)
+    (folder / "attention").mkdir()
+    np.save(folder / "attention" / f"{row('fight').key}.npy", heat)
+    status, _, err = mistwatch("evaluate", folder, "--draws", "5", "--masks", "masks.npz")
+    assert status == 0, err
+    document = json.loads((folder / "metrics.json").read_text())
+    columns = document["columns"]
+    assert columns["raw"]["pixels"]["pixel_auc"]["value"] == pytest.approx(
+        12 / 14
+    )  # two of 14 normal pixels are hotter
+    assert columns["causal"]["pixels"] is None
+    assert "The model's anomaly maps are judged unsmoothed, in the raw column only." in document["notes"]
+
+
 # -- a manifest ------------------------------------------------------------------------------------------------------
 
 
