@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +32,24 @@ class FeatureStore(BackboneStore[VideoFeatures]):
     Args:
         layers: the backbone's layers whose pooled maps are the features; see
             :class:`models.backbones.i3d.ClipEncoder`. An opened engine's array is the features.
-        options: of :class:`~models.data.video_store.BackboneStore`.
+        backbone, mirrored, folder, engine: see :class:`models.data.video_store.BackboneStore`.
     """
 
     KIND = "features"
 
-    def __init__(self, clip: ClipSpec, *, layers: Sequence[str] = ("mixed_5c",), **options: Any) -> None:
+    def __init__(
+        self,
+        clip: ClipSpec,
+        *,
+        backbone: str = "i3d-kinetics400",
+        layers: Sequence[str] = ("mixed_5c",),
+        mirrored: bool = False,
+        folder: Path | None = None,
+        engine: str | Engine | None = None,
+    ) -> None:
         self.layers = tuple(layers)
-        super().__init__(clip, layers=list(layers), **options)
+        own = {"layers": list(layers)}
+        super().__init__(clip, backbone=backbone, mirrored=mirrored, folder=folder, engine=engine, own=own)
 
     def _open_engine(self) -> Engine:
         from models.data.backbone_engines import open_feature_engine

@@ -245,7 +245,7 @@ class BackboneStore(VideoStore[Kept]):
     Args:
         folder: of the cache; :attr:`KIND` in the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened engine.
-        settings: of the subclass, beside these.
+        own: the subclass's further settings that an entry depends on; plain JSON.
 
     Raises:
         models.backbones.weights.UnknownWeightsError: the backbone is unknown.
@@ -263,21 +263,21 @@ class BackboneStore(VideoStore[Kept]):
         mirrored: bool = False,
         folder: Path | None = None,
         engine: str | Engine | None = None,
-        **settings: Any,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         self.backbone = backbone
         self._opened = engine if isinstance(engine, Engine) else None
         name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
-        everything = {
+        settings = {
             "format": self.FORMAT,
             "clip": asdict(clip),
             "backbone": weights.published(backbone).tensors_sha256,
             "engine": name,
             "mirrored": mirrored,
-            **settings,
+            **(own or {}),
         }
         cache = folder or weights.cache_dir() / self.KIND
-        super().__init__(clip, settings=everything, mirrored=mirrored, folder=cache, engine=name)
+        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
 
     @abstractmethod
     def _open_engine(self) -> Engine:

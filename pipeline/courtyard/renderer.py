@@ -175,22 +175,37 @@ def work(handle: int) -> None:
                 pipe.send(_Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
 
 
-def render_films(films: Mapping[Path, SceneSettings], on_progress: Callable[[int, int], None]) -> None:
-    """Render every film, as many at a time as there are cores.
+def render_all(
+    films: Sequence[Film],
+    *,
+    processes: int,
+    progress: Callable[[int, int], None],
+    stop: threading.Event | None = None,
+) -> list[Rendered]:
+    """Render films as :func:`render` does, which raises the same errors, and return the outcomes in their order.
 
     Args:
-        on_progress: called with (frames rendered, frames in all) a few times a second.
-
-    Raises:
-        RenderError: a film could not be rendered.
+        progress: called with (frames done, frames in all) a few times a second.
     """
-    planned = [Film(settings, path) for path, settings in films.items()]
-    total = sum(film.frames for film in planned)
+    total = sum(film.frames for film in films)
+    outcomes: dict[int, Rendered] = {}
     done = 0
-    with contextlib.closing(render(planned, processes=len(os.sched_getaffinity(0)))) as items:
+    progress(0, total)
+    with contextlib.closing(render(films, processes=processes, stop=stop)) as items:
         for item in items:
-            done += 0 if isinstance(item, Rendered) else item
-            on_progress(done, total)
+            if isinstance(item, Rendered):
+                outcomes[item.ordinal] = item
+                done += films[item.ordinal].frames * item.kept
+            else:
+                done += item
+            progress(done, total)
+    return [outcomes[ordinal] for ordinal in range(len(films))]
+
+
+def render_films(films: Mapping[Path, SceneSettings], on_progress: Callable[[int, int], None]) -> None:
+    """Render every film, as many at a time as there are cores; see :func:`render_all`."""
+    planned = [Film(settings, path) for path, settings in films.items()]
+    render_all(planned, processes=len(os.sched_getaffinity(0)), progress=on_progress)
 
 
 def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:

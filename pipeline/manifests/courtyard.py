@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipeline import files
-from pipeline.courtyard.renderer import Film, Rendered, RenderError, render
+from pipeline.courtyard.renderer import Film, RenderError, render_all
 from pipeline.courtyard.settings import SceneError, SceneSettings
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import MANIFEST, Video, manifest_lines
@@ -94,7 +94,7 @@ def write_data_set(
     with _locked(folder):
         for film in planned:
             _refuse_other_settings(film)
-        rendered = _render(planned, jobs, progress, stop)
+        rendered = render_all(planned, processes=jobs, progress=progress, stop=stop)
         written = Written(folder / MANIFEST)
         for film, outcome in zip(planned, rendered, strict=True):
             group = str(film.settings.seed)
@@ -103,25 +103,6 @@ def write_data_set(
             written.kinds.update(set(outcome.kinds))
         files.write_text(written.manifest, manifest_lines(written.videos, folder))
     return written
-
-
-def _render(
-    planned: Sequence[Film], jobs: int, progress: Callable[[int, int], None], stop: threading.Event | None
-) -> list[Rendered]:
-    """Render every film and return the outcomes in the order of the plan."""
-    total = sum(film.frames for film in planned)
-    outcomes: dict[int, Rendered] = {}
-    done = 0
-    progress(0, total)
-    with contextlib.closing(render(planned, processes=jobs, stop=stop)) as items:
-        for item in items:
-            if isinstance(item, Rendered):
-                outcomes[item.ordinal] = item
-                done += planned[item.ordinal].frames * item.kept
-            else:
-                done += item
-            progress(done, total)
-    return [outcomes[ordinal] for ordinal in range(len(planned))]
 
 
 @contextlib.contextmanager
