@@ -14,7 +14,7 @@ import pytest
 from scripted_server import ScriptedServer
 
 from pipeline.heat import HeatKind
-from pipeline.scoring.outcomes import DropReason
+from pipeline.scoring.outcomes import DropReason, Scored
 from pipeline.scoring.scorer import CameraPort, ScoredModel, Scorer
 from pipeline.scoring.served_model import HeatMap
 
@@ -147,7 +147,6 @@ class TestEitherServer:
         assert len(site.consumers["film clip_scorer"].scored) == 6
 
     def test_turns_go_round_between_cameras_whatever_their_number_of_detectors(self, kit: Any, server: Any) -> None:
-        order: list[str] = []
         with Site(kit, server, max_in_flight=1, deadline_seconds=60) as site:
             ports = [
                 site.port("yard", capacity=9),
@@ -160,12 +159,18 @@ class TestEitherServer:
             with server.frozen():
                 site.submit(ports[2], 1)  # keeps the only slot busy
                 kit.until(lambda: site.listener.now_in_flight)
-                for name, consumer in site.consumers.items():
-                    consumer.before = lambda _outcome, name=name: order.append(name)
                 for index in range(2, 8):
                     for port in ports[:2]:
                         site.submit(port, index - 1)
                     site.submit(ports[2], index)
+        # By the time of the score: one at a time is in flight, while each port delivers on a thread of its own.
+        times = [
+            (outcome.scored_at, name)
+            for name, consumer in site.consumers.items()
+            for outcome in consumer.outcomes
+            if isinstance(outcome, Scored) and outcome.window.index > 0
+        ]
+        order = [name for _, name in sorted(times)]
         turns = [name.split()[0] for name in order[:13]]
         assert turns == ["gate", *["yard", "gate"] * 6]
         of_the_yard = [name for name in order if name.startswith("yard")]
