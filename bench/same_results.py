@@ -83,7 +83,7 @@ SITE_FILMS = ("car-detection.mp4", "vtest.avi")  #: of cctv/, the second one nam
 NEW_COLUMNS = frozenset({"detector"})
 NEW_ALERT_FIELDS = frozenset({"data.detector"})
 #: Parts of a generator's model card. Since 0.2.0 they have the form that they have in the card of both stages.
-REWRITTEN = frozenset({"figures", "training"})
+REWRITTEN = frozenset({"description", "sees", "does_not_see", "figures", "training"})
 #: Fields of run.json that differ between any two runs, or between versions.
 UNCOMPARED = frozenset({"mistwatch", "created_at"})
 
@@ -372,7 +372,7 @@ class Comparison:
         cards = [json.loads((product / "model-card.json").read_text(encoding="utf-8")) for product in products]
         figures = [f"AUC {_video_auc(card)}" for card in cards]
         found = document_differences(*({k: v for k, v in card.items() if k not in REWRITTEN} for card in cards))
-        yield Check("its model card, but for figures and training", *figures, not found.changed, str(found))
+        yield Check("its model card, but for prose, figures and training", *figures, not found.changed, str(found))
         yield self._whole_training()
 
     def _whole_training(self) -> Check:

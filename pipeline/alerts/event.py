@@ -61,7 +61,7 @@ class AlertData(_Document):
     replay: bool = Field(description="true for a recording: its events have no times of handling")
     camera: Annotated[str, Field(min_length=1)]
     detector: str | None = Field(
-        None, description="the site's detector that raised the alert, null where the site names no detectors"
+        None, description="the site's detector that raised the alert, absent where the site names no detectors"
     )
     segment: str = Field(description="the unbroken stretch of the stream that the alert lies in")
     state: AlertState
@@ -108,8 +108,12 @@ class AlertEvent(_Document):
         return self
 
     def to_json(self) -> bytes:
-        """UTF-8, one line, keys in the order of the fields; equal events give equal bytes."""
-        return self.model_dump_json().encode()
+        """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes.
+
+        Without a detector the key is left out, so that a site without ``detectors:`` has the documents of 0.1.0.
+        """
+        exclude = {"data": {"detector"}} if self.data.detector is None else None
+        return self.model_dump_json(exclude=exclude).encode()
 
     def published(self, at: datetime) -> AlertEvent:
         """A copy that says when it was sent; a replay has no such time and stays as it is."""
