@@ -82,7 +82,8 @@ SITE_FILMS = ("car-detection.mp4", "vtest.avi")  #: of cctv/, the second one nam
 #: Fields that a result of this tree may have beside those of the revision.
 NEW_COLUMNS = frozenset({"detector"})
 NEW_ALERT_FIELDS = frozenset({"data.detector"})
-#: Parts of a generator's model card. Since 0.2.0 they have the form that they have in the card of both stages.
+#: Parts of a generator's model card that are not compared: the recipe's prose was rewritten in 0.2.0, and figures and
+#: training have the form that they have in the card of both stages.
 REWRITTEN = frozenset({"description", "sees", "does_not_see", "figures", "training"})
 #: Fields of run.json that differ between any two runs, or between versions.
 UNCOMPARED = frozenset({"mistwatch", "created_at"})
