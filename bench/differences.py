@@ -24,7 +24,7 @@ _PUBLISHED_AT = re.compile(rb'"published_at":"[^"]*"')
 
 @dataclass(frozen=True)
 class Differences:
-    """What has changed from an old document or table to a new one.
+    """Changes from an old document or table to a new one.
 
     Attributes:
         changed: a line for each value that is not the old one, or is missing.

@@ -113,7 +113,7 @@ class Set:
         chain = shown[0].chain
         assert chain is not None
         footage = [piece for video in before for piece in pieces(video)]
-        # There is no target budget: use the lowest that this footage can support, which it keeps without an alert.
+        # Without a target budget, use the lowest that this footage can support, which it keeps without an alert.
         hours = sum(piece.hours for piece in footage)
         budget = Budget("the least that it supports", upper_bound(0) / hours * (1 + 1e-9))
         found = calibrate(footage, chain, budget)

@@ -48,7 +48,7 @@ class Line:
     what: str
     figure: str
     asked: str
-    met: bool | str | None  #: None: there is no target; a word: neither
+    met: bool | str | None  #: None: without a target; a word: neither met nor missed
     judges: str
 
 

@@ -143,7 +143,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Case:
-    """What to replay.
+    """Recordings of a replay and its options.
 
     Attributes:
         films: files of ``cctv/`` or of the courtyard.

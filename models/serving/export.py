@@ -82,7 +82,7 @@ def find_model(model: str) -> Path:
         model: a built-in model's name, or a folder's path.
 
     Raises:
-        UnknownModelError: there is no such model.
+        UnknownModelError: the model is unknown.
     """
     if model in built_in_models():
         return BUILT_IN / model
@@ -194,7 +194,7 @@ def export(
         replace: remove the existing versions, whatever clips they take.
 
     Raises:
-        UnknownModelError: there is no such model.
+        UnknownModelError: the model is unknown.
         MistwatchError: the model cannot be read, converted or written.
     """
     check_name(name)
@@ -284,7 +284,7 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
         cache_dir: by default mistwatch's cache folder (``MISTWATCH_CACHE``).
 
     Raises:
-        UnknownModelError: there is no such model.
+        UnknownModelError: the model is unknown.
         MistwatchError: it cannot be exported.
     """
     folder = find_model(model)

@@ -44,7 +44,7 @@ def locked(repository: Path) -> Iterator[None]:
     """Keep other processes from changing the repository's versions; the lock leaves nothing behind.
 
     Raises:
-        OSError: there is no such folder.
+        OSError: the folder is missing.
     """
     if not repository.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(repository))
@@ -53,7 +53,7 @@ def locked(repository: Path) -> Iterator[None]:
 
 
 def served_models(repository: Path) -> list[str]:
-    """Return the names of the served models in a repository, sorted; none where there is no such folder.
+    """Return the names of the served models in a repository, sorted; empty if the folder is missing.
 
     Raises:
         OSError: the repository cannot be read.
@@ -72,7 +72,7 @@ def find_served(repository: Path, name: str | None = None) -> Path:
         name: of the served model; None is the only one.
 
     Raises:
-        VersionError: there is no such model, or there are several and none is named.
+        VersionError: the model is missing, or the repository holds several and none is named.
         OSError: the repository cannot be read.
     """
     found = served_models(repository)
@@ -86,7 +86,7 @@ def find_served(repository: Path, name: str | None = None) -> Path:
 
 
 def versions(model: Path) -> list[int]:
-    """Return the numbers of the versions in a model's folder, ascending; none where there is no such folder."""
+    """Return the numbers of the versions in a model's folder, ascending; empty if the folder is missing."""
     if not model.is_dir():
         return []
     return sorted(int(entry.name) for entry in model.iterdir() if entry.name.isdecimal() and entry.is_dir())

@@ -35,7 +35,7 @@ def serving(model: str) -> Iterator[Path]:
             ``@VERSION`` or without: then the version that the repository names.
 
     Raises:
-        UsageError: there is no such model or version.
+        UsageError: the model or the version is unknown.
         MistwatchError: it cannot be exported.
     """
     from models.serving.versions import CONFIG_FILE, find_served, served, served_models, versions
@@ -61,7 +61,7 @@ def repository_of(model: str) -> Path:
     """Return a repository that serves ``model`` (a built-in model's name, or a folder), from the user's cache.
 
     Raises:
-        UsageError: there is no such model.
+        UsageError: the model is unknown.
         MistwatchError: it cannot be exported.
     """
     from models.serving.export import ensure_repository

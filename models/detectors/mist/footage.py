@@ -35,8 +35,8 @@ class Seen(OfClips):
 
     Attributes:
         features: of stage 1, float32 (n, D), or with a grid (n, cells, D).
-        inputs: of stage 2: both maps of the backbone, or the clips themselves, uint8 (n, T, H, W, 3); empty where there
-            is no stage 2.
+        inputs: of stage 2: both maps of the backbone, or the clips themselves, uint8 (n, T, H, W, 3); empty
+            without stage 2.
     """
 
     features: npt.NDArray[np.float32]

@@ -36,8 +36,8 @@ class VideoScores:
     Attributes:
         name: unlike any other video's.
         stage_1: float32 (n,).
-        stage_2: float32 (n,), the difference of the weighted head's two logits; None where there is no stage 2.
-        overlapping: float32 (m,), of stage 1, of the clips as the training cuts them; only where there is no stage 2.
+        stage_2: float32 (n,), the difference of the weighted head's two logits; None without stage 2.
+        overlapping: float32 (m,), of stage 1, of the clips as the training cuts them; only without stage 2.
 
     Raises:
         TrainingError: scores that are not finite.
