@@ -100,7 +100,12 @@ def replay(
     refuse_failures(outcome, options)
 
 
-_OPTIONAL_COUNTS = (("kept", "kept from before"), ("damaged", "damaged"), ("failed", "not replayed"))
+_OPTIONAL_COUNTS = (
+    ("kept", "kept from before"),
+    ("damaged", "damaged"),
+    ("failed", "not replayed"),
+    ("scorer_reconnects", "dead connection(s) to Triton replaced"),
+)
 
 
 def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False) -> None:
@@ -120,6 +125,7 @@ def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False) -> N
         "frames": sum(row.frames for row in scored),
         "clips": sum(row.clips for row in scored),
         "alerts": outcome.alerts,
+        "scorer_reconnects": outcome.scorer_reconnects,
     }
     if as_json:
         print(json.dumps({"type": "summary", "out": str(folder), **counts}), flush=True)

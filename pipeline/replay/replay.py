@@ -88,6 +88,7 @@ class Outcome:
         kept: number of recordings that were in the folder already.
         unread: a line for each recording that could not be read now; its kept scores stay in the run.
         unsent: a line on the events that a topic lacks; the caller fills it in.
+        scorer_reconnects: connections to Triton that had died without a sign and were replaced.
     """
 
     rows: tuple[VideoRow, ...]
@@ -97,6 +98,7 @@ class Outcome:
     stopped: bool
     unread: tuple[str, ...] = ()
     unsent: tuple[str, ...] = ()
+    scorer_reconnects: int = 0
 
 
 def run_settings(
@@ -281,7 +283,15 @@ class Replay:
         if not stopped:
             self._parts.finish([self._rows[one.name] for one in self._recordings], self._all())
         rows = tuple(self._rows[one.name] for one in self._recordings if one.name in self._rows)
-        return Outcome(rows, len(self._recordings), self._kept, self._alerts, stopped, tuple(self._unread))
+        return Outcome(
+            rows,
+            len(self._recordings),
+            self._kept,
+            self._alerts,
+            stopped,
+            tuple(self._unread),
+            scorer_reconnects=self._scoring.reconnects,
+        )
 
     def _replay_all(
         self,
