@@ -30,6 +30,10 @@ class Joining:
     zone: tzinfo | None = None
 
 
+#: Files are joined where their names state it.
+BY_NAMES = Joining()
+
+
 @dataclass(frozen=True, slots=True)
 class CameraFiles:
     """The files of one camera.
@@ -56,35 +60,35 @@ def zone_named(name: str | None) -> tzinfo | None:
     raise UsageError(f"time zone {name!r}: unknown; expected an IANA name like Europe/Berlin or UTC")
 
 
-def cameras_of(files: Sequence[Path], joining: Joining) -> tuple[list[CameraFiles], list[Path]]:
+def cameras_of(files: Sequence[Path], joining: Joining) -> list[CameraFiles | Path]:
     """Group files by their cameras.
 
     Returns:
-        The cameras in the order of their first files, and the files that are recordings by themselves.
+        The cameras, and the files that are recordings by themselves, in the order of their first files.
 
     Raises:
         UsageError: the files are to be joined and cannot be: some names state times and others do not, or several
             cameras.
     """
     if joining.join is False or not files:
-        return [], list(files)
+        return list(files)
     if joining.join or joining.camera is not None:
-        return [_one_camera(files, joining)], []
-    groups: dict[tuple[Path, str], list[tuple[Path, Stated]]] = {}
-    alone = []
+        return [_one_camera(files, joining)]
+    groups: dict[tuple[Path, str] | Path, list[tuple[Path, Stated]]] = {}
     for file in files:
-        if (said := stated(file)) is None:
-            alone.append(file)
+        said = stated(file)
+        key = file if said is None else (said.folder, said.camera)
+        groups.setdefault(key, []).extend([] if said is None else [(file, said)])
+    found: list[CameraFiles | Path] = []
+    for key, members in groups.items():
+        if isinstance(key, Path):
+            found.append(key)
+        elif len(members) == 1:
+            found.append(members[0][0])
         else:
-            groups.setdefault((said.folder, said.camera), []).append((file, said))
-    cameras = []
-    for (folder, camera), members in groups.items():
-        if len(members) > 1:
-            cameras.append(_camera(camera or folder.name or "camera", folder, members, joining.zone))
-        else:
-            alone.append(members[0][0])
-    order = {file: place for place, file in enumerate(files)}
-    return cameras, sorted(alone, key=order.__getitem__)
+            folder, camera = key
+            found.append(_camera(camera or folder.name or "camera", folder, members, joining.zone))
+    return found
 
 
 def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
@@ -115,7 +119,7 @@ def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
     if timed:
         name = joining.camera or timed[0][1].camera or timed[0][1].folder.name or "camera"
         return _camera(name, timed[0][1].folder, timed, joining.zone)
-    ordered = sorted(files, key=by_number)
+    ordered = sorted(files, key=lambda file: [by_number(Path(part)) for part in file.parts])
     return CameraFiles(joining.camera or ordered[0].parent.name or "camera", (), tuple(map(Part, ordered)))
 
 

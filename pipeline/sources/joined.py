@@ -1,4 +1,4 @@
-"""The files of one camera, read one after the other as one recording: pictures, windows and times cross their borders."""
+"""The files of one camera, read one after the other as one recording: windows and times cross their borders."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ class JoinedSource:
     segment: grids of resampling and windows go on. A gap ends the segment with the reason ``clock_jump``, and a file
     that was cut off with ``error``. Pictures of a time that was watched already are left out.
 
-    Segment ids are ``HASH/ORDINAL``, HASH the first 16 digits of the SHA-256 of the content hashes and the stated starts
-    of all files. A file that cannot be read, or that has changed since it was hashed, is reported and passed over.
+    Segment ids are ``HASH/ORDINAL``, HASH the first 16 digits of the SHA-256 of the content hashes and the stated
+    starts of all files. A file that cannot be read, or that has changed since it was hashed, is reported and passed
+    over.
 
     Nothing is opened before it is needed: files are hashed together for the first segment id, and decoded one by one.
 
@@ -142,7 +143,7 @@ class JoinedSource:
         raise problems[0]
 
     def stated_seconds(self) -> float | None:
-        """See :class:`pipeline.sources.recordings.Recording`; gaps, and files that cannot be read, have no share in it."""
+        """See :class:`pipeline.sources.recordings.Recording`; without gaps and files that cannot be read."""
         seconds = 0.0
         for part in self.parts:
             try:
