@@ -50,8 +50,7 @@ def joined(row: VideoRow, zone: tzinfo | None) -> str:
         zone: of the times; None: this machine's.
     """
     parts = [f"{row.name}: {_counted(len(row.files), 'file')} joined"]
-    at = row.files[0].at
-    if at is not None:
+    if (at := row.started_at) is not None:
         watched = row.duration_seconds + sum(max(gap.seconds or 0.0, 0.0) for gap in row.gaps)
         parts.append(f"{_shown(at, zone)} to {_shown(at + timedelta(seconds=watched), zone)}")
     gaps = [gap for gap in row.gaps if gap.seconds is None or gap.seconds > 0]

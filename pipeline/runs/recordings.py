@@ -96,6 +96,13 @@ class Wanted:
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
 
 
+def recording_of(row: VideoRow) -> Recording:
+    """Return the recording of a run's row as a source. Raises SourceError: it is not there any more."""
+    if row.files:
+        return JoinedSource(row.name, [Part(Path(file.path), file.at) for file in row.files])
+    return open_recording(Path(row.path), camera=row.name, fps=row.fps)
+
+
 def storable(text: str) -> str:
     """Return ``text`` with the bytes of a file's name that are not UTF-8 written as an escape.
 

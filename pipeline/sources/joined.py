@@ -95,7 +95,8 @@ class JoinedSource:
                 code="usage",
             )
         self.camera = camera
-        self.parts = tuple(_from(started_at, parts))
+        self.parts = tuple(parts)
+        self.started_at = started_at
         self.path = parts[0].path
         self.gaps: list[Gap] = []  #: of the latest :meth:`frames`
         self.unread = 0  #: number of files that the latest :meth:`frames` could not read
@@ -254,7 +255,8 @@ class _Reading:
 
     def items(self, threads: int) -> Iterator[Frame | SegmentOver]:
         """Yield the frames of all files, and the ends of their segments."""
-        for part, hashed in zip(self._source.parts, self._source.hashes(), strict=True):
+        parts = _from(self._source.started_at, self._source.parts)
+        for part, hashed in zip(parts, self._source.hashes(), strict=True):
             if self._stop.is_set():
                 break
             try:
