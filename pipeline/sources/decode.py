@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pipeline.sources.arrival import StampFault, StampReport, StampWatch
 from pipeline.sources.base import EndReason, Frame, FrameSpec, PictureSize, Segment, SegmentOver
 from pipeline.sources.frame_index import FrameLog
-from pipeline.sources.resample import resampler
+from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.scale import Scaler
 from pipeline.sources.timeline import Timeline, Verdict
 
@@ -54,6 +54,7 @@ class FramePump:
         nominal_fps: the rate that the stream states, if it does.
         pixel_aspect: width over height of one pixel; None means square.
         log: where every picture's time is written down, if anywhere; a live camera's would grow for ever.
+        rule: makes the rule of resampling to so many frames a second, at the start of each segment.
         on_stamps: called with every fault of a live stream's time stamps.
         clock: seconds of a clock that does not jump.
     """
@@ -70,6 +71,7 @@ class FramePump:
         pixel_aspect: Fraction | None = None,
         threads: int = 1,
         log: FrameLog | None = None,
+        rule: RuleFor = resampler,
         on_stamps: Callable[[StampReport], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +92,7 @@ class FramePump:
         self._decided: deque[tuple[_Picture, Verdict]] = deque()
         self._scalers = {spec.size: Scaler(spec, pixel_aspect, threads) for spec in self._specs}
         self._log = log
+        self._rule = rule
         self._on_stamps = on_stamps
         self._clock = clock
         self._stamps = StampWatch() if live else None  # None also once the time of arrival has taken over
@@ -168,7 +171,7 @@ class FramePump:
         if self._segment is None:
             self._segment = Segment(self._segment_id(self._segments), self._camera, self._live)
             self._segments += 1
-            self._resamplers = {fps: resampler(fps) for fps in {spec.fps for spec in self._specs}}
+            self._resamplers = {fps: self._rule(fps) for fps in {spec.fps for spec in self._specs}}
         self._log_picture(pts_seconds, first=first)
         kept = {fps for fps, rule in self._resamplers.items() if rule.keep(pts_seconds)}
         if not kept:
