@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 def watch(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="rtsp://…, video files, synthetic://courtyard.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE…", help="rtsp://…, http://…, device:///dev/video0, video files, synthetic://courtyard."
+        ),
     ],
     model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = "fights",
     as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
@@ -49,6 +52,12 @@ def watch(
         str | None, typer.Option(help="For the cameras; the password comes from MISTWATCH_PASSWORD.")
     ] = None,
     transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
+    snapshot_seconds: Annotated[
+        float | None, typer.Option(help="http:// sources are single pictures: seconds from one fetch to the next.")
+    ] = None,
+    stream: Annotated[
+        int | None, typer.Option(help="Number of the video stream to watch, from 0.", show_default="the first")
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for cameras that cannot be reached at the start.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
@@ -68,7 +77,13 @@ def watch(
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
 
-        common = {"username": username, "password": os.environ.get("MISTWATCH_PASSWORD"), "transport": transport}
+        common = {
+            "username": username,
+            "password": os.environ.get("MISTWATCH_PASSWORD"),
+            "transport": transport,
+            "snapshot_seconds": snapshot_seconds,
+            "stream": stream,
+        }
         document: dict[str, Any] = {
             "site": "watch",
             "state_dir": folder,

@@ -37,6 +37,8 @@ def source_options(settings: CameraSettings) -> SourceOptions:
         password=settings.password.get_secret_value() if settings.password else None,
         open_timeout_seconds=settings.open_timeout_seconds,
         read_timeout_seconds=settings.read_timeout_seconds,
+        snapshot_seconds=settings.snapshot_seconds,
+        video_stream=settings.stream,
         started_at=settings.start_time,
     )
 
