@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import Detector, Join, SkipBad, TimeZone
-from pipeline.cli.replaying import DEFAULT_MODEL, Options, refuse_failures, replay_into
+from pipeline.cli.replaying import Options, refuse_failures, replay_into
+from pipeline.cli.repository import DEFAULT_MODEL
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 

@@ -12,11 +12,13 @@ from urllib.parse import unquote
 
 import typer
 
+from pipeline.cli.repository import DEFAULT_MODEL, require_model
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.triton.server import TritonServer
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 
@@ -27,7 +29,13 @@ def watch(
             metavar="SOURCE…", help="rtsp://…, http://…, device:///dev/video0, video files, synthetic://courtyard."
         ),
     ],
-    model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = "fights",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A committed model, or a directory that training wrote.",
+            show_default="fights; with --triton what that serves",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Where pictures, outbox and logs go.", show_default="runs/<time>")
@@ -97,6 +105,10 @@ def watch(
             document["metrics"] = {"port": metrics_port}
         return site_from_options(document)
 
+    def check_model(served: ServedModel) -> None:
+        if model is not None and triton is not None:
+            require_model(model, served, triton)
+
     site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
     live = check_sources(sources)
     with stopping() as stop, contextlib.ExitStack() as servers:
@@ -104,7 +116,8 @@ def watch(
         own: list[TritonServer | BrokerServer] = []
         with stop.at_once():
             if triton is None:
-                own.append(scorer := servers.enter_context(embedded.triton(model, folder / "triton.log")))
+                started = embedded.triton(model or DEFAULT_MODEL, folder / "triton.log")
+                own.append(scorer := servers.enter_context(started))
             if kafka is None:
                 own.append(broker := servers.enter_context(embedded.broker(folder / "broker")))
         drive(
@@ -116,6 +129,7 @@ def watch(
             await_cameras=wait,
             repair_scorer=triton is None,
             servers_lost=lambda: embedded.ended(own),
+            check_model=check_model,
         )
 
 
