@@ -36,9 +36,10 @@ def to_be_joined(recordings: Sequence[Wanted]) -> str | None:
     files = sum(len(one.parts) for one in cameras)
     names = ", ".join(one.name for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
     by_itself = len(recordings) - len(cameras)
-    rest = f"; {_counted(by_itself, 'file')} by themselves" if by_itself else ""
+    rest = f"; {_counted(by_itself, 'recording')} of one file" if by_itself else ""
     return (
-        f"{_counted(files, 'file')} are read as {_counted(len(cameras), 'recording')}, one a camera ({names}){rest}; "
+        f"{_counted(files, 'file')} are read as {_counted(len(cameras), 'recording')}, one for each camera ({names})"
+        f"{rest}; "
         "--no-join reads each file by itself"
     )
 
