@@ -125,11 +125,15 @@ def refuse_failures(outcome: Outcome, options: Options) -> None:
 
 def _recordings(places: list[Path], options: Options) -> list[Wanted]:
     from pipeline.runs.recordings import wanted
+    from pipeline.sources.film_files import PassedOver
 
     skipped: list[str] = []
-    recordings = wanted(places, skipped=skipped if options.skip_bad else None)
+    passed_over = PassedOver()
+    recordings = wanted(places, skipped=skipped if options.skip_bad else None, passed_over=passed_over)
     for line in skipped:
         print(f"skipped: {printable(line)}", file=sys.stderr)
+    if (line_of_all := passed_over.line()) is not None:
+        print(f"mistwatch: {printable(line_of_all)}", file=sys.stderr)
     chosen = [one for one in recordings if options.split in (None, one.split)]
     if not chosen:
         splits = ", ".join(sorted({one.split or "none" for one in recordings}))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import read_manifest
-from pipeline.manifests.plain import FILM_SUFFIXES
 from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
+from pipeline.sources.film_files import FILM_SUFFIXES, PassedOver, list_folder
 
 #: How the name of a manifest ends.
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson"})
@@ -63,20 +63,24 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[Wanted]:
+def wanted(
+    places: Iterable[Path], *, skipped: list[str] | None = None, passed_over: PassedOver | None = None
+) -> list[Wanted]:
     """The recordings at ``places``, each once, in the order in which they are named; a folder's by their names.
 
     Args:
         places: files, folders (with the folders in them, but those of runs), manifests (``.jsonl``).
         skipped: takes the problems of manifests' lines, which are then left out; without it they are an error.
+        passed_over: receives the files in folders that are not videos (:mod:`pipeline.sources.film_files`).
 
     Raises:
         NothingToReplayError: a place is not there, or holds no video.
         pipeline.manifests.manifest.ManifestError: as :func:`pipeline.manifests.manifest.read_manifest`.
     """
+    passed_over = passed_over if passed_over is not None else PassedOver()
     found: dict[Path, _Found] = {}
     for place in places:
-        for one in _at(place, skipped):
+        for one in _at(place, skipped, passed_over):
             found.setdefault(one.wanted.path, one)
     names = _names([one.names for one in found.values()])
     return [replace(one.wanted, name=name) for one, name in zip(found.values(), names, strict=True)]
@@ -94,10 +98,10 @@ def _found(wanted: Wanted, *names: str) -> _Found:
     return _Found(wanted, (*(storable(name) for name in names), wanted.stored_path, last))
 
 
-def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
+def _at(place: Path, skipped: list[str] | None, passed_over: PassedOver) -> list[_Found]:
     try:
         if place.is_dir():
-            return _in_folder(place)
+            return _in_folder(place, passed_over)
         if not place.exists():
             raise NothingToReplayError(f"{place}: no such file; expected a video, a folder of videos or a manifest")
     except OSError as error:
@@ -115,22 +119,39 @@ def _resolved(path: Path) -> Path:
         return path.absolute()
 
 
-def _in_folder(folder: Path) -> list[_Found]:
-    def unreadable(error: OSError) -> None:
-        raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}")
-
+def _in_folder(folder: Path, passed_over: PassedOver) -> list[_Found]:
     found = []
-    for here, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(here, name)))
-        for name in sorted(files):
-            file = Path(here, name)
-            if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
-                below = file.relative_to(folder)
-                path = _resolved(file)
-                found.append(_found(Wanted("", path), below.with_suffix("").as_posix(), below.as_posix()))
+    for film in _films(folder, passed_over):
+        below = film.relative_to(folder)
+        found.append(_found(Wanted("", _resolved(film)), below.with_suffix("").as_posix(), below.as_posix()))
     if not found:
-        raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
+        line = passed_over.line()
+        suffixes = ", ".join(sorted(FILM_SUFFIXES))
+        raise NothingToReplayError(f"{folder}: holds no video ({line or f'{suffixes}, or by content'})")
     return found
+
+
+def _films(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
+    """Yield the films below ``folder``: those of a folder before those of the folders in it, by their names.
+
+    Linked folders come last, so that a film bears the name of its own place where it has one there.
+    """
+    entered: set[Path] = set()
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        here = waiting.pop() if waiting else linked.pop(0)
+        if (place := here.resolve()) in entered:
+            continue
+        entered.add(place)
+        try:
+            inside = list_folder(here)
+        except OSError as error:
+            raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        passed_over.add((*inside.pictures, *inside.others))
+        yield from inside.films
+        folders = [one for one in inside.folders if not _is_run(one)]
+        linked += [one for one in folders if one.is_symlink()]
+        waiting += reversed([one for one in folders if not one.is_symlink()])
 
 
 def _is_run(folder: Path) -> bool:
