@@ -22,6 +22,7 @@ from pipeline import files
 from pipeline.alerts.evidence import file_name, jfif
 from pipeline.errors import MistwatchError
 from pipeline.heat import Heat
+from pipeline.printable import located
 from pipeline.replay.lettering import ADVANCE, HEIGHT, write
 from pipeline.replay.score_chart import (
     ALERT,
@@ -104,7 +105,7 @@ def annotate(
     stop = stop or threading.Event()
     if row.error is not None:
         raise AnnotationError(f"{row.name}: cannot be annotated, nothing of it was scored: {row.error}")
-    recording = open_recording(Path(row.path), camera=row.name, fps=row.fps)
+    recording = open_recording(located(row.path), camera=row.name, fps=row.fps)
     try:
         if recording.content_hash != row.content_hash:
             raise AnnotationError(f"{row.path}: is not what was scored as {row.name}; replay it again")

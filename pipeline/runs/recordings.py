@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import read_manifest
+from pipeline.printable import storable
 from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
 from pipeline.sources.film_files import FILM_SUFFIXES, PassedOver, list_folder
 
@@ -45,22 +47,13 @@ class Wanted:
 
     @property
     def stored_path(self) -> str:
-        """The path, as text that any file can hold; see :func:`storable`."""
+        """The path, as text that any file can hold; see :func:`pipeline.printable.storable`."""
         return storable(str(self.path))
 
     def row(self, **found: object) -> VideoRow:
         """The recording's row, with what a replay has found out."""
         said = {"label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals}
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
-
-
-def storable(text: str) -> str:
-    """Return ``text`` with the bytes of a file's name that are not UTF-8 written as an escape.
-
-    >>> storable("caf\\udce9.mp4")
-    'caf\\\\xe9.mp4'
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def wanted(
@@ -187,8 +180,10 @@ def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
 def camera_of(path: Path, cameras: Container[str]) -> str | None:
     """Return the site's camera that made a recording: named by its file, else by the nearest folder that has a name.
 
+    A name in the decomposed form of some file systems is the same name.
+
     >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate", "yard"})
     'gate'
     """
-    names = (path.stem, *(folder.name for folder in path.parents))
+    names = (unicodedata.normalize("NFC", name) for name in (path.stem, *(folder.name for folder in path.parents)))
     return next((name for name in names if name in cameras), None)
