@@ -65,9 +65,9 @@ def _short_again(name: str, names: Sequence[str], choices: Sequence[Sequence[str
     members = [at for at, other in enumerate(names) if other == name]
     if len(members) > 1:
         others = {choice for at, own in enumerate(choices) if at not in members for choice in own}
-        for same in zip(*(choices[at] for at in members), strict=False):
-            if len(set(same)) == 1 and same[0] not in others:
-                return same[0]
+        for choice in choices[members[0]]:
+            if choice not in others and all(choice in choices[at] for at in members):
+                return choice
     return name
 
 

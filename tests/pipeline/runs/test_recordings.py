@@ -9,8 +9,7 @@ import pytest
 from tiny_films import film
 
 from pipeline.manifests.manifest import ManifestError
-from pipeline.replay.replay import camera_of
-from pipeline.runs.recordings import NothingToReplayError, wanted
+from pipeline.runs.recordings import NothingToReplayError, camera_of, wanted
 from pipeline.sources.film_files import PassedOver
 
 
