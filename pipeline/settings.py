@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -38,6 +39,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
+from pipeline.names import Name
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
@@ -45,8 +47,6 @@ from pipeline.sources.credentials import redact
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
 
-#: Names end up in the keys of messages, in metrics' labels and in the names of pictures.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -211,7 +211,7 @@ class Site(BaseSettings):
         frozen=True,
     )
 
-    site: str = Field("site", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of this site in alerts")
+    site: Name = Field("site", description="name of this site in alerts")
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
@@ -407,9 +407,10 @@ class _UniqueKeys(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
-            if key.value in seen:
+            name = unicodedata.normalize("NFC", key.value)  # as pipeline.names has it
+            if name in seen:
                 raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
-            seen.add(key.value)
+            seen.add(name)
         return node
 
 

@@ -128,13 +128,21 @@ def _recordings(places: list[Path], options: Options) -> list[Wanted]:
     from pipeline.cli.archives import to_be_joined
     from pipeline.runs.recordings import wanted
     from pipeline.sources.archive import BY_NAMES
+    from pipeline.sources.film_files import PassedOver
 
     skipped: list[str] = []
-    recordings = wanted(places, skipped=skipped if options.skip_bad else None, joining=options.joining or BY_NAMES)
+    passed_over = PassedOver()
+    recordings = wanted(
+        places,
+        skipped=skipped if options.skip_bad else None,
+        passed_over=passed_over,
+        joining=options.joining or BY_NAMES,
+    )
     for line in skipped:
         print(f"skipped: {printable(line)}", file=sys.stderr)
-    if (joined := to_be_joined(recordings)) is not None:
-        print(f"mistwatch: {printable(joined)}", file=sys.stderr)
+    for note in (passed_over.line(), to_be_joined(recordings)):
+        if note is not None:
+            print(f"mistwatch: {printable(note)}", file=sys.stderr)
     chosen = [one for one in recordings if options.split in (None, one.split)]
     if not chosen:
         splits = ", ".join(sorted({one.split or "none" for one in recordings}))

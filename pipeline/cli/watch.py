@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import unquote
 
 import typer
 
@@ -76,11 +74,14 @@ def watch(
     """
     from pipeline import logs
     from pipeline.cli import embedded
+    from pipeline.cli.legend import print_legend
     from pipeline.cli.live import display_for, drive, stopping
+    from pipeline.sources.source_names import source_names
 
     logs.configure("auto", "info" if verbose else "warning")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out or Path("runs") / stamp
+    cameras = dict(zip(source_names(sources), sources, strict=True))
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
@@ -99,7 +100,7 @@ def watch(
             "kafka": {"bootstrap": bootstrap, "topic": topic},
             "clip": {"fps": _fps(fps), "stride": stride},
             "alerts": {"open_threshold": threshold},
-            "cameras": {name: {"source": source, **common} for name, source in camera_names(sources).items()},
+            "cameras": {name: {"source": source, **common} for name, source in cameras.items()},
         }
         if metrics_port is not None:
             document["metrics"] = {"port": metrics_port}
@@ -110,7 +111,8 @@ def watch(
             require_model(model, served, triton)
 
     site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
-    live = check_sources(sources)
+    live = check_sources(cameras)
+    print_legend(cameras)
     with stopping() as stop, contextlib.ExitStack() as servers:
         folder.mkdir(parents=True, exist_ok=True)
         own: list[TritonServer | BrokerServer] = []
@@ -133,32 +135,11 @@ def watch(
         )
 
 
-def camera_names(sources: list[str]) -> dict[str, str]:
-    """Return a camera id for each source: a file's name, or a URL's host and path; numbered to be unique."""
-    named: dict[str, str] = {}
-    for source in sources:
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", _place_of(source)).strip("-._")[:56] or "camera"
-        name, number = base, 1
-        while name in named:
-            number += 1
-            name = f"{base}-{number}"
-        named[name] = source
-    return named
-
-
-def _place_of(source: str) -> str:
-    """Return a file's stem, or a URL's host and path without possible credentials: ids are public."""
-    from pipeline.sources.credentials import redact
-
-    if "://" not in source:
-        return Path(source).stem
-    place = re.split(r"[?#]", redact(source).split("://", 1)[1].rpartition("@")[2])[0]
-    # Some cameras want user and password in the path.
-    return place.split("/")[0] if "=" in unquote(place) else place
-
-
-def check_sources(sources: list[str]) -> bool:
+def check_sources(cameras: dict[str, str]) -> bool:
     """Refuse unusable sources before servers start: a missing file, not a video, an unknown kind.
+
+    Args:
+        cameras: the sources by their cameras' names.
 
     Returns:
         Whether one of them is live.
@@ -168,7 +149,7 @@ def check_sources(sources: list[str]) -> bool:
     """
     from pipeline.sources.factory import open_source
 
-    opened = [open_source(name, source) for name, source in camera_names(sources).items()]
+    opened = [open_source(name, source) for name, source in cameras.items()]
     return any(source.live for source in opened)
 
 

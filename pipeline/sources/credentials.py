@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote
 _USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
 _PARAMETER = re.compile(
-    r"(?P<name>(?:user(?:name)?|login|usr|pass(?:wor[dt]|wd)?|pwd|secret|token|auth|api[_-]?key)=)[^\s'\"<>&]*",
+    r"(?P<name>(?:[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential)[\w-]*"
+    r"|\b(?:api[_-]?key|key|code|pin|pw|sig))=)[^\s'\"<>&]*",
     re.IGNORECASE,
 )
 _AUTHORITY = re.compile(r".*?://(?P<authority>[^/?#]*)(?P<path>.*)", re.DOTALL)
