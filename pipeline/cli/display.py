@@ -104,8 +104,13 @@ class Lines:
     def finish(self, states: list[CameraState], summary: Summary) -> None:
         self._console.print(
             f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped, {summary.alerts} alert(s) "
-            f"from {summary.cameras} camera(s)"
+            f"from {summary.cameras} camera(s){replaced_connections(summary.scorer_reconnects)}"
         )
+
+
+def replaced_connections(count: int) -> str:
+    """Return a further part of a summary, if connections to Triton were replaced."""
+    return f", {count} dead connection(s) to Triton replaced" if count else ""
 
 
 class LiveTable(Lines):

@@ -43,6 +43,9 @@ class Metrics:
         self.clips_scored = Counter("clips_scored", "Clips that Triton scored", watch, **common)
         self.clips_dropped = Counter("clips_dropped", "Clips without a score", [*watch, "reason"], **common)
         self.clips_in_flight = Gauge("clips_in_flight", "Clips sent to Triton and not answered", **common)
+        self.scorer_reconnects = Counter(
+            "scorer_reconnects", "Connections to Triton that had died without a sign and were replaced", **common
+        )
         self.reconnects = Counter("reconnects", "Outages of a live source", ["camera", "reason"], **common)
         self.connected = Gauge("camera_connected", "1 while the source delivers frames", ["camera"], **common)
         self.alerts = Counter("alerts", "Alerts begun", watch, **common)

@@ -43,12 +43,17 @@ def source_options(settings: CameraSettings) -> SourceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Totals of a run, over all cameras and detectors."""
+    """Totals of a run, over all cameras and detectors.
+
+    Attributes:
+        scorer_reconnects: connections to Triton that had died without a sign and were replaced.
+    """
 
     clips_scored: int
     clips_dropped: int
     alerts: int
     cameras: int
+    scorer_reconnects: int = 0
 
 
 class Service:
@@ -223,6 +228,7 @@ class Service:
             clips_dropped=sum(state.dropped for state in states),
             alerts=sum(state.alerts for state in states),
             cameras=len(self.site.cameras),
+            scorer_reconnects=self._scoring.reconnects,
         )
 
     def close(self, *, relay_seconds: float = 2.0) -> int:
@@ -257,6 +263,10 @@ class _ScoringLog(OutageLog):
 
     def in_flight(self, clips: int) -> None:
         self._metrics.clips_in_flight.set(clips)
+
+    def reconnected(self, line: str) -> None:
+        super().reconnected(line)
+        self._metrics.scorer_reconnects.inc()
 
     def exchanged(self, served: ServedModel) -> None:
         _log.warning(

@@ -34,14 +34,14 @@ from pipeline.replay.published import Published
 from pipeline.replay.results import RecordingResults
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
-from pipeline.runs.recordings import Wanted, camera_of
+from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed
 from pipeline.scoring.outcomes import Dropped, OutageLog, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
-from pipeline.sources.recordings import Recording, open_recording
+from pipeline.sources.recordings import Recording
 from pipeline.windows import ClipSpec
 
 _log = logs.get("replay")
@@ -88,6 +88,7 @@ class Outcome:
         kept: number of recordings that were in the folder already.
         unread: a line for each recording that could not be read now; its kept scores stay in the run.
         unsent: a line on the events that a topic lacks; the caller fills it in.
+        scorer_reconnects: connections to Triton that had died without a sign and were replaced.
     """
 
     rows: tuple[VideoRow, ...]
@@ -97,6 +98,7 @@ class Outcome:
     stopped: bool
     unread: tuple[str, ...] = ()
     unsent: tuple[str, ...] = ()
+    scorer_reconnects: int = 0
 
 
 def run_settings(
@@ -194,7 +196,7 @@ class Replay:
         self._site = site
         self._detector = detector
         self._model = model or site.model_of(detector)
-        self._camera_of = {one.name: camera_of(one.path, cameras) for one in recordings}
+        self._camera_of = {one.name: one.camera_of(cameras) for one in recordings}
         # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
         used = sorted({name for name in self._camera_of.values() if name is not None})
         rules = {Watch(ANY_CAMERA, detector): rules_of(site, None, detector)}
@@ -281,7 +283,15 @@ class Replay:
         if not stopped:
             self._parts.finish([self._rows[one.name] for one in self._recordings], self._all())
         rows = tuple(self._rows[one.name] for one in self._recordings if one.name in self._rows)
-        return Outcome(rows, len(self._recordings), self._kept, self._alerts, stopped, tuple(self._unread))
+        return Outcome(
+            rows,
+            len(self._recordings),
+            self._kept,
+            self._alerts,
+            stopped,
+            tuple(self._unread),
+            scorer_reconnects=self._scoring.reconnects,
+        )
 
     def _replay_all(
         self,
@@ -344,14 +354,7 @@ class Replay:
         """Return a recording, its time of last change (ns), and the hash of its content. Raises SourceError."""
         try:
             modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
-            source = open_recording(
-                one.path,
-                camera=one.name,
-                fps=one.fps,
-                started_at=self._start_time,
-                on_damage=damage.append,
-                threads=_DECODER_THREADS,
-            )
+            source = one.open(started_at=self._start_time, on_damage=damage.append, threads=_DECODER_THREADS)
             return source, modified_ns, source.content_hash
         except OSError as error:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None

@@ -24,6 +24,8 @@ _CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     *_RECONNECT,
+    # gRPC gives channels with equal arguments one TCP connection by default: a new channel would share the dead one.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),  # a scorer stands beside its cameras; http_proxy is for the web
 ]
 #: The part of gRPC's long texts that an operator needs.
@@ -57,6 +59,7 @@ class Trouble(StrEnum):
     NOT_READY = "not_ready"  #: a server answers but does not serve the model (yet)
     STUB_DIED = "stub_died"  #: the model's process died; Triton does not start another by itself
     SILENT = "silent"  #: no answer in time: frozen, or too slow
+    CUT_OFF = "cut_off"  #: its connection had died without a sign, and was replaced
     REFUSED = "refused"  #: the server refuses this very request
     FAILED = "failed"  #: the model raised, on this clip or on another of the same batch
     UNREADABLE = "unreadable"  #: the answer lacks an output that was asked for

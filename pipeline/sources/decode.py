@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, PictureSize, Segment, SegmentOver
 from pipeline.sources.frame_index import FrameLog
-from pipeline.sources.resample import resampler
+from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.scale import Scaler
 from pipeline.sources.timeline import Timeline, Verdict
 
@@ -36,6 +36,7 @@ class FramePump:
         nominal_fps: the rate that the stream states, if it does.
         pixel_aspect: width over height of one pixel; None means square.
         log: where every picture's time is written down, if anywhere; a live camera's would grow for ever.
+        rule: makes the rule of resampling to so many frames a second, at the start of each segment.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FramePump:
         pixel_aspect: Fraction | None = None,
         threads: int = 1,
         log: FrameLog | None = None,
+        rule: RuleFor = resampler,
     ) -> None:
         self.pictures = 0  #: decoded so far
         self.scaled = 0  #: pictures made of them by the scaler
@@ -64,6 +66,7 @@ class FramePump:
         self._timeline = Timeline(nominal_fps)
         self._scalers = {spec.size: Scaler(spec, pixel_aspect, threads) for spec in self._specs}
         self._log = log
+        self._rule = rule
         self._segment: Segment | None = None
         self._segments = 0
         self._size: tuple[int, int] | None = None
@@ -93,7 +96,7 @@ class FramePump:
         if self._segment is None:
             self._segment = Segment(self._segment_id(self._segments), self._camera, self._live)
             self._segments += 1
-            self._resamplers = {fps: resampler(fps) for fps in {spec.fps for spec in self._specs}}
+            self._resamplers = {fps: self._rule(fps) for fps in {spec.fps for spec in self._specs}}
         self._log_picture(pts_seconds, first=first)
         kept = {fps for fps, rule in self._resamplers.items() if rule.keep(pts_seconds)}
         if not kept:
