@@ -14,12 +14,13 @@ import pytest
 import models
 import pipeline
 
-#: Rooms that read video, the rendered scene behind one kind of source, errors and durable files.
+#: Rooms that read video, the rendered scene behind one kind of source, errors, durable files and arrays.
 OPEN_TO_MODELS = {
     "pipeline.courtyard",
     "pipeline.errors",
     "pipeline.files",
     "pipeline.manifests",
+    "pipeline.plain_arrays",
     "pipeline.sources",
     "pipeline.windows",
 }
