@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.files import writing
 from pipeline.printable import printable
@@ -139,7 +140,7 @@ def _write(read: Callable[[list[str] | None], Sequence[Video]], out: Path | None
     except OSError as error:
         raise MistwatchError(f"cannot read {error.filename}: {error.strerror}") from error
     if out is None:
-        typer.echo(manifest_lines(videos), nl=False)
+        typer.echo(ascii_json(manifest_lines(videos)), nl=False)
     else:
         with writing(out):
             files.write_text(out, manifest_lines(videos, out.parent))
