@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.replay.replay import Outcome, Replay, Settled
     from pipeline.runs.recordings import Wanted
     from pipeline.settings import Site
+    from pipeline.sources.archive import Joining
 
 #: Number of problems that are listed.
 _LISTED = 10
@@ -44,6 +45,7 @@ class Options:
         skip_bad: do not fail because of recordings that cannot be replayed.
         publish: topic for the alert events.
         kafka: HOST:PORT of the broker; None: the site's.
+        joining: the way in which files become recordings; None: those whose names state camera and time are joined.
     """
 
     config: Path | None = None
@@ -57,6 +59,7 @@ class Options:
     skip_bad: bool = False
     publish: str | None = None
     kafka: str | None = None
+    joining: Joining | None = None
 
 
 def replay_into(
@@ -122,12 +125,16 @@ def refuse_failures(outcome: Outcome, options: Options) -> None:
 
 
 def _recordings(places: list[Path], options: Options) -> list[Wanted]:
+    from pipeline.cli.archives import to_be_joined
     from pipeline.runs.recordings import wanted
+    from pipeline.sources.archive import BY_NAMES
 
     skipped: list[str] = []
-    recordings = wanted(places, skipped=skipped if options.skip_bad else None)
+    recordings = wanted(places, skipped=skipped if options.skip_bad else None, joining=options.joining or BY_NAMES)
     for line in skipped:
         print(f"skipped: {printable(line)}", file=sys.stderr)
+    if (joined := to_be_joined(recordings)) is not None:
+        print(f"mistwatch: {printable(joined)}", file=sys.stderr)
     chosen = [one for one in recordings if options.split in (None, one.split)]
     if not chosen:
         splits = ", ".join(sorted({one.split or "none" for one in recordings}))

@@ -34,14 +34,14 @@ from pipeline.replay.published import Published
 from pipeline.replay.results import RecordingResults
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
-from pipeline.runs.recordings import Wanted, camera_of
+from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed
 from pipeline.scoring.outcomes import Dropped, OutageLog, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
-from pipeline.sources.recordings import Recording, open_recording
+from pipeline.sources.recordings import Recording
 from pipeline.windows import ClipSpec
 
 _log = logs.get("replay")
@@ -196,7 +196,7 @@ class Replay:
         self._site = site
         self._detector = detector
         self._model = model or site.model_of(detector)
-        self._camera_of = {one.name: camera_of(one.path, cameras) for one in recordings}
+        self._camera_of = {one.name: one.camera_of(cameras) for one in recordings}
         # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
         used = sorted({name for name in self._camera_of.values() if name is not None})
         rules = {Watch(ANY_CAMERA, detector): rules_of(site, None, detector)}
@@ -354,14 +354,7 @@ class Replay:
         """Return a recording, its time of last change (ns), and the hash of its content. Raises SourceError."""
         try:
             modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
-            source = open_recording(
-                one.path,
-                camera=one.name,
-                fps=one.fps,
-                started_at=self._start_time,
-                on_damage=damage.append,
-                threads=_DECODER_THREADS,
-            )
+            source = one.open(started_at=self._start_time, on_damage=damage.append, threads=_DECODER_THREADS)
             return source, modified_ns, source.content_hash
         except OSError as error:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None

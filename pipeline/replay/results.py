@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
-from pipeline.runs.folder import score_schema
+from pipeline.runs.folder import RowGap, score_schema
 from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed, one_line
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
-from pipeline.sources.recordings import Recording, open_recording
+from pipeline.sources.joined import JoinedSource
+from pipeline.sources.recordings import Recording
 from pipeline.windows import ClipSpec
 
 if TYPE_CHECKING:
@@ -99,11 +100,16 @@ class RecordingResults:
         self.events.append(event.to_json() + b"\n")
 
     def has_changed(self) -> bool:
-        """Return whether the file changed since the replay began: still being recorded, or copied there."""
+        """Return whether the file changed since the replay began: still being recorded, or copied there.
+
+        The files of an archive are looked at one by one while they are read.
+        """
+        if self.wanted.parts:
+            return False
         try:
             if self.wanted.path.stat().st_mtime_ns == self.modified_ns:
                 return False
-            now = open_recording(self.wanted.path, camera=self.wanted.name, fps=self.wanted.fps).content_hash
+            now = self.wanted.open().content_hash
         except (SourceError, OSError):
             return False  # it is gone, and was read
         return now != self.source.content_hash
@@ -134,6 +140,7 @@ class RecordingResults:
             segments=len(index.segments) if index.segments is not None else 1,
             clips=clips,
             damage=one_line("; ".join(self.damage)) or None,
+            gaps=_gaps(self.source),
         )
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
         return Replayed(row, self._table(index), b"".join(self.events), maps)
@@ -163,6 +170,12 @@ class RecordingResults:
         }
         schema = score_schema()
         return pyarrow.table([pyarrow.array(columns[one.name]).cast(one.type) for one in schema], schema=schema)
+
+
+def _gaps(source: Recording) -> tuple[RowGap, ...]:
+    if not isinstance(source, JoinedSource):
+        return ()
+    return tuple(RowGap(after=gap.after, seconds=gap.seconds) for gap in source.gaps)
 
 
 def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | None, float]:

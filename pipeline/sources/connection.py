@@ -14,13 +14,14 @@ from typing import TypedDict, Unpack
 import av
 import av.container
 
+from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import redact
 from pipeline.sources.decode import FramePump, received
 from pipeline.sources.reconnect import Backoff, BackoffSettings, Outage, reconnecting
 
-#: Packets come, but nothing in them can be decoded for so long: the longest gap between key frames that cameras offer
-#: is some 20 s. Seconds.
+#: Packets come, but none becomes a picture for so long: the longest gap between key frames that cameras offer is some
+#: 20 s. Seconds.
 _NO_PICTURE_SECONDS = 60.0
 
 #: FFmpeg reports several limits that ran out as other errors; what took this share of its limit ran into it.
@@ -37,6 +38,7 @@ class LiveOptions(TypedDict, total=False):
     read_timeout_seconds: float
     on_outage: Callable[[Outage], None] | None
     on_connected: Callable[[str], None] | None
+    on_stamps: Callable[[StampReport], None] | None
     backoff: BackoffSettings | None
 
 
@@ -57,6 +59,7 @@ class LiveStream(ABC):
         read_timeout_seconds: the limit for the next packet; default 5.
         on_outage: called with every outage and the time of the next attempt.
         on_connected: called with the camera's id at the first picture of each connection.
+        on_stamps: called with every fault of the stream's time stamps.
 
     Raises:
         SourceError: ``usage``: limits that are not above 0.
@@ -79,6 +82,7 @@ class LiveStream(ABC):
         self._read_timeout = options.get("read_timeout_seconds", 5.0)
         self._on_outage = options.get("on_outage")
         self._on_connected = options.get("on_connected")
+        self._on_stamps = options.get("on_stamps")
         self._backoff = options.get("backoff") or BackoffSettings()
         if not (self._open_timeout > 0 and self._read_timeout > 0):
             # FFmpeg takes a limit below 0 for none at all.
@@ -140,6 +144,7 @@ class LiveStream(ABC):
                 wall_clock=received,
                 nominal_fps=float(rate) if rate else None,
                 pixel_aspect=stream.sample_aspect_ratio,
+                on_stamps=self._on_stamps,
             )
             failure = yield from self._read(container, stream, pump, stop)
             if failure is None or stop.is_set():
@@ -162,6 +167,7 @@ class LiveStream(ABC):
         """
         packets = container.demux()
         last_packet = last_picture = time.monotonic()
+        delivered = 0
         while not stop.is_set():
             try:
                 packet = next(packets, None)
@@ -178,14 +184,13 @@ class LiveStream(ABC):
                 continue
             last_packet = now
             try:
-                pictures = packet.decode()
-                for picture in pictures:
+                for picture in packet.decode():
                     assert isinstance(picture, av.VideoFrame)
                     yield from pump.push(picture, picture.time)
             except av.FFmpegError:
-                pictures = []  # a damaged packet: the pictures after the next key frame are good again
-            if pictures:
-                last_picture = now
+                pass  # a damaged packet: the pictures after the next key frame are good again
+            if pump.delivered > delivered:
+                delivered, last_picture = pump.delivered, now
             elif now - last_picture > _NO_PICTURE_SECONDS:
                 return self._error(f"no picture could be decoded for {_NO_PICTURE_SECONDS:.0f} s", "decode")
             last_packet = time.monotonic()  # what the consumer took its time for is not the camera's silence

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote
 
+from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Source, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
@@ -46,12 +47,14 @@ class SourceCallbacks:
         on_connected: called with the camera's id at the first picture of each connection.
         on_damage: called with one line on what could not be decoded of a recording.
         on_slow: called with one line when a synthetic scene is rendered slower than asked for.
+        on_stamps: called with every fault of a camera's time stamps.
     """
 
     on_outage: Callable[[Outage], None] | None = None
     on_connected: Callable[[str], None] | None = None
     on_damage: Callable[[str], None] | None = None
     on_slow: Callable[[str], None] | None = None
+    on_stamps: Callable[[StampReport], None] | None = None
 
 
 #: Opens a source: camera id, location, options, callbacks. Raises SourceError.
@@ -67,6 +70,7 @@ def open_source(
     on_connected: Callable[[str], None] | None = None,
     on_damage: Callable[[str], None] | None = None,
     on_slow: Callable[[str], None] | None = None,
+    on_stamps: Callable[[StampReport], None] | None = None,
 ) -> Source:
     """Return the source at ``location``: ``rtsp(s)://…``, ``synthetic://courtyard?…``, a file's path or URL.
 
@@ -74,7 +78,7 @@ def open_source(
 
     Args:
         location: where it is; may hold credentials, which are never shown.
-        on_outage, on_connected, on_damage, on_slow: see :class:`SourceCallbacks`.
+        on_outage, on_connected, on_damage, on_slow, on_stamps: see :class:`SourceCallbacks`.
 
     Raises:
         SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
@@ -88,7 +92,7 @@ def open_source(
             f"expected {kinds} or a file's path",
             code="usage",
         )
-    callbacks = SourceCallbacks(on_outage, on_connected, on_damage, on_slow)
+    callbacks = SourceCallbacks(on_outage, on_connected, on_damage, on_slow, on_stamps)
     return SOURCES[scheme](camera, location, options or SourceOptions(), callbacks)
 
 
@@ -103,6 +107,7 @@ def _open_rtsp(camera: str, location: str, options: SourceOptions, callbacks: So
         read_timeout_seconds=options.read_timeout_seconds,
         on_outage=callbacks.on_outage,
         on_connected=callbacks.on_connected,
+        on_stamps=callbacks.on_stamps,
     )
 
 
