@@ -85,14 +85,17 @@ def watch(
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
+        from pipeline.sources.http import is_web_address
 
+        if snapshot_seconds is not None and not any(map(is_web_address, sources)):
+            raise UsageError("--snapshot-seconds: no SOURCE is an http:// or https:// address")
         common = {
             "username": username,
             "password": os.environ.get("MISTWATCH_PASSWORD"),
             "transport": transport,
-            "snapshot_seconds": snapshot_seconds,
             "stream": stream,
         }
+        snapshots = {"snapshot_seconds": snapshot_seconds}
         document: dict[str, Any] = {
             "site": "watch",
             "state_dir": folder,
@@ -100,7 +103,10 @@ def watch(
             "kafka": {"bootstrap": bootstrap, "topic": topic},
             "clip": {"fps": _fps(fps), "stride": stride},
             "alerts": {"open_threshold": threshold},
-            "cameras": {name: {"source": source, **common} for name, source in cameras.items()},
+            "cameras": {
+                name: {"source": source, **common, **(snapshots if is_web_address(source) else {})}
+                for name, source in cameras.items()
+            },
         }
         if metrics_port is not None:
             document["metrics"] = {"port": metrics_port}
