@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -17,23 +16,20 @@ import numpy.typing as npt
 
 from pipeline import logs
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.content_hash import content_hash
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
+from pipeline.sources.film_header import creation_time, stated_end
 from pipeline.sources.frame_index import FrameIndex, FrameLog
 from pipeline.sources.hidden_pictures import ShownPackets
 from pipeline.sources.lost_pictures import LostPictures
 from pipeline.sources.order_times import OrderTimes, is_picture, order_times
 from pipeline.sources.picture_times import NumberedTimes, PictureTimes, Stamps, StatedTimes, period_of, seconds_of
+from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
 
 _log = logs.get("recordings")
-
-#: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
-#: the first and the last among them, and of its size. A second of a fast disk, whatever the recording's length. Bytes.
-HASH_WHOLE_BYTES = 256 << 20
-HASH_BLOCKS = 256
-HASH_BLOCK_BYTES = 1 << 20
 
 #: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal, which is never meant.
 NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
@@ -48,12 +44,6 @@ _NO_OPTIONS: Mapping[str, str] = {}
 
 #: For consumers that need the times of the pictures and not the pictures.
 _BARELY_SCALED = FrameSpec(16, 16, fps=0.001)
-
-#: Matroska states a stream's length in a tag.
-_MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-
-#: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
-_UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 class FileSource:
@@ -73,6 +63,8 @@ class FileSource:
             among the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and on those that had no time
             of their own. Where the recording ends too early its last segment also ends with reason ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
+        known_hash: its :attr:`content_hash`, where the caller has it already.
+        rule: see :class:`pipeline.sources.decode.FramePump`.
 
     Raises:
         SourceError: ``not_found`` where the file is missing, ``usage`` where it is not a file or cannot be read, or
@@ -90,6 +82,8 @@ class FileSource:
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
         stream: int | None = None,
+        known_hash: str | None = None,
+        rule: RuleFor = resampler,
     ) -> None:
         self.camera = camera
         self.path = Path(path)
@@ -97,7 +91,10 @@ class FileSource:
         self._given = started_at
         self._on_damage = on_damage
         self._threads = threads
-        self._digest: str | None = None
+        self._digest = known_hash
+        self._rule = rule
+        #: Of the latest reading: end of the last picture, seconds of the recording's clock.
+        self.end_seconds = 0.0
         self._log = FrameLog()
         if started_at is not None and started_at.tzinfo is None:
             raise self._error(f"start time {started_at.isoformat()} needs its UTC offset (…Z or …+02:00)", "usage")
@@ -117,7 +114,7 @@ class FileSource:
 
     @property
     def content_hash(self) -> str:
-        """16 hexadecimal digits that name the content, whatever the file's name (see HASH_WHOLE_BYTES)."""
+        """16 hexadecimal digits that name the content, whatever the file's name; of another stream than the first, another one."""
         if self._digest is None:
             digest = content_hash(self.path)
             if self.stream:  # another film in the same file
@@ -221,7 +218,7 @@ class FileSource:
     def _times_of(self, container: av.container.InputContainer, stream: av.VideoStream) -> PictureTimes:
         rate, codec = stream.average_rate or stream.guessed_rate, stream.codec_context.codec.canonical_name
         if (order := self._order_times()) is not None:
-            return NumberedTimes(order, codec, period_of(rate))
+            return NumberedTimes(order, codec, rate)
         return StatedTimes(rate, LostPictures(codec, begins_anywhere=container.format.name in STREAM_FORMATS))
 
     def _without_index(self) -> str:
@@ -252,6 +249,7 @@ class FileSource:
             pixel_aspect=stream.sample_aspect_ratio,
             threads=1,
             log=self._log,
+            rule=self._rule,
         )
         times = self._times_of(container, stream)
         bad_packets, first_problem, cut_off, last_is_whole, packets_end = 0, "", False, True, float("-inf")
@@ -271,7 +269,7 @@ class FileSource:
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
-                self._count(times.failed())
+                pump.lost(times.failed())
                 bad_packets += 1
                 first_problem = first_problem or error.strerror or type(error).__name__
                 continue
@@ -279,7 +277,9 @@ class FileSource:
                 if stop.is_set():
                     break
                 lost, pts_seconds = times.shown(picture)
-                self._count(lost)
+                if pts_seconds is not None:
+                    self.end_seconds = pts_seconds + times.length_of(picture)
+                pump.lost(lost)
                 try:
                     yield from pump.push(picture, pts_seconds)
                 except av.FFmpegError as error:  # decoded, but of a kind that cannot be scaled
@@ -288,23 +288,20 @@ class FileSource:
         if stop.is_set():
             yield from pump.end(EndReason.SHUTDOWN)
             return
-        self._count(times.rest())
+        pump.lost(times.rest())
+        yield from pump.flush()
         if pump.last_pts_seconds is None:
             raise self._error(
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
             )
         # The last picture may be held for long: by a recorder that writes when something moves, or at a GIF's end.
-        missing = _stated_end(stream) - max(pump.last_pts_seconds + period_of(rate), packets_end)
-        too_short = not pump.jumps and missing > CUT_OFF_SECONDS
+        missing = stated_end(stream) - max(pump.last_pts_seconds + period_of(rate), packets_end)
+        too_short = not (pump.jumps or pump.strays) and missing > CUT_OFF_SECONDS
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
         bad_packets = max(bad_packets, times.lost)  # not every error is a picture's, and not every decoder reports it
-        if cut_off or bad_packets or pump.dropped:
+        if cut_off or bad_packets or pump.dropped or pump.strays:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
-
-    def _count(self, lost: list[float | None]) -> None:
-        for time in lost:
-            self._log.picture(time)
 
     def _say_damaged(self, pump: FramePump, bad_packets: int, cut_off: bool, missing: float, problem: str) -> None:
         if self._on_damage is None:
@@ -314,6 +311,8 @@ class FileSource:
             parts.append(f"{bad_packets} packets could not be")
         if pump.dropped:
             parts.append(f"{pump.dropped} of them left out, as their times do not advance")
+        if pump.strays:
+            parts.append(f"{pump.strays} of them left out, as their times stray from those around them")
         if cut_off:
             parts.append(f"cut off {missing:.1f} s before its stated end" if missing > 0 else "cut off")
         reason = f" ({problem})" if problem else ""
@@ -342,39 +341,10 @@ class _RecordingClock:
         return self._origin + timedelta(seconds=pts_seconds - self._first)
 
 
-def content_hash(path: Path) -> str:
-    """The first 16 hexadecimal digits of a SHA-256: of the whole file, or of blocks of a very large one."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        if size <= HASH_WHOLE_BYTES:
-            while block := file.read(HASH_BLOCK_BYTES):
-                digest.update(block)
-        else:
-            digest.update(str(size).encode())
-            for ordinal in range(HASH_BLOCKS):
-                file.seek((size - HASH_BLOCK_BYTES) * ordinal // (HASH_BLOCKS - 1))
-                digest.update(file.read(HASH_BLOCK_BYTES))
-    return digest.hexdigest()[:16]
-
-
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
     """The stream's packets, as far as they can be read."""
     with suppress(av.FFmpegError):
         yield from container.demux(stream)
-
-
-def creation_time(container: av.container.InputContainer) -> datetime | None:
-    """The container's creation_time (UTC), None where it has none or a clock that was never set."""
-    stated = container.metadata.get("creation_time")
-    if stated is None:
-        return None
-    try:
-        at = datetime.fromisoformat(stated)
-    except ValueError:
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at if at >= _UNSET_BEFORE else None
 
 
 def _end_of(packet: av.Packet[av.VideoStream]) -> float:
@@ -383,14 +353,3 @@ def _end_of(packet: av.Packet[av.VideoStream]) -> float:
     if begin is None or not is_picture(packet) or packet.time_base is None:
         return float("-inf")
     return begin + float((packet.duration or 0) * packet.time_base)
-
-
-def _stated_end(stream: av.VideoStream) -> float:
-    """Return the end of the video by its header, seconds of the stream's clock; -inf where it states none."""
-    start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
-    if stream.duration is not None and stream.time_base is not None:
-        return start + float(stream.duration * stream.time_base)
-    if match := _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = match.groups()
-        return start + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return float("-inf")

@@ -32,6 +32,10 @@ class PictureTimes(Protocol):
         """Return the times of pictures that were lost before this one, rising, and the time of this one, seconds."""
         ...
 
+    def length_of(self, picture: av.VideoFrame) -> float:
+        """Return how long the latest picture is shown, seconds."""
+        ...
+
     def rest(self) -> list[float | None]:
         """Return the times of pictures that were lost after the last one that was shown: the recording is over."""
         ...
@@ -47,6 +51,7 @@ class StatedTimes:
 
     def __init__(self, rate: Fraction | None, lost_pictures: LostPictures) -> None:
         self._stamps = Stamps(rate)
+        self._period = period_of(rate)
         self._lost = lost_pictures
 
     @property
@@ -65,6 +70,9 @@ class StatedTimes:
         time = self._stamps.of(picture)
         return self._lost.shown(time), time
 
+    def length_of(self, picture: av.VideoFrame) -> float:
+        return _stated_length(picture) or self._period
+
     def rest(self) -> list[float | None]:
         return self._lost.rest()
 
@@ -80,10 +88,11 @@ class NumberedTimes:
         codec: its name to FFmpeg.
     """
 
-    def __init__(self, order: OrderTimes, codec: str, period_seconds: float) -> None:
+    def __init__(self, order: OrderTimes, codec: str, rate: Fraction | None) -> None:
         self.lost = 0
         self._order = order
-        self._period = period_seconds
+        steps = np.diff(order.times)
+        self._period = float(np.median(steps)) if len(steps) else period_of(rate)
         self._counts_gaps = order.one_packet_each and codec in SILENT_CODECS
         self._sent = 0
         self._shown = 0  # or lost
@@ -108,6 +117,9 @@ class NumberedTimes:
         time = self._next()
         picture.pts = None if picture.time_base is None else round(time / picture.time_base)
         return lost, time
+
+    def length_of(self, picture: av.VideoFrame) -> float:
+        return self._period
 
     def rest(self) -> list[float | None]:
         missing = max(0, len(self._order.times) - self._shown) if self._counts_gaps else 0
@@ -150,8 +162,7 @@ class Stamps:
         if not self._unstamped:
             return seconds_of(picture)
         now = self._elapsed
-        duration = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
-        self._elapsed += duration or self._period
+        self._elapsed += _stated_length(picture) or self._period
         return now
 
 
@@ -163,3 +174,8 @@ def period_of(rate: Fraction | None) -> float:
 def seconds_of(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
     """Return when a picture is shown, or that of a packet, by its stream's clock; None where it has no time."""
     return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
+
+
+def _stated_length(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float:
+    """Return how long a picture is shown, seconds; 0 where its container does not say."""
+    return float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
