@@ -114,7 +114,7 @@ class FileSource:
 
     @property
     def content_hash(self) -> str:
-        """16 hexadecimal digits that name the content, whatever the file's name; of another stream than the first, another one."""
+        """16 hexadecimal digits that name the content and the stream, whatever the file's name."""
         if self._digest is None:
             digest = content_hash(self.path)
             if self.stream:  # another film in the same file

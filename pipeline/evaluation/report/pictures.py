@@ -20,6 +20,7 @@ from pipeline.sources.base import FrameSpec, SourceError
 from pipeline.sources.frame_folder import pictures as pictures_of_folder
 from pipeline.sources.frame_folder import read_picture
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
+from pipeline.sources.orientation import Orientation
 from pipeline.sources.recordings import open_recording
 from pipeline.sources.scale import Part, Scaler, seen_part
 
@@ -181,7 +182,7 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 def _small(picture: av.VideoFrame, pixel_aspect: Fraction | None, height: int) -> Picture:
     shown_width, shown_height = picture.width * float(pixel_aspect or 1), float(picture.height)
-    if abs(picture.rotation) % 180 == 90:
+    if Orientation.of(picture).swaps_sides:
         shown_width, shown_height = shown_height, shown_width
     width = max(2, round(height * min(shown_width / shown_height, _WIDEST)))
     small = Scaler(FrameSpec(height, width))(picture)
