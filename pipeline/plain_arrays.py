@@ -103,7 +103,7 @@ def refuse_other_formats(file: Path) -> None:
 
 
 def as_row(values: Array) -> Array | None:
-    """Return an array with at most one axis longer than 1, such as (T,), (1, T) or (T, 1), as (T,); None: another shape.
+    """Return an array with at most one axis longer than 1, such as (T,), (1, T) or (T, 1), as (T,); None for any other.
 
     Strings, objects and single numbers without an axis are none.
     """
