@@ -14,7 +14,6 @@ import av.container
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import logs
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.content_hash import content_hash
 from pipeline.sources.credentials import shown
@@ -28,8 +27,6 @@ from pipeline.sources.picture_times import NumberedTimes, PictureTimes, Stamps, 
 from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
-
-_log = logs.get("recordings")
 
 #: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal, which is never meant.
 NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
@@ -56,13 +53,14 @@ class FileSource:
     after the stream's clock has jumped back nothing is known any more, and it is None.
 
     Args:
-        stream: number of the video stream among several, from 0; None takes the first.
         started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
             where it has one.
         on_damage: called with one line on the pictures that could not be decoded, while the rest could (they count
             among the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and on those that had no time
             of their own. Where the recording ends too early its last segment also ends with reason ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
+        video_stream: number of the stream to read among several video streams, from 0; None takes the first.
+        on_choice: called with one line that names the stream that is read, where there are several.
         known_hash: its :attr:`content_hash`, where the caller has it already.
         rule: see :class:`pipeline.sources.decode.FramePump`.
 
@@ -81,13 +79,15 @@ class FileSource:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
-        stream: int | None = None,
+        video_stream: int | None = None,
+        on_choice: Callable[[str], None] | None = None,
         known_hash: str | None = None,
         rule: RuleFor = resampler,
     ) -> None:
         self.camera = camera
         self.path = Path(path)
-        self.stream = stream
+        self._video_stream = video_stream
+        self._on_choice = on_choice
         self._given = started_at
         self._on_damage = on_damage
         self._threads = threads
@@ -117,8 +117,8 @@ class FileSource:
         """16 hexadecimal digits that name the content and the stream, whatever the file's name."""
         if self._digest is None:
             digest = content_hash(self.path)
-            if self.stream:  # another film in the same file
-                digest = hashlib.sha256(f"{digest} stream {self.stream}".encode()).hexdigest()[:16]
+            if self._video_stream:  # another film in the same file
+                digest = hashlib.sha256(f"{digest} stream {self._video_stream}".encode()).hexdigest()[:16]
             self._digest = digest
         return self._digest
 
@@ -162,8 +162,20 @@ class FileSource:
             return FrameIndex(np.sort(times))
         return self._decoded_index()
 
+    def pictures_bear_times(self) -> bool:
+        """Return whether each picture has its time from the container, so that one can be sought by it.
+
+        Raises:
+            SourceError: it is not a recording.
+        """
+        if self._order_times() is not None:
+            return False
+        with closing(self._open()) as container:
+            first = next((one for one in _packets(container, self._stream_of(container)) if one.size), None)
+            return first is not None and first.pts is not None
+
     def _decoded_index(self) -> FrameIndex:
-        reader = FileSource(self.camera, self.path, threads=self._threads, stream=self.stream)
+        reader = FileSource(self.camera, self.path, threads=self._threads, video_stream=self._video_stream)
         for _ in reader.frames([_BARELY_SCALED], threading.Event()):
             pass
         return reader.seen
@@ -204,7 +216,7 @@ class FileSource:
     def _stream_of(self, container: av.container.InputContainer) -> av.VideoStream:
         """Return the stream that is read. Raises SourceError: ``no_video_stream``."""
         try:
-            return choose_video_stream(container, self.stream)
+            return choose_video_stream(container, self._video_stream)
         except NoVideoStream as problem:
             raise self._error(str(problem), "no_video_stream") from None
 
@@ -232,8 +244,9 @@ class FileSource:
         self, container: av.container.InputContainer, specs: Sequence[FrameSpec], stop: threading.Event
     ) -> Iterator[Frame | SegmentOver]:
         stream = self._stream_of(container)
-        if (choice := describe_choice(container, stream)) is not None:
-            _log.warning("%s: %s; --stream chooses another", shown(str(self.path)), choice)
+        choice = describe_choice(container, stream)
+        if choice is not None and self._on_choice is not None:
+            self._on_choice(f"camera {self.camera}: {shown(str(self.path))}: {choice}")
         stream.codec_context.thread_count = self._threads
         stream.codec_context.thread_type = "AUTO"
         rate = stream.average_rate or stream.guessed_rate
