@@ -157,7 +157,14 @@ def _open_synthetic(camera: str, location: str, _options: SourceOptions, callbac
 def _open_file(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
     path = unquote(location[len("file://") :]) if _SCHEME.match(location) else location
     started_at = _instant(camera, options.started_at)
-    recording = FileSource(camera, path, started_at=started_at, on_damage=callbacks.on_damage)
+    recording = FileSource(
+        camera,
+        path,
+        started_at=started_at,
+        on_damage=callbacks.on_damage,
+        video_stream=options.video_stream,
+        on_choice=callbacks.on_choice,
+    )
     recording.check()
     return recording
 
