@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
 
 app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
@@ -99,7 +100,7 @@ def schema() -> None:
     """Print the JSON Schema of an alert event."""
     from pipeline.alerts.event import schema_text
 
-    typer.echo(schema_text(), nl=False)
+    typer.echo(ascii_json(schema_text()), nl=False)
 
 
 def _report(text: str) -> None:

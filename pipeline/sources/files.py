@@ -245,7 +245,7 @@ class FileSource:
                 pts_seconds = stamps.of(picture)
                 if pts_seconds is not None:
                     self.end_seconds = pts_seconds + (_length(picture) or stamps.period_seconds)
-                self._count(lost.shown(pts_seconds))
+                pump.lost(lost.shown(pts_seconds))
                 try:
                     yield from pump.push(picture, pts_seconds)
                 except av.FFmpegError as error:  # decoded, but of a kind that cannot be scaled
@@ -254,22 +254,19 @@ class FileSource:
         if stop.is_set():
             yield from pump.end(EndReason.SHUTDOWN)
             return
-        self._count(lost.rest())
+        pump.lost(lost.rest())
+        yield from pump.flush()
         if pump.last_pts_seconds is None:
             raise self._error(
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
             )
         missing = _stated_end(stream) - pump.last_pts_seconds
-        too_short = not pump.jumps and missing > CUT_OFF_SECONDS + stamps.period_seconds
+        too_short = not (pump.jumps or pump.strays) and missing > CUT_OFF_SECONDS + stamps.period_seconds
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
         bad_packets = max(bad_packets, lost.count)  # not every error is a picture's, and not every decoder reports it
-        if cut_off or bad_packets or pump.dropped:
+        if cut_off or bad_packets or pump.dropped or pump.strays:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
-
-    def _count(self, lost: list[float | None]) -> None:
-        for time in lost:
-            self._log.picture(time)
 
     def _say_damaged(self, pump: FramePump, bad_packets: int, cut_off: bool, missing: float, problem: str) -> None:
         if self._on_damage is None:
@@ -279,6 +276,8 @@ class FileSource:
             parts.append(f"{bad_packets} packets could not be")
         if pump.dropped:
             parts.append(f"{pump.dropped} of them left out, as their times do not advance")
+        if pump.strays:
+            parts.append(f"{pump.strays} of them left out, as their times stray from those around them")
         if cut_off:
             parts.append(f"cut off {missing:.1f} s before its stated end" if missing > 0 else "cut off")
         reason = f" ({problem})" if problem else ""
