@@ -397,7 +397,7 @@ class _Placed:
         """Return the wall-clock time of a picture; None once the file's own clock was set back."""
         if self.border.wall is None or pts_seconds < self.first:
             return None
-        return self.border.wall.earliest + timedelta(seconds=pts_seconds - self.first)
+        return self.border.wall + timedelta(seconds=pts_seconds - self.first)
 
 
 class _Shifted:
