@@ -15,9 +15,8 @@ from pipeline.calibration.search import Budget, NormalScores, require_hours
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import ManifestError
 from pipeline.runs.folder import RUN_FILE, Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
-from pipeline.runs.recordings import NothingToReplayError, camera_of, wanted
+from pipeline.runs.recordings import NothingToReplayError, wanted
 from pipeline.sources.base import SourceError
-from pipeline.sources.recordings import open_recording
 
 
 class Method(NamedTuple):
@@ -110,7 +109,7 @@ def check_lengths(places: Sequence[Path], budget: Budget, confidence: float) -> 
         for recording in wanted(list(places), skipped=[]):
             stated: float | None = 0.0
             with contextlib.suppress(SourceError, OSError):
-                stated = open_recording(recording.path, camera=recording.name, fps=recording.fps).stated_seconds()
+                stated = recording.open().stated_seconds()
             if stated is None:
                 return
             seconds += 0.0 if recording.label == 1 else stated
@@ -125,7 +124,7 @@ def usable_rows(run: Run, camera: str | None) -> Iterator[VideoRow]:
 def rows_to_come(places: Sequence[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
     """Yield the recordings of a replay that has not begun, as far as a calibration will use them."""
     for recording in wanted(list(places), skipped=[]):
-        row = recording.row(camera=camera_of(recording.path, settings.cameras))
+        row = recording.row(camera=recording.camera_of(settings.cameras))
         if _unsuitable(row, camera) is None:
             yield row
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 
@@ -114,7 +115,7 @@ def schema() -> None:
     """Print the JSON Schema of an alert event."""
     from pipeline.alerts.event import schema_text
 
-    typer.echo(schema_text(), nl=False)
+    typer.echo(ascii_json(schema_text()), nl=False)
 
 
 def _report(text: str) -> None:

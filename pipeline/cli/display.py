@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
+from pipeline.cli.output import ascii_json
 from pipeline.live.board import CameraPhase, CameraState
 from pipeline.live.service import Summary
 
@@ -79,10 +80,10 @@ class JsonLines:
         self.write(json.dumps({"type": "summary", **asdict(summary)}))
 
     def write(self, line: str) -> None:
-        """Write one document, from any thread."""
+        """Write one document in ASCII, from any thread."""
         try:
             with self._lock:
-                print(line, flush=True)
+                print(ascii_json(line), flush=True)
         except OSError as error:
             sys.stdout = None  # else the interpreter reports the error again when it ends
             self._on_broken(error)
@@ -103,8 +104,13 @@ class Lines:
     def finish(self, states: list[CameraState], summary: Summary) -> None:
         self._console.print(
             f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped, {summary.alerts} alert(s) "
-            f"from {summary.cameras} camera(s)"
+            f"from {summary.cameras} camera(s){replaced_connections(summary.scorer_reconnects)}"
         )
+
+
+def replaced_connections(count: int) -> str:
+    """Return a further part of a summary, if connections to Triton were replaced."""
+    return f", {count} dead connection(s) to Triton replaced" if count else ""
 
 
 class LiveTable(Lines):

@@ -53,5 +53,19 @@ Detector = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
 ]
+Join = Annotated[
+    bool | None,
+    typer.Option(
+        "--join/--no-join",
+        help="Read all files as one camera's, in the order of their times or names; or each file by itself.",
+        show_default="files of one camera whose names state their times are joined",
+    ),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Zone of the times in files' names: Europe/Berlin, UTC.", show_default="this machine's"
+    ),
+]
 FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")]

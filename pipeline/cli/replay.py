@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import Detector, SkipBad
-from pipeline.cli.replaying import DEFAULT_MODEL, Options, refuse_failures, replay_into
+from pipeline.cli.options import Detector, Join, SkipBad, TimeZone
+from pipeline.cli.replaying import Options, refuse_failures, replay_into
+from pipeline.cli.repository import DEFAULT_MODEL
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 
@@ -62,6 +63,12 @@ def replay(
         int | None, typer.Option(min=1, help="Recordings at a time.", show_default="one per core, 2 to 16")
     ] = None,
     detector: Detector = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Camera whose files these are; of an archive of several, only this one's."),
+    ] = None,
+    join: Join = None,
+    time_zone: TimeZone = None,
     skip_bad: SkipBad = False,
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Also write every recording with its scores and alerts drawn on it.")
@@ -75,11 +82,16 @@ def replay(
 
     Writes scores.parquet, alerts.jsonl and videos.jsonl into the run's folder, with the same bytes each time. After a
     stop or a kill the same command continues. Unreadable recordings are listed at the end (status 1); the others are
-    not affected.
+    not affected. In a folder, files count as videos by their suffix (.mp4, .mkv, .avi, .dav, .264 …) or else by their
+    content; one line names the files that are passed over, and hidden ones are ignored.
+
+    Files of one camera whose names or folders state a date and a time are read as one recording with a wall clock.
     """
     from pipeline import logs
+    from pipeline.cli.archives import joining_of
 
     logs.configure("auto", "info" if verbose else "warning")
+    joining = joining_of(join, camera, time_zone)
     options = Options(
         config=config,
         model=model,
@@ -91,23 +103,37 @@ def replay(
         skip_bad=skip_bad,
         publish=publish,
         kafka=kafka,
+        joining=joining,
     )
     folder = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     outcome = replay_into(folder, places, options, as_json=as_json)
     if annotate:
         annotate_run(folder)
-    print_summary(folder, outcome, as_json=as_json)
+    print_summary(folder, outcome, as_json=as_json, zone=joining.zone)
     refuse_failures(outcome, options)
 
 
-_OPTIONAL_COUNTS = (("kept", "kept from before"), ("damaged", "damaged"), ("failed", "not replayed"))
+_OPTIONAL_COUNTS = (
+    ("kept", "kept from before"),
+    ("damaged", "damaged"),
+    ("failed", "not replayed"),
+    ("scorer_reconnects", "dead connection(s) to Triton replaced"),
+)
 
 
-def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False) -> None:
-    """Print the counts of a run, and a line for each damaged recording."""
+def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False, zone: tzinfo | None = None) -> None:
+    """Print the counts of a run, and a line for each camera's archive and each damaged recording.
+
+    Args:
+        zone: of the times in these lines; None: this machine's.
+    """
+    from pipeline.cli.archives import joined
+
     rows = outcome.rows
     scored = [row for row in rows if row.error is None]
     for row in scored:
+        if row.files:
+            print(f"mistwatch: {printable(joined(row, zone))}", file=sys.stderr)
         if row.damage is not None:
             line = printable(f"damaged, scored as far as it goes: {row.name}: {row.damage}")
             print(f"mistwatch: {line}", file=sys.stderr)
@@ -120,6 +146,7 @@ def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False) -> N
         "frames": sum(row.frames for row in scored),
         "clips": sum(row.clips for row in scored),
         "alerts": outcome.alerts,
+        "scorer_reconnects": outcome.scorer_reconnects,
     }
     if as_json:
         print(json.dumps({"type": "summary", "out": str(folder), **counts}), flush=True)

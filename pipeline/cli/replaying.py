@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from pipeline.replay.publishing import Publishing
     from pipeline.replay.replay import Outcome, Replay, Settled
     from pipeline.runs.recordings import Wanted
-    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
+    from pipeline.sources.archive import Joining
 
-DEFAULT_MODEL = "fights"
 #: Number of problems that are listed.
 _LISTED = 10
 
@@ -46,6 +45,7 @@ class Options:
         skip_bad: do not fail because of recordings that cannot be replayed.
         publish: topic for the alert events.
         kafka: HOST:PORT of the broker; None: the site's.
+        joining: the way in which files become recordings; None: those whose names state camera and time are joined.
     """
 
     config: Path | None = None
@@ -59,6 +59,7 @@ class Options:
     skip_bad: bool = False
     publish: str | None = None
     kafka: str | None = None
+    joining: Joining | None = None
 
 
 def replay_into(
@@ -124,12 +125,24 @@ def refuse_failures(outcome: Outcome, options: Options) -> None:
 
 
 def _recordings(places: list[Path], options: Options) -> list[Wanted]:
+    from pipeline.cli.archives import to_be_joined
     from pipeline.runs.recordings import wanted
+    from pipeline.sources.archive import BY_NAMES
+    from pipeline.sources.film_files import PassedOver
 
     skipped: list[str] = []
-    recordings = wanted(places, skipped=skipped if options.skip_bad else None)
+    passed_over = PassedOver()
+    recordings = wanted(
+        places,
+        skipped=skipped if options.skip_bad else None,
+        passed_over=passed_over,
+        joining=options.joining or BY_NAMES,
+    )
     for line in skipped:
         print(f"skipped: {printable(line)}", file=sys.stderr)
+    for note in (passed_over.line(), to_be_joined(recordings)):
+        if note is not None:
+            print(f"mistwatch: {printable(note)}", file=sys.stderr)
     chosen = [one for one in recordings if options.split in (None, one.split)]
     if not chosen:
         splits = ", ".join(sorted({one.split or "none" for one in recordings}))
@@ -154,6 +167,7 @@ def _run(
     from pipeline.cli import embedded
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
     from pipeline.cli.replay_display import replay_display
+    from pipeline.cli.repository import DEFAULT_MODEL, require_model
     from pipeline.replay.replay import Replay
     from pipeline.scoring.served_model import served_model
 
@@ -171,7 +185,7 @@ def _run(
             site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": server.grpc_address})})
         served = served_model(site.triton.address, model)
         if options.model is not None and not own:
-            _require_model(options.model, served, site.triton.address)
+            require_model(options.model, served, site.triton.address)
         topic = servers.enter_context(_publishing(folder, site, options, stop, unsent))
         shown = servers.enter_context(replay_display(as_json=as_json, stop=stop))
 
@@ -230,21 +244,6 @@ def _detector(site: Site, options: Options) -> str:
     if options.detector is None and len(names) > 1:
         raise UsageError(f"the site has several detectors ({', '.join(names)}): choose one with --detector NAME")
     return options.detector or next(iter(names), "")
-
-
-def _require_model(model: str, served: ServedModel, address: str) -> None:
-    """Raise UsageError where the given Triton serves another model than the requested one."""
-    from models.card import CARD_FILE, read_card
-    from pipeline.cli.repository import name_and_version
-
-    name, number = name_and_version(model)
-    folder = Path(name)
-    known_as = read_card(folder).name if (folder / CARD_FILE).is_file() else name
-    if served.name != known_as or (number is not None and served.version != str(number)):
-        raise UsageError(
-            f"Triton at {address} serves {served.name} version {served.version}, not {model}: leave out --model to "
-            "replay with what it serves, or leave out --triton"
-        )
 
 
 @contextlib.contextmanager

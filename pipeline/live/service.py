@@ -37,18 +37,25 @@ def source_options(settings: CameraSettings) -> SourceOptions:
         password=settings.password.get_secret_value() if settings.password else None,
         open_timeout_seconds=settings.open_timeout_seconds,
         read_timeout_seconds=settings.read_timeout_seconds,
+        snapshot_seconds=settings.snapshot_seconds,
+        video_stream=settings.stream,
         started_at=settings.start_time,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Totals of a run, over all cameras and detectors."""
+    """Totals of a run, over all cameras and detectors.
+
+    Attributes:
+        scorer_reconnects: connections to Triton that had died without a sign and were replaced.
+    """
 
     clips_scored: int
     clips_dropped: int
     alerts: int
     cameras: int
+    scorer_reconnects: int = 0
 
 
 class Service:
@@ -62,6 +69,7 @@ class Service:
         repair_scorer: bool = False,
         published: Callable[[AlertEvent], None] = lambda _event: None,
         listeners: Sequence[WorkerListener] = (),
+        check_model: Callable[[ServedModel], None] = lambda _served: None,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
 
@@ -70,6 +78,7 @@ class Service:
             repair_scorer: no other process uses the scorer: load its model anew when its process has died.
             published: called with every event that the topic has, on the relay's thread.
             listeners: of the worker, besides the board and the metrics.
+            check_model: called in :meth:`prepare` with each model that is served; what it raises ends the start.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -80,6 +89,7 @@ class Service:
         self.worker: Worker | None = None
         self._run = run
         self._repair = repair_scorer
+        self._check_model = check_model
         self._counted = MetricsListener(self.metrics)
         self._listeners = [self.board, self._counted, *listeners]
         self._scoring = _ScoringLog(self.metrics)
@@ -134,6 +144,8 @@ class Service:
         served = self._find_models(stop, patient=patient)
         if served is None:
             return False
+        for model in served.values():
+            self._check_model(model)
         if not patient:
             self._relays.check()
             self._relays.start()
@@ -223,6 +235,7 @@ class Service:
             clips_dropped=sum(state.dropped for state in states),
             alerts=sum(state.alerts for state in states),
             cameras=len(self.site.cameras),
+            scorer_reconnects=self._scoring.reconnects,
         )
 
     def close(self, *, relay_seconds: float = 2.0) -> int:
@@ -257,6 +270,10 @@ class _ScoringLog(OutageLog):
 
     def in_flight(self, clips: int) -> None:
         self._metrics.clips_in_flight.set(clips)
+
+    def reconnected(self, line: str) -> None:
+        super().reconnected(line)
+        self._metrics.scorer_reconnects.inc()
 
     def exchanged(self, served: ServedModel) -> None:
         _log.warning(

@@ -36,9 +36,10 @@ from pipeline.replay.score_chart import (
     draw_chart,
 )
 from pipeline.runs.folder import RUN_FILE, AlertSpan, Run, VideoRow
+from pipeline.runs.recordings import recording_of
 from pipeline.sources.base import Fit, Frame, FrameSpec
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
-from pipeline.sources.recordings import Recording, open_recording
+from pipeline.sources.recordings import Recording
 from pipeline.sources.scale import seen_part, upright
 
 ANNOTATED_FOLDER = "annotated"  #: of a run folder
@@ -104,7 +105,7 @@ def annotate(
     stop = stop or threading.Event()
     if row.error is not None:
         raise AnnotationError(f"{row.name}: cannot be annotated, nothing of it was scored: {row.error}")
-    recording = open_recording(Path(row.path), camera=row.name, fps=row.fps)
+    recording = recording_of(row)
     try:
         if recording.content_hash != row.content_hash:
             raise AnnotationError(f"{row.path}: is not what was scored as {row.name}; replay it again")

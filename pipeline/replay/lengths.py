@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from pipeline.runs.recordings import Wanted
 from pipeline.sources.base import SourceError
-from pipeline.sources.recordings import open_recording
 
 
 class Lengths:
@@ -54,6 +53,6 @@ class Lengths:
 
 def _stated(one: Wanted) -> float:
     try:
-        return open_recording(one.path, camera=one.name, fps=one.fps).stated_seconds() or 0.0
+        return one.open().stated_seconds() or 0.0
     except (SourceError, OSError):
         return 0.0

@@ -34,14 +34,15 @@ from pipeline.replay.published import Published
 from pipeline.replay.results import RecordingResults
 from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.parts import Parts
-from pipeline.runs.recordings import Wanted, camera_of
+from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed
 from pipeline.scoring.outcomes import Dropped, OutageLog, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
-from pipeline.sources.recordings import Recording, open_recording
+from pipeline.sources.joined import JoinedSource
+from pipeline.sources.recordings import Recording
 from pipeline.windows import ClipSpec
 
 _log = logs.get("replay")
@@ -88,6 +89,7 @@ class Outcome:
         kept: number of recordings that were in the folder already.
         unread: a line for each recording that could not be read now; its kept scores stay in the run.
         unsent: a line on the events that a topic lacks; the caller fills it in.
+        scorer_reconnects: connections to Triton that had died without a sign and were replaced.
     """
 
     rows: tuple[VideoRow, ...]
@@ -97,6 +99,7 @@ class Outcome:
     stopped: bool
     unread: tuple[str, ...] = ()
     unsent: tuple[str, ...] = ()
+    scorer_reconnects: int = 0
 
 
 def run_settings(
@@ -194,7 +197,7 @@ class Replay:
         self._site = site
         self._detector = detector
         self._model = model or site.model_of(detector)
-        self._camera_of = {one.name: camera_of(one.path, cameras) for one in recordings}
+        self._camera_of = {one.name: one.camera_of(cameras) for one in recordings}
         # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
         used = sorted({name for name in self._camera_of.values() if name is not None})
         rules = {Watch(ANY_CAMERA, detector): rules_of(site, None, detector)}
@@ -281,7 +284,15 @@ class Replay:
         if not stopped:
             self._parts.finish([self._rows[one.name] for one in self._recordings], self._all())
         rows = tuple(self._rows[one.name] for one in self._recordings if one.name in self._rows)
-        return Outcome(rows, len(self._recordings), self._kept, self._alerts, stopped, tuple(self._unread))
+        return Outcome(
+            rows,
+            len(self._recordings),
+            self._kept,
+            self._alerts,
+            stopped,
+            tuple(self._unread),
+            scorer_reconnects=self._scoring.reconnects,
+        )
 
     def _replay_all(
         self,
@@ -294,7 +305,7 @@ class Replay:
         shown_at = 0.0
         while not stop.is_set():
             while len(self._running) < self._jobs and (one := next(waiting, None)) is not None and not stop.is_set():
-                self._begin(one, worker)
+                self._begin(one, worker, stop)
             if not self._running:
                 break
             with contextlib.suppress(queue.Empty):
@@ -306,19 +317,21 @@ class Replay:
                 show(self._progress())
         show(self._progress())
 
-    def _begin(self, one: Wanted, worker: Worker) -> None:
-        """Start a recording, unless it is kept already or cannot be read."""
+    def _begin(self, one: Wanted, worker: Worker, stop: threading.Event) -> None:
+        """Start a recording, unless it is kept already, cannot be read, or ``stop`` comes while it is hashed."""
         damage: list[str] = []
         camera = self._camera_of[one.name]
         watch = Watch(camera or ANY_CAMERA, self._detector)
         try:
-            source, modified_ns, content = self._opened(one, damage)
+            if (opened := self._opened(one, damage, stop)) is None:
+                return
         except SourceError as error:
             if (kept := self._parts.find(one, None, camera)) is None:
                 self._add_row(not_replayed(one, str(error)).row)
                 return
             self._unread.append(f"{one.name}: what was scored of it is kept, but it cannot be read now: {error}")
         else:
+            source, modified_ns, content = opened
             kept = self._parts.find(one, content, camera)
         if kept is not None:
             self._take_kept(kept)
@@ -340,18 +353,17 @@ class Replay:
             )
         )
 
-    def _opened(self, one: Wanted, damage: list[str]) -> tuple[Recording, int, str]:
-        """Return a recording, its time of last change (ns), and the hash of its content. Raises SourceError."""
+    def _opened(self, one: Wanted, damage: list[str], stop: threading.Event) -> tuple[Recording, int, str] | None:
+        """Return a recording, its time of last change (ns), and the hash of its content; None if ``stop`` came first.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
         try:
             modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
-            source = open_recording(
-                one.path,
-                camera=one.name,
-                fps=one.fps,
-                started_at=self._start_time,
-                on_damage=damage.append,
-                threads=_DECODER_THREADS,
-            )
+            source = one.open(started_at=self._start_time, on_damage=damage.append, threads=_DECODER_THREADS)
+            if isinstance(source, JoinedSource) and not source.hash_files(stop):
+                return None
             return source, modified_ns, source.content_hash
         except OSError as error:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None

@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
-from pipeline.runs.folder import score_schema
+from pipeline.runs.folder import RowGap, score_schema
 from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed, one_line
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.sources.base import SourceError
 from pipeline.sources.frame_index import FrameIndex
-from pipeline.sources.recordings import Recording, open_recording
+from pipeline.sources.joined import JoinedSource
+from pipeline.sources.recordings import Recording
 from pipeline.windows import ClipSpec
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: The numbers of every clip, in this order, and the kind of array that holds each.
 _NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"))
+
+#: Number of causes that are named for clips without a score; a cause may name a clip's own numbers.
+_CAUSES = 3
 
 
 @dataclass(slots=True)
@@ -96,11 +100,16 @@ class RecordingResults:
         self.events.append(event.to_json() + b"\n")
 
     def has_changed(self) -> bool:
-        """Return whether the file changed since the replay began: still being recorded, or copied there."""
+        """Return whether the file changed since the replay began: still being recorded, or copied there.
+
+        The files of an archive are looked at one by one while they are read.
+        """
+        if self.wanted.parts:
+            return False
         try:
             if self.wanted.path.stat().st_mtime_ns == self.modified_ns:
                 return False
-            now = open_recording(self.wanted.path, camera=self.wanted.name, fps=self.wanted.fps).content_hash
+            now = self.wanted.open().content_hash
         except (SourceError, OSError):
             return False  # it is gone, and was read
         return now != self.source.content_hash
@@ -113,7 +122,7 @@ class RecordingResults:
         index = self.source.seen
         clips = self.clips
         if not self.is_whole:  # no recording with holes is kept: the next run tries it again
-            return not_replayed(self.wanted, f"scored in part: {'; '.join([*self._lost(), *self.damage])}", content)
+            return not_replayed(self.wanted, "; ".join([self._lost(), *self.damage]), content)
         if not clips:
             why = one_line("; ".join(self.damage))
             short = f"{len(index)} frames, too short for a clip of {self.clip.frames}"
@@ -131,12 +140,17 @@ class RecordingResults:
             segments=len(index.segments) if index.segments is not None else 1,
             clips=clips,
             damage=one_line("; ".join(self.damage)) or None,
+            gaps=_gaps(self.source),
         )
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
         return Replayed(row, self._table(index), b"".join(self.events), maps)
 
-    def _lost(self) -> list[str]:
-        return [f"{count} clips could not be scored ({why})" for why, count in self._drops.items()]
+    def _lost(self) -> str:
+        """Return the number of clips without a score, with the causes, most frequent first."""
+        causes = [f"{count} clips could not be scored ({why})" for why, count in self._drops.most_common(_CAUSES)]
+        left = self._drops.total() - sum(count for _, count in self._drops.most_common(_CAUSES))
+        scored = "scored in part" if self._scored else "no clip was scored"
+        return f"{scored}: {'; '.join(causes)}" + (f"; and {left} more" if left else "")
 
     def _table(self, index: FrameIndex) -> pyarrow.Table:
         import pyarrow
@@ -156,6 +170,12 @@ class RecordingResults:
         }
         schema = score_schema()
         return pyarrow.table([pyarrow.array(columns[one.name]).cast(one.type) for one in schema], schema=schema)
+
+
+def _gaps(source: Recording) -> tuple[RowGap, ...]:
+    if not isinstance(source, JoinedSource):
+        return ()
+    return tuple(RowGap(after=gap.after, seconds=gap.seconds) for gap in source.gaps)
 
 
 def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | None, float]:

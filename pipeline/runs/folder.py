@@ -199,6 +199,30 @@ class RunSettings(_Part):
         return self.chain if row.camera is None else self.cameras[row.camera].chain
 
 
+class RowFile(_Part):
+    """One file of a camera's archive.
+
+    Attributes:
+        path: where it lay, absolute.
+        at: time of its first picture as its name states it; None where it does not.
+    """
+
+    path: str
+    at: AwareDatetime | None = None
+
+
+class RowGap(_Part):
+    """A gap between two files of a camera's archive.
+
+    Attributes:
+        after: wall-clock time of its beginning; None where it is not known.
+        seconds: its length; below 0 the files overlap, None: not known.
+    """
+
+    after: AwareDatetime | None = None
+    seconds: float | None = None
+
+
 class VideoRow(_Part):
     """One recording of a run.
 
@@ -217,6 +241,9 @@ class VideoRow(_Part):
         segments: unbroken stretches, see :class:`pipeline.sources.base.Segment`.
         damage: one line on what could not be decoded; the rest was scored.
         error: one line on why nothing of it was scored, or not every clip of it, and nothing kept; else None.
+        files: of a camera's archive, in the order in which they were recorded, ``path`` the first of them; empty, and
+            not written, for a recording of one file.
+        gaps: between these files; not written where there are none.
     """
 
     name: str
@@ -235,6 +262,14 @@ class VideoRow(_Part):
     clips: int = 0
     damage: str | None = None
     error: str | None = None
+    files: tuple[RowFile, ...] = ()
+    gaps: tuple[RowGap, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only an archive has."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if value or name not in ("files", "gaps")}
 
     @property
     def key(self) -> str:

@@ -38,7 +38,6 @@ from pipeline.runs.folder import (
 from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed
 from pipeline.sources.base import SourceError
-from pipeline.sources.recordings import open_recording
 
 if TYPE_CHECKING:
     import pyarrow
@@ -271,7 +270,7 @@ class Parts:
 def _content(wanted: Wanted) -> str | None:
     """The hash of a recording's content; None where it cannot be read."""
     try:
-        return open_recording(wanted.path, camera=wanted.name, fps=wanted.fps).content_hash
+        return wanted.open().content_hash
     except (SourceError, OSError):
         return None
 
@@ -279,6 +278,7 @@ def _content(wanted: Wanted) -> str | None:
 #: What a replay finds out of a recording; the rest of its row is what is said of it.
 _MEASURED = {
     "content_hash", "camera", "frames", "fps", "duration_seconds", "started_at", "segments", "clips", "damage",
+    "gaps",
 }  # fmt: skip
 
 

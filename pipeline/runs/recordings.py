@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import read_manifest
-from pipeline.manifests.plain import FILM_SUFFIXES
-from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, VideoRow, key_of
+from pipeline.printable import located, storable
+from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, RowFile, VideoRow, key_of
+from pipeline.sources.archive import BY_NAMES, CameraFiles, Joining, cameras_of
+from pipeline.sources.film_files import FILM_SUFFIXES, PassedOver, list_folder
+from pipeline.sources.joined import JoinedSource, Part
+from pipeline.sources.recordings import Recording, open_recording
 
 #: How the name of a manifest ends.
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson"})
@@ -27,7 +33,11 @@ class Wanted:
     """One recording to be replayed; see :class:`pipeline.runs.folder.VideoRow` for what is said of it.
 
     Attributes:
+        path: of the first file where there are several.
         fps: pictures a second where ``path`` is a folder of them.
+        camera: whose archive it is; None for a recording by itself.
+        parts: the files of that archive, which are read as one recording.
+        until: time of the archive's end as its last name states it (UTC), None where it does not.
     """
 
     name: str
@@ -37,6 +47,9 @@ class Wanted:
     group: str | None = None
     split: str | None = None
     intervals: tuple[tuple[int, int], ...] = ()
+    camera: str | None = None
+    parts: tuple[Part, ...] = ()
+    until: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -45,41 +58,83 @@ class Wanted:
 
     @property
     def stored_path(self) -> str:
-        """The path, as text that any file can hold; see :func:`storable`."""
+        """The path, as text that any file can hold; see :func:`pipeline.printable.storable`."""
         return storable(str(self.path))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the recording, or its folder of pictures."""
+        return tuple(part.path for part in self.parts) or (self.path,)
+
+    def open(
+        self,
+        *,
+        started_at: datetime | None = None,
+        on_damage: Callable[[str], None] | None = None,
+        threads: int = 0,
+    ) -> Recording:
+        """Return the recording as a source; the arguments are those of
+        :func:`pipeline.sources.recordings.open_recording`.
+
+        Raises:
+            SourceError: it is not there.
+        """
+        if self.parts:
+            return JoinedSource(self.name, self.parts, started_at=started_at, on_damage=on_damage, threads=threads)
+        return open_recording(
+            self.path, camera=self.name, fps=self.fps, started_at=started_at, on_damage=on_damage, threads=threads
+        )
+
+    def camera_of(self, cameras: Container[str]) -> str | None:
+        """Return the site's camera that made the recording, see :func:`camera_of`."""
+        return self.camera if self.camera is not None and self.camera in cameras else camera_of(self.path, cameras)
 
     def row(self, **found: object) -> VideoRow:
         """The recording's row, with what a replay has found out."""
-        said = {"label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals}
+        said: dict[str, object] = {
+            "label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals,
+            "files": tuple(RowFile(path=storable(str(part.path)), at=part.at) for part in self.parts),
+        }  # fmt: skip
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
 
 
-def storable(text: str) -> str:
-    """Return ``text`` with the bytes of a file's name that are not UTF-8 written as an escape.
-
-    >>> storable("caf\\udce9.mp4")
-    'caf\\\\xe9.mp4'
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def recording_of(row: VideoRow) -> Recording:
+    """Return the recording of a run's row as a source. Raises SourceError: it is not there any more."""
+    if row.files:
+        return JoinedSource(row.name, [Part(located(file.path), file.at) for file in row.files])
+    return open_recording(located(row.path), camera=row.name, fps=row.fps)
 
 
-def wanted(places: Iterable[Path], *, skipped: list[str] | None = None) -> list[Wanted]:
+def wanted(
+    places: Iterable[Path],
+    *,
+    skipped: list[str] | None = None,
+    passed_over: PassedOver | None = None,
+    joining: Joining = BY_NAMES,
+) -> list[Wanted]:
     """The recordings at ``places``, each once, in the order in which they are named; a folder's by their names.
+
+    Files of one camera are one recording (:func:`pipeline.sources.archive.cameras_of`), but not those of a manifest:
+    its labels are of single files.
 
     Args:
         places: files, folders (with the folders in them, but those of runs), manifests (``.jsonl``).
         skipped: takes the problems of manifests' lines, which are then left out; without it they are an error.
+        passed_over: receives the files in folders that are not videos (:mod:`pipeline.sources.film_files`).
 
     Raises:
         NothingToReplayError: a place is not there, or holds no video.
+        UsageError: the files cannot be joined as ``joining`` says.
         pipeline.manifests.manifest.ManifestError: as :func:`pipeline.manifests.manifest.read_manifest`.
     """
+    passed_over = passed_over if passed_over is not None else PassedOver()
     found: dict[Path, _Found] = {}
     for place in places:
-        for one in _at(place, skipped):
+        for one in _at(place, skipped, passed_over):
             found.setdefault(one.wanted.path, one)
-    names = _names([one.names for one in found.values()])
-    return [replace(one.wanted, name=name) for one, name in zip(found.values(), names, strict=True)]
+    joined = _joined(found, joining)
+    names = _names([one.names for one in joined])
+    return [replace(one.wanted, name=name) for one, name in zip(joined, names, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +149,26 @@ def _found(wanted: Wanted, *names: str) -> _Found:
     return _Found(wanted, (*(storable(name) for name in names), wanted.stored_path, last))
 
 
-def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
+def _joined(found: dict[Path, _Found], joining: Joining) -> list[_Found]:
+    """Return the recordings, with the files of one camera as one. Raises UsageError."""
+    loose = [path for path, one in found.items() if one.wanted.label is None]
+    if not loose and (joining.join or joining.camera is not None):
+        raise UsageError("--join and --camera are for files: the labels of a manifest are of single recordings")
+    joined = [one for one in found.values() if one.wanted.label is not None]
+    for one in cameras_of(loose, joining):
+        if isinstance(one, CameraFiles):
+            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, until=one.until)
+            joined.append(_found(archive, one.camera, *one.names))
+        else:
+            joined.append(found[one])
+    order = {path: place for place, path in enumerate(found)}
+    return sorted(joined, key=lambda one: order[one.wanted.path])
+
+
+def _at(place: Path, skipped: list[str] | None, passed_over: PassedOver) -> list[_Found]:
     try:
         if place.is_dir():
-            return _in_folder(place)
+            return _in_folder(place, passed_over)
         if not place.exists():
             raise NothingToReplayError(f"{place}: no such file; expected a video, a folder of videos or a manifest")
     except OSError as error:
@@ -115,22 +186,39 @@ def _resolved(path: Path) -> Path:
         return path.absolute()
 
 
-def _in_folder(folder: Path) -> list[_Found]:
-    def unreadable(error: OSError) -> None:
-        raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}")
-
+def _in_folder(folder: Path, passed_over: PassedOver) -> list[_Found]:
     found = []
-    for here, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(here, name)))
-        for name in sorted(files):
-            file = Path(here, name)
-            if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
-                below = file.relative_to(folder)
-                path = _resolved(file)
-                found.append(_found(Wanted("", path), below.with_suffix("").as_posix(), below.as_posix()))
+    for film in _films(folder, passed_over):
+        below = film.relative_to(folder)
+        found.append(_found(Wanted("", _resolved(film)), below.with_suffix("").as_posix(), below.as_posix()))
     if not found:
-        raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
+        line = passed_over.line()
+        suffixes = ", ".join(sorted(FILM_SUFFIXES))
+        raise NothingToReplayError(f"{folder}: holds no video ({line or f'{suffixes}, or by content'})")
     return found
+
+
+def _films(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
+    """Yield the films below ``folder``: those of a folder before those of the folders in it, by their names.
+
+    Linked folders come last, so that a film bears the name of its own place where it has one there.
+    """
+    entered: set[Path] = set()
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        here = waiting.pop() if waiting else linked.pop(0)
+        if (place := here.resolve()) in entered:
+            continue
+        entered.add(place)
+        try:
+            inside = list_folder(here)
+        except OSError as error:
+            raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        passed_over.add((*inside.pictures, *inside.others))
+        yield from inside.films
+        folders = [one for one in inside.folders if not _is_run(one)]
+        linked += [one for one in folders if one.is_symlink()]
+        waiting += reversed([one for one in folders if not one.is_symlink()])
 
 
 def _is_run(folder: Path) -> bool:
@@ -166,8 +254,10 @@ def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
 def camera_of(path: Path, cameras: Container[str]) -> str | None:
     """Return the site's camera that made a recording: named by its file, else by the nearest folder that has a name.
 
+    A name in the decomposed form of some file systems is the same name.
+
     >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate", "yard"})
     'gate'
     """
-    names = (path.stem, *(folder.name for folder in path.parents))
+    names = (unicodedata.normalize("NFC", name) for name in (path.stem, *(folder.name for folder in path.parents)))
     return next((name for name in names if name in cameras), None)

@@ -236,6 +236,10 @@ class Dispatcher:
                     return Dropped(clip.window, DropReason.ERROR, failure.line)
                 clip.refused = True
                 return None
+            case Trouble.CUT_OFF:
+                for versions in self._versions.values():  # another server may stand at the end of the new connection
+                    versions.inspected = False
+                return None
             case Trouble.FAILED:
                 if clip.suspect:
                     return Dropped(clip.window, DropReason.ERROR, failure.line)

@@ -80,14 +80,22 @@ class ScoringListener:
     def recovered(self) -> None:
         """Report that the last outage is over: nothing that was reported as waiting is away any more."""
 
+    def reconnected(self, line: str) -> None:
+        """Report that a connection had died without a sign and was replaced; on a thread of its own."""
+
     def exchanged(self, served: ServedModel) -> None:
         """Report that another model, or another version of it, scores from here on."""
 
 
 class OutageLog(ScoringListener):
-    """Logs outages under the name of ``component``, and knows for how long the present one lasts."""
+    """Logs outages under the name of ``component``, and knows for how long the present one lasts.
+
+    Attributes:
+        reconnects: number of connections that had died without a sign and were replaced.
+    """
 
     def __init__(self, component: str) -> None:
+        self.reconnects = 0
         self._log = logs.get(component)
         self._waiting_since: float | None = None
 
@@ -105,6 +113,10 @@ class OutageLog(ScoringListener):
     def recovered(self) -> None:
         self._waiting_since = None
         self._log.info("the scorer is there")
+
+    def reconnected(self, line: str) -> None:
+        self.reconnects += 1
+        self._log.warning("connection replaced", reason=line)
 
 
 def notify(event: Callable[..., None], *args: object) -> None:

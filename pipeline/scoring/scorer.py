@@ -11,6 +11,7 @@ event                              live camera                      recording
 =================================  ===============================  ===============================
 its queue is full                  the oldest waiting is dropped    ``submit`` waits
 the server or its model is away    back in front of its queue       back in front of its queue
+its connection had died            sent again                       sent again
 no answer within the deadline      dropped                          sent again
 the server refuses this very clip  sent again; then dropped         sent again; then dropped
 the model raises on it             sent again, alone; then dropped  sent again, alone; then dropped
@@ -20,7 +21,8 @@ the model raises on it             sent again, alone; then dropped  sent again, 
 detectors has no more turns than a camera with one.
 
 **Outages.** A model that is missing, silent or unfit holds up its own clips alone; a server that cannot be reached
-holds up all. One clip at a time then tries whether the outage is over.
+holds up all. One clip at a time then tries whether the outage is over. A connection that has died without a sign is
+replaced (:mod:`pipeline.scoring.renewing`).
 
 **Versions.** Clips are sent to the version of the model that the server serves, and an answer names the version that
 gave it. A version that answers for the first time is asked to describe itself: where it takes other clips, or the site
@@ -40,12 +42,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from pipeline import logs
 from pipeline.scoring.dispatcher import Dispatcher
 from pipeline.scoring.outage import Outage
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
+from pipeline.scoring.renewing import RenewingTransport
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel
 from pipeline.scoring.traffic import Lane
 from pipeline.scoring.transport import DESCRIBE_SECONDS, Transport, TritonTransport
@@ -167,7 +171,8 @@ class Scorer:
             model's process has died.
         repair: load a model anew when its process died again and again. For a server that is ours alone, started
             with ``--model-control-mode=explicit``.
-        transport: the calls to the server; by default gRPC to ``address``. Closed with the scorer.
+        connect: makes the calls to the server, over a connection of its own; by default gRPC to ``address``. Called
+            again whenever a connection has died without a sign.
 
     Raises:
         ValueError: a bound that no scorer can have, no model, or a model named twice.
@@ -182,7 +187,7 @@ class Scorer:
         deadline_seconds: float = 10.0,
         listener: ScoringListener | None = None,
         repair: bool = False,
-        transport: Transport | None = None,
+        connect: Callable[[], Transport] | None = None,
     ) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, got {max_in_flight}")
@@ -196,7 +201,7 @@ class Scorer:
         self.deadline_seconds = deadline_seconds
         self._models = {model.name: Versions(model.clip, model.fits, heat=model.heat) for model in models}
         self._listener = listener or ScoringListener()
-        self._transport = transport or TritonTransport(address)
+        self._transport = renewing_transport(address, self._listener, connect)
         self._ports: list[CameraPort] = []
         self._dispatcher = Dispatcher(
             self._transport,
@@ -291,6 +296,19 @@ class Scorer:
         return model
 
 
+def renewing_transport(
+    address: str, listener: ScoringListener, connect: Callable[[], Transport] | None = None
+) -> RenewingTransport:
+    """Return the calls to the server at ``address``; a replaced connection is reported to ``listener``."""
+    line = (
+        f"the connection to Triton at {address} had died without a sign (it is not answered, and a new one is): "
+        "replaced; clips that were under way are sent again"
+    )
+    return RenewingTransport(
+        connect or partial(TritonTransport, address), on_renewed=lambda: notify(listener.reconnected, line)
+    )
+
+
 def wait_for_model(
     address: str, model: str, stop: threading.Event, listener: ScoringListener | None = None
 ) -> ServedModel | None:
@@ -301,7 +319,7 @@ def wait_for_model(
     """
     listener = listener or ScoringListener()
     outage = Outage()
-    with contextlib.closing(TritonTransport(address)) as transport:
+    with contextlib.closing(renewing_transport(address, listener)) as transport:
         while not stop.is_set():
             asked_at = time.monotonic()
             try:

@@ -54,6 +54,14 @@ class Failure:
 class Transport(Protocol):
     """The calls to one server. All but :meth:`infer` return when the server has answered."""
 
+    def is_live(self, *, timeout_seconds: float) -> None:
+        """Ask the server for a sign of life, which it gives at once however busy its models are.
+
+        Raises:
+            ScorerUnavailable: there is none; ``SILENT`` where the deadline was missed.
+        """
+        ...
+
     def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
         """Return the server's description of a model; by default of the version that answers clips.
 
@@ -95,12 +103,19 @@ class Transport(Protocol):
 class TritonTransport:
     """A :class:`Transport` over gRPC to the Triton server at ``address`` (HOST:PORT), which need not run yet.
 
-    One connection serves all calls: each further client costs the server memory and threads.
+    One connection of its own serves all calls: each further client costs the server memory and threads.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._client = connect(address)
+
+    def is_live(self, *, timeout_seconds: float) -> None:
+        """See :meth:`Transport.is_live`."""
+        try:
+            self._client.is_server_live(client_timeout=timeout_seconds)
+        except Exception as error:
+            raise ScorerUnavailable(*diagnose(error, self._address, "")) from error
 
     def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
         """See :meth:`Transport.describe`."""

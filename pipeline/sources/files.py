@@ -21,6 +21,7 @@ from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
 from pipeline.sources.frame_index import FrameIndex, FrameLog
 from pipeline.sources.lost_pictures import LostPictures
+from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 
 #: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
@@ -63,6 +64,8 @@ class FileSource:
             among the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and on those that had no time
             of their own. Where the recording ends too early its last segment also ends with reason ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
+        known_hash: its :attr:`content_hash`, where the caller has it already.
+        rule: see :class:`pipeline.sources.decode.FramePump`.
 
     Raises:
         SourceError: ``not_found`` where the file is missing, ``usage`` where it is not a file or cannot be read, or
@@ -79,13 +82,18 @@ class FileSource:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
+        known_hash: str | None = None,
+        rule: RuleFor = resampler,
     ) -> None:
         self.camera = camera
         self.path = Path(path)
         self._given = started_at
         self._on_damage = on_damage
         self._threads = threads
-        self._digest: str | None = None
+        self._digest = known_hash
+        self._rule = rule
+        #: Of the latest reading: end of the last picture, seconds of the recording's clock.
+        self.end_seconds = 0.0
         self._log = FrameLog()
         if started_at is not None and started_at.tzinfo is None:
             raise self._error(f"start time {started_at.isoformat()} needs its UTC offset (…Z or …+02:00)", "usage")
@@ -204,6 +212,7 @@ class FileSource:
             pixel_aspect=stream.sample_aspect_ratio,
             threads=1,
             log=self._log,
+            rule=self._rule,
         )
         stamps = _Stamps(rate)
         lost = LostPictures(
@@ -234,7 +243,9 @@ class FileSource:
                 if stop.is_set():
                     break
                 pts_seconds = stamps.of(picture)
-                self._count(lost.shown(pts_seconds))
+                if pts_seconds is not None:
+                    self.end_seconds = pts_seconds + (_length(picture) or stamps.period_seconds)
+                pump.lost(lost.shown(pts_seconds))
                 try:
                     yield from pump.push(picture, pts_seconds)
                 except av.FFmpegError as error:  # decoded, but of a kind that cannot be scaled
@@ -243,22 +254,19 @@ class FileSource:
         if stop.is_set():
             yield from pump.end(EndReason.SHUTDOWN)
             return
-        self._count(lost.rest())
+        pump.lost(lost.rest())
+        yield from pump.flush()
         if pump.last_pts_seconds is None:
             raise self._error(
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
             )
         missing = _stated_end(stream) - pump.last_pts_seconds
-        too_short = not pump.jumps and missing > CUT_OFF_SECONDS + stamps.period_seconds
+        too_short = not (pump.jumps or pump.strays) and missing > CUT_OFF_SECONDS + stamps.period_seconds
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
         bad_packets = max(bad_packets, lost.count)  # not every error is a picture's, and not every decoder reports it
-        if cut_off or bad_packets or pump.dropped:
+        if cut_off or bad_packets or pump.dropped or pump.strays:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
-
-    def _count(self, lost: list[float | None]) -> None:
-        for time in lost:
-            self._log.picture(time)
 
     def _say_damaged(self, pump: FramePump, bad_packets: int, cut_off: bool, missing: float, problem: str) -> None:
         if self._on_damage is None:
@@ -268,6 +276,8 @@ class FileSource:
             parts.append(f"{bad_packets} packets could not be")
         if pump.dropped:
             parts.append(f"{pump.dropped} of them left out, as their times do not advance")
+        if pump.strays:
+            parts.append(f"{pump.strays} of them left out, as their times stray from those around them")
         if cut_off:
             parts.append(f"cut off {missing:.1f} s before its stated end" if missing > 0 else "cut off")
         reason = f" ({problem})" if problem else ""
@@ -311,14 +321,18 @@ class _Stamps:
         if not self._unstamped:
             return _seconds(picture)
         now = self._elapsed
-        duration = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
-        self._elapsed += duration or self.period_seconds
+        self._elapsed += _length(picture) or self.period_seconds
         return now
 
 
 def _seconds(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
     """When a picture is shown, or that of a packet, by its stream's clock."""
     return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
+
+
+def _length(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float:
+    """Return how long a picture is shown, seconds; 0 where its container does not say."""
+    return float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
 
 
 def content_hash(path: Path) -> str:

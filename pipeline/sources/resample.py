@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Protocol
 
 #: PTS are multiples of 1/90000 s or coarser; a tenth of that settles ties that floating point would toss up.
 _TIE_SECONDS = 1e-6
+
+
+class Rule(Protocol):
+    """Which frames of a segment are kept."""
+
+    def keep(self, pts_seconds: float) -> bool:
+        """Return whether the segment's next frame is kept; frames are offered in the order of their PTS."""
+        ...
+
+
+#: Makes the rule for one segment: so many frames a second, or every frame where it is None.
+RuleFor = Callable[[float | None], Rule]
 
 
 class Native:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from pipeline.scoring.served_model import HeatMap, ScorerUnavailable, ServedMode
 from pipeline.scoring.transport import Answer, Failure, Transport
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
+
+Reply = TypeVar("Reply")
 
 
 @dataclass
@@ -47,6 +50,11 @@ class ScriptedServer:
 
     def transport(self) -> Transport:
         return _ScriptedTransport(self)
+
+    @contextmanager
+    def forgetful_path(self) -> Iterator[ForgetfulPath]:
+        """A way to this server whose connections can die without a sign."""
+        yield ForgetfulPath(self)
 
     # The verbs of a real server in a test.
 
@@ -128,8 +136,8 @@ class ScriptedServer:
         with self._changed:
             self._changed.notify_all()
 
-    def ask(self, model: str, timeout_seconds: float, *, closed: threading.Event) -> ServedModel:
-        """Return the loaded version, as soon as the server is not frozen. Raises ScorerUnavailable."""
+    def show_life(self, timeout_seconds: float, *, closed: threading.Event) -> None:
+        """Return as soon as the server is not frozen. Raises ScorerUnavailable."""
         with self._changed:
             answers = self._changed.wait_for(
                 lambda: not self._frozen or not self._running or closed.is_set(), timeout_seconds
@@ -138,6 +146,11 @@ class ScriptedServer:
                 raise ScorerUnavailable(Trouble.UNREACHABLE, f"Triton at {self.address} cannot be reached (refused)")
             if not answers:
                 raise ScorerUnavailable(Trouble.SILENT, f"Triton at {self.address} did not answer in time")
+
+    def ask(self, model: str, timeout_seconds: float, *, closed: threading.Event) -> ServedModel:
+        """Return the loaded version, as soon as the server is not frozen. Raises ScorerUnavailable."""
+        self.show_life(timeout_seconds, closed=closed)
+        with self._changed:
             one = self._models.get(model)
             if one is None or one.loaded is None:
                 line = f"Triton at {self.address} does not serve the model {model}"
@@ -165,13 +178,41 @@ class ScriptedServer:
         return Answer(served.version, score, quarters.astype(np.float32) if heat else None)
 
 
+class ForgetfulPath:
+    """Makes connections to a scripted server, and forgets those that there are. The verbs of a ForgetfulProxy."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self._server = server
+        self._made: list[_ScriptedTransport] = []
+        self.blocked = False  # new connections are as dead as forgotten ones
+
+    @property
+    def connections(self) -> int:
+        return len(self._made)
+
+    def transport(self) -> Transport:
+        self._made.append(_ScriptedTransport(self._server))
+        self._made[-1].forgets_requests = self._made[-1].forgets_answers = self.blocked
+        return self._made[-1]
+
+    def forget(self, *, answers_only: bool = False) -> None:
+        assert self._made, "there is no connection to forget"
+        for transport in self._made:
+            transport.forgets_requests = not answers_only
+            transport.forgets_answers = True
+
+
 class _ScriptedTransport:
     def __init__(self, server: ScriptedServer) -> None:
+        self.forgets_requests = self.forgets_answers = False
         self._server = server
         self._closed = threading.Event()
 
+    def is_live(self, *, timeout_seconds: float) -> None:
+        self._ask(timeout_seconds, lambda: self._server.show_life(timeout_seconds, closed=self._closed))
+
     def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
-        served = self._server.ask(model, timeout_seconds, closed=self._closed)
+        served = self._ask(timeout_seconds, lambda: self._server.ask(model, timeout_seconds, closed=self._closed))
         if version not in ("", served.version):
             raise ScorerUnavailable(Trouble.NOT_READY, f"{model} has no version {version}")
         return served
@@ -185,15 +226,28 @@ class _ScriptedTransport:
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
+        def score() -> Answer | Failure:
+            served = self._server.ask(model, timeout_seconds, closed=self._closed)
+            return self._server.score(model, pixels, heat, served)
+
         def answer() -> None:
             try:
-                served = self._server.ask(model, timeout_seconds, closed=self._closed)
+                outcome = self._ask(timeout_seconds, score)
             except ScorerUnavailable as error:
-                on_answer(Failure(error.trouble, str(error)))
-            else:
-                on_answer(self._server.score(model, pixels, heat, served))
+                outcome = Failure(error.trouble, str(error))
+            on_answer(outcome)
 
         threading.Thread(target=answer, daemon=True).start()
+
+    def _ask(self, timeout_seconds: float, question: Callable[[], Reply]) -> Reply:
+        """Ask the server, unless the request or its answer gets lost on the way."""
+        limit = time.monotonic() + timeout_seconds
+        answer = None if self.forgets_requests else question()
+        if self.forgets_answers:
+            if self._closed.wait(max(0.0, limit - time.monotonic())):
+                raise ScorerUnavailable(Trouble.UNREACHABLE, "the transport was closed")
+            raise ScorerUnavailable(Trouble.SILENT, f"Triton at {self._server.address} did not answer in time")
+        return cast("Reply", answer)
 
     def load(self, model: str) -> None:
         while self._server.hold_loads.is_set() and not self._closed.is_set():

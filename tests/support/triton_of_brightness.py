@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tritonclient.grpc as triton
+from forgetful_proxy import ForgetfulProxy
 from ports import free_port
 
 from deploy.triton.server import TritonServer
@@ -70,6 +71,13 @@ def write_version(folder: Path, *, heat: str = "", **parameters: str) -> Path:
     return folder
 
 
+class ForgetfulPath(ForgetfulProxy):
+    """A proxy in front of a Triton."""
+
+    def transport(self) -> TritonTransport:
+        return TritonTransport(self.address)
+
+
 class Server:
     """An embedded Triton over the tiny model, on ports that stay its own, so that it can die and come back."""
 
@@ -112,6 +120,12 @@ class Server:
 
     def transport(self) -> TritonTransport:
         return TritonTransport(self.address)
+
+    @contextmanager
+    def forgetful_path(self) -> Iterator[ForgetfulPath]:
+        """A way to this server whose connections can die without a sign."""
+        with ForgetfulPath(self.address) as path:
+            yield path
 
     def unload(self, model: str = "clip_scorer") -> None:
         with triton.InferenceServerClient(self.address) as client:

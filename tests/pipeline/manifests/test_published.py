@@ -22,6 +22,7 @@ from pipeline.manifests.ped2 import ped2
 from pipeline.manifests.plain import plain_folder
 from pipeline.manifests.shanghaitech import shanghaitech
 from pipeline.manifests.ucf_crime import Annotation, read_annotation, ucf_crime
+from pipeline.sources.film_files import PassedOver
 
 
 def named(videos: list[Video], folder: Path) -> list[tuple]:
@@ -115,7 +116,7 @@ def test_what_shanghaitech_misses_is_said_exactly(campus):
 @pytest.mark.parametrize(
     ("file", "content", "complaint"),
     [
-        ("SH_Train.txt", "01_001\n", "SH_Train.txt:1: expected a video and its label, like 01_0014,1; got '01_001'"),
+        ("SH_Train.txt", "1_001\n", "SH_Train.txt:1: expected a video and its label, like 01_0014,1, or a video; got "),
         ("SH_Train.txt", "01_001,0\n../x,1\n", "SH_Train.txt:2: expected a video and its label"),
         ("SH_Train.txt", "01_001,2\n", "SH_Train.txt:1: label must be 0 or 1, got '2'"),
         ("SH_Train.txt", "01_001,0\n01_001,0\n", "SH_Train.txt:2: 01_001 is named by "),
@@ -128,14 +129,31 @@ def test_a_bad_list_of_shanghaitech(campus, file, content, complaint):
     assert complaint in complaint_of(shanghaitech, campus)
 
 
+def test_a_list_of_shanghaitech_with_ids_alone(campus):
+    """Every video of the training part is normal, and every one of the testing part abnormal."""
+    as_published = shanghaitech(campus)
+    (campus / "SH_Train.txt").write_text("training/videos/01_001.avi\n02_001\nfeatures/01_0014.npy\n02_0014\n")
+    (campus / "SH_Test.txt").write_text("01_002 0\n02_002\n01_0015\n02_0015\n")
+    assert shanghaitech(campus) == as_published
+    assert [video.label for video in as_published] == [0, 0, 1, 1, 0, 0, 1, 1]
+
+
+def test_masks_of_shanghaitech_as_images_hold_them(campus):
+    """255 instead of 1, and a row as a matrix."""
+    as_published = shanghaitech(campus)
+    for file in (campus / "testing" / "test_frame_mask").iterdir():
+        np.save(file, np.load(file).astype(np.uint8)[np.newaxis] * 255)
+    assert shanghaitech(campus) == as_published
+
+
 @pytest.mark.parametrize(
     ("mask", "complaint"),
     [
         (np.ones(11, np.uint8), "a mask of 11 frames, but"),
         (np.ones((10, 2), np.uint8), "expected 0 or 1 for each frame"),
         (np.full(10, 2), "expected 0 or 1 for each frame"),
-        (np.array([{"code": 1}]), "not a NumPy array"),
-        (None, "not a NumPy array"),
+        (np.array([{"code": 1}]), "holds a pickle, which is not loaded"),
+        (None, "not an archive of plain arrays"),
     ],
 )
 def test_a_bad_mask_of_shanghaitech(campus, mask, complaint):
@@ -450,8 +468,33 @@ def test_a_plain_folder(tmp_path):
     assert readable(videos) == (videos, [])
     assert "fall: a folder of pictures states no rate; give its fps" in complaint_of(plain_folder, tmp_path)
     skipped: list[str] = []
-    assert len(plain_folder(tmp_path, skipped=skipped)) == 3
-    assert len(skipped) == 2
+    passed_over = PassedOver()
+    assert len(plain_folder(tmp_path, skipped=skipped, passed_over=passed_over)) == 3
+    assert len(skipped) == 1
+    line = passed_over.line()
+    assert line is not None
+    assert line.startswith("passed over 1 file not recognised as video (1 .txt)")
+
+
+def test_a_plain_folder_with_preview_pictures(tmp_path):
+    """A picture beside each film does not make the folder one video of pictures."""
+    film(tmp_path / "normal" / "gate.dav.mp4", 2).rename(tmp_path / "normal" / "gate.dav")
+    frame_folder(tmp_path / "abnormal" / "hall", 2)
+    film(tmp_path / "abnormal" / "hall" / "000.mp4", 2)
+    film(tmp_path / "abnormal" / "hall" / "001.mp4", 2)
+    expected = ["normal/gate.dav", "abnormal/hall/000.mp4", "abnormal/hall/001.mp4"]
+    for fps in (None, 25):
+        passed_over = PassedOver()
+        videos = plain_folder(tmp_path, fps=fps, passed_over=passed_over)
+        assert [path for path, *_ in named(videos, tmp_path)] == expected
+        assert "(2 .jpg)" in (passed_over.line() or "")
+
+
+def test_a_link_back_does_not_lead_round_for_ever(tmp_path):
+    film(tmp_path / "normal" / "gate.mp4", 2)
+    film(tmp_path / "abnormal" / "fight.mp4", 2)
+    (tmp_path / "normal" / "back").symlink_to(tmp_path / "normal")
+    assert [path for path, *_ in named(plain_folder(tmp_path), tmp_path)] == ["normal/gate.mp4", "abnormal/fight.mp4"]
 
 
 def test_a_link_that_leads_to_itself_is_no_video(tmp_path):

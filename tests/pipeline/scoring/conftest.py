@@ -126,6 +126,7 @@ class Listener:
         self.said: list[str] = []  # waiting's reasons, and "recovered"
         self.said_at: list[float] = []  # monotonic
         self.exchanges: list[ServedModel] = []
+        self.reconnects: list[str] = []
         self._clip_seconds = 0.0
         self._changed_at = time.monotonic()
 
@@ -145,6 +146,9 @@ class Listener:
 
     def recovered(self) -> None:
         self.waiting("recovered")
+
+    def reconnected(self, line: str) -> None:
+        self.reconnects.append(line)
 
     def exchanged(self, served: ServedModel) -> None:
         self.exchanges.append(served)

@@ -51,7 +51,8 @@ class Site:
             ScoredModel("clip_scorer", kit.clip, heat=heat),
             ScoredModel("tall", replace(kit.clip, height=TALL), heat=heat),
         ]
-        self.scorer = Scorer(server.address, models, listener=self.listener, transport=server.transport(), **options)
+        connect = options.pop("connect", server.transport)
+        self.scorer = Scorer(server.address, models, listener=self.listener, connect=connect, **options)
         self.consumers: dict[str, Any] = {}
         self.submitted: dict[str, int] = {}
         self._ports: list[CameraPort] = []
@@ -222,6 +223,24 @@ class TestEitherServer:
         assert sum("cannot be reached" in line for line in said) == 1, "reported once for both models"
         assert said[-1] == "recovered"
         assert film.dropped() == tall.dropped() == []
+
+    @pytest.mark.parametrize("answers_only", [False, True], ids=["nothing arrives", "answers get lost"])
+    def test_a_connection_that_dies_without_a_sign_is_replaced(self, kit: Any, server: Any, answers_only: bool) -> None:
+        with server.forgetful_path() as path, Site(kit, server, connect=path.transport) as site:
+            film, tall, gate = site.flow("film"), site.flow("film", "tall"), site.flow("gate", live=True)
+            site.scored(film, tall, gate)
+            path.forget(answers_only=answers_only)
+            died_at = time.monotonic()
+            site.scored(film, tall, gate, clips=2 * site.scorer.max_in_flight)  # more than were answered before
+            assert time.monotonic() - died_at < 20
+            assert path.connections == 2
+        assert site.listener.reconnects == [
+            f"the connection to Triton at {server.address} had died without a sign (it is not answered, and a new one "
+            "is): replaced; clips that were under way are sent again"
+        ]
+        assert film.dropped() == tall.dropped() == [], "a recording lost clips"
+        assert gate.dropped() == gate.dropped(DropReason.OVERLOAD, DropReason.UNAVAILABLE), "lost in flight"
+        assert site.listener.said == [], "replaced before a clip missed its deadline"
 
     def test_a_model_that_takes_other_clips_by_now_is_waited_for_alone(self, kit: Any, server: Any) -> None:
         with Site(kit, server) as site:

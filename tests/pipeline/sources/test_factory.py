@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
+from pipeline.sources.device import DeviceSource
 from pipeline.sources.factory import SOURCES, SourceOptions, open_source
 from pipeline.sources.files import FileSource
+from pipeline.sources.http import HttpSource, SnapshotSource
 from pipeline.sources.rtsp import RtspSource
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
@@ -41,6 +43,22 @@ def test_rtsp_is_a_camera(scheme):
     assert "s3cr3t" not in repr(source)
 
 
+@pytest.mark.parametrize(
+    ("location", "snapshot_seconds", "kind"),
+    [
+        ("http://u:s3cr3t@127.0.0.1:1/x", None, HttpSource),
+        ("HTTPS://127.0.0.1:1/x.jpg", 2.0, SnapshotSource),
+        ("device:///dev/video0", 2.0, DeviceSource),
+    ],
+)
+def test_further_kinds_of_cameras(location, snapshot_seconds, kind):
+    options = SourceOptions(user="u", password="s3cr3t", snapshot_seconds=snapshot_seconds)
+    source = open_source("gate", location, options)
+    assert type(source) is kind
+    assert (source.camera, source.live) == ("gate", True)
+    assert "s3cr3t" not in repr(source)
+
+
 def test_start_time(video):
     source = open_source("gate", str(video("plain.mp4")), SourceOptions(started_at="2024-05-01T20:00:00+02:00"))
     frame = next(iter(source.frames([FrameSpec(60, 80)], threading.Event())))
@@ -63,7 +81,10 @@ def test_options_do_not_show_the_password():
         ("rtsp://h:port/x", {}, "usage", ["port"]),
         ("rtsp://h:0/x", {}, "usage", ["port"]),
         ("rtsp://h:99999/x", {}, "usage", ["port"]),
-        ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["percent-encode"]),
+        ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["rtsp://***: ", "percent-encode", "%2F", "give both apart"]),
+        ("rtsp://admin:12345/s3cr3t@h/x", {}, "usage", ["rtsp://***: ", "percent-encode"]),
+        ("device://host/dev/video0", {}, "usage", ["device:///dev/video0"]),
+        ("https://h:port/x", {"snapshot_seconds": 1.0}, "usage", ["port"]),
         ("rtsp://h/x\r\nEvil: 1", {}, "usage", ["control character"]),
         ("rtsp://h/x", {"password": "s3cr3t"}, "usage", ["user name"]),
         ("rtsp://h/x", {"transport": "quic"}, "usage", ["tcp or udp", "'quic'"]),

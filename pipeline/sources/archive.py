@@ -1,0 +1,142 @@
+"""Archives of recorders: which files are one camera's, and in which order they were recorded. No file is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipeline.errors import UsageError
+from pipeline.sources.frame_folder import by_number
+from pipeline.sources.joined import Part
+from pipeline.sources.recorder_names import Stated, stated
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """The way in which files become cameras.
+
+    Attributes:
+        join: None: files of one camera whose names state their times are joined where there are several. True: all
+            files are one camera's, whatever their names. False: every file by itself.
+        camera: the camera's name. Of files whose names state several cameras, that one's alone.
+        zone: of the times in names that do not state one; None: this machine's.
+    """
+
+    join: bool | None = None
+    camera: str | None = None
+    zone: tzinfo | None = None
+
+
+#: Files are joined where their names state it.
+BY_NAMES = Joining()
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFiles:
+    """The files of one camera.
+
+    Attributes:
+        camera: its name; ``names`` are longer ones, for an archive that has several cameras of that name.
+        until: time of the end as the last name states it (UTC), None where it does not.
+    """
+
+    camera: str
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+    until: datetime | None = None
+
+
+def zone_named(name: str | None) -> tzinfo | None:
+    """Return a time zone by its IANA name; None for the machine's own. Raises UsageError."""
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    raise UsageError(f"time zone {name!r}: unknown; expected an IANA name like Europe/Berlin or UTC")
+
+
+def cameras_of(files: Sequence[Path], joining: Joining) -> list[CameraFiles | Path]:
+    """Group files by their cameras.
+
+    Returns:
+        The cameras, and the files that are recordings by themselves, in the order of their first files.
+
+    Raises:
+        UsageError: the files are to be joined and cannot be: some names state times and others do not, or several
+            cameras.
+    """
+    if joining.join is False or not files:
+        return list(files)
+    if joining.join or joining.camera is not None:
+        return [_one_camera(files, joining)]
+    groups: dict[tuple[Path, str] | Path, list[tuple[Path, Stated]]] = {}
+    for file in files:
+        said = stated(file)
+        key = file if said is None else (said.folder, said.camera)
+        groups.setdefault(key, []).extend([] if said is None else [(file, said)])
+    found: list[CameraFiles | Path] = []
+    for key, members in groups.items():
+        if isinstance(key, Path):
+            found.append(key)
+        elif len(members) == 1:
+            found.append(members[0][0])
+        else:
+            folder, camera = key
+            found.append(_camera(camera or folder.name or "camera", folder, members, joining.zone))
+    return found
+
+
+def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
+    """Return all files as one camera's, or those of the named one."""
+    said = [(file, stated(file)) for file in files]
+    timed = [(file, one) for file, one in said if one is not None]
+    names = sorted({one.camera for _, one in timed})
+    if joining.camera in names:
+        timed = [(file, one) for file, one in timed if one.camera == joining.camera]
+    elif len(names) > 1:
+        expected = f"expected one of {', '.join(names[:10])}{', …' * (len(names) > 10)}"
+        raise UsageError(
+            f"the names of these files state {len(names)} cameras, not {joining.camera}; {expected}"
+            if joining.camera is not None
+            else f"--join: the names of these files state {len(names)} cameras; name one with --camera; {expected}"
+        )
+    elif timed and len(timed) < len(files):
+        without = next(file for file, one in said if one is None)
+        raise UsageError(
+            f"{without}: its name states no date and time, and those of other files of the camera do; name only files "
+            "whose place in time is known, or use --no-join"
+        )
+    if len({(one.folder, one.camera) for _, one in timed}) > 1 and joining.camera in names:
+        folders = sorted({str(one.folder) for _, one in timed})
+        raise UsageError(
+            f"several cameras are called {joining.camera}, in {' and '.join(folders[:3])}; name one of these folders"
+        )
+    if timed:
+        name = joining.camera or timed[0][1].camera or timed[0][1].folder.name or "camera"
+        return _camera(name, timed[0][1].folder, timed, joining.zone)
+    ordered = sorted(files, key=lambda file: [by_number(Path(part)) for part in file.parts])
+    return CameraFiles(joining.camera or ordered[0].parent.name or "camera", (), tuple(map(Part, ordered)))
+
+
+def _camera(camera: str, folder: Path, members: Iterable[tuple[Path, Stated]], zone: tzinfo | None) -> CameraFiles:
+    placed = sorted((_in_utc(said, said.at, zone), str(file), file, said) for file, said in members)
+    *_, last = placed
+    until = last[3].until
+    return CameraFiles(
+        camera,
+        (f"{folder.name}/{camera}", f"{folder}/{camera}"),
+        tuple(Part(file, at) for at, _, file, _ in placed),
+        _in_utc(last[3], until, zone) if until is not None else None,
+    )
+
+
+def _in_utc(said: Stated, at: datetime, zone: tzinfo | None) -> datetime:
+    """Return a stated time in UTC; of an hour that a clock has twice, the first is meant."""
+    if said.utc:
+        return at.replace(tzinfo=UTC)
+    return (at if zone is None else at.replace(tzinfo=zone)).astimezone(UTC)

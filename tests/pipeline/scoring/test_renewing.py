@@ -1,0 +1,139 @@
+"""A connection that dies without a sign is replaced, and none else: over a scripted server, with short limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scripted_server import ForgetfulPath, ScriptedServer
+
+from pipeline.scoring.renewing import RenewingTransport
+from pipeline.scoring.served_model import ScorerUnavailable, Trouble
+from pipeline.scoring.transport import Answer, Failure
+
+#: After this much silence a connection is tested, and a test takes the other four times at most.
+QUIET, SIGN_OF_LIFE = 0.1, 0.2
+TESTED_SECONDS = QUIET + 4 * SIGN_OF_LIFE
+
+
+class Calls:
+    """A renewing transport over a path that forgets, and the outcomes of its clips."""
+
+    def __init__(self, kit: Any, server: ScriptedServer) -> None:
+        self.path = ForgetfulPath(server)
+        self.renewed = threading.Semaphore(0)
+        self.transport = RenewingTransport(
+            self.path.transport,
+            on_renewed=self.renewed.release,
+            quiet_seconds=QUIET,
+            sign_of_life_seconds=SIGN_OF_LIFE,
+        )
+        self.outcomes: list[Answer | Failure] = []
+        self._kit = kit
+
+    def send(self, *, slow: int = 0, timeout_seconds: float = 60.0) -> None:
+        window = self._kit.window("gate", 0, slow=slow)
+        self.transport.infer(
+            "clip_scorer",
+            window.pixels,
+            heat=False,
+            timeout_seconds=timeout_seconds,
+            on_answer=self.outcomes.append,
+        )
+
+    def troubles(self, count: int) -> list[Trouble | None]:
+        """Wait for so many outcomes."""
+        self._kit.until(lambda: len(self.outcomes) >= count)
+        return [one.trouble if isinstance(one, Failure) else None for one in self.outcomes]
+
+
+@pytest.fixture
+def server() -> ScriptedServer:
+    server = ScriptedServer()
+    server.serve()
+    return server
+
+
+@pytest.fixture
+def calls(kit: Any, server: ScriptedServer) -> Iterator[Calls]:
+    calls = Calls(kit, server)
+    yield calls
+    calls.transport.close()
+
+
+@pytest.mark.parametrize("answers_only", [False, True])
+def test_clips_under_way_are_cut_off_once_and_the_next_is_scored(calls: Calls, answers_only: bool) -> None:
+    calls.send()
+    assert calls.troubles(1) == [None]
+    calls.path.forget(answers_only=answers_only)
+    calls.send()
+    calls.send()
+    assert calls.renewed.acquire(timeout=60)
+    assert calls.troubles(3) == [None, Trouble.CUT_OFF, Trouble.CUT_OFF]
+    calls.send()
+    assert calls.troubles(4)[3:] == [None]
+    time.sleep(SIGN_OF_LIFE)  # the former connection is closed, and its calls end once more
+    assert len(calls.outcomes) == 4
+    assert calls.path.connections == 2
+
+
+def test_a_question_under_way_is_asked_again(calls: Calls) -> None:
+    calls.path.forget()
+    assert calls.transport.describe("clip_scorer", timeout_seconds=60).name == "mean"
+    assert calls.renewed.acquire(timeout=60)
+
+
+def test_missed_deadlines_do_not_count_as_signs_of_life(calls: Calls) -> None:
+    """Deadlines that are shorter than the silence that is waited for: no call is ever under way for long."""
+    calls.path.forget()
+    limit = time.monotonic() + 60
+    troubles: set[Trouble] = set()
+    while not calls.renewed.acquire(blocking=False):
+        assert time.monotonic() < limit
+        try:
+            calls.transport.describe("clip_scorer", timeout_seconds=QUIET / 4)
+        except ScorerUnavailable as error:
+            troubles.add(error.trouble)
+    assert troubles == {Trouble.SILENT}
+    assert calls.transport.describe("clip_scorer", timeout_seconds=60).name == "mean"
+    assert calls.path.connections == 2
+
+
+def test_a_slow_model_keeps_its_connection(calls: Calls) -> None:
+    calls.send(slow=round(2 * TESTED_SECONDS * 100))  # in units of 10 ms
+    assert calls.troubles(1) == [None]
+    assert calls.path.connections == 1
+
+
+def test_a_frozen_server_keeps_its_connection(calls: Calls, server: ScriptedServer) -> None:
+    with server.frozen():
+        calls.send()
+        calls._kit.until(lambda: calls.path.connections == 3)  # two others were tried, without an answer
+    assert calls.troubles(1) == [None]
+    assert not calls.renewed.acquire(blocking=False)
+
+
+def test_a_path_that_is_blocked_for_new_connections_too_is_tried_until_it_is_open(calls: Calls) -> None:
+    calls.path.forget()
+    calls.path.blocked = True
+    calls.send()
+    calls._kit.until(lambda: calls.path.connections == 3)
+    assert not calls.renewed.acquire(blocking=False)
+    calls.path.blocked = False
+    assert calls.renewed.acquire(timeout=60)
+    assert calls.troubles(1) == [Trouble.CUT_OFF]
+
+
+def test_closing_does_not_wait_for_a_dead_connection(calls: Calls) -> None:
+    calls.path.forget()
+    calls.path.blocked = True
+    calls.send()
+    began = time.monotonic()
+    calls.transport.close()
+    assert calls.troubles(1) == [Trouble.UNREACHABLE]
+    assert time.monotonic() - began < 20
+    with pytest.raises(ScorerUnavailable):
+        calls.transport.describe("clip_scorer", timeout_seconds=60)

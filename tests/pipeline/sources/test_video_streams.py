@@ -1,0 +1,82 @@
+"""Which of several video streams is watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice, video_streams
+
+
+def write_streams(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    """A film with a video stream for each size, ten grey pictures in each: those of stream n are grey 60 n."""
+    with av.open(str(path), "w") as film:
+        streams = []
+        for width, height in sizes:
+            stream = film.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            streams.append(stream)
+        for _ in range(10):
+            for number, stream in enumerate(streams):
+                grey = np.full((stream.height, stream.width, 3), 60 * number, np.uint8)
+                film.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        for stream in streams:
+            film.mux(stream.encode())
+    return path
+
+
+def test_the_first_unless_another_one_is_named(tmp_path):
+    with av.open(str(write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)]))) as film:
+        assert choose_video_stream(film).width == 64
+        assert choose_video_stream(film, 0).width == 64
+        assert choose_video_stream(film, 1).width == 96
+        assert describe_choice(film, choose_video_stream(film, 1)) == (
+            "2 video streams, watching 1 of 0 (mpeg4 64x48 10 fps), 1 (mpeg4 96x80 10 fps)"
+        )
+
+
+def test_one_stream_needs_no_words(tmp_path):
+    with av.open(str(write_streams(tmp_path / "one.mp4", [(64, 48)]))) as film:
+        assert describe_choice(film, choose_video_stream(film)) is None
+
+
+@pytest.mark.parametrize("wanted", [2, -1])
+def test_a_number_that_is_not_there(wanted, tmp_path):
+    with (
+        av.open(str(write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)]))) as film,
+        pytest.raises(NoVideoStream, match=rf"no video stream {wanted}; it has 0 \(mpeg4 64x48 10 fps\), 1"),
+    ):
+        choose_video_stream(film, wanted)
+
+
+def test_a_cover_picture_is_not_a_film(tmp_path):
+    """The cover stands before the film, as music players write it."""
+    path = tmp_path / "cover.mp4"
+    with av.open(str(path), "w") as film:
+        cover, moving = film.add_stream("mjpeg", rate=1), film.add_stream("mpeg4", rate=10)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        moving.width, moving.height, moving.pix_fmt = 64, 48, "yuv420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        film.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
+        for _ in range(5):
+            film.mux(moving.encode(av.VideoFrame(64, 48, "yuv420p")))
+        film.mux(moving.encode())
+    with av.open(str(path)) as film:
+        assert len(film.streams.video) == 2
+        assert [stream.width for stream in video_streams(film)] == [64]
+        assert describe_choice(film, choose_video_stream(film)) is None
+
+
+def test_sound_alone(tmp_path):
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as film:
+        film.add_stream("pcm_s16le", rate=8000)
+        film.start_encoding()
+        sound = av.AudioFrame(format="s16", layout="mono", samples=80)
+        sound.sample_rate = 8000
+        film.mux(film.streams.audio[0].encode(sound))
+    with av.open(str(path)) as film, pytest.raises(NoVideoStream, match="holds no video stream"):
+        choose_video_stream(film)
