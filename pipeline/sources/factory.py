@@ -163,7 +163,13 @@ def _open_file(camera: str, location: str, options: SourceOptions, callbacks: So
     started_at = _instant(camera, options.started_at)
     recording: FileSource | JoinedSource
     if Path(path).is_dir():
-        recording = open_archive(camera, Path(path), started_at=started_at, on_damage=callbacks.on_damage)
+        recording = open_archive(
+            camera,
+            Path(path),
+            started_at=started_at,
+            on_damage=callbacks.on_damage,
+            video_stream=options.video_stream,
+        )
     else:
         recording = FileSource(
             camera,
