@@ -12,6 +12,7 @@ import av
 import av.container
 
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.challenge import Challenge
 from pipeline.sources.connection import LiveOptions, Reading
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
@@ -70,6 +71,9 @@ class HttpSource(NetworkStream):
         self, container: av.container.InputContainer, stop: threading.Event
     ) -> Callable[[av.VideoFrame], float | None]:
         return ArrivalClock() if container.format.name in _TIMELESS_FORMATS else PacedClock(stop)
+
+    def _password_follows(self, location: str, asked: Challenge | None) -> bool:
+        return "//" not in location  # within this address
 
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
         if isinstance(error, av.error.HTTPNotFoundError):

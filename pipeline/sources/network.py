@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import suppress
 from typing import Unpack
 from urllib.parse import urljoin, urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import av
 
 from pipeline.sources.base import SourceError
-from pipeline.sources.challenge import parse_challenges, taken_by_ffmpeg
+from pipeline.sources.challenge import Challenge, parse_challenges, taken_by_ffmpeg
 from pipeline.sources.connection import LiveOptions, LiveStream
 from pipeline.sources.credentials import Location, shown, split
 from pipeline.sources.probe import Answer, ask, method_for, request_uri
@@ -75,41 +76,51 @@ class NetworkStream(LiveStream):
             return None
         if isinstance(error, av.error.HTTPForbiddenError):
             return self._error("refused (403 Forbidden); is it allowed to this user and address?", "unauthorized")
-        refused = isinstance(error, av.error.HTTPUnauthorizedError)
-        reason = self._why_unauthorized() if refused else self._why_refused(self._ask_as_ffmpeg())
+        if isinstance(error, av.error.HTTPUnauthorizedError):
+            return self._error(self._why_unauthorized(), "unauthorized")
+        answer = self._ask_as_ffmpeg()
+        if (target := self._redirection(answer)) is not None:
+            verb = "cannot be followed" if isinstance(error, av.error.ArgumentError) else "refuses"
+            return self._error(f"redirects to {target}, which {verb}; write the camera's own address", "protocol")
+        reason = self._why_refused(answer)
         return self._error(reason[1], reason[0]) if reason is not None else None
 
-    def _why_unauthorized(self) -> tuple[str, str]:
-        """Return reason code and text of a 401."""
+    def _why_unauthorized(self) -> str:
         if self.location.user is None:
-            return "unauthorized", "asks for a user name and a password; none are given"
-        answer = self._ask()
+            return "asks for a user name and a password; none are given"
+        answer, challenge = self._ask(), None
         if answer is not None and answer.status == 401:
             challenges = parse_challenges(answer.all("www-authenticate"))
-            if challenges and taken_by_ffmpeg(challenges) is None:
+            challenge = taken_by_ffmpeg(challenges)
+            if challenges and challenge is None:
                 asked = " and ".join(dict.fromkeys(map(str, challenges)))
                 return (
-                    "unauthorized",
                     f"asks for {asked}, which this FFmpeg cannot answer; no password was sent; "
-                    "allow Digest MD5 alone in the camera",
+                    "allow Digest MD5 alone in the camera"
                 )
             if self._refusal is None:
                 self._refusal = self._ask(self._authorization(answer))
             answer = self._refusal
         if (target := self._redirection(answer)) is not None:
-            return (
-                "unauthorized",
-                f"redirects to {target}, and that refuses: the user name and password are for the first address alone; "
-                "write the second as the source",
-            )
+            assert answer is not None
+            if self._password_follows(answer.first("location"), challenge):
+                return f"redirects to {target}, which refuses the user name and password; write that as the source"
+            return f"redirects to {target}, which asks for a password; none was sent there; write that as the source"
         if not self.location.password:
-            return "unauthorized", "user name refused; no password is given"
-        return "unauthorized", "user name or password refused"
+            return "user name refused; no password is given"
+        return "user name or password refused"
+
+    @abstractmethod
+    def _password_follows(self, location: str, asked: Challenge | None) -> bool:
+        """Whether FFmpeg sends the password to the target of a redirection.
+
+        Args:
+            location: the target as the camera wrote it.
+            asked: the challenge that the camera itself had FFmpeg answer.
+        """
 
     def _why_refused(self, answer: Answer | None) -> tuple[str, str] | None:
         """Return reason code and text of another answer, None where it explains nothing."""
-        if (target := self._redirection(answer)) is not None:
-            return "protocol", f"redirects to {target}, which cannot be followed; write the camera's own address"
         if answer is None or answer.status < 400:
             return None
         status = shown(f"{answer.status} {answer.reason}".strip())

@@ -71,16 +71,31 @@ def test_another_refusal_is_shown_with_its_status():
         assert outage_of(odd.url) == ("protocol", "refused with the status 451 Parameter Not Understood")
 
 
-@pytest.mark.parametrize("challenges", [[], ["MD5"]])
-def test_a_redirection_to_a_camera_that_refuses(challenges):
+@pytest.mark.parametrize(
+    ("challenges", "words"),
+    [
+        ([], "which refuses the user name and password"),
+        (["Basic"], "which refuses the user name and password"),
+        (["MD5"], "which asks for a password; none was sent there"),
+    ],
+)
+def test_a_redirection_to_a_camera_that_refuses(challenges, words):
+    """FFmpeg answers the second camera's own request only where the first made none."""
     with (
         OddCamera(challenges=["MD5"], user="another", password="one") as second,
         OddCamera("302 Found", location=second.url, challenges=challenges, user=USER, password=PASSWORD) as first,
     ):
         assert outage_of(first.url) == (
             "unauthorized",
-            f"redirects to {second.url}, and that refuses: the user name and password are for the first address alone; "
-            "write the second as the source",
+            f"redirects to {second.url}, {words}; write that as the source",
+        )
+
+
+def test_a_redirection_to_a_busy_camera():
+    with OddCamera("453 Not Enough Bandwidth") as second, OddCamera("302 Found", location=second.url) as first:
+        assert outage_of(first.url) == (
+            "protocol",
+            f"redirects to {second.url}, which refuses; write the camera's own address",
         )
 
 
