@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 from pipeline.cli.repository import DEFAULT_MODEL, require_model
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
@@ -24,7 +26,8 @@ def watch(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE…", help="rtsp://…, http://…, device:///dev/video0, video files, synthetic://courtyard."
+            metavar="SOURCE…",
+            help="rtsp://…, http://…, device:///dev/video0, synthetic://courtyard, videos, a camera's folder.",
         ),
     ],
     model: Annotated[
@@ -153,9 +156,12 @@ def check_sources(cameras: dict[str, str]) -> bool:
     Raises:
         SourceError: a source cannot be used.
     """
+    from pipeline.cli.archives import watched
     from pipeline.sources.factory import open_source
 
     opened = [open_source(name, source) for name, source in cameras.items()]
+    for line in watched(opened):
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
     return any(source.live for source in opened)
 
 

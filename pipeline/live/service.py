@@ -113,7 +113,7 @@ class Service:
             Relay(
                 sink,
                 self.outbox.deliveries(name),
-                listener=_RelayLog(name, str(sink), delivered if name == first else _ignore),
+                listener=_RelayLog(self.metrics, name, str(sink), delivered if name == first else _ignore),
             )
             for name, sink in sinks.items()
         )
@@ -285,9 +285,12 @@ class _ScoringLog(OutageLog):
 
 
 class _RelayLog(RelayListener):
-    """Logs the callbacks of one sink's relay, and passes its deliveries on."""
+    """Logs and counts the callbacks of one sink's relay, and passes its deliveries on."""
 
-    def __init__(self, sink: str, place: str, delivered: Callable[[AlertEvent, float | None], None]) -> None:
+    def __init__(
+        self, metrics: Metrics, sink: str, place: str, delivered: Callable[[AlertEvent, float | None], None]
+    ) -> None:
+        self._reconnects = metrics.sink_reconnects.labels(sink)
         self._sink = sink
         self._place = place
         self._delivered = delivered
@@ -300,6 +303,9 @@ class _RelayLog(RelayListener):
 
     def resumed(self) -> None:
         _log.info("the sink accepts alerts", sink=self._sink, place=self._place)
+
+    def reconnected(self) -> None:
+        self._reconnects.inc()
 
     def failed(self, event: AlertEvent, reason: str) -> None:
         _log.error("the sink refuses this alert permanently; it is set aside", id=event.id, reason=reason)
