@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from contextlib import suppress
 from typing import Unpack
@@ -13,21 +14,23 @@ from pipeline.sources.base import SourceError
 from pipeline.sources.challenge import Challenge, parse_challenges, taken_by_ffmpeg
 from pipeline.sources.connection import LiveOptions, LiveStream
 from pipeline.sources.credentials import Location, shown, split
-from pipeline.sources.probe import Answer, ask, method_for, request_uri
+from pipeline.sources.probe import Answer, ask, listens, method_for, request_uri
 
 #: Statuses of a server that has no room for one more client: RTSP's "not enough bandwidth", HTTP's "too many requests"
 #: and both protocols' "service unavailable".
 _BUSY = frozenset({429, 453, 503})
 
-#: FFmpeg's errors that stand for an answer of the camera, and not for silence or a broken connection.
-_ANSWERED = (
-    av.error.HTTPUnauthorizedError,
-    av.error.HTTPForbiddenError,
+#: FFmpeg's errors after which the camera is asked. They stand for several causes each.
+_UNCLEAR = (
+    av.error.HTTPNotFoundError,
     av.error.HTTPOtherClientError,
     av.error.HTTPTooManyRequestsError,
     av.error.HTTPBadRequestError,
     av.error.HTTPServerError,
-    av.error.ArgumentError,  # a redirect that cannot be followed
+    av.error.InvalidDataError,
+    av.error.EOFError,
+    av.error.ConnectionRefusedError,  # possibly by the target of a redirection
+    av.error.ArgumentError,  # a redirection that cannot be followed
 )
 
 
@@ -72,17 +75,13 @@ class NetworkStream(LiveStream):
         self._refusal = None
 
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
-        if not isinstance(error, _ANSWERED):
-            return None
         if isinstance(error, av.error.HTTPForbiddenError):
             return self._error("refused (403 Forbidden); is it allowed to this user and address?", "unauthorized")
         if isinstance(error, av.error.HTTPUnauthorizedError):
             return self._error(self._why_unauthorized(), "unauthorized")
-        answer = self._ask_as_ffmpeg()
-        if (target := self._redirection(answer)) is not None:
-            verb = "cannot be followed" if isinstance(error, av.error.ArgumentError) else "refuses"
-            return self._error(f"redirects to {target}, which {verb}; write the camera's own address", "protocol")
-        reason = self._why_refused(answer)
+        if not isinstance(error, _UNCLEAR) and error.errno != errno.EIO:
+            return None
+        reason = self._why_refused(error, self._ask_as_ffmpeg())
         return self._error(reason[1], reason[0]) if reason is not None else None
 
     def _why_unauthorized(self) -> str:
@@ -119,14 +118,25 @@ class NetworkStream(LiveStream):
             asked: the challenge that the camera itself had FFmpeg answer.
         """
 
-    def _why_refused(self, answer: Answer | None) -> tuple[str, str] | None:
-        """Return reason code and text of another answer, None where it explains nothing."""
-        if answer is None or answer.status < 400:
+    def _why_refused(self, error: av.FFmpegError, answer: Answer | None) -> tuple[str, str] | None:
+        """Return reason code and text of FFmpeg's error, given the camera's answer; None where it explains nothing."""
+        scheme = self.location.bare.partition(":")[0]
+        if answer is None:
+            if listens(self.location, within_seconds=self._open_timeout):
+                return "protocol", f"something answers there, but does not speak {scheme}; are scheme and port right?"
             return None
+        if not scheme.startswith(answer.protocol.lower()):
+            return "protocol", f"answers in {answer.protocol}, not in {scheme}; are scheme and port right?"
+        if (target := self._redirection(answer)) is not None:
+            if isinstance(error, av.error.ArgumentError):
+                return "protocol", f"redirects to {target}, which cannot be followed; write the camera's own address"
+            return "protocol", f"redirects to {target}, which refuses or is not there; write the camera's own address"
         status = shown(f"{answer.status} {answer.reason}".strip())
         if answer.status in _BUSY:
             return "busy", f"busy, too many clients ({status}); close another viewer, or allow more in the camera"
-        return "protocol", f"refused with the status {status}"
+        if answer.status >= 400 and answer.status != 404:
+            return "protocol", f"refused with the status {status}"
+        return None
 
     def _redirection(self, answer: Answer | None) -> str | None:
         """Return the address that the answer redirects to, as it may be shown; None where it does not redirect."""

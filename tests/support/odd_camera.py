@@ -85,7 +85,7 @@ class OddCamera:
 
             def _head(self) -> list[str]:
                 lines: list[str] = []
-                while line := self.rfile.readline().decode().rstrip("\r\n"):
+                while line := self.rfile.readline().decode("latin-1").rstrip("\r\n"):
                     lines.append(line)
                 return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from odd_camera import OddCamera
 from watched_camera import Watched
+from web_camera import WebCamera
 
 USER, PASSWORD = "viewer", "s3cr3t"
 
@@ -95,8 +96,16 @@ def test_a_redirection_to_a_busy_camera():
     with OddCamera("453 Not Enough Bandwidth") as second, OddCamera("302 Found", location=second.url) as first:
         assert outage_of(first.url) == (
             "protocol",
-            f"redirects to {second.url}, which refuses; write the camera's own address",
+            f"redirects to {second.url}, which refuses or is not there; write the camera's own address",
         )
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps"])
+def test_another_server_on_the_cameras_port(scheme):
+    with WebCamera() as server:
+        url = server.url("/cam").replace("http", scheme)
+        words = f"something answers there, but does not speak {scheme}; are scheme and port right?"
+        assert outage_of(url) == ("protocol", words)
 
 
 def test_a_redirection_does_not_show_the_credentials_in_it():
