@@ -18,10 +18,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
+from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
 
 #: Length of the last frame of a clip where neither its neighbours nor its container state it, seconds.
 #: It happens to one frame only: the first of a segment, in clips of a single frame.
 UNKNOWN_PERIOD_SECONDS = 0.04
+
+#: Frames of a clip may be so many of its periods apart, where that is longer than a pause of any recording.
+_LONGEST_SPACING_PERIODS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +135,15 @@ class _Held:
     image: npt.NDArray[np.uint8]
 
 
+def longest_spacing(spec: ClipSpec) -> float:
+    """Return the longest time between two frames of one clip, seconds; after a longer one clips start again."""
+    return max(FORWARD_LIMIT_SECONDS, _LONGEST_SPACING_PERIODS / spec.fps if spec.fps is not None else 0.0)
+
+
 class WindowCutter:
     """Cuts one camera's frames into clips; a clip never spans two segments, a tail shorter than a clip is discarded.
+
+    Nor does a clip span a pause (:func:`longest_spacing`), which in sparse footage is between any two frames.
 
     Frames that the resampling for these clips does not keep are passed over.
 
@@ -149,12 +160,13 @@ class WindowCutter:
 
     def __init__(self, spec: ClipSpec) -> None:
         self.spec = spec
+        self._longest_spacing = longest_spacing(spec)
         self._wanted = spec.frame_spec
         self.clips = 0  #: clips cut from the segment that is open, or was the last to be
         self._segment: Segment | None = None
         self._ring: deque[_Held] = deque(maxlen=spec.frames)
         self._middles: deque[av.VideoFrame] = deque()  # of the clips that are not yet complete
-        self._seen = 0  # frames of the segment so far
+        self._seen = 0  # frames of the segment so far, since its latest pause
         self._spacings: deque[float] = deque(maxlen=max(spec.frames - 1, 1))  # seconds between its last frames
 
     def push(self, item: Frame | SegmentOver) -> ClipWindow | SegmentOver | None:
@@ -182,7 +194,10 @@ class WindowCutter:
                     f"camera {item.segment.camera}: a frame at {item.pts_seconds} s after one at "
                     f"{self._ring[-1].pts_seconds} s of the same segment"
                 )
-            self._spacings.append(spacing)
+            if spacing > self._longest_spacing:
+                self._start_again()
+            else:
+                self._spacings.append(spacing)
         ordinal = self._seen
         self._seen += 1
         self._ring.append(_Held(item.pts_seconds, item.taken_at, image))
@@ -194,12 +209,15 @@ class WindowCutter:
 
     def _open(self, segment: Segment | None) -> None:
         self._segment = segment
+        self._start_again()
+        if segment is not None:
+            self.clips = 0
+
+    def _start_again(self) -> None:
         self._ring.clear()
         self._middles.clear()
         self._spacings.clear()
         self._seen = 0
-        if segment is not None:
-            self.clips = 0
 
     def _cut(self, last: Frame) -> ClipWindow:
         spec = self.spec
