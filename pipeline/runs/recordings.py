@@ -38,7 +38,6 @@ class Wanted:
         camera: whose archive it is; None for a recording by itself.
         parts: the files of that archive, which are read as one recording.
         stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
-        until: time of the archive's end as its last name states it (UTC), None where it does not.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Wanted:
     intervals: tuple[tuple[int, int], ...] = ()
     camera: str | None = None
     parts: tuple[Part, ...] = ()
-    until: datetime | None = None
     stream: int | None = None
 
     @property
@@ -177,7 +175,7 @@ def _joined(found: dict[Path, _Found], joining: Joining) -> list[_Found]:
     joined = [one for one in found.values() if one.wanted.label is not None]
     for one in cameras_of(loose, joining):
         if isinstance(one, CameraFiles):
-            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, until=one.until)
+            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts)
             joined.append(_found(archive, one.camera, *one.names))
         else:
             joined.append(found[one])
