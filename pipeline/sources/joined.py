@@ -355,7 +355,9 @@ class _Reading:
         steps = np.diff(times)
         is_known = bool((steps >= 0).all())
         period = float(np.median(steps)) if len(steps) else 0.0
-        length = film.end_seconds - placed.first if is_known else float(times.max()) - border.start + period
+        length, last = film.end_seconds - placed.first, float(times.max()) - border.start
+        if not is_known or last > length - _TIE_SECONDS:  # the last pictures could not be decoded
+            length = last + period
         self._clock.leave(border, length, period, is_known=is_known)
 
 

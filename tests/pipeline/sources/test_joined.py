@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from archives import START, archive, cut, grey_film
 from site_runs import write_video
+from tiny_films import damage
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
@@ -147,6 +148,17 @@ def test_a_file_that_was_cut_off_ends_its_segment_with_an_error(tmp_path: Path) 
     assert [end.reason for end in ends] == [EndReason.ERROR, EndReason.STREAM_END]
     assert frames[-50].pts_seconds == pytest.approx(5.0)  # in its place, whatever is missing before it
     assert len(damage) == 1
+
+
+def test_pictures_that_cannot_be_decoded_keep_their_places_at_a_border(tmp_path: Path) -> None:
+    _, files = archive(tmp_path / "gate", greys(40))
+    damaged = damage(files[0], tmp_path / "damaged.mp4", [17, 18, 19])
+    source = JoinedSource("gate", parts([damaged, files[1]], [0, 2]))
+    frames, ends = read(source)
+    assert len(ends) == 1  # two seconds of pictures, though the last of them are lost
+    assert len(frames) < 40
+    np.testing.assert_allclose(source.seen.times, np.arange(40) / 10, atol=1e-6)
+    assert frames[-20].pts_seconds == pytest.approx(2.0)
 
 
 def test_without_stated_times_files_follow_one_another_until_one_is_missing(tmp_path: Path) -> None:
