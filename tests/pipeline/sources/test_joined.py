@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from archives import START, archive, cut, grey_film
 from site_runs import write_video
-from tiny_films import damage
+from tiny_films import damage, two_takes
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
@@ -172,6 +172,21 @@ def test_without_stated_times_files_follow_one_another_until_one_is_missing(tmp_
     frames, ends = read(source)
     assert (len(frames), len(ends)) == (40, 2)
     assert source.gaps == [Gap(None, None)]
+
+
+def test_a_clock_that_was_set_back_within_a_file_ends_the_segment_there(tmp_path: Path) -> None:
+    takes = two_takes(tmp_path / "takes.ts", 20)
+    after = grey_film(tmp_path / "after.mp4", greys(20))
+    source = JoinedSource("gate", parts([takes, after], [0, 10]))
+    frames, ends = read(source)
+    assert [end.reason for end in ends] == [EndReason.CLOCK_JUMP, EndReason.CLOCK_JUMP, EndReason.STREAM_END]
+    assert [frame.segment.id[-1] for frame in frames] == ["0"] * 20 + ["1"] * 20 + ["2"] * 20
+    assert frames[19].taken_at == UTC_START + timedelta(seconds=1.9)
+    assert frames[20].taken_at is None  # by how much it was set back is not known
+    assert frames[40].taken_at == UTC_START + timedelta(seconds=10)
+    assert source.seen.segments is not None
+    assert source.seen.segments.tolist() == [0, 20, 40]
+    assert [gap.seconds for gap in source.gaps] == [None]
 
 
 def test_another_picture_size_is_another_segment(tmp_path: Path) -> None:
