@@ -283,6 +283,7 @@ class _Reading:
                 part.path,
                 on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
                 threads=threads,
+                video_stream=self._source.video_stream,
                 known_hash=hashed.digest,
                 rule=rule,
             )
@@ -291,11 +292,14 @@ class _Reading:
         for item in placed.film.frames(self._specs, self._stop):
             if isinstance(item, Frame):
                 yield from self._frame(item, placed)
-            elif placed.opened or placed.border.abuts:
-                if item.reason in (EndReason.STREAM_END, EndReason.ERROR):
-                    self._held = item.reason
-                else:
-                    yield from self._end(item.reason)
+                continue
+            placed.jumps += item.reason is EndReason.CLOCK_JUMP
+            if not (placed.opened or placed.border.abuts):
+                continue  # all of it was watched already
+            if item.reason in (EndReason.STREAM_END, EndReason.ERROR):
+                self._held = item.reason
+            else:
+                yield from self._end(item.reason)
         if not self._stop.is_set():
             self._note(placed)
             if part.at is None and self._held is EndReason.ERROR:
@@ -352,9 +356,8 @@ class _Reading:
         if placed.opened or border.abuts:
             self._rules = placed.rules
         steps = np.diff(times)
-        is_known = bool((steps >= 0).all())
         period = float(np.median(steps)) if len(steps) else 0.0
         length, last = film.end_seconds - placed.first, float(times.max()) - border.start
-        if not is_known or last > length - TIE_SECONDS:  # the last pictures could not be decoded
+        if last > length - TIE_SECONDS:  # the last pictures could not be decoded, or the clock was set back
             length = last + period
-        self._clock.leave(border, length, period, is_known=is_known)
+        self._clock.leave(border, length, period, is_known=not placed.jumps)

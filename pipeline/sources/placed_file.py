@@ -31,6 +31,7 @@ class PlacedFile:
         self.rules = dict(rules)  #: of resampling, as they stand at its end
         self.shown: list[int] = []  #: ordinals of its segments that have a frame
         self.opened: list[int] = []  #: those among them that are not the continuation of the file before
+        self.jumps = 0  #: of its own clock
         self.first: float = float("nan")  #: time of its first picture, by its own clock
         self._begun: set[float | None] = set()
         self._latest = float("-inf")  # time of the latest picture, by its own clock

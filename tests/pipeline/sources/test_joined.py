@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from archives import START, archive, cut, grey_film
 from site_runs import write_video
-from tiny_films import damage, two_takes
+from tiny_films import damage, stamped, two_takes
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
@@ -65,6 +65,26 @@ def test_a_film_in_files_gives_the_pictures_of_the_whole_film(
     taken = frames[-1].taken_at
     assert taken is not None
     assert taken == pytest.approx(UTC_START + timedelta(seconds=float(times[-1])), abs=timedelta(seconds=0.01))
+
+
+def test_files_whose_container_states_no_times_abut_by_their_length(tmp_path: Path) -> None:
+    files = [grey_film(tmp_path / f"{name}.avi", greys(50), fps=25, b_frames=2) for name in "ab"]
+    source = JoinedSource("gate", parts(files, [0, 2]))
+    frames, ends = read(source)
+    assert len(ends) == 1
+    np.testing.assert_allclose([frame.pts_seconds for frame in frames], np.arange(100) / 25, atol=1e-6)
+
+
+def test_a_stray_stamp_at_the_end_of_a_file_hides_nothing_of_the_next(tmp_path: Path) -> None:
+    times = [number / 10 for number in range(20)]
+    strayed = stamped(tmp_path / "a.nut", [*times[:19], 9000.0])
+    files = [strayed, stamped(tmp_path / "b.nut", times), stamped(tmp_path / "c.nut", times)]
+    source = JoinedSource("gate", parts(files, [0, 2, 4]))
+    frames, _ = read(source)
+    assert len(frames) == 60
+    assert [frame.taken_at for frame in frames[20::20]] == [UTC_START + timedelta(seconds=at) for at in (2, 4)]
+    assert len({frame.segment.id for frame in frames[20:]}) == 1
+    assert [gap.seconds for gap in source.gaps] == [None]
 
 
 def test_windows_cross_the_borders(tmp_path: Path) -> None:
