@@ -37,6 +37,7 @@ class Wanted:
         fps: pictures a second where ``path`` is a folder of them.
         camera: whose archive it is; None for a recording by itself.
         parts: the files of that archive, which are read as one recording.
+        left_out: number of files beside them that are not this camera's, where only one camera is wanted.
         stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
     """
 
@@ -49,6 +50,7 @@ class Wanted:
     intervals: tuple[tuple[int, int], ...] = ()
     camera: str | None = None
     parts: tuple[Part, ...] = ()
+    left_out: int = 0
     stream: int | None = None
 
     @property
@@ -88,6 +90,7 @@ class Wanted:
                 on_damage=on_damage,
                 threads=threads,
                 video_stream=self.stream,
+                on_choice=on_choice,
             )
         return open_recording(
             self.path,
@@ -175,7 +178,7 @@ def _joined(found: dict[Path, _Found], joining: Joining) -> list[_Found]:
     joined = [one for one in found.values() if one.wanted.label is not None]
     for one in cameras_of(loose, joining):
         if isinstance(one, CameraFiles):
-            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts)
+            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, left_out=one.left_out)
             joined.append(_found(archive, one.camera, *one.names))
         else:
             joined.append(found[one])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -40,11 +40,13 @@ class CameraFiles:
 
     Attributes:
         camera: its name; ``names`` are longer ones, for an archive that has several cameras of that name.
+        left_out: number of files that are not this camera's, where only one camera is wanted.
     """
 
     camera: str
     names: tuple[str, ...]
     parts: tuple[Part, ...]
+    left_out: int = 0
 
 
 def zone_named(name: str | None) -> tzinfo | None:
@@ -116,7 +118,8 @@ def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
         )
     if timed:
         name = joining.camera or timed[0][1].camera or timed[0][1].folder.name or "camera"
-        return _camera(name, timed[0][1].folder, timed, joining.zone)
+        found = _camera(name, timed[0][1].folder, timed, joining.zone)
+        return replace(found, left_out=len(files) - len(timed))
     ordered = sorted(files, key=lambda file: [by_number(Path(part)) for part in file.parts])
     return CameraFiles(joining.camera or ordered[0].parent.name or "camera", (), tuple(map(Part, ordered)))
 

@@ -81,6 +81,8 @@ class JoinedSource:
         on_damage: called with one line on the files that could not be read to their end.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
         video_stream: see :class:`pipeline.sources.files.FileSource`.
+        on_choice: called with one line that names the stream that is read, where there are several; again only when it
+            changes from one file to another.
     """
 
     live = False
@@ -94,6 +96,7 @@ class JoinedSource:
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
         video_stream: int | None = None,
+        on_choice: Callable[[str], None] | None = None,
     ) -> None:
         if not parts or len({part.at is None for part in parts}) > 1:
             raise ValueError("expected files that all state their start, or none of which does")
@@ -111,6 +114,7 @@ class JoinedSource:
         self._on_damage = on_damage
         self._threads = threads
         self.video_stream = video_stream
+        self.on_choice = on_choice
         self.hashed: list[Hashed] = []  #: the files in the state in which they were hashed
         self._reading = _Reading(self, [], threading.Event())
 
@@ -248,6 +252,7 @@ class _Reading:
         self._segment: Segment | None = None
         self._held = EndReason.STREAM_END  # reason of the latest file's end, until it is known whether the next abuts
         self._size: tuple[int, int] | None = None
+        self._choice: str | None = None  # the latest one of several video streams
         self._times = array("d")
         self._firsts = array("q")
 
@@ -284,6 +289,7 @@ class _Reading:
                 on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
                 threads=threads,
                 video_stream=self._source.video_stream,
+                on_choice=lambda line: self._choose(line, part.path),
                 known_hash=hashed.digest,
                 rule=rule,
             )
@@ -304,6 +310,12 @@ class _Reading:
             self._note(placed)
             if part.at is None and self._held is EndReason.ERROR:
                 self._clock.lose()
+
+    def _choose(self, line: str, path: Path) -> None:
+        choice = line.removeprefix(f"camera {self._source.camera}: {shown(str(path))}: ")
+        if choice != self._choice and self._source.on_choice is not None:
+            self._source.on_choice(line)
+        self._choice = choice
 
     def _frame(self, frame: Frame, placed: PlacedFile) -> Iterator[Frame | SegmentOver]:
         border, ordinal = placed.border, int(frame.segment.id.rpartition("/")[2])
