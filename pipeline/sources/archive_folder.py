@@ -23,6 +23,7 @@ def open_archive(
     started_at: datetime | None = None,
     on_damage: Callable[[str], None] | None = None,
     video_stream: int | None = None,
+    on_choice: Callable[[str], None] | None = None,
 ) -> JoinedSource:
     """Return the films below ``folder`` as one recording; the arguments are those of :class:`JoinedSource`.
 
@@ -50,7 +51,9 @@ def open_archive(
         raise problem(f"holds {len(found)} videos, and their names state no date and time; name a video")
     (one,) = found
     parts = one.parts if isinstance(one, CameraFiles) else (Part(one),)
-    return JoinedSource(camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream)
+    return JoinedSource(
+        camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream, on_choice=on_choice
+    )
 
 
 def _films(folder: Path, entered: set[Path]) -> Iterator[Path]:
