@@ -103,9 +103,9 @@ def refuse_other_formats(file: Path) -> None:
 
 
 def as_row(values: Array) -> Array | None:
-    """Return an array with at most one axis longer than 1, such as (T,), (1, T) or (T, 1), as (T,); None for any other.
+    """Return numbers with at most one axis that is not 1 long, such as (T,), (1, T) or (T, 1), as (T,).
 
-    Strings, objects and single numbers without an axis are none.
+    Return None for other shapes, for text, and for a single number without an axis.
     """
     numbers = values.size == 0 or np.issubdtype(values.dtype, np.number) or values.dtype == bool
     if not numbers or values.ndim == 0 or sum(length != 1 for length in values.shape) > 1:

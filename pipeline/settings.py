@@ -44,6 +44,7 @@ from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
+from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
 
@@ -158,6 +159,12 @@ class CameraSettings(_Strict):
     detectors: list[Name] | None = Field(
         None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
     )
+
+    @model_validator(mode="after")
+    def _snapshots_of_a_web_server(self) -> CameraSettings:
+        if self.snapshot_seconds is not None and not is_web_address(self.source):
+            raise ValueError("snapshot_seconds needs an http:// or https:// source; remove it")
+        return self
 
 
 class DetectorSettings(_Strict):

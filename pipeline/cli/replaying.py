@@ -40,6 +40,7 @@ class Options:
         speed: multiple of a recording's clock; None: as fast as scoring allows.
         start_time: wall-clock time of the one recording's first frame.
         detector: the site's detector that scores; None: its only one.
+        stream: number of the video stream to read of each film; None: the first.
         split: replay only the recordings in this split of the manifests; None: all.
         jobs: recordings at a time; None: one for each core, at least two.
         skip_bad: do not fail because of recordings that cannot be replayed.
@@ -54,6 +55,7 @@ class Options:
     speed: float | None = None
     start_time: datetime | None = None
     detector: str | None = None
+    stream: int | None = None
     split: str | None = None
     jobs: int | None = None
     skip_bad: bool = False
@@ -150,7 +152,7 @@ def _recordings(places: list[Path], options: Options) -> list[Wanted]:
         raise UsageError(f"{named}: no video in split {options.split}; the manifest has {splits}")
     if options.start_time is not None and len(chosen) > 1:
         raise UsageError(f"--start-time needs exactly one recording (got {len(chosen)})")
-    return recordings
+    return [replace(one, stream=options.stream) for one in recordings]
 
 
 def _run(

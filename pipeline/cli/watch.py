@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 from pipeline.cli.repository import DEFAULT_MODEL, require_model
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
@@ -24,7 +26,8 @@ def watch(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE…", help="rtsp://…, http://…, device:///dev/video0, video files, synthetic://courtyard."
+            metavar="SOURCE…",
+            help="rtsp://…, http://…, device:///dev/video0, synthetic://courtyard, videos, a camera's folder.",
         ),
     ],
     model: Annotated[
@@ -85,14 +88,17 @@ def watch(
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
+        from pipeline.sources.http import is_web_address
 
+        if snapshot_seconds is not None and not any(map(is_web_address, sources)):
+            raise UsageError("--snapshot-seconds: no SOURCE is an http:// or https:// address")
         common = {
             "username": username,
             "password": os.environ.get("MISTWATCH_PASSWORD"),
             "transport": transport,
-            "snapshot_seconds": snapshot_seconds,
             "stream": stream,
         }
+        snapshots = {"snapshot_seconds": snapshot_seconds}
         document: dict[str, Any] = {
             "site": "watch",
             "state_dir": folder,
@@ -100,7 +106,10 @@ def watch(
             "kafka": {"bootstrap": bootstrap, "topic": topic},
             "clip": {"fps": _fps(fps), "stride": stride},
             "alerts": {"open_threshold": threshold},
-            "cameras": {name: {"source": source, **common} for name, source in cameras.items()},
+            "cameras": {
+                name: {"source": source, **common, **(snapshots if is_web_address(source) else {})}
+                for name, source in cameras.items()
+            },
         }
         if metrics_port is not None:
             document["metrics"] = {"port": metrics_port}
@@ -147,9 +156,12 @@ def check_sources(cameras: dict[str, str]) -> bool:
     Raises:
         SourceError: a source cannot be used.
     """
+    from pipeline.cli.archives import watched
     from pipeline.sources.factory import open_source
 
     opened = [open_source(name, source) for name, source in cameras.items()]
+    for line in watched(opened):
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
     return any(source.live for source in opened)
 
 

@@ -361,7 +361,12 @@ class Replay:
         """
         try:
             modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
-            source = one.open(started_at=self._start_time, on_damage=damage.append, threads=_DECODER_THREADS)
+            source = one.open(
+                started_at=self._start_time,
+                on_damage=damage.append,
+                threads=_DECODER_THREADS,
+                on_choice=lambda choice: _log.warning("several video streams; --stream chooses", watched=choice),
+            )
             if isinstance(source, JoinedSource) and not source.hash_files(stop):
                 return None
             return source, modified_ns, source.content_hash

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import unquote
 
+from pipeline.sources.archive_folder import open_archive
 from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Source, SourceError
 from pipeline.sources.connection import LiveOptions
@@ -15,6 +17,7 @@ from pipeline.sources.credentials import shown
 from pipeline.sources.device import DeviceSource
 from pipeline.sources.files import FileSource
 from pipeline.sources.http import HttpSource, SnapshotSource
+from pipeline.sources.joined import JoinedSource
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.rtsp import RtspSource, Transport
 from pipeline.sources.synthetic import SyntheticSource
@@ -85,7 +88,8 @@ def open_source(
 ) -> Source:
     """Return the source at ``location``.
 
-    ``rtsp(s)://…``, ``http(s)://…``, ``device:///dev/video0``, ``synthetic://courtyard?…``, a file's path or URL.
+    ``rtsp(s)://…``, ``http(s)://…``, ``device:///dev/video0``, ``synthetic://courtyard?…``, a file's path or URL, or
+    the folder of one camera's files.
 
     A recording is opened once to see that it is one; a camera is not, it may come later.
 
@@ -157,7 +161,24 @@ def _open_synthetic(camera: str, location: str, _options: SourceOptions, callbac
 def _open_file(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
     path = unquote(location[len("file://") :]) if _SCHEME.match(location) else location
     started_at = _instant(camera, options.started_at)
-    recording = FileSource(camera, path, started_at=started_at, on_damage=callbacks.on_damage)
+    recording: FileSource | JoinedSource
+    if Path(path).is_dir():
+        recording = open_archive(
+            camera,
+            Path(path),
+            started_at=started_at,
+            on_damage=callbacks.on_damage,
+            video_stream=options.video_stream,
+        )
+    else:
+        recording = FileSource(
+            camera,
+            path,
+            started_at=started_at,
+            on_damage=callbacks.on_damage,
+            video_stream=options.video_stream,
+            on_choice=callbacks.on_choice,
+        )
     recording.check()
     return recording
 

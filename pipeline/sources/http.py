@@ -25,10 +25,10 @@ _PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
 #: Containers that hold pictures without their times; FFmpeg makes up 25 pictures a second.
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 
-_SCHEMES = ("http", "https")
 
-#: FFmpeg's buffer for a URL's user name and password, percent-encoded. Bytes.
-_MAX_USERINFO_BYTES = 1023
+def is_web_address(location: str) -> bool:
+    """Whether a location is one of a web server."""
+    return location.lower().startswith(("http://", "https://"))
 
 
 class HttpSource(NetworkStream):
@@ -44,8 +44,8 @@ class HttpSource(NetworkStream):
         location: ``http://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or https), for Basic or Digest (MD5).
     """
 
-    schemes = _SCHEMES
-    max_userinfo_bytes = _MAX_USERINFO_BYTES
+    schemes = ("http", "https")
+    max_userinfo_bytes = 1023
 
     def _open(self) -> av.container.InputContainer:
         options = {

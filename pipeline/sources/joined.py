@@ -82,6 +82,7 @@ class JoinedSource:
         started_at: wall-clock time of the first picture, with its UTC offset, instead of the stated one.
         on_damage: called with one line on the files that could not be read to their end.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
+        video_stream: see :class:`pipeline.sources.files.FileSource`.
     """
 
     live = False
@@ -94,6 +95,7 @@ class JoinedSource:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
+        video_stream: int | None = None,
     ) -> None:
         if not parts or len({part.at is None for part in parts}) > 1:
             raise ValueError("expected files that all state their start, or none of which does")
@@ -110,6 +112,7 @@ class JoinedSource:
         self.unread = 0  #: number of files that the latest :meth:`frames` could not read
         self._on_damage = on_damage
         self._threads = threads
+        self.video_stream = video_stream
         self.hashed: list[Hashed] = []  #: the files in the state in which they were hashed
         self._reading = _Reading(self, [], threading.Event())
 
@@ -136,7 +139,7 @@ class JoinedSource:
         for part in self.parts[len(self.hashed) :]:
             if stop.is_set():
                 return False
-            self.hashed.append(_hashed(self.camera, part.path))
+            self.hashed.append(_hashed(self.camera, part.path, self.video_stream))
         return True
 
     def check(self) -> None:
@@ -144,7 +147,7 @@ class JoinedSource:
         problems = []
         for part in self.parts:
             try:
-                FileSource(self.camera, part.path).check()
+                FileSource(self.camera, part.path, video_stream=self.video_stream).check()
             except SourceError as error:
                 problems.append(error)
             else:
@@ -156,7 +159,7 @@ class JoinedSource:
         seconds = 0.0
         for part in self.parts:
             try:
-                stated = FileSource(self.camera, part.path).stated_seconds()
+                stated = FileSource(self.camera, part.path, video_stream=self.video_stream).stated_seconds()
             except SourceError:
                 continue
             if stated is None:
@@ -171,7 +174,7 @@ class JoinedSource:
 
     def frame_index(self) -> FrameIndex:
         """See :class:`pipeline.sources.recordings.Recording`; everything is decoded."""
-        reader = JoinedSource(self.camera, self.parts, threads=self._threads)
+        reader = JoinedSource(self.camera, self.parts, threads=self._threads, video_stream=self.video_stream)
         for _ in reader.frames([_BARELY_SCALED], threading.Event()):
             pass
         return reader.seen
@@ -204,9 +207,9 @@ class JoinedSource:
             )
 
 
-def _hashed(camera: str, path: Path) -> Hashed:
+def _hashed(camera: str, path: Path, video_stream: int | None) -> Hashed:
     try:
-        return Hashed(FileSource(camera, path).content_hash, _signature(path))
+        return Hashed(FileSource(camera, path, video_stream=video_stream).content_hash, _signature(path))
     except (SourceError, OSError):
         return Hashed("unreadable", None)
 
@@ -281,6 +284,7 @@ class _Reading:
             part.path,
             on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
             threads=threads,
+            video_stream=self._source.video_stream,
             known_hash=hashed.digest,
             rule=placed.rule,
         )
@@ -393,7 +397,7 @@ class _Placed:
         """Return the wall-clock time of a picture; None once the file's own clock was set back."""
         if self.border.wall is None or pts_seconds < self.first:
             return None
-        return self.border.wall.earliest + timedelta(seconds=pts_seconds - self.first)
+        return self.border.wall + timedelta(seconds=pts_seconds - self.first)
 
 
 class _Shifted:

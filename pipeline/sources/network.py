@@ -73,12 +73,14 @@ class NetworkStream(LiveStream):
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
         if not isinstance(error, _ANSWERED):
             return None
-        refused = isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError)
+        if isinstance(error, av.error.HTTPForbiddenError):
+            return self._error("refused (403 Forbidden); is it allowed to this user and address?", "unauthorized")
+        refused = isinstance(error, av.error.HTTPUnauthorizedError)
         reason = self._why_unauthorized() if refused else self._why_refused(self._ask_as_ffmpeg())
         return self._error(reason[1], reason[0]) if reason is not None else None
 
     def _why_unauthorized(self) -> tuple[str, str]:
-        """Return reason code and text of a 401 or 403."""
+        """Return reason code and text of a 401."""
         if self.location.user is None:
             return "unauthorized", "asks for a user name and a password; none are given"
         answer = self._ask()
@@ -100,8 +102,6 @@ class NetworkStream(LiveStream):
                 f"redirects to {target}, and that refuses: the user name and password are for the first address alone; "
                 "write the second as the source",
             )
-        if answer is not None and answer.status == 403:
-            return "unauthorized", "user name or password refused, or not allowed to see this stream (403 Forbidden)"
         if not self.location.password:
             return "unauthorized", "user name refused; no password is given"
         return "unauthorized", "user name or password refused"

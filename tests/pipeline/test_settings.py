@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.live.service import source_options
 from pipeline.settings import AlertTuning, ClipSettings, SettingsError, load_site, site_from_options
 from pipeline.sinks.kafka_broker import KafkaSecurityError
 
@@ -142,6 +143,23 @@ def test_every_text_of_the_site_is_explained_so(tmp_path: Path) -> None:
     keys = ["site", "state_dir", "kafka.topic", "kafka.security.user", "kafka.security.password", "cameras.1.source"]
     for key in [*keys, "cameras.1.[key]", "cameras.1.detectors.0"]:
         assert f"{file}: {key}: YAML reads this as a number, not as text; put it in quotes" in lines
+
+
+def test_what_a_camera_says_of_its_source_reaches_the_source(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "cameras: {gate: {source: 'https://192.0.2.1/a.jpg', snapshot_seconds: 2.5, stream: 1, password: x}}\n",
+    )
+    options = source_options(load_site(file).cameras["gate"])
+    assert (options.snapshot_seconds, options.video_stream, options.password) == (2.5, 1, "x")
+
+
+@pytest.mark.parametrize("source", ["rtsp://192.0.2.1/a", "a.mp4", "device:///dev/video0"])
+def test_snapshots_are_of_web_servers(source: str, tmp_path: Path) -> None:
+    file = write(tmp_path, f"cameras: {{gate: {{source: '{source}', snapshot_seconds: 1}}}}\n")
+    with pytest.raises(SettingsError) as caught:
+        load_site(file)
+    assert str(caught.value).endswith("snapshot_seconds needs an http:// or https:// source; remove it")
 
 
 @pytest.mark.parametrize("value", ["!s3cret", "*s3cret", "@s3cret", "a: s3cret", "{s3cret: 1, s3cret: 2}", "[s3cret"])

@@ -21,7 +21,8 @@ from pipeline.manifests.manifest import ManifestError, Video, manifest_lines, re
 from pipeline.manifests.ped2 import ped2
 from pipeline.manifests.plain import plain_folder
 from pipeline.manifests.shanghaitech import shanghaitech
-from pipeline.manifests.ucf_crime import Annotation, read_annotation, ucf_crime
+from pipeline.manifests.ucf_crime import ucf_crime
+from pipeline.manifests.video_lists import Annotation, read_annotation
 from pipeline.sources.film_files import PassedOver
 
 
@@ -270,8 +271,97 @@ def test_what_ucf_crime_misses_is_said_exactly(crime):
     for film_ in crime.rglob("*.mp4"):
         film_.unlink()
     assert complaint_of(ucf_crime, crime, skipped=[]) == f"{crime}: every video of UCF-Crime is missing"
-    (crime / "Anomaly_Detection_splits" / "Anomaly_Train.txt").unlink()
-    assert complaint_of(ucf_crime, crime) == f"{crime}: no list of UCF-Crime there; expected Anomaly_Train.txt"
+    (crime / "Temporal_Anomaly_Annotation_for_Testing_Videos.txt").unlink()
+    assert f"{crime}: no temporal annotation of UCF-Crime there; expected " in complaint_of(ucf_crime, crime)
+
+
+#: The annotation of ``crime`` in the forms of other projects; each states all that its test list and annotation do.
+OTHER_ANNOTATIONS = {
+    "Test_Annotation.txt": (
+        "Abuse/Abuse028_x264.mp4 20 Abuse 11 20 -1 -1\n"
+        "Arson/Arson011_x264.mp4 40 Arson 1 5 31 42\n"
+        "Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4 20 Normal -1 -1 -1 -1\n"
+    ),
+    "UCF_Annotation.txt": (
+        "Abuse/Abuse028_x264.mp4 20 Abuse 11 20 \n"
+        "Arson/Arson011_x264.mp4 40 Arson 1 5 31 42 -1 -1 \n"
+        "Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4 20 Normal -1 -1 \n"
+    ),
+    "Temporal_Anomaly_Annotation.txt": (
+        "Abuse028_x264.mp4 Abuse 11 20 -1 -1 20\n"
+        "Arson011_x264.mp4 Arson 1 5 31 42 40\n"
+        "Normal_Videos_003_x264.mp4 Normal -1 -1 -1 -1 20\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ANNOTATIONS)
+def test_an_annotation_of_ucf_crime_in_another_form_stands_in_for_the_test_list(crime, name):
+    as_published = ucf_crime(crime)
+    (crime / "Anomaly_Detection_splits" / "Anomaly_Test.txt").unlink()
+    (crime / "Temporal_Anomaly_Annotation_for_Testing_Videos.txt").unlink()
+    (crime / name).write_text(OTHER_ANNOTATIONS[name])
+    notes: list[str] = []
+    assert ucf_crime(crime, notes=notes) == as_published
+    assert notes == [f"no Anomaly_Test.txt: the test videos are those of {crime / name}"]
+
+
+def test_without_lists_the_other_films_of_ucf_crime_are_for_training(crime):
+    as_published = ucf_crime(crime)
+    film(crime / "own" / "gate.mp4", 2)
+    film(crime / "own" / "Abuse7_x264.mp4", 2)
+    shutil.rmtree(crime / "Anomaly_Detection_splits")
+    notes: list[str] = []
+    assert ucf_crime(crime, notes=notes) == as_published
+    assert notes[1:] == [
+        "no Anomaly_Train.txt: the 2 other videos of UCF-Crime in the folder are the training videos; "
+        "missing ones cannot be noticed"
+    ]
+
+
+def test_the_films_of_ucf_crime_may_all_be_in_one_folder(crime):
+    as_published = {video.path.name: (video.label, video.intervals, video.split) for video in ucf_crime(crime)}
+    for path in list(crime.rglob("*.mp4")):
+        path.rename(crime / path.name)
+    shutil.rmtree(crime / "Anomaly_Detection_splits")
+    videos = ucf_crime(crime)
+    assert {video.path.name: (video.label, video.intervals, video.split) for video in videos} == as_published
+    assert {video.path.parent for video in videos} == {crime.resolve()}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Abuse001_x264\nNormal_Videos001_x264\n",
+        "Abuse/Abuse001_x264.mp4 300\nTraining_Normal_Videos_Anomaly/Normal_Videos001_x264.mp4 20\n",
+    ],
+)
+def test_training_lists_of_ucf_crime_of_ids_alone_and_with_frames(crime, lines):
+    as_published = ucf_crime(crime)
+    splits = crime / "Anomaly_Detection_splits"
+    (splits / "Anomaly_Train.txt").unlink()
+    (splits / "Train_Annotation.txt").write_text(lines)
+    (splits / "Anomaly_Test.txt").write_text("Abuse028_x264\nArson011_x264\nNormal_Videos_003_x264\n")
+    notes: list[str] = []
+    assert ucf_crime(crime, notes=notes) == as_published
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("gate\n", ":1: expected FOLDER/NAME.mp4 or a name like Abuse001_x264, got gate"),
+        ("Abuse/Abuse001_x264.npy\n", ":1: expected FOLDER/NAME.mp4 or a name like Abuse001_x264, got Abuse/"),
+        ("Abuse001_x264\nAbuse/Abuse001_x264.mp4\n", ":2: Abuse/Abuse001_x264.mp4 is named twice"),
+        ("Abuse028_x264\n", ": Abuse/Abuse028_x264.mp4 is named twice, also as a test video"),
+        ("Abuse001_x264 1 2\n", ":1: expected NAME [FRAMES], NAME CATEGORY"),
+        ("v=aB__#1_label_B4-0-0 0 1517 1970 3038\n", ":1: expected NAME [FRAMES], NAME CATEGORY"),  # XD-Violence
+    ],
+)
+def test_a_bad_training_list_of_ucf_crime(crime, lines, complaint):
+    file = crime / "Anomaly_Detection_splits" / "Anomaly_Train.txt"
+    file.write_text(lines)
+    assert complaint_of(ucf_crime, crime).startswith(f"{file}{complaint}")
 
 
 @pytest.mark.parametrize(

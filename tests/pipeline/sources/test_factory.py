@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 import av
 import numpy as np
 import pytest
+from archives import archive
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
 from pipeline.sources.device import DeviceSource
 from pipeline.sources.factory import SOURCES, SourceOptions, open_source
 from pipeline.sources.files import FileSource
 from pipeline.sources.http import HttpSource, SnapshotSource
+from pipeline.sources.joined import JoinedSource
 from pipeline.sources.rtsp import RtspSource
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
@@ -25,6 +27,41 @@ def test_a_path_is_a_recording(video):
         source = open_source("gate", location)
         assert isinstance(source, FileSource)
         assert (source.camera, source.live, source.path) == ("gate", False, path)
+
+
+def test_a_folder_of_one_cameras_files_is_one_recording(tmp_path):
+    _, files = archive(tmp_path / "films", [40] * 60)
+    source = open_source("gate", str(tmp_path / "films"), SourceOptions(started_at="2024-05-01T18:00:00+02:00"))
+    assert isinstance(source, JoinedSource)
+    assert (source.camera, source.live, len(source.parts)) == ("gate", False, 3)
+    frames = [one for one in source.frames([FrameSpec(60, 80)], threading.Event()) if isinstance(one, Frame)]
+    assert (len(frames), len({frame.segment for frame in frames})) == (60, 1)
+    assert frames[0].taken_at == datetime(2024, 5, 1, 16, tzinfo=UTC)
+    files[0].rename(tmp_path / "films" / "film.mp4")
+    with pytest.raises(SourceError, match=r"more than one camera \(gate and 1 other files\); name the folder of one"):
+        open_source("gate", str(tmp_path / "films"))
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ([], "a folder without videos; expected a video, or a folder"),
+        (["notes.txt"], "a folder without videos"),
+        (["a.mp4", "b.mp4"], "holds 2 videos, and their names state no date and time; name a video"),
+        (
+            [f"2024-05-01/13/{one}.mp4" for one in ("gate/00.00", "gate/00.10", "yard/00.00", "yard/00.10")],
+            "gate, yard",
+        ),
+    ],
+)
+def test_other_folders_are_refused_in_one_line(tmp_path, names, problem):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=problem) as raised:
+        open_source("gate", str(tmp_path))
+    assert raised.value.code == "usage"
+    assert "\n" not in str(raised.value)
 
 
 def test_a_path_with_spaces_and_signs(video, tmp_path):

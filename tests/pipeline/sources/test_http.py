@@ -232,7 +232,7 @@ def test_a_playlist_reaches_no_file(form, film):
         (Page(status=503), "busy", "busy, too many clients (503 Service Unavailable)"),
         (Page(status=429), "busy", "busy, too many clients (429 Too Many Requests)"),
         (Page(status=500), "protocol", "refused with the status 500 Internal Server Error"),
-        (Page(status=403), "unauthorized", "asks for a user name"),
+        (Page(status=403), "unauthorized", "refused (403 Forbidden)"),
     ],
 )
 def test_no_stream(page, code, words):
