@@ -29,9 +29,9 @@ _REFRESH_SECONDS = 0.25
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Return the signals that ask a command to end: SIGTERM, Ctrl-C and, unless ``nohup`` ignores it, a closed terminal.
+    """Return the signals that ask a command to end: SIGTERM, Ctrl-C, and a closed terminal unless ``nohup`` is used.
 
-    A shell lets its background jobs ignore Ctrl-C. They listen all the same: ``kill -INT`` is meant for them.
+    A shell starts its background jobs with Ctrl-C ignored. They listen all the same: ``kill -INT`` is meant for them.
     """
     hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGTERM, signal.SIGINT, *hangup]
