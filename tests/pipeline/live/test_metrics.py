@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import socket
+import threading
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from scripted_sink import ScriptedServer
+from site_runs import site
 
 from pipeline.live.listener import Watch
 from pipeline.live.metrics import Metrics, MetricsError, MetricsListener
+from pipeline.live.service import Service
+from pipeline.sinks import SINKS, SinkKind
+from pipeline.sinks.base import Verdict
 
 
 def test_a_scrape_shows_what_was_counted() -> None:
@@ -60,3 +67,23 @@ def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_
     listener.camera_removed("gate")
     listener.published(make_event("gate", 1), 1.0)
     assert 'camera="gate"' not in generate_latest(metrics.registry).decode()
+
+
+def test_replaced_connections_to_a_sink_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_event: Any, until: Any
+) -> None:
+    sink = ScriptedServer()
+    sink.script = [Verdict.ACKNOWLEDGED, Verdict.RETRY]
+    monkeypatch.setitem(SINKS, "kafka", SinkKind(lambda _settings: sink.sink()))
+    service = Service(site(tmp_path, "127.0.0.1:9", "127.0.0.1:9", {"cam": {"source": "rtsp://127.0.0.1:9/none"}}))
+    try:
+        for number in range(2):
+            service.outbox.accept(make_event("cam", number))
+        stopped = threading.Event()
+        stopped.set()
+        assert not service.prepare(stopped, patient=True)  # delivers, and does not wait for the scorer
+        until(lambda: service.outbox.depth() == 0, "everything delivered")
+        count = service.metrics.registry.get_sample_value("mistwatch_sink_reconnects_total", {"sink": "kafka"})
+        assert count == 1
+    finally:
+        service.close()

@@ -45,6 +45,7 @@ class TestOneSink:
         assert server.connections == 2  # the one that failed was not used again
         assert listener.texts("waiting") == ["Scripted: as the script says"]
         assert len(listener.texts("resumed")) == 1
+        assert len(listener.texts("reconnected")) == 1
 
     def test_an_event_refused_permanently_is_set_aside_and_the_next_one_of_its_camera_follows(
         self, server: ScriptedServer, outbox: Outbox, make_event: Any, listener: Any, until: Any
@@ -91,6 +92,7 @@ class TestOneSink:
             assert 3 <= server.connections <= 7  # after 0, 0.2, 0.6, 1.4, 2.4, 3.4 s
             server.start()
             until(lambda: listener.texts("resumed"), "connected again", timeout=10)
+        assert listener.texts("reconnected") == []  # there was no connection before
 
     def test_a_slow_answer_is_reported_while_it_is_awaited(
         self, server: ScriptedServer, outbox: Outbox, make_event: Any, listener: Any, until: Any
