@@ -232,7 +232,7 @@ def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
     for video in read_manifest(file, skipped=skipped):
         path = video.path
         below = path.relative_to(folder) if path.is_relative_to(folder) else path
-        group = None if video.group == str(path) else video.group
+        group = None if video.is_alone else video.group
         one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
         found.append(_found(one, below.as_posix()))
     return found

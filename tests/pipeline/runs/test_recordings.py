@@ -141,3 +141,7 @@ def test_a_line_of_a_manifest_that_cannot_be_read_is_an_error_or_listed(tmp_path
 )
 def test_whose_camera_recorded_it(path: str, camera: str | None) -> None:
     assert camera_of(Path(path), {"gate": 1, "yard": 2}) == camera
+
+
+def test_a_cameras_folder_may_be_named_in_another_form() -> None:
+    assert camera_of(Path("/archive/Su\u0308d/2024.mp4"), {"S\u00fcd"}) == "S\u00fcd"

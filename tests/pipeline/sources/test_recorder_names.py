@@ -139,6 +139,11 @@ def test_an_end_before_the_start_is_not_believed() -> None:
     assert (found.at, found.until) == (SIX, None)
 
 
+def test_two_forms_of_a_cameras_name_are_one() -> None:
+    found = [stated(Path(f"/nvr/{name}/20240501_180000.mp4")) for name in ("Su\u0308d", "S\u00fcd")]
+    assert [one.camera for one in found if one] == ["S\u00fcd"] * 2
+
+
 def test_the_cameras_of_one_time_stay_apart() -> None:
     """A dashcam's four files of one minute differ after the time only."""
     views = ("front", "back", "left_repeater", "right_repeater")
