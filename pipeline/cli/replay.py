@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import Detector, Join, SkipBad, TimeZone
-from pipeline.cli.replaying import DEFAULT_MODEL, Options, refuse_failures, replay_into
+from pipeline.cli.replaying import Options, refuse_failures, replay_into
+from pipeline.cli.repository import DEFAULT_MODEL
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 
@@ -61,6 +62,12 @@ def replay(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Recordings at a time.", show_default="one per core, 2 to 16")
     ] = None,
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Number of the video stream, from 0, in films with several.", show_default="the first"
+        ),
+    ] = None,
     detector: Detector = None,
     camera: Annotated[
         str | None,
@@ -98,6 +105,7 @@ def replay(
         speed=_speed(speed),
         start_time=_instant(start_time),
         detector=detector,
+        stream=stream,
         jobs=jobs,
         skip_bad=skip_bad,
         publish=publish,

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.repository import DEFAULT_MODEL, require_model
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.triton.server import TritonServer
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 
 def watch(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="rtsp://…, video files, synthetic://courtyard.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE…",
+            help="rtsp://…, http://…, device:///dev/video0, synthetic://courtyard, videos, a camera's folder.",
+        ),
     ],
-    model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = "fights",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A committed model, or a directory that training wrote.",
+            show_default="fights; with --triton what that serves",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Where pictures, outbox and logs go.", show_default="runs/<time>")
@@ -47,6 +61,12 @@ def watch(
         str | None, typer.Option(help="For the cameras; the password comes from MISTWATCH_PASSWORD.")
     ] = None,
     transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
+    snapshot_seconds: Annotated[
+        float | None, typer.Option(help="http:// sources are single pictures: seconds from one fetch to the next.")
+    ] = None,
+    stream: Annotated[
+        int | None, typer.Option(help="Number of the video stream to watch, from 0.", show_default="the first")
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for cameras that cannot be reached at the start.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
@@ -68,8 +88,17 @@ def watch(
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
+        from pipeline.sources.http import is_web_address
 
-        common = {"username": username, "password": os.environ.get("MISTWATCH_PASSWORD"), "transport": transport}
+        if snapshot_seconds is not None and not any(map(is_web_address, sources)):
+            raise UsageError("--snapshot-seconds: no SOURCE is an http:// or https:// address")
+        common = {
+            "username": username,
+            "password": os.environ.get("MISTWATCH_PASSWORD"),
+            "transport": transport,
+            "stream": stream,
+        }
+        snapshots = {"snapshot_seconds": snapshot_seconds}
         document: dict[str, Any] = {
             "site": "watch",
             "state_dir": folder,
@@ -77,11 +106,18 @@ def watch(
             "kafka": {"bootstrap": bootstrap, "topic": topic},
             "clip": {"fps": _fps(fps), "stride": stride},
             "alerts": {"open_threshold": threshold},
-            "cameras": {name: {"source": source, **common} for name, source in cameras.items()},
+            "cameras": {
+                name: {"source": source, **common, **(snapshots if is_web_address(source) else {})}
+                for name, source in cameras.items()
+            },
         }
         if metrics_port is not None:
             document["metrics"] = {"port": metrics_port}
         return site_from_options(document)
+
+    def check_model(served: ServedModel) -> None:
+        if model is not None and triton is not None:
+            require_model(model, served, triton)
 
     site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
     live = check_sources(cameras)
@@ -91,7 +127,8 @@ def watch(
         own: list[TritonServer | BrokerServer] = []
         with stop.at_once():
             if triton is None:
-                own.append(scorer := servers.enter_context(embedded.triton(model, folder / "triton.log")))
+                started = embedded.triton(model or DEFAULT_MODEL, folder / "triton.log")
+                own.append(scorer := servers.enter_context(started))
             if kafka is None:
                 own.append(broker := servers.enter_context(embedded.broker(folder / "broker")))
         drive(
@@ -103,6 +140,7 @@ def watch(
             await_cameras=wait,
             repair_scorer=triton is None,
             servers_lost=lambda: embedded.ended(own),
+            check_model=check_model,
         )
 
 
@@ -118,9 +156,12 @@ def check_sources(cameras: dict[str, str]) -> bool:
     Raises:
         SourceError: a source cannot be used.
     """
+    from pipeline.cli.archives import watched
     from pipeline.sources.factory import open_source
 
     opened = [open_source(name, source) for name, source in cameras.items()]
+    for line in watched(opened):
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
     return any(source.live for source in opened)
 
 

@@ -335,6 +335,7 @@ def _timeline(video: JudgedVideo, run: Run | None, row: VideoRow | None, stretch
         middle_frame=(video.first_frame + video.end_frame) // 2,
         path=path,
         fps=row.fps if row is not None and path is not None and path.is_dir() else None,
+        video_stream=None if row is None else row.stream,
         content_hash=None if row is None else row.content_hash,
         look=look,
         label=video.label,

@@ -37,6 +37,7 @@ class Wanted:
         fps: pictures a second where ``path`` is a folder of them.
         camera: whose archive it is; None for a recording by itself.
         parts: the files of that archive, which are read as one recording.
+        stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
         until: time of the archive's end as its last name states it (UTC), None where it does not.
     """
 
@@ -50,6 +51,7 @@ class Wanted:
     camera: str | None = None
     parts: tuple[Part, ...] = ()
     until: datetime | None = None
+    stream: int | None = None
 
     @property
     def key(self) -> str:
@@ -72,6 +74,7 @@ class Wanted:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
+        on_choice: Callable[[str], None] | None = None,
     ) -> Recording:
         """Return the recording as a source; the arguments are those of
         :func:`pipeline.sources.recordings.open_recording`.
@@ -80,9 +83,23 @@ class Wanted:
             SourceError: it is not there.
         """
         if self.parts:
-            return JoinedSource(self.name, self.parts, started_at=started_at, on_damage=on_damage, threads=threads)
+            return JoinedSource(
+                self.name,
+                self.parts,
+                started_at=started_at,
+                on_damage=on_damage,
+                threads=threads,
+                video_stream=self.stream,
+            )
         return open_recording(
-            self.path, camera=self.name, fps=self.fps, started_at=started_at, on_damage=on_damage, threads=threads
+            self.path,
+            camera=self.name,
+            fps=self.fps,
+            started_at=started_at,
+            on_damage=on_damage,
+            threads=threads,
+            video_stream=self.stream,
+            on_choice=on_choice,
         )
 
     def camera_of(self, cameras: Container[str]) -> str | None:
@@ -93,6 +110,7 @@ class Wanted:
         """The recording's row, with what a replay has found out."""
         said: dict[str, object] = {
             "label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals,
+            "stream": self.stream,
             "files": tuple(RowFile(path=storable(str(part.path)), at=part.at) for part in self.parts),
         }  # fmt: skip
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
@@ -101,8 +119,10 @@ class Wanted:
 def recording_of(row: VideoRow) -> Recording:
     """Return the recording of a run's row as a source. Raises SourceError: it is not there any more."""
     if row.files:
-        return JoinedSource(row.name, [Part(located(file.path), file.at) for file in row.files])
-    return open_recording(located(row.path), camera=row.name, fps=row.fps)
+        return JoinedSource(
+            row.name, [Part(located(file.path), file.at) for file in row.files], video_stream=row.stream
+        )
+    return open_recording(located(row.path), camera=row.name, fps=row.fps, video_stream=row.stream)
 
 
 def wanted(

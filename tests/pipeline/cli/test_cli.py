@@ -64,7 +64,17 @@ def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
     assert_one_line(mistwatch("watch", tmp_path), 2, str(tmp_path))
 
 
-@pytest.mark.parametrize("option", [("--fps", "fast"), ("--fps", "-3"), ("--threshold", "1.5"), ("--stride", "0")])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--fps", "fast"),
+        ("--fps", "-3"),
+        ("--threshold", "1.5"),
+        ("--stride", "0"),
+        ("--stream", "-1"),
+        ("--snapshot-seconds", "1"),  # of an RTSP camera
+    ],
+)
 def test_an_impossible_option(tmp_path: Path, option: tuple[str, str]) -> None:
     result = mistwatch("watch", "rtsp://192.0.2.1/a", *option, "--out", tmp_path)
     assert_one_line(result, 2, option[0].strip("-"))

@@ -10,6 +10,7 @@ from tiny_films import film
 
 from pipeline.manifests.manifest import ManifestError
 from pipeline.runs.recordings import NothingToReplayError, camera_of, wanted
+from pipeline.sources.archive import Joining
 from pipeline.sources.film_files import PassedOver
 
 
@@ -145,3 +146,42 @@ def test_whose_camera_recorded_it(path: str, camera: str | None) -> None:
 
 def test_a_cameras_folder_may_be_named_in_another_form() -> None:
     assert camera_of(Path("/archive/Su\u0308d/2024.mp4"), {"S\u00fcd"}) == "S\u00fcd"
+
+
+def test_files_of_one_camera_are_one_recording_in_its_name(tmp_path: Path) -> None:
+    times = ("00.00", "00.10", "00.20")
+    gate, yard = ([tmp_path / f"nvr/2024-05-01/13/{camera}/{at}.mp4" for at in times] for camera in ("gate", "yard"))
+    touch(*gate, *yard, tmp_path / "nvr/clip.mp4")
+    found = wanted([tmp_path / "nvr"])
+    assert [one.name for one in found] == ["clip", "gate", "yard"]
+    alone, first, _ = found
+    assert (alone.parts, alone.files) == ((), (tmp_path / "nvr/clip.mp4",))
+    assert (first.path, list(first.files)) == (gate[0], gate)
+    assert [file.path for file in first.row().files] == [str(file) for file in gate]
+    assert first.camera_of({"gate": 1, "nvr": 2}) == "gate"
+    assert first.camera_of({"nvr": 2}) == "nvr"
+    assert first.camera_of({"hall": 3}) is None
+    apart = wanted([tmp_path / "nvr"], joining=Joining(join=False))
+    assert len(apart) == 7
+    assert not any(one.parts for one in apart)
+
+
+def test_cameras_of_one_name_bear_their_recorders(tmp_path: Path) -> None:
+    for site in ("north", "south"):
+        touch(*(tmp_path / site / "front/2024-05-01" / f"13-00-{second}.mp4" for second in ("00", "10")))
+    assert [one.name for one in wanted([tmp_path])] == ["north/front", "south/front"]
+
+
+def test_a_row_of_one_file_has_nothing_of_an_archive(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    (one,) = wanted([tmp_path])
+    assert not {"files", "gaps"} & set(json.loads(one.row().model_dump_json()))
+
+
+def test_labelled_recordings_are_never_joined(tmp_path: Path) -> None:
+    files = [tmp_path / f"gate_20240501_1300{second}.mp4" for second in ("00", "10")]
+    touch(*files, tmp_path / "yard_20240501_130000.mp4", tmp_path / "yard_20240501_130010.mp4")
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps({"path": file.name, "label": 0}) + "\n" for file in files))
+    assert [len(one.parts) for one in wanted([manifest])] == [0, 0]
+    assert [len(one.parts) for one in wanted([manifest, tmp_path])] == [0, 0, 2]
