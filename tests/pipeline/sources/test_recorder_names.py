@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.recorder_names import Stated, stated
+from pipeline.sources.recorder_names import stated
+from pipeline.sources.recorder_times import Stated
 
 SIX = datetime(2024, 5, 1, 18)
 
