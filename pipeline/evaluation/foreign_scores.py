@@ -322,10 +322,12 @@ def _parquet(file: Path, column: str) -> dict[str, Floats]:
     from pyarrow import parquet
 
     try:
-        names = parquet.read_schema(file).names
-        if missing := [name for name in ("video", column) if name not in names]:
-            raise ForeignScoresError(f"{file}: no column {missing[0]}; expected video and {column}")
-        table = parquet.read_table(file, columns=["video", column])
+        with file.open("rb") as opened:  # here, as pyarrow takes only paths that are UTF-8
+            names = parquet.read_schema(opened).names
+            if missing := [name for name in ("video", column) if name not in names]:
+                raise ForeignScoresError(f"{file}: no column {missing[0]}; expected video and {column}")
+            opened.seek(0)
+            table = parquet.read_table(opened, columns=["video", column])
         values = table[column].cast(pyarrow.float64()).fill_null(float("nan")).to_numpy()
         videos = table["video"].cast(pyarrow.string()).combine_chunks().dictionary_encode()
     except pyarrow.ArrowException as error:

@@ -427,7 +427,8 @@ def read_scores(file: Path) -> pyarrow.Table:
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(file, columns=[name for name, _ in SCORE_COLUMNS]).cast(score_schema())
+        with file.open("rb") as table:  # opened here, as pyarrow takes only paths that are UTF-8
+            return parquet.read_table(table, columns=[name for name, _ in SCORE_COLUMNS]).cast(score_schema())
     except FileNotFoundError:
         raise RunError(f"{file.parent}: no {file.name} there; expected a run of `mistwatch replay`") from None
     except (OSError, pyarrow.ArrowException) as error:

@@ -151,7 +151,21 @@ class TestSize:
 class TestNames:
     @pytest.mark.parametrize(
         "camera",
-        ["gate", "hall/2", "..", ".", "../../etc/passwd", "/etc", "Küche 1", "a\\b", "x\0y", "%2E", "", "é" * 300],
+        [
+            "gate",
+            "hall/2",
+            "..",
+            ".",
+            "../../etc/passwd",
+            "/etc",
+            "Küche 1",
+            "a\\b",
+            "x\0y",
+            "%2E",
+            "",
+            "é" * 300,
+            "駐車場",
+        ],
     )
     def test_a_picture_stays_in_the_folder_and_is_found_by_its_uri(self, tmp_path: Path, camera: str) -> None:
         folder = tmp_path / "evidence"
@@ -168,13 +182,25 @@ class TestNames:
         name = file_name(text)
         assert name
         assert not name.startswith(".")
-        assert name.isascii()
         assert not set(name) & set("/\\\0 ")
-        assert len(name) <= 120
+        assert name.isprintable()
+        assert len(os.fsencode(name)) <= 120
 
     @given(st.text(max_size=200), st.text(max_size=200))
     def test_two_texts_have_two_names(self, one: str, other: str) -> None:
         assert (file_name(one) == file_name(other)) == (one == other)
+
+    @pytest.mark.parametrize("text", ["監視カメラ", "Вход-2", "S\u00fcd", "कैमरा"])
+    def test_letters_of_any_script_stay(self, text: str) -> None:
+        assert file_name(text) == text
+
+    def test_two_forms_of_a_letter_stay_apart_on_every_file_system(self) -> None:
+        assert file_name("S\u00fcd") == "S\u00fcd"
+        assert file_name("Su\u0308d") == "Su%CC%88d"
+
+    def test_letters_that_file_names_cannot_hold_are_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.getfilesystemencoding", lambda: "latin-1")
+        assert file_name("門 S\u00fcd") == "%E9%96%80%20S%C3%BCd"
 
     def test_long_texts_with_the_same_beginning(self) -> None:
         assert file_name("x" * 500) != file_name("x" * 501)

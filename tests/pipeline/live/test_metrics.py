@@ -24,6 +24,7 @@ from pipeline.sinks.base import Verdict
 def test_a_scrape_shows_what_was_counted() -> None:
     metrics = Metrics()
     metrics.clips_dropped.labels("gate", "overload").inc(3)
+    metrics.clips_dropped.labels("監視カメラ", "overload").inc(4)
     server = metrics.serve("127.0.0.1", 0)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=60) as answer:
@@ -31,6 +32,7 @@ def test_a_scrape_shows_what_was_counted() -> None:
     finally:
         server.close()
     assert 'mistwatch_clips_dropped_total{camera="gate",reason="overload"} 3.0' in text
+    assert 'mistwatch_clips_dropped_total{camera="監視カメラ",reason="overload"} 4.0' in text
 
 
 def test_a_taken_port_is_named() -> None:
