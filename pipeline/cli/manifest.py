@@ -98,12 +98,24 @@ def plain(
     seed: Seed = 0,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Your own videos in DIR/normal and DIR/abnormal; a subfolder makes a group of its name."""
+    """Your own videos in DIR/normal and DIR/abnormal; a subfolder makes a group of its name.
+
+    Files count as videos by their suffix (.mp4, .mkv, .avi, .dav, .264 …) or else by their content. One line names the
+    files that are passed over; hidden ones are ignored.
+    """
     from pipeline.manifests.plain import plain_folder
+    from pipeline.sources.film_files import PassedOver
 
     if fps is not None and not 0 < fps < float("inf"):
         raise UsageError(f"--fps {fps:g}: expected pictures a second, above 0")
-    _write(lambda skipped: _held_out(plain_folder(folder, fps=fps, skipped=skipped), hold_out, seed), out, skip_bad)
+    passed_over = PassedOver()
+
+    def read(skipped: list[str] | None) -> list[Video]:
+        return _held_out(plain_folder(folder, fps=fps, skipped=skipped, passed_over=passed_over), hold_out, seed)
+
+    _write(read, out, skip_bad)
+    if (line := passed_over.line()) is not None:
+        typer.echo(printable(line), err=True)
 
 
 def _held_out(videos: Sequence[Video], parts: int, seed: int) -> list[Video]:
@@ -145,4 +157,4 @@ def _write(
     if skipped:
         typer.echo(f"left out: {len(skipped)}", err=True)
         for line in skipped:
-            typer.echo(f"  {line}", err=True)
+            typer.echo(f"  {printable(line)}", err=True)

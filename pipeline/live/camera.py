@@ -16,11 +16,15 @@ from pipeline.live.listener import Listeners, Watch
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.scorer import CameraPort
 from pipeline.scoring.served_model import ServedModel
+from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
 
 _log = logs.get("worker")
+
+#: Faults of a camera's time stamps that are logged, once a connection. The others happen to sound cameras too.
+_LOGGED_FAULTS = frozenset({StampFault.STRAY, StampFault.UNUSABLE})
 
 #: A live source that fails in an unexpected way is tried again after this many seconds.
 _RESTART_SECONDS = 5.0
@@ -50,8 +54,8 @@ class CameraPlan:
     """One camera that is to be watched.
 
     Attributes:
-        build: makes the source, given ``on_outage``, ``on_connected``, ``on_damage`` and ``on_slow``; see
-            :func:`pipeline.sources.factory.open_source`.
+        build: makes the source, given ``on_outage``, ``on_connected``, ``on_choice``, ``on_damage``, ``on_slow`` and
+            ``on_stamps``; see :func:`pipeline.sources.factory.open_source`.
         detectors: at least one.
     """
 
@@ -135,12 +139,15 @@ class Camera:
         self.watchers: list[Watcher] = []
         self._listeners = listeners
         self._put = put
+        self._logged_faults: set[StampFault] = set()  # of the present connection
         self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
         self.source: Source = plan.build(
             on_outage=self._on_outage,
             on_connected=self._on_connected,
+            on_choice=lambda choice: _log.warning("several video streams", camera=self.name, watched=choice),
             on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
             on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
+            on_stamps=self._on_stamps,
         )
 
     def start(self) -> None:
@@ -223,5 +230,14 @@ class Camera:
     def _on_connected(self, _name: str) -> None:
         if self.stop.is_set():
             return
+        self._logged_faults.clear()
         self._listeners.notify(lambda one: one.connected(self.name))
         _log.info("camera connected", camera=self.name)
+
+    def _on_stamps(self, report: StampReport) -> None:
+        if self.stop.is_set():
+            return
+        if report.fault in _LOGGED_FAULTS and report.fault not in self._logged_faults:
+            self._logged_faults.add(report.fault)
+            _log.warning("camera's time stamps", camera=self.name, reason=report.fault, error=report.message)
+        self._listeners.notify(lambda one: one.stamps(report))

@@ -11,6 +11,7 @@ from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.served_model import ServedModel
+from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Frame, SourceError
 from pipeline.sources.reconnect import Outage
 
@@ -31,8 +32,9 @@ class WorkerListener:
     """The worker's calls, all empty; a listener overrides the ones that it needs.
 
     ``camera_added`` and ``camera_removed`` are called from the thread that adds or removes; ``connected``, ``away``,
-    ``frame`` and ``failed`` from the camera's; all others from the operators' thread, which serves all cameras. A
-    method must return quickly and must not call the worker. An exception that it raises is logged and changes nothing.
+    ``frame``, ``stamps`` and ``failed`` from the camera's; all others from the operators' thread, which serves all
+    cameras. A method must return quickly and must not call the worker. An exception that it raises is logged and
+    changes nothing.
     """
 
     def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
@@ -46,6 +48,9 @@ class WorkerListener:
 
     def frame(self, camera: str, frame: Frame) -> None:
         """A frame was taken from a source."""
+
+    def stamps(self, report: StampReport) -> None:
+        """A time stamp of a live source is at fault."""
 
     def failed(self, camera: str, error: SourceError) -> None:
         """A source is given up. The clips that are cut already are still scored."""

@@ -12,6 +12,7 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import Frame
 from pipeline.sources.reconnect import Outage
 
@@ -40,6 +41,18 @@ class Metrics:
         self.pictures_scaled = Counter(
             "pictures_scaled", "Pictures scaled for clips, one a frame for each distinct size", ["camera"], **common
         )
+        self.pictures_dropped = Counter(
+            "pictures_dropped",
+            "Pictures of a live source left out for their time stamp",
+            ["camera", "reason"],
+            **common,
+        )
+        self.stamps_unusable = Counter(
+            "stamps_unusable",
+            "Connections in which the time of arrival took over from time stamps",
+            ["camera"],
+            **common,
+        )
         self.clips_scored = Counter("clips_scored", "Clips that Triton scored", watch, **common)
         self.clips_dropped = Counter("clips_dropped", "Clips without a score", [*watch, "reason"], **common)
         self.clips_in_flight = Gauge("clips_in_flight", "Clips sent to Triton and not answered", **common)
@@ -63,6 +76,9 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             **common,
         )
+        self.sink_reconnects = Counter(
+            "sink_reconnects", "Connections to a sink that failed and were replaced", ["sink"], **common
+        )
         self.outbox_depth = Gauge("outbox_depth", "Alert events that some sink has not acknowledged", **common)
 
     def labels_of(self, watch: Watch) -> tuple[str, ...]:
@@ -74,6 +90,8 @@ class Metrics:
         for metric in (
             self.frames_decoded,
             self.pictures_scaled,
+            self.pictures_dropped,
+            self.stamps_unusable,
             self.clips_scored,
             self.clips_dropped,
             self.reconnects,
@@ -140,6 +158,12 @@ class MetricsListener(WorkerListener):
     def frame(self, camera: str, frame: Frame) -> None:
         self._metrics.frames_decoded.labels(camera).inc()
         self._metrics.pictures_scaled.labels(camera).inc(frame.scaled)
+
+    def stamps(self, report: StampReport) -> None:
+        if report.fault is StampFault.UNUSABLE:
+            self._metrics.stamps_unusable.labels(report.camera).inc()
+        else:
+            self._metrics.pictures_dropped.labels(report.camera, report.fault).inc()
 
     def scored(self, watch: Watch, scored: Scored) -> None:
         labels = self._metrics.labels_of(watch)

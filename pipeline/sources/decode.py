@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -10,6 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.sources.arrival import StampFault, StampReport, StampWatch
 from pipeline.sources.base import EndReason, Frame, FrameSpec, PictureSize, Segment, SegmentOver
 from pipeline.sources.frame_index import FrameLog
 from pipeline.sources.resample import RuleFor, resampler
@@ -25,10 +30,23 @@ def received(_pts_seconds: float, received_at: datetime) -> datetime:
     return received_at
 
 
+@dataclass(slots=True)
+class _Picture:
+    """A decoded picture, or (``native`` None) one that could not be decoded, on its way through the timeline."""
+
+    native: av.VideoFrame | None
+    pts_seconds: float | None
+    received_at: datetime
+    arrived_at: float  #: the same on a clock that does not jump, seconds
+
+
 class FramePump:
     """Cuts one connection's (or recording's) pictures into segments, resamples them and scales those it keeps.
 
     Consumers that ask for different rates are resampled apart; those that ask for one size share the scaled picture.
+
+    Where the time stamps of a live stream cannot be used (:class:`pipeline.sources.arrival.StampWatch`), another
+    segment begins, and from there on a picture's PTS is its time of arrival, until the connection ends.
 
     Args:
         segment_id: names the n-th segment of this connection or recording, from 0.
@@ -37,6 +55,8 @@ class FramePump:
         pixel_aspect: width over height of one pixel; None means square.
         log: where every picture's time is written down, if anywhere; a live camera's would grow for ever.
         rule: makes the rule of resampling to so many frames a second, at the start of each segment.
+        on_stamps: called with every fault of a live stream's time stamps.
+        clock: seconds of a clock that does not jump.
     """
 
     def __init__(
@@ -52,10 +72,14 @@ class FramePump:
         threads: int = 1,
         log: FrameLog | None = None,
         rule: RuleFor = resampler,
+        on_stamps: Callable[[StampReport], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pictures = 0  #: decoded so far
+        self.delivered = 0  #: of them, pictures with a place in time, whether a consumer keeps them or not
         self.scaled = 0  #: pictures made of them by the scaler
-        self.dropped = 0  #: pictures without a usable PTS
+        self.dropped = 0  #: pictures without a PTS, or with one that does not advance
+        self.strays = 0  #: pictures with a PTS of no clock of the stream
         self.jumps = 0  #: of the stream's clock
         self.last_pts_seconds: float | None = None
         self._camera = camera
@@ -63,34 +87,85 @@ class FramePump:
         self._specs = tuple(dict.fromkeys(specs))
         self._segment_id = segment_id
         self._wall_clock = wall_clock
-        self._timeline = Timeline(nominal_fps)
+        self._nominal_fps = nominal_fps
+        self._timeline: Timeline[_Picture] = Timeline(nominal_fps)
+        self._decided: deque[tuple[_Picture, Verdict]] = deque()
         self._scalers = {spec.size: Scaler(spec, pixel_aspect, threads) for spec in self._specs}
         self._log = log
         self._rule = rule
+        self._on_stamps = on_stamps
+        self._clock = clock
+        self._stamps = StampWatch() if live else None  # None also once the time of arrival has taken over
+        self._arrivals_since: float | None = None  # when it did, on the clock
         self._segment: Segment | None = None
         self._segments = 0
         self._size: tuple[int, int] | None = None
 
     def push(self, picture: av.VideoFrame, pts_seconds: float | None) -> Iterator[Frame | SegmentOver]:
-        """Take the next decoded picture; yields at most the end of the old segment and one frame.
+        """Take the next decoded picture.
+
+        Yields what is decided by it: mostly one frame; nothing while the picture may turn out to be a stray, and then
+        those that were held back.
 
         Raises:
-            av.FFmpegError: a picture that FFmpeg cannot convert.
+            av.FFmpegError: a picture that FFmpeg cannot convert; the next call goes on behind it.
         """
         self.pictures += 1
-        verdict = self._timeline.judge(pts_seconds)
-        if verdict is Verdict.DROP:
-            self.dropped += 1
-            self._log_picture(None)
-            return
+        arrived_at = self._clock()
+        if self._arrivals_since is not None:
+            pts_seconds = arrived_at - self._arrivals_since
+        self._take(_Picture(picture, pts_seconds, datetime.now(UTC), arrived_at))
+        yield from self._deliver()
+
+    def lost(self, times: Sequence[float | None]) -> None:
+        """Take note of pictures of a recording that could not be decoded, in their place among the others."""
+        for pts_seconds in times:
+            self._take(_Picture(None, pts_seconds, datetime.now(UTC), self._clock()))
+
+    def flush(self) -> Iterator[Frame | SegmentOver]:
+        """Yield the pictures that are still held back: the stream has ended, and nothing speaks against them."""
+        self._decided.extend(self._timeline.rest())
+        while self._decided:
+            with suppress(av.FFmpegError):  # those behind one that cannot be converted
+                yield from self._deliver()
+
+    def end(self, reason: EndReason) -> Iterator[Frame | SegmentOver]:
+        """Yield the pictures that are still held back, and close the open segment, if there is one."""
+        yield from self.flush()
+        yield from self._close(reason)
+
+    def _take(self, one: _Picture) -> None:
+        pts_seconds = None if one.native is None else one.pts_seconds
+        self._decided.extend(self._timeline.take(one, pts_seconds, one.arrived_at if self._live else None))
+
+    def _deliver(self) -> Iterator[Frame | SegmentOver]:
+        """Yield what becomes of the pictures that are decided."""
+        while self._decided:
+            one, verdict = self._decided.popleft()
+            if one.native is None:
+                self._log_picture(one.pts_seconds)
+                continue
+            # Before the picture's frame, whose consumer may take its time.
+            problem = self._stamps and self._stamps.problem(verdict, one.pts_seconds, one.arrived_at)
+            if verdict in (Verdict.DROP, Verdict.STRAY):
+                self._leave_out(one, verdict)
+            else:
+                yield from self._place(one, one.native, verdict)
+            if problem:
+                yield from self._give_up_stamps(problem)
+
+    def _place(self, one: _Picture, native: av.VideoFrame, verdict: Verdict) -> Iterator[Frame | SegmentOver]:
+        """Yield at most the end of the old segment and the picture's frame."""
+        pts_seconds = one.pts_seconds
         assert pts_seconds is not None
+        self.delivered += 1
         self.last_pts_seconds = pts_seconds
-        size = (picture.width, picture.height)
+        size = (native.width, native.height)
         if verdict is not Verdict.GO_ON:
             self.jumps += 1
-            yield from self.end(EndReason.CLOCK_JUMP)
+            yield from self._close(EndReason.CLOCK_JUMP)
         elif size != self._size:
-            yield from self.end(EndReason.SIZE_CHANGED)  # nothing before the first picture
+            yield from self._close(EndReason.SIZE_CHANGED)  # nothing before the first picture
         self._size = size
         first = self._segment is None
         if self._segment is None:
@@ -101,21 +176,51 @@ class FramePump:
         kept = {fps for fps, rule in self._resamplers.items() if rule.keep(pts_seconds)}
         if not kept:
             return
-        received_at = datetime.now(UTC)
         yield Frame(
             segment=self._segment,
             pts_seconds=pts_seconds,
-            taken_at=self._wall_clock(pts_seconds, received_at),
-            received_at=received_at,
-            images=self._scaled([spec for spec in self._specs if spec.fps in kept], picture),
-            native=picture,
+            taken_at=self._wall_clock(pts_seconds, one.received_at),
+            received_at=one.received_at,
+            images=self._scaled([spec for spec in self._specs if spec.fps in kept], native),
+            native=native,
         )
 
-    def end(self, reason: EndReason) -> Iterator[SegmentOver]:
-        """Close the open segment, if there is one."""
+    def _leave_out(self, one: _Picture, verdict: Verdict) -> None:
+        self._log_picture(None)
+        if verdict is Verdict.STRAY:
+            self.strays += 1
+            stamp = f"{one.pts_seconds:.1f} s, after {self.last_pts_seconds or 0:.1f} s"
+            self._report(StampFault.STRAY, f"picture left out: its time stamp is a stray ({stamp})")
+            return
+        self.dropped += 1
+        if one.pts_seconds is None:
+            self._report(StampFault.MISSING, "picture left out: it has no time stamp")
+        else:
+            self._report(StampFault.REPEATED, "picture left out: its time stamp does not advance")
+
+    def _give_up_stamps(self, problem: str) -> Iterator[SegmentOver]:
+        """Let the time of arrival take over, in another segment."""
+        self._stamps = None
+        self.dropped += sum(one.native is not None for one, _ in (*self._decided, *self._timeline.rest()))
+        self._decided.clear()
+        self._timeline = Timeline(self._nominal_fps)
+        self._arrivals_since = self._clock()
+        self.jumps += 1
+        yield from self._close(EndReason.CLOCK_JUMP)
+        self._report(
+            StampFault.UNUSABLE,
+            f"its time stamps cannot be used ({problem}): the time of arrival takes their place until the next "
+            "connection; mend the camera's clock",
+        )
+
+    def _close(self, reason: EndReason) -> Iterator[SegmentOver]:
         if self._segment is not None:
             segment, self._segment = self._segment, None
             yield SegmentOver(segment, reason)
+
+    def _report(self, fault: StampFault, message: str) -> None:
+        if self._on_stamps is not None:
+            self._on_stamps(StampReport(self._camera, fault, f"camera {self._camera}: {message}"))
 
     def _scaled(self, specs: Sequence[FrameSpec], picture: av.VideoFrame) -> dict[FrameSpec, npt.NDArray[np.uint8]]:
         """The picture for each of the specs, scaled once for each distinct size."""

@@ -67,7 +67,7 @@ def damage(film: Path, path: Path, packets: Iterable[int], *, keep: int = 0) -> 
 
 def stamped(path: Path, times: Sequence[float], *, height: int = 32, width: int = 48) -> Path:
     """A lossless film whose pictures are shown at these times, seconds; picture n is grey n all over."""
-    with av.open(str(path), "w", format="nut") as container:
+    with av.open(str(path), "w", format="matroska" if path.suffix == ".mkv" else "nut") as container:
         stream = container.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
@@ -75,7 +75,8 @@ def stamped(path: Path, times: Sequence[float], *, height: int = 32, width: int 
             picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), number, np.uint8), format="rgb24")
             picture.pts = number
             for packet in stream.encode(picture):
-                packet.pts = packet.dts = round(time * 1000)
+                packet.pts = round(time * 1000)
+                packet.dts = round(min(times[number:]) * 1000)  # muxers want these to rise
                 packet.time_base = Fraction(1, 1000)
                 container.mux(packet)
     return path

@@ -23,6 +23,7 @@ from pipeline.manifests.plain import plain_folder
 from pipeline.manifests.shanghaitech import shanghaitech
 from pipeline.manifests.ucf_crime import ucf_crime
 from pipeline.manifests.video_lists import Annotation, read_annotation
+from pipeline.sources.film_files import PassedOver
 
 
 def named(videos: list[Video], folder: Path) -> list[tuple]:
@@ -557,8 +558,33 @@ def test_a_plain_folder(tmp_path):
     assert readable(videos) == (videos, [])
     assert "fall: a folder of pictures states no rate; give its fps" in complaint_of(plain_folder, tmp_path)
     skipped: list[str] = []
-    assert len(plain_folder(tmp_path, skipped=skipped)) == 3
-    assert len(skipped) == 2
+    passed_over = PassedOver()
+    assert len(plain_folder(tmp_path, skipped=skipped, passed_over=passed_over)) == 3
+    assert len(skipped) == 1
+    line = passed_over.line()
+    assert line is not None
+    assert line.startswith("passed over 1 file not recognised as video (1 .txt)")
+
+
+def test_a_plain_folder_with_preview_pictures(tmp_path):
+    """A picture beside each film does not make the folder one video of pictures."""
+    film(tmp_path / "normal" / "gate.dav.mp4", 2).rename(tmp_path / "normal" / "gate.dav")
+    frame_folder(tmp_path / "abnormal" / "hall", 2)
+    film(tmp_path / "abnormal" / "hall" / "000.mp4", 2)
+    film(tmp_path / "abnormal" / "hall" / "001.mp4", 2)
+    expected = ["normal/gate.dav", "abnormal/hall/000.mp4", "abnormal/hall/001.mp4"]
+    for fps in (None, 25):
+        passed_over = PassedOver()
+        videos = plain_folder(tmp_path, fps=fps, passed_over=passed_over)
+        assert [path for path, *_ in named(videos, tmp_path)] == expected
+        assert "(2 .jpg)" in (passed_over.line() or "")
+
+
+def test_a_link_back_does_not_lead_round_for_ever(tmp_path):
+    film(tmp_path / "normal" / "gate.mp4", 2)
+    film(tmp_path / "abnormal" / "fight.mp4", 2)
+    (tmp_path / "normal" / "back").symlink_to(tmp_path / "normal")
+    assert [path for path, *_ in named(plain_folder(tmp_path), tmp_path)] == ["normal/gate.mp4", "abnormal/fight.mp4"]
 
 
 def test_a_link_that_leads_to_itself_is_no_video(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
@@ -158,6 +158,26 @@ def test_a_clock_that_was_set_back(tmp_path):
     take = [(first + 0.4 * n, first + 0.4 * (n + 1)) for n in range(4)]
     assert found.times == pytest.approx(np.array(take + take))
     assert [window.index for window in found.windows] == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert (found.ends, found.damage) == ([EndReason.CLOCK_JUMP, EndReason.STREAM_END], [])
+
+
+@pytest.mark.parametrize("stray", [9800.0, 3.0])
+def test_one_stray_stamp(stray, tmp_path):
+    """Its picture is left out and counted; the clips on both sides belong to one stretch."""
+    times = [n / 10 for n in range(40)]
+    times[18] += stray
+    found = outcome(stamped(tmp_path / "stray.mkv", times))
+    # Resampling is native: the clip with the stray takes one picture more.
+    starts = [0.0, 0.4, 0.8, 1.2, 1.6, 2.1, 2.5, 2.9, 3.3]
+    assert found.times[:, 0] == pytest.approx(np.array(starts))
+    assert (found.ends, found.frames) == ([EndReason.STREAM_END], 40)
+    assert "40 pictures decoded, 1 of them left out, as their times stray from those around them" in found.damage[0]
+
+
+def test_the_picture_after_a_pause_may_be_the_last_one(tmp_path):
+    times = [0.0, 0.1, 0.2, 0.3, 8.0]
+    found = outcome(stamped(tmp_path / "film.nut", times), replace(SPEC, frames=1, stride=1))
+    assert found.times[:, 0] == pytest.approx(np.array(times))
     assert (found.ends, found.damage) == ([EndReason.CLOCK_JUMP, EndReason.STREAM_END], [])
 
 
