@@ -95,7 +95,12 @@ def test_ped2_drawn_for_weak_supervision(manifest, tmp_path):
     ("layout", "complaint"),
     [
         ("shanghaitech", "no list of MIST's split for ShanghaiTech there; expected SH_Train.txt or SH_Train_new.txt"),
-        ("ucf-crime", "no temporal annotation of UCF-Crime there; expected Temporal_Anomaly"),
+        (
+            "ucf-crime",
+            "no temporal annotation of UCF-Crime there; expected Temporal_Anomaly_Annotation_for_Testing_Videos.txt or "
+            "Temporal_Anomaly_Annotation.txt or Temporal_Anomaly_Annotation_New.txt or temporal_annotation.txt or "
+            "*Test_Annotation.txt or *UCF_Annotation.txt",
+        ),
         ("ped2", "expected UCSD Ped2: folders Train/Train001 and so on, or films and frame_labels.json"),
         ("folder", "no folder normal and no folder abnormal; expected normal and abnormal videos"),
     ],
