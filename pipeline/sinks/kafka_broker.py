@@ -39,6 +39,10 @@ _connection_log.addHandler(logging.NullHandler())
 
 #: Limit of a TCP connection, which distinguishes a missing broker from a frozen one.
 _CONNECT_SECONDS = 2.0
+#: The broker's clock says when an event was published, as retention and ``--since`` need it: the clock of a worker may
+#: not be set yet, and brokers refuse messages whose own time is an hour ahead.
+_TOPIC_CONFIGS = {"message.timestamp.type": "LogAppendTime"}
+
 #: Limit for a client to learn the cluster's brokers.
 _BOOTSTRAP_SECONDS = 5.0
 
@@ -211,7 +215,7 @@ class Broker:
                     f"{self}: topic {topic} does not exist; create it, or allow it to be created"
                 )
             try:
-                admin.create_topics({topic: {}}, wait_for_metadata=True)
+                admin.create_topics({topic: {"configs": _TOPIC_CONFIGS}}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
                 pass  # another process was faster
             except KafkaError as error:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
+from pipeline.sinks.since import offsets_since
 
 #: Length of one poll of the topic, and so the delay with which ``stopped`` is noticed.
 _POLL_SECONDS = 0.25
@@ -123,14 +124,12 @@ class TopicReader:
         if not numbers:
             raise BrokerUnavailableError(f"{self._broker}: topic {self._topic} does not exist yet")
         partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        starts = consumer.end_offsets(partitions)
+        if self._since is not None and not self._positions:
+            starts = offsets_since(consumer, partitions, self._since)
         consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        found = {}
-        if self._since is not None:
-            found = consumer.offsets_for_times(dict.fromkeys(partitions, int(self._since.timestamp() * 1000)))
         for partition in partitions:
-            known = found.get(partition)
-            self._positions.setdefault(partition, ends[partition] if known is None else known.offset)
+            self._positions.setdefault(partition, starts[partition])
             consumer.seek(partition, self._positions[partition])
 
     def _read(self, consumer: KafkaConsumer) -> Iterator[TopicEvent]:
