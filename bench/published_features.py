@@ -26,7 +26,7 @@ from models.detectors.mist.generator_scoring import clip_scores
 from models.detectors.mist.generator_training import train_generator
 from operators.figures.bootstrap import estimate
 from operators.figures.videos import ScoredVideo, scored_video
-from pipeline.manifests.ucf_crime import Annotation, read_annotation
+from pipeline.manifests.video_lists import Annotation, read_annotation
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"

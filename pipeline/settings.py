@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -38,14 +39,15 @@ from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
+from pipeline.names import Name
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact
+from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
+from pipeline.unquoted import explain_unquoted
 
-#: Names end up in the keys of messages, in metrics' labels and in the names of pictures.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -133,12 +135,21 @@ _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds 
 class CameraSettings(_Strict):
     """One camera or recording."""
 
-    source: str = Field(description="rtsp://…, synthetic://courtyard?…, or a video file, relative to this one")
+    source: str = Field(
+        description="rtsp://…, http://…, device:///dev/video0, synthetic://courtyard?…, or a video file, relative to "
+        "this one"
+    )
     transport: Transport = Field(Transport.TCP, description="transport of RTSP")
     username: str | None = None
     password: SecretStr | None = None
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
+    snapshot_seconds: float | None = Field(
+        None, gt=0, le=3600, description="the http:// source is a single picture; seconds from one fetch to the next"
+    )
+    stream: int | None = Field(
+        None, ge=0, le=99, description="number of the video stream to watch, from 0; default: the first of several"
+    )
     start_time: AwareDatetime | None = Field(
         None, description="wall-clock time of a recording's first frame, with its UTC offset"
     )
@@ -148,6 +159,12 @@ class CameraSettings(_Strict):
     detectors: list[Name] | None = Field(
         None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
     )
+
+    @model_validator(mode="after")
+    def _snapshots_of_a_web_server(self) -> CameraSettings:
+        if self.snapshot_seconds is not None and not is_web_address(self.source):
+            raise ValueError("snapshot_seconds needs an http:// or https:// source; remove it")
+        return self
 
 
 class DetectorSettings(_Strict):
@@ -201,7 +218,7 @@ class Site(BaseSettings):
         frozen=True,
     )
 
-    site: str = Field("site", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of this site in alerts")
+    site: Name = Field("site", description="name of this site in alerts")
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
@@ -397,9 +414,10 @@ class _UniqueKeys(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
-            if key.value in seen:
+            name = unicodedata.normalize("NFC", key.value)  # as pipeline.names has it
+            if name in seen:
                 raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
-            seen.add(key.value)
+            seen.add(name)
         return node
 
 
@@ -438,7 +456,8 @@ def load_site(path: Path) -> Site:
         KafkaSecurityError: the environment's security for Kafka cannot be used.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such file; a site's configuration was expected (see configs/site.example.yaml)"
@@ -449,6 +468,8 @@ def load_site(path: Path) -> Site:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        if mark and any(map(_is_secret, text.splitlines()[mark.line : mark.line + 1])):  # YAML's words may quote it
+            problem = "a secret with such signs needs quotes"
         raise SettingsError(f"{path}{line}: not valid YAML: {problem}") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
@@ -494,6 +515,11 @@ def _beside(file: Path, source: str) -> str:
     return source if "://" in source else str(file.parent / source)
 
 
+def _is_secret(text: str) -> bool:
+    """Whether the name of a setting, or a line of the file, is about a secret, which is not to be shown."""
+    return any(word in text.lower() for word in ("password", "secret"))
+
+
 def _explain(problem: Any) -> str:
     """One validation problem as ``key: what is wrong (got …)``, without secrets."""
     message = problem["msg"].removeprefix("Value error, ")
@@ -505,7 +531,9 @@ def _explain(problem: Any) -> str:
             return f"{where}: unknown key; `mistwatch config schema` lists the known ones"
         case "missing":
             return f"{where}: missing (required)"
-    secret = any(word in where.lower() for word in ("password", "secret"))
+    if (unquoted := explain_unquoted(problem)) is not None:
+        return f"{where}: {unquoted}"
+    secret = _is_secret(where)
     got = problem.get("input")
     shown = "" if secret or isinstance(got, (dict, list)) else f" (got {redact(repr(got))})"
     return f"{where}: {message}{shown}"

@@ -14,12 +14,15 @@ import pytest
 import models
 import pipeline
 
-#: Rooms that read video, the rendered scene behind one kind of source, errors and durable files.
+#: Rooms that read video, the rendered scene behind one kind of source, errors, durable files, arrays, names and text.
 OPEN_TO_MODELS = {
     "pipeline.courtyard",
     "pipeline.errors",
     "pipeline.files",
     "pipeline.manifests",
+    "pipeline.names",
+    "pipeline.plain_arrays",
+    "pipeline.printable",
     "pipeline.sources",
     "pipeline.windows",
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import threading
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from fractions import Fraction
@@ -230,17 +232,37 @@ def jfif(frame: av.VideoFrame, heat: Heat | None = None) -> av.VideoFrame:
 
 
 def file_name(text: str) -> str:
-    """A file's name for any text: letters, digits and ``_.-~`` as they are, the rest as %XX.
+    """A file's name for any text: letters and digits of any script and ``_.-~`` as they are, the rest as %XX.
 
-    Never hidden, never ``..``; two different texts have two different names.
+    Never hidden, never ``..``; two different texts have two different names. Text that is not in Unicode's composed
+    form (NFC) has %XX for every letter that is not ASCII, as not every file system tells the forms apart; so has text
+    that this machine's file names cannot hold.
     """
-    name = quote(text, safe="", errors="surrogatepass")
+    kept = unicodedata.is_normalized("NFC", text) and _fits_names(text)
+    name = "".join(char if kept and _is_letter(char) else _escaped(char) for char in text)
     if name.startswith("."):
         name = "%2E" + name[1:]
-    if not name or len(name) > _NAME_BYTES:
+    if not name or len(name.encode()) > _NAME_BYTES:
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
-        name = f"{name[: _NAME_BYTES - 34]}%-{digest}"  # no shorter text has a name with %-
+        start = name.encode()[: _NAME_BYTES - 34].decode(errors="ignore")
+        name = f"{start}%-{digest}"  # no shorter text has a name with %-
     return name
+
+
+def _is_letter(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char) in ("Mn", "Mc")
+
+
+def _fits_names(text: str) -> bool:
+    try:
+        text.encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(char: str) -> str:
+    return quote(char, safe="", errors="surrogatepass")
 
 
 def _matrix(frame: av.VideoFrame) -> Colorspace:

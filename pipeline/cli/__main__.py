@@ -1,5 +1,5 @@
 """``python -P -m pipeline.cli`` is ``mistwatch``, for starting it from Python."""
 
-from pipeline.cli.main import main
+from pipeline.cli.start import main
 
 main()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.printable import printable
+
+if TYPE_CHECKING:
+    from pipeline.cli.live import Stop
+    from pipeline.sinks.tail import TopicEvent
 
 app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
 
@@ -46,11 +54,12 @@ def tail(
     count: Annotated[int | None, typer.Option(min=1, help="Exit after this many events.")] = None,
     timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for the events.")] = 30.0,
 ) -> None:
-    """Print alert events as they are published, until Ctrl-C.
+    """Print alert events as they are published, until Ctrl-C or SIGTERM.
 
     Without --count, wait for a missing broker or topic. With --count, exit with status 1 when fewer events arrive in
     time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
     """
+    from pipeline.cli.live import stopping
     from pipeline.sinks.kafka_broker import Broker
     from pipeline.sinks.tail import TopicReader
 
@@ -66,22 +75,29 @@ def tail(
     )
     seen = 0
     try:
-        for read in reader.events():
-            if camera and read.event.subject not in camera:
-                continue
-            print(read.as_json() if json else read.as_text(), flush=True)
-            seen += 1
-            if seen == count:
-                return
-    except KeyboardInterrupt:
-        if count is None:
-            return  # the usual way to stop it
-        raise MistwatchError(f"interrupted after {seen} of {count} events") from None
+        with stopping() as stop, contextlib.closing(reader.events()) as events:
+            while (read := _next(events, stop)) is not None:
+                if camera and read.event.subject not in camera:
+                    continue
+                print(read.as_json() if json else read.as_text(), flush=True)
+                seen += 1
+                if seen == count:
+                    return
     except BrokenPipeError:  # the reader has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    if count is None:
+        return  # a signal is the usual way to stop it
+    if stop.signal is not None:
+        raise MistwatchError(f"interrupted after {seen} of {count} events")
     why = reports.outage or f"topic {topic} at {bootstrap} has no more events"
     raise MistwatchError(f"{seen} of {count} events within {timeout:g} s: {why}")
+
+
+def _next(events: Iterator[TopicEvent], stop: Stop) -> TopicEvent | None:
+    """Return the next event, None when there are no more. A signal ends the wait, but not a line that is printed."""
+    with stop.at_once():
+        return next(events, None)
 
 
 def _moment(since: str | None) -> datetime | None:
@@ -99,8 +115,8 @@ def schema() -> None:
     """Print the JSON Schema of an alert event."""
     from pipeline.alerts.event import schema_text
 
-    typer.echo(schema_text(), nl=False)
+    typer.echo(ascii_json(schema_text()), nl=False)
 
 
 def _report(text: str) -> None:
-    print(f"mistwatch: {text}", file=sys.stderr, flush=True)
+    print(f"mistwatch: {printable(text)}", file=sys.stderr, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.runs.folder import RowGap, VideoRow
     from pipeline.runs.recordings import Wanted
     from pipeline.sources.archive import Joining
+    from pipeline.sources.base import Source
 
 #: Number of cameras, and of gaps, that a line names.
 _NAMED = 5
@@ -36,11 +37,21 @@ def to_be_joined(recordings: Sequence[Wanted]) -> str | None:
     files = sum(len(one.parts) for one in cameras)
     names = ", ".join(one.name for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
     by_itself = len(recordings) - len(cameras)
-    rest = f"; {_counted(by_itself, 'file')} by themselves" if by_itself else ""
+    rest = f"; {_counted(by_itself, 'recording')} of one file" if by_itself else ""
     return (
-        f"{_counted(files, 'file')} are read as {_counted(len(cameras), 'recording')}, one a camera ({names}){rest}; "
+        f"{_counted(files, 'file')} are read as {_counted(len(cameras), 'recording')}, one for each camera ({names})"
+        f"{rest}; "
         "--no-join reads each file by itself"
     )
+
+
+def watched(sources: Iterable[Source]) -> Iterator[str]:
+    """Yield a line for each source that reads several files as one recording."""
+    from pipeline.sources.joined import JoinedSource
+
+    for source in sources:
+        if isinstance(source, JoinedSource):
+            yield f"{source.camera}: {_counted(len(source.parts), 'file')} are read as one recording"
 
 
 def joined(row: VideoRow, zone: tzinfo | None) -> str:

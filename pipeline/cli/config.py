@@ -17,6 +17,7 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
     """Check FILE: status 0, or 2 and a line for each problem. Cameras and Triton are not contacted."""
     from pipeline.calibration.file import CalibrationError, read_calibration
+    from pipeline.cli.legend import legend
     from pipeline.live.listener import Watch
     from pipeline.live.service import source_options
     from pipeline.settings import load_site
@@ -46,6 +47,8 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
         f"{file}: good. Site {site.site}: {len(site.cameras)} camera(s) ({', '.join(site.cameras)}), {detectors}"
         f"Triton at {site.triton.address}, alerts to {site.kafka.topic} at {site.kafka.bootstrap}"
     )
+    for line in legend({name: camera.source for name, camera in site.cameras.items()}):
+        typer.echo(line)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
+from pipeline.cli.output import ascii_json
 from pipeline.live.board import CameraPhase, CameraState
 from pipeline.live.service import Summary
 
@@ -79,10 +80,10 @@ class JsonLines:
         self.write(json.dumps({"type": "summary", **asdict(summary)}))
 
     def write(self, line: str) -> None:
-        """Write one document, from any thread."""
+        """Write one document in ASCII, from any thread."""
         try:
             with self._lock:
-                print(line, flush=True)
+                print(ascii_json(line), flush=True)
         except OSError as error:
             sys.stdout = None  # else the interpreter reports the error again when it ends
             self._on_broken(error)

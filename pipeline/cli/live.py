@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.errors import MistwatchError
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.cli.display import Broken, Display
     from pipeline.live.board import CameraState
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 #: A one-shot command waits this long for a scorer that went away in the middle, seconds.
@@ -131,6 +133,7 @@ def drive(
     await_cameras: bool,
     repair_scorer: bool = False,
     servers_lost: Callable[[], str | None] = lambda: None,
+    check_model: Callable[[ServedModel], None] = lambda _served: None,
 ) -> None:
     """Run ``site`` and show it.
 
@@ -141,13 +144,15 @@ def drive(
             camera that has once delivered a frame is always waited for.)
         repair_scorer: no other process uses the scorer.
         servers_lost: returns why the embedded servers cannot be waited for any more, or None.
+        check_model: called with each served model before anything is watched; what it raises ends the run.
 
     Raises:
-        MistwatchError: one line for each problem. Accepted events are in the outbox then.
+        MistwatchError: one line for each problem, among them recordings of which no clip could be scored. Accepted
+            events are in the outbox then.
     """
     from pipeline.live.service import Service, Summary
 
-    service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published)
+    service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published, check_model=check_model)
     failure: str | None = None
     try:
         if service.prepare(stop, patient=await_servers):
@@ -171,6 +176,11 @@ def drive(
     problems = [failure] if failure else []
     if service.worker is not None:
         problems += [str(error) for error in service.worker.failures]
+    for state in service.board.states:
+        if state.lost and not state.scored and not state.live:
+            problems.append(_lost_clips(state))
+        elif state.lost:
+            print(f"mistwatch: {printable(_lost_clips(state))}", file=sys.stderr)
     if left:
         advice = "they are published when it runs again over the same state folder"
         line = f"{left} alert event(s) are not on the topic yet and stay in {service.outbox.path}: {advice}"
@@ -180,6 +190,13 @@ def drive(
             problems.append(line)
     if problems:
         raise MistwatchError("\n".join(problems))
+
+
+def _lost_clips(state: CameraState) -> str:
+    """Return the number of a camera's clips that the server refused or failed on, and the cause."""
+    cut = state.scored + state.dropped
+    lost = f"none of its {cut} clips could" if state.lost == cut else f"{state.lost} of its {cut} clips could not"
+    return f"camera {state.name}: {lost} be scored: {state.lost_because}"
 
 
 def _no_camera_there(states: list[CameraState]) -> str | None:

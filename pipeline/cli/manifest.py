@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.files import writing
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.manifests.manifest import Video
@@ -47,10 +49,14 @@ def shanghaitech(folder: Folder, lists: Lists = None, out: Out = None, skip_bad:
 
 @app.command(name="ucf-crime")
 def ucf_crime(folder: Folder, lists: Lists = None, out: Out = None, skip_bad: SkipBad = False) -> None:
-    """UCF-Crime in its own split (Anomaly_Train.txt, Anomaly_Test.txt), with its temporal annotation."""
+    """UCF-Crime in its own split (Anomaly_Train.txt, Anomaly_Test.txt), with its temporal annotation.
+
+    Without a list, the annotation names the test videos, and the folder's other ones are for training.
+    """
     from pipeline.manifests.ucf_crime import ucf_crime as read
 
-    _write(lambda skipped: read(folder, lists=lists, skipped=skipped), out, skip_bad)
+    notes: list[str] = []
+    _write(lambda skipped: read(folder, lists=lists, skipped=skipped, notes=notes), out, skip_bad, notes)
 
 
 @app.command()
@@ -92,12 +98,24 @@ def plain(
     seed: Seed = 0,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Your own videos in DIR/normal and DIR/abnormal; a subfolder makes a group of its name."""
+    """Your own videos in DIR/normal and DIR/abnormal; a subfolder makes a group of its name.
+
+    Files count as videos by their suffix (.mp4, .mkv, .avi, .dav, .264 …) or else by their content. One line names the
+    files that are passed over; hidden ones are ignored.
+    """
     from pipeline.manifests.plain import plain_folder
+    from pipeline.sources.film_files import PassedOver
 
     if fps is not None and not 0 < fps < float("inf"):
         raise UsageError(f"--fps {fps:g}: expected pictures a second, above 0")
-    _write(lambda skipped: _held_out(plain_folder(folder, fps=fps, skipped=skipped), hold_out, seed), out, skip_bad)
+    passed_over = PassedOver()
+
+    def read(skipped: list[str] | None) -> list[Video]:
+        return _held_out(plain_folder(folder, fps=fps, skipped=skipped, passed_over=passed_over), hold_out, seed)
+
+    _write(read, out, skip_bad)
+    if (line := passed_over.line()) is not None:
+        typer.echo(printable(line), err=True)
 
 
 def _held_out(videos: Sequence[Video], parts: int, seed: int) -> list[Video]:
@@ -109,13 +127,16 @@ def _held_out(videos: Sequence[Video], parts: int, seed: int) -> list[Video]:
         raise UsageError(f"--hold-out {parts}: {error}") from error
 
 
-def _write(read: Callable[[list[str] | None], Sequence[Video]], out: Path | None, skip_bad: bool) -> None:
+def _write(
+    read: Callable[[list[str] | None], Sequence[Video]], out: Path | None, skip_bad: bool, notes: Sequence[str] = ()
+) -> None:
     """Read a data set, write its manifest, and report the number of videos and those left out.
 
     Args:
         read: returns the videos; receives the list for lines about skipped videos, None if none may be skipped.
         out: a file; None for standard output.
         skip_bad: whether videos may be skipped.
+        notes: further lines to report, which ``read`` may add.
     """
     from pipeline import files
     from pipeline.manifests.manifest import manifest_lines
@@ -125,8 +146,10 @@ def _write(read: Callable[[list[str] | None], Sequence[Video]], out: Path | None
         videos = read(skipped)
     except OSError as error:
         raise MistwatchError(f"cannot read {error.filename}: {error.strerror}") from error
+    for line in notes:
+        typer.echo(f"mistwatch: {printable(line)}", err=True)
     if out is None:
-        typer.echo(manifest_lines(videos), nl=False)
+        typer.echo(ascii_json(manifest_lines(videos)), nl=False)
     else:
         with writing(out):
             files.write_text(out, manifest_lines(videos, out.parent))
@@ -134,4 +157,4 @@ def _write(read: Callable[[list[str] | None], Sequence[Video]], out: Path | None
     if skipped:
         typer.echo(f"left out: {len(skipped)}", err=True)
         for line in skipped:
-            typer.echo(f"  {line}", err=True)
+            typer.echo(f"  {printable(line)}", err=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import Detector, Join, SkipBad, TimeZone
-from pipeline.cli.replaying import DEFAULT_MODEL, Options, refuse_failures, replay_into
+from pipeline.cli.replaying import Options, refuse_failures, replay_into
+from pipeline.cli.repository import DEFAULT_MODEL
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.printable import printable
 
@@ -61,6 +62,12 @@ def replay(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Recordings at a time.", show_default="one per core, 2 to 16")
     ] = None,
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Number of the video stream, from 0, in films with several.", show_default="the first"
+        ),
+    ] = None,
     detector: Detector = None,
     camera: Annotated[
         str | None,
@@ -81,7 +88,8 @@ def replay(
 
     Writes scores.parquet, alerts.jsonl and videos.jsonl into the run's folder, with the same bytes each time. After a
     stop or a kill the same command continues. Unreadable recordings are listed at the end (status 1); the others are
-    not affected.
+    not affected. In a folder, files count as videos by their suffix (.mp4, .mkv, .avi, .dav, .264 …) or else by their
+    content; one line names the files that are passed over, and hidden ones are ignored.
 
     Files of one camera whose names or folders state a date and a time are read as one recording with a wall clock.
     """
@@ -97,6 +105,7 @@ def replay(
         speed=_speed(speed),
         start_time=_instant(start_time),
         detector=detector,
+        stream=stream,
         jobs=jobs,
         skip_bad=skip_bad,
         publish=publish,

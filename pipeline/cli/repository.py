@@ -7,8 +7,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import MistwatchError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.scoring.served_model import ServedModel
+
+#: The built-in model that an embedded Triton serves unless another one is named.
+DEFAULT_MODEL = "fights"
 
 
 def report(doing: str) -> None:
@@ -24,6 +31,27 @@ def name_and_version(model: str) -> tuple[str, int | None]:
     """
     name, _, number = model.rpartition("@")
     return (name, int(number)) if name and number.isdecimal() else (model, None)
+
+
+def require_model(model: str, served: ServedModel, address: str) -> None:
+    """Check that the Triton at ``address`` serves the requested model.
+
+    Args:
+        model: as of :func:`serving`.
+
+    Raises:
+        UsageError: it serves another model or another version.
+    """
+    from models.card import CARD_FILE, read_card
+
+    name, number = name_and_version(model)
+    folder = Path(name)
+    known_as = read_card(folder).name if (folder / CARD_FILE).is_file() else name
+    if served.name != known_as or (number is not None and served.version != str(number)):
+        raise UsageError(
+            f"Triton at {address} serves {served.name} version {served.version}, not {model}: leave out --model to "
+            "score with what it serves, or leave out --triton"
+        )
 
 
 @contextlib.contextmanager

@@ -23,9 +23,12 @@ def run(
     from pipeline import logs
     from pipeline.cli.live import display_for, drive, stopping
     from pipeline.settings import load_site
+    from pipeline.sources.credentials import shown
 
     site = load_site(config)
     logs.configure(site.log.format, site.log.level)
+    for name, camera in site.cameras.items():
+        logs.get("site").info("camera", camera=name, source=shown(camera.source))
     with stopping() as stop:
         drive(
             site,

@@ -155,6 +155,8 @@ def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[s
     """Return the videos, from the place that the command or the recipe names, and the layout of that place."""
     from pipeline.manifests.layouts import read_layout
     from pipeline.manifests.manifest import read_manifest
+    from pipeline.printable import printable
+    from pipeline.sources.film_files import PassedOver
 
     choice = recipe.videos
     folder = data or choice.folder
@@ -164,7 +166,11 @@ def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[s
         return read_manifest(folder, skipped=skipped), "manifest"
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
-    return read_layout(choice.layout, folder, skipped=skipped), choice.layout
+    passed_over = PassedOver()
+    videos = read_layout(choice.layout, folder, skipped=skipped, passed_over=passed_over)
+    if (line := passed_over.line()) is not None and _is_first():
+        typer.echo(printable(line), err=True)
+    return videos, choice.layout
 
 
 def _export(product: Path, repository: Path) -> None:

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import unquote
 
 import typer
 
+from pipeline.cli.repository import DEFAULT_MODEL, require_model
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from deploy.broker.server import BrokerServer
     from deploy.triton.server import TritonServer
+    from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
 
 def watch(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="rtsp://…, video files, synthetic://courtyard.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE…",
+            help="rtsp://…, http://…, device:///dev/video0, synthetic://courtyard, videos, a camera's folder.",
+        ),
     ],
-    model: Annotated[str, typer.Option(help="A committed model, or a directory that training wrote.")] = "fights",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A committed model, or a directory that training wrote.",
+            show_default="fights; with --triton what that serves",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Alert events as JSON lines, then a summary line.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Where pictures, outbox and logs go.", show_default="runs/<time>")
@@ -49,6 +61,12 @@ def watch(
         str | None, typer.Option(help="For the cameras; the password comes from MISTWATCH_PASSWORD.")
     ] = None,
     transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
+    snapshot_seconds: Annotated[
+        float | None, typer.Option(help="http:// sources are single pictures: seconds from one fetch to the next.")
+    ] = None,
+    stream: Annotated[
+        int | None, typer.Option(help="Number of the video stream to watch, from 0.", show_default="the first")
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for cameras that cannot be reached at the start.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
@@ -59,16 +77,28 @@ def watch(
     """
     from pipeline import logs
     from pipeline.cli import embedded
+    from pipeline.cli.legend import print_legend
     from pipeline.cli.live import display_for, drive, stopping
+    from pipeline.sources.source_names import source_names
 
     logs.configure("auto", "info" if verbose else "warning")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out or Path("runs") / stamp
+    cameras = dict(zip(source_names(sources), sources, strict=True))
 
     def site_with(triton_address: str, bootstrap: str) -> Site:
         from pipeline.settings import site_from_options
+        from pipeline.sources.http import is_web_address
 
-        common = {"username": username, "password": os.environ.get("MISTWATCH_PASSWORD"), "transport": transport}
+        if snapshot_seconds is not None and not any(map(is_web_address, sources)):
+            raise UsageError("--snapshot-seconds: no SOURCE is an http:// or https:// address")
+        common = {
+            "username": username,
+            "password": os.environ.get("MISTWATCH_PASSWORD"),
+            "transport": transport,
+            "stream": stream,
+        }
+        snapshots = {"snapshot_seconds": snapshot_seconds}
         document: dict[str, Any] = {
             "site": "watch",
             "state_dir": folder,
@@ -76,20 +106,29 @@ def watch(
             "kafka": {"bootstrap": bootstrap, "topic": topic},
             "clip": {"fps": _fps(fps), "stride": stride},
             "alerts": {"open_threshold": threshold},
-            "cameras": {name: {"source": source, **common} for name, source in camera_names(sources).items()},
+            "cameras": {
+                name: {"source": source, **common, **(snapshots if is_web_address(source) else {})}
+                for name, source in cameras.items()
+            },
         }
         if metrics_port is not None:
             document["metrics"] = {"port": metrics_port}
         return site_from_options(document)
 
+    def check_model(served: ServedModel) -> None:
+        if model is not None and triton is not None:
+            require_model(model, served, triton)
+
     site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
-    live = check_sources(sources)
+    live = check_sources(cameras)
+    print_legend(cameras)
     with stopping() as stop, contextlib.ExitStack() as servers:
         folder.mkdir(parents=True, exist_ok=True)
         own: list[TritonServer | BrokerServer] = []
         with stop.at_once():
             if triton is None:
-                own.append(scorer := servers.enter_context(embedded.triton(model, folder / "triton.log")))
+                started = embedded.triton(model or DEFAULT_MODEL, folder / "triton.log")
+                own.append(scorer := servers.enter_context(started))
             if kafka is None:
                 own.append(broker := servers.enter_context(embedded.broker(folder / "broker")))
         drive(
@@ -101,35 +140,15 @@ def watch(
             await_cameras=wait,
             repair_scorer=triton is None,
             servers_lost=lambda: embedded.ended(own),
+            check_model=check_model,
         )
 
 
-def camera_names(sources: list[str]) -> dict[str, str]:
-    """Return a camera id for each source: a file's name, or a URL's host and path; numbered to be unique."""
-    named: dict[str, str] = {}
-    for source in sources:
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", _place_of(source)).strip("-._")[:56] or "camera"
-        name, number = base, 1
-        while name in named:
-            number += 1
-            name = f"{base}-{number}"
-        named[name] = source
-    return named
-
-
-def _place_of(source: str) -> str:
-    """Return a file's stem, or a URL's host and path without possible credentials: ids are public."""
-    from pipeline.sources.credentials import redact
-
-    if "://" not in source:
-        return Path(source).stem
-    place = re.split(r"[?#]", redact(source).split("://", 1)[1].rpartition("@")[2])[0]
-    # Some cameras want user and password in the path.
-    return place.split("/")[0] if "=" in unquote(place) else place
-
-
-def check_sources(sources: list[str]) -> bool:
+def check_sources(cameras: dict[str, str]) -> bool:
     """Refuse unusable sources before servers start: a missing file, not a video, an unknown kind.
+
+    Args:
+        cameras: the sources by their cameras' names.
 
     Returns:
         Whether one of them is live.
@@ -137,9 +156,12 @@ def check_sources(sources: list[str]) -> bool:
     Raises:
         SourceError: a source cannot be used.
     """
+    from pipeline.cli.archives import watched
     from pipeline.sources.factory import open_source
 
-    opened = [open_source(name, source) for name, source in camera_names(sources).items()]
+    opened = [open_source(name, source) for name, source in cameras.items()]
+    for line in watched(opened):
+        print(f"mistwatch: {printable(line)}", file=sys.stderr)
     return any(source.live for source in opened)
 
 

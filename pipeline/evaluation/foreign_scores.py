@@ -32,8 +32,9 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
-from pipeline.evaluation.pixel_maps import UNREADABLE, some
+from pipeline.evaluation.pixel_maps import some
 from pipeline.manifests.manifest import intervals_of
+from pipeline.plain_arrays import UNREADABLE
 
 SUFFIXES = (".npz", ".csv", ".parquet", ".json")
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from operators.figures.events import Interval
 from operators.figures.ranked import Undefined
 from pipeline.errors import UsageError
 from pipeline.evaluation.judged import JudgedVideo, LeftOut
+from pipeline.plain_arrays import UNREADABLE, ArraysError, load_member, names_of
 
 Floats = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.float32]
@@ -43,10 +43,6 @@ PRO_LIMIT = 0.3
 #: Largest sample of pixels that determines the levels; it never falls below about half as many. Some hundred pixels a
 #: level keep the levels equal to about a tenth. 8 MB.
 _KEPT = 2_000_000
-
-
-#: Exceptions when a member of a damaged or unusual archive is read.
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class MapsError(UsageError):
@@ -353,15 +349,13 @@ def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks) -> tuple[Iterator[M
 
 def _names(file: Path) -> list[str]:
     try:
-        archive = np.load(file, allow_pickle=False)
+        names = names_of(file)
     except FileNotFoundError:
         raise MapsError(f"{file}: no such file") from None
-    except UNREADABLE as error:
-        raise MapsError(f"{file}: not an archive of plain arrays: {error}") from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise MapsError(f"{file}: one array; expected an archive with one array a video")
-    with archive:
-        names = list(archive.files)
+    except OSError as error:
+        raise MapsError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except ArraysError as error:
+        raise MapsError(f"{file}: {error}") from None
     if not names:
         raise MapsError(f"{file}: expected an archive with one array a video")
     return names
@@ -369,12 +363,11 @@ def _names(file: Path) -> list[str]:
 
 def _stored(file: Path, name: str) -> npt.NDArray[np.generic]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            values: npt.NDArray[np.generic] = archive[name]
-    except UNREADABLE as error:
-        raise MapsError(f"{file}: {name}: not a plain array: {error}") from None
-    if not isinstance(values, np.ndarray):
-        raise MapsError(f"{file}: {name}: not a plain array")
+        values = load_member(file, name)
+    except OSError as error:
+        raise MapsError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except ArraysError as error:
+        raise MapsError(f"{file}: {error}") from None
     if values.ndim != 3 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
         raise MapsError(f"{file}: {name}: expected (frames, height, width), got {values.dtype} {values.shape}")
     return values

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ from pipeline.evaluation.report.data import (
     ReportData,
     Timeline,
 )
-from pipeline.printable import printable
+from pipeline.printable import located, printable
 from pipeline.runs.folder import Run, RunError, VideoRow
 from pipeline.sources.base import Fit, FrameSpec
 
@@ -309,7 +309,7 @@ def _timeline(video: JudgedVideo, run: Run | None, row: VideoRow | None, stretch
     low, high = stretch
     scale = (high - low) or 1.0
     chain = video.chain
-    path = None if row is None else Path(row.path)
+    path = None if row is None else located(row.path)
     incidents, alerts = video.incidents, video.alerts.get(CAUSAL, ())
     notes = [row.damage] if row is not None and row.damage is not None else []
     if incidents is None and chain is not None:  # as in its score sheet
@@ -335,6 +335,7 @@ def _timeline(video: JudgedVideo, run: Run | None, row: VideoRow | None, stretch
         middle_frame=(video.first_frame + video.end_frame) // 2,
         path=path,
         fps=row.fps if row is not None and path is not None and path.is_dir() else None,
+        video_stream=None if row is None else row.stream,
         content_hash=None if row is None else row.content_hash,
         look=look,
         label=video.label,

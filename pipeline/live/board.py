@@ -10,7 +10,7 @@ from operators.chain import ChainSettings
 from operators.scores import SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.listener import Watch, WorkerListener
-from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, DropReason, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Frame, SourceError
 from pipeline.sources.reconnect import Outage
@@ -43,6 +43,8 @@ class CameraState:
     position_seconds: float = 0.0  #: PTS of the latest frame
     scored: int = 0
     dropped: int = 0
+    lost: int = 0  #: of the dropped clips, those that the server refused or failed on
+    lost_because: str = ""  #: the cause of the first of them
     score: float | None = None
     smoothed: float | None = None
     open_threshold: float = 0.0
@@ -103,7 +105,11 @@ class Board(WorkerListener):
         self._states[watch].smoothed = score.value
 
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
-        self._states[watch].dropped += 1
+        state = self._states[watch]
+        state.dropped += 1
+        if dropped.reason is DropReason.ERROR:
+            state.lost_because = state.lost_because or dropped.detail
+            state.lost += 1
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         state = self._states[watch]

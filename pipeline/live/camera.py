@@ -54,9 +54,8 @@ class CameraPlan:
     """One camera that is to be watched.
 
     Attributes:
-        build: makes the source, given ``on_outage``, ``on_connected``, ``on_damage``, ``on_slow`` and
-            ``on_stamps``; see
-            :func:`pipeline.sources.factory.open_source`.
+        build: makes the source, given ``on_outage``, ``on_connected``, ``on_choice``, ``on_damage``, ``on_slow`` and
+            ``on_stamps``; see :func:`pipeline.sources.factory.open_source`.
         detectors: at least one.
     """
 
@@ -145,6 +144,7 @@ class Camera:
         self.source: Source = plan.build(
             on_outage=self._on_outage,
             on_connected=self._on_connected,
+            on_choice=lambda choice: _log.warning("several video streams", camera=self.name, watched=choice),
             on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
             on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
             on_stamps=self._on_stamps,

@@ -76,6 +76,9 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             **common,
         )
+        self.sink_reconnects = Counter(
+            "sink_reconnects", "Connections to a sink that failed and were replaced", ["sink"], **common
+        )
         self.outbox_depth = Gauge("outbox_depth", "Alert events that some sink has not acknowledged", **common)
 
     def labels_of(self, watch: Watch) -> tuple[str, ...]:

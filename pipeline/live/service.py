@@ -37,6 +37,8 @@ def source_options(settings: CameraSettings) -> SourceOptions:
         password=settings.password.get_secret_value() if settings.password else None,
         open_timeout_seconds=settings.open_timeout_seconds,
         read_timeout_seconds=settings.read_timeout_seconds,
+        snapshot_seconds=settings.snapshot_seconds,
+        video_stream=settings.stream,
         started_at=settings.start_time,
     )
 
@@ -67,6 +69,7 @@ class Service:
         repair_scorer: bool = False,
         published: Callable[[AlertEvent], None] = lambda _event: None,
         listeners: Sequence[WorkerListener] = (),
+        check_model: Callable[[ServedModel], None] = lambda _served: None,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
 
@@ -75,6 +78,7 @@ class Service:
             repair_scorer: no other process uses the scorer: load its model anew when its process has died.
             published: called with every event that the topic has, on the relay's thread.
             listeners: of the worker, besides the board and the metrics.
+            check_model: called in :meth:`prepare` with each model that is served; what it raises ends the start.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -85,6 +89,7 @@ class Service:
         self.worker: Worker | None = None
         self._run = run
         self._repair = repair_scorer
+        self._check_model = check_model
         self._counted = MetricsListener(self.metrics)
         self._listeners = [self.board, self._counted, *listeners]
         self._scoring = _ScoringLog(self.metrics)
@@ -108,7 +113,7 @@ class Service:
             Relay(
                 sink,
                 self.outbox.deliveries(name),
-                listener=_RelayLog(name, str(sink), delivered if name == first else _ignore),
+                listener=_RelayLog(self.metrics, name, str(sink), delivered if name == first else _ignore),
             )
             for name, sink in sinks.items()
         )
@@ -139,6 +144,8 @@ class Service:
         served = self._find_models(stop, patient=patient)
         if served is None:
             return False
+        for model in served.values():
+            self._check_model(model)
         if not patient:
             self._relays.check()
             self._relays.start()
@@ -279,9 +286,12 @@ class _ScoringLog(OutageLog):
 
 
 class _RelayLog(RelayListener):
-    """Logs the callbacks of one sink's relay, and passes its deliveries on."""
+    """Logs and counts the callbacks of one sink's relay, and passes its deliveries on."""
 
-    def __init__(self, sink: str, place: str, delivered: Callable[[AlertEvent, float | None], None]) -> None:
+    def __init__(
+        self, metrics: Metrics, sink: str, place: str, delivered: Callable[[AlertEvent, float | None], None]
+    ) -> None:
+        self._reconnects = metrics.sink_reconnects.labels(sink)
         self._sink = sink
         self._place = place
         self._delivered = delivered
@@ -294,6 +304,9 @@ class _RelayLog(RelayListener):
 
     def resumed(self) -> None:
         _log.info("the sink accepts alerts", sink=self._sink, place=self._place)
+
+    def reconnected(self) -> None:
+        self._reconnects.inc()
 
     def failed(self, event: AlertEvent, reason: str) -> None:
         _log.error("the sink refuses this alert permanently; it is set aside", id=event.id, reason=reason)

@@ -8,7 +8,8 @@
 decoding order; absent if they are unknown. ``split`` names the part of the data set: ``train``, ``validation`` or
 ``test``; without it a video is for training.
 ``group`` names a common origin of videos (a camera, a source film): a group is never divided between training and
-test. ``path`` may name a folder of pictures, one a frame; ``fps`` is then their rate per second.
+test. ``path`` may name a folder of pictures, one a frame; ``fps`` is then their rate per second. A byte of a file's
+name that is not UTF-8 is written as an escape, such as ``\\xe9``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from pipeline.errors import UsageError
+from pipeline.printable import located, storable
 from pipeline.sources.recordings import open_recording
 
 #: File name of a data set's manifest.
@@ -133,7 +135,7 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
             continue
         named = f"{file}:{number}: path {_shown(row.path)}"
         try:
-            path = (file.parent / row.path).resolve()
+            path = located(row.path, file.parent).resolve()
             is_file, is_folder = path.is_file(), path.is_dir()
         except (OSError, RuntimeError, ValueError) as error:  # too long, not permitted; links in a ring; a null byte
             reason = error.strerror if isinstance(error, OSError) else str(error).split(" from ")[0]
@@ -207,13 +209,13 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
         path = video.path
         if folder is not None and path.is_relative_to(folder):
             path = path.relative_to(folder)
-        row: dict[str, object] = {"path": str(path), "label": video.label}
+        row: dict[str, object] = {"path": storable(str(path)), "label": video.label}
         if video.intervals:
             row["intervals"] = [list(pair) for pair in video.intervals]
         if video.split is not None:
             row["split"] = video.split
         if video.group != str(video.path):
-            row["group"] = video.group
+            row["group"] = storable(video.group)
         if video.fps is not None:
             row["fps"] = video.fps
         rows.append(json.dumps(row, ensure_ascii=False) + "\n")

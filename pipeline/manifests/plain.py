@@ -13,26 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.manifests.manifest import ManifestError, Video
-from pipeline.sources.frame_folder import is_picture
+from pipeline.sources.film_files import Listing, PassedOver, list_folder
 
 _PARTS = ("normal", "abnormal")
 
-#: Suffixes of the files that count as films.
-FILM_SUFFIXES = frozenset(
-    {".3gp", ".asf", ".avi", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov"}
-    | {".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
-)
 
-
-def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] | None = None) -> list[Video]:
+def plain_folder(
+    folder: Path, *, fps: float | None = None, skipped: list[str] | None = None, passed_over: PassedOver | None = None
+) -> list[Video]:
     """Read the videos below ``normal`` and ``abnormal``, in the order of their names.
 
     A video in a folder of its own belongs to the group of that folder's name; elsewhere it is a group by itself.
 
     Args:
         fps: pictures a second of all folders of pictures.
-        skipped: receives a line for each folder of pictures without a rate, each link that leads to itself and each
-            file without a film's suffix. If None, the former two are errors.
+        skipped: receives a line for each folder of pictures without a rate and each link that leads to itself. If
+            None, they are errors.
+        passed_over: receives files that are not videos (:mod:`pipeline.sources.film_files`).
 
     Raises:
         ManifestError: either folder is missing or has no video, there are folders of pictures and no rate, or a link
@@ -43,10 +40,11 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
         raise ManifestError(
             f"{folder}: no folder {' and no folder '.join(absent)}; expected normal and abnormal videos"
         )
+    passed_over = passed_over if passed_over is not None else PassedOver()
     videos = []
     for label, part in enumerate(_PARTS):
         found = []
-        for path in _videos(folder / part, skipped):
+        for path in _videos(folder / part, list_folder(folder / part), fps, passed_over, ()):
             if (problem := _problem(path, fps)) is not None:
                 if skipped is None:
                     raise ManifestError(problem)
@@ -56,7 +54,8 @@ def plain_folder(folder: Path, *, fps: float | None = None, skipped: list[str] |
             rate = fps if path.is_dir() else None
             found.append(Video(path.resolve(), label, group="" if group == "." else group, fps=rate))
         if not found:
-            raise ManifestError(f"{folder / part}: holds no video")
+            line = passed_over.line()
+            raise ManifestError(f"{folder / part}: holds no video{f'; {line}' if line else ''}")
         videos += found
     return videos
 
@@ -72,15 +71,27 @@ def _problem(path: Path, fps: float | None) -> str | None:
     return None
 
 
-def _videos(folder: Path, skipped: list[str] | None) -> Iterator[Path]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    for entry in entries:
-        if entry.is_dir():
-            if any(is_picture(file) for file in entry.iterdir()):
-                yield entry
-            else:
-                yield from _videos(entry, skipped)
-        elif entry.suffix.lower() in FILM_SUFFIXES:
+def _videos(
+    folder: Path, listing: Listing, fps: float | None, passed_over: PassedOver, above: tuple[Path, ...]
+) -> Iterator[Path]:
+    """Yield the videos below ``folder``; ``above`` are the folders around it, which a link in it may lead back to."""
+    passed_over.add((*listing.pictures, *listing.others))
+    here = (*above, folder.resolve())
+    films = set(listing.films)
+    for entry in sorted((*listing.films, *listing.folders)):
+        if entry in films:
             yield entry
-        elif skipped is not None:
-            skipped.append(f"{entry}: not a film's suffix")
+        elif entry.is_symlink() and entry.resolve() in here:
+            passed_over.add([entry])
+        elif _is_of_pictures(inside := list_folder(entry), fps):
+            passed_over.add((*inside.films, *inside.folders, *inside.others))
+            yield entry
+        else:
+            yield from _videos(entry, inside, fps, passed_over, here)
+
+
+def _is_of_pictures(listing: Listing, fps: float | None) -> bool:
+    """Return whether a folder is one video of pictures; films with a few preview pictures are not."""
+    if not listing.films:
+        return bool(listing.pictures)
+    return fps is not None and len(listing.pictures) > len(listing.films)

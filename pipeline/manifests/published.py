@@ -30,16 +30,26 @@ def lines_of(file: Path) -> Iterator[tuple[str, str]]:
 def find_file(folder: Path, names: Sequence[str], what: str) -> Path:
     """Return the file of a layout with any of these names, in ``folder`` or anywhere below it.
 
+    Args:
+        names: the names, the preferred one first; ``*`` stands for any prefix.
+
     Raises:
         ManifestError: the file is missing.
     """
+    if (file := first_file(folder, names)) is None:
+        raise ManifestError(f"{folder}: no {what} there; expected {' or '.join(names)}")
+    return file
+
+
+def first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the first file of these names, as :func:`find_file`; None if there is none."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
     for name in names:
         for file in sorted(folder.rglob(name)):
             return file
-    raise ManifestError(f"{folder}: no {what} there; expected {' or '.join(names)}")
+    return None
 
 
 def report_missing(

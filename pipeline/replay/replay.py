@@ -41,6 +41,7 @@ from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
+from pipeline.sources.joined import JoinedSource
 from pipeline.sources.recordings import Recording
 from pipeline.windows import ClipSpec
 
@@ -304,7 +305,7 @@ class Replay:
         shown_at = 0.0
         while not stop.is_set():
             while len(self._running) < self._jobs and (one := next(waiting, None)) is not None and not stop.is_set():
-                self._begin(one, worker)
+                self._begin(one, worker, stop)
             if not self._running:
                 break
             with contextlib.suppress(queue.Empty):
@@ -316,19 +317,21 @@ class Replay:
                 show(self._progress())
         show(self._progress())
 
-    def _begin(self, one: Wanted, worker: Worker) -> None:
-        """Start a recording, unless it is kept already or cannot be read."""
+    def _begin(self, one: Wanted, worker: Worker, stop: threading.Event) -> None:
+        """Start a recording, unless it is kept already, cannot be read, or ``stop`` comes while it is hashed."""
         damage: list[str] = []
         camera = self._camera_of[one.name]
         watch = Watch(camera or ANY_CAMERA, self._detector)
         try:
-            source, modified_ns, content = self._opened(one, damage)
+            if (opened := self._opened(one, damage, stop)) is None:
+                return
         except SourceError as error:
             if (kept := self._parts.find(one, None, camera)) is None:
                 self._add_row(not_replayed(one, str(error)).row)
                 return
             self._unread.append(f"{one.name}: what was scored of it is kept, but it cannot be read now: {error}")
         else:
+            source, modified_ns, content = opened
             kept = self._parts.find(one, content, camera)
         if kept is not None:
             self._take_kept(kept)
@@ -350,11 +353,22 @@ class Replay:
             )
         )
 
-    def _opened(self, one: Wanted, damage: list[str]) -> tuple[Recording, int, str]:
-        """Return a recording, its time of last change (ns), and the hash of its content. Raises SourceError."""
+    def _opened(self, one: Wanted, damage: list[str], stop: threading.Event) -> tuple[Recording, int, str] | None:
+        """Return a recording, its time of last change (ns), and the hash of its content; None if ``stop`` came first.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
         try:
             modified_ns = one.path.stat().st_mtime_ns if one.path.exists() else 0
-            source = one.open(started_at=self._start_time, on_damage=damage.append, threads=_DECODER_THREADS)
+            source = one.open(
+                started_at=self._start_time,
+                on_damage=damage.append,
+                threads=_DECODER_THREADS,
+                on_choice=lambda choice: _log.warning("several video streams; --stream chooses", watched=choice),
+            )
+            if isinstance(source, JoinedSource) and not source.hash_files(stop):
+                return None
             return source, modified_ns, source.content_hash
         except OSError as error:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None

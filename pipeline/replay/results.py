@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: The numbers of every clip, in this order, and the kind of array that holds each.
 _NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"))
 
+#: Number of causes that are named for clips without a score; a cause may name a clip's own numbers.
+_CAUSES = 3
+
 
 @dataclass(slots=True)
 class RecordingResults:
@@ -119,7 +122,7 @@ class RecordingResults:
         index = self.source.seen
         clips = self.clips
         if not self.is_whole:  # no recording with holes is kept: the next run tries it again
-            return not_replayed(self.wanted, f"scored in part: {'; '.join([*self._lost(), *self.damage])}", content)
+            return not_replayed(self.wanted, "; ".join([self._lost(), *self.damage]), content)
         if not clips:
             why = one_line("; ".join(self.damage))
             short = f"{len(index)} frames, too short for a clip of {self.clip.frames}"
@@ -142,8 +145,12 @@ class RecordingResults:
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
         return Replayed(row, self._table(index), b"".join(self.events), maps)
 
-    def _lost(self) -> list[str]:
-        return [f"{count} clips could not be scored ({why})" for why, count in self._drops.items()]
+    def _lost(self) -> str:
+        """Return the number of clips without a score, with the causes, most frequent first."""
+        causes = [f"{count} clips could not be scored ({why})" for why, count in self._drops.most_common(_CAUSES)]
+        left = self._drops.total() - sum(count for _, count in self._drops.most_common(_CAUSES))
+        scored = "scored in part" if self._scored else "no clip was scored"
+        return f"{scored}: {'; '.join(causes)}" + (f"; and {left} more" if left else "")
 
     def _table(self, index: FrameIndex) -> pyarrow.Table:
         import pyarrow

@@ -244,6 +244,7 @@ class VideoRow(_Part):
         files: of a camera's archive, in the order in which they were recorded, ``path`` the first of them; empty, and
             not written, for a recording of one file.
         gaps: between these files; not written where there are none.
+        stream: number of the video stream that was read, if not the first; see ``mistwatch replay --stream``.
     """
 
     name: str
@@ -263,13 +264,14 @@ class VideoRow(_Part):
     damage: str | None = None
     error: str | None = None
     files: tuple[RowFile, ...] = ()
+    stream: Annotated[int, Field(ge=0)] | None = None
     gaps: tuple[RowGap, ...] = ()
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what only an archive has."""
         written: dict[str, Any] = handler(self)
-        return {name: value for name, value in written.items() if value or name not in ("files", "gaps")}
+        return {name: value for name, value in written.items() if value or name not in ("files", "gaps", "stream")}
 
     @property
     def key(self) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import read_manifest
-from pipeline.manifests.plain import FILM_SUFFIXES
+from pipeline.printable import located, storable
 from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, RowFile, VideoRow, key_of
 from pipeline.sources.archive import BY_NAMES, CameraFiles, Joining, cameras_of
+from pipeline.sources.film_files import FILM_SUFFIXES, PassedOver, list_folder
 from pipeline.sources.joined import JoinedSource, Part
 from pipeline.sources.recordings import Recording, open_recording
 
@@ -35,6 +37,7 @@ class Wanted:
         fps: pictures a second where ``path`` is a folder of them.
         camera: whose archive it is; None for a recording by itself.
         parts: the files of that archive, which are read as one recording.
+        stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
         until: time of the archive's end as its last name states it (UTC), None where it does not.
     """
 
@@ -48,6 +51,7 @@ class Wanted:
     camera: str | None = None
     parts: tuple[Part, ...] = ()
     until: datetime | None = None
+    stream: int | None = None
 
     @property
     def key(self) -> str:
@@ -56,7 +60,7 @@ class Wanted:
 
     @property
     def stored_path(self) -> str:
-        """The path, as text that any file can hold; see :func:`storable`."""
+        """The path, as text that any file can hold; see :func:`pipeline.printable.storable`."""
         return storable(str(self.path))
 
     @property
@@ -70,6 +74,7 @@ class Wanted:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
+        on_choice: Callable[[str], None] | None = None,
     ) -> Recording:
         """Return the recording as a source; the arguments are those of
         :func:`pipeline.sources.recordings.open_recording`.
@@ -78,9 +83,23 @@ class Wanted:
             SourceError: it is not there.
         """
         if self.parts:
-            return JoinedSource(self.name, self.parts, started_at=started_at, on_damage=on_damage, threads=threads)
+            return JoinedSource(
+                self.name,
+                self.parts,
+                started_at=started_at,
+                on_damage=on_damage,
+                threads=threads,
+                video_stream=self.stream,
+            )
         return open_recording(
-            self.path, camera=self.name, fps=self.fps, started_at=started_at, on_damage=on_damage, threads=threads
+            self.path,
+            camera=self.name,
+            fps=self.fps,
+            started_at=started_at,
+            on_damage=on_damage,
+            threads=threads,
+            video_stream=self.stream,
+            on_choice=on_choice,
         )
 
     def camera_of(self, cameras: Container[str]) -> str | None:
@@ -91,6 +110,7 @@ class Wanted:
         """The recording's row, with what a replay has found out."""
         said: dict[str, object] = {
             "label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals,
+            "stream": self.stream,
             "files": tuple(RowFile(path=storable(str(part.path)), at=part.at) for part in self.parts),
         }  # fmt: skip
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
@@ -99,20 +119,19 @@ class Wanted:
 def recording_of(row: VideoRow) -> Recording:
     """Return the recording of a run's row as a source. Raises SourceError: it is not there any more."""
     if row.files:
-        return JoinedSource(row.name, [Part(Path(file.path), file.at) for file in row.files])
-    return open_recording(Path(row.path), camera=row.name, fps=row.fps)
+        return JoinedSource(
+            row.name, [Part(located(file.path), file.at) for file in row.files], video_stream=row.stream
+        )
+    return open_recording(located(row.path), camera=row.name, fps=row.fps, video_stream=row.stream)
 
 
-def storable(text: str) -> str:
-    """Return ``text`` with the bytes of a file's name that are not UTF-8 written as an escape.
-
-    >>> storable("caf\\udce9.mp4")
-    'caf\\\\xe9.mp4'
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def wanted(places: Iterable[Path], *, skipped: list[str] | None = None, joining: Joining = BY_NAMES) -> list[Wanted]:
+def wanted(
+    places: Iterable[Path],
+    *,
+    skipped: list[str] | None = None,
+    passed_over: PassedOver | None = None,
+    joining: Joining = BY_NAMES,
+) -> list[Wanted]:
     """The recordings at ``places``, each once, in the order in which they are named; a folder's by their names.
 
     Files of one camera are one recording (:func:`pipeline.sources.archive.cameras_of`), but not those of a manifest:
@@ -121,15 +140,17 @@ def wanted(places: Iterable[Path], *, skipped: list[str] | None = None, joining:
     Args:
         places: files, folders (with the folders in them, but those of runs), manifests (``.jsonl``).
         skipped: takes the problems of manifests' lines, which are then left out; without it they are an error.
+        passed_over: receives the files in folders that are not videos (:mod:`pipeline.sources.film_files`).
 
     Raises:
         NothingToReplayError: a place is not there, or holds no video.
         UsageError: the files cannot be joined as ``joining`` says.
         pipeline.manifests.manifest.ManifestError: as :func:`pipeline.manifests.manifest.read_manifest`.
     """
+    passed_over = passed_over if passed_over is not None else PassedOver()
     found: dict[Path, _Found] = {}
     for place in places:
-        for one in _at(place, skipped):
+        for one in _at(place, skipped, passed_over):
             found.setdefault(one.wanted.path, one)
     joined = _joined(found, joining)
     names = _names([one.names for one in joined])
@@ -164,10 +185,10 @@ def _joined(found: dict[Path, _Found], joining: Joining) -> list[_Found]:
     return sorted(joined, key=lambda one: order[one.wanted.path])
 
 
-def _at(place: Path, skipped: list[str] | None) -> list[_Found]:
+def _at(place: Path, skipped: list[str] | None, passed_over: PassedOver) -> list[_Found]:
     try:
         if place.is_dir():
-            return _in_folder(place)
+            return _in_folder(place, passed_over)
         if not place.exists():
             raise NothingToReplayError(f"{place}: no such file; expected a video, a folder of videos or a manifest")
     except OSError as error:
@@ -185,22 +206,39 @@ def _resolved(path: Path) -> Path:
         return path.absolute()
 
 
-def _in_folder(folder: Path) -> list[_Found]:
-    def unreadable(error: OSError) -> None:
-        raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}")
-
+def _in_folder(folder: Path, passed_over: PassedOver) -> list[_Found]:
     found = []
-    for here, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(here, name)))
-        for name in sorted(files):
-            file = Path(here, name)
-            if file.suffix.lower() in FILM_SUFFIXES and not name.startswith("."):
-                below = file.relative_to(folder)
-                path = _resolved(file)
-                found.append(_found(Wanted("", path), below.with_suffix("").as_posix(), below.as_posix()))
+    for film in _films(folder, passed_over):
+        below = film.relative_to(folder)
+        found.append(_found(Wanted("", _resolved(film)), below.with_suffix("").as_posix(), below.as_posix()))
     if not found:
-        raise NothingToReplayError(f"{folder}: holds no video ({', '.join(sorted(FILM_SUFFIXES))})")
+        line = passed_over.line()
+        suffixes = ", ".join(sorted(FILM_SUFFIXES))
+        raise NothingToReplayError(f"{folder}: holds no video ({line or f'{suffixes}, or by content'})")
     return found
+
+
+def _films(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
+    """Yield the films below ``folder``: those of a folder before those of the folders in it, by their names.
+
+    Linked folders come last, so that a film bears the name of its own place where it has one there.
+    """
+    entered: set[Path] = set()
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        here = waiting.pop() if waiting else linked.pop(0)
+        if (place := here.resolve()) in entered:
+            continue
+        entered.add(place)
+        try:
+            inside = list_folder(here)
+        except OSError as error:
+            raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        passed_over.add((*inside.pictures, *inside.others))
+        yield from inside.films
+        folders = [one for one in inside.folders if not _is_run(one)]
+        linked += [one for one in folders if one.is_symlink()]
+        waiting += reversed([one for one in folders if not one.is_symlink()])
 
 
 def _is_run(folder: Path) -> bool:
@@ -236,8 +274,10 @@ def _names(choices: Sequence[tuple[str, ...]]) -> list[str]:
 def camera_of(path: Path, cameras: Container[str]) -> str | None:
     """Return the site's camera that made a recording: named by its file, else by the nearest folder that has a name.
 
+    A name in the decomposed form of some file systems is the same name.
+
     >>> camera_of(Path("/archive/gate/2024-05-01.mp4"), {"gate", "yard"})
     'gate'
     """
-    names = (path.stem, *(folder.name for folder in path.parents))
+    names = (unicodedata.normalize("NFC", name) for name in (path.stem, *(folder.name for folder in path.parents)))
     return next((name for name in names if name in cameras), None)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.printable import storable
 from pipeline.runs.folder import VideoRow, score_schema
-from pipeline.runs.recordings import Wanted, storable
+from pipeline.runs.recordings import Wanted
 
 if TYPE_CHECKING:
     import pyarrow

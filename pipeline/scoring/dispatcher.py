@@ -19,9 +19,10 @@ from pipeline import logs
 from pipeline.scoring.inspector import Inspector
 from pipeline.scoring.outage import Outages, State
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
+from pipeline.scoring.renewing import RenewingTransport
 from pipeline.scoring.served_model import Trouble
 from pipeline.scoring.traffic import Clip, Lane, Outcome, Traffic
-from pipeline.scoring.transport import DESCRIBE_SECONDS, Answer, Failure, Transport
+from pipeline.scoring.transport import DESCRIBE_SECONDS, Answer, Failure
 from pipeline.scoring.versions import Versions
 from pipeline.windows import ClipWindow
 
@@ -37,7 +38,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: RenewingTransport,
         versions: Mapping[str, Versions],
         *,
         max_in_flight: int,
@@ -89,7 +90,7 @@ class Dispatcher:
             if lane.closed:
                 return False
             misfit = self._versions[lane.model].misfit(window)
-            self._traffic.submit(lane, window, misfit=misfit, away=self._outages.away(lane.model))
+            self._traffic.submit(lane, window, misfit=misfit, away=self._is_away(lane.model))
             self._wake.notify()
         return True
 
@@ -127,6 +128,10 @@ class Dispatcher:
     def join(self, timeout: float) -> None:
         """Wait until the thread has ended, for at most ``timeout`` seconds."""
         self._thread.join(timeout)
+
+    def _is_away(self, model: str) -> bool:
+        """Return whether a clip that is shed now is shed because the model is away, and not because it is slow."""
+        return self._outages.away(model) or self._transport.is_silent
 
     def _nothing_will_be_answered(self) -> bool:
         return all(self._outages.away(clip.lane.model) for clip in self._traffic.in_flight)
@@ -199,7 +204,7 @@ class Dispatcher:
         if isinstance(outcome, Dropped) and outcome.detail:
             _log.warning("clip dropped", camera=str(clip.lane), clip=clip.window.index, why=outcome.detail)
         with self.lock:
-            if self._traffic.settle(clip, outcome, away=self._outages.away(clip.lane.model)):
+            if self._traffic.settle(clip, outcome, away=self._is_away(clip.lane.model)):
                 self._report_in_flight()
 
     def _handle_answer(self, clip: Clip, answer: Answer) -> Outcome | None:

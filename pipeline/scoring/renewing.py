@@ -46,6 +46,7 @@ class _Line:
     Attributes:
         calls: calls under way; a clip's with the function to call with its outcome.
         heard: number of answers so far.
+        has_missed: a sign of life was asked for since, and did not come in time.
         silent_since: monotonic time since when calls wait without any answer; None while no call waits. A call that
             has missed its deadline counts as one that waits.
     """
@@ -53,6 +54,7 @@ class _Line:
     transport: Transport
     calls: dict[int, Callable[[Answer | Failure], None] | None] = field(default_factory=dict)
     heard: int = 0
+    has_missed: bool = False
     silent_since: float | None = None
 
     def begin(self, number: int, on_answer: Callable[[Answer | Failure], None] | None, *, now: float) -> None:
@@ -75,6 +77,7 @@ class _Line:
     def hear(self, *, now: float) -> None:
         """Record a sign of life."""
         self.heard += 1
+        self.has_missed = False
         self.silent_since = now if self.calls else None
 
 
@@ -106,6 +109,11 @@ class RenewingTransport:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="connection-watch", daemon=True)
         self._thread.start()
+
+    @property
+    def is_silent(self) -> bool:
+        """Return whether the server is not heard at present: it owes a sign of life."""
+        return self._line.has_missed
 
     # -- the calls ---------------------------------------------------------------------------------------------
 
@@ -210,7 +218,9 @@ class RenewingTransport:
             except ScorerUnavailable as error:
                 missed = error.trouble is Trouble.SILENT
             with self._changed:
-                if not missed:
+                if missed:
+                    line.has_missed = True
+                else:
                     line.hear(now=time.monotonic())
                 if line.heard != heard or self._closed.is_set():
                     return False

@@ -82,13 +82,13 @@ def connect(address: str) -> triton.InferenceServerClient:
 def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
     """Return the meaning of a failed call, and one line for an operator."""
     status = str(getattr(error, "status", lambda: None)() or "").removeprefix("StatusCode.")
-    text = " ".join((getattr(error, "message", lambda: None)() or str(error)).split())
+    text = _one_line(error)
     server = f"Triton at {address}"
     match status:
         case "NOT_FOUND":
-            return Trouble.NOT_READY, f"{server} does not serve the model {model} ({_short(text)})"
+            return Trouble.NOT_READY, f"{server} does not serve the model {model} ({text})"
         case "UNAVAILABLE" if model in text:
-            return Trouble.NOT_READY, f"{server}: {_short(text)}"
+            return Trouble.NOT_READY, f"{server}: {text}"
         case "DEADLINE_EXCEEDED":
             return Trouble.SILENT, f"{server} did not answer in time: it is frozen, overloaded or cut off"
         case "INTERNAL" if "tub process" in text and "not healthy" in text:
@@ -96,13 +96,19 @@ def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
                 f"{server}: the process of the model {model} has died; unload and load the model, or restart the server"
             )
         case "INTERNAL":
-            return Trouble.FAILED, f"{server}: {_short(text)}"
+            return Trouble.FAILED, f"{server}: {text}"
         case "INVALID_ARGUMENT" | "RESOURCE_EXHAUSTED" | "OUT_OF_RANGE":
-            return Trouble.REFUSED, f"{server}: {_short(text)}"
+            return Trouble.REFUSED, f"{server}: {text}"
         case "UNIMPLEMENTED" | "UNAUTHENTICATED" | "PERMISSION_DENIED":
             return Trouble.UNREACHABLE, f"{address} answers, but not as a Triton server for us ({status})"
     cause = next((words for known, words in _CAUSES.items() if known in text), _short(text))
     return Trouble.UNREACHABLE, f"{server} cannot be reached ({cause})"
+
+
+def _one_line(error: Exception) -> str:
+    """Return a failure's own words, whole: Triton's often end with the cure. A Python stack below them is left out."""
+    words: str = getattr(error, "message", lambda: None)() or str(error)
+    return " ".join(words.split("\n\nAt:")[0].split())
 
 
 def _short(text: str) -> str:
@@ -263,9 +269,7 @@ def load_version(address: str, model: str, version: int, *, timeout_seconds: flo
             trouble, line = diagnose(error, address, model)
             match trouble:
                 case Trouble.FAILED | Trouble.REFUSED:
-                    # Triton's text begins with its own words and ends in a stack.
-                    text = (getattr(error, "message", lambda: None)() or str(error)).split("\n\nAt:")[0]
-                    line = f"Triton at {address}: {' '.join(text.split())}"
+                    line = f"Triton at {address}: {_one_line(error)}"
                 case Trouble.SILENT:
                     what = f"version {version} of {model} in {timeout_seconds:g} s"
                     line = f"Triton at {address} has not loaded {what}, and may yet"

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline.sinks.base import Sink
+from pipeline.unquoted import explain_unquoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def read_settings(name: str, document: object) -> BaseModel:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, (name, *first["loc"])))
-        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        problem = explain_unquoted(first) or first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{where}: {problem}") from None
 
 
 def configured_sinks(settings: Mapping[str, Any]) -> dict[str, Sink]:

@@ -13,7 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RequestTimedOutError,
+)
 from kafka.future import Future
 
 from pipeline.alerts.event import AlertEvent
@@ -52,8 +58,8 @@ class KafkaSink:
         bootstrap: ``HOST:PORT[,HOST:PORT…]`` of brokers.
         topic: created when missing, if ``create_topic`` and the broker allow it.
         security: how to authenticate; by default from the environment.
-        request_timeout_seconds: for one answer of a broker; an event without an answer for twice this time is to be
-            sent again over a new connection.
+        request_timeout_seconds: for one answer of a broker; an event without an answer for this time is to be sent
+            again over a new connection.
 
     Raises:
         KafkaSecurityError: a file of ``security`` cannot be used.
@@ -92,7 +98,8 @@ class KafkaSink:
             enable_idempotence=False,
             max_in_flight_requests_per_connection=1,
             request_timeout_ms=timeout_ms,
-            delivery_timeout_ms=2 * timeout_ms,
+            # No second attempt over the same producer: its connection may have died without a sign.
+            delivery_timeout_ms=timeout_ms,
             max_block_ms=timeout_ms,
             allow_auto_create_topics=False,
         )
@@ -104,7 +111,7 @@ class KafkaSink:
 
     def send(self, events: Sequence[AlertEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
         """See :class:`pipeline.sinks.base.Sink`."""
-        deadline = time.monotonic() + 3 * self._request_timeout_seconds
+        deadline = time.monotonic() + 2 * self._request_timeout_seconds
         flights = [self._begin(event) for event in events]
         return [self._result(flight, deadline, keep_waiting) for flight in flights]
 
@@ -120,8 +127,8 @@ class KafkaSink:
         """Wait for one acknowledgement.
 
         Args:
-            deadline: on the monotonic clock. The client gives up after twice the request timeout; this is for the case
-                that it does not.
+            deadline: on the monotonic clock. The client gives up after the request timeout; this is for the case that
+                it does not.
             keep_waiting: see :data:`pipeline.sinks.base.KeepWaiting`.
         """
         answered = threading.Event()
@@ -129,8 +136,8 @@ class KafkaSink:
         while not answered.is_set() and time.monotonic() < deadline and keep_waiting(self._explain_silence):
             answered.wait(_POLL_SECONDS)
         error = flight.exception if flight.failed() else None
-        if not answered.is_set() or isinstance(error, KafkaTimeoutError):
-            return Delivery(Verdict.RETRY, "no acknowledgement in time, sending again")
+        if not answered.is_set() or isinstance(error, KafkaTimeoutError | RequestTimedOutError):
+            return Delivery(Verdict.RETRY, "no acknowledgement in time, sending again over a new connection")
         if error is None:
             return Delivery(Verdict.ACKNOWLEDGED)
         return Delivery(Verdict.NEVER if isinstance(error, _PERMANENT) else Verdict.RETRY, reason_of(error))
@@ -138,6 +145,7 @@ class KafkaSink:
     def _explain_silence(self) -> str:
         try:
             self._broker.check_listening()
+            self._broker.check_advertised()
         except BrokerUnavailableError as error:
             return str(error)
         return f"{self._broker}: accepts connections but acknowledges nothing"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from kafka import KafkaAdminClient
 from kafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
+    NodeNotReadyError,
     RequestTimedOutError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
+    UnsupportedSaslMechanismError,
 )
 from kafka.net.compat import KafkaNetClient
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -25,6 +28,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import UsageError
 from pipeline.sinks.base import SinkUnavailableError
+from pipeline.sinks.kafka_diagnosis import Address, connection_failure, describe_mechanisms, describe_unreachable
+from pipeline.sinks.paced_fetches import paced_client
 
 # kafka-python prints its whole configuration, passwords included, at level debug, and a traceback for every
 # reconnection at level error. Listeners report what an operator needs to know instead.
@@ -37,15 +42,21 @@ _connection_log.setLevel(logging.WARNING)
 _connection_log.propagate = False
 _connection_log.addHandler(logging.NullHandler())
 
-#: Limit of a TCP connection, which distinguishes a missing broker from a frozen one.
-_CONNECT_SECONDS = 2.0
 #: The broker's clock says when an event was published, as retention and ``--since`` need it: the clock of a worker may
 #: not be set yet, and brokers refuse messages whose own time is an hour ahead.
 _TOPIC_CONFIGS = {"message.timestamp.type": "LogAppendTime"}
 
 #: Limit for a client to learn the cluster's brokers.
 _BOOTSTRAP_SECONDS = 5.0
+#: Limit of one answer, where a client sets no other one. kafka-python's own limit is 30 s.
+_REQUEST_SECONDS = 10.0
 
+#: Errors of kafka-python that an advertised address which cannot be reached may have caused.
+_NO_CONNECTION = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError, OSError)
+
+_SASL_ERRORS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)
+
+_Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 _Client = TypeVar("_Client")
 
 
@@ -74,9 +85,7 @@ class KafkaSecurity(BaseSettings):
     user: str | None = Field(default=None, description="SASL user")
     password: SecretStr | None = Field(default=None, description="SASL password; better from the environment or a file")
     password_file: Path | None = Field(default=None, description="file that holds the SASL password on its first line")
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="SCRAM-SHA-512", description="SASL mechanism"
-    )
+    mechanism: _Mechanism = Field(default="SCRAM-SHA-512", description="SASL mechanism")
     tls: bool = Field(default=False, description="encrypt the connection, trusting the system's authorities")
     tls_ca: Path | None = Field(default=None, description="PEM file of the authority to trust instead; switches TLS on")
 
@@ -152,40 +161,46 @@ class Broker:
         self.bootstrap = bootstrap
         self._addresses = _parse_addresses(bootstrap)
         self._options = (security or security_from_environment()).client_options()
+        self._advertised: list[Address] = []  # the addresses that the cluster gave to the last client
 
     def client(self, kind: Callable[..., _Client], **options: Any) -> _Client:
         """Return a connected client of kafka-python, ``kind(**options)``.
 
         Raises:
-            BrokerUnavailableError: the broker did not answer within a few seconds; the text names it and the reason.
+            BrokerUnavailableError: the broker did not answer within a few seconds, or none of the addresses that it
+                gives to its clients can be reached; the text names it and the reason.
         """
         self.check_listening()
         # A client whose constructor fails keeps its sockets until the garbage collector finds it: while a broker is
         # frozen for an hour that would be thousands.
         clients: list[KafkaNetClient] = []
 
-        def make_client(*args: Any, **kwargs: Any) -> KafkaNetClient:
-            clients.append(KafkaNetClient(*args, **kwargs))
+        def make_client(**config: Any) -> KafkaNetClient:
+            clients.append(paced_client(**config))
             return clients[-1]
 
         errors = _ConnectionErrors()
         _connection_log.addHandler(errors)
         try:
-            return kind(
+            made = kind(
                 bootstrap_servers=self.bootstrap.split(","),
                 bootstrap_timeout_ms=int(_BOOTSTRAP_SECONDS * 1000),
                 reconnect_backoff_max_ms=1000,  # the default makes a reconnection 26 s late
                 kafka_client=make_client,
                 **self._options,
-                **options,
+                **{"request_timeout_ms": int(_REQUEST_SECONDS * 1000)} | options,
             )
-        except (KafkaError, OSError) as error:
+            self._advertised = [(broker.host, broker.port) for broker in clients[-1].cluster.brokers()]
+            self.check_advertised()
+            return made
+        except (KafkaError, OSError, BrokerUnavailableError) as error:
             for client in clients:
                 with contextlib.suppress(Exception):
                     client.close()
+            if isinstance(error, BrokerUnavailableError):
+                raise
             if errors.cause is not None:
-                why = f"{reason_of(errors.cause)}; check the address and the security settings"
-                raise BrokerUnavailableError(f"{self}: {why}") from None
+                raise self._refused(errors.cause) from None
             raise self._unavailable(error) from None
         finally:
             _connection_log.removeHandler(errors)
@@ -193,13 +208,21 @@ class Broker:
     def check_listening(self) -> None:
         """Check that one of the addresses accepts a TCP connection. Raises BrokerUnavailableError: none does."""
         reasons = []
-        for host, port in self._addresses:
-            try:
-                socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+        for address in self._addresses:
+            if (failure := connection_failure(address)) is None:
                 return
-            except OSError as error:
-                reasons.append(reason_of(error))
+            reasons.append(failure)
         raise BrokerUnavailableError(f"{self}: {', '.join(dict.fromkeys(reasons))}; is the broker running there?")
+
+    def check_advertised(self) -> None:
+        """Check that one of the addresses that the cluster gives to its clients accepts a TCP connection.
+
+        Raises:
+            BrokerUnavailableError: none does; the text names both kinds of address.
+        """
+        elsewhere = [address for address in self._advertised if address not in self._addresses]
+        if len(elsewhere) == len(self._advertised) and (problem := describe_unreachable(elsewhere)):
+            raise BrokerUnavailableError(f"{self}: {problem}")
 
     def ensure_topic(self, topic: str, *, create: bool) -> None:
         """Check that the topic exists, and create it where it is missing and ``create`` allows that.
@@ -230,8 +253,26 @@ class Broker:
             raise self._unavailable(error) from None
 
     def _unavailable(self, error: Exception) -> BrokerUnavailableError:
+        if isinstance(error, _NO_CONNECTION):
+            try:
+                self.check_listening()
+                self.check_advertised()
+            except BrokerUnavailableError as cause:
+                return cause
         silent = "does not answer; is it frozen, or does it expect other security settings?"
         return BrokerUnavailableError(f"{self}: {silent if isinstance(error, KafkaTimeoutError) else reason_of(error)}")
+
+    def _refused(self, cause: Exception) -> BrokerUnavailableError:
+        """Explain a connection that was made and then not kept."""
+        if isinstance(cause, UnsupportedSaslMechanismError):
+            asked, context = self._options["sasl_mechanism"], self._options.get("ssl_context")
+            address = next(filter(lambda each: connection_failure(each) is None, self._addresses), self._addresses[0])
+            why = describe_mechanisms(address, asked, get_args(_Mechanism), context)
+        elif isinstance(cause, IllegalSaslStateError):
+            why = "has no SASL at this address; leave out the user, or name the address of its SASL listener"
+        else:
+            why = f"{reason_of(cause)}; check the address and the security settings"
+        return BrokerUnavailableError(f"{self}: {why}")
 
     def __str__(self) -> str:
         return f"Kafka {self.bootstrap}"
@@ -245,7 +286,7 @@ class _ConnectionErrors(logging.Handler):
         self.cause: Exception | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(self.cause, SaslAuthenticationFailedError):
+        if isinstance(self.cause, _SASL_ERRORS):
             return  # later errors are its consequence
         for argument in record.args if isinstance(record.args, tuple) else ():
             if isinstance(argument, Exception) and not isinstance(argument, KafkaTimeoutError | RequestTimedOutError):

@@ -49,6 +49,9 @@ class RelayListener:
     def resumed(self) -> None:
         """The sink accepts events: for the first time, or again."""
 
+    def reconnected(self) -> None:
+        """A connection that could be used has failed, and a new one has replaced it."""
+
     def failed(self, event: AlertEvent, reason: str) -> None:
         """The sink will never take this event; it stays in the outbox's file, set aside."""
 
@@ -121,17 +124,26 @@ class Relay:
 
     def _run(self) -> None:
         backoff = _BACKOFF_SECONDS[0]
+        failed = False  # a connection, since the last one was made
         while not self._time_is_up():
+            connected = False
             try:
                 if self._stopping.is_set() and self._deliveries.depth() == 0:
                     return
                 with self._sink.connect():
+                    if failed:
+                        self._listener.reconnected()
+                    connected, failed = True, False
                     backoff = _BACKOFF_SECONDS[0]
                     self._deliver_all()
                     return
-            except (SinkUnavailableError, OutboxError) as error:
+            except OutboxError as error:
+                self._report_outage(str(error))
+            except SinkUnavailableError as error:
+                failed = failed or connected
                 self._report_outage(str(error))
             except Exception as error:  # a bug, ours or the client's, must not end the delivery of alerts
+                failed = failed or connected
                 self._report_outage(f"{self._sink}: {type(error).__name__}: {' '.join(str(error).split())}")
             if not self._stopping.wait(backoff):
                 backoff = min(2 * backoff, _BACKOFF_SECONDS[1])

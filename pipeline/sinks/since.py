@@ -27,7 +27,7 @@ def offsets_since(
     by a worker, or on a topic, whose clock was set between them and what follows.
 
     Args:
-        consumer: its assignment and positions are changed.
+        consumer: its assignment stays, its positions do not.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -36,11 +36,13 @@ def offsets_since(
     found = consumer.offsets_for_times(dict.fromkeys(partitions, moment))
     starts: dict[TopicPartition, int] = consumer.end_offsets(list(partitions))
     starts |= {partition: place.offset for partition, place in found.items() if place is not None}
+    assigned = consumer.assignment()
     begins = consumer.beginning_offsets(list(partitions))
     for partition in partitions:
         first = max(begins[partition], starts[partition] - _LOOK_BACK)
         if first < starts[partition]:
             starts[partition] = _before_unset(consumer, partition, first, starts[partition])
+    consumer.assign(list(assigned))
     return starts
 
 

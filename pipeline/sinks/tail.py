@@ -7,7 +7,7 @@ import heapq
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -22,6 +22,8 @@ from pipeline.sinks.since import offsets_since
 
 #: Length of one poll of the topic, and so the delay with which ``stopped`` is noticed.
 _POLL_SECONDS = 0.25
+#: New partitions are noticed after this time.
+_METADATA_SECONDS = 10.0
 #: After this silence the broker may be gone, which the client does not report.
 _SILENCE_SECONDS = 2.0
 #: Limit for the answer of a broker that is asked whether it is still there.
@@ -63,6 +65,11 @@ class TopicEvent:
 class TopicReader:
     """Follows one topic from its end, or from a moment on, through outages of the broker.
 
+    A camera's events come in the order of publishing. When partitions are added to the topic, a camera may move to
+    another one. New partitions are therefore read only once the others have been read to the end that they had. This
+    does not hold for partitions that were added before the reader started with ``since``: of these, messages that come
+    in one poll (at most 500) are in the order of their times.
+
     Args:
         topic: its name; it may not exist yet.
         since: start with events published at or after this moment (UTC); None starts with new ones.
@@ -84,10 +91,13 @@ class TopicReader:
         self._listener = listener
         self._stopped = stopped
         self._positions: dict[TopicPartition, int] = {}  # where another connection continues
+        self._topic_was_missing = False
+        self._held: list[TopicPartition] = []  # new ones, not read until the others are at _held_until
+        self._held_until: dict[TopicPartition, int] = {}
         self._outage: str | None = "not connected yet"
         self._foreign_messages = 0
 
-    def events(self) -> Iterator[TopicEvent]:
+    def events(self) -> Generator[TopicEvent]:
         """Yield events until ``stopped``; other messages are counted and left out."""
         while not self._stopped():
             try:
@@ -105,10 +115,12 @@ class TopicReader:
             KafkaConsumer,
             client_id="mistwatch-tail",
             group_id=None,
+            metrics_enabled=False,
             enable_auto_commit=False,
             # The broker may no longer have the position (retention, or it lost its end in a crash).
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
+            metadata_max_age_ms=int(_METADATA_SECONDS * 1000),
         )
         try:
             with self._broker.explained():
@@ -120,22 +132,42 @@ class TopicReader:
 
     def _place(self, consumer: KafkaConsumer) -> None:
         """Assign all partitions of the topic, and seek to the position to read from in each."""
-        numbers = consumer.partitions_for_topic(self._topic)
-        if not numbers:
+        partitions = self._partitions(consumer)
+        if not partitions:
+            self._topic_was_missing = True
             raise BrokerUnavailableError(f"{self._broker}: topic {self._topic} does not exist yet")
-        partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
-        starts = consumer.end_offsets(partitions)
-        if self._since is not None and not self._positions:
-            starts = offsets_since(consumer, partitions, self._since)
         consumer.assign(partitions)
+        unknown = [partition for partition in partitions if partition not in self._positions]
+        known = [partition for partition in partitions if partition not in unknown + self._held]
+        if known and (new := unknown + self._held):
+            self._held, self._held_until = new, consumer.end_offsets(known)
+            consumer.pause(*new)
+        self._positions |= self._starts(consumer, unknown)
         for partition in partitions:
-            self._positions.setdefault(partition, starts[partition])
             consumer.seek(partition, self._positions[partition])
+
+    def _partitions(self, consumer: KafkaConsumer) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number) for number in sorted(consumer.partitions_for_topic(self._topic))]
+
+    def _starts(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the position from which each of these partitions is read."""
+        if not partitions:
+            return {}
+        if self._positions or self._topic_was_missing:  # the partitions are younger than this reader
+            starts: dict[TopicPartition, int] = consumer.beginning_offsets(partitions)
+        elif self._since is not None:
+            starts = offsets_since(consumer, partitions, self._since)
+        else:
+            starts = consumer.end_offsets(partitions)
+        return starts
 
     def _read(self, consumer: KafkaConsumer) -> Iterator[TopicEvent]:
         self._report_listening()
         heard_at = time.monotonic()
         while not self._stopped():
+            if self._partitions(consumer) != sorted(consumer.assignment()):
+                self._place(consumer)
+            self._release_held(consumer)
             batches = consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000))
             if batches:
                 heard_at = time.monotonic()
@@ -148,6 +180,12 @@ class TopicReader:
                 self._positions[TopicPartition(message.topic, message.partition)] = message.offset + 1
                 if (read := self._parse(message)) is not None:
                     yield read
+
+    def _release_held(self, consumer: KafkaConsumer) -> None:
+        """Read new partitions once the others have been read to the end that they had."""
+        if self._held and all(consumer.position(partition) >= end for partition, end in self._held_until.items()):
+            consumer.resume(*self._held)
+            self._held = []
 
     def _parse(self, message: Any) -> TopicEvent | None:
         try:

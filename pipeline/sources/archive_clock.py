@@ -1,9 +1,9 @@
 """The clock of an archive: the one axis of time on which the files of one camera lie, and the borders between them.
 
-A file states its start in its name, as a rule to the second, rounded down. So the real start lies within a second, and
-each file that follows without a gap narrows down where in it. A border abuts if the end of the pictures before it and
-the stated start of the next file can be the same moment, give or take one picture. By that much the wall clock may also
-be corrected at each border: a camera's clock and its recorder's drift apart, by seconds a day.
+A file states its start in its name, as a rule to the second, rounded down. Where files follow without a gap, the start
+that the lengths of the files so far lead to and the stated one differ by less than a second. The estimate of the wall
+clock follows the stated starts slowly: names are rounded and come late when a network does, and the clocks of camera
+and recorder drift apart by seconds a day. A difference that grows to more than a second nevertheless is a gap.
 """
 
 from __future__ import annotations
@@ -15,28 +15,14 @@ from datetime import datetime, timedelta
 SECOND = timedelta(seconds=1)
 
 #: Recorders that name files with fractions of a second take the moment at which a picture came over the network.
-JITTER = timedelta(seconds=0.2)
+JITTER_SECONDS = 0.2
 
+#: The clocks of a camera and its recorder may differ by this part of a file's length: quartz without a network time.
+DRIFT = 1e-4
 
-@dataclass(frozen=True, slots=True)
-class WallTime:
-    """A moment that is known to lie between two others (UTC)."""
-
-    earliest: datetime
-    latest: datetime
-
-    def __add__(self, seconds: float) -> WallTime:
-        later = timedelta(seconds=seconds)
-        return WallTime(self.earliest + later, self.latest + later)
-
-    @property
-    def middle(self) -> datetime:
-        return self.earliest + (self.latest - self.earliest) / 2
-
-    def within(self, other: WallTime) -> WallTime:
-        """Return the part of it that lies in the other one; where none does, the nearest moment of the other one."""
-        earliest = min(max(self.earliest, other.earliest), other.latest)
-        return WallTime(earliest, max(min(self.latest, other.latest), earliest))
+#: The estimate takes over this part of each difference. Pictures that are lost at every border are so found when they
+#: come to more than a quarter of a second each.
+FOLLOW = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +44,7 @@ class Border:
     abuts: bool = False
     gap_seconds: float | None = 0.0
     after: datetime | None = None
-    wall: WallTime | None = None
+    wall: datetime | None = None
 
 
 class ArchiveClock:
@@ -69,12 +55,12 @@ class ArchiveClock:
     """
 
     def __init__(self, resolution: timedelta = SECOND) -> None:
-        self._resolution = resolution
+        self._resolution = resolution.total_seconds()
         self._has_begun = False
         self._is_known = True  # the end of what was read
         self._end = 0.0
-        self._wall: WallTime | None = None  # of the end
-        self._period = 0.0
+        self._wall: datetime | None = None  # of the end
+        self._tolerance = 0.0
 
     def border(self, at: datetime | None) -> Border:
         """Return the place of the next file, which changes nothing: a file may turn out to hold no picture.
@@ -82,24 +68,17 @@ class ArchiveClock:
         Args:
             at: its stated start (UTC), None where none is stated; it then follows without a gap.
         """
-        stated = WallTime(at, at + self._resolution) if at is not None else None
         if not self._has_begun:
-            return Border(wall=stated)
-        if stated is None or self._wall is None:
-            wall = stated if stated is not None or not self._is_known else self._wall
+            return Border(wall=at)
+        if at is None or self._wall is None:
+            wall = at or (self._wall if self._is_known else None)
             return Border(self._end, self._end, self._is_known, 0.0 if self._is_known else None, wall=wall)
-        if self._is_known and self._meet(self._wall, stated):
-            return Border(self._end, self._end, True, 0.0, wall=self._wall.within(stated))
-        gap = (stated.middle - self._wall.middle).total_seconds()
-        known = gap if self._is_known else None
-        start = self._end + (gap if self._is_known else max(gap, 0.0))
-        return Border(start, self._end, False, known, self._wall.earliest, stated)
-
-    def _meet(self, end: WallTime, stated: WallTime) -> bool:
-        allowed = timedelta(seconds=self._period)
-        if not self._resolution:
-            allowed = max(allowed, JITTER)
-        return stated.earliest - end.latest < allowed and end.earliest - stated.latest < allowed
+        late = (at - self._wall).total_seconds()
+        if not self._is_known:
+            return Border(self._end + max(late, 0.0), self._end, False, None, self._wall, at)
+        if abs(late) < self._resolution + self._tolerance:
+            return Border(self._end, self._end, True, 0.0, wall=self._wall + timedelta(seconds=FOLLOW * late))
+        return Border(self._end + late, self._end, False, late, self._wall, at)
 
     def leave(self, border: Border, seconds: float, period_seconds: float, *, is_known: bool = True) -> None:
         """Note the real length of the file that was placed at ``border``.
@@ -113,8 +92,9 @@ class ArchiveClock:
         if self._has_begun and end <= self._end:
             return  # all of it was watched already
         self._has_begun, self._is_known = True, is_known
-        self._end, self._period = end, period_seconds
-        self._wall = border.wall + seconds if border.wall is not None else None
+        self._end = end
+        self._wall = border.wall + timedelta(seconds=seconds) if border.wall is not None else None
+        self._tolerance = max(period_seconds, 0.0 if self._resolution else JITTER_SECONDS) + DRIFT * seconds
 
     def lose(self) -> None:
         """Note that the place of the next file is not known: what is before it could not be read."""

@@ -9,6 +9,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from fractions import Fraction
 from typing import TypedDict, Unpack
 
 import av
@@ -19,6 +20,7 @@ from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, Sour
 from pipeline.sources.credentials import redact
 from pipeline.sources.decode import FramePump, received
 from pipeline.sources.reconnect import Backoff, BackoffSettings, Outage, reconnecting
+from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
 
 #: Packets come, but none becomes a picture for so long: the longest gap between key frames that cameras offer is some
 #: 20 s. Seconds.
@@ -27,8 +29,11 @@ _NO_PICTURE_SECONDS = 60.0
 #: FFmpeg reports several limits that ran out as other errors; what took this share of its limit ran into it.
 _RAN_OUT = 0.98
 
-#: FFmpeg's exceptions, the reason code, and what an operator can do about it.
-Failures = tuple[tuple[tuple[type[Exception], ...], str, str], ...]
+#: How long a device without a picture is left alone. Seconds.
+_POLL_SECONDS = 0.005
+
+#: The items of a connection; its value is why they ended, None for a stop.
+Reading = Generator[Frame | SegmentOver, None, SourceError | None]
 
 
 class LiveOptions(TypedDict, total=False):
@@ -39,6 +44,8 @@ class LiveOptions(TypedDict, total=False):
     on_outage: Callable[[Outage], None] | None
     on_connected: Callable[[str], None] | None
     on_stamps: Callable[[StampReport], None] | None
+    on_choice: Callable[[str], None] | None
+    video_stream: int | None
     backoff: BackoffSettings | None
 
 
@@ -60,15 +67,15 @@ class LiveStream(ABC):
         on_outage: called with every outage and the time of the next attempt.
         on_connected: called with the camera's id at the first picture of each connection.
         on_stamps: called with every fault of the stream's time stamps.
+        on_choice: called with one line that names the stream that is watched, where there are several; again only when
+            the line has changed.
+        video_stream: the number of the stream to watch among the video streams, from 0; default the first.
 
     Raises:
         SourceError: ``usage``: limits that are not above 0.
     """
 
     live = True
-
-    #: The failures that mean something else to this kind of source; they go before those of every kind.
-    own_failures: Failures = ()
 
     def __init__(
         self,
@@ -83,6 +90,9 @@ class LiveStream(ABC):
         self._on_outage = options.get("on_outage")
         self._on_connected = options.get("on_connected")
         self._on_stamps = options.get("on_stamps")
+        self._on_choice = options.get("on_choice")
+        self._chosen: str | None = None  # the latest line for on_choice
+        self._video_stream = options.get("video_stream")
         self._backoff = options.get("backoff") or BackoffSettings()
         if not (self._open_timeout > 0 and self._read_timeout > 0):
             # FFmpeg takes a limit below 0 for none at all.
@@ -121,37 +131,79 @@ class LiveStream(ABC):
         started = time.monotonic()
         limits = (self._open_timeout, self._read_timeout)
         try:
-            return av.open(url, format=form, options=dict(options), timeout=limits)
+            container = av.open(url, format=form, options=dict(options), timeout=limits)
         except av.FFmpegError as error:
-            failure = self._failure(error, time.monotonic() - started, self._open_timeout)
+            took = time.monotonic() - started
+            failure = self._failure_to_open(error) or self._failure(error, took, self._open_timeout)
+        else:
+            self._opened()
+            return container
         # Raised out here, it does not carry FFmpeg's exception, whose text holds the password.
         raise failure
+
+    def _opened(self) -> None:  # noqa: B027  (a hook)
+        """Called with each stream that could be opened."""
+
+    def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
+        """Return the failure as this kind of source names it; None: as every kind does."""
+        return None
+
+    def _clock(
+        self, container: av.container.InputContainer, stop: threading.Event
+    ) -> Callable[[av.VideoFrame], float | None]:
+        """Return the clock of a connection: the time of each picture, seconds; it may wait for that time."""
+        return lambda picture: picture.time
 
     def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """One connection, from opening to its end; see :data:`pipeline.sources.reconnect.Connection`."""
         with closing(self._open()) as container:
-            stream = container.streams.video[0] if container.streams.video else None
-            if stream is None or stream.codec_context is None:
-                raise self._error("the camera offers no video that can be decoded", "no_video_stream")
+            stream = self._choose(container)
             stream.codec_context.thread_count = 1
-            connection = uuid.uuid4().hex
             rate = stream.average_rate
-            pump = FramePump(
-                self.camera,
-                live=True,
-                specs=specs,
-                segment_id=lambda ordinal: f"{self.camera}/{connection}/{ordinal}",
-                wall_clock=received,
-                nominal_fps=float(rate) if rate else None,
-                pixel_aspect=stream.sample_aspect_ratio,
-                on_stamps=self._on_stamps,
-            )
-            failure = yield from self._read(container, stream, pump, stop)
-            if failure is None or stop.is_set():
-                yield from pump.end(EndReason.SHUTDOWN)
-                return
-            yield from pump.end(EndReason.ERROR if failure.code == "decode" else EndReason.DISCONNECTED)
-            raise failure
+            pump = self._pump(specs, float(rate) if rate else None, stream.sample_aspect_ratio)
+            yield from self._to_its_end(pump, self._read(container, stream, pump, stop), stop)
+
+    def _choose(self, container: av.container.InputContainer) -> av.VideoStream:
+        """Return the stream to watch; FFmpeg need not fetch the other video streams."""
+        problem = None
+        try:
+            stream = choose_video_stream(container, self._video_stream)
+        except NoVideoStream as error:
+            problem = str(error)
+        if problem is not None:
+            raise self._error(problem, "no_video_stream")
+        for other in container.streams.video:
+            if other.index != stream.index:
+                other.discard = av.stream.Discard.all
+        choice = describe_choice(container, stream)
+        if choice is not None and choice != self._chosen and self._on_choice is not None:
+            self._on_choice(f"camera {self.camera}: {self._place}: {choice}")
+        self._chosen = choice
+        return stream
+
+    def _pump(self, specs: Sequence[FrameSpec], nominal_fps: float | None, pixel_aspect: Fraction | None) -> FramePump:
+        connection = uuid.uuid4().hex
+        return FramePump(
+            self.camera,
+            live=True,
+            specs=specs,
+            segment_id=lambda ordinal: f"{self.camera}/{connection}/{ordinal}",
+            wall_clock=received,
+            nominal_fps=nominal_fps,
+            pixel_aspect=pixel_aspect,
+            on_stamps=self._on_stamps,
+        )
+
+    def _to_its_end(
+        self, pump: FramePump, reading: Reading, stop: threading.Event
+    ) -> Generator[Frame | SegmentOver, None, None]:
+        """Yield what is read, and the end of its segment. Raises SourceError for why the reading ended."""
+        failure = yield from reading
+        if failure is None or stop.is_set():
+            yield from pump.end(EndReason.SHUTDOWN)
+            return
+        yield from pump.end(EndReason.ERROR if failure.code == "decode" else EndReason.DISCONNECTED)
+        raise failure
 
     def _read(
         self,
@@ -159,20 +211,27 @@ class LiveStream(ABC):
         stream: av.VideoStream,
         pump: FramePump,
         stop: threading.Event,
-    ) -> Generator[Frame | SegmentOver, None, SourceError | None]:
+    ) -> Reading:
         """Yield what the packets hold; returns why that ended, None for ``stop``.
 
         It reads the packets of all streams: waiting for the video's alone, FFmpeg's limit would never run out on a
         camera whose other streams go on.
         """
         packets = container.demux()
+        clock = self._clock(container, stop)
         last_packet = last_picture = time.monotonic()
         delivered = 0
         while not stop.is_set():
             try:
                 packet = next(packets, None)
+            except av.BlockingIOError:  # a device that has no picture yet
+                if time.monotonic() - last_packet >= self._read_timeout:
+                    return self._silent()
+                stop.wait(_POLL_SECONDS)
+                packets = container.demux()
+                continue
             except av.FFmpegError as error:
-                return self._failure(error, time.monotonic() - last_packet, self._read_timeout)
+                return self._failure(error, time.monotonic() - last_packet, self._read_timeout, reading=True)
             now = time.monotonic()
             # When its limit runs out, FFmpeg first hands out what it has of the next picture, and only the next
             # read, another limit later, fails.
@@ -186,7 +245,7 @@ class LiveStream(ABC):
             try:
                 for picture in packet.decode():
                     assert isinstance(picture, av.VideoFrame)
-                    yield from pump.push(picture, picture.time)
+                    yield from pump.push(picture, clock(picture))
             except av.FFmpegError:
                 pass  # a damaged packet: the pictures after the next key frame are good again
             if pump.delivered > delivered:
@@ -196,13 +255,21 @@ class LiveStream(ABC):
             last_packet = time.monotonic()  # what the consumer took its time for is not the camera's silence
         return None
 
-    def _failure(self, error: av.FFmpegError, took_seconds: float, limit_seconds: float) -> SourceError:
-        """FFmpeg's error as one line for an operator, and a reason code."""
+    def _failure(
+        self, error: av.FFmpegError, took_seconds: float, limit_seconds: float, *, reading: bool = False
+    ) -> SourceError:
+        """FFmpeg's error as one line for an operator, and a reason code.
+
+        Args:
+            reading: it came after the stream had been opened.
+        """
         if took_seconds >= limit_seconds * _RAN_OUT:
             return self._silent()
-        for kinds, code, text in (*self.own_failures, *_FAILURES):
+        for kinds, code, text in _FAILURES:
             if isinstance(error, kinds):
                 return self._error(text, code)
+        if reading and error.errno == errno.EIO:
+            return self._error("the camera broke the connection off", "stream_end")
         if error.errno in _UNREACHABLE:
             return self._error("cannot be reached: unknown host or no network route", "unreachable")
         return self._error(f"not understood: {redact(error.strerror or type(error).__name__)}", "protocol")
@@ -214,7 +281,8 @@ class LiveStream(ABC):
         return SourceError(f"camera {self.camera}: {self._place}: {what}", code=code)
 
 
-_FAILURES: Failures = (
+#: FFmpeg's exceptions, the reason code, and what an operator can do about it.
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError),
         "unauthorized",

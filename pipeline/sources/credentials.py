@@ -11,9 +11,11 @@ from urllib.parse import quote, unquote
 _USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
 _PARAMETER = re.compile(
-    r"(?P<name>(?:user(?:name)?|login|usr|pass(?:wor[dt]|wd)?|pwd|secret|token|auth|api[_-]?key)=)[^\s'\"<>&]*",
+    r"(?P<name>(?:[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential)[\w-]*"
+    r"|\b(?:api[_-]?key|key|code|pin|pw|sig))=)[^\s'\"<>&]*",
     re.IGNORECASE,
 )
+_AUTHORITY = re.compile(r".*?://(?P<authority>[^/?#]*)(?P<path>.*)", re.DOTALL)
 HIDDEN = "***"
 
 
@@ -31,7 +33,11 @@ def redact(text: str) -> str:
 
 def shown(location: str) -> str:
     """A URL or a file's name as it stands in a message: credentials hidden, control characters escaped, one line."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in redact(location))
+    return _printable(redact(location))
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,33 @@ class Location:
     Attributes:
         bare: the URL without user and password.
         user, password: decoded, None when not given.
+        user_is_in_url: the URL had an @ before its host.
     """
 
     bare: str
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    user_is_in_url: bool = field(default=False, repr=False)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the URL reads as if its user name or password held an unescaped /, ? or #.
+
+        What precedes that sign then passes for the host: ``rtsp://admin:12345/6@camera`` asks the host ``admin``. An @
+        in the path of a plain host is taken as one of the path.
+        """
+        match = _AUTHORITY.match(self.bare)
+        if self.user_is_in_url or match is None or "@" not in match["path"]:
+            return False
+        host = match["authority"]
+        if re.fullmatch(r"\[[0-9a-fA-F:.]+\](:\d+)?|\d+(\.\d+){3}(:\d+)?|localhost(:\d+)?", host):
+            return False
+        return ":" in host or "." not in host
 
     def __str__(self) -> str:
-        return shown(self.bare)
+        if self.is_ambiguous:
+            return f"{self.bare.partition('://')[0]}://{HIDDEN}"
+        return _printable(_PARAMETER.sub(rf"\g<name>{HIDDEN}", self.bare))
 
     def __repr__(self) -> str:
         return f"Location({str(self)!r})"
@@ -76,13 +101,13 @@ def split(location: str, user: str | None = None, password: str | None = None) -
     A password in the URL may hold an @ or a colon as it is (people paste them so); one with a slash, a question mark or
     a # must be percent-encoded, or be given apart.
     """
-    scheme, _, rest = location.partition("://")
-    authority_end = re.search(r"[/?#]|$", rest)
-    assert authority_end is not None
-    authority, path = rest[: authority_end.start()], rest[authority_end.start() :]
+    scheme = location.partition("://")[0].lower()  # FFmpeg knows it so alone
+    match = _AUTHORITY.match(location)
+    assert match is not None, "a location without a scheme"
+    authority, path = match["authority"], match["path"]
     userinfo, at, host = authority.rpartition("@")
     if at:
         url_user, colon, url_password = userinfo.partition(":")
         user = user if user is not None else unquote(url_user)
         password = password if password is not None else (unquote(url_password) if colon else None)
-    return Location(f"{scheme}://{host}{path}", user, password)
+    return Location(f"{scheme}://{host}{path}", user, password, user_is_in_url=bool(at))

@@ -6,12 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import unquote
 
+from pipeline.sources.archive_folder import open_archive
 from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Source, SourceError
+from pipeline.sources.connection import LiveOptions
 from pipeline.sources.credentials import shown
+from pipeline.sources.device import DeviceSource
 from pipeline.sources.files import FileSource
+from pipeline.sources.http import HttpSource, SnapshotSource
+from pipeline.sources.joined import JoinedSource
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.rtsp import RtspSource, Transport
 from pipeline.sources.synthetic import SyntheticSource
@@ -25,8 +31,11 @@ class SourceOptions:
     """Options of a source besides its location; a source ignores those of other kinds.
 
     Attributes:
-        transport, user, password, open_timeout_seconds, read_timeout_seconds: of a camera,
-            see :class:`pipeline.sources.rtsp.RtspSource`.
+        transport: of an RTSP camera.
+        user, password: of a camera behind a URL, see :class:`pipeline.sources.network.NetworkStream`.
+        snapshot_seconds: the page of a web server is a single picture, and fetched every so many seconds.
+        open_timeout_seconds, read_timeout_seconds: of a camera, see :class:`pipeline.sources.connection.LiveStream`.
+        video_stream: the number of the stream to watch among several video streams, from 0; None takes the first.
         started_at: of a recording: wall-clock time of its first frame with its UTC offset, a datetime or ISO 8601.
     """
 
@@ -35,6 +44,8 @@ class SourceOptions:
     password: str | None = field(default=None, repr=False)
     open_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 5.0
+    snapshot_seconds: float | None = None
+    video_stream: int | None = None
     started_at: datetime | str | None = None
 
 
@@ -45,6 +56,7 @@ class SourceCallbacks:
     Attributes:
         on_outage: called with every outage of a camera and the time of the next attempt.
         on_connected: called with the camera's id at the first picture of each connection.
+        on_choice: called with one line that names the stream that is watched, where there are several video streams.
         on_damage: called with one line on what could not be decoded of a recording.
         on_slow: called with one line when a synthetic scene is rendered slower than asked for.
         on_stamps: called with every fault of a camera's time stamps.
@@ -52,6 +64,7 @@ class SourceCallbacks:
 
     on_outage: Callable[[Outage], None] | None = None
     on_connected: Callable[[str], None] | None = None
+    on_choice: Callable[[str], None] | None = None
     on_damage: Callable[[str], None] | None = None
     on_slow: Callable[[str], None] | None = None
     on_stamps: Callable[[StampReport], None] | None = None
@@ -68,17 +81,21 @@ def open_source(
     *,
     on_outage: Callable[[Outage], None] | None = None,
     on_connected: Callable[[str], None] | None = None,
+    on_choice: Callable[[str], None] | None = None,
     on_damage: Callable[[str], None] | None = None,
     on_slow: Callable[[str], None] | None = None,
     on_stamps: Callable[[StampReport], None] | None = None,
 ) -> Source:
-    """Return the source at ``location``: ``rtsp(s)://…``, ``synthetic://courtyard?…``, a file's path or URL.
+    """Return the source at ``location``.
+
+    ``rtsp(s)://…``, ``http(s)://…``, ``device:///dev/video0``, ``synthetic://courtyard?…``, a file's path or URL, or
+    the folder of one camera's files.
 
     A recording is opened once to see that it is one; a camera is not, it may come later.
 
     Args:
         location: where it is; may hold credentials, which are never shown.
-        on_outage, on_connected, on_damage, on_slow, on_stamps: see :class:`SourceCallbacks`.
+        on_outage, on_connected, on_choice, on_damage, on_slow, on_stamps: see :class:`SourceCallbacks`.
 
     Raises:
         SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
@@ -92,7 +109,7 @@ def open_source(
             f"expected {kinds} or a file's path",
             code="usage",
         )
-    callbacks = SourceCallbacks(on_outage, on_connected, on_damage, on_slow, on_stamps)
+    callbacks = SourceCallbacks(on_outage, on_connected, on_choice, on_damage, on_slow, on_stamps)
     return SOURCES[scheme](camera, location, options or SourceOptions(), callbacks)
 
 
@@ -103,12 +120,38 @@ def _open_rtsp(camera: str, location: str, options: SourceOptions, callbacks: So
         transport=options.transport,
         user=options.user,
         password=options.password,
-        open_timeout_seconds=options.open_timeout_seconds,
-        read_timeout_seconds=options.read_timeout_seconds,
-        on_outage=callbacks.on_outage,
-        on_connected=callbacks.on_connected,
-        on_stamps=callbacks.on_stamps,
+        **_live_options(options, callbacks),
     )
+
+
+def _open_http(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
+    live = _live_options(options, callbacks)
+    if options.snapshot_seconds is None:
+        return HttpSource(camera, location, user=options.user, password=options.password, **live)
+    return SnapshotSource(
+        camera,
+        location,
+        every_seconds=options.snapshot_seconds,
+        user=options.user,
+        password=options.password,
+        **live,
+    )
+
+
+def _open_device(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
+    return DeviceSource(camera, location, **_live_options(options, callbacks))
+
+
+def _live_options(options: SourceOptions, callbacks: SourceCallbacks) -> LiveOptions:
+    return {
+        "open_timeout_seconds": options.open_timeout_seconds,
+        "read_timeout_seconds": options.read_timeout_seconds,
+        "video_stream": options.video_stream,
+        "on_outage": callbacks.on_outage,
+        "on_connected": callbacks.on_connected,
+        "on_choice": callbacks.on_choice,
+        "on_stamps": callbacks.on_stamps,
+    }
 
 
 def _open_synthetic(camera: str, location: str, _options: SourceOptions, callbacks: SourceCallbacks) -> Source:
@@ -118,7 +161,24 @@ def _open_synthetic(camera: str, location: str, _options: SourceOptions, callbac
 def _open_file(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
     path = unquote(location[len("file://") :]) if _SCHEME.match(location) else location
     started_at = _instant(camera, options.started_at)
-    recording = FileSource(camera, path, started_at=started_at, on_damage=callbacks.on_damage)
+    recording: FileSource | JoinedSource
+    if Path(path).is_dir():
+        recording = open_archive(
+            camera,
+            Path(path),
+            started_at=started_at,
+            on_damage=callbacks.on_damage,
+            video_stream=options.video_stream,
+        )
+    else:
+        recording = FileSource(
+            camera,
+            path,
+            started_at=started_at,
+            on_damage=callbacks.on_damage,
+            video_stream=options.video_stream,
+            on_choice=callbacks.on_choice,
+        )
     recording.check()
     return recording
 
@@ -127,6 +187,9 @@ def _open_file(camera: str, location: str, options: SourceOptions, callbacks: So
 SOURCES: dict[str, Opener] = {
     "rtsp": _open_rtsp,
     "rtsps": _open_rtsp,
+    "http": _open_http,
+    "https": _open_http,
+    "device": _open_device,
     "synthetic": _open_synthetic,
     "file": _open_file,
 }

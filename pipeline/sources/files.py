@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,18 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.content_hash import content_hash
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
+from pipeline.sources.film_header import creation_time, stated_end
 from pipeline.sources.frame_index import FrameIndex, FrameLog
+from pipeline.sources.hidden_pictures import ShownPackets
 from pipeline.sources.lost_pictures import LostPictures
+from pipeline.sources.order_times import OrderTimes, is_picture, order_times
+from pipeline.sources.picture_times import NumberedTimes, PictureTimes, Stamps, StatedTimes, period_of, seconds_of
 from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
-
-#: Up to this size a recording's identity is the hash of all its bytes; above, of so many blocks spread evenly over it,
-#: the first and the last among them, and of its size. A second of a fast disk, whatever the recording's length. Bytes.
-HASH_WHOLE_BYTES = 256 << 20
-HASH_BLOCKS = 256
-HASH_BLOCK_BYTES = 1 << 20
+from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
 
 #: FFmpeg draws text, and anything in a file named .bin, as a film of a terminal, which is never meant.
 NOT_VIDEO_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
@@ -39,14 +37,10 @@ STREAM_FORMATS = frozenset({"h264", "hevc", "mpeg", "mpegts", "mpegvideo"})
 #: A recording that ends this much before the length that its own header states was cut off. Seconds.
 CUT_OFF_SECONDS = 1.0
 
+_NO_OPTIONS: Mapping[str, str] = {}
+
 #: For consumers that need the times of the pictures and not the pictures.
 _BARELY_SCALED = FrameSpec(16, 16, fps=0.001)
-
-#: Matroska states a stream's length in a tag.
-_MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-
-#: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
-_UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 class FileSource:
@@ -54,8 +48,9 @@ class FileSource:
 
     Segment ids are ``HASH/ORDINAL``, HASH the first 16 digits of the SHA-256 of the content: the same recording has
     the same ids under any name. Frames of a recording of bare pictures without time stamps (raw H.264) are placed one
-    after the other by their durations. ``taken_at`` is the origin plus the time since the first frame; after the
-    stream's clock has jumped back nothing is known any more, and it is None.
+    after the other by their durations, those of a container that does not state when pictures are shown (AVI) by their
+    order, see :mod:`pipeline.sources.order_times`. ``taken_at`` is the origin plus the time since the first frame;
+    after the stream's clock has jumped back nothing is known any more, and it is None.
 
     Args:
         started_at: wall-clock time of the first frame, with its UTC offset; None takes the file's own creation_time
@@ -64,6 +59,8 @@ class FileSource:
             among the frames, see :class:`pipeline.sources.lost_pictures.LostPictures`), and on those that had no time
             of their own. Where the recording ends too early its last segment also ends with reason ``error``.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
+        video_stream: number of the stream to read among several video streams, from 0; None takes the first.
+        on_choice: called with one line that names the stream that is read, where there are several.
         known_hash: its :attr:`content_hash`, where the caller has it already.
         rule: see :class:`pipeline.sources.decode.FramePump`.
 
@@ -82,11 +79,15 @@ class FileSource:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
+        video_stream: int | None = None,
+        on_choice: Callable[[str], None] | None = None,
         known_hash: str | None = None,
         rule: RuleFor = resampler,
     ) -> None:
         self.camera = camera
         self.path = Path(path)
+        self._video_stream = video_stream
+        self._on_choice = on_choice
         self._given = started_at
         self._on_damage = on_damage
         self._threads = threads
@@ -113,9 +114,12 @@ class FileSource:
 
     @property
     def content_hash(self) -> str:
-        """16 hexadecimal digits that name the content, whatever the file's name (see HASH_WHOLE_BYTES)."""
+        """16 hexadecimal digits that name the content and the stream, whatever the file's name."""
         if self._digest is None:
-            self._digest = content_hash(self.path)
+            digest = content_hash(self.path)
+            if self._video_stream:  # another film in the same file
+                digest = hashlib.sha256(f"{digest} stream {self._video_stream}".encode()).hexdigest()[:16]
+            self._digest = digest
         return self._digest
 
     def check(self) -> None:
@@ -134,22 +138,44 @@ class FileSource:
 
     def frame_index(self) -> FrameIndex:
         """See :class:`pipeline.sources.recordings.Recording`."""
+        order = self._order_times()
+        if order is not None:
+            return FrameIndex(order.times) if order.one_packet_each and order.has_one_clock else self._decoded_index()
         with closing(self._open()) as container:
-            stream = _video_stream(container)
-            assert stream is not None
-            stamps = _Stamps(stream.average_rate or stream.guessed_rate)
+            stream = self._stream_of(container)
+            shown = ShownPackets(stream.codec_context.name, stream.codec_context.extradata)
+            stamps = Stamps(stream.average_rate or stream.guessed_rate)
             packets = [
-                (stamps.of(one), one.dts) for one in _packets(container, stream) if one.size and not one.is_discard
+                (stamps.of(packet), packet.dts, packet.is_keyframe)
+                for packet in _packets(container, stream)
+                if is_picture(packet) and shown.shows(packet)
             ]
-        times = np.array([time for time, _ in packets], np.float64)  # NaN where there is none
-        if np.isnan(times).any():  # the decoder would know; films in AVI, which have a constant rate
-            return FrameIndex(np.arange(len(times), dtype=np.float64) * stamps.period_seconds)
-        decoded_at = np.array([dts for _, dts in packets if dts is not None], np.float64)
+        times = np.array([time for time, _, _ in packets], np.float64)  # NaN where there is none
+        # Some pictures from before the first key picture are shown and others are not: the decoder decides.
+        begins_within_group = bool(packets) and not (packets[0][2] and times[0] <= times.min())
+        if begins_within_group or np.isnan(times).any():
+            return self._decoded_index()
+        decoded_at = np.array([dts for _, dts, _ in packets if dts is not None], np.float64)
         # Pictures that wait for others fall back a little in the order of their coming.
         fall = np.max(np.maximum.accumulate(times) - times, initial=0.0)
         if fall <= BACKWARD_LIMIT_SECONDS and (np.diff(decoded_at) >= 0).all():
             return FrameIndex(np.sort(times))
-        reader = FileSource(self.camera, self.path, threads=self._threads)
+        return self._decoded_index()
+
+    def pictures_bear_times(self) -> bool:
+        """Return whether each picture has its time from the container, so that one can be sought by it.
+
+        Raises:
+            SourceError: it is not a recording.
+        """
+        if self._order_times() is not None:
+            return False
+        with closing(self._open()) as container:
+            first = next((one for one in _packets(container, self._stream_of(container)) if one.size), None)
+            return first is not None and first.pts is not None
+
+    def _decoded_index(self) -> FrameIndex:
+        reader = FileSource(self.camera, self.path, threads=self._threads, video_stream=self._video_stream)
         for _ in reader.frames([_BARELY_SCALED], threading.Event()):
             pass
         return reader.seen
@@ -167,12 +193,12 @@ class FileSource:
         with closing(self._open()) as container:
             yield from self._frames(container, specs, stop)
 
-    def _open(self) -> av.container.InputContainer:
+    def _open(self, options: Mapping[str, str] = _NO_OPTIONS) -> av.container.InputContainer:
         # No time limit: FFmpeg's is only looked at between reads, and a file system that hangs holds the read itself.
         problem = None
         try:
             # As file: with one protocol, a name like "concat:a|b" is a name, and a playlist reaches nothing else.
-            container = av.open(f"file:{self.path.absolute()}", options={"protocol_whitelist": "file"})
+            container = av.open(f"file:{self.path.absolute()}", options={"protocol_whitelist": "file", **options})
         except av.FFmpegError as error:
             problem = f"not a video that can be opened ({error.strerror}{self._without_index()})"
         if problem is not None:
@@ -180,10 +206,32 @@ class FileSource:
         if container.format.name in NOT_VIDEO_FORMATS:
             container.close()
             raise self._error("not a video but text", "not_a_video")
-        if _video_stream(container) is None:
+        try:
+            self._stream_of(container)
+        except SourceError:
             container.close()
-            raise self._error("holds no video stream", "no_video_stream")
+            raise
         return container
+
+    def _stream_of(self, container: av.container.InputContainer) -> av.VideoStream:
+        """Return the stream that is read. Raises SourceError: ``no_video_stream``."""
+        try:
+            return choose_video_stream(container, self._video_stream)
+        except NoVideoStream as problem:
+            raise self._error(str(problem), "no_video_stream") from None
+
+    def _order_times(self) -> OrderTimes | None:
+        def opened(options: Mapping[str, str]) -> tuple[av.container.InputContainer, av.VideoStream]:
+            container = self._open(options)
+            return container, self._stream_of(container)
+
+        return order_times(opened)
+
+    def _times_of(self, container: av.container.InputContainer, stream: av.VideoStream) -> PictureTimes:
+        rate, codec = stream.average_rate or stream.guessed_rate, stream.codec_context.codec.canonical_name
+        if (order := self._order_times()) is not None:
+            return NumberedTimes(order, codec, rate)
+        return StatedTimes(rate, LostPictures(codec, begins_anywhere=container.format.name in STREAM_FORMATS))
 
     def _without_index(self) -> str:
         """Return the usual reason why an MP4 cannot be opened; an empty text for any other file."""
@@ -195,8 +243,10 @@ class FileSource:
     def _frames(
         self, container: av.container.InputContainer, specs: Sequence[FrameSpec], stop: threading.Event
     ) -> Iterator[Frame | SegmentOver]:
-        stream = _video_stream(container)
-        assert stream is not None
+        stream = self._stream_of(container)
+        choice = describe_choice(container, stream)
+        if choice is not None and self._on_choice is not None:
+            self._on_choice(f"camera {self.camera}: {shown(str(self.path))}: {choice}")
         stream.codec_context.thread_count = self._threads
         stream.codec_context.thread_type = "AUTO"
         rate = stream.average_rate or stream.guessed_rate
@@ -214,11 +264,8 @@ class FileSource:
             log=self._log,
             rule=self._rule,
         )
-        stamps = _Stamps(rate)
-        lost = LostPictures(
-            stream.codec_context.codec.canonical_name, begins_anywhere=container.format.name in STREAM_FORMATS
-        )
-        bad_packets, first_problem, cut_off, last_is_whole = 0, "", False, True
+        times = self._times_of(container, stream)
+        bad_packets, first_problem, cut_off, last_is_whole, packets_end = 0, "", False, True, float("-inf")
         packets = container.demux(stream)
         while not stop.is_set():
             try:
@@ -230,22 +277,22 @@ class FileSource:
                 break
             if packet.size:
                 last_is_whole = not packet.is_corrupt  # FFmpeg marks what it could read only a part of
-            if packet.size and not packet.is_discard:
-                lost.sent(_seconds(packet), key=packet.is_keyframe)
+            packets_end = max(packets_end, _end_of(packet))
+            times.sent(packet)
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
-                lost.failed()
+                pump.lost(times.failed())
                 bad_packets += 1
                 first_problem = first_problem or error.strerror or type(error).__name__
                 continue
             for picture in pictures:
                 if stop.is_set():
                     break
-                pts_seconds = stamps.of(picture)
+                lost, pts_seconds = times.shown(picture)
                 if pts_seconds is not None:
-                    self.end_seconds = pts_seconds + (_length(picture) or stamps.period_seconds)
-                pump.lost(lost.shown(pts_seconds))
+                    self.end_seconds = pts_seconds + times.length_of(picture)
+                pump.lost(lost)
                 try:
                     yield from pump.push(picture, pts_seconds)
                 except av.FFmpegError as error:  # decoded, but of a kind that cannot be scaled
@@ -254,17 +301,18 @@ class FileSource:
         if stop.is_set():
             yield from pump.end(EndReason.SHUTDOWN)
             return
-        pump.lost(lost.rest())
+        pump.lost(times.rest())
         yield from pump.flush()
         if pump.last_pts_seconds is None:
             raise self._error(
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
             )
-        missing = _stated_end(stream) - pump.last_pts_seconds
-        too_short = not (pump.jumps or pump.strays) and missing > CUT_OFF_SECONDS + stamps.period_seconds
+        # The last picture may be held for long: by a recorder that writes when something moves, or at a GIF's end.
+        missing = stated_end(stream) - max(pump.last_pts_seconds + period_of(rate), packets_end)
+        too_short = not (pump.jumps or pump.strays) and missing > CUT_OFF_SECONDS
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
-        bad_packets = max(bad_packets, lost.count)  # not every error is a picture's, and not every decoder reports it
+        bad_packets = max(bad_packets, times.lost)  # not every error is a picture's, and not every decoder reports it
         if cut_off or bad_packets or pump.dropped or pump.strays:
             self._say_damaged(pump, bad_packets, cut_off, missing, first_problem)
 
@@ -306,84 +354,15 @@ class _RecordingClock:
         return self._origin + timedelta(seconds=pts_seconds - self._first)
 
 
-class _Stamps:
-    """PTS of a recording's pictures (or their packets) in seconds; where the first has none, none has, and durations
-    stand in."""
-
-    def __init__(self, rate: Fraction | None) -> None:
-        self.period_seconds = float(1 / rate) if rate else 0.04
-        self._unstamped: bool | None = None
-        self._elapsed = 0.0
-
-    def of(self, picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
-        if self._unstamped is None:
-            self._unstamped = picture.pts is None
-        if not self._unstamped:
-            return _seconds(picture)
-        now = self._elapsed
-        self._elapsed += _length(picture) or self.period_seconds
-        return now
-
-
-def _seconds(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
-    """When a picture is shown, or that of a packet, by its stream's clock."""
-    return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
-
-
-def _length(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float:
-    """Return how long a picture is shown, seconds; 0 where its container does not say."""
-    return float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
-
-
-def content_hash(path: Path) -> str:
-    """The first 16 hexadecimal digits of a SHA-256: of the whole file, or of blocks of a very large one."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        if size <= HASH_WHOLE_BYTES:
-            while block := file.read(HASH_BLOCK_BYTES):
-                digest.update(block)
-        else:
-            digest.update(str(size).encode())
-            for ordinal in range(HASH_BLOCKS):
-                file.seek((size - HASH_BLOCK_BYTES) * ordinal // (HASH_BLOCKS - 1))
-                digest.update(file.read(HASH_BLOCK_BYTES))
-    return digest.hexdigest()[:16]
-
-
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
     """The stream's packets, as far as they can be read."""
     with suppress(av.FFmpegError):
         yield from container.demux(stream)
 
 
-def creation_time(container: av.container.InputContainer) -> datetime | None:
-    """The container's creation_time (UTC), None where it has none or a clock that was never set."""
-    stated = container.metadata.get("creation_time")
-    if stated is None:
-        return None
-    try:
-        at = datetime.fromisoformat(stated)
-    except ValueError:
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at if at >= _UNSET_BEFORE else None
-
-
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is a film: the cover picture of a piece of music is a video stream to FFmpeg."""
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    return None
-
-
-def _stated_end(stream: av.VideoStream) -> float:
-    """Return the end of the video by its header, seconds of the stream's clock; -inf where it states none."""
-    start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
-    if stream.duration is not None and stream.time_base is not None:
-        return start + float(stream.duration * stream.time_base)
-    if match := _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = match.groups()
-        return start + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return float("-inf")
+def _end_of(packet: av.Packet[av.VideoStream]) -> float:
+    """Return until when a packet's picture is shown, seconds of the stream's clock; -inf where it has no time."""
+    begin = seconds_of(packet)
+    if begin is None or not is_picture(packet) or packet.time_base is None:
+        return float("-inf")
+    return begin + float((packet.duration or 0) * packet.time_base)

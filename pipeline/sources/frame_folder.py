@@ -16,7 +16,9 @@ import numpy.typing as npt
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
+from pipeline.sources.exif import mirrored_orientation
 from pipeline.sources.frame_index import FrameIndex
+from pipeline.sources.scale import turned
 
 #: Rates that can be: a picture every eleven days, and every microsecond. FFmpeg's time bases reach little further.
 SLOWEST_FPS, FASTEST_FPS = 1e-6, 1e6
@@ -49,11 +51,12 @@ def is_picture(file: Path) -> bool:
 
 
 def read_picture(file: Path) -> av.VideoFrame:
-    """The picture as decoded. Raises av.FFmpegError: it cannot be decoded."""
+    """The picture as decoded; upright where its EXIF states a mirror. Raises av.FFmpegError: it cannot be decoded."""
     with av.open(f"file:{file.absolute()}", options={"protocol_whitelist": "file"}) as container:
         if container.streams.video:  # sound has none, whatever its name
             for picture in container.decode(video=0):
-                return picture
+                orientation = mirrored_orientation(file)
+                return picture if orientation is None else turned(picture, orientation)
     raise av.error.InvalidDataError(0, "no picture in it", str(file))
 
 

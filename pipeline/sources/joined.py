@@ -55,6 +55,14 @@ class Gap:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """The state of a file when it was hashed; ``signature`` changes when it is written to."""
+
+    digest: str
+    signature: tuple[int, int] | None
+
+
 class JoinedSource:
     """The files of one camera as one recording; see :class:`pipeline.sources.files.FileSource`, whose kind it is.
 
@@ -74,6 +82,7 @@ class JoinedSource:
         started_at: wall-clock time of the first picture, with its UTC offset, instead of the stated one.
         on_damage: called with one line on the files that could not be read to their end.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
+        video_stream: see :class:`pipeline.sources.files.FileSource`.
     """
 
     live = False
@@ -86,6 +95,7 @@ class JoinedSource:
         started_at: datetime | None = None,
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
+        video_stream: int | None = None,
     ) -> None:
         if not parts or len({part.at is None for part in parts}) > 1:
             raise ValueError("expected files that all state their start, or none of which does")
@@ -102,8 +112,8 @@ class JoinedSource:
         self.unread = 0  #: number of files that the latest :meth:`frames` could not read
         self._on_damage = on_damage
         self._threads = threads
-        self._hashed: list[_Hashed] | None = None
-        self._digest = ""
+        self.video_stream = video_stream
+        self.hashed: list[Hashed] = []  #: the files in the state in which they were hashed
         self._reading = _Reading(self, [], threading.Event())
 
     def __repr__(self) -> str:
@@ -117,26 +127,27 @@ class JoinedSource:
     @property
     def content_hash(self) -> str:
         """16 hexadecimal digits that name the content of all files and their stated starts, whatever their folder."""
-        self.hashes()
-        return self._digest
+        self.hash_files(threading.Event())
+        digest = hashlib.sha256()
+        for part, hashed in zip(self.parts, self.hashed, strict=True):
+            at = part.at.isoformat() if part.at is not None else "-"
+            digest.update(f"{hashed.digest} {at}\n".encode())
+        return digest.hexdigest()[:16]
 
-    def hashes(self) -> list[_Hashed]:
-        """Return the state of each file when it was hashed."""
-        if self._hashed is None:
-            self._hashed = [_hashed(self.camera, part.path) for part in self.parts]
-            digest = hashlib.sha256()
-            for part, hashed in zip(self.parts, self._hashed, strict=True):
-                at = part.at.isoformat() if part.at is not None else "-"
-                digest.update(f"{hashed.digest} {at}\n".encode())
-            self._digest = digest.hexdigest()[:16]
-        return self._hashed
+    def hash_files(self, stop: threading.Event) -> bool:
+        """Hash the files that are not hashed yet, which reads them all; False if ``stop`` came first."""
+        for part in self.parts[len(self.hashed) :]:
+            if stop.is_set():
+                return False
+            self.hashed.append(_hashed(self.camera, part.path, self.video_stream))
+        return True
 
     def check(self) -> None:
         """Open files until one is a recording. Raises SourceError: none is; the error is that of the first."""
         problems = []
         for part in self.parts:
             try:
-                FileSource(self.camera, part.path).check()
+                FileSource(self.camera, part.path, video_stream=self.video_stream).check()
             except SourceError as error:
                 problems.append(error)
             else:
@@ -148,7 +159,7 @@ class JoinedSource:
         seconds = 0.0
         for part in self.parts:
             try:
-                stated = FileSource(self.camera, part.path).stated_seconds()
+                stated = FileSource(self.camera, part.path, video_stream=self.video_stream).stated_seconds()
             except SourceError:
                 continue
             if stated is None:
@@ -163,7 +174,7 @@ class JoinedSource:
 
     def frame_index(self) -> FrameIndex:
         """See :class:`pipeline.sources.recordings.Recording`; everything is decoded."""
-        reader = JoinedSource(self.camera, self.parts, threads=self._threads)
+        reader = JoinedSource(self.camera, self.parts, threads=self._threads, video_stream=self.video_stream)
         for _ in reader.frames([_BARELY_SCALED], threading.Event()):
             pass
         return reader.seen
@@ -180,7 +191,8 @@ class JoinedSource:
         """
         self._reading = reading = _Reading(self, specs, stop)
         self.gaps = reading.gaps
-        yield from reading.items(self._threads)
+        if self.hash_files(stop):
+            yield from reading.items(self._threads)
         self.unread = len(reading.unread)
         if stop.is_set():
             return
@@ -195,19 +207,11 @@ class JoinedSource:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Hashed:
-    """A file when it was hashed; ``signature`` changes when it is written to."""
-
-    digest: str
-    signature: tuple[int, int] | None
-
-
-def _hashed(camera: str, path: Path) -> _Hashed:
+def _hashed(camera: str, path: Path, video_stream: int | None) -> Hashed:
     try:
-        return _Hashed(FileSource(camera, path).content_hash, _signature(path))
+        return Hashed(FileSource(camera, path, video_stream=video_stream).content_hash, _signature(path))
     except (SourceError, OSError):
-        return _Hashed("unreadable", None)
+        return Hashed("unreadable", None)
 
 
 def _signature(path: Path) -> tuple[int, int] | None:
@@ -238,6 +242,7 @@ class _Reading:
         self.damage: list[str] = []
         self.unread: list[SourceError] = []
         self._source = source
+        self._identity = ""  # first half of the ids of segments
         self._specs = specs
         self._stop = stop
         self._clock = ArchiveClock(source.resolution)
@@ -255,8 +260,9 @@ class _Reading:
 
     def items(self, threads: int) -> Iterator[Frame | SegmentOver]:
         """Yield the frames of all files, and the ends of their segments."""
+        self._identity = self._source.content_hash
         parts = _from(self._source.started_at, self._source.parts)
-        for part, hashed in zip(parts, self._source.hashes(), strict=True):
+        for part, hashed in zip(parts, self._source.hashed, strict=True):
             if self._stop.is_set():
                 break
             try:
@@ -267,7 +273,7 @@ class _Reading:
                     self._clock.lose()
         yield from self._end(EndReason.SHUTDOWN if self._stop.is_set() else self._held)
 
-    def _of_part(self, part: Part, hashed: _Hashed, threads: int) -> Iterator[Frame | SegmentOver]:
+    def _of_part(self, part: Part, hashed: Hashed, threads: int) -> Iterator[Frame | SegmentOver]:
         camera = self._source.camera
         if _signature(part.path) != hashed.signature:
             what = "has changed since the replay began, and is left out; replay it again when it is complete"
@@ -278,6 +284,7 @@ class _Reading:
             part.path,
             on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
             threads=threads,
+            video_stream=self._source.video_stream,
             known_hash=hashed.digest,
             rule=placed.rule,
         )
@@ -307,7 +314,7 @@ class _Reading:
                     reason = EndReason.ERROR if self._held is EndReason.ERROR else EndReason.CLOCK_JUMP
                 yield from self._end(reason)
                 self._segment = Segment(
-                    f"{self._source.content_hash}/{len(self._firsts) + len(placed.opened)}", frame.segment.camera, False
+                    f"{self._identity}/{len(self._firsts) + len(placed.opened)}", frame.segment.camera, live=False
                 )
                 placed.opened.append(ordinal)
         assert self._segment is not None
@@ -390,7 +397,7 @@ class _Placed:
         """Return the wall-clock time of a picture; None once the file's own clock was set back."""
         if self.border.wall is None or pts_seconds < self.first:
             return None
-        return self.border.wall.earliest + timedelta(seconds=pts_seconds - self.first)
+        return self.border.wall + timedelta(seconds=pts_seconds - self.first)
 
 
 class _Shifted:

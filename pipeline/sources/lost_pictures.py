@@ -9,7 +9,7 @@ from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 
 #: Codecs whose decoders pass over a damaged picture, and over those that need it, without an error (measured with
 #: FFmpeg 8), and of which every packet is a picture to be shown.
-_SILENT_CODECS = frozenset({"hevc", "av1"})
+SILENT_CODECS = frozenset({"hevc", "av1"})
 
 #: No decoder holds so many pictures back.
 _MOST_WAITING = 256
@@ -45,7 +45,7 @@ class LostPictures:
 
     def __init__(self, codec: str, *, begins_anywhere: bool = False) -> None:
         self.count = 0  #: lost so far
-        self._is_silent = codec in _SILENT_CODECS
+        self._is_silent = codec in SILENT_CODECS
         self._has_begun = not begins_anywhere
         self._has_failed = False  # and no picture was shown since
         self._is_timed = True  # the latest packet

@@ -14,8 +14,9 @@ elsewhere. A date without a time, and a number that may be a counter, state noth
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class Stated:
     """A recording as its path states it.
 
     Attributes:
-        camera: its name as the recorder writes it, unique within ``folder``; empty where none is named.
+        camera: its name as the recorder writes it, in Unicode's form NFC, unique within ``folder``; empty where none is
+            named.
         folder: the folder of the recorder, above those of cameras and dates.
         at: time of the first picture, without a zone.
         until: time of its end, without a zone; None where only the start is stated.
@@ -53,7 +55,8 @@ def stated(path: Path) -> Stated | None:
     >>> stated(Path("clip_001.mp4")) is None
     True
     """
-    return _in_name(path) or _in_deep_folders(path) or _in_folders(path)
+    found = _in_name(path) or _in_deep_folders(path) or _in_folders(path)
+    return found and replace(found, camera=unicodedata.normalize("NFC", found.camera))
 
 
 # -- date and time in the file's name

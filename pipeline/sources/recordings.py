@@ -73,6 +73,8 @@ def open_recording(
     started_at: datetime | None = None,
     on_damage: Callable[[str], None] | None = None,
     threads: int = 0,
+    video_stream: int | None = None,
+    on_choice: Callable[[str], None] | None = None,
 ) -> Recording:
     """Return the recording at ``path``.
 
@@ -81,13 +83,22 @@ def open_recording(
         fps: pictures a second: needed for a folder, which does not state them; of no matter for a film.
         started_at: wall-clock time of a film's first frame; None takes what its file says. A folder has none.
         threads: of a film's decoder; 0 lets FFmpeg choose (one a core).
+        video_stream, on_choice: of a film, see :class:`pipeline.sources.files.FileSource`.
 
     Raises:
         SourceError: there is none, or a folder's rate is not given.
     """
     camera = path.stem if camera is None else camera
     if not path.is_dir():
-        return FileSource(camera, path, started_at=started_at, on_damage=on_damage, threads=threads)
+        return FileSource(
+            camera,
+            path,
+            started_at=started_at,
+            on_damage=on_damage,
+            threads=threads,
+            video_stream=video_stream,
+            on_choice=on_choice,
+        )
     if fps is None:
         raise SourceError(f"camera {camera}: {path}: a folder of pictures states no rate; give its fps", code="usage")
     if started_at is not None:

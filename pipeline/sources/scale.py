@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from fractions import Fraction
-from typing import NamedTuple, SupportsBytes, cast
+from typing import NamedTuple, cast
 
 import av
 import av.filter
@@ -12,49 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.sources.base import Fit, FrameSpec
+from pipeline.sources.orientation import Orientation
 
 #: The scaler's algorithm. FFmpeg's bilinear takes in every source pixel when it scales down, so nothing aliases; the
 #: pictures are within 2 grey levels of those of Debian's ``ffmpeg -vf scale=W:H:flags=bilinear,format=rgb24``.
 SCALER_FLAGS = "bilinear"
-
-
-class _Turn(NamedTuple):
-    """The turn that makes a picture stand upright, by FFmpeg's own rules for a display matrix."""
-
-    transpose: str | None = None  # the filter's argument: rows become columns
-    mirror: bool = False
-    upside_down: bool = False
-
-    @classmethod
-    def of(cls, picture: av.VideoFrame) -> _Turn:
-        """Read the display matrix: [a, b, u, c, d, v, x, y, w], 16.16 fixed point; angles between are rounded."""
-        try:
-            data = picture.side_data.get("DISPLAYMATRIX")
-        except ValueError:  # EXIF is beside it, which PyAV 18 has no name for: without mirrors, then
-            turned = picture.rotation  # degrees counterclockwise that it was turned by
-            if abs(turned) == 90:
-                return cls(transpose="cclock" if turned > 0 else "clock")
-            return cls(mirror=abs(turned) == 180, upside_down=abs(turned) == 180)
-        if data is None:
-            return cls()
-        a, b, _, c, d = struct.unpack_from("=5i", bytes(cast("SupportsBytes", data)))
-        if abs(a) >= abs(b):
-            return cls(mirror=a < 0, upside_down=d < 0)
-        if b > 0:
-            return cls(transpose="cclock_flip" if c > 0 else "clock")
-        return cls(transpose="clock_flip" if c < 0 else "cclock")
-
-    @property
-    def filters(self) -> list[tuple[str, str | None]]:
-        """FFmpeg's filters that do it, in their order."""
-        steps: list[tuple[str, str | None]] = []
-        if self.transpose is not None:
-            steps.append(("transpose", self.transpose))
-        if self.mirror:
-            steps.append(("hflip", None))
-        if self.upside_down:
-            steps.append(("vflip", None))
-        return steps
 
 
 class Part(NamedTuple):
@@ -82,9 +43,13 @@ def seen_part(width: int, height: int, spec: FrameSpec) -> Part:
 
 def upright(picture: av.VideoFrame) -> av.VideoFrame:
     """A native picture as people hold it: turned by its display matrix, the picture itself where it has none."""
-    if not picture.rotation:
-        return picture
-    graph = _graph(picture, _Turn.of(picture).filters, threads=1)
+    orientation = Orientation.of(picture)
+    return picture if orientation.is_upright else turned(picture, orientation)
+
+
+def turned(picture: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
+    """The picture made upright, without the display matrix, which no longer holds."""
+    graph = _graph(picture, [*orientation.filters, ("sidedata", "mode=delete")], threads=1)
     graph.vpush(picture)
     return graph.vpull()
 
@@ -139,19 +104,18 @@ class Scaler:
             picture.time_base,
             picture.colorspace,
             picture.color_range,
-            # Not side_data: reading it ties a frame into a reference cycle, and megabytes wait for the collector.
-            picture.rotation,
+            orientation := Orientation.of(picture),
         )
         if self._graph is None or key != self._key:
-            self._graph = _graph(picture, self._filters(picture, _Turn.of(picture)), self._threads)
+            self._graph = _graph(picture, self._filters(picture, orientation), self._threads)
             self._key = key
         self._graph.vpush(picture)
         return cast("npt.NDArray[np.uint8]", self._graph.vpull().to_ndarray())
 
-    def _filters(self, picture: av.VideoFrame, turn: _Turn) -> list[tuple[str, str | None]]:
+    def _filters(self, picture: av.VideoFrame, orientation: Orientation) -> list[tuple[str, str | None]]:
         """The filters between buffer and sink; turning comes last, when the picture is small."""
         width, height = self._spec.width, self._spec.height
-        if turn.transpose is not None:
+        if orientation.swaps_sides:
             width, height = height, width
         scaled_width, scaled_height = self._scaled_size(picture, width, height)
         steps: list[tuple[str, str | None]] = [
@@ -162,7 +126,7 @@ class Scaler:
             steps.append(("crop", f"{width}:{height}"))
         elif self._spec.fit is Fit.LETTERBOX:
             steps.append(("pad", f"{width}:{height}:(ow-iw)/2:(oh-ih)/2:black"))
-        return steps + turn.filters
+        return steps + orientation.filters
 
     def _scaled_size(self, picture: av.VideoFrame, width: int, height: int) -> tuple[int, int]:
         """To what size the whole picture is scaled, pixels, before it is cropped or padded to width × height."""

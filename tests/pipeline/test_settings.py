@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.live.service import source_options
 from pipeline.settings import AlertTuning, ClipSettings, SettingsError, load_site, site_from_options
 from pipeline.sinks.kafka_broker import KafkaSecurityError
 
@@ -100,6 +101,73 @@ def test_what_is_wrong_is_named_with_its_file_and_key(tmp_path: Path, text: str,
     assert line.startswith(str(file))
     assert expected in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "kind"),
+    [
+        ("password: 12345", "password", "a number"),
+        ("password: 1e5", "password", None),  # YAML 1.1 wants 1.0e+5: a text
+        ("password: 1.5", "password", "a number"),
+        ("password: true", "password", "true or false"),
+        ("password: 2024-05-01", "password", "a date"),
+        ("password: 2024-05-01 10:00:00", "password", "a date"),
+        ("username: 0123", "username", "a number"),
+        ("username: yes", "username", "true or false"),
+        ("calibration: 7", "calibration", "a number"),
+    ],
+)
+def test_a_text_without_quotes_that_yaml_takes_for_something_else(
+    line: str, key: str, kind: str | None, tmp_path: Path
+) -> None:
+    file = write(tmp_path, f"cameras:\n  gate:\n    source: rtsp://192.0.2.1/a\n    {line}\n")
+    if kind is None:
+        assert load_site(file).cameras["gate"].password is not None
+        return
+    with pytest.raises(SettingsError) as caught:
+        load_site(file)
+    assert str(caught.value) == (
+        f"{file}: cameras.gate.{key}: YAML reads this as {kind}, not as text; put it in quotes"
+    )
+
+
+def test_every_text_of_the_site_is_explained_so(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "site: 2024\nstate_dir: 7\nkafka: {topic: 5, security: {user: 1, password: 2}}\n"
+        "cameras: {1: {source: 12, detectors: [3]}}\n",
+    )
+    with pytest.raises(SettingsError) as caught:
+        load_site(file)
+    lines = str(caught.value).splitlines()
+    keys = ["site", "state_dir", "kafka.topic", "kafka.security.user", "kafka.security.password", "cameras.1.source"]
+    for key in [*keys, "cameras.1.[key]", "cameras.1.detectors.0"]:
+        assert f"{file}: {key}: YAML reads this as a number, not as text; put it in quotes" in lines
+
+
+def test_what_a_camera_says_of_its_source_reaches_the_source(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "cameras: {gate: {source: 'https://192.0.2.1/a.jpg', snapshot_seconds: 2.5, stream: 1, password: x}}\n",
+    )
+    options = source_options(load_site(file).cameras["gate"])
+    assert (options.snapshot_seconds, options.video_stream, options.password) == (2.5, 1, "x")
+
+
+@pytest.mark.parametrize("source", ["rtsp://192.0.2.1/a", "a.mp4", "device:///dev/video0"])
+def test_snapshots_are_of_web_servers(source: str, tmp_path: Path) -> None:
+    file = write(tmp_path, f"cameras: {{gate: {{source: '{source}', snapshot_seconds: 1}}}}\n")
+    with pytest.raises(SettingsError) as caught:
+        load_site(file)
+    assert str(caught.value).endswith("snapshot_seconds needs an http:// or https:// source; remove it")
+
+
+@pytest.mark.parametrize("value", ["!s3cret", "*s3cret", "@s3cret", "a: s3cret", "{s3cret: 1, s3cret: 2}", "[s3cret"])
+def test_a_password_that_is_not_yaml_does_not_show(value: str, tmp_path: Path) -> None:
+    file = write(tmp_path, f"cameras:\n  gate:\n    source: rtsp://192.0.2.1/a\n    password: {value}\n")
+    with pytest.raises(SettingsError, match="not valid YAML") as caught:
+        load_site(file)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_wrong_password_type_is_named_without_its_value(tmp_path: Path) -> None:

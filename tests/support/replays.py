@@ -19,6 +19,7 @@ from pipeline.runs.parts import alone_in
 from pipeline.runs.recordings import wanted
 from pipeline.scoring.served_model import served_model
 from pipeline.settings import site_from_options
+from pipeline.sources.archive import BY_NAMES, Joining
 
 #: What is the same, byte by byte, for the same recordings, model and settings.
 SAME_BYTES = (SCORES_FILE, ALERTS_FILE, VIDEOS_FILE)
@@ -31,6 +32,7 @@ def replay(
     *,
     site: dict[str, Any] | None = None,
     stop: threading.Event | None = None,
+    joining: Joining = BY_NAMES,
     **options: Any,
 ) -> Outcome:
     """Replay ``places`` into ``folder``.
@@ -38,6 +40,7 @@ def replay(
     Args:
         site: settings on top of the usual ones.
         stop: ends it early.
+        joining: the way in which files become recordings.
         options: of :class:`pipeline.replay.replay.Replay`.
     """
     settings = site_from_options(
@@ -45,7 +48,7 @@ def replay(
     )
     served = served_model(triton, settings.model_of(options.get("detector", "")))
     with alone_in(folder):
-        work = Replay(wanted(places), folder, site=settings, served=served, **options)
+        work = Replay(wanted(places, joining=joining), folder, site=settings, served=served, **options)
         return work.run(stop or threading.Event())
 
 

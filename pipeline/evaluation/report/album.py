@@ -70,7 +70,13 @@ class Album:
                 continue
             numbers = sorted({key.frame for key in wanted})
             try:
-                found = thumbnails(source.path, numbers, fps=source.fps, content_hash=source.content_hash)
+                found = thumbnails(
+                    source.path,
+                    numbers,
+                    fps=source.fps,
+                    video_stream=source.video_stream,
+                    content_hash=source.content_hash,
+                )
             except (SourceError, OSError, av.FFmpegError) as problem:
                 # The report may be passed on, so it must not reveal this machine's folders.
                 reason = str(problem).replace(str(source.path), source.path.name)

@@ -149,6 +149,7 @@ class Timeline:
             thumbnails.
         path: the film or folder for thumbnails; None: no thumbnails.
         fps: rate of a folder of pictures.
+        video_stream: number of the film's stream among several; None: the first.
         content_hash: required hash of the recording at ``path``, else no thumbnails are taken; None: any recording.
         look: returns the model's attention in the clip of a number, or None; it is drawn into thumbnails of alerts and
             incidents. None if the model has no such output.
@@ -172,6 +173,7 @@ class Timeline:
     middle_frame: npt.ArrayLike | None = None
     path: Path | None = None
     fps: float | None = None
+    video_stream: int | None = None
     content_hash: str | None = None
     look: Callable[[int], Look | None] | None = None
     label: int | None = None

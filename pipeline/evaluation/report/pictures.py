@@ -17,11 +17,14 @@ from av.video.reformatter import ColorRange, Colorspace
 from pipeline.evaluation.report.data import Look
 from pipeline.heat import Heat, draw
 from pipeline.sources.base import FrameSpec, SourceError
+from pipeline.sources.files import FileSource
 from pipeline.sources.frame_folder import pictures as pictures_of_folder
 from pipeline.sources.frame_folder import read_picture
 from pipeline.sources.frame_index import SAME_TIME_SECONDS
+from pipeline.sources.orientation import Orientation
 from pipeline.sources.recordings import open_recording
 from pipeline.sources.scale import Part, Scaler, seen_part
+from pipeline.sources.video_streams import choose_video_stream
 
 #: Height of a thumbnail, pixels: twice the size shown on a phone, and 3 to 6 kB.
 HEIGHT = 112
@@ -74,6 +77,7 @@ def thumbnails(
     numbers: Sequence[int],
     *,
     fps: float | None = None,
+    video_stream: int | None = None,
     height: int = HEIGHT,
     content_hash: str | None = None,
 ) -> dict[int, Picture]:
@@ -84,6 +88,7 @@ def thumbnails(
 
     Args:
         numbers: numbers of the pictures, counted from 0 in decoding order; in any order.
+        video_stream: see :func:`pipeline.sources.recordings.open_recording`.
         content_hash: required hash of the recording (:attr:`pipeline.sources.recordings.Recording.content_hash`).
 
     Returns:
@@ -93,12 +98,12 @@ def thumbnails(
         SourceError: the recording cannot be opened, or has another content.
     """
     wanted = sorted({number for number in numbers if number >= 0})
-    recording = open_recording(path, fps=fps)
+    recording = open_recording(path, fps=fps, video_stream=video_stream)
     recording.check()
     if content_hash is not None and recording.content_hash != content_hash:
         raise SourceError(f"{path}: not the recording that was scored; replay it again", code="usage")
     found: dict[int, Picture] = {}
-    if path.is_dir():
+    if not isinstance(recording, FileSource):
         files = pictures_of_folder(path)
         for number in wanted:
             with suppress(av.FFmpegError, IndexError):
@@ -107,35 +112,18 @@ def thumbnails(
     if not wanted:
         return found
     index = recording.frame_index()
-    times = index.times if index.segments is None and _is_stamped(path) else None
+    times = index.times if index.segments is None and recording.pictures_bear_times() else None
     with _open(path) as container:
-        stream = _film(container)
-        stream.codec_context.thread_type = "AUTO"
-        for number, picture in _picked(container, stream, wanted, times):
+        film = choose_video_stream(container, video_stream)
+        film.codec_context.thread_type = "AUTO"
+        for number, picture in _picked(container, film, wanted, times):
             with suppress(av.FFmpegError, ValueError):
-                found[number] = _small(picture, stream.sample_aspect_ratio, height)
+                found[number] = _small(picture, film.sample_aspect_ratio, height)
     return found
 
 
 def _open(path: Path) -> av.container.InputContainer:
     return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
-
-
-def _film(container: av.container.InputContainer) -> av.VideoStream:
-    """The stream that :class:`pipeline.sources.files.FileSource` reads: not a cover picture."""
-    return next(
-        stream
-        for stream in container.streams.video
-        if stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
-    )
-
-
-def _is_stamped(path: Path) -> bool:
-    """Return whether the film's pictures have a PTS, so that it can seek a time."""
-    with _open(path) as container, suppress(av.FFmpegError):
-        first = next((packet for packet in container.demux(_film(container)) if packet.size), None)
-        return first is not None and first.pts is not None
-    return False
 
 
 def _picked(
@@ -181,7 +169,7 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 def _small(picture: av.VideoFrame, pixel_aspect: Fraction | None, height: int) -> Picture:
     shown_width, shown_height = picture.width * float(pixel_aspect or 1), float(picture.height)
-    if abs(picture.rotation) % 180 == 90:
+    if Orientation.of(picture).swaps_sides:
         shown_width, shown_height = shown_height, shown_width
     width = max(2, round(height * min(shown_width / shown_height, _WIDEST)))
     small = Scaler(FrameSpec(height, width))(picture)

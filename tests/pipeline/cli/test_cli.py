@@ -17,7 +17,7 @@ from ports import free_port
 from site_runs import wait_for_metric
 from triton_of_brightness import Server, write_repository
 
-from pipeline.cli.watch import camera_names
+from pipeline.sources.source_names import source_names
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli")
@@ -64,7 +64,17 @@ def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
     assert_one_line(mistwatch("watch", tmp_path), 2, str(tmp_path))
 
 
-@pytest.mark.parametrize("option", [("--fps", "fast"), ("--fps", "-3"), ("--threshold", "1.5"), ("--stride", "0")])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--fps", "fast"),
+        ("--fps", "-3"),
+        ("--threshold", "1.5"),
+        ("--stride", "0"),
+        ("--stream", "-1"),
+        ("--snapshot-seconds", "1"),  # of an RTSP camera
+    ],
+)
 def test_an_impossible_option(tmp_path: Path, option: tuple[str, str]) -> None:
     result = mistwatch("watch", "rtsp://192.0.2.1/a", *option, "--out", tmp_path)
     assert_one_line(result, 2, option[0].strip("-"))
@@ -144,7 +154,7 @@ def test_a_live_camera_without_configuration(
             env={**os.environ, "MISTWATCH_PASSWORD": "right"},
         )
         try:
-            (name,) = camera_names([camera.bare_url])
+            (name,) = source_names([camera.bare_url])
             wait_for_metric(process, port, f'mistwatch_clips_scored_total{{camera="{name}"}}', 6)
             process.terminate()
             output, errors = process.communicate(timeout=60)
@@ -238,23 +248,3 @@ def test_the_schema_of_a_configuration_is_printed() -> None:
     result = mistwatch("config", "schema")
     assert result.returncode == 0
     assert "cameras" in json.loads(result.stdout)["properties"]
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("rtsp://192.0.2.1:554/stream1", "192.0.2.1-554-stream1"),
-        ("rtsp://admin:hun/ter2@192.0.2.1/x", "192.0.2.1-x"),
-        ("rtsp://192.0.2.1/s1?user=admin&password=hunter2", "192.0.2.1-s1"),
-        ("rtsp://192.0.2.1/user=admin_password=hunter2_channel=1", "192.0.2.1"),
-        ("rtsp://192.0.2.1/user%3Dadmin_password%3Dhunter2", "192.0.2.1"),
-        ("/videos/gate 3.mp4", "gate-3"),
-    ],
-)
-def test_a_cameras_id_holds_no_credentials(source: str, name: str) -> None:
-    """The id stands in alerts, metrics, pictures' paths and logs."""
-    assert list(camera_names([source])) == [name]
-
-
-def test_two_sources_of_one_name_are_told_apart() -> None:
-    assert list(camera_names(["a/gate.mp4", "b/gate.mp4", "c/gate.mp4"])) == ["gate", "gate-2", "gate-3"]

@@ -39,6 +39,17 @@ def test_a_plain_folder_with_a_fold_held_out(manifest, tmp_path):
     assert first["path"] == "normal/0.mp4"
 
 
+def test_files_that_are_passed_over_are_named_without_being_asked_for(manifest, tmp_path):
+    for part in ("normal", "abnormal"):
+        film(tmp_path / part / "gate.mp4", 2)
+    film(tmp_path / "gate.mp4", 2).rename(tmp_path / "normal" / "18.00.00-18.00.08[M][0@0][0].dav")
+    (tmp_path / "normal" / "index.xyz").write_bytes(b"\x00" * 100)
+    done = manifest("folder", tmp_path)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == (f"passed over 1 file not recognised as video (1 .xyz): {tmp_path}/normal/index.xyz\n")
+
+
 def test_missing_files_are_named_and_may_be_left_out(manifest, tmp_path):
     clips = [{"clip": f"{number:02d}.mp4", "label": number % 2, "source": "s"} for number in range(14)]
     (tmp_path / "clips.json").write_text(json.dumps(clips))

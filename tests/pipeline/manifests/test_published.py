@@ -21,7 +21,9 @@ from pipeline.manifests.manifest import ManifestError, Video, manifest_lines, re
 from pipeline.manifests.ped2 import ped2
 from pipeline.manifests.plain import plain_folder
 from pipeline.manifests.shanghaitech import shanghaitech
-from pipeline.manifests.ucf_crime import Annotation, read_annotation, ucf_crime
+from pipeline.manifests.ucf_crime import ucf_crime
+from pipeline.manifests.video_lists import Annotation, read_annotation
+from pipeline.sources.film_files import PassedOver
 
 
 def named(videos: list[Video], folder: Path) -> list[tuple]:
@@ -115,7 +117,7 @@ def test_what_shanghaitech_misses_is_said_exactly(campus):
 @pytest.mark.parametrize(
     ("file", "content", "complaint"),
     [
-        ("SH_Train.txt", "01_001\n", "SH_Train.txt:1: expected a video and its label, like 01_0014,1; got '01_001'"),
+        ("SH_Train.txt", "1_001\n", "SH_Train.txt:1: expected a video and its label, like 01_0014,1, or a video; got "),
         ("SH_Train.txt", "01_001,0\n../x,1\n", "SH_Train.txt:2: expected a video and its label"),
         ("SH_Train.txt", "01_001,2\n", "SH_Train.txt:1: label must be 0 or 1, got '2'"),
         ("SH_Train.txt", "01_001,0\n01_001,0\n", "SH_Train.txt:2: 01_001 is named by "),
@@ -128,14 +130,31 @@ def test_a_bad_list_of_shanghaitech(campus, file, content, complaint):
     assert complaint in complaint_of(shanghaitech, campus)
 
 
+def test_a_list_of_shanghaitech_with_ids_alone(campus):
+    """Every video of the training part is normal, and every one of the testing part abnormal."""
+    as_published = shanghaitech(campus)
+    (campus / "SH_Train.txt").write_text("training/videos/01_001.avi\n02_001\nfeatures/01_0014.npy\n02_0014\n")
+    (campus / "SH_Test.txt").write_text("01_002 0\n02_002\n01_0015\n02_0015\n")
+    assert shanghaitech(campus) == as_published
+    assert [video.label for video in as_published] == [0, 0, 1, 1, 0, 0, 1, 1]
+
+
+def test_masks_of_shanghaitech_as_images_hold_them(campus):
+    """255 instead of 1, and a row as a matrix."""
+    as_published = shanghaitech(campus)
+    for file in (campus / "testing" / "test_frame_mask").iterdir():
+        np.save(file, np.load(file).astype(np.uint8)[np.newaxis] * 255)
+    assert shanghaitech(campus) == as_published
+
+
 @pytest.mark.parametrize(
     ("mask", "complaint"),
     [
         (np.ones(11, np.uint8), "a mask of 11 frames, but"),
         (np.ones((10, 2), np.uint8), "expected 0 or 1 for each frame"),
         (np.full(10, 2), "expected 0 or 1 for each frame"),
-        (np.array([{"code": 1}]), "not a NumPy array"),
-        (None, "not a NumPy array"),
+        (np.array([{"code": 1}]), "holds a pickle, which is not loaded"),
+        (None, "not an archive of plain arrays"),
     ],
 )
 def test_a_bad_mask_of_shanghaitech(campus, mask, complaint):
@@ -252,8 +271,97 @@ def test_what_ucf_crime_misses_is_said_exactly(crime):
     for film_ in crime.rglob("*.mp4"):
         film_.unlink()
     assert complaint_of(ucf_crime, crime, skipped=[]) == f"{crime}: every video of UCF-Crime is missing"
-    (crime / "Anomaly_Detection_splits" / "Anomaly_Train.txt").unlink()
-    assert complaint_of(ucf_crime, crime) == f"{crime}: no list of UCF-Crime there; expected Anomaly_Train.txt"
+    (crime / "Temporal_Anomaly_Annotation_for_Testing_Videos.txt").unlink()
+    assert f"{crime}: no temporal annotation of UCF-Crime there; expected " in complaint_of(ucf_crime, crime)
+
+
+#: The annotation of ``crime`` in the forms of other projects; each states all that its test list and annotation do.
+OTHER_ANNOTATIONS = {
+    "Test_Annotation.txt": (
+        "Abuse/Abuse028_x264.mp4 20 Abuse 11 20 -1 -1\n"
+        "Arson/Arson011_x264.mp4 40 Arson 1 5 31 42\n"
+        "Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4 20 Normal -1 -1 -1 -1\n"
+    ),
+    "UCF_Annotation.txt": (
+        "Abuse/Abuse028_x264.mp4 20 Abuse 11 20 \n"
+        "Arson/Arson011_x264.mp4 40 Arson 1 5 31 42 -1 -1 \n"
+        "Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4 20 Normal -1 -1 \n"
+    ),
+    "Temporal_Anomaly_Annotation.txt": (
+        "Abuse028_x264.mp4 Abuse 11 20 -1 -1 20\n"
+        "Arson011_x264.mp4 Arson 1 5 31 42 40\n"
+        "Normal_Videos_003_x264.mp4 Normal -1 -1 -1 -1 20\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ANNOTATIONS)
+def test_an_annotation_of_ucf_crime_in_another_form_stands_in_for_the_test_list(crime, name):
+    as_published = ucf_crime(crime)
+    (crime / "Anomaly_Detection_splits" / "Anomaly_Test.txt").unlink()
+    (crime / "Temporal_Anomaly_Annotation_for_Testing_Videos.txt").unlink()
+    (crime / name).write_text(OTHER_ANNOTATIONS[name])
+    notes: list[str] = []
+    assert ucf_crime(crime, notes=notes) == as_published
+    assert notes == [f"no Anomaly_Test.txt: the test videos are those of {crime / name}"]
+
+
+def test_without_lists_the_other_films_of_ucf_crime_are_for_training(crime):
+    as_published = ucf_crime(crime)
+    film(crime / "own" / "gate.mp4", 2)
+    film(crime / "own" / "Abuse7_x264.mp4", 2)
+    shutil.rmtree(crime / "Anomaly_Detection_splits")
+    notes: list[str] = []
+    assert ucf_crime(crime, notes=notes) == as_published
+    assert notes[1:] == [
+        "no Anomaly_Train.txt: the 2 other videos of UCF-Crime in the folder are the training videos; "
+        "missing ones cannot be noticed"
+    ]
+
+
+def test_the_films_of_ucf_crime_may_all_be_in_one_folder(crime):
+    as_published = {video.path.name: (video.label, video.intervals, video.split) for video in ucf_crime(crime)}
+    for path in list(crime.rglob("*.mp4")):
+        path.rename(crime / path.name)
+    shutil.rmtree(crime / "Anomaly_Detection_splits")
+    videos = ucf_crime(crime)
+    assert {video.path.name: (video.label, video.intervals, video.split) for video in videos} == as_published
+    assert {video.path.parent for video in videos} == {crime.resolve()}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Abuse001_x264\nNormal_Videos001_x264\n",
+        "Abuse/Abuse001_x264.mp4 300\nTraining_Normal_Videos_Anomaly/Normal_Videos001_x264.mp4 20\n",
+    ],
+)
+def test_training_lists_of_ucf_crime_of_ids_alone_and_with_frames(crime, lines):
+    as_published = ucf_crime(crime)
+    splits = crime / "Anomaly_Detection_splits"
+    (splits / "Anomaly_Train.txt").unlink()
+    (splits / "Train_Annotation.txt").write_text(lines)
+    (splits / "Anomaly_Test.txt").write_text("Abuse028_x264\nArson011_x264\nNormal_Videos_003_x264\n")
+    notes: list[str] = []
+    assert ucf_crime(crime, notes=notes) == as_published
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("gate\n", ":1: expected FOLDER/NAME.mp4 or a name like Abuse001_x264, got gate"),
+        ("Abuse/Abuse001_x264.npy\n", ":1: expected FOLDER/NAME.mp4 or a name like Abuse001_x264, got Abuse/"),
+        ("Abuse001_x264\nAbuse/Abuse001_x264.mp4\n", ":2: Abuse/Abuse001_x264.mp4 is named twice"),
+        ("Abuse028_x264\n", ": Abuse/Abuse028_x264.mp4 is named twice, also as a test video"),
+        ("Abuse001_x264 1 2\n", ":1: expected NAME [FRAMES], NAME CATEGORY"),
+        ("v=aB__#1_label_B4-0-0 0 1517 1970 3038\n", ":1: expected NAME [FRAMES], NAME CATEGORY"),  # XD-Violence
+    ],
+)
+def test_a_bad_training_list_of_ucf_crime(crime, lines, complaint):
+    file = crime / "Anomaly_Detection_splits" / "Anomaly_Train.txt"
+    file.write_text(lines)
+    assert complaint_of(ucf_crime, crime).startswith(f"{file}{complaint}")
 
 
 @pytest.mark.parametrize(
@@ -450,8 +558,33 @@ def test_a_plain_folder(tmp_path):
     assert readable(videos) == (videos, [])
     assert "fall: a folder of pictures states no rate; give its fps" in complaint_of(plain_folder, tmp_path)
     skipped: list[str] = []
-    assert len(plain_folder(tmp_path, skipped=skipped)) == 3
-    assert len(skipped) == 2
+    passed_over = PassedOver()
+    assert len(plain_folder(tmp_path, skipped=skipped, passed_over=passed_over)) == 3
+    assert len(skipped) == 1
+    line = passed_over.line()
+    assert line is not None
+    assert line.startswith("passed over 1 file not recognised as video (1 .txt)")
+
+
+def test_a_plain_folder_with_preview_pictures(tmp_path):
+    """A picture beside each film does not make the folder one video of pictures."""
+    film(tmp_path / "normal" / "gate.dav.mp4", 2).rename(tmp_path / "normal" / "gate.dav")
+    frame_folder(tmp_path / "abnormal" / "hall", 2)
+    film(tmp_path / "abnormal" / "hall" / "000.mp4", 2)
+    film(tmp_path / "abnormal" / "hall" / "001.mp4", 2)
+    expected = ["normal/gate.dav", "abnormal/hall/000.mp4", "abnormal/hall/001.mp4"]
+    for fps in (None, 25):
+        passed_over = PassedOver()
+        videos = plain_folder(tmp_path, fps=fps, passed_over=passed_over)
+        assert [path for path, *_ in named(videos, tmp_path)] == expected
+        assert "(2 .jpg)" in (passed_over.line() or "")
+
+
+def test_a_link_back_does_not_lead_round_for_ever(tmp_path):
+    film(tmp_path / "normal" / "gate.mp4", 2)
+    film(tmp_path / "abnormal" / "fight.mp4", 2)
+    (tmp_path / "normal" / "back").symlink_to(tmp_path / "normal")
+    assert [path for path, *_ in named(plain_folder(tmp_path), tmp_path)] == ["normal/gate.mp4", "abnormal/fight.mp4"]
 
 
 def test_a_link_that_leads_to_itself_is_no_video(tmp_path):

@@ -18,6 +18,7 @@ import pytest
 from grey_cameras import Kept
 from replays import contents, replay
 from site_runs import BRIGHT, DARK, write_video
+from steered_films import steered
 from tiny_films import film, frame_folder, two_takes
 from triton_of_brightness import Server, write_repository
 
@@ -452,20 +453,6 @@ def test_nobody_is_told_of_an_end_that_is_only_there_because_the_replay_was_stop
     again = kept.events[len(first) :]
     assert [event.to_json() for event in again[: len(first)]] == [event.to_json() for event in first]
     assert again[-1].data.state == "end"
-
-
-def steered(path: Path, *stretches: tuple[int, tuple[int, int, int], int]) -> Path:
-    """A film of the tiny model's clips, each stretch (frames, the first pixel, the others' grey)."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "bgr0"
-        for frames, first, grey in stretches:
-            picture = np.full((16, 16, 3), grey, np.uint8)
-            picture[0, 0] = first
-            for _ in range(frames):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
 
 
 def test_clips_that_a_stop_drops_end_no_alert(tmp_path: Path, triton: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -95,6 +96,19 @@ def test_a_replay_that_is_killed_and_then_stopped_goes_on_to_the_same_bytes(
     assert (summary["recordings"], summary["failed"], summary["alerts"]) == (6, 0, 4)
     assert 3 <= summary["kept"] < 6
     assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_a_recorders_export_is_replayed_whole_and_other_files_are_named(tmp_path: Path, triton: Server) -> None:
+    films = tmp_path / "export"
+    films.mkdir()
+    write_video(tmp_path / "film.mp4", [(2.0, DARK)])
+    for name in ("ch01_20240501180000.dav", "phone.mp4", "unnamed"):
+        shutil.copy(tmp_path / "film.mp4", films / name)
+    (films / "player.ini").touch()
+    done = run(films, "--out", tmp_path / "run", "--triton", triton.address, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["recordings"] == 3
+    assert done.stderr == f"mistwatch: passed over 1 file not recognised as video (1 .ini): {films}/player.ini\n"
 
 
 def test_a_bad_file_among_good_ones_is_listed_and_fails_the_command_unless_told_otherwise(

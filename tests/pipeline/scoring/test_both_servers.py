@@ -240,6 +240,7 @@ class TestEitherServer:
         ]
         assert film.dropped() == tall.dropped() == [], "a recording lost clips"
         assert gate.dropped() == gate.dropped(DropReason.OVERLOAD, DropReason.UNAVAILABLE), "lost in flight"
+        assert gate.dropped(DropReason.UNAVAILABLE), "named as an overload to the end"
         assert site.listener.said == [], "replaced before a clip missed its deadline"
 
     def test_a_model_that_takes_other_clips_by_now_is_waited_for_alone(self, kit: Any, server: Any) -> None:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from pipeline.errors import MistwatchError
 from pipeline.heat import HeatKind
@@ -19,6 +20,7 @@ from pipeline.scoring.served_model import (
     ScorerUnavailable,
     ServedModel,
     Trouble,
+    diagnose,
     served_model,
 )
 from pipeline.sources.base import Fit
@@ -186,3 +188,14 @@ def test_a_server_that_never_answers() -> None:
         with pytest.raises(ScorerUnavailable):
             served_model(f"127.0.0.1:{mute.getsockname()[1]}", timeout_seconds=0.5)
         assert time.monotonic() - began < 20
+
+
+def test_the_cause_of_a_failure_is_given_whole() -> None:
+    """Triton names the cure at the end of a long text; a Python stack below it is no part of that."""
+    cure = "If you are running Triton inside docker, use '--shm-size' flag to control the shared memory region size."
+    words = (
+        "Failed to increase the shared memory pool size for key 'triton_python_backend_shm_region_71c6c88b-43d1-c4a2' "
+        f"to 1048576 bytes. {cure} Error: No space left on device"
+    )
+    error = InferenceServerException(f"{words}\n\nAt:\n  model.py(46): execute\n", status="StatusCode.INTERNAL")
+    assert diagnose(error, "gpu:8001", "clip_scorer") == (Trouble.FAILED, f"Triton at gpu:8001: {words}")

@@ -12,10 +12,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
+from kafka import KafkaAdminClient, KafkaProducer
 from ports import free_port
+from tail_process import TOPIC, Tail
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Outbox
@@ -306,3 +308,47 @@ def read_topic() -> Callable[..., list[tuple[bytes, bytes, dict[str, bytes], int
             consumer.close()
 
     return read
+
+
+@pytest.fixture
+def set_partitions() -> Callable[[str, int], None]:
+    """Gives the topic a number of partitions; makes it when it is missing."""
+
+    def set_to(bootstrap: str, count: int) -> None:
+        with contextlib.closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+            if TOPIC in admin.list_topics():
+                admin.create_partitions({TOPIC: count})
+            else:
+                topic = {"num_partitions": count, "replication_factor": 1}
+                admin.create_topics({TOPIC: topic}, wait_for_metadata=True)
+
+    return set_to
+
+
+@pytest.fixture
+def tail() -> Iterator[Callable[..., Tail]]:
+    """Starts ``mistwatch alerts tail``; the arguments are those of Tail."""
+    started: list[Tail] = []
+
+    def start(*arguments: str, **options: Any) -> Tail:
+        started.append(Tail(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.end()
+
+
+@pytest.fixture
+def publish(make_event: Any) -> Callable[..., None]:
+    """Publishes events, or other messages, one after the other."""
+
+    def send(bootstrap: str, *messages: AlertEvent | bytes | None, partition: int | None = None) -> None:
+        producer = KafkaProducer(bootstrap_servers=bootstrap)
+        for message in messages:
+            value = message.to_json() if isinstance(message, AlertEvent) else message
+            producer.send(TOPIC, key=b"key", value=value, partition=partition).get(timeout=60)
+        producer.close(timeout=30)
+
+    return send

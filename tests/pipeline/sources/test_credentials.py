@@ -49,6 +49,44 @@ def test_split(location, bare, user, password):
     assert (found.bare, found.user, found.password) == (bare, user, password)
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        f"rtsp://admin:12345/{SECRET}@10.0.0.7/x",  # the host would be admin, its port 12345
+        f"rtsp://admin:12345?{SECRET}@10.0.0.7/x",
+        f"rtsp://admin:12345#{SECRET}@10.0.0.7/x",
+        f"rtsp://admin:{SECRET}/6@10.0.0.7/x",
+        f"rtsp://ad/min:{SECRET}@10.0.0.7/x",
+        f"http://first.last:12345/{SECRET}@camera.example/x",
+        f"rtsp://12345:6/{SECRET}@10.0.0.7/x",
+    ],
+)
+def test_a_password_with_an_unescaped_sign(location):
+    """No host can be shown: the one that would be asked is a part of the credentials."""
+    found = split(location)
+    assert found.is_ambiguous
+    assert str(found) == f"{location.partition(':')[0]}://***"
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("rtsp://10.0.0.7/a@b", "rtsp://10.0.0.7/a@b"),
+        ("rtsp://10.0.0.7:554/a@b?user=admin&c=1", "rtsp://10.0.0.7:554/a@b?user=***&c=1"),
+        ("rtsp://[fe80::1]:554/a@b", "rtsp://[fe80::1]:554/a@b"),
+        ("rtsp://localhost:8554/a@b", "rtsp://localhost:8554/a@b"),
+        ("rtsp://camera.example/a@b", "rtsp://camera.example/a@b"),
+        ("rtsp://camera/a%40b", "rtsp://camera/a%40b"),
+        (f"rtsp://u:{SECRET}@camera:554/a@b", "rtsp://camera:554/a@b"),
+    ],
+)
+def test_an_at_sign_in_the_path(location, shown):
+    """The host that is asked is the host that is shown."""
+    found = split(location)
+    assert not found.is_ambiguous
+    assert str(found) == shown
+
+
 def test_credentials_given_apart_go_first():
     found = split("rtsp://old:older@h/x", user="new", password="newer")
     assert (found.bare, found.user, found.password) == ("rtsp://h/x", "new", "newer")

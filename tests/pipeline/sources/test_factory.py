@@ -9,10 +9,14 @@ from datetime import UTC, datetime
 import av
 import numpy as np
 import pytest
+from archives import archive
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
+from pipeline.sources.device import DeviceSource
 from pipeline.sources.factory import SOURCES, SourceOptions, open_source
 from pipeline.sources.files import FileSource
+from pipeline.sources.http import HttpSource, SnapshotSource
+from pipeline.sources.joined import JoinedSource
 from pipeline.sources.rtsp import RtspSource
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
@@ -23,6 +27,41 @@ def test_a_path_is_a_recording(video):
         source = open_source("gate", location)
         assert isinstance(source, FileSource)
         assert (source.camera, source.live, source.path) == ("gate", False, path)
+
+
+def test_a_folder_of_one_cameras_files_is_one_recording(tmp_path):
+    _, files = archive(tmp_path / "films", [40] * 60)
+    source = open_source("gate", str(tmp_path / "films"), SourceOptions(started_at="2024-05-01T18:00:00+02:00"))
+    assert isinstance(source, JoinedSource)
+    assert (source.camera, source.live, len(source.parts)) == ("gate", False, 3)
+    frames = [one for one in source.frames([FrameSpec(60, 80)], threading.Event()) if isinstance(one, Frame)]
+    assert (len(frames), len({frame.segment for frame in frames})) == (60, 1)
+    assert frames[0].taken_at == datetime(2024, 5, 1, 16, tzinfo=UTC)
+    files[0].rename(tmp_path / "films" / "film.mp4")
+    with pytest.raises(SourceError, match=r"more than one camera \(gate and 1 other files\); name the folder of one"):
+        open_source("gate", str(tmp_path / "films"))
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ([], "a folder without videos; expected a video, or a folder"),
+        (["notes.txt"], "a folder without videos"),
+        (["a.mp4", "b.mp4"], "holds 2 videos, and their names state no date and time; name a video"),
+        (
+            [f"2024-05-01/13/{one}.mp4" for one in ("gate/00.00", "gate/00.10", "yard/00.00", "yard/00.10")],
+            "gate, yard",
+        ),
+    ],
+)
+def test_other_folders_are_refused_in_one_line(tmp_path, names, problem):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=problem) as raised:
+        open_source("gate", str(tmp_path))
+    assert raised.value.code == "usage"
+    assert "\n" not in str(raised.value)
 
 
 def test_a_path_with_spaces_and_signs(video, tmp_path):
@@ -37,6 +76,22 @@ def test_a_path_with_spaces_and_signs(video, tmp_path):
 def test_rtsp_is_a_camera(scheme):
     source = open_source("gate", f"{scheme}://127.0.0.1:1/x", SourceOptions(user="u", password="s3cr3t"))
     assert isinstance(source, RtspSource)
+    assert (source.camera, source.live) == ("gate", True)
+    assert "s3cr3t" not in repr(source)
+
+
+@pytest.mark.parametrize(
+    ("location", "snapshot_seconds", "kind"),
+    [
+        ("http://u:s3cr3t@127.0.0.1:1/x", None, HttpSource),
+        ("HTTPS://127.0.0.1:1/x.jpg", 2.0, SnapshotSource),
+        ("device:///dev/video0", 2.0, DeviceSource),
+    ],
+)
+def test_further_kinds_of_cameras(location, snapshot_seconds, kind):
+    options = SourceOptions(user="u", password="s3cr3t", snapshot_seconds=snapshot_seconds)
+    source = open_source("gate", location, options)
+    assert type(source) is kind
     assert (source.camera, source.live) == ("gate", True)
     assert "s3cr3t" not in repr(source)
 
@@ -63,7 +118,10 @@ def test_options_do_not_show_the_password():
         ("rtsp://h:port/x", {}, "usage", ["port"]),
         ("rtsp://h:0/x", {}, "usage", ["port"]),
         ("rtsp://h:99999/x", {}, "usage", ["port"]),
-        ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["percent-encode"]),
+        ("rtsp://admin:s3cr3t/s3cr3t@h/x", {}, "usage", ["rtsp://***: ", "percent-encode", "%2F", "give both apart"]),
+        ("rtsp://admin:12345/s3cr3t@h/x", {}, "usage", ["rtsp://***: ", "percent-encode"]),
+        ("device://host/dev/video0", {}, "usage", ["device:///dev/video0"]),
+        ("https://h:port/x", {"snapshot_seconds": 1.0}, "usage", ["port"]),
         ("rtsp://h/x\r\nEvil: 1", {}, "usage", ["control character"]),
         ("rtsp://h/x", {"password": "s3cr3t"}, "usage", ["user name"]),
         ("rtsp://h/x", {"transport": "quic"}, "usage", ["tcp or udp", "'quic'"]),

@@ -232,22 +232,22 @@ def test_segment_ids_are_the_contents(video, tmp_path, read):
 
 
 def test_identity_of_a_very_large_file(tmp_path, monkeypatch):
-    from pipeline.sources import files
+    from pipeline.sources import content_hash
 
-    monkeypatch.setattr(files, "HASH_WHOLE_BYTES", 1 << 20)
-    monkeypatch.setattr(files, "HASH_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(content_hash, "HASH_WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr(content_hash, "HASH_BLOCK_BYTES", 4096)
     path = tmp_path / "large"
     content = bytearray(np.random.default_rng(0).bytes(2 << 20))
     path.write_bytes(content)
-    whole = files.content_hash(path)
-    assert whole == files.content_hash(path)
+    whole = content_hash.content_hash(path)
+    assert whole == content_hash.content_hash(path)
     for position in (0, len(content) - 1):
         changed = bytearray(content)
         changed[position] ^= 1
         path.write_bytes(changed)
-        assert files.content_hash(path) != whole
+        assert content_hash.content_hash(path) != whole
     path.write_bytes(content + b"\0")
-    assert files.content_hash(path) != whole
+    assert content_hash.content_hash(path) != whole
 
 
 def test_native_picture_is_the_cameras_own(video, read):

@@ -215,6 +215,18 @@ def test_a_given_start_moves_the_stated_ones(tmp_path: Path) -> None:
         assert frames[-1].taken_at == pytest.approx(start + timedelta(seconds=3.9), abs=timedelta(milliseconds=1))
 
 
+def test_a_stop_ends_the_hashing_of_a_large_archive(tmp_path: Path) -> None:
+    _, files = archive(tmp_path / "gate", greys(40))
+    source = JoinedSource("gate", parts(files, [0, 2]))
+    stop = threading.Event()
+    stop.set()
+    assert not source.hash_files(stop)
+    assert source.hashed == []
+    assert list(source.frames([FrameSpec(12, 16)], stop)) == []
+    assert source.hash_files(threading.Event())
+    assert len(source.hashed) == 2
+
+
 def test_a_stop_ends_the_segment(tmp_path: Path) -> None:
     _, files = archive(tmp_path / "gate", greys(60))
     stop = threading.Event()

@@ -16,9 +16,10 @@ import av
 import numpy as np
 import pytest
 from ports import free_port
+from watched_camera import GENEROUS_SECONDS, Watched
 
-from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
-from pipeline.sources.reconnect import BackoffSettings, Outage
+from pipeline.sources.base import EndReason, Frame, FrameSpec, SourceError
+from pipeline.sources.reconnect import BackoffSettings
 from pipeline.sources.rtsp import RtspSource
 
 SPEC = FrameSpec(120, 160)
@@ -26,86 +27,6 @@ SPEC = FrameSpec(120, 160)
 #: be a mistake: a busy machine may take almost as much again.
 LIMIT_SECONDS = 4.0
 LIMIT_AND_SLACK_SECONDS = 1.9 * LIMIT_SECONDS
-#: The same limits where no camera falls silent, and none may seem to.
-GENEROUS_SECONDS = 30.0
-QUICK = BackoffSettings(first=0.1, longest=0.4)
-
-
-class Watched:
-    """A camera whose items and outages are collected by a thread of its own, as a worker would."""
-
-    def __init__(
-        self,
-        location: str,
-        spec: FrameSpec = SPEC,
-        backoff: BackoffSettings = QUICK,
-        limit: float = GENEROUS_SECONDS,
-        **options,
-    ) -> None:
-        self.outages: list[Outage] = []
-        self.connected = 0
-        self.items: list[Frame | SegmentOver] = []
-        self.problem: BaseException | None = None
-        self.stop = threading.Event()
-        self.source = RtspSource(
-            "gate",
-            location,
-            open_timeout_seconds=limit,
-            read_timeout_seconds=limit,
-            on_outage=self.outages.append,
-            on_connected=self._count,
-            backoff=backoff,
-            **options,
-        )
-        self._spec = spec
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _count(self, camera: str) -> None:
-        assert camera == "gate"
-        self.connected += 1
-
-    def _run(self) -> None:
-        try:
-            for item in self.source.frames([self._spec], self.stop):
-                self.items.append(item)
-        except BaseException as error:
-            self.problem = error
-
-    def __enter__(self) -> Watched:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def finish(self) -> float:
-        """Stop it; gives how long that took, seconds."""
-        started = time.monotonic()
-        self.stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive(), "the source did not stop"
-        if self.problem is not None:
-            raise self.problem
-        return time.monotonic() - started
-
-    @property
-    def frames(self) -> list[Frame]:
-        return [item for item in list(self.items) if isinstance(item, Frame)]
-
-    @property
-    def ends(self) -> list[SegmentOver]:
-        return [item for item in list(self.items) if isinstance(item, SegmentOver)]
-
-    @property
-    def codes(self) -> list[str]:
-        return [outage.code for outage in list(self.outages)]
-
-    def until(self, what, seconds: float = 90.0) -> None:
-        """Wait until ``what()`` holds."""
-        limit = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < limit, f"not within {seconds} s; outages: {self.codes}, {len(self.items)} items"
-            time.sleep(0.02)
 
 
 @pytest.fixture

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from pipeline.evaluation.report.pictures import thumbnails
+from pipeline.runs.folder import VideoRow
+from pipeline.runs.recordings import recording_of, wanted
+from pipeline.sources.base import Frame, FrameSpec, SourceError
+from pipeline.sources.files import FileSource
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice, video_streams
 
 
@@ -80,3 +87,38 @@ def test_sound_alone(tmp_path):
         film.mux(film.streams.audio[0].encode(sound))
     with av.open(str(path)) as film, pytest.raises(NoVideoStream, match="holds no video stream"):
         choose_video_stream(film)
+
+
+def test_a_recording_reads_the_stream_of_its_number(tmp_path):
+    """Frames, index, identity and length are those of the stream; each stream's pictures have a grey of their own."""
+    path = write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)])
+    greys, hashes, choices = [], [], []
+    for number in (None, 0, 1):
+        source = FileSource("cam", path, video_stream=number, on_choice=choices.append)
+        frames = [item for item in source.frames([FrameSpec(16, 16)], threading.Event()) if isinstance(item, Frame)]
+        greys.append({round(float(frame.image.mean()) / 60) for frame in frames})
+        hashes.append({source.content_hash, *(frame.segment.id.rpartition("/")[0] for frame in frames)})
+        assert len(frames) == len(source.frame_index()) == 10
+    assert greys == [{0}, {0}, {1}]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert len(hashes[2]) == 1
+    assert [choice.partition("watching ")[2][:4] for choice in choices] == ["0 of", "0 of", "1 of"]
+    with pytest.raises(SourceError, match="no video stream 2; it has 0 ") as caught:
+        FileSource("cam", path, video_stream=2).check()
+    assert caught.value.code == "no_video_stream"
+
+
+def test_a_run_opens_the_stream_that_it_has_scored(tmp_path):
+    path = write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)])
+    (one,) = wanted([path])
+    first, second = one.row(), replace(one, stream=1).row()
+    assert "stream" not in first.model_dump()
+    again = VideoRow.model_validate_json(second.model_dump_json())
+    assert recording_of(again).content_hash == FileSource("cam", path, video_stream=1).content_hash
+    assert recording_of(first).content_hash == FileSource("cam", path).content_hash
+
+
+def test_thumbnails_are_of_the_stream(tmp_path):
+    path = write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)])
+    assert thumbnails(path, [4])[4].rgb.mean() < 10
+    assert thumbnails(path, [4], video_stream=1)[4].rgb.mean() == pytest.approx(60, abs=5)

@@ -116,3 +116,12 @@ def test_a_cut_off_film_gives_what_it_has(film, tmp_path):
 def test_a_recording_that_is_gone_says_so(tmp_path):
     with pytest.raises(SourceError, match="no such file"):
         thumbnails(tmp_path / "gone.mp4", [0])
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_films_without_times_of_showing(suffix, tmp_path):
+    """AVI has none, and pictures wait for others in it: they are counted."""
+    film = striped(tmp_path / f"film.{suffix}", 60)
+    wanted = [0, 1, 2, 3, 4, 30, 59]
+    found = thumbnails(film, wanted)
+    assert {number: number_of(picture) for number, picture in found.items()} == {number: number for number in wanted}

@@ -1,0 +1,39 @@
+"""Statements of a film's header."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import av
+import av.container
+
+#: Matroska states a stream's length in a tag.
+_MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+#: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
+_UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+def creation_time(container: av.container.InputContainer) -> datetime | None:
+    """The container's creation_time (UTC), None where it has none or a clock that was never set."""
+    stated = container.metadata.get("creation_time")
+    if stated is None:
+        return None
+    try:
+        at = datetime.fromisoformat(stated)
+    except ValueError:
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at if at >= _UNSET_BEFORE else None
+
+
+def stated_end(stream: av.VideoStream) -> float:
+    """Return the end of the video by its header, seconds of the stream's clock; -inf where it states none."""
+    start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
+    if stream.duration is not None and stream.time_base is not None:
+        return start + float(stream.duration * stream.time_base)
+    if match := _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = match.groups()
+        return start + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return float("-inf")

@@ -1,0 +1,149 @@
+"""Cameras and streams behind a web server: MJPEG, HLS, films that are played as they come, and single pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Unpack
+
+import av
+import av.container
+
+from pipeline.sources.base import Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.connection import LiveOptions, Reading
+from pipeline.sources.credentials import shown
+from pipeline.sources.decode import FramePump
+from pipeline.sources.files import NOT_VIDEO_FORMATS
+from pipeline.sources.network import NetworkStream
+from pipeline.sources.pace import ArrivalClock, PacedClock
+
+#: A playlist names its segments freely; with these it reaches web servers alone, no file of this machine.
+_PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
+
+#: Containers that hold pictures without their times; FFmpeg makes up 25 pictures a second.
+_TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
+
+
+def is_web_address(location: str) -> bool:
+    """Whether a location is one of a web server."""
+    return location.lower().startswith(("http://", "https://"))
+
+
+class HttpSource(NetworkStream):
+    """A stream from a web server, see :class:`pipeline.sources.network.NetworkStream`.
+
+    It is a live source whatever the server has. Pictures come at the pace of their own clock; those of multipart MJPEG,
+    which has none, as they arrive. The end of a film is an outage (``stream_end``), and then it begins again.
+
+    A redirect is followed, but without the credentials where it leads to another address. With https:// the stream is
+    encrypted, but FFmpeg does not verify the server's certificate.
+
+    Args:
+        location: ``http://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or https), for Basic or Digest (MD5).
+    """
+
+    schemes = ("http", "https")
+    max_userinfo_bytes = 1023
+
+    def _open(self) -> av.container.InputContainer:
+        options = {
+            "protocol_whitelist": _PROTOCOLS,
+            "fpsprobesize": "0",  # knowing the frame rate exactly would take a slow MJPEG camera many seconds
+        }
+        container = self._open_with_ffmpeg(self.location.for_ffmpeg(), options)
+        problem = self._problem_with(container)
+        if problem is not None:
+            container.close()
+            raise self._error(problem, "not_a_video")
+        return container
+
+    def _problem_with(self, container: av.container.InputContainer) -> str | None:
+        if container.format.name in NOT_VIDEO_FORMATS:
+            return "answers with text, not with a video"
+        if container.format.name.endswith("_pipe"):
+            return "answers with a single picture, not with a stream; set snapshot_seconds to fetch it again and again"
+        return None
+
+    def _clock(
+        self, container: av.container.InputContainer, stop: threading.Event
+    ) -> Callable[[av.VideoFrame], float | None]:
+        return ArrivalClock() if container.format.name in _TIMELESS_FORMATS else PacedClock(stop)
+
+    def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
+        if isinstance(error, av.error.HTTPNotFoundError):
+            return self._error("the server has no such page (404 Not Found); check the path", "not_found")
+        if isinstance(error, av.error.InvalidDataError):
+            return self._error(self._why_not_a_video(), "not_a_video")
+        return super()._failure_to_open(error)
+
+    def _why_not_a_video(self) -> str:
+        answer = self._ask_as_ffmpeg()
+        kind = answer.first("content-type").partition(";")[0].strip().lower() if answer is not None else ""
+        if "html" in kind:
+            return f"answers with a web page ({shown(kind)}), not with a video; check the path; is it a login page?"
+        return f"answers with something else than a video that FFmpeg can read{f' ({shown(kind)})' if kind else ''}"
+
+
+class SnapshotSource(HttpSource):
+    """A camera whose single picture is fetched again and again; each fetch is a request of its own.
+
+    The time of a picture is that of its arrival.
+
+    Args:
+        every_seconds: from the start of one fetch to the next; a fetch that takes longer is followed by the next at
+            once.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        location: str,
+        *,
+        every_seconds: float,
+        user: str | None = None,
+        password: str | None = None,
+        **options: Unpack[LiveOptions],
+    ) -> None:
+        super().__init__(camera, location, user=user, password=password, **options)
+        self._every = every_seconds
+        if not every_seconds > 0:
+            raise self._error(f"snapshot_seconds must be above 0, got {every_seconds}", "usage")
+
+    def _problem_with(self, container: av.container.InputContainer) -> str | None:
+        return "answers with text, not with a picture" if container.format.name in NOT_VIDEO_FORMATS else None
+
+    def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        pump = self._pump(specs, 1 / self._every, None)
+        yield from self._to_its_end(pump, self._fetch(pump, stop), stop)
+
+    def _fetch(self, pump: FramePump, stop: threading.Event) -> Reading:
+        """Yield a frame a fetch; returns why that ended, None for ``stop``."""
+        clock = ArrivalClock()
+        due = time.monotonic()
+        while not stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._every, time.monotonic())
+            try:
+                picture = self._picture()
+            except SourceError as error:
+                return error
+            if not stop.is_set():
+                yield from pump.push(picture, clock(picture))
+        return None
+
+    def _picture(self) -> av.VideoFrame:
+        """Fetch one picture. Raises SourceError."""
+        with closing(self._open()) as container:
+            stream = self._choose(container)
+            stream.codec_context.thread_count = 1
+            started = time.monotonic()
+            try:
+                for picture in container.decode(stream):
+                    return picture
+                failure = self._error("the picture cannot be decoded", "decode")
+            except av.error.InvalidDataError:
+                failure = self._error("the picture cannot be decoded: damaged, or cut off", "decode")
+            except av.FFmpegError as error:
+                failure = self._failure(error, time.monotonic() - started, self._read_timeout, reading=True)
+        raise failure

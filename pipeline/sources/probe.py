@@ -1,0 +1,108 @@
+"""One question to a camera, asked to learn why FFmpeg could not open it: FFmpeg keeps the answer's status to itself."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pipeline.sources.credentials import Location
+
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+#: No answer's head is so long. Bytes.
+_MAX_HEAD = 64 << 10
+
+_STATUS = re.compile(r"(?:RTSP|HTTP)/\d\.\d (\d{3}) ?(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of a camera's answer.
+
+    Attributes:
+        headers: name, in lower case, and value of each, in their order.
+    """
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+
+    def all(self, name: str) -> list[str]:
+        """Return the values of every header of this name."""
+        return [value for own, value in self.headers if own == name]
+
+    def first(self, name: str) -> str:
+        """Return the value of the first header of this name, empty where there is none."""
+        return next(iter(self.all(name)), "")
+
+
+def method_for(location: Location) -> str:
+    """Return the request that opens a stream: DESCRIBE to an RTSP server, GET to a web server."""
+    return "DESCRIBE" if urlsplit(location.bare).scheme.lower().startswith("rtsp") else "GET"
+
+
+def request_uri(location: Location) -> str:
+    """Return the URI of such a request: the whole URL to an RTSP server, path and query to a web server."""
+    bare = location.bare.partition("#")[0]
+    if method_for(location) == "DESCRIBE":
+        return bare
+    return re.sub(r"^[^/?]*//[^/?]*", "", bare) or "/"
+
+
+def ask(location: Location, *, within_seconds: float, authorization: str | None = None) -> Answer | None:
+    """Send one request to the camera and return the head of its answer; None where none came in time.
+
+    No credentials are sent but those in ``authorization``, no redirect is followed, and no stream is set up.
+    """
+    deadline = time.monotonic() + within_seconds
+    with suppress(OSError, ValueError), _connected(location, within_seconds) as connection:
+        connection.settimeout(max(0.01, deadline - time.monotonic()))
+        connection.sendall(_request(location, authorization))
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            part = connection.recv(4096)
+            if not part or time.monotonic() > deadline:
+                break
+            head += part
+        return _parse(head.partition(b"\r\n\r\n")[0].decode("utf-8", "replace"))
+    return None
+
+
+def _connected(location: Location, within_seconds: float) -> socket.socket:
+    parts = urlsplit(location.bare)
+    scheme = parts.scheme.lower()
+    plain = socket.create_connection((parts.hostname or "", parts.port or _PORTS[scheme]), within_seconds)
+    if scheme not in ("rtsps", "https"):
+        return plain
+    context = ssl.create_default_context()  # as FFmpeg: encrypted, but the certificate is not verified
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        return context.wrap_socket(plain, server_hostname=parts.hostname)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _request(location: Location, authorization: str | None) -> bytes:
+    method, uri = method_for(location), request_uri(location)
+    if method == "DESCRIBE":
+        lines = [f"DESCRIBE {uri} RTSP/1.0", "CSeq: 1", "Accept: application/sdp"]
+    else:
+        lines = [f"GET {uri} HTTP/1.1", f"Host: {urlsplit(location.bare).netloc}", "Accept: */*", "Connection: close"]
+    if authorization is not None:
+        lines.append(f"Authorization: {authorization}")
+    return "\r\n".join([*lines, "User-Agent: mistwatch", "", ""]).encode()
+
+
+def _parse(head: str) -> Answer | None:
+    first, *lines = head.split("\r\n")
+    if (match := _STATUS.match(first)) is None:
+        return None
+    fields = (line.partition(":") for line in lines)
+    return Answer(int(match[1]), match[2].strip(), tuple((n.strip().lower(), v.strip()) for n, _, v in fields))

@@ -1,0 +1,125 @@
+"""Ctrl-C at any moment, in processes of their own: the status 130, and no traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+#: Prints a line when its handler is about to be set, then is ``mistwatch`` with the arguments.
+COMMAND = "from pipeline.cli import start; print('started', flush=True); start.main()"
+
+#: Is ``mistwatch`` with the arguments after the first one, a module: Ctrl-C comes as that one is imported.
+INTERRUPTED_IMPORT = """
+import signal, sys
+from pipeline.cli import start
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupting())
+start.main()
+"""
+
+#: Runs the function ``command`` in place of the command.
+STAND_IN = """
+import signal, sys, time
+import pipeline.cli.main
+from pipeline.cli import start
+{command}
+pipeline.cli.main.main = command
+start.main()
+"""
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """Arguments of a command that runs for minutes and prints only at its end."""
+    np.savez(tmp_path / "scores.npz", yard=np.linspace(0, 1, 4000))
+    np.savez(tmp_path / "labels.npz", yard=np.arange(4000) % 2)
+    files = ["--scores", str(tmp_path / "scores.npz"), "--labels", str(tmp_path / "labels.npz")]
+    return ["evaluate", *files, "--frames-per-score", "1", "--draws", "1000000"]
+
+
+@pytest.fixture
+def python(root):
+    def run(code, *arguments):
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=root, capture_output=True, text=True, timeout=30
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.6])
+def test_ctrl_c_so_long_after_the_start(root, endless, seconds):
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *endless], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "started\n"
+        time.sleep(seconds)  # the moment is the subject
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, *output) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["pipeline.cli.main", "typer", "pipeline.cli.evaluate", "pipeline.evaluation.assessment", "numpy.linalg"],
+)
+def test_ctrl_c_during_an_import(python, endless, module):
+    ended = python(INTERRUPTED_IMPORT, module, *endless)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_interrupt_that_a_finalizer_swallows_comes_again(python):
+    command = """
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+def command():
+    Finalized()
+    time.sleep(60)
+"""
+    ended = python(STAND_IN.format(command=command))  # which waits for less
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_error_that_comes_of_an_interrupt_is_not_reported(python):
+    command = """
+def command():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ImportError("initialization failed")
+"""
+    ended = python(STAND_IN.format(command=command))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_error_without_an_interrupt_is_a_bug_and_reported(python):
+    ended = python(STAND_IN.format(command="def command(): raise ValueError('of the code')"))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.endswith("ValueError: of the code\n")
+
+
+def test_ctrl_c_is_ignored_where_the_shell_has_asked_for_it(python):
+    """A shell without job control starts its background jobs so."""
+    command = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+def command():
+    signal.raise_signal(signal.SIGINT)
+    print("goes on")
+"""
+    ended = python(STAND_IN.format(command=command))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "goes on\n", "")
