@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 from typing import Annotated, Self
@@ -107,6 +108,7 @@ class ClipWindow:
         end: PTS of the last frame plus one frame period, seconds.
         started_at, ended_at: wall-clock of the first and the last frame (UTC), None when unknown.
         captured_at: when this process had the last frame (UTC).
+        captured_monotonic: the same on the monotonic clock, seconds.
         pixels: uint8 (T, H, W, 3) RGB, C-contiguous, owned by the window.
         middle: the native picture of the middle frame (ordinal T // 2).
     """
@@ -120,6 +122,7 @@ class ClipWindow:
     captured_at: datetime
     pixels: npt.NDArray[np.uint8]
     middle: av.VideoFrame
+    captured_monotonic: float = field(default_factory=time.monotonic)
 
     @property
     def key(self) -> ClipKey:
@@ -237,6 +240,7 @@ class WindowCutter:
             captured_at=last.received_at,
             pixels=pixels,
             middle=self._middles.popleft(),
+            captured_monotonic=last.arrived_at,
         )
 
     def _period(self, last: Frame) -> float:
