@@ -224,8 +224,12 @@ class Broker:
         if len(elsewhere) == len(self._advertised) and (problem := describe_unreachable(elsewhere)):
             raise BrokerUnavailableError(f"{self}: {problem}")
 
-    def ensure_topic(self, topic: str, *, create: bool) -> None:
+    def ensure_topic(self, topic: str, *, create: bool, keep: bool = False) -> None:
         """Check that the topic exists, and create it where it is missing and ``create`` allows that.
+
+        Args:
+            keep: its messages have no limit of age. The clock of a broker on the same box as the worker may not be set
+                either: what it has taken in 1970 would be too old, and gone, as soon as it is.
 
         Raises:
             BrokerUnavailableError: the broker cannot be reached, or the topic is missing and stays so.
@@ -237,8 +241,9 @@ class Broker:
                 raise BrokerUnavailableError(
                     f"{self}: topic {topic} does not exist; create it, or allow it to be created"
                 )
+            configs = _TOPIC_CONFIGS | ({"retention.ms": "-1"} if keep else {})
             try:
-                admin.create_topics({topic: {"configs": _TOPIC_CONFIGS}}, wait_for_metadata=True)
+                admin.create_topics({topic: {"configs": configs}}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
                 pass  # another process was faster
             except KafkaError as error:
