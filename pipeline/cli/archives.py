@@ -54,6 +54,8 @@ def watched(sources: Iterable[Source]) -> Iterator[str]:
     for source in sources:
         if isinstance(source, JoinedSource):
             yield f"{source.camera}: {_counted(len(source.parts), 'file')} are read as one recording"
+            if (passed_over := source.passed_over.line()) is not None:
+                yield f"{source.camera}: {passed_over}"
 
 
 def joined(row: VideoRow, zone: tzinfo | None) -> str:

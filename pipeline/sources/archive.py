@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pipeline.errors import UsageError
 from pipeline.sources.frame_folder import by_number
 from pipeline.sources.joined import Part
-from pipeline.sources.recorder_names import Stated, stated
+from pipeline.sources.recorder_names import stated
+from pipeline.sources.recorder_times import Stated
 
 
 @dataclass(frozen=True, slots=True)

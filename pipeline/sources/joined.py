@@ -17,6 +17,7 @@ from pipeline.sources.archive_clock import SECOND, ArchiveClock
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
+from pipeline.sources.film_files import PassedOver
 from pipeline.sources.frame_index import FrameIndex
 from pipeline.sources.placed_file import TIE_SECONDS, PlacedFile
 from pipeline.sources.resample import Rule, RuleFor
@@ -115,6 +116,7 @@ class JoinedSource:
         self._threads = threads
         self.video_stream = video_stream
         self.on_choice = on_choice
+        self.passed_over = PassedOver()  #: files of its folder that are not films, where it was found in one
         self.hashed: list[Hashed] = []  #: the files in the state in which they were hashed
         self._reading = _Reading(self, [], threading.Event())
 
