@@ -68,13 +68,14 @@ class BrokerServer(ChildServer):
         if self.alive():
             raise BrokerError(f"embedded broker: already running on {self.bootstrap}")
         command = [str(_binary()), "start", "--only", "kafka", "--host", self.host]
-        command += ["--kafka-port", str(self.port), "--data-dir", str(self.data_dir)]
+        command += ["--kafka-port", str(self.port), "--data-dir", "."]  # noida-db takes only paths that are UTF-8
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             with self.log.open("ab") as log:
                 printed_before = log.tell()
                 self._process = subprocess.Popen(
                     command,
+                    cwd=self.data_dir,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -114,7 +115,7 @@ def _binary() -> Path:
             "embedded broker: the package noida-db is not installed; install mistwatch[serve], "
             "or name an outside broker in the configuration"
         )
-    return Path(str(importlib.resources.files("noida_db") / "noida-db"))
+    return Path(str(importlib.resources.files("noida_db") / "noida-db")).absolute()
 
 
 def _accepts(host: str, port: int) -> bool:

@@ -45,6 +45,7 @@ from models.data.npy_rows import NpyRows
 from models.engines.device import fastest_engine
 from pipeline import files
 from pipeline.errors import UsageError
+from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
 INDEX = "index.json"
@@ -238,7 +239,7 @@ def write_features(
             except Unreadable as error:
                 result.skipped.append(str(error))
                 continue
-            file = f"{path_of(video).stem}-{content[:8]}.npy"
+            file = f"{storable(path_of(video).stem)}-{content[:8]}.npy"
             if file in contents:
                 continue  # a copy
             contents[file], lengths[file] = content, seconds
@@ -371,7 +372,7 @@ class _Writer:
         places = current.places
         self._entries[file] = Entry(
             file=file,
-            path=str(video),
+            path=storable(str(video)),
             content=content,
             clips=len(places),
             segments=[place.segment for place in places],

@@ -38,9 +38,11 @@ def to_be_joined(recordings: Sequence[Wanted]) -> str | None:
     names = ", ".join(one.name for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
     by_itself = len(recordings) - len(cameras)
     rest = f"; {_counted(by_itself, 'recording')} of one file" if by_itself else ""
+    if left_out := sum(one.left_out for one in cameras):
+        rest += f"; {_counted(left_out, 'file')} of other cameras, or without a time, left out"
     return (
-        f"{_counted(files, 'file')} are read as {_counted(len(cameras), 'recording')}, one for each camera ({names})"
-        f"{rest}; "
+        f"{_counted(files, 'file')} {'is' if files == 1 else 'are'} read as {_counted(len(cameras), 'recording')}, "
+        f"one for each camera ({names}){rest}; "
         "--no-join reads each file by itself"
     )
 
@@ -52,6 +54,8 @@ def watched(sources: Iterable[Source]) -> Iterator[str]:
     for source in sources:
         if isinstance(source, JoinedSource):
             yield f"{source.camera}: {_counted(len(source.parts), 'file')} are read as one recording"
+            if (passed_over := source.passed_over.line()) is not None:
+                yield f"{source.camera}: {passed_over}"
 
 
 def joined(row: VideoRow, zone: tzinfo | None) -> str:

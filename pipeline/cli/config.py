@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 
@@ -17,6 +18,7 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
     """Check FILE: status 0, or 2 and a line for each problem. Cameras and Triton are not contacted."""
     from pipeline.calibration.file import CalibrationError, read_calibration
+    from pipeline.cli.archives import watched
     from pipeline.cli.legend import legend
     from pipeline.live.listener import Watch
     from pipeline.live.service import source_options
@@ -25,10 +27,10 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     from pipeline.sources.factory import open_source
 
     site = load_site(file)
-    problems = []
+    problems, opened = [], []
     for camera, settings in site.cameras.items():
         try:
-            open_source(camera, settings.source, source_options(settings))
+            opened.append(open_source(camera, settings.source, source_options(settings)))
         except SourceError as error:
             problems.append(f"{file}: {error}")
             continue
@@ -48,7 +50,9 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
         f"Triton at {site.triton.address}, alerts to {site.kafka.topic} at {site.kafka.bootstrap}"
     )
     for line in legend({name: camera.source for name, camera in site.cameras.items()}):
-        typer.echo(line)
+        typer.echo(printable(line))
+    for line in watched(opened):
+        typer.echo(printable(line), err=True)
 
 
 @app.command()

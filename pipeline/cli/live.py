@@ -153,8 +153,8 @@ def drive(
         check_model: called with each served model before anything is watched; what it raises ends the run.
 
     Raises:
-        MistwatchError: one line for each problem, among them recordings of which no clip could be scored. Accepted
-            events are in the outbox then.
+        MistwatchError: one line for each problem, among them recordings of which no clip could be cut or scored.
+            Accepted events are in the outbox then.
     """
     from pipeline.live.service import Service, Summary
 
@@ -183,6 +183,8 @@ def drive(
     if service.worker is not None:
         problems += [str(error) for error in service.worker.failures]
     for state in service.board.states:
+        if state.no_clips_because:
+            problems.append(f"camera {state.name}: nothing was watched: {state.no_clips_because}")
         if state.lost and not state.scored and not state.live:
             problems.append(_lost_clips(state))
         elif state.lost:

@@ -25,6 +25,7 @@ from pipeline.settings import CameraSettings, Site
 from pipeline.sinks import configured_sinks
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
+from pipeline.sources.joined import JoinedSource
 
 _log = logs.get("service")
 
@@ -138,7 +139,9 @@ class Service:
             SourceError: a recording that is not there or is not a video.
         """
         for camera, settings in self.site.cameras.items():
-            open_source(camera, settings.source, source_options(settings))  # refused before anything is waited for
+            source = open_source(camera, settings.source, source_options(settings))  # refused before any waiting
+            if isinstance(source, JoinedSource) and (line := source.passed_over.line()) is not None:
+                _log.info("files passed over", camera=camera, files=line)
         if patient:
             self._relays.start()  # events that an earlier run has left need not wait for the scorer
         served = self._find_models(stop, patient=patient)
@@ -253,6 +256,7 @@ class Service:
         elif self._scorer is not None:
             self._scorer.close()
         self._relays.stop(relay_seconds)
+        self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()
         self.metrics.outbox_depth.set_function(lambda: left)
         self.outbox.close()

@@ -48,7 +48,8 @@ class Video:
         label: 1 abnormal, 0 normal.
         intervals: [first, end) of the abnormal frames, counted from 0; empty if they are unknown.
         split: train, validation or test; None if the manifest has no splits.
-        group: videos of one group belong together; a video without one is its own group.
+        group: videos of one group belong together; a video without one is its own group. Text that any file can hold
+            (:func:`pipeline.printable.storable`).
         fps: pictures a second if ``path`` is a folder of them, else None: a film states its own rate.
     """
 
@@ -60,8 +61,12 @@ class Video:
     fps: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.group:
-            object.__setattr__(self, "group", str(self.path))
+        object.__setattr__(self, "group", storable(self.group or str(self.path)))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it has no group but itself."""
+        return self.group == storable(str(self.path))
 
 
 class _Row(BaseModel):
@@ -214,8 +219,8 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
             row["intervals"] = [list(pair) for pair in video.intervals]
         if video.split is not None:
             row["split"] = video.split
-        if video.group != str(video.path):
-            row["group"] = storable(video.group)
+        if not video.is_alone:
+            row["group"] = video.group
         if video.fps is not None:
             row["fps"] = video.fps
         rows.append(json.dumps(row, ensure_ascii=False) + "\n")
@@ -232,7 +237,7 @@ def manifest_digest(videos: Iterable[Video]) -> str:
 
 
 def _statements(video: Video) -> list[object]:
-    return [video.label, video.intervals, video.split, "" if video.group == str(video.path) else video.group]
+    return [video.label, video.intervals, video.split, "" if video.is_alone else video.group]
 
 
 def intervals_of(labels: npt.ArrayLike) -> tuple[tuple[int, int], ...]:

@@ -278,7 +278,7 @@ def _content(wanted: Wanted) -> str | None:
 #: What a replay finds out of a recording; the rest of its row is what is said of it.
 _MEASURED = {
     "content_hash", "camera", "frames", "fps", "duration_seconds", "started_at", "segments", "clips", "damage",
-    "gaps",
+    "gaps", "sparse",
 }  # fmt: skip
 
 
@@ -300,9 +300,8 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
     waiting: list[pyarrow.Table] = []
     rows_waiting = 0
     with (
-        parquet.ParquetWriter(
-            folder / SCORES_FILE, schema, version="2.6", compression="zstd", use_dictionary=texts
-        ) as scores,
+        (folder / SCORES_FILE).open("wb") as table,  # opened here, as pyarrow takes only paths that are UTF-8
+        parquet.ParquetWriter(table, schema, version="2.6", compression="zstd", use_dictionary=texts) as scores,
         (folder / ALERTS_FILE).open("wb") as alerts,
         (folder / VIDEOS_FILE).open("wb") as rows,
     ):

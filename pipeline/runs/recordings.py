@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.manifests.manifest import read_manifest
 from pipeline.printable import located, storable
 from pipeline.runs.folder import PARTS_FOLDER, RUN_FILE, RowFile, VideoRow, key_of
 from pipeline.sources.archive import BY_NAMES, CameraFiles, Joining, cameras_of
-from pipeline.sources.film_files import FILM_SUFFIXES, PassedOver, list_folder
+from pipeline.sources.film_files import FILM_SUFFIXES, PassedOver, films_below
 from pipeline.sources.joined import JoinedSource, Part
 from pipeline.sources.recordings import Recording, open_recording
 
@@ -37,8 +37,8 @@ class Wanted:
         fps: pictures a second where ``path`` is a folder of them.
         camera: whose archive it is; None for a recording by itself.
         parts: the files of that archive, which are read as one recording.
+        left_out: number of files beside them that are not this camera's, where only one camera is wanted.
         stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
-        until: time of the archive's end as its last name states it (UTC), None where it does not.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Wanted:
     intervals: tuple[tuple[int, int], ...] = ()
     camera: str | None = None
     parts: tuple[Part, ...] = ()
-    until: datetime | None = None
+    left_out: int = 0
     stream: int | None = None
 
     @property
@@ -90,6 +90,7 @@ class Wanted:
                 on_damage=on_damage,
                 threads=threads,
                 video_stream=self.stream,
+                on_choice=on_choice,
             )
         return open_recording(
             self.path,
@@ -177,7 +178,7 @@ def _joined(found: dict[Path, _Found], joining: Joining) -> list[_Found]:
     joined = [one for one in found.values() if one.wanted.label is not None]
     for one in cameras_of(loose, joining):
         if isinstance(one, CameraFiles):
-            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, until=one.until)
+            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, left_out=one.left_out)
             joined.append(_found(archive, one.camera, *one.names))
         else:
             joined.append(found[one])
@@ -207,8 +208,12 @@ def _resolved(path: Path) -> Path:
 
 
 def _in_folder(folder: Path, passed_over: PassedOver) -> list[_Found]:
+    try:
+        films = list(films_below(folder, passed_over, but=_is_run))
+    except OSError as error:
+        raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}") from None
     found = []
-    for film in _films(folder, passed_over):
+    for film in films:
         below = film.relative_to(folder)
         found.append(_found(Wanted("", _resolved(film)), below.with_suffix("").as_posix(), below.as_posix()))
     if not found:
@@ -216,29 +221,6 @@ def _in_folder(folder: Path, passed_over: PassedOver) -> list[_Found]:
         suffixes = ", ".join(sorted(FILM_SUFFIXES))
         raise NothingToReplayError(f"{folder}: holds no video ({line or f'{suffixes}, or by content'})")
     return found
-
-
-def _films(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
-    """Yield the films below ``folder``: those of a folder before those of the folders in it, by their names.
-
-    Linked folders come last, so that a film bears the name of its own place where it has one there.
-    """
-    entered: set[Path] = set()
-    waiting, linked = [folder], list[Path]()
-    while waiting or linked:
-        here = waiting.pop() if waiting else linked.pop(0)
-        if (place := here.resolve()) in entered:
-            continue
-        entered.add(place)
-        try:
-            inside = list_folder(here)
-        except OSError as error:
-            raise NothingToReplayError(f"{error.filename}: cannot be read: {error.strerror}") from None
-        passed_over.add((*inside.pictures, *inside.others))
-        yield from inside.films
-        folders = [one for one in inside.folders if not _is_run(one)]
-        linked += [one for one in folders if one.is_symlink()]
-        waiting += reversed([one for one in folders if not one.is_symlink()])
 
 
 def _is_run(folder: Path) -> bool:
@@ -252,7 +234,7 @@ def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
     for video in read_manifest(file, skipped=skipped):
         path = video.path
         below = path.relative_to(folder) if path.is_relative_to(folder) else path
-        group = None if video.group == str(path) else video.group
+        group = None if video.is_alone else video.group
         one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
         found.append(_found(one, below.as_posix()))
     return found

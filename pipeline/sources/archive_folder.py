@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from pipeline.sources.archive import BY_NAMES, CameraFiles, cameras_of
 from pipeline.sources.base import SourceError
 from pipeline.sources.credentials import shown
-from pipeline.sources.film_files import list_folder
+from pipeline.sources.film_files import PassedOver, films_below
 from pipeline.sources.joined import JoinedSource, Part
 
 #: Number of cameras that an error names.
@@ -23,6 +23,7 @@ def open_archive(
     started_at: datetime | None = None,
     on_damage: Callable[[str], None] | None = None,
     video_stream: int | None = None,
+    on_choice: Callable[[str], None] | None = None,
 ) -> JoinedSource:
     """Return the films below ``folder`` as one recording; the arguments are those of :class:`JoinedSource`.
 
@@ -34,12 +35,13 @@ def open_archive(
         return SourceError(f"camera {camera}: {shown(str(folder))}: {what}", code="usage")
 
     try:
-        films = list(_films(folder.resolve(), set()))
+        films = list(films_below(folder.resolve(), passed_over := PassedOver()))
     except OSError as error:
         raise problem(f"a folder that cannot be read: {error.strerror}") from None
     found = cameras_of(films, BY_NAMES)
     if not found:
-        raise problem("a folder without videos; expected a video, or a folder of one camera's videos")
+        line = f" ({line})" if (line := passed_over.line()) is not None else ""
+        raise problem(f"a folder without videos{line}; expected a video, or a folder of one camera's videos")
     cameras = [one for one in found if isinstance(one, CameraFiles)]
     if len(found) > 1 and cameras:
         names = ", ".join(one.camera for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
@@ -50,15 +52,8 @@ def open_archive(
         raise problem(f"holds {len(found)} videos, and their names state no date and time; name a video")
     (one,) = found
     parts = one.parts if isinstance(one, CameraFiles) else (Part(one),)
-    return JoinedSource(camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream)
-
-
-def _films(folder: Path, entered: set[Path]) -> Iterator[Path]:
-    """Yield the films below ``folder``, each folder once, whatever links lead there. Raises OSError."""
-    if (place := folder.resolve()) in entered:
-        return
-    entered.add(place)
-    inside = list_folder(folder)
-    yield from inside.films
-    for one in inside.folders:
-        yield from _films(one, entered)
+    source = JoinedSource(
+        camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream, on_choice=on_choice
+    )
+    source.passed_over = passed_over
+    return source

@@ -11,7 +11,7 @@ import codecs
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,6 +127,36 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\t\n\r\f\ufeff" for char in text)
+
+
+def films_below(
+    folder: Path, passed_over: PassedOver, *, but: Callable[[Path], bool] = lambda _folder: False
+) -> Iterator[Path]:
+    """Yield the films below ``folder``: those of a folder before those of the folders in it, by their names.
+
+    A folder is entered once, whatever links lead there. Linked folders come last, so that a film bears the name of its
+    own place where it has one below ``folder``.
+
+    Args:
+        passed_over: receives whatever is not a film.
+        but: returns whether a folder is left out.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    entered: set[Path] = set()
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        here = waiting.pop() if waiting else linked.pop(0)
+        if (place := here.resolve()) in entered:
+            continue
+        entered.add(place)
+        inside = list_folder(here)
+        passed_over.add((*inside.pictures, *inside.others))
+        yield from inside.films
+        folders = [one for one in inside.folders if not but(one)]
+        linked += [one for one in folders if one.is_symlink()]
+        waiting += reversed([one for one in folders if not one.is_symlink()])
 
 
 @dataclass(slots=True)

@@ -98,9 +98,9 @@ def _names_of_stream(own: _Stream, everyone: Sequence[_Stream | None]) -> list[s
     """Return host and path, then with the parameters in which other sources of this host and path differ."""
     others = [one.parameters for one in everyone if one is not None and one.place == own.place]
     differing = [key for key in own.parameters if len({other.get(key) for other in others}) > 1]
-    told_apart = "".join(f"-{key}-{own.parameters[key]}" for key in differing)
+    told_apart = name_from("-".join(f"{key}-{own.parameters[key]}" for key in differing))
     names = [_fitting(own.place), *([_fitting(own.place, told_apart)] if told_apart else [])]
-    return [*names, _fitting_end(own.place + told_apart)]
+    return [*names, _fitting_end(f"{own.place}-{told_apart}")]
 
 
 def _names_of_file(location: str) -> list[str]:
@@ -115,8 +115,10 @@ def _names_of_file(location: str) -> list[str]:
 
 
 def _fitting(text: str, end: str = "") -> str:
-    """Return a name of limited length that keeps ``end``."""
-    return shortened(name_from(storable(text)) or "camera", _LONGEST - len(end)) + re.sub(r"-+", "-", end)
+    """Return a name of limited length from ``text`` and the name ``end``."""
+    end = shortened(end, _LONGEST // 2)
+    start = shortened(name_from(storable(text)) or "camera", _LONGEST - len(end) - 1)
+    return f"{start}-{end}" if end else start
 
 
 def _fitting_end(text: str) -> str:

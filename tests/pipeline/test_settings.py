@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from pipeline.live.service import source_options
-from pipeline.settings import AlertTuning, ClipSettings, SettingsError, load_site, site_from_options
+from pipeline.settings import AlertTuning, ClipSettings, SettingsError, Site, load_site, site_from_options
 from pipeline.sinks.kafka_broker import KafkaSecurityError
 
 GOOD = """
@@ -349,3 +350,51 @@ def test_a_mistake_about_detectors_is_one_line(tmp_path: Path, text: str, expect
     assert expected in str(caught.value)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+
+
+def test_names_hold_letters_of_any_script(tmp_path: Path) -> None:
+    """In one form, however the file writes it: names are keys of messages, labels and folders."""
+    file = write(
+        tmp_path,
+        "site: 本社\ndetectors: {ev-Süd: {model: a}, 夜間: {model: b, camera: 監視カメラ}}\n"
+        "cameras:\n  監視カメラ: {source: a.mp4}\n  Zufahrt-Su\u0308d: {source: b.mp4, detectors: [ev-Su\u0308d]}\n",
+    )
+    site = load_site(file)
+    assert site.site == "本社"
+    assert list(site.cameras) == ["監視カメラ", "Zufahrt-S\u00fcd"]
+    assert site.detectors_of("監視カメラ") == ("ev-Süd", "夜間")
+    assert site.detectors_of("Zufahrt-S\u00fcd") == ("ev-Süd",)
+
+
+def test_two_forms_of_one_name_are_one_camera_twice(tmp_path: Path) -> None:
+    file = write(tmp_path, "cameras:\n  S\u00fcd: {source: a.mp4}\n  Su\u0308d: {source: b.mp4}\n")
+    with pytest.raises(SettingsError, match="appears twice"):
+        load_site(file)
+
+
+@pytest.mark.parametrize("name", ["'-gate'", "'a b'", "'a/b'", "'a\\tb'", "x" * 65])
+def test_a_name_that_cannot_be_used(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="letters and digits of any script"):
+        load_site(write(tmp_path, f"cameras: {{{name}: {{source: a.mp4}}}}\n"))
+
+
+def test_a_cameras_password_from_the_environment_whatever_its_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell cannot set a variable of such a name; the whole section as JSON is a variable of its own."""
+    monkeypatch.setenv("MISTWATCH_CAMERAS", '{"監視カメラ": {"password": "from-env"}}')
+    site = load_site(write(tmp_path, "cameras: {監視カメラ: {source: 'rtsp://192.0.2.1/a', username: viewer}}\n"))
+    password = site.cameras["監視カメラ"].password
+    assert password is not None
+    assert password.get_secret_value() == "from-env"
+    assert site.cameras["監視カメラ"].source == "rtsp://192.0.2.1/a"
+
+
+@pytest.mark.parametrize(
+    ("name", "good"), [("gate-1", True), ("監視カメラ", True), ("-gate", False), ("a b", False), ("a/b", False)]
+)
+def test_the_schema_knows_names(name: str, good: bool) -> None:
+    check = jsonschema.Draft202012Validator(Site.model_json_schema())
+    assert check.is_valid({"site": name, "cameras": {"gate": {"source": "a.mp4"}}}) == good
+    if good:  # the settings of such a camera are checked
+        assert not check.is_valid({"cameras": {name: {"sauce": "a.mp4"}}})

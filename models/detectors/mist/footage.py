@@ -21,6 +21,7 @@ from models.data.features import FeatureStore
 from models.data.maps import MapStore, pooled
 from models.data.video_store import OfClips, VideoStore
 from models.detectors.mist.bag import Bag
+from pipeline.printable import storable
 
 if TYPE_CHECKING:
     from models.data.npy_rows import Rows
@@ -220,4 +221,4 @@ def names_of(videos: Sequence[Video]) -> dict[Path, str]:
     if not videos:
         return {}
     common = os.path.commonpath([video.path.parent for video in videos])
-    return {video.path: video.path.relative_to(common).as_posix() for video in videos}
+    return {video.path: storable(video.path.relative_to(common).as_posix()) for video in videos}

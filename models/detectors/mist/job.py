@@ -414,8 +414,7 @@ class _Job:
 
     def _identity(self, videos: Sequence[Video]) -> list[list[Any]]:
         """Return what a training knows of its videos; their places are not part of it."""
-        own = [(video, video.group == str(video.path)) for video in videos]
-        return [[self._contents[v.path], v.label, self._names[v.path] if alone else v.group] for v, alone in own]
+        return [[self._contents[v.path], v.label, self._names[v.path] if v.is_alone else v.group] for v in videos]
 
     def _named(self, videos: Sequence[Video]) -> list[list[Any]]:
         """Return the same with the videos' names, for stages whose results are looked up by name."""
@@ -436,7 +435,7 @@ class _Job:
         """Return the card's part about the training."""
         plan = self._plan
         everything = (*plan.known, *plan.test)
-        own = {video.path: self._names[video.path] for video in everything if video.group == str(video.path)}
+        own = {video.path: self._names[video.path] for video in everything if video.is_alone}
         recipe = {"generator": self.config.recipe.model_dump(mode="json")}
         if self.config.encoder is not None:
             recipe["pseudo_labels"] = self.config.pseudo_labels.model_dump(mode="json")

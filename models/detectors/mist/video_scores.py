@@ -61,7 +61,7 @@ class VideoScores:
     @property
     def group(self) -> str:
         """The video's group; its own name where it has none."""
-        return self.name if self.video.group == str(self.video.path) else self.video.group
+        return self.name if self.video.is_alone else self.video.group
 
     @property
     def stages(self) -> dict[str, ClipScores]:

@@ -63,3 +63,7 @@ def test_a_folder_that_is_watched_is_announced(tmp_path: Path, capsys: pytest.Ca
     archive(tmp_path / "gate", [40] * 60)
     assert check_sources({"gate": str(tmp_path / "gate")}) is False
     assert capsys.readouterr().err == "mistwatch: gate: 3 files are read as one recording\n"
+    (tmp_path / "gate" / "player.ini").touch()
+    check_sources({"gate": str(tmp_path / "gate")})
+    _, line = capsys.readouterr().err.splitlines()
+    assert line == f"mistwatch: gate: passed over 1 file not recognised as video (1 .ini): {tmp_path}/gate/player.ini"

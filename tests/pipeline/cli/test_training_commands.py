@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from models.detectors.mist.generator import load_generator
+from pipeline.printable import storable
 
 
 @pytest.fixture
@@ -78,6 +79,14 @@ def test_from_a_folder_to_a_model(mistwatch, fights_folder, tmp_path, i3d_cache)
     done = mistwatch("manifest", "fights", fights_folder, "--out", "videos.jsonl")
     assert done.returncode == 0, done.stderr
     assert "8 videos, 4 of them abnormal" in done.stderr
+    # A name that is not UTF-8, as a manifest writes it; and one of another script.
+    manifest = tmp_path / "videos.jsonl"
+    text = manifest.read_text()
+    for old, new in (("3.mp4", "caf\udce9.mp4"), ("4.mp4", "駐車場.mp4")):
+        (fights_folder / old).rename(fights_folder / new)
+        assert text.count(f"/{old}") == 1
+        text = text.replace(f"/{old}", "/" + storable(new).replace("\\", "\\\\"))
+    manifest.write_text(text)
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     done = mistwatch(
         "train", "generator", "videos.jsonl", "--config", "tiny.yaml", "--out", "model", "--folds", "2",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
 from scripted_sink import ScriptedServer
@@ -17,13 +21,18 @@ from site_runs import site
 from pipeline.live.listener import Watch
 from pipeline.live.metrics import Metrics, MetricsError, MetricsListener
 from pipeline.live.service import Service
+from pipeline.scoring.outcomes import Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sinks import SINKS, SinkKind
 from pipeline.sinks.base import Verdict
+from pipeline.sources.base import Segment
+from pipeline.windows import ClipSpec, ClipWindow
 
 
 def test_a_scrape_shows_what_was_counted() -> None:
     metrics = Metrics()
     metrics.clips_dropped.labels("gate", "overload").inc(3)
+    metrics.clips_dropped.labels("監視カメラ", "overload").inc(4)
     server = metrics.serve("127.0.0.1", 0)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=60) as answer:
@@ -31,6 +40,7 @@ def test_a_scrape_shows_what_was_counted() -> None:
     finally:
         server.close()
     assert 'mistwatch_clips_dropped_total{camera="gate",reason="overload"} 3.0' in text
+    assert 'mistwatch_clips_dropped_total{camera="監視カメラ",reason="overload"} 4.0' in text
 
 
 def test_a_taken_port_is_named() -> None:
@@ -56,6 +66,23 @@ def test_a_site_without_detectors_has_no_label_for_them() -> None:
     assert 'mistwatch_clips_scored_total{camera="gate",detector="fights"} 1.0' in text
     assert 'mistwatch_clips_dropped_total{camera="gate",detector="fights",reason="overload"} 1.0' in text
     assert 'mistwatch_frames_decoded_total{camera="gate"} 1.0' in text
+
+
+@pytest.mark.parametrize("set_by", [timedelta(hours=-1), timedelta(days=20_000)])
+def test_delays_do_not_follow_a_wall_clock_that_is_set(set_by: timedelta) -> None:
+    metrics = Metrics()
+    listener = MetricsListener(metrics)
+    captured_at = datetime(2026, 3, 1, tzinfo=UTC)
+    now = time.monotonic()
+    window = ClipWindow(
+        Segment("gate/1/0", "gate", live=True), 0, 0.0, 0.64, captured_at, captured_at, captured_at,
+        np.zeros((1, 2, 2, 3), np.uint8), av.VideoFrame(2, 2, "rgb24"), captured_monotonic=now,
+    )  # fmt: skip
+    served = ServedModel("m", "1", ClipSpec(1, 1, 2, 2))
+    scored = Scored(window, 0.5, served, captured_at + set_by, scored_monotonic=now + 0.25)
+    listener.scored(Watch("gate"), scored)
+    total = metrics.registry.get_sample_value("mistwatch_capture_to_score_seconds_sum", {"camera": "gate"})
+    assert total == pytest.approx(0.25)
 
 
 def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_event: Callable[..., Any]) -> None:

@@ -144,6 +144,10 @@ def test_whose_camera_recorded_it(path: str, camera: str | None) -> None:
     assert camera_of(Path(path), {"gate": 1, "yard": 2}) == camera
 
 
+def test_a_cameras_folder_may_be_named_in_another_form() -> None:
+    assert camera_of(Path("/archive/Su\u0308d/2024.mp4"), {"S\u00fcd"}) == "S\u00fcd"
+
+
 def test_files_of_one_camera_are_one_recording_in_its_name(tmp_path: Path) -> None:
     times = ("00.00", "00.10", "00.20")
     gate, yard = ([tmp_path / f"nvr/2024-05-01/13/{camera}/{at}.mp4" for at in times] for camera in ("gate", "yard"))

@@ -22,6 +22,8 @@ SECRET = "s3cr3t"
         (f"rtsp://h/x?user=admin&password={SECRET}&channel=1", "rtsp://h/x?user=***&password=***&channel=1"),
         (f"rtsp://h/user=admin_password={SECRET}_channel=1", "rtsp://h/user=***"),
         (f"rtsps://h/x?PWD={SECRET}", "rtsps://h/x?PWD=***"),
+        (f"http://h/x?loginuse=a&loginpas={SECRET}&cam=1", "http://h/x?loginuse=***&loginpas=***&cam=1"),
+        (f"http://h/x?sessionid={SECRET}&key={SECRET}&chn=2", "http://h/x?sessionid=***&key=***&chn=2"),
         (f"two: rtsp://a:{SECRET}@h/1 rtsp://b:{SECRET}@h/2", "two: rtsp://***@h/1 rtsp://***@h/2"),
         ("no URL, but a mail@address", "no URL, but a mail@address"),
         ("2 + 2 = 4", "2 + 2 = 4"),

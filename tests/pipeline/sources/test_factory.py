@@ -46,7 +46,7 @@ def test_a_folder_of_one_cameras_files_is_one_recording(tmp_path):
     ("names", "problem"),
     [
         ([], "a folder without videos; expected a video, or a folder"),
-        (["notes.txt"], "a folder without videos"),
+        (["notes.txt"], r"a folder without videos \(passed over 1 file not recognised as video \(1 \.txt\): "),
         (["a.mp4", "b.mp4"], "holds 2 videos, and their names state no date and time; name a video"),
         (
             [f"2024-05-01/13/{one}.mp4" for one in ("gate/00.00", "gate/00.10", "yard/00.00", "yard/00.10")],

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.recorder_names import Stated, stated
+from pipeline.sources.recorder_names import stated
+from pipeline.sources.recorder_times import Stated
 
 SIX = datetime(2024, 5, 1, 18)
 
@@ -137,6 +138,11 @@ def test_an_end_before_the_start_is_not_believed() -> None:
     found = stated(Path("c_20240501180000_20240501175959.mp4"))
     assert found is not None
     assert (found.at, found.until) == (SIX, None)
+
+
+def test_two_forms_of_a_cameras_name_are_one() -> None:
+    found = [stated(Path(f"/nvr/{name}/20240501_180000.mp4")) for name in ("Su\u0308d", "S\u00fcd")]
+    assert [one.camera for one in found if one] == ["S\u00fcd"] * 2
 
 
 def test_the_cameras_of_one_time_stay_apart() -> None:
