@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.assessment import assess
-from pipeline.evaluation.foreign_scores import judge_scores, read_labels, read_scores
+from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import COLUMNS, RAW
+from pipeline.evaluation.score_files import read_labels, read_scores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"

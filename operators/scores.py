@@ -31,6 +31,7 @@ class ClipTimes:
     ended_at: datetime | None = None  #: when the clip's last frame was taken
     captured_at: datetime | None = None  #: when the worker had the clip's last frame
     scored_at: datetime | None = None  #: when the worker had the clip's score
+    captured_monotonic: float | None = None  #: ``captured_at`` on the worker's monotonic clock, seconds
 
 
 NO_TIMES = ClipTimes()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 from typing import Annotated, Self
@@ -18,10 +19,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
+from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
 
 #: Length of the last frame of a clip where neither its neighbours nor its container state it, seconds.
 #: It happens to one frame only: the first of a segment, in clips of a single frame.
 UNKNOWN_PERIOD_SECONDS = 0.04
+
+#: Frames of a clip may be so many of its periods apart, where that is longer than a pause of any recording.
+_LONGEST_SPACING_PERIODS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class ClipWindow:
         end: PTS of the last frame plus one frame period, seconds.
         started_at, ended_at: wall-clock of the first and the last frame (UTC), None when unknown.
         captured_at: when this process had the last frame (UTC).
+        captured_monotonic: the same on the monotonic clock, seconds.
         pixels: uint8 (T, H, W, 3) RGB, C-contiguous, owned by the window.
         middle: the native picture of the middle frame (ordinal T // 2).
     """
@@ -116,6 +122,7 @@ class ClipWindow:
     captured_at: datetime
     pixels: npt.NDArray[np.uint8]
     middle: av.VideoFrame
+    captured_monotonic: float = field(default_factory=time.monotonic)
 
     @property
     def key(self) -> ClipKey:
@@ -131,8 +138,15 @@ class _Held:
     image: npt.NDArray[np.uint8]
 
 
+def longest_spacing(spec: ClipSpec) -> float:
+    """Return the longest time between two frames of one clip, seconds; after a longer one clips start again."""
+    return max(FORWARD_LIMIT_SECONDS, _LONGEST_SPACING_PERIODS / spec.fps if spec.fps is not None else 0.0)
+
+
 class WindowCutter:
     """Cuts one camera's frames into clips; a clip never spans two segments, a tail shorter than a clip is discarded.
+
+    Nor does a clip span a pause (:func:`longest_spacing`), which in sparse footage is between any two frames.
 
     Frames that the resampling for these clips does not keep are passed over.
 
@@ -149,12 +163,13 @@ class WindowCutter:
 
     def __init__(self, spec: ClipSpec) -> None:
         self.spec = spec
+        self._longest_spacing = longest_spacing(spec)
         self._wanted = spec.frame_spec
         self.clips = 0  #: clips cut from the segment that is open, or was the last to be
         self._segment: Segment | None = None
         self._ring: deque[_Held] = deque(maxlen=spec.frames)
         self._middles: deque[av.VideoFrame] = deque()  # of the clips that are not yet complete
-        self._seen = 0  # frames of the segment so far
+        self._seen = 0  # frames of the segment so far, since its latest pause
         self._spacings: deque[float] = deque(maxlen=max(spec.frames - 1, 1))  # seconds between its last frames
 
     def push(self, item: Frame | SegmentOver) -> ClipWindow | SegmentOver | None:
@@ -182,7 +197,10 @@ class WindowCutter:
                     f"camera {item.segment.camera}: a frame at {item.pts_seconds} s after one at "
                     f"{self._ring[-1].pts_seconds} s of the same segment"
                 )
-            self._spacings.append(spacing)
+            if spacing > self._longest_spacing:
+                self._start_again()
+            else:
+                self._spacings.append(spacing)
         ordinal = self._seen
         self._seen += 1
         self._ring.append(_Held(item.pts_seconds, item.taken_at, image))
@@ -194,12 +212,15 @@ class WindowCutter:
 
     def _open(self, segment: Segment | None) -> None:
         self._segment = segment
+        self._start_again()
+        if segment is not None:
+            self.clips = 0
+
+    def _start_again(self) -> None:
         self._ring.clear()
         self._middles.clear()
         self._spacings.clear()
         self._seen = 0
-        if segment is not None:
-            self.clips = 0
 
     def _cut(self, last: Frame) -> ClipWindow:
         spec = self.spec
@@ -219,6 +240,7 @@ class WindowCutter:
             captured_at=last.received_at,
             pixels=pixels,
             middle=self._middles.popleft(),
+            captured_monotonic=last.arrived_at,
         )
 
     def _period(self, last: Frame) -> float:

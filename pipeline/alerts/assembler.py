@@ -114,6 +114,7 @@ class AlertAssembler:
                 started_at=window.started_at,
                 ended_at=window.ended_at,
                 captured_at=window.captured_at,
+                captured_monotonic=window.captured_monotonic,
                 scored_at=scored.scored_at,
             ),
         )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import SmoothedScore
@@ -93,6 +93,8 @@ class AlertEvent(_Document):
     datacontenttype: Literal["application/json"]
     dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"]
     data: AlertData
+    # When the last clip's last frame was received, on the monotonic clock of this process: not a part of the document.
+    _captured_monotonic: float | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _agrees_with_its_data(self) -> AlertEvent:
@@ -106,6 +108,27 @@ class AlertEvent(_Document):
         if (data.sequence == 0) != (data.state is AlertState.BEGIN):
             raise ValueError(f"sequence 0 belongs to the state begin, got {data.sequence} with {data.state}")
         return self
+
+    def __eq__(self, other: object) -> bool:
+        """Events with the same document are equal."""
+        return isinstance(other, AlertEvent) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def captured_monotonic(self) -> float | None:
+        """When the last clip's last frame was received: seconds of the monotonic clock of this process.
+
+        None for a recording, and for an event that was read from elsewhere.
+        """
+        return self._captured_monotonic
+
+    def captured(self, monotonic: float | None) -> AlertEvent:
+        """Return a copy that knows when its last frame was received, seconds of this process's monotonic clock."""
+        copy = self.model_copy()
+        copy._captured_monotonic = monotonic
+        return copy
 
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes.
@@ -195,7 +218,7 @@ def event_from(
         scored_at=None if replay else last.times.scored_at,
         published_at=None,
     )
-    return AlertEvent(
+    event = AlertEvent(
         specversion="1.0",
         id=f"{identity}/{transition.sequence}",
         source="/mistwatch/" + quote(site, safe=""),
@@ -206,6 +229,7 @@ def event_from(
         dataschema=DATA_SCHEMA,
         data=data,
     )
+    return event if replay else event.captured(last.times.captured_monotonic)
 
 
 def alert_schema() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sys
 import threading
 import time
@@ -19,11 +20,14 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
 from pipeline import files
+from pipeline.clocks import UNSET_BEFORE
 from pipeline.errors import MistwatchError
 from pipeline.heat import Heat, draw
 
 #: The mjpeg encoder's quantiser, 2 (best) to 31: 85 kB for a street scene of 768×576, written in 5 ms.
 _QUANTISER = 2
+#: The wall clock was set if it moves by more than this against the monotonic one; it is slewed by less. Seconds.
+_SET_SECONDS = 2.0
 #: Longest part of a file's name; file systems allow 255 bytes.
 _NAME_BYTES = 120
 _SUFFIX = ".jpg"
@@ -57,7 +61,8 @@ class EvidenceStore:
         folder: created when missing.
         quota_bytes: all pictures together are never larger, a picture being written not counted.
         max_age_seconds: pictures last saved longer ago are removed when one is saved or :meth:`prune` is called.
-        clock: gives seconds since the epoch.
+        clock: gives seconds of a clock that does not jump; ages are counted by it.
+        wall_clock: gives seconds since the epoch, as the files' own times.
 
     Raises:
         EvidenceError: the folder cannot be made, read or written.
@@ -65,7 +70,13 @@ class EvidenceStore:
     """
 
     def __init__(
-        self, folder: Path, *, quota_bytes: int, max_age_seconds: float, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        *,
+        quota_bytes: int,
+        max_age_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         if quota_bytes <= 0 or not max_age_seconds > 0:
             raise ValueError(f"evidence: quota and age must be positive, got {quota_bytes} B and {max_age_seconds} s")
@@ -73,9 +84,11 @@ class EvidenceStore:
         self._quota = quota_bytes
         self._max_age = max_age_seconds
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._wall_ahead = wall_clock() - clock()  # of the clock, when the files' times were last right
         self._lock = threading.Lock()
         self._sizes: OrderedDict[Path, int] = OrderedDict()  # bytes of each picture, least recently saved first
-        self._saved_at: dict[Path, float] = {}
+        self._saved_at: dict[Path, float] = {}  # on the clock
         self._total = 0
         try:
             self._take_stock()
@@ -132,9 +145,26 @@ class EvidenceStore:
                 path.unlink(missing_ok=True)
             elif path.suffix == _SUFFIX and path.is_file() and not path.is_symlink():
                 status = path.stat()
-                found.append((status.st_mtime, path, status.st_size))
-        for saved_at, path, size in sorted(found):
+                found.append((self._clock() - self._age(status.st_mtime), status.st_mtime, path, status.st_size))
+        for saved_at, _, path, size in sorted(found):
             self._add(path, size, saved_at)
+
+    def _age(self, modified_at: float) -> float:
+        """Return the age of a file of an earlier process, seconds: by the wall clock, 0 where it cannot be known."""
+        if modified_at < UNSET_BEFORE.timestamp() <= self._wall_clock():
+            self._wall_ahead = float("-inf")  # the file's time is to be set
+            return 0.0
+        return max(0.0, self._wall_clock() - modified_at)
+
+    def _follow_wall_clock(self) -> None:
+        """Give the files the times of their ages if the wall clock was set: the next process knows nothing else."""
+        wall_ahead = self._wall_clock() - self._clock()
+        if abs(wall_ahead - self._wall_ahead) < _SET_SECONDS:
+            return
+        self._wall_ahead = wall_ahead
+        for path, saved_at in self._saved_at.items():
+            with contextlib.suppress(OSError):  # another process removed it
+                os.utime(path, (saved_at + wall_ahead,) * 2)
 
     def _add(self, path: Path, size: int, saved_at: float) -> None:
         self._sizes[path] = size
@@ -146,6 +176,7 @@ class EvidenceStore:
         self._saved_at.pop(path, None)
 
     def _prune(self, *, room_for: int) -> None:
+        self._follow_wall_clock()
         too_old = self._clock() - self._max_age
         while self._sizes:
             oldest = next(iter(self._sizes))

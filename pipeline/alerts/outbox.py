@@ -146,6 +146,7 @@ class Outbox:
         if not self._sinks:
             raise ValueError("an outbox needs at least one sink")
         self._file = _File(path)
+        self._deliveries = {sink: Deliveries(self._file, sink) for sink in self._sinks}
         try:
             self._file.lock_and_check()
             self._prepare()
@@ -162,6 +163,8 @@ class Outbox:
         Raises:
             OutboxError: it could not be committed and is not accepted.
         """
+        for deliveries in self._deliveries.values():  # before the relay can see the event
+            deliveries.note_capture(event)
         with self._file.transaction() as connection:
             added = connection.execute(
                 "INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", (event.id, event.to_json().decode())
@@ -176,7 +179,7 @@ class Outbox:
         """Return the part of the outbox that belongs to one of its sinks."""
         if sink not in self._sinks:
             raise ValueError(f"sink must be one of {', '.join(self._sinks)}, got {sink!r}")
-        return Deliveries(self._file, sink)
+        return self._deliveries[sink]
 
     def depth(self) -> int:
         """Return the number of events that some sink has not acknowledged; events set aside do not count."""
@@ -221,7 +224,13 @@ class Deliveries:
 
     def __init__(self, file: _File, sink: str) -> None:
         self._file = file
+        self._captured: dict[str, float] = {}  # pending events of this process: when the last frame was received
         self.sink = sink  #: the sink's name
+
+    def note_capture(self, event: AlertEvent) -> None:
+        """Remember when the event's last frame was received, which the file does not know, until it is delivered."""
+        if event.captured_monotonic is not None:
+            self._captured[event.id] = event.captured_monotonic
 
     def pending(self, limit: int = 500) -> list[AlertEvent]:
         """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first."""
@@ -230,7 +239,7 @@ class Deliveries:
             " WHERE sink = ? AND refused IS NULL ORDER BY position LIMIT ?",
             (self.sink, limit),
         )
-        return [self._parsed(identity, document) for identity, document in rows]
+        return [self._parsed(*row).captured(self._captured.get(row[0])) for row in rows]
 
     def delivered(self, ids: Iterable[str]) -> None:
         """Record that the sink has these events. An event that every sink has leaves the file."""
@@ -248,6 +257,8 @@ class Deliveries:
                 " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.position = events.position)",
                 rows,
             )
+        for (identity,) in rows:
+            self._captured.pop(identity, None)
 
     def set_aside(self, identity: str, reason: str) -> None:
         """Set aside an event that the sink will never take; it stays in the file, with the reason, for a person."""
@@ -257,6 +268,7 @@ class Deliveries:
                 " WHERE sink = ? AND position = (SELECT position FROM events WHERE id = ?)",
                 (reason, self.sink, identity),
             )
+        self._captured.pop(identity, None)
 
     def depth(self) -> int:
         """Return the number of events that wait for this sink."""

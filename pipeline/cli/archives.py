@@ -38,9 +38,11 @@ def to_be_joined(recordings: Sequence[Wanted]) -> str | None:
     names = ", ".join(one.name for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
     by_itself = len(recordings) - len(cameras)
     rest = f"; {_counted(by_itself, 'recording')} of one file" if by_itself else ""
+    if left_out := sum(one.left_out for one in cameras):
+        rest += f"; {_counted(left_out, 'file')} of other cameras, or without a time, left out"
     return (
-        f"{_counted(files, 'file')} are read as {_counted(len(cameras), 'recording')}, one for each camera ({names})"
-        f"{rest}; "
+        f"{_counted(files, 'file')} {'is' if files == 1 else 'are'} read as {_counted(len(cameras), 'recording')}, "
+        f"one for each camera ({names}){rest}; "
         "--no-join reads each file by itself"
     )
 

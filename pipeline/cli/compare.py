@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import By, Draws, FramesPerScore, Seed, Split, VideoScores
+from pipeline.cli.options import By, Draws, FramesPerScore, ListOfVideos, Seed, Split, VideoScores
 from pipeline.errors import UsageError
 from pipeline.files import writing
 
@@ -19,6 +19,7 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a replay; with --labels a file of scores.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one, of the same videos.")],
     labels: Annotated[Path | None, typer.Option(help="Compare two files of scores by these labels.")] = None,
+    videos: ListOfVideos = None,
     split: Split = None,
     frames_per_score: FramesPerScore = 16,
     kernel: Annotated[int, typer.Option(min=1, help="With --labels: number of scores averaged.")] = 5,
@@ -41,6 +42,8 @@ def compare(
 
     if split is not None and labels is not None:
         raise UsageError("--split belongs to the folders of replays: files of scores have no splits")
+    if videos is not None and labels is None:
+        raise UsageError("--videos belongs to files of scores: name their --labels")
 
     def judged(side: Path) -> Judged:
         if labels is None:
@@ -48,6 +51,7 @@ def compare(
         files = ScoreFiles(
             scores=side,
             labels=labels,
+            videos=videos,
             frames_per_score=frames_per_score,
             kernel=kernel,
             video_score=video_score,

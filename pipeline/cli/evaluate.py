@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import By, Detector, Draws, FramesPerScore, Seed, SkipBad, Split, VideoScores
+from pipeline.cli.options import By, Detector, Draws, FramesPerScore, ListOfVideos, Seed, SkipBad, Split, VideoScores
 from pipeline.errors import UsageError
 from pipeline.files import writing
 
@@ -32,10 +32,16 @@ def evaluate(
     target: Annotated[
         Path | None, typer.Argument(help="A labelled manifest, which is replayed first; or the folder of a replay.")
     ] = None,
-    scores: Annotated[Path | None, typer.Option(help="Judge scores from a file: npz, CSV, Parquet or JSON.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Labels for --scores: 0 or 1 per frame; npz, CSV, Parquet or JSON.")
+    scores: Annotated[
+        Path | None, typer.Option(help="Judge scores from a file: npz, npy, CSV, Parquet or JSON.")
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels for --scores: 0 or 1 per frame; npz, npy, CSV, Parquet, JSON, or an annotation (txt)."
+        ),
+    ] = None,
+    videos: ListOfVideos = None,
     frames_per_score: FramesPerScore = _FRAMES_PER_SCORE,
     split: Split = None,
     out: Annotated[
@@ -92,6 +98,7 @@ def evaluate(
         files = ScoreFiles(
             scores=scores,
             labels=labels,
+            videos=videos,
             frames_per_score=frames_per_score,
             kernel=kernel,
             video_score=video_score,
@@ -105,8 +112,8 @@ def evaluate(
             raise UsageError("evaluate a MANIFEST or the folder of a replay, or --scores FILE --labels FILE")
         if threshold is not None or fps is not None:
             raise UsageError("--threshold and --fps belong to --scores: a run has raised its own alerts")
-        if (frames_per_score, kernel) != (_FRAMES_PER_SCORE, _KERNEL):
-            raise UsageError("--kernel and --frames-per-score belong to --scores: a run has its own")
+        if videos is not None or (frames_per_score, kernel) != (_FRAMES_PER_SCORE, _KERNEL):
+            raise UsageError("--videos, --kernel and --frames-per-score belong to --scores: a run has its own")
         subject, outcome = _subject_of_run(_Run(target, out, options, split), video_score)
         assert subject.run is not None
         out = out or subject.run.folder

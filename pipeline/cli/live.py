@@ -28,6 +28,15 @@ _RELAY_SECONDS, _RELAY_SECONDS_ONE_SHOT = 2.0, 10.0
 _REFRESH_SECONDS = 0.25
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask a command to end: SIGTERM, Ctrl-C, and a closed terminal unless ``nohup`` is used.
+
+    A shell starts its background jobs with Ctrl-C ignored. They listen all the same: ``kill -INT`` is meant for them.
+    """
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
 class _Stopped(BaseException):
     """A signal came while nothing ran yet that would have to end in order."""
 
@@ -89,10 +98,7 @@ class Stop(threading.Event):
 def stopping() -> Iterator[Stop]:
     """An event that SIGTERM, Ctrl-C or a terminal that is closed sets; a second one ends the process at once."""
     stop = Stop()
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, stop.ask) for number in numbers}
+    before = {number: signal.signal(number, stop.ask) for number in ending_signals()}
     with stop.listening():
         try:
             with contextlib.suppress(_Stopped):
@@ -147,8 +153,8 @@ def drive(
         check_model: called with each served model before anything is watched; what it raises ends the run.
 
     Raises:
-        MistwatchError: one line for each problem, among them recordings of which no clip could be scored. Accepted
-            events are in the outbox then.
+        MistwatchError: one line for each problem, among them recordings of which no clip could be cut or scored.
+            Accepted events are in the outbox then.
     """
     from pipeline.live.service import Service, Summary
 
@@ -177,6 +183,8 @@ def drive(
     if service.worker is not None:
         problems += [str(error) for error in service.worker.failures]
     for state in service.board.states:
+        if state.no_clips_because:
+            problems.append(f"camera {state.name}: nothing was watched: {state.no_clips_because}")
         if state.lost and not state.scored and not state.live:
             problems.append(_lost_clips(state))
         elif state.lost:

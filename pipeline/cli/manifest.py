@@ -147,7 +147,7 @@ def _write(
     except OSError as error:
         raise MistwatchError(f"cannot read {error.filename}: {error.strerror}") from error
     for line in notes:
-        typer.echo(f"mistwatch: {printable(line)}", err=True)
+        typer.echo(printable(line), err=True)
     if out is None:
         typer.echo(ascii_json(manifest_lines(videos)), nl=False)
     else:

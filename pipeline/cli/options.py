@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -68,4 +69,8 @@ TimeZone = Annotated[
     ),
 ]
 FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
+ListOfVideos = Annotated[
+    Path | None,
+    typer.Option("--videos", metavar="LIST", help="With one array of all videos: NAME FRAMES a line, in its order."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")]

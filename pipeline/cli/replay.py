@@ -144,6 +144,8 @@ def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False, zone
         if row.damage is not None:
             line = printable(f"damaged, scored as far as it goes: {row.name}: {row.damage}")
             print(f"mistwatch: {line}", file=sys.stderr)
+        if row.sparse is not None:
+            print(f"mistwatch: {printable(f'sparse, watched in part: {row.name}: {row.sparse}')}", file=sys.stderr)
     counts: dict[str, Any] = {
         "recordings": len(rows),
         "failed": len(rows) - len(scored),

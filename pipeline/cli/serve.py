@@ -18,7 +18,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port
 
 
 class _Stopped(MistwatchError):
-    """SIGINT or SIGTERM came."""
+    """A signal asked the command to end."""
 
 
 def serve(
@@ -37,9 +37,10 @@ def serve(
 ) -> None:
     """Serve models on an embedded Triton: clips in, scores, features and heat out. Ends at Ctrl-C or SIGTERM."""
     from deploy.triton.server import TritonServer
+    from pipeline.cli.live import ending_signals
     from pipeline.cli.repository import repository_of
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         signal.signal(number, _stop)
     try:
         server = TritonServer(
@@ -64,6 +65,8 @@ def serve(
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     """End the command at the first signal; later ones must not disturb the server's stop."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    from pipeline.cli.live import ending_signals
+
+    for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
     raise _Stopped

@@ -20,18 +20,19 @@ _REPEAT_SECONDS = 0.05
 
 
 def main() -> None:
-    """Run ``mistwatch``: guard its imports, then the command, then the end of the process."""
-    listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # a shell's background jobs ignore it
-    if listens:
-        signal.signal(signal.SIGINT, _end_at_once)
+    """Run ``mistwatch``: guard its imports, then the command, then the end of the process.
+
+    SIGINT is handled also where it was ignored: a shell starts its background jobs so, and ``kill -INT`` is meant for
+    them.
+    """
+    signal.signal(signal.SIGINT, _end_at_once)
     from pipeline.cli.main import main as run
     from pipeline.cli.output import escape_unencodable
 
     escape_unencodable()
     interrupts = _Interrupts()
     sys.unraisablehook = interrupts.on_unraisable
-    if listens:
-        signal.signal(signal.SIGINT, interrupts.handle)
+    signal.signal(signal.SIGINT, interrupts.handle)
     try:
         run()
     except KeyboardInterrupt:
@@ -41,8 +42,7 @@ def main() -> None:
             raise  # a bug
         sys.exit(INTERRUPTED)  # an extension module that was interrupted as it loaded raises an error of its own
     finally:
-        if listens:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the result is out; do not report how far the cleanup got
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the result is out; do not report how far the cleanup got
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:

@@ -156,7 +156,6 @@ def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[s
     from pipeline.manifests.layouts import read_layout
     from pipeline.manifests.manifest import read_manifest
     from pipeline.printable import printable
-    from pipeline.sources.film_files import PassedOver
 
     choice = recipe.videos
     folder = data or choice.folder
@@ -166,9 +165,9 @@ def _videos(recipe: MistConfig, config: Path, data: Path | None, skipped: list[s
         return read_manifest(folder, skipped=skipped), "manifest"
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
-    passed_over = PassedOver()
-    videos = read_layout(choice.layout, folder, skipped=skipped, passed_over=passed_over)
-    if (line := passed_over.line()) is not None and _is_first():
+    notes: list[str] = []
+    videos = read_layout(choice.layout, folder, skipped=skipped, notes=notes)
+    for line in notes if _is_first() else ():
         typer.echo(printable(line), err=True)
     return videos, choice.layout
 

@@ -1,82 +1,34 @@
-"""Scores and labels of other programs, from files.
+"""Scores and labels of other programs, judged.
 
-| file | scores | labels |
-|---|---|---|
-| ``.npz`` | one array a video, named as the video: (n,) numbers in order of time | the same, (frames,) of 0 and 1 |
-| ``.csv`` | header with ``video`` and ``score``; one row per score, in order of time | header with ``video`` and ``label``; one row per frame |
-| ``.parquet`` | columns ``video`` and ``score``, as in CSV; a run's ``scores.parquet`` is one | columns ``video`` and ``label`` |
-| ``.json`` | ``{"video": [0.1, …]}`` | ``{"video": [0, 1, …]}`` |
-
-Other columns are ignored. A score stands for a fixed number of frames, one score after the other from the video's first
-frame on. The last score may stand for fewer frames. Labels after the last score are left out if they are fewer than the
-frames of a score: with 16 frames a score, 265 labels match 16 or 17 scores.
-"""  # noqa: E501  (a table)
+:mod:`pipeline.evaluation.score_files` reads them, and :mod:`pipeline.evaluation.pairing` matches their names. A score
+stands for a fixed number of frames, one score after the other from the video's first frame on. The last score may stand
+for fewer frames. Labels after the last score are left out if they are fewer than the frames of a score: with 16 frames
+a score, 265 labels match 16 or 17 scores.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-import zipfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
 from operators.checks import whole_number
 from operators.figures.events import Span
 from operators.figures.videos import FrameLabels, ScoredVideo, repeated
-from pipeline.errors import UsageError
 from pipeline.evaluation.alarms import alert_spans
 from pipeline.evaluation.judged import Floats, Judged, JudgedVideo, LeftOut, VideoScore, smoothed_columns
 from pipeline.evaluation.judged import video_score as score_of_video
-from pipeline.evaluation.pixel_maps import some
+from pipeline.evaluation.pairing import pair
+from pipeline.evaluation.score_files import ForeignScoresError
 from pipeline.manifests.manifest import intervals_of
-from pipeline.plain_arrays import UNREADABLE
-
-SUFFIXES = (".npz", ".csv", ".parquet", ".json")
 
 #: Frames that a score stands for, of a clip-based model.
 FRAMES_PER_SCORE = 16
 
 #: Default number of scores in the averages: the operators' default, see operators/chain.py.
 KERNEL = 5
-
-
-class ForeignScoresError(UsageError):
-    """A file cannot be used, or scores and labels do not match. One line that names file and video."""
-
-
-def read_scores(file: Path) -> dict[str, Floats]:
-    """Read the scores of each video, float64 (n,), in order of time; n may be 0.
-
-    Raises:
-        ForeignScoresError: the file is missing or invalid, or has a score that is not finite.
-    """
-    scores = {}
-    for name, values in _read(file, "score").items():
-        if len(bad := np.flatnonzero(~np.isfinite(values))):
-            raise ForeignScoresError(
-                f"{file}: {name}: score {bad[0]} is {values[bad[0]]}; expected finite numbers ({len(bad)} are not)"
-            )
-        scores[name] = values
-    return scores
-
-
-def read_labels(file: Path) -> dict[str, FrameLabels]:
-    """Read the labels of each video, bool (frames,), in order of time; True is abnormal.
-
-    Raises:
-        ForeignScoresError: the file is missing or invalid, or has a label other than 0 and 1.
-    """
-    labels = {}
-    for name, values in _read(file, "label").items():
-        if len(bad := np.flatnonzero((values != 0) & (values != 1))):  # NaN is neither
-            raise ForeignScoresError(f"{file}: {name}: label {bad[0]} is {values[bad[0]]:g}; expected 0 or 1")
-        labels[name] = values == 1
-    return labels
 
 
 def judge_scores(
@@ -89,7 +41,7 @@ def judge_scores(
     alerts: AlertSettings | None = None,
     fps: float | None = None,
 ) -> Judged:
-    """Judge the videos that have both scores and labels.
+    """Judge the videos that have both scores and labels, by their names in the labels.
 
     Args:
         kernel: scores of the two averages, see :func:`pipeline.evaluation.judged.smoothed_columns`.
@@ -104,25 +56,22 @@ def judge_scores(
     whole_number("frames_per_score", frames_per_score, least=1)
     if alerts is not None and fps is None:
         raise ValueError("alerts are judged by the clock: pass fps, the frames a second")
-    common = [name for name in scores if name in labels]
-    if not common:
-        raise ForeignScoresError(
-            f"scores and labels have no video in common: {some(scores)} have scores and {some(labels)} labels"
-        )
+    pairs = pair(scores, labels)
+    lengths = {name: (len(scores[name]), len(labels[label])) for name, label in pairs.names.items()}
     videos, left_out = [], []
     notes = _EndCounts(frames_per_score)
-    for name in common:
-        judged_frames = _frames(name, len(scores[name]), len(labels[name]), frames_per_score)
+    for name, label in pairs.names.items():
+        judged_frames = _frames(name, lengths, frames_per_score)
         if not judged_frames:
-            left_out.append(LeftOut(name, "it has no score"))
+            left_out.append(LeftOut(label, "it has no score"))
             continue
-        notes.count(len(scores[name]), len(labels[name]))
+        notes.count(*lengths[name])
         videos.append(
             _judged(
-                name,
+                label,
                 scores[name],
-                labels[name][:judged_frames],
-                intervals_of(labels[name]),
+                labels[label][:judged_frames],
+                intervals_of(labels[label]),
                 frames_per_score=frames_per_score,
                 kernel=kernel,
                 how=video_score,
@@ -135,10 +84,10 @@ def judge_scores(
     return Judged(
         videos=tuple(videos),
         left_out=tuple(left_out),
-        notes=tuple(notes.sentences),
+        notes=(*pairs.notes, *notes.sentences),
         no_alerts="" if alerts is not None else "no thresholds are known; name one with --threshold, and --fps",
-        only_scores=tuple(name for name in scores if name not in labels),
-        only_labels=tuple(name for name in labels if name not in scores),
+        only_scores=tuple(name for name in scores if name not in pairs.names),
+        only_labels=tuple(name for name in labels if name not in set(pairs.names.values())),
     )
 
 
@@ -194,19 +143,44 @@ def _judged(
     )
 
 
-def _frames(name: str, scores: int, labels: int, frames_per_score: int) -> int:
+def _frames(name: str, lengths: Mapping[str, tuple[int, int]], frames_per_score: int) -> int:
     """Return the number of judged frames of a video.
+
+    Args:
+        lengths: by video, the numbers of scores and of labels.
 
     Raises:
         ForeignScoresError: the numbers differ by the frames of a score, or more.
     """
-    if abs(labels - scores * frames_per_score) >= frames_per_score:
+    scores, labels = lengths[name]
+    if not _matches(scores, labels, frames_per_score):
         raise ForeignScoresError(
             f"{name}: {scores} scores of {frames_per_score} frames are {scores * frames_per_score} frames, and "
-            f"{labels} have a label: expected a difference below {frames_per_score} frames "
-            "(--frames-per-score sets the frames of a score)"
+            f"{labels} have a label: expected a difference below {frames_per_score} frames; "
+            f"{_step(lengths.values(), frames_per_score)}"
         )
     return min(labels, scores * frames_per_score)
+
+
+def _matches(scores: int, labels: int, frames_per_score: int) -> bool:
+    return abs(labels - scores * frames_per_score) < frames_per_score
+
+
+def _step(lengths: Collection[tuple[int, int]], frames_per_score: int) -> str:
+    """Return the step that makes the numbers of scores and labels of all videos match, as far as they show it."""
+    numbers, frames = ({each[side] for each in lengths} for side in (0, 1))
+    if all(_matches(scores, labels, 1) for scores, labels in lengths):
+        return "every video has a score a frame: --frames-per-score 1"
+    if len(numbers) == 1 < len(frames) and (count := next(iter(numbers))):
+        return (
+            f"every video has {count} scores, whatever its length: where they are segments of equal shares, store one "
+            f"score a frame, scores[np.arange(frames) * {count} // frames], and use --frames-per-score 1"
+        )
+    beyond = {scores - -(-labels // frames_per_score) for scores, labels in lengths}
+    if len(beyond) == 1 and (count := next(iter(beyond))) > 0:
+        last = "last score is" if count == 1 else f"last {count} scores are"
+        return f"every video has more: where its {last} of padding at the end, store scores[:-{count}]"
+    return "--frames-per-score sets the frames of a score"
 
 
 class _EndCounts:
@@ -233,125 +207,3 @@ class _EndCounts:
         if self._partial:
             notes.append(f"The last score of {self._partial} videos stands for fewer than {self._each} frames.")
         return notes
-
-
-def _read(file: Path, column: str) -> dict[str, Floats]:
-    try:
-        match file.suffix.lower():
-            case ".npz":
-                found = _npz(file)
-            case ".csv":
-                found = _csv(file, column)
-            case ".parquet":
-                found = _parquet(file, column)
-            case ".json":
-                found = _json(file)
-            case other:
-                raise ForeignScoresError(f"{file}: expected a file {', '.join(SUFFIXES)}, got {other or 'no suffix'}")
-    except FileNotFoundError:
-        raise ForeignScoresError(f"{file}: no such file") from None
-    except OSError as error:
-        raise ForeignScoresError(f"{file}: cannot be read: {error.strerror or error}") from None
-    if not found:
-        raise ForeignScoresError(f"{file}: holds no video")
-    return found
-
-
-def _npz(file: Path) -> dict[str, Floats]:
-    try:
-        arrays = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ForeignScoresError(f"{file}: not an archive of plain arrays: {error}") from None
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise ForeignScoresError(f"{file}: one array; expected an archive with one array a video")
-    with arrays:
-        return {name: _row(file, name, _member(file, arrays, name)) for name in arrays.files}
-
-
-def _member(file: Path, arrays: np.lib.npyio.NpzFile, name: str) -> npt.NDArray[np.generic]:
-    try:
-        values: object = arrays[name]
-    except UNREADABLE as error:
-        raise ForeignScoresError(f"{file}: {name}: not a plain array: {error}") from None
-    if not isinstance(values, np.ndarray):
-        raise ForeignScoresError(f"{file}: {name}: not a plain array")
-    return values
-
-
-def _json(file: Path) -> dict[str, Floats]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ForeignScoresError(f"{file}: not JSON: {error}") from None
-    except RecursionError:
-        raise ForeignScoresError(f"{file}: not JSON: nested too deeply") from None
-    if not isinstance(document, dict):
-        raise ForeignScoresError(f"{file}: expected an object with a list of numbers for each video")
-    try:
-        return {name: _row(file, name, np.asarray(values)) for name, values in document.items()}
-    except ValueError:
-        raise ForeignScoresError(f"{file}: expected one list of numbers for each video") from None
-
-
-def _csv(file: Path, column: str) -> dict[str, Floats]:
-    rows: dict[str, list[float]] = {}
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text)
-            header = [name.strip() for name in next(reader, [])]
-            if missing := [name for name in ("video", column) if name not in header]:
-                raise ForeignScoresError(f"{file}:1: no column {missing[0]}; expected video and {column} in the header")
-            video, value = header.index("video"), header.index(column)
-            for row in reader:
-                if not row:
-                    continue
-                try:
-                    rows.setdefault(row[video], []).append(float(row[value]))
-                except (IndexError, ValueError):
-                    got = row[value] if len(row) > value else "nothing"
-                    raise ForeignScoresError(
-                        f"{file}:{reader.line_num}: expected a {column}, a number; got {got!r}"
-                    ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ForeignScoresError(f"{file}: not CSV: {error}") from None
-    return {name: np.array(values, np.float64) for name, values in rows.items()}
-
-
-def _parquet(file: Path, column: str) -> dict[str, Floats]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with file.open("rb") as opened:  # here, as pyarrow takes only paths that are UTF-8
-            names = parquet.read_schema(opened).names
-            if missing := [name for name in ("video", column) if name not in names]:
-                raise ForeignScoresError(f"{file}: no column {missing[0]}; expected video and {column}")
-            opened.seek(0)
-            table = parquet.read_table(opened, columns=["video", column])
-        values = table[column].cast(pyarrow.float64()).fill_null(float("nan")).to_numpy()
-        videos = table["video"].cast(pyarrow.string()).combine_chunks().dictionary_encode()
-    except pyarrow.ArrowException as error:
-        raise ForeignScoresError(f"{file}: not a Parquet table of numbers: {' '.join(str(error).split())}") from None
-    if videos.null_count:
-        raise ForeignScoresError(f"{file}: a row has no video")
-    if not len(videos):
-        return {}
-    # A video's rows need not be adjacent; their order is the order of time.
-    codes = videos.indices.to_numpy(zero_copy_only=False)
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(videos.dictionary)))
-    parts = np.split(np.asarray(values, np.float64)[order], ends[:-1])
-    return dict(zip(videos.dictionary.to_pylist(), parts, strict=True))
-
-
-def _row(file: Path, name: str, values: npt.NDArray[np.generic]) -> Floats:
-    """Return the numbers as one row; a single column is accepted, too."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1 or not (values.size == 0 or np.issubdtype(values.dtype, np.number) or values.dtype == bool):
-        raise ForeignScoresError(
-            f"{file}: {name}: expected a row of numbers, got {values.dtype} of shape {values.shape}"
-        )
-    if np.iscomplexobj(values):
-        raise ForeignScoresError(f"{file}: {name}: expected real numbers")
-    return values.astype(np.float64)

@@ -29,7 +29,8 @@ from operators.figures.events import Interval
 from operators.figures.ranked import Undefined
 from pipeline.errors import UsageError
 from pipeline.evaluation.judged import JudgedVideo, LeftOut
-from pipeline.plain_arrays import UNREADABLE, ArraysError, load_member, names_of
+from pipeline.evaluation.pairing import some
+from pipeline.plain_arrays import UNREADABLE, ArraysError, load_member, names_of, refuse_other_formats
 
 Floats = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.float32]
@@ -243,13 +244,16 @@ def read_masks(file: Path) -> dict[str, Callable[[], Masks]]:
     from pipeline.sources.frame_folder import by_number, is_picture
 
     try:
-        if file.suffix.lower() == ".npz":
+        if file.suffix.lower() in (".npz", ".npy"):
             return {name: partial(_marked, file, name) for name in _names(file)}
+        refuse_other_formats(file)
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/") and is_picture(Path(name))]
         pictures: dict[str, list[str]] = {}
         for name in sorted(names, key=lambda name: by_number(Path(name))):
             pictures.setdefault(str(Path(name).parent), []).append(name)
+    except ArraysError as error:
+        raise MapsError(f"{file}: {error}") from None
     except FileNotFoundError:
         raise MapsError(f"{file}: no such file") from None
     except OSError as error:
@@ -398,12 +402,6 @@ def _pictures(file: Path, names: Sequence[str]) -> Masks:
     if len({mask.shape for mask in masks}) > 1:
         raise MapsError(f"{file}: {Path(names[0]).parent}: masks of different sizes")
     return np.stack(masks)
-
-
-def some(names: Iterable[str]) -> str:
-    """Return the number of videos, and the first of their names."""
-    listed = list(names)
-    return f"{len(listed)} videos ({', '.join(listed[:3])}{', …' if len(listed) > 3 else ''})"
 
 
 def _scaled(values: Maps, shape: tuple[int, ...]) -> Maps:

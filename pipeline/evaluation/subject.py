@@ -13,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.alerting import AlertSettings
+from operators.figures.videos import FrameLabels
 from pipeline.errors import UsageError
-from pipeline.evaluation.foreign_scores import judge_scores, read_labels, read_scores
+from pipeline.evaluation.end_to_end import divided_labels, divided_scores, read_lengths
+from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, LeftOut, VideoScore, centred_kernel
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.pixel_maps import PixelCounts, judge_maps, read_maps, read_masks
 from pipeline.evaluation.reported import settings_of, title_of
+from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
 from pipeline.heat import HeatKind
 from pipeline.runs.folder import Run, VideoRow
 
@@ -49,6 +52,7 @@ class ScoreFiles:
     """Scores and labels in files, and the settings of their judgement.
 
     Attributes:
+        videos: a list of the videos that one array holds end to end, with their lengths; None: one array a video.
         video_score: how a video's own score is made from its clips'.
         threshold: smoothed score at which an alert opens; None: no alerts.
         close_threshold: smoothed score below which it closes.
@@ -60,6 +64,7 @@ class ScoreFiles:
     frames_per_score: int
     kernel: int
     video_score: VideoScore
+    videos: Path | None = None
     threshold: float | None = None
     close_threshold: float | None = None
     fps: float | None = None
@@ -71,9 +76,10 @@ class ScoreFiles:
             ForeignScoresError: a file cannot be read, or scores and labels do not match.
             UsageError: invalid thresholds or frame rate.
         """
+        scores, labels = self._read()
         return judge_scores(
-            read_scores(self.scores),
-            read_labels(self.labels),
+            scores,
+            labels,
             frames_per_score=self.frames_per_score,
             kernel=self.kernel,
             video_score=self.video_score,
@@ -84,6 +90,26 @@ class ScoreFiles:
     def subject(self) -> Subject:
         """Read and judge the scores; raises as :meth:`judged`."""
         return Subject(self.judged(), self._settings(), f"{self.scores.name} by {self.labels.name}")
+
+    def _read(self) -> tuple[dict[str, Floats], dict[str, FrameLabels]]:
+        """Read both files, and divide what they hold end to end."""
+        scores, labels = read_scores(self.scores), read_labels(self.labels)
+        if self.videos is None:
+            return scores, labels
+        divide_scores, divide_labels = is_one_array(scores), is_one_array(labels)
+        if not (divide_scores or divide_labels):
+            raise UsageError(f"--videos is for one array of all videos: {self.scores} has one array a video already")
+        lengths = read_lengths(self.videos)
+        file = self.scores
+        try:
+            if divide_scores:
+                scores = divided_scores(next(iter(scores.values())), lengths, self.frames_per_score)
+            file = self.labels
+            if divide_labels:
+                labels = divided_labels(next(iter(labels.values())), lengths, self.frames_per_score)
+        except ForeignScoresError as error:
+            raise ForeignScoresError(f"{file}: {error}; the list is {self.videos}") from None
+        return scores, labels
 
     def _alerts(self) -> AlertSettings | None:
         if self.threshold is not None and self.fps is None:
@@ -104,6 +130,7 @@ class ScoreFiles:
                 "scores_sha256": _sha256(self.scores),
                 "labels": self.labels.name,
                 "labels_sha256": _sha256(self.labels),
+                **({} if self.videos is None else {"videos": self.videos.name, "videos_sha256": _sha256(self.videos)}),
             },
             "judgement": {
                 "frames_per_score": self.frames_per_score,

@@ -44,6 +44,7 @@ class CameraState:
     scored: int = 0
     dropped: int = 0
     lost: int = 0  #: of the dropped clips, those that the server refused or failed on
+    no_clips_because: str = ""  #: why not one clip could be cut from a recording
     lost_because: str = ""  #: the cause of the first of them
     score: float | None = None
     smoothed: float | None = None
@@ -92,6 +93,9 @@ class Board(WorkerListener):
     def failed(self, camera: str, error: SourceError) -> None:
         for state in self._cameras[camera]:
             state.phase, state.message = CameraPhase.FAILED, str(error)
+
+    def without_clips(self, watch: Watch, why: str) -> None:
+        self._states[watch].no_clips_because = why
 
     def judged(self, watch: Watch, served: ServedModel, settings: ChainSettings) -> None:
         self._states[watch].open_threshold = settings.alert.open_threshold

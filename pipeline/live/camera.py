@@ -13,11 +13,13 @@ from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
 from pipeline.live.listener import Listeners, Watch
+from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.scorer import CameraPort
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
+from pipeline.sources.frame_index import FrameIndex, Indexed
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
 
@@ -94,6 +96,7 @@ class Watcher:
         self.plan = plan
         self.assembler = assembler
         self.served = plan.served  #: the model whose scores the operators know how to judge
+        self.clips = 0  #: cut so far
         self._cutter = WindowCutter(plan.clip)
         self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
 
@@ -104,6 +107,7 @@ class Watcher:
             self._open = (segment, 0)
         window = self._cutter.push(item)
         if isinstance(window, ClipWindow):
+            self.clips += 1
             self._open = (segment, window.index + 1)
             self.port.submit(window)
 
@@ -188,6 +192,8 @@ class Camera:
                 self._give_up(SourceError(problem, code="error"))
             break
         if not self.stop.is_set():
+            if self.failure is None and isinstance(self.source, Indexed):
+                self._report_sparse(self.source.seen)
             for watcher in self.watchers:
                 watcher.port.drain(None)
             self._put(Finished(self), None)
@@ -203,6 +209,18 @@ class Camera:
                 continue
             for watcher in self.watchers:
                 watcher.take(item)
+
+    def _report_sparse(self, index: FrameIndex) -> None:
+        """Report the detectors that had no clip of a recording, or not of all of it."""
+        for watcher in self.watchers:
+            spec = watcher.plan.clip
+            if not watcher.clips:
+                self._report_no_clips(watcher.watch, why_no_clip(index, spec))
+            elif (part := sparse_part(index, spec)) is not None:
+                _log.warning("recording sparse, watched in part", camera=self.name, sparse=part)
+
+    def _report_no_clips(self, watch: Watch, why: str) -> None:
+        self._listeners.notify(lambda one: one.without_clips(watch, why))
 
     def _report_frame(self, frame: Frame) -> None:
         self._listeners.notify(lambda one: one.frame(self.name, frame))

@@ -32,9 +32,9 @@ class WorkerListener:
     """The worker's calls, all empty; a listener overrides the ones that it needs.
 
     ``camera_added`` and ``camera_removed`` are called from the thread that adds or removes; ``connected``, ``away``,
-    ``frame``, ``stamps`` and ``failed`` from the camera's; all others from the operators' thread, which serves all
-    cameras. A method must return quickly and must not call the worker. An exception that it raises is logged and
-    changes nothing.
+    ``frame``, ``stamps``, ``failed`` and ``without_clips`` from the camera's; all others from the operators' thread,
+    which serves all cameras. A method must return quickly and must not call the worker. An exception that it raises is
+    logged and changes nothing.
     """
 
     def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
@@ -54,6 +54,9 @@ class WorkerListener:
 
     def failed(self, camera: str, error: SourceError) -> None:
         """A source is given up. The clips that are cut already are still scored."""
+
+    def without_clips(self, watch: Watch, why: str) -> None:
+        """A recording has been read to its end, and not one clip could be cut from it."""
 
     def judged(self, watch: Watch, served: ServedModel, settings: ChainSettings) -> None:
         """The scores of this model are judged by these settings from here on."""

@@ -169,8 +169,7 @@ class MetricsListener(WorkerListener):
         labels = self._metrics.labels_of(watch)
         self._metrics.clips_scored.labels(*labels).inc()
         if scored.window.segment.live:
-            seconds = (scored.scored_at - scored.window.captured_at).total_seconds()
-            self._metrics.capture_to_score.labels(*labels).observe(seconds)
+            self._metrics.capture_to_score.labels(*labels).observe(scored.delay_seconds)
 
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
         self._metrics.clips_dropped.labels(*self._metrics.labels_of(watch), dropped.reason).inc()
@@ -180,7 +179,7 @@ class MetricsListener(WorkerListener):
             self._metrics.alerts.labels(*self._metrics.labels_of(watch)).inc()
 
     def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
-        """The topic has an event; ``delay_seconds`` since the capture, None for a recording."""
+        """The topic has an event; see :meth:`pipeline.sinks.relay.RelayListener.published`."""
         watch = Watch(event.subject, event.data.detector or "")
         with self._lock:
             if delay_seconds is not None and watch.camera not in self._removed:

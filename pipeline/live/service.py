@@ -256,6 +256,7 @@ class Service:
         elif self._scorer is not None:
             self._scorer.close()
         self._relays.stop(relay_seconds)
+        self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()
         self.metrics.outbox_depth.set_function(lambda: left)
         self.outbox.close()

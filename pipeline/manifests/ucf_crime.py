@@ -111,7 +111,7 @@ def _split(lists: Path, annotation: Path, films: _Films, notes: list[str]) -> di
         return dict.fromkeys(training, TRAIN) | split_of
     training = films.others(tested)
     notes.append(
-        f"no {_LISTS[TRAIN][0]}: the {len(training)} other videos of {DATA_SET} in the folder are the training videos; "
+        f"no {_LISTS[TRAIN][0]}: training videos are all others of {DATA_SET} in the folder, {len(training)}; "
         "missing ones cannot be noticed"
     )
     return dict.fromkeys(training, TRAIN) | split_of

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
+from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.runs.folder import RowGap, score_schema
 from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed, one_line
@@ -125,8 +126,8 @@ class RecordingResults:
             return not_replayed(self.wanted, "; ".join([self._lost(), *self.damage]), content)
         if not clips:
             why = one_line("; ".join(self.damage))
-            short = f"{len(index)} frames, too short for a clip of {self.clip.frames}"
-            return not_replayed(self.wanted, f"nothing to score: {why or short}", content)
+            causes = [*([why] if why else []), why_no_clip(index, self.clip)]
+            return not_replayed(self.wanted, f"nothing to score: {'; '.join(causes)}", content)
         if clips != self._scored:
             return not_replayed(self.wanted, "unexpected failure, see the log", content)
         fps, seconds = rate_and_length(index, self.wanted.fps)
@@ -140,6 +141,7 @@ class RecordingResults:
             segments=len(index.segments) if index.segments is not None else 1,
             clips=clips,
             damage=one_line("; ".join(self.damage)) or None,
+            sparse=sparse_part(index, self.clip),
             gaps=_gaps(self.source),
         )
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None

@@ -244,6 +244,7 @@ class VideoRow(_Part):
         files: of a camera's archive, in the order in which they were recorded, ``path`` the first of them; empty, and
             not written, for a recording of one file.
         gaps: between these files; not written where there are none.
+        sparse: one line on frames too far from each other for a clip; not written where there are none.
         stream: number of the video stream that was read, if not the first; see ``mistwatch replay --stream``.
     """
 
@@ -264,6 +265,7 @@ class VideoRow(_Part):
     damage: str | None = None
     error: str | None = None
     files: tuple[RowFile, ...] = ()
+    sparse: str | None = None
     stream: Annotated[int, Field(ge=0)] | None = None
     gaps: tuple[RowGap, ...] = ()
 
@@ -271,7 +273,9 @@ class VideoRow(_Part):
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what only an archive has."""
         written: dict[str, Any] = handler(self)
-        return {name: value for name, value in written.items() if value or name not in ("files", "gaps", "stream")}
+        return {
+            name: value for name, value in written.items() if value or name not in ("files", "gaps", "sparse", "stream")
+        }
 
     @property
     def key(self) -> str:

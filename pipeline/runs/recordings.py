@@ -37,8 +37,8 @@ class Wanted:
         fps: pictures a second where ``path`` is a folder of them.
         camera: whose archive it is; None for a recording by itself.
         parts: the files of that archive, which are read as one recording.
+        left_out: number of files beside them that are not this camera's, where only one camera is wanted.
         stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
-        until: time of the archive's end as its last name states it (UTC), None where it does not.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Wanted:
     intervals: tuple[tuple[int, int], ...] = ()
     camera: str | None = None
     parts: tuple[Part, ...] = ()
-    until: datetime | None = None
+    left_out: int = 0
     stream: int | None = None
 
     @property
@@ -90,6 +90,7 @@ class Wanted:
                 on_damage=on_damage,
                 threads=threads,
                 video_stream=self.stream,
+                on_choice=on_choice,
             )
         return open_recording(
             self.path,
@@ -177,7 +178,7 @@ def _joined(found: dict[Path, _Found], joining: Joining) -> list[_Found]:
     joined = [one for one in found.values() if one.wanted.label is not None]
     for one in cameras_of(loose, joining):
         if isinstance(one, CameraFiles):
-            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, until=one.until)
+            archive = Wanted("", one.parts[0].path, camera=one.camera, parts=one.parts, left_out=one.left_out)
             joined.append(_found(archive, one.camera, *one.names))
         else:
             joined.append(found[one])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -35,6 +35,7 @@ class Scored:
     Attributes:
         served: the model that gave the score; Triton names its version in the answer.
         scored_at: when this process received the score (UTC).
+        scored_monotonic: the same on the monotonic clock, seconds.
         heat: float32 (h, w), where in the clip's picture the score comes from; ``served.heat`` says how to read it.
             None unless the scorer asks for it and the model has it.
     """
@@ -44,6 +45,12 @@ class Scored:
     served: ServedModel
     scored_at: datetime
     heat: npt.NDArray[np.float32] | None = None
+    scored_monotonic: float = field(default_factory=time.monotonic)
+
+    @property
+    def delay_seconds(self) -> float:
+        """Seconds from the arrival of the clip's last frame to its score, whatever the wall clock did meanwhile."""
+        return self.scored_monotonic - self.window.captured_monotonic
 
     @property
     def model(self) -> str:

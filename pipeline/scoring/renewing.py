@@ -218,12 +218,11 @@ class RenewingTransport:
             except ScorerUnavailable as error:
                 missed = error.trouble is Trouble.SILENT
             with self._changed:
-                if missed:
-                    line.has_missed = True
-                else:
+                if not missed:
                     line.hear(now=time.monotonic())
                 if line.heard != heard or self._closed.is_set():
                     return False
+                line.has_missed = True
         return True
 
     def _try_new_connection(self, line: _Line) -> None:

@@ -6,12 +6,11 @@ A sink knows its protocol and nothing else. Order, retries, stopping and the mes
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
 from typing import Protocol
 
 from pipeline.alerts.event import AlertEvent
@@ -36,12 +35,12 @@ class Delivery:
 
     Attributes:
         reason: one line without the sink's name; empty for an acknowledged event.
-        at: time of the answer (UTC).
+        monotonic: time of the answer, seconds of the monotonic clock.
     """
 
     verdict: Verdict
     reason: str = ""
-    at: datetime = field(default_factory=partial(datetime.now, UTC))
+    monotonic: float = field(default_factory=time.monotonic)
 
 
 #: Called by a sink a few times a second while it waits for an answer, with a function that explains the silence in one

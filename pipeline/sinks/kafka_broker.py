@@ -42,6 +42,10 @@ _connection_log.setLevel(logging.WARNING)
 _connection_log.propagate = False
 _connection_log.addHandler(logging.NullHandler())
 
+#: The broker's clock says when an event was published, as retention and ``--since`` need it: the clock of a worker may
+#: not be set yet, and brokers refuse messages whose own time is an hour ahead.
+_TOPIC_CONFIGS = {"message.timestamp.type": "LogAppendTime"}
+
 #: Limit for a client to learn the cluster's brokers.
 _BOOTSTRAP_SECONDS = 5.0
 #: Limit of one answer, where a client sets no other one. kafka-python's own limit is 30 s.
@@ -234,7 +238,7 @@ class Broker:
                     f"{self}: topic {topic} does not exist; create it, or allow it to be created"
                 )
             try:
-                admin.create_topics({topic: {}}, wait_for_metadata=True)
+                admin.create_topics({topic: {"configs": _TOPIC_CONFIGS}}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
                 pass  # another process was faster
             except KafkaError as error:

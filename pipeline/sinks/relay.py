@@ -39,7 +39,8 @@ class RelayListener:
         """The sink has the event.
 
         Args:
-            delay_seconds: from its last frame's arrival to the acknowledgement; None for recordings.
+            delay_seconds: from its last frame's arrival to the acknowledgement. None for recordings, and for an event
+                that an earlier process has accepted: no clock that cannot jump runs through both.
         """
 
     def waiting(self, reason: str) -> None:
@@ -192,8 +193,8 @@ class Relay:
         self._deliveries.delivered(event.id for event, _ in self._acknowledged)
         acknowledged, self._acknowledged = self._acknowledged, []
         for event, answer in acknowledged:
-            captured_at = event.data.captured_at
-            self._listener.published(event, (answer.at - captured_at).total_seconds() if captured_at else None)
+            captured = event.captured_monotonic
+            self._listener.published(event, None if captured is None else answer.monotonic - captured)
 
     def _keep_waiting(self, explain: Callable[[], str]) -> bool:
         """See :data:`pipeline.sinks.base.KeepWaiting`."""

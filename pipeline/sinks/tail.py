@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pipeline.alerts.describe import describe
 from pipeline.alerts.event import AlertEvent
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
+from pipeline.sinks.since import offsets_since
 
 #: Length of one poll of the topic, and so the delay with which ``stopped`` is noticed.
 _POLL_SECONDS = 0.25
@@ -154,11 +155,10 @@ class TopicReader:
             return {}
         if self._positions or self._topic_was_missing:  # the partitions are younger than this reader
             starts: dict[TopicPartition, int] = consumer.beginning_offsets(partitions)
-            return starts
-        starts = consumer.end_offsets(partitions)
-        if self._since is not None:
-            found = consumer.offsets_for_times(dict.fromkeys(partitions, int(self._since.timestamp() * 1000)))
-            starts |= {partition: known.offset for partition, known in found.items() if known is not None}
+        elif self._since is not None:
+            starts = offsets_since(consumer, partitions, self._since)
+        else:
+            starts = consumer.end_offsets(partitions)
         return starts
 
     def _read(self, consumer: KafkaConsumer) -> Iterator[TopicEvent]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -41,13 +41,13 @@ class CameraFiles:
 
     Attributes:
         camera: its name; ``names`` are longer ones, for an archive that has several cameras of that name.
-        until: time of the end as the last name states it (UTC), None where it does not.
+        left_out: number of files that are not this camera's, where only one camera is wanted.
     """
 
     camera: str
     names: tuple[str, ...]
     parts: tuple[Part, ...]
-    until: datetime | None = None
+    left_out: int = 0
 
 
 def zone_named(name: str | None) -> tzinfo | None:
@@ -119,25 +119,20 @@ def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
         )
     if timed:
         name = joining.camera or timed[0][1].camera or timed[0][1].folder.name or "camera"
-        return _camera(name, timed[0][1].folder, timed, joining.zone)
+        found = _camera(name, timed[0][1].folder, timed, joining.zone)
+        return replace(found, left_out=len(files) - len(timed))
     ordered = sorted(files, key=lambda file: [by_number(Path(part)) for part in file.parts])
     return CameraFiles(joining.camera or ordered[0].parent.name or "camera", (), tuple(map(Part, ordered)))
 
 
 def _camera(camera: str, folder: Path, members: Iterable[tuple[Path, Stated]], zone: tzinfo | None) -> CameraFiles:
-    placed = sorted((_in_utc(said, said.at, zone), str(file), file, said) for file, said in members)
-    *_, last = placed
-    until = last[3].until
-    return CameraFiles(
-        camera,
-        (f"{folder.name}/{camera}", f"{folder}/{camera}"),
-        tuple(Part(file, at) for at, _, file, _ in placed),
-        _in_utc(last[3], until, zone) if until is not None else None,
-    )
+    placed = sorted((_in_utc(said, zone), str(file), file) for file, said in members)
+    parts = tuple(Part(file, at) for at, _, file in placed)
+    return CameraFiles(camera, (f"{folder.name}/{camera}", f"{folder}/{camera}"), parts)
 
 
-def _in_utc(said: Stated, at: datetime, zone: tzinfo | None) -> datetime:
-    """Return a stated time in UTC; of an hour that a clock has twice, the first is meant."""
+def _in_utc(said: Stated, zone: tzinfo | None) -> datetime:
+    """Return a stated start in UTC; of an hour that a clock has twice, the first is meant."""
     if said.utc:
-        return at.replace(tzinfo=UTC)
-    return (at if zone is None else at.replace(tzinfo=zone)).astimezone(UTC)
+        return said.at.replace(tzinfo=UTC)
+    return (said.at if zone is None else said.at.replace(tzinfo=zone)).astimezone(UTC)

@@ -74,10 +74,10 @@ class ArchiveClock:
             wall = at or (self._wall if self._is_known else None)
             return Border(self._end, self._end, self._is_known, 0.0 if self._is_known else None, wall=wall)
         late = (at - self._wall).total_seconds()
-        if not self._is_known:
-            return Border(self._end + max(late, 0.0), self._end, False, None, self._wall, at)
         if abs(late) < self._resolution + self._tolerance:
             return Border(self._end, self._end, True, 0.0, wall=self._wall + timedelta(seconds=FOLLOW * late))
+        if not self._is_known:
+            return Border(self._end + max(late, 0.0), self._end, False, None, None, at)
         return Border(self._end + late, self._end, False, late, self._wall, at)
 
     def leave(self, border: Border, seconds: float, period_seconds: float, *, is_known: bool = True) -> None:
@@ -86,7 +86,7 @@ class ArchiveClock:
         Args:
             seconds: from its first picture to the end of its last.
             period_seconds: of one of its pictures.
-            is_known: its own clock is sound; otherwise the real time of its end is not known.
+            is_known: its own clock never jumped; otherwise its end is believed only where the next name agrees.
         """
         end = border.start + seconds
         if self._has_begun and end <= self._end:

@@ -23,6 +23,7 @@ def open_archive(
     started_at: datetime | None = None,
     on_damage: Callable[[str], None] | None = None,
     video_stream: int | None = None,
+    on_choice: Callable[[str], None] | None = None,
 ) -> JoinedSource:
     """Return the films below ``folder`` as one recording; the arguments are those of :class:`JoinedSource`.
 
@@ -51,6 +52,8 @@ def open_archive(
         raise problem(f"holds {len(found)} videos, and their names state no date and time; name a video")
     (one,) = found
     parts = one.parts if isinstance(one, CameraFiles) else (Part(one),)
-    source = JoinedSource(camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream)
+    source = JoinedSource(
+        camera, parts, started_at=started_at, on_damage=on_damage, video_stream=video_stream, on_choice=on_choice
+    )
     source.passed_over = passed_over
     return source

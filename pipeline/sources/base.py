@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -72,6 +73,7 @@ class Frame:
         taken_at: wall-clock time of the picture (UTC): when it was received for a live camera, origin + PTS for a
             recording with a known origin, else None.
         received_at: when this process had the frame (UTC).
+        arrived_at: the same on the monotonic clock, seconds: the wall clock may be set, and delays are counted by this.
         images: for each FrameSpec whose resampling keeps this picture: uint8 (H, W, 3) RGB as it asks. Specs of one
             picture size share one array. The source never writes to it again.
         native: the picture as decoded, at the camera's own resolution; a reference, not a copy.
@@ -83,6 +85,7 @@ class Frame:
     received_at: datetime
     images: Mapping[FrameSpec, npt.NDArray[np.uint8]]
     native: av.VideoFrame
+    arrived_at: float = field(default_factory=time.monotonic)
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:

@@ -134,7 +134,9 @@ class LiveStream(ABC):
             container = av.open(url, format=form, options=dict(options), timeout=limits)
         except av.FFmpegError as error:
             took = time.monotonic() - started
-            failure = self._failure_to_open(error) or self._failure(error, took, self._open_timeout)
+            in_time = took < self._open_timeout * _RAN_OUT
+            own = self._failure_to_open(error) if in_time else None
+            failure = own or self._failure(error, took, self._open_timeout)
         else:
             self._opened()
             return container

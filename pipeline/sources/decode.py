@@ -183,6 +183,7 @@ class FramePump:
             received_at=one.received_at,
             images=self._scaled([spec for spec in self._specs if spec.fps in kept], native),
             native=native,
+            arrived_at=one.arrived_at,
         )
 
     def _leave_out(self, one: _Picture, verdict: Verdict) -> None:

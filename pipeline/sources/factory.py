@@ -169,6 +169,7 @@ def _open_file(camera: str, location: str, options: SourceOptions, callbacks: So
             started_at=started_at,
             on_damage=callbacks.on_damage,
             video_stream=options.video_stream,
+            on_choice=callbacks.on_choice,
         )
     else:
         recording = FileSource(

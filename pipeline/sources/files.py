@@ -18,7 +18,7 @@ from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, Sour
 from pipeline.sources.content_hash import content_hash
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
-from pipeline.sources.film_header import creation_time, stated_end
+from pipeline.sources.film_header import creation_time, measured_rate, stated_end
 from pipeline.sources.frame_index import FrameIndex, FrameLog
 from pipeline.sources.hidden_pictures import ShownPackets
 from pipeline.sources.lost_pictures import LostPictures
@@ -227,6 +227,10 @@ class FileSource:
 
         return order_times(opened)
 
+    def _measured_rate(self) -> float | None:
+        with closing(self._open()) as container:
+            return measured_rate(container, self._stream_of(container))
+
     def _times_of(self, container: av.container.InputContainer, stream: av.VideoStream) -> PictureTimes:
         rate, codec = stream.average_rate or stream.guessed_rate, stream.codec_context.codec.canonical_name
         if (order := self._order_times()) is not None:
@@ -249,7 +253,7 @@ class FileSource:
             self._on_choice(f"camera {self.camera}: {shown(str(self.path))}: {choice}")
         stream.codec_context.thread_count = self._threads
         stream.codec_context.thread_type = "AUTO"
-        rate = stream.average_rate or stream.guessed_rate
+        fps = self._measured_rate() or stream.average_rate or stream.guessed_rate
         clock = _RecordingClock(self._given or creation_time(container))
         self._log = FrameLog()
         pump = FramePump(
@@ -258,7 +262,7 @@ class FileSource:
             specs=specs,
             segment_id=lambda ordinal: f"{self.content_hash}/{ordinal}",
             wall_clock=clock,
-            nominal_fps=float(rate) if rate else None,
+            nominal_fps=float(fps) if fps else None,
             pixel_aspect=stream.sample_aspect_ratio,
             threads=1,
             log=self._log,
@@ -308,8 +312,10 @@ class FileSource:
                 f"not one picture could be decoded ({first_problem or 'the video stream is empty'})", "decode"
             )
         # The last picture may be held for long: by a recorder that writes when something moves, or at a GIF's end.
-        missing = stated_end(stream) - max(pump.last_pts_seconds + period_of(rate), packets_end)
-        too_short = not (pump.jumps or pump.strays) and missing > CUT_OFF_SECONDS
+        missing = stated_end(stream) - max(pump.last_pts_seconds + period_of(fps), packets_end)
+        # Of streams FFmpeg estimates the length: they have no header.
+        is_stated = container.format.name not in STREAM_FORMATS and not (pump.jumps or pump.strays)
+        too_short = is_stated and missing > CUT_OFF_SECONDS
         cut_off = cut_off or not last_is_whole or too_short
         yield from pump.end(EndReason.ERROR if cut_off else EndReason.STREAM_END)
         bad_packets = max(bad_packets, times.lost)  # not every error is a picture's, and not every decoder reports it

@@ -1,15 +1,21 @@
-"""Statements of a film's header."""
+"""Statements of a film's header, and its rate by its beginning."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice, pairwise
+from statistics import median
 
 import av
 import av.container
 
 #: Matroska states a stream's length in a tag.
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+#: Number of packets by which a film's rate is measured.
+_MEASURED_PACKETS = 64
 
 #: A clock that was never set: 1904 is the zero of MP4's clock, 1970 that of Unix.
 _UNSET_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
@@ -37,3 +43,19 @@ def stated_end(stream: av.VideoStream) -> float:
         hours, minutes, seconds = match.groups()
         return start + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     return float("-inf")
+
+
+def measured_rate(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Return the pictures a second at a film's beginning, by their median spacing; None where they bear no time.
+
+    What a container states may be the mean of a film with pauses, or a rate at which it never recorded.
+    """
+    times: list[float] = []
+    with suppress(av.FFmpegError):
+        times.extend(
+            float(packet.pts * packet.time_base)
+            for packet in islice(container.demux(stream), _MEASURED_PACKETS)
+            if packet.size and packet.pts is not None and packet.time_base is not None
+        )
+    spacings = [later - earlier for earlier, later in pairwise(sorted(times)) if later > earlier]
+    return 1 / median(spacings) if spacings else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,16 @@ class FrameIndex:
             behind = int(self.segments[segment + 1]) if segment + 1 < len(self.segments) else behind
         at = np.searchsorted(self.times[first:behind], (start - SAME_TIME_SECONDS, end - SAME_TIME_SECONDS))
         return first + int(at[0]), first + int(at[1])
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A source that keeps an index of its pictures: a recording."""
+
+    @property
+    def seen(self) -> FrameIndex:
+        """The pictures that have been read so far."""
+        ...
 
 
 class FrameLog:

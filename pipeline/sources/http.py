@@ -12,12 +12,14 @@ import av
 import av.container
 
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.challenge import Challenge
 from pipeline.sources.connection import LiveOptions, Reading
 from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
 from pipeline.sources.files import NOT_VIDEO_FORMATS
 from pipeline.sources.network import NetworkStream
 from pipeline.sources.pace import ArrivalClock, PacedClock
+from pipeline.sources.probe import Answer
 
 #: A playlist names its segments freely; with these it reaches web servers alone, no file of this machine.
 _PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
@@ -71,19 +73,22 @@ class HttpSource(NetworkStream):
     ) -> Callable[[av.VideoFrame], float | None]:
         return ArrivalClock() if container.format.name in _TIMELESS_FORMATS else PacedClock(stop)
 
-    def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
-        if isinstance(error, av.error.HTTPNotFoundError):
-            return self._error("the server has no such page (404 Not Found); check the path", "not_found")
-        if isinstance(error, av.error.InvalidDataError):
-            return self._error(self._why_not_a_video(), "not_a_video")
-        return super()._failure_to_open(error)
+    def _password_follows(self, location: str, asked: Challenge | None) -> bool:
+        return "//" not in location  # within this address
 
-    def _why_not_a_video(self) -> str:
-        answer = self._ask_as_ffmpeg()
+    def _why_refused(self, error: av.FFmpegError, answer: Answer | None) -> tuple[str, str] | None:
+        if (reason := super()._why_refused(error, answer)) is not None:
+            return reason
+        if isinstance(error, av.error.HTTPNotFoundError):
+            return "not_found", "the server has no such page (404 Not Found); check the path"
+        if not isinstance(error, av.error.InvalidDataError):
+            return None
         kind = answer.first("content-type").partition(";")[0].strip().lower() if answer is not None else ""
         if "html" in kind:
-            return f"answers with a web page ({shown(kind)}), not with a video; check the path; is it a login page?"
-        return f"answers with something else than a video that FFmpeg can read{f' ({shown(kind)})' if kind else ''}"
+            text = f"answers with a web page ({shown(kind)}), not with a video; check the path; is it a login page?"
+            return "not_a_video", text
+        of_kind = f" ({shown(kind)})" if kind else ""
+        return "not_a_video", f"answers with something else than a video that FFmpeg can read{of_kind}"
 
 
 class SnapshotSource(HttpSource):

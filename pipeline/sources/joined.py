@@ -13,19 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.sources.archive_clock import SECOND, ArchiveClock, Border
+from pipeline.sources.archive_clock import SECOND, ArchiveClock
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver
 from pipeline.sources.frame_index import FrameIndex
-from pipeline.sources.resample import Rule, resampler
+from pipeline.sources.placed_file import TIE_SECONDS, PlacedFile
+from pipeline.sources.resample import Rule, RuleFor
 
 #: Number of damaged files that a line names.
 _NAMED = 3
-
-#: Two sums of the same times differ by less. Seconds.
-_TIE_SECONDS = 1e-6
 
 #: For consumers that need the times of the pictures and not the pictures.
 _BARELY_SCALED = FrameSpec(16, 16, fps=0.001)
@@ -84,6 +82,8 @@ class JoinedSource:
         on_damage: called with one line on the files that could not be read to their end.
         threads: of the decoder; 0 lets FFmpeg choose (one a core).
         video_stream: see :class:`pipeline.sources.files.FileSource`.
+        on_choice: called with one line that names the stream that is read, where there are several; again only when it
+            changes from one file to another.
     """
 
     live = False
@@ -97,6 +97,7 @@ class JoinedSource:
         on_damage: Callable[[str], None] | None = None,
         threads: int = 0,
         video_stream: int | None = None,
+        on_choice: Callable[[str], None] | None = None,
     ) -> None:
         if not parts or len({part.at is None for part in parts}) > 1:
             raise ValueError("expected files that all state their start, or none of which does")
@@ -114,6 +115,7 @@ class JoinedSource:
         self._on_damage = on_damage
         self._threads = threads
         self.video_stream = video_stream
+        self.on_choice = on_choice
         self.passed_over = PassedOver()  #: files of its folder that are not films, where it was found in one
         self.hashed: list[Hashed] = []  #: the files in the state in which they were hashed
         self._reading = _Reading(self, [], threading.Event())
@@ -252,6 +254,7 @@ class _Reading:
         self._segment: Segment | None = None
         self._held = EndReason.STREAM_END  # reason of the latest file's end, until it is known whether the next abuts
         self._size: tuple[int, int] | None = None
+        self._choice: str | None = None  # the latest one of several video streams
         self._times = array("d")
         self._firsts = array("q")
 
@@ -280,30 +283,43 @@ class _Reading:
         if _signature(part.path) != hashed.signature:
             what = "has changed since the replay began, and is left out; replay it again when it is complete"
             raise SourceError(f"camera {camera}: {shown(str(part.path))}: {what}", code="changed")
-        placed = _Placed(self._clock.border(part.at), self._rules)
-        placed.film = film = FileSource(
-            camera,
-            part.path,
-            on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
-            threads=threads,
-            video_stream=self._source.video_stream,
-            known_hash=hashed.digest,
-            rule=placed.rule,
-        )
-        for item in film.frames(self._specs, self._stop):
+
+        def open_film(rule: RuleFor) -> FileSource:
+            return FileSource(
+                camera,
+                part.path,
+                on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
+                threads=threads,
+                video_stream=self._source.video_stream,
+                on_choice=lambda line: self._choose(line, part.path),
+                known_hash=hashed.digest,
+                rule=rule,
+            )
+
+        placed = PlacedFile(self._clock.border(part.at), self._rules, open_film)
+        for item in placed.film.frames(self._specs, self._stop):
             if isinstance(item, Frame):
                 yield from self._frame(item, placed)
-            elif placed.opened or placed.border.abuts:
-                if item.reason in (EndReason.STREAM_END, EndReason.ERROR):
-                    self._held = item.reason
-                else:
-                    yield from self._end(item.reason)
+                continue
+            placed.jumps += item.reason is EndReason.CLOCK_JUMP
+            if not (placed.opened or placed.border.abuts):
+                continue  # all of it was watched already
+            if item.reason in (EndReason.STREAM_END, EndReason.ERROR):
+                self._held = item.reason
+            else:
+                yield from self._end(item.reason)
         if not self._stop.is_set():
             self._note(placed)
             if part.at is None and self._held is EndReason.ERROR:
                 self._clock.lose()
 
-    def _frame(self, frame: Frame, placed: _Placed) -> Iterator[Frame | SegmentOver]:
+    def _choose(self, line: str, path: Path) -> None:
+        choice = line.removeprefix(f"camera {self._source.camera}: {shown(str(path))}: ")
+        if choice != self._choice and self._source.on_choice is not None:
+            self._source.on_choice(line)
+        self._choice = choice
+
+    def _frame(self, frame: Frame, placed: PlacedFile) -> Iterator[Frame | SegmentOver]:
         border, ordinal = placed.border, int(frame.segment.id.rpartition("/")[2])
         size = (frame.native.width, frame.native.height)
         if ordinal not in placed.shown:
@@ -333,10 +349,9 @@ class _Reading:
             segment, self._segment = self._segment, None
             yield SegmentOver(segment, reason)
 
-    def _note(self, placed: _Placed) -> None:
+    def _note(self, placed: PlacedFile) -> None:
         """Note what is known of a file once it has been read."""
         film, border = placed.film, placed.border
-        assert film is not None
         seen, base = film.seen, len(self._times)
         if not len(seen):
             return
@@ -345,7 +360,7 @@ class _Reading:
         for ordinal in placed.opened:
             first = firsts[ordinal]
             if ordinal == 0:
-                first += int(np.argmax(times[first:] >= border.end_before - _TIE_SECONDS))
+                first += int(np.argmax(times[first:] >= border.end_before - TIE_SECONDS))
             self._firsts.append(base + first)
         first_over = firsts[1] if len(firsts) > 1 else len(times)
         times[:first_over] = np.maximum(times[:first_over], border.end_before)
@@ -355,62 +370,8 @@ class _Reading:
         if placed.opened or border.abuts:
             self._rules = placed.rules
         steps = np.diff(times)
-        is_known = bool((steps >= 0).all())
         period = float(np.median(steps)) if len(steps) else 0.0
-        length = film.end_seconds - placed.first if is_known else float(times.max()) - border.start + period
-        self._clock.leave(border, length, period, is_known=is_known)
-
-
-class _Placed:
-    """A file in its place on the clock of all, while it is read."""
-
-    def __init__(self, border: Border, rules: dict[float | None, Rule]) -> None:
-        self.border = border
-        self.film: FileSource | None = None
-        self.rules = dict(rules)  #: of resampling, as they stand at its end
-        self.shown: list[int] = []  #: ordinals of its segments that have a frame
-        self.opened: list[int] = []  #: those among them that are not the continuation of the file before
-        self.first: float = float("nan")  #: time of its first picture, by its own clock
-        self._begun: set[float | None] = set()
-
-    def rule(self, fps: float | None) -> Rule:
-        """Return the rule of resampling for the file's next segment: at a border that abuts, the one that goes on."""
-        is_first = fps not in self._begun
-        self._begun.add(fps)
-        if not (is_first and self.border.abuts and fps in self.rules):
-            self.rules[fps] = resampler(fps)
-        return _Shifted(self.rules[fps], self.at, self.border.end_before if is_first else float("-inf"))
-
-    def at(self, pts_seconds: float) -> float:
-        """Return the place of a picture on the clock of all files, seconds."""
-        if self.first != self.first:
-            assert self.film is not None
-            earliest = float(self.film.seen.times[0])  # a picture that could not be decoded counts
-            self.first = earliest if np.isfinite(earliest) else pts_seconds
-        return self.border.start + (pts_seconds - self.first)
-
-    def times(self, pts_seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the same for all of its pictures."""
-        finite = np.where(np.isfinite(pts_seconds), pts_seconds, self.first)
-        times: npt.NDArray[np.float64] = self.border.start + (finite - self.first)
-        return times
-
-    def wall_at(self, pts_seconds: float) -> datetime | None:
-        """Return the wall-clock time of a picture; None once the file's own clock was set back."""
-        if self.border.wall is None or pts_seconds < self.first:
-            return None
-        return self.border.wall + timedelta(seconds=pts_seconds - self.first)
-
-
-class _Shifted:
-    """A rule of resampling on the clock of all files; pictures before ``since`` were watched already."""
-
-    def __init__(self, rule: Rule, at: Callable[[float], float], since: float) -> None:
-        self._rule = rule
-        self._at = at
-        self._since = since - _TIE_SECONDS
-
-    def keep(self, pts_seconds: float) -> bool:
-        """See :class:`pipeline.sources.resample.Rule`."""
-        at = self._at(pts_seconds)
-        return at >= self._since and self._rule.keep(at)
+        length, last = film.end_seconds - placed.first, float(times.max()) - border.start
+        if last > length - TIE_SECONDS:  # the last pictures could not be decoded, or the clock was set back
+            length = last + period
+        self._clock.leave(border, length, period, is_known=not placed.jumps)

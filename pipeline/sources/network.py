@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from abc import abstractmethod
 from contextlib import suppress
 from typing import Unpack
 from urllib.parse import urljoin, urlsplit
@@ -9,24 +11,26 @@ from urllib.parse import urljoin, urlsplit
 import av
 
 from pipeline.sources.base import SourceError
-from pipeline.sources.challenge import parse_challenges, taken_by_ffmpeg
+from pipeline.sources.challenge import Challenge, parse_challenges, taken_by_ffmpeg
 from pipeline.sources.connection import LiveOptions, LiveStream
 from pipeline.sources.credentials import Location, shown, split
-from pipeline.sources.probe import Answer, ask, method_for, request_uri
+from pipeline.sources.probe import Answer, ask, listens, method_for, request_uri
 
 #: Statuses of a server that has no room for one more client: RTSP's "not enough bandwidth", HTTP's "too many requests"
 #: and both protocols' "service unavailable".
 _BUSY = frozenset({429, 453, 503})
 
-#: FFmpeg's errors that stand for an answer of the camera, and not for silence or a broken connection.
-_ANSWERED = (
-    av.error.HTTPUnauthorizedError,
-    av.error.HTTPForbiddenError,
+#: FFmpeg's errors after which the camera is asked. They stand for several causes each.
+_UNCLEAR = (
+    av.error.HTTPNotFoundError,
     av.error.HTTPOtherClientError,
     av.error.HTTPTooManyRequestsError,
     av.error.HTTPBadRequestError,
     av.error.HTTPServerError,
-    av.error.ArgumentError,  # a redirect that cannot be followed
+    av.error.InvalidDataError,
+    av.error.EOFError,
+    av.error.ConnectionRefusedError,  # possibly by the target of a redirection
+    av.error.ArgumentError,  # a redirection that cannot be followed
 )
 
 
@@ -71,51 +75,68 @@ class NetworkStream(LiveStream):
         self._refusal = None
 
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
-        if not isinstance(error, _ANSWERED):
-            return None
         if isinstance(error, av.error.HTTPForbiddenError):
             return self._error("refused (403 Forbidden); is it allowed to this user and address?", "unauthorized")
-        refused = isinstance(error, av.error.HTTPUnauthorizedError)
-        reason = self._why_unauthorized() if refused else self._why_refused(self._ask_as_ffmpeg())
+        if isinstance(error, av.error.HTTPUnauthorizedError):
+            return self._error(self._why_unauthorized(), "unauthorized")
+        if not isinstance(error, _UNCLEAR) and error.errno != errno.EIO:
+            return None
+        reason = self._why_refused(error, self._ask_as_ffmpeg())
         return self._error(reason[1], reason[0]) if reason is not None else None
 
-    def _why_unauthorized(self) -> tuple[str, str]:
-        """Return reason code and text of a 401."""
+    def _why_unauthorized(self) -> str:
         if self.location.user is None:
-            return "unauthorized", "asks for a user name and a password; none are given"
-        answer = self._ask()
+            return "asks for a user name and a password; none are given"
+        answer, challenge = self._ask(), None
         if answer is not None and answer.status == 401:
             challenges = parse_challenges(answer.all("www-authenticate"))
-            if challenges and taken_by_ffmpeg(challenges) is None:
+            challenge = taken_by_ffmpeg(challenges)
+            if challenges and challenge is None:
                 asked = " and ".join(dict.fromkeys(map(str, challenges)))
                 return (
-                    "unauthorized",
                     f"asks for {asked}, which this FFmpeg cannot answer; no password was sent; "
-                    "allow Digest MD5 alone in the camera",
+                    "allow Digest MD5 alone in the camera"
                 )
             if self._refusal is None:
                 self._refusal = self._ask(self._authorization(answer))
             answer = self._refusal
         if (target := self._redirection(answer)) is not None:
-            return (
-                "unauthorized",
-                f"redirects to {target}, and that refuses: the user name and password are for the first address alone; "
-                "write the second as the source",
-            )
+            assert answer is not None
+            if self._password_follows(answer.first("location"), challenge):
+                return f"redirects to {target}, which refuses the user name and password; write that as the source"
+            return f"redirects to {target}, which asks for a password; none was sent there; write that as the source"
         if not self.location.password:
-            return "unauthorized", "user name refused; no password is given"
-        return "unauthorized", "user name or password refused"
+            return "user name refused; no password is given"
+        return "user name or password refused"
 
-    def _why_refused(self, answer: Answer | None) -> tuple[str, str] | None:
-        """Return reason code and text of another answer, None where it explains nothing."""
-        if (target := self._redirection(answer)) is not None:
-            return "protocol", f"redirects to {target}, which cannot be followed; write the camera's own address"
-        if answer is None or answer.status < 400:
+    @abstractmethod
+    def _password_follows(self, location: str, asked: Challenge | None) -> bool:
+        """Whether FFmpeg sends the password to the target of a redirection.
+
+        Args:
+            location: the target as the camera wrote it.
+            asked: the challenge that the camera itself had FFmpeg answer.
+        """
+
+    def _why_refused(self, error: av.FFmpegError, answer: Answer | None) -> tuple[str, str] | None:
+        """Return reason code and text of FFmpeg's error, given the camera's answer; None where it explains nothing."""
+        scheme = self.location.bare.partition(":")[0]
+        if answer is None:
+            if listens(self.location, within_seconds=self._open_timeout):
+                return "protocol", f"something answers there, but does not speak {scheme}; are scheme and port right?"
             return None
+        if not scheme.startswith(answer.protocol.lower()):
+            return "protocol", f"answers in {answer.protocol}, not in {scheme}; are scheme and port right?"
+        if (target := self._redirection(answer)) is not None:
+            if isinstance(error, av.error.ArgumentError):
+                return "protocol", f"redirects to {target}, which cannot be followed; write the camera's own address"
+            return "protocol", f"redirects to {target}, which refuses or is not there; write the camera's own address"
         status = shown(f"{answer.status} {answer.reason}".strip())
         if answer.status in _BUSY:
             return "busy", f"busy, too many clients ({status}); close another viewer, or allow more in the camera"
-        return "protocol", f"refused with the status {status}"
+        if answer.status >= 400 and answer.status != 404:
+            return "protocol", f"refused with the status {status}"
+        return None
 
     def _redirection(self, answer: Answer | None) -> str | None:
         """Return the address that the answer redirects to, as it may be shown; None where it does not redirect."""

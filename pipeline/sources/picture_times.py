@@ -166,7 +166,7 @@ class Stamps:
         return now
 
 
-def period_of(rate: Fraction | None) -> float:
+def period_of(rate: Fraction | float | None) -> float:
     """Return how long a picture is shown at this rate, or at 25 a second where the container states none, seconds."""
     return float(1 / rate) if rate else 0.04
 

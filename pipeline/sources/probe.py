@@ -17,7 +17,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 #: No answer's head is so long. Bytes.
 _MAX_HEAD = 64 << 10
 
-_STATUS = re.compile(r"(?:RTSP|HTTP)/\d\.\d (\d{3}) ?(.*)")
+_STATUS = re.compile(r"(RTSP|HTTP)/\d\.\d (\d{3}) ?(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,11 @@ class Answer:
     """The head of a camera's answer.
 
     Attributes:
+        protocol: ``RTSP`` or ``HTTP``.
         headers: name, in lower case, and value of each, in their order.
     """
 
+    protocol: str
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...]
@@ -54,6 +56,14 @@ def request_uri(location: Location) -> str:
     return re.sub(r"^[^/?]*//[^/?]*", "", bare) or "/"
 
 
+def listens(location: Location, *, within_seconds: float) -> bool:
+    """Whether something accepts a connection at the camera's address, whatever it speaks."""
+    with suppress(OSError, ValueError):
+        _connected(location, within_seconds, encrypted=False).close()
+        return True
+    return False
+
+
 def ask(location: Location, *, within_seconds: float, authorization: str | None = None) -> Answer | None:
     """Send one request to the camera and return the head of its answer; None where none came in time.
 
@@ -74,11 +84,11 @@ def ask(location: Location, *, within_seconds: float, authorization: str | None 
     return None
 
 
-def _connected(location: Location, within_seconds: float) -> socket.socket:
+def _connected(location: Location, within_seconds: float, *, encrypted: bool = True) -> socket.socket:
     parts = urlsplit(location.bare)
     scheme = parts.scheme.lower()
     plain = socket.create_connection((parts.hostname or "", parts.port or _PORTS[scheme]), within_seconds)
-    if scheme not in ("rtsps", "https"):
+    if not encrypted or scheme not in ("rtsps", "https"):
         return plain
     context = ssl.create_default_context()  # as FFmpeg: encrypted, but the certificate is not verified
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -105,4 +115,5 @@ def _parse(head: str) -> Answer | None:
     if (match := _STATUS.match(first)) is None:
         return None
     fields = (line.partition(":") for line in lines)
-    return Answer(int(match[1]), match[2].strip(), tuple((n.strip().lower(), v.strip()) for n, _, v in fields))
+    headers = tuple((name.strip().lower(), value.strip()) for name, _, value in fields)
+    return Answer(match[1], int(match[2]), match[3].strip(), headers)

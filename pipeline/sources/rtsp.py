@@ -10,6 +10,7 @@ import av
 import av.container
 
 from pipeline.sources.base import SourceError
+from pipeline.sources.challenge import Challenge
 from pipeline.sources.connection import LiveOptions
 from pipeline.sources.network import NetworkStream
 
@@ -27,8 +28,8 @@ class Transport(StrEnum):
 class RtspSource(NetworkStream):
     """A camera over RTSP, see :class:`pipeline.sources.network.NetworkStream`.
 
-    With rtsps:// the stream is encrypted, but FFmpeg does not verify the camera's certificate. FFmpeg follows redirects
-    by itself, and repeats its answer to the first camera's request for credentials to the second.
+    With rtsps:// the stream is encrypted, but FFmpeg does not verify the camera's certificate. FFmpeg follows
+    redirections by itself. Where the first camera asked for Basic or for nothing, the second gets the password.
 
     Args:
         location: ``rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or rtsps).
@@ -63,6 +64,10 @@ class RtspSource(NetworkStream):
             "buffer_size": str(_UDP_BUFFER_BYTES),
         }
         return self._open_with_ffmpeg(self.location.for_ffmpeg(), options)
+
+    def _password_follows(self, location: str, asked: Challenge | None) -> bool:
+        # FFmpeg repeats its answer to the first camera, and gives another only where that was none.
+        return asked is None or asked.scheme == "basic"
 
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
         if error.errno == errno.EPROTONOSUPPORT:

@@ -55,7 +55,7 @@ def make_event() -> Callable[..., AlertEvent]:
 
     def make(camera: str, sequence: int, *, replay: bool = False, padding: int = 0) -> AlertEvent:
         now = datetime.now(UTC)
-        times = ClipTimes(now, now, now, now)
+        times = ClipTimes(now, now, now, now, time.monotonic())
 
         def clip(index: int) -> ClipScore:
             return ClipScore(camera, "segment", index, 0.64 * index, 0.64 * (index + 1), 0.75, "m", "1", times)

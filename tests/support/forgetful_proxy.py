@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Self
 
 
 class _Flow:
     """A connection of a client, and the one to the server that belongs to it."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, rewrite: Callable[[bytes], bytes]) -> None:
+        self._rewrite = rewrite
         self.forgets_requests = self.forgets_answers = False
         self._ends = client, server
         for source, sink, is_answer in ((client, server, False), (server, client, True)):
@@ -22,7 +24,7 @@ class _Flow:
             while data := source.recv(1 << 16):
                 # Forgotten data is read all the same: TCP acknowledges it, so that its sender notices nothing.
                 if not (self.forgets_answers if is_answer else self.forgets_requests):
-                    sink.sendall(data)
+                    sink.sendall(self._rewrite(data) if is_answer else data)
         if not self.forgets_answers:  # the end of a forgotten flow does not reach the other side either
             self.close()
 
@@ -34,9 +36,14 @@ class _Flow:
 
 
 class ForgetfulProxy:
-    """Listens on a port of 127.0.0.1 and forwards every connection to ``target`` (HOST:PORT)."""
+    """Listens on a port of 127.0.0.1 and forwards every connection to ``target`` (HOST:PORT).
 
-    def __init__(self, target: str) -> None:
+    Args:
+        rewrite: applied to each piece of the answers, in which the server may name its own address.
+    """
+
+    def __init__(self, target: str, *, rewrite: Callable[[bytes], bytes] = bytes) -> None:
+        self._rewrite = rewrite
         host, _, port = target.rpartition(":")
         self._target = host, int(port)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -70,6 +77,6 @@ class ForgetfulProxy:
             while True:
                 client, _ = self._listener.accept()
                 try:
-                    self._flows.append(_Flow(client, socket.create_connection(self._target)))
+                    self._flows.append(_Flow(client, socket.create_connection(self._target), self._rewrite))
                 except OSError:
                     client.close()

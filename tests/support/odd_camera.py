@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import socketserver
@@ -27,7 +28,7 @@ class OddCamera:
         status: the answer to DESCRIBE, with its reason, once the client is let in.
         location: sent with the answer.
         challenges: names of CHALLENGES, sent in this order to a client that is not let in; none lets every client in.
-        user, password: those of MD5.
+        user, password: those of Basic and MD5.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class OddCamera:
 
             def _head(self) -> list[str]:
                 lines: list[str] = []
-                while line := self.rfile.readline().decode().rstrip("\r\n"):
+                while line := self.rfile.readline().decode("latin-1").rstrip("\r\n"):
                     lines.append(line)
                 return lines
 
@@ -99,6 +100,8 @@ class OddCamera:
         return [self._status] if self._location is None else [self._status, f"Location: {self._location}"]
 
     def _admits(self, method: str, authorization: str) -> bool:
+        if "Basic" in self._challenges:
+            return authorization == "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
         fields = dict(re.findall(r'(\w+)="([^"]*)"', authorization))
         secret = _md5(f"{self._user}:{REALM}:{self._password}")
         request = _md5(f"{method}:{fields.get('uri')}")

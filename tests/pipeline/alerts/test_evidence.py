@@ -293,6 +293,91 @@ class TestLimits:
                 EvidenceStore(tmp_path, quota_bytes=quota, max_age_seconds=age)
 
 
+class Clocks:
+    """A monotonic clock, and a wall clock beside it that can be set."""
+
+    def __init__(self, wall: float) -> None:
+        self.monotonic = 500.0
+        self.ahead = wall - 500.0
+
+    def set(self, wall: float) -> None:
+        self.ahead = wall - self.monotonic
+
+    def store(self, folder: Path, max_age: float = 86_400.0, quota: int = 10**7) -> EvidenceStore:
+        return EvidenceStore(
+            folder,
+            quota_bytes=quota,
+            max_age_seconds=max_age,
+            clock=lambda: self.monotonic,
+            wall_clock=lambda: self.monotonic + self.ahead,
+        )
+
+    def save(self, store: EvidenceStore, name: str) -> Path:
+        """Save a picture, which has the wall clock's time as any file has."""
+        path = Path(urlparse(store.save(noise(64, 64), camera="gate", name=name)).path)
+        os.utime(path, (self.monotonic + self.ahead,) * 2)
+        return path
+
+
+class TestAClockThatIsSet:
+    NOW = 1_790_000_000.0
+
+    @pytest.mark.parametrize("before", [30.0, NOW - 40 * 86_400, NOW - 3600, NOW + 3600])
+    def test_pictures_of_minutes_ago_stay_and_go_at_their_true_age(self, tmp_path: Path, before: float) -> None:
+        clocks = Clocks(wall=before)
+        store = clocks.store(tmp_path)
+        first = clocks.save(store, "first")
+        clocks.monotonic += 300
+        clocks.set(self.NOW)
+        second = clocks.save(store, "second")
+        assert first.exists()
+        clocks.monotonic += 86_400 - 200
+        store.prune()
+        assert (first.exists(), second.exists()) == (False, True)
+
+    @pytest.mark.parametrize("before", [30.0, NOW - 40 * 86_400, NOW + 3600])
+    def test_the_next_process_knows_the_ages(self, tmp_path: Path, before: float) -> None:
+        clocks = Clocks(wall=before)
+        store = clocks.store(tmp_path)
+        first = clocks.save(store, "first")
+        clocks.monotonic += 600
+        clocks.set(self.NOW)
+        store.prune()
+        assert first.stat().st_mtime == pytest.approx(self.NOW - 600)
+        clocks.monotonic += 86_400 - 500
+        clocks.store(tmp_path)
+        assert not first.exists()
+
+    def test_a_process_that_was_killed_before_the_clock_was_set(self, tmp_path: Path) -> None:
+        """Nobody knows the age of its pictures; they age from now on, and go after those of a known age."""
+        clocks = Clocks(wall=30.0)
+        unknown = clocks.save(clocks.store(tmp_path), "unknown")
+        clocks.set(self.NOW)
+        size = unknown.stat().st_size
+        store = clocks.store(tmp_path, quota=int(size * 2.5))
+        assert unknown.stat().st_mtime == pytest.approx(self.NOW)
+        clocks.monotonic += 86_400 - 100
+        store.prune()
+        assert unknown.exists()
+        clocks.monotonic += 200
+        store.prune()
+        assert not unknown.exists()
+
+    def test_a_start_before_the_clock_is_set_prunes_nothing(self, tmp_path: Path) -> None:
+        clocks = Clocks(wall=self.NOW)
+        store = clocks.store(tmp_path)
+        names = ["first", "second", "third"]
+        paths = []
+        for name in names:
+            paths.append(clocks.save(store, name))
+            clocks.monotonic += 10
+        clocks.set(30.0)  # it was rebooted
+        store = clocks.store(tmp_path, quota=int(paths[0].stat().st_size * 3.5))
+        assert all(path.exists() for path in paths)
+        clocks.save(store, "fourth")
+        assert [path.exists() for path in paths] == [False, True, True], "the oldest goes first"
+
+
 class TestAtomic:
     def test_a_reader_never_sees_half_a_picture(self, tmp_path: Path) -> None:
         store = EvidenceStore(tmp_path, quota_bytes=10**8, max_age_seconds=1e6)

@@ -272,12 +272,36 @@ def test_two_files_of_scores_are_compared_by_labels(mistwatch, files, tmp_path):
     assert document["videos"] == 2
 
 
+def test_one_array_of_all_videos_is_judged_and_compared_by_its_list(mistwatch, tmp_path):
+    """Of 3 × 3 pairs of frames, an abnormal one has the higher score in 7 and the same in 1; in all with named.npz."""
+    np.save(tmp_path / "scores.npy", np.array([[0.9, 0.6, 0.3, 0.1, 0.2, 0.6]]))
+    np.savez(tmp_path / "named.npz", **{"a_x264.mp4": np.array([0.9, 0.2, 0.8, 0.3]), "n.mp4": np.array([0.1, 0.4])})
+    np.savez(tmp_path / "gt.npz", gt=np.array([255, 0, 255, 0, 0, 255], np.uint8))
+    (tmp_path / "list.txt").write_text("X/a.mp4 4 X 1 1 3 3\nX/n.mp4 2 X 2 2 -1 -1\n")
+    words = ("--labels", "gt.npz", "--frames-per-score", "1", "--draws", "30", "--json")
+    status, out, err = mistwatch("evaluate", "--scores", "scores.npy", *words)
+    assert (status, json.loads(out)["frame_auc"]) == (0, pytest.approx(7.5 / 9))
+    assert "judged as one video" in err
+    status, out, err = mistwatch(
+        "evaluate", "--scores", "scores.npy", "--videos", "list.txt", "--out", "judged", *words
+    )
+    assert (status, json.loads(out)["frame_auc"]) == (0, pytest.approx(7.5 / 9))
+    assert err.endswith("\nmistwatch: 2 videos, 2 of them abnormal; 6 frames.\n")
+    document = json.loads((tmp_path / "judged" / "metrics.json").read_text())
+    assert document["settings"]["files"]["videos"] == "list.txt"
+    status, out, err = mistwatch("compare", "named.npz", "scores.npy", "--videos", "list.txt", *words)
+    assert status == 0, err
+    assert json.loads(out)["videos"] == 2
+    assert json.loads(out)["columns"]["raw"]["figures"]["frame_auc"]["first"] == pytest.approx(9 / 9)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("a", "gone"), "gone: no such folder; expected one that `mistwatch replay --out` wrote"),
         (("a", "c"), "no video is in both: fight is in the first, elsewhere in the second"),
         (("a", "a", "--by", "seed"), "--by seed: expected video or group"),
+        (("a", "b", "--videos", "list.txt"), "--videos belongs to files of scores: name their --labels"),
         (("a", "a", "--video-score", "sum"), "--video-score sum: expected mean or max"),
     ],
 )
@@ -362,7 +386,8 @@ def test_a_report_is_titled_by_what_was_judged(mistwatch, two_runs, files, tmp_p
             ("a", "--threshold", "0.4", "--fps", "25"),
             "--threshold and --fps belong to --scores: a run has raised its",
         ),
-        (("a", "--kernel", "3"), "--kernel and --frames-per-score belong to --scores: a run has its own"),
+        (("a", "--kernel", "3"), "--videos, --kernel and --frames-per-score belong to --scores: a run has its own"),
+        (("a", "--videos", "list.txt"), "--videos, --kernel and --frames-per-score belong to --scores"),
         (("manifest.jsonl", "--masks", "gone.npz"), "gone.npz: no such file"),
         (("manifest.jsonl", "--threshold", "0.4"), "--threshold and --fps belong to --scores"),
     ],

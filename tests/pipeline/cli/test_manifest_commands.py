@@ -95,7 +95,12 @@ def test_ped2_drawn_for_weak_supervision(manifest, tmp_path):
     ("layout", "complaint"),
     [
         ("shanghaitech", "no list of MIST's split for ShanghaiTech there; expected SH_Train.txt or SH_Train_new.txt"),
-        ("ucf-crime", "no list of UCF-Crime there; expected Anomaly_Train.txt"),
+        (
+            "ucf-crime",
+            "no temporal annotation of UCF-Crime there; expected Temporal_Anomaly_Annotation_for_Testing_Videos.txt or "
+            "Temporal_Anomaly_Annotation.txt or Temporal_Anomaly_Annotation_New.txt or temporal_annotation.txt or "
+            "*Test_Annotation.txt or *UCF_Annotation.txt",
+        ),
         ("ped2", "expected UCSD Ped2: folders Train/Train001 and so on, or films and frame_labels.json"),
         ("folder", "no folder normal and no folder abnormal; expected normal and abnormal videos"),
     ],
@@ -112,3 +117,19 @@ def test_a_manifest_that_cannot_be_written(manifest, tmp_path):
     done = manifest("folder", tmp_path, "--out", "none/manifest.jsonl")
     assert done.returncode == 1
     assert done.stderr == "mistwatch: cannot write none/manifest.jsonl: No such file or directory\n"
+
+
+def test_missing_lists_of_ucf_crime_and_what_stands_in_for_them_are_reported(manifest, tmp_path):
+    film(tmp_path / "Abuse" / "Abuse028_x264.mp4", 20)
+    film(tmp_path / "Abuse" / "Abuse001_x264.mp4", 2)
+    annotation = tmp_path / "UCF_Annotation.txt"
+    annotation.write_text("Abuse/Abuse028_x264.mp4 20 Abuse 11 20 -1 -1 \n")
+    done = manifest("ucf-crime", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["split"], row.get("intervals")) for row in rows] == [("train", None), ("test", [[10, 20]])]
+    assert done.stderr.splitlines() == [
+        f"no Anomaly_Test.txt: the test videos are those of {annotation}",
+        "no Anomaly_Train.txt: training videos are all others of UCF-Crime in the folder, 1; "
+        "missing ones cannot be noticed",
+    ]

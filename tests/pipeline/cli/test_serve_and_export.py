@@ -93,7 +93,7 @@ def tritonserver_of(repository: Path) -> int:
 
 @pytest.mark.realparts
 class TestServe:
-    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_it_serves_until_a_signal_comes(self, repository: Path, how: signal.Signals) -> None:
         with serving(repository) as (process, address):
             assert answers(address)

@@ -38,3 +38,26 @@ def test_a_signal_while_the_stop_is_waited_for_sets_it(root) -> None:
 def test_a_second_signal_ends_the_process_at_once(root) -> None:
     ended = subprocess.run([sys.executable, "-c", TWICE], cwd=root, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "")
+
+
+BACKGROUND = """
+import os, signal
+from pipeline.cli.live import stopping
+with stopping() as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.wait(60)
+print("ends in order")
+"""
+
+
+def test_sigint_ends_a_background_job_in_order(root) -> None:
+    """A shell without job control starts its background jobs with SIGINT ignored."""
+    ended = subprocess.run(
+        [sys.executable, "-c", BACKGROUND],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert (ended.returncode, ended.stdout) == (0, "ends in order\n")

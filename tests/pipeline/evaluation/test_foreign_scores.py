@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from operators.alerting import AlertSettings
 from operators.figures.events import Span
 from operators.figures.ranked import figures
-from pipeline.evaluation.foreign_scores import ForeignScoresError, judge_scores, read_labels, read_scores
+from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import CAUSAL, CENTRED, RAW
+from pipeline.evaluation.score_files import ForeignScoresError, read_labels, read_scores
 
 SCORES = {"yard": [0.25, 0.5, 1.0], "01": [0.125], "hall, back": [-3.0, 1e6]}
 LABELS = {"yard": [0, 1, 1], "01": [0], "hall, back": [1, 0]}
@@ -78,10 +80,9 @@ def npy(values):
         ("s.npz", {"yard": np.zeros((2, 2))}, r"yard: expected a row of numbers, got float64 of shape"),
         ("s.npz", {"yard": np.array(["a"])}, r"yard: expected a row of numbers, got <U1"),
         ("s.npz", {"yard": np.array([1j])}, "yard: expected real numbers"),
-        ("s.npz", {"yard": np.array([None])}, "yard: not a plain array: Object arrays"),
+        ("s.npz", {"yard": np.array([None])}, "yard: holds a pickle, which is not loaded .*; store numbers: "),
         ("s.npz", {}, "holds no video"),
         ("s.npz", b"no zip", "not an archive of plain arrays"),
-        ("s.npz", npy(np.zeros(3)), "one array; expected an archive with one array a video"),
         ("s.json", b"[1, 2]", "expected an object"),
         ("s.json", b'{"yard": [1, [2]]}', "expected one list of numbers"),
         ("s.json", b'{"yard": [1, NaN]}', "yard: score 1 is nan"),
@@ -94,7 +95,7 @@ def npy(values):
         ("s.csv", b"video,score\n", "holds no video"),
         ("s.csv", b"video,score\n\xff\xfe,1\n", "not CSV"),
         ("s.parquet", b"PAR1", "not a Parquet table"),
-        ("s.txt", b"0.1", r"expected a file \.npz, \.csv, \.parquet, \.json, got \.txt"),
+        ("s.txt", b"0.1", r"expected a file \.npz, \.npy, \.csv, \.parquet, \.json, got \.txt"),
         ("s", b"0.1", "got no suffix"),
     ],
 )
@@ -133,6 +134,62 @@ def test_a_label_is_0_or_1(tmp_path, label):
     np.savez(tmp_path / "l.npz", yard=np.array([0, 1, label]))
     with pytest.raises(ForeignScoresError, match=r"l\.npz: yard: label 2 is .*; expected 0 or 1"):
         read_labels(tmp_path / "l.npz")
+
+
+def test_labels_may_be_0_and_255_in_the_whole_file(tmp_path):
+    np.savez(tmp_path / "l.npz", yard=np.array([0, 255, 255], np.uint8), gate=np.array([0], np.uint8))
+    found = {name: row.tolist() for name, row in read_labels(tmp_path / "l.npz").items()}
+    assert found == {"yard": [False, True, True], "gate": [False]}
+    np.savez(tmp_path / "l.npz", yard=np.array([0, 255], np.uint8), gate=np.array([1], np.uint8))
+    with pytest.raises(ForeignScoresError, match=r"gate: label 0 is 1; expected 0 or 255, as elsewhere in the file"):
+        read_labels(tmp_path / "l.npz")
+
+
+def test_labels_from_an_annotation(tmp_path):
+    """START and END are counted from 1 and both included."""
+    file = tmp_path / "Test_Annotation.txt"
+    file.write_text("X/a_x264.mp4 6 X 2 3 6 6\nNormal/b_x264.mp4 2 Normal -1 -1\n")
+    found = {name: row.astype(int).tolist() for name, row in read_labels(file).items()}
+    assert found == {"a_x264": [0, 1, 1, 0, 0, 1], "b_x264": [0, 0]}
+    file.write_text("a_x264.mp4 X 2 3 -1 -1\n")
+    with pytest.raises(ForeignScoresError, match="a_x264: the number of its frames is missing"):
+        read_labels(file)
+    file.write_text("v=aB__#1_label_B4-0-0 0 1517\n")  # XD-Violence
+    with pytest.raises(ForeignScoresError, match=r"txt:1: expected NAME CATEGORY .*; or store labels as an archive"):
+        read_labels(file)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1), (1, 3, 1)])
+def test_a_row_as_a_matrix(tmp_path, shape):
+    np.savez(tmp_path / "s.npz", yard=np.array([0.25, 0.5, 1.0], np.float16).reshape(shape))
+    assert read_scores(tmp_path / "s.npz")["yard"].tolist() == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        (np.zeros((17, 10)), r"values\.mean\(axis=1\)"),
+        (np.zeros((5, 4, 4)), r"values\.any\(axis=\(1, 2\)\)"),
+        (np.array({"yard": 1}), r"np\.load\('s\.npy', allow_pickle=True\)\.item\(\)"),
+    ],
+)
+def test_what_is_ambiguous_is_refused_with_the_step_that_helps(tmp_path, values, step):
+    np.save(tmp_path / "s.npy", values)
+    with pytest.raises(ForeignScoresError, match=rf"s\.npy: .*{step}") as error:
+        read_scores(tmp_path / "s.npy")
+    assert "\n" not in str(error.value)
+
+
+def test_one_array(tmp_path):
+    np.save(tmp_path / "s.npy", np.array([0.25, 0.5]))
+    assert {name: row.tolist() for name, row in read_scores(tmp_path / "s.npy").items()} == {"one array": [0.25, 0.5]}
+
+
+def test_a_pickle_is_refused_whatever_its_suffix(tmp_path):
+    for name in ("s.pkl", "s.npz", "s"):
+        (tmp_path / name).write_bytes(pickle.dumps({"yard": [0.5]}))
+        with pytest.raises(ForeignScoresError, match=rf"{name}: holds a pickle, which is not loaded"):
+            read_scores(tmp_path / name)
 
 
 def test_a_file_must_be_there(tmp_path):
@@ -178,12 +235,38 @@ def test_a_larger_difference_is_an_error(scores, labels, frames_per_score):
         judged({"v": [0.5] * scores}, {"v": [0] * labels}, frames_per_score=frames_per_score)
 
 
+@pytest.mark.parametrize(
+    ("scores", "labels", "step"),
+    [
+        ((32, 32), (265, 433), r"every video has 32 scores, .* scores\[np\.arange\(frames\) \* 32 // frames\]"),
+        ((18, 29), (265, 433), r"its last score is of padding at the end, store scores\[:-1\]"),
+        ((19, 30), (265, 433), r"its last 2 scores are of padding at the end, store scores\[:-2\]"),
+        ((265, 433), (265, 433), r"every video has a score a frame: --frames-per-score 1$"),
+        ((100, 433), (265, 433), r"--frames-per-score sets the frames of a score$"),
+    ],
+)
+def test_the_step_for_numbers_that_do_not_match(scores, labels, step):
+    with pytest.raises(ForeignScoresError, match=step):
+        judged(
+            {name: [0.5] * count for name, count in zip("ab", scores, strict=True)},
+            {name: [0] * count for name, count in zip("ab", labels, strict=True)},
+        )
+
+
+def test_segments_of_equal_shares_written_out_by_the_named_step():
+    """Of 2 segments over 5 frames, the first has frames 0 to 2: the step is Python, and its frames match."""
+    scores, frames = np.array([0.25, 0.75]), 5
+    written_out = scores[np.arange(frames) * 2 // frames]
+    assert written_out.tolist() == [0.25, 0.25, 0.25, 0.75, 0.75]
+    assert judged({"a": written_out}, {"a": [0] * frames}, frames_per_score=1).frames == frames
+
+
 def test_what_only_one_side_has_is_listed_and_what_is_empty_left_out():
     found = judged({"a": [0.1], "b": [0.2], "e": []}, {"c": [0], "b": [1], "e": [0]}, frames_per_score=4)
     assert ([one.name for one in found.videos], found.only_scores, found.only_labels) == (["b"], ("a",), ("c",))
     assert [(one.name, one.reason) for one in found.left_out] == [("e", "it has no score")]
-    with pytest.raises(ForeignScoresError, match=r"no video in common: 1 videos \(a\) have scores and 1 .* \(a.mp4\)"):
-        judged({"a": [0.1]}, {"a.mp4": [1]})
+    with pytest.raises(ForeignScoresError, match=r"no video in common: 1 videos \(a\) have scores and 1 .* \(b.mp4\)"):
+        judged({"a": [0.1]}, {"b.mp4": [1]})
     with pytest.raises(ForeignScoresError, match="none of 1 videos has a score"):
         judged({"a": []}, {"a": [1]})
 

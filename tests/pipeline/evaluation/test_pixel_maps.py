@@ -228,6 +228,7 @@ def test_masks_as_pictures_and_as_arrays_are_the_same(tmp_path):
         ("m.npz", {"v": np.zeros((2, 2))}, r"v: expected \(frames, height, width\), got float64 \(2, 2\)"),
         ("m.npz", {}, "one array a video"),
         ("m.npz", b"no zip", "not an archive of plain arrays"),
+        ("m.npz", b"\x80\x04}\x94.", r"holds a pickle, which is not loaded .*: np\.savez\('videos\.npz', "),
         ("m.zip", b"no zip", "expected an archive of arrays"),
         ("m.zip", {"01/000.png": b"no picture"}, "01/000.png: not a picture; expected a mask"),
         ("m.zip", {"01/0.png": png(np.ones((2, 2))), "01/1.png": png(np.ones((2, 4)))}, "01: masks of different sizes"),

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
+from scripted_sink import ScriptedServer
+from site_runs import site
 
 from pipeline.live.listener import Watch
 from pipeline.live.metrics import Metrics, MetricsError, MetricsListener
+from pipeline.live.service import Service
+from pipeline.scoring.outcomes import Scored
+from pipeline.scoring.served_model import ServedModel
+from pipeline.sinks import SINKS, SinkKind
+from pipeline.sinks.base import Verdict
+from pipeline.sources.base import Segment
+from pipeline.windows import ClipSpec, ClipWindow
 
 
 def test_a_scrape_shows_what_was_counted() -> None:
@@ -53,6 +68,23 @@ def test_a_site_without_detectors_has_no_label_for_them() -> None:
     assert 'mistwatch_frames_decoded_total{camera="gate"} 1.0' in text
 
 
+@pytest.mark.parametrize("set_by", [timedelta(hours=-1), timedelta(days=20_000)])
+def test_delays_do_not_follow_a_wall_clock_that_is_set(set_by: timedelta) -> None:
+    metrics = Metrics()
+    listener = MetricsListener(metrics)
+    captured_at = datetime(2026, 3, 1, tzinfo=UTC)
+    now = time.monotonic()
+    window = ClipWindow(
+        Segment("gate/1/0", "gate", live=True), 0, 0.0, 0.64, captured_at, captured_at, captured_at,
+        np.zeros((1, 2, 2, 3), np.uint8), av.VideoFrame(2, 2, "rgb24"), captured_monotonic=now,
+    )  # fmt: skip
+    served = ServedModel("m", "1", ClipSpec(1, 1, 2, 2))
+    scored = Scored(window, 0.5, served, captured_at + set_by, scored_monotonic=now + 0.25)
+    listener.scored(Watch("gate"), scored)
+    total = metrics.registry.get_sample_value("mistwatch_capture_to_score_seconds_sum", {"camera": "gate"})
+    assert total == pytest.approx(0.25)
+
+
 def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_event: Callable[..., Any]) -> None:
     metrics = Metrics()
     listener = MetricsListener(metrics)
@@ -62,3 +94,23 @@ def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_
     listener.camera_removed("gate")
     listener.published(make_event("gate", 1), 1.0)
     assert 'camera="gate"' not in generate_latest(metrics.registry).decode()
+
+
+def test_replaced_connections_to_a_sink_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_event: Any, until: Any
+) -> None:
+    sink = ScriptedServer()
+    sink.script = [Verdict.ACKNOWLEDGED, Verdict.RETRY]
+    monkeypatch.setitem(SINKS, "kafka", SinkKind(lambda _settings: sink.sink()))
+    service = Service(site(tmp_path, "127.0.0.1:9", "127.0.0.1:9", {"cam": {"source": "rtsp://127.0.0.1:9/none"}}))
+    try:
+        for number in range(2):
+            service.outbox.accept(make_event("cam", number))
+        stopped = threading.Event()
+        stopped.set()
+        assert not service.prepare(stopped, patient=True)  # delivers, and does not wait for the scorer
+        until(lambda: service.outbox.depth() == 0, "everything delivered")
+        count = service.metrics.registry.get_sample_value("mistwatch_sink_reconnects_total", {"sink": "kafka"})
+        assert count == 1
+    finally:
+        service.close()

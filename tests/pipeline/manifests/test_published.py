@@ -313,8 +313,10 @@ def test_without_lists_the_other_films_of_ucf_crime_are_for_training(crime):
     shutil.rmtree(crime / "Anomaly_Detection_splits")
     notes: list[str] = []
     assert ucf_crime(crime, notes=notes) == as_published
+    assert read_layout("ucf-crime", crime, notes=(again := [])) == as_published
+    assert again == notes
     assert notes[1:] == [
-        "no Anomaly_Train.txt: the 2 other videos of UCF-Crime in the folder are the training videos; "
+        "no Anomaly_Train.txt: training videos are all others of UCF-Crime in the folder, 2; "
         "missing ones cannot be noticed"
     ]
 

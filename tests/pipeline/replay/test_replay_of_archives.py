@@ -147,6 +147,7 @@ def test_the_command_states_what_was_joined(tmp_path: Path, triton: Server) -> N
     assert result.stdout.splitlines()[-1].startswith(f"{tmp_path / 'run'}: 2 recordings (0:00:12), ")
     only = invoke(*places, "--out", tmp_path / "yard", *options, "--camera", "yard", "--json")
     assert only.exit_code == 0, only.output
+    assert "; 4 files of other cameras, or without a time, left out; " in only.stderr.splitlines()[0]
     assert json.loads(only.stdout.splitlines()[-1])["recordings"] == 1
     apart = invoke(*places, "--out", tmp_path / "apart", "--triton", triton.address, "--no-join")
     assert apart.exit_code == 0, apart.output

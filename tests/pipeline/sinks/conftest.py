@@ -264,6 +264,9 @@ class RecordingListener(RelayListener):
     def resumed(self) -> None:
         self.calls.append(("resumed", ""))
 
+    def reconnected(self) -> None:
+        self.calls.append(("reconnected", ""))
+
     def failed(self, event: AlertEvent, reason: str) -> None:
         self.calls.append(("failed", f"{event.id} {reason}"))
 

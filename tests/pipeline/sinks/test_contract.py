@@ -53,7 +53,7 @@ class KafkaTopic:
         self.start, self.stop = broker.start, broker.stop
 
     def sink(self) -> Sink:
-        return KafkaSink(self._broker.bootstrap, request_timeout_seconds=2.0)
+        return KafkaSink(self._broker.bootstrap, request_timeout_seconds=4.0)
 
     def documents(self) -> list[dict[str, Any]]:
         return [json.loads(value) for _, value, _, _ in self._read_topic(self._broker.bootstrap)]

@@ -23,7 +23,7 @@ from pydantic import SecretStr, ValidationError
 from pipeline.alerts.outbox import Outbox
 from pipeline.sinks import kafka_broker
 from pipeline.sinks.kafka import KafkaSink
-from pipeline.sinks.kafka_broker import BrokerAddressError, KafkaSecurity, KafkaSecurityError
+from pipeline.sinks.kafka_broker import BrokerAddressError, BrokerUnavailableError, KafkaSecurity, KafkaSecurityError
 from pipeline.sinks.relay import Relay, RelayListener
 
 #: Publishes the events of an outbox and prints their ids.
@@ -170,6 +170,26 @@ class TestOnApacheKafka:
             assert secured_kafka.bootstrap in reason
             assert "security settings" in reason
         assert password not in caplog.text + str(listener.calls) + repr(security)
+
+    def test_a_mechanism_that_is_not_enabled_is_reported_with_the_ones_that_are(self, secured_kafka: Any) -> None:
+        security = KafkaSecurity(
+            user="alerts", password=SecretStr("s3cret-word"), mechanism="PLAIN", tls_ca=secured_kafka.ca
+        )
+        expected = "does not offer the SASL mechanism PLAIN; it offers SCRAM-SHA-512; set mechanism to SCRAM-SHA-512"
+        with (
+            pytest.raises(BrokerUnavailableError, match=expected) as caught,
+            KafkaSink(secured_kafka.bootstrap, security=security).connect(),
+        ):
+            pass
+        assert "s3cret-word" not in str(caught.value)
+
+    def test_a_user_at_a_listener_without_sasl_is_reported(self, apache_kafka: Any) -> None:
+        security = KafkaSecurity(user="alerts", password=SecretStr("s3cret-word"))
+        with (
+            pytest.raises(BrokerUnavailableError, match="has no SASL at this address; leave out the user"),
+            KafkaSink(apache_kafka.bootstrap, security=security).connect(),
+        ):
+            pass
 
 
 @pytest.mark.realparts

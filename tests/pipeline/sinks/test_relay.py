@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ class TestOneSink:
         assert server.connections == 2  # the one that failed was not used again
         assert listener.texts("waiting") == ["Scripted: as the script says"]
         assert len(listener.texts("resumed")) == 1
+        assert len(listener.texts("reconnected")) == 1
 
     def test_an_event_refused_permanently_is_set_aside_and_the_next_one_of_its_camera_follows(
         self, server: ScriptedServer, outbox: Outbox, make_event: Any, listener: Any, until: Any
@@ -91,6 +94,7 @@ class TestOneSink:
             assert 3 <= server.connections <= 7  # after 0, 0.2, 0.6, 1.4, 2.4, 3.4 s
             server.start()
             until(lambda: listener.texts("resumed"), "connected again", timeout=10)
+        assert listener.texts("reconnected") == []  # there was no connection before
 
     def test_a_slow_answer_is_reported_while_it_is_awaited(
         self, server: ScriptedServer, outbox: Outbox, make_event: Any, listener: Any, until: Any
@@ -111,6 +115,29 @@ class TestOneSink:
         server.stop()
         with pytest.raises(SinkUnavailableError, match="Scripted: Connection refused"):
             relays.check()
+
+
+class TestDelays:
+    def test_a_wall_clock_that_is_set_changes_no_delay(
+        self, server: ScriptedServer, outbox: Outbox, make_event: Any, listener: Any, until: Any
+    ) -> None:
+        event = make_event("gate", 0)
+        long_ago = event.data.model_copy(update={"captured_at": datetime(1970, 1, 1, tzinfo=UTC)})
+        outbox.accept(event.model_copy(update={"data": long_ago}).captured(time.monotonic() - 2.0))
+        with Relay(server.sink(), outbox.deliveries("kafka"), listener=listener):
+            until(lambda: outbox.depth() == 0, "everything delivered")
+        (delay,) = listener.delays
+        assert 2.0 <= delay < 60.0
+
+    def test_no_clock_runs_through_two_processes(
+        self, server: ScriptedServer, tmp_path: Path, make_event: Any, listener: Any, until: Any
+    ) -> None:
+        with contextlib.closing(Outbox(tmp_path / "outbox.sqlite", ["kafka"])) as outbox:
+            outbox.accept(make_event("gate", 0))
+        outbox = Outbox(tmp_path / "outbox.sqlite", ["kafka"])
+        with contextlib.closing(outbox), Relay(server.sink(), outbox.deliveries("kafka"), listener=listener):
+            until(lambda: outbox.depth() == 0, "everything delivered")
+        assert listener.delays == [None]
 
 
 class TestTwoSinks:

@@ -119,3 +119,13 @@ def test_without_stated_times_files_abut_until_one_cannot_be_read() -> None:
     clock.lose()
     after = clock.border(None)
     assert (after.abuts, after.gap_seconds, after.start) == (False, None, 10.0)
+
+
+@pytest.mark.parametrize(("at", "abuts"), [(10.0, True), (4.0, False), (30.0, False)])
+def test_after_a_clock_that_jumped_a_border_abuts_only_where_the_name_agrees(at: float, abuts: bool) -> None:
+    clock = ArchiveClock()
+    clock.leave(clock.border(START), 10.0, PERIOD, is_known=False)
+    border = clock.border(START + timedelta(seconds=at))
+    assert border.abuts is abuts
+    assert border.start >= border.end_before  # no picture of the next file is taken for one that was seen
+    assert border.gap_seconds == (0.0 if abuts else None)

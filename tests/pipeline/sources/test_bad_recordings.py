@@ -236,3 +236,25 @@ def test_pictures_of_any_kind(pixels, size, tmp_path):
     (window,) = outcome(path).windows
     assert window.pixels.shape == (4, 32, 48, 3)
     assert np.abs(window.pixels.astype(int) - 90).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "nut"])
+def test_a_last_picture_that_is_held(suffix, tmp_path):
+    """A recorder that writes when something moves: the last of 12 pictures is shown for 8 s, and nothing is missing."""
+    path = tmp_path / f"held.{suffix}"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        packets = [one for _ in range(12) for one in stream.encode(av.VideoFrame(48, 32, "yuv420p"))]
+        packets += stream.encode()
+        packets[-1].duration = round(8 / packets[-1].time_base)
+        film.mux(packets)
+    found = outcome(path)
+    assert (found.frames, found.ends, found.damage) == (12, [EndReason.STREAM_END], [])
+
+
+def test_an_animation_whose_last_picture_is_held(ffmpeg, tmp_path):
+    path = tmp_path / "held.gif"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=48x32:rate=10:duration=1", "-final_delay", "800", path)
+    found = outcome(path)
+    assert (found.frames, found.ends, found.damage) == (10, [EndReason.STREAM_END], [])

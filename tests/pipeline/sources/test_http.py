@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from odd_camera import OddCamera
 from ports import free_port
 from watched_camera import Watched
 from web_camera import Page, WebCamera, at_rate
@@ -178,7 +179,8 @@ def test_a_redirection_takes_no_credentials_to_another_address(scheme):
         assert second.requests
         assert second.credentials() == []
     assert set(camera.codes) == {"unauthorized"}
-    assert f"redirects to {second.url('/snap.jpg')}, and that refuses" in camera.outages[0].message
+    words = f"redirects to {second.url('/snap.jpg')}, which asks for a password; none was sent there"
+    assert words in camera.outages[0].message
 
 
 def test_a_redirection_within_the_server_keeps_the_credentials():
@@ -220,6 +222,30 @@ def test_a_playlist_reaches_no_file(form, film):
 
 
 # Reasons.
+
+
+@pytest.mark.parametrize("target", ["/x", "http://no-such-host.invalid/x", "http://127.0.0.1:{closed}/x"])
+def test_a_redirection_that_leads_nowhere(target):
+    """The first is a circle."""
+    with WebCamera() as server:
+        target = target.format(closed=free_port())
+        server.pages["/x"] = Page(status=302, headers={"Location": target})
+        with Stream(server.url("/x")) as camera:
+            camera.until(lambda: camera.outages)
+        target = server.url("/x") if target == "/x" else target
+    assert camera.codes[0] == "protocol"
+    assert f"redirects to {target}, which refuses or is not there" in camera.outages[0].message
+
+
+def test_another_protocol_on_the_port():
+    with WebCamera() as server, Stream(server.url("/x").replace("http", "https")) as camera:
+        camera.until(lambda: camera.outages)
+    assert camera.codes[0] == "protocol"
+    assert "something answers there, but does not speak https" in camera.outages[0].message
+    with OddCamera() as server, Stream(server.url.replace("rtsp", "http")) as camera:
+        camera.until(lambda: camera.outages)
+    assert camera.codes[0] == "protocol"
+    assert "answers in RTSP, not in http" in camera.outages[0].message
 
 
 @pytest.mark.parametrize(

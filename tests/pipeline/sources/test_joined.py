@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from archives import START, archive, cut, grey_film
 from site_runs import write_video
+from tiny_films import damage, stamped, two_takes
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
@@ -64,6 +65,26 @@ def test_a_film_in_files_gives_the_pictures_of_the_whole_film(
     taken = frames[-1].taken_at
     assert taken is not None
     assert taken == pytest.approx(UTC_START + timedelta(seconds=float(times[-1])), abs=timedelta(seconds=0.01))
+
+
+def test_files_whose_container_states_no_times_abut_by_their_length(tmp_path: Path) -> None:
+    files = [grey_film(tmp_path / f"{name}.avi", greys(50), fps=25, b_frames=2) for name in "ab"]
+    source = JoinedSource("gate", parts(files, [0, 2]))
+    frames, ends = read(source)
+    assert len(ends) == 1
+    np.testing.assert_allclose([frame.pts_seconds for frame in frames], np.arange(100) / 25, atol=1e-6)
+
+
+def test_a_stray_stamp_at_the_end_of_a_file_hides_nothing_of_the_next(tmp_path: Path) -> None:
+    times = [number / 10 for number in range(20)]
+    strayed = stamped(tmp_path / "a.nut", [*times[:19], 9000.0])
+    files = [strayed, stamped(tmp_path / "b.nut", times), stamped(tmp_path / "c.nut", times)]
+    source = JoinedSource("gate", parts(files, [0, 2, 4]))
+    frames, _ = read(source)
+    assert len(frames) == 60
+    assert [frame.taken_at for frame in frames[20::20]] == [UTC_START + timedelta(seconds=at) for at in (2, 4)]
+    assert len({frame.segment.id for frame in frames[20:]}) == 1
+    assert [gap.seconds for gap in source.gaps] == [None]
 
 
 def test_windows_cross_the_borders(tmp_path: Path) -> None:
@@ -149,6 +170,17 @@ def test_a_file_that_was_cut_off_ends_its_segment_with_an_error(tmp_path: Path) 
     assert len(damage) == 1
 
 
+def test_pictures_that_cannot_be_decoded_keep_their_places_at_a_border(tmp_path: Path) -> None:
+    _, files = archive(tmp_path / "gate", greys(40))
+    damaged = damage(files[0], tmp_path / "damaged.mp4", [17, 18, 19])
+    source = JoinedSource("gate", parts([damaged, files[1]], [0, 2]))
+    frames, ends = read(source)
+    assert len(ends) == 1  # two seconds of pictures, though the last of them are lost
+    assert len(frames) < 40
+    np.testing.assert_allclose(source.seen.times, np.arange(40) / 10, atol=1e-6)
+    assert frames[-20].pts_seconds == pytest.approx(2.0)
+
+
 def test_without_stated_times_files_follow_one_another_until_one_is_missing(tmp_path: Path) -> None:
     _, files = archive(tmp_path / "gate", greys(60))
     source = JoinedSource("gate", [Part(file) for file in files])
@@ -160,6 +192,21 @@ def test_without_stated_times_files_follow_one_another_until_one_is_missing(tmp_
     frames, ends = read(source)
     assert (len(frames), len(ends)) == (40, 2)
     assert source.gaps == [Gap(None, None)]
+
+
+def test_a_clock_that_was_set_back_within_a_file_ends_the_segment_there(tmp_path: Path) -> None:
+    takes = two_takes(tmp_path / "takes.ts", 20)
+    after = grey_film(tmp_path / "after.mp4", greys(20))
+    source = JoinedSource("gate", parts([takes, after], [0, 10]))
+    frames, ends = read(source)
+    assert [end.reason for end in ends] == [EndReason.CLOCK_JUMP, EndReason.CLOCK_JUMP, EndReason.STREAM_END]
+    assert [frame.segment.id[-1] for frame in frames] == ["0"] * 20 + ["1"] * 20 + ["2"] * 20
+    assert frames[19].taken_at == UTC_START + timedelta(seconds=1.9)
+    assert frames[20].taken_at is None  # by how much it was set back is not known
+    assert frames[40].taken_at == UTC_START + timedelta(seconds=10)
+    assert source.seen.segments is not None
+    assert source.seen.segments.tolist() == [0, 20, 40]
+    assert [gap.seconds for gap in source.gaps] == [None]
 
 
 def test_another_picture_size_is_another_segment(tmp_path: Path) -> None:

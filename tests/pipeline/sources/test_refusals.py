@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from odd_camera import OddCamera
 from watched_camera import Watched
+from web_camera import WebCamera
 
 USER, PASSWORD = "viewer", "s3cr3t"
 
@@ -71,17 +72,40 @@ def test_another_refusal_is_shown_with_its_status():
         assert outage_of(odd.url) == ("protocol", "refused with the status 451 Parameter Not Understood")
 
 
-@pytest.mark.parametrize("challenges", [[], ["MD5"]])
-def test_a_redirection_to_a_camera_that_refuses(challenges):
+@pytest.mark.parametrize(
+    ("challenges", "words"),
+    [
+        ([], "which refuses the user name and password"),
+        (["Basic"], "which refuses the user name and password"),
+        (["MD5"], "which asks for a password; none was sent there"),
+    ],
+)
+def test_a_redirection_to_a_camera_that_refuses(challenges, words):
+    """FFmpeg answers the second camera's own request only where the first made none."""
     with (
         OddCamera(challenges=["MD5"], user="another", password="one") as second,
         OddCamera("302 Found", location=second.url, challenges=challenges, user=USER, password=PASSWORD) as first,
     ):
         assert outage_of(first.url) == (
             "unauthorized",
-            f"redirects to {second.url}, and that refuses: the user name and password are for the first address alone; "
-            "write the second as the source",
+            f"redirects to {second.url}, {words}; write that as the source",
         )
+
+
+def test_a_redirection_to_a_busy_camera():
+    with OddCamera("453 Not Enough Bandwidth") as second, OddCamera("302 Found", location=second.url) as first:
+        assert outage_of(first.url) == (
+            "protocol",
+            f"redirects to {second.url}, which refuses or is not there; write the camera's own address",
+        )
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps"])
+def test_another_server_on_the_cameras_port(scheme):
+    with WebCamera() as server:
+        url = server.url("/cam").replace("http", scheme)
+        words = f"something answers there, but does not speak {scheme}; are scheme and port right?"
+        assert outage_of(url) == ("protocol", words)
 
 
 def test_a_redirection_does_not_show_the_credentials_in_it():

@@ -197,7 +197,8 @@ def test_not_an_rtsp_server():
             camera.until(lambda: camera.outages)
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
-    assert camera.codes[0] in {"protocol", "stream_end"}
+    assert camera.codes[0] == "protocol"
+    assert "answers in HTTP, not in rtsp; are scheme and port right?" in camera.outages[0].message
 
 
 USER, PASSWORD = "ad@min", "s3:cr/3t %41"

@@ -15,6 +15,7 @@ from pipeline.runs.folder import VideoRow
 from pipeline.runs.recordings import recording_of, wanted
 from pipeline.sources.base import Frame, FrameSpec, SourceError
 from pipeline.sources.files import FileSource
+from pipeline.sources.joined import JoinedSource, Part
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice, video_streams
 
 
@@ -106,6 +107,21 @@ def test_a_recording_reads_the_stream_of_its_number(tmp_path):
     with pytest.raises(SourceError, match="no video stream 2; it has 0 ") as caught:
         FileSource("cam", path, video_stream=2).check()
     assert caught.value.code == "no_video_stream"
+
+
+def test_an_archive_reads_the_stream_in_every_file_and_names_it_once(tmp_path):
+    files = [write_streams(tmp_path / f"{name}.mp4", [(64, 48), (96, 80)]) for name in "ab"]
+    found = []
+    for number, grey in ((None, 0), (1, 1)):
+        choices: list[str] = []
+        parts = [Part(file) for file in files]
+        source = JoinedSource("cam", parts, video_stream=number, on_choice=choices.append)
+        frames = [item for item in source.frames([FrameSpec(16, 16)], threading.Event()) if isinstance(item, Frame)]
+        assert len(frames) == 20
+        assert {round(float(frame.image.mean()) / 60) for frame in frames} == {grey}
+        assert [choice.partition("watching ")[2][:4] for choice in choices] == [f"{grey} of"]
+        found.append(source.content_hash)
+    assert found[0] != found[1]
 
 
 def test_a_run_opens_the_stream_that_it_has_scored(tmp_path):
