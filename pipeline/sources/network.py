@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Unpack
 from urllib.parse import urljoin, urlsplit
@@ -92,9 +93,11 @@ class NetworkStream(LiveStream):
             challenges = parse_challenges(answer.all("www-authenticate"))
             challenge = taken_by_ffmpeg(challenges)
             if challenges and challenge is None:
-                asked = " and ".join(dict.fromkeys(map(str, challenges)))
+                unknown = [one for one in challenges if taken_by_ffmpeg([one]) is None]
+                others = [one for one in challenges if one not in unknown]
+                beside = f" (besides {_listed(others)})" if others else ""
                 return (
-                    f"asks for {asked}, which this FFmpeg cannot answer; no password was sent; "
+                    f"asks for {_listed(unknown)}{beside}, which this FFmpeg cannot answer; no password was sent; "
                     "allow Digest MD5 alone in the camera"
                 )
             if self._refusal is None:
@@ -166,6 +169,10 @@ class NetworkStream(LiveStream):
     def _problem(self) -> str | None:
         """Return what is wrong with the location or the credentials, None where nothing is."""
         return location_problem(self.location, self.schemes, self.max_userinfo_bytes)
+
+
+def _listed(challenges: Sequence[Challenge]) -> str:
+    return " and ".join(dict.fromkeys(map(str, challenges)))
 
 
 def location_problem(location: Location, schemes: tuple[str, ...], max_userinfo_bytes: int) -> str | None:

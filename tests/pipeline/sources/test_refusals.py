@@ -25,8 +25,8 @@ def outage_of(url: str, user: str | None = USER, password: str | None = PASSWORD
     ("challenges", "asked"),
     [
         (["SHA-256"], "Digest SHA-256"),
-        (["MD5", "SHA-256"], "Digest MD5 and Digest SHA-256"),  # FFmpeg takes the last Digest
-        (["SHA-256", "Basic"], "Digest SHA-256 and Basic"),
+        (["MD5", "SHA-256"], "Digest SHA-256 (besides Digest MD5)"),  # FFmpeg takes the last Digest
+        (["SHA-256", "Basic"], "Digest SHA-256 (besides Basic)"),
         (["Bearer"], "Bearer"),
     ],
 )
