@@ -27,6 +27,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 from pipeline.sinks.base import SinkUnavailableError
 from pipeline.sinks.kafka_diagnosis import Address, connection_failure, describe_mechanisms, describe_unreachable
 from pipeline.sinks.paced_fetches import paced_client
@@ -309,7 +310,7 @@ def reason_of(error: Exception) -> str:
         return error.strerror
     # kafka-python puts the names of its classes before its text, some of them twice.
     text = re.sub(r"^(\[Error \d+\] )?(\w+Error: )*", "", " ".join(str(error).split()))
-    return text or type(error).__name__
+    return printable(text) or type(error).__name__
 
 
 def _parse_addresses(bootstrap: str) -> list[tuple[str, int]]:
