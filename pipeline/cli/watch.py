@@ -131,7 +131,7 @@ def watch(
                 started = embedded.triton(model or DEFAULT_MODEL, folder / "triton.log")
                 own.append(scorer := servers.enter_context(started))
             if kafka is None:
-                own.append(broker := servers.enter_context(embedded.broker(folder / "broker")))
+                own.append(broker := servers.enter_context(embedded.broker(folder / "broker", topic)))
         drive(
             site_with(triton or scorer.grpc_address, kafka or broker.bootstrap),
             stop=stop,

@@ -88,3 +88,4 @@ def test_the_tail_goes_on_where_it_was(
     until(lambda: len(running.out) == 2, "the event is printed over another connection", timeout=20)
     assert "UPDATE" in running.out[1]
     assert [line.split()[1] for line in running.err] == ["listening", "waiting:", "listening"]
+    assert "has stopped answering: it is frozen, or the connection has died" in running.err[1]

@@ -25,8 +25,8 @@ def outage_of(url: str, user: str | None = USER, password: str | None = PASSWORD
     ("challenges", "asked"),
     [
         (["SHA-256"], "Digest SHA-256"),
-        (["MD5", "SHA-256"], "Digest MD5 and Digest SHA-256"),  # FFmpeg takes the last Digest
-        (["SHA-256", "Basic"], "Digest SHA-256 and Basic"),
+        (["MD5", "SHA-256"], "Digest SHA-256 (besides Digest MD5)"),  # FFmpeg takes the last Digest
+        (["SHA-256", "Basic"], "Digest SHA-256 (besides Basic)"),
         (["Bearer"], "Bearer"),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_redirection_to_a_busy_camera():
 def test_another_server_on_the_cameras_port(scheme):
     with WebCamera() as server:
         url = server.url("/cam").replace("http", scheme)
-        words = f"something answers there, but does not speak {scheme}; are scheme and port right?"
+        words = f"something listens there, but gives no answer in {scheme}; are scheme and port right?"
         assert outage_of(url) == ("protocol", words)
 
 
