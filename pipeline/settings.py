@@ -43,7 +43,7 @@ from pipeline.names import Name
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
-from pipeline.sources.credentials import redact
+from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
@@ -535,5 +535,6 @@ def _explain(problem: Any) -> str:
         return f"{where}: {unquoted}"
     secret = _is_secret(where)
     got = problem.get("input")
+    got = redact_location(got) if isinstance(got, str) else got
     shown = "" if secret or isinstance(got, (dict, list)) else f" (got {redact(repr(got))})"
     return f"{where}: {message}{shown}"

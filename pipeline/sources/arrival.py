@@ -12,8 +12,10 @@ from enum import StrEnum
 
 from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS, Verdict
 
-#: Stamps are judged over windows of this length: trouble is noticed within two of them. Seconds of arrival.
+#: Stamps are judged over windows of this length, and of so many pictures at least, for of a few pictures a single stray
+#: is a large share: trouble is noticed within two of them. Seconds of arrival.
 _WINDOW_SECONDS = 3.0
+_WINDOW_PICTURES = 4
 
 #: They cannot be used if this share of a window's pictures is left out, and ...
 _LEFT_OUT_SHARE = 1 / 3
@@ -74,7 +76,7 @@ class StampWatch:
         if len(self._jumps) == _MOST_JUMPS and arrived_at - self._jumps[0] <= _JUMPS_SECONDS:
             return f"the clock jumped {_MOST_JUMPS} times in {arrived_at - self._jumps[0]:.0f} s"
         span = arrived_at - self._since
-        if span < _WINDOW_SECONDS:
+        if span < _WINDOW_SECONDS or self._pictures < _WINDOW_PICTURES:
             return None
         left_out, pictures, advance = self._left_out, self._pictures, self._advance
         self._since, self._left_out, self._pictures, self._advance = arrived_at, 0, 0, 0.0
@@ -90,7 +92,10 @@ class StampWatch:
         return pts_seconds < pts_before or arrived_at - arrived_before > _STANDS_SECONDS
 
     def _went_on(self, pts_seconds: float, arrived_at: float) -> None:
-        if self._last is not None:
+        if self._last is None:
+            # The first pictures of an RTSP connection have no stamps yet.
+            self._since, self._pictures, self._left_out = arrived_at, 1, 0
+        else:
             since, waited = pts_seconds - self._last[0], arrived_at - self._last[1]
             if 0 < since <= max(FORWARD_LIMIT_SECONDS, 2 * waited):
                 self._advance += since

@@ -39,7 +39,7 @@ class Challenge:
     def authorization(self, method: str, uri: str, user: str, password: str) -> str | None:
         """Return the ``Authorization`` header that answers, None for a scheme or hash that FFmpeg does not have."""
         if self.scheme == "basic":
-            return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+            return "Basic " + base64.b64encode(_bytes(f"{user}:{password}")).decode()
         if self.scheme != "digest" or self.algorithm != "MD5":
             return None
         realm, nonce = self.parameters.get("realm", ""), self.parameters.get("nonce", "")
@@ -82,4 +82,8 @@ def taken_by_ffmpeg(challenges: Sequence[Challenge]) -> Challenge | None:
 
 
 def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return hashlib.md5(_bytes(text), usedforsecurity=False).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # as :attr:`Location.for_ffmpeg` has them

@@ -12,9 +12,20 @@ _USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
 _PARAMETER = re.compile(
     r"(?P<name>(?:[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential)[\w-]*"
-    r"|\b(?:api[_-]?key|key|code|pin|pw|sig))=)[^\s'\"<>&]*",
+    r"|\b(?:api[_-]?key|key|code|pin|pw|sig|jwt|u|p))=)[^\s'\"<>&]*",
     re.IGNORECASE,
 )
+#: ... or in a folder of the path: ``/0/admin:12345/main``. A file's name may hold a time.
+_FOLDER = re.compile(
+    r"(?P<before>(?<!file)://[^\s'\"<>/?#]*(?:/[^\s'\"<>/?#:]*)*/)[^\s'\"<>/?#:]+:[^\s'\"<>/?#]+?(?=:?(?:[\s'\"<>/?#]|$))"
+)
+#: A URL without its scheme, or with a misspelt one: ``admin:12345@camera/x``, ``rtsp:/admin:12345@camera/x``.
+_MISSPELT_USERINFO = re.compile(
+    r"\A(?P<scheme>(?>(?:(?:rtsp|http)s?:?)?/{0,2}))[^/:@\s]+:.*@", re.DOTALL | re.IGNORECASE
+)
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+#: No port is like this: ``rtsp://admin:s3cret/x``, a URL without its host.
+_NO_PORT = re.compile(r"(?P<before>://[^/?#:@\[\]]*:)(?!\d{0,5}(?:[/?#]|$))[^/?#]*")
 _AUTHORITY = re.compile(r".*?://(?P<authority>[^/?#]*)(?P<path>.*)", re.DOTALL)
 HIDDEN = "***"
 
@@ -27,13 +38,30 @@ def redact(text: str) -> str:
     """
     if "://" not in text:
         return text
-    text = _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)
-    return _PARAMETER.sub(rf"\g<name>{HIDDEN}", text)
+    return _without_those_behind_the_host(_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text))
+
+
+def redact_location(location: str) -> str:
+    """A URL or a file's name with the credentials hidden; here an unescaped password may hold blanks and quotes too.
+
+    >>> redact_location("rtsp://admin:'s3 cret'@10.0.0.7/stream1")
+    'rtsp://***@10.0.0.7/stream1'
+    """
+    if _URL.match(location) is None:
+        return redact(_MISSPELT_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", location, count=1))
+    found = split(location)
+    if found.is_ambiguous or not found.user_is_in_url:
+        return found.redacted
+    return found.redacted.replace("://", f"://{HIDDEN}@", 1)
 
 
 def shown(location: str) -> str:
     """A URL or a file's name as it stands in a message: credentials hidden, control characters escaped, one line."""
-    return _printable(redact(location))
+    return _printable(redact_location(location))
+
+
+def _without_those_behind_the_host(text: str) -> str:
+    return _FOLDER.sub(rf"\g<before>{HIDDEN}", _PARAMETER.sub(rf"\g<name>{HIDDEN}", text))
 
 
 def _printable(text: str) -> str:
@@ -59,21 +87,26 @@ class Location:
     def is_ambiguous(self) -> bool:
         """Whether the URL reads as if its user name or password held an unescaped /, ? or #.
 
-        What precedes that sign then passes for the host: ``rtsp://admin:12345/6@camera`` asks the host ``admin``. An @
-        in the path of a plain host is taken as one of the path.
+        What precedes that sign then passes for the host: ``rtsp://admin:12345/6@camera`` asks the host ``admin``, and
+        ``rtsp://admin:p@ss/word@camera`` the host ``ss``. An @ in the path of a plain host is taken as one of the path.
         """
         match = _AUTHORITY.match(self.bare)
-        if self.user_is_in_url or match is None or "@" not in match["path"]:
+        if match is None or "@" not in match["path"]:
             return False
         host = match["authority"]
         if re.fullmatch(r"\[[0-9a-fA-F:.]+\](:\d+)?|\d+(\.\d+){3}(:\d+)?|localhost(:\d+)?", host):
             return False
-        return ":" in host or "." not in host
+        return self.user_is_in_url or ":" in host or "." not in host
 
-    def __str__(self) -> str:
+    @property
+    def redacted(self) -> str:
+        """The URL with the credentials that it still holds hidden; nothing but its scheme where it is ambiguous."""
         if self.is_ambiguous:
             return f"{self.bare.partition('://')[0]}://{HIDDEN}"
-        return _printable(_PARAMETER.sub(rf"\g<name>{HIDDEN}", self.bare))
+        return _without_those_behind_the_host(_NO_PORT.sub(rf"\g<before>{HIDDEN}", self.bare, count=1))
+
+    def __str__(self) -> str:
+        return _printable(self.redacted)
 
     def __repr__(self) -> str:
         return f"Location({str(self)!r})"
@@ -85,7 +118,7 @@ class Location:
 
     @property
     def _userinfo(self) -> str:
-        return "" if self.user is None else f"{quote(self.user, safe='')}:{quote(self.password or '', safe='')}"
+        return "" if self.user is None else f"{_quoted(self.user)}:{_quoted(self.password or '')}"
 
     def for_ffmpeg(self) -> str:
         """The URL with its credentials, percent-encoded as FFmpeg decodes them. For FFmpeg alone: never to be shown."""
@@ -93,6 +126,10 @@ class Location:
             return self.bare
         scheme, rest = self.bare.split("://", 1)
         return f"{scheme}://{self._userinfo}@{rest}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="surrogateescape")  # the bytes of a command line need not be UTF-8
 
 
 def split(location: str, user: str | None = None, password: str | None = None) -> Location:

@@ -14,10 +14,9 @@ import av.container
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.challenge import Challenge
 from pipeline.sources.connection import LiveOptions, Reading
-from pipeline.sources.credentials import shown
 from pipeline.sources.decode import FramePump
 from pipeline.sources.files import NOT_VIDEO_FORMATS
-from pipeline.sources.network import NetworkStream
+from pipeline.sources.network import NetworkStream, said
 from pipeline.sources.pace import ArrivalClock, PacedClock
 from pipeline.sources.probe import Answer
 
@@ -85,9 +84,9 @@ class HttpSource(NetworkStream):
             return None
         kind = answer.first("content-type").partition(";")[0].strip().lower() if answer is not None else ""
         if "html" in kind:
-            text = f"answers with a web page ({shown(kind)}), not with a video; check the path; is it a login page?"
+            text = f"answers with a web page ({said(kind)}), not with a video; check the path; is it a login page?"
             return "not_a_video", text
-        of_kind = f" ({shown(kind)})" if kind else ""
+        of_kind = f" ({said(kind)})" if kind else ""
         return "not_a_video", f"answers with something else than a video that FFmpeg can read{of_kind}"
 
 

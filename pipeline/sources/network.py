@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,13 +36,23 @@ _UNCLEAR = (
 )
 
 
+#: The longest part of a camera's answer that a message repeats, characters.
+_LONGEST_QUOTE = 200
+
+
+def said(text: str) -> str:
+    """A part of a camera's answer as it stands in a message: as :func:`shown`, and cut off where it is very long."""
+    text = shown(text)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
+
+
 class NetworkStream(LiveStream):
     """A camera behind a URL that FFmpeg opens.
 
     FFmpeg reports several answers of a camera as one error. So after a refusal the camera is asked once more, by
     :func:`pipeline.sources.probe.ask`, to name the cause. The credentials are sent along only where FFmpeg has just
     sent them, and after a refusal of them only once until the camera can be opened again: cameras lock an account after
-    a few attempts.
+    a few attempts. All questions after one refusal together have one more open limit.
 
     Args:
         location: ``SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH``.
@@ -68,6 +79,7 @@ class NetworkStream(LiveStream):
     ) -> None:
         self.location = split(location, user, password)
         self._refusal: Answer | None = None  # the answer to the credentials, until the camera can be opened again
+        self._ask_until = 0.0  # the questions after the latest refusal, on the monotonic clock
         super().__init__(camera, str(self.location), **options)
         if (problem := self._problem()) is not None:
             raise self._error(problem, "usage")
@@ -76,6 +88,7 @@ class NetworkStream(LiveStream):
         self._refusal = None
 
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
+        self._ask_until = time.monotonic() + self._open_timeout
         if isinstance(error, av.error.HTTPForbiddenError):
             return self._error("refused (403 Forbidden); is it allowed to this user and address?", "unauthorized")
         if isinstance(error, av.error.HTTPUnauthorizedError):
@@ -125,8 +138,9 @@ class NetworkStream(LiveStream):
         """Return reason code and text of FFmpeg's error, given the camera's answer; None where it explains nothing."""
         scheme = self.location.bare.partition(":")[0]
         if answer is None:
-            if listens(self.location, within_seconds=self._open_timeout):
-                return "protocol", f"something answers there, but does not speak {scheme}; are scheme and port right?"
+            if listens(self.location, until=self._ask_until):
+                problem = f"something listens there, but gives no answer in {scheme}; are scheme and port right?"
+                return "protocol", problem
             return None
         if not scheme.startswith(answer.protocol.lower()):
             return "protocol", f"answers in {answer.protocol}, not in {scheme}; are scheme and port right?"
@@ -134,7 +148,7 @@ class NetworkStream(LiveStream):
             if isinstance(error, av.error.ArgumentError):
                 return "protocol", f"redirects to {target}, which cannot be followed; write the camera's own address"
             return "protocol", f"redirects to {target}, which refuses or is not there; write the camera's own address"
-        status = shown(f"{answer.status} {answer.reason}".strip())
+        status = said(f"{answer.status} {answer.reason}".strip())
         if answer.status in _BUSY:
             return "busy", f"busy, too many clients ({status}); close another viewer, or allow more in the camera"
         if answer.status >= 400 and answer.status != 404:
@@ -147,7 +161,7 @@ class NetworkStream(LiveStream):
             return None
         with suppress(ValueError):
             target = urljoin(self.location.bare, target)
-        return str(split(target)) if "://" in target else shown(target)
+        return said(str(split(target)) if "://" in target else target)
 
     def _ask_as_ffmpeg(self) -> Answer | None:
         """Return the answer to a request with the credentials, sent as the camera asks for them."""
@@ -157,7 +171,7 @@ class NetworkStream(LiveStream):
         return self._ask(self._authorization(answer)) or answer
 
     def _ask(self, authorization: str | None = None) -> Answer | None:
-        return ask(self.location, within_seconds=self._open_timeout, authorization=authorization)
+        return ask(self.location, until=self._ask_until, authorization=authorization)
 
     def _authorization(self, answer: Answer) -> str | None:
         challenge = taken_by_ffmpeg(parse_challenges(answer.all("www-authenticate")))

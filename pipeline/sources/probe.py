@@ -56,43 +56,56 @@ def request_uri(location: Location) -> str:
     return re.sub(r"^[^/?]*//[^/?]*", "", bare) or "/"
 
 
-def listens(location: Location, *, within_seconds: float) -> bool:
-    """Whether something accepts a connection at the camera's address, whatever it speaks."""
+def listens(location: Location, *, until: float) -> bool:
+    """Whether something accepts a connection at the camera's address, whatever it speaks.
+
+    Args:
+        until: when no longer to wait, on the monotonic clock.
+    """
     with suppress(OSError, ValueError):
-        _connected(location, within_seconds, encrypted=False).close()
+        _connected(location, until, encrypted=False).close()
         return True
     return False
 
 
-def ask(location: Location, *, within_seconds: float, authorization: str | None = None) -> Answer | None:
+def ask(location: Location, *, until: float, authorization: str | None = None) -> Answer | None:
     """Send one request to the camera and return the head of its answer; None where none came in time.
 
     No credentials are sent but those in ``authorization``, no redirect is followed, and no stream is set up.
+
+    Args:
+        until: when no longer to wait, on the monotonic clock.
     """
-    deadline = time.monotonic() + within_seconds
-    with suppress(OSError, ValueError), _connected(location, within_seconds) as connection:
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
+    with suppress(OSError, ValueError), _connected(location, until) as connection:
+        connection.settimeout(_left(until))
         connection.sendall(_request(location, authorization))
         head = b""
         while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
-            connection.settimeout(max(0.01, deadline - time.monotonic()))
-            part = connection.recv(4096)
-            if not part or time.monotonic() > deadline:
+            connection.settimeout(_left(until))
+            if not (part := connection.recv(4096)):
                 break
             head += part
         return _parse(head.partition(b"\r\n\r\n")[0].decode("utf-8", "replace"))
     return None
 
 
-def _connected(location: Location, within_seconds: float, *, encrypted: bool = True) -> socket.socket:
+def _left(until: float) -> float:
+    """Return the seconds that are left. Raises TimeoutError where none are."""
+    if (left := until - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
+
+
+def _connected(location: Location, until: float, *, encrypted: bool = True) -> socket.socket:
     parts = urlsplit(location.bare)
     scheme = parts.scheme.lower()
-    plain = socket.create_connection((parts.hostname or "", parts.port or _PORTS[scheme]), within_seconds)
+    plain = socket.create_connection((parts.hostname or "", parts.port or _PORTS[scheme]), _left(until))
     if not encrypted or scheme not in ("rtsps", "https"):
         return plain
     context = ssl.create_default_context()  # as FFmpeg: encrypted, but the certificate is not verified
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
+        plain.settimeout(_left(until))
         return context.wrap_socket(plain, server_hostname=parts.hostname)
     except BaseException:
         plain.close()
@@ -107,7 +120,7 @@ def _request(location: Location, authorization: str | None) -> bytes:
         lines = [f"GET {uri} HTTP/1.1", f"Host: {urlsplit(location.bare).netloc}", "Accept: */*", "Connection: close"]
     if authorization is not None:
         lines.append(f"Authorization: {authorization}")
-    return "\r\n".join([*lines, "User-Agent: mistwatch", "", ""]).encode()
+    return "\r\n".join([*lines, "User-Agent: mistwatch", "", ""]).encode(errors="surrogateescape")
 
 
 def _parse(head: str) -> Answer | None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pipeline.names import LONGEST_NAME, name_from, shortened
 from pipeline.printable import storable
-from pipeline.sources.credentials import redact
+from pipeline.sources.credentials import redact, split
 
 #: Longest name before a number is added, characters.
 _LONGEST = LONGEST_NAME - 8
@@ -83,14 +83,16 @@ def _stream(location: str) -> _Stream | None:
     scheme, is_url, rest = location.partition("://")
     if not is_url or scheme.lower() == "file":
         return None
-    bare = redact(location).partition("://")[2].rpartition("@")[2]
+    found = split(location)
+    # Where it is ambiguous, no host is asked.
+    bare = redact(location).rpartition("@")[2] if found.is_ambiguous else found.redacted.partition("://")[2]
     place, _, query = bare.partition("#")[0].partition("?")
     place = unquote(place)
     believed = [(key, value) for key, value in parse_qsl(query) if scheme == "synthetic" or _TELLING.fullmatch(key)]
     if "=" in place:  # some cameras want user and password in the path
         place = place.split("/")[0]
-        found = _IN_PATH.finditer(unquote(rest))
-        believed += [(one["key"], one["value"]) for one in found if _TELLING.fullmatch(one["key"])]
+        numbers = _IN_PATH.finditer(unquote(rest))
+        believed += [(one["key"], one["value"]) for one in numbers if _TELLING.fullmatch(one["key"])]
     return _Stream(place, {"": scheme} | {key: value for key, value in believed if _VALUE.fullmatch(value)})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -106,6 +107,19 @@ def test_a_slow_model_keeps_its_connection(calls: Calls) -> None:
     calls.send(slow=round(2 * TESTED_SECONDS * 100))  # in units of 10 ms
     assert calls.troubles(1) == [None]
     assert calls.path.connections == 1
+
+
+def test_a_link_that_is_slower_than_the_test_of_its_connection_carries_a_clip_at_last(calls: Calls) -> None:
+    """Questions wait behind a clip's pixels, so that a connection at work looks like a dead one."""
+    calls.path.seconds_per_clip = 1.3 * TESTED_SECONDS
+    calls.path.forget()
+    limit = time.monotonic() + 60
+    for sent in count(1):
+        calls.send()
+        if (trouble := calls.troubles(sent)[-1]) is None:
+            break
+        assert trouble is Trouble.CUT_OFF
+        assert time.monotonic() < limit, "cut off again and again"
 
 
 def test_a_frozen_server_keeps_its_connection(calls: Calls, server: ScriptedServer) -> None:

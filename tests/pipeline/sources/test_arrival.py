@@ -158,6 +158,27 @@ def test_a_stray_stamp_every_two_seconds_costs_its_own_picture_and_nothing_else(
     assert max(at - frame.pts_seconds for at, frame in camera.frames) < 1e-9, "no picture waited for another one"
 
 
+@pytest.mark.parametrize("fps", [2, 1, 0.2, 0.05])
+def test_of_a_slow_camera_too_a_stray_stamp_costs_its_own_picture_alone(fps):
+    """In three seconds it has few pictures, or none: one stray is a large share of them."""
+    played = pictures(60 / fps, lambda time: time - 9800 * (round(time * fps) % 5 == 3), fps)
+    camera = Camera()
+    camera.play([(time, None if number < 2 else stamp) for number, (time, stamp) in enumerate(played)])
+    assert camera.faults == {StampFault.MISSING: 2, StampFault.STRAY: 12}
+    assert [frame.pts_seconds for _, frame in camera.frames] == [time for time, stamp in played[2:] if stamp == time]
+
+
+@pytest.mark.parametrize("stamp", [UNUSABLE["still"], UNUSABLE["missing"]])
+def test_of_a_slow_camera_too_the_time_of_arrival_takes_over_within_ten_seconds(stamp):
+    camera = Camera()
+    camera.play(pictures(30, stamp, fps=1))
+    assert camera.faults[StampFault.UNUSABLE] == 1
+    last = camera.frames[-1][1].segment
+    watched = [(at, frame.pts_seconds) for at, frame in camera.frames if frame.segment == last]
+    assert watched[0][0] <= LIMIT_SECONDS
+    assert len(watched) == 30 - watched[0][0]
+
+
 @pytest.mark.parametrize("fps", [FPS, 2])
 def test_a_real_reset_starts_a_segment_within_a_second_and_loses_no_picture(fps):
     camera = Camera()

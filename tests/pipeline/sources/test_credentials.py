@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.credentials import redact, split
+from pipeline.sources.credentials import redact, redact_location, split
 
 SECRET = "s3cr3t"
 
@@ -24,6 +24,10 @@ SECRET = "s3cr3t"
         (f"rtsps://h/x?PWD={SECRET}", "rtsps://h/x?PWD=***"),
         (f"http://h/x?loginuse=a&loginpas={SECRET}&cam=1", "http://h/x?loginuse=***&loginpas=***&cam=1"),
         (f"http://h/x?sessionid={SECRET}&key={SECRET}&chn=2", "http://h/x?sessionid=***&key=***&chn=2"),
+        (f"http://h/snap.cgi?u=a&p={SECRET}&step=2", "http://h/snap.cgi?u=***&p=***&step=2"),
+        (f"rtsp://h:554/0/admin:{SECRET}/main", "rtsp://h:554/0/***/main"),
+        (f"rtsp://h/admin:{SECRET}: no such stream", "rtsp://h/***: no such stream"),
+        ("file:///films/12:30:00.mp4", "file:///films/12:30:00.mp4"),
         (f"two: rtsp://a:{SECRET}@h/1 rtsp://b:{SECRET}@h/2", "two: rtsp://***@h/1 rtsp://***@h/2"),
         ("no URL, but a mail@address", "no URL, but a mail@address"),
         ("2 + 2 = 4", "2 + 2 = 4"),
@@ -32,6 +36,28 @@ SECRET = "s3cr3t"
 def test_redact(text, shown):
     assert redact(text) == shown
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        (f"rtsp://admin:a {SECRET}@10.0.0.7/x", "rtsp://***@10.0.0.7/x"),
+        (f"rtsp://admin:'{SECRET}'@10.0.0.7/x", "rtsp://***@10.0.0.7/x"),
+        (f'rtsp://admin:<"{SECRET}@10.0.0.7/x', "rtsp://***@10.0.0.7/x"),
+        (f"rtsp://admin:p@{SECRET}/word@10.0.0.7/x", "rtsp://***"),
+        (f"rtsp://camera:{SECRET}/x", "rtsp://camera:***/x"),
+        ("rtsp://10.0.0.7/a@b", "rtsp://10.0.0.7/a@b"),
+        ("rtsp://camera:70000/x", "rtsp://camera:70000/x"),
+        (f"rtsp:/admin:{SECRET}@10.0.0.7/x", "rtsp:/***@10.0.0.7/x"),
+        (f"rtsp//admin:{SECRET}@10.0.0.7/x", "rtsp//***@10.0.0.7/x"),
+        (f"admin:{SECRET}@10.0.0.7/x", "***@10.0.0.7/x"),
+        ("/films/gate:north@12.mp4", "/films/gate:north@12.mp4"),
+        ("mail@address", "mail@address"),
+    ],
+)
+def test_redact_location(location, shown):
+    assert redact_location(location) == shown
+    assert redact_location(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -61,6 +87,8 @@ def test_split(location, bare, user, password):
         f"rtsp://ad/min:{SECRET}@10.0.0.7/x",
         f"http://first.last:12345/{SECRET}@camera.example/x",
         f"rtsp://12345:6/{SECRET}@10.0.0.7/x",
+        f"rtsp://admin:p@{SECRET}/word@10.0.0.7/x",
+        f"rtsp://admin:p@ss.{SECRET}/word@10.0.0.7/x",
     ],
 )
 def test_a_password_with_an_unescaped_sign(location):
@@ -79,7 +107,8 @@ def test_a_password_with_an_unescaped_sign(location):
         ("rtsp://localhost:8554/a@b", "rtsp://localhost:8554/a@b"),
         ("rtsp://camera.example/a@b", "rtsp://camera.example/a@b"),
         ("rtsp://camera/a%40b", "rtsp://camera/a%40b"),
-        (f"rtsp://u:{SECRET}@camera:554/a@b", "rtsp://camera:554/a@b"),
+        (f"rtsp://u:{SECRET}@10.0.0.7:554/a@b", "rtsp://10.0.0.7:554/a@b"),
+        (f"rtsp://u:{SECRET}@camera:554/a%40b", "rtsp://camera:554/a%40b"),
     ],
 )
 def test_an_at_sign_in_the_path(location, shown):
@@ -105,6 +134,11 @@ def test_ffmpegs_url_holds_them_encoded(user, password):
     assert parts.path == "/x"
     assert unquote(parts.username or "") == user
     assert unquote(parts.password or "") == password
+
+
+def test_bytes_that_are_not_utf_8():
+    """A command line may hold them; FFmpeg gets the bytes that were typed."""
+    assert split("rtsp://a:\udcff@h/x").for_ffmpeg() == "rtsp://a:%FF@h/x"
 
 
 def test_nothing_shows_them():

@@ -104,7 +104,7 @@ def test_a_redirection_to_a_busy_camera():
 def test_another_server_on_the_cameras_port(scheme):
     with WebCamera() as server:
         url = server.url("/cam").replace("http", scheme)
-        words = f"something answers there, but does not speak {scheme}; are scheme and port right?"
+        words = f"something listens there, but gives no answer in {scheme}; are scheme and port right?"
         assert outage_of(url) == ("protocol", words)
 
 

@@ -10,7 +10,9 @@ import av
 import numpy as np
 import pytest
 
+from models.data.extraction import content_of
 from pipeline.evaluation.report.pictures import thumbnails
+from pipeline.manifests.manifest import ManifestError, open_video, read_manifest
 from pipeline.runs.folder import VideoRow
 from pipeline.runs.recordings import recording_of, wanted
 from pipeline.sources.base import Frame, FrameSpec, SourceError
@@ -138,3 +140,20 @@ def test_thumbnails_are_of_the_stream(tmp_path):
     path = write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)])
     assert thumbnails(path, [4])[4].rgb.mean() < 10
     assert thumbnails(path, [4], video_stream=1)[4].rgb.mean() == pytest.approx(60, abs=5)
+
+
+def test_a_manifest_names_the_stream(tmp_path):
+    """A replay, the check of a manifest and the training read the same one."""
+    path = write_streams(tmp_path / "two.mp4", [(64, 48), (96, 80)])
+    manifest = tmp_path / "videos.jsonl"
+    manifest.write_text('{"path": "two.mp4", "label": 0, "stream": 1}\n')
+    expected = FileSource("cam", path, video_stream=1).content_hash
+    (video,) = read_manifest(manifest)
+    assert open_video(video).content_hash == expected
+    assert content_of(video) == expected
+    (one,) = wanted([manifest])
+    assert one.open().content_hash == expected
+    (tmp_path / "pictures").mkdir()
+    manifest.write_text('{"path": "pictures", "label": 0, "fps": 5.0, "stream": 1}\n')
+    with pytest.raises(ManifestError, match="stream is for a film only"):
+        read_manifest(manifest)
