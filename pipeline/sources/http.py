@@ -23,6 +23,10 @@ from pipeline.sources.probe import Answer
 #: A playlist names its segments freely; with these it reaches web servers alone, no file of this machine.
 _PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
 
+#: Servers name a playlist's segments without a suffix, too (``segment?id=7``). FFmpeg refuses those for the sake of
+#: files, which no playlist reaches here.
+_ANY_SUFFIX = {"allowed_extensions": "ALL", "allowed_segment_extensions": "ALL", "extension_picky": "0"}
+
 #: Containers that hold pictures without their times; FFmpeg makes up 25 pictures a second.
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 
@@ -52,6 +56,7 @@ class HttpSource(NetworkStream):
         options = {
             "protocol_whitelist": _PROTOCOLS,
             "fpsprobesize": "0",  # knowing the frame rate exactly would take a slow MJPEG camera many seconds
+            **_ANY_SUFFIX,
         }
         container = self._open_with_ffmpeg(self.location.for_ffmpeg(), options)
         problem = self._problem_with(container)

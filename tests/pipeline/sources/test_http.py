@@ -97,6 +97,21 @@ def test_a_playlist_is_played_at_the_pace_of_its_own_clock(playlist):
     assert camera.codes[0] == "stream_end"
 
 
+def test_segments_of_a_playlist_are_named_as_the_server_likes(playlist):
+    text = playlist.read_text()
+    with WebCamera() as server:
+        for number in range(3):
+            segment = playlist.with_name(f"live{number}.ts")
+            path = ("/segment?id=0", "/1", "/2.php")[number]
+            server.pages[path.partition("?")[0]] = Page(segment.read_bytes(), "video/mp2t")
+            text = text.replace(segment.name, path)
+        server.pages["/live"] = Page(text.encode(), "application/vnd.apple.mpegurl")
+        with Stream(server.url("/live")) as camera:
+            camera.until(lambda: camera.outages)
+    assert len([frame for frame in camera.frames if frame.segment == camera.ends[0].segment]) == 30
+    assert camera.codes[0] == "stream_end"
+
+
 def test_multipart_mjpeg_has_the_times_of_its_arrival():
     """FFmpeg would make 25 pictures a second of it.
 
