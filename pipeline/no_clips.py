@@ -26,7 +26,8 @@ def why_no_clip(index: FrameIndex, spec: ClipSpec) -> str:
     usual = float(np.median(spacings[spacings > 0])) if (spacings > 0).any() else 0.0
     if usual > limit:
         rate = f"sparse footage: {pictures} frames, one in {usual:.3g} s ({1 / usual:.2g} a second)"
-        return f"{rate}; a clip needs {need}, at most {limit:.3g} s apart"
+        advice = f"for a model of such footage set the fps of clips to {1 / usual:.2g}"
+        return f"{rate}; a clip needs {need}, at most {limit:.3g} s apart ({advice})"
     borders = np.flatnonzero(_is_border(index, spacings, limit)) + 1
     runs = np.split(index.times, borders)
     longest = max(runs, key=len)

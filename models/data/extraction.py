@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import MistwatchError
-from pipeline.manifests.manifest import Video
+from pipeline.manifests.manifest import Video, open_video
 from pipeline.sources.base import SegmentOver, SourceError
 from pipeline.sources.recordings import Recording, open_recording
 from pipeline.windows import ClipSpec, cut
@@ -166,8 +166,9 @@ def seconds_of(video: Recorded) -> float:
 
 
 def _open(video: Recorded, *, on_damage: Callable[[str], None] | None = None, threads: int = 0) -> Recording:
-    fps = None if isinstance(video, Path) else video.fps
-    return open_recording(path_of(video), fps=fps, on_damage=on_damage, threads=threads)
+    if isinstance(video, Path):
+        return open_recording(video, on_damage=on_damage, threads=threads)
+    return open_video(video, on_damage=on_damage, threads=threads)
 
 
 def readers_for(engine: str) -> int:

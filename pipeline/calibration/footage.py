@@ -16,6 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.manifests.manifest import ManifestError
 from pipeline.runs.folder import RUN_FILE, Clips, Run, RunChain, RunClip, RunModel, RunSettings, VideoRow
 from pipeline.runs.recordings import NothingToReplayError, wanted
+from pipeline.sources.archive import BY_NAMES, Joining
 from pipeline.sources.base import SourceError
 
 
@@ -96,7 +97,7 @@ class Methods:
         return method
 
 
-def check_lengths(places: Sequence[Path], budget: Budget, confidence: float) -> None:
+def check_lengths(places: Sequence[Path], budget: Budget, confidence: float, joining: Joining = BY_NAMES) -> None:
     """Check the length of footage by its headers, before hours are spent on scoring it.
 
     Raises:
@@ -106,7 +107,7 @@ def check_lengths(places: Sequence[Path], budget: Budget, confidence: float) -> 
         return
     seconds = 0.0
     with contextlib.suppress(NothingToReplayError, ManifestError):  # the replay reports these better
-        for recording in wanted(list(places), skipped=[]):
+        for recording in wanted(list(places), skipped=[], joining=joining):
             stated: float | None = 0.0
             with contextlib.suppress(SourceError, OSError):
                 stated = recording.open().stated_seconds()
@@ -121,9 +122,11 @@ def usable_rows(run: Run, camera: str | None) -> Iterator[VideoRow]:
     return (row for row in run.videos if _reason_to_leave_out(row, camera, {}) is None)
 
 
-def rows_to_come(places: Sequence[Path], settings: RunSettings, camera: str | None) -> Iterator[VideoRow]:
+def rows_to_come(
+    places: Sequence[Path], settings: RunSettings, camera: str | None, joining: Joining = BY_NAMES
+) -> Iterator[VideoRow]:
     """Yield the recordings of a replay that has not begun, as far as a calibration will use them."""
-    for recording in wanted(list(places), skipped=[]):
+    for recording in wanted(list(places), skipped=[], joining=joining):
         row = recording.row(camera=recording.camera_of(settings.cameras))
         if _unsuitable(row, camera) is None:
             yield row

@@ -14,7 +14,6 @@ import typer
 
 from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
-from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from pipeline.cli.live import Stop
@@ -119,4 +118,4 @@ def schema() -> None:
 
 
 def _report(text: str) -> None:
-    print(f"mistwatch: {printable(text)}", file=sys.stderr, flush=True)
+    print(f"mistwatch: {text}", file=sys.stderr, flush=True)

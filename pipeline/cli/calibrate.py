@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import Detector, SkipBad
+from pipeline.cli.options import Detector, Join, SkipBad, TimeZone
 from pipeline.errors import UsageError
 from pipeline.files import writing
 from pipeline.printable import printable
@@ -60,6 +60,8 @@ def calibrate(
         Path | None,
         typer.Option(metavar="RUN", help="Folder of a labelled replay; also maps scores to probabilities."),
     ] = None,
+    join: Join = None,
+    time_zone: TimeZone = None,
     skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -74,7 +76,9 @@ def calibrate(
     from pipeline.calibration.result import calibration_from
     from pipeline.calibration.search import calibrate as search
     from pipeline.calibration.search import parse_budget
+    from pipeline.cli.archives import joining_of
     from pipeline.cli.replaying import Options, require_evaluate
+    from pipeline.sources.archive import BY_NAMES
 
     require_evaluate()
     if not 0 < confidence < 1:
@@ -83,9 +87,17 @@ def calibrate(
         allowed = parse_budget(budget)
     except ValueError as error:
         raise UsageError(f"--budget: {error}") from error
-    check_lengths(places, allowed, confidence)
+    joining = joining_of(join, None, time_zone)
+    check_lengths(places, allowed, confidence, joining)
     labelled = None if probabilities is None else labelled_scores(probabilities)
-    options = Options(config=config, model=model, triton=triton, detector=detector, skip_bad=skip_bad)
+    options = Options(
+        config=config,
+        model=model,
+        triton=triton,
+        detector=detector,
+        skip_bad=skip_bad,
+        joining=None if joining == BY_NAMES else joining,
+    )
     footage = normal_footage(_runs(places, run, options, camera, labelled), camera)
     if labelled is not None:
         labelled.require_like(footage.method)
@@ -109,6 +121,7 @@ def _runs(
     from pipeline.calibration.footage import Methods, rows_to_come, usable_rows
     from pipeline.cli.replaying import Options, refuse_failures, replay_into
     from pipeline.runs.folder import RUN_FILE, read_run
+    from pipeline.sources.archive import BY_NAMES
 
     replayed = [place for place in places if (place / RUN_FILE).is_file()]
     recordings = [place for place in places if place not in replayed]
@@ -126,7 +139,7 @@ def _runs(
         return runs
 
     def check_settings(settings: RunSettings) -> None:
-        methods.add(settings, rows_to_come(recordings, settings, camera))
+        methods.add(settings, rows_to_come(recordings, settings, camera, options.joining or BY_NAMES))
         methods.require_one(labelled)
 
     folder = folder or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

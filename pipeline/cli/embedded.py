@@ -36,11 +36,14 @@ def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
 
 
 @contextlib.contextmanager
-def broker(data_dir: Path) -> Iterator[BrokerServer]:
-    """Run an embedded broker over ``data_dir``."""
+def broker(data_dir: Path, topic: str | None = None) -> Iterator[BrokerServer]:
+    """Run an embedded broker over ``data_dir``, with a topic of this name that keeps its messages."""
     from deploy.broker.server import BrokerServer
+    from pipeline.sinks.kafka_broker import Broker
 
     with BrokerServer(data_dir) as server:
+        if topic is not None:
+            Broker(server.bootstrap).ensure_topic(topic, create=True, keep=True)
         _log.info("embedded broker ready", bootstrap=server.bootstrap)
         yield server
 

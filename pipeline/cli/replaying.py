@@ -152,6 +152,8 @@ def _recordings(places: list[Path], options: Options) -> list[Wanted]:
         raise UsageError(f"{named}: no video in split {options.split}; the manifest has {splits}")
     if options.start_time is not None and len(chosen) > 1:
         raise UsageError(f"--start-time needs exactly one recording (got {len(chosen)})")
+    if options.stream is None:
+        return recordings
     return [replace(one, stream=options.stream) for one in recordings]
 
 

@@ -121,7 +121,8 @@ def watch(
 
     site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
     live = check_sources(cameras)
-    print_legend(cameras)
+    if len(cameras) > 1:  # a single one needs no legend to be known by
+        print_legend(cameras)
     with stopping() as stop, contextlib.ExitStack() as servers:
         folder.mkdir(parents=True, exist_ok=True)
         own: list[TritonServer | BrokerServer] = []
@@ -130,7 +131,7 @@ def watch(
                 started = embedded.triton(model or DEFAULT_MODEL, folder / "triton.log")
                 own.append(scorer := servers.enter_context(started))
             if kafka is None:
-                own.append(broker := servers.enter_context(embedded.broker(folder / "broker")))
+                own.append(broker := servers.enter_context(embedded.broker(folder / "broker", topic)))
         drive(
             site_with(triton or scorer.grpc_address, kafka or broker.bootstrap),
             stop=stop,

@@ -21,12 +21,15 @@ from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
 from pipeline.sources.frame_index import FrameIndex, Indexed
 from pipeline.sources.reconnect import Outage
-from pipeline.windows import ClipSpec, ClipWindow, WindowCutter
+from pipeline.windows import ClipSpec, ClipWindow, WindowCutter, longest_spacing
 
 _log = logs.get("worker")
 
 #: Faults of a camera's time stamps that are logged, once a connection. The others happen to sound cameras too.
 _LOGGED_FAULTS = frozenset({StampFault.STRAY, StampFault.UNUSABLE})
+
+#: A live camera that has delivered the frames of so many clips without one is reported.
+_CLIPLESS_FRAMES = 3
 
 #: A live source that fails in an unexpected way is tried again after this many seconds.
 _RESTART_SECONDS = 5.0
@@ -97,6 +100,7 @@ class Watcher:
         self.assembler = assembler
         self.served = plan.served  #: the model whose scores the operators know how to judge
         self.clips = 0  #: cut so far
+        self._frames = 0  # taken before the first clip
         self._cutter = WindowCutter(plan.clip)
         self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
 
@@ -106,10 +110,19 @@ class Watcher:
         if isinstance(item, Frame) and (self._open is None or self._open[0] != segment):
             self._open = (segment, 0)
         window = self._cutter.push(item)
+        if isinstance(item, Frame) and item.segment.live and not self.clips:
+            self._count_without_clip(item)
         if isinstance(window, ClipWindow):
             self.clips += 1
             self._open = (segment, window.index + 1)
             self.port.submit(window)
+
+    def _count_without_clip(self, frame: Frame) -> None:
+        """Log a live camera that delivers pictures of which no clip can be made, once."""
+        self._frames += self.plan.clip.frame_spec in frame.images
+        if self._frames == _CLIPLESS_FRAMES * self.plan.clip.frames:
+            need = f"{self.plan.clip.frames} without a pause of more than {longest_spacing(self.plan.clip):.3g} s"
+            _log.warning("no clip yet", camera=str(self.watch), frames=self._frames, a_clip_needs=need)
 
     def close_segment(self, reason: EndReason, put: Callable[[SegmentEnd], None]) -> None:
         """Hand the end of the open segment to ``put``, unless none is open; it stays open where ``put`` raises."""

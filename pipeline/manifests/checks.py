@@ -11,9 +11,8 @@ from itertools import combinations
 from pathlib import Path
 
 from pipeline.manifests.folds import TEST, TRAIN
-from pipeline.manifests.manifest import ManifestError, Video, listed
+from pipeline.manifests.manifest import ManifestError, Video, listed, open_video
 from pipeline.sources.base import FrameSpec, SourceError
-from pipeline.sources.recordings import open_recording
 
 _LABELS = ("normal", "abnormal")
 
@@ -122,7 +121,7 @@ def check_copies(videos: Sequence[Video], contents: Mapping[Path, str], *, folds
 
 def _problem(video: Video) -> str | None:
     try:
-        recording = open_recording(video.path, fps=video.fps)
+        recording = open_video(video)
         with closing(recording.frames([FrameSpec(16, 16)], threading.Event())) as frames:  # type: ignore[type-var]
             next(frames)
         if video.intervals:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 
 from pipeline.errors import UsageError
 from pipeline.printable import located, storable
-from pipeline.sources.recordings import open_recording
+from pipeline.sources.recordings import Recording, open_recording
 
 #: File name of a data set's manifest.
 MANIFEST = "manifest.jsonl"
@@ -51,6 +51,7 @@ class Video:
         group: videos of one group belong together; a video without one is its own group. Text that any file can hold
             (:func:`pipeline.printable.storable`).
         fps: pictures a second if ``path`` is a folder of them, else None: a film states its own rate.
+        stream: number of a film's video stream among several, from 0; None: the first.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Video:
     split: str | None = None
     group: str = ""
     fps: float | None = None
+    stream: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", storable(self.group or str(self.path)))
@@ -80,6 +82,7 @@ class _Row(BaseModel):
     split: Literal["train", "validation", "test"] | None = None
     group: str | None = None
     fps: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    stream: NonNegativeInt | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -151,11 +154,14 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
         elif is_folder != (row.fps is not None):
             expected = "a folder of pictures needs its fps" if is_folder else "fps is for a folder of pictures only"
             problems.append(f"{named}: {expected}")
+        elif is_folder and row.stream is not None:
+            problems.append(f"{named}: stream is for a film only")
         elif path in seen:
             problems.append(f"{named} is named by line {seen[path]} already")
         else:
             seen[path] = number
-            videos.append(Video(path, row.label, tuple(row.intervals), row.split, row.group or "", row.fps))
+            group = row.group or ""
+            videos.append(Video(path, row.label, tuple(row.intervals), row.split, group, row.fps, row.stream))
     if skipped is not None:
         skipped += problems
     elif problems:
@@ -188,7 +194,7 @@ def _explain(problem: object) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"{key} is unknown; expected path, label, intervals, split, group, fps"
+            return f"{key} is unknown; expected path, label, intervals, split, group, fps, stream"
         case "literal_error" if key == "label":
             return f"label must be 0 or 1, got {json.dumps(problem['input'])}"
         case "literal_error" if key == "split":
@@ -230,10 +236,17 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
 def manifest_digest(videos: Iterable[Video]) -> str:
     """Return SHA-256 of a manifest's statements, independent of paths and order: the videos' contents are hashed, not
     their names."""
-    rows = sorted(
-        json.dumps([open_recording(video.path, fps=video.fps).content_hash, *_statements(video)]) for video in videos
-    )
+    rows = sorted(json.dumps([open_video(video).content_hash, *_statements(video)]) for video in videos)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def open_video(video: Video, *, on_damage: Callable[[str], None] | None = None, threads: int = 0) -> Recording:
+    """Return a manifest's video as a recording, see :func:`pipeline.sources.recordings.open_recording`.
+
+    Raises:
+        SourceError: it is not there.
+    """
+    return open_recording(video.path, fps=video.fps, on_damage=on_damage, threads=threads, video_stream=video.stream)
 
 
 def _statements(video: Video) -> list[object]:

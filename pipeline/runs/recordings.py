@@ -235,7 +235,7 @@ def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
         path = video.path
         below = path.relative_to(folder) if path.is_relative_to(folder) else path
         group = None if video.is_alone else video.group
-        one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
+        one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals, stream=video.stream)
         found.append(_found(one, below.as_posix()))
     return found
 

@@ -9,6 +9,10 @@ deadline for that is missed twice in a row, the same question goes over a new co
 last question over the old connection, prove that the latter is dead: it is closed, the new one takes its place, and
 calls under way are cut off, for the caller to send again. Where the new connection is not answered either, the server
 itself is away; the old connection stays, and is tested again later.
+
+On a slow link a question waits behind the pixels of clips, and a connection at work looks like a dead one. Replaced
+again and again, it would hardly send a whole clip. So where a connection is replaced that has answered few clips, the
+next one may be silent for twice as long before it is tested; where it has answered many, for half as long.
 """
 
 from __future__ import annotations
@@ -35,8 +39,14 @@ QUIET_SECONDS = 2.0
 SIGN_OF_LIFE_SECONDS = 2.0
 #: Deadlines for a sign of life that are missed in a row before a new connection is tried.
 MISSES_IN_A_ROW = 2
+#: A connection on which at least this many clips were answered has worked.
+WORKING_CLIPS = 10
+#: The silence before a test is at most this many times ``QUIET_SECONDS``.
+MOST_PATIENCE = 16
 #: A new connection that is refused is tried again after this long, within the limit for a sign of life.
 _RETRY_SECONDS = 0.2
+#: Limit for the end of the thread that watches the connection, whose calls end when their connections are closed.
+_END_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +56,7 @@ class _Line:
     Attributes:
         calls: calls under way; a clip's with the function to call with its outcome.
         heard: number of answers so far.
+        clips: number of clips answered, whatever the answer.
         has_missed: a sign of life was asked for since, and did not come in time.
         silent_since: monotonic time since when calls wait without any answer; None while no call waits. A call that
             has missed its deadline counts as one that waits.
@@ -54,6 +65,7 @@ class _Line:
     transport: Transport
     calls: dict[int, Callable[[Answer | Failure], None] | None] = field(default_factory=dict)
     heard: int = 0
+    clips: int = 0
     has_missed: bool = False
     silent_since: float | None = None
 
@@ -69,7 +81,8 @@ class _Line:
         A missed deadline leaves the silence as it is. Any other end, a failure too, is a sign of life.
         """
         known = number in self.calls
-        self.calls.pop(number, None)
+        is_clip = self.calls.pop(number, None) is not None
+        self.clips += is_clip and trouble not in (Trouble.SILENT, Trouble.UNREACHABLE)
         if trouble is not Trouble.SILENT:
             self.hear(now=now)
         return known
@@ -106,6 +119,7 @@ class RenewingTransport:
         self._changed = threading.Condition()  # guards the lines
         self._line = _Line(connect())
         self._candidate: Transport | None = None
+        self._patience = 1  # times the silence before a test
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="connection-watch", daemon=True)
         self._thread.start()
@@ -160,6 +174,8 @@ class RenewingTransport:
             self._changed.notify_all()
         for transport in transports:
             transport.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_END_SECONDS)
 
     def _ask(self, question: Callable[[Transport], T]) -> T:
         """Ask a question; where its connection is replaced meanwhile, ask again over the new one."""
@@ -202,7 +218,7 @@ class RenewingTransport:
         with self._changed:
             while not self._closed.is_set():
                 since = self._line.silent_since
-                left = None if since is None else since + self._quiet_seconds - time.monotonic()
+                left = None if since is None else since + self._patience * self._quiet_seconds - time.monotonic()
                 if left is not None and left <= 0:
                     return self._line
                 self._changed.wait(left)
@@ -238,6 +254,8 @@ class RenewingTransport:
             replaces = replaces and not self._closed.is_set()
             if replaces:
                 self._line = _Line(fresh)
+                worked = line.clips >= WORKING_CLIPS
+                self._patience = max(self._patience // 2, 1) if worked else min(2 * self._patience, MOST_PATIENCE)
                 cut_off = [on_answer for on_answer in line.calls.values() if on_answer is not None]
                 line.calls.clear()
             elif line.silent_since is not None:

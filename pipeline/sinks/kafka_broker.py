@@ -27,6 +27,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 from pipeline.sinks.base import SinkUnavailableError
 from pipeline.sinks.kafka_diagnosis import Address, connection_failure, describe_mechanisms, describe_unreachable
 from pipeline.sinks.paced_fetches import paced_client
@@ -50,6 +51,10 @@ _TOPIC_CONFIGS = {"message.timestamp.type": "LogAppendTime"}
 _BOOTSTRAP_SECONDS = 5.0
 #: Limit of one answer, where a client sets no other one. kafka-python's own limit is 30 s.
 _REQUEST_SECONDS = 10.0
+
+#: Texts for the operator where no answer came in time.
+_NEVER_ANSWERED = "does not answer; is it frozen, or does it expect other security settings?"
+_STOPPED_ANSWERING = "has stopped answering: it is frozen, or the connection has died; connecting again"
 
 #: Errors of kafka-python that an advertised address which cannot be reached may have caused.
 _NO_CONNECTION = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError, OSError)
@@ -201,7 +206,7 @@ class Broker:
                 raise
             if errors.cause is not None:
                 raise self._refused(errors.cause) from None
-            raise self._unavailable(error) from None
+            raise self._unavailable(error, _NEVER_ANSWERED) from None
         finally:
             _connection_log.removeHandler(errors)
 
@@ -224,8 +229,12 @@ class Broker:
         if len(elsewhere) == len(self._advertised) and (problem := describe_unreachable(elsewhere)):
             raise BrokerUnavailableError(f"{self}: {problem}")
 
-    def ensure_topic(self, topic: str, *, create: bool) -> None:
+    def ensure_topic(self, topic: str, *, create: bool, keep: bool = False) -> None:
         """Check that the topic exists, and create it where it is missing and ``create`` allows that.
+
+        Args:
+            keep: its messages have no limit of age. The clock of a broker on the same box as the worker may not be set
+                either: what it has taken in 1970 would be too old, and gone, as soon as it is.
 
         Raises:
             BrokerUnavailableError: the broker cannot be reached, or the topic is missing and stays so.
@@ -237,8 +246,9 @@ class Broker:
                 raise BrokerUnavailableError(
                     f"{self}: topic {topic} does not exist; create it, or allow it to be created"
                 )
+            configs = _TOPIC_CONFIGS | ({"retention.ms": "-1"} if keep else {})
             try:
-                admin.create_topics({topic: {"configs": _TOPIC_CONFIGS}}, wait_for_metadata=True)
+                admin.create_topics({topic: {"configs": configs}}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
                 pass  # another process was faster
             except KafkaError as error:
@@ -246,21 +256,22 @@ class Broker:
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn errors of kafka-python into BrokerUnavailableError while the block runs."""
+        """Turn errors of kafka-python's connected clients into BrokerUnavailableError while the block runs."""
         try:
             yield
         except (KafkaError, OSError) as error:
-            raise self._unavailable(error) from None
+            raise self._unavailable(error, _STOPPED_ANSWERING) from None
 
-    def _unavailable(self, error: Exception) -> BrokerUnavailableError:
+    def _unavailable(self, error: Exception, silent: str) -> BrokerUnavailableError:
+        """Return the error for the operator; ``silent`` is its text where no answer came in time."""
         if isinstance(error, _NO_CONNECTION):
             try:
                 self.check_listening()
                 self.check_advertised()
             except BrokerUnavailableError as cause:
                 return cause
-        silent = "does not answer; is it frozen, or does it expect other security settings?"
-        return BrokerUnavailableError(f"{self}: {silent if isinstance(error, KafkaTimeoutError) else reason_of(error)}")
+        timed_out = isinstance(error, KafkaTimeoutError | RequestTimedOutError)
+        return BrokerUnavailableError(f"{self}: {silent if timed_out else reason_of(error)}")
 
     def _refused(self, cause: Exception) -> BrokerUnavailableError:
         """Explain a connection that was made and then not kept."""
@@ -299,7 +310,7 @@ def reason_of(error: Exception) -> str:
         return error.strerror
     # kafka-python puts the names of its classes before its text, some of them twice.
     text = re.sub(r"^(\[Error \d+\] )?(\w+Error: )*", "", " ".join(str(error).split()))
-    return text or type(error).__name__
+    return printable(text) or type(error).__name__
 
 
 def _parse_addresses(bootstrap: str) -> list[tuple[str, int]]:

@@ -13,9 +13,13 @@ from collections.abc import Sequence
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslHandshakeRequest
 
+from pipeline.printable import printable
+
 #: Host and port.
 Address = tuple[str, int]
 
+#: The name of the mechanism in a site's file and in the environment.
+_SETTING = "kafka.security.mechanism (MISTWATCH_KAFKA__SECURITY__MECHANISM)"
 #: Limit of a TCP connection, and of an answer.
 _TIMEOUT_SECONDS = 2.0
 _CHUNK_BYTES = 4096
@@ -38,7 +42,7 @@ def describe_unreachable(advertised: Sequence[Address]) -> str | None:
     for address in advertised:
         if (failure := connection_failure(address)) is None:
             return None
-        failures[format_address(address)] = failure
+        failures[printable(format_address(address))] = failure
     if not failures:
         return None
     return (
@@ -57,12 +61,12 @@ def describe_mechanisms(address: Address, asked: str, supported: Sequence[str], 
     """
     offered = _offered_mechanisms(address, asked, context)
     if not offered:
-        return f"does not offer the SASL mechanism {asked}; set mechanism to one that the broker has enabled"
+        return f"does not offer the SASL mechanism {asked}; set {_SETTING} to one that the broker has enabled"
     usable = [mechanism for mechanism in supported if mechanism in offered]
-    step = f"set mechanism to {' or '.join(usable)}"
+    step = f"set {_SETTING} to {' or '.join(usable)}"
     if not usable:
         step = f"enable one of {', '.join(supported)} on the broker"
-    return f"does not offer the SASL mechanism {asked}; it offers {', '.join(offered)}; {step}"
+    return f"does not offer the SASL mechanism {asked}; it offers {printable(', '.join(offered))}; {step}"
 
 
 def _offered_mechanisms(address: Address, asked: str, context: ssl.SSLContext | None) -> list[str]:

@@ -20,7 +20,7 @@ from kafka.protocol.consumer import FetchRequest
 _HELD_SECONDS = 0.25
 #: Time from one such fetch to the next: a new message is seen this much later at most. One fetch takes some 0.6 ms of
 #: processor time.
-PAUSE_SECONDS = 0.4
+PAUSE_SECONDS = 0.3
 
 
 class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-python has no types

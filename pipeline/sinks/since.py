@@ -33,8 +33,9 @@ def offsets_since(
         KafkaError: the broker does not answer.
     """
     moment = int(since.timestamp() * 1000)
-    found = consumer.offsets_for_times(dict.fromkeys(partitions, moment))
+    # The ends first: a message that is published between the two questions must not be skipped.
     starts: dict[TopicPartition, int] = consumer.end_offsets(list(partitions))
+    found = consumer.offsets_for_times(dict.fromkeys(partitions, moment))
     starts |= {partition: place.offset for partition, place in found.items() if place is not None}
     assigned = consumer.assignment()
     begins = consumer.beginning_offsets(list(partitions))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -30,6 +31,10 @@ class Joining:
     camera: str | None = None
     zone: tzinfo | None = None
 
+
+#: Reolink marks the times of summer. Of an hour that comes twice the other recorders do not say which is meant, and the
+#: first is taken.
+_SUMMER = re.compile(r"DST(?=20\d\d)")
 
 #: Files are joined where their names state it.
 BY_NAMES = Joining()
@@ -125,14 +130,16 @@ def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
     return CameraFiles(joining.camera or ordered[0].parent.name or "camera", (), tuple(map(Part, ordered)))
 
 
-def _camera(camera: str, folder: Path, members: Iterable[tuple[Path, Stated]], zone: tzinfo | None) -> CameraFiles:
-    placed = sorted((_in_utc(said, zone), str(file), file) for file, said in members)
+def _camera(camera: str, folder: Path, members: Sequence[tuple[Path, Stated]], zone: tzinfo | None) -> CameraFiles:
+    marks_summer = any(_SUMMER.search(file.stem) for file, _ in members)
+
+    def start(file: Path, said: Stated) -> datetime:
+        if said.utc:
+            return said.at.replace(tzinfo=UTC)
+        is_second = marks_summer and not _SUMMER.search(file.stem)
+        local = said.at.replace(tzinfo=zone, fold=int(is_second))
+        return local.astimezone(UTC)
+
+    placed = sorted((start(file, said), str(file), file) for file, said in members)
     parts = tuple(Part(file, at) for at, _, file in placed)
     return CameraFiles(camera, (f"{folder.name}/{camera}", f"{folder}/{camera}"), parts)
-
-
-def _in_utc(said: Stated, zone: tzinfo | None) -> datetime:
-    """Return a stated start in UTC; of an hour that a clock has twice, the first is meant."""
-    if said.utc:
-        return said.at.replace(tzinfo=UTC)
-    return (said.at if zone is None else said.at.replace(tzinfo=zone)).astimezone(UTC)

@@ -220,20 +220,22 @@ class FileSource:
         except NoVideoStream as problem:
             raise self._error(str(problem), "no_video_stream") from None
 
-    def _order_times(self) -> OrderTimes | None:
+    def _order_times(self, is_stopped: Callable[[], bool] = lambda: False) -> OrderTimes | None:
         def opened(options: Mapping[str, str]) -> tuple[av.container.InputContainer, av.VideoStream]:
             container = self._open(options)
             return container, self._stream_of(container)
 
-        return order_times(opened)
+        return order_times(opened, is_stopped)
 
     def _measured_rate(self) -> float | None:
         with closing(self._open()) as container:
             return measured_rate(container, self._stream_of(container))
 
-    def _times_of(self, container: av.container.InputContainer, stream: av.VideoStream) -> PictureTimes:
+    def _times_of(
+        self, container: av.container.InputContainer, stream: av.VideoStream, stop: threading.Event
+    ) -> PictureTimes:
         rate, codec = stream.average_rate or stream.guessed_rate, stream.codec_context.codec.canonical_name
-        if (order := self._order_times()) is not None:
+        if (order := self._order_times(stop.is_set)) is not None:
             return NumberedTimes(order, codec, rate)
         return StatedTimes(rate, LostPictures(codec, begins_anywhere=container.format.name in STREAM_FORMATS))
 
@@ -268,7 +270,7 @@ class FileSource:
             log=self._log,
             rule=self._rule,
         )
-        times = self._times_of(container, stream)
+        times = self._times_of(container, stream, stop)
         bad_packets, first_problem, cut_off, last_is_whole, packets_end = 0, "", False, True, float("-inf")
         packets = container.demux(stream)
         while not stop.is_set():

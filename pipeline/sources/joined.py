@@ -202,12 +202,12 @@ class JoinedSource:
             return
         if not len(reading.index) and reading.unread:
             raise reading.unread[0]
-        damage = [str(error) for error in reading.unread] + reading.damage
+        prefix = f"camera {self.camera}: "
+        damage = [line.removeprefix(prefix) for line in (*map(str, reading.unread), *reading.damage)]
         if damage and self._on_damage is not None:
             more = f"; and {len(damage) - _NAMED} more" if len(damage) > _NAMED else ""
             self._on_damage(
-                f"camera {self.camera}: {len(damage)} of {len(self.parts)} files damaged: "
-                f"{'; '.join(damage[:_NAMED])}{more}"
+                f"{prefix}{len(damage)} of {len(self.parts)} files damaged: {'; '.join(damage[:_NAMED])}{more}"
             )
 
 
@@ -215,7 +215,7 @@ def _hashed(camera: str, path: Path, video_stream: int | None) -> Hashed:
     try:
         return Hashed(FileSource(camera, path, video_stream=video_stream).content_hash, _signature(path))
     except (SourceError, OSError):
-        return Hashed("unreadable", None)
+        return Hashed("unreadable", _signature(path))  # the error is reported when its turn comes
 
 
 def _signature(path: Path) -> tuple[int, int] | None:
@@ -280,7 +280,7 @@ class _Reading:
 
     def _of_part(self, part: Part, hashed: Hashed, threads: int) -> Iterator[Frame | SegmentOver]:
         camera = self._source.camera
-        if _signature(part.path) != hashed.signature:
+        if _signature(part.path) not in (hashed.signature, None):
             what = "has changed since the replay began, and is left out; replay it again when it is complete"
             raise SourceError(f"camera {camera}: {shown(str(part.path))}: {what}", code="changed")
 
@@ -288,7 +288,7 @@ class _Reading:
             return FileSource(
                 camera,
                 part.path,
-                on_damage=lambda line: self.damage.append(line.removeprefix(f"camera {camera}: ")),
+                on_damage=self.damage.append,
                 threads=threads,
                 video_stream=self._source.video_stream,
                 on_choice=lambda line: self._choose(line, part.path),

@@ -81,7 +81,7 @@ class _Packets:
     is_shown: npt.NDArray[np.bool_]
 
 
-def order_times(open_film: OpenFilm) -> OrderTimes | None:
+def order_times(open_film: OpenFilm, is_stopped: Callable[[], bool] = lambda: False) -> OrderTimes | None:
     """Return the times of the film's pictures by their order; None where those that FFmpeg gives are right.
 
     Most films are judged by their first packets. Where times are missing or wrong, and with MPEG streams, all packets
@@ -89,6 +89,7 @@ def order_times(open_film: OpenFilm) -> OrderTimes | None:
 
     Args:
         open_film: opens the film with these options of FFmpeg.
+        is_stopped: called now and then; once it is true, the result does not matter any more.
     """
     container, stream = open_film(OWN_TIMES)
     with closing(container):
@@ -96,7 +97,7 @@ def order_times(open_film: OpenFilm) -> OrderTimes | None:
         may_reorder = stream.codec_context.has_b_frames or codec in _REORDERING_CODECS
         if not (may_reorder or can_state_some) or not stream.time_base:
             return None
-        reading = _read(container, stream)
+        reading = takewhile(lambda _row: not is_stopped(), _read(container, stream))
         rows = list(islice(reading, None if can_state_some else _JUDGED_PACKETS))
         head = _table(rows)
         is_missing = np.isnan(head.pts)

@@ -51,7 +51,8 @@ def test_key_frames_alone_in_any_container(suffix, tmp_path):
     assert index.segments is not None
     assert len(index.segments) == 1
     assert why_no_clip(index, SPEC) == (
-        "sparse footage: 12 frames, one in 10 s (0.1 a second); a clip needs 4, at most 5 s apart"
+        "sparse footage: 12 frames, one in 10 s (0.1 a second); a clip needs 4, at most 5 s apart "
+        "(for a model of such footage set the fps of clips to 0.1)"
     )
 
 
@@ -101,7 +102,7 @@ def test_a_clip_spans_no_pause_of_a_slow_film(tmp_path):
             [0],
             10.0,
             "sparse footage: 4 frames, one in 10 s (0.1 a second); a clip needs 4 at 10 a second (0.4 s), "
-            "at most 5 s apart",
+            "at most 5 s apart (for a model of such footage set the fps of clips to 0.1)",
         ),
     ],
 )

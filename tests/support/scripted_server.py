@@ -185,13 +185,14 @@ class ForgetfulPath:
         self._server = server
         self._made: list[_ScriptedTransport] = []
         self.blocked = False  # new connections are as dead as forgotten ones
+        self.seconds_per_clip = 0.0  # on each new connection, a clip's way to the server; questions wait behind it
 
     @property
     def connections(self) -> int:
         return len(self._made)
 
     def transport(self) -> Transport:
-        self._made.append(_ScriptedTransport(self._server))
+        self._made.append(_ScriptedTransport(self._server, self.seconds_per_clip))
         self._made[-1].forgets_requests = self._made[-1].forgets_answers = self.blocked
         return self._made[-1]
 
@@ -203,12 +204,17 @@ class ForgetfulPath:
 
 
 class _ScriptedTransport:
-    def __init__(self, server: ScriptedServer) -> None:
+    def __init__(self, server: ScriptedServer, seconds_per_clip: float = 0.0) -> None:
         self.forgets_requests = self.forgets_answers = False
         self._server = server
+        self._seconds_per_clip = seconds_per_clip
+        self._link = threading.Lock()  # one request at a time is on its way
         self._closed = threading.Event()
 
     def is_live(self, *, timeout_seconds: float) -> None:
+        if not self._link.acquire(timeout=timeout_seconds):
+            raise ScorerUnavailable(Trouble.SILENT, "the question is still on its way")
+        self._link.release()
         self._ask(timeout_seconds, lambda: self._server.show_life(timeout_seconds, closed=self._closed))
 
     def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
@@ -231,6 +237,8 @@ class _ScriptedTransport:
             return self._server.score(model, pixels, heat, served)
 
         def answer() -> None:
+            with self._link:
+                self._closed.wait(self._seconds_per_clip)
             try:
                 outcome = self._ask(timeout_seconds, score)
             except ScorerUnavailable as error:

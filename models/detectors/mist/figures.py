@@ -10,7 +10,7 @@ import numpy as np
 from operators.figures.bootstrap import Run, compare, estimate
 from operators.figures.ranked import FIGURES
 from operators.figures.videos import ScoredVideo, scored_video
-from pipeline.sources.recordings import open_recording
+from pipeline.manifests.manifest import open_video
 
 if TYPE_CHECKING:
     from models.detectors.mist.video_scores import ClipTimes, VideoScores
@@ -33,7 +33,7 @@ def judged(name: str, group: str, video: Video, scores: ClipScores, times: ClipT
     """
     if video.label and not video.intervals:
         return scored_video(name, video.label, scores, group=group)
-    frames = open_recording(video.path, fps=video.fps).frame_index()
+    frames = open_video(video).frame_index()
     places = zip(times.segments.tolist(), times.starts.tolist(), times.ends.tolist(), strict=True)
     first, end = np.array([frames.span(*place) for place in places], np.int64).reshape(-1, 2).T
     return scored_video(

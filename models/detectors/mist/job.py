@@ -34,9 +34,8 @@ from models.jobs.thresholds import usable_kernels
 from models.jobs.video_plan import planned
 from models.serving.export import export_entries, export_tools
 from pipeline import files
-from pipeline.manifests.manifest import Video, manifest_digest
+from pipeline.manifests.manifest import Video, manifest_digest, open_video
 from pipeline.sources.base import SourceError
-from pipeline.sources.recordings import open_recording
 
 if TYPE_CHECKING:
     from models.detectors.mist.config import MistConfig
@@ -462,6 +461,6 @@ class _Job:
 def _content(video: Video) -> str:
     """Return a hash of its content; empty for an unreadable video, which the first stage reports."""
     try:
-        return open_recording(video.path, fps=video.fps).content_hash
+        return open_video(video).content_hash
     except (SourceError, OSError):
         return ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import archive
 from site_runs import write_video
 from triton_of_brightness import Server
 
@@ -74,6 +75,21 @@ def test_the_threshold_is_above_all_flashes_but_those_that_the_budget_allows(run
     assert [(row.name, row.false_alarms) for row in kept.footage] == [("monday.mp4", 1), ("tuesday.mp4", 0)]
     assert (kept.model.name, kept.model.version) == ("mean", "1")
     assert kept.alerts.open_threshold == told["open_threshold"]
+
+
+def test_an_archive_of_short_files_is_one_recording_of_its_length(tmp_path: Path, triton: Server) -> None:
+    """In one minute 300/hour are 5 false alarms: as above, one of three flashes may raise an alert."""
+    _, files = archive(tmp_path / "gate", [grey for seconds, grey in FLASHES for _ in range(round(10 * seconds))])
+    assert len(files) == 30
+    options = (files[0].parent, "--budget", "300/hour", "--triton", triton.address)
+    told = calibrated(tmp_path / "gate.json", *options, "--run", tmp_path / "run")
+    assert (told["false_alarms"], told["recordings"]) == (1, 1)
+    assert told["open_threshold"] == pytest.approx(150 / 255, abs=CODEC)
+    assert told["hours"] == pytest.approx(1 / 60, rel=1e-3)
+    # File by file, only the beginnings of 30 averages count, too short for the budget.
+    status, _, errors = mistwatch("calibrate", *options, "--run", tmp_path / "apart", "--no-join")
+    assert status == 2
+    assert "cannot support a budget of 300/hour" in errors
 
 
 def test_footage_that_is_named_twice_counts_once(run: Path, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ class TestOnApacheKafka:
         security = KafkaSecurity(
             user="alerts", password=SecretStr("s3cret-word"), mechanism="PLAIN", tls_ca=secured_kafka.ca
         )
-        expected = "does not offer the SASL mechanism PLAIN; it offers SCRAM-SHA-512; set mechanism to SCRAM-SHA-512"
+        expected = "does not offer the SASL mechanism PLAIN; it offers SCRAM-SHA-512; set kafka.security.mechanism"
         with (
             pytest.raises(BrokerUnavailableError, match=expected) as caught,
             KafkaSink(secured_kafka.bootstrap, security=security).connect(),

@@ -92,7 +92,8 @@ def test_the_mechanisms_offered_are_named_beside_the_one_asked_for(line_of: Read
     with MisleadingBroker(mechanisms=["OAUTHBEARER", "PLAIN"]) as broker:
         line = line_of(broker, USER)
     assert line.endswith(
-        ": does not offer the SASL mechanism SCRAM-SHA-512; it offers OAUTHBEARER, PLAIN; set mechanism to PLAIN"
+        ": does not offer the SASL mechanism SCRAM-SHA-512; it offers OAUTHBEARER, PLAIN; "
+        "set kafka.security.mechanism (MISTWATCH_KAFKA__SECURITY__MECHANISM) to PLAIN"
     )
     assert "s3cret-word" not in line
     assert "alerts" not in line
@@ -108,3 +109,10 @@ def test_mechanisms_of_which_none_can_be_used(monkeypatch: pytest.MonkeyPatch) -
 def test_a_cluster_with_one_broker_down_is_used() -> None:
     with MisleadingBroker() as up, MisleadingBroker(advertised=[f"127.0.0.1:{free_port()}", up.bootstrap]) as broker:
         Broker(broker.bootstrap, KafkaSecurity()).client(KafkaAdminClient).close()
+
+
+def test_names_that_a_broker_sends_cannot_control_the_terminal() -> None:
+    with MisleadingBroker(advertised=["\x1b[31mred\n.invalid:9092"]) as broker:
+        line = the_check(broker.bootstrap, KafkaSecurity())
+    assert "names \\x1b[31mred\\n.invalid:9092 as the address" in line
+    assert line.isprintable()

@@ -33,6 +33,8 @@ def test_they_are_read_within_30_s_from_their_first_event_on(
     running = tail(broker.bootstrap)
     until(lambda: running.listens, "it listens")
     publish(broker.bootstrap, make_event("gate", 0), partition=0)
+    until(lambda: len(running.out) == 1, "its first event is printed")
+    time.sleep(1.0)  # the metadata that it asked for at its start is there
     set_partitions(broker.bootstrap, 3)
     publish(broker.bootstrap, make_event("gate", 1), make_event("gate", 2), partition=2)
     until(lambda: len(running.out) == 3, "the camera's events are printed", timeout=30)
@@ -41,26 +43,29 @@ def test_they_are_read_within_30_s_from_their_first_event_on(
 
 
 def test_a_camera_that_has_moved_keeps_its_order(
-    broker: Any, set_partitions: Any, publish: Any, make_event: Any, monkeypatch: pytest.MonkeyPatch
+    apache_kafka: Any, set_partitions: Any, publish: Any, make_event: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old partition holds several answers of 1 MiB of the camera's events, and the new one its last events."""
+    """The old partition holds several answers of 1 MiB of the camera's events, and the new one its last events.
+
+    The embedded broker puts everything into one answer.
+    """
     monkeypatch.setattr(tail_module, "_METADATA_SECONDS", 0.5)
-    set_partitions(broker.bootstrap, 1)
+    set_partitions(apache_kafka.bootstrap, 1)
     give_up_at = time.monotonic() + 60
     reader = TopicReader(
-        Broker(broker.bootstrap, KafkaSecurity()),
+        Broker(apache_kafka.bootstrap, KafkaSecurity()),
         TOPIC,
         since=None,
         listener=Listener(),
         stopped=lambda: time.monotonic() > give_up_at,
     )
-    publish(broker.bootstrap, make_event("early", 0))
+    publish(apache_kafka.bootstrap, make_event("early", 0))
     with contextlib.closing(reader.events()) as events:
         # The reader starts at the end: give it a first event, and do not read on while the rest is published.
-        monkeypatch.setattr(Listener, "listening", lambda _self: publish(broker.bootstrap, make_event("gate", 0)))
+        monkeypatch.setattr(Listener, "listening", lambda _self: publish(apache_kafka.bootstrap, make_event("gate", 0)))
         assert next(events).event.data.sequence == 0
-        publish(broker.bootstrap, *(make_event("gate", n, padding=50_000) for n in range(1, 100)), partition=0)
-        set_partitions(broker.bootstrap, 2)
-        publish(broker.bootstrap, *(make_event("gate", n) for n in range(100, 103)), partition=1)
+        publish(apache_kafka.bootstrap, *(make_event("gate", n, padding=50_000) for n in range(1, 100)), partition=0)
+        set_partitions(apache_kafka.bootstrap, 2)
+        publish(apache_kafka.bootstrap, *(make_event("gate", n) for n in range(100, 103)), partition=1)
         time.sleep(1.0)  # the client's own thread learns of the new partition
         assert [next(events).event.data.sequence for _ in range(102)] == list(range(1, 103))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from pipeline.cli import embedded
 from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.since import offsets_since
@@ -97,3 +99,14 @@ def test_the_times_of_a_topic_that_we_create_are_the_brokers(broker: Any, make_e
             messages += consumer.poll(timeout_ms=250).get(partition, [])
     assert [message.timestamp_type for message in messages] == [1, 1]
     assert all(began - 1 <= message.timestamp / 1000 <= time.time() + 1 for message in messages)
+
+
+def test_the_topic_of_an_embedded_broker_has_no_limit_of_age(tmp_path: Path) -> None:
+    """Its clock is the worker's, which may not be set yet."""
+    with (
+        embedded.broker(tmp_path, TOPIC) as server,
+        Broker(server.bootstrap).client(KafkaAdminClient) as admin,
+    ):
+        described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)])
+    settings = {name: entry["value"] for name, entry in described["topic"][TOPIC].items()}
+    assert settings == {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}

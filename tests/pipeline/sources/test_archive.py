@@ -96,6 +96,15 @@ def test_names_are_in_the_recorders_own_time(times: list[str], zone: str, expect
     assert found == [datetime.fromisoformat(one).replace(tzinfo=UTC) for one in expected]
 
 
+def test_the_hour_that_comes_twice_is_two_where_summer_is_marked() -> None:
+    names = [
+        f"gate/2024/10/27/RecM03_{mark}20241027_0{hour}3000_0{hour}3500_0_6D28808_0.mp4"
+        for mark, hour in (("DST", 1), ("DST", 2), ("", 2), ("", 3))
+    ]
+    half_hours = [datetime(2024, 10, 26, 23, 30, tzinfo=UTC) + timedelta(hours=number) for number in range(4)]
+    assert starts(names, "Europe/Berlin") == half_hours
+
+
 def test_without_a_zone_names_are_in_this_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()

@@ -486,7 +486,8 @@ def test_the_stream_that_is_watched_is_named_and_can_be_chosen(ffmpeg, tmp_path)
                 camera.until(lambda: camera.connected >= 2)
             assert {frame.native.width for frame in camera.frames} == {width}
             (line,) = said
-            assert line.startswith(f"camera gate: {server.url('/two.ts')}: 2 video streams, watching {wanted or 0} of ")
+            assert line.startswith(f"camera gate: {server.url('/two.ts')}: 2 video streams: 0 (")
+            assert line.endswith(f"; watching {wanted or 0}")
             assert "320x240" in line
             assert "160x120" in line
         with Stream(server.url("/two.ts"), video_stream=2) as camera:

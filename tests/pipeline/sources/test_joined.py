@@ -241,6 +241,20 @@ def test_a_file_that_is_written_to_after_it_was_hashed_is_left_out(tmp_path: Pat
     assert "has changed since the replay began" in damage[0]
 
 
+def test_a_file_that_is_deleted_before_its_turn_is_reported_as_missing(tmp_path: Path) -> None:
+    _, files = archive(tmp_path / "gate", greys(60))
+    files[1].unlink()  # before it is hashed, as after that
+    damage: list[str] = []
+    source = JoinedSource("gate", parts(files, [0, 2, 4]), on_damage=damage.append)
+    assert source.content_hash
+    files[2].unlink()
+    frames, _ = read(source)
+    assert len(frames) == 20
+    (line,) = damage
+    assert line.startswith("camera gate: 2 of 3 files damaged: ")
+    assert (line.count("no such file"), line.count("camera gate")) == (2, 1)
+
+
 def test_where_no_file_is_a_film_the_first_error_is_raised(tmp_path: Path) -> None:
     bad = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
     for file in bad:
