@@ -80,6 +80,7 @@ class KafkaSink:
         self._create_topic = create_topic
         self._request_timeout_seconds = request_timeout_seconds
         self._producer: KafkaProducer | None = None
+        self._unreachable: str | None = None  # brokers that were looked for in vain during the current send
 
     @classmethod
     def from_settings(cls, settings: KafkaDestination) -> KafkaSink:
@@ -111,6 +112,7 @@ class KafkaSink:
 
     def send(self, events: Sequence[AlertEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
         """See :class:`pipeline.sinks.base.Sink`."""
+        self._unreachable = None
         deadline = time.monotonic() + 2 * self._request_timeout_seconds
         flights = [self._begin(event) for event in events]
         return [self._result(flight, deadline, keep_waiting) for flight in flights]
@@ -137,7 +139,9 @@ class KafkaSink:
             answered.wait(_POLL_SECONDS)
         error = flight.exception if flight.failed() else None
         if not answered.is_set() or isinstance(error, KafkaTimeoutError | RequestTimedOutError):
-            return Delivery(Verdict.RETRY, "no acknowledgement in time, sending again over a new connection")
+            return Delivery(
+                Verdict.RETRY, self._unreachable or "no acknowledgement in time, sending again over a new connection"
+            )
         if error is None:
             return Delivery(Verdict.ACKNOWLEDGED)
         return Delivery(Verdict.NEVER if isinstance(error, _PERMANENT) else Verdict.RETRY, reason_of(error))
@@ -145,10 +149,10 @@ class KafkaSink:
     def _explain_silence(self) -> str:
         try:
             self._broker.check_listening()
-            self._broker.check_advertised()
         except BrokerUnavailableError as error:
             return str(error)
-        return f"{self._broker}: accepts connections but acknowledges nothing"
+        self._unreachable = self._broker.describe_unreachable()
+        return f"{self._broker}: {self._unreachable or 'accepts connections but acknowledges nothing'}"
 
     def __str__(self) -> str:
         return str(self._broker)

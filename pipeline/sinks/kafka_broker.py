@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from kafka import KafkaAdminClient
+from kafka.cluster import ClusterMetadata
 from kafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
@@ -22,7 +23,6 @@ from kafka.errors import (
     TopicAlreadyExistsError,
     UnsupportedSaslMechanismError,
 )
-from kafka.net.compat import KafkaNetClient
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -30,7 +30,15 @@ from pipeline.errors import UsageError
 from pipeline.printable import printable
 from pipeline.sinks.base import SinkUnavailableError
 from pipeline.sinks.kafka_diagnosis import Address, connection_failure, describe_mechanisms, describe_unreachable
-from pipeline.sinks.paced_fetches import paced_client
+
+#: Makes a network client with pauses between fetches; None with a kafka-python that does not allow them.
+PACED_CLIENT: Callable[..., Any] | None
+try:
+    from pipeline.sinks.paced_fetches import paced_client
+except ImportError:
+    PACED_CLIENT = None
+else:
+    PACED_CLIENT = paced_client
 
 # kafka-python prints its whole configuration, passwords included, at level debug, and a traceback for every
 # reconnection at level error. Listeners report what an operator needs to know instead.
@@ -166,7 +174,7 @@ class Broker:
         self.bootstrap = bootstrap
         self._addresses = _parse_addresses(bootstrap)
         self._options = (security or security_from_environment()).client_options()
-        self._advertised: list[Address] = []  # the addresses that the cluster gave to the last client
+        self._cluster: ClusterMetadata | None = None  # as the last client knows it
 
     def client(self, kind: Callable[..., _Client], **options: Any) -> _Client:
         """Return a connected client of kafka-python, ``kind(**options)``.
@@ -178,10 +186,11 @@ class Broker:
         self.check_listening()
         # A client whose constructor fails keeps its sockets until the garbage collector finds it: while a broker is
         # frozen for an hour that would be thousands.
-        clients: list[KafkaNetClient] = []
+        clients: list[Any] = []
+        make_network_client = PACED_CLIENT or kind.DEFAULT_CONFIG["kafka_client"]  # type: ignore[attr-defined]
 
-        def make_client(**config: Any) -> KafkaNetClient:
-            clients.append(paced_client(**config))
+        def make_client(**config: Any) -> Any:
+            clients.append(make_network_client(**config))
             return clients[-1]
 
         errors = _ConnectionErrors()
@@ -195,7 +204,7 @@ class Broker:
                 **self._options,
                 **{"request_timeout_ms": int(_REQUEST_SECONDS * 1000)} | options,
             )
-            self._advertised = [(broker.host, broker.port) for broker in clients[-1].cluster.brokers()]
+            self._cluster = clients[-1].cluster
             self.check_advertised()
             return made
         except (KafkaError, OSError, BrokerUnavailableError) as error:
@@ -225,9 +234,28 @@ class Broker:
         Raises:
             BrokerUnavailableError: none does; the text names both kinds of address.
         """
-        elsewhere = [address for address in self._advertised if address not in self._addresses]
-        if len(elsewhere) == len(self._advertised) and (problem := describe_unreachable(elsewhere)):
+        advertised = self._advertised
+        if not set(advertised) & set(self._addresses) and (problem := describe_unreachable(advertised, tolerant=True)):
             raise BrokerUnavailableError(f"{self}: {problem}")
+
+    def describe_unreachable(self) -> str | None:
+        """Return the addresses of the cluster's brokers that accept no TCP connection, for an error; None: all do.
+
+        One of them may lead the partition that is needed.
+        """
+        return describe_unreachable(self._advertised, tolerant=False)
+
+    def partitions_without_leader(self, topic: str) -> set[int]:
+        """Return the partitions that can be neither read nor written, as the last client's metadata have it."""
+        if self._cluster is None:
+            return set()
+        known: set[int] = self._cluster.partitions_for_topic(topic) or set()
+        return known - (self._cluster.available_partitions_for_topic(topic) or set())
+
+    @property
+    def _advertised(self) -> list[Address]:
+        """The addresses that the cluster gives to its clients."""
+        return [] if self._cluster is None else [(broker.host, broker.port) for broker in self._cluster.brokers()]
 
     def ensure_topic(self, topic: str, *, create: bool, keep: bool = False) -> None:
         """Check that the topic exists, and create it where it is missing and ``create`` allows that.
@@ -267,9 +295,10 @@ class Broker:
         if isinstance(error, _NO_CONNECTION):
             try:
                 self.check_listening()
-                self.check_advertised()
             except BrokerUnavailableError as cause:
                 return cause
+            if (problem := self.describe_unreachable()) is not None:
+                return BrokerUnavailableError(f"{self}: {problem}")
         timed_out = isinstance(error, KafkaTimeoutError | RequestTimedOutError)
         return BrokerUnavailableError(f"{self}: {silent if timed_out else reason_of(error)}")
 

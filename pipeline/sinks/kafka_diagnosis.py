@@ -36,19 +36,34 @@ def connection_failure(address: Address) -> str | None:
     return None
 
 
-def describe_unreachable(advertised: Sequence[Address]) -> str | None:
-    """Return what is wrong with the addresses that a cluster gives to its clients; None when one can be reached."""
+def describe_unreachable(advertised: Sequence[Address], *, tolerant: bool) -> str | None:
+    """Return what is wrong with the addresses that a cluster gives to its clients.
+
+    Args:
+        tolerant: one that can be reached suffices.
+
+    Returns:
+        the addresses that accept no TCP connection, and the reasons; None when nothing is wrong.
+    """
     failures = {}
     for address in advertised:
-        if (failure := connection_failure(address)) is None:
+        if (failure := connection_failure(address)) is not None:
+            failures[printable(format_address(address))] = failure
+        elif tolerant:
             return None
-        failures[printable(format_address(address))] = failure
     if not failures:
         return None
+    names, reasons = ", ".join(failures), ", ".join(dict.fromkeys(failures.values()))
+    count = len(set(advertised))
+    if len(failures) == count:
+        return (
+            f"answers, but names {names} as the address for its clients (advertised.listeners), and that cannot be "
+            f"reached from here: {reasons}; correct advertised.listeners on the broker, or make that address reachable"
+        )
     return (
-        f"answers, but names {', '.join(failures)} as the address for its clients (advertised.listeners), and that "
-        f"cannot be reached from here: {', '.join(dict.fromkeys(failures.values()))}; correct advertised.listeners on "
-        "the broker, or make that address reachable"
+        f"answers, but of the {count} addresses that it names for its clients (advertised.listeners), {names} cannot "
+        f"be reached from here: {reasons}; start the broker there, correct its advertised.listeners, or make the "
+        "address reachable"
     )
 
 

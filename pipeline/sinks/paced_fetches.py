@@ -3,10 +3,14 @@
 Kafka's protocol lets a broker hold a fetch until there is a message, for at most ``fetch_max_wait_ms``. The embedded
 broker (noida-db 0.2.3) answers at once instead, and kafka-python (3.0.12) asks again at once. An idle reader then sends
 900 fetches a second, which take a third to four fifths of a core.
+
+Importing this module fails (ImportError) with a kafka-python that lacks one of the names used here: they are not
+documented. Fetches are not paced then.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import Any
 
@@ -15,6 +19,20 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from kafka.protocol.consumer import FetchRequest
+
+#: The names used here that are not documented: a class, its method, and the method's parameters.
+_NAMES: tuple[tuple[type, str, set[str]], ...] = (
+    (KafkaNetClient, "__init__", {"net", "manager"}),
+    (KafkaConnectionManager, "__init__", {"net"}),
+    (KafkaConnectionManager, "send", {"request", "node_id", "request_timeout_ms"}),
+    (NetworkSelector, "call_later", {"delay", "task"}),
+    (Future, "chain", set()),
+    (Future, "add_callback", set()),
+)
+for _owner, _name, _parameters in _NAMES:
+    _method = getattr(_owner, _name, None)
+    if _method is None or not _parameters <= set(inspect.signature(_method).parameters):
+        raise ImportError(f"this version of kafka-python has another {_owner.__name__}.{_name}")
 
 #: An empty answer that comes sooner has not been held by the broker. Half of kafka-python's ``fetch_max_wait_ms``.
 _HELD_SECONDS = 0.25
@@ -31,6 +49,7 @@ class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-pytho
 
     def __init__(self, net: NetworkSelector, **config: Any) -> None:
         super().__init__(net, **config)
+        self._selector = net
         self._next_at: dict[Any, float] = {}  # on the monotonic clock: the next fetch from this broker
 
     def send(self, request: Any, node_id: Any = None, request_timeout_ms: float | None = None) -> Future:
@@ -41,7 +60,7 @@ class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-pytho
         if pause <= 0:
             return self._fetch(request, node_id, request_timeout_ms)
         answer = Future()
-        self._net.call_later(pause, lambda: self._fetch(request, node_id, request_timeout_ms).chain(answer))
+        self._selector.call_later(pause, lambda: self._fetch(request, node_id, request_timeout_ms).chain(answer))
         return answer
 
     def _fetch(self, request: FetchRequest, node_id: Any, request_timeout_ms: float | None) -> Future:
@@ -50,6 +69,7 @@ class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-pytho
         return answer.add_callback(self._note, node_id, sent_at)
 
     def _note(self, node_id: Any, sent_at: float, response: Any) -> None:
+        # kafka-python discards an error that is raised here, as with an answer of another form: no pause then.
         empty = not any(part.records for topic in response.responses for part in topic.partitions)
         if empty and time.monotonic() < sent_at + _HELD_SECONDS:
             self._next_at[node_id] = sent_at + PAUSE_SECONDS

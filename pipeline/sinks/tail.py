@@ -92,6 +92,8 @@ class TopicReader:
         self._stopped = stopped
         self._positions: dict[TopicPartition, int] = {}  # where another connection continues
         self._topic_was_missing = False
+        self._began = datetime.now(UTC)
+        self._older: set[int] = set()  # the partitions that the reader found at its start
         self._held: list[TopicPartition] = []  # new ones, not read until the others are at _held_until
         self._held_until: dict[TopicPartition, int] = {}
         self._outage: str | None = "not connected yet"
@@ -131,34 +133,41 @@ class TopicReader:
                 consumer.close()
 
     def _place(self, consumer: KafkaConsumer) -> None:
-        """Assign all partitions of the topic, and seek to the position to read from in each."""
-        partitions = self._partitions(consumer)
-        if not partitions:
+        """Assign the partitions of the topic that have a leader, and seek to the position to read from in each."""
+        if not (numbers := consumer.partitions_for_topic(self._topic)):
             self._topic_was_missing = True
             raise BrokerUnavailableError(f"{self._broker}: topic {self._topic} does not exist yet")
+        if not (partitions := self._partitions(consumer)):
+            raise BrokerUnavailableError(
+                f"{self._broker}: no partition of topic {self._topic} has a leader; are the brokers that store it down?"
+            )
+        self._older = self._older or numbers
         consumer.assign(partitions)
         unknown = [partition for partition in partitions if partition not in self._positions]
-        known = [partition for partition in partitions if partition not in unknown + self._held]
-        if known and (new := unknown + self._held):
-            self._held, self._held_until = new, consumer.end_offsets(known)
-            consumer.pause(*new)
+        new = unknown + self._held
+        known = [partition for partition in partitions if partition not in new]
+        until = consumer.end_offsets(known) if known and new else {}
         self._positions |= self._starts(consumer, unknown)
+        self._held, self._held_until = (new if until else []), until
+        consumer.pause(*(partition for partition in self._held if partition in partitions))
         for partition in partitions:
             consumer.seek(partition, self._positions[partition])
 
     def _partitions(self, consumer: KafkaConsumer) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, number) for number in sorted(consumer.partitions_for_topic(self._topic))]
+        """Return the partitions that can be read, in order."""
+        without_leader = self._broker.partitions_without_leader(self._topic)
+        numbers = sorted(consumer.partitions_for_topic(self._topic) - without_leader)
+        return [TopicPartition(self._topic, number) for number in numbers]
 
     def _starts(self, consumer: KafkaConsumer, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the position from which each of these partitions is read."""
-        if not partitions:
-            return {}
-        if self._positions or self._topic_was_missing:  # the partitions are younger than this reader
-            starts: dict[TopicPartition, int] = consumer.beginning_offsets(partitions)
-        elif self._since is not None:
-            starts = offsets_since(consumer, partitions, self._since)
-        else:
-            starts = consumer.end_offsets(partitions)
+        younger = [each for each in partitions if self._topic_was_missing or each.partition not in self._older]
+        older = [each for each in partitions if each not in younger]
+        starts: dict[TopicPartition, int] = consumer.beginning_offsets(younger) if younger else {}
+        if older and (self._since or self._positions):  # with positions, these had no leader at the start
+            starts |= offsets_since(consumer, older, self._since or self._began)
+        elif older:
+            starts |= consumer.end_offsets(older)
         return starts
 
     def _read(self, consumer: KafkaConsumer) -> Iterator[TopicEvent]:
@@ -183,8 +192,8 @@ class TopicReader:
 
     def _release_held(self, consumer: KafkaConsumer) -> None:
         """Read new partitions once the others have been read to the end that they had."""
-        if self._held and all(consumer.position(partition) >= end for partition, end in self._held_until.items()):
-            consumer.resume(*self._held)
+        if self._held and all(_is_read(consumer, partition, end) for partition, end in self._held_until.items()):
+            consumer.resume(*(partition for partition in self._held if partition in consumer.assignment()))
             self._held = []
 
     def _parse(self, message: Any) -> TopicEvent | None:
@@ -206,6 +215,11 @@ class TopicReader:
         if reason != self._outage:
             self._outage = reason
             self._listener.waiting(reason)
+
+
+def _is_read(consumer: KafkaConsumer, partition: TopicPartition, end: int) -> bool:
+    position = consumer.position(partition, timeout_ms=int(_ANSWER_SECONDS * 1000))
+    return position is not None and position >= end  # None: it is being looked up
 
 
 def parse_since(text: str, now: datetime) -> datetime:

@@ -13,24 +13,29 @@ from collections.abc import Sequence
 from typing import BinaryIO, Self
 
 _METADATA, _SASL_HANDSHAKE, _API_VERSIONS = 3, 17, 18
-#: The highest version of each request that it claims to answer; clients expect Fetch and others of a broker.
-_VERSIONS = {0: 3, 1: 4, 2: 1, _METADATA: 1, _SASL_HANDSHAKE: 1, _API_VERSIONS: 0, 19: 1}
-_UNSUPPORTED_VERSION, _UNSUPPORTED_MECHANISM = 35, 33
+#: The highest version of each request that it claims to answer; clients expect Fetch and others of a broker,
+#: and infer from the 7th version of Fetch that it stores the headers of messages.
+_VERSIONS = {0: 3, 1: 7, 2: 1, _METADATA: 1, _SASL_HANDSHAKE: 1, _API_VERSIONS: 0, 19: 1}
+_LEADER_NOT_AVAILABLE, _UNSUPPORTED_VERSION, _UNSUPPORTED_MECHANISM = 5, 35, 33
 
 
 class MisleadingBroker:
     """Listens on a port of 127.0.0.1; it has the topic ``mistwatch.alerts`` with one partition.
 
     Args:
-        advertised: HOST:PORT of each broker of the cluster, as it gives them to its clients; by default its own
-            address. The first one leads the partition.
+        advertised: HOST:PORT of each broker of the cluster, as it gives them to its clients; None stands for its own
+            address.
+        leader: the number of the broker that leads the partition, counted from 1; -1: it has no leader.
         mechanisms: SASL mechanisms that it offers. It refuses any mechanism that a client asks for.
     """
 
-    def __init__(self, *, advertised: Sequence[str] = (), mechanisms: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, advertised: Sequence[str | None] = (None,), leader: int = 1, mechanisms: Sequence[str] = ()
+    ) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.bootstrap = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._advertised = advertised or [self.bootstrap]
+        self._advertised = [address or self.bootstrap for address in advertised]
+        self._leader = leader
         self._mechanisms = mechanisms
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -72,7 +77,8 @@ class MisleadingBroker:
             host, _, port = address.rpartition(":")
             brokers.append(struct.pack(">i", number) + _string(host) + struct.pack(">i", int(port)))
         replicas = _array([struct.pack(">i", 1)])
-        partition = struct.pack(">hii", 0, 0, 1) + replicas + replicas
+        error = _LEADER_NOT_AVAILABLE if self._leader == -1 else 0
+        partition = struct.pack(">hii", error, 0, self._leader) + replicas + replicas
         topic = struct.pack(">h", 0) + _string("mistwatch.alerts")
         if version == 0:
             return _array(brokers) + _array([topic + _array([partition])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +116,39 @@ def test_names_that_a_broker_sends_cannot_control_the_terminal() -> None:
         line = the_check(broker.bootstrap, KafkaSecurity())
     assert "names \\x1b[31mred\\n.invalid:9092 as the address" in line
     assert line.isprintable()
+
+
+class TestClusterOfWhichTheLeaderCannotBeReached:
+    """Two brokers: the address of the first one, which leads the partition, is dead; the other one answers."""
+
+    @pytest.fixture
+    def dead(self) -> str:
+        return f"127.0.0.1:{free_port()}"
+
+    @pytest.fixture
+    def cluster(self, dead: str) -> Iterator[MisleadingBroker]:
+        with MisleadingBroker(advertised=[dead, None]) as broker:
+            yield broker
+
+    @staticmethod
+    def names(dead: str, line: str) -> bool:
+        return f"of the 2 addresses that it names for its clients (advertised.listeners), {dead} cannot" in line
+
+    def test_the_relay_names_it(
+        self, cluster: MisleadingBroker, dead: str, outbox: Outbox, listener: Any, until: Any, make_event: Any
+    ) -> None:
+        outbox.accept(make_event("gate", 0))
+        sink = KafkaSink(cluster.bootstrap, security=KafkaSecurity(), request_timeout_seconds=4)
+        relay = Relay(sink, outbox.deliveries("kafka"), listener=listener)
+        relay.start()
+        until(lambda: listener.texts("reconnected"), "the second attempt", timeout=30)
+        relay.stop(0.1)
+        lines = listener.texts("waiting")
+        assert [self.names(dead, line) for line in lines] == [True]  # for the first delay and for its end
+        assert "Connection refused" in lines[0]
+
+    def test_the_tail_names_it(self, cluster: MisleadingBroker, dead: str) -> None:
+        line = the_tail(cluster.bootstrap, KafkaSecurity())
+        assert line.startswith(f"Kafka {cluster.bootstrap}: answers, but ")
+        assert self.names(dead, line)
+        assert "frozen" not in line

@@ -157,6 +157,35 @@ def test_multipart_mjpeg_has_the_times_of_its_arrival():
     assert camera.ends[-1].reason is EndReason.SHUTDOWN
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"--picture\r\nContent-Type: image/jpg\r\n\r\n", b"\r\n"),
+        (b"--picture\r\nContent-Type: image/jpeg;size=9\r\n\r\n", b"\r\n"),
+        (b"", b"\r\n--picture\r\nContent-Type: image/jpeg\r\n\r\n"),
+    ],
+)
+def test_multipart_as_ffmpeg_does_not_take_it(before, after):
+    """The types of some cameras' parts, and a stream that begins without a boundary."""
+
+    def parts() -> Iterator[bytes]:
+        for picture in at_rate(jpeg, 10):
+            if server.stopping.is_set():
+                return
+            yield before + picture + after
+
+    with WebCamera() as server:
+        server.pages["/mjpeg"] = Page(parts, "multipart/x-mixed-replace; boundary=picture")
+        with Stream(server.url("/mjpeg")) as camera:
+            camera.until(lambda: len(camera.frames) >= 12)
+            camera.stop.set()
+            server.stopping.set()
+            camera.finish()
+        assert camera.codes == []
+    assert [number_in(frame.image) for frame in camera.frames[:12]] == list(range(12))
+    assert camera.connected == 1
+
+
 def test_snapshots_are_fetched_at_their_interval():
     """Each picture comes after it has been asked for, and before the next one is."""
     asked: list[float] = []
