@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline.errors import UsageError
+from pipeline.sources.archive_clock import SECOND
 from pipeline.sources.frame_folder import by_number
 from pipeline.sources.joined import Part
 from pipeline.sources.recorder_names import is_hand_held, stated
@@ -96,9 +97,17 @@ def cameras_of(files: Sequence[Path], joining: Joining) -> list[CameraFiles | Pa
             found.append(key)
         else:
             folder, camera = key
-            found += _views(_camera(camera or folder.name or "camera", folder, members, joining.zone), folder)
+            one = _camera(camera or folder.name or "camera", folder, members, joining.zone)
+            found += [part.path for part in one.parts] if _are_counted(one.parts) else _views(one, folder)
     order = {file: place for place, file in enumerate(files)}
     return sorted(found, key=lambda one: order[one.parts[0].path if isinstance(one, CameraFiles) else one])
+
+
+def _are_counted(parts: Sequence[Part]) -> bool:
+    """Return whether the times are numbers that count the files: most begin a second after the one before."""
+    starts = [part.at for part in parts if part.at is not None]
+    steps = [after - before for before, after in pairwise(starts)]
+    return 2 * sum(step == SECOND for step in steps) > len(steps)
 
 
 def _views(camera: CameraFiles, folder: Path) -> Iterator[CameraFiles | Path]:

@@ -49,13 +49,17 @@ def test_single_files_and_names_without_a_time_stay_by_themselves() -> None:
         ["PXL_20240501_180000123.mp4", "PXL_20240501_190000123.mp4"],
         ["DJI_20240501180000_0001_D.MP4", "DJI_20240501180300_0002_D.MP4"],
         ["DCIM/Camera/20240501_180000.mp4", "DCIM/Camera/20240502_070000.mp4"],
+        # Counters in folders of a date
+        ["20240501/000001.mp4", "20240501/000002.mp4", "20240501/000003.mp4"],
+        ["20240501_12/01.avi", "20240501_12/02.avi"],
+        ["2024-05-01/12/Avenue/01.avi", "2024-05-01/12/Avenue/02.avi"],
         # Data sets
         ["Testing/01_0014.avi", "Testing/01_0015.avi", "Testing/12_0142.avi"],
         ["Avenue/01.avi", "Avenue/02.avi", "Avenue/21.avi"],
         ["Abuse/Abuse001_x264.mp4", "Abuse/Abuse002_x264.mp4", "Normal_Videos_003_x264.mp4"],
     ],
 )
-def test_clips_of_cameras_that_are_carried_and_of_data_sets_are_not_joined(names: list[str]) -> None:
+def test_clips_that_do_not_follow_one_another_are_not_joined(names: list[str]) -> None:
     assert joined(names) == {name: [] for name in names}
     assert list(joined(names, Joining(camera="walk"))) == ["walk"]
 
