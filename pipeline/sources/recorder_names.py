@@ -33,13 +33,6 @@ def stated(path: Path) -> Stated | None:
     return found and replace(found, camera=unicodedata.normalize("NFC", found.camera))
 
 
-#: UniFi Protect's export: "Front Door - 2-9-2020, 11.21.12pm", the month first.
-_UNIFI = re.compile(
-    r"(?<!\d)(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>20\d\d), "
-    r"(?P<hour>1[0-2]|0?[1-9])\.(?P<minute>[0-5]\d)\.(?P<second>[0-5]\d) ?(?P<half>[ap])m(?![A-Za-z])",
-    re.IGNORECASE,
-)
-
 #: Phones, drones, and the folder of the standard for cameras (DCF): clips of places that have nothing in common.
 _HAND_HELD = re.compile(r"(?:DJI|IMG|MVIMG|PXL|VID)_20\d{6}")
 _HAND_HELD_FOLDER = "DCIM"
@@ -53,6 +46,13 @@ def is_hand_held(path: Path) -> bool:
     """
     return _HAND_HELD.match(path.stem) is not None or _HAND_HELD_FOLDER in path.parts
 
+
+#: UniFi Protect's export: "Front Door - 2-9-2020, 11.21.12pm", the month first.
+_UNIFI = re.compile(
+    r"(?<!\d)(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>20\d\d), "
+    r"(?P<hour>1[0-2]|0?[1-9])\.(?P<minute>[0-5]\d)\.(?P<second>[0-5]\d) ?(?P<half>[ap])m(?![A-Za-z])",
+    re.IGNORECASE,
+)
 
 #: Dashcams: the lens (front, rear, interior, telephoto) after a counter (VIOFO) or a mode (BlackVue).
 _LENS = re.compile(r"(?:\d{3,}P?|[EMNP])(?P<lens>[FIRT])")
