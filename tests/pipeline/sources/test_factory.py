@@ -38,7 +38,7 @@ def test_a_folder_of_one_cameras_files_is_one_recording(tmp_path):
     assert (len(frames), len({frame.segment for frame in frames})) == (60, 1)
     assert frames[0].taken_at == datetime(2024, 5, 1, 16, tzinfo=UTC)
     files[0].rename(tmp_path / "films" / "film.mp4")
-    with pytest.raises(SourceError, match=r"more than one camera \(gate and 1 other files\); name the folder of one"):
+    with pytest.raises(SourceError, match=r"more than one camera \(gate and 1 other file\); name the folder of one"):
         open_source("gate", str(tmp_path / "films"))
 
 
