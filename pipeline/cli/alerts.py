@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -59,29 +60,31 @@ def tail(
     time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
     """
     from pipeline.cli.live import stopping
-    from pipeline.sinks.kafka_broker import Broker
-    from pipeline.sinks.tail import TopicReader
 
-    start = _moment(since)
     reports = _StandardError(topic, bootstrap)
-    give_up_at = None if count is None else time.monotonic() + timeout
-    reader = TopicReader(
-        Broker(bootstrap),
-        topic,
-        since=start,
-        listener=reports,
-        stopped=lambda: give_up_at is not None and time.monotonic() >= give_up_at,
-    )
     seen = 0
     try:
-        with stopping() as stop, contextlib.closing(reader.events()) as events:
-            while (read := _next(events, stop)) is not None:
-                if camera and read.event.subject not in camera:
-                    continue
-                print(read.as_json() if json else read.as_text(), flush=True)
-                seen += 1
-                if seen == count:
-                    return
+        with stopping() as stop:  # from here on: the imports take a second on a slow machine
+            from pipeline.sinks.kafka_broker import Broker
+            from pipeline.sinks.tail import TopicReader
+
+            give_up_at = math.inf if count is None else time.monotonic() + timeout
+            reader = TopicReader(
+                Broker(bootstrap),
+                topic,
+                since=_moment(since),
+                listener=reports,
+                # The signal itself: Python discards what its handler raises in a finalizer.
+                stopped=lambda: stop.signal is not None or time.monotonic() >= give_up_at,
+            )
+            with contextlib.closing(reader.events()) as events:
+                while (read := _next(events, stop)) is not None:
+                    if camera and read.event.subject not in camera:
+                        continue
+                    print(read.as_json() if json else read.as_text(), flush=True)
+                    seen += 1
+                    if seen == count:
+                        return
     except BrokenPipeError:  # the reader has gone, as in `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.cli.start import Stopped, end_unstarted, ending_signals
 from pipeline.errors import MistwatchError
 from pipeline.printable import printable
 
@@ -26,19 +27,6 @@ _RELAY_SECONDS_AT_THE_END = 30.0
 #: At any other end it gets this long: a service is started again over its outbox, a one-shot command is not.
 _RELAY_SECONDS, _RELAY_SECONDS_ONE_SHOT = 2.0, 10.0
 _REFRESH_SECONDS = 0.25
-
-
-def ending_signals() -> list[signal.Signals]:
-    """Return the signals that ask a command to end: SIGTERM, Ctrl-C, and a closed terminal unless ``nohup`` is used.
-
-    A shell starts its background jobs with Ctrl-C ignored. They listen all the same: ``kill -INT`` is meant for them.
-    """
-    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
-    return [signal.SIGTERM, signal.SIGINT, *hangup]
-
-
-class _Stopped(BaseException):
-    """A signal came while nothing ran yet that would have to end in order."""
 
 
 class Stop(threading.Event):
@@ -75,7 +63,7 @@ class Stop(threading.Event):
         self._raises = True
         try:
             if self._is_asked:
-                raise _Stopped
+                raise Stopped
             yield
         finally:
             self._raises = False
@@ -87,7 +75,7 @@ class Stop(threading.Event):
         self.signal = number
         self._asked.put(True)
         if self._raises:
-            raise _Stopped
+            raise Stopped
 
     @property
     def _is_asked(self) -> bool:
@@ -101,11 +89,11 @@ def stopping() -> Iterator[Stop]:
     before = {number: signal.signal(number, stop.ask) for number in ending_signals()}
     with stop.listening():
         try:
-            with contextlib.suppress(_Stopped):
+            with contextlib.suppress(Stopped):
                 yield stop
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is end_unstarted else handler)
 
 
 def ending(stop: threading.Event) -> Broken:

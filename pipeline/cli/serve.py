@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.start import Stopped, ending_signals
 from pipeline.errors import MistwatchError
 
 _POLL_SECONDS = 0.2
@@ -17,8 +18,23 @@ _POLL_SECONDS = 0.2
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")]
 
 
-class _Stopped(MistwatchError):
-    """A signal asked the command to end."""
+class _Ending:
+    """The signals' handler: the first one ends the command, later ones must not disturb the server's stop.
+
+    Attributes:
+        asked: whether one came. Python discards what a handler raises in a finalizer.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in ending_signals():
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        for number in ending_signals():
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped
 
 
 def serve(
@@ -37,11 +53,9 @@ def serve(
 ) -> None:
     """Serve models on an embedded Triton: clips in, scores, features and heat out. Ends at Ctrl-C or SIGTERM."""
     from deploy.triton.server import TritonServer
-    from pipeline.cli.live import ending_signals
     from pipeline.cli.repository import repository_of
 
-    for number in ending_signals():
-        signal.signal(number, _stop)
+    ending = _Ending()
     try:
         server = TritonServer(
             repository or repository_of(model),
@@ -56,17 +70,10 @@ def serve(
                 f"Triton is ready: gRPC {server.grpc_address}, HTTP {server.http_address}, "
                 f"metrics http://{server.metrics_address}/metrics"
             )
-            while server.alive():
+            while server.alive() and not ending.asked:
                 time.sleep(_POLL_SECONDS)
+        if not ending.asked:
             raise MistwatchError(f"the embedded Triton has ended by itself{f' (log: {log})' if log else ''}")
-    except _Stopped:
-        typer.echo("stopped")
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    """End the command at the first signal; later ones must not disturb the server's stop."""
-    from pipeline.cli.live import ending_signals
-
-    for number in ending_signals():
-        signal.signal(number, signal.SIG_IGN)
-    raise _Stopped
+    except Stopped:
+        pass
+    typer.echo("stopped")
