@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pipeline.printable import printable
+
 if TYPE_CHECKING:
     from pipeline.alerts.event import AlertEvent
     from pipeline.cli.live import Stop
@@ -36,7 +38,12 @@ class ReplayDisplay:
         self._stop = stop
         self._json = JsonLines(ending(stop)) if as_json else None
         self._console = StandardError(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+        )
         self.bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self.bar.add_task("replay", total=None)
         self._began: tuple[float, float] | None = None  # when, and seconds of recordings that were kept from before
@@ -62,6 +69,9 @@ class ReplayDisplay:
             self.bar.reset(self._task, completed=int(now.seconds), total=now.total_seconds)
         bad = f", {now.failed} cannot be replayed" if now.failed else ""
         words = f"{now.done} of {now.recordings} recordings, {now.clips} clips, {now.alerts} alert(s){bad}"
+        if now.hashing is not None:
+            name, done, files = now.hashing
+            words += f"; {printable(name)}: {done} of {files} files hashed"
         self.bar.update(self._task, completed=now.seconds, description=words)
         if self._console.is_terminal or at < self._reported_at + _LINE_SECONDS:
             return

@@ -33,23 +33,28 @@ def name_and_version(model: str) -> tuple[str, int | None]:
     return (name, int(number)) if name and number.isdecimal() else (model, None)
 
 
-def require_model(model: str, served: ServedModel, address: str) -> None:
+def require_model(model: str, found: ServedModel, address: str) -> None:
     """Check that the Triton at ``address`` serves the requested model.
 
     Args:
         model: as of :func:`serving`.
+        found: what is served there.
 
     Raises:
         UsageError: it serves another model or another version.
     """
     from models.card import CARD_FILE, read_card
+    from models.serving import versions
 
     name, number = name_and_version(model)
     folder = Path(name)
+    if versions.served_models(folder):
+        folder = versions.find_served(folder)
+        number = number or versions.served(folder)
     known_as = read_card(folder).name if (folder / CARD_FILE).is_file() else name
-    if served.name != known_as or (number is not None and served.version != str(number)):
+    if found.name != known_as or (number is not None and found.version != str(number)):
         raise UsageError(
-            f"Triton at {address} serves {served.name} version {served.version}, not {model}: leave out --model to "
+            f"Triton at {address} serves {found.name} version {found.version}, not {model}: leave out --model to "
             "score with what it serves, or leave out --triton"
         )
 

@@ -121,7 +121,8 @@ def watch(
 
     site_with("127.0.0.1:1", "127.0.0.1:1")  # refuse bad options before servers are started
     live = check_sources(cameras)
-    print_legend(cameras)
+    if len(cameras) > 1:  # a single one needs no legend to be known by
+        print_legend(cameras)
     with stopping() as stop, contextlib.ExitStack() as servers:
         folder.mkdir(parents=True, exist_ok=True)
         own: list[TritonServer | BrokerServer] = []

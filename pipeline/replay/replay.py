@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -70,7 +70,12 @@ Settled = Callable[[RunSettings], None]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a replay. Seconds are of the recordings; ``total_seconds`` is None until all are known."""
+    """The progress of a replay. Seconds are of the recordings; ``total_seconds`` is None until all are known.
+
+    Attributes:
+        hashing: an archive whose files are read for the hash of their contents: its name, the number of files that are
+            done and of all.
+    """
 
     recordings: int
     done: int
@@ -79,6 +84,7 @@ class Progress:
     alerts: int
     seconds: float
     total_seconds: float | None
+    hashing: tuple[str, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +311,7 @@ class Replay:
         shown_at = 0.0
         while not stop.is_set():
             while len(self._running) < self._jobs and (one := next(waiting, None)) is not None and not stop.is_set():
-                self._begin(one, worker, stop)
+                self._begin(one, worker, stop, show)
             if not self._running:
                 break
             with contextlib.suppress(queue.Empty):
@@ -317,13 +323,13 @@ class Replay:
                 show(self._progress())
         show(self._progress())
 
-    def _begin(self, one: Wanted, worker: Worker, stop: threading.Event) -> None:
+    def _begin(self, one: Wanted, worker: Worker, stop: threading.Event, show: Callable[[Progress], None]) -> None:
         """Start a recording, unless it is kept already, cannot be read, or ``stop`` comes while it is hashed."""
         damage: list[str] = []
         camera = self._camera_of[one.name]
         watch = Watch(camera or ANY_CAMERA, self._detector)
         try:
-            if (opened := self._opened(one, damage, stop)) is None:
+            if (opened := self._opened(one, damage, stop, show)) is None:
                 return
         except SourceError as error:
             if (kept := self._parts.find(one, None, camera)) is None:
@@ -353,7 +359,9 @@ class Replay:
             )
         )
 
-    def _opened(self, one: Wanted, damage: list[str], stop: threading.Event) -> tuple[Recording, int, str] | None:
+    def _opened(
+        self, one: Wanted, damage: list[str], stop: threading.Event, show: Callable[[Progress], None]
+    ) -> tuple[Recording, int, str] | None:
         """Return a recording, its time of last change (ns), and the hash of its content; None if ``stop`` came first.
 
         Raises:
@@ -367,11 +375,23 @@ class Replay:
                 threads=_DECODER_THREADS,
                 on_choice=lambda choice: _log.warning("several video streams; --stream chooses", watched=choice),
             )
-            if isinstance(source, JoinedSource) and not source.hash_files(stop):
+            if isinstance(source, JoinedSource) and not self._hash(source, stop, show):
                 return None
             return source, modified_ns, source.content_hash
         except OSError as error:
             raise SourceError(f"{one.path}: cannot be read: {error.strerror}", code="unreadable") from None
+
+    def _hash(self, archive: JoinedSource, stop: threading.Event, show: Callable[[Progress], None]) -> bool:
+        """Hash the files of an archive, which may take hours, with progress; False if ``stop`` came first."""
+        shown_at = time.monotonic()
+
+        def on_file(done: int) -> None:
+            nonlocal shown_at
+            if (now := time.monotonic()) >= shown_at + _LOOK_SECONDS:
+                shown_at = now
+                show(replace(self._progress(), hashing=(archive.camera, done, len(archive.parts))))
+
+        return archive.hash_files(stop, on_file=on_file)
 
     def _take_kept(self, kept: Replayed) -> None:
         """Take a recording that is there already; a topic that lacks its events gets them."""

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from pipeline import logs
 from pipeline.scoring.inspector import Inspector
+from pipeline.scoring.loss_log import LossLog
 from pipeline.scoring.outage import Outages, State
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
 from pipeline.scoring.renewing import RenewingTransport
@@ -25,8 +25,6 @@ from pipeline.scoring.traffic import Clip, Lane, Outcome, Traffic
 from pipeline.scoring.transport import DESCRIBE_SECONDS, Answer, Failure
 from pipeline.scoring.versions import Versions
 from pipeline.windows import ClipWindow
-
-_log = logs.get("scoring")
 
 
 class Dispatcher:
@@ -49,6 +47,7 @@ class Dispatcher:
         self.lock = threading.RLock()
         self._transport = transport
         self._versions = versions
+        self._losses = LossLog()
         self._deadline_seconds = deadline_seconds
         self._listener = listener
         self._traffic = Traffic(max_in_flight)
@@ -108,6 +107,7 @@ class Dispatcher:
             self._report_in_flight()
             self._settled.notify_all()
             self._wake.notify()
+        self._losses.end(str(lane))
 
     def close(self, timeout: float) -> None:
         """Retire every lane, give clips in flight ``timeout`` seconds (none during an outage), and end."""
@@ -115,7 +115,8 @@ class Dispatcher:
             if self._closing:
                 return
             self._closing = True
-            for lane in self._traffic.lanes:
+            lanes = self._traffic.lanes
+            for lane in lanes:
                 self._traffic.retire(lane)
             self._settled.wait_for(self._nothing_will_be_answered, timeout)
             for clip in self._traffic.in_flight:
@@ -123,6 +124,8 @@ class Dispatcher:
             self._report_in_flight()
             self._stopped = True
             self._wake.notify()
+        for lane in lanes:
+            self._losses.end(str(lane))
         self._transport.close()  # also ends a call that the thread waits for
 
     def join(self, timeout: float) -> None:
@@ -202,9 +205,10 @@ class Dispatcher:
             case Failure():
                 outcome = self._handle_failure(clip, answer)
         if isinstance(outcome, Dropped) and outcome.detail:
-            _log.warning("clip dropped", camera=str(clip.lane), clip=clip.window.index, why=outcome.detail)
+            self._losses.add(str(clip.lane), clip.window.index, outcome.detail)
+        was_cut_off = isinstance(answer, Failure) and answer.trouble is Trouble.CUT_OFF
         with self.lock:
-            if self._traffic.settle(clip, outcome, away=self._is_away(clip.lane.model)):
+            if self._traffic.settle(clip, outcome, away=was_cut_off or self._is_away(clip.lane.model)):
                 self._report_in_flight()
 
     def _handle_answer(self, clip: Clip, answer: Answer) -> Outcome | None:

@@ -40,7 +40,7 @@ SIGN_OF_LIFE_SECONDS = 2.0
 #: Deadlines for a sign of life that are missed in a row before a new connection is tried.
 MISSES_IN_A_ROW = 2
 #: A connection on which at least this many clips were answered has worked.
-WORKING_CLIPS = 10
+WORKING_CLIPS = 3
 #: The silence before a test is at most this many times ``QUIET_SECONDS``.
 MOST_PATIENCE = 16
 #: A new connection that is refused is tried again after this long, within the limit for a sign of life.

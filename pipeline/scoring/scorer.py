@@ -11,7 +11,7 @@ event                              live camera                      recording
 =================================  ===============================  ===============================
 its queue is full                  the oldest waiting is dropped    ``submit`` waits
 the server or its model is away    back in front of its queue       back in front of its queue
-its connection had died            sent again                       sent again
+its connection had died            back in front of its queue       back in front of its queue
 no answer within the deadline      dropped                          sent again
 the server refuses this very clip  sent again; then dropped         sent again; then dropped
 the model raises on it             sent again, alone; then dropped  sent again, alone; then dropped

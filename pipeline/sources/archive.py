@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
+from itertools import groupby, pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline.errors import UsageError
+from pipeline.sources.archive_clock import SECOND
 from pipeline.sources.frame_folder import by_number
 from pipeline.sources.joined import Part
-from pipeline.sources.recorder_names import stated
+from pipeline.sources.recorder_names import is_hand_held, stated
 from pipeline.sources.recorder_times import Stated
 
 
@@ -21,8 +23,9 @@ class Joining:
     """The way in which files become cameras.
 
     Attributes:
-        join: None: files of one camera whose names state their times are joined where there are several. True: all
-            files are one camera's, whatever their names. False: every file by itself.
+        join: None: files of one camera whose names state their times are joined where there are several, but not those
+            of phones, drones and the like. True: all files are one camera's, whatever their names. False: every
+            file by itself.
         camera: the camera's name. Of files whose names state several cameras, that one's alone.
         zone: of the times in names that do not state one; None: this machine's.
     """
@@ -69,6 +72,9 @@ def zone_named(name: str | None) -> tzinfo | None:
 def cameras_of(files: Sequence[Path], joining: Joining) -> list[CameraFiles | Path]:
     """Group files by their cameras.
 
+    A camera cannot begin two recordings at one moment. Where names state that it did, they leave out what tells two
+    views or streams apart: the second files of such moments are NAME-2's, and no picture of a view is lost.
+
     Returns:
         The cameras, and the files that are recordings by themselves, in the order of their first files.
 
@@ -82,19 +88,42 @@ def cameras_of(files: Sequence[Path], joining: Joining) -> list[CameraFiles | Pa
         return [_one_camera(files, joining)]
     groups: dict[tuple[Path, str] | Path, list[tuple[Path, Stated]]] = {}
     for file in files:
-        said = stated(file)
+        said = None if is_hand_held(file) else stated(file)
         key = file if said is None else (said.folder, said.camera)
         groups.setdefault(key, []).extend([] if said is None else [(file, said)])
     found: list[CameraFiles | Path] = []
     for key, members in groups.items():
         if isinstance(key, Path):
             found.append(key)
-        elif len(members) == 1:
-            found.append(members[0][0])
         else:
             folder, camera = key
-            found.append(_camera(camera or folder.name or "camera", folder, members, joining.zone))
-    return found
+            one = _camera(camera or folder.name or "camera", folder, members, joining.zone)
+            found += [part.path for part in one.parts] if _are_counted(one.parts) else _views(one, folder)
+    order = {file: place for place, file in enumerate(files)}
+    return sorted(found, key=lambda one: order[one.parts[0].path if isinstance(one, CameraFiles) else one])
+
+
+def _are_counted(parts: Sequence[Part]) -> bool:
+    """Return whether the times are numbers that count the files: most begin a second after the one before."""
+    starts = [part.at for part in parts if part.at is not None]
+    steps = [after - before for before, after in pairwise(starts)]
+    return 2 * sum(step == SECOND for step in steps) > len(steps)
+
+
+def _views(camera: CameraFiles, folder: Path) -> Iterator[CameraFiles | Path]:
+    """Yield the files of which no two begin at one moment as one camera's, and a file of which there is one alone."""
+    views: list[list[Part]] = []
+    for _, at_once in groupby(camera.parts, key=lambda part: part.at):
+        for number, part in enumerate(at_once):
+            if number == len(views):
+                views.append([])
+            views[number].append(part)
+    for number, parts in enumerate(views, start=1):
+        if len(parts) == 1:
+            yield parts[0].path
+        else:
+            name = camera.camera if number == 1 else f"{camera.camera}-{number}"
+            yield CameraFiles(name, _longer_names(name, folder), tuple(parts))
 
 
 def _one_camera(files: Sequence[Path], joining: Joining) -> CameraFiles:
@@ -142,4 +171,8 @@ def _camera(camera: str, folder: Path, members: Sequence[tuple[Path, Stated]], z
 
     placed = sorted((start(file, said), str(file), file) for file, said in members)
     parts = tuple(Part(file, at) for at, _, file in placed)
-    return CameraFiles(camera, (f"{folder.name}/{camera}", f"{folder}/{camera}"), parts)
+    return CameraFiles(camera, _longer_names(camera, folder), parts)
+
+
+def _longer_names(camera: str, folder: Path) -> tuple[str, str]:
+    return f"{folder.name}/{camera}", f"{folder}/{camera}"

@@ -46,7 +46,7 @@ def open_archive(
     if len(found) > 1 and cameras:
         names = ", ".join(one.camera for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
         apart = len(found) - len(cameras)
-        others = f" and {apart} other files" if apart else ""
+        others = f" and {apart} other file{'s' * (apart != 1)}" if apart else ""
         raise problem(f"holds the files of more than one camera ({names}{others}); name the folder of one")
     if len(found) > 1:
         raise problem(f"holds {len(found)} videos, and their names state no date and time; name a video")

@@ -23,6 +23,17 @@ from pipeline.sources.probe import Answer
 #: A playlist names its segments freely; with these it reaches web servers alone, no file of this machine.
 _PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
 
+#: Servers name a playlist's segments without a suffix, too (``segment?id=7``). FFmpeg refuses those for the sake of
+#: files, which no playlist reaches here.
+_ANY_SUFFIX = {"allowed_extensions": "ALL", "allowed_segment_extensions": "ALL", "extension_picky": "0"}
+
+#: FFmpeg refuses multipart whose parts are of the type ``image/jpg`` or ``image/jpeg;size=…``, or that begins without a
+#: boundary, as some cameras send it. Then the pictures are found by the marks of JPEG. Without the limit (microseconds)
+#: FFmpeg would look at five seconds of its own clock, 125 pictures.
+_MULTIPART = "mpjpeg"
+_BY_MARKS = "mjpeg"
+_BY_MARKS_OPTIONS = {"analyzeduration": "100000"}
+
 #: Containers that hold pictures without their times; FFmpeg makes up 25 pictures a second.
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 
@@ -48,17 +59,36 @@ class HttpSource(NetworkStream):
     schemes = ("http", "https")
     max_userinfo_bytes = 1023
 
+    _multipart_refused = False  # the latest refusal was FFmpeg's of multipart, not the camera's
+
     def _open(self) -> av.container.InputContainer:
         options = {
             "protocol_whitelist": _PROTOCOLS,
             "fpsprobesize": "0",  # knowing the frame rate exactly would take a slow MJPEG camera many seconds
+            **_ANY_SUFFIX,
         }
-        container = self._open_with_ffmpeg(self.location.for_ffmpeg(), options)
+        container = self._open_as_it_comes(options)
         problem = self._problem_with(container)
         if problem is not None:
             container.close()
             raise self._error(problem, "not_a_video")
         return container
+
+    def _open_as_it_comes(self, options: dict[str, str]) -> av.container.InputContainer:
+        """Open the stream as FFmpeg takes it, or multipart that it does not take by the marks of its pictures."""
+        url = self.location.for_ffmpeg()
+        self._multipart_refused = False
+        try:
+            container = self._open_with_ffmpeg(url, options)
+        except SourceError:
+            if not self._multipart_refused:
+                raise
+        else:
+            videos = container.streams.video
+            if container.format.name != _MULTIPART or not videos or videos[0].codec_context.width:
+                return container
+            container.close()
+        return self._open_with_ffmpeg(url, options | _BY_MARKS_OPTIONS, form=_BY_MARKS)
 
     def _problem_with(self, container: av.container.InputContainer) -> str | None:
         if container.format.name in NOT_VIDEO_FORMATS:
@@ -83,6 +113,7 @@ class HttpSource(NetworkStream):
         if not isinstance(error, av.error.InvalidDataError):
             return None
         kind = answer.first("content-type").partition(";")[0].strip().lower() if answer is not None else ""
+        self._multipart_refused = kind.startswith("multipart/")
         if "html" in kind:
             text = f"answers with a web page ({said(kind)}), not with a video; check the path; is it a login page?"
             return "not_a_video", text

@@ -138,12 +138,17 @@ class JoinedSource:
             digest.update(f"{hashed.digest} {at}\n".encode())
         return digest.hexdigest()[:16]
 
-    def hash_files(self, stop: threading.Event) -> bool:
-        """Hash the files that are not hashed yet, which reads them all; False if ``stop`` came first."""
+    def hash_files(self, stop: threading.Event, *, on_file: Callable[[int], None] = lambda _number: None) -> bool:
+        """Hash the files that are not hashed yet, which reads them all; False if ``stop`` came first.
+
+        Args:
+            on_file: called with the number of files that are hashed, after each.
+        """
         for part in self.parts[len(self.hashed) :]:
             if stop.is_set():
                 return False
             self.hashed.append(_hashed(self.camera, part.path, self.video_stream))
+            on_file(len(self.hashed))
         return True
 
     def check(self) -> None:

@@ -107,6 +107,8 @@ def in_folders(path: Path) -> Stated | None:
         return Stated(exacq["camera"], folder, start + after)
     if (inside := _IN_HOUR.fullmatch(path.stem)) is None:
         return None
+    if (inside["second"] or inside["yi"]) is None and (found.hour is not None or len(found.below) > 1):
+        return None  # two digits are a minute in an hour's folder below a day's (Wyze), and may be a counter elsewhere
     at = start + timedelta(minutes=int(inside["minute"]), seconds=int(inside["second"] or inside["yi"] or 0))
     rest = inside["rest"] or ""
     if rest.startswith("_"):  # Xiaomi: the folder's hour is that of the maker's zone, the number is right

@@ -40,6 +40,23 @@ _UNIFI = re.compile(
     re.IGNORECASE,
 )
 
+#: Phones, drones, and the folder of the standard for cameras (DCF): clips of places that have nothing in common.
+_HAND_HELD = re.compile(r"(?:DJI|IMG|MVIMG|PXL|VID)_20\d{6}")
+_HAND_HELD_FOLDER = "DCIM"
+
+
+def is_hand_held(path: Path) -> bool:
+    """Return whether a phone or another camera that is carried names its clips so: they are not of one view.
+
+    >>> is_hand_held(Path("VID_20240501_180000.mp4"))
+    True
+    """
+    return _HAND_HELD.match(path.stem) is not None or _HAND_HELD_FOLDER in path.parts
+
+
+#: Dashcams: the lens (front, rear, interior, telephoto) after a counter (VIOFO) or a mode (BlackVue).
+_LENS = re.compile(r"(?:\d{3,}P?|[EMNP])(?P<lens>[FIRT])")
+
 #: Reolink: main or sub stream of the camera whose folder is above.
 _REOLINK = re.compile(r"Rec(?P<stream>[MS])\d\d", re.IGNORECASE)
 
@@ -80,9 +97,11 @@ def _named(
     if stream is None:
         if before and before.lower() not in KINDS:
             return Stated(before, folders, at, until, utc)
-        if _is_name(after):
+        if _is_name(after) and _LENS.fullmatch(after) is None:
             return Stated(after, folders, at, until, utc)
     camera = folders.name or before
+    if (lens := _LENS.fullmatch(after)) is not None:
+        return Stated(f"{camera}-{lens['lens']}".lstrip("-"), folders.parent, at, until, utc)
     if stream is not None and stream["stream"].upper() == "S" and folders.name:
         camera += "-sub"  # otherwise the same pictures twice would be one camera's
     return Stated(camera, folders.parent, at, until, utc)

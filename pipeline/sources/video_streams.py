@@ -51,7 +51,7 @@ def describe_choice(container: av.container.InputContainer, taken: av.VideoStrea
     if len(streams) < 2:
         return None
     number = next(place for place, stream in enumerate(streams) if stream.index == taken.index)
-    return f"{len(streams)} video streams, watching {number} of {_listed(streams)}"
+    return f"{len(streams)} video streams: {_listed(streams)}; watching {number}"
 
 
 def _listed(streams: list[av.VideoStream]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from operators.alerting import AlertState, AlertTransition
 from operators.scores import ClipScore, ClipTimes, SmoothedScore
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.outbox import Outbox
-from pipeline.replay.replay import Outcome, Replay
+from pipeline.replay.replay import Outcome, Progress, Replay
 from pipeline.runs.folder import ALERTS_FILE, SCORES_FILE, VIDEOS_FILE
 from pipeline.runs.parts import alone_in
 from pipeline.runs.recordings import wanted
@@ -33,6 +34,7 @@ def replay(
     site: dict[str, Any] | None = None,
     stop: threading.Event | None = None,
     joining: Joining = BY_NAMES,
+    show: Callable[[Progress], None] = lambda _progress: None,
     **options: Any,
 ) -> Outcome:
     """Replay ``places`` into ``folder``.
@@ -41,6 +43,7 @@ def replay(
         site: settings on top of the usual ones.
         stop: ends it early.
         joining: the way in which files become recordings.
+        show: called with the progress.
         options: of :class:`pipeline.replay.replay.Replay`.
     """
     settings = site_from_options(
@@ -49,7 +52,7 @@ def replay(
     served = served_model(triton, settings.model_of(options.get("detector", "")))
     with alone_in(folder):
         work = Replay(wanted(places, joining=joining), folder, site=settings, served=served, **options)
-        return work.run(stop or threading.Event())
+        return work.run(stop or threading.Event(), show=show)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

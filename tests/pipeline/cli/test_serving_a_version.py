@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
 from triton_of_brightness import write_version
 
 from deploy.triton.server import TritonServer
+from models.card import BUILT_IN, CARD_FILE
 from models.serving.versions import add
-from pipeline.cli.repository import name_and_version, serving
+from pipeline.cli.repository import name_and_version, require_model, serving
 from pipeline.errors import UsageError
-from pipeline.scoring.served_model import served_model
+from pipeline.scoring.served_model import ServedModel, served_model
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
 
 
 @pytest.fixture
@@ -48,6 +53,27 @@ def test_the_version_that_it_names_is_served_from_where_it_is(repository: Path) 
 def test_a_version_that_is_not_there_is_one_line(repository: Path) -> None:
     with pytest.raises(UsageError, match="has no version 3; there are 1, 2"), serving(f"{repository}@3"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "version", "fits"),
+    [
+        ("", "mean", "2", True),
+        ("@1", "mean", "1", True),
+        ("", "mean", "1", False),
+        ("@1", "mean", "2", False),
+        ("", "clip_scorer", "2", False),
+    ],
+)
+def test_a_given_triton_serves_the_model_of_a_repository_or_not(
+    repository: Path, asked: str, name: str, version: str, fits: bool
+) -> None:
+    card = json.loads((BUILT_IN / "fights" / CARD_FILE).read_text())
+    (repository / "clip_scorer" / CARD_FILE).write_text(json.dumps(card | {"name": "mean"}))
+    clip = ClipSpec(frames=4, stride=2, height=16, width=16, fit=Fit.CROP)
+    expected = contextlib.nullcontext() if fits else pytest.raises(UsageError, match=f"serves {name} version {version}")
+    with expected:
+        require_model(f"{repository}{asked}", ServedModel(name, version, clip), "127.0.0.1:8001")
 
 
 @pytest.mark.parametrize(

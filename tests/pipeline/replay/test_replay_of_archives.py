@@ -18,8 +18,11 @@ from typer.testing import CliRunner
 
 from pipeline.alerts.event import AlertEvent
 from pipeline.calibration.footage import normal_footage
+from pipeline.cli.live import Stop
 from pipeline.cli.main import app
 from pipeline.cli.replay import annotate_run
+from pipeline.cli.replay_display import ReplayDisplay
+from pipeline.replay.replay import Progress
 from pipeline.runs.folder import ALERTS_FILE, read_run
 from pipeline.sources.archive import Joining, zone_named
 
@@ -120,6 +123,21 @@ def test_a_damaged_file_is_stated_and_the_others_are_scored(tmp_path: Path, trit
     assert row.damage is not None
     assert "2 of 5 files damaged" in row.damage
     assert row.started_at == UTC_START + timedelta(seconds=2)
+
+
+def test_progress_states_the_files_that_are_hashed(
+    tmp_path: Path, triton: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes as long as reading a large archive from its disk."""
+    monkeypatch.setattr("pipeline.replay.replay._LOOK_SECONDS", 0.0)
+    _, files = archive(tmp_path / "gate", GREYS)
+    shown: list[Progress] = []
+    replay(tmp_path / "run", [files[0].parent], triton.address, joining=IN_UTC, show=shown.append)
+    assert [one.hashing for one in shown[:5]] == [("gate", number, 5) for number in range(1, 6)]
+    assert shown[5].hashing is None
+    display = ReplayDisplay(as_json=False, stop=Stop())
+    display.progress(shown[2])
+    assert display.bar.tasks[0].description == "0 of 1 recordings, 0 clips, 0 alert(s); gate: 3 of 5 files hashed"
 
 
 def invoke(*arguments: object) -> Any:

@@ -144,7 +144,8 @@ class TestEitherServer:
                 for index in range(2, 8):
                     site.submit(gate, index)
                     site.submit(film, index - 2, live=False)
-        assert site.consumers["gate clip_scorer"].dropped(DropReason.OVERLOAD) == [2, 3, 4]
+        # A server that is frozen for long, on a machine that is busy, counts as away.
+        assert site.consumers["gate clip_scorer"].dropped(DropReason.OVERLOAD, DropReason.UNAVAILABLE) == [2, 3, 4]
         assert len(site.consumers["film clip_scorer"].scored) == 6
 
     def test_turns_go_round_between_cameras_whatever_their_number_of_detectors(self, kit: Any, server: Any) -> None:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 
 import pytest
 from scripted_server import ForgetfulPath, ScriptedServer
 
+from pipeline.scoring.outcomes import DropReason
 from pipeline.scoring.renewing import RenewingTransport
+from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ScorerUnavailable, Trouble
 from pipeline.scoring.transport import Answer, Failure
 
 #: After this much silence a connection is tested, and a test takes the other four times at most.
 QUIET, SIGN_OF_LIFE = 0.1, 0.2
 TESTED_SECONDS = QUIET + 4 * SIGN_OF_LIFE
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scorers with short limits."""
+    short = partial(RenewingTransport, quiet_seconds=QUIET, sign_of_life_seconds=SIGN_OF_LIFE)
+    monkeypatch.setattr("pipeline.scoring.scorer.RenewingTransport", short)
 
 
 class Calls:
@@ -151,3 +161,47 @@ def test_closing_does_not_wait_for_a_dead_connection(calls: Calls) -> None:
     assert time.monotonic() - began < 20
     with pytest.raises(ScorerUnavailable):
         calls.transport.describe("clip_scorer", timeout_seconds=60)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_live_clip_that_was_cut_off_and_has_no_room_is_lost_to_the_dead_connection(
+    kit: Any, server: ScriptedServer
+) -> None:
+    """It is the oldest, and a live camera keeps its newest clips; the server was not overloaded."""
+    path = ForgetfulPath(server)
+    listener, consumer = kit.Listener(), kit.Consumer()
+    models = [ScoredModel("clip_scorer", kit.clip)]
+    with Scorer(server.address, models, max_in_flight=1, connect=path.transport, listener=listener) as scorer:
+        port = scorer.add_camera("gate", live=True, capacity=2, deliver=consumer)
+        port.submit(kit.window("gate", 0))
+        assert port.drain(60)
+        path.forget()
+        port.submit(kit.window("gate", 1))
+        kit.until(lambda: listener.now_in_flight)
+        port.submit(kit.window("gate", 2))
+        port.submit(kit.window("gate", 3))
+        assert port.drain(60)
+    consumer.check(4)
+    assert consumer.scored == [0, 2, 3]
+    assert consumer.dropped(DropReason.UNAVAILABLE) == [1]
+    assert len(listener.reconnects) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_scorer_that_is_closed_while_its_connection_is_tested_leaves_no_thread(
+    kit: Any, server: ScriptedServer
+) -> None:
+    path = ForgetfulPath(server)
+    consumer = kit.Consumer()
+    before = set(threading.enumerate())
+    scorer = Scorer(server.address, [ScoredModel("clip_scorer", kit.clip)], connect=path.transport)
+    port = scorer.add_camera("gate", live=True, capacity=2, deliver=consumer)
+    path.blocked = True
+    path.forget()
+    port.submit(kit.window("gate", 0))
+    kit.until(lambda: path.connections == 2)  # a new one is being tried
+    scorer.close(timeout=0.1)
+    scorer.close()
+    assert consumer.dropped(DropReason.SHUTDOWN) == [0]
+    left = set(threading.enumerate()) - before
+    assert not [thread.name for thread in left if thread.name in ("connection-watch", "scorer", "deliver-gate")]

@@ -42,6 +42,42 @@ def test_single_files_and_names_without_a_time_stay_by_themselves() -> None:
     assert joined(names) == {name: [] for name in names}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["VID_20240501_180000.mp4", "VID_20240503_091500.mp4"],
+        ["PXL_20240501_180000123.mp4", "PXL_20240501_190000123.mp4"],
+        ["DJI_20240501180000_0001_D.MP4", "DJI_20240501180300_0002_D.MP4"],
+        ["DCIM/Camera/20240501_180000.mp4", "DCIM/Camera/20240502_070000.mp4"],
+        # Counters in folders of a date
+        ["20240501/000001.mp4", "20240501/000002.mp4", "20240501/000003.mp4"],
+        ["20240501_12/01.avi", "20240501_12/02.avi"],
+        ["2024-05-01/12/Avenue/01.avi", "2024-05-01/12/Avenue/02.avi"],
+        # Data sets
+        ["Testing/01_0014.avi", "Testing/01_0015.avi", "Testing/12_0142.avi"],
+        ["Avenue/01.avi", "Avenue/02.avi", "Avenue/21.avi"],
+        ["Abuse/Abuse001_x264.mp4", "Abuse/Abuse002_x264.mp4", "Normal_Videos_003_x264.mp4"],
+    ],
+)
+def test_clips_that_do_not_follow_one_another_are_not_joined(names: list[str]) -> None:
+    assert joined(names) == {name: [] for name in names}
+    assert list(joined(names, Joining(camera="walk"))) == ["walk"]
+
+
+def test_lenses_of_a_dashcam_are_cameras() -> None:
+    viofo = ["20240501180000_000001F.MP4", "20240501180000_000002R.MP4"]
+    viofo += ["20240501180300_000003F.MP4", "20240501180301_000004R.MP4"]
+    assert joined(viofo) == {"nvr-F": viofo[::2], "nvr-R": viofo[1::2]}
+    blackvue = [f"20240501_180{minute}00_{lens}.mp4" for minute in range(2) for lens in ("NF", "NR")]
+    assert joined(blackvue) == {"nvr-F": blackvue[::2], "nvr-R": blackvue[1::2]}
+
+
+def test_files_that_begin_at_one_moment_are_two_views() -> None:
+    names = [f"gate_20240501_1300{second}_{view}.mp4" for second in ("00", "10") for view in ("00000", "00001")]
+    assert joined(names) == {"gate": names[::2], "gate-2": names[1::2]}
+    assert joined(names[:3]) == {"gate": names[:3:2], names[1]: []}
+
+
 def test_cameras_of_one_name_in_two_recorders_are_two() -> None:
     names = [f"{site}/front/2024-05-01/13-00-{second}.mp4" for site in ("a", "b") for second in ("00", "10")]
     found = cameras_of([Path("/nvr", name) for name in names], BY_NAMES)

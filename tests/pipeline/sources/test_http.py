@@ -97,6 +97,21 @@ def test_a_playlist_is_played_at_the_pace_of_its_own_clock(playlist):
     assert camera.codes[0] == "stream_end"
 
 
+def test_segments_of_a_playlist_are_named_as_the_server_likes(playlist):
+    text = playlist.read_text()
+    with WebCamera() as server:
+        for number in range(3):
+            segment = playlist.with_name(f"live{number}.ts")
+            path = ("/segment?id=0", "/1", "/2.php")[number]
+            server.pages[path.partition("?")[0]] = Page(segment.read_bytes(), "video/mp2t")
+            text = text.replace(segment.name, path)
+        server.pages["/live"] = Page(text.encode(), "application/vnd.apple.mpegurl")
+        with Stream(server.url("/live")) as camera:
+            camera.until(lambda: camera.outages)
+    assert len([frame for frame in camera.frames if frame.segment == camera.ends[0].segment]) == 30
+    assert camera.codes[0] == "stream_end"
+
+
 def test_multipart_mjpeg_has_the_times_of_its_arrival():
     """FFmpeg would make 25 pictures a second of it.
 
@@ -140,6 +155,35 @@ def test_multipart_mjpeg_has_the_times_of_its_arrival():
         assert times[at] - times[at - 1] >= pause
         assert times[at] - times[at - 1] <= seen[at] - sent[at - 1]
     assert camera.ends[-1].reason is EndReason.SHUTDOWN
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"--picture\r\nContent-Type: image/jpg\r\n\r\n", b"\r\n"),
+        (b"--picture\r\nContent-Type: image/jpeg;size=9\r\n\r\n", b"\r\n"),
+        (b"", b"\r\n--picture\r\nContent-Type: image/jpeg\r\n\r\n"),
+    ],
+)
+def test_multipart_as_ffmpeg_does_not_take_it(before, after):
+    """The types of some cameras' parts, and a stream that begins without a boundary."""
+
+    def parts() -> Iterator[bytes]:
+        for picture in at_rate(jpeg, 10):
+            if server.stopping.is_set():
+                return
+            yield before + picture + after
+
+    with WebCamera() as server:
+        server.pages["/mjpeg"] = Page(parts, "multipart/x-mixed-replace; boundary=picture")
+        with Stream(server.url("/mjpeg")) as camera:
+            camera.until(lambda: len(camera.frames) >= 12)
+            camera.stop.set()
+            server.stopping.set()
+            camera.finish()
+        assert camera.codes == []
+    assert [number_in(frame.image) for frame in camera.frames[:12]] == list(range(12))
+    assert camera.connected == 1
 
 
 def test_snapshots_are_fetched_at_their_interval():
@@ -442,7 +486,8 @@ def test_the_stream_that_is_watched_is_named_and_can_be_chosen(ffmpeg, tmp_path)
                 camera.until(lambda: camera.connected >= 2)
             assert {frame.native.width for frame in camera.frames} == {width}
             (line,) = said
-            assert line.startswith(f"camera gate: {server.url('/two.ts')}: 2 video streams, watching {wanted or 0} of ")
+            assert line.startswith(f"camera gate: {server.url('/two.ts')}: 2 video streams: 0 (")
+            assert line.endswith(f"; watching {wanted or 0}")
             assert "320x240" in line
             assert "160x120" in line
         with Stream(server.url("/two.ts"), video_stream=2) as camera:

@@ -284,7 +284,9 @@ def test_a_stop_ends_the_hashing_of_a_large_archive(tmp_path: Path) -> None:
     assert not source.hash_files(stop)
     assert source.hashed == []
     assert list(source.frames([FrameSpec(12, 16)], stop)) == []
-    assert source.hash_files(threading.Event())
+    done: list[int] = []
+    assert source.hash_files(threading.Event(), on_file=done.append)
+    assert done == [1, 2]
     assert len(source.hashed) == 2
 
 
