@@ -10,9 +10,6 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from kafka.protocol.parser import KafkaProtocol
-from kafka.protocol.sasl import SaslHandshakeRequest
-
 from pipeline.printable import printable
 
 #: Host and port.
@@ -86,6 +83,11 @@ def describe_mechanisms(address: Address, asked: str, supported: Sequence[str], 
 
 def _offered_mechanisms(address: Address, asked: str, context: ssl.SSLContext | None) -> list[str]:
     """Ask a listener for its SASL mechanisms, which it names before any authentication. Empty: it gave no answer."""
+    try:
+        from kafka.protocol.parser import KafkaProtocol
+        from kafka.protocol.sasl import SaslHandshakeRequest
+    except ImportError:  # they are not documented
+        return []
     protocol = KafkaProtocol(client_id="mistwatch")
     protocol.send_request(SaslHandshakeRequest(mechanism=asked, version=1))
     try:
