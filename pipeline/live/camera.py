@@ -19,6 +19,7 @@ from pipeline.scoring.scorer import CameraPort
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, SegmentOver, Source, SourceError
+from pipeline.sources.factory import SourceCallbacks
 from pipeline.sources.frame_index import FrameIndex, Indexed
 from pipeline.sources.reconnect import Outage
 from pipeline.windows import ClipSpec, ClipWindow, WindowCutter, longest_spacing
@@ -59,13 +60,12 @@ class CameraPlan:
     """One camera that is to be watched.
 
     Attributes:
-        build: makes the source, given ``on_outage``, ``on_connected``, ``on_choice``, ``on_damage``, ``on_slow`` and
-            ``on_stamps``; see :func:`pipeline.sources.factory.open_source`.
+        build: makes the source, which then calls its camera back; see :func:`pipeline.sources.factory.open_source`.
         detectors: at least one.
     """
 
     camera: str
-    build: Callable[..., Source]
+    build: Callable[[SourceCallbacks], Source]
     detectors: Sequence[DetectorPlan]
 
 
@@ -159,12 +159,14 @@ class Camera:
         self._logged_faults: set[StampFault] = set()  # of the present connection
         self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
         self.source: Source = plan.build(
-            on_outage=self._on_outage,
-            on_connected=self._on_connected,
-            on_choice=lambda choice: _log.warning("several video streams", camera=self.name, watched=choice),
-            on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
-            on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
-            on_stamps=self._on_stamps,
+            SourceCallbacks(
+                on_outage=self._on_outage,
+                on_connected=self._on_connected,
+                on_choice=lambda choice: _log.warning("several video streams", camera=self.name, watched=choice),
+                on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
+                on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
+                on_stamps=self._on_stamps,
+            )
         )
 
     def start(self) -> None:

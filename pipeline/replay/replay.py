@@ -354,7 +354,7 @@ class Replay:
         worker.add(
             CameraPlan(
                 one.name,
-                lambda **_callbacks: watched,
+                lambda _callbacks: watched,
                 [DetectorPlan(clip, self._served, partial(self._judging.chain_of, watch), self._detector, self._model)],
             )
         )

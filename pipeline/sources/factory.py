@@ -78,13 +78,7 @@ def open_source(
     camera: str,
     location: str,
     options: SourceOptions | None = None,
-    *,
-    on_outage: Callable[[Outage], None] | None = None,
-    on_connected: Callable[[str], None] | None = None,
-    on_choice: Callable[[str], None] | None = None,
-    on_damage: Callable[[str], None] | None = None,
-    on_slow: Callable[[str], None] | None = None,
-    on_stamps: Callable[[StampReport], None] | None = None,
+    callbacks: SourceCallbacks | None = None,
 ) -> Source:
     """Return the source at ``location``.
 
@@ -95,7 +89,6 @@ def open_source(
 
     Args:
         location: where it is; may hold credentials, which are never shown.
-        on_outage, on_connected, on_choice, on_damage, on_slow, on_stamps: see :class:`SourceCallbacks`.
 
     Raises:
         SourceError: ``usage``, ``not_found``, ``not_a_video`` or ``no_video_stream``, in one line.
@@ -109,8 +102,7 @@ def open_source(
             f"expected {kinds} or a file's path",
             code="usage",
         )
-    callbacks = SourceCallbacks(on_outage, on_connected, on_choice, on_damage, on_slow, on_stamps)
-    return SOURCES[scheme](camera, location, options or SourceOptions(), callbacks)
+    return SOURCES[scheme](camera, location, options or SourceOptions(), callbacks or SourceCallbacks())
 
 
 def _open_rtsp(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:

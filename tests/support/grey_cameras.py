@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
@@ -25,6 +24,7 @@ from pipeline.scoring.served_model import ServedModel, served_model
 from pipeline.settings import AlertTuning
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, Source
 from pipeline.sources.decode import FramePump, received
+from pipeline.sources.factory import SourceCallbacks
 
 
 class GreyCamera:
@@ -134,11 +134,8 @@ class Site:
         }
 
 
-def _given(source: Source) -> Callable[..., Source]:
-    def build(**_callbacks: Any) -> Source:
-        return source
-
-    return build
+def _given(source: Source) -> Callable[[SourceCallbacks], Source]:
+    return lambda _callbacks: source
 
 
 def _judged(served: ServedModel) -> ChainSettings:

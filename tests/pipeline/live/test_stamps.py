@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -17,7 +17,7 @@ from triton_of_brightness import Server, until
 
 from deploy.camera.server import CameraServer
 from pipeline.live.camera import CameraPlan
-from pipeline.sources.rtsp import RtspSource
+from pipeline.sources.factory import open_source
 
 FPS = 25
 BRIGHT = 200  # above the tiny model's threshold: one alert from the first clips on
@@ -49,8 +49,8 @@ class Watched:
 
     def __init__(self, site: Site, url: str) -> None:
         self._site = site
-        plan = site.plan(RtspSource("yard", url))
-        site.worker.add(CameraPlan("yard", lambda **calls: RtspSource("yard", url, **_of_rtsp(calls)), plan.detectors))
+        plan = site.plan(open_source("yard", url))
+        site.worker.add(CameraPlan("yard", partial(open_source, "yard", url, None), plan.detectors))
 
     @property
     def events(self) -> list[tuple[str, str | None]]:
@@ -62,10 +62,6 @@ class Watched:
         """The series of this camera whose name (and labels) begin like this."""
         samples = self._site.samples("yard")
         return sum(value for name, value in samples.items() if name.startswith(f"mistwatch_{metric}"))
-
-
-def _of_rtsp(calls: dict[str, Any]) -> dict[str, Any]:
-    return {name: call for name, call in calls.items() if name in ("on_outage", "on_connected", "on_stamps")}
 
 
 @pytest.fixture
