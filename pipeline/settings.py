@@ -382,8 +382,12 @@ class _Environment(EnvSettingsSource):
         """Return the name in the file that a variable's ``name`` (in lower case) stands for; else the name itself."""
         in_file = self._document.get(section)
         names = [one for one in in_file if isinstance(one, str)] if isinstance(in_file, dict) else []
-        matching = [one for one in names if re.sub(r"[.-]", "_", one.lower()) == name]
-        if name in names or not matching:
+        composed = unicodedata.normalize("NFC", name)  # as pipeline.names has it: typed or written in either form
+        same = [one for one in names if unicodedata.normalize("NFC", one) == composed]
+        if same:
+            return same[0]
+        matching = [one for one in names if re.sub(r"[.-]", "_", unicodedata.normalize("NFC", one).lower()) == composed]
+        if not matching:
             return name
         if len(matching) > 1:
             raise SettingsError(

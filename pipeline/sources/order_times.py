@@ -38,6 +38,9 @@ _LONGEST_STEP_SECONDS = 1.0
 #: How far FFmpeg's times may be from the order's and still be believed, pictures.
 _TOLERANCE_PICTURES = 2.0
 
+#: So much of a step two steps may differ by the rounding of times.
+_CLEARLY_UNEVEN = 0.125
+
 #: Number of pictures within which a stated time is looked for.
 LOOK_PICTURES = 64
 
@@ -113,7 +116,7 @@ def order_times(open_film: OpenFilm, is_stopped: Callable[[], bool] = lambda: Fa
         packets.is_shown[beginning.without_picture] = False
         if is_decoding_order:
             packets = _Packets(np.full(len(packets.pts), np.nan), packets.pts, packets.is_key, packets.is_shown)
-        packets = _without_repeats(packets)
+        packets = _times_where_they_belong(packets)
         tick = float(stream.time_base)
         period = 1 / float(stream.average_rate or stream.guessed_rate or 25) / tick
         shown = _shown(packets)
@@ -168,16 +171,39 @@ def _filled(dts: Floats, period: float, longest_step: float) -> Floats:
     return filled
 
 
-def _without_repeats(packets: _Packets) -> _Packets:
-    """Return the packets without times that the next one has too.
+def _times_where_they_belong(packets: _Packets) -> _Packets:
+    """Return the packets with each time at one packet: the one that begins in the block that states it.
 
     A parser that cuts a stream into pictures gives the time of a block to the picture that ends in it as well as to
-    the one that begins there, whose time it is.
+    the one that begins there, or now and then to the first of these alone.
     """
     repeated = np.append(packets.dts[:-1] == packets.dts[1:], False)  # NaN equals nothing
     pts, dts = packets.pts.copy(), packets.dts.copy()
     pts[repeated] = dts[repeated] = np.nan
+    for early in taken_too_early(dts):
+        pts[early + 1], dts[early + 1] = pts[early], dts[early]
+        pts[early] = dts[early] = np.nan
     return _Packets(pts, dts, packets.is_key, packets.is_shown)
+
+
+def taken_too_early(dts: Floats) -> list[int]:
+    """Return the packets whose time is that of the next one, which has none: with it there, the steps are even.
+
+    Args:
+        dts: (n,), times of decoding, rising; NaN where there is none. Any unit of time.
+    """
+    known = np.flatnonzero(~np.isnan(dts))
+    found: list[int] = []
+    for before, here, behind in zip(known, known[1:], known[2:], strict=False):
+        if behind == here + 1:  # the next one has a time of its own
+            continue
+        left, right = dts[here] - dts[before], dts[behind] - dts[here]
+        uneven = left / (here - before) - right / (behind - here)
+        if_moved = left / (here + 1 - before) - right / (behind - here - 1)
+        step = (left + right) / (behind - before)
+        if uneven > step * _CLEARLY_UNEVEN and abs(if_moved) < uneven / 4:
+            found.append(int(here))
+    return found
 
 
 Row = tuple[float, float, bool, bool]

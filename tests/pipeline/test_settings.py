@@ -204,6 +204,27 @@ def test_a_camera_of_any_name_can_be_meant_by_a_variable(
     assert list(site.cameras) == [camera]
 
 
+@pytest.mark.parametrize("in_file", ["Tor-S\u00fcd", "Tor-Su\u0308d"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MISTWATCH_CAMERAS__TOR_S\u00dcD__PASSWORD", "s3cret"),
+        ("MISTWATCH_CAMERAS__TOR_SU\u0308D__PASSWORD", "s3cret"),
+        ("MISTWATCH_CAMERAS", '{"Tor-S\u00fcd": {"password": "s3cret"}}'),
+        ("MISTWATCH_CAMERAS", '{"Tor-Su\u0308d": {"password": "s3cret"}}'),
+    ],
+)
+def test_a_variable_means_a_camera_in_either_of_unicodes_forms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_file: str, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    site = load_site(write(tmp_path, f"cameras: {{{in_file}: {{source: 'rtsp://192.0.2.1/a', username: viewer}}}}\n"))
+    password = site.cameras["Tor-S\u00fcd"].password
+    assert password is not None
+    assert password.get_secret_value() == "s3cret"
+    assert len(site.cameras) == 1
+
+
 def test_a_variable_that_could_mean_two_cameras_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MISTWATCH_CAMERAS__GATE_1__PASSWORD", "s3cret")
     with pytest.raises(SettingsError, match=r"GATE_1.* gate-1, gate\.1") as caught:

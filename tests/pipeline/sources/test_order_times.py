@@ -13,7 +13,7 @@ from tiny_films import damage
 
 from pipeline.sources.base import EndReason, Frame, FrameSpec
 from pipeline.sources.files import FileSource
-from pipeline.sources.order_times import in_order
+from pipeline.sources.order_times import in_order, taken_too_early
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
 FPS = 25
@@ -142,3 +142,14 @@ def test_a_pause_is_not_filled_and_a_clock_may_be_set_back():
     back = np.array([500.0, 510.0, 0.0, 10.0])
     pts = np.array([510.0, 520.0, 0.0, 10.0])
     assert in_order(pts, back, keys, period=10, longest_step=100).tolist() == [510, 520, 0, 10]
+
+
+def test_a_time_is_moved_to_the_picture_that_it_belongs_to():
+    missing = float("nan")
+    # 25 a second: picture 4 is decoded at 0.16 s and 5 at 0.20 s, but the parser gave 0.20 s to 4 and nothing to 5.
+    assert taken_too_early(np.array([0.0, 0.04, 0.08, 0.12, 0.20, missing, 0.24, 0.28])) == [4]
+    # Times that are merely absent stay where they are, also when they are rounded to milliseconds.
+    assert not taken_too_early(np.array([0.0, 0.04, 0.08, missing, 0.16, 0.20, missing, missing, 0.32]))
+    assert not taken_too_early(np.array([0.0, 0.033, 0.067, missing, 0.133, missing, 0.2, 0.233, missing, 0.3]))
+    # Nor is a pause before a picture with a time a fault of the parser.
+    assert not taken_too_early(np.array([0.0, 0.04, 3.0, missing, 3.08, 3.12]))
