@@ -171,7 +171,7 @@ class Extraction:
 
     Attributes:
         computed, kept: numbers of videos whose features were computed now, or existed already.
-        short: videos shorter than a clip; their features have no rows.
+        short: videos of which no clip can be cut: too short, or too sparse; their features have no rows.
         damaged: videos that could be decoded only in part, a line each.
         skipped: videos that could not be used, a line each.
     """

@@ -121,7 +121,7 @@ class VideoStore(ABC, Generic[Kept]):
         self._engine_name = engine
 
     def of(self, video: Recorded) -> Kept:
-        """Return the entry of ``video``, which has no clips if the video is shorter than one.
+        """Return the entry of ``video``, which has no clips if the video is too short or too sparse for one.
 
         Raises:
             FeaturesError: it cannot be read, the network gives no numbers, or the cache cannot be read or written.

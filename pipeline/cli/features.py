@@ -60,7 +60,8 @@ def features(
     for line in result.damaged:
         typer.echo(line, err=True)
     for video in result.short:
-        typer.echo(f"no features, shorter than one clip of {settings.clip.frames} frames: {video}", err=True)
+        why = f"too short for a clip of {settings.clip.frames} frames, or with pauses that no clip may span"
+        typer.echo(f"no features, {why}: {video}", err=True)
     skipped = unusable + result.skipped
     for line in skipped:
         typer.echo(f"skipped: {line}", err=True)

@@ -227,7 +227,10 @@ class _Job:
         """Restrict the plan to the videos that can be used, and check that it can still be carried out."""
         short = [name for name, clips in found["clips"].items() if not clips]
         self._skipped = [*found["skipped"], *short]
-        self.skipped = (*found["skipped"].values(), *(f"{name}: shorter than one clip" for name in short))
+        self.skipped = (
+            *found["skipped"].values(),
+            *(f"{name}: shorter than one clip, or with pauses that no clip may span" for name in short),
+        )
         self._damaged = [name for name in found["damaged"] if found["clips"][name]]
         self.damaged = tuple(f"{name}: {found['damaged'][name]}" for name in self._damaged)
         self._plan = self._plan.restricted({path for path, name in self._names.items() if found["clips"].get(name)})

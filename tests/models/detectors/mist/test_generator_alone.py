@@ -154,7 +154,9 @@ def test_videos_shorter_than_a_clip_are_left_out_and_listed(videos, footage, tmp
     short = tmp_path / "short.mp4"
     film(short, True, 99, frames=3)
     outcome = train_mist([*videos, Video(short, 1, group="x")], CONFIG, tmp_path / "run", footage=footage())
-    assert [line.rpartition("/")[2] for line in outcome.skipped] == ["short.mp4: shorter than one clip"]
+    assert [line.rpartition("/")[2] for line in outcome.skipped] == [
+        "short.mp4: shorter than one clip, or with pauses that no clip may span"
+    ]
     assert outcome.card.training["videos"] == 8
 
 

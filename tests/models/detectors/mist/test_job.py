@@ -310,7 +310,7 @@ def test_bad_films_are_told_of_or_left_out_and_listed(run, videos, tmp_path):
     outcome, _ = run(more, skip_bad=True, only="features")
     assert len(outcome.skipped) == 2
     assert "broken.mp4" in outcome.skipped[0]
-    assert outcome.skipped[1].endswith("short.mp4: shorter than one clip")
+    assert outcome.skipped[1].endswith("short.mp4: shorter than one clip, or with pauses that no clip may span")
 
 
 def test_what_is_missing_is_told_of_with_all_that_is_bad_or_left_out(run, videos, tmp_path):
