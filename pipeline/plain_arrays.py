@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import MistwatchError
+
 Array = npt.NDArray[np.generic]
 
 #: Exceptions when a member of a damaged or unusual archive is read.
@@ -24,7 +26,7 @@ _PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _PICKLE_SUFFIXES = (".pkl", ".pickle")
 
 
-class ArraysError(ValueError):
+class ArraysError(MistwatchError):
     """A file holds no plain arrays. One line, without the file's name; it names the step that helps."""
 
 

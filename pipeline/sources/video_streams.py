@@ -5,6 +5,8 @@ from __future__ import annotations
 import av
 import av.container
 
+from pipeline.errors import MistwatchError
+
 #: Streams that FFmpeg calls video and that are not a film of their own: the cover of a piece of music, thumbnails,
 #: photographs, and a layer that only improves another stream.
 _NOT_FILMS = (
@@ -15,7 +17,7 @@ _NOT_FILMS = (
 )
 
 
-class NoVideoStream(LookupError):
+class NoVideoStream(MistwatchError):
     """The container lacks the wanted stream. The text is a part of a sentence: the caller names the camera or file."""
 
 

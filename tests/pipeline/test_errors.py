@@ -12,7 +12,7 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.sources.base import SourceError
 
 #: A signal's way out of whatever the command is doing, which no ``except Exception`` may stop.
-SIGNAL = "pipeline/cli/live.py: _Stopped"
+SIGNAL = "pipeline/cli/start.py: Stopped"
 #: Operators compute and import nothing of ours.
 UNDEFINED = "operators/figures/ranked.py: Undefined"
 
