@@ -117,7 +117,8 @@ def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder
     )
     assert result.returncode == 0, result.stderr
     *events, summary = [json.loads(line) for line in result.stdout.splitlines()]
-    assert summary == {"type": "summary", "clips_scored": 49, "clips_dropped": 0, "alerts": 1, "cameras": 1}
+    counts = {"clips_scored": 49, "clips_dropped": 0, "alerts": 1, "cameras": 1, "scorer_reconnects": 0}
+    assert summary == {"type": "summary", **counts}
     assert events == read_topic(broker, "vtest")
     for event in events:
         schema.validate(event)
