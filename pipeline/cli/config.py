@@ -52,7 +52,7 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     for line in legend({name: camera.source for name, camera in site.cameras.items()}):
         typer.echo(printable(line))
     for line in watched(opened):
-        typer.echo(printable(line), err=True)
+        typer.echo(f"mistwatch: {printable(line)}", err=True)
 
 
 @app.command()

@@ -115,7 +115,7 @@ def plain(
 
     _write(read, out, skip_bad)
     if (line := passed_over.line()) is not None:
-        typer.echo(printable(line), err=True)
+        typer.echo(f"mistwatch: {printable(line)}", err=True)
 
 
 def _held_out(videos: Sequence[Video], parts: int, seed: int) -> list[Video]:
