@@ -47,7 +47,9 @@ def test_files_that_are_passed_over_are_named_without_being_asked_for(manifest, 
     done = manifest("folder", tmp_path)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 3
-    assert done.stderr == (f"mistwatch: passed over 1 file not recognised as video (1 .xyz): {tmp_path}/normal/index.xyz\n")
+    assert done.stderr == (
+        f"mistwatch: passed over 1 file not recognised as video (1 .xyz): {tmp_path}/normal/index.xyz\n"
+    )
 
 
 def test_missing_files_are_named_and_may_be_left_out(manifest, tmp_path):
