@@ -34,6 +34,10 @@ _MULTIPART = "mpjpeg"
 _BY_MARKS = "mjpeg"
 _BY_MARKS_OPTIONS = {"analyzeduration": "100000"}
 
+#: FFmpeg's reader of a picture whose address ends as a picture's file does (``/snap.jpg``), where the first bytes leave
+#: doubt; pictures that it knows by their content are in the formats ``jpeg_pipe``, ``png_pipe``, ...
+_SINGLE_PICTURE = "image2"
+
 #: Containers that hold pictures without their times; FFmpeg makes up 25 pictures a second.
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 
@@ -93,7 +97,7 @@ class HttpSource(NetworkStream):
     def _problem_with(self, container: av.container.InputContainer) -> str | None:
         if container.format.name in NOT_VIDEO_FORMATS:
             return "answers with text, not with a video"
-        if container.format.name.endswith("_pipe"):
+        if container.format.name == _SINGLE_PICTURE or container.format.name.endswith("_pipe"):
             return "answers with a single picture, not with a stream; set snapshot_seconds to fetch it again and again"
         return None
 
