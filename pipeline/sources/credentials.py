@@ -11,8 +11,11 @@ from urllib.parse import quote, unquote
 _USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
 _PARAMETER = re.compile(
-    r"(?P<name>(?:[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential)[\w-]*"
-    r"|\b(?:api[_-]?key|key|code|pin|pw|sig|jwt|u|p))=)[^\s'\"<>&]*",
+    r"(?P<name>(?:"
+    r"[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential|ticket)[\w-]*"
+    r"|[\w-]*(?:key|sid|tok)"
+    r"|\b(?:code|pin|pw|sig|jwt|u|p)"
+    r")=)[^\s'\"<>&]*",
     re.IGNORECASE,
 )
 #: ... or in a folder of the path: ``/0/admin:12345/main``. A file's name may hold a time.
