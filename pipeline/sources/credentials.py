@@ -10,12 +10,13 @@ from urllib.parse import quote, unquote
 #: /, so a path with an @ loses its host here. Hiding too much is the safe mistake.
 _USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
+#: A colon behind the URL is the message's.
 _PARAMETER = re.compile(
     r"(?P<name>(?:"
     r"[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential|ticket)[\w-]*"
     r"|[\w-]*(?:key|sid|tok)"
     r"|\b(?:code|pin|pw|sig|jwt|u|p)"
-    r")=)[^\s'\"<>&]*",
+    r")=)[^\s'\"<>&]*?(?=:?(?:[\s'\"<>&]|$))",
     re.IGNORECASE,
 )
 #: ... or in a folder of the path: ``/0/admin:12345/main``. A file's name may hold a time.
