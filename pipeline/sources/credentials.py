@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 #: Everything between a scheme and the last @ before a space or a quote: an unescaped password may itself hold @, : or
-#: /, so a path with an @ loses its host here. Hiding too much is the safe mistake.
-_USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
+#: /, so a path with an @ loses its host here. Hiding too much is the safe mistake. Kept is what can hold no password: a
+#: numeric host, and behind it a path without a colon.
+_NUMERIC_HOST = r"(?:\[[0-9a-fA-F:.]+\]|\d+(?:\.\d+){3}|localhost)(?::\d+)?"
+_USERINFO = re.compile(
+    r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)"
+    rf"(?!{_NUMERIC_HOST}/[^\s'\"<>:]*:?(?:[\s'\"<>]|$))"
+    r"[^\s'\"<>]*@"
+)
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
 #: A colon behind the URL is the message's.
 _PARAMETER = re.compile(
@@ -98,7 +104,7 @@ class Location:
         if match is None or "@" not in match["path"]:
             return False
         host = match["authority"]
-        if re.fullmatch(r"\[[0-9a-fA-F:.]+\](:\d+)?|\d+(\.\d+){3}(:\d+)?|localhost(:\d+)?", host):
+        if re.fullmatch(_NUMERIC_HOST, host):
             return False
         return self.user_is_in_url or ":" in host or "." not in host
 
