@@ -391,6 +391,8 @@ def test_a_stream_that_is_named_as_a_picture():
     [
         (Page(b"<html>Log in</html>" * 50, "text/html"), "not_a_video", "a web page (text/html)"),
         (Page(jpeg(1)[:200], "image/jpeg"), "decode", "cannot be decoded"),
+        (Page(detailed_jpeg()[:1500], "image/jpeg"), "decode", "cannot be decoded: damaged, or cut off"),
+        (Page(detailed_jpeg()[:-1000], "image/jpeg"), "decode", "cannot be decoded: damaged, or cut off"),
     ],
 )
 def test_no_snapshot(page, code, words):
@@ -406,6 +408,16 @@ def test_no_snapshot(page, code, words):
     outage = camera.outages[0]
     assert (outage.code, words in outage.message) == (code, True), outage
     assert camera.ends[0].segment != camera.frames[-1].segment
+
+
+def test_a_complete_snapshot_without_the_mark_of_its_end():
+    whole = detailed_jpeg()
+    assert whole.endswith(b"\xff\xd9")
+    with WebCamera() as server:
+        server.pages["/x"] = Page(whole[:-2], "image/jpeg")
+        with Snapshots(server.url("/x")) as camera:
+            camera.until(lambda: len(camera.frames) >= 2)
+        assert camera.codes == []
 
 
 def test_a_server_that_hangs_up_within_the_stream():
