@@ -7,12 +7,22 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 #: Everything between a scheme and the last @ before a space or a quote: an unescaped password may itself hold @, : or
-#: /, so a path with an @ loses its host here. Hiding too much is the safe mistake.
-_USERINFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
+#: /, so a path with an @ loses its host here. Hiding too much is the safe mistake. Kept is what can hold no password: a
+#: numeric host, and behind it a path without a colon.
+_NUMERIC_HOST = r"(?:\[[0-9a-fA-F:.]+\]|\d+(?:\.\d+){3}|localhost)(?::\d+)?"
+_USERINFO = re.compile(
+    r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)"
+    rf"(?!{_NUMERIC_HOST}/[^\s'\"<>:]*:?(?:[\s'\"<>]|$))"
+    r"[^\s'\"<>]*@"
+)
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
+#: A colon behind the URL is the message's.
 _PARAMETER = re.compile(
-    r"(?P<name>(?:[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential)[\w-]*"
-    r"|\b(?:api[_-]?key|key|code|pin|pw|sig|jwt|u|p))=)[^\s'\"<>&]*",
+    r"(?P<name>(?:"
+    r"[\w-]*(?:user|usr|login|pass|pas|pwd|psw|secret|token|auth|session|signature|credential|ticket)[\w-]*"
+    r"|[\w-]*(?:key|sid|tok)"
+    r"|\b(?:code|pin|pw|sig|jwt|u|p)"
+    r")=)[^\s'\"<>&]*?(?=:?(?:[\s'\"<>&]|$))",
     re.IGNORECASE,
 )
 #: ... or in a folder of the path: ``/0/admin:12345/main``. A file's name may hold a time.
@@ -94,7 +104,7 @@ class Location:
         if match is None or "@" not in match["path"]:
             return False
         host = match["authority"]
-        if re.fullmatch(r"\[[0-9a-fA-F:.]+\](:\d+)?|\d+(\.\d+){3}(:\d+)?|localhost(:\d+)?", host):
+        if re.fullmatch(_NUMERIC_HOST, host):
             return False
         return self.user_is_in_url or ":" in host or "." not in host
 

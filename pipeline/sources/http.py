@@ -34,6 +34,16 @@ _MULTIPART = "mpjpeg"
 _BY_MARKS = "mjpeg"
 _BY_MARKS_OPTIONS = {"analyzeduration": "100000"}
 
+#: FFmpeg's reader of a picture whose address ends as a picture's file does (``/snap.jpg``), where the first bytes leave
+#: doubt; pictures that it knows by their content are in the formats ``jpeg_pipe``, ``png_pipe``, ...
+_SINGLE_PICTURE = "image2"
+
+#: FFmpeg shows the missing part of a JPEG that was cut off grey, without an error, unless it is to take none.
+_MUST_BE_COMPLETE = {"err_detect": "explode"}
+
+#: Marks of JPEG: the start of a picture's (or its thumbnail's) content, in which no end occurs, and the end.
+_CONTENT, _END = b"\xff\xda", b"\xff\xd9"
+
 #: Containers that hold pictures without their times; FFmpeg makes up 25 pictures a second.
 _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 
@@ -93,7 +103,7 @@ class HttpSource(NetworkStream):
     def _problem_with(self, container: av.container.InputContainer) -> str | None:
         if container.format.name in NOT_VIDEO_FORMATS:
             return "answers with text, not with a video"
-        if container.format.name.endswith("_pipe"):
+        if container.format.name == _SINGLE_PICTURE or container.format.name.endswith("_pipe"):
             return "answers with a single picture, not with a stream; set snapshot_seconds to fetch it again and again"
         return None
 
@@ -174,11 +184,19 @@ class SnapshotSource(HttpSource):
             stream.codec_context.thread_count = 1
             started = time.monotonic()
             try:
-                for picture in container.decode(stream):
-                    return picture
+                for packet in container.demux(stream):
+                    if stream.codec_context.name == "mjpeg" and _lacks_its_end(bytes(packet)):
+                        stream.codec_context.options = _MUST_BE_COMPLETE
+                    for picture in packet.decode():
+                        return picture
                 failure = self._error("the picture cannot be decoded", "decode")
             except av.error.InvalidDataError:
                 failure = self._error("the picture cannot be decoded: damaged, or cut off", "decode")
             except av.FFmpegError as error:
                 failure = self._failure(error, time.monotonic() - started, self._read_timeout, reading=True)
         raise failure
+
+
+def _lacks_its_end(jpeg: bytes) -> bool:
+    """Whether a JPEG has no mark of its end; it may be complete still, some cameras leave the mark out."""
+    return jpeg.rfind(_END) < jpeg.rfind(_CONTENT)

@@ -28,6 +28,13 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == ""
 
 
+def test_an_at_sign_in_the_path_leaves_the_host_in_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    error = "camera gate: rtsp://127.0.0.1:8600/x@y: connection refused: nothing listens there"
+    logs.get("worker").warning("camera away", error=error)
+    assert json.loads(capsys.readouterr().err)["error"] == error
+
+
 def test_a_traceback_is_redacted_too(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
     try:

@@ -30,12 +30,20 @@ Snapshots = partial(Watched, kind=SnapshotSource, every_seconds=0.2)
 
 def jpeg(number: int) -> bytes:
     """A grey picture; its grey is 10 more for each number, so that the number can be read from it."""
+    return jpeg_of(np.full((120, 160, 3), number * 10 % 250, np.uint8))
+
+
+def detailed_jpeg() -> bytes:
+    """A picture of noise, and so of many kilobytes."""
+    return jpeg_of(np.random.default_rng(1).integers(0, 255, (120, 160, 3), np.uint8))
+
+
+def jpeg_of(image: np.ndarray) -> bytes:
     out = io.BytesIO()
     with av.open(out, "w", format="image2pipe") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuvj420p"
-        grey = np.full((120, 160, 3), number * 10 % 250, np.uint8)
-        picture = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format="yuvj420p")
+        picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuvj420p")
         for packet in [*stream.encode(picture), *stream.encode()]:
             container.mux(packet)
     return out.getvalue()
@@ -358,11 +366,33 @@ def test_no_stream(page, code, words):
     assert "\n" not in outage.message
 
 
+@pytest.mark.parametrize("path", ["/snap.jpg", "/snap.JPG", "/snap.jpeg"])
+def test_a_single_picture_that_is_named_as_one_is_no_stream(path):
+    """FFmpeg goes by the end of the address where the picture is longer than what it looks at first."""
+    with WebCamera() as server:
+        server.pages[path] = Page(detailed_jpeg(), "image/jpeg")
+        with Stream(server.url(path)) as camera:
+            camera.until(lambda: camera.outages)
+            assert camera.frames == []
+    assert camera.codes[0] == "not_a_video"
+    assert "answers with a single picture, not with a stream; set snapshot_seconds" in camera.outages[0].message
+
+
+def test_a_stream_that_is_named_as_a_picture():
+    with WebCamera() as server:
+        server.pages["/video.jpg"] = server.multipart(lambda: at_rate(jpeg, 10))
+        with Stream(server.url("/video.jpg")) as camera:
+            camera.until(lambda: camera.frames)
+        assert camera.codes == []
+
+
 @pytest.mark.parametrize(
     ("page", "code", "words"),
     [
         (Page(b"<html>Log in</html>" * 50, "text/html"), "not_a_video", "a web page (text/html)"),
         (Page(jpeg(1)[:200], "image/jpeg"), "decode", "cannot be decoded"),
+        (Page(detailed_jpeg()[:1500], "image/jpeg"), "decode", "cannot be decoded: damaged, or cut off"),
+        (Page(detailed_jpeg()[:-1000], "image/jpeg"), "decode", "cannot be decoded: damaged, or cut off"),
     ],
 )
 def test_no_snapshot(page, code, words):
@@ -378,6 +408,16 @@ def test_no_snapshot(page, code, words):
     outage = camera.outages[0]
     assert (outage.code, words in outage.message) == (code, True), outage
     assert camera.ends[0].segment != camera.frames[-1].segment
+
+
+def test_a_complete_snapshot_without_the_mark_of_its_end():
+    whole = detailed_jpeg()
+    assert whole.endswith(b"\xff\xd9")
+    with WebCamera() as server:
+        server.pages["/x"] = Page(whole[:-2], "image/jpeg")
+        with Snapshots(server.url("/x")) as camera:
+            camera.until(lambda: len(camera.frames) >= 2)
+        assert camera.codes == []
 
 
 def test_a_server_that_hangs_up_within_the_stream():
