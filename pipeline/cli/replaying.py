@@ -119,11 +119,11 @@ def refuse_failures(outcome: Outcome, options: Options) -> None:
     nothing = len(failed) == len(outcome.rows)
     failed += outcome.unread
     more = [f"and {len(failed) - _LISTED} more: see videos.jsonl"] if len(failed) > _LISTED else []
-    lines = failed[:_LISTED] + more
+    lines = [printable(line) for line in failed[:_LISTED] + more]  # a name with a line break stays in its line
     if outcome.unsent or (failed and (nothing or not options.skip_bad)):
-        raise MistwatchError("\n".join([*lines, *outcome.unsent]))
+        raise MistwatchError("\n".join([*lines, *map(printable, outcome.unsent)]))
     for line in lines:
-        print(f"mistwatch: {printable(line)}", file=sys.stderr)
+        print(f"mistwatch: {line}", file=sys.stderr)
 
 
 def _recordings(places: list[Path], options: Options) -> list[Wanted]:
