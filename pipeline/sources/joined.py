@@ -46,7 +46,7 @@ class Gap:
     """A border that is not one of pictures that go on.
 
     Attributes:
-        after: wall-clock time of its beginning (UTC); None where it is not known.
+        after: wall-clock time at which the gap or the overlap begins (UTC); None where it is not known.
         seconds: its length; below 0 the files overlap, and None: not known.
     """
 
