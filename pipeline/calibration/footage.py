@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,6 +18,9 @@ from pipeline.runs.folder import RUN_FILE, Clips, Run, RunChain, RunClip, RunMod
 from pipeline.runs.recordings import NothingToReplayError, wanted
 from pipeline.sources.archive import BY_NAMES, Joining
 from pipeline.sources.base import SourceError
+
+#: Number of cameras that an error names.
+_NAMED = 5
 
 
 class Method(NamedTuple):
@@ -95,6 +98,30 @@ class Methods:
     def only(self) -> Method:
         (method,) = self._first
         return method
+
+
+def require_one_archive(places: Sequence[Path], cameras: Container[str], joining: Joining = BY_NAMES) -> None:
+    """Check that the names of files that will be replayed do not state several cameras, before any of them is scored.
+
+    Args:
+        cameras: of the site. Recordings of these are compared by their methods, see :class:`Methods`.
+
+    Raises:
+        UsageError: they state several cameras.
+    """
+    stated: set[str] = set()
+    with contextlib.suppress(NothingToReplayError, ManifestError):  # the replay reports these better
+        for recording in wanted(
+            [place for place in places if not (place / RUN_FILE).is_file()], skipped=[], joining=joining
+        ):
+            if recording.camera is not None and recording.camera_of(cameras) is None:
+                stated.add(recording.camera)
+    if len(stated) > 1:
+        named = ", ".join(sorted(stated)[:_NAMED]) + ", …" * (len(stated) > _NAMED)
+        raise UsageError(
+            f"the names of these files state {len(stated)} cameras ({named}), and a budget is for one camera: name "
+            "only the folder or the files of one, or choose a camera of a site with --config and --camera"
+        )
 
 
 def check_lengths(places: Sequence[Path], budget: Budget, confidence: float, joining: Joining = BY_NAMES) -> None:

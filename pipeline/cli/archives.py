@@ -29,8 +29,11 @@ def joining_of(join: bool | None, camera: str | None, time_zone: str | None) -> 
     return Joining(join, camera, zone_named(time_zone))
 
 
-def to_be_joined(recordings: Sequence[Wanted]) -> str | None:
-    """Return the line that states what is about to be read as one; None where every recording is one file."""
+def to_be_joined(recordings: Sequence[Wanted], joining: Joining) -> str | None:
+    """Return the line that states what is about to be read as one; None where every recording is one file.
+
+    It does not name --no-join where --join was given.
+    """
     cameras = [one for one in recordings if one.parts]
     if not cameras:
         return None
@@ -40,10 +43,10 @@ def to_be_joined(recordings: Sequence[Wanted]) -> str | None:
     rest = f"; {_counted(by_itself, 'recording')} of one file" if by_itself else ""
     if left_out := sum(one.left_out for one in cameras):
         rest += f"; {_counted(left_out, 'file')} of other cameras, or without a time, left out"
+    instead = "" if joining.join else "; --no-join reads each file by itself"
     return (
         f"{_counted(files, 'file')} {'is' if files == 1 else 'are'} read as {_counted(len(cameras), 'recording')}, "
-        f"one for each camera ({names}){rest}; "
-        "--no-join reads each file by itself"
+        f"one for each camera ({names}){rest}{instead}"
     )
 
 

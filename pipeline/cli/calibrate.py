@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.calibration.search import Budget, Calibrated
     from pipeline.cli.replaying import Options
     from pipeline.runs.folder import Run, RunSettings
+    from pipeline.sources.archive import Joining
 
 #: Number of false alarms, and of recordings left out, that are listed.
 _LISTED = 10
@@ -88,6 +89,7 @@ def calibrate(
     except ValueError as error:
         raise UsageError(f"--budget: {error}") from error
     joining = joining_of(join, None, time_zone)
+    _require_one_camera(places, config, camera, joining)
     check_lengths(places, allowed, confidence, joining)
     labelled = None if probabilities is None else labelled_scores(probabilities)
     options = Options(
@@ -109,6 +111,23 @@ def calibrate(
         typer.echo(json.dumps(_flat(calibration, found, out)))
     else:
         _print(calibration, found, footage, out)
+
+
+def _require_one_camera(places: list[Path], config: Path | None, camera: str | None, joining: Joining) -> None:
+    """Raise UsageError where it is certain, before any scoring, that no single camera's footage would be replayed."""
+    from pipeline.calibration.footage import require_one_archive
+    from pipeline.runs.folder import RUN_FILE
+    from pipeline.settings import load_site
+
+    if all((place / RUN_FILE).is_file() for place in places):
+        return
+    if camera is None:
+        require_one_archive(places, load_site(config).cameras if config is not None else (), joining)
+    elif config is None:
+        raise UsageError(
+            f"--camera {camera}: the cameras are those of a site, and --config names none; name the site "
+            "with --config, or leave out --camera and name only the folder or the files of that camera"
+        )
 
 
 def _runs(

@@ -198,7 +198,7 @@ def annotate_run(folder: Path) -> None:
                     run, row, annotated_file(run, row), stop=stop, progress=partial(_advance, bar, task, done)
                 )
             except MistwatchError as error:
-                problems.append(str(error))
+                problems.append(printable(str(error)))
                 continue
             if not written:
                 break

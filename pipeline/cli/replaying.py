@@ -119,11 +119,11 @@ def refuse_failures(outcome: Outcome, options: Options) -> None:
     nothing = len(failed) == len(outcome.rows)
     failed += outcome.unread
     more = [f"and {len(failed) - _LISTED} more: see videos.jsonl"] if len(failed) > _LISTED else []
-    lines = failed[:_LISTED] + more
+    lines = [printable(line) for line in failed[:_LISTED] + more]  # a name with a line break stays in its line
     if outcome.unsent or (failed and (nothing or not options.skip_bad)):
-        raise MistwatchError("\n".join([*lines, *outcome.unsent]))
+        raise MistwatchError("\n".join([*lines, *map(printable, outcome.unsent)]))
     for line in lines:
-        print(f"mistwatch: {printable(line)}", file=sys.stderr)
+        print(f"mistwatch: {line}", file=sys.stderr)
 
 
 def _recordings(places: list[Path], options: Options) -> list[Wanted]:
@@ -132,17 +132,18 @@ def _recordings(places: list[Path], options: Options) -> list[Wanted]:
     from pipeline.sources.archive import BY_NAMES
     from pipeline.sources.film_files import PassedOver
 
+    joining = options.joining or BY_NAMES
     skipped: list[str] = []
     passed_over = PassedOver()
     recordings = wanted(
         places,
         skipped=skipped if options.skip_bad else None,
         passed_over=passed_over,
-        joining=options.joining or BY_NAMES,
+        joining=joining,
     )
     for line in skipped:
         print(f"skipped: {printable(line)}", file=sys.stderr)
-    for note in (passed_over.line(), to_be_joined(recordings)):
+    for note in (passed_over.line(), to_be_joined(recordings, joining)):
         if note is not None:
             print(f"mistwatch: {printable(note)}", file=sys.stderr)
     chosen = [one for one in recordings if options.split in (None, one.split)]

@@ -185,11 +185,13 @@ def rate_and_length(index: FrameIndex, given: float | None) -> tuple[float | Non
 
     The last frame of a segment lasts as long as the others.
 
-    Pictures before the first segment, of which none could be decoded, have no share in them.
+    Pictures before the first segment, of which none could be decoded, have no share in them, and neither have those of
+    a time that was watched already.
 
     Args:
         given: the rate of a folder of pictures.
     """
+    index = index.without_repeated()
     segments = [0] if index.segments is None else index.segments.tolist()
     ends = [*segments[1:], len(index)]
     spans = [float(index.times[end - 1] - index.times[first]) for first, end in zip(segments, ends, strict=True)]

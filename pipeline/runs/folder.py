@@ -215,7 +215,7 @@ class RowGap(_Part):
     """A gap between two files of a camera's archive.
 
     Attributes:
-        after: wall-clock time of its beginning; None where it is not known.
+        after: wall-clock time at which the gap or the overlap begins; None where it is not known.
         seconds: its length; below 0 the files overlap, None: not known.
     """
 

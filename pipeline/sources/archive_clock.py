@@ -35,7 +35,7 @@ class Border:
         abuts: the pictures go on without a gap.
         gap_seconds: between the two files; below 0 where they overlap, None where it is not known. 0 where they abut,
             and for the first file.
-        after: wall-clock time at which the gap begins; None where it is not known.
+        after: wall-clock time at which the gap or the overlap begins; None where it is not known.
         wall: wall-clock time of the file's first picture; None where no name states one.
     """
 
@@ -78,7 +78,7 @@ class ArchiveClock:
             return Border(self._end, self._end, True, 0.0, wall=self._wall + timedelta(seconds=FOLLOW * late))
         if not self._is_known:
             return Border(self._end + max(late, 0.0), self._end, False, None, None, at)
-        return Border(self._end + late, self._end, False, late, self._wall, at)
+        return Border(self._end + late, self._end, False, late, min(self._wall, at), at)
 
     def leave(self, border: Border, seconds: float, period_seconds: float, *, is_known: bool = True) -> None:
         """Note the real length of the file that was placed at ``border``.

@@ -23,13 +23,25 @@ class FrameIndex:
             its own, where its packet states one.
         segments: int64 (s,), number of each segment's first picture; None where one clock runs through the whole
             recording, and times alone say which picture is meant.
+        repeated: bool (n,), True for the pictures of a time that an earlier file of the recording covers; None where
+            there are none.
     """
 
     times: npt.NDArray[np.float64]
     segments: npt.NDArray[np.int64] | None = None
+    repeated: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def without_repeated(self) -> FrameIndex:
+        """Return the pictures whose time no earlier file covers, counted by themselves."""
+        if self.repeated is None:
+            return self
+        kept = ~self.repeated
+        before = np.concatenate([[0], np.cumsum(self.repeated)])
+        segments = None if self.segments is None else self.segments - before[self.segments]
+        return FrameIndex(self.times[kept], segments)
 
     def span(self, segment: int, start: float, end: float) -> tuple[int, int]:
         """The pictures of a clip, half open: those shown from ``start`` on and before ``end``.

@@ -46,7 +46,7 @@ class Gap:
     """A border that is not one of pictures that go on.
 
     Attributes:
-        after: wall-clock time of its beginning (UTC); None where it is not known.
+        after: wall-clock time at which the gap or the overlap begins (UTC); None where it is not known.
         seconds: its length; below 0 the files overlap, and None: not known.
     """
 
@@ -262,11 +262,15 @@ class _Reading:
         self._choice: str | None = None  # the latest one of several video streams
         self._times = array("d")
         self._firsts = array("q")
+        self._repeated = array("b")
 
     @property
     def index(self) -> FrameIndex:
         """The pictures of the files that are done."""
-        return FrameIndex(np.array(self._times, np.float64), np.array(self._firsts, np.int64))
+        repeated = np.array(self._repeated, np.bool_)
+        return FrameIndex(
+            np.array(self._times, np.float64), np.array(self._firsts, np.int64), repeated if repeated.any() else None
+        )
 
     def items(self, threads: int) -> Iterator[Frame | SegmentOver]:
         """Yield the frames of all files, and the ends of their segments."""
@@ -368,6 +372,9 @@ class _Reading:
                 first += int(np.argmax(times[first:] >= border.end_before - TIE_SECONDS))
             self._firsts.append(base + first)
         first_over = firsts[1] if len(firsts) > 1 else len(times)
+        repeated = times < border.end_before - TIE_SECONDS
+        repeated[first_over:] = False
+        self._repeated.extend(repeated.tolist())
         times[:first_over] = np.maximum(times[:first_over], border.end_before)
         self._times.extend(times.tolist())
         if border.gap_seconds != 0:

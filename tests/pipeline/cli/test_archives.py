@@ -9,9 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from archives import archive
 
-from pipeline.cli.archives import joined
+from pipeline.cli.archives import joined, to_be_joined
 from pipeline.cli.watch import check_sources
 from pipeline.runs.folder import RowFile, RowGap, VideoRow
+from pipeline.runs.recordings import Wanted
+from pipeline.sources.archive import BY_NAMES, Joining
+from pipeline.sources.joined import Part
 
 START = datetime(2024, 5, 1, 13, 0, 0, tzinfo=UTC)
 
@@ -51,6 +54,18 @@ def gap(seconds: float | None, after: float | None = 10.0) -> RowGap:
 )
 def test_what_was_joined_is_one_line(one: VideoRow, expected: str) -> None:
     assert joined(one, ZoneInfo("Europe/Berlin")) == expected
+
+
+@pytest.mark.parametrize(
+    ("joining", "expected"),
+    [
+        (BY_NAMES, "one for each camera (gate); --no-join reads each file by itself"),
+        (Joining(join=True), "one for each camera (gate)"),
+    ],
+)
+def test_the_way_not_to_join_is_named_where_joining_was_not_asked_for(joining: Joining, expected: str) -> None:
+    gate = Wanted("gate", Path("0.mp4"), camera="gate", parts=(Part(Path("0.mp4"), START), Part(Path("1.mp4"), START)))
+    assert to_be_joined([gate], joining) == f"2 files are read as 1 recording, {expected}"
 
 
 def test_a_line_names_the_first_gaps_of_many() -> None:

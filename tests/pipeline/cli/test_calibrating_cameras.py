@@ -12,9 +12,11 @@ import pytest
 from judged_runs import clips, row, run, write_run
 
 from pipeline.calibration.file import read_calibration
+from pipeline.calibration.footage import require_one_archive
 from pipeline.cli.calibrate import calibrate
 from pipeline.errors import UsageError
 from pipeline.runs.folder import CameraPart, Clips
+from pipeline.sources.archive import Joining
 
 HOUR = clips(np.full(3600, 0.1))
 
@@ -45,6 +47,41 @@ def test_footage_of_two_cameras_is_refused(tmp_path: Path, cameras: tuple[str | 
     with pytest.raises(UsageError, match=message):
         calibrate([of_cameras(tmp_path / "run", *cameras)], "10/hour", out=tmp_path / "gate.json")
     assert not (tmp_path / "gate.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("camera", "message"),
+    [
+        (
+            None,
+            r"state 2 cameras \(gate, yard\), and a budget is for one camera: name only the folder or the files of one",
+        ),
+        ("gate", "--camera gate: the cameras are those of a site, .* name the site with --config, or leave out"),
+    ],
+)
+def test_recordings_of_two_cameras_are_refused_before_they_are_replayed(
+    tmp_path: Path, camera: str | None, message: str
+) -> None:
+    nvr = tmp_path / "nvr"
+    nvr.mkdir()
+    for name in ("gate", "yard"):
+        for minute in (0, 1):
+            (nvr / f"{name}_20240501_13{minute:02}00.mp4").touch()
+    with pytest.raises(UsageError, match=message):
+        calibrate([nvr], "500/hour", out=tmp_path / "gate.json", camera=camera, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_sites_cameras_may_share_a_folder(tmp_path: Path) -> None:
+    """One of them is chosen with --camera, and two are refused by their methods."""
+    for name in ("gate", "yard"):
+        for minute in (0, 1):
+            (tmp_path / f"{name}_20240501_13{minute:02}00.mp4").touch()
+    require_one_archive([tmp_path], {"gate", "yard"})
+    require_one_archive([tmp_path], (), Joining(join=False))
+    require_one_archive([tmp_path / "yard_20240501_130000.mp4", tmp_path / "yard_20240501_130100.mp4"], ())
+    with pytest.raises(UsageError, match="2 cameras"):
+        require_one_archive([tmp_path], {"hall"})
 
 
 def test_one_cameras_footage_is_taken_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,18 @@ def test_nothing_in_a_name_acts_on_the_terminal(tmp_path: Path, capsys: pytest.C
     assert told.err.count("\\x1b[31mred[/b]") == 4
 
 
+def test_each_failure_is_one_line_whatever_its_name() -> None:
+    rows = tuple(row(name, error="no video") for name in ("bad\nsecond line", "other"))
+    outcome = Outcome(rows, recordings=2, kept=0, alerts=0, stopped=False, unsent=("an event of a\nb",))
+    with pytest.raises(MistwatchError) as raised:
+        refuse_failures(outcome, Options())
+    assert str(raised.value).splitlines() == [
+        r"not replayed: bad\nsecond line: no video",
+        "not replayed: other: no video",
+        r"an event of a\nb",
+    ]
+
+
 def test_a_name_is_no_markup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

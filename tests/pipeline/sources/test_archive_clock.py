@@ -103,6 +103,7 @@ def test_names_with_fractions_leave_the_jitter_of_a_network(late: float, abuts: 
 def test_a_file_that_begins_before_the_end_of_another_overlaps() -> None:
     _, border = borders([0.0, 7.0], [10.0, 10.0])
     assert (border.abuts, border.gap_seconds) == (False, pytest.approx(-3.0))
+    assert border.after == START + timedelta(seconds=7)
     assert (border.start, border.end_before) == pytest.approx((7.0, 10.0))
 
 

@@ -14,6 +14,7 @@ from archives import START, archive, cut, grey_film
 from site_runs import write_video
 from tiny_films import damage, stamped, two_takes
 
+from pipeline.replay.results import rate_and_length
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
 from pipeline.sources.joined import Gap, JoinedSource, Part
@@ -131,6 +132,7 @@ def test_pictures_of_an_overlap_are_watched_once(tmp_path: Path) -> None:
     assert source.seen.segments.tolist() == [0, 60]
     assert source.seen.span(1, 4.0, 4.4) == (60, 64)
     assert source.seen.span(0, 3.6, 4.0) == (36, 40)
+    assert rate_and_length(source.seen, None) == pytest.approx((10.0, 6.0))  # ten pictures a second from 0 to 6 s
 
 
 def test_an_event_within_a_recording_does_not_break_it(tmp_path: Path) -> None:
