@@ -6,6 +6,7 @@ import io
 import itertools
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -127,6 +128,7 @@ def test_multipart_mjpeg_has_the_times_of_its_arrival():
     come: it cannot arrive before it is sent, nor after it has been seen.
     """
     pause, rounds = 0.7, 4
+    started = threading.Event()
     sent: list[float] = []
     seen: list[float] = []  # in the rounds, as sent[-rounds:]
 
@@ -136,6 +138,7 @@ def test_multipart_mjpeg_has_the_times_of_its_arrival():
 
     def pictures() -> Iterator[bytes]:
         numbers = itertools.count()
+        started.wait(60)  # the stream asks as soon as it is made, before it has a name here
         while not camera.frames:
             yield send(next(numbers))
             server.stopping.wait(0.1)
@@ -150,6 +153,7 @@ def test_multipart_mjpeg_has_the_times_of_its_arrival():
     with WebCamera() as server:
         server.pages["/mjpeg"] = server.multipart(pictures)
         with Stream(server.url("/mjpeg")) as camera:
+            started.set()
             camera.until(lambda: len(seen) == rounds)
             camera.stop.set()
             server.stopping.set()
