@@ -37,13 +37,7 @@ def load_arrays(file: Path) -> Array | dict[str, Array]:
         ArraysError: it holds no plain arrays.
         OSError: it cannot be read.
     """
-    refuse_other_formats(file)
-    try:
-        loaded = np.load(file, allow_pickle=False)
-    except OSError:
-        raise
-    except UNREADABLE as error:
-        raise ArraysError(_reason(file, error)) from None
+    loaded = _load(file)
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         return np.asarray(loaded)
     with loaded:
@@ -57,13 +51,7 @@ def names_of(file: Path) -> list[str]:
         ArraysError: it is not an archive.
         OSError: it cannot be read.
     """
-    refuse_other_formats(file)
-    try:
-        archive = np.load(file, allow_pickle=False)
-    except OSError:
-        raise
-    except UNREADABLE as error:
-        raise ArraysError(_reason(file, error)) from None
+    archive = _load(file)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ArraysError(
             "one array; expected an archive with one array a video: "
@@ -120,6 +108,18 @@ def as_marks(values: Array) -> npt.NDArray[np.bool_] | None:
     if not (np.isin(values, (0, 1)).all() or np.isin(values, (0, 255)).all()):
         return None
     return np.asarray(values != 0)
+
+
+def _load(file: Path) -> Array | np.lib.npyio.NpzFile:
+    """Return an array, or an archive that the caller closes. Raises ArraysError, OSError."""
+    refuse_other_formats(file)
+    try:
+        loaded: Array | np.lib.npyio.NpzFile = np.load(file, allow_pickle=False)
+    except OSError:
+        raise
+    except UNREADABLE as error:
+        raise ArraysError(_reason(file, error)) from None
+    return loaded
 
 
 def _is_of_torch(file: Path) -> bool:
