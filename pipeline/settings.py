@@ -520,7 +520,7 @@ def _beside(file: Path, source: str) -> str:
 
 
 def _is_secret(text: str) -> bool:
-    """Whether the name of a setting, or a line of the file, is about a secret, which is not to be shown."""
+    """Return whether a setting's name, or a line of the file, concerns a secret. Secrets are never shown."""
     return any(word in text.lower() for word in ("password", "secret"))
 
 

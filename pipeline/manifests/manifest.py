@@ -67,7 +67,7 @@ class Video:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it has no group but itself."""
+        """Return whether the video is a group of its own."""
         return self.group == storable(str(self.path))
 
 

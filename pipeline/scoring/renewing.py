@@ -2,7 +2,7 @@
 
 A NAT, a load balancer or an overlay network may forget a flow: nothing is forwarded on it any more and nothing is
 closed. TCP notices that after a quarter of an hour at best, and not at all where a proxy acknowledges what it discards.
-HTTP/2 keepalive is no way out: Triton closes a connection that is pinged more often than every five minutes.
+HTTP/2 keepalive does not help: Triton closes a connection that is pinged more often than every five minutes.
 
 So a silent connection is asked for a sign of life, which a server that is merely slow answers at once. Where the
 deadline for that is missed twice in a row, the same question goes over a new connection. An answer there, and none to a

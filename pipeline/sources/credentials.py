@@ -95,7 +95,7 @@ class Location:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the URL reads as if its user name or password held an unescaped /, ? or #.
+        """Return whether the URL looks as if its user name or password held an unescaped /, ? or #.
 
         What precedes that sign then passes for the host: ``rtsp://admin:12345/6@camera`` asks the host ``admin``, and
         ``rtsp://admin:p@ss/word@camera`` the host ``ss``. An @ in the path of a plain host is taken as one of the path.

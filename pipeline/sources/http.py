@@ -49,7 +49,7 @@ _TIMELESS_FORMATS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 
 
 def is_web_address(location: str) -> bool:
-    """Whether a location is one of a web server."""
+    """Return whether a location is on a web server."""
     return location.lower().startswith(("http://", "https://"))
 
 
@@ -198,5 +198,5 @@ class SnapshotSource(HttpSource):
 
 
 def _lacks_its_end(jpeg: bytes) -> bool:
-    """Whether a JPEG has no mark of its end; it may be complete still, some cameras leave the mark out."""
+    """Return whether a JPEG lacks its end marker. It may still be complete: some cameras leave the marker out."""
     return jpeg.rfind(_END) < jpeg.rfind(_CONTENT)

@@ -1,4 +1,4 @@
-"""What cameras behind a URL share: the location and its credentials, and the true cause when one refuses."""
+"""Base of all cameras behind a URL: location, credentials, and the true cause of a refusal."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class NetworkStream(LiveStream):
 
     @abstractmethod
     def _password_follows(self, location: str, asked: Challenge | None) -> bool:
-        """Whether FFmpeg sends the password to the target of a redirection.
+        """Return whether FFmpeg sends the password to the target of a redirection.
 
         Args:
             location: the target as the camera wrote it.

@@ -70,7 +70,7 @@ class OrderTimes:
 
     @property
     def has_one_clock(self) -> bool:
-        """Whether the clock was never set back."""
+        """Return whether the clock was never set back."""
         return bool((np.diff(self.times) >= 0).all())
 
 

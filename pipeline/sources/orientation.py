@@ -48,12 +48,12 @@ class Orientation(NamedTuple):
 
     @property
     def is_upright(self) -> bool:
-        """Whether nothing needs to be done."""
+        """Return whether the picture is upright already."""
         return self == Orientation()
 
     @property
     def swaps_sides(self) -> bool:
-        """Whether the upright picture is as wide as this one is high."""
+        """Return whether width and height are exchanged in the upright picture."""
         return self.transpose is not None
 
     @property

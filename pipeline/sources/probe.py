@@ -57,7 +57,7 @@ def request_uri(location: Location) -> str:
 
 
 def listens(location: Location, *, until: float) -> bool:
-    """Whether something accepts a connection at the camera's address, whatever it speaks.
+    """Return whether anything accepts a connection at the camera's address, whatever protocol it speaks.
 
     Args:
         until: when no longer to wait, on the monotonic clock.

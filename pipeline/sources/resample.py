@@ -11,7 +11,7 @@ _TIE_SECONDS = 1e-6
 
 
 class Rule(Protocol):
-    """Which frames of a segment are kept."""
+    """Decides which frames of a segment are kept."""
 
     def keep(self, pts_seconds: float) -> bool:
         """Return whether the segment's next frame is kept; frames are offered in the order of their PTS."""
