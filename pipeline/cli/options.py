@@ -71,6 +71,6 @@ TimeZone = Annotated[
 FramesPerScore = Annotated[int, typer.Option(min=1, help="With --scores: frames that a score stands for.")]
 ListOfVideos = Annotated[
     Path | None,
-    typer.Option("--videos", metavar="LIST", help="With one array of all videos: NAME FRAMES a line, in its order."),
+    typer.Option("--videos", metavar="LIST", help="Lines of NAME FRAMES that divide one array of all videos."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")]

@@ -71,7 +71,7 @@ def replay(
     detector: Detector = None,
     camera: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Camera whose files these are; of an archive of several, only this one's."),
+        typer.Option(metavar="NAME", help="Name of the files' camera; the only one to read from an archive."),
     ] = None,
     join: Join = None,
     time_zone: TimeZone = None,

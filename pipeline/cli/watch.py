@@ -62,7 +62,7 @@ def watch(
     ] = None,
     transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
     snapshot_seconds: Annotated[
-        float | None, typer.Option(help="http:// sources are single pictures: seconds from one fetch to the next.")
+        float | None, typer.Option(help="Seconds between two fetches of an http:// source that is a single picture.")
     ] = None,
     stream: Annotated[
         int | None, typer.Option(help="Number of the video stream to watch, from 0.", show_default="the first")

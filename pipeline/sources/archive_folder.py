@@ -37,7 +37,7 @@ def open_archive(
     try:
         films = list(films_below(folder.resolve(), passed_over := PassedOver()))
     except OSError as error:
-        raise problem(f"a folder that cannot be read: {error.strerror}") from None
+        raise problem(f"the folder cannot be read: {error.strerror}") from None
     found = cameras_of(films, BY_NAMES)
     if not found:
         line = f" ({line})" if (line := passed_over.line()) is not None else ""

@@ -90,7 +90,7 @@ class NetworkStream(LiveStream):
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
         self._ask_until = time.monotonic() + self._open_timeout
         if isinstance(error, av.error.HTTPForbiddenError):
-            return self._error("refused (403 Forbidden); is it allowed to this user and address?", "unauthorized")
+            return self._error("refused (403 Forbidden); are this user and address allowed?", "unauthorized")
         if isinstance(error, av.error.HTTPUnauthorizedError):
             return self._error(self._why_unauthorized(), "unauthorized")
         if not isinstance(error, _UNCLEAR) and error.errno != errno.EIO:
