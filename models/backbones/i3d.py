@@ -23,6 +23,7 @@ from models.backbones.base import MapBackbone, Maps
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
+MIXED_5B_CHANNELS = 832
 
 #: Kinetics' clips were scaled to [-1, 1]: x / 127.5 - 1.
 _HALF_RANGE = 127.5
@@ -154,7 +155,7 @@ class I3D(MapBackbone):
         self.Mixed_4e = _Mixed(512, 112, (144, 288), (32, 64), 64)
         self.Mixed_4f = _Mixed(528, 256, (160, 320), (32, 128), 128)
         self.Mixed_5b = _Mixed(MIXED_4F_CHANNELS, 256, (160, 320), (32, 128), 128)
-        self.Mixed_5c = _Mixed(832, 384, (192, 384), (48, 128), 128)
+        self.Mixed_5c = _Mixed(MIXED_5B_CHANNELS, 384, (192, 384), (48, 128), 128)
         if classes:
             self.Logits = nn.ModuleDict({"Conv3d_0c_1x1": nn.ModuleDict({"conv": nn.Conv3d(FEATURES, classes, 1)})})
 
@@ -169,16 +170,20 @@ class I3D(MapBackbone):
         y: Tensor = self.Mixed_4f(self.Mixed_4e(x))
         return y
 
-    def mixed_5c(self, mixed_4f: Tensor) -> Tensor:
-        """(N, 832, t, h, w) → (N, 1024, t/2, h/2, w/2), rounded up."""
-        x = _max_pool_same(mixed_4f, (2, 2, 2), (2, 2, 2))
-        y: Tensor = self.Mixed_5c(self.Mixed_5b(x))
+    def mixed_5b(self, mixed_4f: Tensor) -> Tensor:
+        """(N, 832, t, h, w) → (N, 832, t/2, h/2, w/2), rounded up."""
+        y: Tensor = self.Mixed_5b(_max_pool_same(mixed_4f, (2, 2, 2), (2, 2, 2)))
+        return y
+
+    def mixed_5c(self, mixed_5b: Tensor) -> Tensor:
+        """(N, 832, t, h, w) → (N, 1024, t, h, w)."""
+        y: Tensor = self.Mixed_5c(mixed_5b)
         return y
 
     def maps(self, clips: Tensor) -> Maps:
         """uint8 (N, T, H, W, 3) RGB → Mixed_4f and Mixed_5c."""
         early = self.mixed_4f(normalise_clips(clips))
-        return Maps(early, self.mixed_5c(early))
+        return Maps(early, self.mixed_5c(self.mixed_5b(early)))
 
     def pool(self, mixed_5c: Tensor) -> Tensor:
         """(N, 1024, t, h, w) → (N, 1024): the original head's mean.
@@ -189,9 +194,26 @@ class I3D(MapBackbone):
         t, h, w = _sizes(mixed_5c)
         return F.avg_pool3d(mixed_5c, (min(2, t), h, w), stride=1).mean(dim=(2, 3, 4))
 
+    def pooled(self, mixed_4f: Tensor, layers: Sequence[str]) -> Tensor:
+        """(N, 832, t, h, w) → features (N, D): the pooled maps of ``layers``, in this order.
+
+        Mixed_4f and Mixed_5b are pooled by the plain mean over time and space, Mixed_5c as the original head does it.
+        Blocks behind the last of the layers are not computed.
+        """
+        found = {}
+        if "mixed_4f" in layers:
+            found["mixed_4f"] = mixed_4f.mean(dim=(2, 3, 4))
+        if not {"mixed_5b", "mixed_5c"}.isdisjoint(layers):
+            mixed_5b = self.mixed_5b(mixed_4f)
+            if "mixed_5b" in layers:
+                found["mixed_5b"] = mixed_5b.mean(dim=(2, 3, 4))
+            if "mixed_5c" in layers:
+                found["mixed_5c"] = self.pool(self.mixed_5c(mixed_5b))
+        return torch.cat([found[layer] for layer in layers], dim=1)
+
     def forward(self, x: Tensor) -> I3DOutput:
         """float (N, 3, T, H, W) in [-1, 1] → features (N, 1024) and logits (N, classes)."""
-        features = self.pool(self.mixed_5c(self.mixed_4f(x)))
+        features = self.pool(self.mixed_5c(self.mixed_5b(self.mixed_4f(x))))
         if not self.classes:
             return I3DOutput(features, features.new_zeros(len(features), 0))
         head = self.Logits["Conv3d_0c_1x1"]["conv"]  # type: ignore[index]
@@ -204,7 +226,8 @@ class ClipEncoder(nn.Module):
 
     Args:
         layers: layers whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
-            ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture.
+            ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture; ``mixed_5b`` has
+            the size of ``mixed_5c`` and is a block earlier. See :meth:`I3D.pooled`.
     """
 
     def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",)) -> None:
@@ -214,28 +237,25 @@ class ClipEncoder(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' widths."""
-        backbone = self.backbone
-        mixed_4f = backbone.mixed_4f(normalise_clips(clips))
-        pooled = {"mixed_4f": mixed_4f.mean(dim=(2, 3, 4))}
-        if "mixed_5c" in self.layers:
-            pooled["mixed_5c"] = backbone.pool(backbone.mixed_5c(mixed_4f))
-        return torch.cat([pooled[layer] for layer in self.layers], dim=1)
+        return self.backbone.pooled(self.backbone.mixed_4f(normalise_clips(clips)), self.layers)
 
 
 class MapEncoder(nn.Module):
-    """I3D up to its last block, with the clip's normalisation inside."""
+    """I3D up to its last block, with the clip's normalisation inside: the maps of all layers."""
 
     def __init__(self, backbone: I3D) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, T, H, W, 3) RGB → Mixed_4f (N, 832, T/4, H/16, W/16), Mixed_5c (N, 1024, T/8, H/32, W/32), float32.
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 (N, T, H, W, 3) RGB → float32 Mixed_4f, Mixed_5b and Mixed_5c.
 
-        All divisions are rounded up.
+        Mixed_4f is (N, 832, T/4, H/16, W/16), Mixed_5b (N, 832, T/8, H/32, W/32), Mixed_5c (N, 1024, T/8, H/32, W/32),
+        all divisions rounded up.
         """
-        maps = self.backbone.maps(clips)
-        return maps.early, maps.late
+        mixed_4f = self.backbone.mixed_4f(normalise_clips(clips))
+        mixed_5b = self.backbone.mixed_5b(mixed_4f)
+        return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
 
 
 def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from models.backbones.i3d import ClipEncoder, MapEncoder, load_i3d
+from models.backbones.layers import WIDTHS
 from models.data.extraction import Clips, Engine, Floats
 from pipeline.windows import ClipSpec
 
@@ -32,11 +33,11 @@ def open_feature_engine(engine: str, clip: ClipSpec, backbone: str, layers: Sequ
 
 
 def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
-    """Load a backbone whose early and late map are wanted; see :class:`models.backbones.i3d.MapEncoder`.
+    """Load a backbone whose maps are wanted, those of all layers; see :class:`models.backbones.i3d.MapEncoder`.
 
     Args and errors are those of :func:`open_feature_engine`.
     """
-    return _opened(engine, MapEncoder(load_i3d(backbone, classifier=False)), ("EARLY", "LATE"), clip)
+    return _opened(engine, MapEncoder(load_i3d(backbone, classifier=False)), tuple(WIDTHS), clip)
 
 
 def _opened(engine: str, network: nn.Module, outputs: tuple[str, ...], clip: ClipSpec) -> Engine:

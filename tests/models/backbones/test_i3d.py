@@ -99,3 +99,39 @@ def test_features_of_several_layers_are_those_of_each_in_order(i3d):
     assert deep.shape == (2, 1024)
     assert torch.equal(both, torch.cat([fine, deep], dim=1))
     torch.testing.assert_close(fine, mapped / (4 * 4 * 6), atol=1e-5, rtol=1e-5)
+
+
+class Hooked:
+    """The outputs of I3D's blocks, as its own forward pass makes them, and the names of those that ran."""
+
+    def __init__(self, network):
+        self.maps = {}
+        for name, block in network.named_children():
+            block.register_forward_hook(lambda _block, _inputs, output, name=name: self.maps.update({name: output}))
+
+
+@pytest.mark.parametrize("frames", [16, 24])
+def test_each_layer_is_the_mean_of_its_blocks_output(frames):
+    torch.manual_seed(2)
+    network = I3D(classes=0).eval()
+    clips = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (1, frames, 64, 96, 3), dtype=np.uint8))
+    hooked = Hooked(network)
+    with torch.inference_mode():
+        network(clips.permute(0, 4, 1, 2, 3).float() / 127.5 - 1)
+        maps = dict(hooked.maps)
+        found = ClipEncoder(network, ["mixed_5b", "mixed_5c", "mixed_4f"])(clips).split([832, 1024, 832], dim=1)
+        windows = maps["Mixed_5c"].mean((3, 4)).unfold(2, 2, 1).mean((2, 3))  # of two steps each, one apart
+    torch.testing.assert_close(found[0], maps["Mixed_5b"].mean((2, 3, 4)))
+    torch.testing.assert_close(found[1], windows)
+    torch.testing.assert_close(found[2], maps["Mixed_4f"].mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "last"), [(["mixed_4f"], "Mixed_4f"), (["mixed_4f", "mixed_5b"], "Mixed_5b"), (["mixed_5c"], "Mixed_5c")]
+)
+def test_blocks_behind_the_last_layer_are_not_computed(layers, last):
+    network = I3D(classes=0).eval()
+    hooked = Hooked(network)
+    with torch.inference_mode():
+        ClipEncoder(network, layers)(torch.zeros(1, 16, 32, 32, 3, dtype=torch.uint8))
+    assert list(hooked.maps)[-1] == last
