@@ -108,6 +108,9 @@ class _Ended:
 
 Views = Callable[[Clips], Clips]  #: views of a clip, (T, H, W, 3) → (V, T, h, w, 3)
 
+#: The standing scene of a video's next clip: its place, uint8 (T, H, W, 3) → uint8 (H, W, 3).
+SceneOf = Callable[[Place, Clips], npt.NDArray[np.uint8]]
+
 
 def as_it_is(clip: Clips) -> Clips:
     """One view: the clip. uint8 (T, H, W, 3) → (1, T, H, W, 3)."""
@@ -177,7 +180,13 @@ def readers_for(engine: str) -> int:
 
 
 def extract(
-    videos: Sequence[Recorded], clip: ClipSpec, engine: Engine, *, views: Views = as_it_is, readers: int = 1
+    videos: Sequence[Recorded],
+    clip: ClipSpec,
+    engine: Engine,
+    *,
+    views: Views = as_it_is,
+    scenes: Callable[[], SceneOf] | None = None,
+    readers: int = 1,
 ) -> Iterator[Encoded | Finished]:
     """Yield the engine's output for the videos' clips.
 
@@ -185,6 +194,8 @@ def extract(
         videos: recordings; one that cannot be read ends with its :class:`Finished` and does not disturb the others.
         engine: called with at most ``engine.batch`` clips' views at once.
         views: what of each clip is encoded; each of its views is a row.
+        scenes: called for each video; makes the standing scenes of its clips. Each clip that the engine gets then has
+            one picture more, its scene, behind its frames; views show both alike.
 
     Yields:
         For every video its clips in order, then one :class:`Finished`. A number that is none (NaN, infinity) among a
@@ -213,7 +224,7 @@ def extract(
                     failed[item.video] = _said(item.problem, videos[item.video])
                 yield Finished(item.video, failed.get(item.video), item.damage)
 
-    with _read_ahead(videos, clip, views, readers, hold=2 * engine.batch, unwanted=failed) as arriving:
+    with _read_ahead(videos, clip, views, scenes, readers, hold=2 * engine.batch, unwanted=failed) as arriving:
         for item in arriving:
             waiting.append(item)
             if isinstance(item, _Cut):
@@ -252,7 +263,14 @@ def _said(problem: BaseException, video: Recorded) -> str:
 
 @contextmanager
 def _read_ahead(
-    videos: Sequence[Recorded], clip: ClipSpec, views: Views, readers: int, *, hold: int, unwanted: dict[int, str]
+    videos: Sequence[Recorded],
+    clip: ClipSpec,
+    views: Views,
+    scenes: Callable[[], SceneOf] | None,
+    readers: int,
+    *,
+    hold: int,
+    unwanted: dict[int, str],
 ) -> Iterator[Iterator[_Cut | _Ended]]:
     """The clips of the videos as ``readers`` threads cut them, ``hold`` of them waiting at most; no thread is left."""
     ready: queue.Queue[_Cut | _Ended] = queue.Queue(hold)
@@ -271,8 +289,11 @@ def _read_ahead(
         for ordinal in ordinals:
             damage: list[str] = []
             problem: BaseException | None = None
+            scene_of = scenes() if scenes is not None else None
             try:
                 for place, pixels in _clips_of(videos[ordinal], clip, damage.append, 0 if readers == 1 else 1, stop):
+                    if scene_of is not None:
+                        pixels = np.concatenate([pixels, scene_of(place, pixels)[None]])
                     put(_Cut(ordinal, place, views(pixels)))
                     if ordinal in unwanted:
                         break

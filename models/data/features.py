@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.data.contrast import Contrast
 from models.data.extraction import Engine, Floats, Place
 from models.data.video_store import BackboneStore, OfClips, columns, read_columns
 from pipeline import files
@@ -32,7 +33,7 @@ class FeatureStore(BackboneStore[VideoFeatures]):
     Args:
         layers: the backbone's layers whose pooled maps are the features; see
             :class:`models.backbones.i3d.ClipEncoder`. An opened engine's array is the features.
-        backbone, mirrored, folder, engine: see :class:`models.data.video_store.BackboneStore`.
+        backbone, mirrored, folder, engine, contrast: see :class:`models.data.video_store.BackboneStore`.
     """
 
     KIND = "features"
@@ -46,15 +47,20 @@ class FeatureStore(BackboneStore[VideoFeatures]):
         mirrored: bool = False,
         folder: Path | None = None,
         engine: str | Engine | None = None,
+        contrast: Contrast | None = None,
     ) -> None:
         self.layers = tuple(layers)
         own = {"layers": list(layers)}
-        super().__init__(clip, backbone=backbone, mirrored=mirrored, folder=folder, engine=engine, own=own)
+        super().__init__(
+            clip, backbone=backbone, mirrored=mirrored, folder=folder, engine=engine, contrast=contrast, own=own
+        )
 
     def _open_engine(self) -> Engine:
         from models.data.backbone_engines import open_feature_engine
 
-        return open_feature_engine(self._engine_name, self.clip, self.backbone, self.layers)
+        return open_feature_engine(
+            self._engine_name, self.clip, self.backbone, self.layers, contrast=self.contrast is not None
+        )
 
     def _read(self, place: Path) -> VideoFeatures:
         with np.load(_file(place), allow_pickle=False) as stored:

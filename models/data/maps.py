@@ -120,7 +120,7 @@ class MapStore(BackboneStore[ClipMaps]):
     def _open_engine(self) -> Engine:
         from models.data.backbone_engines import open_map_engine
 
-        return open_map_engine(self._engine_name, self.clip, self.backbone)
+        return open_map_engine(self._engine_name, self.clip, self.backbone, contrast=self.contrast is not None)
 
     def _read(self, place: Path) -> ClipMaps:
         with np.load(place / _REST, allow_pickle=False) as rest:
@@ -148,7 +148,7 @@ class _Draft:
 
     def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
         early, _, late = arrays
-        if max(float(early.max()), float(late.max())) > _HALF_MAX:
+        if max(float(np.abs(values).max()) for values in (early, late)) > _HALF_MAX:
             raise AssertionError("I3D's maps do not reach the end of half precision")
         self._early.add(early)
         self._late.add(late)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backbones import weights
+from models.data.contrast import Contrast
 from models.data.extraction import (
     Encoded,
     Engine,
@@ -27,6 +28,7 @@ from models.data.extraction import (
     Floats,
     Place,
     Recorded,
+    SceneOf,
     Unreadable,
     as_it_is,
     content_of,
@@ -108,10 +110,19 @@ class VideoStore(ABC, Generic[Kept]):
 
     Args:
         settings: everything that an entry depends on, beside a video's content; plain JSON.
+        scenes: makes the standing scenes of a video's clips, which the engine gets too; see
+            :func:`models.data.extraction.extract`.
     """
 
     def __init__(
-        self, clip: ClipSpec, *, settings: Mapping[str, Any], mirrored: bool, folder: Path, engine: str
+        self,
+        clip: ClipSpec,
+        *,
+        settings: Mapping[str, Any],
+        mirrored: bool,
+        folder: Path,
+        engine: str,
+        scenes: Callable[[], SceneOf] | None = None,
     ) -> None:
         self.clip = clip
         self.settings = dict(settings)
@@ -119,6 +130,7 @@ class VideoStore(ABC, Generic[Kept]):
         self.computed = 0  #: videos that were not in the cache
         self._folder = folder
         self._engine_name = engine
+        self._scenes = scenes
 
     def of(self, video: Recorded) -> Kept:
         """Return the entry of ``video``, which has no clips if the video is too short or too sparse for one.
@@ -222,7 +234,7 @@ class VideoStore(ABC, Generic[Kept]):
         files.remove_stale_drafts(self._folder)
         try:
             readers = readers_for(self._engine_name)
-            for event in extract(videos, self.clip, self._engine(), views=views, readers=readers):
+            for event in extract(videos, self.clip, self._engine(), views=views, scenes=self._scenes, readers=readers):
                 draft = begun.get(event.video)
                 if draft is None:
                     draft = begun[event.video] = self._draft(places[event.video])
@@ -245,6 +257,8 @@ class BackboneStore(VideoStore[Kept]):
     Args:
         folder: of the cache; :attr:`KIND` in the user's when None.
         engine: ``cuda``, ``openvino`` or ``cpu``, the fastest available one when None; or an opened engine.
+        contrast: the entries are differences from the standing scene; an opened engine then gets each clip with its
+            scene as one frame more.
         own: the subclass's further settings that an entry depends on; plain JSON.
 
     Raises:
@@ -263,9 +277,11 @@ class BackboneStore(VideoStore[Kept]):
         mirrored: bool = False,
         folder: Path | None = None,
         engine: str | Engine | None = None,
+        contrast: Contrast | None = None,
         own: Mapping[str, Any] | None = None,
     ) -> None:
         self.backbone = backbone
+        self.contrast = contrast
         self._opened = engine if isinstance(engine, Engine) else None
         name = engine.name if isinstance(engine, Engine) else engine or fastest_engine()
         settings = {
@@ -274,10 +290,12 @@ class BackboneStore(VideoStore[Kept]):
             "backbone": weights.published(backbone).tensors_sha256,
             "engine": name,
             "mirrored": mirrored,
+            **({} if contrast is None else {"contrast": contrast.model_dump(mode="json")}),
             **(own or {}),
         }
         cache = folder or weights.cache_dir() / self.KIND
-        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name)
+        scenes = contrast.scenes if contrast is not None else None
+        super().__init__(clip, settings=settings, mirrored=mirrored, folder=cache, engine=name, scenes=scenes)
 
     @abstractmethod
     def _open_engine(self) -> Engine:

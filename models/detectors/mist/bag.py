@@ -18,8 +18,10 @@ class Bag:
             worst cell: one more level of the multiple instances.
         label: 0 or 1.
         mirrored: as ``features``, of the mirrored video: trained on as one more video, never scored.
+        weight: of a normal bag in the loss, relative to the others.
     """
 
     features: npt.NDArray[np.float32]
     label: int
     mirrored: npt.NDArray[np.float32] | None = None
+    weight: float = 1.0

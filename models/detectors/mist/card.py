@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from models import card
 from models.backbones.layers import Layers
 from models.card import ModelCard
+from models.data.contrast import Contrast
 
 #: Attended maps that the weighted head reads; the late one alone, as published.
 Reads = Annotated[tuple[Literal["early", "late"], ...], Field(min_length=1)]
@@ -66,7 +67,11 @@ class Backbone(card.Backbone):
 
 
 class MistCard(ModelCard[Annotated[Architecture | SelfGuidedArchitecture, Field(discriminator="type")]]):
-    """The card of a detector of this family."""
+    """The card of a detector of this family.
+
+    ``contrast``: the networks read differences from the standing scene; None: the clip's own features and maps.
+    """
 
     family: Literal["mist"] = "mist"
     backbone: Backbone
+    contrast: Contrast | None = None

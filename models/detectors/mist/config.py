@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from models.backbones.layers import Layers
 from models.card import Alerting, ModelName
+from models.data.contrast import Contrast
 from models.detectors.mist.encoder_recipe import EncoderRecipe
 from models.detectors.mist.generator_recipe import SHORT_VIDEOS, Recipe
 from models.jobs.recipes import read_recipe
@@ -72,6 +73,21 @@ class PseudoLabelChoice(_Part):
         return self
 
 
+class ExtraNormals(_Part):
+    """Ordinary footage of other places, as further normal videos of stage 1.
+
+    Nothing is known of it but that nothing abnormal happens. It is cut into bags as long as the median training video.
+
+    Attributes:
+        weight: of such a bag, relative to a normal video of the data set.
+        footage: folders of videos, manifests and videos, relative to the current folder.
+            A manifest's abnormal videos are left out.
+    """
+
+    weight: float = Field(0.3, gt=0, le=1)
+    footage: tuple[Path, ...] = Field(min_length=1)
+
+
 class MistConfig(_Part):
     """A recipe of MIST.
 
@@ -81,6 +97,8 @@ class MistConfig(_Part):
         training_stride: how they are cut for training; overlapping, as short videos have few.
         mirrored: train on the videos' mirror images too.
         layers: of the backbone, whose pooled maps are the features of stage 1.
+        contrast: features and maps are differences from those of the standing scene; None: they are the clip's own.
+        extra_normals: ordinary footage without labels, as further normal videos.
         recipe: of stage 1, the generator.
         alerting: the choice of kernel and thresholds.
         pseudo_labels: from stage 1 to stage 2.
@@ -102,6 +120,8 @@ class MistConfig(_Part):
     mirrored: bool = False
     backbone: str = "i3d-kinetics400"
     layers: Layers = ("mixed_5c",)
+    contrast: Contrast | None = None
+    extra_normals: ExtraNormals | None = None
     recipe: Recipe = SHORT_VIDEOS
     seeds: int = Field(5, ge=1)
     alerting: AlertingChoice = AlertingChoice()
@@ -129,6 +149,8 @@ class MistConfig(_Part):
             raise ValueError("the map of mixed_5b is not kept for a grid: leave out mixed_5b or the grid")
         if self.videos.hold_out is not None and self.videos.draw is not None:
             raise ValueError("videos.hold_out and videos.draw both make a test split: leave one of them out")
+        if self.contrast is not None and self.encoder is not None and self.encoder.size == "full":
+            raise ValueError("contrast needs an encoder of size maps: a backbone that is trained has no fixed features")
         if self.encoder is not None and self.encoder.select == "validation" and self.videos.validation is None:
             raise ValueError("encoder.select is validation: give videos.validation, or select last")
         return self

@@ -10,35 +10,40 @@ from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom, Progr
 from models.detectors.mist.card import Architecture, MistCard
 
 if TYPE_CHECKING:
-    from models.detectors.mist.served import ClipScorer, SelfGuidedScorer
+    from models.detectors.network import ServedNetwork
+    from operators.background import SceneKind
 
 
 def _heat(card: MistCard) -> HeatKind | None:
     return None if isinstance(card.architecture, Architecture) else HeatKind.ATTENTION
 
 
-def _blank(card: MistCard) -> ClipScorer | SelfGuidedScorer:
+def _scene(card: MistCard) -> SceneKind | None:
+    return card.contrast.scene if card.contrast is not None else None
+
+
+def _blank(card: MistCard) -> ServedNetwork:
     from models.detectors.mist.served import blank_scorer
 
     return blank_scorer(card)
 
 
-def _load(card: MistCard, folder: Path, progress: Progress) -> ClipScorer | SelfGuidedScorer:
+def _load(card: MistCard, folder: Path, progress: Progress) -> ServedNetwork:
     """Raise CardError, TensorsError or WeightsError where it cannot be loaded."""
     if isinstance(card.architecture, Architecture):
         return _load_generator(card, card.architecture, folder, progress)
     from models.backbones import weights
     from models.detectors.mist.encoder import load_encoder, stands_on_published
-    from models.detectors.mist.served import SelfGuidedScorer
+    from models.detectors.mist.served import encoder_scorer
 
     if stands_on_published(card):
         weights.fetch_with_progress(card.backbone.name, progress)
     progress("loading the weights")
     encoder, _ = load_encoder(folder)
-    return SelfGuidedScorer(encoder).eval()
+    return encoder_scorer(card, encoder).eval()
 
 
-def _load_generator(card: MistCard, architecture: Architecture, folder: Path, progress: Progress) -> ClipScorer:
+def _load_generator(card: MistCard, architecture: Architecture, folder: Path, progress: Progress) -> ServedNetwork:
     from models.backbones import weights
     from models.backbones.layers import WIDTHS
     from models.detectors.mist.generator import load_generator
@@ -56,9 +61,9 @@ def _load_generator(card: MistCard, architecture: Architecture, folder: Path, pr
     weights.fetch_with_progress(backbone.name, progress)
     progress("loading the weights")
     from models.backbones.i3d import load_i3d
-    from models.detectors.mist.served import ClipScorer
+    from models.detectors.mist.served import generator_scorer
 
-    return ClipScorer(load_i3d(backbone.name), generator, card.backbone.layers).eval()
+    return generator_scorer(card, load_i3d(backbone.name), generator).eval()
 
 
 FAMILY = Family(
@@ -68,6 +73,7 @@ FAMILY = Family(
     belongs_to=BelongsTo.SITE,
     training="models.detectors.mist.job:train_mist",
     heat=_heat,
+    scene=_scene,
     blank=_blank,
     load=_load,
 )

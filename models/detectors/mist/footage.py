@@ -8,7 +8,7 @@ Where stage 2 is trained on maps, one pass of the backbone gives them and the fe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,9 +71,11 @@ class _Cut:
         self._layers, self._grid = config.layers, config.grid
         size = config.encoder.size if config.encoder is not None else None
         if store is None and size == "maps":
-            store = MapStore(clip, backbone=config.backbone, engine=engine)
+            store = MapStore(clip, backbone=config.backbone, engine=engine, contrast=config.contrast)
         elif store is None:
-            store = FeatureStore(clip, backbone=config.backbone, layers=config.layers, engine=engine)
+            store = FeatureStore(
+                clip, backbone=config.backbone, layers=config.layers, engine=engine, contrast=config.contrast
+            )
         self._seen = store
         self.stores: tuple[VideoStore[Any], ...] = (store,)
         self._clips = ClipStore(clip) if size == "full" else None
@@ -117,6 +119,7 @@ class Footage:
         mirror: FeatureStore | None = None,
     ) -> None:
         self._layers, self._grid = config.layers, config.grid
+        self._extra_normals = config.extra_normals
         self._training = _Cut(config.training_clip, config, engine, store)
         self._every = config.clip.stride // config.training_stride
         self._live = None  # they are some of the training's
@@ -125,7 +128,12 @@ class Footage:
         self._mirror = None
         if config.mirrored:
             self._mirror = mirror or FeatureStore(
-                config.training_clip, backbone=config.backbone, layers=config.layers, mirrored=True, engine=engine
+                config.training_clip,
+                backbone=config.backbone,
+                layers=config.layers,
+                mirrored=True,
+                engine=engine,
+                contrast=config.contrast,
             )
 
     @property
@@ -207,6 +215,27 @@ class Footage:
         """Return the training's clips for stage 1, with those of the mirrored video if the recipe uses them."""
         mirrored = self._mirror.of(video).values if self._mirror is not None else None
         return Bag(self.training(video).features, video.label, mirrored)
+
+    def bags(self, videos: Sequence[Video], extra: Sequence[Video] = ()) -> list[Bag]:
+        """Return the bags of stage 1: those of ``videos``, and those that ordinary footage is cut into.
+
+        Args:
+            extra: ordinary footage; see :class:`models.detectors.mist.config.ExtraNormals`.
+        """
+        bags = [self.bag(video) for video in videos]
+        if not extra or self._extra_normals is None:
+            return bags
+        length = max(1, int(np.median([len(bag.features) for bag in bags])))
+        pieces = (piece for video in extra for piece in _pieces(self.bag(video), length, self._extra_normals.weight))
+        return [*bags, *pieces]
+
+
+def _pieces(bag: Bag, length: int, weight: float) -> Iterator[Bag]:
+    """Cut the bag of a long video into bags of ``length`` clips; the last one may be shorter."""
+    for first in range(0, len(bag.features), length):
+        some = slice(first, first + length)
+        mirrored = bag.mirrored[some] if bag.mirrored is not None else None
+        yield Bag(bag.features[some], bag.label, mirrored, weight)
 
 
 def every(segments: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.intp]:

@@ -21,6 +21,9 @@ class Recipe(BaseModel):
         epochs: passes over the smaller of the two sets.
         unit_length: scale each feature vector to length 1 first.
         standardise: put the training features' mean and spread in front of the network.
+        heads: the generator, a linear head (:mod:`models.detectors.mist.linear_head`), or both: the mean of their
+            logits, each divided by its spread over the training clips.
+        linear_strength: C of the linear head.
         members: number of generators of an equal part of the width, trained one by one and laid side by side: the mean
             of several seeds at the cost of one.
     """
@@ -44,6 +47,8 @@ class Recipe(BaseModel):
     standardise: bool = False
     dropout: float = Field(0.6, ge=0, lt=1)
     members: Literal[1, 2, 4, 8] = 1
+    heads: Literal["generator", "linear", "both"] = "generator"
+    linear_strength: float = Field(3e-4, gt=0)
 
 
 #: Found on the fights (videos of about five overlapping clips). A step costs little, so it is also the default.

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from models.detectors.mist.bag import Bag
 from models.detectors.mist.card import Architecture
-from models.detectors.mist.generator import Generator, side_by_side
+from models.detectors.mist.generator import Generator, calibrate, side_by_side
+from models.detectors.mist.linear_head import train_linear_head
 from models.detectors.mist.losses import paper_ranking_loss, reference_ranking_loss
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous
 from models.detectors.mist.standardising import standardise
@@ -38,8 +39,30 @@ def train_generator(
         TrainingError: videos of one label only, features of different widths or that are not finite, or a loss or
             weights that are not finite.
     """
-    bags = [*bags, *(Bag(bag.mirrored, bag.label) for bag in bags if bag.mirrored is not None)]
+    bags = [*bags, *(Bag(bag.mirrored, bag.label, weight=bag.weight) for bag in bags if bag.mirrored is not None)]
     _check(bags)
+    with _one_thread():
+        heads = [_train_ensemble(bags, recipe, seed, progress)] if recipe.heads != "linear" else []
+        if recipe.heads != "generator":
+            heads.append(
+                train_linear_head(
+                    bags,
+                    strength=recipe.linear_strength,
+                    unit_length=recipe.unit_length,
+                    standardised=recipe.standardise,
+                )
+            )
+        if len(heads) == 1:
+            return heads[0]
+        clips = torch.from_numpy(np.concatenate([bag.features for bag in bags]))
+        for head in heads:
+            with torch.no_grad():
+                spread = float(head.logits(clips).std())
+            calibrate(head, 1 / max(spread, 1e-6), 0.0)
+        return side_by_side(heads).eval()
+
+
+def _train_ensemble(bags: Sequence[Bag], recipe: Recipe, seed: int, progress: Callable[[int], None]) -> Generator:
     members = []
     for ordinal in range(recipe.members):
         before = ordinal * recipe.epochs
@@ -50,11 +73,13 @@ def train_generator(
 def _train_member(
     bags: Sequence[Bag], recipe: Recipe, seed: int, ordinal: int, progress: Callable[[int], None]
 ) -> Generator:
-    with _reproducible(seed, ordinal) as rng:
+    with _own_random_numbers(seed, ordinal) as rng:
         clips = torch.from_numpy(np.concatenate([bag.features for bag in bags]))
         lengths = torch.tensor([len(bag.features) for bag in bags])
         offsets = lengths.cumsum(0) - lengths
         normal, abnormal = (torch.tensor([i for i, bag in enumerate(bags) if bag.label == k]) for k in (0, 1))
+        weights = torch.tensor([bag.weight for bag in bags])
+        weighted = bool((weights != 1).any())
         wide, narrow = (width // recipe.members for width in Architecture().hidden)
         generator = Generator(
             Architecture(
@@ -80,7 +105,7 @@ def _train_member(
         generator.train()
         for epoch in range(recipe.epochs):
             for above, below in balanced_batches(abnormal, normal, recipe.batch, rng):
-                loss = _loss(recipe, scores(above), scores(below))
+                loss = _loss(recipe, scores(above), scores(below), weights[below] if weighted else None)
                 if not loss.isfinite():
                     raise TrainingError(_diverged("the loss is", epoch, recipe))
                 optimiser.zero_grad()
@@ -114,23 +139,28 @@ def _check(bags: Sequence[Bag]) -> None:
 
 
 @contextmanager
-def _reproducible(seed: int, member: int) -> Iterator[torch.Generator]:
-    """Use own random numbers, and one thread, because sums over several threads depend on their number."""
+def _one_thread() -> Iterator[None]:
+    """Use one thread, because sums over several threads depend on their number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
-            own = int(np.random.SeedSequence((seed, member)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-            torch.manual_seed(own)
-            yield torch.Generator().manual_seed(own)
+        yield
     finally:
         torch.set_num_threads(threads)
 
 
-def _loss(recipe: Recipe, abnormal: Tensor, normal: Tensor) -> Tensor:
+@contextmanager
+def _own_random_numbers(seed: int, member: int) -> Iterator[torch.Generator]:
+    with torch.random.fork_rng(devices=[]):
+        own = int(np.random.SeedSequence((seed, member)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        torch.manual_seed(own)
+        yield torch.Generator().manual_seed(own)
+
+
+def _loss(recipe: Recipe, abnormal: Tensor, normal: Tensor, weights: Tensor | None) -> Tensor:
     if recipe.loss == "paper":
-        return paper_ranking_loss(abnormal, normal, sparsity=recipe.sparsity)
-    return reference_ranking_loss(abnormal, normal, top_k=recipe.top_k, sparsity=recipe.sparsity)
+        return paper_ranking_loss(abnormal, normal, sparsity=recipe.sparsity, weights=weights)
+    return reference_ranking_loss(abnormal, normal, top_k=recipe.top_k, sparsity=recipe.sparsity, weights=weights)
 
 
 def _optimiser(generator: Generator, recipe: Recipe) -> torch.optim.Optimizer:

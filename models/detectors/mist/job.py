@@ -27,7 +27,7 @@ from models.detectors.mist.divisions import Divisions
 from models.detectors.mist.footage import Footage, names_of
 from models.detectors.mist.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.detectors.mist.stages import encoder, features, folds, generator, labels, product
-from models.jobs.errors import StageError
+from models.jobs.errors import StageError, TrainingError
 from models.jobs.repository import Export, Repository
 from models.jobs.stages import SCRATCH, Done, Place, Stages
 from models.jobs.thresholds import usable_kernels
@@ -90,6 +90,7 @@ def train_mist(
     out: Path,
     *,
     seed: int = 0,
+    extra: Sequence[Video] = (),
     only: str | None = None,
     skip_bad: bool = False,
     export: Export | None = None,
@@ -101,6 +102,7 @@ def train_mist(
 
     Args:
         out: the run's folder; made when missing.
+        extra: the ordinary footage that the recipe names as ``extra_normals``.
         only: run this stage alone; those before it must be up to date, those after it are not looked at.
         skip_bad: leave out videos that cannot be read, and list them.
         export: writes a model repository from a product's folder: (product, repository). None: no repository.
@@ -122,7 +124,7 @@ def train_mist(
         raise StageError(f"--stage {only}: the recipe {config.name} has no such stage; expected {', '.join(names)}")
     stages = Stages(out, only=only, report=report)
     with stages.alone():
-        job = _Job(videos, config, stages, seed, skip_bad, footage or Footage(config), progress)
+        job = _Job(videos, extra, config, stages, seed, skip_bad, footage or Footage(config), progress)
         steps: dict[str, Callable[[], list[Done]]] = {
             "features": job.features,
             "generator": job.generator,
@@ -169,6 +171,7 @@ class _Job:
     def __init__(
         self,
         videos: Sequence[Video],
+        extra: Sequence[Video],
         config: MistConfig,
         stages: Stages,
         seed: int,
@@ -184,14 +187,25 @@ class _Job:
         self._skipped: list[str] = []  # names
         self._damaged: list[str] = []  # names
         self._skip_bad = skip_bad
-        self._names = names_of(videos)
-        self._contents = {video.path: _content(video) for video in videos}
+        self._extra = tuple(extra)
+        self._names = names_of(videos) | _names_of_extra(extra)
+        self._contents = {video.path: _content(video) for video in (*videos, *extra)}
+        self._check_extra(videos)
         divided = config.folds is not None or (config.encoder is not None and config.pseudo_labels.folds is not None)
         self._plan = planned(videos, config.videos, seed, contents=self._contents, folds=divided)
         self._divisions = Divisions(config, seed)
         self._divisions.check(self._plan.train, self._plan.known)
         self._done: dict[str, Done] = {}
         self._codes: dict[str, str] = {}
+
+    def _check_extra(self, videos: Sequence[Video]) -> None:
+        """Check that no ordinary footage is a video of the data set: it may be of the test."""
+        known = {content: video for video in videos if (content := self._contents[video.path])}
+        for video in self._extra:
+            if (same := known.get(self._contents[video.path])) is not None:
+                raise TrainingError(
+                    f"extra_normals: {video.path} has the content of {same.path}; leave one of them out"
+                )
 
     # -- the stages ----------------------------------------------------------------------------------------------------
 
@@ -208,12 +222,14 @@ class _Job:
                 self._names,
                 known={video.path for video in self._plan.known},
                 judged={video.path for video in unseen},
+                extra=self._extra,
                 skip_bad=self._skip_bad,
                 progress=self.progress,
             )
 
         inputs = {
             "videos": [self._named(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
+            **self._of_extra(),
             "truth": self._truth(everything),
             "settings": self.footage.settings,
             "folds": self.config.folds is not None,
@@ -233,7 +249,9 @@ class _Job:
         )
         self._damaged = [name for name in found["damaged"] if found["clips"][name]]
         self.damaged = tuple(f"{name}: {found['damaged'][name]}" for name in self._damaged)
-        self._plan = self._plan.restricted({path for path, name in self._names.items() if found["clips"].get(name)})
+        usable = {path for path, name in self._names.items() if found["clips"].get(name)}
+        self._extra = tuple(video for video in self._extra if video.path in usable)
+        self._plan = self._plan.restricted(usable)
         self._divisions.check(self._plan.train, self._plan.known)
         if self.config.alerting.chosen is None:  # before the training, not after it
             unseen = self._plan.known if self.config.folds else self._plan.validation
@@ -249,6 +267,7 @@ class _Job:
                 draft,
                 self.footage,
                 self._plan.train,
+                self._extra,
                 recipe,
                 self.seed,
                 lambda done: self.progress("generator", done, total),
@@ -256,6 +275,7 @@ class _Job:
 
         inputs = {
             "videos": self._identity(self._plan.train),
+            **self._of_extra(),
             "footage": self.footage.settings,
             "recipe": recipe.model_dump(mode="json"),
             "seed": self.seed,
@@ -268,7 +288,9 @@ class _Job:
 
         def work(draft: Path) -> None:
             kept = self._done["generator"].folder
-            labels.compute(draft, self.footage, self._plan.train, self._names, kept, self.config, divided, self.seed)
+            labels.compute(
+                draft, self.footage, self._plan.train, self._extra, self._names, kept, self.config, divided, self.seed
+            )
 
         inputs = {
             "videos": self._named(self._plan.train),
@@ -329,6 +351,7 @@ class _Job:
                 draft,
                 self.footage,
                 parts,
+                self._extra,
                 self._names,
                 self.config,
                 seed,
@@ -340,6 +363,7 @@ class _Job:
         encoder_recipe = self.config.encoder
         inputs = {
             "train": [self._identity(parts.train), self._identity(parts.validation)],
+            **self._of_extra(),
             "fold": self._named(parts.held),
             "label_folds": parts.label_folds,
             "footage": self.footage.settings,
@@ -423,8 +447,21 @@ class _Job:
         own = zip(videos, self._identity(videos), strict=True)
         return [[self._names[video.path], *identity] for video, identity in own]
 
+    def _of_extra(self) -> dict[str, Any]:
+        """Return what the trainings know of ordinary footage, for the inputs of a stage; empty without it."""
+        choice = self.config.extra_normals
+        return {} if choice is None else {"extra": self._identity(self._extra), "extra_weight": choice.weight}
+
     def _truth(self, videos: Sequence[Video]) -> list[list[Any]]:
         return [[self._contents[video.path], video.intervals] for video in videos]
+
+    def _extra_about(self) -> dict[str, Any]:
+        choice = self.config.extra_normals
+        if choice is None:
+            return {}
+        names = [self._names[video.path] for video in self._extra]
+        digest = manifest_digest(self._extra)
+        return {"extra_normals": {"weight": choice.weight, "videos": names, "manifest_sha256": digest}}
 
     def _folds_by_seed(self) -> list[list[Done]]:
         seeds: dict[str, list[Done]] = {}
@@ -452,6 +489,7 @@ class _Job:
             "validation_groups": sorted({own.get(video.path, video.group) for video in plan.validation}),
             "skipped": list(self._skipped),
             "damaged": list(self._damaged),
+            **self._extra_about(),
             "clip_stride": self.config.training_stride,
             "mirrored": self.config.mirrored,
             "recipe": recipe,
@@ -459,6 +497,11 @@ class _Job:
             "torch": torch.__version__.split("+")[0],
             "machine": platform.machine(),
         }
+
+
+def _names_of_extra(videos: Sequence[Video]) -> dict[Path, str]:
+    """Return a name for each video of ordinary footage, unlike those of the data set."""
+    return {path: f"ordinary/{name}" for path, name in names_of(videos).items()}
 
 
 def _content(video: Video) -> str:

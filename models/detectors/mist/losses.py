@@ -23,11 +23,14 @@ def top_k_bag_scores(scores: Tensor, k: int) -> Tensor:
     return scores.flatten(1).topk(k, dim=1).values.mean(dim=1)
 
 
-def paper_ranking_loss(abnormal: Tensor, normal: Tensor, *, sparsity: float = 0.01) -> Tensor:
+def paper_ranking_loss(
+    abnormal: Tensor, normal: Tensor, *, sparsity: float = 0.01, weights: Tensor | None = None
+) -> Tensor:
     """The mean over i of max(0, 1 - S(abnormal_i) + S(normal_i)) + λ · mean of abnormal_i's sub-bag scores.
 
     Args:
         abnormal, normal: (B, L, T), scores in [0, 1]; the i-th video of one is paired with the i-th of the other.
+        weights: (B,), of the normal videos in the mean over pairs; equal ones when None.
 
     Raises:
         ValueError: not as many normal videos as abnormal ones.
@@ -35,19 +38,29 @@ def paper_ranking_loss(abnormal: Tensor, normal: Tensor, *, sparsity: float = 0.
     if len(abnormal) != len(normal):
         raise ValueError(f"the paper's loss pairs videos: got {len(abnormal)} abnormal and {len(normal)} normal ones")
     margin = F.relu(1 - paper_bag_scores(abnormal) + paper_bag_scores(normal))
-    return margin.mean() + sparsity * abnormal.mean()
+    return _mean(margin, weights) + sparsity * abnormal.mean()
 
 
-def reference_ranking_loss(abnormal: Tensor, normal: Tensor, *, top_k: int = 7, sparsity: float = 0.01) -> Tensor:
+def reference_ranking_loss(
+    abnormal: Tensor, normal: Tensor, *, top_k: int = 7, sparsity: float = 0.01, weights: Tensor | None = None
+) -> Tensor:
     """The mean over all pairs of max(0, 1 - S(abnormal_i) + S(normal_j)) + λ · mean abnormal clip score.
 
     Args:
         abnormal: (P, L, T), normal: (N, L, T), scores in [0, 1].
         top_k: how many clips make a bag's score.
+        weights: (N,), of the normal videos in the mean over pairs; equal ones when None.
     """
     above = top_k_bag_scores(abnormal, top_k)[:, None]
     below = top_k_bag_scores(normal, top_k)[None, :]
-    return F.relu(1 - above + below).mean() + sparsity * abnormal.mean()
+    return _mean(F.relu(1 - above + below), weights) + sparsity * abnormal.mean()
+
+
+def _mean(margins: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean of (..., N), weighted along the last axis."""
+    if weights is None:
+        return margins.mean()
+    return (margins * weights).sum(-1).mean() / weights.sum()
 
 
 def soft_label_cross_entropy(logits: Tensor, soft: Tensor, weights: tuple[float, float] = (1.0, 1.0)) -> Tensor:

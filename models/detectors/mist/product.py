@@ -98,6 +98,7 @@ def write_product(
         name=config.name,
         description=config.description,
         **_network(folder, config, trained, own),
+        contrast=config.contrast,
         clip=config.clip,
         alerting=alerting,
         training={**training, **_calibration_of_the_weights(trained, own)},

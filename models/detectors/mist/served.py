@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from models.backbones.i3d import I3D, ClipEncoder
+from models.backbones.still import StillEncoder, StillI3D
 from models.detectors.mist.card import Architecture, MistCard
 from models.detectors.mist.encoder import AttentionEncoder, blank_backbone
 from models.detectors.mist.generator import Generator
 from models.detectors.mist.sga import SelfGuidedHeads, score
-from models.detectors.network import ServedNetwork
+from models.detectors.network import SceneNetwork, ServedNetwork
 
 
 class ClipScorer(ServedNetwork):
@@ -43,8 +44,80 @@ class SelfGuidedScorer(ServedNetwork):
         return score(output).reshape(-1, 1), output.features, output.attention
 
 
-def blank_scorer(card: MistCard) -> ClipScorer | SelfGuidedScorer:
+class ContrastScorer(SceneNetwork):
+    """The generator on differences of I3D's features from those of the standing scene."""
+
+    of_scene = ("STANDING_FEATURES",)
+
+    def __init__(self, backbone: I3D, generator: nn.Module, layers: Sequence[str], frames: int) -> None:
+        super().__init__()
+        self.encoder = ClipEncoder(backbone, layers)
+        self.standing = _StandingFeatures(StillEncoder(backbone, layers, frames))
+        self.generator = generator
+
+    def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (N, T, H, W, 3) RGB and the scene's features (N, D) → scores (N, 1) and differences (N, D)."""
+        (standing,) = of_scene
+        features = self.encoder(clips) - standing
+        return self.generator(features).reshape(-1, 1), features
+
+
+class ContrastSelfGuidedScorer(SceneNetwork):
+    """The encoder with self-guided attention on differences of I3D's maps from those of the standing scene."""
+
+    outputs = ("SCORE", "FEATURES", "HEAT")
+    of_scene = ("STANDING_EARLY", "STANDING_LATE")
+
+    def __init__(self, encoder: AttentionEncoder, frames: int) -> None:
+        super().__init__()
+        if not isinstance(encoder.backbone, I3D):
+            raise ValueError("contrast needs I3D, whose maps of a standing scene are known")
+        self.encoder = encoder
+        self.standing = _StandingMaps(StillI3D(encoder.backbone, frames))
+
+    def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 (N, T, H, W, 3) RGB and both maps of the scene → see :class:`SelfGuidedScorer`."""
+        early, late = (seen - still for seen, still in zip(self.encoder.backbone.maps(clips), of_scene, strict=True))
+        output = self.encoder.heads(early, late)
+        return score(output).reshape(-1, 1), output.features, output.attention
+
+
+class _StandingFeatures(nn.Module):
+    def __init__(self, still: StillEncoder) -> None:
+        super().__init__()
+        self.still = still
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor]:
+        """uint8 (N, H, W, 3) RGB → features, float32 (N, D)."""
+        return (self.still(pictures),)
+
+
+class _StandingMaps(nn.Module):
+    def __init__(self, still: StillI3D) -> None:
+        super().__init__()
+        self.still = still
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (N, H, W, 3) RGB → the early and the late map."""
+        early, _, late = self.still(pictures)
+        return early, late
+
+
+def generator_scorer(card: MistCard, backbone: I3D, generator: Generator) -> ClipScorer | ContrastScorer:
+    """Return the network of a generator as its model card describes it."""
+    if card.contrast is None:
+        return ClipScorer(backbone, generator, card.backbone.layers)
+    return ContrastScorer(backbone, generator, card.backbone.layers, card.clip.frames)
+
+
+def encoder_scorer(card: MistCard, encoder: AttentionEncoder) -> SelfGuidedScorer | ContrastSelfGuidedScorer:
+    """Return the network of an encoder as its model card describes it."""
+    return SelfGuidedScorer(encoder) if card.contrast is None else ContrastSelfGuidedScorer(encoder, card.clip.frames)
+
+
+def blank_scorer(card: MistCard) -> ServedNetwork:
     """Return the network that a model card describes, without its weights."""
     if isinstance(card.architecture, Architecture):
-        return ClipScorer(I3D(), Generator(card.architecture), card.backbone.layers)
-    return SelfGuidedScorer(AttentionEncoder(blank_backbone(card), SelfGuidedHeads.from_card(card.architecture)))
+        return generator_scorer(card, I3D(), Generator(card.architecture))
+    heads = SelfGuidedHeads.from_card(card.architecture)
+    return encoder_scorer(card, AttentionEncoder(blank_backbone(card), heads))

@@ -29,6 +29,7 @@ def compute(
     *,
     known: Collection[Path],
     judged: Collection[Path],
+    extra: Sequence[Video],
     skip_bad: bool,
     progress: Callable[[str, int, int], None],
 ) -> None:
@@ -37,6 +38,7 @@ def compute(
     Args:
         known: those outside the test, of which the clips as cut for training are needed.
         judged: those of which the clips as cut live are needed.
+        extra: ordinary footage, of which the clips as cut for training are needed.
         skip_bad: leave out unusable videos; otherwise they end the stage.
         progress: called with (part of the work, videos done, videos in all).
 
@@ -44,12 +46,12 @@ def compute(
         pipeline.manifests.manifest.ManifestError: some videos cannot be opened; a line each.
         FeaturesError: some videos cannot be decoded; a line each.
     """
-    good, unreadable = readable(videos, progress=lambda done, total: progress("videos", done, total))
+    good, unreadable = readable((*videos, *extra), progress=lambda done, total: progress("videos", done, total))
     if not skip_bad:
         refuse(unreadable)
     bad = {one.video.path: one.reason for one in unreadable}
     bad |= footage.fill(
-        [video for video in good if video.path in known],
+        [video for video in good if video.path in known or video in extra],
         [video for video in good if video.path in judged],
         progress=lambda done, total: progress("features", done, total),
     )
@@ -58,6 +60,7 @@ def compute(
         raise FeaturesError(f"{problems}\nleave such videos out with --skip-bad")
     usable = [video for video in videos if video.path not in bad]
     found = {names[video.path]: footage.clips(video, live=video.path not in known) for video in usable}
+    found |= {names[video.path]: footage.clips(video) for video in extra if video.path not in bad}
     about: dict[str, Any] = {
         "clips": {name: len(clips) for name, clips in found.items()},
         "live": {names[video.path]: len(footage.clips(video, live=True)) for video in usable if video.path in judged},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,14 @@ from models.detectors.mist.stages.scores import score_video, write_scores
 if TYPE_CHECKING:
     from models.detectors.mist.config import MistConfig
     from models.detectors.mist.divisions import FoldParts
+    from pipeline.manifests.manifest import Video
 
 
 def compute(
     folder: Path,
     footage: Footage,
     parts: FoldParts,
+    extra: Sequence[Video],
     names: Mapping[Path, str],
     config: MistConfig,
     seed: int,
@@ -30,16 +32,17 @@ def compute(
     """Train on the other folds as the product is trained, and write the scores of the fold's videos.
 
     Args:
+        extra: ordinary footage that every training takes, too.
         scratch: folder of the checkpoint.
         progress: called with (part of the work, epochs done, epochs in all).
         first: this process writes; the others of ``torchrun`` only take part in the training.
     """
     recipe = config.recipe
     total = recipe.epochs * recipe.members
-    trained = generator.train(footage, parts.train, recipe, seed, lambda done: progress("stage 1", done, total))
+    trained = generator.train(footage, parts.train, extra, recipe, seed, lambda done: progress("stage 1", done, total))
     network = None
     if (second := config.encoder) is not None:
-        soft = labels.soft_labels(footage, parts.train, trained, config, parts.label_folds, seed)
+        soft = labels.soft_labels(footage, parts.train, extra, trained, config, parts.label_folds, seed)
         network = encoder.train(
             footage,
             parts.train,

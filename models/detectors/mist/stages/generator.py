@@ -17,18 +17,32 @@ if TYPE_CHECKING:
 
 
 def compute(
-    folder: Path, footage: Footage, videos: Sequence[Video], recipe: Recipe, seed: int, progress: Callable[[int], None]
+    folder: Path,
+    footage: Footage,
+    videos: Sequence[Video],
+    extra: Sequence[Video],
+    recipe: Recipe,
+    seed: int,
+    progress: Callable[[int], None],
 ) -> None:
     """Train the generator and write its weights; see :func:`train`."""
-    keep_generator(train(footage, videos, recipe, seed, progress), folder)
+    keep_generator(train(footage, videos, extra, recipe, seed, progress), folder)
 
 
 def train(
-    footage: Footage, videos: Sequence[Video], recipe: Recipe, seed: int, progress: Callable[[int], None]
+    footage: Footage,
+    videos: Sequence[Video],
+    extra: Sequence[Video],
+    recipe: Recipe,
+    seed: int,
+    progress: Callable[[int], None],
 ) -> Generator:
     """Train the generator on videos; see :func:`models.detectors.mist.generator_training.train_generator`.
+
+    Args:
+        extra: ordinary footage; see :meth:`models.detectors.mist.footage.Footage.bags`.
 
     Raises:
         TrainingError: it cannot be trained on these videos.
     """
-    return train_generator([footage.bag(video) for video in videos], recipe, seed, progress=progress)
+    return train_generator(footage.bags(videos, extra), recipe, seed, progress=progress)

@@ -31,6 +31,7 @@ def compute(
     folder: Path,
     footage: Footage,
     videos: Sequence[Video],
+    extra: Sequence[Video],
     names: dict[Path, str],
     generator: Path,
     config: MistConfig,
@@ -42,7 +43,7 @@ def compute(
     Args:
         generator: folder of the stage ``generator``.
     """
-    soft = soft_labels(footage, videos, kept_generator(generator), config, folds, seed)
+    soft = soft_labels(footage, videos, extra, kept_generator(generator), config, folds, seed)
     write_rows(
         folder / LABELS_FILE,
         [
@@ -60,6 +61,7 @@ def read(folder: Path) -> dict[str, SoftLabels]:
 def soft_labels(
     footage: Footage,
     videos: Sequence[Video],
+    extra: Sequence[Video],
     generator: Generator,
     config: MistConfig,
     folds: Folds | None,
@@ -68,6 +70,7 @@ def soft_labels(
     """Return the soft labels of the videos' clips, float32 (n,) each.
 
     Args:
+        extra: ordinary footage, which gets no labels.
         generator: trained on all of them.
         folds: score the videos of each fold by a generator that is trained on the others; None: by ``generator``.
     """
@@ -75,14 +78,22 @@ def soft_labels(
     if folds is None:
         scores = [clip_scores(generator, bag.features) for bag in bags]
     else:
-        scores = [Calibration()(values) for values in out_of_fold_logits(bags, folds, config.recipe, seed)]
+        further = footage.bags(videos, extra)[len(bags) :]
+        scores = [
+            Calibration()(values) for values in out_of_fold_logits(bags, folds, config.recipe, seed, extra=further)
+        ]
     how = config.pseudo_labels.model_dump(exclude={"folds"})
     segments = [footage.clips(video).segments for video in videos]
     return pseudo_labels(scores, [video.label for video in videos], segments=segments, **how)
 
 
-def out_of_fold_logits(bags: Sequence[Bag], folds: Folds, recipe: Recipe, seed: int) -> list[ClipScores]:
+def out_of_fold_logits(
+    bags: Sequence[Bag], folds: Folds, recipe: Recipe, seed: int, *, extra: Sequence[Bag] = ()
+) -> list[ClipScores]:
     """Return the clip logits of every video, by a generator that was trained on the other folds.
+
+    Args:
+        extra: bags of ordinary footage that every training takes, too.
 
     Raises:
         TrainingError: without one of the folds, only one label is left.
@@ -90,6 +101,7 @@ def out_of_fold_logits(bags: Sequence[Bag], folds: Folds, recipe: Recipe, seed: 
     logits: dict[int, ClipScores] = {}
     for fold in folds:
         held = set(fold)
-        generator = train_generator([bag for i, bag in enumerate(bags) if i not in held], recipe, seed)
+        train = [bag for i, bag in enumerate(bags) if i not in held]
+        generator = train_generator([*train, *extra], recipe, seed)
         logits |= {i: clip_logits(generator, bags[i].features) for i in fold}
     return [logits[i] for i in range(len(bags))]
