@@ -55,9 +55,10 @@ def _opened(engine: str, network: nn.Module, outputs: tuple[str, ...], clip: Cli
 
 def _compiled(network: nn.Module, outputs: Sequence[str], clip: ClipSpec) -> Run:
     from models.engines.openvino import OpenVinoNetwork
-    from models.engines.openvino_convert import to_openvino
+    from models.engines.openvino_convert import Input, to_openvino
 
-    return OpenVinoNetwork(to_openvino(network, (clip.frames, clip.height, clip.width, 3), outputs)).run
+    inputs = {"CLIP": Input((clip.frames, clip.height, clip.width, 3))}
+    return OpenVinoNetwork(to_openvino(network, inputs, outputs)).run
 
 
 def _on_torch(network: nn.Module, outputs: Sequence[str], device: str, batch: int) -> Run:

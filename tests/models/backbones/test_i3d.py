@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.backbones.i3d import I3D, ClipEncoder, _max_pool_same, _Unit3D, same_padding
+from models.backbones.i3d import I3D, ClipEncoder, Unit3D, max_pool_same, same_padding
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def pad_explicitly(x, kernel, stride, value):
 def test_pooling_equals_pooling_of_the_padded_map(size, kernel, stride):
     x = torch.randn(2, 3, 5, size, size + 1, generator=torch.Generator().manual_seed(size))
     expected = functional.max_pool3d(pad_explicitly(x, kernel, stride, -torch.inf), kernel, stride)
-    assert torch.equal(_max_pool_same(x, kernel, stride), expected)
+    assert torch.equal(max_pool_same(x, kernel, stride), expected)
 
 
 @pytest.mark.parametrize("size", [13, 14])
 def test_convolution_equals_convolution_of_the_padded_map(size):
-    unit = _Unit3D(3, 4, 7, stride=2).eval()
+    unit = Unit3D(3, 4, 7, stride=2).eval()
     x = torch.randn(1, 3, 5, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = functional.relu(
@@ -56,7 +56,7 @@ def test_convolution_equals_convolution_of_the_padded_map(size):
 
 
 def test_batch_norm_is_sonnets():
-    unit = _Unit3D(1, 1, 1)
+    unit = Unit3D(1, 1, 1)
     with torch.no_grad():
         unit.conv.weight.fill_(1.0)
         unit.bn.mean.fill_(0.5)
@@ -77,11 +77,11 @@ def test_other_sizes_give_features(frames, height, width):
 
 def test_openvino_gives_the_same_features(i3d):
     from models.engines.openvino import ov
-    from models.engines.openvino_convert import to_openvino
+    from models.engines.openvino_convert import Input, to_openvino
 
     clips = np.random.default_rng(0).integers(0, 256, (1, 16, 112, 112, 3), dtype=np.uint8)
     encoder = ClipEncoder(i3d)
-    model = to_openvino(encoder, (16, 112, 112, 3), ("FEATURES",))
+    model = to_openvino(encoder, {"CLIP": Input((16, 112, 112, 3))}, ("FEATURES",))
     compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.inference_mode():
         expected = encoder(torch.from_numpy(clips))
