@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from models.backbones import weights
 from models.backbones.base import MapBackbone, Maps
+from models.backbones.layers import WIDTHS
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
@@ -136,18 +137,20 @@ class Mixed(nn.Module):
 class I3D(MapBackbone):
     """RGB I3D.
 
-    The early of its maps is Mixed_4f, the late one Mixed_5c.
+    The early of its maps is Mixed_4f, the late one Mixed_5c unless others are chosen.
 
     Args:
         classes: number of classes; 400 for Kinetics-400, 0 for a network without a classifier.
+        late: layers that make up the late map, side by side along the channels.
     """
 
     early_channels = MIXED_4F_CHANNELS
-    late_channels = FEATURES
 
-    def __init__(self, classes: int = 400) -> None:
+    def __init__(self, classes: int = 400, late: Sequence[str] = ("mixed_5c",)) -> None:
         super().__init__()
         self.classes = classes
+        self.late = tuple(late)
+        self.late_channels = sum(WIDTHS[layer] for layer in self.late)
         self.Conv3d_1a_7x7 = Unit3D(3, 64, 7, stride=2)
         self.Conv3d_2b_1x1 = Unit3D(64, 64, 1)
         self.Conv3d_2c_3x3 = Unit3D(64, 192, 3)
@@ -188,9 +191,15 @@ class I3D(MapBackbone):
         return y
 
     def maps(self, clips: Tensor) -> Maps:
-        """uint8 (N, T, H, W, 3) RGB → Mixed_4f and Mixed_5c."""
+        """uint8 (N, T, H, W, 3) RGB → Mixed_4f and the late map."""
         early = self.mixed_4f(normalise_clips(clips))
-        return Maps(early, self.mixed_5c(self.mixed_5b(early)))
+        return Maps(early, self.late_map(early))
+
+    def late_map(self, mixed_4f: Tensor) -> Tensor:
+        """(N, 832, t, h, w) → (N, late channels, t/2, h/2, w/2), rounded up."""
+        mixed_5b = self.mixed_5b(mixed_4f)
+        found = {layer: mixed_5b if layer == "mixed_5b" else self.mixed_5c(mixed_5b) for layer in self.late}
+        return torch.cat([found[layer] for layer in self.late], dim=1)
 
     def pool(self, mixed_5c: Tensor) -> Tensor:
         """(N, 1024, t, h, w) → (N, 1024): the original head's mean.
@@ -265,11 +274,12 @@ class MapEncoder(nn.Module):
         return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
 
 
-def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:
+def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True, late: Sequence[str] = ("mixed_5c",)) -> I3D:
     """The network with fetched weights, in evaluation mode, on the CPU.
 
     Args:
         classifier: whether Kinetics' classes are wanted, too.
+        late: see :class:`I3D`.
 
     Raises:
         models.backbones.weights.WeightsError: the weights are not in the cache, or are not what they should be.
@@ -279,6 +289,6 @@ def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:
         for key, array in weights.load(name).items()
         if classifier or not key.startswith("Logits.")
     }
-    model = I3D(classes=len(tensors.get("Logits.Conv3d_0c_1x1.conv.weight", ())))
+    model = I3D(classes=len(tensors.get("Logits.Conv3d_0c_1x1.conv.weight", ())), late=late)
     model.load_state_dict(tensors)
     return model.eval()

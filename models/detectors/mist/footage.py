@@ -71,7 +71,9 @@ class _Cut:
         self._layers, self._grid = config.layers, config.grid
         size = config.encoder.size if config.encoder is not None else None
         if store is None and size == "maps":
-            store = MapStore(clip, backbone=config.backbone, engine=engine, contrast=config.contrast)
+            assert config.encoder is not None
+            late = config.encoder.late
+            store = MapStore(clip, late=late, backbone=config.backbone, engine=engine, contrast=config.contrast)
         elif store is None:
             store = FeatureStore(
                 clip, backbone=config.backbone, layers=config.layers, engine=engine, contrast=config.contrast
