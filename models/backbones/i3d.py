@@ -23,6 +23,7 @@ from models.backbones.base import MapBackbone, Maps
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
+MIXED_5B_CHANNELS = 832
 
 #: Kinetics' clips were scaled to [-1, 1]: x / 127.5 - 1.
 _HALF_RANGE = 127.5
@@ -53,7 +54,7 @@ def _sizes(x: Tensor) -> Size3:
     return int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1])
 
 
-def _max_pool_same(x: Tensor, kernel: Size3, stride: Size3) -> Tensor:
+def max_pool_same(x: Tensor, kernel: Size3, stride: Size3) -> Tensor:
     """Max-pooling under SAME without a padding operation of its own, which inference engines would not fuse.
 
     Where the missing elements all lie behind, ``ceil_mode`` supplies them; where they are symmetric, ``padding`` does.
@@ -81,7 +82,7 @@ class FrozenBatchNorm(nn.Module):
         return F.batch_norm(x, self.mean, self.var, None, self.bias, training=False, eps=1e-3)
 
 
-class _Unit3D(nn.Module):
+class Unit3D(nn.Module):
     """Convolution under SAME – BatchNorm – ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
@@ -91,29 +92,33 @@ class _Unit3D(nn.Module):
         self.bn = FrozenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        pairs = [same_padding(n, self.kernel, self.stride) for n in _sizes(x)]
+        return self.convolve(x, self.conv.weight)
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Compute the unit with another weight, (outputs, C, kt, kh, kw), for x (N, C, T, H, W)."""
+        pairs = [same_padding(n, k, self.stride) for n, k in zip(_sizes(x), _sizes(weight), strict=True)]
         if all(before == after for before, after in pairs):
-            x = F.conv3d(x, self.conv.weight, None, self.stride, [before for before, _ in pairs])
+            x = F.conv3d(x, weight, None, self.stride, [before for before, _ in pairs])
         else:
             x = F.pad(x, [n for pair in reversed(pairs) for n in pair])
-            x = F.conv3d(x, self.conv.weight, None, self.stride)
+            x = F.conv3d(x, weight, None, self.stride)
         return F.relu(self.bn(x))
 
 
-class _Mixed(nn.Module):
+class Mixed(nn.Module):
     """An Inception block: four branches side by side, joined along the channels."""
 
     def __init__(self, inputs: int, b0: int, b1: tuple[int, int], b2: tuple[int, int], b3: int) -> None:
         super().__init__()
         # The names are those of the published checkpoints, so that a tensor can be found by its name.
-        self.Branch_0 = nn.ModuleDict({"Conv3d_0a_1x1": _Unit3D(inputs, b0, 1)})
+        self.Branch_0 = nn.ModuleDict({"Conv3d_0a_1x1": Unit3D(inputs, b0, 1)})
         self.Branch_1 = nn.ModuleDict(
-            {"Conv3d_0a_1x1": _Unit3D(inputs, b1[0], 1), "Conv3d_0b_3x3": _Unit3D(b1[0], b1[1], 3)}
+            {"Conv3d_0a_1x1": Unit3D(inputs, b1[0], 1), "Conv3d_0b_3x3": Unit3D(b1[0], b1[1], 3)}
         )
         self.Branch_2 = nn.ModuleDict(
-            {"Conv3d_0a_1x1": _Unit3D(inputs, b2[0], 1), "Conv3d_0b_3x3": _Unit3D(b2[0], b2[1], 3)}
+            {"Conv3d_0a_1x1": Unit3D(inputs, b2[0], 1), "Conv3d_0b_3x3": Unit3D(b2[0], b2[1], 3)}
         )
-        self.Branch_3 = nn.ModuleDict({"Conv3d_0b_1x1": _Unit3D(inputs, b3, 1)})
+        self.Branch_3 = nn.ModuleDict({"Conv3d_0b_1x1": Unit3D(inputs, b3, 1)})
         self.outputs = b0 + b1[1] + b2[1] + b3
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,7 +127,7 @@ class _Mixed(nn.Module):
                 self.Branch_0["Conv3d_0a_1x1"](x),
                 self.Branch_1["Conv3d_0b_3x3"](self.Branch_1["Conv3d_0a_1x1"](x)),
                 self.Branch_2["Conv3d_0b_3x3"](self.Branch_2["Conv3d_0a_1x1"](x)),
-                self.Branch_3["Conv3d_0b_1x1"](_max_pool_same(x, (3, 3, 3), (1, 1, 1))),
+                self.Branch_3["Conv3d_0b_1x1"](max_pool_same(x, (3, 3, 3), (1, 1, 1))),
             ],
             dim=1,
         )
@@ -143,42 +148,49 @@ class I3D(MapBackbone):
     def __init__(self, classes: int = 400) -> None:
         super().__init__()
         self.classes = classes
-        self.Conv3d_1a_7x7 = _Unit3D(3, 64, 7, stride=2)
-        self.Conv3d_2b_1x1 = _Unit3D(64, 64, 1)
-        self.Conv3d_2c_3x3 = _Unit3D(64, 192, 3)
-        self.Mixed_3b = _Mixed(192, 64, (96, 128), (16, 32), 32)
-        self.Mixed_3c = _Mixed(256, 128, (128, 192), (32, 96), 64)
-        self.Mixed_4b = _Mixed(480, 192, (96, 208), (16, 48), 64)
-        self.Mixed_4c = _Mixed(512, 160, (112, 224), (24, 64), 64)
-        self.Mixed_4d = _Mixed(512, 128, (128, 256), (24, 64), 64)
-        self.Mixed_4e = _Mixed(512, 112, (144, 288), (32, 64), 64)
-        self.Mixed_4f = _Mixed(528, 256, (160, 320), (32, 128), 128)
-        self.Mixed_5b = _Mixed(MIXED_4F_CHANNELS, 256, (160, 320), (32, 128), 128)
-        self.Mixed_5c = _Mixed(832, 384, (192, 384), (48, 128), 128)
+        self.Conv3d_1a_7x7 = Unit3D(3, 64, 7, stride=2)
+        self.Conv3d_2b_1x1 = Unit3D(64, 64, 1)
+        self.Conv3d_2c_3x3 = Unit3D(64, 192, 3)
+        self.Mixed_3b = Mixed(192, 64, (96, 128), (16, 32), 32)
+        self.Mixed_3c = Mixed(256, 128, (128, 192), (32, 96), 64)
+        self.Mixed_4b = Mixed(480, 192, (96, 208), (16, 48), 64)
+        self.Mixed_4c = Mixed(512, 160, (112, 224), (24, 64), 64)
+        self.Mixed_4d = Mixed(512, 128, (128, 256), (24, 64), 64)
+        self.Mixed_4e = Mixed(512, 112, (144, 288), (32, 64), 64)
+        self.Mixed_4f = Mixed(528, 256, (160, 320), (32, 128), 128)
+        self.Mixed_5b = Mixed(MIXED_4F_CHANNELS, 256, (160, 320), (32, 128), 128)
+        self.Mixed_5c = Mixed(MIXED_5B_CHANNELS, 384, (192, 384), (48, 128), 128)
         if classes:
             self.Logits = nn.ModuleDict({"Conv3d_0c_1x1": nn.ModuleDict({"conv": nn.Conv3d(FEATURES, classes, 1)})})
 
     def mixed_4f(self, x: Tensor) -> Tensor:
         """float (N, 3, T, H, W) in [-1, 1] → (N, 832, T/4, H/16, W/16), rounded up."""
-        x = _max_pool_same(self.Conv3d_1a_7x7(x), (1, 3, 3), (1, 2, 2))
+        x = max_pool_same(self.Conv3d_1a_7x7(x), (1, 3, 3), (1, 2, 2))
         x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
-        x = _max_pool_same(x, (1, 3, 3), (1, 2, 2))
-        x = self.Mixed_3c(self.Mixed_3b(x))
-        x = _max_pool_same(x, (3, 3, 3), (2, 2, 2))
+        x = max_pool_same(x, (1, 3, 3), (1, 2, 2))
+        return self.stage_4(self.Mixed_3c(self.Mixed_3b(x)))
+
+    def stage_4(self, mixed_3c: Tensor) -> Tensor:
+        """(N, 480, t, h, w) → Mixed_4f (N, 832, t/2, h/2, w/2), rounded up."""
+        x = max_pool_same(mixed_3c, (3, 3, 3), (2, 2, 2))
         x = self.Mixed_4d(self.Mixed_4c(self.Mixed_4b(x)))
         y: Tensor = self.Mixed_4f(self.Mixed_4e(x))
         return y
 
-    def mixed_5c(self, mixed_4f: Tensor) -> Tensor:
-        """(N, 832, t, h, w) → (N, 1024, t/2, h/2, w/2), rounded up."""
-        x = _max_pool_same(mixed_4f, (2, 2, 2), (2, 2, 2))
-        y: Tensor = self.Mixed_5c(self.Mixed_5b(x))
+    def mixed_5b(self, mixed_4f: Tensor) -> Tensor:
+        """(N, 832, t, h, w) → (N, 832, t/2, h/2, w/2), rounded up."""
+        y: Tensor = self.Mixed_5b(max_pool_same(mixed_4f, (2, 2, 2), (2, 2, 2)))
+        return y
+
+    def mixed_5c(self, mixed_5b: Tensor) -> Tensor:
+        """(N, 832, t, h, w) → (N, 1024, t, h, w)."""
+        y: Tensor = self.Mixed_5c(mixed_5b)
         return y
 
     def maps(self, clips: Tensor) -> Maps:
         """uint8 (N, T, H, W, 3) RGB → Mixed_4f and Mixed_5c."""
         early = self.mixed_4f(normalise_clips(clips))
-        return Maps(early, self.mixed_5c(early))
+        return Maps(early, self.mixed_5c(self.mixed_5b(early)))
 
     def pool(self, mixed_5c: Tensor) -> Tensor:
         """(N, 1024, t, h, w) → (N, 1024): the original head's mean.
@@ -189,9 +201,26 @@ class I3D(MapBackbone):
         t, h, w = _sizes(mixed_5c)
         return F.avg_pool3d(mixed_5c, (min(2, t), h, w), stride=1).mean(dim=(2, 3, 4))
 
+    def pooled(self, mixed_4f: Tensor, layers: Sequence[str]) -> Tensor:
+        """(N, 832, t, h, w) → features (N, D): the pooled maps of ``layers``, in this order.
+
+        Mixed_4f and Mixed_5b are pooled by the plain mean over time and space, Mixed_5c as the original head does it.
+        Blocks behind the last of the layers are not computed.
+        """
+        found = {}
+        if "mixed_4f" in layers:
+            found["mixed_4f"] = mixed_4f.mean(dim=(2, 3, 4))
+        if not {"mixed_5b", "mixed_5c"}.isdisjoint(layers):
+            mixed_5b = self.mixed_5b(mixed_4f)
+            if "mixed_5b" in layers:
+                found["mixed_5b"] = mixed_5b.mean(dim=(2, 3, 4))
+            if "mixed_5c" in layers:
+                found["mixed_5c"] = self.pool(self.mixed_5c(mixed_5b))
+        return torch.cat([found[layer] for layer in layers], dim=1)
+
     def forward(self, x: Tensor) -> I3DOutput:
         """float (N, 3, T, H, W) in [-1, 1] → features (N, 1024) and logits (N, classes)."""
-        features = self.pool(self.mixed_5c(self.mixed_4f(x)))
+        features = self.pool(self.mixed_5c(self.mixed_5b(self.mixed_4f(x))))
         if not self.classes:
             return I3DOutput(features, features.new_zeros(len(features), 0))
         head = self.Logits["Conv3d_0c_1x1"]["conv"]  # type: ignore[index]
@@ -204,7 +233,8 @@ class ClipEncoder(nn.Module):
 
     Args:
         layers: layers whose pooled maps make up the features, in this order: ``mixed_5c`` alone is the original head's;
-            ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture.
+            ``mixed_4f``, twice as fine in space and time, keeps more of small things in the picture; ``mixed_5b`` has
+            the size of ``mixed_5c`` and is a block earlier. See :meth:`I3D.pooled`.
     """
 
     def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",)) -> None:
@@ -214,28 +244,25 @@ class ClipEncoder(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' widths."""
-        backbone = self.backbone
-        mixed_4f = backbone.mixed_4f(normalise_clips(clips))
-        pooled = {"mixed_4f": mixed_4f.mean(dim=(2, 3, 4))}
-        if "mixed_5c" in self.layers:
-            pooled["mixed_5c"] = backbone.pool(backbone.mixed_5c(mixed_4f))
-        return torch.cat([pooled[layer] for layer in self.layers], dim=1)
+        return self.backbone.pooled(self.backbone.mixed_4f(normalise_clips(clips)), self.layers)
 
 
 class MapEncoder(nn.Module):
-    """I3D up to its last block, with the clip's normalisation inside."""
+    """I3D up to its last block, with the clip's normalisation inside: the maps of all layers."""
 
     def __init__(self, backbone: I3D) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, T, H, W, 3) RGB → Mixed_4f (N, 832, T/4, H/16, W/16), Mixed_5c (N, 1024, T/8, H/32, W/32), float32.
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 (N, T, H, W, 3) RGB → float32 Mixed_4f, Mixed_5b and Mixed_5c.
 
-        All divisions are rounded up.
+        Mixed_4f is (N, 832, T/4, H/16, W/16), Mixed_5b (N, 832, T/8, H/32, W/32), Mixed_5c (N, 1024, T/8, H/32, W/32),
+        all divisions rounded up.
         """
-        maps = self.backbone.maps(clips)
-        return maps.early, maps.late
+        mixed_4f = self.backbone.mixed_4f(normalise_clips(clips))
+        mixed_5b = self.backbone.mixed_5b(mixed_4f)
+        return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
 
 
 def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-WIDTHS = {"mixed_4f": 832, "mixed_5c": 1024}  #: channels of each layer
+WIDTHS = {"mixed_4f": 832, "mixed_5b": 832, "mixed_5c": 1024}  #: channels of each layer, from early to late
 
 #: A choice of layers, in the order of their features.
-Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5c"], ...], Field(min_length=1)]
+Layers = Annotated[tuple[Literal["mixed_4f", "mixed_5b", "mixed_5c"], ...], Field(min_length=1)]

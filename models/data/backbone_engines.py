@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from models.backbones.i3d import ClipEncoder, MapEncoder, load_i3d
+from models.backbones.layers import WIDTHS
 from models.data.extraction import Clips, Engine, Floats
 from pipeline.windows import ClipSpec
 
@@ -32,11 +33,11 @@ def open_feature_engine(engine: str, clip: ClipSpec, backbone: str, layers: Sequ
 
 
 def open_map_engine(engine: str, clip: ClipSpec, backbone: str) -> Engine:
-    """Load a backbone whose early and late map are wanted; see :class:`models.backbones.i3d.MapEncoder`.
+    """Load a backbone whose maps are wanted, those of all layers; see :class:`models.backbones.i3d.MapEncoder`.
 
     Args and errors are those of :func:`open_feature_engine`.
     """
-    return _opened(engine, MapEncoder(load_i3d(backbone, classifier=False)), ("EARLY", "LATE"), clip)
+    return _opened(engine, MapEncoder(load_i3d(backbone, classifier=False)), tuple(WIDTHS), clip)
 
 
 def _opened(engine: str, network: nn.Module, outputs: tuple[str, ...], clip: ClipSpec) -> Engine:
@@ -54,9 +55,10 @@ def _opened(engine: str, network: nn.Module, outputs: tuple[str, ...], clip: Cli
 
 def _compiled(network: nn.Module, outputs: Sequence[str], clip: ClipSpec) -> Run:
     from models.engines.openvino import OpenVinoNetwork
-    from models.engines.openvino_convert import to_openvino
+    from models.engines.openvino_convert import Input, to_openvino
 
-    return OpenVinoNetwork(to_openvino(network, (clip.frames, clip.height, clip.width, 3), outputs)).run
+    inputs = {"CLIP": Input((clip.frames, clip.height, clip.width, 3))}
+    return OpenVinoNetwork(to_openvino(network, inputs, outputs)).run
 
 
 def _on_torch(network: nn.Module, outputs: Sequence[str], device: str, batch: int) -> Run:

@@ -2,13 +2,14 @@
 
 The second stage trains on the maps where a CPU has to do it: the backbone is frozen, so each clip needs to go through
 it once. They are large (1.5 MB a clip of 224×224, in half precision), so they are written as they come, and
-read clip by clip. One pass gives the pooled features of both layers too, in full precision: stage 1 and stage 2 of
+read clip by clip. One pass gives the pooled features of all layers too, in full precision: stage 1 and stage 2 of
 the same clips run the backbone once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ class ClipMaps(OfClips):
     Attributes:
         early: float16 (n, 832, t, h, w), Mixed_4f: (4, 14, 14) for 16 frames of 224×224.
         late: float16 (n, 1024, t', h', w'), Mixed_5c: (2, 7, 7).
-        means: float32 (n, 832 + 1024), both maps pooled before they were rounded to half precision.
+        means: float32 (n, 832 + 832 + 1024), the maps of all layers (:data:`models.backbones.layers.WIDTHS`) pooled,
+            before any was rounded to half precision.
     """
 
     early: Rows
@@ -52,25 +54,28 @@ def pooled(
         layers: layers whose pooled maps make up the features, in order; see :class:`models.backbones.i3d.ClipEncoder`.
         grid: (rows, columns) of cells that are pooled each for itself, for small things in the picture. Cell (r, c)
             of R×C covers rows ⌊rh/R⌋ to ⌈(r+1)h/R⌉ of the map, columns likewise (adaptive average pooling), so a grid
-            may be finer than a map.
+            may be finer than a map. Mixed_5b has none: its map is not kept.
 
     Returns:
         float32 (n, D), those of :class:`models.data.features.FeatureStore`;
         with a grid (n, rows · columns, D), by rows.
 
     Raises:
-        ValueError: a layer is unknown, or the grid is empty.
+        ValueError: a layer is unknown or has no grid, or the grid is empty.
     """
     if unknown := set(layers) - set(WIDTHS):
         raise ValueError(f"layers must be among {', '.join(WIDTHS)}, got {', '.join(sorted(unknown))}")
     if grid is None:
-        first = WIDTHS["mixed_4f"]
-        part = {"mixed_4f": slice(0, first), "mixed_5c": slice(first, None)}
-        return np.concatenate([maps.means[:, part[layer]] for layer in layers], axis=1)
+        ends = dict(zip(WIDTHS, itertools.accumulate(WIDTHS.values()), strict=True))
+        parts = [maps.means[:, ends[layer] - WIDTHS[layer] : ends[layer]] for layer in layers]
+        return np.concatenate(parts, axis=1)
     rows, across = grid
     if rows < 1 or across < 1:
         raise ValueError(f"a grid needs at least one row and one column, got {rows}×{across}")
-    parts = [_cells(layer, maps.early if layer == "mixed_4f" else maps.late, rows, across) for layer in layers]
+    kept = {"mixed_4f": maps.early, "mixed_5c": maps.late}
+    if unkept := set(layers) - set(kept):
+        raise ValueError(f"layers of a grid must be among {', '.join(kept)}, got {', '.join(sorted(unkept))}")
+    parts = [_cells(layer, kept[layer], rows, across) for layer in layers]
     return np.concatenate(parts, axis=2)
 
 
@@ -91,7 +96,7 @@ def _cells(layer: str, values: Rows, rows: int, across: int) -> Floats:
 
 def _time_weights(layer: str, steps: int) -> Floats:
     """Return the weight of each time step in a layer's pooled features; see :meth:`models.backbones.i3d.I3D.pool`."""
-    if layer == "mixed_4f" or steps == 1:
+    if layer != "mixed_5c" or steps == 1:
         return np.full(steps, 1 / steps, np.float32)
     shares = np.full(steps, 1 / (steps - 1), np.float32)
     shares[[0, -1]] /= 2  # each of the windows of two steps weighs the same
@@ -106,10 +111,11 @@ def _mean(layer: str, values: Floats) -> Floats:
 class MapStore(BackboneStore[ClipMaps]):
     """Maps of videos, computed when first asked for; see :class:`models.data.video_store.BackboneStore`.
 
-    The arrays of an opened engine are the early and the late map.
+    The arrays of an opened engine are the maps of all layers, in the order of :data:`models.backbones.layers.WIDTHS`.
     """
 
     KIND = "maps"
+    FORMAT = 2  # 1 had no means of Mixed_5b
 
     def _open_engine(self) -> Engine:
         from models.data.backbone_engines import open_map_engine
@@ -141,12 +147,13 @@ class _Draft:
         self._means: list[Floats] = []
 
     def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
-        early, late = arrays
+        early, _, late = arrays
         if max(float(early.max()), float(late.max())) > _HALF_MAX:
             raise AssertionError("I3D's maps do not reach the end of half precision")
         self._early.add(early)
         self._late.add(late)
-        self._means.append(np.concatenate([_mean("mixed_4f", early), _mean("mixed_5c", late)], axis=1))
+        means = [_mean(layer, values) for layer, values in zip(WIDTHS, arrays, strict=True)]
+        self._means.append(np.concatenate(means, axis=1))
         self._places.append(place)
 
     def keep(self, damage: str) -> None:

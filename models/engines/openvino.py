@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ __all__ = ["OpenVinoNetwork", "ov"]
 
 
 class OpenVinoNetwork:
-    """A network over clips, compiled for the CPU in float32. One thread at a time may use it.
+    """A network, compiled for the CPU in float32. One thread at a time may use it.
 
     Args:
-        network: an ``openvino.Model`` or the path of its ``.xml``: uint8 in, normalisation inside, any batch size,
-            T, H and W fixed, a name for each output.
+        network: an ``openvino.Model`` or the path of its ``.xml``: normalisation inside, any batch size, the other
+            dimensions fixed, a name for each input and output.
         threads: number of threads of one stream that computes each batch at once, as a server wants it; 0 takes every
             core that this process may use. None leaves threads and streams to OpenVINO.
 
@@ -56,11 +57,27 @@ class OpenVinoNetwork:
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise RuntimeError(f"{network} cannot be loaded ({reason}); write it again with mistwatch export") from None
         self._request = compiled.create_infer_request()
+        self._inputs = {input.any_name: ordinal for ordinal, input in enumerate(compiled.inputs)}
         self._outputs = [sorted(output.names) for output in compiled.outputs]  # a tensor may have several names
 
-    def run(self, clips: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """uint8 (N, T, H, W, 3) → each output by its names, (N, ...); the arrays belong to the caller."""
-        self._request.infer({0: ov.Tensor(np.require(clips, requirements=["C", "W"]), shared_memory=True)})
+    def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Compute each output by its names, (N, ...); the arrays belong to the caller.
+
+        Args:
+            values: clips, uint8 (N, T, H, W, 3), for a network with one input; otherwise each input by its name,
+                (N, ...), of the input's type.
+
+        Raises:
+            ValueError: the names are not those of the inputs.
+        """
+        arrays = values if isinstance(values, Mapping) else dict.fromkeys(list(self._inputs)[:1], values)
+        if arrays.keys() != self._inputs.keys():
+            raise ValueError(f"inputs must be {', '.join(self._inputs)}, got {', '.join(arrays)}")
+        tensors = {
+            self._inputs[name]: ov.Tensor(np.require(array, requirements=["C", "W"]), shared_memory=True)
+            for name, array in arrays.items()
+        }
+        self._request.infer(tensors)
         found: dict[str, npt.NDArray[np.float32]] = {}
         for ordinal, names in enumerate(self._outputs):
             # A copy, because the request's next inference overwrites its memory.

@@ -1,10 +1,10 @@
-"""Conversion of torch networks over clips for OpenVINO."""
+"""Conversion of torch networks for OpenVINO."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,14 +15,22 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 
-def to_openvino(network: nn.Module, clip: tuple[int, int, int, int], outputs: Sequence[str]) -> Any:
-    """Trace ``network`` for uint8 clips (N, T, H, W, 3) of this size: any batch, float32 weights.
+class Input(NamedTuple):
+    """An input of a network, without the batch's dimension."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.uint8
+
+
+def to_openvino(network: nn.Module, inputs: Mapping[str, Input], outputs: Sequence[str]) -> Any:
+    """Trace ``network`` for inputs of these shapes: any batch, float32 weights.
 
     The converter's parts are called one by one, as ``openvino.convert_model`` reports its use to Intel.
 
     Args:
-        clip: (T, H, W, 3). The padding inside is right for this size alone, and the result takes no other.
-        outputs: the names of the network's outputs, in order; its input is ``CLIP``.
+        inputs: the network's inputs by their names, in the order of its arguments; a clip is ``(T, H, W, 3)`` of uint8.
+            The padding inside is right for these shapes alone, and the result takes no others.
+        outputs: the names of the network's outputs, in order.
 
     Returns:
         an ``openvino.Model``.
@@ -31,13 +39,13 @@ def to_openvino(network: nn.Module, clip: tuple[int, int, int, int], outputs: Se
         # That sizes are frozen and that tracing has a successor is known here.
         warnings.simplefilter("ignore")
         # Traced here, as the decoder's own tracing runs the network three times more to check it; our tests do that.
-        example = torch.zeros(1, *clip, dtype=torch.uint8)
-        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        examples = tuple(torch.zeros(1, *one.shape, dtype=one.dtype) for one in inputs.values())
+        traced = torch.jit.trace(network, examples, check_trace=False)  # type: ignore[no-untyped-call]
         decoder = TorchScriptPythonDecoder(traced)
         converter = FrontEndManager().load_by_framework("pytorch")
         converted = converter.convert(converter.load(decoder))
-    converted.reshape({0: ov.PartialShape([-1, *clip])})
-    converted.inputs[0].get_tensor().set_names({"CLIP"})
-    for output, name in zip(converted.outputs, outputs, strict=True):
-        output.get_tensor().set_names({name})
+    converted.reshape({port: ov.PartialShape([-1, *one.shape]) for port, one in enumerate(inputs.values())})
+    for ports, names in ((converted.inputs, inputs), (converted.outputs, outputs)):
+        for port, name in zip(ports, names, strict=True):
+            port.get_tensor().set_names({name})
     return converted

@@ -348,11 +348,11 @@ def _write_network(
         (draft / f"{name}.py").write_text(_with_relative_imports(source), encoding="utf-8")
     if engine is not EngineChoice.TORCH:
         from models.engines.openvino import ov
-        from models.engines.openvino_convert import to_openvino
+        from models.engines.openvino_convert import Input, to_openvino
 
         progress("converting the network for OpenVINO")
-        clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
-        ov.save_model(to_openvino(network, clip, network.outputs), draft / OPENVINO_FILE, compress_to_fp16=False)
+        inputs = {"CLIP": Input((card.clip.frames, card.clip.height, card.clip.width, 3))}
+        ov.save_model(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE, compress_to_fp16=False)
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 

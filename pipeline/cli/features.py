@@ -35,7 +35,7 @@ def features(
     ] = None,
     crops: Annotated[int, typer.Option(help="Crops of each clip: 1 (the whole picture) or 10.")] = 1,
     layers: Annotated[
-        str | None, typer.Option(help="Layers of the backbone, separated by commas: mixed_5c, or mixed_4f,mixed_5c.")
+        str | None, typer.Option(help="Layers of the backbone, separated by commas: mixed_4f, mixed_5b, mixed_5c.")
     ] = None,
     engine: Annotated[
         str | None, typer.Option(help="Engine: cuda, openvino or cpu; by default the fastest available one.")
@@ -109,7 +109,7 @@ def _settings(
         raise UsageError(f"{config}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
     chosen = tuple(layers.split(",")) if layers is not None else recipe.layers
     if not chosen or not set(chosen) <= set(WIDTHS):
-        raise UsageError(f"--layers {layers}: expected {' or '.join(WIDTHS)}, or both with a comma between")
+        raise UsageError(f"--layers {layers}: expected {', '.join(WIDTHS)}; several with commas between")
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec

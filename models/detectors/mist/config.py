@@ -125,6 +125,8 @@ class MistConfig(_Part):
             raise ValueError("a grid and mirrored videos do not go together: leave one of them out")
         if self.grid is not None and (self.encoder is None or self.encoder.size == "full"):
             raise ValueError("a grid needs maps: an encoder of size maps, or no grid")
+        if self.grid is not None and "mixed_5b" in self.layers:
+            raise ValueError("the map of mixed_5b is not kept for a grid: leave out mixed_5b or the grid")
         if self.videos.hold_out is not None and self.videos.draw is not None:
             raise ValueError("videos.hold_out and videos.draw both make a test split: leave one of them out")
         if self.encoder is not None and self.encoder.select == "validation" and self.videos.validation is None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engines.openvino import OpenVinoNetwork, ov
-from models.engines.openvino_convert import to_openvino
+from models.engines.openvino_convert import Input, to_openvino
 
 CLIP = (2, 8, 8, 3)
 
@@ -28,7 +28,7 @@ class Tiny(nn.Module):
 
 @pytest.fixture(scope="module")
 def network() -> object:
-    return to_openvino(Tiny(), CLIP, ("MEAN", "MAP"))
+    return to_openvino(Tiny(), {"CLIP": Input(CLIP)}, ("MEAN", "MAP"))
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,26 @@ def test_outputs_belong_to_the_caller(network, clips) -> None:
     loaded.run(clips[1:])
     np.testing.assert_array_equal(first, kept)
     assert first.flags.writeable
+
+
+class Difference(nn.Module):
+    """Mean of a picture less that of a clip, by weights for the colours."""
+
+    def forward(self, clips: Tensor, pictures: Tensor, weights: Tensor) -> Tensor:
+        means = pictures.float().mean(dim=(1, 2)) - clips.float().mean(dim=(1, 2, 3))
+        return means * weights
+
+
+def test_several_inputs_go_by_their_names() -> None:
+    inputs = {"CLIP": Input(CLIP), "SCENE": Input((4, 8, 3)), "WEIGHTS": Input((3,), torch.float32)}
+    loaded = OpenVinoNetwork(to_openvino(Difference(), inputs, ("DIFFERENCE",)))
+    clips, pictures = np.full((2, *CLIP), 10, np.uint8), np.full((2, 4, 8, 3), 40, np.uint8)
+    weights = np.array([[1, 2, 3], [0, 0.5, -1]], np.float32)
+    found = loaded.run({"WEIGHTS": weights, "SCENE": pictures, "CLIP": clips})
+    np.testing.assert_allclose(found["DIFFERENCE"], [[30, 60, 90], [0, 15, -30]], rtol=1e-6)
+    for values in (clips, {"CLIP": clips, "SCENE": pictures}):
+        with pytest.raises(ValueError, match=r"^inputs must be CLIP, SCENE, WEIGHTS, got CLIP"):
+            loaded.run(values)
 
 
 def test_a_file_that_is_not_a_network_is_one_line(tmp_path) -> None:

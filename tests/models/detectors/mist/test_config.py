@@ -102,7 +102,7 @@ def test_what_is_refused(recipe, change, message):
 
 
 def test_a_grid_needs_maps_as_they_are():
-    for other in ({"mirrored": True}, {"encoder": {"epochs": 1, "size": "full"}}):
+    for other in ({"mirrored": True}, {"encoder": {"epochs": 1, "size": "full"}}, {"layers": ["mixed_5b"]}):
         with pytest.raises(ValueError, match="grid"):
             MistConfig.model_validate(SMALLEST | {"grid": [2, 2]} | other)
 

@@ -1,0 +1,175 @@
+"""I3D's maps of a standing picture: exactly those of a clip of equal frames, at a fraction of the clip's cost.
+
+In such a clip most time steps hold the same map. Behind the first convolution only those near an end differ, because
+their windows reach into the padding. So a *stretch* of time is kept as its distinct maps and their order. The output of
+a window over time depends only on the maps under its taps. Equal windows are computed once. Taps over the same map are
+summed first, so that a convolution in space remains.
+
+Each convolution over time makes one more step distinct at either end. When no step repeats another, the ordinary blocks
+go on: behind Mixed_3b for 16 frames.
+
+Taps are summed in the forward pass rather than kept, because the weights of the backbone may be loaded later. In
+OpenVINO's form the sums are constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones.i3d import I3D, Mixed, Unit3D, max_pool_same, normalise_clips, same_padding
+
+Window = tuple[int | None, ...]  #: ordinal of the map under each tap; None in the padding
+
+
+class Stretch(NamedTuple):
+    """A stretch of time of which several steps hold the same map."""
+
+    maps: list[Tensor]  #: the distinct maps, (N, C, 1, h, w) each
+    steps: tuple[int, ...]  #: ordinal of the map at each step
+
+    @property
+    def repeats(self) -> bool:
+        return len(self.maps) < len(self.steps)
+
+    def each(self, network: Callable[[Tensor], Tensor]) -> Stretch:
+        """Apply a network that does not look across time."""
+        return Stretch([network(x) for x in self.maps], self.steps)
+
+    def over_time(self, compute: Callable[[Window], Tensor], kernel: int, stride: int = 1) -> Stretch:
+        """Compute every distinct window of ``kernel`` steps once, under SAME."""
+        found, steps = distinct(windows(self.steps, kernel, stride))
+        return Stretch([compute(window) for window in found], steps)
+
+    def clip(self) -> Tensor:
+        """Return the map of the whole stretch: (N, C, T, h, w)."""
+        return torch.cat([self.maps[ordinal] for ordinal in self.steps], dim=2)
+
+
+def windows(steps: Sequence[int], kernel: int, stride: int) -> list[Window]:
+    """Return the window at each output step under SAME."""
+    before, after = same_padding(len(steps), kernel, stride)
+    padded = (*[None] * before, *steps, *[None] * after)
+    return [padded[first : first + kernel] for first in range(0, len(padded) - kernel + 1, stride)]
+
+
+def distinct(items: Sequence[tuple[int | None, ...]]) -> tuple[list[tuple[int | None, ...]], tuple[int, ...]]:
+    """Return the distinct items in their order, and the ordinal of each item among them."""
+    ordinals = {item: ordinal for ordinal, item in enumerate(dict.fromkeys(items))}
+    return list(ordinals), tuple(ordinals[item] for item in items)
+
+
+def convolve(unit: Unit3D, stretch: Stretch) -> Stretch:
+    """Convolve a stretch over time and space: what the unit gives for its clip."""
+
+    def compute(window: Window) -> Tensor:
+        seen = _maps_of(window)
+        x = torch.cat([stretch.maps[ordinal] for ordinal in seen], dim=1)
+        taps = [[tap for tap, ordinal in enumerate(window) if ordinal == one] for one in seen]
+        summed = [unit.conv.weight[:, :, of_one].sum(dim=2, keepdim=True) for of_one in taps]
+        return unit.convolve(x, torch.cat(summed, dim=1))
+
+    return stretch.over_time(compute, unit.kernel, unit.stride)
+
+
+def _maps_of(window: Window) -> list[int]:
+    return sorted({ordinal for ordinal in window if ordinal is not None})
+
+
+def _pool_time(stretch: Stretch) -> Stretch:
+    """Take the maximum over three steps; padding does not count."""
+
+    def compute(window: Window) -> Tensor:
+        first, *others = (stretch.maps[ordinal] for ordinal in _maps_of(window))
+        for other in others:
+            first = torch.maximum(first, other)
+        return first
+
+    return stretch.over_time(compute, 3)
+
+
+def mix(block: Mixed, stretch: Stretch) -> Stretch:
+    """Apply an Inception block to a stretch: what the block gives for its clip."""
+
+    def unit(branch: nn.ModuleDict, name: str) -> Unit3D:
+        return cast(Unit3D, branch[name])
+
+    pooled = _pool_time(stretch.each(lambda x: max_pool_same(x, (1, 3, 3), (1, 1, 1))))
+    branches = [
+        stretch.each(unit(block.Branch_0, "Conv3d_0a_1x1")),
+        *(
+            convolve(unit(branch, "Conv3d_0b_3x3"), stretch.each(unit(branch, "Conv3d_0a_1x1")))
+            for branch in (block.Branch_1, block.Branch_2)
+        ),
+        pooled.each(unit(block.Branch_3, "Conv3d_0b_1x1")),
+    ]
+    joined, steps = distinct(list(zip(*(branch.steps for branch in branches), strict=True)))
+    maps = [
+        torch.cat([branch.maps[cast(int, one)] for branch, one in zip(branches, ordinals, strict=True)], dim=1)
+        for ordinals in joined
+    ]
+    return Stretch(maps, steps)
+
+
+class StillI3D(nn.Module):
+    """I3D over a clip of equal frames, from the picture alone. Its weights are the backbone's.
+
+    Args:
+        frames: number of frames of the clip.
+
+    Raises:
+        ValueError: there are no frames.
+    """
+
+    def __init__(self, backbone: I3D, frames: int = 16) -> None:
+        super().__init__()
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, got {frames}")
+        self.backbone = backbone
+        self.frames = frames
+
+    def mixed_4f(self, pictures: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3) RGB → Mixed_4f (N, 832, T/4, H/16, W/16), rounded up, T the number of frames.
+
+        The later layers are :meth:`I3D.mixed_5b` and :meth:`I3D.mixed_5c` of it.
+        """
+        backbone = self.backbone
+        stretch = Stretch([normalise_clips(pictures[:, None])], (0,) * self.frames)
+        stretch = convolve(backbone.Conv3d_1a_7x7, stretch).each(_halve)
+        stretch = convolve(backbone.Conv3d_2c_3x3, stretch.each(backbone.Conv3d_2b_1x1)).each(_halve)
+        for ordinal, block in enumerate(blocks := (backbone.Mixed_3b, backbone.Mixed_3c)):
+            if not stretch.repeats:
+                return backbone.stage_4(nn.Sequential(*blocks[ordinal:])(stretch.clip()))
+            stretch = mix(block, stretch)
+        return backbone.stage_4(stretch.clip())
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 (N, H, W, 3) RGB → Mixed_4f, Mixed_5b and Mixed_5c; see :class:`models.backbones.i3d.MapEncoder`."""
+        mixed_4f = self.mixed_4f(pictures)
+        mixed_5b = self.backbone.mixed_5b(mixed_4f)
+        return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
+
+
+def _halve(x: Tensor) -> Tensor:
+    return max_pool_same(x, (1, 3, 3), (1, 2, 2))
+
+
+class StillEncoder(nn.Module):
+    """Pooled features of a clip of equal frames: those of :class:`models.backbones.i3d.ClipEncoder`.
+
+    Args:
+        layers: layers whose pooled maps make up the features, in this order.
+        frames: number of frames of the clip.
+    """
+
+    def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",), frames: int = 16) -> None:
+        super().__init__()
+        self.still = StillI3D(backbone, frames)
+        self.layers = tuple(layers)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' widths."""
+        return self.still.backbone.pooled(self.still.mixed_4f(pictures), self.layers)
