@@ -50,8 +50,9 @@ def compute(
     if not skip_bad:
         refuse(unreadable)
     bad = {one.video.path: one.reason for one in unreadable}
+    learnt_from = {*known, *(video.path for video in extra)}
     bad |= footage.fill(
-        [video for video in good if video.path in known or video in extra],
+        [video for video in good if video.path in learnt_from],
         [video for video in good if video.path in judged],
         progress=lambda done, total: progress("features", done, total),
     )
