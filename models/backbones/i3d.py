@@ -11,8 +11,8 @@ clips have no statistics worth the name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,8 @@ MIXED_5B_CHANNELS = 832
 
 #: Kinetics' clips were scaled to [-1, 1]: x / 127.5 - 1.
 _HALF_RANGE = 127.5
+
+_EPSILON = 1e-3  #: added to the variance in BatchNorm (Sonnet's default)
 
 Size3 = tuple[int, int, int]
 
@@ -67,6 +69,14 @@ def max_pool_same(x: Tensor, kernel: Size3, stride: Size3) -> Tensor:
     return F.max_pool3d(x, kernel, stride, padding=before, ceil_mode=True)
 
 
+def convolve_same(x: Tensor, weight: Tensor, stride: int, bias: Tensor | None = None) -> Tensor:
+    """Convolve x, (N, C, T, H, W), with weight, (C', C, kt, kh, kw), under SAME."""
+    pairs = [same_padding(n, k, stride) for n, k in zip(_sizes(x), _sizes(weight), strict=True)]
+    if all(before == after for before, after in pairs):
+        return F.conv3d(x, weight, bias, stride, [before for before, _ in pairs])
+    return F.conv3d(F.pad(x, [n for pair in reversed(pairs) for n in pair]), weight, bias, stride)
+
+
 class FrozenBatchNorm(nn.Module):
     """BatchNorm with stored statistics, a bias and no scale (Sonnet's default)."""
 
@@ -80,7 +90,7 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.mean, self.var, None, self.bias, training=False, eps=1e-3)
+        return F.batch_norm(x, self.mean, self.var, None, self.bias, training=False, eps=_EPSILON)
 
 
 class Unit3D(nn.Module):
@@ -93,17 +103,12 @@ class Unit3D(nn.Module):
         self.bn = FrozenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convolve(x, self.conv.weight)
+        return F.relu(self.bn(convolve_same(x, self.conv.weight, self.stride)))
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Compute the unit with another weight, (outputs, C, kt, kh, kw), for x (N, C, T, H, W)."""
-        pairs = [same_padding(n, k, self.stride) for n, k in zip(_sizes(x), _sizes(weight), strict=True)]
-        if all(before == after for before, after in pairs):
-            x = F.conv3d(x, weight, None, self.stride, [before for before, _ in pairs])
-        else:
-            x = F.pad(x, [n for pair in reversed(pairs) for n in pair])
-            x = F.conv3d(x, weight, None, self.stride)
-        return F.relu(self.bn(x))
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the convolution that equals this one with its BatchNorm."""
+        scale = torch.rsqrt(self.bn.var + _EPSILON)
+        return self.conv.weight * scale[:, None, None, None, None], self.bn.bias - self.bn.mean * scale
 
 
 class Mixed(nn.Module):
@@ -122,12 +127,13 @@ class Mixed(nn.Module):
         self.Branch_3 = nn.ModuleDict({"Conv3d_0b_1x1": Unit3D(inputs, b3, 1)})
         self.outputs = b0 + b1[1] + b2[1] + b3
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, convolve: Callable[[Unit3D, Tensor], Tensor] = Unit3D.__call__) -> Tensor:
+        """(N, C, T, h, w) → (N, outputs, T, h, w); ``convolve`` computes the units that look across time."""
         return torch.cat(
             [
                 self.Branch_0["Conv3d_0a_1x1"](x),
-                self.Branch_1["Conv3d_0b_3x3"](self.Branch_1["Conv3d_0a_1x1"](x)),
-                self.Branch_2["Conv3d_0b_3x3"](self.Branch_2["Conv3d_0a_1x1"](x)),
+                convolve(cast(Unit3D, self.Branch_1["Conv3d_0b_3x3"]), self.Branch_1["Conv3d_0a_1x1"](x)),
+                convolve(cast(Unit3D, self.Branch_2["Conv3d_0b_3x3"]), self.Branch_2["Conv3d_0a_1x1"](x)),
                 self.Branch_3["Conv3d_0b_1x1"](max_pool_same(x, (3, 3, 3), (1, 1, 1))),
             ],
             dim=1,
