@@ -159,7 +159,8 @@ class Background:
     at each sample and as soon as most of the picture differs. So clouds and a camera's exposure leave nothing behind. A
     change that no gain explains (lamps that light parts of the picture, infrared at night, a camera that was moved, a
     cut) makes most blocks differ: no background is given meanwhile. After 20 s of that it is learned anew, and is known
-    again 70 s after the change. A lorry that fills the picture for less is forgotten again.
+    again 70 s after the change. A lorry that fills the picture for less is forgotten again. A camera that keeps panning
+    has no background.
 
     **Segments and pauses.** Another segment starts anew, and so does a pause longer than ``settings.seconds``. Shorter
     pauses within a segment change nothing.

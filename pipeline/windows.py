@@ -111,6 +111,8 @@ class ClipWindow:
         captured_monotonic: the same on the monotonic clock, seconds.
         pixels: uint8 (T, H, W, 3) RGB, C-contiguous, owned by the window.
         middle: the native picture of the middle frame (ordinal T // 2).
+        scene: uint8 (H, W, 3) RGB, the standing scene that the clip is scored against, by a model that reads one. Clips
+            may share it. None: the model reads none, or takes the median of the clip.
     """
 
     segment: Segment
@@ -123,6 +125,7 @@ class ClipWindow:
     pixels: npt.NDArray[np.uint8]
     middle: av.VideoFrame
     captured_monotonic: float = field(default_factory=time.monotonic)
+    scene: npt.NDArray[np.uint8] | None = None
 
     @property
     def key(self) -> ClipKey:

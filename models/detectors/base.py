@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 from models.card import CARD_FILE, Card, CardError, ModelCard, read_card
+from operators.background import SceneKind
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Family(Generic[Card]):
         blank: builds the network that is served, without its weights.
         load: builds that network with the weights of the model's folder, in evaluation mode on the CPU. Missing weights
             of a published backbone are fetched. Raises :class:`pipeline.errors.MistwatchError`.
+        scene: returns the standing scene that a model reads; None for a model that reads none. The network of one that
+            does is a :class:`models.detectors.network.SceneNetwork`.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Family(Generic[Card]):
     heat: Callable[[Card], HeatKind | None]
     blank: Callable[[Card], ServedNetwork]
     load: Callable[[Card, Path, Progress], ServedNetwork]
+    scene: Callable[[Card], SceneKind | None] = lambda _card: None
 
 
 #: Every family: its name, and the module that holds its ``FAMILY``.

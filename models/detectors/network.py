@@ -1,4 +1,4 @@
-"""The network of a detector as it is served."""
+"""The networks of a detector as they are served."""
 
 from __future__ import annotations
 
@@ -19,3 +19,22 @@ class ServedNetwork(nn.Module, ABC):
     @abstractmethod
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, T, H, W, 3) RGB → scores (N, 1) in [0, 1], features (N, D), heat (N, h, w), all float32."""
+
+
+class SceneNetwork(ServedNetwork):
+    """A network that scores clips against a standing scene, for a family that reads one.
+
+    The scene is computed apart from the clips, so that a server computes a scene once that comes with many clips.
+
+    Attributes:
+        standing: uint8 (N, H, W, 3) RGB → a tuple of all that ``forward`` needs of a scene, float32 (N, ...) each. It
+            may share layers with the rest of the network.
+        of_scene: names of what ``standing`` gives, in order.
+    """
+
+    standing: nn.Module
+    of_scene: tuple[str, ...] = ("STANDING",)
+
+    @abstractmethod
+    def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, ...]:
+        """Score clips as :meth:`ServedNetwork.forward`, given what ``standing`` gives for the scene of each."""

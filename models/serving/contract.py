@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 OPENVINO_FILE = "scorer.xml"  #: the network for OpenVINO; its weights lie beside it in scorer.bin
+SCENE_FILE = "scene.xml"  #: the network over standing scenes for OpenVINO, of a model that reads one
 TORCH_FILE = "scorer.safetensors"  #: the weights for torch
 
 
@@ -43,3 +44,13 @@ def check_clips(clips: npt.NDArray[np.uint8], expected: tuple[int, int, int, int
     if clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[1:] != expected or not len(clips):
         sizes = ", ".join(map(str, expected))
         raise ValueError(f"clips must be uint8 (N, {sizes}) with N >= 1, got {clips.dtype} {clips.shape}")
+
+
+def check_scene(scene: npt.NDArray[np.uint8], expected: tuple[int, int, int]) -> None:
+    """Refuse a standing scene other than uint8 ``expected``: (H, W, 3).
+
+    Raises:
+        ValueError: the scene has another shape or type.
+    """
+    if scene.dtype != np.uint8 or scene.shape != expected:
+        raise ValueError(f"a scene must be uint8 {expected}, the size of the clips, got {scene.dtype} {scene.shape}")

@@ -6,15 +6,16 @@ This file is copied into every exported version folder, where its imports are ma
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.engines.device import cuda_devices
-from models.serving.contract import OPENVINO_FILE, TORCH_FILE, EngineChoice, ScoredBatch, check_clips
+from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice, ScoredBatch, check_clips
+from models.serving.standing import StandingScenes
 
 
 class Network(Protocol):
@@ -26,8 +27,10 @@ class Network(Protocol):
 
     name: str
 
-    def run(self, clips: npt.NDArray[np.uint8]) -> Mapping[str, npt.NDArray[np.float32]]:
-        """uint8 (N, T, H, W, 3) → each output by its name, (N, ...)."""
+    def run(
+        self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]
+    ) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Clips, uint8 (N, T, H, W, 3), or each input by its name → each output by its name, (N, ...)."""
         ...
 
 
@@ -37,21 +40,42 @@ class Engine:
     Args:
         network: its outputs are SCORE (N, 1), FEATURES (N, D) and, where the model has it, HEAT (N, h, w).
         clip: (T, H, W, 3) that it was exported with.
+        standing: the standing scenes of a model that reads one.
     """
 
-    def __init__(self, network: Network, clip: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self, network: Network, clip: tuple[int, int, int, int], standing: StandingScenes | None = None
+    ) -> None:
         self.name = network.name
         self._network = network
         self._clip = clip
+        self._standing = standing
 
-    def score(self, clips: npt.NDArray[np.uint8]) -> ScoredBatch:
+    @property
+    def reads_scene(self) -> bool:
+        """Return whether the model scores clips against a standing scene."""
+        return self._standing is not None
+
+    def score(
+        self, clips: npt.NDArray[np.uint8], scenes: Sequence[npt.NDArray[np.uint8] | None] | None = None
+    ) -> ScoredBatch:
         """Score N clips, uint8 (N, T, H, W, 3) RGB.
 
+        Args:
+            scenes: for a model that reads a scene, that of each clip: uint8 (H, W, 3), or None for the median of the
+                clip, which serves for all of them by default.
+
         Raises:
-            ValueError: the clips have another shape or type than the model's.
+            ValueError: the clips or scenes have another shape or type than the model's, or the model reads no scene.
         """
         check_clips(clips, self._clip)
-        outputs = self._network.run(clips)
+        if self._standing is not None:
+            of_scene = self._standing.of_clips(clips, [None] * len(clips) if scenes is None else scenes)
+            outputs = self._network.run({"CLIP": clips, **of_scene})
+        elif scenes is None:
+            outputs = self._network.run(clips)
+        else:
+            raise ValueError("the model reads no scene; score clips without one")
         return ScoredBatch(outputs["SCORE"].reshape(-1), outputs["FEATURES"], outputs.get("HEAT"))
 
 
@@ -88,9 +112,12 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
     if not file.exists():
         raise FileNotFoundError(f"ENGINE {choice} needs {file}; write the repository again with mistwatch export")
     if wanted is EngineChoice.TORCH:
-        from models.serving.torch_file import open_network
+        from models.serving.torch_file import open_networks
 
-        return Engine(open_network(file, f"cuda:{device}" if on_cuda else "cpu"), clip)
+        scorer, standing = open_networks(file, f"cuda:{device}" if on_cuda else "cpu")
+        return Engine(scorer, clip, None if standing is None else StandingScenes(standing))
     from models.engines.openvino import OpenVinoNetwork
 
-    return Engine(OpenVinoNetwork(file, threads=0), clip)
+    scenes = folder / SCENE_FILE
+    of_scenes = StandingScenes(OpenVinoNetwork(scenes, threads=0)) if scenes.exists() else None
+    return Engine(OpenVinoNetwork(file, threads=0), clip, of_scenes)

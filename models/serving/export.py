@@ -7,8 +7,9 @@ A repository holds one served model or several, a folder each::
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py contract.py device.py openvino_engine.py
+            model.py engine.py contract.py device.py openvino_engine.py standing.py median.py
             scorer.xml scorer.bin      the network for OpenVINO
+            scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
@@ -34,13 +35,16 @@ from models.code import code_digest
 from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.contract import OPENVINO_FILE, TORCH_FILE, EngineChoice
+from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
 from models.serving.versions import CONFIG_FILE
+from operators.background import SceneKind
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.windows import StoredClip
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from models.detectors.network import ServedNetwork
 
 SERVED_NAME = "clip_scorer"  #: name of a served model where none is chosen
@@ -57,8 +61,10 @@ _COPIED = {
     "models.serving.model": "model",
     "models.serving.engine": "engine",
     "models.serving.contract": "contract",
+    "models.serving.standing": "standing",
     "models.engines.device": "device",
     "models.engines.openvino": "openvino_engine",
+    "operators.median": "median",
 }
 
 
@@ -116,6 +122,7 @@ def config_pbtxt(
     engine: EngineChoice = EngineChoice.AUTO,
     max_batch: int,
     heat: HeatKind | None = None,
+    scene: SceneKind | None = None,
 ) -> str:
     """Return Triton's configuration of a served model, without its version.
 
@@ -123,6 +130,7 @@ def config_pbtxt(
         outputs: the shape of each output for one clip.
         max_batch: bound of Triton's dynamic batches.
         heat: meaning of the output HEAT, where the model has it.
+        scene: the standing scene that the model reads, if any.
     """
     clip = card.clip
     parameters = {
@@ -140,15 +148,20 @@ def config_pbtxt(
         "kernel": card.alerting.kernel,
         "weights_sha256": card.weights_sha256,
         **({"heat": heat.value} if heat else {}),
+        **({"scene": scene.value} if scene else {}),
         "ENGINE": engine.value,
     }
+    size = f"{clip.height}, {clip.width}, 3"
+    inputs = [f'{{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {clip.frames}, {size} ] }}']
+    if scene:
+        inputs.append(f'{{ name: "SCENE" data_type: TYPE_UINT8 dims: [ {size} ] optional: true }}')
     lines = [
         "# Written by `mistwatch export`.",
         f"name: {json.dumps(name)}",
         'backend: "python"',
         f"max_batch_size: {max_batch}",
         "input [",
-        f'  {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {clip.frames}, {clip.height}, {clip.width}, 3 ] }}',
+        ",\n".join(f"  {line}" for line in inputs),
         "]",
         "output [",
         ",\n".join(
@@ -220,9 +233,12 @@ def export(
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
                 raise ExportError(f"{folder}: the family {family.name} and its network differ in the output HEAT")
+            scene = family.scene(card)
+            if (scene is not None) != bool(_of_black_scene(network, card)):
+                raise ExportError(f"{folder}: the family {family.name} and its network differ in the input SCENE")
             _write_network(network, card, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
-            config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat)
+            config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat, scene=scene)
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
             with versions.locked(out):
                 check_room(card, folder, out, name=name, replace=replace)  # another process may have been faster
@@ -333,10 +349,23 @@ def _output_shapes(network: ServedNetwork, card: ModelCard, folder: Path) -> dic
     clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
     try:
         with torch.inference_mode():
-            found = network(clip)
+            found = network(clip, *_of_black_scene(network, card).values())
     except ValueError as error:  # clips that are too short, or of a size whose maps do not meet
         raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
     return {name: list(values.shape[1:]) for name, values in zip(network.outputs, found, strict=True)}
+
+
+def _of_black_scene(network: ServedNetwork, card: ModelCard) -> dict[str, Tensor]:
+    """Return what the network needs to know of a black scene, (1, ...) by its names; empty where it reads none."""
+    import torch
+
+    from models.detectors.network import SceneNetwork
+
+    if not isinstance(network, SceneNetwork):
+        return {}
+    with torch.inference_mode():
+        found = network.standing(torch.zeros(1, card.clip.height, card.clip.width, 3, dtype=torch.uint8))
+    return dict(zip(network.of_scene, found, strict=True))
 
 
 def _write_network(
@@ -347,12 +376,21 @@ def _write_network(
         source = (_OURS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         (draft / f"{name}.py").write_text(_with_relative_imports(source), encoding="utf-8")
     if engine is not EngineChoice.TORCH:
+        from models.detectors.network import SceneNetwork
         from models.engines.openvino import ov
         from models.engines.openvino_convert import Input, to_openvino
 
         progress("converting the network for OpenVINO")
-        inputs = {"CLIP": Input((card.clip.frames, card.clip.height, card.clip.width, 3))}
+        size = (card.clip.height, card.clip.width, 3)
+        of_scene = {
+            name: Input(tuple(tensor.shape[1:]), tensor.dtype)
+            for name, tensor in _of_black_scene(network, card).items()
+        }
+        inputs = {"CLIP": Input((card.clip.frames, *size)), **of_scene}
         ov.save_model(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE, compress_to_fp16=False)
+        if isinstance(network, SceneNetwork):
+            scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
+            ov.save_model(scene, draft / SCENE_FILE, compress_to_fp16=False)
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 

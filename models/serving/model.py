@@ -49,15 +49,20 @@ class TritonPythonModel:
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         frames, height, width, channels = (int(size) for size in config["input"][0]["dims"])
         clip = (frames, height, width, channels)
+        self._reads_scene = any(tensor["name"] == "SCENE" for tensor in config["input"])
         self._engine: Engine = open_engine(
             parameters.get("ENGINE", "auto"),
             Path(args["model_repository"]) / args["model_version"],
             clip,
             device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
         )
+        if self._engine.reads_scene != self._reads_scene:
+            raise ValueError("config.pbtxt and the network differ in the input SCENE; write it again: mistwatch export")
         self._batch = np.zeros((max(int(config["max_batch_size"]), 1), *clip), np.uint8)
         for size in range(1, len(self._batch) + 1):
-            scored = self._engine.score(self._batch[:size])
+            # The same scene for all: it is computed once.
+            scenes = size * [self._batch[0, 0]] if self._reads_scene else None
+            scored = self._engine.score(self._batch[:size], scenes)
         if any(output["name"] == "HEAT" for output in config["output"]) != (scored.heat is not None):
             raise ValueError("config.pbtxt and the network differ in the output HEAT; write it again: mistwatch export")
         seconds = time.monotonic() - started
@@ -68,14 +73,18 @@ class TritonPythonModel:
         """Score all requests in one batch; each brings one clip or more, and Triton keeps the sum in bounds."""
         sizes = []
         filled = 0
+        scenes: list[npt.NDArray[np.uint8] | None] = []
         for request in requests:
             # The tensor itself, not its capsule: numpy then asks for a view that is read-only, as the memory is shared.
             clips = np.from_dlpack(triton.get_input_tensor_by_name(request, "CLIP"))
             self._batch[filled : filled + len(clips)] = clips
             sizes.append(len(clips))
             filled += len(clips)
+            if self._reads_scene:
+                scene = triton.get_input_tensor_by_name(request, "SCENE")
+                scenes += [None] * len(clips) if scene is None else list(np.from_dlpack(scene))
         try:
-            scored = self._engine.score(self._batch[:filled])
+            scored = self._engine.score(self._batch[:filled], scenes if self._reads_scene else None)
         except Exception as error:  # any error answers these requests and leaves the server running
             return [triton.InferenceResponse(error=triton.TritonError(f"scoring failed: {error}")) for _ in requests]
 

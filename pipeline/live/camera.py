@@ -5,9 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from operators.background import SceneKind, StandingScene, standing_scene
 from operators.chain import ChainSettings
 from operators.scores import SegmentEnd
 from pipeline import logs
@@ -86,10 +87,14 @@ class Finished:
 
 
 class Watcher:
-    """One detector at work on one camera: its windows, its queue to the scorer, its chain of operators.
+    """One detector at work on one camera: its windows and scenes, its queue to the scorer, its chain of operators.
 
-    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``served`` to the thread of
-    the operators.
+    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` to the thread of the operators,
+    which alone writes ``served``.
+
+    The scene is kept over all clips of a segment, whether they are scored or dropped, so it depends on the footage
+    alone. Where another version of the model reads another kind of scene, it is kept from that version's first score
+    on, beginning with nothing. (The cost and memory of it: :mod:`operators.background`.)
     """
 
     port: CameraPort  #: its queue; set before the first frame
@@ -103,6 +108,8 @@ class Watcher:
         self._frames = 0  # taken before the first clip
         self._cutter = WindowCutter(plan.clip)
         self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
+        self._scene_kind: SceneKind | None = None
+        self._scene: StandingScene | None = None  # of that kind
 
     def take(self, item: Frame | SegmentOver) -> None:
         """Take the camera's next frame, and hand in the clip that it completes; or forget an ended segment's frames."""
@@ -115,7 +122,16 @@ class Watcher:
         if isinstance(window, ClipWindow):
             self.clips += 1
             self._open = (segment, window.index + 1)
-            self.port.submit(window)
+            self.port.submit(self._with_scene(window))
+
+    def _with_scene(self, window: ClipWindow) -> ClipWindow:
+        """Return the clip with the scene that it is scored against, where the model reads one and it is known."""
+        kind = self.served.scene
+        if kind is not self._scene_kind:
+            self._scene_kind, self._scene = kind, None if kind is None else standing_scene(kind)
+        if self._scene is None:
+            return window
+        return replace(window, scene=self._scene.push(window.segment.id, window.start, window.pixels))
 
     def _count_without_clip(self, frame: Frame) -> None:
         """Log a live camera that delivers pictures of which no clip can be made, once."""

@@ -136,6 +136,7 @@ def run_settings(
             close_threshold=served.close_threshold,
             kernel=served.kernel,
             heat=served.heat.kind if served.heat is not None else HeatKind.ATTENTION,
+            scene=served.scene,
         ),
         clip=usual.clip,
         chain=usual.chain,

@@ -34,6 +34,7 @@ from pydantic import (
 )
 
 from operators.alerting import AlertSettings
+from operators.background import SceneKind
 from operators.chain import ChainSettings
 from pipeline.errors import UsageError
 from pipeline.heat import HeatKind
@@ -83,6 +84,7 @@ class RunModel(_Part):
         threshold, close_threshold, kernel: its own suggestions, None where it makes none.
         weights_sha256: of its weights, None where the server does not state it.
         heat: the meaning of its heat maps, where it has any; not written where they are attention maps.
+        scene: the standing scene that it reads; not written where it reads none.
     """
 
     name: str
@@ -93,13 +95,16 @@ class RunModel(_Part):
     close_threshold: float | None = None
     kernel: int | None = None
     heat: HeatKind = HeatKind.ATTENTION
+    scene: SceneKind | None = None
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the usual kind of heat map: a run's name, a hash of all this, stays as it was."""
+        """Leave out the usual kind of heat map and no scene: a run's name, a hash of all this, stays as it was."""
         written: dict[str, Any] = handler(self)
         if written.get("heat") == HeatKind.ATTENTION:
             del written["heat"]
+        if written.get("scene", ...) is None:
+            del written["scene"]
         return written
 
 

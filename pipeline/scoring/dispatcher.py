@@ -188,10 +188,13 @@ class Dispatcher:
     # -- a clip and its answer ---------------------------------------------------------------------------------
 
     def _send(self, clip: Clip) -> None:
-        clip.asked_heat = self._versions[clip.lane.model].asks_heat and not clip.refused
+        versions = self._versions[clip.lane.model]
+        clip.asked_heat = versions.asks_heat and not clip.refused
         self._transport.infer(
             clip.lane.model,
             clip.window.pixels,
+            # A refused clip, too, is sent with its scene where the model, asked anew, reads one: its score is the same.
+            scene=clip.window.scene if versions.reads_scene else None,
             heat=clip.asked_heat,
             timeout_seconds=self._deadline_seconds,
             on_answer=lambda answer: self._handle_later(partial(self._conclude, clip, answer)),
@@ -239,7 +242,7 @@ class Dispatcher:
                 self._outages.answered(model, time.monotonic())
                 return Dropped(clip.window, DropReason.ERROR, failure.line)
             case Trouble.REFUSED:
-                # Perhaps another model stands there now: one without HEAT, or for other clips.
+                # Perhaps another model stands there now: one without HEAT or SCENE, or for other clips.
                 self._versions[model].inspected = False
                 if clip.refused:
                     return Dropped(clip.window, DropReason.ERROR, failure.line)

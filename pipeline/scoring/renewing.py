@@ -152,6 +152,7 @@ class RenewingTransport:
         model: str,
         pixels: npt.NDArray[np.uint8],
         *,
+        scene: npt.NDArray[np.uint8] | None,
         heat: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
@@ -164,7 +165,7 @@ class RenewingTransport:
             if self._end(line, number, trouble):
                 on_answer(answer)
 
-        line.transport.infer(model, pixels, heat=heat, timeout_seconds=timeout_seconds, on_answer=conclude)
+        line.transport.infer(model, pixels, scene=scene, heat=heat, timeout_seconds=timeout_seconds, on_answer=conclude)
 
     def close(self) -> None:
         """See :meth:`Transport.close`."""

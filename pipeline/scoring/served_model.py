@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 import tritonclient.grpc as triton
+import tritonclient.grpc.model_config_pb2 as model_config
 
+from operators.background import SceneKind
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.heat import HeatKind
 from pipeline.sources.base import Fit
@@ -137,6 +139,7 @@ class ServedModel:
         heat: its output HEAT; None when it has none.
         backbone: the network whose features or maps it reads; None when the server does not say.
         weights_sha256: of its weights; None when the server does not say.
+        scene: the standing scene that it reads as its input SCENE; None when it reads none.
     """
 
     name: str
@@ -148,6 +151,7 @@ class ServedModel:
     heat: HeatMap | None = None
     backbone: str | None = None
     weights_sha256: str | None = None
+    scene: SceneKind | None = None
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
         """Check that the model was trained with clips like ``clip``; the stride may differ.
@@ -219,6 +223,7 @@ def describe(
             "serve one written by `mistwatch export`"
         ) from None
     _check_input(config, served, address)
+    _check_scene(config, served, address)
     return served
 
 
@@ -241,6 +246,7 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         heat=_heat(config, said),
         backbone=said.get("backbone") or None,
         weights_sha256=said.get("weights_sha256") or None,
+        scene=SceneKind(said["scene"]) if said.get("scene") else None,
     )
 
 
@@ -293,6 +299,28 @@ def _check_input(config: Any, served: ServedModel, address: str) -> None:
             f"the model {config.name} at {address} takes CLIP {takes or 'not at all'}, but says that it was "
             f"trained with {clip}: serve one written by `mistwatch export`"
         )
+
+
+def _check_scene(config: Any, served: ServedModel, address: str) -> None:
+    """Check that the input SCENE goes with the parameter, is optional and fits the clip. Raises ClipMismatch."""
+    tensor = {tensor.name: tensor for tensor in config.input}.get("SCENE")
+    if tensor is None and served.scene is None:
+        return
+    wrong = f"the model {config.name} at {address}"
+    if tensor is None:
+        wrong += f" reads a scene (parameter scene: {served.scene}) but has no input SCENE"
+    elif served.scene is None:
+        wrong += (
+            " has an input SCENE but does not say which scene it reads (parameter 'scene' is missing in its "
+            f"config.pbtxt; expected {' or '.join(SceneKind)})"
+        )
+    else:
+        size = [served.clip.height, served.clip.width, 3]
+        takes = f"{model_config.DataType.Name(tensor.data_type)} {list(tensor.dims)}"
+        if takes == f"TYPE_UINT8 {size}" and tensor.optional:
+            return
+        wrong += f" takes SCENE {takes}{', optional' if tensor.optional else ''}, expected TYPE_UINT8 {size}, optional"
+    raise ClipMismatch(f"{wrong}: serve one written by `mistwatch export`")
 
 
 def _output(config: Any, name: str) -> tuple[int, ...] | None:

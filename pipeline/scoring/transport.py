@@ -76,6 +76,7 @@ class Transport(Protocol):
         model: str,
         pixels: npt.NDArray[np.uint8],
         *,
+        scene: npt.NDArray[np.uint8] | None,
         heat: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
@@ -83,6 +84,7 @@ class Transport(Protocol):
         """Send a clip, uint8 (T, H, W, 3).
 
         Args:
+            scene: its standing scene, uint8 (H, W, 3), for a model that reads one; None sends none.
             on_answer: called exactly once, on any thread, also before this returns; it must be quick.
         """
         ...
@@ -126,19 +128,20 @@ class TritonTransport:
         model: str,
         pixels: npt.NDArray[np.uint8],
         *,
+        scene: npt.NDArray[np.uint8] | None,
         heat: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         """See :meth:`Transport.infer`; ``on_answer`` is called on gRPC's thread, which serves every call."""
-        batch = pixels[np.newaxis]
         outputs = ("SCORE", "HEAT") if heat else ("SCORE",)
         try:
-            tensor = triton.InferInput("CLIP", batch.shape, "UINT8")
-            tensor.set_data_from_numpy(batch)
+            inputs = [_one_of_a_batch("CLIP", pixels)]
+            if scene is not None:
+                inputs.append(_one_of_a_batch("SCENE", scene))
             self._client.async_infer(
                 model,
-                [tensor],
+                inputs,
                 callback=partial(self._read, model, heat, on_answer),
                 outputs=[triton.InferRequestedOutput(name) for name in outputs],
                 client_timeout=timeout_seconds,
@@ -184,3 +187,10 @@ class TritonTransport:
             on_answer(Failure(Trouble.UNREADABLE, f"Triton's answer holds no {missing} ({problem})"))
         else:
             on_answer(answer)
+
+
+def _one_of_a_batch(name: str, array: npt.NDArray[np.uint8]) -> Any:
+    """Return an input of a request for a single clip."""
+    tensor = triton.InferInput(name, (1, *array.shape), "UINT8")
+    tensor.set_data_from_numpy(array[np.newaxis])
+    return tensor

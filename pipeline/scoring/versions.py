@@ -51,12 +51,20 @@ class Versions:
         """Return whether the next clip is sent with a request for HEAT."""
         return self._heat and self._current is not None and self._current.heat is not None
 
+    @property
+    def reads_scene(self) -> bool:
+        """Return whether the next clip is sent with its standing scene."""
+        return self._current is not None and self._current.scene is not None
+
     def misfit(self, window: ClipWindow) -> str:
         """Return the reason for which a window cannot be sent, as one line; empty when it can."""
         expected = (self.clip.frames, self.clip.height, self.clip.width, 3)
-        if window.pixels.shape == expected and window.pixels.dtype == np.uint8:
-            return ""
-        return f"expected a clip of uint8 {expected}, got {window.pixels.dtype} {window.pixels.shape}"
+        if window.pixels.shape != expected or window.pixels.dtype != np.uint8:
+            return f"expected a clip of uint8 {expected}, got {window.pixels.dtype} {window.pixels.shape}"
+        scene = window.scene
+        if scene is not None and (scene.shape != expected[1:] or scene.dtype != np.uint8):
+            return f"expected a scene of uint8 {expected[1:]}, got {scene.dtype} {scene.shape}"
+        return ""
 
     def require(self, served: ServedModel) -> None:
         """Check that a version takes our clips and can be used.

@@ -248,6 +248,13 @@ class TestLight:
         assert found[300.0] is None
         np.testing.assert_array_equal(found[398.0], turned)
 
+    def test_a_camera_that_pans_has_no_background(self) -> None:
+        """Three pixels a second, over walls and doors of 24 pixels; at times they are where others were, by chance."""
+        rng = np.random.default_rng(5)
+        wall = np.kron(rng.integers(20, 230, (2, 60, 1)), np.ones((HEIGHT // 2, 24, 3), int)).astype(np.uint8)
+        panned = watch(Background(), lambda at: wall[:, int(3 * at) : int(3 * at) + WIDTH], 400.0)
+        assert sum(found is not None for _, found in panned) <= 4  # of 200 clips
+
     def test_it_is_learned_anew_from_samples_that_are_far_apart(self) -> None:
         scene = Background(BackgroundSettings(seconds=600.0, samples=3, known_after=1))
         scene.push("s", 0.0, clip_of(PLACE))

@@ -1,8 +1,9 @@
 """A tiny model behind the served contract: its score is known, its service time and its failures are in the pixels.
 
-SCORE is the clip's mean / 255, HEAT (where the configuration has that output) the mean / 255 of each quarter of the
-picture over the whole clip. The first pixel of the first frame steers: red × 10 ms is the service time of this
-clip, green 255 makes the model raise, blue 255 makes its score NaN.
+SCORE is the clip's mean / 255, with a SCENE the mean of its absolute difference from that / 255; HEAT (where the
+configuration has that output) the mean / 255 of each quarter of the picture over the whole clip. The first pixel of the
+first frame steers: red × 10 ms is the service time of this clip, green 255 makes the model raise, blue 255 makes its
+score NaN.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class TritonPythonModel:
         if (steering[:, 1] == 255).any():
             raise ValueError("a green pixel")
         time.sleep(float(steering[:, 0].sum()) * 0.010)
-        score = np.ascontiguousarray((clips.mean(axis=(1, 2, 3, 4)) / 255).astype(np.float32)[:, None])
+        scene = pb.get_input_tensor_by_name(request, "SCENE")
+        shown = clips if scene is None else np.abs(clips - np.from_dlpack(scene)[:, None].astype(float))
+        score = np.ascontiguousarray((shown.mean(axis=(1, 2, 3, 4)) / 255).astype(np.float32)[:, None])
         score[clips[:, 0, 0, 0, 2] == 255] = np.nan
         features = np.zeros((len(clips), 4), np.float32)
         tensors = {"SCORE": score, "FEATURES": features}

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from triton_of_brightness import H, T, W
 
+from operators.background import SceneKind
 from pipeline.heat import HeatKind
 from pipeline.scoring.served_model import HeatMap, ScorerUnavailable, ServedModel, Trouble
 from pipeline.scoring.transport import Answer, Failure, Transport
@@ -63,7 +64,14 @@ class ScriptedServer:
         return self._running
 
     def serve(
-        self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
+        self,
+        model: str = "clip_scorer",
+        *,
+        version: int = 1,
+        heat: str = "",
+        scene: str = "",
+        name: str = "mean",
+        height: int = H,
     ) -> None:
         """Put this version into the repository, and load it."""
         served = ServedModel(
@@ -73,6 +81,7 @@ class ScriptedServer:
             threshold=0.5,
             kernel=3,
             heat=HeatMap(2, 2, HeatKind(heat)) if heat else None,
+            scene=SceneKind(scene) if scene else None,
         )
         with self._changed:
             if model in self._models:
@@ -157,11 +166,20 @@ class ScriptedServer:
                 raise ScorerUnavailable(Trouble.NOT_READY, line)
             return one.loaded
 
-    def score(self, model: str, pixels: npt.NDArray[np.uint8], heat: bool, served: ServedModel) -> Answer | Failure:
+    def score(
+        self,
+        model: str,
+        pixels: npt.NDArray[np.uint8],
+        scene: npt.NDArray[np.uint8] | None,
+        heat: bool,
+        served: ServedModel,
+    ) -> Answer | Failure:
         """Score a clip with a version that was loaded when it came."""
         clip = served.clip
         if pixels.shape != (clip.frames, clip.height, clip.width, 3) or (heat and served.heat is None):
             return Failure(Trouble.REFUSED, f"Triton at {self.address}: unexpected shape for input 'CLIP'")
+        if scene is not None and served.scene is None:
+            return Failure(Trouble.REFUSED, f"Triton at {self.address}: unexpected inference input 'SCENE'")
         with self._model_at_work:
             time.sleep(int(pixels[0, 0, 0, 0]) * 0.010 if pixels[0, 0, 0, 2] == 0 else 0.0)
         with self._changed:
@@ -172,7 +190,8 @@ class ScriptedServer:
                 return Failure(Trouble.STUB_DIED, line)
         if pixels[0, 0, 0, 1] == 255:
             return Failure(Trouble.FAILED, f"Triton at {self.address}: a green pixel")
-        score = np.nan if pixels[0, 0, 0, 2] == 255 else float(pixels.mean() / 255)
+        shown = pixels if scene is None else np.abs(pixels - scene.astype(float))
+        score = np.nan if pixels[0, 0, 0, 2] == 255 else float(shown.mean() / 255)
         t, h, w, c = pixels.shape
         quarters = pixels.reshape(t, 2, h // 2, 2, w // 2, c).mean(axis=(0, 2, 4, 5)) / 255
         return Answer(served.version, score, quarters.astype(np.float32) if heat else None)
@@ -228,13 +247,14 @@ class _ScriptedTransport:
         model: str,
         pixels: npt.NDArray[np.uint8],
         *,
+        scene: npt.NDArray[np.uint8] | None,
         heat: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         def score() -> Answer | Failure:
             served = self._server.ask(model, timeout_seconds, closed=self._closed)
-            return self._server.score(model, pixels, heat, served)
+            return self._server.score(model, pixels, scene, heat, served)
 
         def answer() -> None:
             with self._link:

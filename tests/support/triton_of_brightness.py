@@ -21,10 +21,10 @@ MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
 
 
-def _config(model: str, heat: str, **parameters: str) -> str:
+def _config(model: str, heat: str, scene: str, **parameters: str) -> str:
     said = {
         "name": "mean", "clip_frames": str(T), "clip_height": str(H), "clip_width": str(W), "clip_stride": "2",
-        "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3", "heat": heat,
+        "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3", "heat": heat, "scene": scene,
     } | parameters  # fmt: skip
     lines = [
         f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in said.items() if value
@@ -34,11 +34,16 @@ def _config(model: str, heat: str, **parameters: str) -> str:
         '{ name: "FEATURES" data_type: TYPE_FP32 dims: [ 4 ] }',
         *(['{ name: "HEAT" data_type: TYPE_FP32 dims: [ 2, 2 ] }'] if heat else []),
     ]
+    size = f"{said['clip_height']}, {said['clip_width']}, 3"
+    inputs = [
+        f'{{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {size} ] }}',
+        *([f'{{ name: "SCENE" data_type: TYPE_UINT8 dims: [ {size} ] optional: true }}'] if scene else []),
+    ]
     return f"""
 name: "{model}"
 backend: "python"
 max_batch_size: 8
-input [ {{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {T}, {said["clip_height"]}, {said["clip_width"]}, 3 ] }} ]
+input [ {", ".join(inputs)} ]
 output [ {", ".join(outputs)} ]
 dynamic_batching {{ }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
@@ -47,27 +52,28 @@ instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 
 
 def write_repository(
-    folder: Path, model: str = "clip_scorer", *, version: int = 1, heat: str = "", **parameters: str
+    folder: Path, model: str = "clip_scorer", *, version: int = 1, heat: str = "", scene: str = "", **parameters: str
 ) -> Path:
     """A model repository with the tiny model, to serve this version of it; others that are there stay.
 
     Args:
         heat: the kind of its output HEAT, [2, 2]; empty for a model without one.
+        scene: the kind of scene that it reads; empty for a model without the input SCENE.
         parameters: override what its config.pbtxt says of the clips.
     """
     home = folder / model / str(version)
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(MODEL, home / "model.py")
     policy = f"version_policy {{ specific {{ versions: [ {version} ] }} }}\n"
-    (folder / model / "config.pbtxt").write_text(policy + _config(model, heat, **parameters))
+    (folder / model / "config.pbtxt").write_text(policy + _config(model, heat, scene, **parameters))
     return folder
 
 
-def write_version(folder: Path, *, heat: str = "", **parameters: str) -> Path:
+def write_version(folder: Path, *, heat: str = "", scene: str = "", **parameters: str) -> Path:
     """A version of the tiny model as ``mistwatch export`` would hand it to ``models.serving.versions.add``."""
     folder.mkdir()
     shutil.copy(MODEL, folder / "model.py")
-    (folder / "config.pbtxt").write_text(_config("clip_scorer", heat, **parameters))
+    (folder / "config.pbtxt").write_text(_config("clip_scorer", heat, scene, **parameters))
     return folder
 
 
@@ -112,10 +118,19 @@ class Server:
             client.load_model(model, client_timeout=30)
 
     def serve(
-        self, model: str = "clip_scorer", *, version: int = 1, heat: str = "", name: str = "mean", height: int = H
+        self,
+        model: str = "clip_scorer",
+        *,
+        version: int = 1,
+        heat: str = "",
+        scene: str = "",
+        name: str = "mean",
+        height: int = H,
     ) -> None:
         """Write this version of a model into the repository, and load it."""
-        write_repository(self.repository, model, version=version, heat=heat, name=name, clip_height=str(height))
+        write_repository(
+            self.repository, model, version=version, heat=heat, scene=scene, name=name, clip_height=str(height)
+        )
         self.load(model)
 
     def transport(self) -> TritonTransport:

@@ -155,6 +155,6 @@ def openvino_engine(version: Path) -> Iterator[object]:
 @pytest.fixture(scope="session")
 def torch_engine(version: Path) -> Iterator[object]:
     from models.serving.engine import Engine
-    from models.serving.torch_file import open_network
+    from models.serving.torch_file import open_networks
 
-    return Engine(open_network(version / "scorer.safetensors", "cpu"), (16, 224, 224, 3))
+    return Engine(open_networks(version / "scorer.safetensors", "cpu").scorer, (16, 224, 224, 3))

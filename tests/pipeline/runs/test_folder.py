@@ -12,6 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from operators.alerting import AlertSettings
+from operators.background import SceneKind
 from operators.chain import ChainSettings
 from pipeline.heat import HeatKind
 from pipeline.runs.folder import RunChain, RunError, RunModel, VideoRow, read_run, score_schema
@@ -164,8 +165,10 @@ def test_a_run_without_a_calibration_is_written_as_ever() -> None:
 
 def test_a_run_of_a_model_with_attention_is_written_as_ever() -> None:
     usual = RunModel(name="m", version="1")
-    assert "heat" not in json.loads(usual.model_dump_json())
+    assert not {"heat", "scene"} & json.loads(usual.model_dump_json()).keys()
     absolute = RunModel(name="m", version="1", heat=HeatKind.ANOMALY)
     assert json.loads(absolute.model_dump_json())["heat"] == "anomaly"
-    for model in (usual, absolute):
+    with_scene = RunModel(name="m", version="1", scene=SceneKind.BACKGROUND)
+    assert json.loads(with_scene.model_dump_json())["scene"] == "background"
+    for model in (usual, absolute, with_scene):
         assert RunModel.model_validate_json(model.model_dump_json()) == model

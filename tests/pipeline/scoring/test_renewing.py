@@ -50,6 +50,7 @@ class Calls:
         self.transport.infer(
             "clip_scorer",
             window.pixels,
+            scene=None,
             heat=False,
             timeout_seconds=timeout_seconds,
             on_answer=self.outcomes.append,

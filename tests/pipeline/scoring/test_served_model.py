@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from operators.background import SceneKind
 from pipeline.errors import MistwatchError
 from pipeline.heat import HeatKind
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
@@ -113,6 +114,71 @@ def test_a_model_that_contradicts_itself_about_heat_is_refused(
     assert f"the model hot at {server.address}" in str(refused.value)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("scene", "change", "message"),
+    [
+        pytest.param(
+            "clip",
+            (', { name: "SCENE" data_type: TYPE_UINT8 dims: [ 16, 16, 3 ] optional: true }', ""),
+            "reads a scene (parameter scene: clip) but has no input SCENE",
+            id="promised and missing",
+        ),
+        pytest.param(
+            "background",
+            ('parameters { key: "scene" value { string_value: "background" } }', ""),
+            "has an input SCENE but does not say which scene it reads (parameter 'scene' is missing in its "
+            "config.pbtxt; expected clip or background)",
+            id="there and not promised",
+        ),
+        pytest.param("long", ("", ""), "'long' is not a valid SceneKind", id="of an unknown kind"),
+        pytest.param(
+            "clip",
+            ('"SCENE" data_type: TYPE_UINT8 dims: [ 16, 16, 3 ]', '"SCENE" data_type: TYPE_UINT8 dims: [ 8, 16, 3 ]'),
+            "takes SCENE TYPE_UINT8 [8, 16, 3], optional, expected TYPE_UINT8 [16, 16, 3], optional",
+            id="of another size",
+        ),
+        pytest.param(
+            "clip",
+            (" optional: true", ""),
+            "takes SCENE TYPE_UINT8 [16, 16, 3], expected TYPE_UINT8 [16, 16, 3], optional",
+            id="required",
+        ),
+        pytest.param(
+            "clip",
+            ('"SCENE" data_type: TYPE_UINT8', '"SCENE" data_type: TYPE_FP32'),
+            "takes SCENE TYPE_FP32 [16, 16, 3], optional, expected TYPE_UINT8",
+            id="of another type",
+        ),
+    ],
+)
+def test_a_model_that_contradicts_itself_about_its_scene_is_refused(
+    kit: Any, server: Any, scene: str, change: tuple[str, str], message: str
+) -> None:
+    config = kit.repository(server.repository, "still", scene=scene) / "still" / "config.pbtxt"
+    text = config.read_text()
+    assert change[0] in text
+    config.write_text(text.replace(*change))
+    server.load("still")
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, "still")
+    finally:
+        server.unload("still")
+    assert f"the model still at {server.address}" in str(refused.value)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", list(SceneKind))
+def test_a_model_says_which_scene_it_reads(kit: Any, server: Any, kind: SceneKind) -> None:
+    kit.repository(server.repository, "still", scene=kind.value)
+    server.load("still")
+    try:
+        assert served_model(server.address, "still").scene is kind
+    finally:
+        server.unload("still")
 
 
 @pytest.mark.parametrize("output", ["", '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 2 ] },'])

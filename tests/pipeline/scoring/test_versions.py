@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from operators.background import SceneKind
 from pipeline.heat import HeatKind
 from pipeline.scoring.served_model import ClipMismatch, HeatMap, ServedModel
 from pipeline.scoring.versions import Versions
@@ -14,6 +17,7 @@ from pipeline.windows import ClipSpec
 CLIP = ClipSpec(frames=4, stride=4, height=16, width=16)
 ONE, TWO = ServedModel("mean", "1", CLIP), ServedModel("mean", "2", CLIP)
 OTHER_ONE = ServedModel("median", "1", CLIP)
+WITH_SCENE = ServedModel("mean", "4", CLIP, scene=SceneKind.CLIP)
 WITH_HEAT = ServedModel("mean", "3", CLIP, heat=HeatMap(2, 2, HeatKind.ANOMALY))
 
 
@@ -102,6 +106,16 @@ def test_heat_is_asked_of_a_model_that_has_it(heat: bool, served: ServedModel, a
     assert not Versions(CLIP, fits, heat=heat).asks_heat, "before the first inspection no model is known"
 
 
+def test_a_scene_is_sent_to_a_version_that_reads_one() -> None:
+    versions = inspected()
+    assert not versions.reads_scene
+    answer(versions, WITH_SCENE, 2.0)
+    assert versions.reads_scene
+    answer(versions, TWO, 3.0)
+    assert not versions.reads_scene
+    assert not Versions(CLIP, fits, heat=False).reads_scene, "before the first inspection no model is known"
+
+
 @pytest.mark.parametrize(
     ("served", "message"),
     [
@@ -121,3 +135,16 @@ def test_a_window_of_another_shape_or_type_does_not_fit(kit: Any) -> None:
     assert Versions(CLIP, fits, heat=False).misfit(window) == ""
     line = Versions(ClipSpec(4, 4, 8, 16), fits, heat=False).misfit(window)
     assert line == "expected a clip of uint8 (4, 8, 16, 3), got uint8 (4, 16, 16, 3)"
+
+
+@pytest.mark.parametrize(
+    ("scene", "message"),
+    [
+        (np.zeros((16, 16, 3), np.uint8), ""),
+        (np.zeros((8, 16, 3), np.uint8), "expected a scene of uint8 (16, 16, 3), got uint8 (8, 16, 3)"),
+        (np.zeros((16, 16, 3), np.float32), "expected a scene of uint8 (16, 16, 3), got float32 (16, 16, 3)"),
+    ],
+)
+def test_a_scene_of_another_shape_or_type_does_not_fit(kit: Any, scene: np.ndarray, message: str) -> None:
+    window = replace(kit.window("gate", 0), scene=scene)
+    assert Versions(CLIP, fits, heat=False).misfit(window) == message
