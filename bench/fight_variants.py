@@ -77,6 +77,10 @@ class Dataset:
         """Return some of the videos, with all ordinary footage."""
         return Dataset([self.videos[i] for i in chosen], [self.bags[i] for i in chosen], self.ordinary)
 
+    def only(self, paths: set[Path]) -> Dataset:
+        """Return the videos of these paths, with all ordinary footage."""
+        return self.part([i for i, video in enumerate(self.videos) if video.path in paths])
+
     def extra(self, without: str | None = None) -> list[Bag]:
         """Return the bags of ordinary footage of all places but one."""
         return [bag for place, bags in self.ordinary.items() if place != without for bag in bags]
