@@ -250,8 +250,8 @@ def page(results: dict[str, Any]) -> str:
         f"{results['videos']} clips ({results['abnormal_videos']} fights) from {results['films']} films; "
         f"{results['folds']} folds by film, {len(results['divisions'])} divisions (seeds "
         f"{', '.join(map(str, results['divisions']))}), {results['seeds']} trainings of each. No film is in both "
-        f"training and test{left_out}. Recipe `{results['recipe']['name']}`; in the other rows one part of it is reverted. A "
-        "video's score is the mean of its clips' scores. `bench/fights_folds.py` writes this page.",
+        f"training and test{left_out}. Recipe `{results['recipe']['name']}`; in the other rows one part of it is "
+        "reverted. A video's score is the mean of its clips' scores. `bench/fights_folds.py` writes this page.",
         "",
         "| | video AUC by division | mean | 95 % interval, by film | recall at 5 % false positives, by division | mean "
         "| 95 % interval, by film |",
