@@ -11,8 +11,8 @@ clips have no statistics worth the name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from models.backbones import weights
 from models.backbones.base import MapBackbone, Maps
+from models.backbones.layers import WIDTHS
 
 FEATURES = 1024  #: width of the feature vector
 MIXED_4F_CHANNELS = 832  #: width of the map that self-guided attention reads
@@ -27,6 +28,8 @@ MIXED_5B_CHANNELS = 832
 
 #: Kinetics' clips were scaled to [-1, 1]: x / 127.5 - 1.
 _HALF_RANGE = 127.5
+
+_EPSILON = 1e-3  #: added to the variance in BatchNorm (Sonnet's default)
 
 Size3 = tuple[int, int, int]
 
@@ -66,6 +69,14 @@ def max_pool_same(x: Tensor, kernel: Size3, stride: Size3) -> Tensor:
     return F.max_pool3d(x, kernel, stride, padding=before, ceil_mode=True)
 
 
+def convolve_same(x: Tensor, weight: Tensor, stride: int, bias: Tensor | None = None) -> Tensor:
+    """Convolve x, (N, C, T, H, W), with weight, (C', C, kt, kh, kw), under SAME."""
+    pairs = [same_padding(n, k, stride) for n, k in zip(_sizes(x), _sizes(weight), strict=True)]
+    if all(before == after for before, after in pairs):
+        return F.conv3d(x, weight, bias, stride, [before for before, _ in pairs])
+    return F.conv3d(F.pad(x, [n for pair in reversed(pairs) for n in pair]), weight, bias, stride)
+
+
 class FrozenBatchNorm(nn.Module):
     """BatchNorm with stored statistics, a bias and no scale (Sonnet's default)."""
 
@@ -79,7 +90,7 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.mean, self.var, None, self.bias, training=False, eps=1e-3)
+        return F.batch_norm(x, self.mean, self.var, None, self.bias, training=False, eps=_EPSILON)
 
 
 class Unit3D(nn.Module):
@@ -92,17 +103,12 @@ class Unit3D(nn.Module):
         self.bn = FrozenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convolve(x, self.conv.weight)
+        return F.relu(self.bn(convolve_same(x, self.conv.weight, self.stride)))
 
-    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Compute the unit with another weight, (outputs, C, kt, kh, kw), for x (N, C, T, H, W)."""
-        pairs = [same_padding(n, k, self.stride) for n, k in zip(_sizes(x), _sizes(weight), strict=True)]
-        if all(before == after for before, after in pairs):
-            x = F.conv3d(x, weight, None, self.stride, [before for before, _ in pairs])
-        else:
-            x = F.pad(x, [n for pair in reversed(pairs) for n in pair])
-            x = F.conv3d(x, weight, None, self.stride)
-        return F.relu(self.bn(x))
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the convolution that equals this one with its BatchNorm."""
+        scale = torch.rsqrt(self.bn.var + _EPSILON)
+        return self.conv.weight * scale[:, None, None, None, None], self.bn.bias - self.bn.mean * scale
 
 
 class Mixed(nn.Module):
@@ -121,12 +127,13 @@ class Mixed(nn.Module):
         self.Branch_3 = nn.ModuleDict({"Conv3d_0b_1x1": Unit3D(inputs, b3, 1)})
         self.outputs = b0 + b1[1] + b2[1] + b3
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, convolve: Callable[[Unit3D, Tensor], Tensor] = Unit3D.__call__) -> Tensor:
+        """(N, C, T, h, w) → (N, outputs, T, h, w); ``convolve`` computes the units that look across time."""
         return torch.cat(
             [
                 self.Branch_0["Conv3d_0a_1x1"](x),
-                self.Branch_1["Conv3d_0b_3x3"](self.Branch_1["Conv3d_0a_1x1"](x)),
-                self.Branch_2["Conv3d_0b_3x3"](self.Branch_2["Conv3d_0a_1x1"](x)),
+                convolve(cast(Unit3D, self.Branch_1["Conv3d_0b_3x3"]), self.Branch_1["Conv3d_0a_1x1"](x)),
+                convolve(cast(Unit3D, self.Branch_2["Conv3d_0b_3x3"]), self.Branch_2["Conv3d_0a_1x1"](x)),
                 self.Branch_3["Conv3d_0b_1x1"](max_pool_same(x, (3, 3, 3), (1, 1, 1))),
             ],
             dim=1,
@@ -136,18 +143,20 @@ class Mixed(nn.Module):
 class I3D(MapBackbone):
     """RGB I3D.
 
-    The early of its maps is Mixed_4f, the late one Mixed_5c.
+    The early of its maps is Mixed_4f, the late one Mixed_5c unless others are chosen.
 
     Args:
         classes: number of classes; 400 for Kinetics-400, 0 for a network without a classifier.
+        late: layers that make up the late map, side by side along the channels.
     """
 
     early_channels = MIXED_4F_CHANNELS
-    late_channels = FEATURES
 
-    def __init__(self, classes: int = 400) -> None:
+    def __init__(self, classes: int = 400, late: Sequence[str] = ("mixed_5c",)) -> None:
         super().__init__()
         self.classes = classes
+        self.late = tuple(late)
+        self.late_channels = sum(WIDTHS[layer] for layer in self.late)
         self.Conv3d_1a_7x7 = Unit3D(3, 64, 7, stride=2)
         self.Conv3d_2b_1x1 = Unit3D(64, 64, 1)
         self.Conv3d_2c_3x3 = Unit3D(64, 192, 3)
@@ -188,9 +197,15 @@ class I3D(MapBackbone):
         return y
 
     def maps(self, clips: Tensor) -> Maps:
-        """uint8 (N, T, H, W, 3) RGB → Mixed_4f and Mixed_5c."""
+        """uint8 (N, T, H, W, 3) RGB → Mixed_4f and the late map."""
         early = self.mixed_4f(normalise_clips(clips))
-        return Maps(early, self.mixed_5c(self.mixed_5b(early)))
+        return Maps(early, self.late_map(early))
+
+    def late_map(self, mixed_4f: Tensor) -> Tensor:
+        """(N, 832, t, h, w) → (N, late channels, t/2, h/2, w/2), rounded up."""
+        mixed_5b = self.mixed_5b(mixed_4f)
+        found = {layer: mixed_5b if layer == "mixed_5b" else self.mixed_5c(mixed_5b) for layer in self.late}
+        return torch.cat([found[layer] for layer in self.late], dim=1)
 
     def pool(self, mixed_5c: Tensor) -> Tensor:
         """(N, 1024, t, h, w) → (N, 1024): the original head's mean.
@@ -265,11 +280,12 @@ class MapEncoder(nn.Module):
         return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
 
 
-def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:
+def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True, late: Sequence[str] = ("mixed_5c",)) -> I3D:
     """The network with fetched weights, in evaluation mode, on the CPU.
 
     Args:
         classifier: whether Kinetics' classes are wanted, too.
+        late: see :class:`I3D`.
 
     Raises:
         models.backbones.weights.WeightsError: the weights are not in the cache, or are not what they should be.
@@ -279,6 +295,6 @@ def load_i3d(name: str = "i3d-kinetics400", *, classifier: bool = True) -> I3D:
         for key, array in weights.load(name).items()
         if classifier or not key.startswith("Logits.")
     }
-    model = I3D(classes=len(tensors.get("Logits.Conv3d_0c_1x1.conv.weight", ())))
+    model = I3D(classes=len(tensors.get("Logits.Conv3d_0c_1x1.conv.weight", ())), late=late)
     model.load_state_dict(tensors)
     return model.eval()

@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.backbones.layers import WIDTHS
+from models.data.contrast import Contrast
 from models.data.extraction import Engine, Floats, Place
 from models.data.npy_rows import NpyFile, NpyRows, Rows
 from models.data.video_store import BackboneStore, OfClips, columns, read_columns
 from pipeline import files
+from pipeline.windows import ClipSpec
 
 #: The largest number of half precision.
 _HALF_MAX = 65504.0
@@ -35,7 +37,7 @@ class ClipMaps(OfClips):
 
     Attributes:
         early: float16 (n, 832, t, h, w), Mixed_4f: (4, 14, 14) for 16 frames of 224×224.
-        late: float16 (n, 1024, t', h', w'), Mixed_5c: (2, 7, 7).
+        late: float16 (n, 1024, t', h', w'), Mixed_5c: (2, 7, 7); or (n, 1856, ...), Mixed_5b and Mixed_5c.
         means: float32 (n, 832 + 832 + 1024), the maps of all layers (:data:`models.backbones.layers.WIDTHS`) pooled,
             before any was rounded to half precision.
     """
@@ -72,7 +74,9 @@ def pooled(
     rows, across = grid
     if rows < 1 or across < 1:
         raise ValueError(f"a grid needs at least one row and one column, got {rows}×{across}")
-    kept = {"mixed_4f": maps.early, "mixed_5c": maps.late}
+    kept = {"mixed_4f": maps.early}
+    if maps.late.shape[1] == WIDTHS["mixed_5c"]:
+        kept["mixed_5c"] = maps.late
     if unkept := set(layers) - set(kept):
         raise ValueError(f"layers of a grid must be among {', '.join(kept)}, got {', '.join(sorted(unkept))}")
     parts = [_cells(layer, kept[layer], rows, across) for layer in layers]
@@ -112,10 +116,31 @@ class MapStore(BackboneStore[ClipMaps]):
     """Maps of videos, computed when first asked for; see :class:`models.data.video_store.BackboneStore`.
 
     The arrays of an opened engine are the maps of all layers, in the order of :data:`models.backbones.layers.WIDTHS`.
+
+    Args:
+        late: layers that make up the late map; see :class:`models.backbones.i3d.I3D`.
+        backbone, mirrored, folder, engine, contrast: see :class:`models.data.video_store.BackboneStore`.
     """
 
     KIND = "maps"
     FORMAT = 2  # 1 had no means of Mixed_5b
+
+    def __init__(
+        self,
+        clip: ClipSpec,
+        *,
+        late: Sequence[str] = ("mixed_5c",),
+        backbone: str = "i3d-kinetics400",
+        mirrored: bool = False,
+        folder: Path | None = None,
+        engine: str | Engine | None = None,
+        contrast: Contrast | None = None,
+    ) -> None:
+        self.late = tuple(late)
+        own = {} if self.late == ("mixed_5c",) else {"late": list(late)}
+        super().__init__(
+            clip, backbone=backbone, mirrored=mirrored, folder=folder, engine=engine, contrast=contrast, own=own
+        )
 
     def _open_engine(self) -> Engine:
         from models.data.backbone_engines import open_map_engine
@@ -131,28 +156,29 @@ class MapStore(BackboneStore[ClipMaps]):
         return maps
 
     def _draft(self, place: Path) -> _Draft:
-        return _Draft(place, lambda: self._kept(place) is not None)
+        return _Draft(place, self.late, lambda: self._kept(place) is not None)
 
 
 class _Draft:
     """A video's maps while they are computed: a folder that gets its name when it is complete."""
 
-    def __init__(self, place: Path, sound: Callable[[], bool]) -> None:
-        self._place, self._sound = place, sound
+    def __init__(self, place: Path, late: Sequence[str], sound: Callable[[], bool]) -> None:
+        self._place, self._late_layers, self._sound = place, late, sound
         self._folder = files.draft_path(place)
         self._folder.mkdir(parents=True)
         self._early = NpyRows(self._folder / _EARLY, np.float16, (WIDTHS["mixed_4f"], 0, 0, 0))
-        self._late = NpyRows(self._folder / _LATE, np.float16, (WIDTHS["mixed_5c"], 0, 0, 0))
+        self._late = NpyRows(self._folder / _LATE, np.float16, (sum(WIDTHS[layer] for layer in late), 0, 0, 0))
         self._places: list[Place] = []
         self._means: list[Floats] = []
 
     def add(self, place: Place, arrays: tuple[Floats, ...]) -> None:
-        early, _, late = arrays
+        maps = dict(zip(WIDTHS, arrays, strict=True))
+        early, late = maps["mixed_4f"], np.concatenate([maps[layer] for layer in self._late_layers], axis=1)
         if max(float(np.abs(values).max()) for values in (early, late)) > _HALF_MAX:
             raise AssertionError("I3D's maps do not reach the end of half precision")
         self._early.add(early)
         self._late.add(late)
-        means = [_mean(layer, values) for layer, values in zip(WIDTHS, arrays, strict=True)]
+        means = [_mean(layer, values) for layer, values in maps.items()]
         self._means.append(np.concatenate(means, axis=1))
         self._places.append(place)
 

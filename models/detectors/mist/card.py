@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from models import card
-from models.backbones.layers import Layers
+from models.backbones.layers import LateLayers, Layers
 from models.card import ModelCard
 from models.data.contrast import Contrast
 
@@ -34,7 +34,7 @@ class SelfGuidedArchitecture(card.Architecture):
     The defaults are the published ones. ``slope`` and ``shift`` calibrate the scores: the difference d of the weighted
     logits counts as slope · d + shift. ``fine_tuned``: the backbone was trained too, its weights are with the heads'.
     ``reads``: attended maps that the weighted head averages, in this order; ``unit_length`` scales each one's average
-    to length 1: what a clip shows, not how strongly.
+    to length 1: what a clip shows, not how strongly. ``late``: layers of I3D that make up the late map.
     """
 
     type: Literal["self_guided"] = "self_guided"
@@ -46,6 +46,7 @@ class SelfGuidedArchitecture(card.Architecture):
     reads: Reads = ("late",)
     unit_length: bool = False
     fine_tuned: bool = False
+    late: LateLayers = ("mixed_5c",)
     slope: float = Field(1.0, gt=0, allow_inf_nan=False)
     shift: float = Field(0.0, allow_inf_nan=False)
 

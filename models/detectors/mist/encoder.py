@@ -14,6 +14,7 @@ from models.backbones import weights
 from models.backbones.base import MapBackbone, Maps
 from models.backbones.c3d import C3D
 from models.backbones.i3d import I3D, FrozenBatchNorm, load_i3d
+from models.backbones.layers import LateLayers
 from models.card import CardError, read_card
 from models.detectors.mist.card import MistCard, SelfGuidedArchitecture
 from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads
@@ -134,7 +135,12 @@ def stands_on_published(card: MistCard) -> bool:
 
 def blank_backbone(card: MistCard) -> MapBackbone:
     """Return the card's backbone without weights and without a classifier."""
-    return C3D(classes=0) if card.backbone.name == C3D_NAME else I3D(classes=0)
+    return C3D(classes=0) if card.backbone.name == C3D_NAME else I3D(classes=0, late=_late(card))
+
+
+def _late(card: MistCard) -> LateLayers:
+    assert isinstance(card.architecture, SelfGuidedArchitecture)
+    return card.architecture.late
 
 
 def _state(model: AttentionEncoder | SelfGuidedHeads) -> dict[str, Tensor]:
@@ -159,4 +165,4 @@ def _backbone(folder: Path, card: MistCard, fine_tuned: bool) -> MapBackbone:
         raise CardError(f"{folder}: the backbone of its model card: {error}") from None
     if card.backbone.tensors_sha256 != published.tensors_sha256:
         raise CardError(f"{folder}: backbone.tensors_sha256 of its model card is not that of {name}")
-    return blank_backbone(card) if fine_tuned else load_i3d(name, classifier=False)
+    return blank_backbone(card) if fine_tuned else load_i3d(name, classifier=False, late=_late(card))

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.backbones.layers import LateLayers
 from models.detectors.mist.card import Reads
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
@@ -32,6 +33,7 @@ class EncoderRecipe(BaseModel):
             work: 832 → 128 takes a CPU a sixth of the time (15 instead of 94 ms of a core a clip of 14×14 maps).
         detectors: K, for each class.
         dropout: in front of the weighted head.
+        late: layers of I3D that make up the late map.
         reads: the maps that the weighted head reads; ``unit_length`` scales each one's average to length 1.
         standardise: the weighted head's inputs, by their mean and spread over all training clips. For ``maps`` only.
         clips_a_video: drawn for each step, one from each of this many equal stretches of the video.
@@ -61,6 +63,7 @@ class EncoderRecipe(BaseModel):
     hidden: PositiveInt | None = None
     detectors: PositiveInt = 8
     dropout: float = Field(0.8, ge=0, lt=1)
+    late: LateLayers = ("mixed_5c",)
     reads: Reads = ("late",)
     unit_length: bool = False
     standardise: bool = False

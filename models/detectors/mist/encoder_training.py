@@ -132,7 +132,7 @@ def check_clips(clip: ClipSpec, recipe: EncoderRecipe) -> None:
         TrainingError: the clips are too short, or their pictures too small.
     """
     with torch.device("meta"):
-        backbone = I3D(classes=0)
+        backbone = I3D(classes=0, late=recipe.late)
         encoder = AttentionEncoder(backbone, _heads(backbone.early_channels, backbone.late_channels, recipe))
     whole = torch.empty((1, clip.frames, clip.height, clip.width, 3), dtype=torch.uint8, device="meta")
     for pixels in _seen(whole, recipe) if recipe.size == "full" else [whole]:
@@ -145,7 +145,9 @@ def check_clips(clip: ClipSpec, recipe: EncoderRecipe) -> None:
 
 def _heads(early: int, late: int, recipe: EncoderRecipe) -> SelfGuidedHeads:
     attention = SelfGuidedAttention(early, recipe.hidden, recipe.detectors)
-    heads = SelfGuidedHeads(attention, late, recipe.dropout, reads=recipe.reads, unit_length=recipe.unit_length)
+    heads = SelfGuidedHeads(
+        attention, late, recipe.dropout, reads=recipe.reads, unit_length=recipe.unit_length, late=recipe.late
+    )
     # A linear layer on a thousand inputs keeps much of its first weights. From zero it shows only what it has learned.
     nn.init.zeros_(heads.weighted.weight)
     nn.init.zeros_(heads.weighted.bias)

@@ -71,7 +71,9 @@ class _Cut:
         self._layers, self._grid = config.layers, config.grid
         size = config.encoder.size if config.encoder is not None else None
         if store is None and size == "maps":
-            store = MapStore(clip, backbone=config.backbone, engine=engine, contrast=config.contrast)
+            assert config.encoder is not None
+            late = config.encoder.late
+            store = MapStore(clip, late=late, backbone=config.backbone, engine=engine, contrast=config.contrast)
         elif store is None:
             store = FeatureStore(
                 clip, backbone=config.backbone, layers=config.layers, engine=engine, contrast=config.contrast
@@ -159,6 +161,7 @@ class Footage:
         self,
         learnt_from: Sequence[Video],
         judged_by: Sequence[Video],
+        extra: Sequence[Video] = (),
         *,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> dict[Path, str]:
@@ -167,6 +170,7 @@ class Footage:
         Args:
             learnt_from: videos for :meth:`training` and :meth:`bag`.
             judged_by: videos for :meth:`live`.
+            extra: ordinary footage for :meth:`bags`.
 
         Returns:
             The unusable videos with the reason, one line each.
@@ -175,7 +179,10 @@ class Footage:
             FeaturesError: the cache cannot be written.
             models.backbones.weights.WeightsError: the backbone's weights are not here.
         """
-        work = [(store, learnt_from) for store in self._learnt_from] + [(store, judged_by) for store in self._judged_by]
+        work: list[tuple[VideoStore[Any], Sequence[Video]]]
+        work = [(store, [*learnt_from, *extra]) for store in self._training.stores]
+        work += [(self._mirror, learnt_from)] if self._mirror is not None else []
+        work += [(store, judged_by) for store in self._judged_by]
         total = sum(len(videos) for _, videos in work)
         bad: dict[Path, str] = {}
         before = 0
@@ -226,16 +233,14 @@ class Footage:
         if not extra or self._extra_normals is None:
             return bags
         length = max(1, int(np.median([len(bag.features) for bag in bags])))
-        pieces = (piece for video in extra for piece in _pieces(self.bag(video), length, self._extra_normals.weight))
-        return [*bags, *pieces]
+        weight = self._extra_normals.weight
+        return [*bags, *(one for video in extra for one in _pieces(self.training(video).features, length, weight))]
 
 
-def _pieces(bag: Bag, length: int, weight: float) -> Iterator[Bag]:
-    """Cut the bag of a long video into bags of ``length`` clips; the last one may be shorter."""
-    for first in range(0, len(bag.features), length):
-        some = slice(first, first + length)
-        mirrored = bag.mirrored[some] if bag.mirrored is not None else None
-        yield Bag(bag.features[some], bag.label, mirrored, weight)
+def _pieces(features: npt.NDArray[np.float32], length: int, weight: float) -> Iterator[Bag]:
+    """Cut the features of a long normal video into bags of ``length`` clips; the last one may be shorter."""
+    for first in range(0, len(features), length):
+        yield Bag(features[first : first + length], 0, weight=weight)
 
 
 def every(segments: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.intp]:

@@ -33,6 +33,8 @@ def kept_encoder(folder: Path) -> Network:
     about = read_json(folder / _FILE)
     architecture = SelfGuidedArchitecture.model_validate(about["architecture"])
     heads = SelfGuidedHeads.from_card(architecture)
-    network: Network = AttentionEncoder(I3D(classes=0), heads) if architecture.fine_tuned else heads
+    network: Network = (
+        AttentionEncoder(I3D(classes=0, late=architecture.late), heads) if architecture.fine_tuned else heads
+    )
     load_weights(network, folder, about["sha256"])
     return network.eval()

@@ -99,8 +99,8 @@ class _StandingMaps(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, H, W, 3) RGB → the early and the late map."""
-        early, _, late = self.still(pictures)
-        return early, late
+        early = self.still.mixed_4f(pictures)
+        return early, self.still.backbone.late_map(early)
 
 
 def generator_scorer(card: MistCard, backbone: I3D, generator: Generator) -> ClipScorer | ContrastScorer:

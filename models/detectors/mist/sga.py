@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.backbones.layers import LateLayers
 from models.detectors.mist.card import Reads, SelfGuidedArchitecture
 
 NORMAL, ANOMALY = 0, 1  #: places of the two logits
@@ -97,6 +98,7 @@ class SelfGuidedHeads(nn.Module):
         dropout: in front of the weighted head.
         reads: maps that the weighted head averages; see :class:`models.detectors.mist.card.SelfGuidedArchitecture`.
         unit_length: whether each map's average is scaled to length 1.
+        late: layers that make up the late map, for the model card alone.
     """
 
     mean: Tensor
@@ -110,9 +112,11 @@ class SelfGuidedHeads(nn.Module):
         *,
         reads: Reads = ("late",),
         unit_length: bool = False,
+        late: LateLayers = ("mixed_5c",),
     ) -> None:
         super().__init__()
         self.attention = attention
+        self.late = late
         self.features = features
         self.reads, self.unit_length = reads, unit_length
         inputs = sum({"early": attention.inputs, "late": features}[part] for part in reads)
@@ -172,6 +176,7 @@ class SelfGuidedHeads(nn.Module):
             architecture.dropout,
             reads=architecture.reads,
             unit_length=architecture.unit_length,
+            late=architecture.late,
         )
         heads.calibration = (architecture.slope, architecture.shift)
         return heads
@@ -188,6 +193,7 @@ class SelfGuidedHeads(nn.Module):
             reads=self.reads,
             unit_length=self.unit_length,
             fine_tuned=fine_tuned,
+            late=self.late,
             slope=slope,
             shift=shift,
         )

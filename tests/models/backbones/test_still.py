@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.backbones.i3d import I3D, ClipEncoder, MapEncoder
+from models.backbones.i3d import I3D, ClipEncoder, MapEncoder, Unit3D
 from models.backbones.layers import WIDTHS
-from models.backbones.still import StillEncoder, StillI3D, distinct, windows
+from models.backbones.still import StillEncoder, StillI3D, Stretch, convolve, distinct, filter_pairs, windows
 
 #: Allowed difference, relative to the largest value: float32 sums in another order.
 TOLERANCE = 1e-4
@@ -97,6 +97,32 @@ def test_windows_of_the_first_convolution():
     found, steps = distinct(windows((0,) * 16, 7, 2))
     assert [window.count(None) for window in found] == [2, 0, 1, 3]
     assert steps == (0, 1, 1, 1, 1, 1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def unit():
+    torch.manual_seed(4)
+    unit = Unit3D(3, 5, 3)
+    with torch.no_grad():
+        for values in (unit.bn.bias, unit.bn.mean):
+            values.normal_()
+        unit.bn.var.uniform_(0.5, 2)
+    return unit.eval()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 8])
+def test_minimal_filtering_is_the_convolution(unit, steps):
+    x = torch.randn(2, 3, steps, 6, 7, generator=torch.Generator().manual_seed(steps))
+    with torch.inference_mode():
+        torch.testing.assert_close(filter_pairs(unit, x), unit(x), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [(0,) * 5, (0, 1, 1, 1, 1, 1, 2, 3), (0, 1, 2, 0, 0), (0, 0, 0, 1)])
+def test_a_stretch_is_convolved_as_its_clip_is(unit, steps):
+    maps = torch.randn(max(steps) + 1, 2, 3, 1, 6, 7, generator=torch.Generator().manual_seed(5))
+    stretch = Stretch(list(maps), steps)
+    with torch.inference_mode():
+        torch.testing.assert_close(convolve(unit, stretch).clip(), unit(stretch.clip()), atol=1e-5, rtol=0)
 
 
 def test_no_frames():

@@ -52,7 +52,7 @@ def train(
     others = [labelled(video, None) for video in validation]
     if recipe.size == "maps":
         return train_encoder(bags, recipe, seed, scratch, validation=others, progress=progress)
-    network = load_i3d(backbone, classifier=False)
+    network = load_i3d(backbone, classifier=False, late=recipe.late)
     return train_full(bags, recipe, seed, scratch, backbone=network, validation=others, progress=progress)
 
 

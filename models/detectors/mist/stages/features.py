@@ -51,8 +51,9 @@ def compute(
         refuse(unreadable)
     bad = {one.video.path: one.reason for one in unreadable}
     bad |= footage.fill(
-        [video for video in good if video.path in known or video in extra],
+        [video for video in good if video.path in known],
         [video for video in good if video.path in judged],
+        [video for video in good if video in extra],
         progress=lambda done, total: progress("features", done, total),
     )
     if bad and not skip_bad:
