@@ -8,13 +8,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from operators.background import Background, SceneKind
+from operators.background import Background, BackgroundSettings, SceneKind
 from operators.median import median_picture
 
 if TYPE_CHECKING:
     from models.data.extraction import Clips, Place, SceneOf
+
+
+_DEFAULTS = BackgroundSettings()
+
+
+class LongScene(BaseModel):
+    """Settings of the long scene, see :class:`operators.background.BackgroundSettings`.
+
+    Short videos need a span of their own length: the defaults know no background in the first minute.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seconds: float = _DEFAULTS.seconds
+    samples: int = _DEFAULTS.samples
+    known_after: int = _DEFAULTS.known_after
+
+    @model_validator(mode="after")
+    def _usable(self) -> LongScene:
+        self.settings()
+        return self
+
+    def settings(self) -> BackgroundSettings:
+        """Return the same for the operator."""
+        return BackgroundSettings(**self.model_dump())
 
 
 class Contrast(BaseModel):
@@ -23,17 +48,25 @@ class Contrast(BaseModel):
     Attributes:
         scene: ``clip`` is the median of the clip itself, ``background`` that of the last minutes, and until it is
             known that of the clip.
+        background: settings of the long scene; None: those of a live camera.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scene: SceneKind = SceneKind.CLIP
+    background: LongScene | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Contrast:
+        if self.background is not None and self.scene is not SceneKind.BACKGROUND:
+            raise ValueError(f"settings of the background need scene: background, got {self.scene}")
+        return self
 
     def scenes(self) -> SceneOf:
         """Return what makes the standing scenes of one video's clips, in their order."""
         if self.scene is SceneKind.CLIP:
             return _of_the_clip
-        background = Background()
+        background = Background(self.background.settings() if self.background is not None else None)
 
         def scene_of(place: Place, clip: Clips) -> Clips:
             known = background.push(str(place.segment), place.start, clip)

@@ -291,7 +291,7 @@ class BackboneStore(VideoStore[Kept]):
             "backbone": weights.published(backbone).tensors_sha256,
             "engine": name,
             "mirrored": mirrored,
-            **({} if contrast is None else {"contrast": contrast.model_dump(mode="json")}),
+            **({} if contrast is None else {"contrast": contrast.model_dump(mode="json", exclude_none=True)}),
             **(own or {}),
         }
         cache = folder or weights.cache_dir() / self.KIND
