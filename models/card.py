@@ -73,7 +73,8 @@ Own = TypeVar("Own", default=Any)
 class ModelCard(_Part, Generic[Own]):
     """The card. Free text and the figures of one kind of training stay plain mappings.
 
-    A family derives its own card, with its own architecture; this one reads the common part of any family's.
+    A family derives its own card, with its own architecture and, where it needs them, further keys; this one reads the
+    common part of any family's, and keeps the rest as it is.
 
     Attributes:
         family: kind of detector; cards without it were written before there were several, by MIST.
@@ -82,6 +83,8 @@ class ModelCard(_Part, Generic[Own]):
         figures: measurements, and their data.
         held_out_sources: groups of the manifest that the weights never saw.
     """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     schema_version: Literal[1] = 1
     family: str = "mist"

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.backbones import weights
 from models.backbones.layers import WIDTHS, Layers
+from models.data.contrast import Contrast
 from models.data.extraction import (
     Encoded,
     Engine,
@@ -43,6 +44,7 @@ from models.data.extraction import (
 )
 from models.data.npy_rows import NpyRows
 from models.engines.device import fastest_engine
+from operators.background import SceneKind
 from pipeline import files
 from pipeline.errors import UsageError
 from pipeline.printable import storable
@@ -74,6 +76,8 @@ class FeatureSettings(_Part):
 
     Attributes:
         clip: the clips; ``clip.stride`` below ``clip.frames`` makes them overlap.
+        contrast: the standing scene whose features are subtracted (:class:`models.data.contrast.Contrast`); None: they
+            are the clip's own.
         mirrored: left and right of the videos are exchanged.
         crops: 10: corners and centre, and the same of the mirror image, of a picture of ``crop_from``.
         crop_from: (height, width) that the video is scaled to before it is cropped.
@@ -85,6 +89,7 @@ class FeatureSettings(_Part):
     backbone: str = "i3d-kinetics400"
     tensors_sha256: str
     layers: Layers = ("mixed_5c",)
+    contrast: SceneKind | None = None
     mirrored: bool = False
     crops: Literal[1, 10] = 1
     crop_from: tuple[int, int] | None = None
@@ -97,6 +102,7 @@ class FeatureSettings(_Part):
         *,
         backbone: str = "i3d-kinetics400",
         layers: Sequence[str] = ("mixed_5c",),
+        contrast: SceneKind | None = None,
         mirrored: bool = False,
         crops: int = 1,
         engine: str | None = None,
@@ -122,6 +128,7 @@ class FeatureSettings(_Part):
             backbone=backbone,
             tensors_sha256=weights.published(backbone).tensors_sha256,
             layers=tuple(layers),
+            contrast=contrast,
             mirrored=mirrored,
             crops=crops,
             crop_from=(round(clip.height * 256 / 224), round(clip.width * 340 / 224)) if crops == 10 else None,
@@ -218,7 +225,8 @@ def write_features(
         videos: any; one with the same name and content as another is that one.
         settings: those of the existing features, too.
         skip_bad: leave out a video that cannot be read, and go on.
-        engine: an opened engine; that of the settings when None.
+        engine: an opened engine; that of the settings when None. With contrast it gets each clip with its scene as one
+            frame more.
 
     Raises:
         OtherFeatures: the folder holds features of other settings, or another process is writing there.
@@ -297,16 +305,20 @@ def _events(
     videos: Sequence[Recorded], settings: FeatureSettings, engine: Engine | None
 ) -> Iterator[Encoded | Finished]:
     clip = settings.clip.spec
+    contrast = Contrast(scene=settings.contrast) if settings.contrast is not None else None
     if engine is None:
         from models.data.backbone_engines import open_feature_engine
 
-        engine = open_feature_engine(settings.engine, clip, settings.backbone, settings.layers)
+        engine = open_feature_engine(
+            settings.engine, clip, settings.backbone, settings.layers, contrast=contrast is not None
+        )
     views = mirrored if settings.mirrored else as_it_is
     if settings.crop_from is not None:
         height, width = settings.crop_from
         views = partial(ten_crops, height=clip.height, width=clip.width)
         clip = ClipSpec(clip.frames, clip.stride, height, width, clip.fit, clip.fps)
-    return extract(videos, clip, engine, views=views, readers=readers_for(settings.engine))
+    scenes = contrast.scenes if contrast is not None else None
+    return extract(videos, clip, engine, views=views, scenes=scenes, readers=readers_for(settings.engine))
 
 
 class _Open(NamedTuple):

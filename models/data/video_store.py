@@ -266,7 +266,8 @@ class BackboneStore(VideoStore[Kept]):
     """
 
     KIND: ClassVar[str]  #: name of the cache's folder
-    #: To be raised when the entries of the same video and settings change (decoding, scaling, cutting, rounding).
+    #: To be raised when the entries of the same video and settings change (decoding, scaling, cutting, the standing
+    #: scene, rounding).
     FORMAT: ClassVar[int] = 1
 
     def __init__(

@@ -27,7 +27,8 @@ def features(
     manifest: Annotated[Path, typer.Argument(help="Manifest (JSON lines): path, label, group, split; see the README.")],
     out: Annotated[Path, typer.Option(help="Folder for the features and their index.")],
     config: Annotated[
-        Path | None, typer.Option(help="Recipe (YAML) that sets clip, training_stride, backbone, layers and mirrored.")
+        Path | None,
+        typer.Option(help="Recipe (YAML) that sets clip, training_stride, backbone, layers, contrast and mirrored."),
     ] = None,
     stride: Annotated[
         int | None,
@@ -36,6 +37,10 @@ def features(
     crops: Annotated[int, typer.Option(help="Crops of each clip: 1 (the whole picture) or 10.")] = 1,
     layers: Annotated[
         str | None, typer.Option(help="Layers of the backbone, separated by commas: mixed_4f, mixed_5b, mixed_5c.")
+    ] = None,
+    contrast: Annotated[
+        str | None,
+        typer.Option(help="Subtract the features of the standing scene: clip or background."),
     ] = None,
     engine: Annotated[
         str | None, typer.Option(help="Engine: cuda, openvino or cpu; by default the fastest available one.")
@@ -54,7 +59,7 @@ def features(
 
     unusable: list[str] = []
     videos = read_manifest(manifest, skipped=unusable if skip_bad else None)
-    settings = _settings(config, stride, crops, layers, engine)
+    settings = _settings(config, stride, crops, layers, contrast, engine)
     with _shown(len(videos)) as show, writing(out):
         result = write_features(videos, out, settings, skip_bad=skip_bad, progress=show)
     for line in result.damaged:
@@ -75,7 +80,12 @@ def features(
 
 
 def _settings(
-    config: Path | None, stride: int | None, crops: int, layers: str | None, engine: str | None
+    config: Path | None,
+    stride: int | None,
+    crops: int,
+    layers: str | None,
+    contrast: str | None,
+    engine: str | None,
 ) -> FeatureSettings:
     """Return the settings of a recipe, changed by the options.
 
@@ -86,7 +96,9 @@ def _settings(
     from yaml import YAMLError, safe_load
 
     from models.backbones.layers import WIDTHS, Layers
+    from models.data.contrast import Contrast
     from models.data.feature_folder import FeatureSettings
+    from operators.background import SceneKind
     from pipeline.windows import ClipSpec, StoredClip
 
     class Recipe(BaseModel):
@@ -96,6 +108,7 @@ def _settings(
         training_stride: int | None = Field(None, ge=1)
         backbone: str = "i3d-kinetics400"
         layers: Layers = ("mixed_5c",)
+        contrast: Contrast | None = None
         mirrored: bool = False
 
     try:
@@ -110,6 +123,9 @@ def _settings(
     chosen = tuple(layers.split(",")) if layers is not None else recipe.layers
     if not chosen or not set(chosen) <= set(WIDTHS):
         raise UsageError(f"--layers {layers}: expected {', '.join(WIDTHS)}; several with commas between")
+    if contrast is not None and contrast not in list(SceneKind):
+        raise UsageError(f"--contrast {contrast}: expected {', '.join(SceneKind)}")
+    scene = recipe.contrast.scene if recipe.contrast is not None else None
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
@@ -117,6 +133,7 @@ def _settings(
         replace(clip, stride=stride or recipe.training_stride or clip.stride),
         backbone=recipe.backbone,
         layers=chosen,
+        contrast=SceneKind(contrast) if contrast is not None else scene,
         mirrored=recipe.mirrored,
         crops=crops,
         engine=engine,

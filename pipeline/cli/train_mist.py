@@ -63,7 +63,6 @@ def mist(
     from models.detectors.mist.job import train_mist
     from models.jobs.memory import keep_freed_memory
     from pipeline.files import writing
-    from pipeline.manifests.ordinary import ordinary_footage
 
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
@@ -82,7 +81,6 @@ def mist(
             recipe,
             out,
             seed=seed,
-            extra=ordinary_footage(recipe.extra_normals.footage) if recipe.extra_normals is not None else (),
             only=stage.value if stage is not None else None,
             skip_bad=skip_bad,
             export=_export if export else None,

@@ -8,7 +8,10 @@ import pytest
 import yaml
 
 from models.card import BUILT_IN, CardError, read_card, write_card
+from models.data.contrast import Contrast
 from models.detectors.mist.card import Architecture, MistCard, SelfGuidedArchitecture
+from models.detectors.mist.family import FAMILY
+from operators.background import SceneKind
 
 BUILT_IN_MODELS = sorted(file.parent for file in BUILT_IN.glob("*/model-card.json"))
 
@@ -75,6 +78,7 @@ def test_the_defaults_are_the_published_sizes(tmp_path):
         "reads": ("late",),
         "unit_length": False,
         "fine_tuned": False,
+        "late": ("mixed_5c",),
         "slope": 1.0,
         "shift": 0.0,
     }
@@ -96,3 +100,43 @@ def test_a_bad_architecture_names_the_key(tmp_path, keys, complaint):
     with pytest.raises(CardError) as raised:
         read_card(folder, MistCard)
     assert str(raised.value).startswith(f"{folder / 'model-card.json'}: {complaint}")
+
+
+def written(folder, **keys):
+    """A committed card with other keys, as a file of its own."""
+    card = json.loads((BUILT_IN_MODELS[0] / "model-card.json").read_text())
+    (folder / "model-card.json").write_text(json.dumps({**card, "contrast": None} | keys))
+    return folder
+
+
+def test_the_standing_scene_survives_the_card_and_is_no_part_that_all_families_have(tmp_path):
+    card = read_card(written(tmp_path, contrast={"scene": "background"}), MistCard)
+    assert card.contrast == Contrast(scene=SceneKind.BACKGROUND)
+    assert FAMILY.scene(card) is SceneKind.BACKGROUND
+    write_card(card, tmp_path)
+    assert read_card(tmp_path, MistCard) == card
+    assert read_card(tmp_path).name == card.name
+
+
+def test_a_card_from_before_there_were_standing_scenes_reads_none(tmp_path):
+    file = written(tmp_path) / "model-card.json"
+    card = json.loads(file.read_text())
+    del card["contrast"]
+    file.write_text(json.dumps(card))
+    read = read_card(tmp_path, MistCard)
+    assert read.contrast is None
+    assert FAMILY.scene(read) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ({"contrasts": {}}, "contrasts: Extra inputs"),
+        ({"contrast": {"scene": "median"}}, "contrast.scene: Input should be 'clip' or 'background'"),
+        ({"contrast": {}, "backbone": {"name": "c3d", "tensors_sha256": ""}}, "Value error, contrast needs a backbone"),
+    ],
+)
+def test_a_bad_card_names_the_key(tmp_path, keys, complaint):
+    with pytest.raises(CardError) as raised:
+        read_card(written(tmp_path, **keys), MistCard)
+    assert str(raised.value).startswith(f"{tmp_path / 'model-card.json'}: {complaint}")

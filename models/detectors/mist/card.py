@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from models import card
 from models.backbones.layers import LateLayers, Layers
 from models.card import ModelCard
 from models.data.contrast import Contrast
+
+C3D_NAME = "c3d"  #: name of the backbone in a card; no weights by that name are published
 
 #: Attended maps that the weighted head reads; the late one alone, as published.
 Reads = Annotated[tuple[Literal["early", "late"], ...], Field(min_length=1)]
@@ -73,6 +75,14 @@ class MistCard(ModelCard[Annotated[Architecture | SelfGuidedArchitecture, Field(
     ``contrast``: the networks read differences from the standing scene; None: the clip's own features and maps.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     family: Literal["mist"] = "mist"
     backbone: Backbone
     contrast: Contrast | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MistCard:
+        if self.contrast is not None and self.backbone.name == C3D_NAME:
+            raise ValueError("contrast needs a backbone whose maps of a standing scene are known, such as I3D; got c3d")
+        return self

@@ -148,6 +148,13 @@ class MistConfig(_Part):
             raise ValueError("a grid needs maps: an encoder of size maps, or no grid")
         if self.grid is not None and "mixed_5b" in self.layers:
             raise ValueError("the map of mixed_5b is not kept for a grid: leave out mixed_5b or the grid")
+        if self.grid is not None and self.encoder is not None and self.encoder.late != ("mixed_5c",):
+            raise ValueError("a grid reads the late map as mixed_5c alone: leave out encoder.late or the grid")
+        if self.grid is not None and self.recipe.heads != "generator":
+            raise ValueError(
+                f"recipe.heads {self.recipe.heads}: a linear head reads a clip as a whole, not by cells: leave out "
+                "the grid, or set recipe.heads to generator"
+            )
         if self.videos.hold_out is not None and self.videos.draw is not None:
             raise ValueError("videos.hold_out and videos.draw both make a test split: leave one of them out")
         if self.contrast is not None and self.encoder is not None and self.encoder.size == "full":

@@ -16,12 +16,11 @@ from models.backbones.c3d import C3D
 from models.backbones.i3d import I3D, FrozenBatchNorm, load_i3d
 from models.backbones.layers import LateLayers
 from models.card import CardError, read_card
-from models.detectors.mist.card import MistCard, SelfGuidedArchitecture
+from models.detectors.mist.card import C3D_NAME, MistCard, SelfGuidedArchitecture
 from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads
 from models.tensors import load_tensors, save_tensors
 
 WEIGHTS_FILE = "encoder.safetensors"
-C3D_NAME = "c3d"  #: name of the backbone in a card; no weights by that name are published
 
 
 class AttentionEncoder(nn.Module):

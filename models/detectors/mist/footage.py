@@ -179,8 +179,8 @@ class Footage:
             FeaturesError: the cache cannot be written.
             models.backbones.weights.WeightsError: the backbone's weights are not here.
         """
-        work: list[tuple[VideoStore[Any], Sequence[Video]]]
-        work = [(store, [*learnt_from, *extra]) for store in self._training.stores]
+        work: list[tuple[VideoStore[Any], Sequence[Video]]] = []
+        work += [(store, [*learnt_from, *extra]) for store in self._training.stores]
         work += [(self._mirror, learnt_from)] if self._mirror is not None else []
         work += [(store, judged_by) for store in self._judged_by]
         total = sum(len(videos) for _, videos in work)

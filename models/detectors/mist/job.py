@@ -35,6 +35,7 @@ from models.jobs.video_plan import planned
 from models.serving.export import export_entries, export_tools
 from pipeline import files
 from pipeline.manifests.manifest import Video, manifest_digest, open_video
+from pipeline.manifests.ordinary import ordinary_footage
 from pipeline.sources.base import SourceError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _OF_THE_ENCODER = ("pseudo-labels", "encoder")
 #: is named by settings, engine and a format number that changes with the content.
 FILLS_CACHES = (
     "models.data.backbone_engines",
+    "models.data.contrast",
     "models.data.extraction",
     "models.engines",
 )
@@ -90,7 +92,6 @@ def train_mist(
     out: Path,
     *,
     seed: int = 0,
-    extra: Sequence[Video] = (),
     only: str | None = None,
     skip_bad: bool = False,
     export: Export | None = None,
@@ -102,7 +103,6 @@ def train_mist(
 
     Args:
         out: the run's folder; made when missing.
-        extra: the ordinary footage that the recipe names as ``extra_normals``.
         only: run this stage alone; those before it must be up to date, those after it are not looked at.
         skip_bad: leave out videos that cannot be read, and list them.
         export: writes a model repository from a product's folder: (product, repository). None: no repository.
@@ -111,7 +111,8 @@ def train_mist(
     Raises:
         TrainingError: the videos cannot be divided as the recipe asks, a part of them lacks a label, or a loss or a
             score is not finite.
-        FeaturesError, pipeline.manifests.manifest.ManifestError: some videos cannot be read; a line each.
+        FeaturesError, pipeline.manifests.manifest.ManifestError: some videos cannot be read, a line each; or a place of
+            ``extra_normals`` is missing or holds no video.
         StageError: a stage before ``only`` is not up to date, the recipe lacks the stage ``only``, or another job is
             running in ``out``.
         models.backbones.weights.WeightsError: the backbone's weights are missing.
@@ -122,6 +123,10 @@ def train_mist(
         names.remove("repository")
     if only is not None and only not in names:
         raise StageError(f"--stage {only}: the recipe {config.name} has no such stage; expected {', '.join(names)}")
+    left_out: list[str] = []
+    extra: list[Video] = []
+    if config.extra_normals is not None:
+        extra = ordinary_footage(config.extra_normals.footage, skipped=left_out if skip_bad else None)
     stages = Stages(out, only=only, report=report)
     with stages.alone():
         job = _Job(videos, extra, config, stages, seed, skip_bad, footage or Footage(config), progress)
@@ -139,7 +144,7 @@ def train_mist(
             done += steps[name]()
             if name == only:
                 break
-    return Outcome(tuple(done), job.card, job.skipped, job.damaged)
+    return Outcome(tuple(done), job.card, (*left_out, *job.skipped), job.damaged)
 
 
 def train_generator_into(
@@ -204,7 +209,8 @@ class _Job:
         for video in self._extra:
             if (same := known.get(self._contents[video.path])) is not None:
                 raise TrainingError(
-                    f"extra_normals: {video.path} has the content of {same.path}; leave one of them out"
+                    f"extra_normals: {video.path} has the content of {same.path}, a video of the data set; "
+                    "leave one of them out"
                 )
 
     # -- the stages ----------------------------------------------------------------------------------------------------
@@ -297,6 +303,7 @@ class _Job:
             "generator": self._done["generator"].digest,
             "choice": self.config.pseudo_labels.model_dump(mode="json"),
             "folds": divided,
+            **(self._of_extra() if divided is not None else {}),
             "footage": self.footage.settings,
             "recipe": self.config.recipe.model_dump(mode="json") if divided is not None else None,
             "seed": self.seed,
@@ -500,8 +507,8 @@ class _Job:
 
 
 def _names_of_extra(videos: Sequence[Video]) -> dict[Path, str]:
-    """Return a name for each video of ordinary footage, unlike those of the data set."""
-    return {path: f"ordinary/{name}" for path, name in names_of(videos).items()}
+    """Return a name for each video of ordinary footage, unlike the paths by which the data set's are named."""
+    return {path: f"extra_normals: {name}" for path, name in names_of(videos).items()}
 
 
 def _content(video: Video) -> str:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from pipeline.live.camera import Watcher
 from pipeline.live.listener import Watch
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Frame, Segment
 from pipeline.windows import ClipSpec, ClipWindow
 
@@ -24,7 +25,7 @@ NOW = datetime(2024, 5, 1, 18, tzinfo=UTC)
 def taken(times: Sequence[float], *, live: bool) -> tuple[list[ClipWindow], list[Any]]:
     """The clips that a watcher hands in, and what it logs."""
     windows: list[ClipWindow] = []
-    plan: Any = SimpleNamespace(clip=SPEC, served=None)
+    plan: Any = SimpleNamespace(clip=SPEC, served=ServedModel("mean", "1", SPEC))
     assembler: Any = None
     watcher = Watcher(Watch("gate"), plan, assembler)
     port: Any = SimpleNamespace(submit=windows.append)

@@ -50,10 +50,11 @@ def compute(
     if not skip_bad:
         refuse(unreadable)
     bad = {one.video.path: one.reason for one in unreadable}
+    ordinary = {video.path for video in extra}
     bad |= footage.fill(
         [video for video in good if video.path in known],
         [video for video in good if video.path in judged],
-        [video for video in good if video in extra],
+        [video for video in good if video.path in ordinary],
         progress=lambda done, total: progress("features", done, total),
     )
     if bad and not skip_bad:

@@ -93,6 +93,9 @@ def test_set_changes_a_recipe(recipe):
         ("encoder.select=validation", "give videos.validation, or select last"),
         ("pseudo_labels.kernel=4", "kernel must be odd"),
         ("videos={hold_out: 5, draw: [1, 1]}", "both make a test split"),
+        ("contrast.scene=median", "contrast.scene: .*'clip' or 'background'"),
+        ("extra_normals={footage: []}", "extra_normals.footage: "),
+        ("extra_normals={footage: [a.mp4], weight: 0}", "extra_normals.weight: "),
     ],
 )
 def test_what_is_refused(recipe, change, message):
@@ -101,10 +104,36 @@ def test_what_is_refused(recipe, change, message):
         read_mist_config(recipe(values), [change])
 
 
-def test_a_grid_needs_maps_as_they_are():
-    for other in ({"mirrored": True}, {"encoder": {"epochs": 1, "size": "full"}}, {"layers": ["mixed_5b"]}):
-        with pytest.raises(ValueError, match="grid"):
-            MistConfig.model_validate(SMALLEST | {"grid": [2, 2]} | other)
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"mirrored": True},
+        {"encoder": {"epochs": 1, "size": "full"}},
+        {"layers": ["mixed_5b"]},
+        {"encoder": {"epochs": 1, "late": ["mixed_5b", "mixed_5c"]}},
+    ],
+)
+def test_a_grid_needs_maps_as_they_are(other):
+    MistConfig.model_validate(SMALLEST | {"grid": [2, 2]})
+    with pytest.raises(ValueError, match="grid"):
+        MistConfig.model_validate(SMALLEST | {"grid": [2, 2]} | other)
+
+
+@pytest.mark.parametrize("heads", ["linear", "both"])
+def test_a_linear_head_reads_no_cells(recipe, heads):
+    whole = MistConfig.model_validate(SMALLEST).model_dump(mode="json")
+    file = recipe(whole | {"recipe": whole["recipe"] | {"heads": heads}})
+    assert read_mist_config(file).recipe.heads == heads
+    with pytest.raises(ConfigError, match=f"recipe.heads {heads}: .* leave out the grid, or set recipe.heads") as error:
+        read_mist_config(file, ["grid=[2, 2]"])
+    assert "\n" not in str(error.value)
+
+
+def test_contrast_needs_a_backbone_that_stays_as_it_is(recipe):
+    read_mist_config(recipe(SMALLEST), ["contrast={}"])
+    with pytest.raises(ConfigError, match="contrast needs an encoder of size maps") as error:
+        read_mist_config(recipe(SMALLEST), ["contrast={}", "encoder.size=full"])
+    assert "\n" not in str(error.value)
 
 
 def test_files_that_are_no_recipe(tmp_path):

@@ -21,6 +21,17 @@ RECIPES = [
     Recipe(
         name="adamw", loss="reference", top_k=2, sub_bags=4, optimiser="adamw", learning_rate=1e-3, batch=8, epochs=40
     ),
+    Recipe(
+        name="both-heads",
+        loss="reference",
+        top_k=2,
+        sub_bags=4,
+        batch=8,
+        epochs=40,
+        standardise=True,
+        heads="both",
+        linear_strength=0.1,
+    ),
 ]
 
 
@@ -103,6 +114,19 @@ def test_members_are_trained_apart_and_laid_side_by_side():
         for j in range(4):
             assert bool(blocks[i, :, j].any()) == (i == j)
     assert not torch.equal(blocks[0, :, 0], blocks[1, :, 1])
+
+
+@pytest.mark.parametrize("heads", ["generator", "linear", "both"])
+def test_further_normal_videos_are_learned_by_their_weight(heads):
+    """What they show leans as the abnormal clips do, but elsewhere too, by which it can be known."""
+    recipe = RECIPES[-1].model_copy(update={"heads": heads})
+    further = [bag.features + np.float32(4) * np.eye(WIDTH, dtype=np.float32)[[0, 1]].sum(0) for bag in synthetic(2)]
+    means = []
+    for weight in (None, 0.05, 1.0):
+        more = [Bag(features, 0, weight=weight) for features in further] if weight is not None else []
+        generator = train_generator([*synthetic(0), *more], recipe, seed=0)
+        means.append(np.mean([clip_scores(generator, features).mean() for features in further]))
+    assert means[0] > means[1] > means[2]
 
 
 def test_mirror_images_are_trained_on_as_further_videos():

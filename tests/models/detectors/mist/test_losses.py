@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import log
 
 import pytest
@@ -18,6 +19,8 @@ from models.detectors.mist.losses import (
 # Two videos, two sub-bags of two clips.
 ABNORMAL = torch.tensor([[[0.9, 0.7], [0.1, 0.3]], [[0.2, 0.2], [1.0, 0.0]]])
 NORMAL = torch.tensor([[[0.1, 0.3], [0.0, 0.0]], [[0.6, 0.4], [0.8, 0.0]]])
+
+LOSSES = (paper_ranking_loss, partial(reference_ranking_loss, top_k=2))
 
 
 def test_the_papers_bag_score_is_the_highest_mean():
@@ -56,6 +59,28 @@ def test_beyond_the_margin_there_is_nothing_to_gain():
     ones, zeros = torch.ones(1, 2, 2, requires_grad=True), torch.zeros(1, 2, 2)
     assert paper_ranking_loss(ones, zeros, sparsity=0.0).item() == 0.0
     assert reference_ranking_loss(ones, zeros, top_k=2, sparsity=0.0).item() == 0.0
+
+
+def test_equal_weights_are_none():
+    for loss in LOSSES:
+        found = loss(ABNORMAL, NORMAL, weights=torch.tensor([0.3, 0.3]))
+        assert found.item() == pytest.approx(loss(ABNORMAL, NORMAL).item())
+
+
+def test_a_weight_of_two_is_the_normal_video_twice():
+    twice = torch.tensor([0, 0, 1])
+    found = reference_ranking_loss(ABNORMAL, NORMAL, top_k=2, weights=torch.tensor([2.0, 1.0]))
+    assert found.item() == pytest.approx(reference_ranking_loss(ABNORMAL, NORMAL[twice], top_k=2).item())
+    # The paper's loss repeats the pair, which is why sparsity, a mean over abnormal videos, is left out.
+    found = paper_ranking_loss(ABNORMAL, NORMAL, sparsity=0.0, weights=torch.tensor([2.0, 1.0]))
+    assert found.item() == pytest.approx(paper_ranking_loss(ABNORMAL[twice], NORMAL[twice], sparsity=0.0).item())
+
+
+def test_weights_leave_the_sparsity_alone():
+    weights = torch.tensor([0.1, 1.0])
+    for loss in LOSSES:
+        without, with_it = (loss(ABNORMAL, NORMAL, sparsity=some, weights=weights) for some in (0.0, 0.1))
+        assert (with_it - without).item() == pytest.approx(0.0425)
 
 
 def test_the_paper_pairs_videos():
