@@ -139,7 +139,7 @@ class Clips:
             FeaturesError: a video cannot be read.
         """
         further = list(ordinary) if self._uses_extra else []
-        self.fill([*videos, *further], videos, show)
+        self.fill(videos, further, show)
         used = [video for video in videos if len(self.footage.clips(video))]
         known = [video for video in further if len(self.footage.clips(video))]
         bags = self.footage.bags(used)
@@ -150,9 +150,23 @@ class Clips:
             {place: [self._narrowed(bag) for bag in found] for place, found in pieces.items()},
         )
 
-    def fill(self, learnt_from: Sequence[Video], live: Sequence[Video], show: Callable[[int, int], None]) -> None:
-        """Compute what the cache lacks. Raises FeaturesError: a video cannot be read."""
-        if failed := self.footage.fill(learnt_from, live, progress=show):
+    def fill(
+        self,
+        videos: Sequence[Video],
+        ordinary: Sequence[Video],
+        show: Callable[[int, int], None],
+        live: Sequence[Video] = (),
+    ) -> None:
+        """Compute what the cache lacks.
+
+        Args:
+            ordinary: footage whose clips are wanted as the training cuts them.
+            live: videos whose clips are wanted as they are cut live.
+
+        Raises:
+            FeaturesError: a video cannot be read.
+        """
+        if failed := self.footage.fill(videos, live, ordinary, progress=show):
             raise FeaturesError("\n".join(failed.values()))
 
     def narrowed(self, seen: Seen) -> Seen:

@@ -111,7 +111,7 @@ def main() -> None:
                 changed = variant.config(options.config, options.set)
                 clips = Clips(changed, config)
                 dataset = clips.dataset(videos, ordinary, work(f"features, {variant.name}"))
-                clips.fill(ordinary, ordinary, work(f"ordinary footage, {variant.name}"))
+                clips.fill([], ordinary, work(f"ordinary footage, {variant.name}"), live=ordinary)
                 films = {
                     place: [one for video in of_place if (one := film_of(clips, video)) is not None]
                     for place, of_place in by_place(ordinary).items()
