@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,13 @@ class EngineError(MistwatchError):
 
 
 class TorchNetwork:
-    """A network over clips on one device. One thread at a time may use it.
+    """A network on one device. One thread at a time may use it.
 
     Args:
         network: in evaluation mode, on the CPU; it is moved.
+        outputs: the names of its outputs, in order.
         device: ``cuda:0``, ``cuda``, ``cpu``, ...
+        inputs: the names of its inputs, in the order of its arguments.
         batch: number of clips that every batch is filled up to, see :func:`filled_up`; None leaves batches as they are.
         tf32: let cuDNN compute convolutions in TF32, torch's default on CUDA: faster, and 1e-3 away from float32.
 
@@ -31,37 +34,56 @@ class TorchNetwork:
     """
 
     def __init__(
-        self, network: nn.Module, outputs: Sequence[str], device: str, *, batch: int | None = None, tf32: bool = False
+        self,
+        network: nn.Module,
+        outputs: Sequence[str],
+        device: str,
+        *,
+        inputs: Sequence[str] = ("CLIP",),
+        batch: int | None = None,
+        tf32: bool = False,
     ) -> None:
         self.name = f"torch on {device}"
         self._network = moved_to(device, network)
-        self._outputs = tuple(outputs)
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._device = torch.device(device)
         self._batch = batch
         self._tf32 = tf32
 
-    def run(self, clips: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """uint8 (N, T, H, W, 3) → each output by its name, (N, ...); the arrays belong to the caller.
+    def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Compute each output by its name, (N, ...); the arrays belong to the caller.
+
+        Args:
+            values: clips, uint8 (N, T, H, W, 3), for a network with one input; otherwise each input by its name,
+                (N, ...), of the input's type.
 
         Raises:
+            ValueError: the names are not those of the inputs.
             EngineError: no memory is left on the GPU.
         """
-        full = clips if self._batch is None else filled_up(clips, self._batch)
+        arrays = values if isinstance(values, Mapping) else {self._inputs[0]: values}
+        if arrays.keys() != set(self._inputs):
+            raise ValueError(f"inputs must be {', '.join(self._inputs)}, got {', '.join(arrays)}")
+        ordered = [arrays[name] for name in self._inputs]
+        count = len(ordered[0])
+        if self._batch is not None:
+            ordered = [filled_up(array, self._batch) for array in ordered]
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
         with with_room(), torch.inference_mode(), nullcontext() if self._tf32 else exact:
-            found = self._network(torch.from_numpy(np.require(full, requirements=["C", "W"])).to(self._device))
-            values = found if isinstance(found, tuple) else (found,)
-            arrays = [value[: len(clips)].cpu().contiguous().numpy() for value in values]
-        return dict(zip(self._outputs, arrays, strict=True))
+            tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in ordered]
+            found = self._network(*(tensor.to(self._device) for tensor in tensors))
+            outputs = found if isinstance(found, tuple) else (found,)
+            results = [output[:count].cpu().contiguous().numpy() for output in outputs]
+        return dict(zip(self._outputs, results, strict=True))
 
 
-def filled_up(clips: npt.NDArray[np.uint8], batch: int) -> npt.NDArray[np.uint8]:
-    """Add black clips: uint8 (n, T, H, W, 3) → (batch, T, H, W, 3).
+def filled_up(clips: npt.NDArray[Any], batch: int) -> npt.NDArray[Any]:
+    """Add black clips: (n, T, H, W, 3) → (batch, T, H, W, 3); zeros to any other input.
 
     For another number of clips cuDNN may choose another algorithm, and the last digits would depend on the clips that
     happen to be computed together.
     """
-    return np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), np.uint8)])
+    return np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), clips.dtype)])
 
 
 def moved_to(device: str, network: nn.Module) -> nn.Module:
