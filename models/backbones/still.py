@@ -75,7 +75,7 @@ def taps_by_map(window: Window) -> dict[int, list[int]]:
 
 
 def convolve(unit: Unit3D, stretch: Stretch) -> Stretch:
-    """Convolve a stretch over time and space: what the unit gives for its clip."""
+    """Convolve a stretch over time and space, as the unit does its clip."""
     weight, bias = unit.folded()
     uses: dict[int, set[tuple[int, ...]]] = {}
     for window in windows(stretch.steps, unit.kernel, unit.stride):
@@ -137,7 +137,7 @@ def _pool_time(stretch: Stretch) -> Stretch:
 
 
 def mix(block: Mixed, stretch: Stretch) -> Stretch:
-    """Apply an Inception block to a stretch: what the block gives for its clip."""
+    """Apply an Inception block to a stretch, as to its clip."""
 
     def unit(branch: nn.ModuleDict, name: str) -> Unit3D:
         return cast(Unit3D, branch[name])

@@ -92,5 +92,5 @@ def test_several_inputs_go_by_their_names():
     network = TorchNetwork(MeanOfScene(), ("MEAN",), "cpu", inputs=("SCENE", "WEIGHT"), batch=4)
     scenes, weights = np.full((2, 2, 2, 3), 8, np.uint8), np.array([[0.5], [2]], np.float32)
     assert network.run({"WEIGHT": weights, "SCENE": scenes})["MEAN"].ravel().tolist() == [4, 16]
-    with pytest.raises(ValueError, match="^inputs must be SCENE, WEIGHT, got SCENE$"):
+    with pytest.raises(ValueError, match=r"^inputs must be SCENE, WEIGHT, got SCENE$"):
         network.run(scenes)
