@@ -26,10 +26,12 @@ from minute_plot import Minute, draw
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.card import CARD_FILE, ModelCard
+from models.card import ModelCard
+from models.detectors.base import read_detector
 from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, ensure_repository
 from operators.alerting import AlertState
+from operators.background import standing_scene
 from operators.chain import ChainSettings, ScoreChain
 from operators.figures.events import (
     FIGURES,
@@ -121,7 +123,8 @@ class Scorer:
     def __init__(self, model: str, *, progress: Callable[[str], None]) -> None:
         """Open ``model``. Raises ExportError if it does not exist or cannot be exported."""
         folder = ensure_repository(model, progress=progress) / "clip_scorer"
-        self.card = ModelCard.model_validate_json((folder / CARD_FILE).read_text())
+        family, self.card = read_detector(folder)
+        self._scene = family.scene(self.card)
         self.clip = self.card.clip.spec
         self._version = folder / "1"
         alerting = self.card.alerting
@@ -138,16 +141,18 @@ class Scorer:
 
     @property
     def key(self) -> str:
-        """Hash of everything that scores depend on: weights, backbone and clips, not the thresholds."""
-        decides = {"weights_sha256", "architecture", "backbone", "clip"}
+        """Hash of everything that scores depend on: weights, backbone, clips and scene, not the thresholds."""
+        decides = {"weights_sha256", "architecture", "backbone", "clip", "contrast"}
         return _digest(self.card.model_dump_json(include=decides))
 
     def scores(self, film: Path) -> Iterator[ClipScore]:
-        """Yield the scores of a film's clips, in order."""
+        """Yield the scores of a film's clips, in order, each against the scene that a worker would send."""
+        standing = standing_scene(self._scene) if self._scene is not None else None
         source = FileSource("bench", film, threads=1)
         for item in cut(source.frames([self.clip.frame_spec], threading.Event()), self.clip):
             if isinstance(item, ClipWindow):
-                value = float(self._engine.score(item.pixels[None]).scores[0])
+                scenes = [standing.push(item.segment.id, item.start, item.pixels)] if standing is not None else None
+                value = float(self._engine.score(item.pixels[None], scenes).scores[0])
                 yield ClipScore("bench", item.segment.id, item.index, item.start, item.end, value, self.card.name, "1")
 
 

@@ -162,7 +162,12 @@ def calibration(found: dict[str, Any]) -> Iterator[Line]:
 
 
 def day(found: dict[str, Any]) -> Iterator[Line]:
-    judges = f"committed `{found['model']['name']}`, sources that it never saw"
+    yield from _day(found, f"`{found['model']['name']}`, footage that it never saw")
+    if (before := found.get("before")) is not None:
+        yield from _day(before, f"0.2.0's `{before['model']['name']}`, the same day")
+
+
+def _day(found: dict[str, Any], judges: str) -> Iterator[Line]:
     for row in found["rows"]:
         name = f"a day, {row['thresholds']}"
         if "refused" in row:
@@ -175,6 +180,45 @@ def day(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(f"{name}: false alarms per hour", f"{rate:.1f} ({fewest:.1f} to {most:.1f})", asked, met, judges)
         delay = row["median_delay"]
         yield Line(f"{name}: delay, median", "–" if delay is None else f"{delay:.2f} s", "", None, judges)
+
+
+def ordinary(found: dict[str, Any]) -> Iterator[Line]:
+    most = found["asked"]
+    for name, variant in found["variants"].items():
+        judges = f"{name}, trained without the place"
+        is_ours = name == "recipe"
+        for place in found["asked_of"]:
+            share = variant["places"][place]["share_above"]
+            met = share["value"] <= most if is_ours else None
+            what = f"ordinary footage, {place}: share above the threshold"
+            yield Line(what, _divisions(share, 2), f"≤ {most:.2f}" if is_ours else "", met, judges)
+        what = f"ordinary footage, {60 * variant['hours']:.0f} minutes: alerts per hour"
+        yield Line(what, _divisions(variant["alerts_per_hour"], 1), "", None, judges)
+
+
+def contrast_scenes(found: dict[str, Any]) -> Iterator[Line]:
+    for name, one in found["sets"].items():
+        judges = f"stage 1 of `{one['recipe']['name']}`, retrained"
+        for variant, method in one["methods"].items():
+            auc, least = method["frame_auc"], one["asked"]
+            asked, met = ("", None) if least is None else (f"≥ {least:.2f}", auc["value"] >= least)
+            yield Line(f"{name}, {variant}: frame AUC", _auc(auc), asked, met, judges)
+
+
+def clip_cost(found: dict[str, Any]) -> Iterator[Line]:
+    judges, asked = f"no model: cost of `{found['model']['name']}` relative to 0.2.0's", found["asked"]
+    for name, ratio in found["clip"]["ratio"].items():
+        figure = f"{ratio['median']:.2f} (5th to 95th percentile: {ratio['p5']:.2f} to {ratio['p95']:.2f})"
+        most = asked.get(name)
+        target, met = ("", None) if most is None else (f"≤ {most:g}", ratio["median"] <= most)
+        yield Line(f"a clip, {name}", figure, target, met, judges)
+    most, exact = asked["second of footage"], asked["score difference"]
+    for name, one in found["films"].items():
+        cost, difference = one["second_of_footage"], one["largest_difference"]
+        what = f"a second of {name} (scene reused in {one['reused']:.0%})"
+        yield Line(what, f"{cost:.2f}", f"≤ {most:g}", cost <= most, judges)
+        what = f"largest difference of a score by reuse, {name}"
+        yield Line(what, f"{difference:.2g}", f"≤ {exact:g}", difference <= exact, judges)
 
 
 def labelled_sets(found: dict[str, Any]) -> Iterator[Line]:
@@ -208,7 +252,9 @@ def replay(found: dict[str, Any]) -> Iterator[Line]:
 SECTIONS = (
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", fights_folds),
+    Section("ordinary", "python bench/ordinary.py", ordinary),
     Section("ped2", "python bench/ped2.py --stage2", ped2),
+    Section("contrast_scenes", "python bench/contrast_scenes.py", contrast_scenes),
     Section("published_features", "python bench/published_features.py", published),
     Section("pseudo_labels", "python bench/pseudo_labels.py", pseudo_labels),
     Section("courtyard", "python bench/courtyard.py", courtyard),
@@ -221,6 +267,7 @@ SECTIONS = (
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
     Section("features", "python bench/features.py", extraction),
+    Section("clip_cost", "python bench/clip_cost.py", clip_cost),
     Section("replay", "python bench/replay.py", replay),
 )
 
@@ -266,6 +313,11 @@ def _kept(low: float, high: float, budget: float) -> bool | str:
 def _auc(summary: dict[str, Any]) -> str:
     low, high = summary["interval_95"]
     return f"{summary['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _divisions(figure: dict[str, Any], digits: int) -> str:
+    low, high = min(figure["by_division"]), max(figure["by_division"])
+    return f"{figure['value']:.{digits}f} (divisions: {low:.{digits}f} to {high:.{digits}f})"
 
 
 def _by_film(summary: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from pipeline.courtyard.settings import IncidentKind
 from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
 
 CHAIN = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4, cooldown_seconds=2.0), kernel=1)
-CARD = SimpleNamespace(name="made-up", weights_sha256="0" * 64)
+CARD = SimpleNamespace(name="made-up", weights_sha256="0" * 64, training={})
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,13 @@ def test_what_calibrates_is_not_what_is_judged_and_the_model_saw_neither(day, da
         assert not shown.shots[-1].source
 
 
+def test_a_model_that_was_trained_on_a_film_of_the_day_is_found_out(day, data: Path) -> None:
+    names = ["ordinary/cctv/vtest.avi", "ordinary/ped2/train/01.mp4"]
+    card = SimpleNamespace(training={"extra_normals": {"weight": 0.3, "videos": names}})
+    assert day.trained_on(card, data) == ["vtest.avi"]
+    assert day.trained_on(CARD, data) == []
+
+
 def test_the_film_shows_every_shot_at_its_own_rate(day, data: Path, tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     shots = (day.Shot("cctv/vtest.avi", 10.0, 11.0), day.Shot("fights/fi015.mp4", 0.0, 2.2, "yt13"))
@@ -73,7 +80,7 @@ def test_the_film_shows_every_shot_at_its_own_rate(day, data: Path, tmp_path: Pa
 def quarter(day, high: list[int], incidents: list[tuple[str, float, float]]):
     """300 clips of a second; ``high`` ones score 0.9."""
     clips = [(float(i), i + 1.0, 0.9 if i in high else 0.1) for i in range(300)]
-    return day.Scored(300.0, [{"source": s, "start": a, "end": b} for s, a, b in incidents], clips)
+    return day.Scored(300.0, [{"source": s, "start": a, "end": b} for s, a, b in incidents], clips, (120.5,))
 
 
 def test_the_day_before_and_after(day) -> None:
@@ -99,7 +106,12 @@ def test_the_day_before_and_after(day) -> None:
     assert "takes 71.9 h" in refused["refused"]
     assert 0.1 < calibrated["open_threshold"] < 0.102
     assert (calibrated["found"], calibrated["false_alarms"]) == (2, 1)
+    # Clip 120 raises the false alarm, and the cut is in it; one clip of 300 in both quarters.
+    assert (suggested["false_alarms_across_cuts"], found["share_across_cuts"]) == (1, round(1 / 300, 4))
+    found["before"] = day.same_day(found | {"rows": [suggested]}, found)
     page = day.page(json.loads(json.dumps(found)))
+    assert "| 0.2.0, as the model suggests | 0.5, 0.4 | 2 of 5" in page
+    assert day.same_day(found | {"sources": ["a"]}, found)["differs"] == ["sources"]
     assert "| as the model suggests | 0.5, 0.4 | 2 of 5 | 0.40 (0.00 to 1.00) | 6.0 (" in page
     assert "| as the model suggests | 1 of 2 | 1 of 3 |" in page
 
@@ -187,7 +199,8 @@ def test_both_have_their_lines_among_the_results(load, tmp_path: Path) -> None:
     }  # fmt: skip
     model = {"name": "made-up", "weights_sha256": "0" * 64}
     rows = [{"thresholds": "as suggested", **row}, {"thresholds": "calibrated", "budget_per_hour": 5.0, **row}]
-    (tmp_path / "day.json").write_text(json.dumps({"model": model, "rows": rows}))
+    before = {"model": model, "rows": rows[:1]}
+    (tmp_path / "day.json").write_text(json.dumps({"model": model, "rows": rows, "before": before}))
     checked = {"per_hour": 6.0, "interval_95": [0.7, 21.7]}
     budgets = [
         {"budget": "15/hour", "budget_per_hour": 15.0, "kept": True, "checked_on": checked},
@@ -195,7 +208,8 @@ def test_both_have_their_lines_among_the_results(load, tmp_path: Path) -> None:
     ]
     (tmp_path / "calibration.json").write_text(json.dumps({"model": model, "budgets": budgets}))
     page = results.page(tmp_path)
-    assert "| a day, as suggested: recall | 0.40 (0.00 to 1.00) |  |  | committed `made-up`" in page
+    assert "| a day, as suggested: recall | 0.40 (0.00 to 1.00) |  |  | `made-up`, footage" in page
+    assert "| a day, as suggested: recall | 0.40 (0.00 to 1.00) |  |  | 0.2.0's `made-up`" in page
     assert "| a day, calibrated: false alarms per hour | 6.0 (0.2 to 33.4) | ≤ 5 | not contradicted |" in page
     assert "calibrated to 15/hour: false alarms per hour | 6.0 (0.7 to 21.7) | ≤ 15 | not contradicted |" in page
     assert [results._kept(2.0, 5.0, budget) for budget in (1.0, 3.0, 5.0)] == [False, "not contradicted", True]
