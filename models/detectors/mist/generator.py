@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.card import CardError, read_card
 from models.detectors.mist.card import Architecture, MistCard
+from models.detectors.mist.unit_length import unit_length
 from models.tensors import load_tensors, save_tensors
 
 WEIGHTS_FILE = "generator.safetensors"
@@ -48,7 +48,7 @@ class Generator(nn.Module):
 
     def scaled(self, features: Tensor) -> Tensor:
         """float32 (..., inputs) → the same, of unit length if the architecture asks for it."""
-        return F.normalize(features, dim=-1) if self.architecture.unit_length else features
+        return unit_length(features) if self.architecture.unit_length else features
 
     def logits(self, features: Tensor) -> Tensor:
         """float32 (..., inputs) → (...), before the sigmoid."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from models.backbones.layers import LateLayers
 from models.detectors.mist.card import Reads, SelfGuidedArchitecture
+from models.detectors.mist.unit_length import unit_length
 
 NORMAL, ANOMALY = 0, 1  #: places of the two logits
 
@@ -158,7 +159,7 @@ class SelfGuidedHeads(nn.Module):
         # The mean of seen + A ∘ seen; A has one time step, so time can be averaged first and space as a product.
         over_space = (1 + attention).flatten(2) / attention[0].numel()  # (N, 1, h · w)
         average = (seen.mean(dim=2).flatten(2) @ over_space.transpose(1, 2)).squeeze(2)
-        return F.normalize(average, dim=1) if self.unit_length else average
+        return unit_length(average, dim=1) if self.unit_length else average
 
     def _calibrated(self, logits: Tensor) -> Tensor:
         slope, shift = self.calibration
