@@ -16,6 +16,7 @@ import pytest
 from gray_films import write_film
 
 from models.data.feature_folder import read_index
+from operators.background import SceneKind
 from pipeline.cli import features as features_module
 from pipeline.errors import UsageError
 
@@ -112,6 +113,15 @@ def test_what_cannot_be_asked(asked, words, tmp_path):
     with pytest.raises(UsageError, match=words):
         features_module.features(manifest, out, **asked)
     assert not out.exists()
+
+
+def test_the_standing_scene_is_the_recipes_unless_the_command_names_one(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(RECIPE + "contrast: {scene: background}\n")
+    settings = [
+        features_module._settings(config, None, 1, None, asked, "cpu").contrast
+        for config, asked in ((None, None), (tmp_path / "recipe.yaml", None), (tmp_path / "recipe.yaml", "clip"))
+    ]
+    assert settings == [None, SceneKind.BACKGROUND, SceneKind.CLIP]
 
 
 def test_where_nobody_looks_at_a_bar_lines_tell_the_time_left(monkeypatch, capfd):

@@ -182,6 +182,7 @@ def test_the_committed_model_is_of_the_committed_recipe(root, name, file):
     assert not set(card.held_out_sources) & set(card.training["groups"])
 
 
-def test_the_recipe_of_the_fights_is_the_default(root):
-    """Written out for people to change."""
-    assert read_mist_config(root / "configs" / "train" / "fights.yaml").recipe == SHORT_VIDEOS
+def test_the_recipe_of_the_fights_is_the_default_with_a_linear_head(root):
+    """Written out for people to change. By default there is none, as a recipe with a grid cannot have it."""
+    expected = SHORT_VIDEOS.model_copy(update={"heads": "both"})
+    assert read_mist_config(root / "configs" / "train" / "fights.yaml").recipe == expected
