@@ -75,7 +75,7 @@ def taps_by_map(window: Window) -> dict[int, list[int]]:
 
 
 def convolve(unit: Unit3D, stretch: Stretch) -> Stretch:
-    """Convolve a stretch over time and space: what the unit gives for its clip."""
+    """Convolve a stretch over time and space, as the unit does its clip."""
     weight, bias = unit.folded()
     uses: dict[int, set[tuple[int, ...]]] = {}
     for window in windows(stretch.steps, unit.kernel, unit.stride):
@@ -137,7 +137,7 @@ def _pool_time(stretch: Stretch) -> Stretch:
 
 
 def mix(block: Mixed, stretch: Stretch) -> Stretch:
-    """Apply an Inception block to a stretch: what the block gives for its clip."""
+    """Apply an Inception block to a stretch, as to its clip."""
 
     def unit(branch: nn.ModuleDict, name: str) -> Unit3D:
         return cast(Unit3D, branch[name])
@@ -159,64 +159,70 @@ def mix(block: Mixed, stretch: Stretch) -> Stretch:
     return Stretch(maps, steps)
 
 
-class StillI3D(nn.Module):
-    """I3D over a clip of equal frames, from the picture alone. Its weights are the backbone's.
+def still_mixed_4f(backbone: I3D, pictures: Tensor, frames: int) -> Tensor:
+    """uint8 (N, H, W, 3) RGB → Mixed_4f of clips of T = ``frames`` equal frames: (N, 832, T/4, H/16, W/16), rounded up.
 
-    Args:
-        frames: number of frames of the clip.
+    The later layers are :meth:`I3D.mixed_5b` of it and so on. A network that reads clips too calls this with the
+    backbone of its :class:`ClipEncoder`, so that its weights are stored once.
 
     Raises:
         ValueError: there are no frames.
     """
-
-    def __init__(self, backbone: I3D, frames: int = 16) -> None:
-        super().__init__()
-        if frames < 1:
-            raise ValueError(f"frames must be at least 1, got {frames}")
-        self.backbone = backbone
-        self.frames = frames
-
-    def mixed_4f(self, pictures: Tensor) -> Tensor:
-        """uint8 (N, H, W, 3) RGB → Mixed_4f (N, 832, T/4, H/16, W/16), rounded up, T the number of frames.
-
-        The later layers are :meth:`I3D.mixed_5b` and :meth:`I3D.mixed_5c` of it.
-        """
-        backbone = self.backbone
-        stretch = Stretch([normalise_clips(pictures[:, None])], (0,) * self.frames)
-        stretch = convolve(backbone.Conv3d_1a_7x7, stretch).each(_halve)
-        stretch = convolve(backbone.Conv3d_2c_3x3, stretch.each(backbone.Conv3d_2b_1x1)).each(_halve)
-        blocks = [backbone.Mixed_3b, backbone.Mixed_3c]
-        while blocks and stretch.repeats:
-            stretch = mix(blocks.pop(0), stretch)
-        x = stretch.clip()
-        for block in blocks:
-            x = block(x, filter_pairs)
-        return backbone.stage_4(x)
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """uint8 (N, H, W, 3) RGB → Mixed_4f, Mixed_5b and Mixed_5c; see :class:`models.backbones.i3d.MapEncoder`."""
-        mixed_4f = self.mixed_4f(pictures)
-        mixed_5b = self.backbone.mixed_5b(mixed_4f)
-        return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, got {frames}")
+    stretch = Stretch([normalise_clips(pictures[:, None])], (0,) * frames)
+    stretch = convolve(backbone.Conv3d_1a_7x7, stretch).each(_halve)
+    stretch = convolve(backbone.Conv3d_2c_3x3, stretch.each(backbone.Conv3d_2b_1x1)).each(_halve)
+    blocks = [backbone.Mixed_3b, backbone.Mixed_3c]
+    while blocks and stretch.repeats:
+        stretch = mix(blocks.pop(0), stretch)
+    x = stretch.clip()
+    for block in blocks:
+        x = block(x, filter_pairs)
+    return backbone.stage_4(x)
 
 
 def _halve(x: Tensor) -> Tensor:
     return max_pool_same(x, (1, 3, 3), (1, 2, 2))
 
 
+class StillI3D(nn.Module):
+    """I3D over a clip of equal frames, from the picture alone: the maps of all layers.
+
+    Args:
+        backbone: its weights are used as they are, and may be loaded later.
+        frames: number of frames of the clip.
+    """
+
+    def __init__(self, backbone: I3D, frames: int = 16) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.frames = frames
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 (N, H, W, 3) RGB → Mixed_4f, Mixed_5b and Mixed_5c; see :class:`models.backbones.i3d.MapEncoder`."""
+        mixed_4f = still_mixed_4f(self.backbone, pictures, self.frames)
+        mixed_5b = self.backbone.mixed_5b(mixed_4f)
+        return mixed_4f, mixed_5b, self.backbone.mixed_5c(mixed_5b)
+
+
 class StillEncoder(nn.Module):
     """Pooled features of a clip of equal frames: those of :class:`models.backbones.i3d.ClipEncoder`.
 
+    Blocks behind the last of the layers are not computed.
+
     Args:
+        backbone: its weights are used as they are, and may be loaded later.
         layers: layers whose pooled maps make up the features, in this order.
         frames: number of frames of the clip.
     """
 
     def __init__(self, backbone: I3D, layers: Sequence[str] = ("mixed_5c",), frames: int = 16) -> None:
         super().__init__()
-        self.still = StillI3D(backbone, frames)
+        self.backbone = backbone
         self.layers = tuple(layers)
+        self.frames = frames
 
     def forward(self, pictures: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) RGB → features, float32 (N, D), D the sum of the layers' widths."""
-        return self.still.backbone.pooled(self.still.mixed_4f(pictures), self.layers)
+        return self.backbone.pooled(still_mixed_4f(self.backbone, pictures, self.frames), self.layers)

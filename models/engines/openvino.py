@@ -51,13 +51,16 @@ class OpenVinoNetwork:
                 "INFERENCE_NUM_THREADS": str(threads or len(os.sched_getaffinity(0))),
             }
         try:
-            compiled = ov.Core().compile_model(network, "CPU", settings)
+            core = ov.Core()
+            model = network if isinstance(network, ov.Model) else core.read_model(network)
+            compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             # OpenVINO's text begins with its own source files; the reason comes last.
             reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise RuntimeError(f"{network} cannot be loaded ({reason}); write it again with mistwatch export") from None
         self._request = compiled.create_infer_request()
-        self._inputs = {input.any_name: ordinal for ordinal, input in enumerate(compiled.inputs)}
+        # Compiling may add the names of tensors that it has merged with an input.
+        self._inputs = {port.any_name: ordinal for ordinal, port in enumerate(model.inputs)}
         self._outputs = [sorted(output.names) for output in compiled.outputs]  # a tensor may have several names
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:

@@ -23,8 +23,9 @@ class TorchNetwork:
 
     Args:
         network: in evaluation mode, on the CPU; it is moved.
-        inputs: the names of its arguments, in order, where it has several.
+        outputs: the names of its outputs, in order.
         device: ``cuda:0``, ``cuda``, ``cpu``, ...
+        inputs: the names of its inputs, in the order of its arguments.
         batch: number of clips that every batch is filled up to, see :func:`filled_up`; None leaves batches as they are.
         tf32: let cuDNN compute convolutions in TF32, torch's default on CUDA: faster, and 1e-3 away from float32.
 
@@ -44,8 +45,7 @@ class TorchNetwork:
     ) -> None:
         self.name = f"torch on {device}"
         self._network = moved_to(device, network)
-        self._inputs = tuple(inputs)
-        self._outputs = tuple(outputs)
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._device = torch.device(device)
         self._batch = batch
         self._tf32 = tf32
@@ -58,33 +58,32 @@ class TorchNetwork:
                 (N, ...), of the input's type.
 
         Raises:
-            EngineError: no memory is left on the GPU.
             ValueError: the names are not those of the inputs.
+            EngineError: no memory is left on the GPU.
         """
-        named = values if isinstance(values, Mapping) else dict.fromkeys(self._inputs[:1], values)
-        if named.keys() != set(self._inputs):
-            raise ValueError(f"inputs must be {', '.join(self._inputs)}, got {', '.join(named)}")
-        arguments = [named[name] for name in self._inputs]
-        size = len(arguments[0])
+        arrays = values if isinstance(values, Mapping) else {self._inputs[0]: values}
+        if arrays.keys() != set(self._inputs):
+            raise ValueError(f"inputs must be {', '.join(self._inputs)}, got {', '.join(arrays)}")
+        ordered = [arrays[name] for name in self._inputs]
+        count = len(ordered[0])
+        if self._batch is not None:
+            ordered = [filled_up(array, self._batch) for array in ordered]
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
         with with_room(), torch.inference_mode(), nullcontext() if self._tf32 else exact:
-            found = self._network(*map(self._moved, arguments))
-            results = found if isinstance(found, tuple) else (found,)
-            arrays = [result[:size].cpu().contiguous().numpy() for result in results]
-        return dict(zip(self._outputs, arrays, strict=True))
-
-    def _moved(self, argument: npt.NDArray[Any]) -> torch.Tensor:
-        full = argument if self._batch is None else filled_up(argument, self._batch)
-        return torch.from_numpy(np.require(full, requirements=["C", "W"])).to(self._device)
+            tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in ordered]
+            found = self._network(*(tensor.to(self._device) for tensor in tensors))
+            outputs = found if isinstance(found, tuple) else (found,)
+            results = [output[:count].cpu().contiguous().numpy() for output in outputs]
+        return dict(zip(self._outputs, results, strict=True))
 
 
-def filled_up(argument: npt.NDArray[Any], batch: int) -> npt.NDArray[Any]:
-    """Add zeros, which are black clips: (n, ...) → (batch, ...).
+def filled_up(clips: npt.NDArray[Any], batch: int) -> npt.NDArray[Any]:
+    """Add black clips: (n, T, H, W, 3) → (batch, T, H, W, 3); zeros to any other input.
 
     For another number of clips cuDNN may choose another algorithm, and the last digits would depend on the clips that
     happen to be computed together.
     """
-    return np.concatenate([argument, np.zeros((batch - len(argument), *argument.shape[1:]), argument.dtype)])
+    return np.concatenate([clips, np.zeros((batch - len(clips), *clips.shape[1:]), clips.dtype)])
 
 
 def moved_to(device: str, network: nn.Module) -> nn.Module:

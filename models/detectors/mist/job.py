@@ -235,7 +235,7 @@ class _Job:
 
         inputs = {
             "videos": [self._named(part) for part in (self._plan.train, self._plan.validation, self._plan.test)],
-            **self._of_extra(),
+            "extra": self._named(self._extra),
             "truth": self._truth(everything),
             "settings": self.footage.settings,
             "folds": self.config.folds is not None,
@@ -405,6 +405,7 @@ class _Job:
             "folds": [[done.digest for done in folds] for folds in seeds],
             "divided": self._divisions.folds(self._plan.known),
             "videos": [self._named(part) for part in parts],
+            "extra": self._named(self._extra),
             "truth": self._truth((*self._plan.known, *self._plan.test)),
             "skipped": self._skipped,
             "damaged": self._damaged,
@@ -455,7 +456,7 @@ class _Job:
         return [[self._names[video.path], *identity] for video, identity in own]
 
     def _of_extra(self) -> dict[str, Any]:
-        """Return what the trainings know of ordinary footage, for the inputs of a stage; empty without it."""
+        """Return what the trainings know of ordinary footage, for their inputs; empty without it."""
         choice = self.config.extra_normals
         return {} if choice is None else {"extra": self._identity(self._extra), "extra_weight": choice.weight}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from models.backbones.i3d import I3D, ClipEncoder
-from models.backbones.still import StillEncoder, StillI3D
+from models.backbones.still import StillEncoder, still_mixed_4f
 from models.detectors.mist.card import Architecture, MistCard
 from models.detectors.mist.encoder import AttentionEncoder, blank_backbone
 from models.detectors.mist.generator import Generator
@@ -73,7 +73,7 @@ class ContrastSelfGuidedScorer(SceneNetwork):
         if not isinstance(encoder.backbone, I3D):
             raise ValueError("contrast needs I3D, whose maps of a standing scene are known")
         self.encoder = encoder
-        self.standing = _StandingMaps(StillI3D(encoder.backbone, frames))
+        self.standing = _StandingMaps(encoder.backbone, frames)
 
     def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 (N, T, H, W, 3) RGB and both maps of the scene → see :class:`SelfGuidedScorer`."""
@@ -93,14 +93,14 @@ class _StandingFeatures(nn.Module):
 
 
 class _StandingMaps(nn.Module):
-    def __init__(self, still: StillI3D) -> None:
+    def __init__(self, backbone: I3D, frames: int) -> None:
         super().__init__()
-        self.still = still
+        self.backbone, self.frames = backbone, frames
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, H, W, 3) RGB → the early and the late map."""
-        early = self.still.mixed_4f(pictures)
-        return early, self.still.backbone.late_map(early)
+        early = still_mixed_4f(self.backbone, pictures, self.frames)
+        return early, self.backbone.late_map(early)
 
 
 def generator_scorer(card: MistCard, backbone: I3D, generator: Generator) -> ClipScorer | ContrastScorer:

@@ -79,3 +79,18 @@ def test_outputs_by_name_of_the_clips_alone(batch, seen):
         "MEAN": [10.0, 20.0],
         "SIZE": [seen, seen],
     }
+
+
+class MeanOfScene(nn.Module):
+    """The mean of each scene, times the clip's weight."""
+
+    def forward(self, scenes, weights):
+        return scenes.float().mean(dim=(1, 2, 3))[:, None] * weights
+
+
+def test_several_inputs_go_by_their_names():
+    network = TorchNetwork(MeanOfScene(), ("MEAN",), "cpu", inputs=("SCENE", "WEIGHT"), batch=4)
+    scenes, weights = np.full((2, 2, 2, 3), 8, np.uint8), np.array([[0.5], [2]], np.float32)
+    assert network.run({"WEIGHT": weights, "SCENE": scenes})["MEAN"].ravel().tolist() == [4, 16]
+    with pytest.raises(ValueError, match=r"^inputs must be SCENE, WEIGHT, got SCENE$"):
+        network.run(scenes)

@@ -98,6 +98,7 @@ def test_skip_bad_counts_and_lists(features, tmp_path):
     [
         ({"manifest": "none.jsonl"}, r"none\.jsonl: no such manifest"),
         ({"layers": "fc6"}, "^--layers fc6: expected mixed_4f, mixed_5b, mixed_5c; several with commas between$"),
+        ({"contrast": "median"}, "^--contrast median: expected clip, background$"),
         ({"crops": 3}, "^crops must be 1 or 10, got 3$"),
         ({"config": Path("none.yaml")}, r"^none\.yaml: no such file$"),
         ({"engine": "tpu"}, "^--engine tpu: expected cuda, openvino, cpu$"),
