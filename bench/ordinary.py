@@ -128,7 +128,7 @@ def main() -> None:
         "seconds": SECONDS,
         "false_positives": FALSE_POSITIVES,
         "asked": ASKED,
-        "asked_of": list(ASKED_OF),
+        "asked_of": [place for place in ASKED_OF if place in found[RECIPE.name]["places"]],
         "variants": found,
     }
     options.results.mkdir(parents=True, exist_ok=True)
@@ -298,7 +298,7 @@ def page(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"Target: at most {results['asked']:.2f} on "
-        + " and ".join(f"{place} ({verdicts[value <= results['asked']]})" for place, value in share.items())
+        + " and on ".join(f"{place} ({verdicts[value <= results['asked']]})" for place, value in share.items())
         + ".",
         "",
         "Alerts per hour at the threshold and kernel that the same models' scores suggest, with the stride and the "
