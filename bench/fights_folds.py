@@ -195,11 +195,13 @@ def committed(
             "mirrored": False,
         }
     )
-    dataset = Clips(own, config.model_copy(update={"mirrored": False})).dataset(test, [], lambda *_: None)
+    clips = Clips(own, config.model_copy(update={"mirrored": False}))
+    dataset = clips.dataset(test, [], lambda *_: None)
+    clips.fill([], [], lambda *_: None, live=dataset.videos)
+    live = [clip_scores(generator, clips.narrowed(clips.footage.live(video)).features) for video in dataset.videos]
     scores = [clip_scores(generator, bag.features) for bag in dataset.bags]
     run = scored(dataset.videos, scores)
     before = retrained(videos, ordinary, today, card, seeds)
-    thinning = max(1, card.clip.stride // config.training_stride)
     return {
         "name": card.name,
         "weights_sha256": card.weights_sha256,
@@ -210,7 +212,7 @@ def committed(
         TODAY.name: judged(before, draws),
         f"less {TODAY.name}": differences([run], before, draws),
         "alerting": card.alerting.model_dump(),
-        **reached(scores, dataset, card.alerting, thinning),
+        **reached(live, dataset, card.alerting),
     }
 
 
@@ -229,9 +231,9 @@ def _scores(generator: Generator, bag: Any) -> ClipScores:
     return clip_scores(generator, bag.features)
 
 
-def reached(scores: Sequence[ClipScores], test: Dataset, alerting: Alerting, thinning: int) -> dict[str, float]:
+def reached(live: Sequence[ClipScores], test: Dataset, alerting: Alerting) -> dict[str, float]:
     """Return the shares of fights and normal clips that reach the suggested threshold, cut and smoothed as live."""
-    peaks = peaks_as_live([video[::thinning] for video in scores], test.labels, test.groups, alerting.kernel)
+    peaks = peaks_as_live(live, test.labels, test.groups, alerting.kernel)
     above, labels = peaks >= alerting.open_threshold, np.array(test.labels)
     return {
         "recall_at_open_threshold": round(float(above[labels == 1].mean()), 4),

@@ -27,7 +27,7 @@ from models.card import Alerting
 from models.data.extraction import FeaturesError
 from models.data.video_store import OfClips
 from models.detectors.mist.config import MistConfig
-from models.detectors.mist.footage import Seen, every
+from models.detectors.mist.footage import Seen
 from models.detectors.mist.generator import Generator
 from models.detectors.mist.generator_scoring import clip_logits
 from models.detectors.mist.generator_training import train_generator
@@ -111,7 +111,7 @@ def main() -> None:
                 changed = variant.config(options.config, options.set)
                 clips = Clips(changed, config)
                 dataset = clips.dataset(videos, ordinary, work(f"features, {variant.name}"))
-                clips.fill([], ordinary, work(f"ordinary footage, {variant.name}"), live=ordinary)
+                clips.fill([], ordinary, work(f"ordinary footage, {variant.name}"), live=[*dataset.videos, *ordinary])
                 films = {
                     place: [one for video in of_place if (one := film_of(clips, video)) is not None]
                     for place, of_place in by_place(ordinary).items()
@@ -200,19 +200,19 @@ def trained(dataset: Dataset, clips: Clips, config: MistConfig, division: int, *
     extra = dataset.extra(without)
     generators: list[Generator] = []
     logits: dict[int, ClipScores] = {}
+    live_logits: dict[int, ClipScores] = {}
+    as_live = [clips.narrowed(clips.footage.live(video)).features for video in dataset.videos]
     for fold in group_folds(dataset.videos, FOLDS, division):
         held = set(fold)
         train = [bag for i, bag in enumerate(dataset.bags) if i not in held]
         generators.append(train_generator([*train, *extra], config.recipe, SEED))
         logits |= {i: clip_logits(generators[-1], dataset.bags[i].features) for i in fold}
+        live_logits |= {i: clip_logits(generators[-1], as_live[i]) for i in fold}
     of_videos = [logits[i] for i in range(len(dataset.videos))]
     calibration = fit_calibration(of_videos, dataset.labels)
     scores = [calibration(one) for one in of_videos]
     means = np.array([one.mean() for one in scores])
-    n = config.clip.stride // config.training_stride
-    live = [
-        one[every(clips.footage.clips(video).segments, n)] for one, video in zip(scores, dataset.videos, strict=True)
-    ]
+    live = [calibration(live_logits[i]) for i in range(len(dataset.videos))]
     alerting, _ = suggest_alerting(
         live, dataset.labels, dataset.groups, **config.alerting.model_dump(exclude={"chosen"})
     )
