@@ -49,7 +49,7 @@ TODAY = Variant(
 WITHOUT_EXTRA = Variant("without ordinary footage", ("extra_normals=null",))
 RAW = Variant("without contrast and ordinary footage", ("contrast=null", "extra_normals=null"))
 REVERTED = (
-    Variant("without contrast", ("contrast=null",)),
+    RAW,
     Variant("with mirror images", ("mirrored=true",)),
     Variant("mixed_5c alone", ("layers=[mixed_5c]",)),
     Variant("mixed_5b alone", ("layers=[mixed_5b]",)),
