@@ -151,8 +151,8 @@ def page(results: dict[str, Any]) -> str:
         "",
         f"The first clip of each of {results['films']} normal films that the model `{results['model']['name']}` "
         f"(weights `{results['model']['weights_sha256'][:12]}`) never saw, changed as named. Scores of single clips, "
-        f"without the moving average; the suggested threshold is {results['threshold']:g}. Pictures that are moved come "
-        "in again on the other side. `bench/misleading.py` writes this page.",
+        f"without the moving average; the suggested threshold is {results['threshold']:g}. Pictures that are moved "
+        "come in again on the other side. `bench/misleading.py` writes this page.",
         "",
         "| clip | median score | highest score | share above the threshold |",
         "|---|--:|--:|--:|",
