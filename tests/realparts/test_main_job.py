@@ -27,8 +27,9 @@ from deploy.triton.server import TritonServer
 
 pytestmark = pytest.mark.realparts
 
-CLIP_FRAMES = 16
-STREET_FRAMES = 377
+#: The clips of the committed model, as its card says: 16 frames at 12.5 fps, a clip every 10 of them.
+CLIP_FRAMES, CLIP_STRIDE, CLIP_FPS = 16, 10, 12.5
+STREET_FRAMES, STREET_FPS = 377, 12.5
 SIZE = 224
 
 
@@ -77,21 +78,31 @@ def frames_by_ffmpeg(ffmpeg: str, video: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(-1, SIZE, SIZE, 3)
 
 
-def scores_by_torch(frames: np.ndarray, starts: list[int], root: Path) -> list[float]:
-    """The scores of the clips that start at these frames, by torch I3D and G in this process."""
+def clips_in(frames: int) -> int:
+    """The number of clips in so many frames at the clips' own rate, or at a lower one, of which every frame is kept."""
+    return (frames - CLIP_FRAMES) // CLIP_STRIDE + 1
+
+
+def scores_by_torch(frames: np.ndarray, starts: list[int], step: int, root: Path) -> list[float]:
+    """The scores of the clips of every ``step``-th frame from these on, by torch I3D and G in this process.
+
+    The scene of each clip is its own median, shown to the whole I3D as a clip of equal frames.
+    """
     import torch
 
-    from models.backbones.i3d import load_i3d
+    from models.backbones.i3d import ClipEncoder, load_i3d
     from models.detectors.mist.generator import load_generator
-    from models.detectors.mist.served import ClipScorer
 
-    generator, _ = load_generator(root / "models" / "weights" / "fights")
-    scorer = ClipScorer(load_i3d(), generator).eval()
+    generator, card = load_generator(root / "models" / "weights" / "fights")
+    encoder = ClipEncoder(load_i3d(), card.backbone.layers).eval()
     scores = []
     with torch.inference_mode():
         for start in starts:
-            clip = torch.from_numpy(frames[start : start + CLIP_FRAMES].copy())[None]
-            scores.append(float(scorer(clip)[0]))
+            clip = frames[start : start + CLIP_FRAMES * step : step]
+            median = np.sort(clip, axis=0)[(CLIP_FRAMES - 1) // 2]  # the lower of the two in the middle
+            both = np.stack([clip, np.broadcast_to(median, clip.shape)])
+            seen, still = encoder(torch.from_numpy(both))
+            scores.append(float(generator((seen - still)[None])))
     return scores
 
 
@@ -100,7 +111,7 @@ def readings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [reading for event in events for reading in event["data"]["scores"]]
 
 
-def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder_and_torch(
+def test_vtest_has_78_clips_and_their_scores_are_those_of_an_independent_decoder_and_torch(
     data: Path,
     root: Path,
     tmp_path: Path,
@@ -109,7 +120,10 @@ def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder
     ffmpeg: str,
     schema: jsonschema.Draft202012Validator,
 ) -> None:
-    """With a threshold that everything exceeds, one alert tells every score."""
+    """With a threshold that everything exceeds, one alert tells every score.
+
+    The film has 795 frames at 10 fps. That is slower than the clips' rate, so every frame is kept.
+    """
     video = data / "cctv" / "vtest.avi"
     result = mistwatch(
         *("watch", str(video), "--json", "--out", str(tmp_path / "run"), "--threshold", "1e-9"),
@@ -117,19 +131,19 @@ def test_vtest_has_49_clips_and_their_scores_are_those_of_an_independent_decoder
     )
     assert result.returncode == 0, result.stderr
     *events, summary = [json.loads(line) for line in result.stdout.splitlines()]
-    counts = {"clips_scored": 49, "clips_dropped": 0, "alerts": 1, "cameras": 1, "scorer_reconnects": 0}
+    counts = {"clips_scored": 78, "clips_dropped": 0, "alerts": 1, "cameras": 1, "scorer_reconnects": 0}
     assert summary == {"type": "summary", **counts}
     assert events == read_topic(broker, "vtest")
     for event in events:
         schema.validate(event)
 
     told = readings(events)
-    assert [reading["index"] for reading in told] == list(range(49))
+    assert [reading["index"] for reading in told] == list(range(78))
     fps = 10
     starts = [round(reading["started_pts_seconds"] * fps) for reading in told]
-    assert starts == [16 * i for i in range(49)]
-    chosen = list(range(0, 49, 6))
-    expected = scores_by_torch(frames_by_ffmpeg(ffmpeg, video), [starts[i] for i in chosen], root)
+    assert starts == [10 * i for i in range(78)]
+    chosen = list(range(0, 78, 10))
+    expected = scores_by_torch(frames_by_ffmpeg(ffmpeg, video), [starts[i] for i in chosen], 1, root)
     assert [told[i]["score"] for i in chosen] == pytest.approx(expected, abs=1e-2)
 
 
@@ -139,7 +153,7 @@ def test_watch_starts_its_own_servers_when_none_is_named(data: Path, tmp_path: P
     result = mistwatch("watch", str(video), "--json", "--out", str(tmp_path / "run"))
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
-    assert summary["clips_scored"] == 49
+    assert summary["clips_scored"] == 78
     assert summary["clips_dropped"] == 0
     assert "Traceback" not in result.stderr
 
@@ -186,9 +200,9 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
         )
         try:
             # A stream plays once a connection. When clips of the second play are scored, the first is through.
-            for camera, frames in (("street", STREET_FRAMES), ("fights", round(joined.duration * FPS))):
+            for camera, frames in (("street", STREET_FRAMES), ("fights", round(joined.duration * CLIP_FPS))):
                 scored = f'mistwatch_capture_to_score_seconds_count{{camera="{camera}"}}'
-                metrics = wait_for_metric(process, port, scored, frames // CLIP_FRAMES + 2, seconds=1000)
+                metrics = wait_for_metric(process, port, scored, clips_in(frames) + 2, seconds=1000)
             os.kill(process.pid, signal.SIGTERM)
             output, errors = process.communicate(timeout=120)
         finally:
@@ -214,11 +228,11 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     check_order(cars)
     check_times(cars, began, 31.0)
     check_pictures(cars, (768, 432))
-    check_scores(cars, ffmpeg, street_video, 12.5, root)
+    check_scores(cars, ffmpeg, street_video, STREET_FPS, root)
     indices = [reading["index"] for reading in readings(cars)]
     assert indices == sorted(set(indices))
     # The first frame is lost to its missing time stamp.
-    assert len(indices) >= STREET_FRAMES // CLIP_FRAMES - 1
+    assert len(indices) >= clips_in(STREET_FRAMES - 1)
 
     events = first_play(events, "fights")
     check_order(events)
@@ -289,8 +303,10 @@ def check_scores(events: list[dict[str, Any]], ffmpeg: str, video: Path, fps: fl
     told = readings(events)
     chosen = told[:: max(1, len(told) // 8)]
     starts = [round(reading["started_pts_seconds"] * fps) for reading in chosen]
-    assert len({start % CLIP_FRAMES for start in starts}) == 1  # one grid of clips through the whole segment
-    assert [reading["score"] for reading in chosen] == pytest.approx(scores_by_torch(frames, starts, root), abs=1e-2)
+    step = round(fps / CLIP_FPS)  # of 25 fps, every second frame is kept
+    assert len({start % (CLIP_STRIDE * step) for start in starts}) == 1  # one grid of clips through the whole segment
+    expected = scores_by_torch(frames, starts, step, root)
+    assert [reading["score"] for reading in chosen] == pytest.approx(expected, abs=1e-2)
 
 
 def intervals(events: list[dict[str, Any]], duration: float) -> list[tuple[float, float]]:

@@ -38,9 +38,9 @@ def test_the_bytes_do_not_depend_on_how_many_recordings_are_read_at_a_time(
     if cuda_devices():
         pytest.skip("the promise is for the CPU engine, and there is a CUDA device")
     cctv = data / "cctv"
-    films = [
-        beginning(cctv / "vtest.avi", tmp_path / "street.avi", 16 * 5),
-        beginning(cctv / "car-detection.mp4", tmp_path / "cars.mp4", 16 * 4 + 4),
+    films = [  # of 5 and 4 clips: 16 frames, and 10 more for each further one
+        beginning(cctv / "vtest.avi", tmp_path / "street.avi", 16 + 10 * 4),
+        beginning(cctv / "car-detection.mp4", tmp_path / "cars.mp4", 16 + 10 * 3 + 4),
     ]
     for jobs in (1, 2):
         outcome = replay(tmp_path / str(jobs), films, triton.grpc_address, site={"alerts": ALERTS}, jobs=jobs)

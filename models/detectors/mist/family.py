@@ -8,10 +8,25 @@ from typing import TYPE_CHECKING
 from models.card import CARD_FILE, CardError
 from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom, Progress
 from models.detectors.mist.card import Architecture, MistCard
+from operators.background import BackgroundSettings
 
 if TYPE_CHECKING:
+    from models.data.contrast import Contrast
     from models.detectors.network import ServedNetwork
     from operators.background import SceneKind
+
+
+def complaint_about_scene(contrast: Contrast | None) -> str | None:
+    """Return why no worker keeps the standing scene that a model reads; None where it does.
+
+    A worker knows the default settings of the background alone.
+    """
+    if contrast is None or contrast.background is None or contrast.background.settings() == BackgroundSettings():
+        return None
+    return (
+        "contrast.background: a model that was trained with settings of its own cannot be served, because a worker "
+        "keeps the background with the default ones; leave it out, or train with --no-export for figures alone"
+    )
 
 
 def _heat(card: MistCard) -> HeatKind | None:
@@ -29,7 +44,9 @@ def _blank(card: MistCard) -> ServedNetwork:
 
 
 def _load(card: MistCard, folder: Path, progress: Progress) -> ServedNetwork:
-    """Raise CardError, TensorsError or WeightsError where it cannot be loaded."""
+    """Raise CardError, TensorsError or WeightsError where it cannot be loaded, or not be served as it was trained."""
+    if (complaint := complaint_about_scene(card.contrast)) is not None:
+        raise CardError(f"{folder / CARD_FILE}: {complaint}")
     if isinstance(card.architecture, Architecture):
         return _load_generator(card, card.architecture, folder, progress)
     from models.backbones import weights

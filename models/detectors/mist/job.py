@@ -24,6 +24,7 @@ from models.card import CARD_FILE, read_card
 from models.code import code_digest
 from models.detectors.mist.card import MistCard
 from models.detectors.mist.divisions import Divisions
+from models.detectors.mist.family import complaint_about_scene
 from models.detectors.mist.footage import Footage, names_of
 from models.detectors.mist.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.detectors.mist.stages import encoder, features, folds, generator, labels, product
@@ -109,8 +110,8 @@ def train_mist(
         footage: the clips of the videos; from the user's cache when None.
 
     Raises:
-        TrainingError: the videos cannot be divided as the recipe asks, a part of them lacks a label, or a loss or a
-            score is not finite.
+        TrainingError: the videos cannot be divided as the recipe asks, a part of them lacks a label, a loss or a score
+            is not finite, or a repository is wanted of a model that cannot be served.
         FeaturesError, pipeline.manifests.manifest.ManifestError: some videos cannot be read, a line each; or a place of
             ``extra_normals`` is missing or holds no video.
         StageError: a stage before ``only`` is not up to date, the recipe lacks the stage ``only``, or another job is
@@ -121,6 +122,8 @@ def train_mist(
     names = [name for name in STAGES if config.encoder is not None or name not in _OF_THE_ENCODER]
     if export is None:
         names.remove("repository")
+    elif (complaint := complaint_about_scene(config.contrast)) is not None:  # before the training, not after it
+        raise TrainingError(f"recipe {config.name}: {complaint}")
     if only is not None and only not in names:
         raise StageError(f"--stage {only}: the recipe {config.name} has no such stage; expected {', '.join(names)}")
     left_out: list[str] = []

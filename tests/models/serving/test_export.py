@@ -16,7 +16,7 @@ import tritonclient.grpc.model_config_pb2 as pb
 from google.protobuf import text_format
 
 from models.backbones.weights import UnknownWeightsError
-from models.card import CardError
+from models.card import BUILT_IN, CardError
 from models.serving.contract import EngineChoice
 from models.serving.export import ExportError, UnknownModelError, ensure_repository, export, find_model
 from models.tensors import TensorsError
@@ -214,6 +214,24 @@ class TestVersions:
         export(str(small), tmp_path, engine=EngineChoice.TORCH, replace=True)
         assert sorted(entry.name for entry in target.iterdir()) == ["3", "config.pbtxt", "model-card.json"]
         assert list(config_of(tmp_path).version_policy.specific.versions) == [3]
+
+    def test_the_default_model_does_not_become_a_version_of_the_former_one(self, tmp_path: Path) -> None:
+        """The fights model of 0.2.0 took clips at the camera's own rate: running workers go on cutting those."""
+        card = json.loads((BUILT_IN / "fights" / "model-card.json").read_text())
+        former = {key: value for key, value in card.items() if key not in ("family", "contrast")}
+        former["clip"] = {**card["clip"], "stride": 16, "fps": "native"}
+        target = tmp_path / "clip_scorer"
+        (target / "1").mkdir(parents=True)
+        (target / "config.pbtxt").write_text("")
+        (target / "model-card.json").write_text(json.dumps(former))
+        with pytest.raises(ExportError) as refused:
+            export("fights", tmp_path)
+        assert str(refused.value) == (
+            f"{target} serves clips of 16×224×224 (stretch) at native fps, and {BUILT_IN / 'fights'} was trained with "
+            "16×224×224 (stretch) at 12.5 fps: name another repository or another --as, or --replace the existing "
+            "versions"
+        )
+        assert [entry.name for entry in target.iterdir() if entry.is_dir()] == ["1"]
 
 
 class TestCache:

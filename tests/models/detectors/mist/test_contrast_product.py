@@ -11,9 +11,9 @@ from gray_films import write_film
 from tiny_mist import film
 
 from models.backbones.i3d import MapEncoder
-from models.card import Alerting, read_card
-from models.data.contrast import Contrast
-from models.detectors.mist.card import MistCard
+from models.card import Alerting, CardError, read_card, write_card
+from models.data.contrast import Contrast, LongScene
+from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.config import AlertingChoice, MistConfig
 from models.detectors.mist.encoder import load_encoder
 from models.detectors.mist.encoder_recipe import EncoderRecipe
@@ -24,8 +24,10 @@ from models.detectors.mist.generator_recipe import Recipe
 from models.detectors.mist.generator_scoring import clip_scores
 from models.detectors.mist.job import train_mist
 from models.detectors.mist.sga import score
+from models.jobs.errors import TrainingError
 from models.serving.engine import open_engine
 from models.serving.export import export
+from models.tensors import TensorsError
 from operators.background import SceneKind
 from pipeline.manifests.manifest import Video
 from pipeline.sources.base import Frame
@@ -140,3 +142,44 @@ def test_an_encoder_on_maps(i3d, cache, videos, tmp_path):
     for scores in served(tmp_path / "run" / "product", tmp_path, clips):
         assert_close(scores, expected, clips)
         assert_close(scores, stages, clips, tolerance=1e-3)  # their maps were rounded to half precision
+
+
+UNSERVED = Contrast(scene=SceneKind.BACKGROUND, background=LongScene(seconds=20, samples=10, known_after=2))
+COMPLAINT = (
+    "contrast.background: a model that was trained with settings of its own cannot be served, because a worker keeps "
+    "the background with the default ones; leave it out, or train with --no-export for figures alone"
+)
+
+
+def test_a_background_with_settings_of_its_own_is_not_exported(tmp_path):
+    """Live it would be another scene than in the training, and the figures of the card would be untrue."""
+    card = MistCard(
+        name="tiny",
+        description="a card without weights: it is refused before they are read",
+        architecture=Architecture(),
+        backbone=Backbone(name="i3d-kinetics400", tensors_sha256="0" * 64),
+        contrast=UNSERVED,
+        weights_sha256="0" * 64,
+        clip=CONFIG.clip,
+        alerting=CONFIG.alerting.chosen,
+        training={},
+        figures={},
+    )
+    write_card(card, tmp_path)
+    with pytest.raises(CardError) as refused:
+        export(str(tmp_path), tmp_path / "repository")
+    assert str(refused.value) == f"{tmp_path}/model-card.json: {COMPLAINT}"
+    assert list((tmp_path / "repository").iterdir()) == []
+    # The default settings, spelt out, are those of a worker: the next complaint is about the missing weights.
+    spelt = Contrast(scene=SceneKind.BACKGROUND, background=LongScene())
+    write_card(card.model_copy(update={"contrast": spelt}), tmp_path)
+    with pytest.raises(TensorsError, match=r"generator\.safetensors"):
+        export(str(tmp_path), tmp_path / "repository")
+
+
+def test_its_training_is_refused_before_it_begins_unless_nothing_is_exported(videos, tmp_path):
+    config = CONFIG.model_copy(update={"contrast": UNSERVED})
+    with pytest.raises(TrainingError) as refused:
+        train_mist(videos, config, tmp_path / "run", export=lambda _product, _repository: None)
+    assert str(refused.value) == f"recipe tiny-contrast: {COMPLAINT}"
+    assert not (tmp_path / "run").exists()
