@@ -41,6 +41,7 @@ TODAY = Variant(
         "clip.stride=16",
         "training_stride=8",
         "layers=[mixed_5c]",
+        "mirrored=true",
         "recipe.heads=generator",
         "extra_normals=null",
     ),
@@ -48,8 +49,8 @@ TODAY = Variant(
 WITHOUT_EXTRA = Variant("without ordinary footage", ("extra_normals=null",))
 RAW = Variant("without contrast and ordinary footage", ("contrast=null", "extra_normals=null"))
 REVERTED = (
-    Variant("without contrast", ("contrast=null",)),
-    Variant("native frame rate", ("clip.fps=native", "training_stride=8")),
+    RAW,
+    Variant("with mirror images", ("mirrored=true",)),
     Variant("mixed_5c alone", ("layers=[mixed_5c]",)),
     Variant("mixed_5b alone", ("layers=[mixed_5b]",)),
     Variant("the generator alone", ("recipe.heads=generator",)),

@@ -205,6 +205,12 @@ def contrast_scenes(found: dict[str, Any]) -> Iterator[Line]:
             yield Line(f"{name}, {variant}: frame AUC", _auc(auc), asked, met, judges)
 
 
+def misleading(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"committed `{found['model']['name']}`, {found['films']} normal films that it never saw"
+    for name, change in found["changes"].items():
+        yield Line(f"share of clips above the threshold: {name}", f"{change['share_above']:.2f}", "", None, judges)
+
+
 def clip_cost(found: dict[str, Any]) -> Iterator[Line]:
     judges, asked = f"no model: cost of `{found['model']['name']}` relative to 0.2.0's", found["asked"]
     for name, ratio in found["clip"]["ratio"].items():
@@ -266,6 +272,7 @@ SECTIONS = (
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
+    Section("misleading", "python bench/misleading.py", misleading),
     Section("features", "python bench/features.py", extraction),
     Section("clip_cost", "python bench/clip_cost.py", clip_cost),
     Section("replay", "python bench/replay.py", replay),

@@ -1,8 +1,8 @@
-"""The standing scene: what a camera shows when nothing moves, as a picture for models that read one.
+"""The standing scene: the picture of a camera without its moving parts, for models that read one.
 
 One object serves one camera and detector. It takes each clip in order and gives the picture that the clip is scored
-against. Two references: the last seconds (:class:`HeldScene`), in which a person who lies still disappears at once, and
-the last minutes (:class:`Background`), in which that person stays visible.
+against. There are two kinds: the median of the clip (:class:`HeldScene`), in which a person who lies still disappears
+at once, and that of the last minutes (:class:`Background`), in which that person stays visible.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _BLOCK = 8
 #: Mean absolute difference of a block up to which the scene stands still, levels of 255. The median of 25 frames of a
 #: noisy camera (a standard deviation of 4 levels) differs by less than 1.5 in its worst block.
 HELD_TOLERANCE = 2.0
-#: Difference of a block's mean, in any channel, from which on it shows something else, levels of 255.
+#: Difference of a block's mean, in any channel, above which the block shows something else, levels of 255.
 _OTHER_LEVELS = 12.0
-#: Share of blocks that show something else from which on the picture as a whole does.
+#: Share of blocks that show something else above which the whole picture does.
 _MOST = 0.5
 #: Gains closer to 1 are not applied: the running median follows a light that changes so slowly.
 _LEAST_GAIN_CHANGE = 0.03
@@ -36,15 +36,15 @@ _LEAST_GAIN_CHANGE = 0.03
 _GREATEST_GAIN = 4.0
 #: Added to means before they are divided, levels: in the dark a quotient of noise says nothing.
 _PEDESTAL = 4.0
-#: A picture that most blocks contradict for so long is another scene, seconds: a lorry has passed by then.
+#: Time after which a picture that differs in most blocks is another scene, seconds: a lorry has passed by then.
 _OTHER_SCENE_SECONDS = 20.0
 
 
 class SceneKind(StrEnum):
     """The standing scene that a served model reads (parameter ``scene`` of its configuration)."""
 
-    CLIP = "clip"  #: the short one, see :class:`HeldScene`
-    BACKGROUND = "background"  #: the long one, see :class:`Background`
+    CLIP = "clip"  #: the median of the clip, see :class:`HeldScene`
+    BACKGROUND = "background"  #: the median of the last minutes, see :class:`Background`
 
 
 class StandingScene(Protocol):
@@ -56,7 +56,7 @@ class StandingScene(Protocol):
         A picture is given again as the same object as long as it is the same. It is read-only.
 
         Args:
-            segment: the clip's segment; another one than before starts anew.
+            segment: the clip's segment; a new segment begins with a new scene.
             start: PTS of the clip's first frame, seconds; not before the last clip's.
             frames: uint8 (T, H, W, 3).
 
@@ -67,17 +67,17 @@ class StandingScene(Protocol):
 
 
 def standing_scene(kind: SceneKind) -> StandingScene:
-    """Return what keeps the standing scene of one camera for a model of this kind."""
+    """Return the keeper of one camera's standing scene for a model that reads this kind."""
     return HeldScene() if kind is SceneKind.CLIP else Background()
 
 
 class HeldScene:
-    """The short reference: the median of a clip, held while the scene stands still.
+    """The median of a clip, held while the scene stands still.
 
     As long as the median of each clip differs from the held picture by at most ``tolerance`` in every block of 8 × 8,
     the held picture is given again, bit for bit. A server computes the features of a picture once, so those clips cost
-    no more than clips without a scene. Every clip is compared with the held picture itself: small changes add up, and
-    are not missed.
+    no more than clips without a scene. Every clip is compared with the held picture itself, so small changes add up and
+    are noticed.
 
     Cost: 1 ms for a clip of 25 × 224 × 224. Memory: one picture.
 
@@ -113,8 +113,8 @@ class BackgroundSettings:
 
     Attributes:
         seconds: the time that the samples span.
-        samples: number of pictures that the median is taken of.
-        known_after: number of samples from which on the background is given.
+        samples: number of pictures whose median is taken.
+        known_after: number of samples after which the background is given.
 
     Raises:
         ValueError: a span that is not above 0, fewer than 1 sample, or a background that would never be known.
@@ -145,25 +145,25 @@ class _Sample:
 
 
 class Background:
-    """The long reference: the median of pictures of the last minutes.
+    """The background: the median of pictures of the last minutes.
 
-    A sample is the median of a clip, which already lacks what moves, taken every ``settings.spacing`` seconds of the
-    stream. The background is the median of the last ``settings.samples``.
+    A sample is the median of a clip, without its moving parts, taken every ``settings.spacing`` seconds of the stream.
+    The background is the median of the last ``settings.samples``.
 
-    **Becoming part of it.** Something that comes to rest is part of the background when half of the samples show it:
+    **Becoming part of it.** An object that comes to rest is part of the background when half of the samples show it:
     with the default settings after 110 to 130 s. In the first minutes there are fewer samples, and it takes as long as
-    the background had been learned before: never less than 70 s. What lies there before the background is known is part
-    of it from the start. What leaves after it was part of it is seen as missing for as long.
+    the background had been learned before, but at least 70 s. An object that lies there before the background is known
+    is part of it from the start. An object of the background that leaves is seen as missing for as long.
 
     **Light.** Every sample is brought to the light of the newest by a gain for each channel (the median over blocks),
-    at each sample and as soon as most of the picture differs. So clouds and a camera's exposure leave nothing behind. A
+    at each sample and as soon as most of the picture differs. So clouds and a camera's exposure leave no trace. A
     change that no gain explains (lamps that light parts of the picture, infrared at night, a camera that was moved, a
-    cut) makes most blocks differ: no background is given meanwhile. After 20 s of that it is learned anew, and is known
-    again 70 s after the change. A lorry that fills the picture for less is forgotten again. A camera that keeps panning
-    has no background.
+    cut) makes most blocks differ, and no background is given meanwhile. After 20 s, learning begins again, and the
+    background is known 70 s after the change. A lorry that fills the picture for a shorter time is forgotten. A camera
+    that keeps panning has no background.
 
-    **Segments and pauses.** Another segment starts anew, and so does a pause longer than ``settings.seconds``. Shorter
-    pauses within a segment change nothing.
+    **Segments and pauses.** Learning begins again with another segment, and after a pause longer than
+    ``settings.seconds``. Shorter pauses within a segment change nothing.
 
     Cost: 1 ms for a clip of 25 × 224 × 224, 2 to 10 ms more for a sample (10 where the light has changed). Memory:
     ``settings.samples`` + 1 pictures, 3.8 MB at 224 × 224.

@@ -1,4 +1,4 @@
-"""The median of pictures: what stands still while something passes.
+"""The median of pictures, which leaves out moving objects.
 
 This file is copied into every exported version folder, so nothing of ours is imported.
 """

@@ -1,6 +1,6 @@
 """I3D's maps of a standing picture: exactly those of a clip of equal frames, at a fraction of the clip's cost.
 
-In such a clip most time steps hold the same map. Behind the first convolution only those near an end differ, because
+In such a clip most time steps hold the same map. After the first convolution only those near an end differ, because
 their windows reach into the padding. So a *stretch* of time is kept as its distinct maps and their order. The output of
 a window over time depends only on the maps under its taps. Equal windows are computed once. Taps over the same map are
 summed first, so that a convolution in space remains.

@@ -1,7 +1,7 @@
-"""Contrast: what moves, seen against the scene that stands.
+"""Contrast: differences of a clip's features and maps from those of its standing scene.
 
-A backbone describes the place of a clip as much as what happens in it. The features of the standing scene, shown as a
-clip of equal frames, hold the place alone, and the difference of the two hold what happens.
+A backbone's features describe the place of a clip as much as the action. Those of the standing scene, computed as a
+clip of equal frames, describe the place alone, and the difference leaves the action.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _DEFAULTS = BackgroundSettings()
 
 
 class LongScene(BaseModel):
-    """Settings of the long scene, see :class:`operators.background.BackgroundSettings`.
+    """Settings of the background in training, see :class:`operators.background.BackgroundSettings`.
 
-    Short videos need a span of their own length: the defaults know no background in the first minute.
+    Short videos need a span of their own length: by default the background is not known in the first minute. A worker
+    always uses the default settings.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,9 +47,9 @@ class Contrast(BaseModel):
     """The standing scene that clips are compared with.
 
     Attributes:
-        scene: ``clip`` is the median of the clip itself, ``background`` that of the last minutes, and until it is
-            known that of the clip.
-        background: settings of the long scene; None: those of a live camera.
+        scene: ``clip`` is the median of the clip itself; ``background`` is that of the last minutes, and until it is
+            known, the median of the clip serves.
+        background: settings of the background; None: those of a live camera.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +64,7 @@ class Contrast(BaseModel):
         return self
 
     def scenes(self) -> SceneOf:
-        """Return what makes the standing scenes of one video's clips, in their order."""
+        """Return a function that makes the standing scenes of one video's clips, in their order."""
         if self.scene is SceneKind.CLIP:
             return _of_the_clip
         background = Background(self.background.settings() if self.background is not None else None)

@@ -44,7 +44,6 @@ from models.data.extraction import (
 )
 from models.data.npy_rows import NpyRows
 from models.engines.device import fastest_engine
-from operators.background import SceneKind
 from pipeline import files
 from pipeline.errors import UsageError
 from pipeline.printable import storable
@@ -76,8 +75,7 @@ class FeatureSettings(_Part):
 
     Attributes:
         clip: the clips; ``clip.stride`` below ``clip.frames`` makes them overlap.
-        contrast: the standing scene whose features are subtracted (:class:`models.data.contrast.Contrast`); None: they
-            are the clip's own.
+        contrast: the standing scene whose features are subtracted; None: they are the clip's own.
         mirrored: left and right of the videos are exchanged.
         crops: 10: corners and centre, and the same of the mirror image, of a picture of ``crop_from``.
         crop_from: (height, width) that the video is scaled to before it is cropped.
@@ -89,7 +87,7 @@ class FeatureSettings(_Part):
     backbone: str = "i3d-kinetics400"
     tensors_sha256: str
     layers: Layers = ("mixed_5c",)
-    contrast: SceneKind | None = None
+    contrast: Contrast | None = None
     mirrored: bool = False
     crops: Literal[1, 10] = 1
     crop_from: tuple[int, int] | None = None
@@ -102,7 +100,7 @@ class FeatureSettings(_Part):
         *,
         backbone: str = "i3d-kinetics400",
         layers: Sequence[str] = ("mixed_5c",),
-        contrast: SceneKind | None = None,
+        contrast: Contrast | None = None,
         mirrored: bool = False,
         crops: int = 1,
         engine: str | None = None,
@@ -305,7 +303,7 @@ def _events(
     videos: Sequence[Recorded], settings: FeatureSettings, engine: Engine | None
 ) -> Iterator[Encoded | Finished]:
     clip = settings.clip.spec
-    contrast = Contrast(scene=settings.contrast) if settings.contrast is not None else None
+    contrast = settings.contrast
     if engine is None:
         from models.data.backbone_engines import open_feature_engine
 
@@ -421,7 +419,8 @@ class _Writer:
 def _differences(there: FeatureSettings, asked: FeatureSettings) -> str:
     """Return the differences, key by key."""
     one, other = _flat(there.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
-    return ", ".join(f"{key} is {one[key]} there, not {other[key]}" for key in one if one[key] != other[key])
+    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    return ", ".join(f"{key} is {one.get(key)} there, not {other.get(key)}" for key in keys)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -27,9 +27,9 @@ class SceneNetwork(ServedNetwork):
     The scene is computed apart from the clips, so that a server computes a scene once that comes with many clips.
 
     Attributes:
-        standing: uint8 (N, H, W, 3) RGB → a tuple of all that ``forward`` needs of a scene, float32 (N, ...) each. It
-            may share layers with the rest of the network.
-        of_scene: names of what ``standing`` gives, in order.
+        standing: the part over scenes, uint8 (N, H, W, 3) RGB → a tuple of float32 (N, ...). It may share layers with
+            the rest of the network.
+        of_scene: names of the outputs of ``standing``, in order.
     """
 
     standing: nn.Module
@@ -37,4 +37,4 @@ class SceneNetwork(ServedNetwork):
 
     @abstractmethod
     def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, ...]:
-        """Score clips as :meth:`ServedNetwork.forward`, given what ``standing`` gives for the scene of each."""
+        """Score clips as :meth:`ServedNetwork.forward`, given the outputs of ``standing`` for the scene of each."""

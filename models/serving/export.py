@@ -356,7 +356,7 @@ def _output_shapes(network: ServedNetwork, card: ModelCard, folder: Path) -> dic
 
 
 def _of_black_scene(network: ServedNetwork, card: ModelCard) -> dict[str, Tensor]:
-    """Return what the network needs to know of a black scene, (1, ...) by its names; empty where it reads none."""
+    """Return the network's outputs for a black scene, (1, ...) by their names; empty if it reads none."""
     import torch
 
     from models.detectors.network import SceneNetwork

@@ -1,4 +1,4 @@
-"""What a network needs to know of standing scenes, computed once for each.
+"""Results of a network over standing scenes, computed once for each scene.
 
 This file is copied into every exported version folder, where its imports are made relative.
 """
@@ -20,7 +20,7 @@ from operators.median import median_picture
 #: are pooled features.
 ROOM = 64 * 2**20
 
-OfScene = Mapping[str, npt.NDArray[np.float32]]  #: what a network needs to know of N scenes: (N, ...) by its names
+OfScene = Mapping[str, npt.NDArray[np.float32]]  #: the network's outputs for N scenes: (N, ...) by their names
 
 
 class OverScenes(Protocol):
@@ -34,7 +34,7 @@ class OverScenes(Protocol):
 class StandingScenes:
     """Computes scenes one by one, so that none depends on its batch, and keeps the results of the last ones.
 
-    A scene is known again by a hash of its bytes, which costs 0.1 ms at 224 × 224. The results of the scenes that were
+    A scene is recognised by a hash of its bytes, which costs 0.1 ms at 224 × 224. The results of the scenes that were
     used least recently are dropped when there is no room. The median of a clip, which serves for a clip that came
     without a scene, is not kept: the next clip has another one.
 
@@ -52,7 +52,7 @@ class StandingScenes:
     def of_clips(
         self, clips: npt.NDArray[np.uint8], scenes: Sequence[npt.NDArray[np.uint8] | None]
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Return what is to be known of the scene of each of N clips, (N, ...) by its name.
+        """Return the network's outputs for the scene of each of N clips, (N, ...) by their names.
 
         Args:
             clips: uint8 (N, T, H, W, 3).

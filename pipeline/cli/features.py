@@ -125,7 +125,6 @@ def _settings(
         raise UsageError(f"--layers {layers}: expected {', '.join(WIDTHS)}; several with commas between")
     if contrast is not None and contrast not in list(SceneKind):
         raise UsageError(f"--contrast {contrast}: expected {', '.join(SceneKind)}")
-    scene = recipe.contrast.scene if recipe.contrast is not None else None
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     clip = recipe.clip.spec
@@ -133,7 +132,7 @@ def _settings(
         replace(clip, stride=stride or recipe.training_stride or clip.stride),
         backbone=recipe.backbone,
         layers=chosen,
-        contrast=SceneKind(contrast) if contrast is not None else scene,
+        contrast=Contrast(scene=SceneKind(contrast)) if contrast is not None else recipe.contrast,
         mirrored=recipe.mirrored,
         crops=crops,
         engine=engine,

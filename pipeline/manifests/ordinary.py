@@ -1,4 +1,4 @@
-"""Ordinary footage: recordings of which nothing is known but that nothing abnormal happens in them."""
+"""Ordinary footage: recordings without labels that are taken to show nothing abnormal."""
 
 from __future__ import annotations
 

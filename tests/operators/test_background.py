@@ -95,6 +95,11 @@ class TestHeldScene:
         np.testing.assert_array_equal(scene.push("b", 0.0, clip_of(PLACE + np.uint8(1))), PLACE + np.uint8(1))
         np.testing.assert_array_equal(first, PLACE)
 
+    def test_a_cut_has_the_scene_of_the_new_place_at_once(self) -> None:
+        scene = HeldScene()
+        scene.push("s", 0.0, clip_of(PLACE))
+        np.testing.assert_array_equal(scene.push("s", 1.0, clip_of(PLACE[::-1])), PLACE[::-1])
+
     def test_what_passes_is_not_in_it(self) -> None:
         frames = clip_of(PLACE, 25)
         for at in range(25):
@@ -147,6 +152,11 @@ class TestKnown:
     def test_a_standing_picture_is_given_again_as_the_same_object(self) -> None:
         pictures = [found for _, found in watch(learned(), lambda _start: PLACE, 400.0, since=300.0)]
         assert all(picture is pictures[0] for picture in pictures)
+
+    def test_segments_that_are_shorter_than_two_seconds_have_none(self) -> None:
+        scene = Background()
+        for ordinal in range(100):
+            assert scene.push(f"s{ordinal}", 1.5 * ordinal, clip_of(PLACE)) is None
 
     def test_a_segment_starts_anew(self) -> None:
         scene = learned()

@@ -76,8 +76,8 @@ class PseudoLabelChoice(_Part):
 class ExtraNormals(_Part):
     """Ordinary footage of other places, as further normal videos of stage 1.
 
-    Nothing is known of it but that nothing abnormal happens. It is cut into bags as long as the median training video,
-    and not mirrored, as there is enough of it.
+    It has no labels, and is taken to show nothing abnormal. It is cut into bags as long as the median training video.
+    It is not mirrored, as there is enough of it.
 
     Attributes:
         weight: of such a bag, relative to a normal video of the data set.

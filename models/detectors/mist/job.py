@@ -12,13 +12,10 @@ nor tested.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from models.card import CARD_FILE, read_card
 from models.code import code_digest
@@ -28,6 +25,7 @@ from models.detectors.mist.family import complaint_about_scene
 from models.detectors.mist.footage import Footage, names_of
 from models.detectors.mist.generator import WEIGHTS_FILE as GENERATOR_FILE
 from models.detectors.mist.stages import encoder, features, folds, generator, labels, product
+from models.detectors.mist.training_about import about_training
 from models.jobs.errors import StageError, TrainingError
 from models.jobs.repository import Export, Repository
 from models.jobs.stages import SCRATCH, Done, Place, Stages
@@ -35,7 +33,7 @@ from models.jobs.thresholds import usable_kernels
 from models.jobs.video_plan import planned
 from models.serving.export import export_entries, export_tools
 from pipeline import files
-from pipeline.manifests.manifest import Video, manifest_digest, open_video
+from pipeline.manifests.manifest import Video, open_video
 from pipeline.manifests.ordinary import ordinary_footage
 from pipeline.sources.base import SourceError
 
@@ -400,7 +398,15 @@ class _Job:
                 [[done.folder for done in folds] for folds in seeds],
                 self._divisions.folds(self._plan.known),
                 self.config,
-                self._about(),
+                about_training(
+                    self.config,
+                    self._plan,
+                    self._names,
+                    extra=self._extra,
+                    skipped=self._skipped,
+                    damaged=self._damaged,
+                    seed=self.seed,
+                ),
             )
 
         inputs = {
@@ -466,48 +472,12 @@ class _Job:
     def _truth(self, videos: Sequence[Video]) -> list[list[Any]]:
         return [[self._contents[video.path], video.intervals] for video in videos]
 
-    def _extra_about(self) -> dict[str, Any]:
-        choice = self.config.extra_normals
-        if choice is None:
-            return {}
-        names = [self._names[video.path] for video in self._extra]
-        digest = manifest_digest(self._extra)
-        return {"extra_normals": {"weight": choice.weight, "videos": names, "manifest_sha256": digest}}
-
     def _folds_by_seed(self) -> list[list[Done]]:
         seeds: dict[str, list[Done]] = {}
         for name, done in self._done.items():
             if name.startswith("folds/"):
                 seeds.setdefault(name.split("/")[1], []).append(done)
         return list(seeds.values())
-
-    def _about(self) -> dict[str, Any]:
-        """Return the card's part about the training."""
-        plan = self._plan
-        everything = (*plan.known, *plan.test)
-        own = {video.path: self._names[video.path] for video in everything if video.is_alone}
-        recipe = {"generator": self.config.recipe.model_dump(mode="json")}
-        if self.config.encoder is not None:
-            recipe["pseudo_labels"] = self.config.pseudo_labels.model_dump(mode="json")
-            recipe["encoder"] = self.config.encoder.model_dump(mode="json")
-        return {
-            "data": self.config.data,
-            "manifest_sha256": manifest_digest(everything),
-            "videos": len(plan.train),
-            "abnormal_videos": sum(video.label for video in plan.train),
-            "validation_videos": len(plan.validation),
-            "groups": sorted({own.get(video.path, video.group) for video in plan.train}),
-            "validation_groups": sorted({own.get(video.path, video.group) for video in plan.validation}),
-            "skipped": list(self._skipped),
-            "damaged": list(self._damaged),
-            **self._extra_about(),
-            "clip_stride": self.config.training_stride,
-            "mirrored": self.config.mirrored,
-            "recipe": recipe,
-            "seed": self.seed,
-            "torch": torch.__version__.split("+")[0],
-            "machine": platform.machine(),
-        }
 
 
 def _names_of_extra(videos: Sequence[Video]) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""A linear head beside the generator: a hinge on the clips, each with the label of its bag.
+"""A linear head beside the generator: a squared hinge loss on the clips, each with the label of its bag.
 
 It is written as a generator of two units, ``relu(z) - relu(-z)`` being z, so that it can be laid beside others and is
 served like them.

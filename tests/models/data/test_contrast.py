@@ -175,7 +175,7 @@ def test_a_folder_of_features_has_them(film, tmp_path):
         return (np.repeat((values[:, :-1].mean(1) - values[:, -1])[:, None], 1024, axis=1),)
 
     engine = Engine("mean less scene", 1, encode)
-    settings = FeatureSettings.for_clip(SMALL, contrast=SceneKind.CLIP, engine=engine.name)
+    settings = FeatureSettings.for_clip(SMALL, contrast=Contrast(), engine=engine.name)
     ramp = write_film(tmp_path / "ramp.mkv", [0, 10, 20, 60], height=16, width=16)
     write_features([ramp], tmp_path / "found", settings, engine=engine)
     (entry,) = read_index(tmp_path / "found").videos

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gray_films import mean_grey, write_film
 
+from models.data.contrast import Contrast
 from models.data.extraction import Engine, FeaturesError
 from models.data.feature_folder import (
     INDEX,
@@ -19,7 +20,6 @@ from models.data.feature_folder import (
     read_index,
     write_features,
 )
-from operators.background import SceneKind
 from pipeline.windows import ClipSpec, StoredClip
 
 CLIP = ClipSpec(frames=4, stride=2, height=32, width=48)
@@ -123,7 +123,7 @@ def test_videos_of_one_name_do_not_meet(films, out, tmp_path):
         ({"tensors_sha256": "0" * 64}, f"tensors_sha256 is {SETTINGS.tensors_sha256} there, not {'0' * 64}"),
         ({"engine": "cuda"}, "engine is mean-grey there, not cuda"),
         ({"crops": 10, "crop_from": (37, 73)}, "crops is 1 there, not 10, crop_from is None there, not [37, 73]"),
-        ({"contrast": SceneKind.CLIP}, "contrast is None there, not clip"),
+        ({"contrast": Contrast()}, "contrast.scene is None there, not clip"),
         ({"mirrored": True}, "mirrored is False there, not True"),
     ],
 )

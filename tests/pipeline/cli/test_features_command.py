@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from gray_films import write_film
 
+from models.data.contrast import Contrast
 from models.data.feature_folder import read_index
-from operators.background import SceneKind
 from pipeline.cli import features as features_module
 from pipeline.errors import UsageError
 
@@ -116,12 +116,13 @@ def test_what_cannot_be_asked(asked, words, tmp_path):
 
 
 def test_the_standing_scene_is_the_recipes_unless_the_command_names_one(tmp_path):
-    (tmp_path / "recipe.yaml").write_text(RECIPE + "contrast: {scene: background}\n")
+    own = {"scene": "background", "background": {"seconds": 10, "samples": 5, "known_after": 2}}
+    (tmp_path / "recipe.yaml").write_text(RECIPE + f"contrast: {json.dumps(own)}\n")
     settings = [
         features_module._settings(config, None, 1, None, asked, "cpu").contrast
         for config, asked in ((None, None), (tmp_path / "recipe.yaml", None), (tmp_path / "recipe.yaml", "clip"))
     ]
-    assert settings == [None, SceneKind.BACKGROUND, SceneKind.CLIP]
+    assert settings == [None, Contrast.model_validate(own), Contrast()]
 
 
 def test_where_nobody_looks_at_a_bar_lines_tell_the_time_left(monkeypatch, capfd):

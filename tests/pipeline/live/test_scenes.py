@@ -31,11 +31,12 @@ class Watched:
     """A watcher over a grey film of 10 pictures a second; its queue is a list."""
 
     def __init__(self, film: Path, served: ServedModel) -> None:
-        plan = DetectorPlan(CLIP, served, lambda _served: ChainSettings())
+        clip = served.clip
+        plan = DetectorPlan(clip, served, lambda _served: ChainSettings())
         self.watcher = Watcher(Watch("gate"), plan, assembler=cast("Any", None))
         self.clips: list[ClipWindow] = []
         self.watcher.port = cast("Any", SimpleNamespace(submit=self.clips.append))
-        self._frames = iter(FileSource("gate", film).frames([CLIP.frame_spec], threading.Event()))
+        self._frames = iter(FileSource("gate", film).frames([clip.frame_spec], threading.Event()))
 
     def watch(self, seconds: float) -> list[ClipWindow]:
         """Return the clips of so many seconds more."""
@@ -64,6 +65,15 @@ def test_the_short_scene_is_there_from_the_first_clip_and_shared(film: Path) -> 
     clips = Watched(film, SHORT).watch(5.0)
     assert scenes(clips) == {GREY}
     assert all(clip.scene is clips[0].scene for clip in clips)
+
+
+def test_a_film_slower_than_the_clips_rate_has_longer_clips_and_their_median(film: Path) -> None:
+    """No picture is repeated: 4 pictures of 10 a second span 0.4 s, at 25 a second they would span 0.16 s."""
+    faster = dataclasses.replace(SHORT, clip=dataclasses.replace(CLIP, fps=25.0))
+    clips = Watched(film, faster).watch(5.0)
+    assert len(clips) == 24  # one every 2 of 50 pictures, from the fourth on
+    assert [clip.end - clip.start for clip in clips] == pytest.approx([0.4] * 24)
+    assert scenes(clips) == {GREY}
 
 
 def test_the_background_is_there_once_it_is_known(film: Path) -> None:

@@ -171,9 +171,8 @@ def test_the_committed_model_is_of_the_committed_recipe(root, name, file):
     config = read_mist_config(root / "configs" / "train" / file)
     assert config.encoder is None
     _generator, card = load_generator(BUILT_IN / name)
-    kept = card.training["recipe"]
-    kept = kept.get("generator", kept)  # earlier cards hold the generator's recipe alone
-    assert Recipe.model_validate(kept) == config.recipe  # settings that came later have their defaults
+    stored = card.training["recipe"]  # of an earlier card: the generator's alone, without settings that came later
+    assert Recipe.model_validate(stored.get("generator", stored)) == config.recipe
     assert card.contrast == config.contrast
     assert card.training.get("extra_normals", {}).get("weight") == (
         config.extra_normals.weight if config.extra_normals else None
