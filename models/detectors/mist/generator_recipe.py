@@ -28,7 +28,7 @@ class Recipe(BaseModel):
             of several seeds at the cost of one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     loss: Literal["paper", "reference"]

@@ -94,6 +94,7 @@ def test_set_changes_a_recipe(recipe):
         ("pseudo_labels.kernel=4", "kernel must be odd"),
         ("videos={hold_out: 5, draw: [1, 1]}", "both make a test split"),
         ("contrast.scene=median", "contrast.scene: .*'clip' or 'background'"),
+        ("recipe={name: x, loss: paper, epochs: 1, linear_strength: .inf}", "recipe.linear_strength: .*finite number"),
         ("extra_normals={footage: []}", "extra_normals.footage: "),
         ("extra_normals={footage: [a.mp4], weight: 0}", "extra_normals.weight: "),
     ],

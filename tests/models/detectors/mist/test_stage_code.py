@@ -32,6 +32,9 @@ def test_every_stage_has_its_code():
         ("models.data.extraction", ("features",)),
         # The model card names the standing scene, and is part of what is exported.
         ("models.data.contrast", ("features", "repository")),
+        ("operators.background", ("features", "repository")),
+        ("models.backbones.still", ("features", "repository")),
+        ("models.detectors.mist.linear_head", ("generator", "pseudo-labels", "folds")),
         # How the cache is read decides all that comes from it.
         ("models.detectors.mist.footage", ("features", *TRAINS, "product")),
         ("models.data.npy_rows", ("features", *TRAINS, "product")),
@@ -55,6 +58,7 @@ def test_every_stage_has_its_code():
         ("models.detectors.mist.encoder_recipe", ()),
         ("models.detectors.mist.divisions", ()),
         ("models.detectors.mist.job", ()),
+        ("models.detectors.mist.training_about", ()),
         ("models.jobs.stages", ()),
         ("models.jobs.errors", ()),
         ("pipeline.errors", ()),
