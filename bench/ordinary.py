@@ -1,6 +1,6 @@
 """Measure the false alarms of stage 1 on ordinary footage of places that its training has not seen.
 
-    python bench/ordinary.py --data ../shared/data/fights
+    python bench/ordinary.py --data ../shared/data/fights [--only]
 
 writes bench/results/ordinary.json and .md. Each place of the ordinary footage (the recipe's extra_normals) is scored by
 models that were trained without it: those of five folds of the fights, in three divisions. The threshold of a division
@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; may be repeated"
     )
+    parser.add_argument("--only", action="store_true", help="the recipe with and without ordinary footage alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of ordinary.json and .md")
     options = parser.parse_args()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -107,7 +108,7 @@ def main() -> None:
         found = {}
         with Progress(*columns, console=Console(stderr=True)) as bars:
             work = Work(bars)
-            for variant in VARIANTS:
+            for variant in VARIANTS[:2] if options.only else VARIANTS:
                 changed = variant.config(options.config, options.set)
                 clips = Clips(changed, config)
                 dataset = clips.dataset(videos, ordinary, work(f"features, {variant.name}"))
