@@ -22,7 +22,7 @@ from ped2 import RESULTS, ROOT, SPLITS, splits
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.data.contrast import Contrast, LongScene
+from models.data.contrast import Contrast, StoredBackground
 from models.data.extraction import FeaturesError
 from models.data.features import FeatureStore, VideoFeatures
 from models.detectors.mist.bag import Bag
@@ -51,8 +51,8 @@ COURTYARD_VIDEOS = 300
 
 #: Spans of the long scene, seconds: Ped2's videos have 12 to 18, the courtyard's 10.
 LONG = {
-    "Ped2": LongScene(seconds=20, samples=10, known_after=2),
-    "courtyard": LongScene(seconds=10, samples=5, known_after=2),
+    "Ped2": StoredBackground(seconds=20, samples=10, known_after=2),
+    "courtyard": StoredBackground(seconds=10, samples=5, known_after=2),
 }
 NONE, SHORT, LONG_SCENE, BOTH = "no contrast", "short scene", "long scene", "both scenes"
 #: For each variant the features that stand side by side.

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _DEFAULTS = BackgroundSettings()
 
 
-class LongScene(BaseModel):
-    """Settings of the background in training, see :class:`operators.background.BackgroundSettings`.
+class StoredBackground(BaseModel):
+    """Settings of the background as recipes and model cards store them.
 
-    Short videos need a span of their own length: by default the background is not known in the first minute. A worker
-    always uses the default settings.
+    See :class:`operators.background.BackgroundSettings`. Short videos need a span of their own length: by default the
+    background is not known in the first minute. A worker always uses the default settings.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,7 +34,7 @@ class LongScene(BaseModel):
     known_after: int = _DEFAULTS.known_after
 
     @model_validator(mode="after")
-    def _usable(self) -> LongScene:
+    def _usable(self) -> StoredBackground:
         self.settings()
         return self
 
@@ -55,7 +55,7 @@ class Contrast(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scene: SceneKind = SceneKind.CLIP
-    background: LongScene | None = None
+    background: StoredBackground | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Contrast:
