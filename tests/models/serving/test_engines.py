@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.engines.device import cuda_devices
-from models.serving.engine import can_use_torch, open_engine
+from models.serving.engine import OneByOne, can_use_torch, open_engine
 
 CLIP = (16, 224, 224, 3)
 
@@ -46,6 +46,25 @@ def test_the_score_is_the_generators(openvino_engine, trained, clips):
     with torch.inference_mode():
         expected = load_generator(trained)[0](torch.from_numpy(scored.features))
     np.testing.assert_allclose(scored.scores, expected, atol=1e-5, rtol=0)
+
+
+class OfItsBatch:
+    """A network whose scores depend on the number of clips that it is given, as sums of other kernels do."""
+
+    name = "of its batch"
+
+    def run(self, values):
+        clips = values["CLIP"] if isinstance(values, dict) else values
+        return {"SCORE": clips.reshape(len(clips), -1).mean(axis=1, keepdims=True, dtype=np.float32) / len(clips)}
+
+
+def test_no_bit_of_a_score_depends_on_the_rest_of_its_batch():
+    """With a scene and without one; the clips keep their order."""
+    clips = np.random.default_rng(4).integers(0, 256, (3, 2, 4, 4, 3), dtype=np.uint8)
+    network = OneByOne(OfItsBatch())
+    expected = clips.mean(axis=(1, 2, 3, 4), dtype=np.float32)[:, None]
+    for values in (clips, {"CLIP": clips, "STANDING": np.zeros((3, 8), np.float32)}):
+        assert network.run(values)["SCORE"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("engine", ["openvino_engine", "torch_engine"])
