@@ -184,7 +184,7 @@ def _parquet(file: Path, column: str) -> dict[str, Floats]:
             if missing := [name for name in ("video", column) if name not in names]:
                 raise ForeignScoresError(f"{file}: no column {missing[0]}; expected video and {column}")
             opened.seek(0)
-            table = parquet.read_table(opened, columns=["video", column])
+            table = parquet.read_table(opened, columns=["video", column], use_threads=False, pre_buffer=False)
         values = table[column].cast(pyarrow.float64()).fill_null(float("nan")).to_numpy()
         videos = table["video"].cast(pyarrow.string()).combine_chunks().dictionary_encode()
     except pyarrow.ArrowException as error:

@@ -433,7 +433,10 @@ def read_scores(file: Path) -> pyarrow.Table:
 
     try:
         with file.open("rb") as table:  # opened here, as pyarrow takes only paths that are UTF-8
-            return parquet.read_table(table, columns=[name for name, _ in SCORE_COLUMNS]).cast(score_schema())
+            columns = [name for name, _ in SCORE_COLUMNS]
+            # On this thread alone: on a busy machine, threads that still ended with the process made it abort (134).
+            read = parquet.read_table(table, columns=columns, use_threads=False, pre_buffer=False)
+            return read.cast(score_schema())
     except FileNotFoundError:
         raise RunError(f"{file.parent}: no {file.name} there; expected a run of `mistwatch replay`") from None
     except (OSError, pyarrow.ArrowException) as error:
