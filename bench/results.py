@@ -274,7 +274,7 @@ SECTIONS = (
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
     Section("misleading", "python bench/misleading.py", misleading),
     Section("features", "python bench/features.py", extraction),
-    Section("clip_cost", "python bench/clip_cost.py", clip_cost),
+    Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
     Section("replay", "python bench/replay.py", replay),
 )
 

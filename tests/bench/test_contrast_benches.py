@@ -137,8 +137,8 @@ def test_a_scene_is_reused_where_nothing_moves_and_nowhere_else(load):
     spec = cost.ClipSpec(8, 4, 32, 32, fps=12.5)
     found = cost.film_costs(Brightness(), Brightness(), moving, spec)
     assert (found["clips"], found["reused"], found["largest_difference"]) == (4, 0.0, 0.0)
-    still = cost.still_clips(np.repeat(moving[:1, :1], 8, axis=1).repeat(4, axis=0))
-    found = cost.film_costs(Brightness(), Brightness(), still, spec)
+    still = cost.still_clips(np.repeat(moving[:1, :1], 16, axis=1).repeat(4, axis=0))
+    found = cost.film_costs(Brightness(), Brightness(), still, cost.ClipSpec(16, 4, 32, 32, fps=12.5))
     assert found["reused"] == 1.0
     assert 0 < found["largest_difference"] <= HELD_TOLERANCE / 255
 
