@@ -44,13 +44,14 @@ FIGURES = ("video_auc", "video_ap", "video_recall_at_1", "video_recall_at_2", "v
 #: The trials by hand that led to the recipe of this name.
 TRIED_FOR = "fights-i3d"
 TRIED = (
-    "The recipe's numbers for stage 2 were picked without contrast, on another division of the films into folds than "
-    "the one on this page. Contrast and the late map of two layers came after them, and nothing was picked anew. "
-    "Stage 1 is that of `configs/train/fights.yaml` without ordinary footage; `bench/fights_folds.py` shows it on other "
-    "divisions. Every film is in every division, so every film on this page was seen by some choice. The trials for "
-    "stage 2, all without contrast, covered the late map, the early one, and both; learning rates from 1e-4 to 3e-3; "
-    "10 to 40 epochs; dropout from 0.3 to 0.8; weight decay up to 1; with and without unit length. On that other "
-    "division, none of them brought stage 2 to 0.90 or above stage 1. The scores of those trials were not kept."
+    "The recipe's numbers for stage 2 were picked without contrast, on another division of the films into folds "
+    "than the one on this page. Contrast and the late map of two layers came after them, and nothing was picked "
+    "anew. Stage 1 is that of `configs/train/fights.yaml` without ordinary footage; `bench/fights_folds.py` shows "
+    "it on other divisions. Every film is in every division, so every film on this page was seen by some choice. "
+    "The trials for stage 2, all without contrast, covered the late map, the early one, and both; learning rates "
+    "from 1e-4 to 3e-3; 10 to 40 epochs; dropout from 0.3 to 0.8; weight decay up to 1; with and without unit "
+    "length. On that other division, none of them brought stage 2 to 0.90 or above stage 1. The scores of those "
+    "trials were not kept."
 )
 
 Run = list[ScoredVideo]
