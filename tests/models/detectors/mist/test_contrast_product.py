@@ -12,7 +12,7 @@ from tiny_mist import film
 
 from models.backbones.i3d import MapEncoder
 from models.card import Alerting, CardError, read_card, write_card
-from models.data.contrast import Contrast, LongScene
+from models.data.contrast import Contrast, StoredBackground
 from models.detectors.mist.card import Architecture, Backbone, MistCard
 from models.detectors.mist.config import AlertingChoice, MistConfig
 from models.detectors.mist.encoder import load_encoder
@@ -144,7 +144,7 @@ def test_an_encoder_on_maps(i3d, cache, videos, tmp_path):
         assert_close(scores, stages, clips, tolerance=1e-3)  # their maps were rounded to half precision
 
 
-UNSERVED = Contrast(scene=SceneKind.BACKGROUND, background=LongScene(seconds=20, samples=10, known_after=2))
+UNSERVED = Contrast(scene=SceneKind.BACKGROUND, background=StoredBackground(seconds=20, samples=10, known_after=2))
 COMPLAINT = (
     "contrast.background: a model that was trained with settings of its own cannot be served, because a worker keeps "
     "the background with the default ones; leave it out, or train with --no-export for figures alone"
@@ -171,7 +171,7 @@ def test_a_background_with_settings_of_its_own_is_not_exported(tmp_path):
     assert str(refused.value) == f"{tmp_path}/model-card.json: {COMPLAINT}"
     assert list((tmp_path / "repository").iterdir()) == []
     # The default settings, spelt out, are those of a worker: the next complaint is about the missing weights.
-    spelt = Contrast(scene=SceneKind.BACKGROUND, background=LongScene())
+    spelt = Contrast(scene=SceneKind.BACKGROUND, background=StoredBackground())
     write_card(card.model_copy(update={"contrast": spelt}), tmp_path)
     with pytest.raises(TensorsError, match=r"generator\.safetensors"):
         export(str(tmp_path), tmp_path / "repository")
