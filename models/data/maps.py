@@ -74,9 +74,9 @@ def pooled(
     rows, across = grid
     if rows < 1 or across < 1:
         raise ValueError(f"a grid needs at least one row and one column, got {rows}×{across}")
-    kept = {"mixed_4f": maps.early}
-    if maps.late.shape[1] == WIDTHS["mixed_5c"]:
-        kept["mixed_5c"] = maps.late
+    kept = {"mixed_4f": maps.early, "mixed_5c": maps.late}
+    if maps.late.shape[1] == WIDTHS["mixed_5b"] + WIDTHS["mixed_5c"]:
+        del kept["mixed_5c"]  # the late map holds both
     if unkept := set(layers) - set(kept):
         raise ValueError(f"layers of a grid must be among {', '.join(kept)}, got {', '.join(sorted(unkept))}")
     parts = [_cells(layer, kept[layer], rows, across) for layer in layers]

@@ -67,7 +67,7 @@ def test_the_fights_page(fights_results):
     page = fights_mist.page(json.loads(json.dumps(results)))
     assert "| stage 1 | 0.972, 0.972 | **0.972** |" in page
     assert "| stage 2 less stage 1 | +0.028 |" in page
-    assert "picked on another division of the films" in page
+    assert "picked without contrast, on another division of the films" in page
     other = results | {"recipe": results["recipe"] | {"name": "mine"}}
     assert "picked on" not in fights_mist.page(other)  # of another recipe nobody knows
 
