@@ -34,9 +34,9 @@ class OverScenes(Protocol):
 class StandingScenes:
     """Computes scenes one by one, so that none depends on its batch, and keeps the results of the last ones.
 
-    A scene is recognised by a hash of its bytes, which costs 0.1 ms at 224 × 224. The results of the scenes that were
-    used least recently are dropped when there is no room. The median of a clip, which serves for a clip that came
-    without a scene, is not kept: the next clip has another one.
+    A scene is recognised by a hash of its bytes, which costs 0.1 ms at 224 × 224. When the room is full, the
+    results of the least recently used scenes are dropped. The median of a clip without a scene is not kept, because the
+    next clip has another one.
 
     Args:
         network: computes them.

@@ -31,7 +31,7 @@ def lit(gain: float) -> Picture:
 
 
 def with_person(picture: Picture, level: int = 0) -> Picture:
-    """The picture with somebody in it, darker or brighter than everything else."""
+    """The picture with a person in it, darker or brighter than everything else."""
     picture = picture.copy()
     picture[PERSON] = level
     return picture

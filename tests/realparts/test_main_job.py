@@ -120,7 +120,7 @@ def test_vtest_has_78_clips_and_their_scores_are_those_of_an_independent_decoder
     ffmpeg: str,
     schema: jsonschema.Draft202012Validator,
 ) -> None:
-    """With a threshold that everything exceeds, one alert tells every score.
+    """With a threshold that everything exceeds, one alert reports every score.
 
     The film has 795 frames at 10 fps. That is slower than the clips' rate, so every frame is kept.
     """
@@ -137,14 +137,14 @@ def test_vtest_has_78_clips_and_their_scores_are_those_of_an_independent_decoder
     for event in events:
         schema.validate(event)
 
-    told = readings(events)
-    assert [reading["index"] for reading in told] == list(range(78))
+    reported = readings(events)
+    assert [reading["index"] for reading in reported] == list(range(78))
     fps = 10
-    starts = [round(reading["started_pts_seconds"] * fps) for reading in told]
+    starts = [round(reading["started_pts_seconds"] * fps) for reading in reported]
     assert starts == [10 * i for i in range(78)]
     chosen = list(range(0, 78, 10))
     expected = scores_by_torch(frames_by_ffmpeg(ffmpeg, video), [starts[i] for i in chosen], 1, root)
-    assert [told[i]["score"] for i in chosen] == pytest.approx(expected, abs=1e-2)
+    assert [reported[i]["score"] for i in chosen] == pytest.approx(expected, abs=1e-2)
 
 
 def test_watch_starts_its_own_servers_when_none_is_named(data: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
     schema: jsonschema.Draft202012Validator,
     record_property: Any,
 ) -> None:
-    """Two cameras at once: the joined fights behind a password, and a street whose every score is told.
+    """Two cameras at once: the joined fights behind a password, and a street whose every score is reported.
 
     The clips may wait as long as they must: how fast this machine is decides how long the test takes, and nothing else.
     """
@@ -298,10 +298,10 @@ def check_pictures(events: list[dict[str, Any]], size: tuple[int, int]) -> None:
 
 
 def check_scores(events: list[dict[str, Any]], ffmpeg: str, video: Path, fps: float, root: Path) -> None:
-    """The scores told are those of the same clips decoded by ffmpeg and scored by torch, whatever frame came first."""
+    """Compare the reported scores with those of the same clips decoded by ffmpeg and scored by torch."""
     frames = frames_by_ffmpeg(ffmpeg, video)
-    told = readings(events)
-    chosen = told[:: max(1, len(told) // 8)]
+    reported = readings(events)
+    chosen = reported[:: max(1, len(reported) // 8)]
     starts = [round(reading["started_pts_seconds"] * fps) for reading in chosen]
     step = round(fps / CLIP_FPS)  # of 25 fps, every second frame is kept
     assert len({start % (CLIP_STRIDE * step) for start in starts}) == 1  # one grid of clips through the whole segment

@@ -40,7 +40,7 @@ class Cells(nn.Module):
 
 
 class Standing(nn.Module):
-    """What the network needs of a scene: its quarters, (N, 2, 2), and their mean, (N, 1)."""
+    """The parts of a scene that the network needs: its quarters, (N, 2, 2), and their mean, (N, 1)."""
 
     def __init__(self, cells: Cells) -> None:
         super().__init__()

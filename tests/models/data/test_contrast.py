@@ -35,7 +35,7 @@ def film(tmp_path_factory):
 
 
 def halved(batch, *, mirrored=False):
-    """What the camera saw, darker on its left half, for a mirror to exchange; (..., H, W, 3)."""
+    """The same pictures with a darker left half, which a mirror moves to the right; (..., H, W, 3)."""
     batch = batch.copy()
     half = slice(24, None) if mirrored else slice(None, 24)
     batch[..., half, :] //= 2
@@ -195,7 +195,7 @@ def scene_after_two_empty_clips(contrast: Contrast):
 
 
 def test_a_short_span_knows_the_background_of_a_short_video():
-    """What came to rest is in the clip's own median, which serves while the defaults know no background yet."""
+    """Until a background is known, the median of the clip serves, and it contains things at rest."""
     short = Contrast.model_validate(
         {"scene": "background", "background": {"seconds": 10, "samples": 5, "known_after": 2}}
     )

@@ -83,7 +83,7 @@ def make_window(
 
 
 def expected_score(window: ClipWindow, *, with_scene: bool) -> float:
-    """What ``brightness_model.py`` makes of a clip that is sent with or without its scene."""
+    """The score that ``brightness_model.py`` gives a clip that is sent with or without its scene."""
     shown = window.pixels.astype(float)
     if with_scene:
         assert window.scene is not None

@@ -99,7 +99,7 @@ def clips_of(video):
 
 
 def assert_close(scores, expected, clips, *, tolerance=1e-5):
-    """Where all frames are equal, differences are rounding errors, which the networks' scaling magnifies."""
+    """Differences of equal frames are rounding errors, which the networks' scaling magnifies."""
     still = (clips == clips[:, :1]).all(axis=(1, 2, 3, 4))
     assert still[-2:].all()
     np.testing.assert_allclose(scores[~still], expected[~still], atol=tolerance, rtol=0)

@@ -110,7 +110,7 @@ class TestRun:
         assert len(outcome.card.training["extra_normals"]["videos"]) == 2
 
     def test_footage_of_a_place_may_get_another_name(self, run, videos, ordinary, tmp_path):
-        """What was learned from it stands, and it is not lost by its new name."""
+        """A new name does not repeat the training, and the footage is still used."""
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
             shutil.copy(ordinary / "street.mp4", tmp_path / name / f"{name}.mp4")

@@ -118,7 +118,7 @@ def test_members_are_trained_apart_and_laid_side_by_side():
 
 @pytest.mark.parametrize("heads", ["generator", "linear", "both"])
 def test_further_normal_videos_are_learned_by_their_weight(heads):
-    """What they show leans as the abnormal clips do, but elsewhere too, by which it can be known."""
+    """Their features resemble the abnormal ones and have a further direction that distinguishes them."""
     recipe = RECIPES[-1].model_copy(update={"heads": heads})
     further = [bag.features + np.float32(4) * np.eye(WIDTH, dtype=np.float32)[[0, 1]].sum(0) for bag in synthetic(2)]
     means = []
