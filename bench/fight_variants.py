@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from models.detectors.mist.bag import Bag
 from models.detectors.mist.config import MistConfig, read_mist_config
 from models.detectors.mist.footage import Footage, Seen
 from pipeline.manifests.manifest import Video
+
+ROOT = Path(__file__).resolve().parent.parent
 
 #: Keys that decide which clips the backbone sees and against which scene; layers, heads and bags are cut from the same.
 _SEEN = {"clip", "training_stride", "contrast", "mirrored", "backbone"}
@@ -58,6 +61,17 @@ REVERTED = (
     Variant("both heads", ("recipe.heads=both",)),
     WITHOUT_EXTRA,
 )
+
+
+def recipe_parser(description: str) -> argparse.ArgumentParser:
+    """Return a command line with the options that name the fights and the recipe."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "fights.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; may be repeated"
+    )
+    return parser
 
 
 def different(variants: Sequence[Variant], file: Path, changes: Sequence[str]) -> list[Variant]:

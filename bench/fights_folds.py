@@ -10,14 +10,13 @@ ordinary footage).
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fight_variants import RECIPE, REVERTED, TODAY, Clips, Dataset, Variant, Work, different
+from fight_variants import RECIPE, REVERTED, ROOT, TODAY, Clips, Dataset, Variant, Work, different, recipe_parser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -40,7 +39,6 @@ from pipeline.manifests.folds import group_folds
 from pipeline.manifests.manifest import ManifestError, Video
 from pipeline.manifests.ordinary import ordinary_footage
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 FOLDS = 5
 DIVISIONS = (0, 1, 2)  #: seeds of the divisions; with 36 films, the division matters more than the training's seed
@@ -50,12 +48,7 @@ ASKED = {"video_auc": 0.93, "video_recall_at_5": 0.70}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "fights.yaml")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; may be repeated"
-    )
+    parser = recipe_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each division")
     parser.add_argument("--model", type=Path, default=BUILT_IN / "fights", help="folder of the weights to judge, too")
     parser.add_argument("--only", action="store_true", help="compare with 0.2.0 alone, and revert nothing")

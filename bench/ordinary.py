@@ -9,7 +9,6 @@ is the one that 5 % of the fights' normal clips exceed out of fold. Features com
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fight_variants import RAW, RECIPE, TODAY, WITHOUT_EXTRA, Clips, Dataset, Work, by_place
-from fights_folds import DIVISIONS, FOLDS, RESULTS, ROOT
+from fight_variants import RAW, RECIPE, TODAY, WITHOUT_EXTRA, Clips, Dataset, Work, by_place, recipe_parser
+from fights_folds import DIVISIONS, FOLDS, RESULTS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -89,12 +88,7 @@ class Trained:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fights")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "train" / "fights.yaml")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; may be repeated"
-    )
+    parser = recipe_parser(__doc__)
     parser.add_argument("--only", action="store_true", help="the recipe with and without ordinary footage alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of ordinary.json and .md")
     options = parser.parse_args()

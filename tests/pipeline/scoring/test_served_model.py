@@ -76,6 +76,24 @@ def test_a_model_that_does_not_say_its_clips_is_refused(
     assert "\n" not in str(refused.value)
 
 
+def refusal(server: Any, model: str, change: tuple[str, str]) -> str:
+    """Change the configuration of a model in the repository, and return the one line with which it is refused."""
+    config = server.repository / model / "config.pbtxt"
+    text = config.read_text()
+    assert change[0] in text
+    config.write_text(text.replace(*change))
+    server.load(model)
+    try:
+        with pytest.raises(ClipMismatch) as refused:
+            served_model(server.address, model)
+    finally:
+        server.unload(model)
+    line = str(refused.value)
+    assert f"the model {model} at {server.address}" in line
+    assert "\n" not in line
+    return line
+
+
 @pytest.mark.parametrize(
     ("heat", "change", "message"),
     [
@@ -101,19 +119,8 @@ def test_a_model_that_does_not_say_its_clips_is_refused(
 def test_a_model_that_contradicts_itself_about_heat_is_refused(
     kit: Any, server: Any, heat: str, change: tuple[str, str], message: str
 ) -> None:
-    config = kit.repository(server.repository, "hot", heat=heat) / "hot" / "config.pbtxt"
-    text = config.read_text()
-    assert change[0] in text
-    config.write_text(text.replace(*change))
-    server.load("hot")
-    try:
-        with pytest.raises(ClipMismatch) as refused:
-            served_model(server.address, "hot")
-    finally:
-        server.unload("hot")
-    assert f"the model hot at {server.address}" in str(refused.value)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
+    kit.repository(server.repository, "hot", heat=heat)
+    assert message in refusal(server, "hot", change)
 
 
 @pytest.mark.parametrize(
@@ -156,19 +163,8 @@ def test_a_model_that_contradicts_itself_about_heat_is_refused(
 def test_a_model_that_contradicts_itself_about_its_scene_is_refused(
     kit: Any, server: Any, scene: str, change: tuple[str, str], message: str
 ) -> None:
-    config = kit.repository(server.repository, "still", scene=scene) / "still" / "config.pbtxt"
-    text = config.read_text()
-    assert change[0] in text
-    config.write_text(text.replace(*change))
-    server.load("still")
-    try:
-        with pytest.raises(ClipMismatch) as refused:
-            served_model(server.address, "still")
-    finally:
-        server.unload("still")
-    assert f"the model still at {server.address}" in str(refused.value)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
+    kit.repository(server.repository, "still", scene=scene)
+    assert message in refusal(server, "still", change)
 
 
 @pytest.mark.parametrize("kind", list(SceneKind))
