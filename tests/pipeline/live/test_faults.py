@@ -21,7 +21,6 @@ from triton_of_brightness import Server
 from deploy.broker.server import BrokerServer
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Outbox, OutboxError
-from pipeline.cli.live import stopping
 from pipeline.live.service import Service
 
 AWAY = "rtsp://127.0.0.1:9/none"  # the discard port: nobody listens
@@ -147,7 +146,6 @@ def test_a_camera_counts_as_away_until_its_first_picture(tmp_path: Path, triton:
         service.close()
 
 
-#: In a process of its own: the tests' process has threads of many native libraries, and was seen to die of a signal.
 ENDED_AT_ONCE = """
 import os, signal, sys, time
 from pipeline.cli.live import stopping
@@ -174,19 +172,37 @@ print("ended at once")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_starting_of_servers_at_once(number: signal.Signals) -> None:
-    command = [sys.executable, "-P", "-c", ENDED_AT_ONCE, str(number.value)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stdout) == (0, "ended at once\n"), ran.stderr
+    assert said_in_a_process(ENDED_AT_ONCE, str(number.value)) == "ended at once\n"
+
+
+NOT_FORGOTTEN = """
+import os, signal
+from pipeline.cli.live import stopping
+
+went_on = False
+with stopping() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.wait(1)  # nothing is broken off here
+    with stop.at_once():
+        went_on = True
+assert not went_on
+print("not forgotten")
+"""
 
 
 def test_a_signal_before_the_starting_of_servers_is_not_forgotten() -> None:
-    went_on = False
-    with stopping() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(1)  # nothing is broken off here
-        with stop.at_once():
-            went_on = True
-    assert not went_on
+    assert said_in_a_process(NOT_FORGOTTEN) == "not forgotten\n"
+
+
+def said_in_a_process(code: str, *arguments: str) -> str:
+    """What ``code`` prints in a process of its own.
+
+    Signals are not sent to the tests' process: it has the threads of many native libraries, and died of one.
+    """
+    command = [sys.executable, "-P", "-c", code, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def watch_an_absent_camera(out: Path, triton: str) -> tuple[subprocess.Popen[str], int]:
