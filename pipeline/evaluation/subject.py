@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.alerting import AlertSettings
+from operators.figures.pixels import PixelCounts
 from operators.figures.videos import FrameLabels
 from pipeline.errors import UsageError
 from pipeline.evaluation.end_to_end import divided_labels, divided_scores, read_lengths
 from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, LeftOut, VideoScore, centred_kernel
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.pixel_maps import PixelCounts, judge_maps, read_maps, read_masks
+from pipeline.evaluation.pixel_maps import judge_maps, read_maps, read_masks
 from pipeline.evaluation.reported import settings_of, title_of
 from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
 from pipeline.heat import HeatKind
