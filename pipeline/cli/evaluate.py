@@ -72,7 +72,11 @@ def evaluate(
         ),
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Ground-truth masks: npz, or zip of VIDEO/000.png. Also judges maps.")
+        Path | None,
+        typer.Option(
+            help="Ground-truth masks: npz, or zip of VIDEO/000.png. Also judges maps.",
+            show_default="the manifest's, for anomaly maps",
+        ),
     ] = None,
     video_score: VideoScores = "mean",
     draws: Draws = 2000,
@@ -137,7 +141,7 @@ class _Run:
 
 
 def _check_maps(maps: Path | None, masks: Path | None, scores: Path | None) -> None:
-    if maps is not None and masks is None:
+    if maps is not None and masks is None and scores is not None:
         raise UsageError("--maps FILE needs --masks FILE")
     if masks is not None and maps is None and scores is not None:
         raise UsageError("--masks FILE needs --maps FILE: scores have no place in the picture")

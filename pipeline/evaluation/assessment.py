@@ -98,7 +98,8 @@ class Assessment:
         raw_pixels = self.pixels.get(RAW, {})
         for name in PIXEL_FIGURES:
             document |= _flat(
-                name, raw_pixels.get(name, _none("no maps were judged; name them with --maps and --masks"))
+                name,
+                raw_pixels.get(name, _none("no maps were judged; the manifest, or --maps and --masks, can name them")),
             )
         return document | {
             "videos": len(judged.videos),

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, repeat
 from pathlib import Path
@@ -19,10 +18,10 @@ from operators.figures.pixels import PixelCounts, Regions, count_pixels, levels_
 from pipeline.errors import UsageError
 from pipeline.evaluation.judged import JudgedVideo, LeftOut
 from pipeline.evaluation.pairing import some
-from pipeline.plain_arrays import UNREADABLE, ArraysError, load_member, names_of, refuse_other_formats
+from pipeline.manifests.masks import Mask, Masks, masked_name
+from pipeline.plain_arrays import ArraysError, load_member, names_of
 
 Maps = npt.NDArray[np.float32]
-Masks = npt.NDArray[np.bool_]
 
 #: Pixels that touch by a corner are of one region, as in the authors' code.
 _NEIGHBOURS = np.ones((3, 3))
@@ -32,45 +31,11 @@ class MapsError(UsageError):
     """Maps or masks cannot be used. One line that names file and video."""
 
 
-def regions_of(mask: Masks) -> Regions:
+def regions_of(mask: Mask) -> Regions:
     """Return the region of each pixel, int (H, W): 0 where the mask (H, W) is False, else its number, from 1."""
     from scipy.ndimage import label
 
     return np.asarray(label(mask, _NEIGHBOURS)[0])
-
-
-def read_masks(file: Path) -> dict[str, Callable[[], Masks]]:
-    """Return readers of masks by video: bool (frames, H, W), True where not 0.
-
-    Args:
-        file: an archive of arrays (``.npz``, one a video), or of pictures (``.zip``: VIDEO/000.png, in the order of
-            their numbers, as in :func:`pipeline.sources.frame_folder.pictures`).
-
-    Raises:
-        MapsError: the file is missing or invalid.
-    """
-    from pipeline.sources.frame_folder import by_number, is_picture
-
-    try:
-        if file.suffix.lower() in (".npz", ".npy"):
-            return {name: partial(_marked, file, name) for name in _names(file)}
-        refuse_other_formats(file)
-        with zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and is_picture(Path(name))]
-        pictures: dict[str, list[str]] = {}
-        for name in sorted(names, key=lambda name: by_number(Path(name))):
-            pictures.setdefault(str(Path(name).parent), []).append(name)
-    except ArraysError as error:
-        raise MapsError(f"{file}: {error}") from None
-    except FileNotFoundError:
-        raise MapsError(f"{file}: no such file") from None
-    except OSError as error:
-        raise MapsError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except zipfile.BadZipFile:
-        raise MapsError(f"{file}: expected an archive of arrays (.npz) or of pictures (.zip)") from None
-    if not pictures:
-        raise MapsError(f"{file}: holds no picture")
-    return {video: partial(_pictures, file, names) for video, names in pictures.items()}
 
 
 def read_maps(file: Path) -> dict[str, Callable[[], Maps]]:
@@ -86,58 +51,95 @@ def read_maps(file: Path) -> dict[str, Callable[[], Maps]]:
     return {name: partial(_numbers, file, name) for name in _names(file)}
 
 
+@dataclass(frozen=True, slots=True)
+class _NormalMasks:
+    """The masks of a video without abnormal pixels."""
+
+    frames: int
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __iter__(self) -> Iterator[Mask]:
+        yield from repeat(np.zeros(self.size, np.bool_), self.frames)
+
+
 def judge_maps(
     videos: Sequence[JudgedVideo],
     maps: Mapping[str, Callable[[], Maps]],
-    masks: Mapping[str, Callable[[], Masks]],
+    masks: Mapping[str, Masks],
     *,
     left_out: list[LeftOut] | None = None,
 ) -> list[PixelCounts]:
-    """Count the pixels of the videos that have both.
+    """Count the pixels of the videos that have maps, and masks if they are abnormal.
 
-    A clip's map counts for its frames, like its score. Frames after the last clip are not judged.
+    A clip's map counts for its frames, like its score. Frames after the last clip are not judged. A normal video needs
+    no masks if those of the others are of one size: at that size, all its pixels are normal. One frame is held at a
+    time, beside the maps of one video.
 
     Args:
         maps: by the video's name: (n, h, w), one a clip, or one a frame.
-        masks: by the video's name, or by the file's name without folders and suffix: (frames, H, W).
-        left_out: receives the videos with masks for more frames than could be decoded, because the matching is
+        masks: by the video's name, or by the file's name without folders and suffix.
+        left_out: receives the videos that have maps and cannot be judged by masks: abnormal ones without masks, normal
+            ones of unknown size, and those with masks for more frames than could be decoded, because the matching is
             unknown.
 
     Raises:
         MapsError: no video has both, masks and frames of a video differ in number, or a mask may belong to two videos.
+        MasksError: masks cannot be read.
     """
-    found: dict[str, tuple[JudgedVideo, str]] = {}
-    for video in videos:
-        mask = next((name for name in (video.name, Path(video.name).stem) if name in masks), None)
-        if mask is None or video.name not in maps:
-            continue
-        if mask in found:
-            raise MapsError(
-                f"the masks of {mask} may be those of {found[mask][0].name} and of {video.name}: judge one of them "
-                "(--split), or name the masks as the videos"
-            )
-        found[mask] = video, video.name
+    left_out = left_out if left_out is not None else []
+    found = _matched([video for video in videos if video.name in maps], masks)
     if not found:
         raise MapsError(f"no video has maps and masks: {some(maps)} have maps, {some(masks)} have masks")
-    for mask, (video, name) in list(found.items()):
-        if video.damaged and (marked := len(masks[mask]())) >= video.frames + _longest(video):
-            reason = f"its maps are not judged: it is damaged, with {video.frames} judged frames and {marked} masks"
-            (left_out if left_out is not None else []).append(LeftOut(name, reason))
-            del found[mask]
+    for video, own in list(found.values()):
+        if video.damaged and len(own) >= video.frames + _longest(video):
+            reason = f"its maps are not judged: it is damaged, with {video.frames} judged frames and {len(own)} masks"
+            left_out.append(LeftOut(video.name, reason))
+            del found[video.name]
     if not found:
         return []
+    sizes = {own.size for _, own in found.values()}
+    for video in videos:
+        if video.name not in maps or video.name in found or any(one.name == video.name for one in left_out):
+            continue
+        if video.label:
+            left_out.append(LeftOut(video.name, "not judged by masks: abnormal, and without masks"))
+        elif len(sizes) > 1:
+            left_out.append(
+                LeftOut(video.name, "not judged by masks: normal, and the other videos' masks differ in size")
+            )
+        else:
+            found[video.name] = video, _NormalMasks(video.frames, next(iter(sizes)))
 
     def scaled() -> Iterator[Maps]:
-        for mask, (video, name) in found.items():
-            yield from _of_frames(video, maps[name](), masks[mask]())
+        for video, own in found.values():
+            yield from _of_frames(video, maps[video.name](), own)
 
     levels = levels_of(scaled())
     counts = []
-    for mask, (video, name) in found.items():
-        abnormal = masks[mask]()
-        frames = zip(_of_frames(video, maps[name](), abnormal), map(regions_of, abnormal), strict=False)
+    for video, own in found.values():
+        frames = zip(_of_frames(video, maps[video.name](), own), map(regions_of, own), strict=False)
         counts.append(count_pixels(video.name, frames, levels))
     return counts
+
+
+def _matched(videos: Sequence[JudgedVideo], masks: Mapping[str, Masks]) -> dict[str, tuple[JudgedVideo, Masks]]:
+    """Return the videos that have masks, each with its own, by name. Raises MapsError."""
+    owners: dict[str, str] = {}
+    found = {}
+    for video in videos:
+        if (name := masked_name(video.name, masks)) is None:
+            continue
+        if name in owners:
+            raise MapsError(
+                f"the masks of {name} may be those of {owners[name]} and of {video.name}: judge one of them "
+                "(--split), or name the masks as the videos"
+            )
+        owners[name] = video.name
+        found[video.name] = video, masks[name]
+    return found
 
 
 def _longest(video: JudgedVideo) -> int:
@@ -147,7 +149,7 @@ def _longest(video: JudgedVideo) -> int:
 
 def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks) -> Iterator[Maps]:
     """Return the map of each judged frame, scaled to its mask. Raises MapsError."""
-    frames, size = video.frames, masks.shape[1:]
+    frames, size = video.frames, masks.size
     if not frames <= len(masks) < frames + _longest(video):
         raise MapsError(f"{video.name}: {frames} frames were judged, but {len(masks)} have a mask")
     if len(maps) == len(video.start):
@@ -188,31 +190,11 @@ def _stored(file: Path, name: str) -> npt.NDArray[np.generic]:
     return values
 
 
-def _marked(file: Path, name: str) -> Masks:
-    return np.asarray(_stored(file, name) != 0)
-
-
 def _numbers(file: Path, name: str) -> Maps:
     values = _stored(file, name).astype(np.float32)
     if not np.isfinite(values).all():
         raise MapsError(f"{file}: {name}: maps must hold finite numbers")
     return values
-
-
-def _pictures(file: Path, names: Sequence[str]) -> Masks:
-    import av
-
-    masks = []
-    with zipfile.ZipFile(file) as archive:
-        for name in names:
-            try:
-                with av.open(io.BytesIO(archive.read(name)), "r") as picture:
-                    masks.append(next(picture.decode(video=0)).to_ndarray(format="gray") != 0)
-            except (av.FFmpegError, StopIteration, IndexError, *UNREADABLE):
-                raise MapsError(f"{file}: {name}: not a picture; expected a mask") from None
-    if len({mask.shape for mask in masks}) > 1:
-        raise MapsError(f"{file}: {Path(names[0]).parent}: masks of different sizes")
-    return np.stack(masks)
 
 
 def _scaled(values: Maps, shape: tuple[int, ...]) -> Maps:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-
 import numpy as np
 import pytest
 from damaged_archives import DAMAGES, damaged_archive
 from judged_runs import clips, row, run
-from PIL import Image
 from scipy.ndimage import zoom
 from sklearn.metrics import roc_auc_score
 
-from operators.figures.pixels import PRO_LIMIT, error_bounds, pixel_figures
+from operators.figures.pixels import PRO_LIMIT, PixelSample, error_bounds, pixel_figures
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.pixel_maps import MapsError, judge_maps, read_maps, read_masks, regions_of
+from pipeline.evaluation.pixel_maps import MapsError, judge_maps, read_maps, regions_of
+from pipeline.manifests.masks import ArrayMasks
 
 
 def judged(name="test/01.mp4", scores=(0.1, 0.9)):
@@ -27,7 +24,12 @@ def counted(maps, masks):
     """Counts of a video with a map a frame."""
     scored = clips([0.5], end_frame=[len(masks)])
     (video,) = judge_run(run([(row("v", scored, label=1), scored)])).videos
-    return judge_maps([video], {"v": lambda: np.asarray(maps, np.float32)}, {"v": lambda: masks})[0]
+    return judge_maps([video], {"v": lambda: np.asarray(maps, np.float32)}, {"v": ArrayMasks(lambda: masks)})[0]
+
+
+def normal(frames, height=1, width=2):
+    """Masks without abnormal pixels."""
+    return ArrayMasks(lambda: np.zeros((frames, height, width), bool))
 
 
 def test_regions_touch_by_corners():
@@ -79,88 +81,27 @@ def overlap_at_few_thresholds(maps, masks):
 # -- files and videos --------------------------------------------------------------------------------------------------
 
 
-def png(mask):
-    file = io.BytesIO()
-    Image.fromarray(np.uint8(mask) * 255).save(file, "PNG")
-    return file.getvalue()
-
-
-def test_masks_as_pictures_and_as_arrays_are_the_same(tmp_path):
-    masks = np.random.default_rng(2).random((3, 6, 8)) < 0.5
-    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
-        for n in (1, 0, 2):
-            archive.writestr(f"01/{n:03d}.png", png(masks[n]))
-    np.savez(tmp_path / "m.npz", **{"01": masks.astype(np.uint8) * 7})
-    for name in ("m.zip", "m.npz"):
-        found = read_masks(tmp_path / name)
-        assert list(found) == ["01"]
-        assert found["01"]().tolist() == masks.tolist()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("m.npz", {"v": np.zeros((2, 2))}, r"v: expected \(frames, height, width\), got float64 \(2, 2\)"),
-        ("m.npz", {}, "one array a video"),
-        ("m.npz", b"no zip", "not an archive of plain arrays"),
-        ("m.npz", b"\x80\x04}\x94.", r"holds a pickle, which is not loaded .*: np\.savez\('videos\.npz', "),
-        ("m.zip", b"no zip", "expected an archive of arrays"),
-        ("m.zip", {"01/000.png": b"no picture"}, "01/000.png: not a picture; expected a mask"),
-        ("m.zip", {"01/0.png": png(np.ones((2, 2))), "01/1.png": png(np.ones((2, 4)))}, "01: masks of different sizes"),
-        ("m.zip", {}, "holds no picture"),
-    ],
-)
-def test_what_are_no_masks_is_refused_in_one_line(tmp_path, name, content, message):
-    file = tmp_path / name
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif file.suffix == ".npz":
-        np.savez(file, **content)
-    else:
-        with zipfile.ZipFile(file, "w") as archive:
-            for inside, data in content.items():
-                archive.writestr(inside, data)
-    with pytest.raises(MapsError, match=message) as error:
-        [read() for read in read_masks(file).values()]
-    assert str(file) in str(error.value)
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_archive_is_one_line_with_file_and_member(tmp_path, damage):
     file = damaged_archive(tmp_path / "m.npz", damage)
-    for read in (read_maps, read_masks):
-        with pytest.raises(MapsError, match=r"m\.npz: yard: not a plain array"):
-            read(file)["yard"]()
+    with pytest.raises(MapsError, match=r"m\.npz: yard: not a plain array"):
+        read_maps(file)["yard"]()
 
 
 def test_maps_must_be_finite_and_there(tmp_path):
     np.savez(tmp_path / "m.npz", v=np.full((1, 2, 2), np.nan))
     with pytest.raises(MapsError, match="v: maps must hold finite numbers"):
         read_maps(tmp_path / "m.npz")["v"]()
-    for read in (read_maps, read_masks):
-        with pytest.raises(MapsError, match=r"gone\.npz: no such file"):
-            read(tmp_path / "gone.npz")
-
-
-def test_pictures_are_in_the_order_of_their_numbers(tmp_path):
-    """As the frames of a folder are: 2.png before 10.png; a hidden file, as of a Mac's archive, is no mask."""
-    masks = np.random.default_rng(2).random((12, 6, 8)) < 0.5
-    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
-        for n, mask in enumerate(masks):
-            archive.writestr(f"01/{n}.png", png(mask))
-            archive.writestr(f"01/._{n}.png", b"resource fork")
-    found = read_masks(tmp_path / "m.zip")
-    assert list(found) == ["01"]
-    assert found["01"]().tolist() == masks.tolist()
+    with pytest.raises(MapsError, match=r"gone\.npz: no such file"):
+        read_maps(tmp_path / "gone.npz")
 
 
 def test_one_array_is_no_archive_of_arrays(tmp_path):
     """A .npy that was renamed."""
     with (tmp_path / "m.npz").open("wb") as file:
         np.save(file, np.zeros((2, 3, 4)))
-    for read in (read_maps, read_masks):
-        with pytest.raises(MapsError, match=r"m\.npz: one array; expected an archive with one array a video"):
-            read(tmp_path / "m.npz")
+    with pytest.raises(MapsError, match=r"m\.npz: one array; expected an archive with one array a video"):
+        read_maps(tmp_path / "m.npz")
 
 
 def test_a_clips_map_is_that_of_its_frames():
@@ -168,11 +109,11 @@ def test_a_clips_map_is_that_of_its_frames():
     of_clips = np.array([[[0.0, 0.0]], [[1.0, 0.0]]], np.float32)
     masks = np.zeros((35, 1, 2), bool)  # three behind the last clip
     masks[16:, 0, 0] = True
-    found = judge_maps([video], {video.name: lambda: of_clips}, {"01": lambda: masks})[0]
+    found = judge_maps([video], {video.name: lambda: of_clips}, {"01": ArrayMasks(lambda: masks)})[0]
     assert (found.normal.sum(), found.abnormal.sum(), found.regions) == (48, 16, 16)
     assert pixel_figures(found)["pixel_auc"] == 1.0
     of_frames = np.repeat(of_clips, [16, 19], axis=0)
-    again = judge_maps([video], {video.name: lambda: of_frames}, {video.name: lambda: masks})[0]
+    again = judge_maps([video], {video.name: lambda: of_frames}, {video.name: ArrayMasks(lambda: masks)})[0]
     assert again.abnormal.tolist() == found.abnormal.tolist()
 
 
@@ -190,7 +131,7 @@ def test_maps_and_masks_must_be_of_the_video(maps, masks, message):
         judge_maps(
             [judged()],
             {name: lambda n=n: np.zeros((n, 1, 2), np.float32) for name, n in maps.items()},
-            {name: lambda n=n: np.zeros((n, 1, 2), bool) for name, n in masks.items()},
+            {name: normal(n) for name, n in masks.items()},
         )
 
 
@@ -198,7 +139,7 @@ def test_one_mask_is_not_two_videos():
     videos = [judged("train/01.mp4"), judged("test/01.mp4")]
     maps = {video.name: lambda: np.zeros((2, 1, 2), np.float32) for video in videos}
     with pytest.raises(MapsError, match=r"masks of 01 may be those of train/01.mp4 and of test/01.mp4"):
-        judge_maps(videos, maps, {"01": lambda: np.zeros((32, 1, 2), bool)})
+        judge_maps(videos, maps, {"01": normal(32)})
 
 
 def test_a_cut_off_film_with_the_masks_of_all_of_it_is_left_out_and_said_to_be():
@@ -207,9 +148,62 @@ def test_a_cut_off_film_with_the_masks_of_all_of_it_is_left_out_and_said_to_be()
     hurt = (row("b", scored, label=1, intervals=[(16, 300)], damage="cut off"), scored)
     videos = judge_run(run([whole, hurt])).videos
     maps = {name: lambda: np.zeros((2, 1, 2), np.float32) for name in "ab"}
-    masks = {"a": lambda: np.ones((32, 1, 2), bool), "b": lambda: np.ones((300, 1, 2), bool)}
+    masks = {name: ArrayMasks(lambda n=n: np.ones((n, 1, 2), bool)) for name, n in (("a", 32), ("b", 300))}
     left_out = []
     assert [one.name for one in judge_maps(videos, maps, masks, left_out=left_out)] == ["a"]
     assert [(one.name, one.reason) for one in left_out] == [
         ("b", "its maps are not judged: it is damaged, with 32 judged frames and 300 masks")
     ]
+
+
+# -- videos without masks ----------------------------------------------------------------------------------------------
+
+
+def three(label=0):
+    """An abnormal video of two clips with masks, and two others without."""
+    scored = clips((0.1, 0.9))
+    rows = [row("a", scored, label=1), row("b", scored, label=label), row("c", scored, label=label)]
+    return judge_run(run([(one, scored) for one in rows])).videos
+
+
+MAPS = {
+    name: lambda value=value: np.full((2, 1, 2), value, np.float32) for name, value in (("a", 5), ("b", 1), ("c", 9))
+}
+
+
+def test_all_pixels_of_a_normal_video_are_normal():
+    """Frames of 1 × 2 pixels, one of them abnormal in the abnormal video: its map is 5, the normal ones' 1 and 9."""
+    masks = np.zeros((32, 1, 2), bool)
+    masks[..., 0] = True
+    left_out = []
+    found = judge_maps(three(), MAPS, {"a": ArrayMasks(lambda: masks)}, left_out=left_out)
+    assert [(one.name, one.normal.sum(), one.abnormal.sum(), one.regions) for one in found] == [
+        ("a", 32, 32, 32),
+        ("b", 64, 0, 0),
+        ("c", 64, 0, 0),
+    ]
+    # Of a normal pixel in five, two have 1, one has 5, a tie, and two have 9.
+    assert pixel_figures(PixelSample(found).drawn())["pixel_auc"] == pytest.approx((2 + 0.5) / 5)
+    assert left_out == []
+
+
+def test_an_abnormal_video_without_masks_is_left_out_and_listed():
+    left_out = []
+    assert [one.name for one in judge_maps(three(1), MAPS, {"a": normal(32)}, left_out=left_out)] == ["a"]
+    assert [(one.name, one.reason) for one in left_out] == [
+        (name, "not judged by masks: abnormal, and without masks") for name in "bc"
+    ]
+
+
+def test_a_normal_video_has_no_size_where_the_others_differ():
+    left_out = []
+    masks = {"a": normal(32), "b": normal(32, 2, 2)}
+    assert [one.name for one in judge_maps(three(), MAPS, masks, left_out=left_out)] == ["a", "b"]
+    assert [one.name for one in left_out] == ["c"]
+    assert "differ in size" in left_out[0].reason
+
+
+def test_heat_that_is_not_finite_is_refused_with_the_video():
+    maps = {"a": lambda: np.array([[[0.0, 1.0]], [[np.nan, 1.0]]], np.float32)}
+    with pytest.raises(MapsError, match="a: map 1 holds values that are not finite; expected numbers"):
+        judge_maps(three(), maps, {"a": normal(32)})
