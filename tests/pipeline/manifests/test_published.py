@@ -616,6 +616,6 @@ def test_a_folder_that_is_not_plain(tmp_path):
 
 
 def test_every_layout_has_a_name(tmp_path):
-    assert sorted(LAYOUTS) == ["fights", "folder", "manifest", "ped2", "shanghaitech", "ucf-crime"]
+    assert sorted(LAYOUTS) == ["fights", "folder", "manifest", "mvtec", "ped2", "shanghaitech", "ucf-crime"]
     for name in LAYOUTS:
         assert str(tmp_path) in complaint_of(read_layout, name, tmp_path)
