@@ -18,8 +18,11 @@ from operators.figures.pixels import PixelCounts, Regions, count_pixels, levels_
 from pipeline.errors import UsageError
 from pipeline.evaluation.judged import JudgedVideo, LeftOut
 from pipeline.evaluation.pairing import some
+from pipeline.heat import at_pixels
 from pipeline.manifests.masks import Mask, Masks, masked_name
 from pipeline.plain_arrays import ArraysError, load_member, names_of
+from pipeline.sources.base import FrameSpec
+from pipeline.sources.scale import Part, seen_part
 
 Maps = npt.NDArray[np.float32]
 
@@ -70,6 +73,7 @@ def judge_maps(
     maps: Mapping[str, Callable[[], Maps]],
     masks: Mapping[str, Masks],
     *,
+    shown: Mapping[str, FrameSpec] | None = None,
     left_out: list[LeftOut] | None = None,
 ) -> list[PixelCounts]:
     """Count the pixels of the videos that have maps, and masks if they are abnormal.
@@ -81,6 +85,7 @@ def judge_maps(
     Args:
         maps: by the video's name: (n, h, w), one a clip, or one a frame.
         masks: by the video's name, or by the file's name without folders and suffix.
+        shown: by the video's name, the frames of its clips, which a map covers; a video without covers the picture.
         left_out: receives the videos that have maps and cannot be judged by masks: abnormal ones without masks, normal
             ones of unknown size, and those with masks for more frames than could be decoded, because the matching is
             unknown.
@@ -90,6 +95,7 @@ def judge_maps(
         MasksError: masks cannot be read.
     """
     left_out = left_out if left_out is not None else []
+    shown = shown if shown is not None else {}
     found = _matched([video for video in videos if video.name in maps], masks)
     if not found:
         raise MapsError(f"no video has maps and masks: {some(maps)} have maps, {some(masks)} have masks")
@@ -115,12 +121,13 @@ def judge_maps(
 
     def scaled() -> Iterator[Maps]:
         for video, own in found.values():
-            yield from _of_frames(video, maps[video.name](), own)
+            yield from _of_frames(video, maps[video.name](), own, shown.get(video.name))
 
     levels = levels_of(scaled())
     counts = []
     for video, own in found.values():
-        frames = zip(_of_frames(video, maps[video.name](), own), map(regions_of, own), strict=False)
+        placed = _of_frames(video, maps[video.name](), own, shown.get(video.name))
+        frames = zip(placed, map(regions_of, own), strict=False)  # later masks have no frame
         counts.append(count_pixels(video.name, frames, levels))
     return counts
 
@@ -147,8 +154,8 @@ def _longest(video: JudgedVideo) -> int:
     return int((video.end_frame - video.first_frame).max())
 
 
-def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks) -> Iterator[Maps]:
-    """Return the map of each judged frame, scaled to its mask. Raises MapsError."""
+def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks, shown: FrameSpec | None) -> Iterator[Maps]:
+    """Yield the map of each judged frame, scaled to its mask. Raises MapsError."""
     frames, size = video.frames, masks.size
     if not frames <= len(masks) < frames + _longest(video):
         raise MapsError(f"{video.name}: {frames} frames were judged, but {len(masks)} have a mask")
@@ -161,7 +168,7 @@ def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks) -> Iterator[Maps]:
     for number, of_frames in groupby(numbers.tolist()):
         if not np.isfinite(maps[number]).all():
             raise MapsError(f"{video.name}: map {number} holds values that are not finite; expected numbers")
-        yield from repeat(_scaled(maps[number], size), len(list(of_frames)))
+        yield from repeat(_scaled(maps[number], size, shown), len(list(of_frames)))
 
 
 def _names(file: Path) -> list[str]:
@@ -197,12 +204,9 @@ def _numbers(file: Path, name: str) -> Maps:
     return values
 
 
-def _scaled(values: Maps, shape: tuple[int, ...]) -> Maps:
-    """Return a map scaled to a mask's size, linearly between the centres of its pixels."""
-    if values.shape == shape:
-        return values
-    from scipy.ndimage import zoom
-
-    factors = [wanted / own for wanted, own in zip(shape, values.shape, strict=True)]
-    scaled: Maps = zoom(values, factors, order=1, mode="nearest", grid_mode=True)
-    return scaled
+def _scaled(values: Maps, size: tuple[int, int], shown: FrameSpec | None) -> Maps:
+    """Return a map at each pixel of a mask, linearly between the centres of its own; 0 where no clip shows the mask."""
+    height, width = size
+    picture = Part(0, 0, width, height)
+    part = picture if shown is None else seen_part(width, height, shown)
+    return values if values.shape == size and part == picture else at_pixels(values, part, width, height)

@@ -283,13 +283,15 @@ def _heat_counts(
     videos = _with_heat(subject, run)
     if not videos:
         raise UsageError(f"{run.folder}: the run has no heat maps; name --maps FILE")
+    shown = {one.name: run.settings.clip_of(rows[one.name]).spec.frame_spec for one in videos}
+    judge = partial(judge_maps, subject.judged.videos, masks=masks, shown=shown)
     if run.settings.model.heat is HeatKind.ANOMALY:
-        found = {one.name: partial(_heat, run, rows[one.name]) for one in videos}
-        return {RAW: judge_maps(subject.judged.videos, found, masks, left_out=left_out)}
+        heat = {one.name: partial(_heat, run, rows[one.name]) for one in videos}
+        return {RAW: judge(heat, left_out=left_out)}
     counts = {}
     for column in COLUMNS:
-        found = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in videos}
-        counts[column] = judge_maps(subject.judged.videos, found, masks, left_out=left_out if column == RAW else None)
+        heat = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in videos}
+        counts[column] = judge(heat, left_out=left_out if column == RAW else None)
     return counts
 
 

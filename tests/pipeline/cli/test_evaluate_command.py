@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judged_runs import alert, clips, row, run, write_run
+from PIL import Image
 from site_runs import BRIGHT, DARK, write_video
+from sklearn.metrics import roc_auc_score
 
 from pipeline.cli.main import main
 from pipeline.heat import HeatKind
@@ -294,6 +296,39 @@ def test_bad_masks_of_the_manifest_are_one_line(mistwatch, masked_run, tmp_path,
     status, out, err = mistwatch("evaluate", masked_run, "--draws", "5")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert message.format(masks=file) in err
+
+
+def test_pictures_are_videos_of_one_frame(mistwatch, tmp_path):
+    """A normal picture and one with a defect in its first row, of 2 × 4 pixels; their masks are pictures too."""
+    scored = clips([0.5], end_frame=[1])
+    heat = {"good": np.array([[[0.1, 0.1], [0.1, 0.8]]]), "broken": np.array([[[0.9, 0.3], [0.2, 0.2]]])}
+    mask = np.array([[255, 255, 255, 255], [0, 0, 0, 0]], np.uint8)
+    rows = []
+    for name in heat:
+        Image.new("RGB", (4, 2)).save(tmp_path / f"{name}.png")
+        rows.append((row(name, scored, path=str(tmp_path / f"{name}.png"), label=int(name == "broken")), scored))
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    rows[1] = (rows[1][0].model_copy(update={"masks": str(tmp_path / "mask.png"), "intervals": ((0, 1),)}), scored)
+    found = run(rows, {}, tmp_path / "run")
+    folder = write_run(replace(found, settings=found.settings.model_copy(update={"model": ANOMALY})))
+    (folder / "attention").mkdir()
+    for name, values in heat.items():
+        np.save(folder / "attention" / f"{row(name).key}.npy", values.astype(np.float32))
+    status, out, err = mistwatch("evaluate", folder, "--json", "--draws", "5")
+    assert status == 0, err
+    # Columns of a map at 0.5 and 1.5 of 2 become 0.25, 0.75, … of 4: its values there are in the shares 1, 3/4, 1/4, 0.
+    share = np.array([1, 0.75, 0.25, 0])
+    wide = {name: values[0] @ np.stack([share, 1 - share]) for name, values in heat.items()}
+    labels = np.concatenate([np.zeros(8), mask.ravel() > 0])
+    exact = roc_auc_score(labels, np.concatenate([wide["good"].ravel(), wide["broken"].ravel()]).round(6))
+    assert json.loads(out.splitlines()[-1])["pixel_auc"] == pytest.approx(exact)
+    Image.new("L", (4, 4), 255).save(tmp_path / "mask.png")
+    status, out, err = mistwatch("evaluate", folder, "--draws", "5")
+    assert (status, out) == (2, "")
+    assert err == (
+        "mistwatch: broken: masks of 4×4 pixels, pictures of 4×2; expected one size; the masks are "
+        f"{tmp_path / 'mask.png'}\n"
+    )
 
 
 # -- a manifest ------------------------------------------------------------------------------------------------------

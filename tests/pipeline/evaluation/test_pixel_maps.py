@@ -13,6 +13,7 @@ from operators.figures.pixels import PRO_LIMIT, PixelSample, error_bounds, pixel
 from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.pixel_maps import MapsError, judge_maps, read_maps, regions_of
 from pipeline.manifests.masks import ArrayMasks
+from pipeline.sources.base import Fit, FrameSpec
 
 
 def judged(name="test/01.mp4", scores=(0.1, 0.9)):
@@ -154,6 +155,21 @@ def test_a_cut_off_film_with_the_masks_of_all_of_it_is_left_out_and_said_to_be()
     assert [(one.name, one.reason) for one in left_out] == [
         ("b", "its maps are not judged: it is damaged, with 32 judged frames and 300 masks")
     ]
+
+
+# -- where a map lies --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fit", "area"), [(Fit.STRETCH, 0.5), (Fit.CROP, 1.0), (Fit.LETTERBOX, 0.5)])
+def test_a_map_covers_what_the_clips_show(fit, area):
+    """A map of ones over a picture of 4 × 8 pixels, whose square in the middle is abnormal: a crop shows only that."""
+    scored = clips([0.5], end_frame=[1])
+    (video,) = judge_run(run([(row("v", scored, label=1), scored)])).videos
+    mask = np.zeros((1, 4, 8), bool)
+    mask[0, :, 2:6] = True
+    maps, masks = {"v": lambda: np.ones((1, 2, 2), np.float32)}, {"v": ArrayMasks(lambda: mask)}
+    (found,) = judge_maps([video], maps, masks, shown={"v": FrameSpec(16, 16, fit)})
+    assert pixel_figures(found)["pixel_auc"] == area
 
 
 # -- videos without masks ----------------------------------------------------------------------------------------------
