@@ -99,6 +99,7 @@ def judge_maps(
     found = _matched([video for video in videos if video.name in maps], masks)
     if not found:
         raise MapsError(f"no video has maps and masks: {some(maps)} have maps, {some(masks)} have masks")
+    found |= _without_masks([video for video in videos if video.name not in found], found, maps, left_out)
     for video, own in list(found.values()):
         if video.damaged and len(own) >= video.frames + _longest(video):
             reason = f"its maps are not judged: it is damaged, with {video.frames} judged frames and {len(own)} masks"
@@ -106,18 +107,6 @@ def judge_maps(
             del found[video.name]
     if not found:
         return []
-    sizes = {own.size for _, own in found.values()}
-    for video in videos:
-        if video.name not in maps or video.name in found or any(one.name == video.name for one in left_out):
-            continue
-        if video.label:
-            left_out.append(LeftOut(video.name, "not judged by masks: abnormal, and without masks"))
-        elif len(sizes) > 1:
-            left_out.append(
-                LeftOut(video.name, "not judged by masks: normal, and the other videos' masks differ in size")
-            )
-        else:
-            found[video.name] = video, _NormalMasks(video.frames, next(iter(sizes)))
 
     def scaled() -> Iterator[Maps]:
         for video, own in found.values():
@@ -149,6 +138,41 @@ def _matched(videos: Sequence[JudgedVideo], masks: Mapping[str, Masks]) -> dict[
     return found
 
 
+def _without_masks(
+    videos: Sequence[JudgedVideo],
+    masked: Mapping[str, tuple[JudgedVideo, Masks]],
+    maps: Mapping[str, Callable[[], Maps]],
+    left_out: list[LeftOut],
+) -> dict[str, tuple[JudgedVideo, Masks]]:
+    """Return the normal ones of the videos with maps alone, each with masks of the size that the others have."""
+    sizes = {own.size for _, own in masked.values()}
+    found: dict[str, tuple[JudgedVideo, Masks]] = {}
+    for video in videos:
+        if video.name not in maps:
+            continue
+        if video.label:
+            left_out.append(LeftOut(video.name, "not judged by masks: abnormal, and without masks"))
+        elif len(sizes) > 1:
+            reason = "not judged by masks: normal, and the other videos' masks differ in size"
+            left_out.append(LeftOut(video.name, reason))
+        else:
+            found[video.name] = video, _NormalMasks(_mapped_frames(video, maps[video.name]()), next(iter(sizes)))
+    return found
+
+
+def _mapped_frames(video: JudgedVideo, maps: Maps) -> int:
+    """Return the number of frames that have a map, after the last clip as well. Raises MapsError."""
+    if len(maps) == len(video.start):
+        return video.frames
+    if not video.damaged and not video.frames <= len(maps) < video.frames + _longest(video):
+        raise _number_error(video, maps)
+    return len(maps)
+
+
+def _number_error(video: JudgedVideo, maps: Maps) -> MapsError:
+    return MapsError(f"{video.name}: {len(maps)} maps; expected one a clip ({len(video.start)}) or one a frame")
+
+
 def _longest(video: JudgedVideo) -> int:
     """Return the number of frames of the video's longest clip."""
     return int((video.end_frame - video.first_frame).max())
@@ -164,7 +188,7 @@ def _of_frames(video: JudgedVideo, maps: Maps, masks: Masks, shown: FrameSpec | 
     elif len(maps) == len(masks):
         numbers = np.arange(frames)
     else:
-        raise MapsError(f"{video.name}: {len(maps)} maps; expected one a clip ({len(video.start)}) or one a frame")
+        raise _number_error(video, maps)
     for number, of_frames in groupby(numbers.tolist()):
         if not np.isfinite(maps[number]).all():
             raise MapsError(f"{video.name}: map {number} holds values that are not finite; expected numbers")

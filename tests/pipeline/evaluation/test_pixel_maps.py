@@ -203,6 +203,14 @@ def test_all_pixels_of_a_normal_video_are_normal():
     assert left_out == []
 
 
+def test_maps_a_frame_of_a_normal_video_may_go_on_after_its_last_clip():
+    maps = MAPS | {"b": lambda: np.ones((35, 1, 2), np.float32)}
+    _, of_frames, _ = judge_maps(three(), maps, {"a": normal(32)})
+    assert of_frames.normal.sum() == 64
+    with pytest.raises(MapsError, match=r"b: 50 maps; expected one a clip \(2\) or one a frame"):
+        judge_maps(three(), MAPS | {"b": lambda: np.ones((50, 1, 2), np.float32)}, {"a": normal(32)})
+
+
 def test_an_abnormal_video_without_masks_is_left_out_and_listed():
     left_out = []
     assert [one.name for one in judge_maps(three(1), MAPS, {"a": normal(32)}, left_out=left_out)] == ["a"]
