@@ -508,6 +508,7 @@ def test_a_report_is_titled_by_what_was_judged(mistwatch, two_runs, files, tmp_p
         (("a", "--kernel", "3"), "--videos, --kernel and --frames-per-score belong to --scores: a run has its own"),
         (("a", "--videos", "list.txt"), "--videos, --kernel and --frames-per-score belong to --scores"),
         (("manifest.jsonl", "--masks", "gone.npz"), "gone.npz: no such file"),
+        (("manifest.jsonl", "--maps", "labels.npz"), "--maps FILE needs --masks FILE: the manifest names no masks"),
         (("manifest.jsonl", "--threshold", "0.4"), "--threshold and --fps belong to --scores"),
     ],
 )
