@@ -86,16 +86,30 @@ def draw(heat: Heat, picture: av.VideoFrame) -> None:
 def _levels(share: npt.NDArray[np.float32], part: Part, width: int, height: int) -> npt.NDArray[np.uint8]:
     """Return the map, [0, 1], at every pixel, as an index into the tables of colours: uint8 (height, width)."""
     rows, columns = share.shape
-    down = _weights(height, part.top, part.bottom, rows)
-    across = _weights(width, part.left, part.right, columns)
+    down = _weights(height, part.top, part.bottom, rows).astype(np.float32)
+    across = _weights(width, part.left, part.right, columns).astype(np.float32)
     return np.rint((down @ share @ across.T) * (_LEVELS - 1)).astype(np.uint8)
 
 
-def _weights(pixels: int, begins: float, ends: float, cells: int) -> npt.NDArray[np.float32]:
-    """Return the weight of each cell at each pixel of one axis, float32 (pixels, cells); 0 outside begins…ends."""
+def at_pixels(values: npt.NDArray[np.float32], part: Part, width: int, height: int) -> npt.NDArray[np.float32]:
+    """Return a heat map at every pixel of a picture, float32 (height, width), interpolated as :func:`draw` does.
+
+    Args:
+        values: (h, w).
+        part: the part of the picture that the map covers; 0 outside of it.
+    """
+    rows, columns = values.shape
+    down = _weights(height, part.top, part.bottom, rows)
+    across = _weights(width, part.left, part.right, columns)
+    # In float64, so that equal cells make equal pixels.
+    return np.asarray(down @ values.astype(np.float64) @ across.T, np.float32)
+
+
+def _weights(pixels: int, begins: float, ends: float, cells: int) -> npt.NDArray[np.float64]:
+    """Return the weight of each cell at each pixel of one axis, float64 (pixels, cells); 0 outside begins…ends."""
     centres = np.arange(pixels) + 0.5
     place = np.clip((centres - begins) / (ends - begins) * cells - 0.5, 0, cells - 1)
-    weights: npt.NDArray[np.float32] = np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(cells))).astype("f4")
+    weights: npt.NDArray[np.float64] = np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(cells)))
     weights[(centres < begins) | (centres > ends)] = 0.0
     return weights
 

@@ -26,7 +26,9 @@ from operators.checks import whole_number
 from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import Interval, ScoreSheet, total
 from operators.figures.events import bootstrap as bootstrap_sheets
-from operators.figures.ranked import FAR_THRESHOLD, Sample, check_names, figure_of
+from operators.figures.pixels import FIGURES as PIXEL_FIGURES
+from operators.figures.pixels import PixelCounts, PixelSample, pixel_figures
+from operators.figures.ranked import FAR_THRESHOLD, Sample, Undefined, check_names, figure_of
 from operators.figures.videos import ScoredVideo
 
 #: Enough to determine the ends of a 95 % interval to about a hundredth of its length.
@@ -202,6 +204,36 @@ def estimate_alerts(
         name: Estimate(None, None, _undefined_reason(summed)) if value is None else Estimate(value, intervals[name])
         for name, value in values.items()
     }
+
+
+def estimate_pixels(
+    units: Sequence[tuple[str, PixelCounts]], *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Estimate]:
+    """Return the figures of maps against masks, of all videos together, with intervals as in :func:`estimate`.
+
+    Args:
+        units: for each video the name of its unit (itself, or its group) and its counts, all at the same levels; at
+            least one.
+        draws, seed: see :func:`estimate`.
+
+    Raises:
+        ValueError: no video, or invalid settings.
+    """
+    sample = PixelSample([counts for _, counts in units])
+    try:
+        values = pixel_figures(sample.drawn())
+    except Undefined as reason:
+        return {name: Estimate(None, None, str(reason)) for name in PIXEL_FIGURES}
+    names, of_video = np.unique([unit for unit, _ in units], return_inverse=True)
+    found: dict[str, list[float]] = {name: [] for name in PIXEL_FIGURES}
+    for copies in _draws(len(names), draws, LEVEL, seed):
+        try:
+            drawn = pixel_figures(sample.drawn(copies[of_video]))
+        except Undefined:
+            continue
+        for name, value in drawn.items():
+            found[name].append(value)
+    return {name: Estimate(value, _interval(found[name], LEVEL)) for name, value in values.items()}
 
 
 def compare_alerts(

@@ -72,7 +72,11 @@ def evaluate(
         ),
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Ground-truth masks: npz, or zip of VIDEO/000.png. Also judges maps.")
+        Path | None,
+        typer.Option(
+            help="Ground-truth masks: npz, or zip of VIDEO/000.png. Also judges maps.",
+            show_default="the manifest's, for anomaly maps",
+        ),
     ] = None,
     video_score: VideoScores = "mean",
     draws: Draws = 2000,
@@ -90,6 +94,8 @@ def evaluate(
     from pipeline.evaluation.subject import ScoreFiles, count_pixels_of
 
     _check_maps(maps, masks, scores)
+    if maps is not None and masks is None and target is not None and target.suffix == ".jsonl":
+        _check_named_masks(target, skip_bad)
     options = Options(config=config, model=model, triton=triton, detector=detector, jobs=jobs, skip_bad=skip_bad)
     outcome: Outcome | None = None
     if scores is not None:
@@ -137,13 +143,21 @@ class _Run:
 
 
 def _check_maps(maps: Path | None, masks: Path | None, scores: Path | None) -> None:
-    if maps is not None and masks is None:
+    if maps is not None and masks is None and scores is not None:
         raise UsageError("--maps FILE needs --masks FILE")
     if masks is not None and maps is None and scores is not None:
         raise UsageError("--masks FILE needs --maps FILE: scores have no place in the picture")
     for file in (maps, masks):
         if file is not None and not file.is_file():
             raise UsageError(f"{file}: no such file")
+
+
+def _check_named_masks(manifest: Path, skip_bad: bool) -> None:
+    """Refuse maps without masks before a replay that may take hours."""
+    from pipeline.manifests.manifest import read_manifest
+
+    if all(video.masks is None for video in read_manifest(manifest, skipped=[] if skip_bad else None)):
+        raise UsageError("--maps FILE needs --masks FILE: the manifest names no masks")
 
 
 def _close_threshold(threshold: float | None) -> float | None:

@@ -89,6 +89,14 @@ def ped2(
     _write(drawn, out, skip_bad)
 
 
+@app.command()
+def mvtec(folder: Folder, out: Out = None, skip_bad: SkipBad = False) -> None:
+    """One category of MVTec AD; a picture is a video of one frame, with its mask of the defect."""
+    from pipeline.manifests.mvtec import mvtec as read
+
+    _write(lambda skipped: read(folder, skipped=skipped), out, skip_bad)
+
+
 @app.command(name="folder")
 def plain(
     folder: Folder,

@@ -16,14 +16,15 @@ from operators.figures.bootstrap import (
     compare_alerts,
     estimate,
     estimate_alerts,
+    estimate_pixels,
 )
 from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import ScoreSheet, total
+from operators.figures.pixels import FIGURES as PIXEL_FIGURES
+from operators.figures.pixels import PixelCounts
 from operators.figures.ranked import FALSE_POSITIVES, figures
 from operators.figures.videos import ScoredVideo
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, FootageError, Judged, LeftOut, require_same_footage
-from pipeline.evaluation.pixel_maps import FIGURES as PIXEL_FIGURES
-from pipeline.evaluation.pixel_maps import PixelCounts, estimate_maps
 
 SCHEMA_VERSION = 1
 
@@ -53,7 +54,7 @@ class Assessment:
         figures: by column and name (:data:`operators.figures.ranked.FIGURES`).
         sheets: by column, the score sheet of all videos; empty if no alerts could be raised.
         alerts: by column and name (:data:`operators.figures.events.FIGURES`); empty like ``sheets``.
-        pixels: figures of maps by column and name (:data:`pipeline.evaluation.pixel_maps.FIGURES`);
+        pixels: figures of maps by column and name (:data:`operators.figures.pixels.FIGURES`);
             only columns with maps.
     """
 
@@ -97,7 +98,8 @@ class Assessment:
         raw_pixels = self.pixels.get(RAW, {})
         for name in PIXEL_FIGURES:
             document |= _flat(
-                name, raw_pixels.get(name, _none("no maps were judged; name them with --maps and --masks"))
+                name,
+                raw_pixels.get(name, _none("no maps were judged; the manifest, or --maps and --masks, can name them")),
             )
         return document | {
             "videos": len(judged.videos),
@@ -163,7 +165,7 @@ def assess(
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
     units = {video.name: video.columns[RAW].unit if by == "group" else video.name for video in judged.videos}
     of_maps = {
-        column: estimate_maps(counts, units=[units[one.name] for one in counts], draws=draws, seed=seed)
+        column: estimate_pixels([(units[one.name], one) for one in counts], draws=draws, seed=seed)
         for column, counts in (pixels or {}).items()
         if counts
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,20 +13,30 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.alerting import AlertSettings
+from operators.figures.pixels import LEVELS, PixelCounts, PixelSample, error_bounds
+from operators.figures.ranked import Undefined
 from operators.figures.videos import FrameLabels
 from pipeline.errors import UsageError
 from pipeline.evaluation.end_to_end import divided_labels, divided_scores, read_lengths
 from pipeline.evaluation.foreign_scores import judge_scores
-from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, LeftOut, VideoScore, centred_kernel
+from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, JudgedVideo, LeftOut, VideoScore, centred_kernel
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.pixel_maps import PixelCounts, judge_maps, read_maps, read_masks
+from pipeline.evaluation.pixel_maps import judge_maps, read_maps
 from pipeline.evaluation.reported import settings_of, title_of
 from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
 from pipeline.heat import HeatKind
+from pipeline.manifests.manifest import listed
+from pipeline.manifests.masks import Masks, MasksError, masks_of, read_masks, size_problem
+from pipeline.printable import located
 from pipeline.runs.folder import Run, VideoRow
+from pipeline.runs.recordings import recording_of
+from pipeline.sources.base import SourceError
 
 #: Sections of settings by their title, as the document and the report show them.
 Sections = Mapping[str, Mapping[str, Any]]
+
+#: A possible error of pixel figures that is reported: it can change the fourth digit, the last that tables show.
+_SHOWN_ERROR = 5e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,45 +172,126 @@ def count_pixels_of(
     Args:
         maps: maps from a file, judged unchanged; None: the run's heat maps. Anomaly maps are judged unchanged,
             attention maps times the clips' scores.
-        masks: the masks; None: return no counts.
+        masks: an archive of masks; None: those that the run's manifest names. Those are used for maps of anomaly only,
+            because attention shows only where a model looks; return no counts where there are none.
 
     Returns:
-        The subject with notes on videos that could not be counted, and the counts.
+        The subject with notes on the accuracy of the counts and on videos that could not be counted, and the counts.
 
     Raises:
         MapsError: a file cannot be read, or maps and masks do not match.
-        UsageError: neither maps nor heat maps exist.
+        MasksError: masks cannot be used.
+        UsageError: neither maps nor heat maps exist, or maps and no masks.
     """
-    if masks is None:
+    given = read_maps(maps) if maps is not None else None
+    known = read_masks(masks) if masks is not None else _masks_of_run(subject, given)
+    if not known:
         return subject, {}
-    marked = read_masks(masks)
     left_out: list[LeftOut] = []
     counts: Mapping[str, Sequence[PixelCounts]]
     notes = []
-    if maps is not None:
-        counts = {RAW: judge_maps(subject.judged.videos, read_maps(maps), marked, left_out=left_out)}
+    if maps is not None and given is not None:
+        counts = {RAW: judge_maps(subject.judged.videos, given, known, left_out=left_out)}
         notes.append(f"{maps.name} is judged unsmoothed, in the raw column only.")
     else:
-        counts = _heat_counts(subject, marked, left_out)
+        counts = _heat_counts(subject, known, left_out)
         if list(counts) == [RAW]:
             notes.append("The model's anomaly maps are judged unsmoothed, in the raw column only.")
-    return subject.with_notes([*notes, *(f"{one.name}: {one.reason}" for one in left_out)]), counts
+    notes += _accuracy(counts)
+    return subject.with_notes([*notes, *_by_reason(left_out)]), counts
 
 
-def _heat_counts(subject: Subject, marked: Any, left_out: list[LeftOut]) -> Mapping[str, Sequence[PixelCounts]]:
+def _masks_of_run(subject: Subject, given: Container[str] | None) -> Mapping[str, Masks]:
+    """Return the masks that the run's manifest names, of videos with maps; none if no maps can be judged by them.
+
+    Args:
+        given: names of the videos with maps; None: the run's anomaly maps.
+
+    Raises:
+        MasksError: a line for each video whose masks cannot be used, the first ten.
+        UsageError: maps and no masks.
+    """
+    run = subject.run
+    if run is None or (given is None and run.settings.model.heat is not HeatKind.ANOMALY):
+        return {}
+    mapped = given if given is not None else [video.name for video in _with_heat(subject, run)]
+    judged = {video.name for video in subject.judged.videos}
+    masked = {row.name: row for row in run.videos if row.masks and row.name in judged and row.name in mapped}
+    if given is not None and not masked:
+        raise UsageError("--maps FILE needs --masks FILE: the manifest names no masks")
+    found, problems = {}, []
+    for name, row in masked.items():
+        try:
+            found[name] = masks = masks_of(located(row.masks or ""), name)
+            reason = _size_problem(masks, row)
+        except MasksError as error:
+            reason = str(error)
+        if reason is not None:
+            problems.append(f"{name}: {reason}")
+    if problems:
+        raise MasksError(listed(problems, "{} more videos have masks that cannot be used"))
+    return found
+
+
+def _size_problem(masks: Masks, row: VideoRow) -> str | None:
+    """Return why masks are not of the recording's pictures; None also if the recording is not there any more."""
+    try:
+        reason = size_problem(masks, recording_of(row))
+    except SourceError:
+        return None
+    return None if reason is None else f"{reason}; the masks are {row.masks}"
+
+
+def _by_reason(left_out: Sequence[LeftOut]) -> list[str]:
+    """Return a sentence for each reason, with the number of its videos if there are several."""
+    videos: dict[str, list[str]] = {}
+    for one in left_out:
+        videos.setdefault(one.reason, []).append(one.name)
+    return [
+        f"{names[0] if len(names) == 1 else f'{len(names)} videos ({names[0]} among them)'}: {reason}"
+        for reason, names in videos.items()
+    ]
+
+
+def _accuracy(counts: Mapping[str, Sequence[PixelCounts]]) -> list[str]:
+    """Return a sentence on the accuracy of the figures where it can change their fourth digit."""
+    bounds: dict[str, float] = {}
+    for of_column in counts.values():
+        try:
+            found = error_bounds(PixelSample(of_column).drawn()) if of_column else {}
+        except Undefined:
+            continue
+        bounds |= {name: max(bound, bounds.get(name, 0.0)) for name, bound in found.items()}
+    if max(bounds.values(), default=0.0) < _SHOWN_ERROR:
+        return []
+    within = " and ".join(f"{name} within {bound:.1g}" for name, bound in bounds.items())
+    return [f"Pixels are counted at {LEVELS} levels: {within} of the exact figure."]
+
+
+def _with_heat(subject: Subject, run: Run) -> list[JudgedVideo]:
+    """Return the judged videos with heat maps. Raises RunError."""
+    rows = {row.name: row for row in run.videos}
+    return [video for video in subject.judged.videos if run.attention(rows[video.name]) is not None]
+
+
+def _heat_counts(
+    subject: Subject, masks: Mapping[str, Masks], left_out: list[LeftOut]
+) -> Mapping[str, Sequence[PixelCounts]]:
     run = subject.run
     assert run is not None, "files of scores have no heat maps; the command asks for maps"
     rows = {row.name: row for row in run.videos}
-    videos = [video for video in subject.judged.videos if run.attention(rows[video.name]) is not None]
+    videos = _with_heat(subject, run)
     if not videos:
         raise UsageError(f"{run.folder}: the run has no heat maps; name --maps FILE")
+    shown = {one.name: run.settings.clip_of(rows[one.name]).spec.frame_spec for one in videos}
+    judge = partial(judge_maps, subject.judged.videos, masks=masks, shown=shown)
     if run.settings.model.heat is HeatKind.ANOMALY:
-        found = {one.name: partial(_heat, run, rows[one.name]) for one in videos}
-        return {RAW: judge_maps(subject.judged.videos, found, marked, left_out=left_out)}
+        heat = {one.name: partial(_heat, run, rows[one.name]) for one in videos}
+        return {RAW: judge(heat, left_out=left_out)}
     counts = {}
     for column in COLUMNS:
-        found = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in videos}
-        counts[column] = judge_maps(subject.judged.videos, found, marked, left_out=left_out if column == RAW else None)
+        heat = {one.name: partial(_abnormal, run, rows[one.name], one.clip_scores[column]) for one in videos}
+        counts[column] = judge(heat, left_out=left_out if column == RAW else None)
     return counts
 
 

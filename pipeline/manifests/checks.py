@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video, listed, open_video
+from pipeline.manifests.masks import masks_of, size_problem
 from pipeline.sources.base import FrameSpec, SourceError
 
 _LABELS = ("normal", "abnormal")
@@ -28,7 +29,7 @@ class Bad:
 def readable(
     videos: Sequence[Video], *, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> tuple[list[Video], list[Bad]]:
-    """Separate usable videos (a picture can be decoded, the intervals end within the video) from the others.
+    """Separate usable videos (a picture can be decoded, intervals and masks match the video) from the others.
 
     Only one picture of each is decoded; the rest of a film may still be damaged.
 
@@ -124,12 +125,18 @@ def _problem(video: Video) -> str | None:
         recording = open_video(video)
         with closing(recording.frames([FrameSpec(16, 16)], threading.Event())) as frames:  # type: ignore[type-var]
             next(frames)
+        count = len(recording.frame_times()) if video.intervals or video.masks is not None else 0
+        if video.masks is not None:
+            masks = masks_of(video.masks, str(video.path))
+            if len(masks) != count:
+                return f"{video.path}: {count} frames, and {len(masks)} masks in {video.masks}; expected one a frame"
+            if (reason := size_problem(masks, recording)) is not None:
+                return f"{video.path}: {reason}; the masks are {video.masks}"
         if video.intervals:
-            count = len(recording.frame_times())
             for first, end in video.intervals:
                 if end > count:
                     return f"{video.path}: interval [{first}, {end}] reaches past the end, it has {count} frames"
-    except SourceError as error:
+    except (SourceError, ManifestError) as error:
         return str(error)
     except StopIteration:
         return f"{video.path}: no picture could be decoded"

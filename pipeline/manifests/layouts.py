@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.manifests.fights import fights
 from pipeline.manifests.manifest import MANIFEST, Video, read_manifest
+from pipeline.manifests.mvtec import mvtec
 from pipeline.manifests.ped2 import ped2
 from pipeline.manifests.plain import plain_folder
 from pipeline.manifests.shanghaitech import shanghaitech
@@ -35,6 +36,7 @@ LAYOUTS: dict[str, Callable[[Path, Skipped, Notes], list[Video]]] = {
     "fights": lambda folder, skipped, _: fights(folder, skipped=skipped),
     "folder": _plain,
     "manifest": _manifest,
+    "mvtec": lambda folder, skipped, _: mvtec(folder, skipped=skipped),
     "ped2": lambda folder, skipped, _: ped2(folder, skipped=skipped),
     "shanghaitech": lambda folder, skipped, _: shanghaitech(folder, skipped=skipped),
     "ucf-crime": lambda folder, skipped, notes: ucf_crime(folder, skipped=skipped, notes=notes),

@@ -8,8 +8,9 @@
 decoding order; absent if they are unknown. ``split`` names the part of the data set: ``train``, ``validation`` or
 ``test``; without it a video is for training.
 ``group`` names a common origin of videos (a camera, a source film): a group is never divided between training and
-test. ``path`` may name a folder of pictures, one a frame; ``fps`` is then their rate per second. A byte of a file's
-name that is not UTF-8 is written as an escape, such as ``\\xe9``.
+test. ``path`` may name a folder of pictures, one a frame; ``fps`` is then their rate per second. ``masks``
+names the masks of its abnormal pixels, relative to the manifest's folder like ``path``
+(:mod:`pipeline.manifests.masks`). A byte of a file's name that is not UTF-8 is written as an escape, such as ``\\xe9``.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Video:
             (:func:`pipeline.printable.storable`).
         fps: pictures a second if ``path`` is a folder of them, else None: a film states its own rate.
         stream: number of a film's video stream among several, from 0; None: the first.
+        masks: of its abnormal pixels, see :func:`pipeline.manifests.masks.masks_of`; None if they are unknown.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Video:
     group: str = ""
     fps: float | None = None
     stream: int | None = None
+    masks: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", storable(self.group or str(self.path)))
@@ -83,6 +86,7 @@ class _Row(BaseModel):
     group: str | None = None
     fps: Annotated[FiniteFloat, Field(gt=0)] | None = None
     stream: NonNegativeInt | None = None
+    masks: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +149,8 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
         try:
             path = located(row.path, file.parent).resolve()
             is_file, is_folder = path.is_file(), path.is_dir()
+            masks = None if row.masks is None else located(row.masks, file.parent).resolve()
+            masks_missing = masks is not None and not masks.exists()
         except (OSError, RuntimeError, ValueError) as error:  # too long, not permitted; links in a ring; a null byte
             reason = error.strerror if isinstance(error, OSError) else str(error).split(" from ")[0]
             problems.append(f"{named}: cannot be looked up: {reason}")
@@ -156,12 +162,14 @@ def read_manifest(file: Path, *, skipped: list[str] | None = None) -> list[Video
             problems.append(f"{named}: {expected}")
         elif is_folder and row.stream is not None:
             problems.append(f"{named}: stream is for a film only")
+        elif masks_missing:
+            problems.append(f"{named}: its masks {_shown(row.masks or '')}: no such file or folder")
         elif path in seen:
             problems.append(f"{named} is named by line {seen[path]} already")
         else:
             seen[path] = number
             group = row.group or ""
-            videos.append(Video(path, row.label, tuple(row.intervals), row.split, group, row.fps, row.stream))
+            videos.append(Video(path, row.label, tuple(row.intervals), row.split, group, row.fps, row.stream, masks))
     if skipped is not None:
         skipped += problems
     elif problems:
@@ -194,7 +202,7 @@ def _explain(problem: object) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"{key} is unknown; expected path, label, intervals, split, group, fps, stream"
+            return f"{key} is unknown; expected path, label, intervals, split, group, fps, stream, masks"
         case "literal_error" if key == "label":
             return f"label must be 0 or 1, got {json.dumps(problem['input'])}"
         case "literal_error" if key == "split":
@@ -216,11 +224,13 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
     """Return the videos as JSON lines; a path below ``folder`` is written relative to it."""
     folder = folder.resolve() if folder is not None else None
     rows = []
+
+    def written(path: Path) -> str:
+        below = folder is not None and path.is_relative_to(folder)
+        return storable(str(path.relative_to(folder) if folder is not None and below else path))
+
     for video in videos:
-        path = video.path
-        if folder is not None and path.is_relative_to(folder):
-            path = path.relative_to(folder)
-        row: dict[str, object] = {"path": storable(str(path)), "label": video.label}
+        row: dict[str, object] = {"path": written(video.path), "label": video.label}
         if video.intervals:
             row["intervals"] = [list(pair) for pair in video.intervals]
         if video.split is not None:
@@ -229,6 +239,8 @@ def manifest_lines(videos: Iterable[Video], folder: Path | None = None) -> str:
             row["group"] = video.group
         if video.fps is not None:
             row["fps"] = video.fps
+        if video.masks is not None:
+            row["masks"] = written(video.masks)
         rows.append(json.dumps(row, ensure_ascii=False) + "\n")
     return "".join(rows)
 

@@ -8,6 +8,7 @@ or, encoded:
 
     FOLDER/train/01.mp4, FOLDER/test/01.mp4
     FOLDER/frame_labels.json                      {"01": [0, 0, 1, …]}: for each test video, 0 or 1 a frame
+    FOLDER/pixel_masks.zip                        01/000.png: the masks, if they are there
 
 Published for training on normal videos alone: split ``train`` has no abnormal video. For weak supervision draw another
 split (:func:`pipeline.manifests.folds.drawn_split`).
@@ -19,17 +20,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
-
 from pipeline.manifests.folds import TEST, TRAIN
 from pipeline.manifests.manifest import ManifestError, Video, intervals_of
+from pipeline.manifests.masks import masks_of
 from pipeline.manifests.published import report_missing, skip_or_raise
 from pipeline.sources.base import SourceError
-from pipeline.sources.frame_folder import pictures, read_picture
+from pipeline.sources.frame_folder import pictures
 from pipeline.sources.recordings import open_recording
 
 DATA_SET = "UCSD Ped2"
 LABELS = "frame_labels.json"
+MASKS = "pixel_masks.zip"
 
 #: Pictures a second, according to the authors' page.
 FPS = 10.0
@@ -72,26 +73,22 @@ def _pictures(folder: Path, skipped: list[str] | None) -> list[Video]:
         if not absent:
             video = (folder / name).resolve()
             try:
-                videos.append(_test_video(video, _masks(folder / f"{name}_gt"), len(pictures(video)), FPS))
+                masks = folder / f"{name}_gt"
+                videos.append(_test_video(video, _labels_of(masks), len(pictures(video)), FPS, masks))
             except ManifestError as error:
                 skip_or_raise(str(error), skipped)
     report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 
-def _masks(folder: Path) -> list[bool]:
+def _labels_of(masks: Path) -> list[bool]:
     """Return for each mask whether it marks any pixel, in the order of the frames."""
-    labels = []
-    for file in pictures(folder):
-        try:
-            labels.append(bool(read_picture(file).to_ndarray(format="gray").any()))
-        except av.FFmpegError as error:
-            raise ManifestError(f"{file}: not a picture ({error.strerror}); expected a mask") from None
-    return labels
+    return [bool(mask.any()) for mask in masks_of(masks, masks.name)]
 
 
 def _films(folder: Path, skipped: list[str] | None) -> list[Video]:
     labels = _frame_labels(folder / LABELS)
+    masks = folder / MASKS if (folder / MASKS).is_file() else None
     videos = [Video(film.resolve(), 0, split=TRAIN) for film in sorted((folder / "train").glob("*.mp4"))]
     missing = [] if videos else ["train/01.mp4"]
     for name, of_frames in labels.items():
@@ -104,17 +101,18 @@ def _films(folder: Path, skipped: list[str] | None) -> list[Video]:
         except SourceError:
             frames = len(of_frames)  # reading the video reports the error
         try:
-            videos.append(_test_video(film.resolve(), of_frames, frames, None))
+            videos.append(_test_video(film.resolve(), of_frames, frames, None, masks))
         except ManifestError as error:
             skip_or_raise(str(error), skipped)
     report_missing(folder, DATA_SET, videos, missing, skipped)
     return videos
 
 
-def _test_video(path: Path, labels: Sequence[int | bool], frames: int, fps: float | None) -> Video:
+def _test_video(path: Path, labels: Sequence[int | bool], frames: int, fps: float | None, masks: Path | None) -> Video:
     if len(labels) != frames:
         raise ManifestError(f"{path}: {frames} frames, and labels or masks for {len(labels)}")
-    return Video(path, int(any(labels)), intervals_of(labels), TEST, fps=fps)
+    masks = None if masks is None else masks.resolve()
+    return Video(path, int(any(labels)), intervals_of(labels), TEST, fps=fps, masks=masks)
 
 
 def _frame_labels(file: Path) -> dict[str, list[int]]:

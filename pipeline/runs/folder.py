@@ -251,6 +251,8 @@ class VideoRow(_Part):
         gaps: between these files; not written where there are none.
         sparse: one line on frames too far from each other for a clip; not written where there are none.
         stream: number of the video stream that was read, if not the first; see ``mistwatch replay --stream``.
+        masks: of its abnormal pixels, absolute, as the manifest says (:mod:`pipeline.manifests.masks`); not written
+            where the manifest names none.
     """
 
     name: str
@@ -273,14 +275,14 @@ class VideoRow(_Part):
     sparse: str | None = None
     stream: Annotated[int, Field(ge=0)] | None = None
     gaps: tuple[RowGap, ...] = ()
+    masks: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only an archive has."""
+        """Leave out what few recordings have."""
         written: dict[str, Any] = handler(self)
-        return {
-            name: value for name, value in written.items() if value or name not in ("files", "gaps", "sparse", "stream")
-        }
+        rare = ("files", "gaps", "sparse", "stream", "masks")
+        return {name: value for name, value in written.items() if value or name not in rare}
 
     @property
     def key(self) -> str:

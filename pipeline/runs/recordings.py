@@ -39,6 +39,7 @@ class Wanted:
         parts: the files of that archive, which are read as one recording.
         left_out: number of files beside them that are not this camera's, where only one camera is wanted.
         stream: number of the video stream to read, see :func:`pipeline.sources.recordings.open_recording`.
+        masks: of its abnormal pixels, as the manifest says.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Wanted:
     parts: tuple[Part, ...] = ()
     left_out: int = 0
     stream: int | None = None
+    masks: Path | None = None
 
     @property
     def key(self) -> str:
@@ -112,6 +114,7 @@ class Wanted:
         said: dict[str, object] = {
             "label": self.label, "group": self.group, "split": self.split, "intervals": self.intervals,
             "stream": self.stream,
+            "masks": None if self.masks is None else storable(str(self.masks)),
             "files": tuple(RowFile(path=storable(str(part.path)), at=part.at) for part in self.parts),
         }  # fmt: skip
         return VideoRow.model_validate({"name": self.name, "path": self.stored_path, **said, **found})
@@ -235,7 +238,8 @@ def _in_manifest(file: Path, skipped: list[str] | None) -> list[_Found]:
         path = video.path
         below = path.relative_to(folder) if path.is_relative_to(folder) else path
         group = None if video.is_alone else video.group
-        one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals, stream=video.stream)
+        one = Wanted("", path, video.fps, video.label, group, video.split, video.intervals)
+        one = replace(one, stream=video.stream, masks=video.masks)
         found.append(_found(one, below.as_posix()))
     return found
 

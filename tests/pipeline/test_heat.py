@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.alerts.evidence import encode_jpeg
-from pipeline.heat import Heat, HeatKind, draw
+from pipeline.heat import Heat, HeatKind, at_pixels, draw
 from pipeline.sources.base import Fit, FrameSpec
 from pipeline.sources.scale import Part, Scaler, seen_part
 
@@ -146,3 +146,19 @@ class TestSeenPart:
         # The scaler rounds to whole pixels of the clip.
         assert part.left + found_x * (part.right - part.left) == pytest.approx(centre_x, abs=0.02 * width + 2)
         assert part.top + found_y * (part.bottom - part.top) == pytest.approx(centre_y, abs=0.02 * height + 2)
+
+
+def test_a_map_at_the_pixels_of_a_letterboxed_picture():
+    """Two rows of cells over a square of 8 × 8, of which the picture, 8 × 4, is the middle half.
+
+    The picture's rows are at 2.5 to 5.5 of the square, between cells with their centres at 2 and 6.
+    """
+    cells = np.array([[1.0, 1.0], [0.0, 0.0]], np.float32)
+    found = at_pixels(cells, Part(0, -2, 8, 6), 8, 4)
+    assert found.shape == (4, 8)
+    assert found.T.tolist() == [[7 / 8, 5 / 8, 3 / 8, 1 / 8]] * 8
+
+
+def test_a_map_is_zero_where_it_does_not_reach():
+    found = at_pixels(np.full((3, 3), 0.7, np.float32), Part(2, 0, 6, 4), 8, 4)
+    assert found.tolist() == [[0, 0, *[np.float32(0.7)] * 4, 0, 0]] * 4

@@ -13,9 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judged_runs import alert, clips, row, run, write_run
+from PIL import Image
 from site_runs import BRIGHT, DARK, write_video
+from sklearn.metrics import roc_auc_score
 
 from pipeline.cli.main import main
+from pipeline.heat import HeatKind
+from pipeline.runs.folder import RunModel
 
 
 @pytest.fixture
@@ -212,6 +216,121 @@ def test_anomaly_maps_are_judged_as_they_are(mistwatch, two_runs, tmp_path):
     assert "The model's anomaly maps are judged unsmoothed, in the raw column only." in document["notes"]
 
 
+@pytest.fixture
+def masked_run(tmp_path):
+    """A run of anomaly maps over a fight with masks, a calm film, and one without maps, whose masks are not read.
+
+    The masks mark the fight's left half from frame 16 to 48; its heat is 0.9, 0.3, 0.3 and 0.9 there, and 0.5 of all
+    that is calm.
+    """
+    fight, calm = clips([0.1, 0.9, 0.9, 0.1]), clips([0.1, 0.1])
+    masks = np.zeros((64, 4, 4), bool)
+    masks[16:48, :, :2] = True
+    np.savez(tmp_path / "truth.npz", fight=masks)
+    rows = [
+        (row("fight", fight, label=1, intervals=[(16, 48)], masks=str(tmp_path / "truth.npz")), fight),
+        (row("calm", calm), calm),
+        (row("other", calm, label=1, masks=str(tmp_path / "truth.npz")), calm),
+    ]
+    found = run(rows, {}, tmp_path / "run")
+    found = replace(found, settings=found.settings.model_copy(update={"model": ANOMALY}))
+    folder = write_run(found)
+    (folder / "attention").mkdir()
+    heat = np.zeros((4, 4, 4), np.float32)
+    heat[:, :, :2] = np.array([0.9, 0.3, 0.3, 0.9])[:, None, None]
+    np.save(folder / "attention" / f"{row('fight').key}.npy", heat)
+    np.save(folder / "attention" / f"{row('calm').key}.npy", np.full((2, 4, 4), 0.5, np.float32))
+    return folder
+
+
+ANOMALY = RunModel(name="m", version="1", heat=HeatKind.ANOMALY)
+
+
+def test_masks_of_the_manifest_judge_anomaly_maps(mistwatch, masked_run):
+    status, out, err = mistwatch("evaluate", masked_run, "--json", "--draws", "5")
+    assert status == 0, err
+    # Clips of 16 frames of 16 pixels. Abnormal are 2 · 8 of a clip's half, with 0.3; normal 8 + 8 of the other halves
+    # of these clips and 2 · 8 of the other clips' with 0, 2 · 8 with 0.9, and 2 · 16 calm ones with 0.5.
+    normal = 2 * 8 + 2 * 8 + 2 * 8 + 2 * 16
+    figures = json.loads(out.splitlines()[-1])
+    assert figures["pixel_auc"] == pytest.approx((2 * 8 + 2 * 8) / normal)
+    assert figures["pro"] == 0.0  # a third of the normal pixels is hotter than every region
+    assert figures["pixel_auc_low"] <= figures["pixel_auc"] <= figures["pixel_auc_high"]
+
+
+def test_attention_maps_are_judged_by_masks_of_the_manifest_on_request_only(mistwatch, masked_run, tmp_path):
+    settings = json.loads((masked_run / "run.json").read_text())
+    del settings["model"]["heat"]
+    (masked_run / "run.json").write_text(json.dumps(settings))
+    status, out, err = mistwatch("evaluate", masked_run, "--json", "--draws", "5")
+    figures = json.loads(out.splitlines()[-1])
+    assert (status, figures["pixel_auc"]) == (0, None), err
+    assert figures["pixel_auc_reason"].startswith("no maps were judged")
+    status, out, err = mistwatch("evaluate", masked_run, "--json", "--draws", "5", "--masks", "truth.npz")
+    assert json.loads(out.splitlines()[-1])["pixel_auc"] is not None, err
+
+
+def test_maps_of_a_file_are_judged_by_masks_of_the_manifest(mistwatch, masked_run, two_runs, tmp_path):
+    np.savez(tmp_path / "maps.npz", fight=np.arange(64.0).reshape(64, 1, 1).repeat(2, 1).repeat(2, 2))
+    np.savez(tmp_path / "truth.npz", fight=np.arange(64)[:, None, None].repeat(4, 1).repeat(4, 2) >= 32)
+    status, out, err = mistwatch("evaluate", masked_run, "--json", "--draws", "5", "--maps", "maps.npz")
+    assert (status, json.loads(out.splitlines()[-1])["pixel_auc"]) == (0, 1.0), err
+    status, out, err = mistwatch("evaluate", two_runs[0], "--maps", "maps.npz")
+    assert (status, out, err) == (2, "", "mistwatch: --maps FILE needs --masks FILE: the manifest names no masks\n")
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (None, "fight: {masks}: no such file"),
+        ({"calm": np.zeros((64, 4, 4))}, "fight: {masks}: has no masks of fight; expected a folder or an array named "),
+        ({"fight": np.zeros((64, 4))}, "{masks}: fight: expected (frames, height, width), got float64 (64, 4)"),
+        ({"fight": np.zeros((60, 4, 4))}, "fight: 64 frames were judged, but 60 have a mask"),
+    ],
+)
+def test_bad_masks_of_the_manifest_are_one_line(mistwatch, masked_run, tmp_path, masks, message):
+    file = tmp_path / "truth.npz"
+    file.unlink()
+    if masks is not None:
+        np.savez(file, **masks)
+    status, out, err = mistwatch("evaluate", masked_run, "--draws", "5")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert message.format(masks=file) in err
+
+
+def test_pictures_are_videos_of_one_frame(mistwatch, tmp_path):
+    """A normal picture and one with a defect in its first row, of 2 × 4 pixels; their masks are pictures too."""
+    scored = clips([0.5], end_frame=[1])
+    heat = {"good": np.array([[[0.1, 0.1], [0.1, 0.8]]]), "broken": np.array([[[0.9, 0.3], [0.2, 0.2]]])}
+    mask = np.array([[255, 255, 255, 255], [0, 0, 0, 0]], np.uint8)
+    rows = []
+    for name in heat:
+        Image.new("RGB", (4, 2)).save(tmp_path / f"{name}.png")
+        rows.append((row(name, scored, path=str(tmp_path / f"{name}.png"), label=int(name == "broken")), scored))
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    rows[1] = (rows[1][0].model_copy(update={"masks": str(tmp_path / "mask.png"), "intervals": ((0, 1),)}), scored)
+    found = run(rows, {}, tmp_path / "run")
+    folder = write_run(replace(found, settings=found.settings.model_copy(update={"model": ANOMALY})))
+    (folder / "attention").mkdir()
+    for name, values in heat.items():
+        np.save(folder / "attention" / f"{row(name).key}.npy", values.astype(np.float32))
+    status, out, err = mistwatch("evaluate", folder, "--json", "--draws", "5")
+    assert status == 0, err
+    # Columns of a map at 0.5 and 1.5 of 2 become 0.25, 0.75, … of 4: its values there are in the shares 1, 3/4, 1/4, 0.
+    share = np.array([1, 0.75, 0.25, 0])
+    wide = {name: values[0] @ np.stack([share, 1 - share]) for name, values in heat.items()}
+    labels = np.concatenate([np.zeros(8), mask.ravel() > 0])
+    exact = roc_auc_score(labels, np.concatenate([wide["good"].ravel(), wide["broken"].ravel()]).round(6))
+    assert json.loads(out.splitlines()[-1])["pixel_auc"] == pytest.approx(exact)
+    Image.new("L", (4, 4), 255).save(tmp_path / "mask.png")
+    status, out, err = mistwatch("evaluate", folder, "--draws", "5")
+    assert (status, out) == (2, "")
+    assert err == (
+        "mistwatch: broken: masks of 4×4 pixels, pictures of 4×2; expected one size; the masks are "
+        f"{tmp_path / 'mask.png'}\n"
+    )
+
+
 # -- a manifest ------------------------------------------------------------------------------------------------------
 
 
@@ -389,6 +508,7 @@ def test_a_report_is_titled_by_what_was_judged(mistwatch, two_runs, files, tmp_p
         (("a", "--kernel", "3"), "--videos, --kernel and --frames-per-score belong to --scores: a run has its own"),
         (("a", "--videos", "list.txt"), "--videos, --kernel and --frames-per-score belong to --scores"),
         (("manifest.jsonl", "--masks", "gone.npz"), "gone.npz: no such file"),
+        (("manifest.jsonl", "--maps", "labels.npz"), "--maps FILE needs --masks FILE: the manifest names no masks"),
         (("manifest.jsonl", "--threshold", "0.4"), "--threshold and --fps belong to --scores"),
     ],
 )

@@ -80,7 +80,7 @@ def test_what_is_written_is_read_back(folder):
         ({"path": "z.mp4", "label": 1}, "path z.mp4: no such file"),
         (
             {"path": "a.mp4", "label": 1, "lable": 1},
-            "lable is unknown; expected path, label, intervals, split, group, fps, stream",
+            "lable is unknown; expected path, label, intervals, split, group, fps, stream, masks",
         ),
         ({"path": "frames", "label": 1}, "path frames: a folder of pictures needs its fps"),
         ({"path": "frames", "label": 1, "fps": 0}, "fps: input should be greater than 0"),

@@ -462,6 +462,10 @@ def test_ped2_as_published(walkway):
     ]
     assert {video.fps for video in videos} == {10}
     assert len({video.group for video in videos}) == 28
+    assert [video.masks and video.masks.name for video in videos] == [
+        *[None] * 16,
+        *[f"Test{number:03d}_gt" for number in range(1, 13)],
+    ]
     assert readable(videos) == (videos, [])
     assert "split train: no abnormal video" in complaint_of(check_split, videos)
 
@@ -501,6 +505,9 @@ def test_ped2_as_films(tmp_path):
         ("test/01.mp4", 1, ((2, 4), (5, 6)), "test"),
         ("test/03.mp4", 0, (), "test"),
     ]
+    assert {video.masks for video in videos} == {None}
+    (tmp_path / "pixel_masks.zip").touch()
+    assert [video.masks and video.masks.name for video in ped2(tmp_path)] == [None] * 2 + ["pixel_masks.zip"] * 2
     labels.write_text(json.dumps({"01": [0] * 7, "03": [0] * 4}))
     assert "01.mp4: 6 frames, and labels or masks for 7" in complaint_of(ped2, tmp_path)
     skipped: list[str] = []
@@ -609,6 +616,6 @@ def test_a_folder_that_is_not_plain(tmp_path):
 
 
 def test_every_layout_has_a_name(tmp_path):
-    assert sorted(LAYOUTS) == ["fights", "folder", "manifest", "ped2", "shanghaitech", "ucf-crime"]
+    assert sorted(LAYOUTS) == ["fights", "folder", "manifest", "mvtec", "ped2", "shanghaitech", "ucf-crime"]
     for name in LAYOUTS:
         assert str(tmp_path) in complaint_of(read_layout, name, tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from tiny_films import film
 
 from pipeline.manifests.manifest import ManifestError
+from pipeline.runs.folder import VideoRow
 from pipeline.runs.recordings import NothingToReplayError, camera_of, wanted
 from pipeline.sources.archive import Joining
 from pipeline.sources.film_files import PassedOver
@@ -37,6 +38,17 @@ def test_a_recording_that_is_named_twice_is_replayed_once(tmp_path: Path) -> Non
     touch(tmp_path / "a.mp4")
     (tmp_path / "link.mp4").symlink_to("a.mp4")
     assert [one.name for one in wanted([tmp_path / "a.mp4", tmp_path / "link.mp4", tmp_path])] == ["a"]
+
+
+def test_a_row_names_the_masks_of_the_manifest(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "masks.zip")
+    lines = [{"path": "a.mp4", "label": 1, "masks": "masks.zip"}, {"path": "b.mp4", "label": 0}]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with_masks, without = (one.row() for one in wanted([tmp_path / "m.jsonl"]))
+    assert with_masks.masks == str(tmp_path.resolve() / "masks.zip")
+    assert without.masks is None
+    assert "masks" not in json.loads(without.model_dump_json())
+    assert VideoRow.model_validate_json(with_masks.model_dump_json()) == with_masks
 
 
 def test_a_link_that_leads_to_itself_is_a_recording_like_any_that_cannot_be_read(tmp_path: Path) -> None:
