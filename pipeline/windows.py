@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from operators.background import SceneKind
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
 from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
@@ -113,6 +114,7 @@ class ClipWindow:
         middle: the native picture of the middle frame (ordinal T // 2).
         scene: uint8 (H, W, 3) RGB, the standing scene that the clip is scored against, by a model that reads one. Clips
             may share it. None: the model reads none, or takes the median of the clip.
+        scene_kind: the kind of scene that is kept for the clip's camera; None: none. ``scene`` is of this kind.
     """
 
     segment: Segment
@@ -126,6 +128,7 @@ class ClipWindow:
     middle: av.VideoFrame
     captured_monotonic: float = field(default_factory=time.monotonic)
     scene: npt.NDArray[np.uint8] | None = None
+    scene_kind: SceneKind | None = None
 
     @property
     def key(self) -> ClipKey:
