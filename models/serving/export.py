@@ -32,12 +32,13 @@ import models
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
-from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
+from models.detectors.base import FAMILIES, Progress, read_detector
 from models.engines.device import cuda_devices
 from models.serving import versions
 from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
 from models.serving.versions import CONFIG_FILE
 from operators.background import SceneKind
+from operators.heat_kind import HeatKind
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.windows import StoredClip

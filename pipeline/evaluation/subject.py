@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from operators.alerting import AlertSettings
 from operators.figures.videos import FrameLabels
+from operators.heat_kind import HeatKind
 from pipeline.errors import UsageError
 from pipeline.evaluation.end_to_end import divided_labels, divided_scores, read_lengths
 from pipeline.evaluation.foreign_scores import judge_scores
@@ -22,7 +23,6 @@ from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.pixel_maps import PixelCounts, judge_maps, read_maps, read_masks
 from pipeline.evaluation.reported import settings_of, title_of
 from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
-from pipeline.heat import HeatKind
 from pipeline.runs.folder import Run, VideoRow
 
 #: Sections of settings by their title, as the document and the report show them.

@@ -14,7 +14,7 @@ import pytest
 from scripted_server import ScriptedServer
 
 from operators.background import SceneKind
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.scoring.outcomes import DropReason, Scored
 from pipeline.scoring.scorer import CameraPort, ScoredModel, Scorer
 from pipeline.scoring.served_model import HeatMap

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from operators.background import SceneKind
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.scoring.served_model import ClipMismatch, HeatMap, ServedModel
 from pipeline.scoring.versions import Versions
 from pipeline.windows import ClipSpec
