@@ -260,7 +260,7 @@ SECTIONS = (
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", fights_folds),
     Section("ordinary", "python bench/ordinary.py --only", ordinary),
-    Section("ped2", "python bench/ped2.py --stage2", ped2),
+    Section("ped2", "python bench/ped2.py", ped2),
     Section("contrast_scenes", "python bench/contrast_scenes.py", contrast_scenes),
     Section("published_features", "python bench/published_features.py", published),
     Section("pseudo_labels", "python bench/pseudo_labels.py", pseudo_labels),
