@@ -37,7 +37,7 @@ from models.engines.openvino import OpenVinoNetwork
 from models.engines.openvino_convert import Input, to_openvino
 from models.serving.engine import Engine, open_engine
 from models.serving.export import SERVED_NAME, ensure_repository, find_model
-from operators.background import HeldScene, SceneKind
+from operators.background import HELD_TOLERANCE, HeldScene, SceneKind
 from operators.median import median_picture
 from pipeline.errors import MistwatchError
 from pipeline.sources.files import FileSource
@@ -243,7 +243,10 @@ def page(results: dict[str, Any]) -> str:
     if STILL in results["films"]:
         lines += [
             "",
-            f"The made scene is the median of `{EMPTIED}` with noise of {NOISE:g} levels in each pixel of each frame.",
+            f"The made scene is the median of `{EMPTIED}` with noise of {NOISE:g} levels in each pixel of each frame. "
+            f"A worker holds a scene up to {HELD_TOLERANCE:g} level. Tried: a limit below 0.86 levels holds no scene "
+            "with this noise, as the medians of two clips differ by so much in a block; with a limit of 2 levels, a "
+            "score of a film with people changed by 0.024 (each measured once, by hand).",
         ]
     return "\n".join(lines) + "\n"
 
