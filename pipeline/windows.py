@@ -10,17 +10,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import av
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from operators.background import SceneKind
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
 from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
+
+if TYPE_CHECKING:
+    from operators.background import SceneKind
 
 #: Length of the last frame of a clip where neither its neighbours nor its container state it, seconds.
 #: It happens to one frame only: the first of a segment, in clips of a single frame.
