@@ -36,7 +36,7 @@ class Variant:
 
 
 RECIPE = Variant("recipe")
-TODAY = Variant(
+BEFORE = Variant(
     "stage 1 of 0.2.0",
     (
         "contrast=null",

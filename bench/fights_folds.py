@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fight_variants import RECIPE, REVERTED, ROOT, TODAY, Clips, Dataset, Variant, Work, different, recipe_parser
+from fight_variants import BEFORE, RECIPE, REVERTED, ROOT, Clips, Dataset, Variant, Work, different, recipe_parser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -63,7 +63,7 @@ def main() -> None:
         ordinary = ordinary_footage(extra.footage) if extra is not None else []
         with Progress(*columns, console=Console(stderr=True)) as bars:
             work = Work(bars)
-            variants = {one: one.config(options.config, options.set) for one in (RECIPE, TODAY, *reverted)}
+            variants = {one: one.config(options.config, options.set) for one in (RECIPE, BEFORE, *reverted)}
             datasets = {
                 one: Clips(changed, config).dataset(videos, ordinary, work(f"features, {one.name}"))
                 for one, changed in variants.items()
@@ -74,7 +74,7 @@ def main() -> None:
                 for one, changed in variants.items()
             }
             known = [video for video in videos if video.path in usable]
-            held_out = committed(options.model, known, ordinary, config, variants[TODAY], options.seeds)
+            held_out = committed(options.model, known, ordinary, config, variants[BEFORE], options.seeds)
     except (ConfigError, ManifestError, FeaturesError, TrainingError) as error:
         parser.exit(1, "".join(f"{parser.prog}: {line}\n" for line in str(error).splitlines()))
     results = figures(runs, config, list(variants), options.seeds) | {
@@ -129,7 +129,7 @@ def figures(
                 round(float(np.mean(each[at : at + seeds])), 4) for at in range(0, len(each), seeds)
             ]
         methods[variant.name] = {"changes": list(variant.changes), **found}
-        for less in (TODAY.name, RECIPE.name):
+        for less in (BEFORE.name, RECIPE.name):
             if less != variant.name:
                 methods[variant.name][f"less {less}"] = differences(runs[variant.name], runs[less], draws)
     return {
@@ -167,7 +167,7 @@ def committed(
     videos: Sequence[Video],
     ordinary: Sequence[Video],
     config: MistConfig,
-    today: MistConfig,
+    former: MistConfig,
     seeds: int,
     draws: int = DRAWS,
 ) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def committed(
     live = [clip_scores(generator, clips.narrowed(clips.footage.live(video)).features) for video in dataset.videos]
     scores = [clip_scores(generator, bag.features) for bag in dataset.bags]
     run = scored(dataset.videos, scores)
-    before = retrained(videos, ordinary, today, card, seeds)
+    before = retrained(videos, ordinary, former, card, seeds)
     return {
         "name": card.name,
         "weights_sha256": card.weights_sha256,
@@ -202,8 +202,8 @@ def committed(
         "videos": len(run),
         "abnormal_videos": sum(video.label for video in run),
         **judged([run], draws),
-        TODAY.name: judged(before, draws),
-        f"less {TODAY.name}": differences([run], before, draws),
+        BEFORE.name: judged(before, draws),
+        f"less {BEFORE.name}": differences([run], before, draws),
         "alerting": card.alerting.model_dump(),
         **reached(live, dataset, card.alerting),
     }
@@ -236,7 +236,7 @@ def reached(live: Sequence[ClipScores], test: Dataset, alerting: Alerting) -> di
 
 def page(results: dict[str, Any]) -> str:
     """Write the results as Markdown."""
-    asked, today = results["asked"], f"less {TODAY.name}"
+    asked, less_before = results["asked"], f"less {BEFORE.name}"
     short = ", ".join(results["too_short"])
     left_out = f". Too short for a clip of one of the recipes, and left out: {short}" if short else ""
     lines = [
@@ -265,18 +265,18 @@ def page(results: dict[str, Any]) -> str:
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, method in results["methods"].items():
-        if name != TODAY.name:
-            less = TODAY.name if name == RECIPE.name else RECIPE.name
+        if name != BEFORE.name:
+            less = BEFORE.name if name == RECIPE.name else RECIPE.name
             lines.append(_difference(f"{name} less {less}", method[f"less {less}"]))
     verdicts = {True: "met", False: "**missed**"}
     recipe = results["methods"][RECIPE.name]
-    gain = recipe[today]["video_auc"]["by film"]
+    gain = recipe[less_before]["video_auc"]["by film"]
     lines += [
         "",
         f"Targets: a video AUC of at least {asked['video_auc']:.2f} "
         f"({verdicts[recipe['video_auc']['value'] >= asked['video_auc']]}), recall at 5 % false positives of at least "
         f"{asked['video_recall_at_5']:.2f} "
-        f"({verdicts[recipe['video_recall_at_5']['value'] >= asked['video_recall_at_5']]}), better than {TODAY.name} "
+        f"({verdicts[recipe['video_recall_at_5']['value'] >= asked['video_recall_at_5']]}), better than {BEFORE.name} "
         f"by an interval, drawn by film, above 0 ({verdicts[gain['interval_95'][0] > 0]}). Intervals: percentile "
         f"bootstrap, {results['draws']} draws, the same for all divisions and seeds and for both members of a pair. "
         "Clips of one film resemble each other, so the intervals drawn by film are the more honest ones. The recipe "
@@ -288,12 +288,12 @@ def page(results: dict[str, Any]) -> str:
 
 
 def _held_out(held: dict[str, Any]) -> list[str]:
-    before, less = held[TODAY.name], held[f"less {TODAY.name}"]
+    before, less = held[BEFORE.name], held[f"less {BEFORE.name}"]
     rows = [
         f"| {name} | **{one['video_auc']['value']:.3f}** | {_between(one['video_auc']['interval_95_by_film'])} | "
         f"{_between(one['video_auc']['interval_95'])} | **{one['video_recall_at_5']['value']:.2f}** | "
         f"{_between(one['video_recall_at_5']['interval_95_by_film'], 2)} |"
-        for name, one in ((f"committed `{held['name']}`", held), (f"{TODAY.name}, same training films", before))
+        for name, one in ((f"committed `{held['name']}`", held), (f"{BEFORE.name}, same training films", before))
     ]
     auc = less["video_auc"]
     return [

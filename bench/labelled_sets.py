@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 from courtyard import format_delay
+from misleading import first_clip
 
 from models.card import CARD_FILE, ModelCard
 from models.jobs.video_plan import VideoChoice, planned
@@ -93,16 +94,23 @@ def _card(model: Path) -> ModelCard:
 
 @dataclass(frozen=True)
 class Set:
-    """A labelled set, and the model that judges it."""
+    """A labelled set, and the model that judges it.
+
+    Attributes:
+        too_short: videos of which the model's clips cannot be cut; they are left out.
+    """
 
     name: str
     model: Path
     card: ModelCard
     videos: tuple[Video, ...]
+    too_short: tuple[Video, ...]
 
     @classmethod
     def from_videos(cls, name: str, model: Path, videos: Sequence[Video]) -> Set:
-        return cls(name, model, _card(model), tuple(videos))
+        card = _card(model)
+        too_short = tuple(video for video in videos if first_clip(video, card.clip.spec) is None)
+        return cls(name, model, card, tuple(video for video in videos if video not in too_short), too_short)
 
     def figures(self, kept: Path) -> dict[str, Any]:
         """Replay the set, and judge it by the suggested thresholds and by calibrated ones."""
@@ -126,6 +134,7 @@ class Set:
             "abnormal": len(shown) - len(after),
             "seconds_before": round(hours * SECONDS_AN_HOUR, 1),
             "budget_per_hour": round(budget.per_hour, 1),
+            "too_short": [video.path.name for video in self.too_short],
             "rows": [row("as the model suggests", shown, chain), row("calibrated", shown, found.settings)],
         }
 
@@ -193,7 +202,7 @@ def page(found: dict[str, Any]) -> str:
             f"{one['kernel']}. Calibrated on {one['normal_before']} normal videos, {one['seconds_before']:g} s. The "
             f"lowest budget that they support is {one['budget_per_hour']:g} false alarms per hour "
             f"({100 * found['confidence']:g} % confidence). Judged on {one['normal']} other normal videos and "
-            f"{one['abnormal']} abnormal ones.",
+            f"{one['abnormal']} abnormal ones.{_left_out(one['too_short'])}",
             "",
             "| thresholds | opens, closes | incidents found | recall (95 %) | false alarms | per hour (95 %) "
             "| delay, median | delay, 95th percentile |",
@@ -210,6 +219,10 @@ def page(found: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _left_out(too_short: Sequence[str]) -> str:
+    return f" Too short for a clip, and left out: {', '.join(too_short)}." if too_short else ""
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -27,8 +27,7 @@ from models.serving.export import SERVED_NAME, ensure_repository, find_model
 from operators.median import median_picture
 from pipeline.errors import MistwatchError
 from pipeline.manifests.fights import fights
-from pipeline.manifests.manifest import Video
-from pipeline.sources.files import FileSource
+from pipeline.manifests.manifest import Video, open_video
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,7 +124,7 @@ def main() -> None:
 
 def first_clip(video: Video, spec: ClipSpec) -> Clip | None:
     """Return the first clip of a video; None where it is too short for one."""
-    items = cut(FileSource("bench", video.path, threads=1).frames([spec.frame_spec], threading.Event()), spec)
+    items = cut(open_video(video, threads=1).frames([spec.frame_spec], threading.Event()), spec)
     return next((item.pixels for item in items if isinstance(item, ClipWindow)), None)
 
 

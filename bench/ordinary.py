@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fight_variants import RAW, RECIPE, TODAY, WITHOUT_EXTRA, Clips, Dataset, Work, by_place, recipe_parser
+from fight_variants import BEFORE, RAW, RECIPE, WITHOUT_EXTRA, Clips, Dataset, Work, by_place, recipe_parser
 from fights_folds import DIVISIONS, FOLDS, RESULTS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -51,7 +51,7 @@ SEED = 0  #: of the trainings
 ASKED = 0.10
 #: Places whose share is asked for; the others are reported.
 ASKED_OF = ("vtest.avi", "ped2/train")
-VARIANTS = (RECIPE, WITHOUT_EXTRA, RAW, TODAY)
+VARIANTS = (RECIPE, WITHOUT_EXTRA, RAW, BEFORE)
 
 
 @dataclass(frozen=True)

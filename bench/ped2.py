@@ -210,7 +210,9 @@ def main() -> None:
     }
     try:
         config = read_mist_config(options.config, options.set)
-        footage = Footage(ped2(options.data), config, MapStore(config.training_clip, backbone=config.backbone))
+        late = config.encoder.late if config.encoder is not None else ("mixed_5c",)
+        store = MapStore(config.training_clip, late=late, backbone=config.backbone, contrast=config.contrast)
+        footage = Footage(ped2(options.data), config, store)
     except (ConfigError, ManifestError) as error:
         parser.exit(1, "".join(f"{parser.prog}: {line}\n" for line in str(error).splitlines()))
     drawn = splits(footage.videos, options.splits)

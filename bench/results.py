@@ -26,8 +26,9 @@ INTRODUCTION = """\
 
 Programs under `bench/` measured every figure below, and recorded their seeds, splits and settings in `bench/results/`.
 `python bench/results.py` generates this page. Intervals contain 95 % of bootstrap draws over videos
-(`operators/figures/`), and "better than" is a paired bootstrap. *Stage 1* is MIST's generator on pooled I3D
-features, as in `models/weights/`. *Stage 2* is the self-guided-attention encoder that `mistwatch train mist` trains. A
+(`operators/figures/`), and "better than" is a paired bootstrap. *Stage 1* is MIST's generator, a linear
+head or both on pooled I3D features, as in `models/weights/`. *Contrast* means that these are differences from the
+features of the standing scene. *Stage 2* is the self-guided-attention encoder that `mistwatch train mist` trains. A
 rate is *not contradicted* when its interval contains the target: the footage is too short to decide.
 """
 
@@ -259,7 +260,7 @@ SECTIONS = (
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", fights_folds),
     Section("ordinary", "python bench/ordinary.py --only", ordinary),
-    Section("ped2", "python bench/ped2.py --stage2", ped2),
+    Section("ped2", "python bench/ped2.py", ped2),
     Section("contrast_scenes", "python bench/contrast_scenes.py", contrast_scenes),
     Section("published_features", "python bench/published_features.py", published),
     Section("pseudo_labels", "python bench/pseudo_labels.py", pseudo_labels),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import av
 import numpy as np
 import numpy.typing as npt
 
+from operators.heat_kind import HeatKind
 from pipeline.sources.scale import Part
 
 #: The picture keeps at least this share of itself.
@@ -21,13 +21,6 @@ _FLAT = 0.01
 _LEVELS = 256
 #: JFIF's: full-range BT.601.
 _YCBCR_OF_RGB = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-
-
-class HeatKind(StrEnum):
-    """The meaning of a heat map's values."""
-
-    ATTENTION = "attention"  #: relative: only the shape of one map means something
-    ANOMALY = "anomaly"  #: absolute: values can be compared between clips
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import av
 import numpy as np
@@ -20,6 +20,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from operators.scores import ClipKey
 from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
 from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
+
+if TYPE_CHECKING:
+    from operators.background import SceneKind
 
 #: Length of the last frame of a clip where neither its neighbours nor its container state it, seconds.
 #: It happens to one frame only: the first of a segment, in clips of a single frame.
@@ -113,6 +116,7 @@ class ClipWindow:
         middle: the native picture of the middle frame (ordinal T // 2).
         scene: uint8 (H, W, 3) RGB, the standing scene that the clip is scored against, by a model that reads one. Clips
             may share it. None: the model reads none, or takes the median of the clip.
+        scene_kind: the kind of scene that is kept for the clip's camera; None: none. ``scene`` is of this kind.
     """
 
     segment: Segment
@@ -126,6 +130,7 @@ class ClipWindow:
     middle: av.VideoFrame
     captured_monotonic: float = field(default_factory=time.monotonic)
     scene: npt.NDArray[np.uint8] | None = None
+    scene_kind: SceneKind | None = None
 
     @property
     def key(self) -> ClipKey:

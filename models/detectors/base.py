@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from models.card import CARD_FILE, Card, CardError, ModelCard, read_card
 from operators.background import SceneKind
+from operators.heat_kind import HeatKind
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,20 +39,13 @@ class BelongsTo(StrEnum):
     CAMERA = "camera"  #: the one whose footage it has learned
 
 
-class HeatKind(StrEnum):
-    """The meaning of the output HEAT."""
-
-    ATTENTION = "attention"  #: relative: only its shape within one clip means something
-    ANOMALY = "anomaly"  #: absolute: comparable between clips
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family(Generic[Card]):
     """A kind of detector.
 
     Attributes:
         training: the function that trains such a detector, ``module:function``.
-        heat: returns the meaning of the HEAT of a model; None for a model without it.
+        heat: returns the meaning of the output HEAT of a model; None for a model without it.
         blank: builds the network that is served, without its weights.
         load: builds that network with the weights of the model's folder, in evaluation mode on the CPU. Missing weights
             of a published backbone are fetched. Raises :class:`pipeline.errors.MistwatchError`.

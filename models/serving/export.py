@@ -24,7 +24,7 @@ import importlib.metadata
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +32,13 @@ import models
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
-from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
+from models.detectors.base import FAMILIES, Progress, read_detector
 from models.engines.device import cuda_devices
 from models.serving import versions
 from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
 from models.serving.versions import CONFIG_FILE
 from operators.background import SceneKind
+from operators.heat_kind import HeatKind
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.windows import StoredClip
@@ -229,14 +230,14 @@ def export(
         try:
             draft.mkdir()
             network = family.load(card, folder, progress)
-            outputs = _output_shapes(network, card, folder)
+            of_scene, outputs = _tried(network, card, folder)
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
                 raise ExportError(f"{folder}: the family {family.name} and its network differ in the output HEAT")
             scene = family.scene(card)
-            if (scene is not None) != bool(_of_black_scene(network, card)):
+            if (scene is not None) != bool(of_scene):
                 raise ExportError(f"{folder}: the family {family.name} and its network differ in the input SCENE")
-            _write_network(network, card, draft, engine, progress)
+            _write_network(network, card, of_scene, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
             config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat, scene=scene)
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -342,36 +343,42 @@ def export_tools() -> dict[str, str]:
     return tools
 
 
-def _output_shapes(network: ServedNetwork, card: ModelCard, folder: Path) -> dict[str, list[int]]:
-    """Return the shape of each output for one clip of the card's size, by a try."""
-    import torch
+def _tried(network: ServedNetwork, card: ModelCard, folder: Path) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+    """Score a black clip of the card's size.
 
-    clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
-    try:
-        with torch.inference_mode():
-            found = network(clip, *_of_black_scene(network, card).values())
-    except ValueError as error:  # clips that are too short, or of a size whose maps do not meet
-        raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
-    return {name: list(values.shape[1:]) for name, values in zip(network.outputs, found, strict=True)}
-
-
-def _of_black_scene(network: ServedNetwork, card: ModelCard) -> dict[str, Tensor]:
-    """Return the network's outputs for a black scene, (1, ...) by their names; empty if it reads none."""
+    Returns:
+        The outputs for its scene, (1, ...) by their names, empty if the network reads none; and the shape of each
+        output for one clip.
+    """
     import torch
 
     from models.detectors.network import SceneNetwork
 
-    if not isinstance(network, SceneNetwork):
-        return {}
-    with torch.inference_mode():
-        found = network.standing(torch.zeros(1, card.clip.height, card.clip.width, 3, dtype=torch.uint8))
-    return dict(zip(network.of_scene, found, strict=True))
+    clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
+    of_scene: dict[str, Tensor] = {}
+    try:
+        with torch.inference_mode():
+            if isinstance(network, SceneNetwork):
+                of_scene = dict(zip(network.of_scene, network.standing(clip[:, 0]), strict=True))
+            found = network(clip, *of_scene.values())
+    except ValueError as error:  # clips that are too short, or of a size whose maps do not meet
+        raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
+    return of_scene, {name: list(values.shape[1:]) for name, values in zip(network.outputs, found, strict=True)}
 
 
 def _write_network(
-    network: ServedNetwork, card: ModelCard, draft: Path, engine: EngineChoice, progress: Progress
+    network: ServedNetwork,
+    card: ModelCard,
+    of_scene: Mapping[str, Tensor],
+    draft: Path,
+    engine: EngineChoice,
+    progress: Progress,
 ) -> None:
-    """Write what runs the network, and the network, into the version folder ``draft``."""
+    """Write what runs the network, and the network, into the version folder ``draft``.
+
+    Args:
+        of_scene: the network's outputs for a scene; see :func:`_tried`.
+    """
     for module, name in _COPIED.items():
         source = (_OURS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         (draft / f"{name}.py").write_text(_with_relative_imports(source), encoding="utf-8")
@@ -382,11 +389,8 @@ def _write_network(
 
         progress("converting the network for OpenVINO")
         size = (card.clip.height, card.clip.width, 3)
-        of_scene = {
-            name: Input(tuple(tensor.shape[1:]), tensor.dtype)
-            for name, tensor in _of_black_scene(network, card).items()
-        }
-        inputs = {"CLIP": Input((card.clip.frames, *size)), **of_scene}
+        inputs = {"CLIP": Input((card.clip.frames, *size))}
+        inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
         ov.save_model(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE, compress_to_fp16=False)
         if isinstance(network, SceneNetwork):
             scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from models.serving.contract import check_scene
 from operators.median import median_picture
 
-#: Size of the results that are kept, bytes: those of 160 scenes where they are maps of 0.4 MB, of thousands where they
-#: are pooled features.
+#: Size of the results that are kept, bytes: those of 20 scenes where they are the early and the late map (3 MB for
+#: 16 × 224 × 224), of thousands where they are pooled features.
 ROOM = 64 * 2**20
 
 OfScene = Mapping[str, npt.NDArray[np.float32]]  #: the network's outputs for N scenes: (N, ...) by their names

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
+from operators.heat_kind import HeatKind
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
-from pipeline.heat import Heat, HeatKind
+from pipeline.heat import Heat
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec

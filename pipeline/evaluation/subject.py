@@ -16,6 +16,7 @@ from operators.alerting import AlertSettings
 from operators.figures.pixels import LEVELS, PixelCounts, PixelSample, error_bounds
 from operators.figures.ranked import Undefined
 from operators.figures.videos import FrameLabels
+from operators.heat_kind import HeatKind
 from pipeline.errors import UsageError
 from pipeline.evaluation.end_to_end import divided_labels, divided_scores, read_lengths
 from pipeline.evaluation.foreign_scores import judge_scores
@@ -24,7 +25,6 @@ from pipeline.evaluation.judged_run import judge_run
 from pipeline.evaluation.pixel_maps import judge_maps, read_maps
 from pipeline.evaluation.reported import settings_of, title_of
 from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
-from pipeline.heat import HeatKind
 from pipeline.manifests.manifest import listed
 from pipeline.manifests.masks import Masks, MasksError, masks_of, read_masks, size_problem
 from pipeline.printable import located

@@ -94,7 +94,8 @@ class Watcher:
 
     The scene is kept over all clips of a segment, whether they are scored or dropped, so it depends on the footage
     alone. Where another version of the model reads another kind of scene, it is kept from that version's first score
-    on, beginning with nothing. (The cost and memory of it: :mod:`operators.background`.)
+    on, beginning with nothing; clips that were cut before are scored against their own median. (The cost and memory of
+    it: :mod:`operators.background`.)
     """
 
     port: CameraPort  #: its queue; set before the first frame
@@ -131,7 +132,8 @@ class Watcher:
             self._scene_kind, self._scene = kind, None if kind is None else standing_scene(kind)
         if self._scene is None:
             return window
-        return replace(window, scene=self._scene.push(window.segment.id, window.start, window.pixels))
+        scene = self._scene.push(window.segment.id, window.start, window.pixels)
+        return replace(window, scene=scene, scene_kind=kind)
 
     def _count_without_clip(self, frame: Frame) -> None:
         """Log a live camera that delivers pictures of which no clip can be made, once."""

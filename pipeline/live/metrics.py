@@ -8,10 +8,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from operators.background import SceneKind
+from operators.chain import ChainSettings
 from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import Frame
 from pipeline.sources.reconnect import Outage
@@ -61,6 +64,9 @@ class Metrics:
         )
         self.reconnects = Counter("reconnects", "Outages of a live source", ["camera", "reason"], **common)
         self.connected = Gauge("camera_connected", "1 while the source delivers frames", ["camera"], **common)
+        self.background_known = Gauge(
+            "background_known", "1 while clips are scored against the background of the last minutes", watch, **common
+        )
         self.alerts = Counter("alerts", "Alerts begun", watch, **common)
         self.capture_to_score = Histogram(
             "capture_to_score_seconds",
@@ -96,6 +102,7 @@ class Metrics:
             self.clips_dropped,
             self.reconnects,
             self.connected,
+            self.background_known,
             self.alerts,
             self.capture_to_score,
             self.capture_to_published,
@@ -165,9 +172,17 @@ class MetricsListener(WorkerListener):
         else:
             self._metrics.pictures_dropped.labels(report.camera, report.fault).inc()
 
+    def judged(self, watch: Watch, served: ServedModel, settings: ChainSettings) -> None:
+        if served.scene is not SceneKind.BACKGROUND:
+            self._metrics.background_known.remove(*self._metrics.labels_of(watch))
+
     def scored(self, watch: Watch, scored: Scored) -> None:
         labels = self._metrics.labels_of(watch)
         self._metrics.clips_scored.labels(*labels).inc()
+        if scored.served.scene is SceneKind.BACKGROUND:
+            window = scored.window
+            is_known = window.scene is not None and window.scene_kind is SceneKind.BACKGROUND
+            self._metrics.background_known.labels(*labels).set(is_known)
         if scored.window.segment.live:
             self._metrics.capture_to_score.labels(*labels).observe(scored.delay_seconds)
 

@@ -19,11 +19,11 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from operators.heat_kind import HeatKind
 from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.errors import MistwatchError
-from pipeline.heat import HeatKind
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, rules_of
 from pipeline.live.listener import Watch, WorkerListener

@@ -36,8 +36,8 @@ from pydantic import (
 from operators.alerting import AlertSettings
 from operators.background import SceneKind
 from operators.chain import ChainSettings
+from operators.heat_kind import HeatKind
 from pipeline.errors import UsageError
-from pipeline.heat import HeatKind
 from pipeline.windows import StoredClip
 
 if TYPE_CHECKING:

@@ -190,11 +190,13 @@ class Dispatcher:
     def _send(self, clip: Clip) -> None:
         versions = self._versions[clip.lane.model]
         clip.asked_heat = versions.asks_heat and not clip.refused
+        # A refused clip, too, is sent with its scene where the model, asked anew, reads one: its score is the same.
+        scene = versions.scene_of(clip.window)
+        clip.sent_scene = scene is not None
         self._transport.infer(
             clip.lane.model,
             clip.window.pixels,
-            # A refused clip, too, is sent with its scene where the model, asked anew, reads one: its score is the same.
-            scene=clip.window.scene if versions.reads_scene else None,
+            scene=scene,
             heat=clip.asked_heat,
             timeout_seconds=self._deadline_seconds,
             on_answer=lambda answer: self._handle_later(partial(self._conclude, clip, answer)),
@@ -215,7 +217,10 @@ class Dispatcher:
                 self._report_in_flight()
 
     def _handle_answer(self, clip: Clip, answer: Answer) -> Outcome | None:
-        """Return the outcome of an answered clip; None where that version may not score, and the clip is sent again."""
+        """Return the outcome of an answered clip; None where it is sent again.
+
+        That is where the version may not score, or reads another kind of scene than the clip was sent with.
+        """
         model = clip.lane.model
         versions = self._versions[model]
         self._outages.answered(model, time.monotonic())
@@ -230,6 +235,8 @@ class Dispatcher:
             notify(self._listener.recovered)
         if versions.scored_by(served, sent_at=clip.sent_at):
             notify(self._listener.exchanged, served)
+        if clip.sent_scene and served.scene is not clip.window.scene_kind:  # the version was exchanged meanwhile
+            return None
         if not 0.0 <= answer.score <= 1.0:  # NaN, too
             return Dropped(clip.window, DropReason.ERROR, f"Triton's SCORE must lie in [0, 1], got {answer.score}")
         return Scored(clip.window, answer.score, served, datetime.now(UTC), answer.heat)

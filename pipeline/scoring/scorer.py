@@ -29,7 +29,7 @@ gave it. A version that answers for the first time is asked to describe itself: 
 cannot judge its scores, its answer is not used and the clip waits as in an outage until an operator acts. The same
 holds for a clip that is refused: the model is asked to describe itself before the clip is sent again, and where it
 takes other clips by now, this one waits. So the server may exchange the model at any time without losing a clip. A clip
-is sent with its standing scene where the version that scores now reads one.
+is sent with its standing scene where the version that scores now reads that kind of scene.
 
 **Memory.** Consumers that keep up: ``capacity`` clips a port and ``max_in_flight`` over all. A port whose consumer
 hangs: at most ``2 × capacity + max_in_flight`` of its own. A clip is ``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and

@@ -11,8 +11,8 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.model_config_pb2 as model_config
 
 from operators.background import SceneKind
+from operators.heat_kind import HeatKind
 from pipeline.errors import MistwatchError, UsageError
-from pipeline.heat import HeatKind
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 

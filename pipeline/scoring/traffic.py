@@ -83,6 +83,7 @@ class Clip:
         ticket: its place in line; lower ones were submitted earlier.
         sent_at: when it was last sent, monotonic seconds.
         asked_heat: it was sent with a request for HEAT.
+        sent_scene: it was sent with its standing scene.
         suspect: the model raised on it or on another clip of its batch; it is sent alone once more.
         refused: the server has refused it; it is sent once more, without the request for HEAT.
     """
@@ -92,6 +93,7 @@ class Clip:
     ticket: int
     sent_at: float = 0.0
     asked_heat: bool = False
+    sent_scene: bool = False
     suspect: bool = False
     refused: bool = False
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.scoring.served_model import ServedModel
 from pipeline.windows import ClipSpec, ClipWindow
@@ -51,10 +52,13 @@ class Versions:
         """Return whether the next clip is sent with a request for HEAT."""
         return self._heat and self._current is not None and self._current.heat is not None
 
-    @property
-    def reads_scene(self) -> bool:
-        """Return whether the next clip is sent with its standing scene."""
-        return self._current is not None and self._current.scene is not None
+    def scene_of(self, window: ClipWindow) -> npt.NDArray[np.uint8] | None:
+        """Return the standing scene that a window is sent with; None where the version that scores reads another kind.
+
+        The model then takes the median of the clip, as it does while a background is not known.
+        """
+        reads = None if self._current is None else self._current.scene
+        return window.scene if reads is not None and window.scene_kind is reads else None
 
     def misfit(self, window: ClipWindow) -> str:
         """Return the reason for which a window cannot be sent, as one line; empty when it can."""

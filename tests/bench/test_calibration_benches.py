@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gray_films import write_film
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
@@ -18,6 +19,7 @@ from operators.figures.videos import ScoredVideo
 from pipeline.calibration.search import parse_budget, with_threshold
 from pipeline.courtyard.settings import IncidentKind
 from pipeline.evaluation.judged import CAUSAL, RAW, JudgedVideo
+from pipeline.manifests.manifest import Video
 
 CHAIN = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4, cooldown_seconds=2.0), kernel=1)
 CARD = SimpleNamespace(name="made-up", weights_sha256="0" * 64, training={})
@@ -185,10 +187,19 @@ def test_a_labelled_set_is_judged_by_thresholds_of_its_own(day, load, made_up) -
     assert (len(piece.score), piece.score[20], piece.hours) == (60, 0.6, 60 / 3600)
     one = {"name": "made", "model": {"name": "m", "weights_sha256": "0" * 64}, "kernel": 1, "rows": [row, calm]}
     one |= {"normal_before": 1, "normal": 1, "abnormal": 1, "seconds_before": 60.0, "budget_per_hour": 179.7}
+    one |= {"too_short": ["fi149.mp4"]}
     page = sets.page({"confidence": 0.95, "sets": [one]})
     assert (
         "| as the model suggests | 0.5, 0.4 | 1 of 1 | 1.00 (1.00 to 1.00) | 1 in 2.0 min | 30 (0.8 to 167.1) |" in page
     )
+    assert "1 abnormal ones. Too short for a clip, and left out: fi149.mp4.\n" in page
+
+
+def test_videos_that_are_too_short_for_the_models_clips_are_left_out(day, load, root: Path, tmp_path: Path) -> None:
+    lengths = {"long": 60, "short": 10}  # pictures; a clip of fights spans 1.28 s
+    videos = [Video(write_film(tmp_path / f"{name}.mkv", [90] * frames), 0) for name, frames in lengths.items()]
+    one = load("labelled_sets").Set.from_videos("made", root / "models" / "weights" / "fights", videos)
+    assert [[video.path.stem for video in some] for some in (one.videos, one.too_short)] == [["long"], ["short"]]
 
 
 def test_both_have_their_lines_among_the_results(load, tmp_path: Path) -> None:

@@ -119,32 +119,38 @@ def folds_results(load, root):
     videos = [Video(Path(f"/fights/{i:02d}.mp4"), i % 2, group=f"film{i // 2}") for i in range(12)]
     right = [np.array([0.7 * video.label + i / 100, 0.1]) for i, video in enumerate(videos)]
     swapped = [np.array([0.715, 0.1]), *right[1:]]  # above the fight 1, of 0.71, and no other
-    runs = {folds.RECIPE.name: [folds.scored(videos, right)] * 3, folds.TODAY.name: [folds.scored(videos, swapped)] * 3}
+    runs = {
+        folds.RECIPE.name: [folds.scored(videos, right)] * 3,
+        folds.BEFORE.name: [folds.scored(videos, swapped)] * 3,
+    }
     config = read_mist_config(root / "configs" / "train" / "fights.yaml")
-    found = folds.figures(runs, config, (folds.RECIPE, folds.TODAY), seeds=1, draws=FEW)
+    found = folds.figures(runs, config, (folds.RECIPE, folds.BEFORE), seeds=1, draws=FEW)
     test = runs[folds.RECIPE.name][:1]
     held = {"name": "made-up", "weights_sha256": "0" * 64, "held_out_sources": ["film0"], "videos": 12}
     held |= {"abnormal_videos": 6, "alerting": {"kernel": 3, "open_threshold": 0.5}}
     held |= {"recall_at_open_threshold": 0.5, "false_alarms_at_open_threshold": 0.0, **folds.judged(test, FEW)}
-    held |= {folds.TODAY.name: folds.judged(test, FEW), f"less {folds.TODAY.name}": folds.differences(test, test, FEW)}
+    held |= {
+        folds.BEFORE.name: folds.judged(test, FEW),
+        f"less {folds.BEFORE.name}": folds.differences(test, test, FEW),
+    }
     return folds, found | {"committed": held, "too_short": ["13.mp4"]}
 
 
 def test_the_folds_compare_the_recipe_with_the_one_before(folds_results):
     folds, results = folds_results
-    recipe, before = (results["methods"][name] for name in (folds.RECIPE.name, folds.TODAY.name))
+    recipe, before = (results["methods"][name] for name in (folds.RECIPE.name, folds.BEFORE.name))
     assert (recipe["video_auc"]["value"], before["video_auc"]["value"]) == (1.0, round(35 / 36, 4))
     assert before["video_auc"]["by_division"] == [round(35 / 36, 4)] * 3
     # At 5 % of six normal clips none may be above the threshold: the fight 1 is lost.
     assert (recipe["video_recall_at_5"]["value"], before["video_recall_at_5"]["value"]) == (1.0, round(5 / 6, 4))
-    gain = recipe[f"less {folds.TODAY.name}"]["video_auc"]
+    gain = recipe[f"less {folds.BEFORE.name}"]["video_auc"]
     assert gain["by film"]["value"] == gain["by video"]["value"] == round(1 / 36, 4)
     page = folds.page(json.loads(json.dumps(results)))
     assert "| recipe less stage 1 of 0.2.0 | +0.028 |" in page
     assert "| recipe | 1.000, 1.000, 1.000 | **1.000** |" in page
 
 
-def test_every_variant_is_another_recipe_of_todays_file(load, root):
+def test_every_variant_is_another_recipe_of_the_present_file(load, root):
     """A change that the file does not know, or already has, would compare the recipe with itself."""
     variants = load("fight_variants")
     file = root / "configs" / "train" / "fights.yaml"
@@ -152,9 +158,9 @@ def test_every_variant_is_another_recipe_of_todays_file(load, root):
     new += ["recipe.heads=both", "extra_normals={footage: [x]}"]
     kept = variants.different(variants.REVERTED, file, new)
     assert {one.name for one in variants.REVERTED} - {one.name for one in kept} == {"both heads"}
-    configs = [one.config(file, new) for one in (variants.RECIPE, variants.TODAY, *kept)]
+    configs = [one.config(file, new) for one in (variants.RECIPE, variants.BEFORE, *kept)]
     assert all(one != other for i, one in enumerate(configs) for other in configs[:i])
-    old = variants.TODAY.config(file, new)
+    old = variants.BEFORE.config(file, new)
     assert (old.contrast, old.extra_normals, old.layers, old.clip.fps) == (None, None, ("mixed_5c",), None)
 
 

@@ -228,7 +228,7 @@ class TestLight:
         assert found is not None
         assert np.abs(found.astype(float) - lit(gain)).mean() < 2.5, "nor may the person be in it, who came with it"
 
-    def test_a_slow_change_is_followed_and_hides_nobody(self) -> None:
+    def test_a_slow_change_is_followed_and_hides_no_person(self) -> None:
         """To half of the light in five minutes, with a person who lies there for the second of them."""
 
         def light(start: float) -> Picture:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from operators.heat_kind import HeatKind
 from pipeline.alerts.evidence import encode_jpeg
-from pipeline.heat import Heat, HeatKind, at_pixels, draw
+from pipeline.heat import Heat, at_pixels, draw
 from pipeline.sources.base import Fit, FrameSpec
 from pipeline.sources.scale import Part, Scaler, seen_part
 

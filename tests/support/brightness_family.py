@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from models.card import Alerting, Architecture, ModelCard, write_card
-from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom
+from models.detectors.base import BelongsTo, Family, LearnsFrom
 from models.detectors.network import ServedNetwork
 from models.tensors import load_tensors, save_tensors
+from operators.heat_kind import HeatKind
 from pipeline.windows import StoredClip
 
 WEIGHTS_FILE = "brightness.safetensors"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from triton_of_brightness import H, T, W
 
 from operators.background import SceneKind
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.scoring.served_model import HeatMap, ScorerUnavailable, ServedModel, Trouble
 from pipeline.scoring.transport import Answer, Failure, Transport
 from pipeline.sources.base import Fit

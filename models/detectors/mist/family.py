@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.card import CARD_FILE, CardError
-from models.detectors.base import BelongsTo, Family, HeatKind, LearnsFrom, Progress
+from models.detectors.base import BelongsTo, Family, LearnsFrom, Progress
 from models.detectors.mist.card import Architecture, MistCard
 from operators.background import BackgroundSettings
+from operators.heat_kind import HeatKind
 
 if TYPE_CHECKING:
     from models.data.contrast import Contrast

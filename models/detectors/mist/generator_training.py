@@ -36,8 +36,8 @@ def train_generator(
         progress: called with the number of completed epochs, of all members together.
 
     Raises:
-        TrainingError: videos of one label only, features of different widths or that are not finite, or a loss or
-            weights that are not finite.
+        TrainingError: videos of one label only, features of different widths or that are not finite, a loss or
+            weights that are not finite, or a linear head that has not converged.
     """
     bags = [*bags, *(Bag(bag.mirrored, bag.label, weight=bag.weight) for bag in bags if bag.mirrored is not None)]
     _check(bags)

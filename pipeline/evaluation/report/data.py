@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from operators.figures.bootstrap import Estimate
 from operators.figures.events import TOLERANCE_SECONDS, Span
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.sources.base import FrameSpec
 
 #: Format of a figure: 0.8697, 17.0 %, 2.25 s, 0.4 /h, 12.

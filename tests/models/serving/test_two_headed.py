@@ -98,7 +98,7 @@ def test_triton_gives_the_heat_to_clients_that_request_it(
     import tritonclient.grpc as triton
 
     from deploy.triton.server import TritonServer
-    from pipeline.heat import HeatKind
+    from operators.heat_kind import HeatKind
     from pipeline.scoring.served_model import HeatMap, served_model
 
     tensor = triton.InferInput("CLIP", [2, *CLIP], "UINT8")

@@ -17,8 +17,8 @@ from PIL import Image
 from site_runs import BRIGHT, DARK, write_video
 from sklearn.metrics import roc_auc_score
 
+from operators.heat_kind import HeatKind
 from pipeline.cli.main import main
-from pipeline.heat import HeatKind
 from pipeline.runs.folder import RunModel
 
 

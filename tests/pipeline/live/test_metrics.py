@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from prometheus_client import generate_latest
 from scripted_sink import ScriptedServer
 from site_runs import site
 
+from operators.alerting import AlertSettings
+from operators.background import SceneKind
+from operators.chain import ChainSettings
 from pipeline.live.listener import Watch
 from pipeline.live.metrics import Metrics, MetricsError, MetricsListener
 from pipeline.live.service import Service
@@ -27,6 +31,9 @@ from pipeline.sinks import SINKS, SinkKind
 from pipeline.sinks.base import Verdict
 from pipeline.sources.base import Segment
 from pipeline.windows import ClipSpec, ClipWindow
+
+CAPTURED_AT = datetime(2026, 3, 1, tzinfo=UTC)
+PLAIN = ServedModel("m", "1", ClipSpec(1, 1, 2, 2))
 
 
 def test_a_scrape_shows_what_was_counted() -> None:
@@ -68,21 +75,52 @@ def test_a_site_without_detectors_has_no_label_for_them() -> None:
     assert 'mistwatch_frames_decoded_total{camera="gate"} 1.0' in text
 
 
+def window(**options: Any) -> ClipWindow:
+    """A clip of one black picture of a live camera."""
+    return ClipWindow(
+        Segment("gate/1/0", "gate", live=True), 0, 0.0, 0.64, CAPTURED_AT, CAPTURED_AT, CAPTURED_AT,
+        np.zeros((1, 2, 2, 3), np.uint8), av.VideoFrame(2, 2, "rgb24"), **options,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("set_by", [timedelta(hours=-1), timedelta(days=20_000)])
 def test_delays_do_not_follow_a_wall_clock_that_is_set(set_by: timedelta) -> None:
     metrics = Metrics()
     listener = MetricsListener(metrics)
-    captured_at = datetime(2026, 3, 1, tzinfo=UTC)
     now = time.monotonic()
-    window = ClipWindow(
-        Segment("gate/1/0", "gate", live=True), 0, 0.0, 0.64, captured_at, captured_at, captured_at,
-        np.zeros((1, 2, 2, 3), np.uint8), av.VideoFrame(2, 2, "rgb24"), captured_monotonic=now,
-    )  # fmt: skip
-    served = ServedModel("m", "1", ClipSpec(1, 1, 2, 2))
-    scored = Scored(window, 0.5, served, captured_at + set_by, scored_monotonic=now + 0.25)
+    scored = Scored(window(captured_monotonic=now), 0.5, PLAIN, CAPTURED_AT + set_by, scored_monotonic=now + 0.25)
     listener.scored(Watch("gate"), scored)
     total = metrics.registry.get_sample_value("mistwatch_capture_to_score_seconds_sum", {"camera": "gate"})
     assert total == pytest.approx(0.25)
+
+
+def test_the_background_is_known_while_clips_are_scored_against_it() -> None:
+    metrics = Metrics(detectors=True)
+    listener = MetricsListener(metrics)
+    gate, yard = Watch("gate", "falls"), Watch("yard", "falls")
+    served = {kind: replace(PLAIN, scene=kind) for kind in (None, *SceneKind)}
+    picture = np.zeros((2, 2, 3), np.uint8)
+
+    def known(watch: Watch) -> float | None:
+        labels = {"camera": watch.camera, "detector": watch.detector}
+        return metrics.registry.get_sample_value("mistwatch_background_known", labels)
+
+    def score(watch: Watch, reads: SceneKind | None, kept: SceneKind | None, scene: Any) -> float | None:
+        clip = window(scene=scene, scene_kind=kept)
+        listener.scored(watch, Scored(clip, 0.5, served[reads], CAPTURED_AT))
+        return known(watch)
+
+    long, short = SceneKind.BACKGROUND, SceneKind.CLIP
+    settings = ChainSettings(alert=AlertSettings(open_threshold=0.5, close_threshold=0.4))
+    listener.judged(gate, served[long], settings)
+    assert [score(gate, long, long, scene) for scene in (None, picture, None, picture)] == [0, 1, 0, 1]
+    assert score(gate, long, short, picture) == 0, "a scene of another kind is not sent"
+    assert score(yard, short, short, picture) is score(yard, None, None, None) is None
+    assert score(yard, long, long, picture) == 1
+    listener.judged(gate, served[short], settings)
+    assert (known(gate), known(yard)) == (None, 1)
+    listener.camera_removed("yard")
+    assert known(yard) is None
 
 
 def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_event: Callable[..., Any]) -> None:

@@ -58,7 +58,9 @@ def scenes(clips: list[ClipWindow]) -> set[int | None]:
 
 
 def test_a_model_that_reads_none_gets_none(film: Path) -> None:
-    assert scenes(Watched(film, PLAIN).watch(5.0)) == {None}
+    clips = Watched(film, PLAIN).watch(5.0)
+    assert scenes(clips) == {None}
+    assert {clip.scene_kind for clip in clips} == {None}
 
 
 def test_the_short_scene_is_there_from_the_first_clip_and_shared(film: Path) -> None:
@@ -80,6 +82,7 @@ def test_the_background_is_there_once_it_is_known(film: Path) -> None:
     watched = Watched(film, LONG)
     assert scenes(watched.watch(70.0)) == {None}
     assert scenes(watched.watch(20.0)[5:]) == {GREY}
+    assert {clip.scene_kind for clip in watched.clips} == {SceneKind.BACKGROUND}
 
 
 def test_another_version_has_its_own_scene_from_then_on(film: Path) -> None:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from operators.alerting import AlertSettings
 from operators.background import SceneKind
 from operators.chain import ChainSettings
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.runs.folder import RunChain, RunError, RunModel, VideoRow, read_run, score_schema
 
 CHAIN = {

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from triton_of_brightness import H, Server, T, W, until, write_repository
 
+from operators.background import SceneKind
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored
 from pipeline.scoring.scorer import ScoredModel
 from pipeline.scoring.served_model import ServedModel
@@ -62,9 +63,9 @@ def make_window(
     raises: bool = False,
     nan: bool = False,
     height: int = H,
-    scene: bool = False,
+    scene: SceneKind | None = None,
 ) -> ClipWindow:
-    """A clip of random pixels; ``slow`` × 10 ms is its service time. With a ``scene``, of random pixels too."""
+    """A clip of random pixels; ``slow`` × 10 ms is its service time. A ``scene`` of that kind has random pixels too."""
     rng = np.random.default_rng(index)
     pixels = rng.integers(0, 256, (T, height, W, 3), np.uint8)
     pixels[0, 0, 0] = (slow, 255 * raises, 255 * nan)
@@ -79,6 +80,7 @@ def make_window(
         pixels=pixels,
         middle=_MIDDLE,
         scene=rng.integers(0, 256, (height, W, 3), np.uint8) if scene else None,
+        scene_kind=scene,
     )
 
 
@@ -130,7 +132,8 @@ class Consumer:
         assert sorted(outcome.window.index for outcome in self.outcomes) == list(range(submitted))
         for outcome in self.outcomes:
             if isinstance(outcome, Scored):
-                may_have_scene = outcome.served.scene is not None and outcome.window.scene is not None
+                kind = outcome.window.scene_kind
+                may_have_scene = kind is not None and outcome.served.scene is kind
                 expected = [expected_score(outcome.window, with_scene=sent) for sent in {False, may_have_scene}]
                 assert any(outcome.score == pytest.approx(score, abs=1e-6) for score in expected)
 

@@ -14,7 +14,7 @@ import pytest
 from scripted_server import ScriptedServer
 
 from operators.background import SceneKind
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.scoring.outcomes import DropReason, Scored
 from pipeline.scoring.scorer import CameraPort, ScoredModel, Scorer
 from pipeline.scoring.served_model import HeatMap
@@ -89,9 +89,7 @@ class Site:
         height = TALL if port.detector == "tall" else self.kit.clip.height
         port.submit(self.kit.window(port.camera, index, height=height, **pixels))
 
-    def flow(
-        self, camera: str, model: str = "clip_scorer", *, live: bool = False, slow: int = 0, scene: bool = False
-    ) -> Any:
+    def flow(self, camera: str, model: str = "clip_scorer", *, live: bool = False, **pixels: Any) -> Any:
         """Hand in a clip every 20 ms from now on; return the consumer of their outcomes."""
         port = self.port(camera, model, live=live)
 
@@ -99,7 +97,7 @@ class Site:
             for index in count():
                 if self._stop.wait(0.02):
                     return
-                self.submit(port, index, live=live, slow=slow, scene=scene)
+                self.submit(port, index, live=live, **pixels)
 
         self.submitted[f"{camera} {model}"] = 0
         self._threads.append(threading.Thread(target=run))
@@ -294,23 +292,30 @@ class TestEitherServer:
         assert {outcome.model_version for outcome in tall.outcomes} == {"1"}
 
     def test_scenes_are_sent_to_the_versions_that_read_one(self, kit: Any, server: Any) -> None:
-        """A version without the input refuses clips that are sent with a scene; none is lost in the exchange."""
+        """A version without the input refuses clips that are sent with a scene; none is lost in the exchange.
+
+        A version that reads another kind of scene than the clips have scores no clip against that one.
+        """
 
         def against_scene(outcome: Any) -> bool:
             return outcome.score == pytest.approx(kit.expected_score(outcome.window, with_scene=True), abs=1e-6)
 
         with Site(kit, server) as site:
-            film, tall = site.flow("film", scene=True), site.flow("film", "tall", scene=True)
+            film, tall = (site.flow("film", model, scene=SceneKind.BACKGROUND) for model in ("clip_scorer", "tall"))
             site.scored(film, tall)
             server.serve(version=2, name="contrast", scene="background")
             kit.until(lambda: against_scene(film.outcomes[-1]))
             site.scored(film, clips=10)
-            server.serve(version=3)
+            server.serve(version=3, scene="clip")
             kit.until(lambda: film.outcomes[-1].model_version == "3")
+            site.scored(film, clips=10)
+            server.serve(version=4)
+            kit.until(lambda: film.outcomes[-1].model_version == "4")
             site.scored(film, tall)
         assert [(served.version, served.scene) for served in site.listener.exchanges] == [
             ("2", SceneKind.BACKGROUND),
-            ("3", None),
+            ("3", SceneKind.CLIP),
+            ("4", None),
         ]
         assert site.listener.said == []
         assert film.dropped() == tall.dropped() == []
@@ -321,7 +326,7 @@ class TestEitherServer:
         with Site(kit, server, max_in_flight=8) as site:
             port = site.port("film", capacity=20)
             for index in range(20):
-                site.submit(port, index, live=False, scene=index % 3 == 0)
+                site.submit(port, index, live=False, scene=SceneKind.CLIP if index % 3 == 0 else None)
         for outcome in site.consumers["film clip_scorer"].outcomes:
             expected = kit.expected_score(outcome.window, with_scene=outcome.window.index % 3 == 0)
             assert outcome.score == pytest.approx(expected, abs=1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.scoring.outcomes import Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, HeatMap, ServedModel, served_model

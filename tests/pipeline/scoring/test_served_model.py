@@ -11,8 +11,8 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from operators.background import SceneKind
+from operators.heat_kind import HeatKind
 from pipeline.errors import MistwatchError
-from pipeline.heat import HeatKind
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import (
     ClipMismatch,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from operators.background import SceneKind
-from pipeline.heat import HeatKind
+from operators.heat_kind import HeatKind
 from pipeline.scoring.served_model import ClipMismatch, HeatMap, ServedModel
 from pipeline.scoring.versions import Versions
 from pipeline.windows import ClipSpec
@@ -106,14 +106,17 @@ def test_heat_is_asked_of_a_model_that_has_it(heat: bool, served: ServedModel, a
     assert not Versions(CLIP, fits, heat=heat).asks_heat, "before the first inspection no model is known"
 
 
-def test_a_scene_is_sent_to_a_version_that_reads_one() -> None:
+def test_a_scene_is_sent_to_a_version_that_reads_that_kind(kit: Any) -> None:
+    plain, short, long = (kit.window("gate", 0, scene=kind) for kind in (None, SceneKind.CLIP, SceneKind.BACKGROUND))
+    unknown_yet = replace(short, scene=None)
     versions = inspected()
-    assert not versions.reads_scene
+    assert versions.scene_of(short) is None
     answer(versions, WITH_SCENE, 2.0)
-    assert versions.reads_scene
+    assert versions.scene_of(short) is short.scene is not None
+    assert [versions.scene_of(window) for window in (plain, long, unknown_yet)] == [None, None, None]
     answer(versions, TWO, 3.0)
-    assert not versions.reads_scene
-    assert not Versions(CLIP, fits, heat=False).reads_scene, "before the first inspection no model is known"
+    assert versions.scene_of(short) is None
+    assert Versions(CLIP, fits, heat=False).scene_of(short) is None, "before the first inspection no model is known"
 
 
 @pytest.mark.parametrize(

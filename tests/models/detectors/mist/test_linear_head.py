@@ -7,11 +7,13 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
+from models.detectors.mist import linear_head
 from models.detectors.mist.bag import Bag
 from models.detectors.mist.generator_recipe import Recipe
 from models.detectors.mist.generator_scoring import clip_logits
 from models.detectors.mist.generator_training import train_generator
 from models.detectors.mist.linear_head import train_linear_head
+from models.jobs.errors import TrainingError
 
 WIDTH = 6
 RECIPE = Recipe(name="tiny", loss="reference", top_k=2, sub_bags=2, epochs=2, members=2, linear_strength=0.5)
@@ -89,3 +91,13 @@ def test_a_linear_head_depends_on_no_seed_and_not_on_the_number_of_threads():
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+
+
+def test_a_machine_that_does_not_converge_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(linear_head, "_MAX_ITERATIONS", 1)
+    with pytest.raises(TrainingError) as refused:
+        train_generator(bags(), RECIPE.model_copy(update={"heads": "linear", "linear_strength": 100.0}), seed=0)
+    assert str(refused.value) == (
+        "the linear head has not converged after 1 iterations (linear_strength 100); "
+        "lower recipe.linear_strength, or set recipe.unit_length and recipe.standardise"
+    )
