@@ -205,14 +205,19 @@ class _Job:
         self._codes: dict[str, str] = {}
 
     def _check_extra(self, videos: Sequence[Video]) -> None:
-        """Check that no ordinary footage is a video of the data set: it may be of the test."""
-        known = {content: video for video in videos if (content := self._contents[video.path])}
+        """Check that no ordinary footage is a video of the data set, which may be of the test, or is there twice."""
+        known = {
+            content: (video, "a video of the data set") for video in videos if (content := self._contents[video.path])
+        }
         for video in self._extra:
-            if (same := known.get(self._contents[video.path])) is not None:
+            if not (content := self._contents[video.path]):
+                continue
+            if (found := known.get(content)) is not None:
+                same, what = found
                 raise TrainingError(
-                    f"extra_normals: {video.path} has the content of {same.path}, a video of the data set; "
-                    "leave one of them out"
+                    f"extra_normals: {video.path} has the content of {same.path}, {what}; leave one of them out"
                 )
+            known[content] = video, "ordinary footage too"
 
     # -- the stages ----------------------------------------------------------------------------------------------------
 

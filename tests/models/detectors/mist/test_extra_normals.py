@@ -151,6 +151,14 @@ class TestRun:
         ):
             job(videos, tmp_path / "run", config_with(copy))
 
+    def test_a_copy_within_the_ordinary_footage_is_refused(self, videos, ordinary, tmp_path):
+        """It would count twice."""
+        copy = tmp_path / "copy.mp4"
+        shutil.copy(ordinary / "street.mp4", copy)
+        message = rf"^extra_normals: {copy} has the content of {ordinary}/street\.mp4, ordinary footage too; leave one"
+        with pytest.raises(TrainingError, match=message):
+            job(videos, tmp_path / "run", config_with(ordinary, copy))
+
 
 class TestCommand:
     @pytest.mark.parametrize(
