@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def about_training(
         "recipe": recipe,
         "seed": seed,
         "torch": torch.__version__.split("+")[0],
+        **_about_linear_head(config),
         "machine": platform.machine(),
     }
 
@@ -66,3 +68,7 @@ def _about_extra(config: MistConfig, extra: Sequence[Video], names: Mapping[Path
     videos = [names[video.path] for video in extra]
     weight = config.extra_normals.weight
     return {"extra_normals": {"weight": weight, "videos": videos, "manifest_sha256": manifest_digest(extra)}}
+
+
+def _about_linear_head(config: MistConfig) -> dict[str, Any]:
+    return {} if config.recipe.heads == "generator" else {"scikit-learn": version("scikit-learn")}

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from gray_films import write_film
 from tiny_mist import film
@@ -117,6 +118,7 @@ def test_a_generator_with_both_heads(cache, videos, tmp_path):
     footage = Footage(CONFIG, engine="cpu")
     card = train_mist(videos, CONFIG, tmp_path / "run", footage=footage).card
     assert card.contrast == Contrast(scene=SceneKind.CLIP)
+    assert card.training["scikit-learn"] == sklearn.__version__  # its head is trained by it
     generator, _ = load_generator(tmp_path / "run" / "product")
     expected = np.concatenate([clip_scores(generator, footage.live(video).features) for video in videos])
     assert np.ptp(expected) > 0.1
