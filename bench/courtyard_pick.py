@@ -29,7 +29,7 @@ from pipeline.courtyard.settings import SceneError, SceneSettings
 from pipeline.errors import MistwatchError
 
 KEPT = ROOT / "runs" / "courtyard-pick"
-KERNELS = (1, 3, 5)
+KERNELS = (1, 2, 3, 5)
 OPEN = [round(0.50 + 0.02 * step, 2) for step in range(24)]
 BELOW = (0.05, 0.1, 0.2, 0.3)  #: difference between the opening and the closing threshold
 COOLDOWNS = (1.0, 2.0, 4.0, 6.0)  #: seconds
