@@ -7,13 +7,15 @@ A repository holds one served model or several, a folder each::
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py contract.py device.py openvino_engine.py standing.py median.py
+            model.py engine.py contract.py device.py openvino_engine.py standing.py hosted.py median.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
+            program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
-complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
+complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours. A program needs numpy
+and OpenCV there.
 """
 
 from __future__ import annotations
@@ -21,21 +23,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import models
+import numpy as np
+
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
 from models.detectors.base import FAMILIES, HeatKind, Progress, read_detector
+from models.detectors.program import ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
+from models.serving.contract import OPENVINO_FILE, PROGRAM_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
+from models.serving.hosted import PROGRAM_MODULE
 from models.serving.versions import CONFIG_FILE
 from operators.background import SceneKind
 from pipeline import files
@@ -54,13 +60,13 @@ MAX_BATCH_CPU = 2
 MAX_BATCH_CUDA = 16
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
-_OURS = Path(models.__file__).parents[1]
 #: Modules that are copied into the version folder, and their names there. Triton puts that folder on the path of its
 #: Python, so no name may be a package's: ``openvino.py`` would be imported where OpenVINO is missing.
 _COPIED = {
     "models.serving.model": "model",
     "models.serving.engine": "engine",
     "models.serving.contract": "contract",
+    "models.serving.hosted": "hosted",
     "models.serving.standing": "standing",
     "models.engines.device": "device",
     "models.engines.openvino": "openvino_engine",
@@ -228,15 +234,23 @@ def export(
         draft = files.draft_path(place)
         try:
             draft.mkdir()
-            network = family.load(card, folder, progress)
-            outputs = _output_shapes(network, card, folder)
+            loaded = family.load(card, folder, progress)
+            if isinstance(loaded, ServedProgram) and engine is not EngineChoice.AUTO:
+                raise ExportError(
+                    f"{folder}: a model of the family {family.name} has one engine alone, its own program "
+                    f"(got {engine}); expected --engine auto"
+                )
+            outputs = _output_shapes(loaded, card, folder)
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
-                raise ExportError(f"{folder}: the family {family.name} and its network differ in the output HEAT")
+                raise ExportError(f"{folder}: the family {family.name} and its model differ in the output HEAT")
             scene = family.scene(card)
-            if (scene is not None) != bool(_of_black_scene(network, card)):
-                raise ExportError(f"{folder}: the family {family.name} and its network differ in the input SCENE")
-            _write_network(network, card, draft, engine, progress)
+            if (scene is not None) != bool(_of_black_scene(loaded, card)):
+                raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
+            if isinstance(loaded, ServedProgram):
+                _write_program(loaded, draft)
+            else:
+                _write_network(loaded, card, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
             config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat, scene=scene)
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -342,39 +356,41 @@ def export_tools() -> dict[str, str]:
     return tools
 
 
-def _output_shapes(network: ServedNetwork, card: ModelCard, folder: Path) -> dict[str, list[int]]:
+def _output_shapes(loaded: ServedNetwork | ServedProgram, card: ModelCard, folder: Path) -> dict[str, list[int]]:
     """Return the shape of each output for one clip of the card's size, by a try."""
+    clip = np.zeros((1, card.clip.frames, card.clip.height, card.clip.width, 3), np.uint8)
+    if isinstance(loaded, ServedProgram):
+        return {name: list(values.shape[1:]) for name, values in loaded.open().run(clip).items()}
     import torch
 
-    clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
     try:
         with torch.inference_mode():
-            found = network(clip, *_of_black_scene(network, card).values())
+            found = loaded(torch.from_numpy(clip), *_of_black_scene(loaded, card).values())
     except ValueError as error:  # clips that are too short, or of a size whose maps do not meet
         raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
-    return {name: list(values.shape[1:]) for name, values in zip(network.outputs, found, strict=True)}
+    return {name: list(values.shape[1:]) for name, values in zip(loaded.outputs, found, strict=True)}
 
 
-def _of_black_scene(network: ServedNetwork, card: ModelCard) -> dict[str, Tensor]:
+def _of_black_scene(loaded: ServedNetwork | ServedProgram, card: ModelCard) -> dict[str, Tensor]:
     """Return the network's outputs for a black scene, (1, ...) by their names; empty if it reads none."""
+    if isinstance(loaded, ServedProgram):
+        return {}
     import torch
 
     from models.detectors.network import SceneNetwork
 
-    if not isinstance(network, SceneNetwork):
+    if not isinstance(loaded, SceneNetwork):
         return {}
     with torch.inference_mode():
-        found = network.standing(torch.zeros(1, card.clip.height, card.clip.width, 3, dtype=torch.uint8))
-    return dict(zip(network.of_scene, found, strict=True))
+        found = loaded.standing(torch.zeros(1, card.clip.height, card.clip.width, 3, dtype=torch.uint8))
+    return dict(zip(loaded.of_scene, found, strict=True))
 
 
 def _write_network(
     network: ServedNetwork, card: ModelCard, draft: Path, engine: EngineChoice, progress: Progress
 ) -> None:
     """Write what runs the network, and the network, into the version folder ``draft``."""
-    for module, name in _COPIED.items():
-        source = (_OURS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
-        (draft / f"{name}.py").write_text(_with_relative_imports(source), encoding="utf-8")
+    _copy_modules(_COPIED, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
         from models.engines.openvino import ov
@@ -397,9 +413,27 @@ def _write_network(
         save_network(network, card, draft / TORCH_FILE)
 
 
-def _with_relative_imports(source: str) -> str:
+def _write_program(program: ServedProgram, draft: Path) -> None:
+    """Write a program, and what runs it, into the version folder ``draft``."""
+    own = {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
+    _copy_modules(_COPIED | own, draft)
+    with (draft / PROGRAM_FILE).open("wb") as file:
+        np.savez(file, allow_pickle=False, **program.arrays)
+
+
+def _copy_modules(names: Mapping[str, str], draft: Path) -> None:
+    """Copy modules, given with their names in the version folder ``draft``."""
+    for module, name in names.items():
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        (draft / f"{name}.py").write_text(_with_relative_imports(source, names), encoding="utf-8")
+
+
+def _with_relative_imports(source: str, names: Mapping[str, str]) -> str:
     """Make the imports of copied modules relative, because a version's folder is a package of its own."""
-    for module, name in _COPIED.items():
+    for module, name in names.items():
         source = re.sub(rf"^( *)from {re.escape(module)} import", rf"\1from .{name} import", source, flags=re.MULTILINE)
     return source
 
