@@ -64,7 +64,7 @@ class Rarity:
     def decades(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return −log10 of the share of normal values that reach each value; of the shape of ``values``, from 0."""
         given = np.asarray(values, np.float64)
-        body = -np.log10(1 - np.interp(given, self.levels, self.shares))
+        body = 0.0 - np.log10(1 - np.interp(given, self.levels, self.shares))  # not −0
         beyond = np.maximum(given - self.levels[-1], 0) / (self.scale * np.log(10))
         return np.where(given > self.levels[-1], -np.log10(1 - TAIL_FROM) + beyond, body)
 

@@ -49,6 +49,15 @@ class TestCellSpeeds:
         np.testing.assert_allclose(shaken, cell_speeds(flow)[0], atol=1e-4)
         np.testing.assert_allclose(shake, [right, down], rtol=1e-6)
 
+    def test_the_border_does_not_count(self) -> None:
+        """A thing that enters: half of it is in the outermost cells."""
+        flow = still()
+        flow[16:24, 0:16] = (3, 4)
+        speeds, _ = cell_speeds(flow)
+        assert speeds[2, 0] == pytest.approx(64 * 5 / (64 + SPECK))
+        flow[16:24, 8:16] = 0
+        np.testing.assert_array_equal(cell_speeds(flow)[0], 0)
+
     def test_noise_below_the_floor_is_stillness(self) -> None:
         flow = np.random.default_rng(1).uniform(-0.2, 0.2, still().shape).astype(np.float32)
         np.testing.assert_array_equal(cell_speeds(flow)[0], 0)
