@@ -75,6 +75,7 @@ class Family(Generic[Card]):
 #: Every family: its name, and the module that holds its ``FAMILY``.
 FAMILIES = {
     "mist": "models.detectors.mist.family",
+    "motion": "models.detectors.motion.family",
 }
 
 
