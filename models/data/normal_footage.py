@@ -259,12 +259,13 @@ def _read_film(camera: str, path: Path, start: float) -> Film:
     source = FileSource(camera, path)
     source.check()
     times = source.frame_times()
-    first = None
     with closing(source.frames([_BARELY_SCALED], threading.Event())) as frames:  # type: ignore[type-var]
         first = next(iter(frames))
-    if isinstance(first, SegmentOver) or len(times) < 2:
-        raise SourceError(f"{path}: a single picture; expected a film", code="not_a_video")
-    period = float(np.median(np.diff(times)))
+    period = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if isinstance(first, SegmentOver) or not period > 0:
+        raise SourceError(
+            f"{path}: {len(times)} pictures, with times that do not rise; expected a film", code="not_a_video"
+        )
     shown = upright(first.native)
     return Film(
         path=path,

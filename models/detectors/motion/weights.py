@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from models.detectors.motion import flow, program
 from models.detectors.motion.card import Architecture, MotionCard
 from models.detectors.program import ServedProgram
 from models.tensors import load_tensors, save_tensors
+from operators import motion, rarity
 from operators.motion import RowStatistics
 from operators.rarity import Rarity
 
 WEIGHTS_FILE = "motion.safetensors"
 
 
-def save_learned(rows: RowStatistics, rarity: Rarity, folder: Path) -> str:
+def save_learned(rows: RowStatistics, scale: Rarity, folder: Path) -> str:
     """Write what was learned into ``folder``, in full or not at all.
 
     Returns:
@@ -28,9 +30,9 @@ def save_learned(rows: RowStatistics, rarity: Rarity, folder: Path) -> str:
     arrays = {
         "centre": rows.centre,
         "spread": rows.spread,
-        "levels": rarity.levels,
-        "shares": rarity.shares,
-        "scale": np.array(rarity.scale, np.float64),
+        "levels": scale.levels,
+        "shares": scale.shares,
+        "scale": np.array(scale.scale, np.float64),
     }
     return save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / WEIGHTS_FILE)
 
@@ -44,11 +46,9 @@ def load_program(card: MotionCard, folder: Path) -> ServedProgram:
     tensors = load_tensors(
         folder / WEIGHTS_FILE, _expected(card.architecture), network="motion detector", sha256=card.weights_sha256
     )
-    return ServedProgram(
-        "models.detectors.motion.program",
-        ("models.detectors.motion.flow", "operators.motion", "operators.rarity"),
-        {name: tensor.numpy() for name, tensor in tensors.items()},
-    )
+    # By their modules and not by their names: what is exported depends on their code (models.code finds imports).
+    uses = tuple(module.__name__ for module in (flow, motion, rarity))
+    return ServedProgram(program.__name__, uses, {name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 def _expected(architecture: Architecture) -> dict[str, torch.Tensor]:

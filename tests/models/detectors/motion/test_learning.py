@@ -16,12 +16,13 @@ import pytest
 import yaml
 from walking_films import FPS, pictures, write
 
+from models.code import code_modules
 from models.data.normal_footage import FootageError, NormalFootage, Stretch, read_footage
 from models.detectors.base import read_detector
 from models.detectors.motion.job import Outcome, learn_motion
 from models.detectors.motion.recipe import MotionRecipe
 from models.serving.engine import Engine, open_engine
-from models.serving.export import ExportError, export
+from models.serving.export import ExportError, export, export_entries
 from models.tensors import TensorsError
 from operators.motion import CELL
 from pipeline.windows import ClipSpec, ClipWindow, cut
@@ -172,6 +173,18 @@ class TestStages:
         assert done.stdout.endswith("File too large\n")
         assert not (out / "speeds").exists()
         assert not (out / "product").exists()
+
+
+def test_an_export_depends_on_the_code_of_the_program() -> None:
+    """A kept export is found by a hash over it."""
+    modules = code_modules(export_entries("motion"))
+    program = {
+        "models.detectors.motion.program",
+        "models.detectors.motion.flow",
+        "operators.motion",
+        "operators.rarity",
+    }
+    assert program <= set(modules)
 
 
 def test_footage_that_is_too_short_is_refused(tmp_path: Path) -> None:
