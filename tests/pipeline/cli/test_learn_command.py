@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,20 @@ def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> No
     assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
     status, _, problems = mistwatch("learn", folder, "--camera", "Süd", "--exclude", "0:05-0:09", "--out", out)
     assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+
+
+@pytest.mark.realparts
+def test_the_model_watches_its_camera(folder: Path, tmp_path: Path) -> None:
+    """On a real Triton: the one alert is that of the runner, with heat that is absolute."""
+    film = write(tmp_path / "gate.mp4", pictures(30, running=[(15, 19)]))
+    assert mistwatch("learn", folder, "--camera", "gate", "--out", tmp_path / "learned")[0] == 0
+    model = tmp_path / "learned" / "product"
+    status, _, problems = mistwatch("replay", film, "--model", model, "--out", tmp_path / "run")
+    assert status == 0, problems
+    begin, end = map(json.loads, (tmp_path / "run" / "alerts.jsonl").read_text().splitlines())
+    assert (begin["data"]["state"], end["data"]["state"]) == ("begin", "end")
+    assert 14.5 <= end["data"]["started_pts_seconds"] < end["data"]["ended_pts_seconds"] <= 20
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["heat"] == "anomaly"
 
 
 @pytest.fixture(scope="module")
