@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.sources.archive import BY_NAMES, CameraFiles, cameras_of
-from pipeline.sources.base import EndReason, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.base import FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver, films_below
 from pipeline.sources.scale import upright
@@ -139,12 +139,18 @@ class NormalFootage:
                 return
             source = FileSource(self.camera, film.path, known_hash=film.content)
             shift = film.start - film.origin
+            sizes: set[tuple[int, int]] = set()
             with closing(source.frames([spec.frame_spec], threading.Event())) as frames:  # type: ignore[type-var]
                 for window in cut(frames, spec):
                     if isinstance(window, SegmentOver):
-                        if window.reason is EndReason.SIZE_CHANGED:
-                            raise FootageError(f"{film.path}: its pictures change their size; expected one size")
                         continue
+                    # Not by the reason of a segment's end: where the clock jumps as well, that is the reason.
+                    sizes.add((window.middle.width, window.middle.height))
+                    if len(sizes) > 1:
+                        found = " and ".join(f"{width}×{height}" for width, height in sorted(sizes))
+                        raise FootageError(
+                            f"{film.path}: its pictures change their size (got {found}); expected one; cut the film"
+                        )
                     start, end = window.start + shift, window.end + shift
                     piece = int(start / self.piece_seconds)
                     # A clip ends with its last picture's duration, which may reach a little into the next piece.

@@ -103,6 +103,16 @@ class TestRefused:
         with pytest.raises(FootageError, match=r"2\.mp4: pictures of 160×64, and those of .*1\.mp4 have 160×96"):
             read_footage("yard", [folder / "1.mp4", other], hold_out=0.2)
 
+    def test_pictures_that_change_their_size_within_a_film(self, tmp_path: Path) -> None:
+        """As a camera sends that was set to another size: two transport streams, one after the other."""
+        shown = pictures(6)
+        parts = [write(tmp_path / "1.ts", shown), write(tmp_path / "2.ts", [one[:64] for one in shown])]
+        film = tmp_path / "both.ts"
+        film.write_bytes(b"".join(part.read_bytes() for part in parts))
+        footage = read_footage("yard", [film], hold_out=0.2)
+        with pytest.raises(FootageError, match=r"both\.ts: its pictures change their size \(got 160×64 and 160×96\);"):
+            list(footage.clips(CLIP))
+
     def test_a_copy_of_a_film(self, folder: Path, tmp_path: Path) -> None:
         copy = shutil.copy(folder / "1.mp4", tmp_path / "again.mp4")
         with pytest.raises(FootageError, match=r"again\.mp4: a copy of another film of the footage"):
