@@ -18,11 +18,11 @@ import numpy.typing as npt
 CELL = 8  #: side of a cell, pixels
 #: Number of highest cells that are averaged: about those that a pedestrian of 25 pixels touches.
 HIGHEST = 10
-#: Below this speed a pixel stands still, pixels a gap; above twice of it, it counts in full. Flow in still parts of
-#: real footage stays below it.
-FLOOR = 0.3
+#: Below this speed a pixel stands still, pixels a gap; above twice of it, it counts in full. Chosen with the next one
+#: on the normal videos of Ped2 alone: footage 1.5 times as fast had an AUC of 0.986 (0.976 with 0.3 and 24; by hand).
+FLOOR = 0.5
 #: A window with fewer moving pixels than this gets less than their speed, so that specks do not count as things.
-_SPECK_PIXELS = 24.0
+_SPECK_PIXELS = 48.0
 
 #: Bins of speeds, equal in their ratio (3 %): from :data:`FLOOR` to 100 pixels a gap.
 _EDGES = np.geomspace(FLOOR, 100.0, 201)

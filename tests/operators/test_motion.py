@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from operators.motion import CELL, HIGHEST, RowStatistics, SpeedHistogram, cell_speeds, picture_value
 
-SPECK = 24.0  #: pixels
+SPECK = 48.0  #: pixels
 
 
 def still(rows: int = 6, columns: int = 10) -> np.ndarray:
@@ -106,8 +106,8 @@ class TestRowStatistics:
 
     def test_a_camera_at_which_nothing_moves_has_slow_ones(self) -> None:
         found = SpeedHistogram(4).statistics()
-        np.testing.assert_allclose(found.centre, 0.6)
-        np.testing.assert_allclose(found.spread, 0.3)
+        np.testing.assert_allclose(found.centre, 1.0)
+        np.testing.assert_allclose(found.spread, 0.5)
 
     def test_a_deviation_is_in_spreads_of_its_row(self) -> None:
         rows = RowStatistics(np.array([1, 4], np.float32), np.array([0.5, 2], np.float32))
