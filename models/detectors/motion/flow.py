@@ -17,12 +17,10 @@ _FINEST_SCALE = 1
 class DenseFlow:
     """DIS with its medium preset. One thread at a time may use it.
 
-    OpenCV's own threads are switched off for the whole process: DIS divides the picture among them, and the last digits
-    of a flow would depend on their number.
+    OpenCV divides the work among threads of its own; their number does not change the result.
     """
 
     def __init__(self) -> None:
-        cv2.setNumThreads(1)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._dis.setFinestScale(_FINEST_SCALE)
 

@@ -1,4 +1,4 @@
-"""What a motion detector has learned, in a safetensors file."""
+"""The learned part of a motion detector, in a safetensors file."""
 
 from __future__ import annotations
 
