@@ -112,6 +112,19 @@ def ped2(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(f"Ped2, {name}: frame AUC", _auc(auc), asked, met, judges)
 
 
+def one_class_ped2(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"motion, learned from {found['learned']['videos']} normal videos, judged on {found['test_videos']} others"
+    for kernel, auc in found["frame_auc"].items():
+        asked = f"≥ {found['asked']:.2f}" if int(kernel) == found["kernel"] else ""
+        met = auc["value"] >= found["asked"] if asked else None
+        yield Line(f"Ped2, one class, average of {kernel}: frame AUC", _auc(auc), asked, met, judges)
+    at, cost = found["at_open_threshold"], found["milliseconds_a_frame"]
+    yield Line("Ped2, one class: abnormal frames above the threshold", f"{at['abnormal']:.2f}", "", None, judges)
+    yield Line("Ped2, one class: normal frames above the threshold", f"{at['normal']:.3f}", "", None, judges)
+    figure = f"{cost['median']:.1f} ms (95th percentile: {cost['p95']:.1f})"
+    yield Line("Ped2, one class: a frame on one core", figure, "≤ 40 ms", cost["median"] <= 40, judges)
+
+
 def published(found: dict[str, Any]) -> Iterator[Line]:
     auc = found["left_out"]["per_video_auc"]
     yield Line(
@@ -261,6 +274,7 @@ SECTIONS = (
     Section("fights_folds", "python bench/fights_folds.py", fights_folds),
     Section("ordinary", "python bench/ordinary.py --only", ordinary),
     Section("ped2", "python bench/ped2.py", ped2),
+    Section("one_class_ped2", "python bench/one_class_ped2.py", one_class_ped2),
     Section("contrast_scenes", "python bench/contrast_scenes.py", contrast_scenes),
     Section("published_features", "python bench/published_features.py", published),
     Section("pseudo_labels", "python bench/pseudo_labels.py", pseudo_labels),

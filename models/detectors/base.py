@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from models.detectors.network import ServedNetwork
+    from models.detectors.program import ServedProgram
 
 Progress = Callable[[str], None]  #: called with a few words when a long step begins
 
@@ -46,9 +47,10 @@ class Family(Generic[Card]):
     Attributes:
         training: the function that trains such a detector, ``module:function``.
         heat: returns the meaning of the output HEAT of a model; None for a model without it.
-        blank: builds the network that is served, without its weights.
-        load: builds that network with the weights of the model's folder, in evaluation mode on the CPU. Missing weights
-            of a published backbone are fetched. Raises :class:`pipeline.errors.MistwatchError`.
+        load: builds what is served from the model's folder: a network with its weights, in evaluation mode on the
+            CPU, or a program. Missing weights of a published backbone are fetched. Raises
+            :class:`pipeline.errors.MistwatchError`.
+        blank: builds the network without its weights; None for a family of programs.
         scene: returns the standing scene that a model reads; None for a model that reads none. The network of one that
             does is a :class:`models.detectors.network.SceneNetwork`.
     """
@@ -59,14 +61,15 @@ class Family(Generic[Card]):
     belongs_to: BelongsTo
     training: str
     heat: Callable[[Card], HeatKind | None]
-    blank: Callable[[Card], ServedNetwork]
-    load: Callable[[Card, Path, Progress], ServedNetwork]
+    load: Callable[[Card, Path, Progress], ServedNetwork | ServedProgram]
+    blank: Callable[[Card], ServedNetwork] | None = None
     scene: Callable[[Card], SceneKind | None] = lambda _card: None
 
 
 #: Every family: its name, and the module that holds its ``FAMILY``.
 FAMILIES = {
     "mist": "models.detectors.mist.family",
+    "motion": "models.detectors.motion.family",
 }
 
 

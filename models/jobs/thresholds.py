@@ -120,3 +120,40 @@ def suggest_alerting(
     best, peaks = max(points, key=lambda point: (point[0].recall, -point[0].kernel))
     close = operating_point(peaks, labels, best.kernel, false_alarms=close_false_alarms)
     return Alerting(kernel=best.kernel, open_threshold=best.threshold, close_threshold=close.threshold), best
+
+
+def alerting_of_normal(
+    pieces: Sequence[npt.NDArray[np.float64]],
+    kernel: int,
+    *,
+    least: float = 0.5,
+    open_share: float = 1e-3,
+    close_share: float = 1e-2,
+) -> tuple[Alerting, dict[str, float]]:
+    """Choose thresholds on scores of normal footage alone, which the detector has not learned from.
+
+    An alert opens at the lowest threshold, in hundredths, that at most ``open_share`` of the smoothed scores reach, and
+    stays open above one that at most ``close_share`` of them reach. A budget of false alarms takes more footage:
+    ``mistwatch calibrate``.
+
+    Args:
+        pieces: scores in [0, 1] of each unbroken stretch, in order, by clips as cut live.
+        kernel: of the causal moving average, clips.
+        least: threshold below which no alert opens, however quiet the footage.
+
+    Returns:
+        the settings, and the shares of the smoothed scores that reach the two thresholds.
+    """
+    smoothed = np.concatenate([smoothed_as_live(piece, kernel) for piece in pieces])
+    thresholds = [hundredths / 100 for hundredths in range(1, 100)]
+
+    def lowest(share: float) -> float:
+        return next((t for t in thresholds if (smoothed >= t).mean() <= share), thresholds[-1])
+
+    opens = max(lowest(open_share), least)
+    closes = min(lowest(close_share), opens)
+    reached = {
+        "share_at_open_threshold": round(float((smoothed >= opens).mean()), 5),
+        "share_at_close_threshold": round(float((smoothed >= closes).mean()), 5),
+    }
+    return Alerting(kernel=kernel, open_threshold=opens, close_threshold=closes), reached

@@ -14,6 +14,7 @@ import numpy.typing as npt
 OPENVINO_FILE = "scorer.xml"  #: the network for OpenVINO; its weights lie beside it in scorer.bin
 SCENE_FILE = "scene.xml"  #: the network over standing scenes for OpenVINO, of a model that reads one
 TORCH_FILE = "scorer.safetensors"  #: the weights for torch
+PROGRAM_FILE = "scorer.npz"  #: what a program has learned, of a detector without a network
 
 
 class ScoredBatch(NamedTuple):
@@ -25,7 +26,7 @@ class ScoredBatch(NamedTuple):
 
 
 class EngineChoice(StrEnum):
-    """Values of the parameter ``ENGINE`` in a ``config.pbtxt``."""
+    """Values of the parameter ``ENGINE`` in a ``config.pbtxt``; a program has no choice, and ``auto``."""
 
     AUTO = "auto"  #: torch where there is a CUDA device and all that torch needs, else OpenVINO
     OPENVINO = "openvino"

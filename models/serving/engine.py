@@ -1,4 +1,4 @@
-"""An exported network with the engine that runs it.
+"""An exported network or program with the engine that runs it.
 
 This file is copied into every exported version folder, where its imports are made relative.
 """
@@ -14,12 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from models.engines.device import cuda_devices
-from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice, ScoredBatch, check_clips
+from models.serving.contract import (
+    OPENVINO_FILE,
+    PROGRAM_FILE,
+    SCENE_FILE,
+    TORCH_FILE,
+    EngineChoice,
+    ScoredBatch,
+    check_clips,
+)
+from models.serving.hosted import open_program
 from models.serving.standing import StandingScenes
 
 
 class Network(Protocol):
-    """A compiled network. One thread at a time may use it.
+    """A compiled network, or a program. One thread at a time may use it.
 
     Attributes:
         name: the engine and its device, for the log: ``openvino``, ``torch on cuda:0``, ...
@@ -112,7 +121,7 @@ def can_use_torch() -> bool:
 
 
 def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, device: int = 0) -> Engine:
-    """Load the engine that ``choice`` means on this machine.
+    """Load the engine that ``choice`` means on this machine; a program is its own engine.
 
     Args:
         folder: the version folder of an exported repository.
@@ -126,6 +135,8 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
     """
     if choice not in (known := [value.value for value in EngineChoice]):
         raise ValueError(f"ENGINE must be one of {', '.join(known)}, got {choice!r}")
+    if (folder / PROGRAM_FILE).exists():
+        return Engine(open_program(folder), clip)
     wanted = EngineChoice(choice)
     on_cuda = wanted is not EngineChoice.OPENVINO and cuda_devices() > 0
     if wanted is EngineChoice.AUTO:

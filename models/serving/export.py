@@ -7,13 +7,15 @@ A repository holds one served model or several, a folder each::
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py contract.py device.py openvino_engine.py standing.py median.py
+            model.py engine.py contract.py device.py openvino_engine.py standing.py hosted.py median.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
+            program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
-complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours.
+complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours. A program needs numpy
+and OpenCV there.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import re
 import shutil
@@ -28,14 +31,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import models
+import numpy as np
+
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
 from models.detectors.base import FAMILIES, Progress, read_detector
+from models.detectors.program import ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.contract import OPENVINO_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
+from models.serving.contract import OPENVINO_FILE, PROGRAM_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
+from models.serving.hosted import PROGRAM_MODULE
 from models.serving.versions import CONFIG_FILE
 from operators.background import SceneKind
 from operators.heat_kind import HeatKind
@@ -55,13 +61,13 @@ MAX_BATCH_CPU = 2
 MAX_BATCH_CUDA = 16
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
-_OURS = Path(models.__file__).parents[1]
 #: Modules that are copied into the version folder, and their names there. Triton puts that folder on the path of its
 #: Python, so no name may be a package's: ``openvino.py`` would be imported where OpenVINO is missing.
 _COPIED = {
     "models.serving.model": "model",
     "models.serving.engine": "engine",
     "models.serving.contract": "contract",
+    "models.serving.hosted": "hosted",
     "models.serving.standing": "standing",
     "models.engines.device": "device",
     "models.engines.openvino": "openvino_engine",
@@ -229,15 +235,23 @@ def export(
         draft = files.draft_path(place)
         try:
             draft.mkdir()
-            network = family.load(card, folder, progress)
-            of_scene, outputs = _tried(network, card, folder)
+            loaded = family.load(card, folder, progress)
+            if isinstance(loaded, ServedProgram) and engine is not EngineChoice.AUTO:
+                raise ExportError(
+                    f"{folder}: a model of the family {family.name} has one engine alone, its own program "
+                    f"(got {engine}); expected --engine auto"
+                )
+            of_scene, outputs = _tried(loaded, card, folder)
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
-                raise ExportError(f"{folder}: the family {family.name} and its network differ in the output HEAT")
+                raise ExportError(f"{folder}: the family {family.name} and its model differ in the output HEAT")
             scene = family.scene(card)
             if (scene is not None) != bool(of_scene):
-                raise ExportError(f"{folder}: the family {family.name} and its network differ in the input SCENE")
-            _write_network(network, card, of_scene, draft, engine, progress)
+                raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
+            if isinstance(loaded, ServedProgram):
+                _write_program(loaded, draft)
+            else:
+                _write_network(loaded, card, of_scene, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
             config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat, scene=scene)
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -343,27 +357,32 @@ def export_tools() -> dict[str, str]:
     return tools
 
 
-def _tried(network: ServedNetwork, card: ModelCard, folder: Path) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+def _tried(
+    loaded: ServedNetwork | ServedProgram, card: ModelCard, folder: Path
+) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
     """Score a black clip of the card's size.
 
     Returns:
-        The outputs for its scene, (1, ...) by their names, empty if the network reads none; and the shape of each
-        output for one clip.
+        The outputs for its scene, (1, ...) by their names, empty if the model reads none; and the shape of each output
+        for one clip.
     """
+    black = np.zeros((1, card.clip.frames, card.clip.height, card.clip.width, 3), np.uint8)
+    if isinstance(loaded, ServedProgram):
+        return {}, {name: list(values.shape[1:]) for name, values in loaded.open().run(black).items()}
     import torch
 
     from models.detectors.network import SceneNetwork
 
-    clip = torch.zeros(1, card.clip.frames, card.clip.height, card.clip.width, 3, dtype=torch.uint8)
+    clip = torch.from_numpy(black)
     of_scene: dict[str, Tensor] = {}
     try:
         with torch.inference_mode():
-            if isinstance(network, SceneNetwork):
-                of_scene = dict(zip(network.of_scene, network.standing(clip[:, 0]), strict=True))
-            found = network(clip, *of_scene.values())
+            if isinstance(loaded, SceneNetwork):
+                of_scene = dict(zip(loaded.of_scene, loaded.standing(clip[:, 0]), strict=True))
+            found = loaded(clip, *of_scene.values())
     except ValueError as error:  # clips that are too short, or of a size whose maps do not meet
         raise ExportError(f"{folder}: the clips of its model card do not suit its network: {error}") from None
-    return of_scene, {name: list(values.shape[1:]) for name, values in zip(network.outputs, found, strict=True)}
+    return of_scene, {name: list(values.shape[1:]) for name, values in zip(loaded.outputs, found, strict=True)}
 
 
 def _write_network(
@@ -379,9 +398,7 @@ def _write_network(
     Args:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
-    for module, name in _COPIED.items():
-        source = (_OURS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
-        (draft / f"{name}.py").write_text(_with_relative_imports(source), encoding="utf-8")
+    _copy_modules(_COPIED, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
         from models.engines.openvino import ov
@@ -401,9 +418,27 @@ def _write_network(
         save_network(network, card, draft / TORCH_FILE)
 
 
-def _with_relative_imports(source: str) -> str:
+def _write_program(program: ServedProgram, draft: Path) -> None:
+    """Write a program, and what runs it, into the version folder ``draft``."""
+    own = {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
+    _copy_modules(_COPIED | own, draft)
+    with (draft / PROGRAM_FILE).open("wb") as file:
+        np.savez(file, allow_pickle=False, **program.arrays)
+
+
+def _copy_modules(names: Mapping[str, str], draft: Path) -> None:
+    """Copy modules, given with their names in the version folder ``draft``."""
+    for module, name in names.items():
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        (draft / f"{name}.py").write_text(_with_relative_imports(source, names), encoding="utf-8")
+
+
+def _with_relative_imports(source: str, names: Mapping[str, str]) -> str:
     """Make the imports of copied modules relative, because a version's folder is a package of its own."""
-    for module, name in _COPIED.items():
+    for module, name in names.items():
         source = re.sub(rf"^( *)from {re.escape(module)} import", rf"\1from .{name} import", source, flags=re.MULTILINE)
     return source
 

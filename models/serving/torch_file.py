@@ -35,7 +35,7 @@ def open_networks(file: Path, device: str) -> OpenedNetworks:
     """Load the network, in float32 throughout, so that it agrees with OpenVINO within 1e-3.
 
     Raises:
-        RuntimeError: the weights belong to another network.
+        RuntimeError: the weights belong to another network, or to a family without networks.
         models.engines.torch.EngineError: the device cannot be used.
         models.detectors.base.UnknownFamilyError: this version of mistwatch does not know the detector's family.
         safetensors.SafetensorError: it is not a safetensors file.
@@ -44,6 +44,8 @@ def open_networks(file: Path, device: str) -> OpenedNetworks:
         text = stored.metadata()["card"]
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
     family = find_family(ModelCard.model_validate_json(text).family)
+    if family.blank is None:
+        raise RuntimeError(f"{file}: the family {family.name} has no networks; write it again with mistwatch export")
     network = family.blank(family.card.model_validate_json(text))
     shared = {name: tensors[first] for name, first in _first_names(network).items() if first in tensors}
     network.load_state_dict(tensors | shared)

@@ -21,6 +21,7 @@ from pipeline.cli import (
     evaluate,
     export,
     features,
+    learn,
     manifest,
     replay,
     run,
@@ -64,6 +65,7 @@ app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("learn")(learn.learn)
 app.command("compare")(compare.compare)
 app.command("synth")(synth.synth)
 app.command("features")(features.features)

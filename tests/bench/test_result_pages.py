@@ -182,7 +182,18 @@ def test_results_that_are_not_there_are_named(load, fights_results, folds_result
     assert "\n## UCSD Ped2, one label per video\n" in page
 
 
-@pytest.mark.parametrize("name", ["fights_mist", "ped2"])
+def test_a_clip_counts_for_its_last_frame(load):
+    """Six frames and clips of three: the first two frames have the first clip's score, and nothing looks ahead."""
+    one_class = load("one_class_ped2")
+    video = Video(Path("/ped2/test/01.mp4"), 1, ((3, 5),))
+    scored = one_class.Scored(video, 6, np.array([0.1, 0.3, 0.9, 0.2]))
+    np.testing.assert_allclose(scored.judged(1).frame_scores, [0.1, 0.1, 0.1, 0.3, 0.9, 0.2])
+    np.testing.assert_allclose(scored.judged(2).frame_scores, [0.1, 0.1, 0.1, 0.2, 0.6, 0.55])
+    # Abnormal frames 3 and 4 at 0.3 and 0.9; one of the four others, the last one, is above 0.15.
+    assert one_class.reached([scored], 1, 0.15) == {"threshold": 0.15, "abnormal": 1.0, "normal": 0.25}
+
+
+@pytest.mark.parametrize("name", ["fights_mist", "ped2", "one_class_ped2"])
 def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     """What a page says is changed in the program, which writes it."""
     results = root / "bench" / "results"

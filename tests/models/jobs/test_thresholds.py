@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.jobs.thresholds import operating_point, peaks_as_live, smoothed_as_live, suggest_alerting
+from models.jobs.thresholds import (
+    alerting_of_normal,
+    operating_point,
+    peaks_as_live,
+    smoothed_as_live,
+    suggest_alerting,
+)
 
 
 def scores(*videos):
@@ -59,3 +65,30 @@ def test_a_kernel_longer_than_the_videos_is_not_suggested():
     videos = scores(*[[0.1, 0.9, 0.1]] * 6, *[[0.8, 0.3, 0.8]] * 6)
     alerting, _ = suggest_alerting(videos, labels, ["hall"] * 12, kernels=(5, 1))
     assert alerting.kernel == 1
+
+
+class TestNormalFootageAlone:
+    def test_one_clip_in_a_thousand_may_open_and_one_in_a_hundred_hold(self) -> None:
+        """Of 2000 clips, three at 0.83 and twenty at 0.62: 0.0015 reach 0.83, 0.0115 reach 0.62."""
+        piece = np.full(2000, 0.1)
+        piece[[100, 700, 1500]] = 0.83
+        piece[200:400:10] = 0.62
+        alerting, reached = alerting_of_normal([piece], 1)
+        assert (alerting.kernel, alerting.open_threshold, alerting.close_threshold) == (1, 0.84, 0.63)
+        assert reached == {"share_at_open_threshold": 0.0, "share_at_close_threshold": 0.0015}
+
+    def test_scores_are_smoothed_within_a_piece(self) -> None:
+        """By twos, 0.83 beside 0.1 is 0.465. The first clip of a piece stands alone: once in 2000."""
+        first, second = np.full(1000, 0.1), np.full(1000, 0.1)
+        first[500], second[0] = 0.83, 0.83
+        alerting, _ = alerting_of_normal([first, second], 2, least=0.05)
+        assert alerting.open_threshold == 0.47
+
+    def test_quiet_footage_has_the_least_threshold(self) -> None:
+        alerting, _ = alerting_of_normal([np.full(500, 0.1)], 3)
+        assert (alerting.open_threshold, alerting.close_threshold) == (0.5, 0.11)
+
+    def test_footage_that_is_always_strange_has_the_highest(self) -> None:
+        alerting, reached = alerting_of_normal([np.full(500, 1.0)], 1)
+        assert alerting.open_threshold == alerting.close_threshold == 0.99
+        assert reached["share_at_open_threshold"] == 1.0

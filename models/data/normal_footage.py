@@ -1,0 +1,285 @@
+"""Normal footage of one camera: its films in order, on one clock, in pieces of which some are held back.
+
+The clock of the footage starts at 0 and runs through the films one after another, without the time between them. A
+piece is a stretch of it. Pieces are held back evenly over the whole footage, because a camera's day changes: the last
+fifth of it would say nothing about the morning.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.errors import UsageError
+from pipeline.sources.archive import BY_NAMES, CameraFiles, cameras_of
+from pipeline.sources.base import FrameSpec, SegmentOver, SourceError
+from pipeline.sources.files import FileSource
+from pipeline.sources.film_files import PassedOver, films_below
+from pipeline.sources.scale import upright
+from pipeline.windows import ClipSpec, ClipWindow, cut
+
+#: Length of a piece: a twentieth of the footage within these bounds, seconds.
+_PIECE_SECONDS = (2.0, 60.0)
+_PIECES = 20
+#: Number of cameras that an error names.
+_NAMED = 5
+_MOMENT = re.compile(r"(?:(?:\d+:)?\d+:)?\d+(?:\.\d+)?")
+_BARELY_SCALED = FrameSpec(16, 16)
+
+
+class FootageError(UsageError):
+    """Footage cannot be learned from. One line that names it."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of the footage, seconds of its clock; it ends before ``end``."""
+
+    start: float
+    end: float
+
+    def meets(self, start: float, end: float) -> bool:
+        """Return whether any moment of start…end lies in it."""
+        return self.start < end and start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """One film of the footage.
+
+    Attributes:
+        content: hash of its content.
+        start: of its first picture, seconds of the footage's clock.
+        seconds: its length.
+        origin: time of its first picture, seconds of its own clock.
+        rate: pictures a second.
+        height, width: of its pictures as people see them, pixels.
+    """
+
+    path: Path
+    content: str
+    start: float
+    seconds: float
+    origin: float
+    rate: float
+    height: int
+    width: int
+
+
+class PlacedClip(NamedTuple):
+    """A clip with its place in the footage.
+
+    Attributes:
+        film: ordinal of its film.
+        start, end: seconds of the footage's clock.
+        piece: ordinal of its piece.
+        held_back: its piece is not learned from.
+    """
+
+    film: int
+    start: float
+    end: float
+    piece: int
+    held_back: bool
+    window: ClipWindow
+
+
+@dataclass(frozen=True, slots=True)
+class NormalFootage:
+    """The footage.
+
+    Attributes:
+        seconds: its length, or the part of it that is used, from the start.
+        hold_out: share of the pieces that is held back.
+        excluded: stretches that are not used.
+    """
+
+    camera: str
+    films: tuple[Film, ...]
+    seconds: float
+    hold_out: float
+    excluded: tuple[Stretch, ...] = ()
+
+    @property
+    def piece_seconds(self) -> float:
+        """Length of a piece."""
+        least, most = _PIECE_SECONDS
+        return min(max(self.seconds / _PIECES, least), most)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that its clips depend on, beside their cutting; plain JSON."""
+        return {
+            "films": [film.content for film in self.films],
+            "seconds": self.seconds,
+            "hold_out": self.hold_out,
+            "excluded": [list(one) for one in self.excluded],
+        }
+
+    def is_held_back(self, piece: int) -> bool:
+        """Return whether a piece is held back: so many of any stretch of pieces as the share says."""
+        # Rounded, as 0.2 · 15 is 3 + 4e-16.
+        return int(round((piece + 1) * self.hold_out, 9)) > int(round(piece * self.hold_out, 9))
+
+    def clips(self, spec: ClipSpec) -> Iterator[PlacedClip]:
+        """Yield the clips in order; none of them spans two pieces or meets an excluded stretch.
+
+        Raises:
+            FootageError: the pictures of a film change their size.
+            SourceError: a film cannot be read.
+        """
+        for ordinal, film in enumerate(self.films):
+            if film.start >= self.seconds:
+                return
+            source = FileSource(self.camera, film.path, known_hash=film.content)
+            shift = film.start - film.origin
+            sizes: set[tuple[int, int]] = set()
+            with closing(source.frames([spec.frame_spec], threading.Event())) as frames:  # type: ignore[type-var]
+                for window in cut(frames, spec):
+                    if isinstance(window, SegmentOver):
+                        continue
+                    # Not by the reason of a segment's end: where the clock jumps as well, that is the reason.
+                    sizes.add((window.middle.width, window.middle.height))
+                    if len(sizes) > 1:
+                        found = " and ".join(f"{width}×{height}" for width, height in sorted(sizes))
+                        raise FootageError(
+                            f"{film.path}: its pictures change their size (got {found}); expected one; cut the film"
+                        )
+                    start, end = window.start + shift, window.end + shift
+                    piece = int(start / self.piece_seconds)
+                    # A clip ends with its last picture's duration, which may reach a little into the next piece.
+                    if end > self.seconds + 1 / film.rate:
+                        break
+                    if end <= (piece + 1) * self.piece_seconds and not any(x.meets(start, end) for x in self.excluded):
+                        yield PlacedClip(ordinal, start, end, piece, self.is_held_back(piece), window)
+
+
+def read_footage(
+    camera: str,
+    places: Sequence[Path],
+    *,
+    hold_out: float,
+    minutes: float | None = None,
+    excluded: Sequence[Stretch] = (),
+) -> NormalFootage:
+    """Return the footage at ``places``; of each film one picture is decoded.
+
+    Args:
+        places: films, and folders of films, in order. The films of a folder come in the order of the times in their
+            names, or of the names.
+        minutes: use only so much, from the start.
+
+    Raises:
+        FootageError: a place is missing or holds no film, names state several cameras, films differ in their size, or a
+            stretch lies outside the footage.
+        SourceError: a film cannot be read.
+    """
+    films: list[Film] = []
+    for path in _films(places):
+        film = _read_film(camera, path, sum(one.seconds for one in films))
+        first = films[0] if films else film
+        if (film.height, film.width) != (first.height, first.width):
+            raise FootageError(
+                f"{path}: pictures of {film.width}×{film.height}, and those of {first.path} have "
+                f"{first.width}×{first.height}; expected the films of one camera with one size"
+            )
+        if any(one.content == film.content for one in films):
+            raise FootageError(f"{path}: a copy of another film of the footage; name each film once")
+        films.append(film)
+    whole = sum(film.seconds for film in films)
+    for stretch in excluded:
+        if stretch.start >= whole:
+            raise FootageError(
+                f"--exclude {clock(stretch.start)}-{clock(stretch.end)}: the footage ends at {clock(whole)}"
+            )
+    seconds = whole if minutes is None else min(whole, 60 * minutes)
+    return NormalFootage(camera, tuple(films), seconds, hold_out, tuple(excluded))
+
+
+def clock(seconds: float) -> str:
+    """Return a moment of the footage as people read it, rounded down to seconds.
+
+    >>> clock(3725.9)
+    '1:02:05'
+    """
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def parse_stretch(text: str) -> Stretch:
+    """Parse ``FROM-TO``, moments of the footage's clock: ``90-95``, ``1:30-1:35`` or ``0:01:30-0:01:35``.
+
+    >>> parse_stretch("1:02:05-1:02:10.5")
+    Stretch(start=3725.0, end=3730.5)
+
+    Raises:
+        FootageError: another form, or an end that is not after its start.
+    """
+    moments = [_MOMENT.fullmatch(part.strip()) for part in text.split("-")]
+    if len(moments) == 2 and all(moments):
+        start, end = (
+            sum(float(part) * 60**place for place, part in enumerate(reversed(found[0].split(":"))))
+            for found in moments
+            if found is not None
+        )
+        if start < end:
+            return Stretch(start, end)
+    raise FootageError(f"--exclude {text}: expected FROM-TO on the footage's clock, such as 0:12:30-0:13:05")
+
+
+def _films(places: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            try:
+                films = list(films_below(place, PassedOver()))
+            except OSError as error:
+                raise FootageError(f"{place}: the folder cannot be read: {error.strerror}") from None
+            if not films:
+                raise FootageError(f"{place}: a folder without videos; expected those of one camera")
+            found += films
+        elif place.exists():
+            found.append(place)
+        else:
+            raise FootageError(f"{place}: no such file or folder")
+    groups = cameras_of(found, BY_NAMES)
+    cameras = [one for one in groups if isinstance(one, CameraFiles)]
+    if len(cameras) > 1:
+        names = ", ".join(one.camera for one in cameras[:_NAMED]) + ", …" * (len(cameras) > _NAMED)
+        raise FootageError(
+            f"{places[0]}: the names of these files state {len(cameras)} cameras ({names}); expected the footage of one"
+        )
+    in_order: list[Path] = []
+    for one in groups:
+        in_order += [part.path for part in one.parts] if isinstance(one, CameraFiles) else [one]
+    return in_order
+
+
+def _read_film(camera: str, path: Path, start: float) -> Film:
+    source = FileSource(camera, path)
+    source.check()
+    times = source.frame_times()
+    with closing(source.frames([_BARELY_SCALED], threading.Event())) as frames:  # type: ignore[type-var]
+        first = next(iter(frames))
+    period = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if isinstance(first, SegmentOver) or not period > 0:
+        raise SourceError(
+            f"{path}: {len(times)} pictures, with times that do not rise; expected a film", code="not_a_video"
+        )
+    shown = upright(first.native)
+    return Film(
+        path=path,
+        content=source.content_hash,
+        start=start,
+        seconds=float(times[-1] - times[0]) + period,
+        origin=float(times[0]),
+        rate=1 / period,
+        height=shown.height,
+        width=shown.width,
+    )

@@ -1,0 +1,58 @@
+"""The program of a motion detector: from the first and the last frame of a clip to a score and its place.
+
+This file is copied into exported version folders, where its imports are made relative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.detectors.motion.flow import DenseFlow
+from operators.motion import RowStatistics, cell_speeds, picture_value
+from operators.rarity import Rarity
+
+
+def open_program(arrays: Mapping[str, npt.NDArray[Any]]) -> MotionScorer:
+    """Return the scorer of what was learned. Raises KeyError or ValueError: arrays are missing or cannot be."""
+    return MotionScorer(
+        RowStatistics(arrays["centre"], arrays["spread"]),
+        Rarity(arrays["levels"], arrays["shares"], float(arrays["scale"])),
+    )
+
+
+class MotionScorer:
+    """Scores clips by the speed of what moves in them, compared with one camera's normal footage.
+
+    One thread at a time may use it.
+    """
+
+    name = "opencv"
+
+    def __init__(self, rows: RowStatistics, rarity: Rarity) -> None:
+        self._flow = DenseFlow()
+        self._rows = rows
+        self._rarity = rarity
+
+    def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.Scorer`.
+
+        FEATURES is the highest speed in each row of cells, pixels a gap. HEAT is each cell on the scale of SCORE: as
+        rare as a whole picture of that value.
+        """
+        clips = values["CLIP"] if isinstance(values, Mapping) else values
+        found = [self._score(clip) for clip in clips]
+        names = ("SCORE", "FEATURES", "HEAT")
+        return {name: np.stack([one[place] for one in found]) for place, name in enumerate(names)}
+
+    def _score(
+        self, clip: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        speeds, _ = cell_speeds(self._flow.between(clip[0], clip[-1]))
+        deviations = self._rows.deviations(speeds)
+        score = self._rarity.scores(picture_value(deviations)[None])
+        heat = self._rarity.scores(deviations)
+        return score.astype(np.float32), speeds.max(axis=1), heat.astype(np.float32)

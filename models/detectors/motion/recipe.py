@@ -1,0 +1,40 @@
+"""The settings with which a motion detector is learned."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from models.data.normal_footage import NormalFootage
+from operators.motion import CELL
+from pipeline.sources.base import Fit
+from pipeline.windows import ClipSpec
+
+#: Least scale of the tail of values, in spreads of the rows.
+LEAST_SCALE = 0.1
+
+
+class MotionRecipe(BaseModel):
+    """The recipe.
+
+    Attributes:
+        height: of the pictures, pixels, a multiple of the cells' side; no higher than the camera's own.
+        least_fps: clips have the camera's rate over a whole number, as low as this allows; a slower camera has its own.
+        gaps: frames between the two pictures of a flow, to choose from.
+        kernel: of the causal moving average, clips.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    height: int = Field(240, ge=8 * CELL, multiple_of=CELL)
+    least_fps: float = Field(10.0, gt=0)
+    gaps: tuple[PositiveInt, ...] = Field((1, 2, 3), min_length=1)
+    kernel: PositiveInt = 3
+
+    def clip(self, footage: NormalFootage, gap: int, *, stride: int = 1) -> ClipSpec:
+        """Return clips of the camera whose last picture is ``gap`` frames behind the first."""
+        film = min(footage.films, key=lambda film: film.rate)
+        # A little is added, as the rate of a camera of 30 pictures a second may be measured as 29.99.
+        every = max(1, int(film.rate / self.least_fps + 0.01))
+        height = min(self.height, film.height // CELL * CELL)
+        width = max(CELL, round(height * film.width / film.height / CELL) * CELL)
+        return ClipSpec(gap + 1, stride, height, width, Fit.STRETCH, round(film.rate / every, 3))

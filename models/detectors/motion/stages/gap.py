@@ -1,0 +1,82 @@
+"""The stage ``gap``: the time between the two pictures of a flow, chosen without labels, on a sample of the footage.
+
+Footage played twice as fast is a stand-in for things that move too fast. A good gap makes it rare: for each gap, the
+detector is fitted to the sample, and the held-back part scored as it is and at twice its speed. The gap at which the
+fast one is the rarest is taken, by the mean of the decades of :mod:`operators.rarity`; the shorter one of equals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.data.normal_footage import FootageError, NormalFootage
+from models.data.one_scene import OneScene
+from models.detectors.motion.flow import DenseFlow
+from models.detectors.motion.recipe import LEAST_SCALE, MotionRecipe
+from models.jobs.rows import read_json, write_json
+from operators.motion import SpeedHistogram, cell_speeds, picture_value
+from operators.rarity import fit_rarity
+
+FILE = "gap.json"
+#: Least clips that are learned from, and held back, for a fit that means anything.
+LEAST_CLIPS = 40
+#: Clips of the sample. Each costs three to five flows, so longer footage is sampled more sparsely.
+_SAMPLE = 1200
+
+Speeds = npt.NDArray[np.float32]
+
+
+def compute(folder: Path, footage: NormalFootage, recipe: MotionRecipe, progress: Callable[[float], None]) -> None:
+    """Choose the gap, and check that the footage shows one scene.
+
+    Args:
+        progress: called with the seconds of the footage that are done.
+
+    Raises:
+        FootageError: the footage is too short, or shows several scenes or none.
+        SourceError: a film cannot be read.
+        OSError: the folder cannot be written.
+    """
+    longest = 2 * max(recipe.gaps)
+    fps = recipe.clip(footage, longest).fps
+    assert fps is not None
+    spec = recipe.clip(footage, longest, stride=max(1, math.ceil(footage.seconds * fps / _SAMPLE)))
+    flow, scene = DenseFlow(), OneScene(footage.camera)
+    learned: dict[int, list[Speeds]] = {gap: [] for gap in recipe.gaps}
+    held: dict[int, list[Speeds]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
+    for clip in footage.clips(spec):
+        scene.add(clip)
+        pictures = clip.window.pixels
+        for lag, speeds in (held if clip.held_back else learned).items():
+            speeds.append(cell_speeds(flow.between(pictures[-1 - lag], pictures[-1]))[0])
+        progress(clip.end)
+    scene.finish()
+    counts = len(learned[recipe.gaps[0]]), len(held[recipe.gaps[0]])
+    if min(counts) < LEAST_CLIPS:
+        raise FootageError(
+            f"camera {footage.camera}: the footage is too short to hold any of it back (got {footage.seconds:.0f} s, "
+            f"{counts[0]} clips to learn from and {counts[1]} held back); expected at least {LEAST_CLIPS} of each: use "
+            "longer footage"
+        )
+    rarities = {gap: _rarity(learned[gap], held[gap], held[2 * gap]) for gap in recipe.gaps}
+    chosen = max(recipe.gaps, key=lambda gap: (round(rarities[gap], 2), -gap))
+    write_json(folder / FILE, {"gap": chosen, "decades": {str(gap): round(rarities[gap], 2) for gap in recipe.gaps}})
+
+
+def read(folder: Path) -> Any:
+    """Return the chosen ``gap``, and for each gap the ``decades`` of rarity of footage played twice as fast."""
+    return read_json(folder / FILE)
+
+
+def _rarity(learned: list[Speeds], normal: list[Speeds], fast: list[Speeds]) -> float:
+    histogram = SpeedHistogram(len(learned[0]))
+    histogram.add(np.stack(learned))
+    rows = histogram.statistics()
+    rarity = fit_rarity(picture_value(rows.deviations(np.stack(normal))), least_scale=LEAST_SCALE)
+    return float(rarity.decades(picture_value(rows.deviations(np.stack(fast)))).mean())

@@ -1,0 +1,58 @@
+"""The learned part of a motion detector, in a safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.detectors.motion import flow, program
+from models.detectors.motion.card import Architecture, MotionCard
+from models.detectors.program import ServedProgram
+from models.tensors import load_tensors, save_tensors
+from operators import motion, rarity
+from operators.motion import RowStatistics
+from operators.rarity import Rarity
+
+WEIGHTS_FILE = "motion.safetensors"
+
+
+def save_learned(rows: RowStatistics, scale: Rarity, folder: Path) -> str:
+    """Write what was learned into ``folder``, in full or not at all.
+
+    Returns:
+        The file's SHA-256, for the model card.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    arrays = {
+        "centre": rows.centre,
+        "spread": rows.spread,
+        "levels": scale.levels,
+        "shares": scale.shares,
+        "scale": np.array(scale.scale, np.float64),
+    }
+    return save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / WEIGHTS_FILE)
+
+
+def load_program(card: MotionCard, folder: Path) -> ServedProgram:
+    """Return the program of the model in ``folder``.
+
+    Raises:
+        TensorsError: the weights are missing, damaged, or belong to another card.
+    """
+    tensors = load_tensors(
+        folder / WEIGHTS_FILE, _expected(card.architecture), network="motion detector", sha256=card.weights_sha256
+    )
+    # By their modules and not by their names: what is exported depends on their code (models.code finds imports).
+    uses = tuple(module.__name__ for module in (flow, motion, rarity))
+    return ServedProgram(program.__name__, uses, {name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+def _expected(architecture: Architecture) -> dict[str, torch.Tensor]:
+    rows = torch.empty(architecture.rows, dtype=torch.float32)
+    levels = torch.empty(architecture.levels, dtype=torch.float64)
+    scale = torch.empty((), dtype=torch.float64)
+    return {"centre": rows, "spread": rows, "levels": levels, "shares": levels, "scale": scale}

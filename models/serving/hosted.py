@@ -1,0 +1,45 @@
+"""A program in a version folder: its code lies there, beside what it has learned.
+
+This file is copied into every exported version folder, where its imports are made relative.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.serving.contract import PROGRAM_FILE
+
+PROGRAM_MODULE = "program"  #: name of the copied module that has ``open_program``
+
+
+def open_program(folder: Path) -> Any:
+    """Return the scorer of the program in ``folder``, see :class:`models.detectors.program.Scorer`.
+
+    The folder's own code runs, also where this package is installed in another version.
+
+    Raises:
+        RuntimeError: a package that the program needs is missing, or its arrays cannot be read.
+    """
+    # A package of its own for each folder: modules of several versions go by the same names.
+    package = f"version_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
+    spec = ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    try:
+        module = importlib.import_module(f"{package}.{PROGRAM_MODULE}")
+        with np.load(folder / PROGRAM_FILE, allow_pickle=False) as arrays:
+            return module.open_program(dict(arrays))
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"the model needs the package {error.name} in Triton's Python; install it there") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise RuntimeError(
+            f"{folder / PROGRAM_FILE} cannot be loaded ({error}); write it again with mistwatch export"
+        ) from None

@@ -1,0 +1,116 @@
+"""``mistwatch learn``: from one camera's normal footage to a detector of that camera."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import UsageError
+from pipeline.printable import printable
+
+if TYPE_CHECKING:
+    from models.data.normal_footage import NormalFootage
+    from models.detectors.motion.job import Outcome
+
+
+class Detector(StrEnum):
+    """Families that learn from normal footage."""
+
+    MOTION = "motion"
+
+
+def learn(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE…", help="Normal footage of one camera: videos, or folders of them.")
+    ],
+    camera: Annotated[str, typer.Option(help="Name of the camera.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run; the model is in DIR/product.")],
+    detector: Annotated[Detector, typer.Option(help="Kind of detector.")] = Detector.MOTION,
+    minutes: Annotated[
+        float | None, typer.Option(help="Use only the first minutes of the footage.", show_default="all")
+    ] = None,
+    hold_out: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the footage that is held back, for scores and thresholds.")
+    ] = 0.2,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FROM-TO", help="Leave out a stretch of the footage: 0:12:30-0:13:05. Repeatable."),
+    ] = None,
+) -> None:
+    """Learn a detector of one camera from its normal footage alone, without labels.
+
+    DIR/strangest.html shows the strangest moments of the footage. If one of them is an incident, run the command again
+    with the --exclude that the page names. A killed run continues. Then: mistwatch export --model DIR/product.
+    """
+    import jinja2  # noqa: F401 - missing, it is reported now and not after the learning
+
+    from models.data.normal_footage import parse_stretch, read_footage
+    from models.detectors.motion.job import learn_motion
+    from models.detectors.motion.recipe import MotionRecipe
+    from pipeline.cli.train_mist import progress_bars
+    from pipeline.files import writing
+    from pipeline.names import checked_name
+
+    assert detector is Detector.MOTION
+    try:
+        camera = checked_name(camera)
+    except ValueError as error:
+        raise UsageError(f"--camera {camera!r}: {error}") from None
+    if not 0.05 <= hold_out <= 0.5:
+        raise UsageError(f"--hold-out {hold_out:g}: expected a share from 0.05 to 0.5")
+    if minutes is not None and not minutes > 0:
+        raise UsageError(f"--minutes {minutes:g}: expected a number above 0")
+    excluded = [parse_stretch(text) for text in exclude or ()]
+    footage = read_footage(camera, sources, hold_out=hold_out, minutes=minutes, excluded=excluded)
+    with progress_bars() as show, writing(out):
+        outcome = learn_motion(
+            footage, MotionRecipe(), out, report=lambda line: typer.echo(line, err=True), progress=show
+        )
+        page = out / "strangest.html"
+        _write_page(page, footage, outcome)
+    _print(outcome, page)
+
+
+def _write_page(page: Path, footage: NormalFootage, outcome: Outcome) -> None:
+    import numpy as np
+
+    from pipeline.evaluation.strangest import StrangeMoment, write_strangest
+
+    moments = [
+        StrangeMoment(
+            film=Path(one["film"]),
+            seconds=one["seconds"],
+            start=one["start"],
+            end=one["end"],
+            score=one["score"],
+            heat=np.array(one["heat"], np.float32),
+            held_back=one["held_back"],
+        )
+        for one in outcome.moments
+    ]
+    write_strangest(
+        page,
+        camera=footage.camera,
+        seconds=footage.seconds,
+        threshold=outcome.card.alerting.open_threshold,
+        seen=outcome.card.clip.spec.frame_spec,
+        moments=moments,
+    )
+
+
+def _print(outcome: Outcome, page: Path) -> None:
+    card = outcome.card
+    learned, held = card.training["learned_seconds"], card.training["held_back_seconds"]
+    lines = [
+        f"learned from {learned:.0f} s of normal footage, {held:.0f} s held back; "
+        f"clips of {card.clip.frames} frames at {card.clip.fps:g} fps",
+        f"alerts open at {card.alerting.open_threshold:g} and close below {card.alerting.close_threshold:g}; "
+        "a threshold for a budget of false alarms: mistwatch calibrate",
+        f"{page}: the strangest moments of the footage; leave incidents out with --exclude",
+        f"{outcome.product}: the model; serve it with: mistwatch export --model {outcome.product} --out models",
+    ]
+    for line in lines:
+        typer.echo(printable(line))

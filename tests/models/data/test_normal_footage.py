@@ -1,0 +1,174 @@
+"""Footage of one camera: its clock, its pieces, and what cannot be learned from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from walking_films import FPS, HEIGHT, WIDTH, pictures, write, yard
+
+from models.data.normal_footage import FootageError, NormalFootage, Stretch, clock, parse_stretch, read_footage
+from models.data.one_scene import OneScene
+from pipeline.errors import UsageError
+from pipeline.sources.base import SourceError
+from pipeline.windows import ClipSpec
+
+CLIP = ClipSpec(3, 1, 48, 80, fps=FPS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two films of one camera, of 24 and 16 s: 20 pieces of 2 s."""
+    folder = tmp_path_factory.mktemp("yard")
+    shown = pictures(40)
+    write(folder / "1.mp4", shown[:240])
+    write(folder / "2.mp4", shown[240:])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def footage(folder: Path) -> NormalFootage:
+    return read_footage("yard", [folder], hold_out=0.2)
+
+
+class TestFootage:
+    def test_its_films_follow_one_another_on_one_clock(self, footage: NormalFootage) -> None:
+        assert [(film.start, film.seconds, film.rate) for film in footage.films] == [
+            (0, pytest.approx(24), pytest.approx(FPS)),
+            (pytest.approx(24), pytest.approx(16), pytest.approx(FPS)),
+        ]
+        assert {(film.height, film.width) for film in footage.films} == {(HEIGHT, WIDTH)}
+        assert (footage.seconds, footage.piece_seconds) == (pytest.approx(40), pytest.approx(2))
+
+    def test_every_fifth_piece_is_held_back(self, footage: NormalFootage) -> None:
+        assert [piece for piece in range(20) if footage.is_held_back(piece)] == [4, 9, 14, 19]
+
+    @pytest.mark.parametrize(("share", "held"), [(0.5, 10), (0.25, 5), (0.1, 2), (0.05, 1), (0.3, 6)])
+    def test_the_share_is_kept_over_all_pieces(self, footage: NormalFootage, share: float, held: int) -> None:
+        changed = NormalFootage(footage.camera, footage.films, footage.seconds, share)
+        assert sum(changed.is_held_back(piece) for piece in range(20)) == held
+
+    def test_clips_stay_within_their_piece_and_film(self, footage: NormalFootage) -> None:
+        clips = list(footage.clips(CLIP))
+        # A piece of 20 pictures has 18 clips of three.
+        assert [sum(clip.piece == piece for clip in clips) for piece in range(20)] == 20 * [18]
+        assert all(clip.held_back == (clip.piece % 5 == 4) for clip in clips)
+        starts = [clip.start for clip in clips]
+        assert starts == sorted(starts)
+        assert [clip.film for clip in clips] == [int(clip.start >= 24) for clip in clips]
+
+    def test_a_stretch_that_is_excluded_is_in_no_clip(self, folder: Path) -> None:
+        less = read_footage("yard", [folder], hold_out=0.2, excluded=[Stretch(10.05, 11.95)])
+        within = [clip.start for clip in less.clips(CLIP) if 9 <= clip.start < 13]
+        # The clips end at 10.05 or before, or start at 11.95 or later.
+        assert within == pytest.approx(
+            [9.0, 9.1, 9.2, 9.3, 9.4, 9.5, 9.6, 9.7, 12.0] + [12 + k / 10 for k in range(1, 10)]
+        )
+
+    def test_minutes_take_the_first_ones(self, folder: Path) -> None:
+        less = read_footage("yard", [folder], hold_out=0.2, minutes=0.25)
+        assert less.seconds == 15
+        assert max(clip.end for clip in less.clips(CLIP)) <= 15.2
+        assert {clip.film for clip in less.clips(CLIP)} == {0}
+
+    def test_its_identity_is_content_and_use(self, folder: Path, footage: NormalFootage, tmp_path: Path) -> None:
+        copy = read_footage("other", [shutil.copytree(folder, tmp_path / "moved")], hold_out=0.2)
+        assert copy.identity == footage.identity
+        assert read_footage("yard", [folder], hold_out=0.3).identity != footage.identity
+
+
+class TestRefused:
+    def test_a_place_that_is_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(FootageError, match=rf"{tmp_path}/no\.mp4: no such file or folder"):
+            read_footage("yard", [tmp_path / "no.mp4"], hold_out=0.2)
+
+    def test_a_folder_without_videos(self, tmp_path: Path) -> None:
+        with pytest.raises(FootageError, match="a folder without videos; expected those of one camera"):
+            read_footage("yard", [tmp_path], hold_out=0.2)
+
+    def test_names_that_state_two_cameras(self, folder: Path, tmp_path: Path) -> None:
+        """As Reolink names its files."""
+        for camera in ("Door", "Gate"):
+            for minute in (10, 20):
+                shutil.copy(
+                    folder / "1.mp4", tmp_path / f"{camera}_00_202405011{minute}000.mp4".replace("0110", "0118")
+                )
+        with pytest.raises(FootageError, match=r"state 2 cameras \(.*Door.*Gate.*\); expected the footage of one"):
+            read_footage("yard", [tmp_path], hold_out=0.2)
+
+    def test_films_of_two_sizes(self, folder: Path, tmp_path: Path) -> None:
+        other = write(tmp_path / "2.mp4", [picture[:64] for picture in pictures(3)])
+        with pytest.raises(FootageError, match=r"2\.mp4: pictures of 160×64, and those of .*1\.mp4 have 160×96"):
+            read_footage("yard", [folder / "1.mp4", other], hold_out=0.2)
+
+    def test_pictures_that_change_their_size_within_a_film(self, tmp_path: Path) -> None:
+        """As a camera sends that was set to another size: two transport streams, one after the other."""
+        shown = pictures(6)
+        parts = [write(tmp_path / "1.ts", shown), write(tmp_path / "2.ts", [one[:64] for one in shown])]
+        film = tmp_path / "both.ts"
+        film.write_bytes(b"".join(part.read_bytes() for part in parts))
+        footage = read_footage("yard", [film], hold_out=0.2)
+        with pytest.raises(FootageError, match=r"both\.ts: its pictures change their size \(got 160×64 and 160×96\);"):
+            list(footage.clips(CLIP))
+
+    def test_a_copy_of_a_film(self, folder: Path, tmp_path: Path) -> None:
+        copy = shutil.copy(folder / "1.mp4", tmp_path / "again.mp4")
+        with pytest.raises(FootageError, match=r"again\.mp4: a copy of another film of the footage"):
+            read_footage("yard", [folder, Path(copy)], hold_out=0.2)
+
+    def test_a_file_that_is_not_a_video(self, tmp_path: Path) -> None:
+        (tmp_path / "words.mp4").write_text("no pictures")
+        with pytest.raises(SourceError, match=r"words\.mp4: not a video"):
+            read_footage("yard", [tmp_path / "words.mp4"], hold_out=0.2)
+
+    def test_a_stretch_beyond_the_end(self, folder: Path) -> None:
+        with pytest.raises(UsageError, match=r"--exclude 0:01:30-0:01:35: the footage ends at 0:00:40"):
+            read_footage("yard", [folder], hold_out=0.2, excluded=[Stretch(90, 95)])
+
+    @pytest.mark.parametrize("text", ["", "5", "5-4", "5-5", "a-b", "1:2:3:4-5", "-5-6", "1-2-3"])
+    def test_a_stretch_that_is_none(self, text: str) -> None:
+        with pytest.raises(FootageError, match="expected FROM-TO on the footage's clock, such as 0:12:30-0:13:05"):
+            parse_stretch(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [("90-95.5", 90, 95.5), ("1:30-1:35", 90, 95), ("0:01:30-0:01:35", 90, 95), ("2:00:00 - 2:00:01", 7200, 7201)],
+)
+def test_a_stretch_is_read_as_people_write_it(text: str, start: float, end: float) -> None:
+    assert parse_stretch(text) == (start, end)
+
+
+def test_a_moment_is_read_back() -> None:
+    assert parse_stretch(f"{clock(3725)}-{clock(3726)}") == (3725, 3726)
+
+
+class TestOneScene:
+    def watched(self, tmp_path: Path, shown: list[np.ndarray]) -> None:
+        footage = read_footage("yard", [write(tmp_path / "film.mp4", shown)], hold_out=0.2)
+        scene = OneScene("yard")
+        for clip in footage.clips(ClipSpec(1, 3, HEIGHT, WIDTH, fps=FPS)):
+            scene.add(clip)
+        scene.finish()
+
+    def test_people_that_walk_and_light_that_changes_are_one_scene(self, tmp_path: Path) -> None:
+        shown = pictures(10)
+        self.watched(tmp_path, [*shown, *[(picture * 0.5).astype(np.uint8) for picture in shown]])
+
+    def test_a_second_camera_is_found(self, tmp_path: Path) -> None:
+        message = r"camera yard: the footage at 0:00:10 shows another scene than at its start \(likeness -?0\.\d+;"
+        with pytest.raises(FootageError, match=message):
+            self.watched(tmp_path, [*pictures(10), *pictures(10, seed=7)])
+
+    def test_a_camera_that_was_turned_is_found(self, tmp_path: Path) -> None:
+        shown = pictures(10)
+        with pytest.raises(FootageError, match="the camera was moved, or these are two cameras"):
+            self.watched(tmp_path, [*shown, *[np.roll(picture, 29, 1) for picture in shown]])
+
+    def test_black_footage_is_found(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            FootageError, match=r"at 0:00:00 shows nothing \(contrast 0\.0 of 255; expected at least 2\)"
+        ):
+            self.watched(tmp_path, [np.zeros_like(yard())] * 60)

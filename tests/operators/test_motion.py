@@ -1,0 +1,135 @@
+"""Statistics of motion: fields worked out by hand, footage with incidents among it, and a shaking camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.motion import CELL, HIGHEST, RowStatistics, SpeedHistogram, cell_speeds, picture_value
+
+SPECK = 48.0  #: pixels
+
+
+def still(rows: int = 6, columns: int = 10) -> np.ndarray:
+    return np.zeros((rows * CELL, columns * CELL, 2), np.float32)
+
+
+def walkers(seed: int, frames: int = 400, rows: int = 12, columns: int = 20) -> np.ndarray:
+    """Speeds of cells: a fifth of them moves, faster in lower rows, with a spread of a fifth."""
+    drawn = np.random.default_rng(seed)
+    centre = np.linspace(1, 4, rows)[:, None]
+    speeds = centre * (1 + 0.2 * drawn.standard_normal((frames, rows, columns)))
+    return np.where(drawn.random(speeds.shape) < 0.2, speeds, 0).astype(np.float32)
+
+
+class TestCellSpeeds:
+    def test_a_moving_thing_has_its_own_speed_in_its_cells_and_the_ones_around(self) -> None:
+        flow = still()
+        flow[16:24, 24:32] = (3, 4)  # one cell of 64 pixels, 5 pixels a gap
+        speeds, shake = cell_speeds(flow)
+        expected = np.zeros((6, 10))
+        expected[1:4, 2:5] = 64 * 5 / (64 + SPECK)
+        np.testing.assert_allclose(speeds, expected, rtol=1e-5)
+        np.testing.assert_array_equal(shake, [0, 0])
+
+    def test_still_pixels_beside_it_do_not_slow_it_down(self) -> None:
+        """Half of a cell moves: the mean is over what moves."""
+        flow = still()
+        flow[16:24, 24:28] = (3, 4)
+        speeds, _ = cell_speeds(flow)
+        assert speeds[2, 3] == pytest.approx(32 * 5 / (32 + SPECK))
+
+    @given(st.floats(-20, 20, width=32), st.floats(-20, 20, width=32))
+    def test_shake_is_subtracted(self, right: float, down: float) -> None:
+        flow = still()
+        flow[16:32, 24:48] = (3, 4)
+        shaken, shake = cell_speeds(flow + np.array([right, down], np.float32))
+        np.testing.assert_allclose(shaken, cell_speeds(flow)[0], atol=1e-4)
+        np.testing.assert_allclose(shake, [right, down], rtol=1e-6)
+
+    def test_the_border_does_not_count(self) -> None:
+        """A thing that enters: half of it is in the outermost cells."""
+        flow = still()
+        flow[16:24, 0:16] = (3, 4)
+        speeds, _ = cell_speeds(flow)
+        assert speeds[2, 0] == pytest.approx(64 * 5 / (64 + SPECK))
+        flow[16:24, 8:16] = 0
+        np.testing.assert_array_equal(cell_speeds(flow)[0], 0)
+
+    def test_noise_below_the_floor_is_stillness(self) -> None:
+        flow = np.random.default_rng(1).uniform(-0.2, 0.2, still().shape).astype(np.float32)
+        np.testing.assert_array_equal(cell_speeds(flow)[0], 0)
+
+    @pytest.mark.parametrize("shape", [(48, 80), (48, 80, 3), (47, 80, 2), (0, 8, 2)])
+    def test_another_shape_is_refused(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"flow must be \(H, W, 2\), H and W multiples of 8, got"):
+            cell_speeds(np.zeros(shape, np.float32))
+
+
+class TestRowStatistics:
+    def test_they_are_the_median_and_the_upper_spread_of_what_moves(self) -> None:
+        """Of a normal distribution the spread is its standard deviation; a bin is 3 % wide."""
+        histogram = SpeedHistogram(12)
+        histogram.add(walkers(1))
+        found = histogram.statistics()
+        np.testing.assert_allclose(found.centre, np.linspace(1, 4, 12), rtol=0.03)
+        np.testing.assert_allclose(found.spread, 0.2 * np.linspace(1, 4, 12), rtol=0.1)
+
+    def test_three_per_cent_of_incidents_shift_them_little(self) -> None:
+        clean, dirty = SpeedHistogram(12), SpeedHistogram(12)
+        footage = walkers(2)
+        clean.add(footage)
+        footage[:12] *= 5
+        dirty.add(footage)
+        before, after = clean.statistics(), dirty.statistics()
+        np.testing.assert_allclose(after.centre, before.centre, rtol=0.02)
+        np.testing.assert_allclose(after.spread, before.spread, rtol=0.15)
+        moving = footage[:, 0][footage[:, 0] > 0]
+        assert np.std(moving) > 2 * before.spread[0]  # what a standard deviation would have made of it
+
+    def test_footage_in_parts_gives_the_same(self) -> None:
+        whole, parts = SpeedHistogram(12), SpeedHistogram(12)
+        footage = walkers(3)
+        whole.add(footage)
+        for picture in footage:
+            parts.add(picture)
+        np.testing.assert_array_equal(whole.counts, parts.counts)
+
+    def test_a_row_in_which_nothing_moves_takes_the_rows_around_it(self) -> None:
+        histogram = SpeedHistogram(12)
+        footage = walkers(4)
+        footage[:, 5] = 0
+        histogram.add(footage)
+        assert histogram.statistics().centre[5] == pytest.approx(np.linspace(1, 4, 12)[5], rel=0.1)
+
+    def test_a_camera_at_which_nothing_moves_has_slow_ones(self) -> None:
+        found = SpeedHistogram(4).statistics()
+        np.testing.assert_allclose(found.centre, 1.0)
+        np.testing.assert_allclose(found.spread, 0.5)
+
+    def test_a_deviation_is_in_spreads_of_its_row(self) -> None:
+        rows = RowStatistics(np.array([1, 4], np.float32), np.array([0.5, 2], np.float32))
+        np.testing.assert_allclose(rows.deviations(np.array([[2, 1], [2, 8]], np.float32)), [[2, 0], [-1, 2]])
+
+    @pytest.mark.parametrize(
+        ("centre", "spread", "message"),
+        [([1, 2], [1], "a centre and a spread a row"), ([1], [0], "spread above 0"), ([np.nan], [1], "finite")],
+    )
+    def test_statistics_that_cannot_be_are_refused(
+        self, centre: list[float], spread: list[float], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            RowStatistics(np.array(centre, np.float32), np.array(spread, np.float32))
+
+
+class TestPictureValue:
+    def test_it_is_the_mean_of_the_ten_highest_cells(self) -> None:
+        cells = np.random.default_rng(6).permutation(48).reshape(6, 8).astype(np.float32)
+        assert HIGHEST == 10
+        assert picture_value(cells) == np.mean(np.arange(38, 48))
+        np.testing.assert_array_equal(picture_value(np.stack([cells, cells + 1])), [42.5, 43.5])
+
+    def test_a_picture_of_fewer_cells_takes_all(self) -> None:
+        assert picture_value(np.array([[1, 2, 3]], np.float32)) == 2

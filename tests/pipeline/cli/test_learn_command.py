@@ -1,0 +1,109 @@
+"""`mistwatch learn` as an operator meets it: a model, a page, and one line for what cannot be learned from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from walking_films import pictures, write, yard
+
+from models.detectors.base import read_detector
+
+
+def mistwatch(*arguments: object) -> tuple[int, str, str]:
+    command = [sys.executable, "-P", "-m", "pipeline.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two films of one camera, 50 s."""
+    folder = tmp_path_factory.mktemp("yard")
+    shown = pictures(50)
+    write(folder / "1.mp4", shown[:300])
+    write(folder / "2.mp4", shown[300:])
+    return folder
+
+
+def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    status, output, problems = mistwatch("learn", folder, "--camera", "Süd", "--hold-out", "0.25", "--out", out)
+    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+    assert "s of normal footage, " in output
+    assert f"serve it with: mistwatch export --model {out}/product --out models" in output
+    family, card = read_detector(out / "product")
+    assert (family.name, card.camera, card.name) == ("motion", "Süd", "S_d-motion")
+    assert "Süd: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
+    status, output, problems = mistwatch("learn", folder, "--camera", "Süd", "--hold-out", "0.25", "--out", out)
+    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
+    status, _, problems = mistwatch("learn", folder, "--camera", "Süd", "--exclude", "0:05-0:09", "--out", out)
+    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+
+
+@pytest.mark.realparts
+def test_the_model_watches_its_camera(folder: Path, tmp_path: Path) -> None:
+    """On a real Triton: the one alert is that of the runner, with heat that is absolute."""
+    film = write(tmp_path / "gate.mp4", pictures(30, running=[(15, 19)]))
+    assert mistwatch("learn", folder, "--camera", "gate", "--out", tmp_path / "learned")[0] == 0
+    model = tmp_path / "learned" / "product"
+    status, _, problems = mistwatch("replay", film, "--model", model, "--out", tmp_path / "run")
+    assert status == 0, problems
+    begin, end = map(json.loads, (tmp_path / "run" / "alerts.jsonl").read_text().splitlines())
+    assert (begin["data"]["state"], end["data"]["state"]) == ("begin", "end")
+    assert 14.5 <= end["data"]["started_pts_seconds"] < end["data"]["ended_pts_seconds"] <= 20
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["heat"] == "anomaly"
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, Path]:
+    films = tmp_path_factory.mktemp("bad")
+    (films / "empty").mkdir()
+    (films / "words.mp4").write_text("no pictures")
+    return {
+        "yard": folder,
+        "missing": films / "missing.mp4",
+        "empty": films / "empty",
+        "words": films / "words.mp4",
+        "short": write(films / "short.mp4", pictures(5)),
+        "black": write(films / "black.mp4", [np.zeros_like(yard())] * 300),
+        "turned": write(films / "turned.mp4", [*pictures(20), *[np.roll(one, 37, 1) for one in pictures(20)]]),
+        "other": write(films / "other.mp4", pictures(20, seed=7)),
+        "small": write(films / "small.mp4", [one[:64] for one in pictures(20)]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("places", "options", "message"),
+    [
+        (["missing"], [], "missing.mp4: no such file or folder"),
+        (["empty"], [], "a folder without videos; expected those of one camera"),
+        (["words"], [], "words.mp4: not a video"),
+        (["short"], [], "the footage is too short to hold any of it back (got 5 s"),
+        (["black"], [], "the footage at 0:00:00 shows nothing (contrast 0.0 of 255; expected at least 2)"),
+        (["turned"], [], "the footage at 0:00:20 shows another scene than at its start"),
+        (["yard", "other"], [], "the camera was moved, or these are two cameras"),
+        (["yard", "small"], [], "small.mp4: pictures of 160×64, and those of"),
+        (["yard"], ["--hold-out", "0.9"], "--hold-out 0.9: expected a share from 0.05 to 0.5"),
+        (["yard"], ["--minutes", "0"], "--minutes 0: expected a number above 0"),
+        (["yard"], ["--exclude", "0:20"], "--exclude 0:20: expected FROM-TO on the footage's clock"),
+        (["yard"], ["--exclude", "5:00-5:10"], "--exclude 0:05:00-0:05:10: the footage ends at 0:00:50"),
+        (["yard"], ["--camera", "../x"], "--camera '../x': a name begins with a letter or digit"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_one_line(
+    films: dict[str, Path], places: list[str], options: list[str], message: str, tmp_path: Path
+) -> None:
+    camera = [] if "--camera" in options else ["--camera", "yard"]
+    out = tmp_path / "run"
+    status, output, problems = mistwatch("learn", *[films[place] for place in places], *camera, *options, "--out", out)
+    *_, line = problems.splitlines()
+    assert (status, output) == (2, "")
+    assert line.startswith("mistwatch: ")
+    assert message in line
+    assert not (out / "product").exists()
+    assert not (out / "strangest.html").exists()
