@@ -30,6 +30,8 @@ def open_program(folder: Path) -> Any:
     """
     # A package of its own for each folder: modules of several versions go by the same names.
     package = f"version_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
+    for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        del sys.modules[name]  # of a version that lay in the folder before
     spec = ModuleSpec(package, None, is_package=True)
     spec.submodule_search_locations = [str(folder)]
     sys.modules[package] = importlib.util.module_from_spec(spec)

@@ -78,6 +78,14 @@ def test_two_versions_keep_their_own_code(model: Path, clips: np.ndarray, tmp_pa
     np.testing.assert_allclose(after.score(clips).scores, [0, 0.4], atol=1e-6)
 
 
+def test_a_folder_whose_version_was_replaced_runs_the_new_code(model: Path, clips: np.ndarray, tmp_path: Path) -> None:
+    version = export(str(model), tmp_path / "out") / "1"
+    open_engine("auto", version, CLIP)
+    code = (version / "program.py").read_text()
+    (version / "program.py").write_text(code.replace("np.abs(grey", "0.50 * np.abs(grey"))
+    np.testing.assert_allclose(open_engine("auto", version, CLIP).score(clips).scores, [0, 0.4], atol=1e-6)
+
+
 @pytest.mark.parametrize("engine", [EngineChoice.TORCH, EngineChoice.OPENVINO])
 def test_it_takes_no_other_engine(model: Path, tmp_path: Path, engine: EngineChoice) -> None:
     with pytest.raises(ExportError, match=f"one engine alone, its own program \\(got {engine}\\); expected --engine a"):
