@@ -138,11 +138,13 @@ class Stages:
             place: where the result goes; the stage's own folder when None.
 
         Raises:
-            StageError: only another stage may run, and this one is not up to date.
+            StageError: only another stage may run, and this one is not up to date; or a folder of the stage's name is
+                there that no stage has written.
             OSError: the folder cannot be written.
         """
         key = digest_of(inputs)
         final = self.folder / name
+        own = place is None
         place = place or _OwnFolder(final)
         draft = final.with_name(f".{final.name}.{key[:16]}")
         if (digest := place.digest(key)) is not None:
@@ -161,6 +163,8 @@ class Stages:
                 work(draft)
             return Done(name, final, _awaited(place, key), fresh=True)
         if _complete(draft, key) is None and not place.has(key):  # else it was killed between its last two steps
+            if own:
+                self._refuse_foreign(final)
             self._remove_other_drafts(final, draft)
             self._report(f"{name}: goes on from where it was stopped" if draft.exists() else f"{name}: runs")
             draft.mkdir(parents=True, exist_ok=True)
@@ -192,6 +196,15 @@ class Stages:
                     f"{self.folder}: another training is at work there; wait for it, or choose another folder"
                 ) from None
             yield
+
+    @staticmethod
+    def _refuse_foreign(final: Path) -> None:
+        """Raise StageError where a folder of the user's own would be replaced."""
+        if final.exists() and not (final / STAGE_FILE).exists():
+            raise StageError(
+                f"{final}: would be replaced, and no stage has written it (it has no {STAGE_FILE}); choose another "
+                "folder for the run, or move this one away"
+            )
 
     @staticmethod
     def _remove_other_drafts(final: Path, draft: Path) -> None:

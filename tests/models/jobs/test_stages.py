@@ -64,7 +64,7 @@ def test_the_same_result_from_other_inputs_stops_there(tmp_path):
     assert following.calls == 1
 
 
-@pytest.mark.parametrize("harm", ["changed", "missing", "extra", "no stage file", "half a stage file"])
+@pytest.mark.parametrize("harm", ["changed", "missing", "extra", "half a stage file"])
 def test_what_is_damaged_is_made_again(tmp_path, harm):
     work = Counted()
     Stages(tmp_path).run("one", {}, work)
@@ -77,14 +77,24 @@ def test_what_is_damaged_is_made_again(tmp_path, harm):
             result.unlink()
         case "extra":
             (tmp_path / "one" / "extra.txt").write_text("")
-        case "no stage file":
-            stage_file.unlink()
         case "half a stage file":
             stage_file.write_text(stage_file.read_text()[:40])
     done = Stages(tmp_path).run("one", {}, work)
     assert (work.calls, done.fresh) == (2, True)
     assert result.read_text() == "result"
     assert not (tmp_path / "one" / "extra.txt").exists()
+
+
+def test_a_folder_that_no_stage_has_written_is_not_replaced(tmp_path):
+    """As of ``--out .`` in a project that has a folder of a stage's name."""
+    own = tmp_path / "one" / "notes.txt"
+    own.parent.mkdir()
+    own.write_text("of the user")
+    work = Counted()
+    with pytest.raises(StageError, match=r"one: would be replaced, and no stage has written it"):
+        Stages(tmp_path).run("one", {}, work)
+    assert work.calls == 0
+    assert own.read_text() == "of the user"
 
 
 def test_scratch_is_no_result(tmp_path):
