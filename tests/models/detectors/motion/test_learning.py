@@ -125,6 +125,16 @@ class TestProduct:
         with pytest.raises((TensorsError, ExportError), match=r"motion\.safetensors: not a safetensors file"):
             export(str(model), tmp_path / "out")
 
+    def test_clips_of_another_size_than_learned_are_refused(self, outcome: Outcome, tmp_path: Path) -> None:
+        """12 rows were learned, and pictures of 104 pixels have 13."""
+        model = Path(shutil.copytree(outcome.product, tmp_path / "model"))
+        card = json.loads((model / "model-card.json").read_text())
+        card["clip"]["height"] = 104
+        (model / "model-card.json").write_text(json.dumps(card))
+        with pytest.raises(ExportError, match="the clips of its model card do not suit what it has learned"):
+            export(str(model), tmp_path / "out")
+        assert list((tmp_path / "out").iterdir()) == []
+
 
 class TestStages:
     def test_a_second_call_runs_nothing(self, footage: NormalFootage, run: Path) -> None:
