@@ -29,6 +29,7 @@ from models.jobs.rows import write_json
 from models.jobs.thresholds import alerting_of_normal
 from operators.motion import RowStatistics, SpeedHistogram, picture_value
 from operators.rarity import Rarity, fit_rarity
+from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
 RECIPE_FILE, MOMENTS_FILE = "recipe.yaml", "moments.json"
@@ -116,7 +117,7 @@ def _moments(
             break
     return [
         {
-            "film": str(footage.films[found.film[at]].path),
+            "film": storable(str(footage.films[found.film[at]].path)),
             "seconds": float((found.start[at] + found.end[at]) / 2 - footage.films[found.film[at]].start),
             "start": float(found.start[at]),
             "end": float(found.end[at]),

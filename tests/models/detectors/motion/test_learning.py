@@ -228,6 +228,21 @@ def test_clips_have_a_part_of_the_cameras_rate(
     assert (clip.fps, clip.frames, clip.height, clip.width) == (fps, frames, 240, 424)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "compared"), [(6, 160, "8×0"), (16, 16, "16×16"), (1000, 40, "8×240"), (31, 400, "312×24")]
+)
+def test_pictures_without_inner_cells_are_refused(
+    footage: NormalFootage, height: int, width: int, compared: str
+) -> None:
+    import dataclasses
+
+    film = dataclasses.replace(footage.films[0], height=height, width=width)
+    with pytest.raises(
+        FootageError, match=rf"pictures of {width}×{height}, of which {compared} would be .* at least 32×32"
+    ):
+        MotionRecipe().clip(dataclasses.replace(footage, films=(film,)), 1)
+
+
 def test_the_chosen_gap_is_the_one_at_which_fast_footage_is_the_rarest(run: Path) -> None:
     found = json.loads((run / "gap" / "gap.json").read_text())
     assert found["decades"][str(found["gap"])] == max(found["decades"].values())
