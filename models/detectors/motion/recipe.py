@@ -11,8 +11,6 @@ from pipeline.windows import ClipSpec
 
 #: Cells that a side of the pictures needs: the outermost ones count for nothing.
 _LEAST_CELLS = 4
-#: Least scale of the tail of values, in spreads of the rows.
-LEAST_SCALE = 0.1
 
 
 class MotionRecipe(BaseModel):
