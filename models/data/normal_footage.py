@@ -23,6 +23,7 @@ from pipeline.sources.base import FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver, films_below
 from pipeline.sources.scale import upright
+from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
 #: Length of a piece: a twentieth of the footage within these bounds, seconds.
@@ -167,6 +168,7 @@ def read_footage(
     hold_out: float,
     minutes: float | None = None,
     excluded: Sequence[Stretch] = (),
+    passed_over: PassedOver | None = None,
 ) -> NormalFootage:
     """Return the footage at ``places``; of each film one picture is decoded.
 
@@ -174,14 +176,15 @@ def read_footage(
         places: films, and folders of films, in order. The films of a folder come in the order of the times in their
             names, or of the names.
         minutes: use only so much, from the start.
+        passed_over: receives the files in folders that are not films.
 
     Raises:
-        FootageError: a place is missing or holds no film, names state several cameras, films differ in their size, or a
-            stretch lies outside the footage.
+        FootageError: a place is missing or holds no film, names state several cameras, films differ in their size, a
+            film's clock goes back, or a stretch lies outside the footage.
         SourceError: a film cannot be read.
     """
     films: list[Film] = []
-    for path in _films(places):
+    for path in _films(places, passed_over if passed_over is not None else PassedOver()):
         film = _read_film(camera, path, sum(one.seconds for one in films))
         first = films[0] if films else film
         if (film.height, film.width) != (first.height, first.width):
@@ -233,12 +236,12 @@ def parse_stretch(text: str) -> Stretch:
     raise FootageError(f"--exclude {text}: expected FROM-TO on the footage's clock, such as 0:12:30-0:13:05")
 
 
-def _films(places: Sequence[Path]) -> list[Path]:
+def _films(places: Sequence[Path], passed_over: PassedOver) -> list[Path]:
     found: list[Path] = []
     for place in places:
         if place.is_dir():
             try:
-                films = list(films_below(place, PassedOver()))
+                films = list(films_below(place, passed_over))
             except OSError as error:
                 raise FootageError(f"{place}: the folder cannot be read: {error.strerror}") from None
             if not films:
@@ -271,6 +274,13 @@ def _read_film(camera: str, path: Path, start: float) -> Film:
     if isinstance(first, SegmentOver) or not period > 0:
         raise SourceError(
             f"{path}: {len(times)} pictures, with times that do not rise; expected a film", code="not_a_video"
+        )
+    back = np.maximum.accumulate(times) - times
+    if back.max() > BACKWARD_LIMIT_SECONDS:
+        at = int(np.argmax(back > BACKWARD_LIMIT_SECONDS))
+        raise FootageError(
+            f"{path}: its clock goes back by {back[at]:.1f} s, {clock(times[at - 1] - times[0])} after its start; "
+            "expected one that runs on; cut the film there"
         )
     shown = upright(first.native)
     return Film(

@@ -368,7 +368,13 @@ def _tried(
     """
     black = np.zeros((1, card.clip.frames, card.clip.height, card.clip.width, 3), np.uint8)
     if isinstance(loaded, ServedProgram):
-        return {}, {name: list(values.shape[1:]) for name, values in loaded.open().run(black).items()}
+        try:
+            answers = loaded.open().run(black)
+        except (ValueError, KeyError) as error:  # arrays that cannot be, or are of pictures of another size
+            raise ExportError(
+                f"{folder}: the clips of its model card do not suit what it has learned: {error}"
+            ) from None
+        return {}, {name: list(values.shape[1:]) for name, values in answers.items()}
     import torch
 
     from models.detectors.network import SceneNetwork

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import zipfile
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def open_program(folder: Path) -> Any:
             return module.open_program(dict(arrays))
     except ModuleNotFoundError as error:
         raise RuntimeError(f"the model needs the package {error.name} in Triton's Python; install it there") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
         raise RuntimeError(
             f"{folder / PROGRAM_FILE} cannot be loaded ({error}); write it again with mistwatch export"
         ) from None

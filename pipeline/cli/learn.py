@@ -53,6 +53,7 @@ def learn(
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import writing
     from pipeline.names import checked_name
+    from pipeline.sources.film_files import PassedOver
 
     assert detector is Detector.MOTION
     try:
@@ -64,7 +65,12 @@ def learn(
     if minutes is not None and not minutes > 0:
         raise UsageError(f"--minutes {minutes:g}: expected a number above 0")
     excluded = [parse_stretch(text) for text in exclude or ()]
-    footage = read_footage(camera, sources, hold_out=hold_out, minutes=minutes, excluded=excluded)
+    passed_over = PassedOver()
+    footage = read_footage(
+        camera, sources, hold_out=hold_out, minutes=minutes, excluded=excluded, passed_over=passed_over
+    )
+    if (note := passed_over.line()) is not None:
+        typer.echo(f"mistwatch: {printable(note)}", err=True)
     with progress_bars() as show, writing(out):
         outcome = learn_motion(
             footage, MotionRecipe(), out, report=lambda line: typer.echo(line, err=True), progress=show
@@ -78,10 +84,11 @@ def _write_page(page: Path, footage: NormalFootage, outcome: Outcome) -> None:
     import numpy as np
 
     from pipeline.evaluation.strangest import StrangeMoment, write_strangest
+    from pipeline.printable import located
 
     moments = [
         StrangeMoment(
-            film=Path(one["film"]),
+            film=located(one["film"]),
             seconds=one["seconds"],
             start=one["start"],
             end=one["end"],

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 #: Finest scale at which flow is computed: half of the picture's size. On a quarter, speeds lose much of their meaning.
 _FINEST_SCALE = 1
+#: Least side of a picture, pixels. With one of 8, DIS ends the process.
+_LEAST_SIDE = 16
 
 
 class DenseFlow:
@@ -25,6 +27,12 @@ class DenseFlow:
         self._dis.setFinestScale(_FINEST_SCALE)
 
     def between(self, before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return how far each pixel has moved: uint8 (H, W, 3) RGB, twice → float32 (H, W, 2), pixels, x and y."""
+        """Return how far each pixel has moved: uint8 (H, W, 3) RGB, twice → float32 (H, W, 2), pixels, x and y.
+
+        Raises:
+            ValueError: a picture of less than 16 pixels a side.
+        """
+        if min(before.shape[:2]) < _LEAST_SIDE:
+            raise ValueError(f"pictures must be at least {_LEAST_SIDE} pixels a side, got shape {before.shape}")
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
         return np.asarray(self._dis.calc(grey[0], grey[1], None), np.float32)

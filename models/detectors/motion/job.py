@@ -20,6 +20,7 @@ from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.stages import gap, product, speeds
 from models.jobs.rows import read_json
 from models.jobs.stages import Done, Stages
+from pipeline.printable import storable
 
 Progress = Callable[[str, int, int], None]  #: (stage, seconds of the footage done, total)
 
@@ -85,7 +86,7 @@ def learn_motion(
             "product",
             {
                 "camera": footage.camera,
-                "films": [str(film.path) for film in footage.films],
+                "films": [storable(str(film.path)) for film in footage.films],
                 "gap": first.digest,
                 "speeds": second.digest,
             },

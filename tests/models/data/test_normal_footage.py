@@ -106,7 +106,7 @@ class TestRefused:
     def test_pictures_that_change_their_size_within_a_film(self, tmp_path: Path) -> None:
         """As a camera sends that was set to another size: two transport streams, one after the other."""
         shown = pictures(6)
-        parts = [write(tmp_path / "1.ts", shown), write(tmp_path / "2.ts", [one[:64] for one in shown])]
+        parts = [write(tmp_path / "1.ts", shown[:9]), write(tmp_path / "2.ts", [one[:64] for one in shown])]
         film = tmp_path / "both.ts"
         film.write_bytes(b"".join(part.read_bytes() for part in parts))
         footage = read_footage("yard", [film], hold_out=0.2)
@@ -131,6 +131,16 @@ class TestRefused:
     def test_a_stretch_that_is_none(self, text: str) -> None:
         with pytest.raises(FootageError, match="expected FROM-TO on the footage's clock, such as 0:12:30-0:13:05"):
             parse_stretch(text)
+
+
+def test_a_film_whose_clock_starts_again_is_refused(tmp_path: Path) -> None:
+    """4 s and 2 s on a new clock: the last time before is 3.9 s, and the clock goes back to 0."""
+    shown = pictures(6)
+    parts = [write(tmp_path / "1.ts", shown[:40]), write(tmp_path / "2.ts", shown[40:])]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(FootageError, match=r"joined\.ts: its clock goes back by 3\.9 s, 0:00:03 after its start"):
+        read_footage("yard", [joined], hold_out=0.2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import brightness_family
@@ -93,9 +94,11 @@ def test_it_takes_no_other_engine(model: Path, tmp_path: Path, engine: EngineCho
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_damaged_version_is_one_line(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda _: b"nothing", lambda content: content[:-40], lambda _: b""])
+def test_a_damaged_version_is_one_line(model: Path, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     version = export(str(model), tmp_path / "out") / "1"
-    (version / "scorer.npz").write_bytes(b"nothing")
+    arrays = version / "scorer.npz"
+    arrays.write_bytes(damage(arrays.read_bytes()))
     with pytest.raises(
         RuntimeError, match=r"scorer\.npz cannot be loaded \(.*\); write it again with mistwatch export"
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,21 @@ def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> No
     assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
 
 
+def test_a_name_that_is_not_utf8_and_other_files_beside_it(folder: Path, tmp_path: Path) -> None:
+    """The picture of each moment is found under the name, and the file that is no film is named."""
+    odd = tmp_path / "films"
+    odd.mkdir()
+    os.link(folder / "1.mp4", os.fsencode(odd) + b"/caf\xe9.mp4")
+    (odd / "note.txt").write_text("quiet")
+    out = tmp_path / "run"
+    status, _, problems = mistwatch("learn", odd, "--camera", "yard", "--hold-out", "0.25", "--out", out)
+    assert (status, problems.splitlines()[1:]) == (0, ["gap: runs", "speeds: runs", "product: runs"])
+    assert problems.startswith("mistwatch: passed over 1 file not recognised as video (1 .txt): ")
+    page = (out / "strangest.html").read_text(encoding="utf-8")
+    assert "in caf\\udce9.mp4" in page
+    assert "no picture" not in page
+
+
 @pytest.mark.realparts
 def test_the_model_watches_its_camera(folder: Path, tmp_path: Path) -> None:
     """On a real Triton: the one alert is that of the runner, with heat that is absolute."""
@@ -73,6 +89,7 @@ def films(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, P
         "black": write(films / "black.mp4", [np.zeros_like(yard())] * 300),
         "turned": write(films / "turned.mp4", [*pictures(20), *[np.roll(one, 37, 1) for one in pictures(20)]]),
         "other": write(films / "other.mp4", pictures(20, seed=7)),
+        "flat": write(films / "flat.mp4", [one[40:46] for one in pictures(20)]),
         "small": write(films / "small.mp4", [one[:64] for one in pictures(20)]),
     }
 
@@ -88,6 +105,7 @@ def films(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, P
         (["turned"], [], "the footage at 0:00:20 shows another scene than at its start"),
         (["yard", "other"], [], "the camera was moved, or these are two cameras"),
         (["yard", "small"], [], "small.mp4: pictures of 160×64, and those of"),
+        (["flat"], [], "flat.mp4: pictures of 160×6, of which 8×0 would be compared; expected at least 32×32"),
         (["yard"], ["--hold-out", "0.9"], "--hold-out 0.9: expected a share from 0.05 to 0.5"),
         (["yard"], ["--minutes", "0"], "--minutes 0: expected a number above 0"),
         (["yard"], ["--exclude", "0:20"], "--exclude 0:20: expected FROM-TO on the footage's clock"),

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from models.data.normal_footage import FootageError, NormalFootage
 from models.data.one_scene import OneScene
 from models.detectors.motion.flow import DenseFlow
-from models.detectors.motion.recipe import LEAST_SCALE, MotionRecipe
+from models.detectors.motion.recipe import MotionRecipe
+from models.detectors.motion.scale import fit_scale
 from models.jobs.rows import read_json, write_json
 from operators.motion import SpeedHistogram, cell_speeds, picture_value
-from operators.rarity import fit_rarity
 
 FILE = "gap.json"
 #: Least clips that are learned from, and held back, for a fit that means anything.
@@ -78,5 +78,5 @@ def _rarity(learned: list[Speeds], normal: list[Speeds], fast: list[Speeds]) -> 
     histogram = SpeedHistogram(len(learned[0]))
     histogram.add(np.stack(learned))
     rows = histogram.statistics()
-    rarity = fit_rarity(picture_value(rows.deviations(np.stack(normal))), least_scale=LEAST_SCALE)
+    rarity = fit_scale(picture_value(rows.deviations(np.stack(normal))))
     return float(rarity.decades(picture_value(rows.deviations(np.stack(fast)))).mean())

@@ -22,13 +22,15 @@ import yaml
 from models.card import write_card
 from models.data.normal_footage import NormalFootage
 from models.detectors.motion.card import Architecture, MotionCard
-from models.detectors.motion.recipe import LEAST_SCALE, MotionRecipe
+from models.detectors.motion.recipe import MotionRecipe
+from models.detectors.motion.scale import fit_scale
 from models.detectors.motion.stages.speeds import ClipSpeeds
 from models.detectors.motion.weights import save_learned
 from models.jobs.rows import write_json
 from models.jobs.thresholds import alerting_of_normal
 from operators.motion import RowStatistics, SpeedHistogram, picture_value
-from operators.rarity import Rarity, fit_rarity
+from operators.rarity import Rarity
+from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
 RECIPE_FILE, MOMENTS_FILE = "recipe.yaml", "moments.json"
@@ -57,7 +59,7 @@ def compute(
     """
     rows = _statistics(found)
     values = np.concatenate([picture_value(rows.deviations(part)) for part in _parts(found)]).astype(np.float64)
-    rarity = fit_rarity(values[found.held_back], least_scale=LEAST_SCALE)
+    rarity = fit_scale(values[found.held_back])
     scores = rarity.scores(values)
     alerting, reached = alerting_of_normal(_pieces(found, scores), recipe.kernel)
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
@@ -116,7 +118,7 @@ def _moments(
             break
     return [
         {
-            "film": str(footage.films[found.film[at]].path),
+            "film": storable(str(footage.films[found.film[at]].path)),
             "seconds": float((found.start[at] + found.end[at]) / 2 - footage.films[found.film[at]].start),
             "start": float(found.start[at]),
             "end": float(found.end[at]),

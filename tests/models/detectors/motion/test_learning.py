@@ -125,6 +125,16 @@ class TestProduct:
         with pytest.raises((TensorsError, ExportError), match=r"motion\.safetensors: not a safetensors file"):
             export(str(model), tmp_path / "out")
 
+    def test_clips_of_another_size_than_learned_are_refused(self, outcome: Outcome, tmp_path: Path) -> None:
+        """12 rows were learned, and pictures of 104 pixels have 13."""
+        model = Path(shutil.copytree(outcome.product, tmp_path / "model"))
+        card = json.loads((model / "model-card.json").read_text())
+        card["clip"]["height"] = 104
+        (model / "model-card.json").write_text(json.dumps(card))
+        with pytest.raises(ExportError, match="the clips of its model card do not suit what it has learned"):
+            export(str(model), tmp_path / "out")
+        assert list((tmp_path / "out").iterdir()) == []
+
 
 class TestStages:
     def test_a_second_call_runs_nothing(self, footage: NormalFootage, run: Path) -> None:
@@ -216,6 +226,21 @@ def test_clips_have_a_part_of_the_cameras_rate(
     film = dataclasses.replace(footage.films[0], rate=rate, height=1080, width=1920)
     clip = MotionRecipe().clip(dataclasses.replace(footage, films=(film,)), gap)
     assert (clip.fps, clip.frames, clip.height, clip.width) == (fps, frames, 240, 424)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "compared"), [(6, 160, "8×0"), (16, 16, "16×16"), (1000, 40, "8×240"), (31, 400, "312×24")]
+)
+def test_pictures_without_inner_cells_are_refused(
+    footage: NormalFootage, height: int, width: int, compared: str
+) -> None:
+    import dataclasses
+
+    film = dataclasses.replace(footage.films[0], height=height, width=width)
+    with pytest.raises(
+        FootageError, match=rf"pictures of {width}×{height}, of which {compared} would be .* at least 32×32"
+    ):
+        MotionRecipe().clip(dataclasses.replace(footage, films=(film,)), 1)
 
 
 def test_the_chosen_gap_is_the_one_at_which_fast_footage_is_the_rarest(run: Path) -> None:

@@ -87,6 +87,13 @@ def test_a_flow_is_the_way_that_things_moved() -> None:
     np.testing.assert_allclose(np.median(flow[16:-16, 16:-16], axis=(0, 1)), [3, 2], atol=0.1)
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 64, 3), (64, 8, 3)])
+def test_pictures_on_which_opencv_dies_are_refused(shape: tuple[int, int, int]) -> None:
+    picture = np.zeros(shape, np.uint8)
+    with pytest.raises(ValueError, match="at least 16 pixels a side, got shape"):
+        DenseFlow().between(picture, picture)
+
+
 def test_black_clips_score_nothing(scorer: MotionScorer) -> None:
     """A server warms up with them."""
     found = scorer.run(np.zeros((2, 2, HEIGHT, WIDTH, 3), np.uint8))
