@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +128,11 @@ class NormalFootage:
         # Rounded, as 0.2 · 15 is 3 + 4e-16.
         return int(round((piece + 1) * self.hold_out, 9)) > int(round(piece * self.hold_out, 9))
 
-    def clips(self, spec: ClipSpec) -> Iterator[PlacedClip]:
+    def clips(self, spec: ClipSpec, report: Callable[[str], None] | None = None) -> Iterator[PlacedClip]:
         """Yield the clips in order; none of them spans two pieces or meets an excluded stretch.
+
+        Args:
+            report: called with a line for each film that is damaged or has several video streams.
 
         Raises:
             FootageError: the pictures of a film change their size.
@@ -138,7 +141,7 @@ class NormalFootage:
         for ordinal, film in enumerate(self.films):
             if film.start >= self.seconds:
                 return
-            source = FileSource(self.camera, film.path, known_hash=film.content)
+            source = FileSource(self.camera, film.path, known_hash=film.content, on_damage=report, on_choice=report)
             shift = film.start - film.origin
             sizes: set[tuple[int, int]] = set()
             with closing(source.frames([spec.frame_spec], threading.Event())) as frames:  # type: ignore[type-var]

@@ -73,7 +73,7 @@ def learn_motion(
         first = run(
             "gap",
             {"footage": footage.identity},
-            lambda draft: gap.compute(draft, footage, recipe, seconds_of("gap")),
+            lambda draft: gap.compute(draft, footage, recipe, seconds_of("gap"), report),
         )
         chosen = gap.read(first.folder)
         clip = recipe.clip(footage, chosen["gap"])

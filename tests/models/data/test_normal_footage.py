@@ -45,6 +45,15 @@ class TestFootage:
     def test_every_fifth_piece_is_held_back(self, footage: NormalFootage) -> None:
         assert [piece for piece in range(20) if footage.is_held_back(piece)] == [4, 9, 14, 19]
 
+    def test_a_film_that_was_cut_off_is_reported(self, folder: Path, tmp_path: Path) -> None:
+        whole = write(tmp_path / "whole.mkv", pictures(10)).read_bytes()
+        (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 6 // 10])
+        lines: list[str] = []
+        cut_off = read_footage("yard", [folder / "1.mp4", tmp_path / "cut.mkv"], hold_out=0.2)
+        assert {clip.film for clip in cut_off.clips(CLIP, lines.append)} == {0, 1}
+        (line,) = lines
+        assert line.startswith(f"camera yard: {tmp_path / 'cut.mkv'}: damaged recording: ")
+
     @pytest.mark.parametrize(("share", "held"), [(0.5, 10), (0.25, 5), (0.1, 2), (0.05, 1), (0.3, 6)])
     def test_the_share_is_kept_over_all_pieces(self, footage: NormalFootage, share: float, held: int) -> None:
         changed = NormalFootage(footage.camera, footage.films, footage.seconds, share)

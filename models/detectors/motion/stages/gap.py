@@ -32,11 +32,18 @@ _SAMPLE = 1200
 Speeds = npt.NDArray[np.float32]
 
 
-def compute(folder: Path, footage: NormalFootage, recipe: MotionRecipe, progress: Callable[[float], None]) -> None:
+def compute(
+    folder: Path,
+    footage: NormalFootage,
+    recipe: MotionRecipe,
+    progress: Callable[[float], None],
+    report: Callable[[str], None],
+) -> None:
     """Choose the gap, and check that the footage shows one scene.
 
     Args:
         progress: called with the seconds of the footage that are done.
+        report: called with a line for each film that is damaged or has several video streams.
 
     Raises:
         FootageError: the footage is too short, or shows several scenes or none.
@@ -50,7 +57,7 @@ def compute(folder: Path, footage: NormalFootage, recipe: MotionRecipe, progress
     flow, scene = DenseFlow(), OneScene(footage.camera)
     learned: dict[int, list[Speeds]] = {gap: [] for gap in recipe.gaps}
     held: dict[int, list[Speeds]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
-    for clip in footage.clips(spec):
+    for clip in footage.clips(spec, report):
         scene.add(clip)
         pictures = clip.window.pixels
         for lag, speeds in (held if clip.held_back else learned).items():
