@@ -179,6 +179,7 @@ def figures(name: str, runs: dict[str, list[Run]], config: MistConfig, draws: in
         "background": LONG[name].model_dump(),
         "asked": ASKED.get(name),
         "runs": len(runs[NONE]),
+        "videos": len({video.name for run in runs[NONE] for video in run}),
         "methods": methods,
     }
 
@@ -198,8 +199,9 @@ def page(results: dict[str, Any]) -> str:
         trained = f"{one['runs']} splits" if one["runs"] > 1 else f"{FOLDS} folds, each scored by the others' model"
         lines += [
             "",
-            f"**{name}**: {trained}, recipe `{recipe['name']}`, layers {' and '.join(recipe['layers'])}. Background: "
-            f"{long['samples']} samples in {long['seconds']:g} s, known after {long['known_after']}.",
+            f"**{name}**: {one['videos']} videos, {trained}, recipe `{recipe['name']}`, layers "
+            f"{' and '.join(recipe['layers'])}. Background: {long['samples']} samples in {long['seconds']:g} s, "
+            f"known after {long['known_after']}.",
             "",
             "| | frame AUC | 95 % interval | spread | less no contrast | average precision | AUC within a video "
             "| video AUC |",
