@@ -19,6 +19,7 @@ from operators.heat_kind import HeatKind
 from pipeline import files
 from pipeline.evaluation.report.data import Look
 from pipeline.evaluation.report.pictures import thumbnails
+from pipeline.evaluation.report.templates import templates
 from pipeline.evaluation.report.writing import clock, duration
 from pipeline.printable import printable
 from pipeline.sources.base import FrameSpec, SourceError
@@ -73,16 +74,6 @@ def write_strangest(
         OSError: it cannot be written.
         ModuleNotFoundError: jinja2 is not installed; the command line explains what to do.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # of the extra evaluate; a worker has none
-
-    environment = Environment(
-        loader=PackageLoader("pipeline.evaluation.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     pictures = _pictures(moments, seen)
     cards = [
         {
@@ -97,8 +88,10 @@ def write_strangest(
         }
         for place, one in enumerate(moments)
     ]
-    text = environment.get_template("strangest.html").render(
-        camera=camera, length=duration(seconds), threshold=f"{threshold:.2f}", cards=cards
+    text = (
+        templates()
+        .get_template("strangest.html")
+        .render(camera=camera, length=duration(seconds), threshold=f"{threshold:.2f}", cards=cards)
     )
     files.write_text(page, text)
 

@@ -62,3 +62,11 @@ def write(path: Path, shown: Sequence[np.ndarray], fps: int = FPS) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_two(folder: Path, seconds: float, border: float) -> Path:
+    """Write two films of the yard into ``folder``: the first ``border`` of so many seconds, and the rest."""
+    shown = pictures(seconds)
+    write(folder / "1.mp4", shown[: int(border * FPS)])
+    write(folder / "2.mp4", shown[int(border * FPS) :])
+    return folder

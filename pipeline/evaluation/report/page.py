@@ -11,6 +11,7 @@ from pipeline.evaluation.report import charts, strips, tables, timelines, writin
 from pipeline.evaluation.report.album import Album
 from pipeline.evaluation.report.data import ReportData
 from pipeline.evaluation.report.moments import Judged, badness, eventful_clips, incidents, judged, select_videos
+from pipeline.evaluation.report.templates import templates
 
 #: Number of videos with a timeline: all of a set of this size, else the worst and some of the best.
 MOST_TIMELINES = 40
@@ -36,17 +37,7 @@ def write_report(data: ReportData, file: Path) -> None:
 
 def rendered(data: ReportData) -> str:
     """Return the page; see :func:`write_report`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # of the extra evaluate; a worker has none
-
-    environment = Environment(
-        loader=PackageLoader("pipeline.evaluation.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html").render(**_contents(data))
+    return templates().get_template("report.html").render(**_contents(data))
 
 
 def _contents(data: ReportData) -> dict[str, Any]:

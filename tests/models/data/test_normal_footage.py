@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from walking_films import FPS, HEIGHT, WIDTH, pictures, write, yard
+from walking_films import FPS, HEIGHT, WIDTH, pictures, write, write_two, yard
 
 from models.data.normal_footage import FootageError, NormalFootage, Stretch, clock, parse_stretch, read_footage
 from models.data.one_scene import OneScene
@@ -21,11 +21,7 @@ CLIP = ClipSpec(3, 1, 48, 80, fps=FPS)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two films of one camera, of 24 and 16 s: 20 pieces of 2 s."""
-    folder = tmp_path_factory.mktemp("yard")
-    shown = pictures(40)
-    write(folder / "1.mp4", shown[:240])
-    write(folder / "2.mp4", shown[240:])
-    return folder
+    return write_two(tmp_path_factory.mktemp("yard"), 40, 24)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from walking_films import pictures, write, yard
+from walking_films import pictures, write, write_two, yard
 
 from models.detectors.base import read_detector
 
@@ -24,11 +24,7 @@ def mistwatch(*arguments: object) -> tuple[int, str, str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two films of one camera, 50 s."""
-    folder = tmp_path_factory.mktemp("yard")
-    shown = pictures(50)
-    write(folder / "1.mp4", shown[:300])
-    write(folder / "2.mp4", shown[300:])
-    return folder
+    return write_two(tmp_path_factory.mktemp("yard"), 50, 30)
 
 
 def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> None:
@@ -47,7 +43,7 @@ def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> No
 
 
 def test_a_name_that_is_not_utf8_and_other_files_beside_it(folder: Path, tmp_path: Path) -> None:
-    """The picture of each moment is found under the name, and the file that is no film is named."""
+    """The page shows a picture of each moment, and a line names the file that is not a film."""
     odd = tmp_path / "films"
     odd.mkdir()
     os.link(folder / "1.mp4", os.fsencode(odd) + b"/caf\xe9.mp4")

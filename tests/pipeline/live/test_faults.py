@@ -195,7 +195,7 @@ def test_a_signal_before_the_starting_of_servers_is_not_forgotten() -> None:
 
 
 def said_in_a_process(code: str, *arguments: str) -> str:
-    """What ``code`` prints in a process of its own.
+    """Run ``code`` in a process of its own, and return the text that it prints.
 
     Signals are not sent to the tests' process: it has the threads of many native libraries, and died of one.
     """
