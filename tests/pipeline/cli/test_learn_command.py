@@ -13,6 +13,7 @@ import pytest
 from walking_films import pictures, write, write_two, yard
 
 from models.detectors.base import read_detector
+from pipeline.names import ascii_name
 
 
 def mistwatch(*arguments: object) -> tuple[int, str, str]:
@@ -34,7 +35,7 @@ def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> No
     assert "s of normal footage, " in output
     assert f"serve it with: mistwatch export --model {out}/product --out models" in output
     family, card = read_detector(out / "product")
-    assert (family.name, card.camera, card.name) == ("motion", "Süd", "S_d-motion")
+    assert (family.name, card.camera, card.name) == ("motion", "Süd", f"{ascii_name('Süd')}-motion")
     assert "Süd: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
     status, output, problems = mistwatch("learn", folder, "--camera", "Süd", "--hold-out", "0.25", "--out", out)
     assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")

@@ -10,7 +10,6 @@ The rows' statistics come from the footage that is learned from. The map and the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from models.jobs.rows import write_json
 from models.jobs.thresholds import alerting_of_normal
 from operators.motion import RowStatistics, SpeedHistogram, picture_value
 from operators.rarity import Rarity
+from pipeline.names import ascii_name
 from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
@@ -66,7 +66,7 @@ def compute(
     write_json(folder / MOMENTS_FILE, _moments(footage, found, rows, rarity, scores))
     period = 1 / (clip.fps or 1)
     card = MotionCard(
-        name=re.sub(r"[^A-Za-z0-9._-]", "_", footage.camera) + "-motion",
+        name=ascii_name(footage.camera) + "-motion",
         description=f"How fast things move at the camera {footage.camera}, compared with its normal footage.",
         camera=footage.camera,
         architecture=Architecture(rows=len(rows.centre), levels=len(rarity.levels)),
