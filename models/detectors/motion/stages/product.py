@@ -99,9 +99,8 @@ def _parts(found: ClipSpeeds) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _pieces(found: ClipSpeeds, scores: Values) -> Sequence[Values]:
-    """Return the scores of the held-back clips, piece by piece and film by film."""
-    of_clips = np.stack([found.film, found.piece])
-    borders = np.flatnonzero((np.diff(of_clips) != 0).any(axis=0)) + 1
+    """Return the scores of the held-back clips, by unbroken runs."""
+    borders = np.flatnonzero(np.diff(found.run)) + 1
     held = np.split(found.held_back, borders)
     return [part for part, is_held in zip(np.split(scores, borders), held, strict=True) if is_held[0]]
 
@@ -119,7 +118,7 @@ def _moments(
     return [
         {
             "film": storable(str(footage.films[found.film[at]].path)),
-            "seconds": float((found.start[at] + found.end[at]) / 2 - footage.films[found.film[at]].start),
+            "seconds": footage.films[found.film[at]].since_start(float(found.start[at] + found.end[at]) / 2),
             "start": float(found.start[at]),
             "end": float(found.end[at]),
             "score": round(float(scores[at]), 4),
