@@ -301,8 +301,8 @@ def compare_pixels(
             continue
         for name in PIXEL_FIGURES:
             found[name].append(drawn[name] - less[name])
-    reason = "undefined in every draw"
-    return {name: _difference(values[name], others[name], found[name], LEVEL, reason) for name in PIXEL_FIGURES}
+    unless = "undefined in every draw"
+    return {name: _difference(values[name], others[name], found[name], LEVEL, unless) for name in PIXEL_FIGURES}
 
 
 class _PixelUnits:
