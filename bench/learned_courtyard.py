@@ -81,7 +81,10 @@ def main() -> None:
         parser.exit(2, f"{parser.prog}: {error}\n")
     footage = {"seeds": list(days), "minutes": options.learn_minutes}
     results = {"detector": options.detector, "learned_from": footage, "minutes": options.minutes, "models": judged}
-    results["seeds"] = [one.seed for one in mixed]
+    results |= {
+        "seeds": [one.seed for one in mixed],
+        "asked": {f"{rate:g}/hour": share for rate, share in ASKED.items()},
+    }
     options.results.mkdir(parents=True, exist_ok=True)
     stem = options.results / f"learned_courtyard-{options.detector}"
     stem.with_suffix(".json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")

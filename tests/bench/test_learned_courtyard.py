@@ -69,6 +69,17 @@ def test_a_rate_that_no_threshold_keeps_is_left_out(bench, watched) -> None:
     assert list(bench.at_rates(smoothed, CHAIN, [30, 1])) == [30]
 
 
+def test_the_lines_of_the_results(load, judged) -> None:
+    """The model that is named first is the learned one, which has targets."""
+    asked = {"30/hour": None, "6/hour": 0.8, "1/hour": 0.7}
+    lines = list(load("results").learned_courtyard({"asked": asked, "models": [judged, judged]}))
+    learned, beside = ({line.what.split("at ")[1]: line for line in some} for some in (lines[:3], lines[3:]))
+    six = learned["6/hour false alarms"]
+    assert (six.figure, six.asked, six.met) == ("0.50 (0.50 to 0.50)", "≥ 0.8", False)
+    assert learned["30/hour false alarms"].met is None
+    assert {line.asked for line in beside.values()} == {""}
+
+
 def test_the_page(bench, judged) -> None:
     results = {"detector": "motion", "learned_from": {"seeds": [7, 8], "minutes": 20}, "minutes": 10, "seeds": [1]}
     page = bench.page(json.loads(json.dumps(results | {"models": [judged]})))
