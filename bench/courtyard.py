@@ -14,7 +14,7 @@ import argparse
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -27,9 +27,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.card import ModelCard
+from models.code import code_digest
 from models.detectors.base import read_detector
 from models.serving.engine import Engine, open_engine
-from models.serving.export import ExportError, ensure_repository
+from models.serving.export import ExportError, ensure_repository, export_entries
 from operators.alerting import AlertState
 from operators.background import standing_scene
 from operators.chain import ChainSettings, ScoreChain
@@ -146,9 +147,9 @@ class Scorer:
 
     @property
     def key(self) -> str:
-        """Hash of everything that scores depend on: weights, backbone, clips and scene, not the thresholds."""
+        """Hash of everything that scores depend on: weights, backbone, clips, scene, exported code; not thresholds."""
         decides = {"weights_sha256", "architecture", "backbone", "clip", "contrast"}
-        return _digest(self.card.model_dump_json(include=decides))
+        return _digest(self.card.model_dump_json(include=decides), code_digest(export_entries(self.card.family)))
 
     def scores(self, film: Path) -> Iterator[ClipScore]:
         """Yield the scores of a film's clips, in order, each against the scene that a worker would send."""
@@ -219,14 +220,11 @@ class Watch:
 
 def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progress) -> list[Watch]:
     """Render and score the scenes that no earlier run has kept, and raise their alerts."""
-    kept.mkdir(parents=True, exist_ok=True)
-    names = {settings: f"{settings.seed}-{_scene_key(settings)}" for settings in scenes}
-    scores = {settings: kept / f"{name}-{scorer.card.name}-{scorer.key}.json" for settings, name in names.items()}
-    films = {kept / f"{names[settings]}.mp4": settings for settings in scenes if not scores[settings].exists()}
-    rendering = {film: settings for film, settings in films.items() if not film.exists()}
-    if rendering:
-        task = bars.add_task("rendering frames", total=None)
-        render_films(rendering, lambda done, of: bars.update(task, completed=done, total=of))
+    scores = {
+        settings: kept / f"{film_of(settings, kept).stem}-{scorer.card.name}-{scorer.key}.json" for settings in scenes
+    }
+    films = {film_of(settings, kept): settings for settings in scenes if not scores[settings].exists()}
+    render_missing(films, bars)
     if films:
         clips = sum(_clips(settings, scorer) for settings in films.values())
         task = bars.add_task("scoring clips", total=clips)
@@ -246,6 +244,21 @@ def watch(scenes: list[SceneSettings], scorer: Scorer, kept: Path, bars: Progres
         )
         for settings in scenes
     ]
+
+
+def film_of(settings: SceneSettings, kept: Path) -> Path:
+    """Return the place of a scene's film: its name changes with the settings and the code that renders it."""
+    return kept / f"{settings.seed}-{_scene_key(settings)}.mp4"
+
+
+def render_missing(films: Mapping[Path, SceneSettings], bars: Progress) -> None:
+    """Render the films that no earlier run has kept."""
+    for film in films:
+        film.parent.mkdir(parents=True, exist_ok=True)
+    missing = {film: settings for film, settings in films.items() if not film.exists()}
+    if missing:
+        task = bars.add_task("rendering frames", total=None)
+        render_films(missing, lambda done, of: bars.update(task, completed=done, total=of))
 
 
 def alerts_of(

@@ -123,6 +123,21 @@ def one_class_ped2(found: dict[str, Any]) -> Iterator[Line]:
     yield Line("Ped2, one class: a frame on one core", figure, "≤ 40 ms", cost["median"] <= 40, judges)
 
 
+def learned_courtyard(found: dict[str, Any]) -> Iterator[Line]:
+    for place, one in enumerate(found["models"]):
+        judges = f"model `{one['model']['name']}`, weights `{one['model']['weights_sha256'][:12]}`"
+        what = "learned from normal footage" if place == 0 else "beside it, supervised"
+        for rate, point in one["points"].items():
+            if rate not in found["asked"]:
+                continue
+            least = found["asked"][rate] if place == 0 else None
+            low, high = point["interval_95"]
+            figure = f"{point['recall']:.2f} ({low:.2f} to {high:.2f})"
+            met = None if least is None else point["recall"] >= least
+            asked = "" if least is None else f"≥ {least:g}"
+            yield Line(f"courtyard, {what}: incidents found at {rate} false alarms", figure, asked, met, judges)
+
+
 def published(found: dict[str, Any]) -> Iterator[Line]:
     auc = found["left_out"]["per_video_auc"]
     yield Line(
@@ -295,6 +310,7 @@ SECTIONS = (
         "python bench/courtyard.py --model runs/courtyard-mist/product --results bench/results/courtyard-mist",
         courtyard,
     ),
+    Section("learned_courtyard-motion", "python bench/learned_courtyard.py", learned_courtyard),
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),

@@ -6,6 +6,7 @@ composed form (NFC): an ``ü`` of one character and an ``u`` with a combining ma
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import Annotated
@@ -52,6 +53,16 @@ def name_from(text: str) -> str:
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     """Return ``name`` in at most so many characters: its beginning."""
     return name if len(name) <= longest else name[:longest].rstrip("-._")
+
+
+def ascii_name(name: str) -> str:
+    """Return ``name`` in ASCII, with other characters replaced by underscores and a hash that keeps names distinct.
+
+    >>> ascii_name("gate-3"), ascii_name("Süd"), ascii_name("Sød")
+    ('gate-3', 'S_d-be833b', 'S_d-8ae5ad')
+    """
+    replaced = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return name if replaced == name else f"{replaced}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _may_be_in_a_name(char: str) -> bool:

@@ -1,8 +1,9 @@
 """Normal footage of one camera: its films in order, on one clock, in pieces of which some are held back.
 
-The clock of the footage starts at 0 and runs through the films one after another, without the time between them. A
-piece is a stretch of it. Pieces are held back evenly over the whole footage, because a camera's day changes: the last
-fifth of it would say nothing about the morning.
+The clock of the footage starts at 0 and runs through the films one after another, without the time between them. It
+stands still while a film's own clock jumps ahead, in a pause of the recording. A piece is a stretch of it. Pieces are
+held back evenly over the whole footage, because a camera's day changes: the last fifth of it would say nothing about
+the morning.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import UsageError
 from pipeline.sources.archive import BY_NAMES, CameraFiles, cameras_of
@@ -23,16 +25,25 @@ from pipeline.sources.base import FrameSpec, SegmentOver, SourceError
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver, films_below
 from pipeline.sources.scale import upright
-from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
+from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS, FORWARD_LIMIT_PERIODS, FORWARD_LIMIT_SECONDS
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
 #: Length of a piece: a twentieth of the footage within these bounds, seconds.
 _PIECE_SECONDS = (2.0, 60.0)
 _PIECES = 20
+#: Times closer to a border than this are at it, whatever sums of times round to.
+_TIE_SECONDS = 1e-6
 #: Number of cameras that an error names.
 _NAMED = 5
 _MOMENT = re.compile(r"(?:(?:\d+:)?\d+:)?\d+(?:\.\d+)?")
 _BARELY_SCALED = FrameSpec(16, 16)
+#: Pictures over which a rate is measured: seconds, so that the jitter of single pictures does not count.
+_RATE_PICTURES = 100
+#: A rate may be off a multiple of the clips' rate by this many pictures: then a twentieth of the clips have another
+#: gap between two pictures.
+_UNEVEN_PICTURES = 0.05
+#: Share of the footage's pictures that may come at other rates.
+_UNEVEN_SHARE = 0.05
 
 
 class FootageError(UsageError):
@@ -50,6 +61,18 @@ class Stretch(NamedTuple):
         return self.start < end and start < self.end
 
 
+class Pause(NamedTuple):
+    """A jump ahead of a film's own clock.
+
+    Attributes:
+        end: time of the first picture after it, seconds of the film's own clock.
+        seconds: its length.
+    """
+
+    end: float
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Film:
     """One film of the footage.
@@ -57,10 +80,11 @@ class Film:
     Attributes:
         content: hash of its content.
         start: of its first picture, seconds of the footage's clock.
-        seconds: its length.
+        seconds: its length without pauses.
         origin: time of its first picture, seconds of its own clock.
-        rate: pictures a second.
+        rates: pictures a second, of each hundred pictures or so.
         height, width: of its pictures as people see them, pixels.
+        pauses: in their order.
     """
 
     path: Path
@@ -68,9 +92,27 @@ class Film:
     start: float
     seconds: float
     origin: float
-    rate: float
+    rates: tuple[float, ...]
     height: int
     width: int
+    pauses: tuple[Pause, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second, in most of the film."""
+        return float(np.median(self.rates))
+
+    def at(self, own: float) -> float:
+        """Return the moment of the footage's clock at a time of the film's own clock, seconds."""
+        return self.start + own - self.origin - sum(pause.seconds for pause in self.pauses if pause.end <= own)
+
+    def since_start(self, moment: float) -> float:
+        """Return the seconds since the film's first picture, pauses included, at a moment of the footage's clock."""
+        since = moment - self.start
+        for pause in self.pauses:
+            if since + self.origin + pause.seconds >= pause.end:
+                since += pause.seconds
+        return since
 
 
 class PlacedClip(NamedTuple):
@@ -80,6 +122,7 @@ class PlacedClip(NamedTuple):
         film: ordinal of its film.
         start, end: seconds of the footage's clock.
         piece: ordinal of its piece.
+        run: ordinal of the unbroken run of clips that it belongs to, within its piece.
         held_back: its piece is not learned from.
     """
 
@@ -87,6 +130,7 @@ class PlacedClip(NamedTuple):
     start: float
     end: float
     piece: int
+    run: int
     held_back: bool
     window: ClipWindow
 
@@ -128,6 +172,32 @@ class NormalFootage:
         # Rounded, as 0.2 · 15 is 3 + 4e-16.
         return int(round((piece + 1) * self.hold_out, 9)) > int(round(piece * self.hold_out, 9))
 
+    def even_rate(self, least: float) -> float:
+        """Return a rate at which clips of all footage have the same time between two pictures.
+
+        It is that of the slowest film over a whole number, as low as ``least`` allows, a slower film's own. The
+        footage's rates are multiples of it: at any other rate, the gaps between two pictures of a clip would
+        alternate, and things would seem to move slowly and fast in turn.
+
+        Args:
+            least: pictures a second.
+
+        Raises:
+            FootageError: the films, or parts of them, share no such rate.
+        """
+        used = [film for film in self.films if film.start < self.seconds]
+        rates = np.array([rate for film in used for rate in film.rates])
+        slowest = min(film.rate for film in used)
+        # A little is added, as the rate of a camera of 30 pictures a second may be measured as 29.99.
+        for every in range(max(1, int(slowest / least + 0.01)), 0, -1):
+            pictures = rates / (slowest / every)
+            if (np.abs(pictures - np.maximum(np.rint(pictures), 1)) > _UNEVEN_PICTURES).mean() <= _UNEVEN_SHARE:
+                return round(slowest / every, 3)
+        raise FootageError(
+            f"camera {self.camera}: the pictures come at rates without a common part (got {_differing(used)}); "
+            "expected one rate, or multiples of one; use films of one rate, and cut a film where its rate changes"
+        )
+
     def clips(self, spec: ClipSpec, report: Callable[[str], None] | None = None) -> Iterator[PlacedClip]:
         """Yield the clips in order; none of them spans two pieces or meets an excluded stretch.
 
@@ -135,14 +205,22 @@ class NormalFootage:
             report: called with a line for each film that is damaged or has several video streams.
 
         Raises:
-            FootageError: the pictures of a film change their size.
+            FootageError: a clip is longer than the longest piece, or the pictures of a film change their size.
             SourceError: a film cannot be read.
         """
+        longest = _PIECE_SECONDS[1]
+        if spec.fps is not None and spec.frames / spec.fps > longest:
+            raise FootageError(
+                f"camera {self.camera}: its pictures come too seldom to compare them (got one in "
+                f"{1 / spec.fps:.3g} s); expected at least {spec.frames} in {longest:g} s; set the camera to a higher "
+                "rate"
+            )
+        run = -1
+        last: tuple[int, str, int] | None = None
         for ordinal, film in enumerate(self.films):
             if film.start >= self.seconds:
                 return
             source = FileSource(self.camera, film.path, known_hash=film.content, on_damage=report, on_choice=report)
-            shift = film.start - film.origin
             sizes: set[tuple[int, int]] = set()
             with closing(source.frames([spec.frame_spec], threading.Event())) as frames:  # type: ignore[type-var]
                 for window in cut(frames, spec):
@@ -155,13 +233,20 @@ class NormalFootage:
                         raise FootageError(
                             f"{film.path}: its pictures change their size (got {found}); expected one; cut the film"
                         )
-                    start, end = window.start + shift, window.end + shift
-                    piece = int(start / self.piece_seconds)
+                    start = film.at(window.start)
+                    end = start + window.end - window.start
+                    piece = int((start + _TIE_SECONDS) / self.piece_seconds)
                     # A clip ends with its last picture's duration, which may reach a little into the next piece.
                     if end > self.seconds + 1 / film.rate:
                         break
-                    if end <= (piece + 1) * self.piece_seconds and not any(x.meets(start, end) for x in self.excluded):
-                        yield PlacedClip(ordinal, start, end, piece, self.is_held_back(piece), window)
+                    if end > (piece + 1) * self.piece_seconds + _TIE_SECONDS:
+                        continue
+                    if not any(x.meets(start, end) for x in self.excluded):
+                        place = (piece, window.segment.id, window.index)
+                        if last is None or place != (*last[:2], last[2] + 1):
+                            run += 1
+                        last = place
+                        yield PlacedClip(ordinal, start, end, piece, run, self.is_held_back(piece), window)
 
 
 def read_footage(
@@ -273,7 +358,8 @@ def _read_film(camera: str, path: Path, start: float) -> Film:
     times = source.frame_times()
     with closing(source.frames([_BARELY_SCALED], threading.Event())) as frames:  # type: ignore[type-var]
         first = next(iter(frames))
-    period = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    steps = np.diff(times)
+    period = float(np.median(steps)) if len(steps) else 0.0
     if isinstance(first, SegmentOver) or not period > 0:
         raise SourceError(
             f"{path}: {len(times)} pictures, with times that do not rise; expected a film", code="not_a_video"
@@ -286,13 +372,37 @@ def _read_film(camera: str, path: Path, start: float) -> Film:
             "expected one that runs on; cut the film there"
         )
     shown = upright(first.native)
+    jumps = np.flatnonzero(steps > max(FORWARD_LIMIT_SECONDS, FORWARD_LIMIT_PERIODS * period))
+    # The picture before a pause is shown for a period.
+    pauses = tuple(Pause(float(times[at + 1]), float(steps[at]) - period) for at in jumps)
     return Film(
         path=path,
         content=source.content_hash,
         start=start,
-        seconds=float(times[-1] - times[0]) + period,
+        seconds=float(times[-1] - times[0]) + period - sum(pause.seconds for pause in pauses),
         origin=float(times[0]),
-        rate=1 / period,
+        rates=_rates(steps),
         height=shown.height,
         width=shown.width,
+        pauses=pauses,
     )
+
+
+def _differing(films: Sequence[Film]) -> str:
+    """Return the rates of two films for an error, or those within the film whose rate changes most."""
+    most = max(films, key=lambda film: max(film.rates) / min(film.rates))
+    slowest, fastest = (choose(films, key=lambda film: film.rate) for choose in (min, max))
+    if max(most.rates) / min(most.rates) > fastest.rate / slowest.rate:
+        return f"{min(most.rates):.3g} to {max(most.rates):.3g} a second within {most.path}"
+    return f"{slowest.rate:.3g} a second in {slowest.path}, {fastest.rate:.3g} in {fastest.path}"
+
+
+def _rates(steps: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the rate of each hundred pictures or so, from the times between them, seconds; one of them above 0."""
+    rising = steps[steps > 0]
+    rates = []
+    for part in np.array_split(rising, max(1, len(rising) // _RATE_PICTURES)):
+        median = np.median(part)
+        usual = part[np.abs(part - median) <= 0.5 * median]  # not those of lost pictures
+        rates.append(1 / float(usual.mean()) if len(usual) else 1 / float(median))
+    return tuple(rates)

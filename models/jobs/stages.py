@@ -31,7 +31,8 @@ from models.jobs.errors import StageError
 from pipeline import files
 
 STAGE_FILE = "stage.json"
-#: Folder inside a stage's folder for checkpoints and logs. It is not part of the result.
+#: Folder inside a stage's folder for checkpoints and logs. It is not part of the result. A stage goes
+#: on from these alone.
 SCRATCH = "scratch"
 
 #: How often a process that waits for the first one looks, seconds.
@@ -166,7 +167,7 @@ class Stages:
             if own:
                 self._refuse_foreign(final)
             self._remove_other_drafts(final, draft)
-            self._report(f"{name}: goes on from where it was stopped" if draft.exists() else f"{name}: runs")
+            self._report(f"{name}: {_beginning(draft)}")
             draft.mkdir(parents=True, exist_ok=True)
             (draft / STAGE_FILE).unlink(missing_ok=True)
             work(draft)
@@ -181,19 +182,22 @@ class Stages:
         """Keep other jobs out of this run's folder while the block runs: two would replace each other's stages.
 
         Raises:
-            StageError: another job is running in it.
+            StageError: another job is running in it, or it is not a folder.
             OSError: the folder cannot be made.
         """
         if not self.first:
             yield
             return
+        first = next(place for place in (self.folder, *self.folder.parents) if place.exists())
+        if not first.is_dir():
+            raise StageError(f"{first}: not a folder; expected one for the run, or a new name")
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(files.locked(self.folder, wait=False))
             except files.LockedError:
                 raise StageError(
-                    f"{self.folder}: another training is at work there; wait for it, or choose another folder"
+                    f"{self.folder}: another process is writing there; wait for it, or choose another folder"
                 ) from None
             yield
 
@@ -212,6 +216,13 @@ class Stages:
         for other in final.parent.glob(f".{final.name}.*"):
             if other != draft:
                 shutil.rmtree(other)
+
+
+def _beginning(draft: Path) -> str:
+    """Return how a stage begins, for a line of the report."""
+    if not draft.exists():
+        return "runs"
+    return "goes on from where it was stopped" if (draft / SCRATCH).exists() else "was stopped, runs again"
 
 
 def digest_of(value: Any) -> str:

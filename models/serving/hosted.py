@@ -27,7 +27,7 @@ def open_program(folder: Path) -> Any:
     The folder's own code runs, also where this package is installed in another version.
 
     Raises:
-        RuntimeError: a package that the program needs is missing, or its arrays cannot be read.
+        RuntimeError: a package that the program needs is missing or cannot be loaded, or its arrays cannot be read.
     """
     # A package of its own for each folder: modules of several versions go by the same names.
     package = f"version_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
@@ -42,6 +42,11 @@ def open_program(folder: Path) -> Any:
             return module.open_program(dict(arrays))
     except ModuleNotFoundError as error:
         raise RuntimeError(f"the model needs the package {error.name} in Triton's Python; install it there") from None
+    except ImportError as error:
+        raise RuntimeError(
+            f"a package that the model needs cannot be loaded in Triton's Python ({error}); install there what it "
+            "needs: OpenCV without a display is opencv-python-headless"
+        ) from None
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
         raise RuntimeError(
             f"{folder / PROGRAM_FILE} cannot be loaded ({error}); write it again with mistwatch export"

@@ -14,7 +14,7 @@ and splits do not create new videos. Two models are compared on the same draws, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -219,16 +219,15 @@ def estimate_pixels(
     Raises:
         ValueError: no video, or invalid settings.
     """
-    sample = PixelSample([counts for _, counts in units])
+    counted = _PixelUnits(units)
     try:
-        values = pixel_figures(sample.drawn())
+        values = counted.figures()
     except Undefined as reason:
         return {name: Estimate(None, None, str(reason)) for name in PIXEL_FIGURES}
-    names, of_video = np.unique([unit for unit, _ in units], return_inverse=True)
     found: dict[str, list[float]] = {name: [] for name in PIXEL_FIGURES}
-    for copies in _draws(len(names), draws, LEVEL, seed):
+    for copies in _draws(counted.units, draws, LEVEL, seed):
         try:
-            drawn = pixel_figures(sample.drawn(copies[of_video]))
+            drawn = counted.figures(copies)
         except Undefined:
             continue
         for name, value in drawn.items():
@@ -269,6 +268,54 @@ def compare_alerts(
         reason = _undefined_reason(of_first if value is None else of_second)
         differences[name] = _difference(value, less, found[name], LEVEL, reason)
     return differences
+
+
+def compare_pixels(
+    first: Sequence[tuple[str, PixelCounts]],
+    second: Sequence[tuple[str, PixelCounts]],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Return the figures of ``first`` minus those of ``second``, by paired draws.
+
+    Args:
+        first, second: see :func:`estimate_pixels`; of the same units. The levels of the two may differ.
+        draws, seed: see :func:`estimate_pixels`.
+
+    Raises:
+        ValueError: see :func:`estimate_pixels`; or the units differ.
+    """
+    if not first or {unit for unit, _ in first} != {unit for unit, _ in second}:
+        raise ValueError("a comparison of maps needs counts of the same videos on both sides")
+    ours, theirs = _PixelUnits(first), _PixelUnits(second)
+    try:
+        values, others = ours.figures(), theirs.figures()
+    except Undefined as reason:
+        return {name: Difference(None, None, None, str(reason)) for name in PIXEL_FIGURES}
+    found: dict[str, list[float]] = {name: [] for name in PIXEL_FIGURES}
+    for copies in _draws(ours.units, draws, LEVEL, seed):
+        try:
+            drawn, less = ours.figures(copies), theirs.figures(copies)
+        except Undefined:
+            continue
+        for name in PIXEL_FIGURES:
+            found[name].append(drawn[name] - less[name])
+    unless = "undefined in every draw"
+    return {name: _difference(values[name], others[name], found[name], LEVEL, unless) for name in PIXEL_FIGURES}
+
+
+class _PixelUnits:
+    """Counts of videos, drawn by units."""
+
+    def __init__(self, units: Sequence[tuple[str, PixelCounts]]) -> None:
+        self._sample = PixelSample([counts for _, counts in units])
+        names, self._of_video = np.unique([unit for unit, _ in units], return_inverse=True)
+        self.units = len(names)
+
+    def figures(self, copies: npt.NDArray[np.int64] | None = None) -> Mapping[str, float]:
+        """Return the figures of so many copies of each unit, one of each if None. Raises Undefined."""
+        return pixel_figures(self._sample.drawn(None if copies is None else copies[self._of_video]))
 
 
 def _difference(

@@ -12,7 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.files import writing
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.judged import Judged
+    from pipeline.evaluation.subject import Subject
 
 
 def compare(
@@ -32,12 +32,12 @@ def compare(
 ) -> None:
     """Compare two runs over the same videos: figures of A minus those of B, by paired bootstrap.
 
-    If the 95 % interval of a difference contains 0, these videos do not show which run is better.
+    If the 95 % interval of a difference contains 0, these videos do not show which run is better. Anomaly maps are
+    compared where both runs have some and their manifests name masks.
     """
     from pipeline.cli.judgement import WIDE, comparison_tables, write_document
     from pipeline.evaluation.assessment import compare_judged
-    from pipeline.evaluation.judged_run import judge_run
-    from pipeline.evaluation.subject import ScoreFiles
+    from pipeline.evaluation.subject import ScoreFiles, count_pixels_of, subject_of_run
     from pipeline.runs.folder import read_run
 
     if split is not None and labels is not None:
@@ -45,9 +45,9 @@ def compare(
     if videos is not None and labels is None:
         raise UsageError("--videos belongs to files of scores: name their --labels")
 
-    def judged(side: Path) -> Judged:
+    def subject(side: Path) -> Subject:
         if labels is None:
-            return judge_run(read_run(side), video_scores=video_score, split=split)
+            return subject_of_run(read_run(side), video_score=video_score, split=split)
         files = ScoreFiles(
             scores=side,
             labels=labels,
@@ -56,9 +56,10 @@ def compare(
             kernel=kernel,
             video_score=video_score,
         )
-        return files.judged()
+        return files.subject()
 
-    comparison = compare_judged(judged(first), judged(second), draws=draws, by=by, seed=seed)
+    (one, of_one), (other, of_other) = (count_pixels_of(subject(side), None, None) for side in (first, second))
+    comparison = compare_judged(one.judged, other.judged, draws=draws, by=by, seed=seed, pixels=(of_one, of_other))
     if out is not None:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)

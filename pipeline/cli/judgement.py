@@ -80,6 +80,8 @@ def comparison_tables(comparison: Comparison, names: tuple[str, str], *, wide: b
     ]
     if comparison.alerts:
         tables.append(("alerts, as live", figure_rows("alerts"), comparison.alerts[CAUSAL]))
+    if RAW in comparison.pixels:
+        tables.append(("pixels, raw scores", figure_rows("pixels"), comparison.pixels[RAW]))
     reasons: dict[tuple[str, str], list[str]] = {}
     for title, figures, found in tables:
         shown.add_row(Text(title, "bold"))

@@ -77,7 +77,7 @@ def learn(
         )
         page = out / "strangest.html"
         _write_page(page, footage, outcome)
-    _print(outcome, page)
+    _print(outcome, page, _excluded(footage))
 
 
 def _write_page(page: Path, footage: NormalFootage, outcome: Outcome) -> None:
@@ -108,12 +108,24 @@ def _write_page(page: Path, footage: NormalFootage, outcome: Outcome) -> None:
     )
 
 
-def _print(outcome: Outcome, page: Path) -> None:
+def _excluded(footage: NormalFootage) -> list[str]:
+    """Return a line for each stretch that was left out, with its place on the footage's clock."""
+    from models.data.normal_footage import clock
+
+    return [
+        f"left out: {clock(one.start)} to {clock(end)} of the footage ({end - one.start:.3g} s)"
+        for one in footage.excluded
+        if (end := min(one.end, footage.seconds)) > one.start
+    ]
+
+
+def _print(outcome: Outcome, page: Path, excluded: list[str]) -> None:
     card = outcome.card
     learned, held = card.training["learned_seconds"], card.training["held_back_seconds"]
     lines = [
         f"learned from {learned:.0f} s of normal footage, {held:.0f} s held back; "
         f"clips of {card.clip.frames} frames at {card.clip.fps:g} fps",
+        *excluded,
         f"alerts open at {card.alerting.open_threshold:g} and close below {card.alerting.close_threshold:g}; "
         "a threshold for a budget of false alarms: mistwatch calibrate",
         f"{page}: the strangest moments of the footage; leave incidents out with --exclude",

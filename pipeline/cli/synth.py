@@ -25,6 +25,9 @@ def synth(
     height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="16:9")] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the first video; others follow.")] = 0,
     abnormal: Annotated[float, typer.Option(help="Share of the videos that show an incident, 0 to 1.")] = 0.5,
+    abandoned: Annotated[
+        bool, typer.Option("--abandoned", help="The incidents are abandoned objects; videos of at least 60 s.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(help="Rendering processes.", show_default="one per core")] = None,
 ) -> None:
     """Render videos of the courtyard, half of them with one incident each, and write a manifest of them.
@@ -49,7 +52,8 @@ def synth(
         if not fits:
             raise UsageError(f"--{name} {value}: expected {expected}")
     try:
-        scene = SceneSettings(seed, fps, seconds, width, round(width * 9 / 32) * 2 if height is None else height)
+        side = round(width * 9 / 32) * 2 if height is None else height
+        scene = SceneSettings(seed, fps, seconds, width, side, incidents_per_minute=0, abandoned=abandoned)
         planned = recordings(out, scene, videos=videos, abnormal=abnormal)
     except SceneError as error:
         raise UsageError(f"--{error}") from error

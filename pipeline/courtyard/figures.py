@@ -1,4 +1,4 @@
-"""Moving figures of the courtyard as limbs, discs and polygons in the world: people, a dog, a bicycle, a cart.
+"""Figures of the courtyard as limbs, discs and polygons in the world: people, a dog, a bicycle, a cart, a bag.
 
 A figure is a list of shapes in painting order, far parts first. Sizes are metres; a person's sizes are shares of the
 height (Winter, Biomechanics and Motor Control of Human Movement, segment lengths after Drillis and Contini).
@@ -336,6 +336,19 @@ def cart(look: Look, body: Colour, stance: Stance) -> list[Shape]:
     ]
 
 
+def bag(colour: Colour, stance: Stance, *, carried: bool = False) -> list[Shape]:
+    """Return a travel bag that stands at ``stance``, or hangs from the right hand of a person there."""
+    place = _placement(stance)
+    below, aside = (0.28, 0.34) if carried else (0.0, 0.0)
+    top, dark = below + 0.34, _shade(colour, 0.6)
+    return [
+        *_cuboid(place, (-0.28, below, aside - 0.13), (0.28, top, aside + 0.13), colour, stance),
+        Limb((place(-0.1, top, aside), place(-0.07, top + 0.12, aside)), (0.02, 0.02), dark),
+        Limb((place(-0.07, top + 0.12, aside), place(0.07, top + 0.12, aside)), (0.02, 0.02), dark),
+        Limb((place(0.07, top + 0.12, aside), place(0.1, top, aside)), (0.02, 0.02), dark),
+    ]
+
+
 def _cuboid(
     place: Callable[[float, float, float], Point], low: Point, high: Point, colour: Colour, stance: Stance
 ) -> list[Shape]:
@@ -384,3 +397,4 @@ class Wardrobe:
     )  # fmt: skip
     umbrellas: tuple[Colour, ...] = ((150, 34, 40), (36, 40, 48), (40, 76, 132), (196, 160, 52), (64, 116, 84))
     dogs: tuple[Colour, ...] = ((96, 66, 40), (52, 46, 42), (190, 160, 112), (214, 208, 198))
+    bags: tuple[Colour, ...] = ((34, 36, 44), (112, 40, 38), (48, 76, 112), (104, 82, 54))

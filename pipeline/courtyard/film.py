@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +82,7 @@ def truth_lines(scene: Courtyard) -> Iterator[str]:
         {"kind": str(incident.kind), "first_frame": incident.first_frame, "last_frame": incident.last_frame}
         for incident in scene.incidents
     ]
-    header = {"scene": "courtyard", "settings": asdict(scene.settings), "frames": scene.frame_count}
+    header = {"scene": "courtyard", "settings": scene.settings.document(), "frames": scene.frame_count}
     yield json.dumps(header | {"incidents": incidents})
     rate = frame_rate(scene.settings.fps)
     shown = {n for incident in scene.incidents for n in range(incident.first_frame, incident.last_frame + 1)}

@@ -34,7 +34,7 @@ class Courtyard:
         self.settings = settings
         self._view = view(settings.width, settings.height)
         self._day = day(settings.seed)
-        self._script = Script(settings.seed, self._view, settings.incidents_per_minute)
+        self._script = Script(settings.seed, self._view, settings.incidents_per_minute, abandoned=settings.abandoned)
 
     @property
     def frame_count(self) -> int:
@@ -125,7 +125,11 @@ def _shapes(posed: Posed) -> list[Shape]:
             return figures.bicycle(posed.look, posed.colour, posed.stance)
         case "cart":
             return figures.cart(posed.look, posed.colour, posed.stance)
+        case "bag":
+            return figures.bag(posed.colour, posed.stance)
     shapes = figures.person(posed.look, posed.stance)
+    if posed.carries:
+        shapes += figures.bag(posed.colour, posed.stance, carried=True)
     if posed.leash_to is not None:
         x, z = posed.leash_to
         hand = (

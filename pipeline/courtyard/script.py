@@ -16,8 +16,8 @@ import numpy as np
 
 from pipeline.courtyard.figures import Colour, Look, Stance, Wardrobe
 from pipeline.courtyard.layout import BACK_Z, DOOR_X, FACADE_Z, WALKWAY
-from pipeline.courtyard.motion import Go, Stay, Track, seconds_of, track
-from pipeline.courtyard.settings import IncidentKind
+from pipeline.courtyard.motion import RATE, Go, Stay, Track, seconds_of, track
+from pipeline.courtyard.settings import MIXED_KINDS, IncidentKind
 from pipeline.courtyard.view import View
 
 _BLOCK_SECONDS = 60.0
@@ -29,6 +29,9 @@ _NEED_THE_CROWD = (IncidentKind.RUNNER, IncidentKind.SCATTER)
 # Number of people of the crowd who come to help, or to part them.
 _BYSTANDERS = {IncidentKind.FALL: 3, IncidentKind.SCUFFLE: 2}
 _WAY_BACK_SECONDS = 2.5  # from the end of the incident until the bystanders are back in their places
+_SET_DOWN_SECONDS = 1.6  # a person stands while setting a bag down, or picking it up
+_ALONE_SECONDS = 2.5  # from the moment at which the owner leaves a bag until it is alone
+_FETCHED_SECONDS = 12.0  # from the moment at which a bag is fetched to the end of its period
 _WARDROBE = Wardrobe()
 
 
@@ -37,11 +40,12 @@ class Actor:
     """One figure of the play.
 
     Attributes:
-        figure: ``person``, ``dog``, ``bicycle`` or ``cart``.
-        look, colour: how it looks; ``colour`` is the dog's coat, the bicycle's frame, the cart's body.
+        figure: ``person``, ``dog``, ``bicycle``, ``cart`` or ``bag``.
+        look, colour: how it looks; ``colour`` is the dog's coat, the bicycle's frame, the cart's body, the bag.
         falls: from when to when it lies on the ground, or None.
         fights: from when to when it fights, or None; ``fights_at`` is the place (x, z) and the angle.
         urges: from when to when it gestures with its hands, or None.
+        carries: from when to when it carries a bag of ``colour``, or None.
     """
 
     figure: str
@@ -52,6 +56,7 @@ class Actor:
     fights: tuple[float, float] | None = None
     fights_at: tuple[float, float, float] = (0.0, 0.0, 0.0)
     urges: tuple[float, float] | None = None
+    carries: tuple[float, float] | None = None
     leash_to: Track | None = None
 
 
@@ -65,11 +70,12 @@ class Posed:
     colour: Colour
     in_incident: bool
     leash_to: tuple[float, float] | None = None
+    carries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An incident of the play: kind, start, end and participants."""
+    """An incident of the play: kind, start, end and participants; ``others`` come for it and are not part of it."""
 
     number: int
     kind: IncidentKind
@@ -78,6 +84,7 @@ class Staged:
     cast: tuple[Actor, ...]
     place: tuple[float, float] = (0.0, 0.0)  #: (x, z) of a fall or a scuffle
     passes: tuple[tuple[float, float], tuple[float, float]] | None = None  #: start and end of a runner's way
+    others: tuple[Actor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +117,14 @@ class Script:
 
     Args:
         view: the camera; people enter and leave outside its view.
+        abandoned: the incidents are abandoned objects.
     """
 
-    def __init__(self, seed: int, view: View, incidents_per_minute: float) -> None:
+    def __init__(self, seed: int, view: View, incidents_per_minute: float, *, abandoned: bool = False) -> None:
         self._seed = seed
         self._view = view
         self._period = 60.0 / incidents_per_minute if incidents_per_minute else math.inf
+        self._abandoned = abandoned
         rng = np.random.default_rng([seed, 1])
         self.crowd_x = float(rng.uniform(-1.2, 1.2))
         self.crowd_z = float(rng.uniform(10.2, 10.8))
@@ -151,7 +160,7 @@ class Script:
             if staged.kind is IncidentKind.RUNNER and going_on:
                 runner = staged
             posed += _present(staged.cast, seconds, in_incident=going_on)
-            posed += _present(self._bystanders(staged.number), seconds, in_incident=False)
+            posed += _present((*staged.others, *self._bystanders(staged.number)), seconds, in_incident=False)
         posed += _present(self._strolling(seconds), seconds, in_incident=False)
         gone = {id(each.look) for each in posed}
         posed += [self._standing(member, seconds, runner) for member in self._crowd if id(member.look) not in gone]
@@ -377,8 +386,10 @@ class Script:
 
     def _kind(self, number: int) -> IncidentKind:
         """Return an incident's kind. Kinds are equally frequent: dealt like cards, reshuffled after each round."""
+        if self._abandoned:
+            return IncidentKind.ABANDONED
         while len(self._kinds) <= number:
-            deck = list(IncidentKind)
+            deck = list(MIXED_KINDS)
             rng = np.random.default_rng([self._seed, 3, len(self._kinds)])
             while True:
                 rng.shuffle(deck)
@@ -405,6 +416,8 @@ class Script:
                 return self._fall(rng, number, start)
             case IncidentKind.SCATTER:
                 return self._scatter(rng, number, start)
+            case IncidentKind.ABANDONED:
+                return self._abandon(rng, number)
 
     def _vehicle(self, rng: np.random.Generator, number: int, kind: IncidentKind, start: float) -> Staged:
         fast = kind is IncidentKind.BICYCLE
@@ -524,6 +537,33 @@ class Script:
             cast.append(Actor("person", member.look, self._there_and_back(member, start, flight)))
         return Staged(number, IncidentKind.SCATTER, start, max(ends), tuple(cast))
 
+    def _abandon(self, rng: np.random.Generator, number: int) -> Staged:
+        """Stage a bag that its owner sets down near the period's begin and fetches near its end."""
+        x, z = self._foreground(rng)
+        side, away = (int(rng.choice((-1, 1))) for _ in range(2))
+        colour = _WARDROBE.bags[int(rng.integers(len(_WARDROBE.bags)))]
+        look = self._random_look(rng)
+        beside = (x - 0.35 * side, z + 0.1)
+        lane, far = z + float(rng.uniform(-0.8, 0.8)), z + float(rng.uniform(0.0, 1.0))
+        origin, refuge = (self._edge(-side, lane), lane), (self._edge(away, far), far)
+        arrive: list[Go | Stay] = [Go(*beside, float(rng.uniform(1.1, 1.5)))]
+        leave: list[Go | Stay] = [Go(*refuge, float(rng.uniform(1.2, 1.5)))]
+        come: list[Go | Stay] = [Go(*beside, float(rng.uniform(1.2, 1.5)))]
+        enters = number * self._period + _LEAD_SECONDS + float(rng.uniform(0, 3))
+        down = enters + seconds_of(origin, arrive) + _SET_DOWN_SECONDS / 2
+        up = (number + 1) * self._period - _FETCHED_SECONDS - float(rng.uniform(0, 4))
+        stands = np.array([x, z, float(rng.uniform(-0.6, 0.6)), 0.0, 0.0])
+        bag = Actor("bag", look, Track(down, np.tile(stands, (int((up - down) * RATE) + 1, 1))), colour)
+        up = bag.track.end
+        begins = up - _SET_DOWN_SECONDS / 2 - seconds_of(refuge, come)
+        pause = Stay(_SET_DOWN_SECONDS)
+        owner = Actor("person", look, track(enters, origin, [*arrive, pause, *leave]), colour, carries=(enters, down))
+        fetching = track(begins, refuge, [*come, pause, *leave])
+        fetcher = Actor("person", look, fetching, colour, carries=(up, fetching.end))
+        # The bag is alone when its owner is some 3 m away.
+        alone = down + _SET_DOWN_SECONDS / 2 + _ALONE_SECONDS
+        return Staged(number, IncidentKind.ABANDONED, alone, up, (bag,), place=(x, z), others=(owner, fetcher))
+
 
 def _present(actors: Sequence[Actor], seconds: float, *, in_incident: bool) -> list[Posed]:
     here = (actor for actor in actors if actor.track.start <= seconds <= actor.track.end)
@@ -556,4 +596,5 @@ def _pose(actor: Actor, seconds: float, *, in_incident: bool) -> Posed:
     if actor.leash_to is not None:
         dx, dz, turned, _, _ = actor.leash_to.at(seconds)
         leash_to = (dx + 0.3 * math.sin(turned), dz + 0.3 * math.cos(turned))
-    return Posed(actor.figure, actor.look, stance, actor.colour, in_incident, leash_to)
+    carries = actor.carries is not None and actor.carries[0] < seconds < actor.carries[1]
+    return Posed(actor.figure, actor.look, stance, actor.colour, in_incident, leash_to, carries)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from pipeline.errors import UsageError
 
@@ -19,6 +20,11 @@ class IncidentKind(StrEnum):
     SCUFFLE = "scuffle"
     FALL = "fall"  #: a person falls and stays down
     SCATTER = "scatter"  #: a crowd scatters
+    ABANDONED = "abandoned"  #: a person sets a bag down and leaves; the bag lies there alone
+
+
+#: Kinds of the incidents of a scene without abandoned objects, equally frequent.
+MIXED_KINDS = tuple(kind for kind in IncidentKind if kind is not IncidentKind.ABANDONED)
 
 
 class SceneError(UsageError, ValueError):
@@ -35,6 +41,8 @@ class SceneSettings:
         width, height: pixels; 16:9, 640×360 to 1920×1080.
         incidents_per_minute: number of staged incidents, evenly spaced with jitter and never two together; 0 leaves
             the courtyard to its ordinary life.
+        abandoned: the staged incidents are abandoned objects and nothing else, at most one a minute. An object lies for
+            most of the time to the next one, so among other incidents every false alarm would seem to be about it.
 
     Raises:
         SceneError: a value is out of range.
@@ -46,6 +54,7 @@ class SceneSettings:
     width: int = 640
     height: int = 360
     incidents_per_minute: float = 6.0
+    abandoned: bool = False
 
     def __post_init__(self) -> None:
         def refuse(key: str, expected: str) -> None:
@@ -63,6 +72,15 @@ class SceneSettings:
             refuse("height", f"{round(self.width * 9 / 32) * 2} pixels, for pictures of 16:9")
         if not 0 <= self.incidents_per_minute <= 6:
             refuse("incidents_per_minute", "0 to 6")
+        if self.abandoned and self.incidents_per_minute > 1:
+            refuse("incidents_per_minute", "0 to 1 for abandoned objects")
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form. Scenes of before there were abandoned objects have the form that they had."""
+        written = asdict(self)
+        if not self.abandoned:
+            del written["abandoned"]
+        return written
 
 
 @dataclass(frozen=True, slots=True)

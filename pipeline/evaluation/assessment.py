@@ -14,6 +14,7 @@ from operators.figures.bootstrap import (
     Unit,
     compare,
     compare_alerts,
+    compare_pixels,
     estimate,
     estimate_alerts,
     estimate_pixels,
@@ -21,12 +22,15 @@ from operators.figures.bootstrap import (
 from operators.figures.events import FIGURES as ALERT_FIGURES
 from operators.figures.events import ScoreSheet, total
 from operators.figures.pixels import FIGURES as PIXEL_FIGURES
-from operators.figures.pixels import PixelCounts
-from operators.figures.ranked import FALSE_POSITIVES, figures
+from operators.figures.pixels import PixelCounts, PixelSample, pixel_figures
+from operators.figures.ranked import FALSE_POSITIVES, Undefined, figures
 from operators.figures.videos import ScoredVideo
 from pipeline.evaluation.judged import CAUSAL, COLUMNS, RAW, FootageError, Judged, LeftOut, require_same_footage
 
 SCHEMA_VERSION = 1
+
+#: Counts of pixels by column, of the videos with maps.
+Pixels = Mapping[str, Sequence[PixelCounts]]
 
 #: Names of figures in a flat document, if they differ from those in :data:`FIGURES`.
 _FLAT_NAMES: Mapping[str, str] = MappingProxyType(
@@ -146,7 +150,7 @@ def assess(
     draws: int = DRAWS,
     by: Unit = "video",
     seed: int = 0,
-    pixels: Mapping[str, Sequence[PixelCounts]] | None = None,
+    pixels: Pixels | None = None,
 ) -> Assessment:
     """Compute every figure of every column, with 95 % intervals by bootstrap over videos, or over their groups.
 
@@ -163,9 +167,8 @@ def assess(
         if own := judged.sheets(column):
             sheets[column] = total(own)
             alerts[column] = estimate_alerts(_by_unit(judged, column, by), draws=draws, seed=seed)
-    units = {video.name: video.columns[RAW].unit if by == "group" else video.name for video in judged.videos}
     of_maps = {
-        column: estimate_pixels([(units[one.name], one) for one in counts], draws=draws, seed=seed)
+        column: estimate_pixels(_counts_by_unit(judged, counts, by), draws=draws, seed=seed)
         for column, counts in (pixels or {}).items()
         if counts
     }
@@ -210,7 +213,8 @@ class Comparison:
 
     Attributes:
         videos: number of videos that both have.
-        figures, alerts: by column and name, as in :class:`Assessment`; ``alerts`` is empty if one side has none.
+        figures, alerts, pixels: by column and name, as in :class:`Assessment`; ``alerts`` is empty if one side has
+            none, and ``pixels`` has the columns of which both sides have maps of common videos.
     """
 
     videos: int
@@ -219,6 +223,7 @@ class Comparison:
     first: Side
     second: Side
     notes: tuple[str, ...]
+    pixels: Mapping[str, Mapping[str, Compared]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -229,6 +234,7 @@ class Comparison:
                 column: {
                     "figures": {name: _compared(one) for name, one in found.items()},
                     "alerts": {name: _compared(one) for name, one in self.alerts.get(column, {}).items()} or None,
+                    "pixels": {name: _compared(one) for name, one in self.pixels.get(column, {}).items()} or None,
                 }
                 for column, found in self.figures.items()
             },
@@ -239,12 +245,19 @@ class Comparison:
 
 
 def compare_judged(
-    first: Judged, second: Judged, *, draws: int = DRAWS, by: Unit = "video", seed: int = 0
+    first: Judged,
+    second: Judged,
+    *,
+    draws: int = DRAWS,
+    by: Unit = "video",
+    seed: int = 0,
+    pixels: tuple[Pixels, Pixels] = ({}, {}),
 ) -> Comparison:
     """Compare two judgements by paired bootstrap: every draw holds the same videos on both sides.
 
     Args:
         draws, by, seed: see :func:`assess`.
+        pixels: of the first and of the second, see :func:`assess`. Videos are compared whose maps both have.
 
     Raises:
         FootageError: no common video, or a video differs between the sides in content, truth or group.
@@ -272,7 +285,36 @@ def compare_judged(
         Side.from_judged(first, common),
         Side.from_judged(second, common),
         _other_frames(one, other),
+        _compare_maps(one, pixels, draws=draws, by=by, seed=seed),
     )
+
+
+def _compare_maps(
+    judged: Judged, pixels: tuple[Pixels, Pixels], *, draws: int, by: Unit, seed: int
+) -> dict[str, dict[str, Compared]]:
+    """Return the figures of maps by column, of the videos of ``judged`` that both sides have counts of."""
+    found = {}
+    names = {video.name for video in judged.videos}
+    for column in set(pixels[0]) & set(pixels[1]):
+        both = names.intersection(*({one.name for one in side[column]} for side in pixels))
+        if both:
+            ours, theirs = ([one for one in side[column] if one.name in both] for side in pixels)
+            units = (_counts_by_unit(judged, counts, by) for counts in (ours, theirs))
+            differences = compare_pixels(*units, draws=draws, seed=seed)
+            found[column] = _side_by_side(differences, _pixel_values(ours), _pixel_values(theirs))
+    return found
+
+
+def _pixel_values(counts: Sequence[PixelCounts]) -> Mapping[str, float | None]:
+    try:
+        return pixel_figures(PixelSample(counts).drawn())
+    except Undefined:
+        return dict.fromkeys(PIXEL_FIGURES)
+
+
+def _counts_by_unit(judged: Judged, counts: Sequence[PixelCounts], by: Unit) -> list[tuple[str, PixelCounts]]:
+    units = {video.name: video.columns[RAW].unit if by == "group" else video.name for video in judged.videos}
+    return [(units[one.name], one) for one in counts]
 
 
 def _other_frames(first: Judged, second: Judged) -> tuple[str, ...]:

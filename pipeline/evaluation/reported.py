@@ -84,10 +84,10 @@ _PIXELS: Sequence[_Row] = (
     ("pro", "per-region overlap", "score", "The flagged share of an abnormal region, averaged over regions and over up "
      "to 30 % of the normal pixels.", ""),
 )  # fmt: skip
-_TABLES: Mapping[str, Sequence[_Row]] = {"frames": _FRAMES, "videos": _VIDEOS, "alerts": _ALERTS}
+_TABLES: Mapping[str, Sequence[_Row]] = {"frames": _FRAMES, "videos": _VIDEOS, "alerts": _ALERTS, "pixels": _PIXELS}
 
 
-def figure_rows(table: Literal["frames", "videos", "alerts"]) -> list[FigureRow]:
+def figure_rows(table: Literal["frames", "videos", "alerts", "pixels"]) -> list[FigureRow]:
     """Return the rows of a table's figures, without values."""
     return _rows(_TABLES[table], {})
 
@@ -98,7 +98,7 @@ def rows(assessment: Assessment) -> dict[str, list[FigureRow]]:
     if assessment.alerts:
         tables["alerts"] = _rows(_TABLES["alerts"], assessment.alerts)
     if assessment.pixels:
-        tables["pixels"] = _rows(_PIXELS, assessment.pixels)
+        tables["pixels"] = _rows(_TABLES["pixels"], assessment.pixels)
     return tables
 
 

@@ -57,8 +57,9 @@ def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: flo
     for k in range(videos):
         seed = scene.seed + k
         label = math.floor((k + 1) * share) - math.floor(k * share)
-        if label and scene.seconds < 10:
-            raise SceneError(f"seconds {scene.seconds:g}: expected at least 10 s for a video with an incident")
+        if label and scene.seconds < (least := 60 if scene.abandoned else 10):
+            what = "an abandoned object" if scene.abandoned else "an incident"
+            raise SceneError(f"seconds {scene.seconds:g}: expected at least {least} s for a video with {what}")
         settings = replace(scene, seed=seed, incidents_per_minute=60 / scene.seconds if label else 0.0)
         path = folder / ("abnormal" if label else "normal") / f"courtyard-{seed}.mp4"
         planned.append(Film(settings, path, folder / "truth" / f"courtyard-{seed}.jsonl", abnormal=bool(label)))
@@ -124,8 +125,9 @@ def _refuse_other_settings(film: Film) -> None:
         with film.truth.open(encoding="utf-8") as file:
             existing = json.loads(file.readline())["settings"]
         wanted = asdict(film.settings)
+        existing.setdefault("abandoned", False)
         different = [f"{key} {existing[key]:g}, not {wanted[key]:g}" for key in wanted if existing[key] != wanted[key]]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return
     if different:
         raise OtherSettingsError(

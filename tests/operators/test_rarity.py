@@ -78,14 +78,32 @@ def test_beyond_every_value_scores_still_rise(values: np.ndarray) -> None:
 
 def test_footage_in_which_nothing_happens_has_the_least_tail() -> None:
     rarity = fit_rarity(np.full(100, 2.0), least_scale=0.5)
-    # One in ten at 2, and a further decade at 2 + 0.5 · ln 10.
-    np.testing.assert_allclose(rarity.decades([2.0, 2 + 0.5 * np.log(10)]), [1, 2])
+    # All values reach 2. The tail begins at 2.5 with one in ten, and a further decade takes 0.5 · ln 10.
+    np.testing.assert_allclose(rarity.decades([2.0, 2.5, 2.5 + 0.5 * np.log(10)]), [0, 1, 2])
 
 
 def test_a_value_that_all_others_reach_scores_nothing() -> None:
     """Half of the values are equal and the least ones: the share that reaches them is 1."""
     rarity = fit_rarity([0.0] * 50 + list(np.linspace(1, 2, 50)), least_scale=0.1)
     assert rarity.scores(0.0) == 0
+
+
+@pytest.mark.parametrize(("equal", "decades"), [(16, np.log10(5)), (46, np.log10(2)), (96, 0.0)])
+def test_a_value_that_many_equal_scores_its_own_rarity(equal: int, decades: float) -> None:
+    """Of 100 values, 4 are above 7 and 16, 46 or 96 equal it, so a fifth, a half or all of them reach it."""
+    values = np.concatenate([np.linspace(0, 6, 96 - equal), np.full(equal, 7.0), [8, 9, 10, 11]])
+    rarity = fit_rarity(values, least_scale=0.1)
+    assert rarity.decades(7.0) == pytest.approx(decades)
+    assert rarity.decades(7.1) == pytest.approx(1)  # 4 of 100 are beyond, which is rarer than one in ten
+    assert rarity.decades(8.0) > 1
+
+
+@given(arrays(np.float64, st.integers(20, 200), elements=st.integers(0, 6).map(float)))
+def test_no_value_that_more_than_a_tenth_equal_scores_above_its_rarity(values: np.ndarray) -> None:
+    rarity = fit_rarity(values, least_scale=0.1)
+    for value in np.unique(values):
+        if (values == value).mean() > 0.1:
+            assert rarity.scores(value) <= score_of((values >= value).mean()) + 1e-12
 
 
 @pytest.mark.parametrize("values", [np.arange(19.0), [1.0, np.nan] * 20, np.ones((5, 5))])

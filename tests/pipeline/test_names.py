@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.names import LONGEST_NAME, checked_name, name_from
+from pipeline.names import LONGEST_NAME, ascii_name, checked_name, name_from
 
 DECOMPOSED, COMPOSED = "Zufahrt-Su\u0308d", "Zufahrt-S\u00fcd"
 
@@ -56,3 +56,11 @@ def test_what_is_made_is_accepted(text: str) -> None:
     name = name_from(text)[:LONGEST_NAME]
     assert not name or checked_name(name) == name
     assert unicodedata.is_normalized("NFC", name_from(text))
+
+
+def test_ascii_names_of_different_names_differ() -> None:
+    names = ["Süd", "Sød", "S_d", "gate-3", "駐車場", "監視場"]
+    written = [ascii_name(name) for name in names]
+    assert len(set(written)) == len(names)
+    assert (written[2], written[3]) == ("S_d", "gate-3")
+    assert all(name.isascii() for name in written)

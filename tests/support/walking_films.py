@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -50,15 +51,23 @@ def pictures(seconds: float, *, seed: int = 0, running: Sequence[tuple[float, fl
     return found
 
 
-def write(path: Path, shown: Sequence[np.ndarray], fps: int = FPS) -> Path:
-    """Write pictures as a film."""
+def write(path: Path, shown: Sequence[np.ndarray], fps: int = FPS, times: Sequence[float] | None = None) -> Path:
+    """Write pictures as a film.
+
+    Args:
+        times: of the pictures, seconds; None: evenly, ``fps`` a second.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast"})
         stream.height, stream.width = shown[0].shape
         stream.pix_fmt = "yuv420p"
-        for picture in shown:
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, picture in enumerate(shown):
             frame = av.VideoFrame.from_ndarray(np.repeat(picture[:, :, None], 3, axis=2), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = round(1000 * times[number]), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

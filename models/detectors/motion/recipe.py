@@ -19,6 +19,7 @@ class MotionRecipe(BaseModel):
     Attributes:
         height: of the pictures, pixels, a multiple of the cells' side; no higher than the camera's own.
         least_fps: clips have the camera's rate over a whole number, as low as this allows; a slower camera has its own.
+            See :meth:`~models.data.normal_footage.NormalFootage.even_rate`.
         gaps: frames between the two pictures of a flow, to choose from.
         kernel: of the causal moving average, clips.
     """
@@ -34,11 +35,9 @@ class MotionRecipe(BaseModel):
         """Return clips of the camera whose last picture is ``gap`` frames behind the first.
 
         Raises:
-            FootageError: the pictures are too small, or too narrow.
+            FootageError: the pictures are too small, or too narrow, or come at rates without a common part.
         """
-        film = min(footage.films, key=lambda film: film.rate)
-        # A little is added, as the rate of a camera of 30 pictures a second may be measured as 29.99.
-        every = max(1, int(film.rate / self.least_fps + 0.01))
+        film = footage.films[0]
         height = min(self.height, film.height // CELL * CELL)
         width = max(CELL, round(height * film.width / film.height / CELL) * CELL)
         if min(height, width) < _LEAST_CELLS * CELL:
@@ -47,4 +46,4 @@ class MotionRecipe(BaseModel):
                 f"{film.path}: pictures of {film.width}×{film.height}, of which {width}×{height} would be compared; "
                 f"expected at least {least}×{least}; use footage of larger pictures"
             )
-        return ClipSpec(gap + 1, stride, height, width, Fit.STRETCH, round(film.rate / every, 3))
+        return ClipSpec(gap + 1, stride, height, width, Fit.STRETCH, footage.even_rate(self.least_fps))

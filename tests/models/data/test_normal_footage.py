@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -78,13 +79,86 @@ class TestFootage:
         assert max(clip.end for clip in less.clips(CLIP)) <= 15.2
         assert {clip.film for clip in less.clips(CLIP)} == {0}
 
+    def test_a_run_of_clips_ends_where_clips_are_missing(self, folder: Path) -> None:
+        """A stretch in the middle of a piece is excluded; without one, a run is a piece."""
+        whole = read_footage("yard", [folder], hold_out=0.2)
+        assert [clip.run for clip in whole.clips(CLIP)] == [clip.piece for clip in whole.clips(CLIP)]
+        less = read_footage("yard", [folder], hold_out=0.2, excluded=[Stretch(8.75, 9.05)])
+        within = [(round(clip.start, 1), clip.run) for clip in less.clips(CLIP) if clip.piece == 4]
+        before, after = [start for start, run in within if run == 4], [start for start, run in within if run == 5]
+        assert (before, after) == ([8.0, 8.1, 8.2, 8.3, 8.4], [9.1, 9.2, 9.3, 9.4, 9.5, 9.6, 9.7])
+
+    def test_the_clock_stands_still_while_a_films_clock_jumps_ahead(self, tmp_path: Path) -> None:
+        """A film of 12 s: after 6 s nothing is recorded for an hour."""
+        times = [k / FPS + 3600 * (k >= 60) for k in range(120)]
+        paused = read_footage("yard", [write(tmp_path / "1.mkv", pictures(12), times=times)], hold_out=0.2)
+        (film,) = paused.films
+        assert paused.seconds == film.seconds == pytest.approx(12)
+        starts = [clip.start for clip in paused.clips(CLIP)]
+        assert starts == pytest.approx([2 * piece + k / FPS for piece in range(6) for k in range(18)], abs=2e-3)
+        assert [film.since_start(moment) for moment in (1, 5.95, 6.5, 11)] == pytest.approx([1, 5.95, 3606.5, 3611])
+
     def test_its_identity_is_content_and_use(self, folder: Path, footage: NormalFootage, tmp_path: Path) -> None:
         copy = read_footage("other", [shutil.copytree(folder, tmp_path / "moved")], hold_out=0.2)
         assert copy.identity == footage.identity
         assert read_footage("yard", [folder], hold_out=0.3).identity != footage.identity
 
 
+class TestEvenRate:
+    @pytest.mark.parametrize(
+        ("rates", "even"),
+        [
+            ([25, 12.5], 12.5),
+            ([30, 15], 15),
+            ([30, 20], 10),
+            ([29.97, 30.0, 29.9], 29.9 / 2),
+            ([6, 12], 6),
+            ([25, 23.976], 23.976),
+            ([60, 24, 12], 12),
+        ],
+    )
+    def test_the_gap_is_even_in_films_of_rates_with_a_common_part(
+        self, footage: NormalFootage, rates: list[float], even: float
+    ) -> None:
+        assert of_rates(footage, *[(rate,) for rate in rates]).even_rate(10) == pytest.approx(even, abs=1e-3)
+
+    @pytest.mark.parametrize("rates", [(25, 15), (25, 20), (30, 25), (12, 8)])
+    def test_other_rates_are_refused(self, footage: NormalFootage, rates: tuple[float, float]) -> None:
+        message = (
+            rf"camera yard: .* \(got {min(rates):.3g} a second in .*\.mp4, {max(rates):.3g} in .*\.mp4\); expected"
+        )
+        with pytest.raises(FootageError, match=message):
+            of_rates(footage, *[(rate,) for rate in rates]).even_rate(10)
+
+    def test_a_rate_that_changes_within_a_film_is_refused(self, tmp_path: Path) -> None:
+        """15 s at 10 pictures a second and then 30 s at 7, as in the dark."""
+        times = [k / 10 if k < 150 else 15 + (k - 150) / 7 for k in range(360)]
+        film = write(tmp_path / "dusk.mkv", pictures(36), times=times)
+        footage = read_footage("yard", [film], hold_out=0.2)
+        with pytest.raises(FootageError, match=r"\(got 7 to 10 a second within .*dusk\.mkv\)"):
+            footage.even_rate(5)
+
+    def test_jitter_and_lost_pictures_are_no_other_rate(self, tmp_path: Path) -> None:
+        drawn = np.random.default_rng(5)
+        times = [k / 15 + drawn.uniform(-0.01, 0.01) for k in range(450) if k % 23]
+        film = write(tmp_path / "wall-clock.mkv", pictures(45)[: len(times)], times=times)
+        assert read_footage("yard", [film], hold_out=0.2).even_rate(10) == pytest.approx(15, abs=0.1)
+
+
+def of_rates(footage: NormalFootage, *rates: tuple[float, ...]) -> NormalFootage:
+    """Return footage whose films have these rates."""
+    films = tuple(dataclasses.replace(footage.films[at % 2], rates=one) for at, one in enumerate(rates))
+    return dataclasses.replace(footage, films=films)
+
+
 class TestRefused:
+    def test_pictures_that_come_too_seldom(self, tmp_path: Path) -> None:
+        """One in 10 s: seven of them take 70 s, and a piece has at most 60."""
+        film = write(tmp_path / "seldom.mkv", pictures(9), times=[10.0 * k for k in range(90)])
+        message = r"camera yard: its pictures come too seldom to compare them \(got one in 10 s\); expected at least 7"
+        with pytest.raises(FootageError, match=message):
+            next(read_footage("yard", [film], hold_out=0.2).clips(ClipSpec(7, 1, 48, 80, fps=0.1)))
+
     def test_a_place_that_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(FootageError, match=rf"{tmp_path}/no\.mp4: no such file or folder"):
             read_footage("yard", [tmp_path / "no.mp4"], hold_out=0.2)

@@ -116,7 +116,8 @@ def test_a_failed_stage_leaves_the_old_one_and_its_draft_goes_on(tmp_path):
     Stages(tmp_path).run("one", {"a": 1}, Counted("old"))
 
     def fails(draft: Path) -> None:
-        (draft / "step").write_text("1")
+        (draft / SCRATCH).mkdir()
+        (draft / SCRATCH / "step").write_text("1")
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="disk is full"):
@@ -127,11 +128,33 @@ def test_a_failed_stage_leaves_the_old_one_and_its_draft_goes_on(tmp_path):
     told = []
 
     def goes_on(draft: Path) -> None:
-        assert (draft / "step").read_text() == "1"
+        assert (draft / SCRATCH / "step").read_text() == "1"
 
     Stages(tmp_path, report=told.append).run("one", {"a": 2}, goes_on)
     assert told == ["one: goes on from where it was stopped"]
-    assert (tmp_path / "one" / "step").read_text() == "1"
+    assert (tmp_path / "one" / SCRATCH / "step").read_text() == "1"
+
+
+def test_a_stopped_stage_without_a_checkpoint_says_that_it_runs_again(tmp_path):
+    def fails(draft: Path) -> None:
+        (draft / "half").write_text("1")
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        Stages(tmp_path).run("one", {}, fails)
+    told = []
+    Stages(tmp_path, report=told.append).run("one", {}, Counted())
+    assert told == ["one: was stopped, runs again"]
+
+
+@pytest.mark.parametrize("place", ["run", "run/below"])
+def test_a_file_in_the_place_of_the_runs_folder_is_one_line(tmp_path, place):
+    (tmp_path / "run").write_text("")
+    with (
+        pytest.raises(StageError, match=rf"^{tmp_path}/run: not a folder; expected one for the run, or a new name$"),
+        Stages(tmp_path / place).alone(),
+    ):
+        pass
 
 
 def test_a_draft_of_other_inputs_is_not_gone_on_from(tmp_path):
@@ -168,7 +191,7 @@ def test_one_stage_alone(tmp_path):
 
 def test_two_jobs_in_one_folder(tmp_path):
     with Stages(tmp_path / "run").alone():
-        with pytest.raises(StageError, match="another training is at work there"), Stages(tmp_path / "run").alone():
+        with pytest.raises(StageError, match="another process is writing there"), Stages(tmp_path / "run").alone():
             pass
         with Stages(tmp_path / "run", rank=1).alone():  # another process of the same job
             pass

@@ -113,6 +113,18 @@ def test_a_missing_package_is_named(model: Path, tmp_path: Path) -> None:
         open_engine("auto", version, CLIP)
 
 
+def test_a_package_that_cannot_be_loaded_is_named(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenCV without libGL: the package is there, and its shared library cannot be loaded."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_cv.so").write_bytes(b"not a library")
+    version = export(str(model), tmp_path / "out") / "1"
+    code = (version / "program.py").read_text()
+    (version / "program.py").write_text(code.replace("import numpy as np\n", "import numpy as np\nimport broken_cv\n"))
+    message = r"^a package that the model needs cannot be loaded in Triton's Python \(.*broken_cv\.so: .*\); install"
+    with pytest.raises(RuntimeError, match=message):
+        open_engine("auto", version, CLIP)
+
+
 def test_weights_of_a_family_without_networks(model: Path, tmp_path: Path) -> None:
     card = brightness_family.train(tmp_path / "other", level=0.2)
     save_network(brightness_family.blank(card), card, tmp_path / "scorer.safetensors")

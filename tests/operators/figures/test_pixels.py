@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from operators.figures import pixels as pixels_module
-from operators.figures.bootstrap import estimate_pixels
+from operators.figures.bootstrap import compare_pixels, estimate_pixels
 from operators.figures.pixels import (
     PRO_LIMIT,
     PixelSample,
@@ -262,3 +262,24 @@ def test_draws_are_those_of_the_other_figures():
         ends.append(pixel_figures(PixelSample([GOOD, POOR]).drawn(copies))["pixel_auc"])
     found = estimate_pixels([("a", GOOD), ("b", POOR)], draws=2, seed=7)["pixel_auc"].interval
     assert tuple(found) == pytest.approx(tuple(np.percentile(ends, (2.5, 97.5))))
+
+
+def test_paired_differences_of_maps_are_over_the_same_draws():
+    """Of two videos, one model has one in order and the other none: 1/2, and each draw's own share of it."""
+    first, second = [("a", GOOD), ("b", POOR)], [("b", POOR), ("a", POOR)]
+    found = compare_pixels(first, second, draws=500)["pixel_auc"]
+    assert (found.value, tuple(found.interval)) == (0.5, (0.0, 1.0))  # b or a twice, each in a quarter of the draws
+    assert found.above == pytest.approx(0.75, abs=0.06)
+    assert compare_pixels(first, first, draws=20)["pixel_auc"].interval == (0.0, 0.0)
+
+
+def test_maps_of_other_videos_are_not_compared():
+    with pytest.raises(ValueError, match="of the same videos on both sides"):
+        compare_pixels([("a", GOOD)], [("b", GOOD)])
+
+
+def test_the_difference_of_maps_without_abnormal_pixels_says_why():
+    normal = counted([[[0.1]]], [[[0]]], levels=np.array([0.1, 0.9]))
+    found = compare_pixels([("a", normal)], [("a", GOOD)], draws=5)["pixel_auc"]
+    assert found.value is None
+    assert found.reason.endswith("got no abnormal ones")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -256,6 +257,30 @@ def test_masks_of_the_manifest_judge_anomaly_maps(mistwatch, masked_run):
     assert figures["pixel_auc"] == pytest.approx((2 * 8 + 2 * 8) / normal)
     assert figures["pro"] == 0.0  # a third of the normal pixels is hotter than every region
     assert figures["pixel_auc_low"] <= figures["pixel_auc"] <= figures["pixel_auc_high"]
+
+
+def test_anomaly_maps_of_two_runs_are_compared(mistwatch, masked_run, tmp_path):
+    """The second run's heat is 0.9 where the masks are and at most 0.5 elsewhere: every pixel is in order."""
+    better = Path(shutil.copytree(masked_run, tmp_path / "better"))
+    heat = np.zeros((4, 4, 4), np.float32)
+    heat[:, :, :2] = np.array([0.3, 0.9, 0.9, 0.3])[:, None, None]
+    np.save(better / "attention" / f"{row('fight').key}.npy", heat)
+    status, out, err = mistwatch("compare", masked_run, better, "--json", "--draws", "5")
+    assert status == 0, err
+    pixels = json.loads(out)["columns"]["raw"]["pixels"]
+    # The first run's figures are those of the test above.
+    assert [pixels["pixel_auc"][key] for key in ("first", "second", "difference")] == pytest.approx([0.4, 1, -0.6])
+    assert [pixels["pro"][key] for key in ("first", "second", "difference")] == [0, 1, -1]
+    status, out, _ = mistwatch("compare", masked_run, better, "--draws", "5")
+    assert "pixels, raw scores" in out
+    assert "per-region overlap" in out
+
+
+def test_maps_of_one_run_alone_are_not_compared(mistwatch, masked_run, tmp_path):
+    without = Path(shutil.copytree(masked_run, tmp_path / "without", ignore=shutil.ignore_patterns("attention")))
+    status, out, err = mistwatch("compare", masked_run, without, "--json", "--draws", "5")
+    assert status == 0, err
+    assert json.loads(out)["columns"]["raw"]["pixels"] is None
 
 
 def test_attention_maps_are_judged_by_masks_of_the_manifest_on_request_only(mistwatch, masked_run, tmp_path):

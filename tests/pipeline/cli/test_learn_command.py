@@ -13,6 +13,7 @@ import pytest
 from walking_films import pictures, write, write_two, yard
 
 from models.detectors.base import read_detector
+from pipeline.names import ascii_name
 
 
 def mistwatch(*arguments: object) -> tuple[int, str, str]:
@@ -34,12 +35,25 @@ def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> No
     assert "s of normal footage, " in output
     assert f"serve it with: mistwatch export --model {out}/product --out models" in output
     family, card = read_detector(out / "product")
-    assert (family.name, card.camera, card.name) == ("motion", "Süd", "S_d-motion")
+    assert (family.name, card.camera, card.name) == ("motion", "Süd", f"{ascii_name('Süd')}-motion")
     assert "Süd: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
     status, output, problems = mistwatch("learn", folder, "--camera", "Süd", "--hold-out", "0.25", "--out", out)
     assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
-    status, _, problems = mistwatch("learn", folder, "--camera", "Süd", "--exclude", "0:05-0:09", "--out", out)
+    exclude = ("--exclude", "0:05-0:09", "--exclude", "0:48-1:00")
+    status, output, problems = mistwatch("learn", folder, "--camera", "Süd", *exclude, "--out", out)
     assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+    left_out = [line for line in output.splitlines() if line.startswith("left out: ")]
+    assert left_out == [
+        "left out: 0:00:05 to 0:00:09 of the footage (4 s)",
+        "left out: 0:00:48 to 0:00:50 of the footage (2 s)",
+    ]
+
+
+def test_a_file_in_the_place_of_the_run_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    status, output, problems = mistwatch("learn", folder, "--camera", "yard", "--out", tmp_path / "run")
+    line = f"mistwatch: {tmp_path}/run: not a folder; expected one for the run, or a new name\n"
+    assert (status, output, problems) == (2, "", line)
 
 
 def test_a_name_that_is_not_utf8_and_other_files_beside_it(folder: Path, tmp_path: Path) -> None:

@@ -184,6 +184,29 @@ def test_other_settings_are_refused(written: tuple[Path, str]) -> None:
     assert films(folder) == before
 
 
+def test_abandoned_objects_on_request(tmp_path: Path) -> None:
+    words = ("--seconds", "60", "--fps", "1", "--seed", "40", "--videos", "2", "--abandoned")
+    result = synth(tmp_path, *words)
+    assert result.returncode == 0, result.stderr
+    assert "2 videos of 60 s, 1 abnormal (1 abandoned)" in result.stdout
+    header, *frames = map(json.loads, (tmp_path / "truth" / "courtyard-41.jsonl").read_text().splitlines())
+    assert header["settings"]["abandoned"] is True
+    assert {one["kind"] for frame in frames for one in frame["incidents"]} == {"abandoned"}
+    assert "; 2 kept from before" in synth(tmp_path, *words).stdout
+    result = synth(tmp_path, *words[:-1])
+    assert_one_line(result, 2, "truth/courtyard-40.jsonl", "abandoned 1, not 0", "another folder")
+    result = synth(tmp_path / "short", *SMALL, "--abandoned")
+    assert_one_line(result, 2, "--seconds 12: expected at least 60 s for a video with an abandoned object")
+
+
+def test_the_truth_of_other_scenes_does_not_name_abandoned_objects(written: tuple[Path, str]) -> None:
+    """So that videos of before there were any are kept."""
+    folder, _ = written
+    header = json.loads((folder / "truth" / "courtyard-40.jsonl").read_text().splitlines()[0])
+    keys = {"seed", "fps", "seconds", "width", "height", "incidents_per_minute"}
+    assert set(header["settings"]) == keys
+
+
 def test_two_writers_of_one_folder(written: tuple[Path, str]) -> None:
     folder, _ = written
     handle = os.open(folder, os.O_RDONLY)

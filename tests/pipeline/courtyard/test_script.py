@@ -61,3 +61,36 @@ def test_a_play_can_be_asked_for_any_moment_first() -> None:
     there = {seconds: forward.cast(seconds) for seconds in moments}
     assert all(backward.cast(seconds) == there[seconds] for seconds in reversed(moments))
     assert any(one != other for one, other in itertools.pairwise(there.values()))
+
+
+def abandoning(seed: int) -> Script:
+    return Script(seed, view(640, 360), incidents_per_minute=1, abandoned=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_owner_brings_a_bag_leaves_it_and_fetches_it(seed: int) -> None:
+    """It is in a hand or on the ground, never both, and while it is alone its owner is 2 m away or farther."""
+    script = abandoning(seed)
+    (staged,) = script.staged_until(50)
+    (owner, _) = staged.others
+    held, lies, alone = [], [], []
+    for moment in range(600):
+        cast = script.cast(moment * STEP)
+        held.append(any(each.carries for each in cast))
+        lies.append(any(each.figure == "bag" for each in cast))
+        owners = [each.stance for each in cast if each.look is owner.look and each.figure == "person"]
+        if staged.start <= moment * STEP <= staged.end - 3:
+            alone += [math.dist((one.x, one.z), staged.place) for one in owners]
+    assert not any(one and other for one, other in zip(held, lies, strict=True))
+    assert lies.index(True) == held.index(True) + held[held.index(True) :].index(False)
+    assert min(alone, default=math.inf) > 2
+    assert all(not each.in_incident or each.figure == "bag" for each in script.cast(staged.start + 1))
+
+
+def test_nothing_else_of_the_play_changes_with_an_abandoned_object() -> None:
+    script, calm = abandoning(SEEDS[0]), Script(SEEDS[0], view(640, 360), incidents_per_minute=0)
+    (staged,) = script.staged_until(50)
+    of_it = {id(actor.look) for actor in (*staged.cast, *staged.others)}
+    for seconds in (5.0, 20.0, 45.0):
+        others = [each for each in script.cast(seconds) if id(each.look) not in of_it]
+        assert others == calm.cast(seconds)

@@ -10,7 +10,6 @@ The rows' statistics come from the footage that is learned from. The map and the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from models.jobs.rows import write_json
 from models.jobs.thresholds import alerting_of_normal
 from operators.motion import RowStatistics, SpeedHistogram, picture_value
 from operators.rarity import Rarity
+from pipeline.names import ascii_name
 from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
@@ -66,7 +66,7 @@ def compute(
     write_json(folder / MOMENTS_FILE, _moments(footage, found, rows, rarity, scores))
     period = 1 / (clip.fps or 1)
     card = MotionCard(
-        name=re.sub(r"[^A-Za-z0-9._-]", "_", footage.camera) + "-motion",
+        name=ascii_name(footage.camera) + "-motion",
         description=f"How fast things move at the camera {footage.camera}, compared with its normal footage.",
         camera=footage.camera,
         architecture=Architecture(rows=len(rows.centre), levels=len(rarity.levels)),
@@ -99,9 +99,8 @@ def _parts(found: ClipSpeeds) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _pieces(found: ClipSpeeds, scores: Values) -> Sequence[Values]:
-    """Return the scores of the held-back clips, piece by piece and film by film."""
-    of_clips = np.stack([found.film, found.piece])
-    borders = np.flatnonzero((np.diff(of_clips) != 0).any(axis=0)) + 1
+    """Return the scores of the held-back clips, by unbroken runs."""
+    borders = np.flatnonzero(np.diff(found.run)) + 1
     held = np.split(found.held_back, borders)
     return [part for part, is_held in zip(np.split(scores, borders), held, strict=True) if is_held[0]]
 
@@ -119,7 +118,7 @@ def _moments(
     return [
         {
             "film": storable(str(footage.films[found.film[at]].path)),
-            "seconds": float((found.start[at] + found.end[at]) / 2 - footage.films[found.film[at]].start),
+            "seconds": footage.films[found.film[at]].since_start(float(found.start[at] + found.end[at]) / 2),
             "start": float(found.start[at]),
             "end": float(found.end[at]),
             "score": round(float(scores[at]), 4),

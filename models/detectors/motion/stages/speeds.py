@@ -24,14 +24,14 @@ class ClipSpeeds:
 
     Attributes:
         speeds: float32 (n, h, w), on the disk until they are looked at.
-        film, piece: int64 (n,), ordinals.
+        film, run: int64 (n,), ordinals of films, and of unbroken runs of clips.
         start, end: float64 (n,), seconds of the footage's clock.
         held_back: bool (n,).
     """
 
     speeds: Rows
     film: npt.NDArray[np.int64]
-    piece: npt.NDArray[np.int64]
+    run: npt.NDArray[np.int64]
     start: npt.NDArray[np.float64]
     end: npt.NDArray[np.float64]
     held_back: npt.NDArray[np.bool_]
@@ -53,15 +53,15 @@ def compute(folder: Path, footage: NormalFootage, clip: ClipSpec, progress: Call
     try:
         for one in footage.clips(clip):
             rows.add(cell_speeds(flow.between(one.window.pixels[0], one.window.pixels[-1]))[0][None])
-            places.append((one.film, one.piece, one.start, one.end, one.held_back))
+            places.append((one.film, one.run, one.start, one.end, one.held_back))
             progress(one.end)
     finally:
         rows.close()
-    film, piece, start, end, held_back = zip(*places, strict=True)
+    film, run, start, end, held_back = zip(*places, strict=True)
     np.savez(
         folder / PLACES_FILE,
         film=np.array(film, np.int64),
-        piece=np.array(piece, np.int64),
+        run=np.array(run, np.int64),
         start=np.array(start),
         end=np.array(end),
         held_back=np.array(held_back),

@@ -21,6 +21,8 @@ from models.data.normal_footage import FootageError, NormalFootage, Stretch, rea
 from models.detectors.base import read_detector
 from models.detectors.motion.job import Outcome, learn_motion
 from models.detectors.motion.recipe import MotionRecipe
+from models.detectors.motion.stages import product
+from models.detectors.motion.stages.speeds import ClipSpeeds
 from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export, export_entries
 from models.tensors import TensorsError
@@ -118,6 +120,19 @@ class TestProduct:
         without = read_footage("yard", [film], hold_out=0.2, excluded=[Stretch(30, 34)])
         left_out = learn_motion(without, RECIPE, tmp_path / "without")
         assert all(not 30 <= moment["start"] < 34 for moment in left_out.moments)
+
+    def test_scores_are_smoothed_within_unbroken_runs(self) -> None:
+        """Clips 2 and 3 are of one piece, with an excluded stretch between them; clips 4 and 5 are not held back."""
+        found = ClipSpeeds(
+            speeds=np.zeros((6, 1, 1), np.float32),
+            film=np.zeros(6, np.int64),
+            run=np.array([0, 0, 0, 1, 2, 2]),
+            start=np.arange(6.0),
+            end=np.arange(6.0) + 1,
+            held_back=np.array([True, True, True, True, False, False]),
+        )
+        pieces = product._pieces(found, np.arange(6.0))
+        assert [piece.tolist() for piece in pieces] == [[0, 1, 2], [3]]
 
     def test_damaged_weights_are_refused(self, outcome: Outcome, tmp_path: Path) -> None:
         model = Path(shutil.copytree(outcome.product, tmp_path / "model"))
@@ -223,7 +238,7 @@ def test_clips_have_a_part_of_the_cameras_rate(
     """Every second or third picture, so that all gaps have one length."""
     import dataclasses
 
-    film = dataclasses.replace(footage.films[0], rate=rate, height=1080, width=1920)
+    film = dataclasses.replace(footage.films[0], rates=(rate,), height=1080, width=1920)
     clip = MotionRecipe().clip(dataclasses.replace(footage, films=(film,)), gap)
     assert (clip.fps, clip.frames, clip.height, clip.width) == (fps, frames, 240, 424)
 
