@@ -74,7 +74,7 @@ class TestAgainstTheBroker:
         publish(noida_db.bootstrap, *garbage, event, b"the tenth", event)
         until(lambda: len(running.out) >= 2, "the events are printed")
         assert running.end(signal.SIGINT) == 0
-        said = [line for line in running.err if "not an alert event" in line]
+        said = [line for line in running.err if "not an event of this version" in line]
         assert len(said) == 2
         assert "(1 so far)" in said[0]
         assert TOPIC in said[0]
