@@ -138,7 +138,7 @@ class DriftMachine:
     """Notices the begin and the end of a drift in the scores of one camera and detector, both reported once.
 
     Time is the footage that clips cover: gaps, outages and the parts of clips that overlap do not count. A block may
-    reach over the end of a segment. The first clip of another model or version ends a drift and starts anew.
+    reach over the end of a segment. The first clip of another model or version ends a drift and starts over.
 
     Memory: one count for each of the newest :data:`SHOWN_BLOCKS` blocks.
 
@@ -160,7 +160,7 @@ class DriftMachine:
 
     @property
     def blocks(self) -> int:
-        """Number of complete blocks since it started or started anew; :attr:`seen` changes with it alone."""
+        """Number of complete blocks since it started or started over; :attr:`seen` changes with it alone."""
         return self._past.blocks
 
     def push(self, clip: ClipScore) -> DriftTransition | None:
@@ -191,7 +191,7 @@ class DriftMachine:
         return self._judge(block) or ended
 
     def close(self, reason: str) -> DriftTransition | None:
-        """End a drift with ``reason``, forget everything, and start anew."""
+        """End a drift with ``reason``, forget everything, and start over."""
         drift = self._past.drift
         ended = None if drift is None else self._transition(drift, reason)
         self._past = _Past()

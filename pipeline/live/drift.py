@@ -38,7 +38,7 @@ class DriftWatch:
         """
         Args:
             run, replay, several_detectors: as those of :class:`pipeline.alerts.assembler.AlertAssembler`.
-            on_seen: called with the state after each block, and when it starts anew.
+            on_seen: called with the state after each block, and when it starts over.
         """
         self._watch = watch
         self._machine = DriftMachine(watch.camera)
