@@ -272,6 +272,26 @@ def labelled_sets(found: dict[str, Any]) -> Iterator[Line]:
             yield Line(f"{one['name']}, {row['thresholds']}: false alarms per hour", figure, asked, met, judges)
 
 
+def drift(found: dict[str, Any]) -> Iterator[Line]:
+    simulation, film = found["simulation"], found["film"]
+    judges = "no model: simulated scores"
+    for seconds, count in simulation["false_reports"].items():
+        what = f"drift, scores that hang together for {seconds} s: false reports in {simulation['days']} days"
+        # One in a year is stated for minutes that do not depend on one another.
+        asked, met = ("0", count == 0) if int(seconds) <= 60 else ("", None)
+        yield Line(what, str(count), asked, met, judges)
+    for share, one in simulation["noticed_minutes"].items():
+        what = f"drift, {float(share):.0%} of clips above the learned 90 % quantile: reported after"
+        figure, met = f"{one['median']:.0f} min (longest: {one['longest']:.0f})", one["median"] <= 60
+        yield Line(what, figure, "≤ 60 min", met, judges)
+    judges = f"motion, learned from the first half of {film['name']}"
+    for name, one in film["changes"].items():
+        minutes = one["noticed_minutes"]
+        figure = "silent" if minutes is None else f"after {minutes} min"
+        asked, met = ("silent", minutes is None) if name == "as it is" else ("", None)
+        yield Line(f"drift, second half {name}", f"{figure} ({one['share_above']:.0%} of clips)", asked, met, judges)
+
+
 def replay(found: dict[str, Any]) -> Iterator[Line]:
     if (fast := found.get("throughput")) is not None:
         judges = f"no model: speed, with `{fast['model']}` on Triton"
@@ -314,6 +334,7 @@ SECTIONS = (
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
+    Section("drift", "python bench/drift.py", drift),
     Section("misleading", "python bench/misleading.py", misleading),
     Section("features", "python bench/features.py", extraction),
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),

@@ -74,7 +74,7 @@ def test_the_wheel_brings_the_default_weights_and_the_schema(installed: Path, fo
     assert result.returncode == 0, result.stderr
     weights, schema = result.stdout.splitlines()
     assert {"generator.safetensors", "model-card.json"} <= set(weights.split())
-    assert "alert.v1.schema.json" in schema
+    assert {"alert.v1.schema.json", "drift.v1.schema.json"} <= set(schema.split())
 
 
 def test_a_type_checker_sees_the_types_of_the_installed_packages(installed: Path, tmp_path: Path) -> None:

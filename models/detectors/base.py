@@ -30,7 +30,8 @@ class LearnsFrom(StrEnum):
     """The footage that a family is trained on."""
 
     LABELS = "labels"  #: videos with labels
-    NORMAL_FOOTAGE = "normal footage"  #: footage on which nothing happens
+    #: Footage on which nothing happens; the scores are then rarities (:mod:`operators.rarity`).
+    NORMAL_FOOTAGE = "normal footage"
 
 
 class BelongsTo(StrEnum):

@@ -36,7 +36,7 @@ import numpy as np
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
-from models.detectors.base import FAMILIES, Progress, read_detector
+from models.detectors.base import FAMILIES, LearnsFrom, Progress, read_detector
 from models.detectors.program import ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
@@ -130,6 +130,7 @@ def config_pbtxt(
     max_batch: int,
     heat: HeatKind | None = None,
     scene: SceneKind | None = None,
+    rarity: bool = False,
 ) -> str:
     """Return Triton's configuration of a served model, without its version.
 
@@ -138,6 +139,7 @@ def config_pbtxt(
         max_batch: bound of Triton's dynamic batches.
         heat: meaning of the output HEAT, where the model has it.
         scene: the standing scene that the model reads, if any.
+        rarity: its scores are rarities (:mod:`operators.rarity`).
     """
     clip = card.clip
     parameters = {
@@ -156,6 +158,7 @@ def config_pbtxt(
         "weights_sha256": card.weights_sha256,
         **({"heat": heat.value} if heat else {}),
         **({"scene": scene.value} if scene else {}),
+        **({"scores": "rarity"} if rarity else {}),
         "ENGINE": engine.value,
     }
     size = f"{clip.height}, {clip.width}, 3"
@@ -253,7 +256,16 @@ def export(
             else:
                 _write_network(loaded, card, of_scene, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
-            config = config_pbtxt(card, outputs, name=name, engine=engine, max_batch=max_batch, heat=heat, scene=scene)
+            config = config_pbtxt(
+                card,
+                outputs,
+                name=name,
+                engine=engine,
+                max_batch=max_batch,
+                heat=heat,
+                scene=scene,
+                rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
+            )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
             with versions.locked(out):
                 check_room(card, folder, out, name=name, replace=replace)  # another process may have been faster

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import SmoothedScore
+from pipeline.alerts.cloud_event import DECIMALS, CloudEvent, Document, Seconds, Share, Utc, rounded, source_of
 
 #: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
 DATA_SCHEMA: Final = "urn:mistwatch:alert:v1#/$defs/AlertData"
@@ -23,32 +23,20 @@ DATA_SCHEMA: Final = "urn:mistwatch:alert:v1#/$defs/AlertData"
 #: The namespace of alert ids: a constant of this project, drawn once.
 _ALERT_NAMESPACE = UUID("6d9c1f0e-50a8-4b0e-9e0c-6f3c2b6c5a41")
 
-#: Scores come as float32 and PTS from clocks of 90 kHz at best: more decimals would be noise in every document.
-_DECIMALS = 6
 
-_Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-_Seconds = Annotated[float, Field(allow_inf_nan=False)]
-_Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
-
-
-class _Document(BaseModel):
-    # Unknown fields are ignored, so that a reader of this version survives a later writer's additions.
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class ClipReading(_Document):
+class ClipReading(Document):
     """One scored clip: its place in time and its two scores."""
 
     index: Annotated[int, Field(ge=0)] = Field(description="ordinal of the clip in its segment, from 0")
-    started_at: _Utc | None = Field(description="wall-clock time of its first frame (UTC), null when unknown")
-    ended_at: _Utc | None = Field(description="wall-clock time of its last frame (UTC), null when unknown")
-    started_pts_seconds: _Seconds = Field(description="PTS of its first frame, on the stream's own clock")
-    ended_pts_seconds: _Seconds = Field(description="PTS of its last frame plus one frame period")
-    score: _Share = Field(description="as the model gave it")
-    smoothed_score: _Share = Field(description="the moving average that ends with this clip")
+    started_at: Utc | None = Field(description="wall-clock time of its first frame (UTC), null when unknown")
+    ended_at: Utc | None = Field(description="wall-clock time of its last frame (UTC), null when unknown")
+    started_pts_seconds: Seconds = Field(description="PTS of its first frame, on the stream's own clock")
+    ended_pts_seconds: Seconds = Field(description="PTS of its last frame plus one frame period")
+    score: Share = Field(description="as the model gave it")
+    smoothed_score: Share = Field(description="the moving average that ends with this clip")
 
 
-class AlertData(_Document):
+class AlertData(Document):
     """One incident as it is known at one moment."""
 
     alert_id: UUID = Field(
@@ -65,36 +53,29 @@ class AlertData(_Document):
     )
     segment: str = Field(description="the unbroken stretch of the stream that the alert lies in")
     state: AlertState
-    started_at: _Utc | None = Field(description="wall-clock time of the alert's first frame (UTC), null when unknown")
-    started_pts_seconds: _Seconds = Field(description="PTS of the alert's first frame")
-    ended_at: _Utc | None = Field(description="wall-clock time of its last frame (UTC), null until then or unknown")
-    ended_pts_seconds: _Seconds | None = Field(description="PTS of the end of its last clip, null until then")
+    started_at: Utc | None = Field(description="wall-clock time of the alert's first frame (UTC), null when unknown")
+    started_pts_seconds: Seconds = Field(description="PTS of the alert's first frame")
+    ended_at: Utc | None = Field(description="wall-clock time of its last frame (UTC), null until then or unknown")
+    ended_pts_seconds: Seconds | None = Field(description="PTS of the end of its last clip, null until then")
     end_reason: str | None = Field(description="why it ended, null until then")
     peak: ClipReading = Field(description="the clip with the highest smoothed score so far")
-    threshold: _Share = Field(description="smoothed score at or above which an alert opens")
+    threshold: Share = Field(description="smoothed score at or above which an alert opens")
     scores: tuple[ClipReading, ...] = Field(description="the clips since the last event of this alert")
     model: str
     model_version: str
     evidence: tuple[str, ...] = Field(description="URIs of pictures of the peak")
-    captured_at: _Utc | None = Field(description="when the last clip's last frame was received (UTC)")
-    scored_at: _Utc | None = Field(description="when the last clip's score was received (UTC)")
-    published_at: _Utc | None = Field(description="when this event was sent to the topic (UTC)")
+    captured_at: Utc | None = Field(description="when the last clip's last frame was received (UTC)")
+    scored_at: Utc | None = Field(description="when the last clip's score was received (UTC)")
+    published_at: Utc | None = Field(description="when this event was sent to the topic (UTC)")
 
 
-class AlertEvent(_Document):
+class AlertEvent(CloudEvent):
     """A CloudEvents 1.0 document in structured JSON mode."""
 
-    specversion: Literal["1.0"]
     id: str = Field(description="alert_id/sequence: the same event sent twice has the same id")
-    source: str = Field(description="the site, as a URI reference")
     type: Literal["mistwatch.alert.begin", "mistwatch.alert.update", "mistwatch.alert.end"]
-    subject: Annotated[str, Field(min_length=1)] = Field(description="the camera's id")
-    time: _Utc | None = Field(description="wall-clock time in the scene of what is reported (UTC), null when unknown")
-    datacontenttype: Literal["application/json"]
     dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"]
     data: AlertData
-    # When the last clip's last frame was received, on the monotonic clock of this process: not a part of the document.
-    _captured_monotonic: float | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _agrees_with_its_data(self) -> AlertEvent:
@@ -109,27 +90,6 @@ class AlertEvent(_Document):
             raise ValueError(f"sequence 0 belongs to the state begin, got {data.sequence} with {data.state}")
         return self
 
-    def __eq__(self, other: object) -> bool:
-        """Events with the same document are equal."""
-        return isinstance(other, AlertEvent) and self.to_json() == other.to_json()
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    @property
-    def captured_monotonic(self) -> float | None:
-        """When the last clip's last frame was received: seconds of the monotonic clock of this process.
-
-        None for a recording, and for an event that was read from elsewhere.
-        """
-        return self._captured_monotonic
-
-    def captured(self, monotonic: float | None) -> AlertEvent:
-        """Return a copy that knows when its last frame was received, seconds of this process's monotonic clock."""
-        copy = self.model_copy()
-        copy._captured_monotonic = monotonic
-        return copy
-
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes.
 
@@ -139,7 +99,7 @@ class AlertEvent(_Document):
         return self.model_dump_json(exclude=exclude).encode()
 
     def published(self, at: datetime) -> AlertEvent:
-        """A copy that says when it was sent; a replay has no such time and stays as it is."""
+        """See :meth:`CloudEvent.published`."""
         if self.data.replay:
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"published_at": at.astimezone(UTC)})})
@@ -157,7 +117,7 @@ def alert_id(
     """
     origin = [site, run, camera] if detector is None else [site, run, camera, detector]
     # A JSON list, because ("a", "b/c") and ("a/b", "c") are two different things.
-    name = json.dumps([*origin, segment, f"{_rounded(start_seconds):.{_DECIMALS}f}"])
+    name = json.dumps([*origin, segment, f"{rounded(start_seconds):.{DECIMALS}f}"])
     return uuid5(_ALERT_NAMESPACE, name)
 
 
@@ -204,12 +164,12 @@ def event_from(
         segment=transition.segment,
         state=transition.state,
         started_at=first.times.started_at,
-        started_pts_seconds=_rounded(first.start),
+        started_pts_seconds=rounded(first.start),
         ended_at=last.times.ended_at if ended else None,
-        ended_pts_seconds=_rounded(last.end) if ended else None,
+        ended_pts_seconds=rounded(last.end) if ended else None,
         end_reason=transition.end_reason,
         peak=_reading(transition.peak),
-        threshold=_rounded(transition.threshold),
+        threshold=rounded(transition.threshold),
         scores=tuple(_reading(score) for score in transition.scores),
         model=first.model,
         model_version=first.model_version,
@@ -221,7 +181,7 @@ def event_from(
     event = AlertEvent(
         specversion="1.0",
         id=f"{identity}/{transition.sequence}",
-        source="/mistwatch/" + quote(site, safe=""),
+        source=source_of(site),
         type=f"mistwatch.alert.{transition.state.value}",
         subject=transition.camera,
         time=first.times.started_at if transition.state is AlertState.BEGIN else last.times.ended_at,
@@ -252,12 +212,8 @@ def _reading(score: SmoothedScore) -> ClipReading:
         index=clip.index,
         started_at=clip.times.started_at,
         ended_at=clip.times.ended_at,
-        started_pts_seconds=_rounded(clip.start),
-        ended_pts_seconds=_rounded(clip.end),
-        score=_rounded(clip.score),
-        smoothed_score=_rounded(score.value),
+        started_pts_seconds=rounded(clip.start),
+        ended_pts_seconds=rounded(clip.end),
+        score=rounded(clip.score),
+        smoothed_score=rounded(score.value),
     )
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), _DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0

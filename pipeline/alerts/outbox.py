@@ -1,4 +1,4 @@
-"""The durable outbox: an alert event is accepted when it is committed here, and leaves when every sink has it.
+"""The durable outbox: an event is accepted when it is committed here, and leaves when every sink has it.
 
 SQLite with a write-ahead log and an fsync on every commit. One process at a time may hold an outbox: two relays of one
 sink would mix the order of a camera's events.
@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline import logs
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event, read_event
 from pipeline.errors import MistwatchError
 
 _log = logs.get("outbox")
@@ -154,7 +154,7 @@ class Outbox:
             self._file.close()
             raise
 
-    def accept(self, event: AlertEvent) -> bool:
+    def accept(self, event: Event) -> bool:
         """Commit the event; it survives the death of this process once this returns.
 
         Returns:
@@ -227,12 +227,12 @@ class Deliveries:
         self._captured: dict[str, float] = {}  # pending events of this process: when the last frame was received
         self.sink = sink  #: the sink's name
 
-    def note_capture(self, event: AlertEvent) -> None:
+    def note_capture(self, event: Event) -> None:
         """Remember when the event's last frame was received, which the file does not know, until it is delivered."""
         if event.captured_monotonic is not None:
             self._captured[event.id] = event.captured_monotonic
 
-    def pending(self, limit: int = 500) -> list[AlertEvent]:
+    def pending(self, limit: int = 500) -> list[Event]:
         """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first."""
         rows = self._file.rows(
             "SELECT id, document FROM events JOIN deliveries USING (position)"
@@ -274,9 +274,9 @@ class Deliveries:
         """Return the number of events that wait for this sink."""
         return self._file.count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
 
-    def _parsed(self, identity: str, document: str) -> AlertEvent:
+    def _parsed(self, identity: str, document: str) -> Event:
         try:
-            return AlertEvent.model_validate_json(document)
+            return read_event(document)
         except ValidationError:
             raise OutboxError(
                 f"outbox {self._file.path}: event {identity} cannot be read by this version of mistwatch"

@@ -1,4 +1,4 @@
-"""``mistwatch alerts``: print the alerts on the topic, and the schema of the events."""
+"""``mistwatch alerts``: print the events on the topic, and their schemas."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +42,7 @@ class _StandardError:
     def foreign_message(self, where: str, count: int) -> None:
         # The 1st, 10th, 100th …: a topic full of other messages must not flood the terminal.
         if count == 10 ** (len(str(count)) - 1):
-            _report(f"not an alert event, left out ({count} so far): {where}")
+            _report(f"not an event of this version, left out ({count} so far): {where}")
 
 
 @app.command()
@@ -54,7 +55,7 @@ def tail(
     count: Annotated[int | None, typer.Option(min=1, help="Exit after this many events.")] = None,
     timeout: Annotated[float, typer.Option(min=0, help="With --count: seconds to wait for the events.")] = 30.0,
 ) -> None:
-    """Print alert events as they are published, until Ctrl-C or SIGTERM.
+    """Print events as they are published, until Ctrl-C or SIGTERM.
 
     Without --count, wait for a missing broker or topic. With --count, exit with status 1 when fewer events arrive in
     time. User, password and TLS come from the environment: MISTWATCH_KAFKA__SECURITY__USER, …__PASSWORD, …__TLS_CA.
@@ -112,12 +113,23 @@ def _moment(since: str | None) -> datetime | None:
         raise UsageError(f"--since: {error}") from None
 
 
+class EventKind(StrEnum):
+    """A kind of event on the topic."""
+
+    ALERT = "alert"
+    DRIFT = "drift"
+
+
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of an alert event."""
+def schema(
+    kind: Annotated[EventKind, typer.Option("--kind", help="Kind of event.")] = EventKind.ALERT,
+) -> None:
+    """Print the JSON Schema of an event."""
+    from pipeline.alerts.drift import drift_schema_text
     from pipeline.alerts.event import schema_text
 
-    typer.echo(ascii_json(schema_text()), nl=False)
+    text = schema_text() if kind is EventKind.ALERT else drift_schema_text()
+    typer.echo(ascii_json(text), nl=False)
 
 
 def _report(text: str) -> None:

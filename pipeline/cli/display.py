@@ -1,4 +1,4 @@
-"""Displays of a run: a live table on a terminal, else a line for each alert event; or JSON lines."""
+"""Displays of a run: a live table on a terminal, else a line for each event; or JSON lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.alerts.describe import describe
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.cli.output import ascii_json
 from pipeline.live.board import CameraPhase, CameraState
 from pipeline.live.service import Summary
@@ -34,7 +34,7 @@ _WIDE = 100
 class Display(Protocol):
     """The display of a run. ``published`` is called on the relay's thread, the rest on the command's."""
 
-    def published(self, event: AlertEvent) -> None: ...
+    def published(self, event: Event) -> None: ...
     def refresh(self, states: list[CameraState]) -> None: ...
     def finish(self, states: list[CameraState], summary: Summary) -> None: ...
 
@@ -64,13 +64,13 @@ class StandardOutput(Console):
 
 
 class JsonLines:
-    """A display that prints published alert events, then one summary line, as JSON on standard output."""
+    """A display that prints published events, then one summary line, as JSON on standard output."""
 
     def __init__(self, on_broken: Broken) -> None:
         self._on_broken = on_broken
         self._lock = threading.Lock()
 
-    def published(self, event: AlertEvent) -> None:
+    def published(self, event: Event) -> None:
         self.write(event.to_json().decode())
 
     def refresh(self, states: list[CameraState]) -> None:
@@ -90,12 +90,12 @@ class JsonLines:
 
 
 class Lines:
-    """A display that prints a line for each alert event, for a file or a pipe that a person will read."""
+    """A display that prints a line for each event, for a file or a pipe that a person will read."""
 
     def __init__(self, on_broken: Broken) -> None:
         self._console = StandardOutput(on_broken)
 
-    def published(self, event: AlertEvent) -> None:
+    def published(self, event: Event) -> None:
         self._console.print(describe(event))
 
     def refresh(self, states: list[CameraState]) -> None:
@@ -114,7 +114,7 @@ def replaced_connections(count: int) -> str:
 
 
 class LiveTable(Lines):
-    """A display with a row for each camera, redrawn in place; alert events scroll by above it."""
+    """A display with a row for each camera, redrawn in place; events scroll by above it."""
 
     def __init__(self, on_broken: Broken) -> None:
         super().__init__(on_broken)

@@ -1,4 +1,4 @@
-"""Progress and alert events of a replay, on standard error and standard output."""
+"""Progress and events of a replay, on standard error and standard output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
-    from pipeline.alerts.event import AlertEvent
+    from pipeline.alerts.reading import Event
     from pipeline.cli.live import Stop
     from pipeline.replay.replay import Progress
 
@@ -21,7 +21,7 @@ _LINE_SECONDS = 30.0
 
 
 class ReplayDisplay:
-    """Progress and alert events of a replay, for a person or a program."""
+    """Progress and events of a replay, for a person or a program."""
 
     def __init__(self, *, as_json: bool, stop: Stop) -> None:
         from rich.console import Console
@@ -49,8 +49,8 @@ class ReplayDisplay:
         self._began: tuple[float, float] | None = None  # when, and seconds of recordings that were kept from before
         self._reported_at = time.monotonic()
 
-    def event(self, event: AlertEvent) -> None:
-        """Show an accepted alert event."""
+    def event(self, event: Event) -> None:
+        """Show an accepted event."""
         from pipeline.alerts.describe import describe
 
         if self._json is not None:

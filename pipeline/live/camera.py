@@ -13,6 +13,7 @@ from operators.chain import ChainSettings
 from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
+from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.scoring.outcomes import Dropped, Scored
@@ -89,8 +90,8 @@ class Finished:
 class Watcher:
     """One detector at work on one camera: its windows and scenes, its queue to the scorer, its chain of operators.
 
-    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` to the thread of the operators,
-    which alone writes ``served``.
+    :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``drift`` to the thread of
+    the operators, which alone writes ``served``.
 
     The scene is kept over all clips of a segment, whether they are scored or dropped, so it depends on the footage
     alone. Where another version of the model reads another kind of scene, it is kept from that version's first score
@@ -100,10 +101,11 @@ class Watcher:
 
     port: CameraPort  #: its queue; set before the first frame
 
-    def __init__(self, watch: Watch, plan: DetectorPlan, assembler: AlertAssembler) -> None:
+    def __init__(self, watch: Watch, plan: DetectorPlan, assembler: AlertAssembler, drift: DriftWatch) -> None:
         self.watch = watch
         self.plan = plan
         self.assembler = assembler
+        self.drift = drift
         self.served = plan.served  #: the model whose scores the operators know how to judge
         self.clips = 0  #: cut so far
         self._frames = 0  # taken before the first clip

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from operators.chain import ChainSettings
+from operators.drift import DriftSeen
 from operators.scores import SmoothedScore
 from pipeline import logs
+from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.served_model import ServedModel
@@ -72,6 +74,12 @@ class WorkerListener:
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         """An alert event is in the outbox."""
+
+    def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
+        """Another minute of footage was compared with the learned one; for detectors whose scores are rarities."""
+
+    def drifted(self, watch: Watch, event: DriftEvent) -> None:
+        """A drift event is in the outbox."""
 
     def finished(self, camera: str) -> None:
         """Every clip of the camera has its outcome, and no alert is open; the last call but ``camera_removed``."""

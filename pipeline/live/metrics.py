@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from operators.background import SceneKind
 from operators.chain import ChainSettings
+from operators.drift import DriftSeen, DriftState
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.scoring.outcomes import Dropped, Scored
@@ -68,6 +70,13 @@ class Metrics:
             "background_known", "1 while clips are scored against the background of the last minutes", watch, **common
         )
         self.alerts = Counter("alerts", "Alerts begun", watch, **common)
+        self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
+        self.rare_clips_share = Gauge(
+            "rare_clips_share",
+            "Share of clips, in the last hour of footage, with a score that a tenth of the learned ones has",
+            watch,
+            **common,
+        )
         self.capture_to_score = Histogram(
             "capture_to_score_seconds",
             "From a clip's last frame to its score, live sources",
@@ -85,7 +94,7 @@ class Metrics:
         self.sink_reconnects = Counter(
             "sink_reconnects", "Connections to a sink that failed and were replaced", ["sink"], **common
         )
-        self.outbox_depth = Gauge("outbox_depth", "Alert events that some sink has not acknowledged", **common)
+        self.outbox_depth = Gauge("outbox_depth", "Events that some sink has not acknowledged", **common)
 
     def labels_of(self, watch: Watch) -> tuple[str, ...]:
         """The values of the labels that name a camera and its detector, in their order."""
@@ -104,6 +113,8 @@ class Metrics:
             self.connected,
             self.background_known,
             self.alerts,
+            self.drift,
+            self.rare_clips_share,
             self.capture_to_score,
             self.capture_to_published,
         ):
@@ -193,7 +204,16 @@ class MetricsListener(WorkerListener):
         if event.data.sequence == 0:
             self._metrics.alerts.labels(*self._metrics.labels_of(watch)).inc()
 
-    def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
+    def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
+        labels = self._metrics.labels_of(watch)
+        if seen.share is None:
+            self._metrics.drift.remove(*labels)
+            self._metrics.rare_clips_share.remove(*labels)
+        else:
+            self._metrics.drift.labels(*labels).set(seen.state is DriftState.DRIFTED)
+            self._metrics.rare_clips_share.labels(*labels).set(seen.share)
+
+    def published(self, event: Event, delay_seconds: float | None) -> None:
         """The topic has an event; see :meth:`pipeline.sinks.relay.RelayListener.published`."""
         watch = Watch(event.subject, event.data.detector or "")
         with self._lock:

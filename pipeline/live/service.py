@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline import logs
-from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
+from pipeline.alerts.reading import Event
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
@@ -68,7 +68,7 @@ class Service:
         *,
         run: str = "",
         repair_scorer: bool = False,
-        published: Callable[[AlertEvent], None] = lambda _event: None,
+        published: Callable[[Event], None] = lambda _event: None,
         listeners: Sequence[WorkerListener] = (),
         check_model: Callable[[ServedModel], None] = lambda _served: None,
     ) -> None:
@@ -105,7 +105,7 @@ class Service:
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
 
-        def delivered(event: AlertEvent, delay_seconds: float | None) -> None:
+        def delivered(event: Event, delay_seconds: float | None) -> None:
             self._counted.published(event, delay_seconds)
             published(event)
 
@@ -292,14 +292,14 @@ class _RelayLog(RelayListener):
     """Logs and counts the callbacks of one sink's relay, and passes its deliveries on."""
 
     def __init__(
-        self, metrics: Metrics, sink: str, place: str, delivered: Callable[[AlertEvent, float | None], None]
+        self, metrics: Metrics, sink: str, place: str, delivered: Callable[[Event, float | None], None]
     ) -> None:
         self._reconnects = metrics.sink_reconnects.labels(sink)
         self._sink = sink
         self._place = place
         self._delivered = delivered
 
-    def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
+    def published(self, event: Event, delay_seconds: float | None) -> None:
         self._delivered(event, delay_seconds)
 
     def waiting(self, reason: str) -> None:
@@ -311,9 +311,9 @@ class _RelayLog(RelayListener):
     def reconnected(self) -> None:
         self._reconnects.inc()
 
-    def failed(self, event: AlertEvent, reason: str) -> None:
+    def failed(self, event: Event, reason: str) -> None:
         _log.error("the sink refuses this alert permanently; it is set aside", id=event.id, reason=reason)
 
 
-def _ignore(_event: AlertEvent, _delay_seconds: float | None) -> None:
+def _ignore(_event: Event, _delay_seconds: float | None) -> None:
     pass

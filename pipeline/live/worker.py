@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from operators.scores import SegmentEnd
+from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
+from pipeline.alerts.reading import Event
 from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Result, Watcher
+from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.scorer import Scorer
@@ -42,9 +44,9 @@ _LOOK_SECONDS = 0.2
 
 
 class Acceptance(Protocol):
-    """A place where alert events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
+    """A place where events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
 
-    def accept(self, event: AlertEvent) -> bool:
+    def accept(self, event: Event) -> bool:
         """Commit the event; it is safe once this returns. Raises OutboxError."""
         ...
 
@@ -219,13 +221,27 @@ class Worker:
     def _watcher(self, camera: Camera, plan: DetectorPlan) -> Watcher:
         watch = Watch(camera.name, plan.name)
         live = camera.source.live
+        run = "" if live else self._run
         settings = plan.chain(plan.served)
+        drift = DriftWatch(
+            watch,
+            site=self._site,
+            run=run,
+            replay=not live,
+            several_detectors=self._several_detectors,
+            on_seen=lambda seen: self._listeners.notify(lambda one: one.drift_seen(watch, seen)),
+        )
+
+        def smoothed(score: SmoothedScore) -> None:
+            self._listeners.notify(lambda one: one.smoothed(watch, score))
+            drift.take(score.clip)
+
         assembler = AlertAssembler(
             camera.name,
             settings,
             clip=plan.clip.frame_spec,
             site=self._site,
-            run="" if live else self._run,
+            run=run,
             replay=not live,
             pictures=self._pictures,
             detector=plan.name or None,
@@ -233,9 +249,11 @@ class Worker:
             on_picture_failed=lambda error: _log.error(
                 "picture not written; the alert goes without", camera=camera.name, error=str(error)
             ),
-            on_smoothed=lambda score: self._listeners.notify(lambda one: one.smoothed(watch, score)),
+            on_smoothed=smoothed,
         )
-        watcher = Watcher(watch, plan, assembler)
+        watcher = Watcher(watch, plan, assembler, drift)
+        if plan.served.rarity:
+            drift.adopt(plan.served.name, plan.served.version)
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -291,10 +309,12 @@ class Worker:
                 events = assembler.dropped(value)
             case SegmentEnd():
                 events = assembler.segment_over(value)
-        self._accept(watch, events)
+        self._accept(watcher, events)
 
     def _close(self, watcher: Watcher) -> None:
-        self._accept(watcher.watch, watcher.assembler.close())
+        events = watcher.assembler.close()
+        watcher.drift.close()
+        self._accept(watcher, events)
 
     def _finish(self, camera: Camera) -> None:
         """Nothing more comes of this camera."""
@@ -311,18 +331,28 @@ class Worker:
         watcher.served = served
         settings = watcher.plan.chain(served)
         watcher.assembler.adopt(served, settings)
+        if served.rarity:
+            watcher.drift.adopt(served.name, served.version)
         self._listeners.notify(lambda one: one.judged(watcher.watch, served, settings))
 
-    def _accept(self, watch: Watch, events: list[AlertEvent]) -> None:
-        """Commit events in their order. Raises OutboxError: one could not be committed, and the worker stops."""
+    def _accept(self, watcher: Watcher, alerts: list[AlertEvent]) -> None:
+        """Commit events in their order: the alerts, then those of a drift.
+
+        Raises:
+            OutboxError: one could not be committed, and the worker stops.
+        """
+        events: list[Event] = [*alerts, *watcher.drift.pop()]
         for event in events:
             self._commit(event)
-            self._report_accepted(watch, event)
+            self._report_accepted(watcher.watch, event)
 
-    def _report_accepted(self, watch: Watch, event: AlertEvent) -> None:
-        self._listeners.notify(lambda one: one.accepted(watch, event))
+    def _report_accepted(self, watch: Watch, event: Event) -> None:
+        if isinstance(event, AlertEvent):
+            self._listeners.notify(lambda one: one.accepted(watch, event))
+        else:
+            self._listeners.notify(lambda one: one.drifted(watch, event))
 
-    def _commit(self, event: AlertEvent) -> None:
+    def _commit(self, event: Event) -> None:
         """Commit the event, however long the disk is full: meanwhile recordings wait and live cameras drop clips.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The record of recordings whose alert events were published, for a run that is continued or published later."""
+"""The record of recordings whose events were published, for a run that is continued or published later."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import read_event
 from pipeline.live.worker import Acceptance
 from pipeline.runs.folder import VideoRow
 
@@ -43,7 +43,7 @@ class Published:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write("\n" * self._is_cut_off() + json.dumps(self._key(row)) + "\n")
 
-    def catch_up(self, row: VideoRow, alerts: bytes, outbox: Acceptance) -> None:
+    def catch_up(self, row: VideoRow, events: bytes, outbox: Acceptance) -> None:
         """Publish the events of a recording that was scored earlier, unless they were published then.
 
         Raises:
@@ -51,8 +51,8 @@ class Published:
         """
         if self.has(row):
             return
-        for line in alerts.splitlines():
-            outbox.accept(AlertEvent.model_validate_json(line))
+        for line in events.splitlines():
+            outbox.accept(read_event(line))
         self.add(row)
 
     def _is_cut_off(self) -> bool:

@@ -22,7 +22,9 @@ from pathlib import Path
 from operators.heat_kind import HeatKind
 from operators.scores import SmoothedScore
 from pipeline import logs
+from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, rules_of
@@ -164,7 +166,7 @@ class Replay:
         model: the model's name on the server; None takes the detector's.
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
-        acceptance: accepts every alert event; None where they only go into the run folder.
+        acceptance: accepts every event; None where they only go into the run folder.
         topic: the topic that the events go to from there, with its broker. Events of recordings that were scored
             earlier, and not sent to it then, go there too.
         repair_scorer: no other process uses the scorer.
@@ -192,7 +194,7 @@ class Replay:
         acceptance: Acceptance | None = None,
         topic: str = "",
         notify: Callable[[], None] = lambda: None,
-        on_event: Callable[[AlertEvent], None] = lambda _event: None,
+        on_event: Callable[[Event], None] = lambda _event: None,
         repair_scorer: bool = False,
         settled: Settled = lambda _settings: None,
     ) -> None:
@@ -398,9 +400,9 @@ class Replay:
         """Take a recording that is there already; a topic that lacks its events gets them."""
         self._kept += 1
         if self._published is not None and self._acceptance is not None:
-            self._published.catch_up(kept.row, kept.alerts, self._acceptance)
+            self._published.catch_up(kept.row, kept.events, self._acceptance)
             self._notify_relay()
-        self._add_row(kept.row, kept.alerts.count(b'"state":"begin"'))
+        self._add_row(kept.row, kept.alerts)
 
     def _end(self, name: str, worker: Worker) -> None:
         """Keep the results of a recording that has finished."""
@@ -435,14 +437,14 @@ class Replay:
             assert kept is not None, f"{one.name} was kept"
             yield kept
 
-    def _counts(self, event: AlertEvent) -> bool:
+    def _counts(self, event: Event) -> bool:
         """Return whether an event counts: not where its recording will be replayed from its start."""
         return not self._cut_short and self._mismatch is None and self._running[event.subject].is_whole
 
-    def _record_event(self, event: AlertEvent) -> None:
+    def _record_event(self, event: Event) -> None:
         self._running[event.subject].accepted(event)
 
-    def _accepted(self, event: AlertEvent) -> None:
+    def _accepted(self, event: Event) -> None:
         if self._counts(event):
             self._on_event(event)
 
@@ -495,7 +497,7 @@ class _Recorder(WorkerListener):
         self,
         running: Mapping[str, RecordingResults],
         on_finished: Callable[[str], None],
-        on_accepted: Callable[[AlertEvent], None],
+        on_accepted: Callable[[Event], None],
     ) -> None:
         self._running = running
         self._on_finished = on_finished
@@ -516,6 +518,9 @@ class _Recorder(WorkerListener):
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         self._on_accepted(event)
 
+    def drifted(self, watch: Watch, event: DriftEvent) -> None:
+        self._on_accepted(event)
+
     def finished(self, camera: str) -> None:
         self._on_finished(camera)
 
@@ -529,14 +534,14 @@ class _Events:
     def __init__(
         self,
         acceptance: Acceptance | None,
-        counts: Callable[[AlertEvent], bool],
-        record: Callable[[AlertEvent], None],
+        counts: Callable[[Event], bool],
+        record: Callable[[Event], None],
     ) -> None:
         self._acceptance = acceptance
         self._counts = counts
         self._record = record
 
-    def accept(self, event: AlertEvent) -> bool:
+    def accept(self, event: Event) -> bool:
         if not self._counts(event):
             return True
         is_new = self._acceptance is None or self._acceptance.accept(event)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.runs.folder import RowGap, score_schema
 from pipeline.runs.recordings import Wanted
@@ -95,9 +96,9 @@ class RecordingResults:
         """True while the recording was read without failure and every clip so far has its score."""
         return not (self.has_failed or self._drops)
 
-    def accepted(self, event: AlertEvent) -> None:
-        """Add an accepted alert event."""
-        self.alerts += event.data.sequence == 0
+    def accepted(self, event: Event) -> None:
+        """Add an accepted event."""
+        self.alerts += isinstance(event, AlertEvent) and event.data.sequence == 0
         self.events.append(event.to_json() + b"\n")
 
     def has_changed(self) -> bool:

@@ -4,7 +4,7 @@
 ``run.json``        which model, which clips, which operators' settings: :class:`RunSettings`
 ``videos.jsonl``    a row a recording, in the order given: :class:`VideoRow`
 ``scores.parquet``  a row a clip, recording by recording, in order: :data:`SCORE_COLUMNS`
-``alerts.jsonl``    the alert events, recording by recording, in order, as a live camera's would be
+``alerts.jsonl``    the events (alerts and drift), recording by recording, in order, as a live camera's would be
 ``attention/``      KEY.npy a recording, float32 (clips, h, w), where the model has heat maps
 =================== =====================================================================================
 
@@ -48,6 +48,7 @@ VIDEOS_FILE = "videos.jsonl"
 SCORES_FILE = "scores.parquet"
 ALERTS_FILE = "alerts.jsonl"
 ATTENTION_FOLDER = "attention"
+ALERT_TYPES = "mistwatch.alert."  #: the types of alert events begin so
 PARTS_FOLDER = "parts"  #: of a run that is not finished, see :mod:`pipeline.runs.parts`
 
 #: Columns of ``scores.parquet``. ``start`` and ``end`` are seconds of the recording's clock; ``first_frame`` and
@@ -457,7 +458,10 @@ def alert_spans(file: Path) -> Iterator[tuple[str, AlertSpan]]:
     opened: dict[str, float] = {}
     for number, line in enumerate(_lines(file), start=1):
         try:
-            data = json.loads(line)["data"]
+            document = json.loads(line)
+            if not document.get("type", ALERT_TYPES).startswith(ALERT_TYPES):  # drift, or of a later version
+                continue
+            data = document["data"]
             identity = data["alert_id"]
             if data["state"] == "begin":
                 opened[identity] = float(data["scores"][-1]["ended_pts_seconds"])
@@ -476,7 +480,7 @@ def alert_spans(file: Path) -> Iterator[tuple[str, AlertSpan]]:
                     threshold=float(data["threshold"]),
                 )
                 yield data["camera"], span
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise RunError(f"{file}:{number}: no alert event of a replay ({type(error).__name__}: {error})") from None
     if opened:
         raise RunError(f"{file}: the alert {next(iter(opened))} never ends: replay it again")

@@ -114,7 +114,7 @@ class Parts:
         if not same:
             return None
         measured = kept.row.model_dump(include=_MEASURED)
-        return Replayed(wanted.row(**measured), kept.scores, kept.alerts, kept.attention)
+        return Replayed(wanted.row(**measured), kept.scores, kept.events, kept.attention)
 
     def holds(self, wanted: Wanted) -> bool:
         """Return whether results are kept under this recording's name, whatever its content."""
@@ -244,7 +244,7 @@ class Parts:
             return Replayed(
                 row,
                 self._finished_scores.filter(pyarrow.compute.field("video") == row.name),
-                self._finished_alerts.get(row.name, b""),
+                self._finished_events.get(row.name, b""),
                 np.load(maps, allow_pickle=False) if maps.exists() else None,
             )
         except (RunError, OSError, ValueError, KeyError) as error:
@@ -260,7 +260,7 @@ class Parts:
         return read_scores(self.folder / SCORES_FILE)
 
     @cached_property
-    def _finished_alerts(self) -> dict[str, bytes]:
+    def _finished_events(self) -> dict[str, bytes]:
         of: dict[str, list[bytes]] = {}
         for line in (self.folder / ALERTS_FILE).read_bytes().splitlines(keepends=True):
             of.setdefault(json.loads(line)["subject"], []).append(line)
@@ -283,7 +283,7 @@ _MEASURED = {
 
 
 def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | None = None) -> dict[str, int]:
-    """Write scores, alerts and rows, always the same bytes for the same recordings.
+    """Write scores, events and rows, always the same bytes for the same recordings.
 
     Args:
         maps: a folder for the attention maps, a file a recording.
@@ -302,7 +302,7 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
     with (
         (folder / SCORES_FILE).open("wb") as table,  # opened here, as pyarrow takes only paths that are UTF-8
         parquet.ParquetWriter(table, schema, version="2.6", compression="zstd", use_dictionary=texts) as scores,
-        (folder / ALERTS_FILE).open("wb") as alerts,
+        (folder / ALERTS_FILE).open("wb") as events,
         (folder / VIDEOS_FILE).open("wb") as rows,
     ):
 
@@ -314,7 +314,7 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
         for one in recordings:
             row = one.row
             rows.write(row.model_dump_json().encode() + b"\n")
-            alerts.write(one.alerts)
+            events.write(one.events)
             waiting.append(one.scores)
             rows_waiting += len(one.scores)
             if rows_waiting >= _ROWS_TOGETHER:
@@ -325,7 +325,7 @@ def _write_files(folder: Path, recordings: Iterable[Replayed], *, maps: Path | N
             counts["recordings"] += 1
             counts["frames"] += row.frames
             counts["clips"] += row.clips
-            counts["alerts"] += one.alerts.count(b'"state":"begin"')
+            counts["alerts"] += one.alerts
         write_waiting()
     return counts
 

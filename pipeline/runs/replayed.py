@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.printable import storable
-from pipeline.runs.folder import VideoRow, score_schema
+from pipeline.runs.folder import ALERT_TYPES, VideoRow, score_schema
 from pipeline.runs.recordings import Wanted
 
 if TYPE_CHECKING:
@@ -22,14 +22,19 @@ class Replayed:
 
     Attributes:
         scores: its clips, see :data:`pipeline.runs.folder.SCORE_COLUMNS`.
-        alerts: its alert events, a line of UTF-8 each.
+        events: its events, alerts and drift, a line of UTF-8 each.
         attention: float32 (clips, h, w), None where the model has no heat map.
     """
 
     row: VideoRow
     scores: pyarrow.Table
-    alerts: bytes = b""
+    events: bytes = b""
     attention: npt.NDArray[np.float32] | None = None
+
+    @property
+    def alerts(self) -> int:
+        """Number of its alerts."""
+        return self.events.count(f'"type":"{ALERT_TYPES}begin"'.encode())
 
 
 def not_replayed(wanted: Wanted, error: str, content_hash: str | None = None) -> Replayed:

@@ -140,6 +140,7 @@ class ServedModel:
         backbone: the network whose features or maps it reads; None when the server does not say.
         weights_sha256: of its weights; None when the server does not say.
         scene: the standing scene that it reads as its input SCENE; None when it reads none.
+        rarity: its scores are rarities (:mod:`operators.rarity`), so that their drift can be noticed.
     """
 
     name: str
@@ -152,6 +153,7 @@ class ServedModel:
     backbone: str | None = None
     weights_sha256: str | None = None
     scene: SceneKind | None = None
+    rarity: bool = False
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
         """Check that the model was trained with clips like ``clip``; the stride may differ.
@@ -247,6 +249,7 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         backbone=said.get("backbone") or None,
         weights_sha256=said.get("weights_sha256") or None,
         scene=SceneKind(said["scene"]) if said.get("scene") else None,
+        rarity=said.get("scores") == "rarity",
     )
 
 

@@ -1,4 +1,4 @@
-"""A destination of alert events: two methods, and one answer for each event.
+"""A destination of events: two methods, and one answer for each event.
 
 A sink knows its protocol and nothing else. Order, retries, stopping and the messages to the operator belong to
 :class:`pipeline.sinks.relay.Relay`.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 
 
@@ -49,7 +49,7 @@ KeepWaiting = Callable[[Callable[[], str]], bool]
 
 
 class Sink(Protocol):
-    """A destination of alert events. ``str(sink)`` is its name in messages, for example ``Kafka 127.0.0.1:9092``.
+    """A destination of events. ``str(sink)`` is its name in messages, for example ``Kafka 127.0.0.1:9092``.
 
     Both methods are called on one thread, the relay's.
     """
@@ -63,7 +63,7 @@ class Sink(Protocol):
             SinkUnavailableError: it cannot be reached now.
         """
 
-    def send(self, events: Sequence[AlertEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
+    def send(self, events: Sequence[Event], keep_waiting: KeepWaiting) -> list[Delivery]:
         """Send events, at most one of each camera, and return one answer for each, in their order.
 
         Args:

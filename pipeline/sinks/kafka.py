@@ -22,7 +22,7 @@ from kafka.errors import (
 )
 from kafka.future import Future
 
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, KeepWaiting, Verdict
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError, KafkaSecurity, reason_of
 
@@ -110,14 +110,14 @@ class KafkaSink:
             producer, self._producer = self._producer, None
             _close(producer)
 
-    def send(self, events: Sequence[AlertEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
+    def send(self, events: Sequence[Event], keep_waiting: KeepWaiting) -> list[Delivery]:
         """See :class:`pipeline.sinks.base.Sink`."""
         self._unreachable = None
         deadline = time.monotonic() + 2 * self._request_timeout_seconds
         flights = [self._begin(event) for event in events]
         return [self._result(flight, deadline, keep_waiting) for flight in flights]
 
-    def _begin(self, event: AlertEvent) -> Future:
+    def _begin(self, event: Event) -> Future:
         assert self._producer is not None, "send() is called inside connect()"
         headers = [("content-type", CONTENT_TYPE), ("ce_id", event.id.encode()), ("ce_type", event.type.encode())]
         try:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Deliveries, OutboxError
+from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, Sink, SinkUnavailableError, Verdict
 
 #: Between two attempts to connect, doubled from the first to the last.
@@ -35,7 +35,7 @@ class RelayListener:
     They run on the relay's thread: they must be quick and must not raise.
     """
 
-    def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
+    def published(self, event: Event, delay_seconds: float | None) -> None:
         """The sink has the event.
 
         Args:
@@ -52,7 +52,7 @@ class RelayListener:
     def reconnected(self) -> None:
         """A connection that could be used has failed, and a new one has replaced it."""
 
-    def failed(self, event: AlertEvent, reason: str) -> None:
+    def failed(self, event: Event, reason: str) -> None:
         """The sink will never take this event; it stays in the outbox's file, set aside."""
 
 
@@ -76,7 +76,7 @@ class Relay:
         self._stop_at = math.inf  # on the monotonic clock
         self._outage: str | None = "not connected yet"  # the reason that the listener knows
         self._slow_at = math.inf  # on the monotonic clock: when the current send is reported as slow
-        self._acknowledged: list[tuple[AlertEvent, Delivery]] = []  # delivered; the outbox does not know it yet
+        self._acknowledged: list[tuple[Event, Delivery]] = []  # delivered; the outbox does not know it yet
         self._thread = threading.Thread(target=self._run, name=f"relay-{deliveries.sink}", daemon=True)
 
     def check(self) -> None:
@@ -166,7 +166,7 @@ class Relay:
                     return
                 self._accepted.wait(_IDLE_SECONDS)
 
-    def _deliver(self, events: Sequence[AlertEvent]) -> None:
+    def _deliver(self, events: Sequence[Event]) -> None:
         """Send one event of each camera, and record the answers."""
         now = datetime.now(UTC)
         sent = [event.published(now) for event in events]
@@ -248,9 +248,9 @@ class Relays:
             relay.join()
 
 
-def one_of_each_camera(pending: Iterable[AlertEvent]) -> Iterator[list[AlertEvent]]:
+def one_of_each_camera(pending: Iterable[Event]) -> Iterator[list[Event]]:
     """Yield rounds of at most one event of each camera. A camera's events keep their order."""
-    cameras: dict[str, list[AlertEvent]] = {}
+    cameras: dict[str, list[Event]] = {}
     for event in pending:
         cameras.setdefault(event.subject, []).append(event)
     for events in itertools.zip_longest(*cameras.values()):

@@ -1,4 +1,4 @@
-"""Reads alert events back from the Kafka topic, without a consumer group and without committing anything."""
+"""Reads events back from the Kafka topic, without a consumer group and without committing anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
 from pipeline.alerts.describe import describe
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event, read_event
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.since import offsets_since
 
@@ -43,14 +43,14 @@ class TailListener(Protocol):
         """Nothing can be read at the moment. Called once for each reason; the reader keeps trying."""
 
     def foreign_message(self, where: str, count: int) -> None:
-        """The message at ``where`` is not an alert event; ``count`` such messages so far."""
+        """The message at ``where`` is not an event of a known type; ``count`` such messages so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicEvent:
-    """An alert event with the document it was read from."""
+    """An event with the document it was read from."""
 
-    event: AlertEvent
+    event: Event
     document: dict[str, Any]
 
     def as_json(self) -> str:
@@ -199,7 +199,7 @@ class TopicReader:
     def _parse(self, message: Any) -> TopicEvent | None:
         try:
             document = json.loads(message.value)
-            return TopicEvent(AlertEvent.model_validate_json(message.value), document)
+            return TopicEvent(read_event(message.value), document)
         except (ValidationError, ValueError, TypeError, RecursionError):  # TypeError: a message without a value
             self._foreign_messages += 1
             where = f"{self._topic}, partition {message.partition}, offset {message.offset}"

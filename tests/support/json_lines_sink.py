@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, KeepWaiting, SinkUnavailableError, Verdict
 
 
@@ -34,7 +34,7 @@ class JsonLinesSink:
             raise SinkUnavailableError(f"{self}: no such folder")
         yield
 
-    def send(self, events: Sequence[AlertEvent], _keep_waiting: KeepWaiting) -> list[Delivery]:
+    def send(self, events: Sequence[Event], _keep_waiting: KeepWaiting) -> list[Delivery]:
         with self._path.open("ab") as file:
             file.writelines(event.to_json() + b"\n" for event in events)
         return [Delivery(Verdict.ACKNOWLEDGED) for _ in events]

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, KeepWaiting, SinkUnavailableError, Verdict
 
 #: Larger documents are refused permanently, as Kafka's producer does by default.
@@ -67,12 +67,12 @@ class ScriptedSink:
         finally:
             self._connected = False
 
-    def send(self, events: Sequence[AlertEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
+    def send(self, events: Sequence[Event], keep_waiting: KeepWaiting) -> list[Delivery]:
         assert self._connected, "send() is called inside connect()"
         assert 0 < len(events) == len({event.subject for event in events}), "one of each camera"
         return [self._answer(event, keep_waiting) for event in events]
 
-    def _answer(self, event: AlertEvent, keep_waiting: KeepWaiting) -> Delivery:
+    def _answer(self, event: Event, keep_waiting: KeepWaiting) -> Delivery:
         deadline = time.monotonic() + self._give_up_seconds
         while not self._server.answers_within(0.1):
             if time.monotonic() > deadline or not keep_waiting(lambda: f"{self}: acknowledges nothing"):

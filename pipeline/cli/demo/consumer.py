@@ -62,12 +62,16 @@ class Consumer:
 
     def _read(self) -> None:
         from pipeline.alerts.event import AlertEvent
+        from pipeline.alerts.reading import read_event
 
         assert self._process.stdout is not None
         try:
             for line in self._process.stdout:
                 arrived_at = datetime.now(UTC)
-                self._on_event(AlertEvent.model_validate_json(line), arrived_at)
+                event = read_event(line)
+                if not isinstance(event, AlertEvent):  # a camera's drift
+                    continue
+                self._on_event(event, arrived_at)
                 with self._arrived:
                     self.events += 1
                     self._arrived.notify()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from operators.figures.events import ScoreSheet
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.reading import Event
 from pipeline.cli.demo.display import DemoDisplay, path_of
 from pipeline.cli.demo.truth import Witness
 from pipeline.cli.display import JsonLines
@@ -55,9 +56,9 @@ class Watch:
 
     # -- called by the run -------------------------------------------------------------------------------------
 
-    def published(self, _event: AlertEvent) -> None:
-        """Count an event on the topic."""
-        self.published_events += 1
+    def published(self, event: Event) -> None:
+        """Count an alert event on the topic."""
+        self.published_events += isinstance(event, AlertEvent)
 
     def refresh(self, states: list[CameraState]) -> None:
         """Update the display, and stop the run in time; called a few times a second."""

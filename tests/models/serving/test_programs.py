@@ -51,6 +51,11 @@ def test_it_is_exported_and_opened_again(model: Path, clips: np.ndarray, tmp_pat
     np.testing.assert_allclose(scored.features, [[0.2], [0.2 + 0.8 / 256]], atol=1e-6)
 
 
+def test_scores_of_what_learned_from_normal_footage_are_rarities(model: Path, tmp_path: Path) -> None:
+    config = (export(str(model), tmp_path / "out") / "config.pbtxt").read_text()
+    assert 'key: "scores" value { string_value: "rarity" }' in config
+
+
 def test_a_version_folder_needs_nothing_of_ours(model: Path, clips: np.ndarray, tmp_path: Path) -> None:
     """As in another Triton: the folder is on the path, and this package is not."""
     version = export(str(model), tmp_path / "out") / "1"

@@ -76,6 +76,15 @@ def test_everything_is_where_it_belongs(folder: Path) -> None:
     assert run.attention(run.videos[0]) is None
 
 
+@pytest.mark.parametrize("kind", ["mistwatch.drift", "mistwatch.tamper.begin"])
+def test_events_that_are_not_alerts_are_left_out(folder: Path, kind: str) -> None:
+    """The drift of this version, and any type of a later one."""
+    before = read_run(folder).alerts
+    with (folder / "alerts.jsonl").open("a") as file:
+        file.write(json.dumps({"type": kind, "subject": "a", "data": {"camera": "a", "state": "begin"}}) + "\n")
+    assert read_run(folder).alerts == before
+
+
 def test_the_operators_settings_come_back_as_they_were() -> None:
     chain = ChainSettings(
         alert=AlertSettings(open_threshold=0.5, close_threshold=0.25, min_clips=2), kernel=7, max_hole=4

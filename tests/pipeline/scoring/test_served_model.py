@@ -177,6 +177,16 @@ def test_a_model_says_which_scene_it_reads(kit: Any, server: Any, kind: SceneKin
         server.unload("still")
 
 
+@pytest.mark.parametrize(("scores", "rarity"), [("", False), ("rarity", True), ("of another kind", False)])
+def test_a_model_says_that_its_scores_are_rarities(kit: Any, server: Any, scores: str, rarity: bool) -> None:
+    kit.repository(server.repository, "own", scores=scores)
+    server.load("own")
+    try:
+        assert served_model(server.address, "own").rarity is rarity
+    finally:
+        server.unload("own")
+
+
 @pytest.mark.parametrize("output", ["", '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 2 ] },'])
 def test_a_model_without_a_score_is_refused(kit: Any, server: Any, output: str) -> None:
     config = kit.repository(server.repository, "mute") / "mute" / "config.pbtxt"

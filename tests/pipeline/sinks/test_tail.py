@@ -15,8 +15,17 @@ import pytest
 from tail_process import COMMAND, TOPIC
 
 from operators.alerting import AlertState
+from operators.drift import DriftTransition
+from operators.scores import ClipScore
+from pipeline.alerts.drift import drift_event
 from pipeline.alerts.event import AlertEvent
+from pipeline.cli.demo.consumer import Consumer
 from pipeline.sinks.tail import TopicEvent, parse_since
+
+
+def drift() -> bytes:
+    clip = ClipScore("gate", "s", 0, 0.0, 60.0, 0.5, "own", "1")
+    return drift_event(DriftTransition("gate", clip, clip, 20, 0.5), site="yard", run="").to_json()
 
 
 @pytest.mark.realparts
@@ -46,6 +55,26 @@ class TestAgainstTheBroker:
             json.loads(event.to_json()) for event in events if event.subject == "Küche"
         ]
 
+    def test_drift_is_printed_like_alerts(self, noida_db: Any, tail: Any, publish: Any) -> None:
+        event = drift()
+        publish(noida_db.bootstrap, event)
+        lines, documents = (
+            tail(noida_db.bootstrap, "--since", "5m", "--count", "1", *more) for more in ((), ("--json",))
+        )
+        assert (lines.end(), documents.end()) == (0, 0)
+        assert "gate  DRIFT   no longer looks as it was learned" in lines.out[0]
+        assert json.loads(documents.out[0]) == json.loads(event)
+
+    def test_a_consumer_of_alerts_passes_over_drift(
+        self, noida_db: Any, publish: Any, make_event: Any, tmp_path: Path
+    ) -> None:
+        """The demo's, which reads what ``alerts tail --json`` prints."""
+        seen: list[str] = []
+        with Consumer(noida_db.bootstrap, lambda event, _: seen.append(event.type), tmp_path / "log") as consumer:
+            publish(noida_db.bootstrap, drift(), make_event("gate", 0))
+            consumer.wait_for(1, 60)
+        assert seen == ["mistwatch.alert.begin"]
+
     def test_since_leaves_out_what_is_older(self, noida_db: Any, tail: Any, publish: Any, make_event: Any) -> None:
         publish(noida_db.bootstrap, make_event("old", 0))
         time.sleep(1.1)
@@ -74,7 +103,7 @@ class TestAgainstTheBroker:
         publish(noida_db.bootstrap, *garbage, event, b"the tenth", event)
         until(lambda: len(running.out) >= 2, "the events are printed")
         assert running.end(signal.SIGINT) == 0
-        said = [line for line in running.err if "not an alert event" in line]
+        said = [line for line in running.err if "not an event of this version" in line]
         assert len(said) == 2
         assert "(1 so far)" in said[0]
         assert TOPIC in said[0]
@@ -209,9 +238,11 @@ class TestWithoutBroker:
         assert expected in line
         assert "s3cret-word" not in line
 
-    def test_the_schema_command_prints_what_is_committed(self, root: Path) -> None:
-        printed = subprocess.run([COMMAND[0], "alerts", "schema"], capture_output=True, text=True, check=True).stdout
-        assert printed == (root / "pipeline/alerts/schema/alert.v1.schema.json").read_text()
+    @pytest.mark.parametrize(("options", "kind"), [([], "alert"), (["--kind", "drift"], "drift")])
+    def test_the_schema_command_prints_what_is_committed(self, root: Path, options: list[str], kind: str) -> None:
+        command = [COMMAND[0], "alerts", "schema", *options]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert printed == (root / f"pipeline/alerts/schema/{kind}.v1.schema.json").read_text()
 
 
 class TestLines:
