@@ -33,6 +33,8 @@ _PIECE_SECONDS = (2.0, 60.0)
 _PIECES = 20
 #: Times closer to a border than this are at it, whatever sums of times round to.
 _TIE_SECONDS = 1e-6
+#: Least clips that are learned from, and held back, for a fit that means anything.
+LEAST_CLIPS = 40
 #: Number of cameras that an error names.
 _NAMED = 5
 _MOMENT = re.compile(r"(?:(?:\d+:)?\d+:)?\d+(?:\.\d+)?")
@@ -197,6 +199,19 @@ class NormalFootage:
             f"camera {self.camera}: the pictures come at rates without a common part (got {_differing(used)}); "
             "expected one rate, or multiples of one; use films of one rate, and cut a film where its rate changes"
         )
+
+    def check_enough(self, learned: int, held_back: int) -> None:
+        """Check the numbers of clips that can be learned from and held back.
+
+        Raises:
+            FootageError: either is below :data:`LEAST_CLIPS`.
+        """
+        if min(learned, held_back) < LEAST_CLIPS:
+            raise FootageError(
+                f"camera {self.camera}: the footage is too short to hold any of it back (got {self.seconds:.0f} s, "
+                f"{learned} clips to learn from and {held_back} held back); expected at least {LEAST_CLIPS} of each: "
+                "use longer footage"
+            )
 
     def clips(self, spec: ClipSpec, report: Callable[[str], None] | None = None) -> Iterator[PlacedClip]:
         """Yield the clips in order; none of them spans two pieces or meets an excluded stretch.
