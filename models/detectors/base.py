@@ -70,6 +70,7 @@ class Family(Generic[Card]):
 FAMILIES = {
     "mist": "models.detectors.mist.family",
     "motion": "models.detectors.motion.family",
+    "student_teacher": "models.detectors.student_teacher.family",
 }
 
 
