@@ -1,14 +1,19 @@
-"""Detectors that are programs: they compute with numpy and OpenCV, without a network."""
+"""Detectors that are programs: they compute with numpy and OpenCV, and may own networks that they run."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from models.engines.one_by_one import Network, OneByOne
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Scorer(Protocol):
@@ -31,21 +36,64 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramNetwork:
+    """A network of a program, a backbone for example: the same for every camera, whatever it has learned.
+
+    Attributes:
+        network: in evaluation mode, on the CPU: the inputs, (N, ...), in their order → a tuple of float32 (N, ...).
+        inputs: the shape of each input without N, and its type: ``uint8`` or ``float32``.
+        outputs: the names of the outputs, in their order.
+    """
+
+    network: nn.Module
+    inputs: Mapping[str, tuple[tuple[int, ...], str]]
+    outputs: tuple[str, ...]
+
+    def converted(self) -> Any:
+        """Return it as an ``openvino.Model``, float32, for inputs of these shapes alone.
+
+        Raises:
+            ImportError: OpenVINO is missing.
+        """
+        import torch
+
+        from models.engines.openvino_convert import Input, to_openvino
+
+        inputs = {name: Input(shape, getattr(torch, kind)) for name, (shape, kind) in self.inputs.items()}
+        return to_openvino(self.network, inputs, self.outputs)
+
+    def open(self) -> Network:
+        """Return it on the engine that serves it, so that a detector learns from the values that it will see.
+
+        Raises:
+            ImportError: OpenVINO is missing.
+        """
+        from models.engines.openvino import OpenVinoNetwork
+
+        return OneByOne(OpenVinoNetwork(self.converted(), threads=0))
+
+
+@dataclass(frozen=True, slots=True)
 class ServedProgram:
     """A program as it is served: its modules are copied into the version folder, beside what it has learned.
 
     Attributes:
-        module: full name of the module whose function ``open_program(arrays)`` returns the :class:`Scorer`. It and
-            ``uses`` import nothing of ours but one another.
+        module: full name of the module whose function ``open_program`` returns the :class:`Scorer`: called with the
+            arrays, and for a program with networks also with these by their names, opened
+            (:class:`models.engines.one_by_one.Network`). It and ``uses`` import nothing of ours but one another.
         uses: full names of further modules that it imports.
         arrays: what it has learned, by names; no objects.
+        networks: what it runs, by names, which become names of files.
     """
 
     module: str
     uses: tuple[str, ...]
     arrays: Mapping[str, npt.NDArray[Any]]
+    networks: Mapping[str, ProgramNetwork] = field(default_factory=dict)
 
     def open(self) -> Scorer:
         """Return the scorer. Raises ImportError: a library that it needs is missing."""
-        scorer: Scorer = importlib.import_module(self.module).open_program(self.arrays)
+        opens = importlib.import_module(self.module).open_program
+        networks = {name: network.open() for name, network in self.networks.items()}
+        scorer: Scorer = opens(self.arrays, networks) if networks else opens(self.arrays)
         return scorer

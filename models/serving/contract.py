@@ -14,7 +14,8 @@ import numpy.typing as npt
 OPENVINO_FILE = "scorer.xml"  #: the network for OpenVINO; its weights lie beside it in scorer.bin
 SCENE_FILE = "scene.xml"  #: the network over standing scenes for OpenVINO, of a model that reads one
 TORCH_FILE = "scorer.safetensors"  #: the weights for torch
-PROGRAM_FILE = "scorer.npz"  #: what a program has learned, of a detector without a network
+PROGRAM_FILE = "scorer.npz"  #: what a program has learned, of a detector that is one
+NETWORKS_FOLDER = "networks"  #: the networks of a program that has some, for OpenVINO, a file NAME.xml each
 
 
 class ScoredBatch(NamedTuple):

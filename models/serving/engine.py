@@ -6,14 +6,14 @@ This file is copied into every exported version folder, where its imports are ma
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.engines.device import cuda_devices
+from models.engines.one_by_one import Network, OneByOne
 from models.serving.contract import (
     OPENVINO_FILE,
     PROGRAM_FILE,
@@ -25,45 +25,6 @@ from models.serving.contract import (
 )
 from models.serving.hosted import open_program
 from models.serving.standing import StandingScenes
-
-
-class Network(Protocol):
-    """A compiled network, or a program. One thread at a time may use it.
-
-    Attributes:
-        name: the engine and its device, for the log: ``openvino``, ``torch on cuda:0``, ...
-    """
-
-    name: str
-
-    def run(
-        self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]
-    ) -> Mapping[str, npt.NDArray[np.float32]]:
-        """Clips, uint8 (N, T, H, W, 3), or each input by its name → each output by its name, (N, ...)."""
-        ...
-
-
-class OneByOne:
-    """A network that computes clips one after another, so that no bit of an answer depends on the rest of its batch.
-
-    OpenVINO's kernels for the last layers depend on the number of clips: in pairs, the scores of the default model
-    differed by up to 2e-8 from those of single clips. On a CPU a batch costs as much as its clips one by one.
-    """
-
-    def __init__(self, network: Network) -> None:
-        self.name = network.name
-        self._network = network
-
-    def run(
-        self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]
-    ) -> Mapping[str, npt.NDArray[np.float32]]:
-        """See :meth:`Network.run`."""
-        if isinstance(values, Mapping):
-            clips = len(next(iter(values.values())))
-            found = [self._network.run({name: of[i : i + 1] for name, of in values.items()}) for i in range(clips)]
-        else:
-            found = [self._network.run(values[i : i + 1]) for i in range(len(values))]
-        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 class Engine:

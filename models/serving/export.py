@@ -7,15 +7,16 @@ A repository holds one served model or several, a folder each::
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py contract.py device.py openvino_engine.py standing.py hosted.py median.py
+            model.py engine.py contract.py device.py openvino_engine.py one_by_one.py standing.py hosted.py median.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
             program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
+            networks/NAME.xml .bin     the networks that the program runs, if any
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
 complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours. A program needs numpy
-and OpenCV there.
+there, and OpenCV or openvino according to its family.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ from models.detectors.base import FAMILIES, Progress, read_detector
 from models.detectors.program import ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.contract import OPENVINO_FILE, PROGRAM_FILE, SCENE_FILE, TORCH_FILE, EngineChoice
+from models.serving.contract import (
+    NETWORKS_FOLDER,
+    OPENVINO_FILE,
+    PROGRAM_FILE,
+    SCENE_FILE,
+    TORCH_FILE,
+    EngineChoice,
+)
 from models.serving.hosted import PROGRAM_MODULE
 from models.serving.versions import CONFIG_FILE
 from operators.background import SceneKind
@@ -70,6 +78,7 @@ _COPIED = {
     "models.serving.hosted": "hosted",
     "models.serving.standing": "standing",
     "models.engines.device": "device",
+    "models.engines.one_by_one": "one_by_one",
     "models.engines.openvino": "openvino_engine",
     "operators.median": "median",
 }
@@ -430,6 +439,12 @@ def _write_program(program: ServedProgram, draft: Path) -> None:
     _copy_modules(_COPIED | own, draft)
     with (draft / PROGRAM_FILE).open("wb") as file:
         np.savez(file, allow_pickle=False, **program.arrays)
+    if program.networks:
+        from models.engines.openvino import ov
+
+        (draft / NETWORKS_FOLDER).mkdir()
+        for name, network in program.networks.items():
+            ov.save_model(network.converted(), draft / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
 
 
 def _copy_modules(names: Mapping[str, str], draft: Path) -> None:

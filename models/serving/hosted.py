@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from models.serving.contract import PROGRAM_FILE
+from models.engines.one_by_one import Network, OneByOne
+from models.serving.contract import NETWORKS_FOLDER, PROGRAM_FILE
 
 PROGRAM_MODULE = "program"  #: name of the copied module that has ``open_program``
 
@@ -27,7 +28,7 @@ def open_program(folder: Path) -> Any:
     The folder's own code runs, also where this package is installed in another version.
 
     Raises:
-        RuntimeError: a package that the program needs is missing, or its arrays cannot be read.
+        RuntimeError: a package that the program needs is missing, or its arrays or networks cannot be read.
     """
     # A package of its own for each folder: modules of several versions go by the same names.
     package = f"version_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
@@ -39,10 +40,31 @@ def open_program(folder: Path) -> Any:
     try:
         module = importlib.import_module(f"{package}.{PROGRAM_MODULE}")
         with np.load(folder / PROGRAM_FILE, allow_pickle=False) as arrays:
-            return module.open_program(dict(arrays))
+            learned = dict(arrays)
+        networks = open_networks(folder)
+        return module.open_program(learned, networks) if networks else module.open_program(learned)
     except ModuleNotFoundError as error:
         raise RuntimeError(f"the model needs the package {error.name} in Triton's Python; install it there") from None
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise RuntimeError(
+            f"{folder} lacks {error}, which its program needs; write it again with mistwatch export"
+        ) from None
+    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
         raise RuntimeError(
             f"{folder / PROGRAM_FILE} cannot be loaded ({error}); write it again with mistwatch export"
         ) from None
+
+
+def open_networks(folder: Path) -> dict[str, Network]:
+    """Return the networks of the program in ``folder`` by their names; empty for a program without networks.
+
+    Raises:
+        ModuleNotFoundError: OpenVINO is missing.
+        RuntimeError: OpenVINO cannot read a network.
+    """
+    files = sorted((folder / NETWORKS_FOLDER).glob("*.xml"))
+    if not files:
+        return {}
+    from models.engines.openvino import OpenVinoNetwork
+
+    return {file.stem: OneByOne(OpenVinoNetwork(file, threads=0)) for file in files}

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from models.engines.device import cuda_devices
-from models.serving.engine import OneByOne, can_use_torch, open_engine
+from models.engines.one_by_one import OneByOne
+from models.serving.engine import can_use_torch, open_engine
 
 CLIP = (16, 224, 224, 3)
 

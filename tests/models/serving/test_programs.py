@@ -11,9 +11,10 @@ from pathlib import Path
 import brightness_family
 import numpy as np
 import pytest
+import torch
 
-from models.detectors.base import FAMILIES, find_family
-from models.detectors.program import ServedProgram
+from models.detectors.base import FAMILIES, find_family, read_detector
+from models.detectors.program import ProgramNetwork, ServedProgram
 from models.serving.contract import EngineChoice
 from models.serving.engine import open_engine
 from models.serving.export import ExportError, export
@@ -41,19 +42,11 @@ def clips() -> np.ndarray:
     return clips
 
 
-def test_it_is_exported_and_opened_again(model: Path, clips: np.ndarray, tmp_path: Path) -> None:
-    version = export(str(model), tmp_path / "out") / "1"
-    assert not (version / "scorer.xml").exists()
-    scored = open_engine("auto", version, CLIP).score(clips)
-    np.testing.assert_allclose(scored.scores, [0, 0.8], atol=1e-6)
-    assert scored.heat is not None
-    np.testing.assert_allclose(scored.heat[1, 3, 5], 0.8, atol=1e-6)
-    np.testing.assert_allclose(scored.features, [[0.2], [0.2 + 0.8 / 256]], atol=1e-6)
+def scored_elsewhere(version: Path, clips: np.ndarray, tmp_path: Path) -> tuple[list[float], str]:
+    """Score clips as another Triton does: the folder is on the path, and this package is not.
 
-
-def test_a_version_folder_needs_nothing_of_ours(model: Path, clips: np.ndarray, tmp_path: Path) -> None:
-    """As in another Triton: the folder is on the path, and this package is not."""
-    version = export(str(model), tmp_path / "out") / "1"
+    Returns the scores, and the packages of ours (or torch) that were imported.
+    """
     np.save(tmp_path / "clips.npy", clips)
     code = (
         "import sys, numpy as np; from pathlib import Path; import importlib\n"
@@ -66,7 +59,23 @@ def test_a_version_folder_needs_nothing_of_ours(model: Path, clips: np.ndarray, 
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path)
     scores, ours = done.stdout.splitlines() or [done.stderr, ""]
-    np.testing.assert_allclose(eval(scores), [0, 0.8], atol=1e-4)
+    return eval(scores), ours
+
+
+def test_it_is_exported_and_opened_again(model: Path, clips: np.ndarray, tmp_path: Path) -> None:
+    version = export(str(model), tmp_path / "out") / "1"
+    assert not (version / "scorer.xml").exists()
+    scored = open_engine("auto", version, CLIP).score(clips)
+    np.testing.assert_allclose(scored.scores, [0, 0.8], atol=1e-6)
+    assert scored.heat is not None
+    np.testing.assert_allclose(scored.heat[1, 3, 5], 0.8, atol=1e-6)
+    np.testing.assert_allclose(scored.features, [[0.2], [0.2 + 0.8 / 256]], atol=1e-6)
+
+
+def test_a_version_folder_needs_nothing_of_ours(model: Path, clips: np.ndarray, tmp_path: Path) -> None:
+    version = export(str(model), tmp_path / "out") / "1"
+    scores, ours = scored_elsewhere(version, clips, tmp_path)
+    np.testing.assert_allclose(scores, [0, 0.8], atol=1e-4)
     assert ours == "[]"
 
 
@@ -111,6 +120,68 @@ def test_a_missing_package_is_named(model: Path, tmp_path: Path) -> None:
     (version / "program.py").write_text(code.replace("import numpy as np\n", "import numpy as np\nimport no_such_cv\n"))
     with pytest.raises(RuntimeError, match="the model needs the package no_such_cv in Triton's Python"):
         open_engine("auto", version, CLIP)
+
+
+class CellMeans(torch.nn.Module):
+    """uint8 (N, 16, 16, 3) → the mean brightness of 8 × 8 cells of 2 × 2 pixels, (N, 8, 8)."""
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
+        return (torch.nn.functional.avg_pool2d(pictures.to(torch.float32).mean(dim=3) / 255, 2),)
+
+
+@pytest.fixture
+def with_a_network(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model whose program runs a network."""
+    cells = ProgramNetwork(CellMeans().eval(), {"PICTURE": ((16, 16, 3), "uint8")}, ("CELLS",))
+    program = ServedProgram("network_program", (), {"level": np.float32(0.2)}, {"cells": cells})
+    family = dataclasses.replace(brightness_family.FAMILY, blank=None, load=lambda *_: program)
+    monkeypatch.setattr(brightness_family, "FAMILY", family)
+    return model
+
+
+class TestNetworks:
+    def test_they_are_exported_and_opened_again(self, with_a_network: Path, clips: np.ndarray, tmp_path: Path) -> None:
+        """A white pixel of four, and the others at 0.2: 0.4 in its cell."""
+        version = export(str(with_a_network), tmp_path / "out") / "1"
+        assert sorted(file.name for file in (version / "networks").iterdir()) == ["cells.bin", "cells.xml"]
+        engine = open_engine("auto", version, CLIP)
+        assert engine.name == "openvino"
+        scored = engine.score(clips)
+        np.testing.assert_allclose(scored.scores, [0, 0.2], atol=1e-6)
+        assert scored.heat is not None
+        np.testing.assert_allclose(scored.heat[1, 1, 2], 0.2, atol=1e-6)
+
+    def test_the_program_that_is_fitted_is_the_one_that_is_served(
+        self, with_a_network: Path, clips: np.ndarray, tmp_path: Path
+    ) -> None:
+        version = export(str(with_a_network), tmp_path / "out") / "1"
+        family, card = read_detector(with_a_network)
+        opened = family.load(card, with_a_network, lambda _: None).open()
+        served = open_engine("auto", version, CLIP).score(clips)
+        assert opened.run(clips)["SCORE"].tobytes() == served.scores.tobytes()
+
+    def test_a_version_folder_needs_nothing_of_ours(
+        self, with_a_network: Path, clips: np.ndarray, tmp_path: Path
+    ) -> None:
+        version = export(str(with_a_network), tmp_path / "out") / "1"
+        scores, ours = scored_elsewhere(version, clips, tmp_path)
+        np.testing.assert_allclose(scores, [0, 0.2], atol=1e-4)
+        assert ours == "[]"
+
+    def test_a_missing_network_is_one_line(self, with_a_network: Path, tmp_path: Path) -> None:
+        version = export(str(with_a_network), tmp_path / "out") / "1"
+        for file in sorted((version / "networks").iterdir()):
+            file.rename(file.with_stem("others"))
+        with pytest.raises(
+            RuntimeError, match="lacks 'cells', which its program needs; write it again with mistwatch e"
+        ):
+            open_engine("auto", version, CLIP)
+
+    def test_a_damaged_network_is_one_line(self, with_a_network: Path, tmp_path: Path) -> None:
+        version = export(str(with_a_network), tmp_path / "out") / "1"
+        (version / "networks" / "cells.xml").write_text("nothing")
+        with pytest.raises(RuntimeError, match=r"cells\.xml cannot be loaded \(.*\); write it again with mistwatch e"):
+            open_engine("auto", version, CLIP)
 
 
 def test_weights_of_a_family_without_networks(model: Path, tmp_path: Path) -> None:
