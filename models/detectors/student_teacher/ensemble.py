@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.detectors.student_teacher.inputs import EVERY, normalised
 from models.detectors.student_teacher.networks import Descriptors
-from models.detectors.student_teacher.teachers import blank
 from operators.motion import CELL
 
 #: Outputs of :class:`Ensemble`, in order; the last one where students predict speeds.
@@ -31,12 +33,17 @@ class Scale(nn.Module):
     def __init__(self, teacher: Descriptors, *, shrink: int, students: int, speed: bool) -> None:
         super().__init__()
         self.teacher = teacher
-        self.students = nn.ModuleList(
+        self._students = nn.ModuleList(
             Descriptors(teacher.patch, shrink=shrink, values=teacher.values + speed) for _ in range(students)
         )
         self.speed = speed
         self.register_buffer("centre", torch.zeros(1, teacher.values, 1, 1))
         self.register_buffer("spread", torch.ones(1, teacher.values, 1, 1))
+
+    @property
+    def students(self) -> Sequence[Descriptors]:
+        """Return the students."""
+        return cast("Sequence[Descriptors]", self._students)
 
     def described(self, pictures: Tensor) -> Tensor:
         """Return the teacher's descriptors, normalised: float32 (N, 3, H, W) → (N, d, h, w)."""
@@ -59,9 +66,14 @@ class Ensemble(nn.Module):
     def __init__(self, patches: tuple[int, ...], *, shrink: int, values: int, students: int, speed: bool) -> None:
         super().__init__()
         self.speed = speed
-        teachers = blank(patches, shrink=shrink, values=values)
-        scales = [Scale(one, shrink=shrink, students=students, speed=speed) for one in teachers.values()]
-        self.scales = nn.ModuleList(scales).to(memory_format=torch.channels_last)
+        teachers = [Descriptors(patch, shrink=shrink, values=values) for patch in patches]
+        scales = nn.ModuleList(Scale(one, shrink=shrink, students=students, speed=speed) for one in teachers)
+        self._scales = scales.to(memory_format=torch.channels_last)  # a third faster on a CPU
+
+    @property
+    def scales(self) -> Sequence[Scale]:
+        """Return the teacher and the students of each receptive field."""
+        return cast("Sequence[Scale]", self._scales)
 
     @property
     def outputs(self) -> tuple[str, ...]:

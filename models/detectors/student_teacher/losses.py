@@ -68,6 +68,6 @@ def compactness(descriptors: Tensor, form: Compactness = Compactness.SUM) -> Ten
     centred = descriptors - descriptors.mean(0)
     unit = centred / (centred.norm(dim=0) + _LEAST_SPREAD)
     # Σ over all i and j of the products of two columns is the square of the sum of the columns.
-    off_diagonal = unit.sum(1).square().sum() - unit.square().sum()
+    off_diagonal: Tensor = unit.sum(1).square().sum() - unit.square().sum()
     values = descriptors.shape[1]
     return off_diagonal if form is Compactness.SUM else off_diagonal / (values * (values - 1))

@@ -11,7 +11,9 @@ pools keep their stride of 2, and the work shrinks with the square of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,10 +72,19 @@ class Descriptors(nn.Module):
             nn.Conv2d(channels[at], channels[at + 1], layer.kernel) for at, layer in enumerate(self._layers)
         )
 
+    @property
+    def _by_layer(self) -> list[tuple[Layer, nn.Conv2d]]:
+        return list(zip(self._layers, cast("Sequence[nn.Conv2d]", self.convolutions), strict=True))
+
+    def forget(self) -> None:
+        """Draw all weights anew, as torch does for new layers."""
+        for _, convolution in self._by_layer:
+            convolution.reset_parameters()
+
     def of_patches(self, patches: Tensor) -> Tensor:
         """Return the descriptor of each patch, layer by layer as in the paper: float32 (N, 3, p, p) → (N, d)."""
         found = patches
-        for layer, convolution in zip(self._layers, self.convolutions, strict=True):
+        for layer, convolution in self._by_layer:
             found = self._activated(layer, convolution(found))
             if layer.pool:
                 found = F.max_pool2d(found, 2)
@@ -94,7 +105,7 @@ class Descriptors(nn.Module):
         found = pictures
         # Pixels of the picture between two neighbours in the map of a patch, and between two in the map at hand.
         apart, step = 1, 1
-        for at, (layer, convolution) in enumerate(zip(self._layers, self.convolutions, strict=True)):
+        for at, (layer, convolution) in enumerate(self._by_layer):
             last = at == len(self._layers) - 1
             stride = every // step if last else 1
             found = F.conv2d(found, convolution.weight, convolution.bias, stride=stride, dilation=apart // step)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones.efficientnet_lite0 import PictureMaps, load_efficientnet_lite0
 from models.backbones.efficientnet_stages import STAGES, StageName
+from models.data.npy_rows import NpyRows, Rows
 
 #: The stages whose maps are taken: one with 8 pixels between two of its places, one with 16 and more of the whole.
 _STAGES: tuple[StageName, ...] = ("stage_3", "stage_5")
@@ -35,3 +40,22 @@ class PublishedVectors(nn.Module):
         """uint8 (N, H, W, 3) RGB, H and W multiples of 16 → float32 (N, :data:`VALUES`, H / 8, W / 8)."""
         fine, *coarser = self._maps(pictures)
         return torch.cat([fine, *(F.interpolate(one, fine.shape[2:], mode="bilinear") for one in coarser)], 1)
+
+
+def write_vectors(file: Path, crops: Rows, network: PublishedVectors, progress: Callable[[int], None]) -> None:
+    """Write the vectors of crops, once for all steps: a row a crop, float16 (:data:`VALUES`, S / 8, S / 8).
+
+    Args:
+        crops: uint8 (n, S, S, 3) RGB.
+        progress: called with the number of crops that are done.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    rows = NpyRows(file, np.float16)
+    try:
+        for at in range(len(crops)):
+            rows.add(network(torch.from_numpy(np.asarray(crops[at : at + 1]))).numpy())
+            progress(at + 1)
+    finally:
+        rows.close()

@@ -77,8 +77,10 @@ class NormalMaps:
         Raises:
             ValueError: maps of another number of receptive fields.
         """
-        found = self._paper(maps) / self.units[0]
-        return found if maps.faster is None else found + maps.faster / self.units[1]
+        found: Maps = self._paper(maps) / self.units[0]
+        if maps.faster is not None:
+            found = found + maps.faster / self.units[1]
+        return found
 
     def _paper(self, maps: RawMaps) -> Maps:
         found = np.zeros((), np.float32)

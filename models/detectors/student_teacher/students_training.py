@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.data.npy_rows import Rows
-from models.detectors.student_teacher.ensemble import Ensemble, Scale
+from models.detectors.student_teacher.ensemble import Ensemble
 from models.detectors.student_teacher.inputs import EVERY, normalised
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from models.detectors.student_teacher.steps import run_steps
@@ -62,8 +63,7 @@ def train_students(
         torch.manual_seed(seed)
         for scale in ensemble.scales:
             for student in scale.students:
-                for convolution in student.convolutions:
-                    convolution.reset_parameters()
+                student.forget()
 
     def loss_at(step: int) -> Tensor:
         chosen = int(np.random.default_rng([seed, step]).integers(len(pictures)))
@@ -80,7 +80,7 @@ def train_students(
                 losses.append(_SPEED_WEIGHT * (missed / usual).square().mean())
         return torch.stack(losses).sum()
 
-    students = torch.nn.ModuleList(scale.students for scale in ensemble.scales)
+    students = torch.nn.ModuleList(student for scale in ensemble.scales for student in scale.students)
     return run_steps(
         students,
         loss_at,
@@ -93,10 +93,9 @@ def train_students(
 
 
 @torch.no_grad()
-def _survey(ensemble: Ensemble, pictures: Rows, surveyed: np.ndarray) -> None:
+def _survey(ensemble: Ensemble, pictures: Rows, surveyed: npt.NDArray[np.int64]) -> None:
     """Set the centre and spread of each teacher's descriptors, value by value, over some pictures."""
     for scale in ensemble.scales:
-        assert isinstance(scale, Scale)
         found = torch.cat([scale.teacher(_seen(pictures, int(at)), every=EVERY) for at in surveyed])
         scale.centre.copy_(found.mean((0, 2, 3), keepdim=True))
         scale.spread.copy_(found.std((0, 2, 3), keepdim=True).clamp_min(_LEAST_SPREAD))

@@ -1,6 +1,6 @@
 """The job that trains teachers, once for all cameras: from films to a folder of :mod:`.teachers`.
 
-    crops ─► training ─► product
+    crops ─► vectors ─► training ─► product
 
 Each stage (:mod:`models.jobs.stages`) is a folder of the run, made again when something that it depends on has changed.
 """
@@ -27,7 +27,7 @@ from models.jobs.errors import TrainingError
 from models.jobs.rows import read_json, write_json
 from models.jobs.stages import SCRATCH, Done, Stages
 
-CROPS_FILE, LOSS_FILE, RECIPE_FILE = "crops.npy", "loss.json", "recipe.yaml"
+CROPS_FILE, VECTORS_FILE, LOSS_FILE, RECIPE_FILE = "crops.npy", "vectors.npy", "loss.json", "recipe.yaml"
 CHECKPOINT_FILE = "last.pt"
 #: Crops below which a training means nothing.
 _LEAST_CROPS = 16
@@ -75,11 +75,17 @@ def train_teacher(
                 "films, or raise crops.fps"
             )
 
+    def write_vectors(draft: Path) -> None:
+        found = NpyFile(first.folder / CROPS_FILE)
+        published.write_vectors(
+            draft / VECTORS_FILE, found, PublishedVectors(), lambda done: progress("vectors", done, len(found))
+        )
+
     def train(draft: Path) -> None:
         (draft / SCRATCH).mkdir(exist_ok=True)
         found, loss = train_teachers(
             NpyFile(first.folder / CROPS_FILE),
-            PublishedVectors(),
+            NpyFile(second.folder / VECTORS_FILE),
             recipe,
             seed,
             draft / SCRATCH / CHECKPOINT_FILE,
@@ -89,8 +95,8 @@ def train_teacher(
         write_json(draft / LOSS_FILE, {"weights_sha256": sha256, "loss": round(loss, 3)})
 
     def write_product(draft: Path) -> None:
-        found = read_json(second.folder / LOSS_FILE)
-        (draft / teachers.WEIGHTS_FILE).write_bytes((second.folder / teachers.WEIGHTS_FILE).read_bytes())
+        found = read_json(third.folder / LOSS_FILE)
+        (draft / teachers.WEIGHTS_FILE).write_bytes((third.folder / teachers.WEIGHTS_FILE).read_bytes())
         settings = recipe.model_dump(mode="json")
         (draft / RECIPE_FILE).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         card = TeacherCard(
@@ -104,7 +110,7 @@ def train_teacher(
                 "data": recipe.data,
                 "films": len(films),
                 "crops": len(NpyFile(first.folder / CROPS_FILE)),
-                "published": {"name": NAME, "tensors_sha256": weights.published(NAME).tensors_sha256},
+                "published": network,
                 "recipe": settings,
                 "seed": seed,
             },
@@ -117,12 +123,11 @@ def train_teacher(
         contents = [hashlib.sha256(film.read_bytes()).hexdigest() for film in films]
         first = run("crops", crops.__name__, {"films": contents, "crops": choice}, write_some)
         settings = recipe.model_dump(mode="json", exclude={"name", "description", "data", "crops"})
-        second = run(
-            "training",
-            teacher_training.__name__,
-            {"crops": first.digest, "recipe": settings, "published": code_digest([published.__name__])},
-            train,
-        )
-        whole = {"recipe": recipe.model_dump(mode="json"), "crops": first.digest, "training": second.digest}
-        third = run("product", __name__, whole, write_product)
-    return third.folder, read_teacher_card(third.folder)
+        network = {"name": NAME, "tensors_sha256": weights.published(NAME).tensors_sha256}
+        of_crops = {"crops": first.digest, "network": network}
+        second = run("vectors", published.__name__, of_crops, write_vectors)
+        both = {"crops": first.digest, "vectors": second.digest, "recipe": settings}
+        third = run("training", teacher_training.__name__, both, train)
+        whole = {"recipe": recipe.model_dump(mode="json"), "crops": first.digest, "training": third.digest}
+        fourth = run("product", __name__, whole, write_product)
+    return fourth.folder, read_teacher_card(fourth.folder)

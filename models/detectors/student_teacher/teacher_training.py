@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,12 +24,10 @@ _SURVEYED = 64
 #: (the paper's 0.1 of pictures in 0 to 1; ours lie in −1 to 1).
 _BRIGHTNESS, _NOISE = 0.2, 0.2
 
-Published = Callable[[Tensor], Tensor]  #: uint8 (N, H, W, 3) → float32 (N, C, H / 8, W / 8)
-
 
 def train_teachers(
     crops: Rows,
-    published: Published,
+    vectors: Rows,
     recipe: TeacherRecipe,
     seed: int,
     file: Path,
@@ -37,7 +36,9 @@ def train_teachers(
     """Train a teacher for each receptive field, all on the same crops.
 
     Args:
-        crops: uint8 (n, S, S, 3) RGB. The published network sees them as they are, the teachers at half their size.
+        crops: uint8 (n, S, S, 3) RGB. The published network saw them as they are, the teachers see them at half their
+            size.
+        vectors: the published network's, (n, C, S / 8, S / 8).
         file: the checkpoint.
         progress: called with the number of steps that are done.
 
@@ -52,8 +53,7 @@ def train_teachers(
         torch.manual_seed(seed)
         teachers = blank(recipe.patches, shrink=recipe.shrink, values=recipe.values)
     # Once: the same for every step, and for a training that goes on.
-    surveyed = _drawn(crops, np.random.default_rng([seed]), _SURVEYED)
-    found = torch.cat([published(some) for some in surveyed.split(recipe.batch)])
+    found = _chosen(vectors, np.random.default_rng([seed]).integers(len(vectors), size=_SURVEYED)).float()
     centre, spread = found.mean((0, 2, 3), keepdim=True), found.std((0, 2, 3), keepdim=True) + 1e-6
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -61,9 +61,9 @@ def train_teachers(
 
     def loss_at(step: int) -> Tensor:
         random = np.random.default_rng([seed, step])
-        chosen = _drawn(crops, random, recipe.batch)
-        wanted = _rows((published(chosen) - centre) / spread)
-        pictures = F.avg_pool2d(normalised(chosen), 2).contiguous(memory_format=torch.channels_last)
+        chosen = random.integers(len(crops), size=recipe.batch)
+        wanted = _rows((_chosen(vectors, chosen).float() - centre) / spread)
+        pictures = F.avg_pool2d(normalised(_chosen(crops, chosen)), 2).contiguous(memory_format=torch.channels_last)
         losses = []
         for name, teacher in teachers.items():
             maps = teacher(pictures, every=EVERY)
@@ -90,9 +90,9 @@ def train_teachers(
     return teachers, loss
 
 
-def _drawn(crops: Rows, random: np.random.Generator, number: int) -> Tensor:
-    """Return so many crops, uint8 (number, S, S, 3)."""
-    return torch.from_numpy(np.asarray(crops[random.integers(len(crops), size=number)]))
+def _chosen(rows: Rows, ordinals: npt.NDArray[np.int64]) -> Tensor:
+    """Return some rows."""
+    return torch.from_numpy(np.asarray(rows[ordinals]))
 
 
 def _rows(maps: Tensor) -> Tensor:
