@@ -42,6 +42,30 @@ class PublishedVectors(nn.Module):
         return torch.cat([fine, *(F.interpolate(one, fine.shape[2:], mode="bilinear") for one in coarser)], 1)
 
 
+class PatchVectors(nn.Module):
+    """EfficientNet-Lite0, from patches to the mean of its last map over the patch, enlarged to 224 × 224 pixels.
+
+    The paper takes ResNet-18, whose weights no package registry has.
+
+    Raises:
+        models.backbones.weights.WeightsError: its weights are not here.
+    """
+
+    values = STAGES["stage_7"].channels  #: of a vector
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._maps = PictureMaps(load_efficientnet_lite0(), ("stage_7",))
+
+    @torch.no_grad()
+    def forward(self, patches: Tensor) -> Tensor:
+        """uint8 (N, p, p, 3) RGB → float32 (N, :attr:`values`)."""
+        seen = F.interpolate(patches.permute(0, 3, 1, 2).float(), (224, 224), mode="bilinear").round()
+        (last,) = self._maps(seen.to(torch.uint8).permute(0, 2, 3, 1))
+        found: Tensor = last.mean((2, 3))
+        return found
+
+
 def write_vectors(file: Path, crops: Rows, network: PublishedVectors, progress: Callable[[int], None]) -> None:
     """Write the vectors of crops, once for all steps: a row a crop, float16 (:data:`VALUES`, S / 8, S / 8).
 

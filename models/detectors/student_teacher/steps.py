@@ -25,14 +25,17 @@ def run_steps(
     steps: int,
     learning_rate: float,
     weight_decay: float,
+    falls: bool = True,
     progress: Callable[[int], None] = lambda _: None,
 ) -> float:
-    """Train ``network`` with Adam; the learning rate falls to 0 evenly.
+    """Train ``network`` with Adam.
 
     Args:
         loss_at: returns the loss of a step by its number. It draws at random from that number alone, so that a training
             that goes on draws the same.
         file: the checkpoint. One that is there belongs to this very training: stages see to that.
+        learning_rate: at the first step.
+        falls: whether it falls to 0 evenly.
         progress: called with the number of steps that are done.
 
     Returns:
@@ -47,7 +50,7 @@ def run_steps(
     network.train()
     for step in range(first, steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate * (1 - step / steps)
+            group["lr"] = learning_rate * (1 - step / steps if falls else 1)
         loss = loss_at(step)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of step {step} is not finite; lower learning_rate (got {learning_rate:g})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from models.card import ModelName
 from models.detectors.student_teacher.losses import Compactness
@@ -37,6 +37,32 @@ class CropChoice(_Part):
     least_side: int = Field(112, ge=64)
 
 
+class PatchChoice(_Part):
+    """Patches of still pictures, as in the paper.
+
+    Attributes:
+        folder: of pictures, in folders of any depth; relative to the current folder.
+        obtain: how to get them, for people who do not have them.
+        sides: the least and the most of a scaled picture's shorter side, in receptive fields p.
+        grey: share of the pictures that lose their colour.
+        brightness: a positive patch is brighter or darker by up to this share. The paper does not state it.
+        noise: spread of the noise of a positive patch, of pictures in 0 to 1.
+    """
+
+    folder: Path
+    obtain: str = ""
+    sides: tuple[PositiveInt, PositiveInt] = (4, 16)
+    grey: float = Field(0.1, ge=0, le=1)
+    brightness: float = Field(0.2, ge=0, lt=1)
+    noise: float = Field(0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PatchChoice:
+        if self.sides[0] > self.sides[1]:
+            raise ValueError(f"sides: the least must not be above the most, got {self.sides[0]} and {self.sides[1]}")
+        return self
+
+
 class LossWeights(_Part):
     """λk, λm and λc, the form of the last one, and the margin δ of the triplets."""
 
@@ -48,20 +74,24 @@ class LossWeights(_Part):
 
 
 class TeacherRecipe(_Part):
-    """The recipe: one teacher for each receptive field, all on the same crops.
+    """The recipe: one teacher for each receptive field.
 
     Attributes:
+        crops: crops of films, the same ones for all teachers.
+        stills: still pictures instead.
         patches: receptive fields p, pixels.
         shrink: number by which the paper's channels are divided.
         values: of a descriptor, d.
-        batch: crops of a step. Each gives 1,024 descriptors.
-        learning_rate: of Adam at the first step; it falls to 0 evenly.
+        batch: crops of a step, of which each gives 1,024 descriptors, or patches.
+        learning_rate: of Adam at the first step.
+        falls: whether it falls to 0 evenly.
     """
 
     name: ModelName
     description: str
     data: dict[str, Any] = {}
-    crops: CropChoice
+    crops: CropChoice | None = None
+    stills: PatchChoice | None = None
     patches: tuple[int, ...] = Field((33,), min_length=1)
     shrink: PositiveInt = 4
     values: int = Field(128, ge=2)
@@ -69,6 +99,7 @@ class TeacherRecipe(_Part):
     steps: PositiveInt = 1000
     batch: int = Field(4, ge=2)
     learning_rate: PositiveFloat = 1e-3
+    falls: bool = True
     weight_decay: float = Field(1e-5, ge=0)
 
     @field_validator("patches")
@@ -77,3 +108,9 @@ class TeacherRecipe(_Part):
         if not set(patches) <= set(LAYERS) or len(set(patches)) < len(patches):
             raise ValueError(f"expected different ones of {', '.join(map(str, LAYERS))}")
         return patches
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TeacherRecipe:
+        if (self.crops is None) == (self.stills is None):
+            raise ValueError("expected either crops (of films) or stills (pictures)")
+        return self

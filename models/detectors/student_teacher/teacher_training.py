@@ -85,6 +85,7 @@ def train_teachers(
         steps=recipe.steps,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
+        falls=recipe.falls,
         progress=progress,
     )
     return teachers, loss
