@@ -27,7 +27,6 @@ from rich.progress import track
 
 from models.data.normal_footage import read_footage
 from models.detectors.motion.job import learn_motion
-from models.detectors.motion.recipe import MotionRecipe
 from models.jobs.thresholds import smoothed_as_live
 from models.serving.engine import Engine, open_engine
 from models.serving.export import SERVED_NAME, export
@@ -75,7 +74,7 @@ def main() -> None:
     try:
         videos = [video for video in ped2(options.data) if video.split == TEST]
         footage = read_footage("ped2", [options.data / "train"], hold_out=HOLD_OUT)
-        outcome = learn_motion(footage, MotionRecipe(), options.kept, report=console.print)
+        outcome = learn_motion(footage, options.kept, report=console.print)
         repository = options.kept / "models"
         export(str(outcome.product), repository, replace=True)
         version = repository / SERVED_NAME / str(served(repository / SERVED_NAME))

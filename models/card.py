@@ -102,6 +102,16 @@ class ModelCard(_Part, Generic[Own]):
     does_not_see: list[str] = []
 
 
+class CameraCard(ModelCard[Own], Generic[Own]):
+    """The card of a detector that has learned one camera.
+
+    Attributes:
+        camera: its name.
+    """
+
+    camera: str
+
+
 Card = TypeVar("Card", bound=ModelCard[Any])
 
 

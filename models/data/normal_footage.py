@@ -29,6 +29,8 @@ from pipeline.windows import ClipSpec, ClipWindow, cut
 #: Length of a piece: a twentieth of the footage within these bounds, seconds.
 _PIECE_SECONDS = (2.0, 60.0)
 _PIECES = 20
+#: Least clips that are learned from, and held back, for a fit that means anything.
+LEAST_CLIPS = 40
 #: Number of cameras that an error names.
 _NAMED = 5
 _MOMENT = re.compile(r"(?:(?:\d+:)?\d+:)?\d+(?:\.\d+)?")
@@ -127,6 +129,19 @@ class NormalFootage:
         """Return whether a piece is held back: so many of any stretch of pieces as the share says."""
         # Rounded, as 0.2 · 15 is 3 + 4e-16.
         return int(round((piece + 1) * self.hold_out, 9)) > int(round(piece * self.hold_out, 9))
+
+    def check_enough(self, learned: int, held_back: int) -> None:
+        """Check the numbers of clips that can be learned from and held back.
+
+        Raises:
+            FootageError: either is below :data:`LEAST_CLIPS`.
+        """
+        if min(learned, held_back) < LEAST_CLIPS:
+            raise FootageError(
+                f"camera {self.camera}: the footage is too short to hold any of it back (got {self.seconds:.0f} s, "
+                f"{learned} clips to learn from and {held_back} held back); expected at least {LEAST_CLIPS} of each: "
+                "use longer footage"
+            )
 
     def clips(self, spec: ClipSpec, report: Callable[[str], None] | None = None) -> Iterator[PlacedClip]:
         """Yield the clips in order; none of them spans two pieces or meets an excluded stretch.

@@ -45,7 +45,8 @@ class Family(Generic[Card]):
     """A kind of detector.
 
     Attributes:
-        training: the function that trains such a detector, ``module:function``.
+        training: the function that trains such a detector, ``module:function``; one that learns from normal footage is
+            a job of :mod:`models.jobs.learning`.
         heat: returns the meaning of the output HEAT of a model; None for a model without it.
         load: builds what is served from the model's folder: a network with its weights, in evaluation mode on the
             CPU, or a program. Missing weights of a published backbone are fetched. Raises
@@ -64,6 +65,12 @@ class Family(Generic[Card]):
     load: Callable[[Card, Path, Progress], ServedNetwork | ServedProgram]
     blank: Callable[[Card], ServedNetwork] | None = None
     scene: Callable[[Card], SceneKind | None] = lambda _card: None
+
+    def trainer(self) -> Callable[..., Any]:
+        """Return the function that :attr:`training` names; imports it."""
+        module, _, function = self.training.partition(":")
+        trains: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return trains
 
 
 #: Every family: its name, and the module that holds its ``FAMILY``.

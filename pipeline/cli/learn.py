@@ -13,11 +13,11 @@ from pipeline.printable import printable
 
 if TYPE_CHECKING:
     from models.data.normal_footage import NormalFootage
-    from models.detectors.motion.job import Outcome
+    from models.jobs.learning import Outcome
 
 
 class Detector(StrEnum):
-    """Families that learn from normal footage."""
+    """Families of models.detectors.base that learn from normal footage; it is not imported before the command runs."""
 
     MOTION = "motion"
 
@@ -48,14 +48,12 @@ def learn(
     import jinja2  # noqa: F401 - missing, it is reported now and not after the learning
 
     from models.data.normal_footage import parse_stretch, read_footage
-    from models.detectors.motion.job import learn_motion
-    from models.detectors.motion.recipe import MotionRecipe
+    from models.detectors.base import find_family
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import writing
     from pipeline.names import checked_name
     from pipeline.sources.film_files import PassedOver
 
-    assert detector is Detector.MOTION
     try:
         camera = checked_name(camera)
     except ValueError as error:
@@ -72,9 +70,8 @@ def learn(
     if (note := passed_over.line()) is not None:
         typer.echo(f"mistwatch: {printable(note)}", err=True)
     with progress_bars() as show, writing(out):
-        outcome = learn_motion(
-            footage, MotionRecipe(), out, report=lambda line: typer.echo(line, err=True), progress=show
-        )
+        job = find_family(detector.value).trainer()
+        outcome: Outcome = job(footage, out, report=lambda line: typer.echo(line, err=True), progress=show)
         page = out / "strangest.html"
         _write_page(page, footage, outcome)
     _print(outcome, page)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.motion import CELL, HIGHEST, RowStatistics, SpeedHistogram, cell_speeds, picture_value
+from operators.motion import CELL, RowStatistics, SpeedHistogram, cell_speeds
 
 SPECK = 48.0  #: pixels
 
@@ -122,14 +122,3 @@ class TestRowStatistics:
     ) -> None:
         with pytest.raises(ValueError, match=message):
             RowStatistics(np.array(centre, np.float32), np.array(spread, np.float32))
-
-
-class TestPictureValue:
-    def test_it_is_the_mean_of_the_ten_highest_cells(self) -> None:
-        cells = np.random.default_rng(6).permutation(48).reshape(6, 8).astype(np.float32)
-        assert HIGHEST == 10
-        assert picture_value(cells) == np.mean(np.arange(38, 48))
-        np.testing.assert_array_equal(picture_value(np.stack([cells, cells + 1])), [42.5, 43.5])
-
-    def test_a_picture_of_fewer_cells_takes_all(self) -> None:
-        assert picture_value(np.array([[1, 2, 3]], np.float32)) == 2

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from models import card
-from models.card import ModelCard
+from models.card import CameraCard
 
 
 class Architecture(card.Architecture):
@@ -21,10 +21,9 @@ class Architecture(card.Architecture):
     levels: int = Field(ge=1)
 
 
-class MotionCard(ModelCard[Architecture]):
-    """The card of a detector of this family, which belongs to ``camera``."""
+class MotionCard(CameraCard[Architecture]):
+    """The card of a detector of this family."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: Literal["motion"] = "motion"
-    camera: str

@@ -7,51 +7,28 @@ Each stage (:mod:`models.jobs.stages`) is a folder of the run, made again when s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from models.card import read_card
-from models.code import code_digest
 from models.data.normal_footage import NormalFootage
 from models.detectors.motion.card import MotionCard
 from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.stages import gap, product, speeds
-from models.jobs.rows import read_json
-from models.jobs.stages import Done, Stages
-from pipeline.printable import storable
-
-Progress = Callable[[str, int, int], None]  #: (stage, seconds of the footage done, total)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a job.
-
-    Attributes:
-        product: folder of the model.
-        moments: the strangest moments of the footage, the strangest first; see
-            :mod:`models.detectors.motion.stages.product`.
-    """
-
-    product: Path
-    card: MotionCard
-    moments: list[dict[str, Any]]
+from models.jobs.learning import LearningJob, Outcome, Progress, Report
 
 
 def learn_motion(
     footage: NormalFootage,
-    recipe: MotionRecipe,
     out: Path,
     *,
-    report: Callable[[str], None] = lambda _line: None,
+    recipe: MotionRecipe | None = None,
+    report: Report = lambda _line: None,
     progress: Progress = lambda *_: None,
 ) -> Outcome:
     """Run the job, as far as it is not up to date.
 
     Args:
         out: the run's folder; made when missing.
+        recipe: the default one when None.
 
     Raises:
         FootageError: the footage cannot be learned from.
@@ -59,38 +36,23 @@ def learn_motion(
         StageError: another job is running in ``out``.
         OSError: ``out`` cannot be written.
     """
-    stages = Stages(out, report=report)
-    total = max(1, round(footage.seconds))
-
-    def run(name: str, inputs: dict[str, Any], work: Callable[[Path], None]) -> Done:
-        code = code_digest([f"{gap.__package__}.{name}"])
-        return stages.run(name, {"code": code, "recipe": recipe.model_dump(mode="json"), **inputs}, work)
-
-    def seconds_of(stage: str) -> Callable[[float], None]:
-        return lambda seconds: progress(stage, min(round(seconds), total), total)
-
-    with stages.alone():
-        first = run(
+    settings = recipe or MotionRecipe()
+    job = LearningJob(footage, settings, str(gap.__package__), out, report=report, progress=progress)
+    with job.alone():
+        first = job.run(
             "gap",
             {"footage": footage.identity},
-            lambda draft: gap.compute(draft, footage, recipe, seconds_of("gap"), report),
+            lambda draft, done: gap.compute(draft, footage, settings, done, report),
         )
         chosen = gap.read(first.folder)
-        clip = recipe.clip(footage, chosen["gap"])
-        second = run(
+        clip = settings.clip(footage, chosen["gap"])
+        second = job.run(
             "speeds",
             {"footage": footage.identity, "gap": first.digest},
-            lambda draft: speeds.compute(draft, footage, clip, seconds_of("speeds")),
+            lambda draft, done: speeds.compute(draft, footage, clip, done),
         )
-        third = run(
-            "product",
-            {
-                "camera": footage.camera,
-                "films": [storable(str(film.path)) for film in footage.films],
-                "gap": first.digest,
-                "speeds": second.digest,
-            },
-            lambda draft: product.compute(draft, footage, recipe, clip, chosen, speeds.read(second.folder)),
+        return job.finish(
+            MotionCard,
+            {"gap": first.digest, "speeds": second.digest},
+            lambda draft: product.compute(draft, footage, settings, clip, chosen, speeds.read(second.folder)),
         )
-    moments = read_json(third.folder / product.MOMENTS_FILE)
-    return Outcome(third.folder, read_card(third.folder, MotionCard), moments)

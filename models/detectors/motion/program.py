@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data.flow import DenseFlow
-from operators.motion import RowStatistics, cell_speeds, picture_value
+from operators.cells import picture_value
+from operators.motion import RowStatistics, cell_speeds
 from operators.rarity import Rarity
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from models.data.normal_footage import FootageError, NormalFootage
+from models.data.camera_clips import clip_of_camera
+from models.data.normal_footage import NormalFootage
 from operators.motion import CELL
-from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
 #: Cells that a side of the pictures needs: the outermost ones count for nothing.
@@ -30,21 +30,17 @@ class MotionRecipe(BaseModel):
     gaps: tuple[PositiveInt, ...] = Field((1, 2, 3), min_length=1)
     kernel: PositiveInt = 3
 
-    def clip(self, footage: NormalFootage, gap: int, *, stride: int = 1) -> ClipSpec:
+    def clip(self, footage: NormalFootage, gap: int) -> ClipSpec:
         """Return clips of the camera whose last picture is ``gap`` frames behind the first.
 
         Raises:
             FootageError: the pictures are too small, or too narrow.
         """
-        film = min(footage.films, key=lambda film: film.rate)
-        # A little is added, as the rate of a camera of 30 pictures a second may be measured as 29.99.
-        every = max(1, int(film.rate / self.least_fps + 0.01))
-        height = min(self.height, film.height // CELL * CELL)
-        width = max(CELL, round(height * film.width / film.height / CELL) * CELL)
-        if min(height, width) < _LEAST_CELLS * CELL:
-            least = _LEAST_CELLS * CELL
-            raise FootageError(
-                f"{film.path}: pictures of {film.width}×{film.height}, of which {width}×{height} would be compared; "
-                f"expected at least {least}×{least}; use footage of larger pictures"
-            )
-        return ClipSpec(gap + 1, stride, height, width, Fit.STRETCH, round(film.rate / every, 3))
+        return clip_of_camera(
+            footage,
+            frames=gap + 1,
+            height=self.height,
+            cell=CELL,
+            least_cells=_LEAST_CELLS,
+            least_fps=self.least_fps,
+        )

@@ -12,7 +12,7 @@ from models.detectors.motion import program
 from models.detectors.motion.card import Architecture, MotionCard
 from models.detectors.program import ServedProgram
 from models.tensors import load_tensors, save_tensors
-from operators import motion, rarity
+from operators import cells, motion, rarity
 from operators.motion import RowStatistics
 from operators.rarity import Rarity
 
@@ -48,7 +48,7 @@ def load_program(card: MotionCard, folder: Path) -> ServedProgram:
         folder / WEIGHTS_FILE, _expected(card.architecture), network="motion detector", sha256=card.weights_sha256
     )
     # By their modules and not by their names: what is exported depends on their code (models.code finds imports).
-    uses = tuple(module.__name__ for module in (flow, motion, rarity))
+    uses = tuple(module.__name__ for module in (flow, cells, motion, rarity))
     return ServedProgram(program.__name__, uses, {name: tensor.numpy() for name, tensor in tensors.items()})
 
 

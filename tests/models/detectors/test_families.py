@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.util
 import json
 import subprocess
@@ -23,6 +22,7 @@ from models.card import BUILT_IN, CardError, read_card
 from models.detectors.base import FAMILIES, BelongsTo, LearnsFrom, find_family, read_detector
 from models.serving.engine import open_engine
 from models.serving.export import ExportError, export, export_entries
+from pipeline.cli.learn import Detector
 
 CLIP = (4, 16, 16, 3)
 
@@ -51,8 +51,12 @@ def test_every_family_keeps_its_promises(name: str) -> None:
     family = find_family(name)
     assert family.name == name
     assert family.card.model_fields["family"].default == name
-    module, _, function = family.training.partition(":")
-    assert callable(getattr(importlib.import_module(module), function))
+    assert callable(family.trainer())
+
+
+def test_the_command_offers_every_family_that_learns_from_normal_footage() -> None:
+    of_footage = {name for name in FAMILIES if find_family(name).learns_from is LearnsFrom.NORMAL_FOOTAGE}
+    assert {kind.value for kind in Detector} == of_footage
 
 
 def test_finding_a_family_imports_no_torch() -> None:

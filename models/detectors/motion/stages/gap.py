@@ -7,7 +7,6 @@ fast one is the rarest is taken, by the mean of the decades of :mod:`operators.r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.data.camera_clips import sparser
 from models.data.flow import DenseFlow
-from models.data.normal_footage import FootageError, NormalFootage
+from models.data.normal_footage import NormalFootage
 from models.data.one_scene import OneScene
 from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.scale import fit_scale
 from models.jobs.rows import read_json, write_json
-from operators.motion import SpeedHistogram, cell_speeds, picture_value
+from operators.cells import picture_value
+from operators.motion import SpeedHistogram, cell_speeds
 
 FILE = "gap.json"
-#: Least clips that are learned from, and held back, for a fit that means anything.
-LEAST_CLIPS = 40
 #: Clips of the sample. Each costs three to five flows, so longer footage is sampled more sparsely.
 _SAMPLE = 1200
 
@@ -51,9 +50,7 @@ def compute(
         OSError: the folder cannot be written.
     """
     longest = 2 * max(recipe.gaps)
-    fps = recipe.clip(footage, longest).fps
-    assert fps is not None
-    spec = recipe.clip(footage, longest, stride=max(1, math.ceil(footage.seconds * fps / _SAMPLE)))
+    spec = sparser(recipe.clip(footage, longest), footage, _SAMPLE)
     flow, scene = DenseFlow(), OneScene(footage.camera)
     learned: dict[int, list[Speeds]] = {gap: [] for gap in recipe.gaps}
     held: dict[int, list[Speeds]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
@@ -64,13 +61,7 @@ def compute(
             speeds.append(cell_speeds(flow.between(pictures[-1 - lag], pictures[-1]))[0])
         progress(clip.end)
     scene.finish()
-    counts = len(learned[recipe.gaps[0]]), len(held[recipe.gaps[0]])
-    if min(counts) < LEAST_CLIPS:
-        raise FootageError(
-            f"camera {footage.camera}: the footage is too short to hold any of it back (got {footage.seconds:.0f} s, "
-            f"{counts[0]} clips to learn from and {counts[1]} held back); expected at least {LEAST_CLIPS} of each: use "
-            "longer footage"
-        )
+    footage.check_enough(len(learned[recipe.gaps[0]]), len(held[recipe.gaps[0]]))
     rarities = {gap: _rarity(learned[gap], held[gap], held[2 * gap]) for gap in recipe.gaps}
     chosen = max(recipe.gaps, key=lambda gap: (round(rarities[gap], 2), -gap))
     write_json(folder / FILE, {"gap": chosen, "decades": {str(gap): round(rarities[gap], 2) for gap in recipe.gaps}})

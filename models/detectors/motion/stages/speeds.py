@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from models.data.clip_places import ClipPlaces, PlaceList
 from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows, Rows
@@ -24,17 +24,10 @@ class ClipSpeeds:
 
     Attributes:
         speeds: float32 (n, h, w), on the disk until they are looked at.
-        film, piece: int64 (n,), ordinals.
-        start, end: float64 (n,), seconds of the footage's clock.
-        held_back: bool (n,).
     """
 
     speeds: Rows
-    film: npt.NDArray[np.int64]
-    piece: npt.NDArray[np.int64]
-    start: npt.NDArray[np.float64]
-    end: npt.NDArray[np.float64]
-    held_back: npt.NDArray[np.bool_]
+    places: ClipPlaces
 
 
 def compute(folder: Path, footage: NormalFootage, clip: ClipSpec, progress: Callable[[float], None]) -> None:
@@ -49,26 +42,17 @@ def compute(folder: Path, footage: NormalFootage, clip: ClipSpec, progress: Call
     """
     flow = DenseFlow()
     rows = NpyRows(folder / SPEEDS_FILE, np.float32, (clip.height // CELL, clip.width // CELL))
-    places: list[tuple[int, int, float, float, bool]] = []
+    places = PlaceList()
     try:
         for one in footage.clips(clip):
             rows.add(cell_speeds(flow.between(one.window.pixels[0], one.window.pixels[-1]))[0][None])
-            places.append((one.film, one.piece, one.start, one.end, one.held_back))
+            places.add(one)
             progress(one.end)
     finally:
         rows.close()
-    film, piece, start, end, held_back = zip(*places, strict=True)
-    np.savez(
-        folder / PLACES_FILE,
-        film=np.array(film, np.int64),
-        piece=np.array(piece, np.int64),
-        start=np.array(start),
-        end=np.array(end),
-        held_back=np.array(held_back),
-    )
+    places.places().write(folder / PLACES_FILE)
 
 
 def read(folder: Path) -> ClipSpeeds:
     """Return what :func:`compute` wrote. Raises OSError."""
-    with np.load(folder / PLACES_FILE, allow_pickle=False) as places:
-        return ClipSpeeds(NpyFile(folder / SPEEDS_FILE), **dict(places))
+    return ClipSpeeds(NpyFile(folder / SPEEDS_FILE), ClipPlaces.read(folder / PLACES_FILE))

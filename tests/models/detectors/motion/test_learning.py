@@ -19,8 +19,9 @@ from walking_films import FPS, pictures, write
 from models.code import code_modules
 from models.data.normal_footage import FootageError, NormalFootage, Stretch, read_footage
 from models.detectors.base import read_detector
-from models.detectors.motion.job import Outcome, learn_motion
+from models.detectors.motion.job import learn_motion
 from models.detectors.motion.recipe import MotionRecipe
+from models.jobs.learning import Outcome
 from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export, export_entries
 from models.tensors import TensorsError
@@ -43,13 +44,13 @@ def footage(film: Path) -> NormalFootage:
 @pytest.fixture(scope="module")
 def run(footage: NormalFootage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "yard"
-    learn_motion(footage, RECIPE, folder)
+    learn_motion(footage, folder, recipe=RECIPE)
     return folder
 
 
 @pytest.fixture(scope="module")
 def outcome(footage: NormalFootage, run: Path) -> Outcome:
-    return learn_motion(footage, RECIPE, run)
+    return learn_motion(footage, run, recipe=RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +114,10 @@ class TestProduct:
 
     def test_an_incident_in_the_footage_is_the_strangest_moment_and_can_be_left_out(self, tmp_path: Path) -> None:
         film = write(tmp_path / "yard.mp4", pictures(60, running=[(31, 32.5)]))
-        with_it = learn_motion(read_footage("yard", [film], hold_out=0.2), RECIPE, tmp_path / "with")
+        with_it = learn_motion(read_footage("yard", [film], hold_out=0.2), tmp_path / "with", recipe=RECIPE)
         assert 30.5 <= with_it.moments[0]["start"] <= 33
         without = read_footage("yard", [film], hold_out=0.2, excluded=[Stretch(30, 34)])
-        left_out = learn_motion(without, RECIPE, tmp_path / "without")
+        left_out = learn_motion(without, tmp_path / "without", recipe=RECIPE)
         assert all(not 30 <= moment["start"] < 34 for moment in left_out.moments)
 
     def test_damaged_weights_are_refused(self, outcome: Outcome, tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ class TestProduct:
 class TestStages:
     def test_a_second_call_runs_nothing(self, footage: NormalFootage, run: Path) -> None:
         lines: list[str] = []
-        learn_motion(footage, RECIPE, run, report=lines.append)
+        learn_motion(footage, run, recipe=RECIPE, report=lines.append)
         assert lines == ["gap: unchanged", "speeds: unchanged", "product: unchanged"]
 
     def test_a_run_that_was_killed_ends_in_the_same_product(self, film: Path, run: Path, tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ class TestStages:
             "from models.detectors.motion.job import learn_motion\n"
             "from models.detectors.motion.recipe import MotionRecipe\n"
             f"footage = read_footage('yard', [Path({str(film)!r})], hold_out=0.2)\n"
-            f"learn_motion(footage, MotionRecipe(gaps=(1, 2)), Path({str(out)!r}))\n"
+            f"learn_motion(footage, Path({str(out)!r}), recipe=MotionRecipe(gaps=(1, 2)))\n"
         )
         command = [sys.executable, "-c", program]
         first = subprocess.Popen(command)
@@ -175,7 +176,7 @@ class TestStages:
             "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
             "try:\n"
             f"    out = Path({str(out)!r})\n"
-            "    with writing(out): learn_motion(footage, MotionRecipe(gaps=(1,)), out)\n"
+            "    with writing(out): learn_motion(footage, out, recipe=MotionRecipe(gaps=(1,)))\n"
             "except MistwatchError as error: print(error)\n"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250, check=False)
@@ -191,6 +192,7 @@ def test_an_export_depends_on_the_code_of_the_program() -> None:
     program = {
         "models.detectors.motion.program",
         "models.data.flow",
+        "operators.cells",
         "operators.motion",
         "operators.rarity",
     }
@@ -201,7 +203,7 @@ def test_footage_that_is_too_short_is_refused(tmp_path: Path) -> None:
     film = write(tmp_path / "short.mp4", pictures(8))
     message = r"camera yard: the footage is too short to hold any of it back \(got 8 s, \d+ clips to learn from and 0"
     with pytest.raises(FootageError, match=message):
-        learn_motion(read_footage("yard", [film], hold_out=0.2), RECIPE, tmp_path / "run")
+        learn_motion(read_footage("yard", [film], hold_out=0.2), tmp_path / "run", recipe=RECIPE)
     assert not (tmp_path / "run" / "gap").exists()
 
 

@@ -1,0 +1,177 @@
+"""Jobs that learn a detector from one camera's normal footage: the frame that all families have in common.
+
+A family's job is a function ``(footage, out, *, recipe, report, progress) -> Outcome``, named by its
+:class:`models.detectors.base.Family`. It runs its stages (:class:`LearningJob`); the last one, ``product``, writes the
+model (:func:`write_learned`)::
+
+    FAMILY.safetensors     what was learned
+    model-card.json        camera, footage, figures, suggested thresholds
+    recipe.yaml            the recipe
+    moments.json           the strangest moments of all footage, with their heat
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from pydantic import BaseModel
+
+from models.card import CameraCard, read_card, write_card
+from models.code import code_digest
+from models.data.clip_places import ClipPlaces
+from models.data.normal_footage import NormalFootage
+from models.jobs.moments import MOMENTS_FILE, strangest_moments
+from models.jobs.rows import read_json, write_json
+from models.jobs.stages import Done, Stages
+from models.jobs.thresholds import alerting_of_normal
+from pipeline.printable import storable
+from pipeline.windows import ClipSpec, StoredClip
+
+RECIPE_FILE = "recipe.yaml"
+
+Report = Callable[[str], None]  #: called with a line for each stage, and for each film that is not quite in order
+Progress = Callable[[str, int, int], None]  #: (stage, seconds of the footage done, total)
+Seconds = Callable[[float], None]  #: called by a stage with the seconds of the footage that are done
+
+Kind = TypeVar("Kind", bound=CameraCard[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a job.
+
+    Attributes:
+        product: folder of the model.
+        moments: the strangest moments of the footage, the strangest first; see :mod:`models.jobs.moments`.
+    """
+
+    product: Path
+    card: CameraCard[Any]
+    moments: list[dict[str, Any]]
+
+
+class LearningJob:
+    """The stages of one job, which depend on their code and on the recipe beside their own inputs.
+
+    Args:
+        stages: package of the stages' modules, each with the name of its stage.
+        out: the run's folder; made when missing.
+    """
+
+    def __init__(
+        self, footage: NormalFootage, recipe: BaseModel, stages: str, out: Path, *, report: Report, progress: Progress
+    ) -> None:
+        self._recipe = recipe.model_dump(mode="json")
+        self._package = stages
+        self._stages = Stages(out, report=report)
+        self._progress = progress
+        self._total = max(1, round(footage.seconds))
+        self._names = {
+            "camera": footage.camera,
+            "films": [storable(str(film.path)) for film in footage.films],
+        }
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other jobs out of the run's folder. Raises StageError: another job is running in it."""
+        with self._stages.alone():
+            yield
+
+    def run(self, name: str, inputs: Mapping[str, Any], work: Callable[[Path, Seconds], None]) -> Done:
+        """Run a stage, as far as it is not up to date.
+
+        Args:
+            inputs: what its result depends on beside code and recipe; plain JSON.
+            work: writes the result into a folder, and reports its progress.
+
+        Raises:
+            StageError, OSError: see :meth:`models.jobs.stages.Stages.run`.
+        """
+        code = code_digest([f"{self._package}.{name}"])
+
+        def done(seconds: float) -> None:
+            self._progress(name, min(round(seconds), self._total), self._total)
+
+        return self._stages.run(name, {"code": code, "recipe": self._recipe, **inputs}, lambda draft: work(draft, done))
+
+    def finish(self, kind: type[CameraCard[Any]], inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Outcome:
+        """Run the stage ``product``, which also depends on the names of the camera and its films.
+
+        Args:
+            kind: the family's card.
+
+        Raises:
+            StageError, OSError: see :meth:`models.jobs.stages.Stages.run`.
+        """
+        done = self.run("product", {**self._names, **inputs}, lambda draft, _: work(draft))
+        return Outcome(done.folder, read_card(done.folder, kind), read_json(done.folder / MOMENTS_FILE))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a fitted detector finds in the footage that it was learned from.
+
+    Attributes:
+        places: of the clips.
+        scores: float64 (n,), of each clip, in [0, 1].
+        heat_of: returns the heat of a clip, (h, w) in [0, 1], by its ordinal.
+    """
+
+    places: ClipPlaces
+    scores: npt.NDArray[np.float64]
+    heat_of: Callable[[int], npt.NDArray[np.floating]]
+
+
+def write_learned(
+    folder: Path,
+    kind: type[Kind],
+    footage: NormalFootage,
+    recipe: BaseModel,
+    clip: ClipSpec,
+    judged: Judged,
+    *,
+    kernel: int,
+    training: Mapping[str, Any],
+    **own: Any,
+) -> Kind:
+    """Write all of the product but the weights. The thresholds come from what is held back.
+
+    Args:
+        clip: as the detector takes them.
+        kernel: of the causal moving average, clips.
+        training: the family's part of the card's ``training``.
+        own: further parts of the card: ``description``, ``architecture``, ``weights_sha256``, ...
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    places = judged.places
+    alerting, reached = alerting_of_normal(places.held_back_pieces(judged.scores), kernel)
+    (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_json(folder / MOMENTS_FILE, strangest_moments(footage, places, judged.scores, judged.heat_of))
+    period = 1 / (clip.fps or 1)
+    family = str(kind.model_fields["family"].default)
+    card = kind(
+        name=re.sub(r"[^A-Za-z0-9._-]", "_", footage.camera) + f"-{family.replace('_', '-')}",
+        camera=footage.camera,
+        clip=StoredClip.from_spec(clip),
+        alerting=alerting,
+        training={
+            "footage": footage.identity,
+            "learned_seconds": round(float((~places.held_back).sum() * period), 1),
+            "held_back_seconds": round(float(places.held_back.sum() * period), 1),
+            **training,
+        },
+        figures={"held_back": {"clips": int(places.held_back.sum()), **reached}},
+        **own,
+    )
+    write_card(card, folder)
+    return card
