@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from models import card
-from models.card import ModelCard
+from models.card import CameraCard
 
 
 class Architecture(card.Architecture):
@@ -31,10 +31,9 @@ class Architecture(card.Architecture):
     levels: int = Field(ge=1)
 
 
-class StudentTeacherCard(ModelCard[Architecture]):
-    """The card of a detector of this family, which belongs to ``camera``."""
+class StudentTeacherCard(CameraCard[Architecture]):
+    """The card of a detector of this family."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: Literal["student_teacher"] = "student_teacher"
-    camera: str

@@ -7,13 +7,8 @@ Each stage (:mod:`models.jobs.stages`) is a folder of the run, made again when s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from models.card import read_card
-from models.code import code_digest
 from models.data.normal_footage import NormalFootage
 from models.detectors.student_teacher.card import StudentTeacherCard
 from models.detectors.student_teacher.program import ClipMaps
@@ -21,45 +16,28 @@ from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from models.detectors.student_teacher.stages import maps, pictures, product, students
 from models.detectors.student_teacher.teachers import OURS, load_teachers, read_teacher_card
 from models.detectors.student_teacher.weights import program_network
-from models.jobs.rows import read_json
-from models.jobs.stages import Done, Stages
-from pipeline.printable import storable
-
-Progress = Callable[[str, int, int], None]  #: (stage, how much of it is done, total)
+from models.jobs.learning import LearningJob, Outcome, Progress, Report
 
 #: The settings that each stage depends on.
-_OF_PICTURES = ("patches", "speed", "gap", "height", "least_fps", "pictures")
+_OF_CLIPS = ("patches", "speed", "gap", "height", "least_fps")
 _OF_STUDENTS = ("patches", "students", "speed", "steps", "learning_rate", "weight_decay")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a job.
-
-    Attributes:
-        product: folder of the model.
-        moments: the strangest moments of the footage, the strangest first; see
-            :mod:`models.detectors.student_teacher.stages.product`.
-    """
-
-    product: Path
-    card: StudentTeacherCard
-    moments: list[dict[str, Any]]
 
 
 def learn_student_teacher(
     footage: NormalFootage,
-    recipe: StudentTeacherRecipe,
     out: Path,
     *,
+    recipe: StudentTeacherRecipe | None = None,
     seed: int = 0,
-    report: Callable[[str], None] = lambda _line: None,
+    report: Report = lambda _line: None,
     progress: Progress = lambda *_: None,
 ) -> Outcome:
     """Run the job, as far as it is not up to date.
 
     Args:
         out: the run's folder; made when missing.
+        recipe: the default one when None.
+        seed: of the students' first weights, and of the order of the pictures.
 
     Raises:
         FootageError: the footage cannot be learned from.
@@ -70,63 +48,46 @@ def learn_student_teacher(
         StageError: another job is running in ``out``.
         OSError: ``out`` cannot be written.
     """
-    folder = recipe.teachers or OURS
-    teachers, weights = read_teacher_card(folder), load_teachers(folder, recipe.patches)
-    stages = Stages(out, report=report)
-    total = max(1, round(footage.seconds))
-    settings = recipe.model_dump(mode="json")
-
-    def run(name: str, keys: tuple[str, ...], inputs: dict[str, Any], work: Callable[[Path], None]) -> Done:
-        code = code_digest([f"{pictures.__package__}.{name}"])
-        return stages.run(name, {"code": code, "recipe": {key: settings[key] for key in keys}, **inputs}, work)
-
-    def seconds_of(stage: str) -> Callable[[float], None]:
-        return lambda seconds: progress(stage, min(round(seconds), total), total)
-
-    with stages.alone():
-        first = run(
+    settings = recipe or StudentTeacherRecipe()
+    folder = settings.teachers or OURS
+    teachers, weights = read_teacher_card(folder), load_teachers(folder, settings.patches)
+    job = LearningJob(footage, settings, str(pictures.__package__), out, report=report, progress=progress)
+    with job.alone():
+        first = job.run(
             "pictures",
-            _OF_PICTURES,
             {"footage": footage.identity},
-            lambda draft: pictures.compute(draft, footage, recipe, seconds_of("pictures"), report),
+            lambda draft, done: pictures.compute(draft, footage, settings, done, report),
+            settings=(*_OF_CLIPS, "pictures"),
         )
-        second = run(
+        second = job.run(
             "students",
-            _OF_STUDENTS,
             {"pictures": first.digest, "teachers": teachers.weights_sha256, "seed": seed},
-            lambda draft: students.compute(
+            lambda draft, _: students.compute(
                 draft,
                 pictures.read(first.folder),
                 teachers,
                 weights,
-                recipe,
+                settings,
                 seed,
-                lambda done: progress("students", done, recipe.steps),
+                lambda done: progress("students", done, settings.steps),
             ),
+            settings=_OF_STUDENTS,
         )
-        trained = students.read(second.folder, teachers, recipe)
-        third = run(
+        trained = students.read(second.folder, teachers, settings)
+        third = job.run(
             "maps",
-            _OF_PICTURES,
             {"footage": footage.identity, "students": second.digest},
-            lambda draft: maps.compute(
+            lambda draft, done: maps.compute(
                 draft,
                 footage,
-                recipe,
-                ClipMaps(program_network(trained[0], recipe.clip(footage)).open()),
-                seconds_of("maps"),
+                settings,
+                ClipMaps(program_network(trained[0], settings.clip(footage)).open()),
+                done,
             ),
+            settings=_OF_CLIPS,
         )
-        fourth = run(
-            "product",
-            tuple(settings),
-            {
-                "camera": footage.camera,
-                "films": [storable(str(film.path)) for film in footage.films],
-                "students": second.digest,
-                "maps": third.digest,
-            },
-            lambda draft: product.compute(draft, footage, recipe, teachers, trained, maps.read(third.folder)),
+        return job.finish(
+            StudentTeacherCard,
+            {"students": second.digest, "maps": third.digest},
+            lambda draft: product.compute(draft, footage, settings, teachers, trained, maps.read(third.folder)),
         )
-    moments = read_json(fourth.folder / product.MOMENTS_FILE)
-    return Outcome(fourth.folder, read_card(fourth.folder, StudentTeacherCard), moments)

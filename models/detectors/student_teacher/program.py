@@ -6,28 +6,20 @@ This file is copied into exported version folders, where its imports are made re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.data.flow import DenseFlow
 from models.detectors.student_teacher.strangeness import NormalMaps, RawMaps
-from operators.motion import cell_speeds, picture_value
+from models.engines.one_by_one import Network
+from operators.cells import picture_value
+from operators.motion import cell_speeds
 from operators.rarity import Rarity
 
 #: The network of the program, and its input.
 NETWORK, PICTURE = "ensemble", "PICTURE"
-
-
-class Network(Protocol):
-    """The opened network; see :class:`models.detectors.student_teacher.ensemble.Ensemble`."""
-
-    name: str
-
-    def run(
-        self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]
-    ) -> Mapping[str, npt.NDArray[np.float32]]: ...
 
 
 def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, Network]) -> StudentTeacherScorer:

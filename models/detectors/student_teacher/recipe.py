@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from models.data.normal_footage import FootageError, NormalFootage
+from models.data.camera_clips import clip_of_camera
+from models.data.normal_footage import NormalFootage
 from operators.motion import CELL
-from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
 
@@ -55,22 +56,17 @@ class StudentTeacherRecipe(BaseModel):
     learning_rate: PositiveFloat = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
 
-    def clip(self, footage: NormalFootage, *, stride: int = 1) -> ClipSpec:
+    def clip(self, footage: NormalFootage) -> ClipSpec:
         """Return clips of the camera: one picture, or two with the gap between them where speed is predicted.
 
         Raises:
             FootageError: the pictures are too small for the receptive fields.
         """
-        film = min(footage.films, key=lambda film: film.rate)
-        # A little is added, as the rate of a camera of 30 pictures a second may be measured as 29.99.
-        every = max(1, int(film.rate / self.least_fps + 0.01))
-        height = min(self.height, film.height // CELL * CELL)
-        width = max(CELL, round(height * film.width / film.height / CELL) * CELL)
-        if min(height, width) < max(self.patches):
-            raise FootageError(
-                f"{film.path}: pictures of {film.width}×{film.height}, of which {width}×{height} would be compared; "
-                f"expected at least {max(self.patches)} a side, the largest receptive field; use footage of larger "
-                "pictures, or smaller patches"
-            )
-        frames = self.gap + 1 if self.speed else 1
-        return ClipSpec(frames, stride, height, width, Fit.STRETCH, round(film.rate / every, 3))
+        return clip_of_camera(
+            footage,
+            frames=self.gap + 1 if self.speed else 1,
+            height=self.height,
+            cell=CELL,
+            least_cells=math.ceil(max(self.patches) / CELL),
+            least_fps=self.least_fps,
+        )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators.motion import picture_value
+from operators.cells import picture_value
 
 Maps = npt.NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from models.detectors.student_teacher.card import Architecture, StudentTeacherCa
 from models.detectors.student_teacher.ensemble import Ensemble
 from models.detectors.student_teacher.strangeness import NormalMaps
 from models.tensors import load_tensors, save_tensors
-from operators import motion, rarity
+from operators import cells, motion, rarity
 from operators.rarity import Rarity
 from pipeline.windows import ClipSpec
 
@@ -81,7 +81,7 @@ def load_program(card: StudentTeacherCard, folder: Path) -> ServedProgram:
         {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
     )
     # By their modules and not by their names: what is exported depends on their code (models.code finds imports).
-    uses = tuple(module.__name__ for module in (flow, strangeness, motion, rarity))
+    uses = tuple(module.__name__ for module in (flow, strangeness, cells, motion, rarity))
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
     network = program_network(ensemble, card.clip.spec)
     return ServedProgram(program.__name__, uses, arrays, {program.NETWORK: network})

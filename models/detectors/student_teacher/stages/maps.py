@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.data.clip_places import ClipPlaces, PlaceList
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows, Rows
 from models.detectors.student_teacher.program import ClipMaps
@@ -34,19 +35,12 @@ class ClipsFound:
     Attributes:
         errors, variances, faster: see :class:`models.detectors.student_teacher.strangeness.RawMaps`; on the disk until
             they are looked at.
-        film, piece: int64 (n,), ordinals.
-        start, end: float64 (n,), seconds of the footage's clock.
-        held_back: bool (n,).
     """
 
     errors: Rows
     variances: Rows
     faster: Rows | None
-    film: npt.NDArray[np.int64]
-    piece: npt.NDArray[np.int64]
-    start: npt.NDArray[np.float64]
-    end: npt.NDArray[np.float64]
-    held_back: npt.NDArray[np.bool_]
+    places: ClipPlaces
 
     def maps(self, rows: slice | npt.NDArray[np.int64]) -> RawMaps:
         """Return the maps of some clips, in memory."""
@@ -79,7 +73,7 @@ def compute(
     names = [ERRORS_FILE, VARIANCES_FILE, *([FASTER_FILE] if recipe.speed else [])]
     files = [NpyRows(folder / name, np.float32) for name in names]
     seen: Counter[tuple[int, int]] = Counter()
-    places: list[tuple[int, int, float, float, bool]] = []
+    places = PlaceList()
     try:
         for ordinal, one in enumerate(footage.clips(clip)):
             progress(one.end)
@@ -90,28 +84,19 @@ def compute(
             for file, values in zip(files, (maps.errors, maps.variances, maps.faster), strict=False):
                 assert values is not None
                 file.add(values)
-            places.append((one.film, one.piece, one.start, one.end, one.held_back))
+            places.add(one)
     finally:
         for file in files:
             file.close()
-    film, piece, start, end, held_back = zip(*places, strict=True)
-    np.savez(
-        folder / PLACES_FILE,
-        film=np.array(film, np.int64),
-        piece=np.array(piece, np.int64),
-        start=np.array(start),
-        end=np.array(end),
-        held_back=np.array(held_back),
-    )
+    places.places().write(folder / PLACES_FILE)
 
 
 def read(folder: Path) -> ClipsFound:
     """Return what :func:`compute` wrote. Raises OSError."""
     faster = folder / FASTER_FILE
-    with np.load(folder / PLACES_FILE, allow_pickle=False) as places:
-        return ClipsFound(
-            NpyFile(folder / ERRORS_FILE),
-            NpyFile(folder / VARIANCES_FILE),
-            NpyFile(faster) if faster.exists() else None,
-            **dict(places),
-        )
+    return ClipsFound(
+        NpyFile(folder / ERRORS_FILE),
+        NpyFile(folder / VARIANCES_FILE),
+        NpyFile(faster) if faster.exists() else None,
+        ClipPlaces.read(folder / PLACES_FILE),
+    )

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from models.data.camera_clips import sparser
 from models.data.flow import DenseFlow
-from models.data.normal_footage import FootageError, NormalFootage
+from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows
 from models.data.one_scene import OneScene
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from operators.motion import CELL, cell_speeds
 
 PICTURES_FILE, SPEEDS_FILE = "pictures.npy", "speeds.npy"
-#: Least pictures that are learned from, and clips that are held back, for figures that mean anything.
-LEAST_PICTURES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,7 @@ def compute(
         SourceError: a film cannot be read.
         OSError: the folder cannot be written.
     """
-    fps = recipe.clip(footage).fps
-    assert fps is not None
-    learned = footage.seconds * fps * (1 - footage.hold_out)
-    clip = recipe.clip(footage, stride=max(1, math.ceil(learned / recipe.pictures)))
+    clip = sparser(recipe.clip(footage), footage, math.ceil(recipe.pictures / (1 - footage.hold_out)))
     scene, flow = OneScene(footage.camera), DenseFlow()
     pictures = NpyRows(folder / PICTURES_FILE, np.uint8, (clip.height, clip.width, 3))
     speeds = NpyRows(folder / SPEEDS_FILE, np.float32, (clip.height // CELL, clip.width // CELL))
@@ -75,12 +71,7 @@ def compute(
         pictures.close()
         speeds.close()
     scene.finish()
-    if min(counts) < LEAST_PICTURES:
-        raise FootageError(
-            f"camera {footage.camera}: the footage is too short to hold any of it back (got {footage.seconds:.0f} s, "
-            f"{counts[0]} pictures to learn from and {counts[1]} held back); expected at least {LEAST_PICTURES} of "
-            "each: use longer footage"
-        )
+    footage.check_enough(*counts)
     if not recipe.speed:
         (folder / SPEEDS_FILE).unlink()
 

@@ -18,10 +18,11 @@ from models.code import code_modules
 from models.data.normal_footage import FootageError, NormalFootage, read_footage
 from models.detectors.base import read_detector
 from models.detectors.student_teacher.ensemble import Ensemble
-from models.detectors.student_teacher.job import Outcome, learn_student_teacher
+from models.detectors.student_teacher.job import learn_student_teacher
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe, Uses
 from models.detectors.student_teacher.students_training import train_students
 from models.jobs.errors import StageError
+from models.jobs.learning import Outcome
 from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export, export_entries
 from models.tensors import TensorsError
@@ -56,7 +57,7 @@ def outcome(footage: NormalFootage, teachers: Path, run: Path) -> Outcome:
 
 def learn(footage: NormalFootage, teachers: Path, out: Path, **changes: object) -> Outcome:
     recipe = RECIPE.model_copy(update={"teachers": teachers, **changes})
-    return learn_student_teacher(footage, recipe, out)
+    return learn_student_teacher(footage, out, recipe=recipe)
 
 
 def served(outcome: Outcome, folder: Path) -> tuple[Engine, ClipSpec]:
@@ -120,7 +121,7 @@ class TestProduct:
         again = Path(shutil.copytree(run, tmp_path / "run"))
         lines: list[str] = []
         recipe = RECIPE.model_copy(update={"teachers": teachers, "uses": Uses.VARIANCE})
-        other = learn_student_teacher(footage, recipe, again, report=lines.append)
+        other = learn_student_teacher(footage, again, recipe=recipe, report=lines.append)
         assert lines == ["pictures: unchanged", "students: unchanged", "maps: unchanged", "product: runs"]
         assert other.card.weights_sha256 != outcome.card.weights_sha256
 
@@ -153,7 +154,7 @@ class TestStages:
     def test_a_second_call_runs_nothing(self, footage: NormalFootage, teachers: Path, run: Path) -> None:
         lines: list[str] = []
         recipe = RECIPE.model_copy(update={"teachers": teachers})
-        learn_student_teacher(footage, recipe, run, report=lines.append)
+        learn_student_teacher(footage, run, recipe=recipe, report=lines.append)
         assert lines == [f"{stage}: unchanged" for stage in ("pictures", "students", "maps", "product")]
 
     def test_a_run_that_was_stopped_ends_in_the_same_product(
@@ -168,10 +169,10 @@ class TestStages:
 
         recipe = RECIPE.model_copy(update={"teachers": teachers})
         with pytest.raises(Stopped):
-            learn_student_teacher(footage, recipe, tmp_path / "run", progress=stop)
+            learn_student_teacher(footage, tmp_path / "run", recipe=recipe, progress=stop)
         assert not (tmp_path / "run" / "product").exists()
         lines: list[str] = []
-        learn_student_teacher(footage, recipe, tmp_path / "run", report=lines.append)
+        learn_student_teacher(footage, tmp_path / "run", recipe=recipe, report=lines.append)
         assert lines[:2] == ["pictures: unchanged", "students: goes on from where it was stopped"]
         for name in ("student_teacher.safetensors", "model-card.json", "recipe.yaml", "moments.json"):
             assert (tmp_path / "run" / "product" / name).read_bytes() == (run / "product" / name).read_bytes()
@@ -229,7 +230,9 @@ def test_pictures_smaller_than_a_receptive_field_are_refused(
     import dataclasses
 
     film = dataclasses.replace(footage.films[0], height=60, width=400)
-    with pytest.raises(FootageError, match=r"pictures of 400×60, of which 376×56 .*at least 65.* or smaller patches"):
+    with pytest.raises(
+        FootageError, match="pictures of 400×60, of which 376×56 would be compared; expected at least 72×72"
+    ):
         RECIPE.model_copy(update={"patches": (65,)}).clip(dataclasses.replace(footage, films=(film,)))
 
 
