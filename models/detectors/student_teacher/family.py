@@ -28,4 +28,5 @@ FAMILY = Family(
     training="models.detectors.student_teacher.job:learn_student_teacher",
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,
+    recipe="models.detectors.student_teacher.recipe:StudentTeacherRecipe",
 )

@@ -22,8 +22,10 @@ from models.data.npy_rows import NpyFile, NpyRows, Rows
 from models.detectors.student_teacher.program import ClipMaps
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from models.detectors.student_teacher.strangeness import RawMaps
+from models.jobs.rows import read_json, write_json
 
-ERRORS_FILE, VARIANCES_FILE, FASTER_FILE, PLACES_FILE = "errors.npy", "variances.npy", "faster.npy", "places.npz"
+ERRORS_FILE, VARIANCES_FILE, FASTER_FILE = "errors.npy", "variances.npy", "faster.npy"
+PLACES_FILE, LEARNED_FILE = "places.npz", "learned.json"
 #: Clips that are computed, at most: each costs 60 ms of one core and more.
 _HELD_BACK, _LEARNED = 1000, 500
 
@@ -35,12 +37,14 @@ class ClipsFound:
     Attributes:
         errors, variances, faster: see :class:`models.detectors.student_teacher.strangeness.RawMaps`; on the disk until
             they are looked at.
+        learned_seconds: length of the footage that is learned from, whether its clips are among these or not.
     """
 
     errors: Rows
     variances: Rows
     faster: Rows | None
     places: ClipPlaces
+    learned_seconds: float
 
     def maps(self, rows: slice | npt.NDArray[np.int64]) -> RawMaps:
         """Return the maps of some clips, in memory."""
@@ -74,10 +78,12 @@ def compute(
     files = [NpyRows(folder / name, np.float32) for name in names]
     seen: Counter[tuple[int, int]] = Counter()
     places = PlaceList()
+    learned = 0
     try:
         for ordinal, one in enumerate(footage.clips(clip)):
             progress(one.end)
             seen[one.film, one.piece] += 1
+            learned += not one.held_back
             if seen[one.film, one.piece] > of_piece if one.held_back else ordinal % every:
                 continue
             maps, _ = clip_maps.of(one.window.pixels[None])
@@ -89,6 +95,7 @@ def compute(
         for file in files:
             file.close()
     places.places().write(folder / PLACES_FILE)
+    write_json(folder / LEARNED_FILE, {"seconds": round(learned / (clip.fps or 1), 1)})
 
 
 def read(folder: Path) -> ClipsFound:
@@ -99,4 +106,5 @@ def read(folder: Path) -> ClipsFound:
         NpyFile(folder / VARIANCES_FILE),
         NpyFile(faster) if faster.exists() else None,
         ClipPlaces.read(folder / PLACES_FILE),
+        read_json(folder / LEARNED_FILE)["seconds"],
     )

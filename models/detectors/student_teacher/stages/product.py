@@ -72,7 +72,11 @@ def compute(
             heat_of=lambda at: rarity.scores(normal.strangeness(found.maps(np.array([at])))[0]),
         ),
         kernel=recipe.kernel,
-        training={"teachers": {"name": teachers.name, "weights_sha256": teachers.weights_sha256}, "loss": loss},
+        training={
+            "learned_seconds": found.learned_seconds,
+            "teachers": {"name": teachers.name, "weights_sha256": teachers.weights_sha256},
+            "loss": loss,
+        },
         description=f"How far students of the camera {footage.camera} are from their teacher, compared with its normal "
         "footage.",
         architecture=Architecture(
