@@ -23,10 +23,15 @@ from models.card import BUILT_IN, CardError, ModelName
 from models.detectors.student_teacher.networks import Descriptors
 from models.tensors import load_tensors, save_tensors
 from pipeline import files
+from pipeline.errors import UsageError
 
 CARD_FILE, WEIGHTS_FILE = "teacher-card.json", "teachers.safetensors"
 #: The teachers that come with mistwatch.
 OURS = BUILT_IN / "teachers"
+
+
+class TeachersError(CardError, UsageError):
+    """There are no such teachers."""
 
 
 class TeacherCard(BaseModel):
@@ -71,12 +76,17 @@ def write_teacher_card(card: TeacherCard, folder: Path) -> None:
 
 
 def read_teacher_card(folder: Path) -> TeacherCard:
-    """Read the card of the teachers in ``folder``. Raises CardError."""
+    """Read the card of the teachers in ``folder``.
+
+    Raises:
+        TeachersError: it is missing.
+        CardError: it is damaged.
+    """
     file = folder / CARD_FILE
     try:
         return TeacherCard.model_validate_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CardError(f"{folder}: no {CARD_FILE} there; expected the folder of trained teachers") from None
+        raise TeachersError(f"{folder}: no {CARD_FILE} there; expected the folder of trained teachers") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(f"{file}: cannot be read: {error}") from None
     except ValidationError as error:
@@ -89,12 +99,13 @@ def load_teachers(folder: Path, patches: Iterable[int]) -> dict[str, Tensor]:
     """Return the weights of the teachers of some receptive fields, by the names in :func:`blank` of these.
 
     Raises:
-        CardError: the card is missing or damaged, or lacks one of the receptive fields.
+        TeachersError: the card is missing, or lacks one of the receptive fields.
+        CardError: it is damaged.
         models.tensors.TensorsError: the weights are missing, damaged, or belong to another card.
     """
     card, wanted = read_teacher_card(folder), tuple(patches)
     if missing := [str(patch) for patch in wanted if patch not in card.patches]:
-        raise CardError(
+        raise TeachersError(
             f"{folder / CARD_FILE}: patches: has teachers of {', '.join(map(str, card.patches))} pixels, and "
             f"{', '.join(missing)} is wanted; expected them in the card; name other teachers or other patches"
         )

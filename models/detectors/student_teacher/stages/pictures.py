@@ -71,7 +71,8 @@ def compute(
         pictures.close()
         speeds.close()
     scene.finish()
-    footage.check_enough(*counts)
+    # The sample stands for so many clips as they come live, of which the scale of scores is fitted to those held back.
+    footage.check_enough(*(count * clip.stride for count in counts))
     if not recipe.speed:
         (folder / SPEEDS_FILE).unlink()
 
