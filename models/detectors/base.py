@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
+from pydantic import BaseModel
+
 from models.card import CARD_FILE, Card, CardError, ModelCard, read_card
 from operators.background import SceneKind
 from operators.heat_kind import HeatKind
@@ -48,6 +50,7 @@ class Family(Generic[Card]):
     Attributes:
         training: the function that trains such a detector, ``module:function``; one that learns from normal footage is
             a job of :mod:`models.jobs.learning`.
+        recipe: the class of the settings of such a job, ``module:class``; None where the job's command reads them.
         heat: returns the meaning of the output HEAT of a model; None for a model without it.
         load: builds what is served from the model's folder: a network with its weights, in evaluation mode on the
             CPU, or a program. Missing weights of a published backbone are fetched. Raises
@@ -66,18 +69,30 @@ class Family(Generic[Card]):
     load: Callable[[Card, Path, Progress], ServedNetwork | ServedProgram]
     blank: Callable[[Card], ServedNetwork] | None = None
     scene: Callable[[Card], SceneKind | None] = lambda _card: None
+    recipe: str | None = None
 
     def trainer(self) -> Callable[..., Any]:
         """Return the function that :attr:`training` names; imports it."""
-        module, _, function = self.training.partition(":")
-        trains: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        trains: Callable[..., Any] = _named(self.training)
         return trains
+
+    def settings(self) -> type[BaseModel] | None:
+        """Return the class that :attr:`recipe` names; imports it."""
+        kind: type[BaseModel] | None = None if self.recipe is None else _named(self.recipe)
+        return kind
+
+
+def _named(name: str) -> Any:
+    """Return what ``module:attribute`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 #: Every family: its name, and the module that holds its ``FAMILY``.
 FAMILIES = {
     "mist": "models.detectors.mist.family",
     "motion": "models.detectors.motion.family",
+    "student_teacher": "models.detectors.student_teacher.family",
 }
 
 

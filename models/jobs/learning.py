@@ -13,7 +13,7 @@ model (:func:`write_learned`)::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,11 +85,19 @@ class LearningJob:
         with self._stages.alone():
             yield
 
-    def run(self, name: str, inputs: Mapping[str, Any], work: Callable[[Path, Seconds], None]) -> Done:
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path, Seconds], None],
+        *,
+        settings: Collection[str] | None = None,
+    ) -> Done:
         """Run a stage, as far as it is not up to date.
 
         Args:
             inputs: what its result depends on beside code and recipe; plain JSON.
+            settings: those of the recipe that matter to it; all when None.
             work: writes the result into a folder, and reports its progress.
 
         Raises:
@@ -100,7 +108,8 @@ class LearningJob:
         def done(seconds: float) -> None:
             self._progress(name, min(round(seconds), self._total), self._total)
 
-        return self._stages.run(name, {"code": code, "recipe": self._recipe, **inputs}, lambda draft: work(draft, done))
+        recipe = {key: self._recipe[key] for key in self._recipe if settings is None or key in settings}
+        return self._stages.run(name, {"code": code, "recipe": recipe, **inputs}, lambda draft: work(draft, done))
 
     def finish(self, kind: type[CameraCard[Any]], inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Outcome:
         """Run the stage ``product``, which also depends on the names of the camera and its films.

@@ -20,6 +20,7 @@ class Detector(StrEnum):
     """Families of models.detectors.base that learn from normal footage; it is not imported before the command runs."""
 
     MOTION = "motion"
+    STUDENT_TEACHER = "student_teacher"
 
 
 def learn(
@@ -39,6 +40,10 @@ def learn(
         list[str] | None,
         typer.Option(metavar="FROM-TO", help="Leave out a stretch of the footage: 0:12:30-0:13:05. Repeatable."),
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the detector's recipe: kernel=5."),
+    ] = None,
 ) -> None:
     """Learn a detector of one camera from its normal footage alone, without labels.
 
@@ -49,6 +54,7 @@ def learn(
 
     from models.data.normal_footage import parse_stretch, read_footage
     from models.detectors.base import find_family
+    from models.jobs.recipes import read_recipe
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import writing
     from pipeline.names import checked_name
@@ -62,6 +68,10 @@ def learn(
         raise UsageError(f"--hold-out {hold_out:g}: expected a share from 0.05 to 0.5")
     if minutes is not None and not minutes > 0:
         raise UsageError(f"--minutes {minutes:g}: expected a number above 0")
+    family = find_family(detector.value)
+    settings = family.settings()
+    assert settings is not None
+    recipe = read_recipe(settings, None, changes or ())
     excluded = [parse_stretch(text) for text in exclude or ()]
     passed_over = PassedOver()
     footage = read_footage(
@@ -70,8 +80,9 @@ def learn(
     if (note := passed_over.line()) is not None:
         typer.echo(f"mistwatch: {printable(note)}", err=True)
     with progress_bars() as show, writing(out):
-        job = find_family(detector.value).trainer()
-        outcome: Outcome = job(footage, out, report=lambda line: typer.echo(line, err=True), progress=show)
+        outcome: Outcome = family.trainer()(
+            footage, out, recipe=recipe, report=lambda line: typer.echo(line, err=True), progress=show
+        )
         page = out / "strangest.html"
         _write_page(page, footage, outcome)
     _print(outcome, page, _excluded(footage))

@@ -28,4 +28,5 @@ FAMILY = Family(
     training="models.detectors.motion.job:learn_motion",
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,
+    recipe="models.detectors.motion.recipe:MotionRecipe",
 )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.detectors.motion.flow import DenseFlow
+from models.data.flow import DenseFlow
 from operators.cells import picture_value
 from operators.motion import RowStatistics, cell_speeds
 from operators.rarity import Rarity

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.detectors.motion import flow, program
+from models.data import flow
+from models.detectors.motion import program
 from models.detectors.motion.card import Architecture, MotionCard
 from models.detectors.program import ServedProgram
 from models.tensors import load_tensors, save_tensors

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data.camera_clips import sparser
+from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
 from models.data.one_scene import OneScene
-from models.detectors.motion.flow import DenseFlow
 from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.scale import fit_scale
 from models.jobs.rows import read_json, write_json

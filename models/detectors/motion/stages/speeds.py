@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from models.data.clip_places import ClipPlaces, PlaceList
+from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows, Rows
-from models.detectors.motion.flow import DenseFlow
 from operators.motion import CELL, cell_speeds
 from pipeline.windows import ClipSpec
 

@@ -191,7 +191,7 @@ def test_an_export_depends_on_the_code_of_the_program() -> None:
     modules = code_modules(export_entries("motion"))
     program = {
         "models.detectors.motion.program",
-        "models.detectors.motion.flow",
+        "models.data.flow",
         "operators.cells",
         "operators.motion",
         "operators.rarity",

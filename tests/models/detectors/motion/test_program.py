@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from walking_films import HEIGHT, WIDTH, pictures
 
-from models.detectors.motion.flow import DenseFlow
+from models.data.flow import DenseFlow
 from models.detectors.motion.program import MotionScorer, open_program
 from operators.motion import CELL
 

@@ -1,0 +1,39 @@
+"""The student–teacher detector's part of the model card."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from models import card
+from models.card import CameraCard
+
+
+class Architecture(card.Architecture):
+    """Sizes of the networks, and of what was learned beside them.
+
+    Attributes:
+        patches: receptive fields, pixels.
+        shrink: number by which the paper's channels are divided.
+        values: of a descriptor, d.
+        students: number of students for each receptive field, M.
+        speed: whether students also predict speeds.
+        levels: of the map from values to scores.
+    """
+
+    type: Literal["student-teacher"] = "student-teacher"
+    patches: tuple[int, ...] = Field(min_length=1)
+    shrink: int = Field(ge=1)
+    values: int = Field(ge=1)
+    students: int = Field(ge=1)
+    speed: bool
+    levels: int = Field(ge=1)
+
+
+class StudentTeacherCard(CameraCard[Architecture]):
+    """The card of a detector of this family."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Literal["student_teacher"] = "student_teacher"

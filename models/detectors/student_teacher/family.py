@@ -1,0 +1,32 @@
+"""Student–teacher detection as a family: how far students are from their teacher on pictures they have not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.detectors.base import BelongsTo, Family, LearnsFrom, Progress
+from models.detectors.student_teacher.card import StudentTeacherCard
+from operators.heat_kind import HeatKind
+
+if TYPE_CHECKING:
+    from models.detectors.program import ServedProgram
+
+
+def _load(card: StudentTeacherCard, folder: Path, _progress: Progress) -> ServedProgram:
+    """Raise TensorsError where it cannot be loaded."""
+    from models.detectors.student_teacher.weights import load_program
+
+    return load_program(card, folder)
+
+
+FAMILY = Family(
+    name="student_teacher",
+    card=StudentTeacherCard,
+    learns_from=LearnsFrom.NORMAL_FOOTAGE,
+    belongs_to=BelongsTo.CAMERA,
+    training="models.detectors.student_teacher.job:learn_student_teacher",
+    heat=lambda _card: HeatKind.ANOMALY,
+    load=_load,
+    recipe="models.detectors.student_teacher.recipe:StudentTeacherRecipe",
+)

@@ -1,0 +1,75 @@
+"""The program of a student–teacher detector: from the frames of a clip to a score and its place.
+
+This file is copied into exported version folders, where its imports are made relative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.data.flow import DenseFlow
+from models.detectors.student_teacher.strangeness import NormalMaps, RawMaps
+from models.engines.one_by_one import Network
+from operators.cells import picture_value
+from operators.motion import cell_speeds
+from operators.rarity import Rarity
+
+#: The network of the program, and its input.
+NETWORK, PICTURE = "ensemble", "PICTURE"
+
+
+def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, Network]) -> StudentTeacherScorer:
+    """Return the scorer of what was learned. Raises KeyError or ValueError: arrays are missing or cannot be."""
+    return StudentTeacherScorer(
+        networks[NETWORK],
+        NormalMaps(arrays["centre"], arrays["spread"], arrays["weights"], arrays["units"]),
+        Rarity(arrays["levels"], arrays["shares"], float(arrays["scale"])),
+    )
+
+
+class ClipMaps:
+    """Computes the maps of clips. One thread at a time may use it."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._flow = DenseFlow()
+
+    def of(self, clips: npt.NDArray[np.uint8]) -> tuple[RawMaps, npt.NDArray[np.float32]]:
+        """Return the maps of the last picture of each clip, and the teachers' mean descriptors.
+
+        Args:
+            clips: uint8 (N, T, H, W, 3) RGB; with speed, things move from the first picture to the last one.
+        """
+        found = self._network.run({PICTURE: np.ascontiguousarray(clips[:, -1])})
+        faster = None
+        if "SPEEDS" in found:
+            speeds = np.stack([cell_speeds(self._flow.between(clip[0], clip[-1]))[0] for clip in clips])
+            faster = np.maximum(speeds - found["SPEEDS"], 0)
+        return RawMaps(found["ERRORS"], found["VARIANCES"], faster), found["DESCRIBED"]
+
+
+class StudentTeacherScorer:
+    """Scores clips by how far students are from their teacher. One thread at a time may use it."""
+
+    def __init__(self, network: Network, normal: NormalMaps, rarity: Rarity) -> None:
+        self.name = network.name
+        self._maps = ClipMaps(network)
+        self._normal = normal
+        self._rarity = rarity
+
+    def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.Scorer`.
+
+        FEATURES is the teachers' mean descriptors, normalised. HEAT is each cell on the scale of SCORE: as rare as a
+        whole picture of that value.
+        """
+        clips = values["CLIP"] if isinstance(values, Mapping) else values
+        maps, features = self._maps.of(clips)
+        strangeness = self._normal.strangeness(maps)
+        score = self._rarity.scores(picture_value(strangeness))[:, None]
+        heat = self._rarity.scores(strangeness)
+        return {"SCORE": score.astype(np.float32), "FEATURES": features, "HEAT": heat.astype(np.float32)}

@@ -1,0 +1,72 @@
+"""The settings with which a student–teacher detector is learned."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from models.data.camera_clips import clip_of_camera
+from models.data.normal_footage import NormalFootage
+from operators.motion import CELL
+from pipeline.windows import ClipSpec
+
+
+class Uses(StrEnum):
+    """The maps that are summed."""
+
+    BOTH = "both"  #: regression error and predictive variance, the paper's
+    ERROR = "error"
+    VARIANCE = "variance"
+
+
+class StudentTeacherRecipe(BaseModel):
+    """The recipe.
+
+    Attributes:
+        teachers: folder of trained teachers; None for those that come with mistwatch.
+        patches: receptive fields p, pixels, whose maps are averaged.
+        students: number of students for each, M.
+        uses: the maps that are summed.
+        speed: whether students also predict from the still picture how fast things move there. Beyond the paper.
+        gap: frames between the two pictures of a flow, with ``speed``.
+        height: of the pictures, pixels; no higher than the camera's own.
+        least_fps: clips have the camera's rate over a whole number, as low as this allows.
+        kernel: of the causal moving average, clips.
+        pictures: at most so many are learned from.
+        steps: of the students' training, one picture each.
+        learning_rate: of Adam at the first step; it falls to 0 evenly (the paper: 1e-4 throughout, for 100 epochs).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    teachers: Path | None = None
+    patches: tuple[int, ...] = Field((33,), min_length=1)
+    students: PositiveInt = 3
+    uses: Uses = Uses.BOTH
+    speed: bool = False
+    gap: PositiveInt = 2
+    height: int = Field(240, ge=8 * CELL, multiple_of=CELL)
+    least_fps: PositiveFloat = 10.0
+    kernel: PositiveInt = 3
+    pictures: PositiveInt = 800
+    steps: PositiveInt = 600
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(1e-5, ge=0)
+
+    def clip(self, footage: NormalFootage) -> ClipSpec:
+        """Return clips of the camera: one picture, or two with the gap between them where speed is predicted.
+
+        Raises:
+            FootageError: the pictures are too small for the receptive fields.
+        """
+        return clip_of_camera(
+            footage,
+            frames=self.gap + 1 if self.speed else 1,
+            height=self.height,
+            cell=CELL,
+            least_cells=math.ceil(max(self.patches) / CELL),
+            least_fps=self.least_fps,
+        )
