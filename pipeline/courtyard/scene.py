@@ -48,9 +48,12 @@ class Courtyard:
         for staged in self._script.staged_until(self.settings.seconds):
             first = max(0, math.ceil(staged.start * self.settings.fps))
             last = min(math.floor(staged.end * self.settings.fps), self.frame_count - 1)
-            seen = [frame for frame in range(first, last + 1) if self._box(staged, frame) is not None]
-            if seen:
-                found.append(Incident(staged.kind, seen[0], seen[-1]))
+            # From both ends: an incident has hundreds of frames, and a box takes a millisecond.
+            shown = self._first_shown(staged, range(first, last + 1))
+            if shown is not None:
+                last_shown = self._first_shown(staged, range(last, shown - 1, -1))
+                assert last_shown is not None
+                found.append(Incident(staged.kind, shown, last_shown))
         return tuple(found)
 
     def truth(self, frame: int) -> tuple[Seen, ...]:
@@ -86,6 +89,10 @@ class Courtyard:
     @cached_property
     def _exposure(self) -> Exposure:
         return Exposure(self._view, self._day, self.settings.seed)
+
+    def _first_shown(self, staged: Staged, frames: range) -> int | None:
+        """Return the first of ``frames`` in which the incident is visible; None if it is in none of them."""
+        return next((frame for frame in frames if self._box(staged, frame) is not None), None)
 
     def _box(self, staged: Staged, frame: int) -> Box | None:
         mask = np.zeros((self.settings.height, self.settings.width), np.uint8)
