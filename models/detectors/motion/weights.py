@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from models.data import flow
 from models.detectors.motion import program
 from models.detectors.motion.card import Architecture, MotionCard
 from models.detectors.program import ServedProgram
-from models.tensors import load_tensors, save_tensors
+from models.tensors import Array, load_arrays, save_arrays
 from operators import cells, motion, rarity
 from operators.motion import RowStatistics
 from operators.rarity import Rarity
@@ -28,14 +27,14 @@ def save_learned(rows: RowStatistics, scale: Rarity, folder: Path) -> str:
     Raises:
         OSError: the folder cannot be written.
     """
-    arrays = {
+    arrays: dict[str, Array] = {
         "centre": rows.centre,
         "spread": rows.spread,
         "levels": scale.levels,
         "shares": scale.shares,
         "scale": np.array(scale.scale, np.float64),
     }
-    return save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / WEIGHTS_FILE)
+    return save_arrays(arrays, folder / WEIGHTS_FILE)
 
 
 def load_program(card: MotionCard, folder: Path) -> ServedProgram:
@@ -44,16 +43,16 @@ def load_program(card: MotionCard, folder: Path) -> ServedProgram:
     Raises:
         TensorsError: the weights are missing, damaged, or belong to another card.
     """
-    tensors = load_tensors(
+    arrays = load_arrays(
         folder / WEIGHTS_FILE, _expected(card.architecture), network="motion detector", sha256=card.weights_sha256
     )
     # By their modules and not by their names: what is exported depends on their code (models.code finds imports).
     uses = tuple(module.__name__ for module in (flow, cells, motion, rarity))
-    return ServedProgram(program.__name__, uses, {name: tensor.numpy() for name, tensor in tensors.items()})
+    return ServedProgram(program.__name__, uses, arrays)
 
 
-def _expected(architecture: Architecture) -> dict[str, torch.Tensor]:
-    rows = torch.empty(architecture.rows, dtype=torch.float32)
-    levels = torch.empty(architecture.levels, dtype=torch.float64)
-    scale = torch.empty((), dtype=torch.float64)
+def _expected(architecture: Architecture) -> dict[str, Array]:
+    rows = np.empty(architecture.rows, np.float32)
+    levels = np.empty(architecture.levels, np.float64)
+    scale = np.empty((), np.float64)
     return {"centre": rows, "spread": rows, "levels": levels, "shares": levels, "scale": scale}
