@@ -58,10 +58,6 @@ def mist(
     run continues. Under torchrun all processes train the encoder together.
     """
     from models.detectors.mist.config import read_mist_config
-    from models.detectors.mist.encoder_training import check_clips
-    from models.detectors.mist.footage import Footage
-    from models.detectors.mist.job import train_mist
-    from models.jobs.memory import keep_freed_memory
     from pipeline.files import writing
 
     if engine is not None and engine not in ENGINES:
@@ -69,10 +65,18 @@ def mist(
     left_out: list[str] = []
     recipe = read_mist_config(config, changes or ())
     if recipe.encoder is not None:
+        from models.detectors.mist.encoder_training import check_clips
+
         check_clips(recipe.clip.spec, recipe.encoder)
     videos, layout = _videos(recipe, config, data, left_out if skip_bad else None)
     # A published layout may divide groups; a manifest of other videos may not.
     recipe = recipe.model_copy(update={"videos": recipe.videos.model_copy(update={"layout": layout})})
+
+    # After the checks: torch takes seconds to import.
+    from models.detectors.mist.footage import Footage
+    from models.detectors.mist.job import train_mist
+    from models.jobs.memory import keep_freed_memory
+
     keep_freed_memory()
     out = out or Path("runs") / recipe.name
     with progress_bars() as show, writing(out):

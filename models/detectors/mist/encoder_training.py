@@ -20,19 +20,15 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from models.backbones.base import MapBackbone
 from models.backbones.i3d import I3D
 from models.detectors.mist.encoder import AttentionEncoder
 from models.detectors.mist.encoder_data import Bag, LabelledClips, LabelledMaps, derived_seed
-from models.detectors.mist.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch, finite
 from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE, Network
 from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
 from models.detectors.mist.standardising import standardise
@@ -197,6 +193,13 @@ def _fit(
     accelerator: str,
 ) -> None:
     """Train ``network``, from a checkpoint if one exists; afterwards it has the weights that the recipe selects."""
+    # Lightning takes longer to import than torch, and many a recipe trains no encoder.
+    import lightning.pytorch as pl
+    from lightning.pytorch.loggers import TensorBoardLogger
+    from lightning.pytorch.strategies import DDPStrategy
+
+    from models.detectors.mist.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch, finite
+
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if (scarcest := 2 * _smallest_batch(bags, recipe)) < world:
         raise TrainingError(f"{world} processes share steps of {scarcest} videos; each needs at least one: start fewer")
