@@ -5,7 +5,9 @@ for ever, ignore SIGTERM, and leave their shared memory behind. So the launcher 
 of a session of its own, and this one starts tritonserver. It ends the server on SIGTERM, or when its own parent has
 died; and however the server ended, it removes its shared memory and kills what remains of the group, itself included.
 
-It is run as a file, with the standard library alone: ``python -I -S guard.py PARENT_PID SHM_PREFIX FOLDER COMMAND...``
+It is run as a file, with the standard library alone:
+``python -I -S guard.py PARENT_PID SHM_PREFIX FOLDER DRAIN_SECONDS COMMAND...``. It kills the server DRAIN_SECONDS after
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,8 +21,6 @@ import time
 from pathlib import Path
 from types import FrameType
 
-#: A clean stop takes 2 to 5 s (tritonserver looks once a second whether its models are unloaded).
-STOP_SECONDS = 6.0
 _POLL_SECONDS = 0.1
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open puts its regions on Linux; names are unguessable
 
@@ -32,13 +32,13 @@ def remove_shared_memory(prefix: str) -> None:
 
 
 def main() -> None:
-    parent, shm_prefix, folder, *command = sys.argv[1:]
+    parent, shm_prefix, folder, drain_seconds, *command = sys.argv[1:]
     stop_by: float | None = None
 
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal stop_by
         if stop_by is None:
-            stop_by = time.monotonic() + STOP_SECONDS
+            stop_by = time.monotonic() + float(drain_seconds)
             server.terminate()
 
     # Blocked until there is a server to pass the signal on to; the server itself must not inherit the block.
@@ -54,6 +54,8 @@ def main() -> None:
         time.sleep(_POLL_SECONDS)
         orphaned = os.getppid() != int(parent)
     print("tritonserver:", "killed" if server.returncode is None else f"status {server.returncode}", flush=True)
+    server.kill()
+    server.wait()  # its ports are free when the launcher's stop returns
     remove_shared_memory(shm_prefix)
     if orphaned:  # else the parent still wants to read the log in it
         shutil.rmtree(folder, ignore_errors=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from deploy.errors import DeployError
 from deploy.lifetime import ChildServer, signal_group
-from deploy.triton.guard import STOP_SECONDS, remove_shared_memory
+from deploy.triton.guard import remove_shared_memory
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_SECONDS = 0.05
@@ -36,6 +36,8 @@ _POLL_SECONDS = 0.05
 _STUB_GAVE_UP = re.compile(r"Failed to preinitialize Python stub: (.+)$", re.MULTILINE)
 _PORT_TAKEN = re.compile(r"failed to start (\w+) service: .*Socket '(\S+)' already in use")
 _ASK_SECONDS = 2.0  # limit of one readiness question; the server is on this machine
+#: Time for the guard to end after the server was stopped or killed.
+_GUARD_SECONDS = 2.0
 #: Another process may take a port between our choice and Triton's bind; then we choose again.
 _PORT_ATTEMPTS = 3
 
@@ -66,6 +68,9 @@ class TritonServer(ChildServer):
         host: address to bind to. Triton has no authentication: keep it on loopback.
         grpc_port, http_port, metrics_port: TCP ports; 0 chooses a free one.
         log: file to which Triton's output is appended; None keeps it only while the server runs.
+        drain_seconds: time in which a stop lets Triton answer the requests in flight and unload its models, which takes
+            it 2 to 5 s. 0 kills it at once: no request of a caller that has all its answers is lost, and Triton keeps
+            nothing on disk.
     """
 
     name = "Triton"
@@ -80,6 +85,7 @@ class TritonServer(ChildServer):
         http_port: int = 0,
         metrics_port: int = 0,
         log: Path | None = None,
+        drain_seconds: float = 0.0,
     ) -> None:
         self.repository = repository.absolute()
         self.models = () if models is None else tuple(models)
@@ -89,6 +95,7 @@ class TritonServer(ChildServer):
         self.http_port = http_port
         self.metrics_port = metrics_port
         self.log = log.absolute() if log else None
+        self.drain_seconds = drain_seconds
         self._folder: Path | None = None
         self._id = ""
         self._log_path = Path()
@@ -145,8 +152,8 @@ class TritonServer(ChildServer):
             else:
                 return
 
-    def stop(self, timeout: float = STOP_SECONDS + 2.0) -> None:
-        """Stop cleanly within ``timeout`` seconds, else kill; nothing of the server remains."""
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop within ``timeout`` seconds (None: ``drain_seconds`` and a little), else kill; nothing of it remains."""
         guard, self._process = self._process, None
         folder, self._folder = self._folder, None
         if guard is None or folder is None:
@@ -154,7 +161,7 @@ class TritonServer(ChildServer):
         if guard.poll() is None:
             guard.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                guard.wait(timeout)
+                guard.wait(self.drain_seconds + _GUARD_SECONDS if timeout is None else timeout)
         signal_group(guard, signal.SIGKILL)  # the guard has done this itself, unless it was killed or is stuck
         guard.wait()
         remove_shared_memory(self._id)
@@ -222,7 +229,8 @@ class TritonServer(ChildServer):
                 f"--{interface}-address={self.host}",
                 f"--{interface}-port={getattr(self, interface + '_port')}",
             ]
-        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), self._id, str(self._folder), *command]
+        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), self._id, str(self._folder)]
+        guarded += [str(self.drain_seconds), *command]
 
         self._log_path = self.log or self._folder / "triton.log"
         try:

@@ -14,6 +14,8 @@ from pipeline.cli.start import Stopped, ending_signals
 from pipeline.errors import MistwatchError
 
 _POLL_SECONDS = 0.2
+#: Time for clients' requests in flight when the command ends.
+_DRAIN_SECONDS = 6.0
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")]
 
@@ -64,6 +66,7 @@ def serve(
             http_port=http_port,
             metrics_port=metrics_port,
             log=log,
+            drain_seconds=_DRAIN_SECONDS,
         )
         with server:
             typer.echo(

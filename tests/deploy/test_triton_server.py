@@ -20,13 +20,14 @@ from typing import NoReturn
 
 import pytest
 
-from deploy.triton.guard import STOP_SECONDS
 from deploy.triton.server import TritonError, TritonServer
 
 pytestmark = pytest.mark.realparts
 
 #: What ends, ends well within this, on a machine that is busy with other things too.
 SOON = 20.0
+#: More than Triton needs to answer what is in flight and to unload its models.
+DRAIN_SECONDS = 60.0
 
 CONFIG = """
 backend: "python"
@@ -44,7 +45,7 @@ class TritonPythonModel:
         {initialize}
 
     def execute(self, requests):
-        return []
+        {execute}
 """
 
 
@@ -59,10 +60,10 @@ def repository(tmp_path: Path) -> Path:
     return write_model(tmp_path / "repository", "pass")
 
 
-def write_model(folder: Path, initialize: str, name: str = "tiny") -> Path:
+def write_model(folder: Path, initialize: str, name: str = "tiny", execute: str = "return []") -> Path:
     (folder / name / "1").mkdir(parents=True)
     (folder / name / "config.pbtxt").write_text(CONFIG)
-    (folder / name / "1" / "model.py").write_text(MODEL.format(initialize=initialize))
+    (folder / name / "1" / "model.py").write_text(MODEL.format(initialize=initialize, execute=execute))
     return folder
 
 
@@ -72,9 +73,9 @@ def server(repository: Path) -> Iterator[TritonServer]:
         yield running
 
 
-def ask(method: str, address: str, path: str) -> tuple[int, bytes]:
+def ask(method: str, address: str, path: str, body: str | None = None) -> tuple[int, bytes]:
     with contextlib.closing(http.client.HTTPConnection(address, timeout=SOON)) as connection:
-        connection.request(method, path)
+        connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
 
@@ -178,14 +179,44 @@ class TestRunning:
         assert set(listening) == ports
         assert set.union(*listening.values()) <= {"0100007F", "0000000000000000FFFF00000100007F"}
 
-    def test_stops_and_leaves_nothing(self, server: TritonServer) -> None:
-        mine = identity(server)
-        assert any("triton_python_backend_stub" in line for line in processes_with(mine).values())
-        started = time.monotonic()
-        server.stop()
-        assert time.monotonic() - started < STOP_SECONDS + 10  # Triton's own limit is 30 s
-        assert not server.alive()
-        assert gone(mine)
+    @pytest.mark.parametrize(("drain_seconds", "ending"), [(0.0, "killed"), (DRAIN_SECONDS, "status 0")])
+    def test_stops_and_leaves_nothing(
+        self, repository: Path, tmp_path: Path, drain_seconds: float, ending: str
+    ) -> None:
+        log = tmp_path / "triton.log"
+        with TritonServer(repository, log=log, drain_seconds=drain_seconds) as server:
+            mine = identity(server)
+            assert any("triton_python_backend_stub" in line for line in processes_with(mine).values())
+            started = time.monotonic()
+            server.stop()
+            assert time.monotonic() - started < SOON
+            assert not server.alive()
+            assert gone(mine)
+        assert log.read_text().splitlines()[-1] == f"tritonserver: {ending}"
+
+    def test_a_request_in_flight_is_answered_by_a_server_that_drains(self, tmp_path: Path) -> None:
+        begun = tmp_path / "begun"
+        execute = (
+            f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(1.5);"
+            "y = triton_python_backend_utils.get_input_tensor_by_name(requests[0], 'X').to_dlpack();"
+            "y = triton_python_backend_utils.Tensor.from_dlpack('Y', y);"
+            "return [triton_python_backend_utils.InferenceResponse([y])]"
+        )
+        repository = write_model(tmp_path / "repository", "pass", execute=execute)
+        question = {"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 1], "data": [0.5]}]}
+        answers = []
+        with TritonServer(repository, drain_seconds=DRAIN_SECONDS) as server:
+            path = "/v2/models/tiny/infer"
+            asking = threading.Thread(
+                target=lambda: answers.append(ask("POST", server.http_address, path, json.dumps(question)))
+            )
+            asking.start()
+            assert eventually(begun.exists)
+            server.stop()
+            asking.join(SOON)
+        ((status, answer),) = answers
+        assert status == 200
+        assert json.loads(answer)["outputs"][0]["data"] == [0.5]
 
     def test_starts_again_on_the_same_ports(self, server: TritonServer) -> None:
         before = (server.grpc_address, server.http_address, server.metrics_address)
@@ -209,11 +240,12 @@ class TestRunning:
         finally:
             server.stop()
 
-    def test_a_frozen_server_is_killed(self, server: TritonServer) -> None:
-        mine = identity(server)
-        binary = next(pid for pid, line in processes_with(mine).items() if "/bin/tritonserver --id" in line[:200])
-        os.kill(binary, signal.SIGSTOP)
-        server.stop()
+    def test_a_frozen_server_is_killed_when_the_time_for_draining_is_over(self, repository: Path) -> None:
+        with TritonServer(repository, drain_seconds=1.0) as server:
+            mine = identity(server)
+            binary = next(pid for pid, line in processes_with(mine).items() if "/bin/tritonserver --id" in line[:200])
+            os.kill(binary, signal.SIGSTOP)
+            server.stop()
         assert gone(mine)
 
     def test_a_killed_server_leaves_nothing_and_says_so(self, server: TritonServer) -> None:
