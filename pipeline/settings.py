@@ -41,7 +41,7 @@ from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
 from pipeline.sinks import read_settings
-from pipeline.sinks.kafka_broker import KafkaSecurity, security_from_environment
+from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.http import is_web_address

@@ -24,7 +24,8 @@ from kafka.future import Future
 
 from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, KeepWaiting, Verdict
-from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError, KafkaSecurity, reason_of
+from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
+from pipeline.sinks.kafka_security import KafkaSecurity, reason_of
 
 DEFAULT_TOPIC = "mistwatch.alerts"
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.live.service import source_options
 from pipeline.settings import AlertTuning, ClipSettings, SettingsError, Site, load_site, site_from_options
-from pipeline.sinks.kafka_broker import KafkaSecurityError
+from pipeline.sinks.kafka_security import KafkaSecurityError
 
 GOOD = """
 site: yard

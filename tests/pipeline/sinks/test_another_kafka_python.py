@@ -17,7 +17,8 @@ from kafka import KafkaConsumer
 from kafka.future import Future
 del Future.chain
 sys.modules['kafka.protocol.sasl'] = None
-from pipeline.sinks.kafka_broker import Broker, KafkaSecurity, PACED_CLIENT
+from pipeline.sinks.kafka_broker import Broker, PACED_CLIENT
+from pipeline.sinks.kafka_security import KafkaSecurity
 assert PACED_CLIENT is None
 consumer = Broker(sys.argv[1], KafkaSecurity()).client(KafkaConsumer, group_id=None)
 print(*consumer.topics())

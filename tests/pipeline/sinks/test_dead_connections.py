@@ -12,7 +12,7 @@ from forgetful_proxy import ForgetfulProxy
 
 from pipeline.alerts.outbox import Outbox
 from pipeline.sinks.kafka import KafkaSink
-from pipeline.sinks.kafka_broker import KafkaSecurity
+from pipeline.sinks.kafka_security import KafkaSecurity
 from pipeline.sinks.relay import Relay
 
 pytestmark = pytest.mark.realparts

@@ -23,7 +23,8 @@ from pydantic import SecretStr, ValidationError
 from pipeline.alerts.outbox import Outbox
 from pipeline.sinks import kafka_broker
 from pipeline.sinks.kafka import KafkaSink
-from pipeline.sinks.kafka_broker import BrokerAddressError, BrokerUnavailableError, KafkaSecurity, KafkaSecurityError
+from pipeline.sinks.kafka_broker import BrokerAddressError, BrokerUnavailableError
+from pipeline.sinks.kafka_security import KafkaSecurity, KafkaSecurityError
 from pipeline.sinks.relay import Relay, RelayListener
 
 #: Publishes the events of an outbox and prints their ids.

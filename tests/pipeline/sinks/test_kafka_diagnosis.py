@@ -19,7 +19,8 @@ from pipeline.alerts.outbox import Outbox
 from pipeline.sinks import kafka_broker
 from pipeline.sinks.base import SinkUnavailableError
 from pipeline.sinks.kafka import KafkaSink
-from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
+from pipeline.sinks.kafka_broker import Broker
+from pipeline.sinks.kafka_security import KafkaSecurity
 from pipeline.sinks.relay import Relay
 
 USER = KafkaSecurity(user="alerts", password=SecretStr("s3cret-word"))

@@ -10,7 +10,8 @@ import pytest
 from tail_process import TOPIC
 
 from pipeline.sinks import tail as tail_module
-from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
+from pipeline.sinks.kafka_broker import Broker
+from pipeline.sinks.kafka_security import KafkaSecurity
 from pipeline.sinks.tail import TopicReader
 
 pytestmark = pytest.mark.realparts

@@ -14,7 +14,8 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.protocol.consumer import FetchRequest
 from tail_process import TOPIC
 
-from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
+from pipeline.sinks.kafka_broker import Broker
+from pipeline.sinks.kafka_security import KafkaSecurity
 
 pytestmark = pytest.mark.realparts
 

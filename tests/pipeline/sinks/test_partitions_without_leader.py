@@ -16,7 +16,8 @@ from kafka.structs import OffsetAndTimestamp
 from misleading_broker import MisleadingBroker
 from tail_process import TOPIC
 
-from pipeline.sinks.kafka_broker import Broker, KafkaSecurity
+from pipeline.sinks.kafka_broker import Broker
+from pipeline.sinks.kafka_security import KafkaSecurity
 from pipeline.sinks.tail import TopicReader
 
 NOW_MS = int(time.time() * 1000)
