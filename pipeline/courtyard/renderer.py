@@ -15,12 +15,15 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pipeline import files
 from pipeline.courtyard.film import truth_lines, write_film, write_truth
 from pipeline.courtyard.settings import SceneError, SceneSettings
 from pipeline.errors import MistwatchError
+
+if TYPE_CHECKING:
+    from pipeline.courtyard.scene import Courtyard
 
 #: A process that is asked to end stops after its present frame; it is killed after this many seconds.
 _END_SECONDS = 10.0
@@ -224,7 +227,7 @@ def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
     if film.abnormal is not None and bool(scene.incidents) != film.abnormal:
         what = "nothing abnormal happens" if film.abnormal else "something abnormal happens"
         raise RenderError(f"{film.path}: {what} in the scene of seed {film.settings.seed}; leave that seed out")
-    kept = _is_complete(film, "".join(line + "\n" for line in truth_lines(scene)))
+    kept = _is_complete(film, scene)
     if not kept:
         if film.truth is not None:
             film.truth.unlink(missing_ok=True)  # until the film is complete
@@ -239,10 +242,14 @@ def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
     )
 
 
-def _is_complete(film: Film, truth: str) -> bool:
+def _is_complete(film: Film, scene: Courtyard) -> bool:
     if film.truth is None:
         return False
     try:
-        return film.path.stat().st_size > 0 and film.truth.read_text(encoding="utf-8") == truth
+        if film.path.stat().st_size == 0:
+            return False
+        found = film.truth.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return False
+    # Last, as it takes a look at every frame with an incident.
+    return found == "".join(line + "\n" for line in truth_lines(scene))
