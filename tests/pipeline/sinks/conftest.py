@@ -68,10 +68,13 @@ class ApacheKafka:
     """Apache Kafka itself: one KRaft node on loopback, at most 256 MB of heap.
 
     Args:
+        formatted: folder for the formatted storage of the first one, which takes a JVM; further ones begin with a copy.
         scram: a user and a password; with it the clients' listener is SASL_SSL with SCRAM-SHA-512.
     """
 
-    def __init__(self, folder: Path, jars: Path, *, scram: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, jars: Path, *, formatted: Path | None = None, scram: tuple[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._java = ["java", "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,12 +117,17 @@ class ApacheKafka:
             extra = ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
         self._settings = folder / "server.properties"
         self._settings.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        subprocess.run(
-            [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._settings), *extra],
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
+        if formatted is not None and formatted.is_dir():
+            shutil.copytree(formatted, folder / "data")
+        else:
+            subprocess.run(
+                [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._settings), *extra],
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+            if formatted is not None:
+                shutil.copytree(folder / "data", formatted)
         self.start()
 
     @property
@@ -218,10 +226,16 @@ def noida_db(tmp_path: Path, require: Callable[[str], NoReturn]) -> Iterator[Tes
     end(broker)
 
 
+@pytest.fixture(scope="session")
+def formatted_kafka(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first Apache Kafka without users leaves its formatted storage."""
+    return tmp_path_factory.mktemp("kafka") / "formatted"
+
+
 @pytest.fixture
-def apache_kafka(tmp_path: Path, kafka_jars: Path) -> Iterator[TestBroker]:
+def apache_kafka(tmp_path: Path, kafka_jars: Path, formatted_kafka: Path) -> Iterator[TestBroker]:
     """A running Apache Kafka."""
-    broker = ApacheKafka(tmp_path / "broker", kafka_jars)
+    broker = ApacheKafka(tmp_path / "broker", kafka_jars, formatted=formatted_kafka)
     yield broker
     end(broker)
 
