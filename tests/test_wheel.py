@@ -21,14 +21,14 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(build, check=True, capture_output=True, timeout=240)
     (wheel,) = folder.glob("mistwatch-*.whl")
     environment = folder / "venv"
-    venv.create(environment, with_pip=True)
+    venv.create(environment)
     (site_packages,) = environment.glob("lib/python*/site-packages")
     # Dependencies as a path file, but not the editable install of mistwatch itself: that is found through a .pth of
     # the tests' environment, and .pth files are not read in folders that another .pth names.
     ours = next(Path(p) for p in sys.path if p.endswith("site-packages"))
     (site_packages / "dependencies.pth").write_text(f"{ours}\n")
-    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--no-index", "--force-reinstall"]
-    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=240)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--force-reinstall", str(wheel)], check=True, capture_output=True, timeout=240)
     return environment / "bin"
 
 
