@@ -10,6 +10,7 @@ from operators.scores import ClipScore
 from pipeline import logs
 from pipeline.alerts.drift import DriftEvent, drift_event
 from pipeline.live.listener import Watch
+from pipeline.scoring.served_model import ServedModel
 
 _log = logs.get("drift")
 
@@ -54,32 +55,40 @@ class DriftWatch:
             several_detectors=several_detectors,
         )
 
-    def adopt(self, model: str, version: str) -> None:
-        """The scores of this model are rarities; none of them was handed in yet."""
-        self._rarities.add((model, version))
+    def adopt(self, served: ServedModel) -> None:
+        """Note whether the scores of this model are rarities; none of them was handed in yet."""
+        named = (served.name, served.version)
+        if served.rarity:
+            self._rarities.add(named)
+        else:
+            self._rarities.discard(named)
 
     def take(self, clip: ClipScore) -> None:
         """Take the next clip in order."""
-        before = self._machine.blocks
         if (clip.model, clip.model_version) in self._rarities:
-            self._report(self._machine.push(clip))
+            self._follow(lambda: self._machine.push(clip))
         else:
-            self._report(self._machine.close(MODEL_CHANGED))
-        if self._machine.blocks != before:
-            self._on_seen(self._machine.seen)
+            self._follow(lambda: self._machine.close(MODEL_CHANGED))
 
     def close(self) -> None:
         """End an open drift: nothing more comes."""
-        self._report(self._machine.close(CLOSED))
+        self._follow(lambda: self._machine.close(CLOSED))
 
     def pop(self) -> list[DriftEvent]:
         """Return the events since the last call, in order."""
         events, self._events = self._events, []
         return events
 
-    def _report(self, transition: DriftTransition | None) -> None:
-        if transition is None:
-            return
+    def _follow(self, step: Callable[[], DriftTransition | None]) -> None:
+        """Let the machine make a step, and report its outcome."""
+        before = self._machine.blocks
+        transition = step()
+        if self._machine.blocks != before:
+            self._on_seen(self._machine.seen)
+        if transition is not None:
+            self._report(transition)
+
+    def _report(self, transition: DriftTransition) -> None:
         about = {
             "camera": self._watch.camera,
             **({"detector": self._watch.detector} if self._watch.detector else {}),

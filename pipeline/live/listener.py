@@ -76,7 +76,10 @@ class WorkerListener:
         """An alert event is in the outbox."""
 
     def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
-        """Another minute of footage was compared with the learned one; for detectors whose scores are rarities."""
+        """Another minute of footage was compared with the learned one, or the comparison starts over or ends.
+
+        Only for detectors whose scores are rarities.
+        """
 
     def drifted(self, watch: Watch, event: DriftEvent) -> None:
         """A drift event is in the outbox."""

@@ -252,8 +252,7 @@ class Worker:
             on_smoothed=smoothed,
         )
         watcher = Watcher(watch, plan, assembler, drift)
-        if plan.served.rarity:
-            drift.adopt(plan.served.name, plan.served.version)
+        drift.adopt(plan.served)
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -331,8 +330,7 @@ class Worker:
         watcher.served = served
         settings = watcher.plan.chain(served)
         watcher.assembler.adopt(served, settings)
-        if served.rarity:
-            watcher.drift.adopt(served.name, served.version)
+        watcher.drift.adopt(served)
         self._listeners.notify(lambda one: one.judged(watcher.watch, served, settings))
 
     def _accept(self, watcher: Watcher, alerts: list[AlertEvent]) -> None:
