@@ -10,7 +10,7 @@ Films with abandoned objects, and with no other incidents, are judged apart.
 
 The thresholds for so many false alarms an hour are read off the test films' own false alarms, for both models alike:
 points of a curve, not a calibration. Films and scores are kept under runs/learned-courtyard. A bench that was stopped
-resumes where it was. On two quiet cores the whole takes some two hours.
+resumes where it was. On two quiet cores the whole takes one to two hours.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ def page(results: dict[str, Any]) -> str:
         "found in these films with no more of them: a point of a curve, not a calibration. Intervals: percentile "
         f"bootstrap over seeds, {DRAWS} draws. `bench/learned_courtyard.py` writes this page.",
     ]
-    for one in results["models"]:
-        lines += ["", f"## {one['model']['name']}", "", *_table(one), "", *_kinds(one)]
+    for one, asked in zip(results["models"], (results["asked"], {}), strict=True):
+        lines += ["", f"## {one['model']['name']}", "", *_table(one, asked), "", *_kinds(one)]
     lines += [
         "",
         "Abandoned objects are judged apart, in films without other incidents, at the thresholds of the other films.",
@@ -208,8 +208,7 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(one: dict[str, Any]) -> list[str]:
-    asked = {f"{rate:g}/hour": share for rate, share in ASKED.items()}
+def _table(one: dict[str, Any], asked: dict[str, float | None]) -> list[str]:
     lines = [
         f"{one['camera_hours']:.2f} camera-hours, kernel {one['kernel']}.",
         "",
@@ -217,7 +216,7 @@ def _table(one: dict[str, Any]) -> list[str]:
         "| 95th percentile |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for name in (SUGGESTED, *asked):
+    for name in (SUGGESTED, *(f"{rate:g}/hour" for rate in ASKED)):
         if (point := one["points"].get(name)) is None:
             lines.append(f"| {name} | no threshold has so few |" + " |" * 7)
             continue

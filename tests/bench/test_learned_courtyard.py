@@ -82,10 +82,14 @@ def test_the_lines_of_the_results(load, judged) -> None:
 
 def test_the_page(bench, judged) -> None:
     results = {"detector": "motion", "learned_from": {"seeds": [7, 8], "minutes": 20}, "minutes": 10, "seeds": [1]}
-    page = bench.page(json.loads(json.dumps(results | {"models": [judged]})))
+    results |= {"asked": {"6/hour": 0.8}, "models": [judged, judged]}
+    page = bench.page(json.loads(json.dumps(results)))
     assert "without incidents (seeds 7 to 8), judged on seeds 1 to 1, 10 minutes each" in page
     assert "| 6/hour | 0.8 | 1 of 2 | **0.50** | 0.50 to 0.50 | ≥ 0.8 | 6.0 | 2.00 s | 2.00 s |" in page
+    assert (
+        "| 6/hour | 0.8 | 1 of 2 | **0.50** | 0.50 to 0.50 |  | 6.0 | 2.00 s | 2.00 s |" in page
+    )  # the supervised one
     assert "| cart | 1 of 2 (0.50 to 0.50) | 2 of 2 (1.00 to 1.00) |" in page
     assert "| abandoned object, apart | 1 of 2 (0.50 to 0.50) | 1 of 2 (0.50 to 0.50) |" in page
     del judged["points"]["1/hour"]
-    assert "| 1/hour | no threshold has so few | " in bench.page(results | {"models": [judged]})
+    assert "| 1/hour | no threshold has so few | " in bench.page(results)
