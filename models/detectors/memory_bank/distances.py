@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 Patches = npt.NDArray[np.float32]  #: (n, C), a descriptor each
 
+#: Patches that are compared with the remembered ones at once: 5 MB of products with 5000.
+_AT_ONCE = 256
+
 
 class Normality(Protocol):
     """What is remembered of normal patches."""
@@ -71,16 +74,20 @@ class Neighbours:
             raise ValueError(f"expected remembered patches (M, C), finite, got {bank.shape}")
         self._bank = bank
         # ‖x − b‖² = ‖x‖² − 2 (x · b − ‖b‖² / 2): the nearest has the highest bracket. Around the mean of the bank,
-        # since differences of large squares would lose their digits.
+        # since differences of large squares would lose their digits. The halves are one more row of the product.
         self._centre: npt.NDArray[np.float32] = bank.mean(axis=0)
         centred = bank - self._centre
-        self._across = np.ascontiguousarray(centred.T)
-        self._halves: npt.NDArray[np.float32] = (centred * centred).sum(axis=1) / np.float32(2)
+        halves = (centred * centred).sum(axis=1) / np.float32(2)
+        self._across: npt.NDArray[np.float32] = np.concatenate([centred.T, -halves[None]])
 
     def distances(self, patches: Patches) -> npt.NDArray[np.float32]:
         """See :class:`Normality`."""
         centred = patches - self._centre
-        highest = (centred @ self._across - self._halves).max(axis=1)
+        given = np.pad(centred, ((0, 0), (0, 1)), constant_values=1)
+        # In parts that stay in the processor's cache: 23 instead of 33 ms a picture of 1350 patches against 5000
+        # (measured once, by hand).
+        parts = [(given[at : at + _AT_ONCE] @ self._across).max(axis=1) for at in range(0, len(given), _AT_ONCE)]
+        highest = np.concatenate(parts)
         squares = (centred * centred).sum(axis=1) - 2 * highest
         found: npt.NDArray[np.float32] = np.sqrt(np.maximum(squares, 0))
         return found

@@ -15,7 +15,7 @@ from models.detectors.memory_bank.distances import Normality, cell_distances, fr
 from operators.cells import picture_value
 from operators.rarity import Rarity
 
-NETWORK, DESCRIPTORS = "descriptors", "DESCRIPTORS"  #: the network that the program runs, and its output
+NETWORK = "descriptors"  #: name of the network that the program runs
 
 
 def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, Any]) -> MemoryBankScorer:
@@ -34,7 +34,7 @@ class MemoryBankScorer:
     One thread at a time may use it.
 
     Args:
-        network: of the descriptors, opened: uint8 (N, H, W, 3) → float32 (N, C, h, w).
+        network: of the descriptors, opened: uint8 (N, H, W, 3) → one output, float32 (N, C, h, w).
     """
 
     def __init__(self, network: Any, normality: Normality, rarity: Rarity) -> None:
@@ -50,7 +50,7 @@ class MemoryBankScorer:
         picture of that value.
         """
         clips = values["CLIP"] if isinstance(values, Mapping) else values
-        descriptors = self._network.run(np.ascontiguousarray(clips[:, -1]))[DESCRIPTORS]
+        (descriptors,) = self._network.run(np.ascontiguousarray(clips[:, -1])).values()
         # Picture by picture, so that no bit depends on the rest of the batch.
         distances = np.stack([cell_distances(self._normality, of_picture) for of_picture in descriptors])
         return {

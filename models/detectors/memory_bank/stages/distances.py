@@ -11,9 +11,8 @@ import numpy as np
 from models.data.clip_places import ClipPlaces, PlaceList
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows, Rows
-from models.detectors.memory_bank.descriptors import descriptor_network
+from models.detectors.memory_bank.descriptors import DESCRIPTORS, descriptor_network
 from models.detectors.memory_bank.distances import Normality, cell_distances
-from models.detectors.memory_bank.program import DESCRIPTORS
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 
 DISTANCES_FILE, PLACES_FILE = "distances.npy", "places.npz"

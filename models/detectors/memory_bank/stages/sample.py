@@ -12,8 +12,7 @@ from models.data.camera_clips import sparser
 from models.data.normal_footage import NormalFootage
 from models.data.one_scene import OneScene
 from models.data.reservoir import Reservoir
-from models.detectors.memory_bank.descriptors import descriptor_network
-from models.detectors.memory_bank.program import DESCRIPTORS
+from models.detectors.memory_bank.descriptors import DESCRIPTORS, descriptor_network
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 
 FILE = "patches.npy"
