@@ -29,6 +29,7 @@ FAMILY = Family(
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
     training="models.detectors.memory_bank.job:learn_memory_bank",
+    recipe="models.detectors.memory_bank.recipe:MemoryBankRecipe",
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,
 )

@@ -17,6 +17,11 @@ from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.memory_bank.stages import bank, distances, product, sample
 from models.jobs.learning import LearningJob, Outcome, Progress, Report
 
+#: The settings that each stage depends on.
+_OF_DESCRIPTORS = ("height", "least_fps", "layers", "enlarge")
+_OF_SAMPLE = (*_OF_DESCRIPTORS, "sample")
+_OF_BANK = ("distance", "bank", "trimmed")
+
 
 def learn_memory_bank(
     footage: NormalFootage,
@@ -45,17 +50,24 @@ def learn_memory_bank(
     job = LearningJob(footage, settings, str(sample.__package__), out, report=report, progress=progress)
     seen = {"footage": footage.identity, "backbone": weights.published(NAME).tensors_sha256}
     with job.alone():
-        first = job.run("sample", seen, lambda draft, done: sample.compute(draft, footage, settings, done, report))
+        first = job.run(
+            "sample",
+            seen,
+            lambda draft, done: sample.compute(draft, footage, settings, done, report),
+            settings=_OF_SAMPLE,
+        )
         second = job.run(
             "bank",
             {"sample": first.digest},
             lambda draft, _: bank.compute(draft, settings, sample.read(first.folder)),
+            settings=_OF_BANK,
         )
         normality = bank.read(second.folder)
         third = job.run(
             "distances",
             {**seen, "bank": second.digest},
             lambda draft, done: distances.compute(draft, footage, settings, normality, done),
+            settings=_OF_DESCRIPTORS,
         )
         return job.finish(
             MemoryBankCard,
