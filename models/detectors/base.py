@@ -90,6 +90,7 @@ def _named(name: str) -> Any:
 
 #: Every family: its name, and the module that holds its ``FAMILY``.
 FAMILIES = {
+    "memory_bank": "models.detectors.memory_bank.family",
     "mist": "models.detectors.mist.family",
     "motion": "models.detectors.motion.family",
     "student_teacher": "models.detectors.student_teacher.family",

@@ -20,6 +20,7 @@ class Detector(StrEnum):
     """Families of models.detectors.base that learn from normal footage; it is not imported before the command runs."""
 
     MOTION = "motion"
+    MEMORY_BANK = "memory_bank"
     STUDENT_TEACHER = "student_teacher"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.detectors.mist.config import read_mist_config
+from operators.figures.pixels import pixel_figures
 from operators.figures.videos import ScoredVideo, scored_video
 from pipeline.manifests.manifest import Video
 
@@ -186,19 +187,41 @@ def test_a_clip_counts_for_its_last_frame(load):
     """Six frames and clips of three: the first two frames have the first clip's score, and nothing looks ahead."""
     one_class = load("one_class_ped2")
     video = Video(Path("/ped2/test/01.mp4"), 1, ((3, 5),))
-    scored = one_class.Scored(video, 6, np.array([0.1, 0.3, 0.9, 0.2]))
+    heat = np.arange(4, dtype=np.float32)[:, None, None]
+    scored = one_class.Scored(video, 6, np.array([0.1, 0.3, 0.9, 0.2]), heat)
+    assert [float(one[0, 0]) for one in scored.maps((1, 1))] == [0, 0, 0, 1, 2, 3]
     np.testing.assert_allclose(scored.judged(1).frame_scores, [0.1, 0.1, 0.1, 0.3, 0.9, 0.2])
     np.testing.assert_allclose(scored.judged(2).frame_scores, [0.1, 0.1, 0.1, 0.2, 0.6, 0.55])
     # Abnormal frames 3 and 4 at 0.3 and 0.9; one of the four others, the last one, is above 0.15.
     assert one_class.reached([scored], 1, 0.15) == {"threshold": 0.15, "abnormal": 1.0, "normal": 0.25}
 
 
-@pytest.mark.parametrize("name", ["fights_mist", "ped2", "one_class_ped2"])
+def test_maps_are_judged_by_the_masks_of_their_videos(load, tmp_path):
+    """One video has masks; the other one does not count."""
+    one_class = load("one_class_ped2")
+    masks = np.array([[[0, 1]], [[1, 0]]], bool)
+    np.savez(tmp_path / "masks.npz", **{"01": masks})
+    videos = [Video(tmp_path / "01.mp4", 1, ((0, 2),), masks=tmp_path / "masks.npz"), Video(tmp_path / "02.mp4", 1)]
+    heat = np.array([[[0.1, 0.4]], [[0.3, 0.35]]], np.float32)
+    scored = [one_class.Scored(video, 2, np.array([0.5, 0.5]), heat) for video in videos]
+    (counts,) = one_class.counted(scored)
+    # Abnormal 0.4 and 0.3, normal 0.1 and 0.35: of four pairs, three are in order.
+    assert pixel_figures(counts)["pixel_auc"] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("name", ["fights_mist", "ped2"])
 def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     """What a page says is changed in the program, which writes it."""
     results = root / "bench" / "results"
     figures = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
     assert load(name).page(figures) == (results / f"{name}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["motion", "memory_bank", "memory_bank-gaussian"])
+def test_the_committed_page_of_a_learned_detector_is_of_its_figures(load, root, name):
+    figures = root / "bench" / "results" / f"one_class_ped2-{name}.json"
+    page = load("one_class_ped2").page(json.loads(figures.read_text(encoding="utf-8")))
+    assert page == figures.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_the_committed_results(load, root):

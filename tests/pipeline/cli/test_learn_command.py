@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -54,6 +56,22 @@ def test_a_file_in_the_place_of_the_run_is_one_line(folder: Path, tmp_path: Path
     status, output, problems = mistwatch("learn", folder, "--camera", "yard", "--out", tmp_path / "run")
     line = f"mistwatch: {tmp_path}/run: not a folder; expected one for the run, or a new name\n"
     assert (status, output, problems) == (2, "", line)
+
+
+def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoReturn]) -> None:
+    from models.backbones import weights
+
+    try:
+        weights.load("efficientnet-lite0")
+    except weights.WeightsError as error:
+        require(str(error))
+    out = tmp_path / "run"
+    options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
+    status, output, problems = mistwatch("learn", folder, "--detector", "memory_bank", *options)
+    assert (status, problems) == (0, "sample: runs\nbank: runs\ndistances: runs\nproduct: runs\n")
+    assert "clips of 1 frames at 10 fps" in output
+    assert read_detector(out / "product")[1].name == "yard-memory-bank"
+    assert "yard: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
 
 
 def test_a_name_that_is_not_utf8_and_other_files_beside_it(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Descriptors of the patches of a picture: maps of two stages of EfficientNet-Lite0, averaged over neighbours.
+
+As in PatchCore (K. Roth et al., Towards total recall in industrial anomaly detection, CVPR 2022), a patch is described
+by its own place and those around it, in maps of the middle of a network. Those of its end know classes more than looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.backbones.efficientnet_lite0 import EfficientNetLite0, load_efficientnet_lite0, normalise_pictures
+from models.backbones.efficientnet_stages import STAGES, StageName, reduction
+from models.detectors.program import ProgramNetwork
+from pipeline.windows import ClipSpec
+
+DESCRIPTORS = "DESCRIPTORS"  #: name of the network's output
+
+
+class PatchDescriptors(nn.Module):
+    """The network of the descriptors.
+
+    Args:
+        backbone: up to the last of ``stages``.
+        stages: from fine to coarse.
+        enlarge: how many times a picture is enlarged before the backbone sees it: people of 25 pixels are small for a
+            network that has learned from photographs of 224.
+    """
+
+    def __init__(self, backbone: EfficientNetLite0, stages: Sequence[StageName], enlarge: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.stages = tuple(stages)
+        self.enlarge = enlarge
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor]:
+        """uint8 (N, H, W, 3) RGB → float32 (N, C, h, w): a cell is :func:`cell_side` pixels of the picture."""
+        given = normalise_pictures(pictures)
+        if self.enlarge > 1:
+            given = F.interpolate(given, scale_factor=float(self.enlarge), mode="bilinear", align_corners=False)
+        found = self.backbone.maps(given)
+        averaged = [F.avg_pool2d(found[stage], 3, 1, 1, count_include_pad=False) for stage in self.stages]
+        coarse = reduction(self.stages[-1])
+        factors = [coarse // reduction(stage) for stage in self.stages]
+        return (torch.cat([F.avg_pool2d(x, factor) for x, factor in zip(averaged, factors, strict=True)], dim=1),)
+
+
+def cell_side(stages: Sequence[StageName], enlarge: int) -> int:
+    """Return how many pixels of a picture's side become one cell.
+
+    >>> cell_side(("stage_3", "stage_5"), 2)
+    8
+    """
+    return reduction(stages[-1]) // enlarge
+
+
+def channels(stages: Sequence[StageName]) -> int:
+    """Return the width of a descriptor.
+
+    >>> channels(("stage_3", "stage_5"))
+    152
+    """
+    return sum(STAGES[stage].channels for stage in stages)
+
+
+def descriptor_network(stages: Sequence[StageName], enlarge: int, clip: ClipSpec) -> ProgramNetwork:
+    """Return the network for the pictures of these clips, with ImageNet's weights.
+
+    Raises:
+        models.backbones.weights.WeightsError: the weights are not in the cache, or are not what they should be.
+    """
+    network = PatchDescriptors(load_efficientnet_lite0(stages[-1]), stages, enlarge).eval()
+    return ProgramNetwork(network, {"PICTURE": ((clip.height, clip.width, 3), "uint8")}, (DESCRIPTORS,))
