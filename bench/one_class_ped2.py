@@ -31,6 +31,7 @@ from rich.progress import track
 from models.data.normal_footage import read_footage
 from models.detectors.base import find_family
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
+from models.detectors.student_teacher.recipe import Normal, StudentTeacherRecipe, Uses
 from models.jobs.thresholds import smoothed_as_live
 from models.serving.engine import Engine, open_engine
 from models.serving.export import SERVED_NAME, export
@@ -97,11 +98,45 @@ def about_memory_bank(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def about_students(results: dict[str, Any]) -> list[str]:
+    sizes, teachers = results["architecture"], results["learned"]["teachers"]
+    fields = ", ".join(map(str, sizes["patches"]))
+    apart = "each place" if sizes["places"] != [1, 1] else "all places together, as in the paper"
+    return [
+        f"{sizes['students']} students of the teacher {teachers['name']}: p = {fields}, {sizes['values']} values, the "
+        f"paper's channels divided by {sizes['shrink']}; error and variance normalised for {apart}."
+    ]
+
+
 KINDS = {
     "motion": Kind("motion", "motion", asked=0.97, about=about_motion),
     "memory_bank": Kind("memory bank", "memory_bank", about=about_memory_bank),
     "memory_bank-gaussian": Kind(
         "memory bank, Gaussian", "memory_bank", MemoryBankRecipe(distance="gaussian"), about=about_memory_bank
+    ),
+    "student_teacher": Kind("student–teacher", "student_teacher", about=about_students),
+    "student_teacher-paper": Kind(
+        "student–teacher, the paper's form",
+        "student_teacher",
+        StudentTeacherRecipe(normal=Normal.PICTURE),
+        asked=0.91,
+        about=about_students,
+    ),
+    "student_teacher-error": Kind(
+        "student–teacher, error alone", "student_teacher", StudentTeacherRecipe(uses=Uses.ERROR), about=about_students
+    ),
+    "student_teacher-variance": Kind(
+        "student–teacher, variance alone",
+        "student_teacher",
+        StudentTeacherRecipe(uses=Uses.VARIANCE),
+        about=about_students,
+    ),
+    "student_teacher-speed": Kind(
+        "student–teacher with speed",
+        "student_teacher",
+        StudentTeacherRecipe(speed=True),
+        asked=0.97,
+        about=about_students,
     ),
 }
 

@@ -19,6 +19,7 @@ class Architecture(card.Architecture):
         values: of a descriptor, d.
         students: number of students for each receptive field, M.
         speed: whether students also predict speeds.
+        places: rows and columns of the places that are normalised apart; (1, 1) for all of them together.
         levels: of the map from values to scores.
     """
 
@@ -28,6 +29,7 @@ class Architecture(card.Architecture):
     values: int = Field(ge=1)
     students: int = Field(ge=1)
     speed: bool
+    places: tuple[int, int]
     levels: int = Field(ge=1)
 
 

@@ -88,10 +88,10 @@ def load_program(card: StudentTeacherCard, folder: Path) -> ServedProgram:
 
 
 def _expected(ensemble: Ensemble, architecture: Architecture) -> dict[str, Tensor]:
-    pairs = torch.empty((2, len(architecture.patches)), dtype=torch.float32)
+    places = torch.empty((2, len(architecture.patches), *architecture.places), dtype=torch.float32)
     two = torch.empty(2, dtype=torch.float32)
     levels = torch.empty(architecture.levels, dtype=torch.float64)
     scale = torch.empty((), dtype=torch.float64)
-    learned = {"centre": pairs, "spread": pairs, "weights": two, "units": two}
+    learned = {"centre": places, "spread": places, "weights": two, "units": two}
     learned |= {"levels": levels, "shares": levels, "scale": scale}
     return learned | {_NETWORK + name: tensor for name, tensor in ensemble.state_dict().items()}

@@ -15,7 +15,7 @@ import numpy as np
 from models.data.normal_footage import NormalFootage
 from models.detectors.student_teacher.card import Architecture, StudentTeacherCard
 from models.detectors.student_teacher.ensemble import Ensemble
-from models.detectors.student_teacher.recipe import StudentTeacherRecipe, Uses
+from models.detectors.student_teacher.recipe import Normal, StudentTeacherRecipe, Uses
 from models.detectors.student_teacher.stages.maps import ClipsFound
 from models.detectors.student_teacher.strangeness import fit_normal
 from models.detectors.student_teacher.teachers import TeacherCard
@@ -50,6 +50,7 @@ def compute(
     ensemble, loss = trained
     normal = fit_normal(
         found.maps(np.flatnonzero(found.places.held_back)),
+        found.maps(np.flatnonzero(~found.places.held_back)) if recipe.normal is Normal.PLACE else None,
         error=recipe.uses is not Uses.VARIANCE,
         variance=recipe.uses is not Uses.ERROR,
     )
@@ -85,6 +86,7 @@ def compute(
             values=teachers.values,
             students=recipe.students,
             speed=recipe.speed,
+            places=(normal.centre.shape[2], normal.centre.shape[3]),
             levels=len(rarity.levels),
         ),
         weights_sha256=save_learned(ensemble, normal, rarity, folder),

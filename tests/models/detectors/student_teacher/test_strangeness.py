@@ -11,8 +11,8 @@ from models.detectors.student_teacher.strangeness import NormalMaps, RawMaps, fi
 
 #: Two receptive fields. Errors have the means 3 and 10 and the spreads 1 and 2, variances 1 and 0, and 0.5 and 1.
 NORMAL = NormalMaps(
-    centre=np.array([[3, 10], [1, 0]], np.float32),
-    spread=np.array([[1, 2], [0.5, 1]], np.float32),
+    centre=np.array([[3, 10], [1, 0]], np.float32)[..., None, None],
+    spread=np.array([[1, 2], [0.5, 1]], np.float32)[..., None, None],
     weights=np.ones(2, np.float32),
     units=np.ones(2, np.float32),
 )
@@ -65,8 +65,8 @@ def test_held_back_footage_is_normalised_to_mean_0_and_spread_1() -> None:
     errors = (random.normal(size=(50, 2, 6, 8)) * [[[2]], [[9]]] + [[[4]], [[-1]]]).astype(np.float32)
     held_back = RawMaps(errors, np.zeros_like(errors))
     normal = fit_normal(held_back, variance=False)
-    np.testing.assert_allclose(normal.centre[0], errors.mean((0, 2, 3)), rtol=1e-4)
-    np.testing.assert_allclose(normal.spread[0], errors.std((0, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(normal.centre[0, :, 0, 0], errors.mean((0, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(normal.spread[0, :, 0, 0], errors.std((0, 2, 3)), rtol=1e-4)
     np.testing.assert_array_equal(normal.units, [1, 1])
     found = normal.strangeness(held_back)
     # The mean of two that do not depend on one another.
@@ -84,6 +84,22 @@ def test_strangeness_and_speed_count_alike() -> None:
     np.testing.assert_allclose(normal.units, [1, 18.1], rtol=0.05)
 
 
+def test_each_place_can_be_compared_with_itself() -> None:
+    """A place whose error is always 50, one that swings, and one that a thing passes once in 50 pictures.
+
+    By hand, of 0, 1 … 100 the median is 50 and the quantile 0.95 is 95. Half of the spread over all places is added.
+    """
+    errors = np.zeros((101, 1, 1, 3), np.float32)
+    errors[:, 0, 0, 0], errors[:, 0, 0, 1] = 50, np.arange(101)
+    errors[[20, 70], 0, 0, 2] = 80
+    half = errors.std() / 2
+    normal = fit_normal(RawMaps(errors[:1], errors[:1]), RawMaps(errors, errors))
+    np.testing.assert_allclose(normal.centre[0, 0, 0], [50, 50, 0])
+    np.testing.assert_allclose(normal.spread[0, 0, 0], [half, 45 + half, half], rtol=1e-4)
+    with pytest.raises(ValueError, match=r"expected maps that suit \(1, 1, 3\), got shape \(1, 2, 3\)"):
+        normal.strangeness(RawMaps(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32)))
+
+
 def test_neither_is_refused() -> None:
     with pytest.raises(ValueError, match="the error, the variance or both"):
         fit_normal(maps([1, 1], [1, 1]), error=False, variance=False)
@@ -92,8 +108,8 @@ def test_neither_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"centre": np.zeros((3, 2), np.float32)}, r"must be \(2, S\), got \(3, 2\)"),
-        ({"spread": np.zeros((2, 2), np.float32)}, "above 0"),
+        ({"centre": np.zeros((3, 2), np.float32)}, r"must be \(2, S, h, w\), got \(3, 2\)"),
+        ({"spread": np.zeros((2, 2, 1, 1), np.float32)}, "above 0"),
         ({"units": np.array([1, np.nan], np.float32)}, "units must be finite"),
         ({"weights": np.ones(3, np.float32)}, r"must be \(2,\), got \(3,\)"),
     ],
@@ -104,5 +120,5 @@ def test_what_cannot_be_normal_is_refused(changed: dict[str, np.ndarray], messag
 
 
 def test_maps_of_another_number_of_receptive_fields_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected maps of 2 receptive fields, got shape"):
+    with pytest.raises(ValueError, match=r"expected maps that suit \(2, 1, 1\), got shape"):
         NORMAL.strangeness(maps([1], [1]))
