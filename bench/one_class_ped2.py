@@ -104,7 +104,9 @@ def about_students(results: dict[str, Any]) -> list[str]:
     apart = "each place" if sizes["places"] != [1, 1] else "all places together, as in the paper"
     return [
         f"{sizes['students']} students of the teacher {teachers['name']}: p = {fields}, {sizes['values']} values, the "
-        f"paper's channels divided by {sizes['shrink']}; error and variance normalised for {apart}."
+        f"paper's channels divided by {sizes['shrink']}; error and variance normalised for {apart}.",
+        "A first measurement, by hand, with a fifth of the learning rate gave a frame AUC of 0.692, of 0.539 in the "
+        "paper's form and of 0.859 with speed. The rate was raised after it, by the loss on the normal videos alone.",
     ]
 
 

@@ -217,7 +217,9 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     assert load(name).page(figures) == (results / f"{name}.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["motion", "memory_bank", "memory_bank-gaussian"])
+@pytest.mark.parametrize(
+    "name", ["motion", "memory_bank", "memory_bank-gaussian", "student_teacher", "student_teacher-speed"]
+)
 def test_the_committed_page_of_a_learned_detector_is_of_its_figures(load, root, name):
     figures = root / "bench" / "results" / f"one_class_ped2-{name}.json"
     page = load("one_class_ped2").page(json.loads(figures.read_text(encoding="utf-8")))
