@@ -19,11 +19,12 @@ help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 # torch is 5.2 GB with its CUDA libraries; pip's own progress bars are worth their lines here.
+# --no-compile: pip would compile 13,000 modules, a minute of a core; Python compiles those that are imported.
 $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "mistwatch needs Python 3.11 or later: set PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable '.[train,serve,evaluate,demo,dev]'
+	$(BIN)/python -m pip install --no-compile --editable '.[train,serve,evaluate,demo,dev]'
 	# tritonserver's binary; its metadata asks for numpy < 2, which the binary does not need
 	$(BIN)/python -m pip install --no-deps nvidia-pytriton==0.7.0
 	touch $@
