@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,15 @@ MODEL = "clip_scorer"
 
 
 @contextlib.contextmanager
-def triton(model: str, log_file: Path) -> Iterator[TritonServer]:
-    """Serve ``model``, see :func:`pipeline.cli.repository.serving`, on an embedded Triton.
+def triton(repository: AbstractContextManager[Path], log_file: Path) -> Iterator[TritonServer]:
+    """Serve the models of a repository, see :mod:`pipeline.cli.repository`, on an embedded Triton.
 
-    The first time the model is exported into the user's cache, and its backbone's weights are fetched.
+    The first time a model is exported into the user's cache, and its backbone's weights are fetched.
     """
     from deploy.triton.server import TritonServer
-    from pipeline.cli.repository import serving
 
-    with serving(model) as repository, TritonServer(repository, log=log_file) as server:
-        _log.info("embedded Triton ready", address=server.grpc_address, model=model)
+    with repository as folder, TritonServer(folder, log=log_file) as server:
+        _log.info("embedded Triton ready", address=server.grpc_address)
         yield server
 
 

@@ -172,7 +172,7 @@ def _run(
     from pipeline.cli import embedded
     from pipeline.cli.live import SCORER_PATIENCE_SECONDS
     from pipeline.cli.replay_display import replay_display
-    from pipeline.cli.repository import DEFAULT_MODEL, require_model
+    from pipeline.cli.repository import DEFAULT_MODEL, require_model, serving
     from pipeline.replay.replay import Replay
     from pipeline.scoring.served_model import served_model
 
@@ -183,7 +183,7 @@ def _run(
     with contextlib.ExitStack() as servers:
         own = []
         if options.triton is None and (options.config is None or options.model is not None):
-            started = embedded.triton(options.model or DEFAULT_MODEL, folder / "triton.log")
+            started = embedded.triton(serving(options.model or DEFAULT_MODEL), folder / "triton.log")
             with stop.at_once():
                 own.append(server := servers.enter_context(started))
             model = embedded.MODEL

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.repository import DEFAULT_MODEL, require_model
+from pipeline.cli.repository import DEFAULT_MODEL, require_model, serving
 from pipeline.errors import UsageError
 from pipeline.printable import printable
 
@@ -128,7 +128,7 @@ def watch(
         own: list[TritonServer | BrokerServer] = []
         with stop.at_once():
             if triton is None:
-                started = embedded.triton(model or DEFAULT_MODEL, folder / "triton.log")
+                started = embedded.triton(serving(model or DEFAULT_MODEL), folder / "triton.log")
                 own.append(scorer := servers.enter_context(started))
             if kafka is None:
                 own.append(broker := servers.enter_context(embedded.broker(folder / "broker", topic)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -38,6 +40,8 @@ _CONSUMER_SECONDS = 20.0
 #: The courtyard's incidents follow each other within seconds: a longer cooldown would miss them. Without a cooldown,
 #: an incident that is briefly hidden raises two alerts.
 _COOLDOWN_SECONDS = 2.0
+#: A detector with a clip for every frame would take a core of its own for two cameras.
+_CLIPS_A_SECOND = 5.0
 #: Above this share of unscored clips the figures describe the machine, not the model.
 _MUCH_DROPPED = 0.05
 
@@ -48,13 +52,19 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Random seed of the first camera; further cameras take the next numbers.")
     ] = _SEED,
-    model: Annotated[str, typer.Option(help="A built-in model, or the folder of a trained model.")] = _MODEL,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A built-in model, or the folder of a trained model. Repeatable: each watches every camera.",
+            show_default=_MODEL,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for films, pictures, outbox and logs.", show_default="runs/demo-<time>")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print alert events, then a summary line.")] = False,
 ) -> None:
-    """Watch rendered courtyards as live cameras, and print alerts beside incidents, with a score sheet.
+    """Watch rendered courtyards as live cameras, and print alerts beside incidents, with a score sheet for each model.
 
     The command renders the scenes and starts a Triton, a broker and an RTSP server of its own.
     """
@@ -71,7 +81,7 @@ def demo(
         console = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = out or Path("runs") / f"demo-{stamp}"
-        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), model)
+        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), _named(model or [_MODEL]))
         _check_folder(folder)
         _run(plan, stop, DemoDisplay(console), lines)
     if stop.signal is not None:
@@ -81,13 +91,13 @@ def demo(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One run: its folder, cameras, duration and model."""
+    """One run: its folder, cameras and duration, and its models by the names of their detectors."""
 
     folder: Path
     stamp: str
     seconds: float
     scenes: dict[str, SceneSettings]
-    model: str
+    models: dict[str, str]
 
     @property
     def films(self) -> dict[str, Path]:
@@ -103,9 +113,34 @@ class _Plan:
                 "triton": {"address": triton},
                 "kafka": {"bootstrap": bootstrap},
                 "alerts": {"cooldown_seconds": _COOLDOWN_SECONDS},
+                "detectors": {name: {"model": name, "clip": _sparse(model)} for name, model in self.models.items()},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
             }
         )
+
+
+def _sparse(model: str) -> dict[str, int]:
+    """Return the stride of a model's clips, where its own would give too many a second."""
+    from models.card import read_card
+    from models.serving.export import find_model
+
+    clip = read_card(find_model(model)).clip
+    stride = math.ceil((clip.fps or _FPS) / _CLIPS_A_SECOND)
+    return {"stride": stride} if stride > clip.stride else {}
+
+
+def _named(models: Sequence[str]) -> dict[str, str]:
+    """Return the models by the names in their cards. Raises UsageError: one is unknown, or two have the same name."""
+    from models.card import read_card
+    from models.serving.export import find_model
+
+    named: dict[str, str] = {}
+    for model in models:
+        name = read_card(find_model(model)).name.replace(".", "_")  # a served model's name has no dots
+        if name in named:
+            raise UsageError(f"--model {model}: a model named {name} is there already: {named[name]}")
+        named[name] = model
+    return named
 
 
 def _scenes(seconds: float, cameras: int, seed: int) -> dict[str, SceneSettings]:
@@ -143,15 +178,16 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     from pipeline.cli.demo.truth import Witness
     from pipeline.cli.demo.watch import Watch
     from pipeline.cli.live import drive
-    from pipeline.cli.repository import repository_of
+    from pipeline.cli.repository import repository_of, serving_together
     from pipeline.courtyard.renderer import render_films
     from pipeline.courtyard.scene import Courtyard
     from pipeline.scoring.served_model import served_model
 
     with contextlib.ExitStack() as servers:
         with stop.at_once():
-            display.report(f"model {plan.model} (the first time it is fetched and exported) …")
-            repository_of(plan.model)  # refuse a model that cannot be served before rendering
+            display.report(f"models: {', '.join(plan.models)} (the first time they are fetched and exported) …")
+            for model in plan.models.values():
+                repository_of(model)  # refuse a model that cannot be served before rendering
             with display.rendering(f"rendering {len(plan.scenes)} camera(s)") as on_progress:
                 render_films({plan.films[name]: settings for name, settings in plan.scenes.items()}, on_progress)
             # Computed before the cameras run: their films play from then on.
@@ -162,10 +198,16 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             consumer = servers.enter_context(
                 Consumer(broker.bootstrap, lambda event, at: watch.consumed(event, at), plan.folder / "consumer.log")
             )
-            triton = servers.enter_context(embedded.triton(plan.model, plan.folder / "triton.log"))
+            triton = servers.enter_context(embedded.triton(serving_together(plan.models), plan.folder / "triton.log"))
             cameras = servers.enter_context(embedded.cameras(plan.films, plan.folder / "cameras.log"))
             watch = Watch(
-                {name: Witness(incidents[name], fps=_FPS, sent=partial(cameras.sent, name)) for name in plan.scenes},
+                {
+                    camera: {
+                        detector: Witness(incidents[camera], fps=_FPS, sent=partial(cameras.sent, camera))
+                        for detector in plan.models
+                    }
+                    for camera in plan.scenes
+                },
                 plan.seconds,
                 stop=stop,
                 display=display,
@@ -187,19 +229,23 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
         )
         if watch.complete:
             consumer.wait_for(watch.published_events, _CONSUMER_SECONDS)
-            targets = _targets(site, served_model(triton.grpc_address))
+            targets = {
+                detector: _targets(site, detector, served_model(triton.grpc_address, detector))
+                for detector in plan.models
+            }
             _report(watch, plan, targets, display, lines)
 
 
-def _targets(site: Site, served: ServedModel) -> dict[str, Target]:
-    """Return the targets of the score sheet; see the README."""
+def _targets(site: Site, detector: str, served: ServedModel) -> dict[str, Target]:
+    """Return the targets of a detector's score sheet; see the README."""
     from operators.smoothing import delay_seconds
     from pipeline.cli.score_sheet import Target
     from pipeline.live.judging import chain_settings, clip_spec
 
-    clip = clip_spec(site.clip, served)
+    clip = clip_spec(site.clip_of(None, detector), served)
     fps = clip.fps or _FPS
-    kernel = chain_settings(site.alerts, served, max_in_flight=site.triton.max_in_flight).kernel
+    tuning = site.alerts_of(None, detector)
+    kernel = chain_settings(tuning, served, max_in_flight=site.triton.max_in_flight).kernel
     return {
         "recall": Target(least=0.8),
         "false_alarms": Target(most=len(site.cameras), words="at most 1 a camera"),
@@ -210,15 +256,20 @@ def _targets(site: Site, served: ServedModel) -> dict[str, Target]:
 
 
 def _report(
-    watch: Watch, plan: _Plan, targets: dict[str, Target], display: DemoDisplay, lines: JsonLines | None
+    watch: Watch,
+    plan: _Plan,
+    targets: Mapping[str, Mapping[str, Target]],
+    display: DemoDisplay,
+    lines: JsonLines | None,
 ) -> None:
-    """Print the score sheet, the pictures' paths and the summary line."""
+    """Print a score sheet for each detector, the pictures' paths and the summary line."""
     from pipeline.cli.score_sheet import tables
 
-    sheet, summary = watch.sheet(), watch.summary
+    summary = watch.summary
     assert summary is not None
-    display.console.print()
-    display.console.print(tables(sheet, targets=targets))
+    for detector, asked in targets.items():
+        display.console.print(f"\n{detector}", style="bold")
+        display.console.print(tables(watch.sheet(detector), targets=asked))
     display.console.print()
     clips = f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped"
     if summary.clips_dropped > _MUCH_DROPPED * (summary.clips_scored + summary.clips_dropped):
@@ -230,20 +281,26 @@ def _report(
     for path in watch.evidence:
         display.report(f"  {path}")
     if lines is not None:
-        lines.write(json.dumps(_summary(watch, sheet)))
+        lines.write(json.dumps(_summary(watch, list(targets))))
 
 
-def _summary(watch: Watch, sheet: ScoreSheet) -> dict[str, Any]:
+def _summary(watch: Watch, detectors: Sequence[str]) -> dict[str, Any]:
     assert watch.summary is not None
     return {
         "type": "summary",
         "clips_scored": watch.summary.clips_scored,
         "clips_dropped": watch.summary.clips_dropped,
+        "alerts_consumed": watch.alerts,
+        "detectors": {detector: _figures(watch.sheet(detector)) for detector in detectors},
+        "evidence": watch.evidence,
+    }
+
+
+def _figures(sheet: ScoreSheet) -> dict[str, Any]:
+    return {
         "incidents": sheet.incidents,
         "incidents_found": sheet.found,
         "false_alarms": sheet.false_alarms,
-        "alerts_consumed": watch.alerts,
         "time_in_alert_outside_incidents": sheet.share_in_alert_outside,
         "latency_seconds": {"median": sheet.median_delay, "p95": sheet.p95_delay},
-        "evidence": watch.evidence,
     }

@@ -84,21 +84,22 @@ class DemoDisplay:
     def alert(self, event: AlertEvent, arrived_at: datetime, verdict: Verdict | None) -> None:
         """Show an event that has arrived at the consumer."""
         data = event.data
+        watch = event.subject if data.detector is None else f"{event.subject}/{data.detector}"
         if verdict is not None:
             picture = "".join(f"  {path_of(uri)}" for uri in data.evidence[-1:])
             if verdict.found is not None:
                 details = f"{verdict.found.kind}, {verdict.delay_seconds:.1f} s after its first frame was sent{picture}"
-                self._line(arrived_at, event.subject, "ALERT", details, style="bold green")
+                self._line(arrived_at, watch, "ALERT", details, style="bold green")
             else:
-                self._line(arrived_at, event.subject, "ALERT", f"false alarm{picture}", style="bold red")
+                self._line(arrived_at, watch, "ALERT", f"false alarm{picture}", style="bold red")
         elif data.state is AlertState.END and data.ended_pts_seconds is not None:
             lasted = data.ended_pts_seconds - data.started_pts_seconds
-            self._line(arrived_at, event.subject, "ends", f"after {lasted:.1f} s: {data.end_reason}", style="dim")
+            self._line(arrived_at, watch, "ends", f"after {lasted:.1f} s: {data.end_reason}", style="dim")
 
-    def _line(self, at: datetime, camera: str, action: str, details: str, style: str) -> None:
+    def _line(self, at: datetime, watch: str, action: str, details: str, style: str) -> None:
         when = f"{at:%H:%M:%S}.{at.microsecond // 100_000}Z"
         # Terminal control characters are escaped: other programs may write to the topic.
-        self.console.print(Text(printable(f"{when}  {camera}  {action:5}  {details}"), style))
+        self.console.print(Text(printable(f"{when}  {watch}  {action:5}  {details}"), style))
 
     def _progress_is_due(self) -> bool:
         if time.monotonic() - self._progress_at < _PROGRESS_SECONDS:

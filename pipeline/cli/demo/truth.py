@@ -118,7 +118,7 @@ class _Alert:
 
 
 class Witness:
-    """A record of one camera's showings and alerts. Not thread-safe."""
+    """A record of one camera's showings, and of one detector's alerts there. Not thread-safe."""
 
     def __init__(self, incidents: Sequence[Incident], *, fps: float, sent: Callable[[], Sequence[Sending]]) -> None:
         """

@@ -25,7 +25,7 @@ class Watch:
     """A display of a run (see :class:`pipeline.cli.display.Display`) that also stops it and keeps its results.
 
     Args:
-        witnesses: the witness of each camera, by name.
+        witnesses: by the camera's name and the detector's; each camera has the same detectors.
         seconds: length of the watch, from the moment when all cameras are connected.
         stop: ends the run.
         lines: receives the events as JSON; None: not wanted.
@@ -33,7 +33,7 @@ class Watch:
 
     def __init__(
         self,
-        witnesses: Mapping[str, Witness],
+        witnesses: Mapping[str, Mapping[str, Witness]],
         seconds: float,
         *,
         stop: threading.Event,
@@ -91,7 +91,7 @@ class Watch:
 
     def consumed(self, event: AlertEvent, arrived_at: datetime) -> None:
         """Judge and show an event that has reached the consumer."""
-        witness = self._witnesses.get(event.subject)
+        witness = self._witnesses.get(event.subject, {}).get(event.data.detector or "")
         verdict = None if witness is None else witness.add_event(event, arrived_at)
         self.evidence += [path for uri in event.data.evidence if (path := path_of(uri)) not in self.evidence]
         if self._lines is not None:
@@ -103,11 +103,13 @@ class Watch:
     @property
     def alerts(self) -> int:
         """Number of alerts that have reached the consumer."""
-        return sum(witness.alerts for witness in self._witnesses.values())
+        return sum(witness.alerts for of_camera in self._witnesses.values() for witness in of_camera.values())
 
-    def sheet(self) -> ScoreSheet:
-        """Return the score sheet of all cameras together."""
-        sheets = (witness.sheet(self._joined[name], self._left) for name, witness in self._witnesses.items())
+    def sheet(self, detector: str) -> ScoreSheet:
+        """Return a detector's score sheet of all cameras together."""
+        sheets = (
+            of_camera[detector].sheet(self._joined[camera], self._left) for camera, of_camera in self._witnesses.items()
+        )
         return sum(sheets, ScoreSheet())
 
     @property
@@ -117,8 +119,8 @@ class Watch:
 
     def _show_incidents(self) -> None:
         """Show the incidents that have begun on the cameras since the last call."""
-        for camera, witness in self._witnesses.items():
-            showings = witness.showings()
+        for camera, of_camera in self._witnesses.items():
+            showings = next(iter(of_camera.values())).showings()  # all have seen the same
             for showing in showings[self._shown[camera] :]:
                 self._display.shown(camera, showing)
             self._shown[camera] = len(showings)

@@ -6,17 +6,22 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from triton_of_brightness import write_version
 
 from deploy.triton.server import TritonServer
-from models.card import BUILT_IN, CARD_FILE
+from models.card import BUILT_IN, CARD_FILE, Alerting, write_card
+from models.detectors.motion.card import Architecture, MotionCard
+from models.detectors.motion.weights import save_learned
 from models.serving.versions import add
-from pipeline.cli.repository import name_and_version, require_model, serving
+from operators.motion import RowStatistics
+from operators.rarity import TAIL_FROM, Rarity
+from pipeline.cli.repository import name_and_version, require_model, serving, serving_together
 from pipeline.errors import UsageError
-from pipeline.scoring.served_model import ServedModel, served_model
+from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, served_model
 from pipeline.sources.base import Fit
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, StoredClip
 
 
 @pytest.fixture
@@ -41,6 +46,42 @@ def test_a_version_that_the_repository_does_not_name_is_served_and_the_repositor
         served = served_model(server.grpc_address)
     assert (served.version, served.threshold) == ("1", 0.25)
     assert (repository / "clip_scorer" / "config.pbtxt").read_bytes() == before
+    assert not folder.exists()
+
+
+def motion_model(folder: Path, name: str) -> Path:
+    """A trained model that is exported at once: a program, which has learned next to nothing."""
+    folder.mkdir()
+    rows = RowStatistics(np.ones(8, np.float32), np.ones(8, np.float32))
+    scale = Rarity(np.array([0.0, 2.0]), np.array([0.0, TAIL_FROM]), 1.0)
+    card = MotionCard(
+        name=name,
+        description="",
+        camera="gate",
+        architecture=Architecture(rows=8, levels=2),
+        weights_sha256=save_learned(rows, scale, folder),
+        clip=StoredClip.from_spec(ClipSpec(frames=2, stride=1, height=64, width=64, fit=Fit.STRETCH, fps=10.0)),
+        alerting=Alerting(kernel=3, open_threshold=0.5, close_threshold=0.4),
+        training={},
+        figures={},
+        sees=[],
+        does_not_see=[],
+    )
+    write_card(card, folder)
+    return folder
+
+
+@pytest.mark.realparts
+def test_several_models_are_served_together_each_under_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTWATCH_CACHE", str(tmp_path / "cache"))
+    models = {name: str(motion_model(tmp_path / name, f"{name}-motion")) for name in ("gate", "door")}
+    with serving_together(models) as folder, TritonServer(folder, log=tmp_path / "triton.log") as server:
+        served = [served_model(server.grpc_address, name).name for name in models]
+        with pytest.raises(ScorerUnavailable):
+            served_model(server.grpc_address, "clip_scorer")
+    assert served == ["gate-motion", "door-motion"]
     assert not folder.exists()
 
 

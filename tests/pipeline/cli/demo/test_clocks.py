@@ -66,7 +66,7 @@ def test_delays_count_from_the_sending_whenever_the_camera_was_joined_and_howeve
             said = io.StringIO()
             witness = Witness(scene.incidents, fps=FPS, sent=lambda: cameras.sent("yard"))
             display = DemoDisplay(Console(file=said, soft_wrap=True))
-            watch = Watch({"yard": witness}, 18.0, stop=stop, display=display, lines=None)
+            watch = Watch({"yard": {"": witness}}, 18.0, stop=stop, display=display, lines=None)
             drive(
                 site(
                     tmp_path,
@@ -85,7 +85,7 @@ def test_delays_count_from_the_sending_whenever_the_camera_was_joined_and_howeve
             )
             assert watch.complete
             consumer.wait_for(watch.published_events, 20)
-            sheet = watch.sheet()
+            sheet = watch.sheet("")
     finally:
         server.stop()
     report = said.getvalue()

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import pytest
 
+from models.card import BUILT_IN
 from pipeline.courtyard.renderer import RenderError, render_films
 from pipeline.courtyard.settings import SceneSettings
 
@@ -76,7 +77,15 @@ def test_an_unknown_model_is_refused_before_anything_is_rendered(tmp_path: Path)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "nonesuch" in result.stderr
-    assert not list((tmp_path / "run" / "films").iterdir())
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    result = demo("--model", "courtyard", "--model", BUILT_IN / "courtyard", "--out", tmp_path / "run")
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"mistwatch: --model {BUILT_IN / 'courtyard'}: a model named courtyard is there already: courtyard\n"
+    )
 
 
 def test_without_opencv_it_names_what_to_install(tmp_path: Path) -> None:
