@@ -218,7 +218,15 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["motion", "memory_bank", "memory_bank-gaussian", "student_teacher", "student_teacher-speed"]
+    "name",
+    [
+        "motion",
+        "memory_bank",
+        "memory_bank-gaussian",
+        "student_teacher",
+        "student_teacher-paper",
+        "student_teacher-speed",
+    ],
 )
 def test_the_committed_page_of_a_learned_detector_is_of_its_figures(load, root, name):
     figures = root / "bench" / "results" / f"one_class_ped2-{name}.json"
