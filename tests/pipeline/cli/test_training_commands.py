@@ -167,7 +167,11 @@ def test_weights_are_listed(mistwatch):
 
 
 def test_unknown_weights(mistwatch):
-    refused(mistwatch("weights", "fetch", "resnet"), 2, "'resnet' are unknown; there are: efficientnet-lite0, i3d-kinetics400")
+    refused(
+        mistwatch("weights", "fetch", "resnet"),
+        2,
+        "'resnet' are unknown; there are: efficientnet-lite0, i3d-kinetics400",
+    )
 
 
 def test_a_wrong_archive(mistwatch, tmp_path):
