@@ -96,7 +96,7 @@ def _load(
         raise TensorsError(f"{file}: cannot be read: {error.strerror}") from None
     try:
         tensors = parse(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: of a type that numpy lacks
         raise TensorsError(f"{file}: not a safetensors file ({error})") from None
     if problems := _problems(tensors, expected, finite):
         raise TensorsError(f"{file}: not the weights of this {network}: {', '.join(problems)}")

@@ -230,10 +230,7 @@ def export(
         MistwatchError: the model cannot be read, converted or written.
     """
     check_name(name)
-    if max_batch is None:
-        on_cuda = engine is not EngineChoice.OPENVINO and cuda_devices() > 0
-        max_batch = MAX_BATCH_CUDA if on_cuda else MAX_BATCH_CPU
-    if max_batch < 1:
+    if max_batch is not None and max_batch < 1:
         raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
     folder = find_model(model)
     target = out / name
@@ -270,7 +267,7 @@ def export(
                 outputs,
                 name=name,
                 engine=engine,
-                max_batch=max_batch,
+                max_batch=max_batch or _suitable_batch(loaded, engine),
                 heat=heat,
                 scene=scene,
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
@@ -282,6 +279,12 @@ def export(
         finally:
             files.remove(draft)
     return target
+
+
+def _suitable_batch(loaded: ServedNetwork | ServedProgram, engine: EngineChoice) -> int:
+    """Return the bound of dynamic batches that suits this machine; a program runs on the CPU alone."""
+    on_cuda = not isinstance(loaded, ServedProgram) and engine is not EngineChoice.OPENVINO and cuda_devices() > 0
+    return MAX_BATCH_CUDA if on_cuda else MAX_BATCH_CPU
 
 
 def check_room(
@@ -391,7 +394,7 @@ def _tried(
     if isinstance(loaded, ServedProgram):
         try:
             answers = loaded.open().run(black)
-        except (ValueError, KeyError) as error:  # arrays that cannot be, or are of pictures of another size
+        except (ValueError, KeyError, RuntimeError) as error:  # of pictures of another size, for example
             raise ExportError(
                 f"{folder}: the clips of its model card do not suit what it has learned: {error}"
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import zipfile
 from importlib.machinery import ModuleSpec
@@ -42,8 +43,8 @@ def open_program(folder: Path) -> Any:
         module = importlib.import_module(f"{package}.{PROGRAM_MODULE}")
         with np.load(folder / PROGRAM_FILE, allow_pickle=False) as arrays:
             learned = dict(arrays)
-        networks = open_networks(folder)
-        return module.open_program(learned, networks) if networks else module.open_program(learned)
+        takes_networks = len(inspect.signature(module.open_program).parameters) > 1
+        return module.open_program(learned, open_networks(folder)) if takes_networks else module.open_program(learned)
     except ModuleNotFoundError as error:
         raise RuntimeError(f"the model needs the package {error.name} in Triton's Python; install it there") from None
     except ImportError as error:

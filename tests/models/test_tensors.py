@@ -54,3 +54,10 @@ def test_arrays_of_another_model_are_refused(tmp_path):
         r"b is float32 \[2\] instead of float32 \[3\]$",
     ):
         load_arrays(tmp_path / "arrays", expected, network="test", sha256=sha256)
+
+
+def test_arrays_of_a_type_that_numpy_lacks_are_refused(tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_tensors({"a": torch.zeros(2, dtype=torch.bfloat16)}, file)
+    with pytest.raises(TensorsError, match=r"model\.safetensors: not a safetensors file \('BF16'\)"):
+        load_arrays(file, {"a": np.zeros(2, np.float32)}, network="program", sha256="")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PositiveInt
 
 from models import card
 from models.card import CameraCard
+
+#: Receptive fields of the paper's networks, pixels.
+Patch = Literal[17, 33, 65]
 
 
 class Architecture(card.Architecture):
@@ -24,12 +27,12 @@ class Architecture(card.Architecture):
     """
 
     type: Literal["student-teacher"] = "student-teacher"
-    patches: tuple[int, ...] = Field(min_length=1)
+    patches: tuple[Patch, ...] = Field(min_length=1)
     shrink: int = Field(ge=1)
     values: int = Field(ge=1)
     students: int = Field(ge=1)
     speed: bool
-    places: tuple[int, int]
+    places: tuple[PositiveInt, PositiveInt]
     levels: int = Field(ge=1)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from models.data.camera_clips import clip_of_camera
 from models.data.normal_footage import NormalFootage
+from models.detectors.student_teacher.card import Patch
 from operators.motion import CELL
 from pipeline.windows import ClipSpec
 
@@ -52,7 +53,7 @@ class StudentTeacherRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     teachers: Path | None = None
-    patches: tuple[int, ...] = Field((33,), min_length=1)
+    patches: tuple[Patch, ...] = Field((33,), min_length=1)
     students: PositiveInt = 3
     uses: Uses = Uses.BOTH
     normal: Normal = Normal.PLACE

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from models.card import BUILT_IN, CardError, ModelName
+from models.detectors.student_teacher.card import Patch
 from models.detectors.student_teacher.networks import Descriptors
 from models.tensors import load_tensors, save_tensors
 from pipeline import files
@@ -50,7 +51,7 @@ class TeacherCard(BaseModel):
     schema_version: Literal[1] = 1
     name: ModelName
     description: str
-    patches: tuple[int, ...] = Field(min_length=1)
+    patches: tuple[Patch, ...] = Field(min_length=1)
     shrink: int = Field(ge=1)
     values: int = Field(ge=1)
     weights_sha256: str

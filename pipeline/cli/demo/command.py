@@ -133,10 +133,12 @@ def _named(models: Sequence[str]) -> dict[str, str]:
     """Return the models by the names in their cards. Raises UsageError: one is unknown, or two have the same name."""
     from models.card import read_card
     from models.serving.export import find_model
+    from pipeline.names import name_from, shortened
 
     named: dict[str, str] = {}
     for model in models:
-        name = read_card(find_model(model)).name.replace(".", "_")  # a served model's name has no dots
+        # A served model's name has no dots, and a detector's begins with a letter or digit.
+        name = shortened(name_from(read_card(find_model(model)).name).replace(".", "_"))
         if name in named:
             raise UsageError(f"--model {model}: a model named {name} is there already: {named[name]}")
         named[name] = model

@@ -96,6 +96,14 @@ def test_a_folder_whose_version_was_replaced_runs_the_new_code(model: Path, clip
     np.testing.assert_allclose(open_engine("auto", version, CLIP).score(clips).scores, [0, 0.4], atol=1e-6)
 
 
+def test_its_batches_are_those_of_a_cpu_beside_cuda_too(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.serving.export.cuda_devices", lambda: 1)
+    config = (export(str(model), tmp_path / "out") / "config.pbtxt").read_text()
+    assert "max_batch_size: 2\n" in config
+
+
 @pytest.mark.parametrize("engine", [EngineChoice.TORCH, EngineChoice.OPENVINO])
 def test_it_takes_no_other_engine(model: Path, tmp_path: Path, engine: EngineChoice) -> None:
     with pytest.raises(ExportError, match=f"one engine alone, its own program \\(got {engine}\\); expected --engine a"):
@@ -180,10 +188,14 @@ class TestNetworks:
         np.testing.assert_allclose(scores, [0, 0.2], atol=1e-4)
         assert ours == "[]"
 
-    def test_a_missing_network_is_one_line(self, with_a_network: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("renamed", [True, False])
+    def test_a_missing_network_is_one_line(self, with_a_network: Path, tmp_path: Path, renamed: bool) -> None:
         version = export(str(with_a_network), tmp_path / "out") / "1"
         for file in sorted((version / "networks").iterdir()):
-            file.rename(file.with_stem("others"))
+            if renamed:
+                file.rename(file.with_stem("others"))
+            else:
+                file.unlink()
         with pytest.raises(
             RuntimeError, match="lacks 'cells', which its program needs; write it again with mistwatch e"
         ):

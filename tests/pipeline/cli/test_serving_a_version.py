@@ -6,22 +6,18 @@ import contextlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
+from tiny_motion import motion_model
 from triton_of_brightness import write_version
 
 from deploy.triton.server import TritonServer
-from models.card import BUILT_IN, CARD_FILE, Alerting, write_card
-from models.detectors.motion.card import Architecture, MotionCard
-from models.detectors.motion.weights import save_learned
+from models.card import BUILT_IN, CARD_FILE
 from models.serving.versions import add
-from operators.motion import RowStatistics
-from operators.rarity import TAIL_FROM, Rarity
 from pipeline.cli.repository import name_and_version, require_model, serving, serving_together
 from pipeline.errors import UsageError
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, served_model
 from pipeline.sources.base import Fit
-from pipeline.windows import ClipSpec, StoredClip
+from pipeline.windows import ClipSpec
 
 
 @pytest.fixture
@@ -47,28 +43,6 @@ def test_a_version_that_the_repository_does_not_name_is_served_and_the_repositor
     assert (served.version, served.threshold) == ("1", 0.25)
     assert (repository / "clip_scorer" / "config.pbtxt").read_bytes() == before
     assert not folder.exists()
-
-
-def motion_model(folder: Path, name: str) -> Path:
-    """A trained model that is exported at once: a program, which has learned next to nothing."""
-    folder.mkdir()
-    rows = RowStatistics(np.ones(8, np.float32), np.ones(8, np.float32))
-    scale = Rarity(np.array([0.0, 2.0]), np.array([0.0, TAIL_FROM]), 1.0)
-    card = MotionCard(
-        name=name,
-        description="",
-        camera="gate",
-        architecture=Architecture(rows=8, levels=2),
-        weights_sha256=save_learned(rows, scale, folder),
-        clip=StoredClip.from_spec(ClipSpec(frames=2, stride=1, height=64, width=64, fit=Fit.STRETCH, fps=10.0)),
-        alerting=Alerting(kernel=3, open_threshold=0.5, close_threshold=0.4),
-        training={},
-        figures={},
-        sees=[],
-        does_not_see=[],
-    )
-    write_card(card, folder)
-    return folder
 
 
 @pytest.mark.realparts

@@ -148,6 +148,12 @@ class TestFolder:
         with pytest.raises(TensorsError, match=r"teachers\.safetensors: not a safetensors file"):
             load_teachers(tmp_path, [33])
 
+    def test_teachers_of_a_later_version_are_one_line(self, tmp_path: Path) -> None:
+        card = write_teachers(tmp_path) / "teacher-card.json"
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"patches": [33, 19]}))
+        with pytest.raises(CardError, match=r"teacher-card\.json: patches\.1: Input should be 17, 33 or 65"):
+            load_teachers(tmp_path, [33])
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [(None, "no teacher-card.json there; expected the folder of trained teachers"), ("{}", "name: Field required")],

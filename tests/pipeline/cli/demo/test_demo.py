@@ -11,10 +11,13 @@ from pathlib import Path
 
 import av
 import pytest
+from tiny_motion import motion_model
 
 from models.card import BUILT_IN
+from pipeline.cli.demo.command import _named
 from pipeline.courtyard.renderer import RenderError, render_films
 from pipeline.courtyard.settings import SceneSettings
+from pipeline.names import ascii_name, checked_name
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline.cli", "demo")
 
@@ -86,6 +89,14 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     assert result.stderr == (
         f"mistwatch: --model {BUILT_IN / 'courtyard'}: a model named courtyard is there already: courtyard\n"
     )
+
+
+def test_detectors_have_names_that_a_site_takes(tmp_path: Path) -> None:
+    cameras = ascii_name("駐車場"), "gate" * 16
+    models = [motion_model(tmp_path / f"{at}", f"{camera}-student-teacher") for at, camera in enumerate(cameras)]
+    named = _named([str(model) for model in models])
+    assert list(named.values()) == [str(model) for model in models]
+    assert [checked_name(name) for name in named] == list(named)
 
 
 def test_without_opencv_it_names_what_to_install(tmp_path: Path) -> None:
