@@ -283,7 +283,8 @@ def drift(found: dict[str, Any]) -> Iterator[Line]:
     judges = "no model: simulated scores"
     for seconds, count in simulation["false_reports"].items():
         what = f"drift, scores that hang together for {seconds} s: false reports in {simulation['days']} days"
-        # One in a year is stated for minutes that do not depend on one another.
+        # One in a year is stated while the expected share of a minute, given all earlier ones, is at most a fifth.
+        # Scores that hang together for minutes break that.
         asked, met = ("0", count == 0) if int(seconds) <= 60 else ("", None)
         yield Line(what, str(count), asked, met, judges)
     for share, one in simulation["noticed_minutes"].items():
