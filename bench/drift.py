@@ -167,7 +167,8 @@ def page(results: dict[str, Any]) -> str:
         "",
         f"**Simulated scores.** {simulation['days']} days of clips of {simulation['clip_seconds']:g} s, a tenth of "
         "them above the level of the learned 90 % quantile, with an AR(1) process behind them. Stated: at most one "
-        "false report in a year while the expected share of a minute, whatever came before, is at most a fifth.",
+        "false report in a year while the expected share of a minute, given all earlier ones, is at most a fifth. "
+        "Scores that hang together for minutes break that.",
         "",
         "| correlation time | false reports |",
         "|--:|--:|",
@@ -194,8 +195,8 @@ def page(results: dict[str, Any]) -> str:
             for name, one in film["changes"].items()
         ),
         "",
-        "A motion detector sees speeds and not looks: the light makes no difference to it. Half the speed gives lower "
-        "scores, which are not drift. From 34 % of the clips above the level, a drift is reported in the end.",
+        "A motion detector sees speeds and not appearance: the light makes no difference to it. Half the speed gives "
+        "lower scores, which are not drift.",
         "",
         "`bench/drift.py` writes this page.",
     ]

@@ -2,10 +2,10 @@
 
     python bench/one_class_ped2.py [--detector motion] [--data ../shared/data/ped2]
 
-writes bench/results/one_class_ped2-DETECTOR.json and .md. The command is that of an operator: `mistwatch learn TRAIN
---detector KIND`, with its defaults, then the exported program scores the test videos clip by clip. A clip's score and
-heat count for its last frame, so nothing looks into the future. Scores are not normalised by test video. Nothing was
-chosen on the test videos.
+writes bench/results/one_class_ped2-DETECTOR.json and .md. The training is that of `mistwatch learn`, with the settings
+that the page names. Then the exported program scores the test videos clip by clip. A clip's score and heat count for
+its last frame, so nothing looks into the future. Scores are not normalised by test video. Nothing is fitted to the
+test videos; each page says whether they had been seen when its settings were chosen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,8 +52,9 @@ from pipeline.windows import ClipSpec, ClipWindow, cut
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 HOLD_OUT = 0.2  #: the default of the command
-#: Asked of the detector that the command takes by default.
-ASKED_OF_DEFAULT = {"frame_auc": 0.98, "pixel_auc": 0.985, "pro": 0.95, "milliseconds": 40.0}
+#: Least figures of the detector that the command takes by default.
+ASKED_OF_DEFAULT = {"frame_auc": 0.98, "pixel_auc": 0.985, "pro": 0.95}
+MOST_MILLISECONDS = 40  #: of one core a frame, asked of each kind
 #: Results of the first measurement of motion, at whose time two constants were other ones.
 FIRST = RESULTS / "one_class_ped2-motion-first.json"
 
@@ -64,15 +65,22 @@ class Kind:
 
     Attributes:
         recipe: None for the default one.
-        asked: frame AUC that is asked of it alone; None without a target of its own.
+        asked: least values of the figures that have a target.
         about: returns what the page says about it, beside the figures, from the results.
     """
 
     title: str
     family: str
     recipe: BaseModel | None = None
-    asked: float | None = None
+    asked: Mapping[str, float] = field(default_factory=dict)
     about: Callable[[dict[str, Any]], list[str]] = field(default=lambda _results: [])
+
+    @property
+    def command(self) -> str:
+        """The command that learns it."""
+        changes = {} if self.recipe is None else self.recipe.model_dump(mode="json", exclude_unset=True)
+        sets = [f" --set {key}={json.dumps(value).strip(chr(34))}" for key, value in changes.items()]
+        return f"mistwatch learn … --detector {self.family}{''.join(sets)}"
 
 
 def about_motion(results: dict[str, Any]) -> list[str]:
@@ -82,6 +90,7 @@ def about_motion(results: dict[str, Any]) -> list[str]:
         f"The gap of {chosen['gap']} frames was chosen by how rare held-back footage is when it is played twice as "
         f"fast (decades by gap: {gaps}).",
         first_look(json.loads(FIRST.read_text())),
+        "The targets are those of the default detector. The target of this kind by itself is a frame AUC of 0.97.",
     ]
 
 
@@ -93,8 +102,8 @@ def about_memory_bank(results: dict[str, Any]) -> list[str]:
     }
     return [
         f"Maps of EfficientNet-Lite0 ({', '.join(bank['layers'])}) on pictures enlarged {bank['enlarge']} times; "
-        f"{remembered[bank['distance']]}. These settings come from a prototype that had seen the test videos (0.92 "
-        "with neighbours, 0.88 with a Gaussian, on the full set); none was changed after a look at the figures above."
+        f"{remembered[bank['distance']]}. These settings come from a prototype that had seen the test videos, so the "
+        "figures above are optimistic. None was changed after a look at them."
     ]
 
 
@@ -105,23 +114,24 @@ def about_students(results: dict[str, Any]) -> list[str]:
     return [
         f"{sizes['students']} students of the teacher {teachers['name']}: p = {fields}, {sizes['values']} values, the "
         f"paper's channels divided by {sizes['shrink']}; error and variance normalised for {apart}.",
-        "A first measurement, by hand, with a fifth of the learning rate gave a frame AUC of 0.692, of 0.539 in the "
-        "paper's form and of 0.859 with speed. The rate was raised after it, by the loss on the normal videos alone.",
+        "The teacher had seen these normal videos, held-back pieces included, and not the test videos.",
+        "The test videos had been scored before the learning rate was raised (by the loss on the normal videos alone) "
+        "and before each place was compared with itself by default, so the figures above are not from a first look.",
     ]
 
 
 KINDS = {
-    "motion": Kind("motion", "motion", asked=0.97, about=about_motion),
+    "motion": Kind("motion", "motion", asked=ASKED_OF_DEFAULT, about=about_motion),
     "memory_bank": Kind("memory bank", "memory_bank", about=about_memory_bank),
     "memory_bank-gaussian": Kind(
         "memory bank, Gaussian", "memory_bank", MemoryBankRecipe(distance="gaussian"), about=about_memory_bank
     ),
     "student_teacher": Kind("student–teacher", "student_teacher", about=about_students),
     "student_teacher-paper": Kind(
-        "student–teacher, the paper's form",
+        "student–teacher, normalised over the picture",
         "student_teacher",
         StudentTeacherRecipe(normal=Normal.PICTURE),
-        asked=0.91,
+        asked={"frame_auc": 0.91},
         about=about_students,
     ),
     "student_teacher-error": Kind(
@@ -137,7 +147,7 @@ KINDS = {
         "student–teacher with speed",
         "student_teacher",
         StudentTeacherRecipe(speed=True),
-        asked=0.97,
+        asked={"frame_auc": 0.97},
         about=about_students,
     ),
 }
@@ -269,27 +279,25 @@ def page(results: dict[str, Any]) -> str:
     """Write the results as Markdown."""
     kind = KINDS[results["detector"]]
     kernel, at, cost = results["kernel"], results["at_open_threshold"], results["milliseconds_a_frame"]
-    asked = ASKED_OF_DEFAULT
     lines = [
         f"# UCSD Ped2, one class: {kind.title}",
         "",
-        f"`mistwatch learn` on the {results['videos']} normal videos ({results['footage_seconds']:.0f} s, "
+        f"`{kind.command}` on the {results['videos']} normal videos ({results['footage_seconds']:.0f} s, "
         f"{results['held_back_seconds']:.0f} s of them held back), judged on the {results['test_videos']} abnormal "
-        "ones, frame by frame. Scores are causal and not normalised by test video; nothing was chosen on the test "
+        "ones, frame by frame. Scores are causal and not normalised by test video. Nothing was fitted to the test "
         "videos. `bench/one_class_ped2.py` writes this page.",
         "",
-        "| figure | value | 95 % interval | target | of the default detector |",
-        "|---|--:|--:|--:|--:|",
+        "| figure | value | 95 % interval | target |",
+        "|---|--:|--:|--:|",
     ]
     for number, found in results["frame_auc"].items():
-        own = f"≥ {kind.asked}" if kind.asked and int(number) == kernel else ""
-        default = f"≥ {asked['frame_auc']}" if int(number) == kernel else ""
-        lines.append(row(f"frame AUC, causal average over {number} frame{'s' * (number != '1')}", found, own, default))
+        least = kind.asked.get("frame_auc") if int(number) == kernel else None
+        lines.append(row(f"frame AUC, causal average over {number} frame{'s' * (number != '1')}", found, least))
     lines += [
-        row("pixel AUC", results["pixel_auc"], "", f"≥ {asked['pixel_auc']}"),
-        row("PRO up to 30 % false positives", results["pro"], "", f"≥ {asked['pro']}"),
-        f"| ms of one core a frame | **{cost['median']:.1f}** | 95th percentile {cost['p95']:.1f} |  "
-        f"| ≤ {asked['milliseconds']:.0f} |",
+        row("pixel AUC", results["pixel_auc"], kind.asked.get("pixel_auc")),
+        row("PRO up to 30 % false positives", results["pro"], kind.asked.get("pro")),
+        f"| ms of one core a frame | **{cost['median']:.1f}** | 95th percentile {cost['p95']:.1f} "
+        f"| ≤ {MOST_MILLISECONDS}, {verdict(cost['median'] <= MOST_MILLISECONDS)} |",
         "",
         f"At the suggested threshold of {at['threshold']:g}: {100 * at['abnormal']:.0f} % of the abnormal frames and "
         f"{100 * at['normal']:.1f} % of the normal ones. The cost is processor time without decoding, at a load "
@@ -301,10 +309,15 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def row(what: str, found: dict[str, Any], own: str, default: str) -> str:
+def row(what: str, found: dict[str, Any], least: float | None) -> str:
     """Return a row of the table for a figure with its interval."""
     low, high = found["interval_95"]
-    return f"| {what} | **{found['value']:.3f}** | {low:.3f} to {high:.3f} | {own} | {default} |"
+    target = "" if least is None else f"≥ {least:g}, {verdict(found['value'] >= least)}"
+    return f"| {what} | **{found['value']:.3f}** | {low:.3f} to {high:.3f} | {target} |"
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "**missed**"
 
 
 def first_look(results: dict[str, Any]) -> str:

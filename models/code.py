@@ -58,7 +58,7 @@ def code_digest(entries: Sequence[str], *, without: Collection[str] = ()) -> str
 
 
 class _Module(NamedTuple):
-    """What a digest needs of a module.
+    """Inputs of a digest from one module.
 
     Attributes:
         imports: names of ours that it imports; those of a ``from`` import may be no modules.

@@ -1,7 +1,7 @@
 """Published checkpoints, read from the bytes of their files into tensors with the names of our networks.
 
-A checkpoint is a pickle. It is read by a reader that admits arrays and nothing else, so nothing that it names is ever
-imported or called.
+A checkpoint is a pickle. I3D's is read by a reader that admits arrays and nothing else, EfficientNet-Lite0's by torch's
+own reader of weights alone. So nothing else that a checkpoint names is ever imported or called.
 """
 
 from __future__ import annotations

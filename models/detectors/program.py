@@ -37,7 +37,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProgramNetwork:
-    """A network of a program, a backbone for example: the same for every camera, whatever it has learned.
+    """A network of a program: a backbone, the same for every camera, or networks that were trained on the camera.
 
     Attributes:
         network: in evaluation mode, on the CPU: the inputs, (N, ...), in their order → a tuple of float32 (N, ...).

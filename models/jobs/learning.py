@@ -126,7 +126,7 @@ class LearningJob:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a fitted detector finds in the footage that it was learned from.
+    """Findings of a fitted detector in the footage that it was learned from.
 
     Attributes:
         places: of the clips.

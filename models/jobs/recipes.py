@@ -52,7 +52,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _set(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     if not (key and equals):
-        raise ConfigError(f"--set {change}: expected key=value, like encoder.epochs=3")
+        raise ConfigError(f"--set {change}: expected key=value, with a key of the recipe")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -222,7 +222,7 @@ def _beginning(draft: Path) -> str:
     """Return how a stage begins, for a line of the report."""
     if not draft.exists():
         return "runs"
-    return "goes on from where it was stopped" if (draft / SCRATCH).exists() else "was stopped, runs again"
+    return "resumes" if (draft / SCRATCH).exists() else "was stopped, runs again"
 
 
 def digest_of(value: Any) -> str:

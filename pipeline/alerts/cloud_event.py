@@ -50,7 +50,7 @@ class CloudEvent(Document):
 
     @property
     def captured_monotonic(self) -> float | None:
-        """When the last clip's last frame was received: seconds of the monotonic clock of this process.
+        """Time at which the last clip's last frame was received: seconds of the monotonic clock of this process.
 
         None for a recording, and for an event that was read from elsewhere.
         """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.cli.live import Stop
     from pipeline.sinks.tail import TopicEvent
 
-app = typer.Typer(help="Read alerts from the topic.", no_args_is_help=True)
+app = typer.Typer(help="Read events from the topic.", no_args_is_help=True)
 
 
 class _StandardError:
@@ -48,7 +48,7 @@ class _StandardError:
 @app.command()
 def tail(
     bootstrap: Annotated[str, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT…].")],
-    topic: Annotated[str, typer.Option(help="Topic with the alerts.")] = "mistwatch.alerts",
+    topic: Annotated[str, typer.Option(help="Topic with the events.")] = "mistwatch.alerts",
     camera: Annotated[list[str] | None, typer.Option(help="Print only this camera; may be repeated.")] = None,
     since: Annotated[str | None, typer.Option(help="Start 10m (s, m, h, d) ago or at an ISO 8601 time.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,

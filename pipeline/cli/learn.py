@@ -30,7 +30,9 @@ def learn(
     ],
     camera: Annotated[str, typer.Option(help="Name of the camera.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run; the model is in DIR/product.")],
-    detector: Annotated[Detector, typer.Option(help="Kind of detector.")] = Detector.MOTION,
+    detector: Annotated[
+        Detector, typer.Option(help="motion: what is too fast; memory_bank, student_teacher: what looks unusual.")
+    ] = Detector.MOTION,
     minutes: Annotated[
         float | None, typer.Option(help="Use only the first minutes of the footage.", show_default="all")
     ] = None,
@@ -43,7 +45,12 @@ def learn(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the detector's recipe: kernel=5."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the detector's recipe, for example kernel=5. Repeatable; "
+            "DIR/product/recipe.yaml lists all.",
+        ),
     ] = None,
 ) -> None:
     """Learn a detector of one camera from its normal footage alone, without labels.

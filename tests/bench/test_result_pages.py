@@ -235,5 +235,6 @@ def test_the_committed_page_of_a_learned_detector_is_of_its_figures(load, root, 
 
 
 def test_the_page_of_the_committed_results(load, root):
-    """What the benches have recorded can be put together."""
-    assert load("results").page(root / "bench" / "results").startswith("# Results\n")
+    """The committed page joins the committed results: `python bench/results.py` writes it."""
+    page = load("results").page(root / "bench" / "results")
+    assert page == (root / "docs" / "RESULTS.md").read_text(encoding="utf-8")

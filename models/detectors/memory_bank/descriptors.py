@@ -1,7 +1,8 @@
 """Descriptors of the patches of a picture: maps of two stages of EfficientNet-Lite0, averaged over neighbours.
 
 As in PatchCore (K. Roth et al., Towards total recall in industrial anomaly detection, CVPR 2022), a patch is described
-by its own place and those around it, in maps of the middle of a network. Those of its end know classes more than looks.
+by its own place and those around it, in maps of the middle of a network. Those of its end encode classes rather than
+appearance.
 """
 
 from __future__ import annotations

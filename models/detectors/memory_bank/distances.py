@@ -18,7 +18,7 @@ _AT_ONCE = 256
 
 
 class Normality(Protocol):
-    """What is remembered of normal patches."""
+    """The remembered part of normal patches."""
 
     def distances(self, patches: Patches) -> npt.NDArray[np.float32]:
         """Return the distance of each patch, (n, C) → (n,), from 0."""

@@ -45,7 +45,7 @@ class PublishedVectors(nn.Module):
 class PatchVectors(nn.Module):
     """EfficientNet-Lite0, from patches to the mean of its last map over the patch, enlarged to 224 × 224 pixels.
 
-    The paper takes ResNet-18, whose weights no package registry has.
+    The paper takes ResNet-18, whose weights no package on PyPI that we found ships.
 
     Raises:
         models.backbones.weights.WeightsError: its weights are not here.

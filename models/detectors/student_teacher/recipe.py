@@ -47,7 +47,8 @@ class StudentTeacherRecipe(BaseModel):
         pictures: at most so many are learned from.
         steps: of the students' training, one picture each.
         learning_rate: of Adam at the first step; it falls to 0 evenly. The paper has 1e-4 throughout, for 100 epochs.
-            With 150 steps on Ped2's normal videos, the loss came down to 24.7 at 1e-3, 12.3 at 3e-3 and 10.2 at 8e-3.
+            With 150 steps on Ped2's normal videos, the loss came down to 24.7 at 1e-3, 12.3 at 3e-3 and 10.2 at 8e-3
+            (measured once, by hand). The default lies between the last two and was not measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

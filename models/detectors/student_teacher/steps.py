@@ -1,4 +1,4 @@
-"""A training of so many steps that goes on after a kill, to the same bytes at the same number of threads."""
+"""A training of a number of steps that resumes after a kill, to the same bytes at the same number of threads."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Folder for films, pictures, outbox and logs.", show_default="runs/demo-<time>")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print alert events, then a summary line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the events of the topic, then a summary line.")
+    ] = False,
 ) -> None:
     """Watch rendered courtyards as live cameras, and print alerts beside incidents, with a score sheet for each model.
 

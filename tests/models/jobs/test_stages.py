@@ -131,7 +131,7 @@ def test_a_failed_stage_leaves_the_old_one_and_its_draft_goes_on(tmp_path):
         assert (draft / SCRATCH / "step").read_text() == "1"
 
     Stages(tmp_path, report=told.append).run("one", {"a": 2}, goes_on)
-    assert told == ["one: goes on from where it was stopped"]
+    assert told == ["one: resumes"]
     assert (tmp_path / "one" / SCRATCH / "step").read_text() == "1"
 
 

@@ -173,7 +173,7 @@ class TestStages:
         assert not (tmp_path / "run" / "product").exists()
         lines: list[str] = []
         learn_student_teacher(footage, tmp_path / "run", recipe=recipe, report=lines.append)
-        assert lines[:2] == ["pictures: unchanged", "students: goes on from where it was stopped"]
+        assert lines[:2] == ["pictures: unchanged", "students: resumes"]
         for name in ("student_teacher.safetensors", "model-card.json", "recipe.yaml", "moments.json"):
             assert (tmp_path / "run" / "product" / name).read_bytes() == (run / "product" / name).read_bytes()
 

@@ -94,7 +94,7 @@ class TestPairs:
 
 
 def test_teachers_learn_what_is_published_of_patches(folder: Path, tmp_path: Path) -> None:
-    """What is published is the patch's mean colour."""
+    """The published vector is the patch's mean colour."""
     settings = TeacherRecipe(
         name="tiny", description="", stills=plain(folder), patches=(17, 33), shrink=32, values=8, batch=8, falls=False
     )

@@ -36,7 +36,7 @@ def crops() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def vectors(crops: np.ndarray) -> np.ndarray:
-    """What can be learned of them: the mean colour around every eighth pixel, and its square."""
+    """Things that can be learned of them: the mean colour around every eighth pixel, and its square."""
     means = crops.reshape(8, 16, 8, 16, 8, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2) / 255
     return np.concatenate([means, means**2], axis=1).astype(np.float16)
 
