@@ -33,7 +33,7 @@ class Watched:
     def __init__(self, film: Path, served: ServedModel) -> None:
         clip = served.clip
         plan = DetectorPlan(clip, served, lambda _served: ChainSettings())
-        self.watcher = Watcher(Watch("gate"), plan, assembler=cast("Any", None))
+        self.watcher = Watcher(Watch("gate"), plan, assembler=cast("Any", None), drift=cast("Any", None))
         self.clips: list[ClipWindow] = []
         self.watcher.port = cast("Any", SimpleNamespace(submit=self.clips.append))
         self._frames = iter(FileSource("gate", film).frames([clip.frame_spec], threading.Event()))

@@ -27,7 +27,8 @@ def taken(times: Sequence[float], *, live: bool) -> tuple[list[ClipWindow], list
     windows: list[ClipWindow] = []
     plan: Any = SimpleNamespace(clip=SPEC, served=ServedModel("mean", "1", SPEC))
     assembler: Any = None
-    watcher = Watcher(Watch("gate"), plan, assembler)
+    drift: Any = None
+    watcher = Watcher(Watch("gate"), plan, assembler, drift)
     port: Any = SimpleNamespace(submit=windows.append)
     watcher.port = port
     segment, native = Segment("gate/1/0", "gate", live), av.VideoFrame(16, 16, "gray")
