@@ -8,7 +8,7 @@ into a temporary git worktree. Both trees run with the packages of this Python, 
 
 * films: three rendered films of the courtyard are the same bytes, and so are the committed models;
 * cctv, courtyard, site-file: replays of the films of cctv/, of the courtyard, and of two films under a site file of the
-  revision give the same scores and alerts, apart from the field ``detector``;
+  revision give the same scores and alerts, apart from the field ``detector``; other events are passed over;
 * training: the courtyard's generator, trained by its recipe on a few videos in both trees, is the same bytes. With
   --train it is also trained here on all 900 videos, and must be the committed one;
 * outbox: events that the revision accepted, as a killed worker leaves them, reach the topic as the same messages.
@@ -397,7 +397,9 @@ class Comparison:
 
     def outbox(self) -> Iterator[Check]:
         """Have both trees publish an outbox that the revision wrote and did not close."""
-        alerts = self._replay(self._under_a_site_file, self.base).alerts_file
+        alerts = self._scratch / "accepted.jsonl"  # the revision may know no other events
+        lines = self._replay(self._under_a_site_file, self.base).alert_lines
+        alerts.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         state = self._scratch / "outbox"
         said = self.base.python("-c", FILL_OUTBOX, state / "outbox.sqlite", alerts)
         waiting = [line.encode() for line in said.splitlines()]
@@ -458,15 +460,16 @@ CHECKS: dict[str, Callable[[Comparison], Iterator[Check]]] = {
 
 
 class RunFolder:
-    """The files of one replay."""
+    """The files of one replay. Events that are not alerts are passed over."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.scores_file = folder / "scores.parquet"
-        self.alerts_file = folder / "alerts.jsonl"
         self.scores: pa.Table = parquet.read_table(self.scores_file)
-        self.alerts = self._lines("alerts.jsonl")
-        self.videos = self._lines("videos.jsonl")
+        events = self._lines("alerts.jsonl")
+        self.alert_lines = [line for line in events if json.loads(line)["type"].startswith("mistwatch.alert.")]
+        self.alerts: list[Any] = [json.loads(line) for line in self.alert_lines]
+        self.videos = [json.loads(line) for line in self._lines("videos.jsonl")]
         settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         self.settings = {name: value for name, value in settings.items() if name not in UNCOMPARED}
 
@@ -480,8 +483,8 @@ class RunFolder:
         counts = ", ".join(f"{states.count(state)} {state}" for state in ("begin", "update", "end"))
         return f"{len(states)} events ({counts})"
 
-    def _lines(self, name: str) -> list[Any]:
-        return [json.loads(line) for line in (self._folder / name).read_text(encoding="utf-8").splitlines()]
+    def _lines(self, name: str) -> list[str]:
+        return (self._folder / name).read_text(encoding="utf-8").splitlines()
 
 
 def _video_auc(card: dict[str, Any]) -> float:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline import logs
-from pipeline.alerts.reading import Event, read_event
+from pipeline.alerts.reading import Event, explain_unreadable, read_event
 from pipeline.errors import MistwatchError
 
 _log = logs.get("outbox")
@@ -94,7 +95,7 @@ class _File:
         with self._lock, self.explained():
             return int(self._connection.execute(query, values).fetchone()[0])
 
-    def rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[str, str]]:
+    def rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
         """Return the rows that a query gives."""
         with self._lock, self.explained():
             return self._connection.execute(query, values).fetchall()
@@ -232,14 +233,37 @@ class Deliveries:
         if event.captured_monotonic is not None:
             self._captured[event.id] = event.captured_monotonic
 
-    def pending(self, limit: int = 500) -> list[Event]:
-        """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first."""
-        rows = self._file.rows(
-            "SELECT id, document FROM events JOIN deliveries USING (position)"
-            " WHERE sink = ? AND refused IS NULL ORDER BY position LIMIT ?",
-            (self.sink, limit),
-        )
-        return [self._parsed(*row).captured(self._captured.get(row[0])) for row in rows]
+    def pending(self, limit: int = 500, *, on_unreadable: Callable[[str, str], None] | None = None) -> list[Event]:
+        """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first.
+
+        Events among them that this version cannot read are set aside for the sink: damaged ones, and those of a type
+        that a later version has added. They hold up no other event.
+
+        Args:
+            on_unreadable: receives the id of each event that was set aside, and the reason.
+        """
+        while True:
+            # As bytes: SQLite checks no encoding, and one damaged text would fail the whole query.
+            rows = self._file.rows(
+                "SELECT position, CAST(id AS BLOB), CAST(document AS BLOB) FROM events JOIN deliveries USING (position)"
+                " WHERE sink = ? AND refused IS NULL ORDER BY position LIMIT ?",
+                (self.sink, limit),
+            )
+            events: list[Event] = []
+            unreadable: list[tuple[int, str, str]] = []  # position, id, reason
+            for position, stored, document in rows:
+                identity = stored.decode(errors="replace")
+                try:
+                    events.append(_parsed(identity, document).captured(self._captured.get(identity)))
+                except _UnreadableError as error:
+                    unreadable.append((position, identity, str(error)))
+            if unreadable:
+                self._set_unreadable_aside(unreadable)
+            for _, identity, reason in unreadable:
+                if on_unreadable is not None:
+                    on_unreadable(identity, reason)
+            if events or not rows:
+                return events
 
     def delivered(self, ids: Iterable[str]) -> None:
         """Record that the sink has these events. An event that every sink has leaves the file."""
@@ -274,10 +298,26 @@ class Deliveries:
         """Return the number of events that wait for this sink."""
         return self._file.count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
 
-    def _parsed(self, identity: str, document: str) -> Event:
-        try:
-            return read_event(document)
-        except ValidationError:
-            raise OutboxError(
-                f"outbox {self._file.path}: event {identity} cannot be read by this version of mistwatch"
-            ) from None
+    def _set_unreadable_aside(self, events: Iterable[tuple[int, str, str]]) -> None:
+        with self._file.transaction() as connection:
+            connection.executemany(
+                "UPDATE deliveries SET refused = ? WHERE sink = ? AND position = ?",  # the id may be damaged, too
+                [(reason, self.sink, position) for position, _, reason in events],
+            )
+
+
+class _UnreadableError(Exception):
+    """This version cannot read an event of the outbox. The text is the reason."""
+
+
+def _parsed(identity: str, document: bytes) -> Event:
+    """Return the event of a row. Raises _UnreadableError."""
+    try:
+        event = read_event(document)
+    except ValidationError as error:
+        reason = explain_unreadable(error)
+    else:
+        if event.id == identity:
+            return event
+        reason = f"its id is {event.id} in the document"  # an acknowledgement would not find the row
+    raise _UnreadableError(f"this version of mistwatch cannot read it: {reason}")

@@ -33,11 +33,11 @@ def compare(
     """Compare two runs over the same videos: figures of A minus those of B, by paired bootstrap.
 
     If the 95 % interval of a difference contains 0, these videos do not show which run is better. Anomaly maps are
-    compared where both runs have some and their manifests name masks.
+    compared where both runs have some and their manifests name the same masks.
     """
     from pipeline.cli.judgement import WIDE, comparison_tables, write_document
     from pipeline.evaluation.assessment import compare_judged
-    from pipeline.evaluation.subject import ScoreFiles, count_pixels_of, subject_of_run
+    from pipeline.evaluation.subject import ScoreFiles, count_comparable_pixels, subject_of_run
     from pipeline.runs.folder import read_run
 
     if split is not None and labels is not None:
@@ -58,7 +58,7 @@ def compare(
         )
         return files.subject()
 
-    (one, of_one), (other, of_other) = (count_pixels_of(subject(side), None, None) for side in (first, second))
+    (one, of_one), (other, of_other) = (count_comparable_pixels(subject(side)) for side in (first, second))
     comparison = compare_judged(one.judged, other.judged, draws=draws, by=by, seed=seed, pixels=(of_one, of_other))
     if out is not None:
         with writing(out):

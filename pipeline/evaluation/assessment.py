@@ -214,7 +214,8 @@ class Comparison:
     Attributes:
         videos: number of videos that both have.
         figures, alerts, pixels: by column and name, as in :class:`Assessment`; ``alerts`` is empty if one side has
-            none, and ``pixels`` has the columns of which both sides have maps of common videos.
+            none, and ``pixels`` has the columns of which both sides have maps of common videos; it is empty if their
+            masks differ.
     """
 
     videos: int
@@ -257,7 +258,8 @@ def compare_judged(
 
     Args:
         draws, by, seed: see :func:`assess`.
-        pixels: of the first and of the second, see :func:`assess`. Videos are compared whose maps both have.
+        pixels: of the first and of the second, see :func:`assess`. Videos are compared whose maps both have. If their
+            masks differ, a note says so and no maps are compared.
 
     Raises:
         FootageError: no common video, or a video differs between the sides in content, truth or group.
@@ -278,14 +280,15 @@ def compare_judged(
             units = (_by_unit(judged, column, by) for judged in (one, other))
             differences = compare_alerts(*units, draws=draws, seed=seed)
             alerts[column] = _side_by_side(differences, *map(_alert_values, sheets))
+    other_masks = _other_masks(one, other, pixels)
     return Comparison(
         len(common),
         found,
         alerts,
         Side.from_judged(first, common),
         Side.from_judged(second, common),
-        _other_frames(one, other),
-        _compare_maps(one, pixels, draws=draws, by=by, seed=seed),
+        _other_frames(one, other) + other_masks,
+        {} if other_masks else _compare_maps(one, pixels, draws=draws, by=by, seed=seed),
     )
 
 
@@ -328,6 +331,33 @@ def _other_frames(first: Judged, second: Judged) -> tuple[str, ...]:
         f"{len(differ)} of the videos have different frames judged on the two sides ({name}: {ours} and "
         f"{frames[name]}), because the last whole clips end at different frames.",
     )
+
+
+def _other_masks(first: Judged, second: Judged, pixels: tuple[Pixels, Pixels]) -> tuple[str, ...]:
+    """Return a sentence if the masks of a video differ between the two sides in size or in abnormal pixels."""
+    counts = [{one.name: one for column in side.values() for one in column} for side in pixels]
+    frames = [{video.name: video.frames for video in judged.videos} for judged in (first, second)]
+    differ = []
+    for name in (video.name for video in first.videos if all(video.name in side for side in counts)):
+        ours, theirs = (side[name] for side in counts)
+        sizes = [_pixels(side[name]) / judged[name] for side, judged in zip(counts, frames, strict=True)]
+        marks = [(one.abnormal.sum(), one.regions) for one in (ours, theirs)]
+        # Sides that judge different frames may count different masks of the last ones.
+        if sizes[0] != sizes[1] or (frames[0][name] == frames[1][name] and marks[0] != marks[1]):
+            differ.append((name, ours, theirs))
+    if not differ:
+        return ()
+    name, ours, theirs = differ[0]
+    return (
+        f"Maps are not compared: {len(differ)} of the videos have different masks on the two sides ({name}: "
+        f"{ours.abnormal.sum():.0f} and {theirs.abnormal.sum():.0f} abnormal pixels of {_pixels(ours):.0f} and "
+        f"{_pixels(theirs):.0f}).",
+    )
+
+
+def _pixels(counts: PixelCounts) -> float:
+    """Return the number of pixels of all judged frames."""
+    return float(counts.normal.sum() + counts.abnormal.sum())
 
 
 def _by_unit(judged: Judged, column: str, by: Unit) -> list[tuple[str, ScoreSheet]]:

@@ -22,7 +22,7 @@ from pipeline.evaluation.end_to_end import divided_labels, divided_scores, read_
 from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import COLUMNS, RAW, Floats, Judged, JudgedVideo, LeftOut, VideoScore, centred_kernel
 from pipeline.evaluation.judged_run import judge_run
-from pipeline.evaluation.pixel_maps import judge_maps, read_maps
+from pipeline.evaluation.pixel_maps import MapsError, judge_maps, read_maps
 from pipeline.evaluation.reported import settings_of, title_of
 from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
 from pipeline.manifests.manifest import listed
@@ -199,6 +199,19 @@ def count_pixels_of(
             notes.append("The model's anomaly maps are judged unsmoothed, in the raw column only.")
     notes += _accuracy(counts)
     return subject.with_notes([*notes, *_by_reason(left_out)]), counts
+
+
+def count_comparable_pixels(subject: Subject) -> tuple[Subject, Mapping[str, Sequence[PixelCounts]]]:
+    """Count pixels of the run's anomaly maps against the masks that its manifest names, by column of scores.
+
+    Returns:
+        As :func:`count_pixels_of`. If masks cannot be used, or do not match the maps: no counts, and a note.
+    """
+    try:
+        return count_pixels_of(subject, None, None)
+    except (MasksError, MapsError) as error:
+        reason = "; ".join(str(error).splitlines())
+        return subject.with_notes([f"maps are not compared, because their masks cannot be used: {reason}"]), {}
 
 
 def _masks_of_run(subject: Subject, given: Container[str] | None) -> Mapping[str, Masks]:

@@ -94,6 +94,9 @@ class Metrics:
         self.sink_reconnects = Counter(
             "sink_reconnects", "Connections to a sink that failed and were replaced", ["sink"], **common
         )
+        self.events_set_aside = Counter(
+            "events_set_aside", "Events that a sink refuses or this version cannot read", ["sink"], **common
+        )
         self.outbox_depth = Gauge("outbox_depth", "Events that some sink has not acknowledged", **common)
 
     def labels_of(self, watch: Watch) -> tuple[str, ...]:

@@ -295,6 +295,7 @@ class _RelayLog(RelayListener):
         self, metrics: Metrics, sink: str, place: str, delivered: Callable[[Event, float | None], None]
     ) -> None:
         self._reconnects = metrics.sink_reconnects.labels(sink)
+        self._set_aside = metrics.events_set_aside.labels(sink)
         self._sink = sink
         self._place = place
         self._delivered = delivered
@@ -311,8 +312,9 @@ class _RelayLog(RelayListener):
     def reconnected(self) -> None:
         self._reconnects.inc()
 
-    def failed(self, event: Event, reason: str) -> None:
-        _log.error("the sink refuses this alert permanently; it is set aside", id=event.id, reason=reason)
+    def failed(self, identity: str, reason: str) -> None:
+        self._set_aside.inc()
+        _log.error("this event cannot be delivered; it is set aside", sink=self._sink, id=identity, reason=reason)
 
 
 def _ignore(_event: Event, _delay_seconds: float | None) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pipeline import logs
 from pipeline.alerts.outbox import Outbox
-from pipeline.alerts.reading import Event
 from pipeline.runs.folder import key_of
 from pipeline.settings import KafkaSettings
 from pipeline.sinks.kafka import KafkaSink
@@ -97,6 +96,6 @@ class _RelayLog(RelayListener):
     def resumed(self) -> None:
         self.outage = None
 
-    def failed(self, event: Event, reason: str) -> None:
+    def failed(self, identity: str, reason: str) -> None:
         self.refused[reason] += 1
-        _log.error("the broker refuses this alert permanently; it is set aside", id=event.id, reason=reason)
+        _log.error("this event cannot be delivered; it is set aside", id=identity, reason=reason)

@@ -52,8 +52,14 @@ class RelayListener:
     def reconnected(self) -> None:
         """A connection that could be used has failed, and a new one has replaced it."""
 
-    def failed(self, event: Event, reason: str) -> None:
-        """The sink will never take this event; it stays in the outbox's file, set aside."""
+    def failed(self, identity: str, reason: str) -> None:
+        """The sink will never have an event: it refuses the event, or this version cannot read it.
+
+        The event stays in the outbox's file, set aside.
+
+        Args:
+            identity: the event's id.
+        """
 
 
 class Relay:
@@ -155,7 +161,7 @@ class Relay:
         while True:
             self._record_acknowledged()
             self._accepted.clear()  # before reading, so that no event accepted meanwhile is missed
-            pending = self._deliveries.pending(_BATCH)
+            pending = self._deliveries.pending(_BATCH, on_unreadable=self._listener.failed)
             for events in one_of_each_camera(pending):
                 if self._time_is_up():
                     return
@@ -177,7 +183,7 @@ class Relay:
         for event, answer in answers:
             if answer.verdict is Verdict.NEVER:
                 self._deliveries.set_aside(event.id, answer.reason)
-                self._listener.failed(event, f"{self._sink} refuses it permanently: {answer.reason}")
+                self._listener.failed(event.id, f"{self._sink} refuses it permanently: {answer.reason}")
         for _, answer in answers:
             if answer.verdict is Verdict.RETRY:
                 raise SinkUnavailableError(f"{self._sink}: {answer.reason}")

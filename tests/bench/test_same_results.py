@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 ALERT = {
     "id": "a/0",
@@ -153,6 +154,20 @@ def test_the_time_of_sending_is_no_part_of_a_message(differences) -> None:
     sent = b'{"data":{"scored_at":"2024-05-01T16:00:00Z","published_at":"2024-05-01T16:00:01Z"}}'
     waiting = b'{"data":{"scored_at":"2024-05-01T16:00:00Z","published_at":null}}'
     assert differences.masked(sent) == differences.masked(waiting) == waiting
+
+
+def test_events_that_are_no_alerts_are_passed_over(load, tmp_path: Path) -> None:
+    """A replay with a detector of one camera, which drifts."""
+    parquet.write_table(SCORES, tmp_path / "scores.parquet")
+    (tmp_path / "videos.jsonl").write_text("")
+    (tmp_path / "run.json").write_text("{}")
+    kinds = ("alert.begin", "drift", "alert.update", "alert.end", "drift")
+    lines = [json.dumps({"type": f"mistwatch.{kind}", "id": str(number)}) for number, kind in enumerate(kinds)]
+    (tmp_path / "alerts.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    found = load("same_results").RunFolder(tmp_path)
+    assert [one["id"] for one in found.alerts] == ["0", "2", "3"]
+    assert found.alert_lines == [lines[0], lines[2], lines[3]]
+    assert found.events() == "3 events (1 begin, 1 update, 1 end)"
 
 
 def test_a_command_that_fails_is_a_difference(load) -> None:

@@ -119,6 +119,50 @@ def test_a_refused_event_is_not_pending_but_stays_with_its_reason(tmp_path: Path
     assert rows == [(first.id, "too large")]
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"document": b'{"type":"mistwatch.tamper.begin"}'}, "unknown type 'mistwatch.tamper.begin'"),
+        ({"document": b"{}"}, "without a type"),
+        ({"document": b'{"type":"mistwatch.alert.be'}, "Invalid JSON"),
+        ({"document": b"\xff\xfe"}, "Invalid JSON"),
+        ({"id": b"\xff/0"}, "its id is "),  # also not text
+    ],
+)
+def test_an_event_that_cannot_be_read_is_set_aside_for_each_sink(
+    tmp_path: Path, make_event: Any, changed: dict[str, bytes], reason: str
+) -> None:
+    events = [make_event("gate", number) for number in range(3)]
+    with closing(Outbox(tmp_path / "o", ["near", "far"])) as outbox:
+        for event in events:
+            outbox.accept(event)
+    change(tmp_path / "o", events[1].id, **changed)
+    identity = changed["id"].decode(errors="replace") if "id" in changed else events[1].id
+    with closing(Outbox(tmp_path / "o", ["near", "far"])) as outbox:
+        for name in ("near", "far"):
+            reported: list[tuple[str, str]] = []
+            deliveries = outbox.deliveries(name)
+            assert deliveries.pending(on_unreadable=lambda *one, seen=reported: seen.append(one)) == events[::2]
+            assert [one for one, _ in reported] == [identity]
+            assert reported[0][1].startswith(f"this version of mistwatch cannot read it: {reason}")
+            assert deliveries.depth() == 2
+            assert deliveries.pending(on_unreadable=lambda *one: pytest.fail(str(one))) == events[::2]
+        assert outbox.depth() == 2
+    with closing(sqlite3.connect(tmp_path / "o")) as file:
+        assert len(file.execute("SELECT 1 FROM deliveries WHERE refused LIKE 'this version%'").fetchall()) == 2
+
+
+def test_more_unreadable_events_than_are_read_at_once_hide_no_later_one(tmp_path: Path, make_event: Any) -> None:
+    events = [make_event("gate", number) for number in range(6)]
+    with closing(one_sink(tmp_path / "o")) as outbox:
+        for event in events:
+            outbox.accept(event)
+    for event in events[:5]:
+        change(tmp_path / "o", event.id, document=b"{}")
+    with closing(one_sink(tmp_path / "o")) as outbox:
+        assert outbox.deliveries(SINK).pending(2) == events[5:]
+
+
 def test_threads_may_accept_and_deliver_at_once(tmp_path: Path, make_event: Any) -> None:
     outbox = one_sink(tmp_path / "o")
     delivered: list[str] = []
@@ -300,6 +344,14 @@ def documents(path: Path) -> list[str]:
     """The ids in the file."""
     with closing(sqlite3.connect(path)) as file:
         return [identity for (identity,) in file.execute("SELECT id FROM events ORDER BY position")]
+
+
+def change(path: Path, identity: str, **columns: bytes) -> None:
+    """Write other content into an event's row."""
+    with closing(sqlite3.connect(path)) as file, file:
+        for name, value in columns.items():
+            changed = file.execute(f"UPDATE events SET {name} = CAST(? AS TEXT) WHERE id = ?", (value, identity))
+            assert changed.rowcount == 1
 
 
 class TestOneClearLine:

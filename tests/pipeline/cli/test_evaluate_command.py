@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -244,6 +245,11 @@ def masked_run(tmp_path):
     return folder
 
 
+def videos_of(folder):
+    """The content of a run's videos.jsonl."""
+    return (folder / "videos.jsonl").read_text()
+
+
 ANOMALY = RunModel(name="m", version="1", heat=HeatKind.ANOMALY)
 
 
@@ -281,6 +287,69 @@ def test_maps_of_one_run_alone_are_not_compared(mistwatch, masked_run, tmp_path)
     status, out, err = mistwatch("compare", masked_run, without, "--json", "--draws", "5")
     assert status == 0, err
     assert json.loads(out)["columns"]["raw"]["pixels"] is None
+
+
+@pytest.mark.parametrize("masks", [None, {"calm": np.zeros((64, 4, 4))}, {"fight": np.zeros((60, 4, 4))}])
+def test_runs_whose_masks_cannot_be_used_are_compared_without_their_maps(mistwatch, masked_run, tmp_path, masks):
+    """Masks that are gone, or are others by now. The rest is as without masks at all."""
+    other = Path(shutil.copytree(masked_run, tmp_path / "other"))
+    bare = [Path(shutil.copytree(masked_run, tmp_path / name)) for name in ("bare-a", "bare-b")]
+    for folder in bare:
+        rows = [json.loads(line) for line in videos_of(folder).splitlines()]
+        (folder / "videos.jsonl").write_text("".join(json.dumps(one | {"masks": None}) + "\n" for one in rows))
+    (tmp_path / "truth.npz").unlink()
+    if masks is not None:
+        np.savez(tmp_path / "truth.npz", **masks)
+    status, out, err = mistwatch("compare", masked_run, other, "--json", "--draws", "5")
+    assert status == 0, err
+    found = json.loads(out)
+    for side in ("first", "second"):
+        (note,) = [note for note in found[side]["notes"] if "maps are not compared" in note]
+        assert "fight" in note
+        assert masks is not None or f"fight: {tmp_path / 'truth.npz'}: no such file" in note
+        assert "\n" not in note
+    _, out, _ = mistwatch("compare", *bare, "--json", "--draws", "5")
+    assert found["columns"] == json.loads(out)["columns"]
+    assert found["columns"]["raw"]["pixels"] is None
+    status, out, _ = mistwatch("compare", masked_run, other, "--draws", "5")
+    assert " ".join(out.split()).count("A and B: maps are not compared") == 1
+
+
+def test_many_videos_without_masks_are_one_note(mistwatch, tmp_path):
+    fight, gone = clips([0.1, 0.9]), str(tmp_path / "gone.npz")
+    rows = [(row(f"v{number}", fight, label=1, intervals=[(16, 32)], masks=gone), fight) for number in range(12)]
+    found = run(rows, {}, tmp_path / "many")
+    folder = write_run(replace(found, settings=found.settings.model_copy(update={"model": ANOMALY})))
+    (folder / "attention").mkdir()
+    for one, _ in rows:
+        np.save(folder / "attention" / f"{one.key}.npy", np.zeros((2, 4, 4), np.float32))
+    status, out, err = mistwatch("compare", folder, folder, "--json", "--draws", "5")
+    assert status == 0, err
+    (note,) = json.loads(out)["first"]["notes"]
+    assert (note.count("no such file"), "2 more videos" in note) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "marked", "numbers"),
+    [
+        ((64, 4, 4), np.s_[16:48, :, :1], r"fight: 256 and 128 abnormal pixels of 1024 and 1024"),  # 32 · 8 and 32 · 4
+        ((64, 8, 8), np.s_[16:48, :2, :4], r"fight: 256 and 256 abnormal pixels of 1024 and 4096"),
+    ],
+)
+def test_maps_are_not_compared_by_different_masks(mistwatch, masked_run, tmp_path, shape, marked, numbers):
+    other = Path(shutil.copytree(masked_run, tmp_path / "other"))
+    (other / "videos.jsonl").write_text(videos_of(other).replace("truth.npz", "others.npz"))
+    masks = np.zeros(shape, bool)
+    masks[marked] = True
+    np.savez(tmp_path / "others.npz", fight=masks)
+    status, out, err = mistwatch("compare", masked_run, other, "--json", "--draws", "5")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["columns"]["raw"]["pixels"] is None
+    area = found["columns"]["raw"]["figures"]["video_auc"]
+    assert area["first"] == area["second"] == pytest.approx(0.75)  # of two pairs, one is in order and one is equal
+    (note,) = found["notes"]
+    assert re.search(rf"^Maps are not compared: .* different masks on the two sides \({numbers}", note)
 
 
 def test_attention_maps_are_judged_by_masks_of_the_manifest_on_request_only(mistwatch, masked_run, tmp_path):

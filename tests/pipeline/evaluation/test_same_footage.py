@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from judged_runs import clips, row, run
 
+from operators.figures.pixels import PixelCounts
 from pipeline.evaluation.assessment import compare_judged
 from pipeline.evaluation.foreign_scores import judge_scores
-from pipeline.evaluation.judged import FootageError
+from pipeline.evaluation.judged import RAW, FootageError
 from pipeline.evaluation.judged_run import judge_run
 
 
@@ -69,6 +70,28 @@ def test_clips_that_end_elsewhere_are_compared_and_it_is_said():
         "clips end at different frames.",
     )
     assert compare_judged(judged(), judged(), draws=2).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("scores", "second", "same"),
+    [
+        ((0.1, 0.9, 0.9), (152, 40), True),  # 48 frames of 4 pixels: fewer of the same masks
+        ((0.1, 0.9, 0.9), (392, 40), False),  # of 9 pixels
+        ((0.1, 0.9, 0.9, 0.1), (200, 56), True),
+        ((0.1, 0.9, 0.9, 0.1), (201, 55), False),
+    ],
+)
+def test_maps_are_compared_by_the_same_masks_alone(scores, second, same):
+    """The first side judges 64 frames of 4 pixels, of which 56 are abnormal."""
+
+    def pixels(normal, abnormal):
+        marked = np.array([abnormal / 2, abnormal / 2])
+        return {RAW: [PixelCounts("fight", np.array([float(normal), 0.0]), marked, marked / abnormal, 1)]}
+
+    both = pixels(200, 56), pixels(*second)
+    comparison = compare_judged(judged(), judged(scores=scores), draws=2, pixels=both)
+    assert bool(comparison.pixels) is same
+    assert any(note.startswith("Maps are not compared: 1 of") for note in comparison.notes) is not same
 
 
 def test_labels_of_anybodys_scores_are_compared_as_well():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -132,6 +133,39 @@ def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_
     listener.camera_removed("gate")
     listener.published(make_event("gate", 1), 1.0)
     assert 'camera="gate"' not in generate_latest(metrics.registry).decode()
+
+
+def test_events_that_cannot_be_delivered_are_counted_and_logged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_event: Any,
+    until: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One that the sink refuses, and one of a later version."""
+    sink = ScriptedServer()
+    sink.script = [Verdict.NEVER]
+    monkeypatch.setitem(SINKS, "kafka", SinkKind(lambda _settings: sink.sink()))
+    service = Service(site(tmp_path, "127.0.0.1:9", "127.0.0.1:9", {"cam": {"source": "rtsp://127.0.0.1:9/none"}}))
+    try:
+        events = [make_event("cam", number) for number in range(3)]
+        for event in events:
+            service.outbox.accept(event)
+        with service.outbox._file.transaction() as connection:  # no other process can write it now
+            connection.execute('UPDATE events SET document = \'{"type":"later"}\' WHERE id = ?', (events[1].id,))
+        stopped = threading.Event()
+        stopped.set()
+        assert not service.prepare(stopped, patient=True)  # delivers, and does not wait for the scorer
+        until(lambda: service.outbox.depth() == 0, "everything delivered or set aside")
+    finally:
+        service.close()
+    assert [json.loads(document)["id"] for document in sink.received] == [events[2].id]
+    count = service.metrics.registry.get_sample_value("mistwatch_events_set_aside_total", {"sink": "kafka"})
+    assert count == 2
+    lines = [line for line in "".join(capsys.readouterr()).splitlines() if "it is set aside" in line]
+    for event in events[:2]:
+        (line,) = [line for line in lines if event.id in line]
+    assert "unknown type 'later'" in line
 
 
 def test_replaced_connections_to_a_sink_are_counted(

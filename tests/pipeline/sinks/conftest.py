@@ -281,8 +281,8 @@ class RecordingListener(RelayListener):
     def reconnected(self) -> None:
         self.calls.append(("reconnected", ""))
 
-    def failed(self, event: AlertEvent, reason: str) -> None:
-        self.calls.append(("failed", f"{event.id} {reason}"))
+    def failed(self, identity: str, reason: str) -> None:
+        self.calls.append(("failed", f"{identity} {reason}"))
 
     def texts(self, kind: str) -> list[str]:
         """The texts of the calls of one kind."""

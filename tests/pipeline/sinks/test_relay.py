@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -59,6 +60,33 @@ class TestOneSink:
             until(lambda: outbox.depth() == 0, "everything delivered")
         assert arrived(server) == [("gate", 1)]
         assert len(listener.texts("failed")) == 1
+        assert listener.texts("waiting") == []
+
+    def test_an_event_of_a_later_version_holds_up_no_other(
+        self, server: ScriptedServer, tmp_path: Path, make_event: Any, listener: Any, until: Any
+    ) -> None:
+        """The worker went back to this version while the sink was away."""
+        path = tmp_path / "o"
+        unknown = make_event("gate", 1)
+        with contextlib.closing(Outbox(path, ["kafka"])) as outbox:
+            for event in (make_event("gate", 0), unknown, make_event("gate", 2), make_event("hall", 0)):
+                outbox.accept(event)
+        document = json.loads(unknown.to_json()) | {"type": "mistwatch.tamper.begin"}
+        with contextlib.closing(sqlite3.connect(path)) as file, file:
+            file.execute("UPDATE events SET document = ? WHERE id = ?", (json.dumps(document), unknown.id))
+
+        outbox = Outbox(path, ["kafka"])
+        relay = Relay(server.sink(), outbox.deliveries("kafka"), listener=listener)
+        with contextlib.closing(outbox), relay:
+            until(lambda: outbox.depth() == 0, "everything delivered")
+            outbox.accept(make_event("gate", 3))
+            relay.notify()
+            until(lambda: outbox.depth() == 0, "the next one delivered")
+        assert [number for camera, number in arrived(server) if camera == "gate"] == [0, 2, 3]
+        assert ("hall", 0) in arrived(server)
+        assert listener.texts("failed") == [
+            f"{unknown.id} this version of mistwatch cannot read it: unknown type 'mistwatch.tamper.begin'"
+        ]
         assert listener.texts("waiting") == []
 
     @pytest.mark.parametrize(
