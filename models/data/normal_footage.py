@@ -171,8 +171,16 @@ class NormalFootage:
 
     def is_held_back(self, piece: int) -> bool:
         """Return whether a piece is held back: so many of any stretch of pieces as the share says."""
+        return self._held_back_before(piece + 1) > self._held_back_before(piece)
+
+    def ordinal_of_kind(self, piece: int) -> int:
+        """Return the ordinal of a piece among those that are held back, or among those that are not, as it is."""
+        held_back = self._held_back_before(piece)
+        return held_back if self.is_held_back(piece) else piece - held_back
+
+    def _held_back_before(self, piece: int) -> int:
         # Rounded, as 0.2 · 15 is 3 + 4e-16.
-        return int(round((piece + 1) * self.hold_out, 9)) > int(round(piece * self.hold_out, 9))
+        return int(round(piece * self.hold_out, 9))
 
     def even_rate(self, least: float) -> float:
         """Return a rate at which clips of all footage have the same time between two pictures.
