@@ -27,7 +27,7 @@ def clip_of_camera(
         least_fps: see :meth:`models.data.normal_footage.NormalFootage.even_rate`.
 
     Raises:
-        FootageError: the pictures are too small, or too narrow, or come at rates without a common part.
+        FootageError: the pictures are too small, or too narrow, or come too seldom, or at rates without a common part.
     """
     film = footage.films[0]
     height = min(height, film.height // cell * cell)
@@ -38,7 +38,9 @@ def clip_of_camera(
             f"{film.path}: pictures of {film.width}×{film.height}, of which {width}×{height} would be compared; "
             f"expected at least {least}×{least}; use footage of larger pictures"
         )
-    return ClipSpec(frames, 1, height, width, Fit.STRETCH, footage.even_rate(least_fps))
+    fps = footage.even_rate(least_fps)
+    footage.check_spacing(fps, frames)
+    return ClipSpec(frames, 1, height, width, Fit.STRETCH, fps)
 
 
 def sparse_clips(

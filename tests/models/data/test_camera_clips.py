@@ -1,4 +1,4 @@
-"""A sample of one camera's clips: the same share of held-back and of learned footage, however long it is."""
+"""Clips of one camera: their rate, and a sample with the same share of held-back footage, however long it is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from walking_films import FPS, write_two
 
 from models.data import normal_footage
-from models.data.camera_clips import sparse_clips
-from models.data.normal_footage import Film, NormalFootage, PlacedClip, read_footage
+from models.data.camera_clips import clip_of_camera, sparse_clips
+from models.data.normal_footage import Film, FootageError, NormalFootage, PlacedClip, read_footage
 from pipeline.windows import ClipSpec
 
 HOUR, DAY = 3600, 24 * 3600
@@ -112,6 +112,29 @@ class TestShortFootage:
         found = places(sparse_clips(footage, clip, most))
         assert found == places(footage.clips(ClipSpec(3, stride, 48, 80, fps=FPS)))
         assert {piece for _, piece, _ in found} == set(range(20))
+
+
+class TestSlowCameras:
+    @pytest.mark.parametrize(("every", "frames"), [(10, 7), (30, 3), (61, 1), (3600, 1), (3600, 7), (86400, 2)])
+    def test_pictures_that_come_too_seldom(self, every: int, frames: int) -> None:
+        """A piece has 60 s at most."""
+        message = (
+            rf"^camera gate: its pictures come too seldom to compare them \(got one in {every} s\); "
+            rf"expected at least {frames} in 60 s; set the camera to a higher rate$"
+        )
+        with pytest.raises(FootageError, match=message):
+            clip_of(every, frames)
+
+    @pytest.mark.parametrize(("every", "frames"), [(8, 7), (30, 2), (60, 1)])
+    def test_the_slowest_ones_have_their_own_rate(self, every: int, frames: int) -> None:
+        assert clip_of(every, frames).fps == pytest.approx(1 / every, rel=1e-5)
+
+
+def clip_of(every: int, frames: int) -> ClipSpec:
+    """Return the clips of a camera with a picture in so many seconds."""
+    films = (Film(Path("slow.mkv"), "0", 0.0, 120.0 * every, 0.0, (1 / every,), 240, 320),)
+    footage = NormalFootage("gate", films, 120.0 * every, 0.2)
+    return clip_of_camera(footage, frames=frames, height=240, cell=8, least_cells=4, least_fps=10)
 
 
 def places(clips: Iterator[PlacedClip]) -> list[tuple[float, int, bool]]:
