@@ -58,6 +58,21 @@ def test_a_file_in_the_place_of_the_run_is_one_line(folder: Path, tmp_path: Path
     assert (status, output, problems) == (2, "", line)
 
 
+def test_a_model_of_another_kind_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
+    assert mistwatch("learn", folder, *options)[0] == 0
+    status, output, problems = mistwatch("learn", folder, "--detector", "student_teacher", *options)
+    line = (
+        f"mistwatch: {out}/product: would be replaced, and is a detector of another family (got motion); expected "
+        "student_teacher; choose another folder for the run, or move this one away\n"
+    )
+    assert (status, output, problems) == (2, "", line)
+    assert not (out / "pictures").exists()
+    status, _, problems = mistwatch("learn", folder, *options)
+    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
+
+
 def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoReturn]) -> None:
     from models.backbones import weights
 
