@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Callable, Iterator
 
-from models.data.normal_footage import FootageError, NormalFootage
+from models.data.normal_footage import FootageError, NormalFootage, PlacedClip
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
+
+#: Its multiples, modulo 1, are spread evenly, and beat with no period: neither with the films' length nor with the day.
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 def clip_of_camera(
@@ -22,7 +27,7 @@ def clip_of_camera(
         least_fps: see :meth:`models.data.normal_footage.NormalFootage.even_rate`.
 
     Raises:
-        FootageError: the pictures are too small, or too narrow, or come at rates without a common part.
+        FootageError: the pictures are too small, or too narrow, or come too seldom, or at rates without a common part.
     """
     film = footage.films[0]
     height = min(height, film.height // cell * cell)
@@ -33,10 +38,39 @@ def clip_of_camera(
             f"{film.path}: pictures of {film.width}×{film.height}, of which {width}×{height} would be compared; "
             f"expected at least {least}×{least}; use footage of larger pictures"
         )
-    return ClipSpec(frames, 1, height, width, Fit.STRETCH, footage.even_rate(least_fps))
+    fps = footage.even_rate(least_fps)
+    footage.check_spacing(fps, frames)
+    return ClipSpec(frames, 1, height, width, Fit.STRETCH, fps)
 
 
-def sparser(clip: ClipSpec, footage: NormalFootage, most: int) -> ClipSpec:
-    """Return the clips so far apart that there are about ``most`` of them, evenly over the footage."""
+def sparse_clips(
+    footage: NormalFootage, clip: ClipSpec, most: int, report: Callable[[str], None] | None = None
+) -> Iterator[PlacedClip]:
+    """Yield about ``most`` of the footage's clips in order, spread evenly; all of them where they are fewer.
+
+    Each piece gives its share of clips. Of more pieces than ``most``, some give one clip each, chosen among those that
+    are held back and among those that are learned from by the same rule. A fixed stride over the whole footage would
+    beat with the held-back pieces: once it is longer than a piece, it may miss all of them.
+
+    Args:
+        report: see :meth:`models.data.normal_footage.NormalFootage.clips`.
+
+    Raises:
+        FootageError, SourceError: see :meth:`models.data.normal_footage.NormalFootage.clips`.
+    """
     assert clip.fps is not None
-    return dataclasses.replace(clip, stride=max(clip.stride, math.ceil(footage.seconds * clip.fps / most)))
+    # A whole piece then has a clip wherever in it the first frame of the stride lies.
+    densest = max(1, int(footage.piece_seconds * clip.fps) - clip.frames)
+    spec = dataclasses.replace(clip, stride=min(frames_apart(footage, clip, most), densest))
+    share = most * footage.piece_seconds / footage.seconds
+    taken: Counter[int] = Counter()
+    for one in footage.clips(spec, report):
+        if taken[one.piece] < math.ceil(share) and footage.ordinal_of_kind(one.piece) * _GOLDEN_RATIO % 1 < share:
+            taken[one.piece] += 1
+            yield one
+
+
+def frames_apart(footage: NormalFootage, clip: ClipSpec, most: int) -> int:
+    """Return the frames from clip to clip, at least the stride, where ``most`` clips lie evenly over the footage."""
+    assert clip.fps is not None
+    return max(clip.stride, math.ceil(footage.seconds * clip.fps / most))

@@ -171,8 +171,16 @@ class NormalFootage:
 
     def is_held_back(self, piece: int) -> bool:
         """Return whether a piece is held back: so many of any stretch of pieces as the share says."""
+        return self._held_back_before(piece + 1) > self._held_back_before(piece)
+
+    def ordinal_of_kind(self, piece: int) -> int:
+        """Return the ordinal of a piece among those that are held back, or among those that are not, as it is."""
+        held_back = self._held_back_before(piece)
+        return held_back if self.is_held_back(piece) else piece - held_back
+
+    def _held_back_before(self, piece: int) -> int:
         # Rounded, as 0.2 · 15 is 3 + 4e-16.
-        return int(round((piece + 1) * self.hold_out, 9)) > int(round(piece * self.hold_out, 9))
+        return int(round(piece * self.hold_out, 9))
 
     def even_rate(self, least: float) -> float:
         """Return a rate at which clips of all footage have the same time between two pictures.
@@ -194,11 +202,25 @@ class NormalFootage:
         for every in range(max(1, int(slowest / least + 0.01)), 0, -1):
             pictures = rates / (slowest / every)
             if (np.abs(pictures - np.maximum(np.rint(pictures), 1)) > _UNEVEN_PICTURES).mean() <= _UNEVEN_SHARE:
-                return round(slowest / every, 3)
+                # To 6 digits, not places: a slow camera's rate is far below 1.
+                return float(f"{slowest / every:.6g}")
         raise FootageError(
             f"camera {self.camera}: the pictures come at rates without a common part (got {_differing(used)}); "
             "expected one rate, or multiples of one; use films of one rate, and cut a film where its rate changes"
         )
+
+    def check_spacing(self, fps: float, frames: int) -> None:
+        """Check that clips of so many frames, at a rate, fit into a piece of the greatest length.
+
+        Raises:
+            FootageError: they are longer.
+        """
+        longest = _PIECE_SECONDS[1]
+        if round(frames / fps, 2) > longest:
+            raise FootageError(
+                f"camera {self.camera}: its pictures come too seldom to compare them (got one in {1 / fps:.5g} s); "
+                f"expected at least {frames} in {longest:g} s; set the camera to a higher rate"
+            )
 
     def check_enough(self, learned: int, held_back: int) -> None:
         """Check the numbers of clips that can be learned from and held back.
@@ -220,16 +242,9 @@ class NormalFootage:
             report: called with a line for each film that is damaged or has several video streams.
 
         Raises:
-            FootageError: a clip is longer than the longest piece, or the pictures of a film change their size.
+            FootageError: the pictures of a film change their size.
             SourceError: a film cannot be read.
         """
-        longest = _PIECE_SECONDS[1]
-        if spec.fps is not None and spec.frames / spec.fps > longest:
-            raise FootageError(
-                f"camera {self.camera}: its pictures come too seldom to compare them (got one in "
-                f"{1 / spec.fps:.3g} s); expected at least {spec.frames} in {longest:g} s; set the camera to a higher "
-                "rate"
-            )
         run = -1
         last: tuple[int, str, int] | None = None
         for ordinal, film in enumerate(self.films):

@@ -23,10 +23,11 @@ import numpy.typing as npt
 import yaml
 from pydantic import BaseModel
 
-from models.card import CameraCard, read_card, write_card
+from models.card import CameraCard, CardError, read_card, write_card
 from models.code import code_digest
 from models.data.clip_places import ClipPlaces
 from models.data.normal_footage import NormalFootage
+from models.jobs.errors import StageError
 from models.jobs.moments import MOMENTS_FILE, strangest_moments
 from models.jobs.rows import read_json, write_json
 from models.jobs.stages import Done, Stages
@@ -36,6 +37,7 @@ from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
 RECIPE_FILE = "recipe.yaml"
+_PRODUCT = "product"  #: the last stage of every family
 
 Report = Callable[[str], None]  #: called with a line for each stage, and for each film that is not quite in order
 Progress = Callable[[str, int, int], None]  #: (stage, seconds of the footage done, total)
@@ -62,13 +64,24 @@ class LearningJob:
     """The stages of one job, which depend on their code and on the recipe beside their own inputs.
 
     Args:
+        kind: the family's card.
         stages: package of the stages' modules, each with the name of its stage.
         out: the run's folder; made when missing.
     """
 
     def __init__(
-        self, footage: NormalFootage, recipe: BaseModel, stages: str, out: Path, *, report: Report, progress: Progress
+        self,
+        kind: type[CameraCard[Any]],
+        footage: NormalFootage,
+        recipe: BaseModel,
+        stages: str,
+        out: Path,
+        *,
+        report: Report,
+        progress: Progress,
     ) -> None:
+        self._kind = kind
+        self._out = out
         self._recipe = recipe.model_dump(mode="json")
         self._package = stages
         self._stages = Stages(out, report=report)
@@ -81,9 +94,27 @@ class LearningJob:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other jobs out of the run's folder. Raises StageError: another job is running in it."""
+        """Keep other jobs out of the run's folder.
+
+        Raises:
+            StageError: another job is running in it, or its product is a detector of another family.
+        """
         with self._stages.alone():
+            self._refuse_other_family()
             yield
+
+    def _refuse_other_family(self) -> None:
+        """Raise StageError where a detector of another family would be replaced."""
+        product, own = self._out / _PRODUCT, _family_of(self._kind)
+        try:
+            found = read_card(product).family
+        except CardError:
+            return  # missing or damaged, so the stage is run again
+        if found != own:
+            raise StageError(
+                f"{product}: would be replaced, and is a detector of another family (got {found}); expected {own}; "
+                "choose another folder for the run, or move this one away"
+            )
 
     def run(
         self,
@@ -111,17 +142,19 @@ class LearningJob:
         recipe = {key: self._recipe[key] for key in self._recipe if settings is None or key in settings}
         return self._stages.run(name, {"code": code, "recipe": recipe, **inputs}, lambda draft: work(draft, done))
 
-    def finish(self, kind: type[CameraCard[Any]], inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Outcome:
+    def finish(self, inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Outcome:
         """Run the stage ``product``, which also depends on the names of the camera and its films.
-
-        Args:
-            kind: the family's card.
 
         Raises:
             StageError, OSError: see :meth:`models.jobs.stages.Stages.run`.
         """
-        done = self.run("product", {**self._names, **inputs}, lambda draft, _: work(draft))
-        return Outcome(done.folder, read_card(done.folder, kind), read_json(done.folder / MOMENTS_FILE))
+        done = self.run(_PRODUCT, {**self._names, **inputs}, lambda draft, _: work(draft))
+        return Outcome(done.folder, read_card(done.folder, self._kind), read_json(done.folder / MOMENTS_FILE))
+
+
+def _family_of(kind: type[CameraCard[Any]]) -> str:
+    """Return the name of the family that a kind of card belongs to."""
+    return str(kind.model_fields["family"].default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +200,8 @@ def write_learned(
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     write_json(folder / MOMENTS_FILE, strangest_moments(footage, places, judged.scores, judged.heat_of))
     period = 1 / (clip.fps or 1)
-    family = str(kind.model_fields["family"].default)
     card = kind(
-        name=ascii_name(footage.camera) + f"-{family.replace('_', '-')}",
+        name=ascii_name(footage.camera) + f"-{_family_of(kind).replace('_', '-')}",
         camera=footage.camera,
         clip=StoredClip.from_spec(clip),
         alerting=alerting,

@@ -41,13 +41,13 @@ def learn_memory_bank(
         FootageError: the footage cannot be learned from.
         SourceError: a film cannot be read.
         WeightsError: the backbone's weights cannot be fetched.
-        StageError: another job is running in ``out``.
+        StageError: another job is running in ``out``, or its product is a detector of another family.
         OSError: ``out`` cannot be written.
     """
     settings = recipe or MemoryBankRecipe()
     settings.clip(footage)  # refused before anything is fetched
     weights.fetch_with_progress(NAME, report)
-    job = LearningJob(footage, settings, str(sample.__package__), out, report=report, progress=progress)
+    job = LearningJob(MemoryBankCard, footage, settings, str(sample.__package__), out, report=report, progress=progress)
     seen = {"footage": footage.identity, "backbone": weights.published(NAME).tensors_sha256}
     with job.alone():
         first = job.run(
@@ -70,7 +70,6 @@ def learn_memory_bank(
             settings=_OF_DESCRIPTORS,
         )
         return job.finish(
-            MemoryBankCard,
             {"bank": second.digest, "distances": third.digest},
             lambda draft: product.compute(draft, footage, settings, normality, distances.read(third.folder)),
         )

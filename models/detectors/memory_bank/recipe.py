@@ -62,7 +62,7 @@ class MemoryBankRecipe(BaseModel):
         """Return clips of the camera, of one picture each.
 
         Raises:
-            FootageError: the pictures are too small, or too narrow.
+            FootageError: see :func:`models.data.camera_clips.clip_of_camera`.
         """
         return clip_of_camera(
             footage,

@@ -33,11 +33,11 @@ def learn_motion(
     Raises:
         FootageError: the footage cannot be learned from.
         SourceError: a film cannot be read.
-        StageError: another job is running in ``out``.
+        StageError: another job is running in ``out``, or its product is a detector of another family.
         OSError: ``out`` cannot be written.
     """
     settings = recipe or MotionRecipe()
-    job = LearningJob(footage, settings, str(gap.__package__), out, report=report, progress=progress)
+    job = LearningJob(MotionCard, footage, settings, str(gap.__package__), out, report=report, progress=progress)
     with job.alone():
         first = job.run(
             "gap",
@@ -52,7 +52,6 @@ def learn_motion(
             lambda draft, done: speeds.compute(draft, footage, clip, done),
         )
         return job.finish(
-            MotionCard,
             {"gap": first.digest, "speeds": second.digest},
             lambda draft: product.compute(draft, footage, settings, clip, chosen, speeds.read(second.folder)),
         )

@@ -35,7 +35,7 @@ class MotionRecipe(BaseModel):
         """Return clips of the camera whose last picture is ``gap`` frames behind the first.
 
         Raises:
-            FootageError: the pictures are too small, or too narrow, or come at rates without a common part.
+            FootageError: see :func:`models.data.camera_clips.clip_of_camera`.
         """
         return clip_of_camera(
             footage,

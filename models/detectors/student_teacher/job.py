@@ -45,13 +45,15 @@ def learn_student_teacher(
         CardError: there are no such teachers.
         models.tensors.TensorsError: their weights are damaged.
         TrainingError: the training fails.
-        StageError: another job is running in ``out``.
+        StageError: another job is running in ``out``, or its product is a detector of another family.
         OSError: ``out`` cannot be written.
     """
     settings = recipe or StudentTeacherRecipe()
     folder = settings.teachers or OURS
     teachers, weights = read_teacher_card(folder), load_teachers(folder, settings.patches)
-    job = LearningJob(footage, settings, str(pictures.__package__), out, report=report, progress=progress)
+    job = LearningJob(
+        StudentTeacherCard, footage, settings, str(pictures.__package__), out, report=report, progress=progress
+    )
     with job.alone():
         first = job.run(
             "pictures",
@@ -87,7 +89,6 @@ def learn_student_teacher(
             settings=_OF_CLIPS,
         )
         return job.finish(
-            StudentTeacherCard,
             {"students": second.digest, "maps": third.digest},
             lambda draft: product.compute(draft, footage, settings, teachers, trained, maps.read(third.folder)),
         )

@@ -72,7 +72,7 @@ class StudentTeacherRecipe(BaseModel):
         """Return clips of the camera: one picture, or two with the gap between them where speed is predicted.
 
         Raises:
-            FootageError: the pictures are too small for the receptive fields.
+            FootageError: see :func:`models.data.camera_clips.clip_of_camera`.
         """
         return clip_of_camera(
             footage,

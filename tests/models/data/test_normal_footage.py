@@ -122,6 +122,10 @@ class TestEvenRate:
     ) -> None:
         assert of_rates(footage, *[(rate,) for rate in rates]).even_rate(10) == pytest.approx(even, abs=1e-3)
 
+    @pytest.mark.parametrize("seconds", [60, 3600, 86400])
+    def test_the_rate_of_a_slow_camera_is_its_own(self, footage: NormalFootage, seconds: int) -> None:
+        assert of_rates(footage, (1 / seconds,)).even_rate(10) == pytest.approx(1 / seconds, rel=1e-5)
+
     @pytest.mark.parametrize("rates", [(25, 15), (25, 20), (30, 25), (12, 8)])
     def test_other_rates_are_refused(self, footage: NormalFootage, rates: tuple[float, float]) -> None:
         message = (
@@ -152,13 +156,6 @@ def of_rates(footage: NormalFootage, *rates: tuple[float, ...]) -> NormalFootage
 
 
 class TestRefused:
-    def test_pictures_that_come_too_seldom(self, tmp_path: Path) -> None:
-        """One in 10 s: seven of them take 70 s, and a piece has at most 60."""
-        film = write(tmp_path / "seldom.mkv", pictures(9), times=[10.0 * k for k in range(90)])
-        message = r"camera yard: its pictures come too seldom to compare them \(got one in 10 s\); expected at least 7"
-        with pytest.raises(FootageError, match=message):
-            next(read_footage("yard", [film], hold_out=0.2).clips(ClipSpec(7, 1, 48, 80, fps=0.1)))
-
     def test_a_place_that_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(FootageError, match=rf"{tmp_path}/no\.mp4: no such file or folder"):
             read_footage("yard", [tmp_path / "no.mp4"], hold_out=0.2)

@@ -58,6 +58,21 @@ def test_a_file_in_the_place_of_the_run_is_one_line(folder: Path, tmp_path: Path
     assert (status, output, problems) == (2, "", line)
 
 
+def test_a_model_of_another_kind_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
+    assert mistwatch("learn", folder, *options)[0] == 0
+    status, output, problems = mistwatch("learn", folder, "--detector", "student_teacher", *options)
+    line = (
+        f"mistwatch: {out}/product: would be replaced, and is a detector of another family (got motion); expected "
+        "student_teacher; choose another folder for the run, or move this one away\n"
+    )
+    assert (status, output, problems) == (2, "", line)
+    assert not (out / "pictures").exists()
+    status, _, problems = mistwatch("learn", folder, *options)
+    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
+
+
 def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoReturn]) -> None:
     from models.backbones import weights
 
@@ -117,6 +132,7 @@ def films(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, P
         "black": write(films / "black.mp4", [np.zeros_like(yard())] * 300),
         "turned": write(films / "turned.mp4", [*pictures(20), *[np.roll(one, 37, 1) for one in pictures(20)]]),
         "other": write(films / "other.mp4", pictures(20, seed=7)),
+        "hourly": write(films / "hourly.mkv", pictures(12), times=[3600.0 * k for k in range(120)]),
         "flat": write(films / "flat.mp4", [one[40:46] for one in pictures(20)]),
         "small": write(films / "small.mp4", [one[:64] for one in pictures(20)]),
     }
@@ -134,6 +150,13 @@ def films(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, P
         (["yard", "other"], [], "the camera was moved, or these are two cameras"),
         (["yard", "small"], [], "small.mp4: pictures of 160×64, and those of"),
         (["flat"], [], "flat.mp4: pictures of 160×6, of which 8×0 would be compared; expected at least 32×32"),
+        (["hourly"], [], "its pictures come too seldom to compare them (got one in 3600 s); expected at least 7 in"),
+        (
+            ["hourly"],
+            ["--detector", "memory_bank"],
+            "too seldom to compare them (got one in 3600 s); expected at least 1",
+        ),
+        (["hourly"], ["--detector", "student_teacher"], "too seldom to compare them (got one in 3600 s); expected"),
         (["yard"], ["--hold-out", "0.9"], "--hold-out 0.9: expected a share from 0.05 to 0.5"),
         (["yard"], ["--minutes", "0"], "--minutes 0: expected a number above 0"),
         (["yard"], ["--exclude", "0:20"], "--exclude 0:20: expected FROM-TO on the footage's clock"),

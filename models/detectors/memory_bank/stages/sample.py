@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.data.camera_clips import sparser
+from models.data.camera_clips import sparse_clips
 from models.data.normal_footage import NormalFootage
 from models.data.one_scene import OneScene
 from models.data.reservoir import Reservoir
@@ -43,7 +43,7 @@ def compute(
     network = descriptor_network(recipe.layers, recipe.enlarge, clip).open()
     scene, patches = OneScene(footage.camera), Reservoir(recipe.sample)
     learned = held_back = 0
-    for one in footage.clips(sparser(clip, footage, _PICTURES), report):
+    for one in sparse_clips(footage, clip, _PICTURES, report):
         scene.add(one)
         if one.held_back:
             held_back += 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.data.camera_clips import sparser
+from models.data.camera_clips import sparse_clips
 from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
 from models.data.one_scene import OneScene
@@ -50,11 +50,10 @@ def compute(
         OSError: the folder cannot be written.
     """
     longest = 2 * max(recipe.gaps)
-    spec = sparser(recipe.clip(footage, longest), footage, _SAMPLE)
     flow, scene = DenseFlow(), OneScene(footage.camera)
     learned: dict[int, list[Speeds]] = {gap: [] for gap in recipe.gaps}
     held: dict[int, list[Speeds]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
-    for clip in footage.clips(spec, report):
+    for clip in sparse_clips(footage, recipe.clip(footage, longest), _SAMPLE, report):
         scene.add(clip)
         pictures = clip.window.pixels
         for lag, speeds in (held if clip.held_back else learned).items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.camera_clips import sparser
+from models.data.camera_clips import frames_apart, sparse_clips
 from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows
@@ -51,13 +51,13 @@ def compute(
         SourceError: a film cannot be read.
         OSError: the folder cannot be written.
     """
-    clip = sparser(recipe.clip(footage), footage, math.ceil(recipe.pictures / (1 - footage.hold_out)))
+    clip, most = recipe.clip(footage), math.ceil(recipe.pictures / (1 - footage.hold_out))
     scene, flow = OneScene(footage.camera), DenseFlow()
     pictures = NpyRows(folder / PICTURES_FILE, np.uint8, (clip.height, clip.width, 3))
     speeds = NpyRows(folder / SPEEDS_FILE, np.float32, (clip.height // CELL, clip.width // CELL))
     counts = [0, 0]
     try:
-        for one in footage.clips(clip, report):
+        for one in sparse_clips(footage, clip, most, report):
             scene.add(one)
             counts[one.held_back] += 1
             progress(one.end)
@@ -72,7 +72,7 @@ def compute(
         speeds.close()
     scene.finish()
     # The sample stands for so many clips as they come live, of which the scale of scores is fitted to those held back.
-    footage.check_enough(*(count * clip.stride for count in counts))
+    footage.check_enough(*(count * frames_apart(footage, clip, most) for count in counts))
     if not recipe.speed:
         (folder / SPEEDS_FILE).unlink()
 
