@@ -332,7 +332,7 @@ SECTIONS = (
     Section("courtyard", "python bench/courtyard.py", courtyard),
     Section(
         "courtyard-hours/courtyard",
-        "python bench/courtyard.py --first-seed 19101 --count 5 --minutes 10 --results bench/results/courtyard-hours",
+        "python bench/courtyard.py --first-seed 19101 --count 10 --minutes 10 --results bench/results/courtyard-hours",
         courtyard,
     ),
     Section(
