@@ -23,7 +23,13 @@ from kafka.errors import (
 
 from pipeline.errors import UsageError
 from pipeline.sinks.base import SinkUnavailableError
-from pipeline.sinks.kafka_diagnosis import Address, connection_failure, describe_mechanisms, describe_unreachable
+from pipeline.sinks.kafka_diagnosis import (
+    Address,
+    connection_failure,
+    describe_mechanisms,
+    describe_unreachable,
+    offered_mechanisms,
+)
 from pipeline.sinks.kafka_security import KafkaSecurity, Mechanism, reason_of, security_from_environment
 
 #: Makes a network client with pauses between fetches; None with a kafka-python that does not allow them.
@@ -221,10 +227,15 @@ class Broker:
 
     def _refused(self, cause: Exception) -> BrokerUnavailableError:
         """Explain a connection that was made and then not kept."""
-        if isinstance(cause, UnsupportedSaslMechanismError):
-            asked, context = self._options["sasl_mechanism"], self._options.get("ssl_context")
+        # A broker closes the connection behind its refusal of a mechanism: kafka-python reports either.
+        refused, offered = isinstance(cause, UnsupportedSaslMechanismError), list[str]()
+        asked: str = self._options.get("sasl_mechanism", "")
+        if asked and (refused or isinstance(cause, KafkaConnectionError)):
             address = next(filter(lambda each: connection_failure(each) is None, self._addresses), self._addresses[0])
-            why = describe_mechanisms(address, asked, get_args(Mechanism), context)
+            offered = offered_mechanisms(address, asked, self._options.get("ssl_context"))
+            refused = refused or (bool(offered) and asked not in offered)
+        if refused:
+            why = describe_mechanisms(offered, asked, get_args(Mechanism))
         elif isinstance(cause, IllegalSaslStateError):
             why = "has no SASL at this address; leave out the user, or name the address of its SASL listener"
         else:

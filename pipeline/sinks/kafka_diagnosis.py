@@ -64,14 +64,13 @@ def describe_unreachable(advertised: Sequence[Address], *, tolerant: bool) -> st
     )
 
 
-def describe_mechanisms(address: Address, asked: str, supported: Sequence[str], context: ssl.SSLContext | None) -> str:
+def describe_mechanisms(offered: Sequence[str], asked: str, supported: Sequence[str]) -> str:
     """Return what is wrong with SASL at a listener that refuses the mechanism ``asked``.
 
     Args:
+        offered: see :func:`offered_mechanisms`.
         supported: the mechanisms that may be set instead.
-        context: for a listener with TLS.
     """
-    offered = _offered_mechanisms(address, asked, context)
     if not offered:
         return f"does not offer the SASL mechanism {asked}; set {_SETTING} to one that the broker has enabled"
     usable = [mechanism for mechanism in supported if mechanism in offered]
@@ -81,8 +80,12 @@ def describe_mechanisms(address: Address, asked: str, supported: Sequence[str], 
     return f"does not offer the SASL mechanism {asked}; it offers {printable(', '.join(offered))}; {step}"
 
 
-def _offered_mechanisms(address: Address, asked: str, context: ssl.SSLContext | None) -> list[str]:
-    """Ask a listener for its SASL mechanisms, which it names before any authentication. Empty: it gave no answer."""
+def offered_mechanisms(address: Address, asked: str, context: ssl.SSLContext | None) -> list[str]:
+    """Ask a listener for its SASL mechanisms, which it names before any authentication. Empty: it gave no answer.
+
+    Args:
+        context: for a listener with TLS.
+    """
     try:
         from kafka.protocol.parser import KafkaProtocol
         from kafka.protocol.sasl import SaslHandshakeRequest
