@@ -33,13 +33,13 @@ class Counted:
 
 
 def test_a_stage_whose_inputs_are_the_same_is_not_run_again(tmp_path):
-    work, told = Counted(), []
-    first = Stages(tmp_path, report=told.append).run("one", {"a": 1, "b": 2}, work)
-    second = Stages(tmp_path, report=told.append).run("one", {"b": 2, "a": 1}, work)
+    work, reports = Counted(), []
+    first = Stages(tmp_path, report=reports.append).run("one", {"a": 1, "b": 2}, work)
+    second = Stages(tmp_path, report=reports.append).run("one", {"b": 2, "a": 1}, work)
     assert work.calls == 1
     assert (first.fresh, second.fresh) == (True, False)
     assert first.digest == second.digest
-    assert told == ["one: runs", "one: unchanged"]
+    assert reports == ["one: runs", "one: unchanged"]
     assert (tmp_path / "one" / "part" / "result.txt").read_text() == "result"
 
 
@@ -112,7 +112,7 @@ def test_scratch_is_no_result(tmp_path):
     assert not Stages(tmp_path).run("one", {}, work).fresh
 
 
-def test_a_failed_stage_leaves_the_old_one_and_its_draft_goes_on(tmp_path):
+def test_a_failed_stage_leaves_the_old_one_and_its_draft_is_resumed(tmp_path):
     Stages(tmp_path).run("one", {"a": 1}, Counted("old"))
 
     def fails(draft: Path) -> None:
@@ -125,13 +125,13 @@ def test_a_failed_stage_leaves_the_old_one_and_its_draft_goes_on(tmp_path):
     assert (tmp_path / "one" / "part" / "result.txt").read_text() == "old"
     assert not Stages(tmp_path).run("one", {"a": 1}, Counted()).fresh
 
-    told = []
+    reports = []
 
-    def goes_on(draft: Path) -> None:
+    def resumes(draft: Path) -> None:
         assert (draft / SCRATCH / "step").read_text() == "1"
 
-    Stages(tmp_path, report=told.append).run("one", {"a": 2}, goes_on)
-    assert told == ["one: resumes"]
+    Stages(tmp_path, report=reports.append).run("one", {"a": 2}, resumes)
+    assert reports == ["one: resumes"]
     assert (tmp_path / "one" / SCRATCH / "step").read_text() == "1"
 
 
@@ -142,9 +142,9 @@ def test_a_stopped_stage_without_a_checkpoint_says_that_it_runs_again(tmp_path):
 
     with pytest.raises(OSError, match="disk is full"):
         Stages(tmp_path).run("one", {}, fails)
-    told = []
-    Stages(tmp_path, report=told.append).run("one", {}, Counted())
-    assert told == ["one: was stopped, runs again"]
+    reports = []
+    Stages(tmp_path, report=reports.append).run("one", {}, Counted())
+    assert reports == ["one: was stopped, runs again"]
 
 
 @pytest.mark.parametrize("place", ["run", "run/below"])

@@ -228,7 +228,7 @@ def noida_db(tmp_path: Path, require: Callable[[str], NoReturn]) -> Iterator[Tes
 
 @pytest.fixture(scope="session")
 def formatted_kafka(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first Apache Kafka without users leaves its formatted storage."""
+    """Folder in which the first Apache Kafka without users leaves its formatted storage."""
     return tmp_path_factory.mktemp("kafka") / "formatted"
 
 
