@@ -23,7 +23,9 @@ This file is copied into exported version folders, so nothing of ours is importe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +66,20 @@ class Rarity:
             raise ValueError(f"shares must end at {TAIL_FROM}, got {self.shares!r}")
         if not (np.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"scale must be a number above 0, got {self.scale!r}")
+
+    def arrays(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return its parts by their names, as :meth:`from_arrays` takes them."""
+        return {"levels": self.levels, "shares": self.shares, "scale": np.array(self.scale, np.float64)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Rarity:
+        """Return the map of these parts. Raises KeyError or ValueError: parts are missing, or cannot be."""
+        return cls(arrays["levels"], arrays["shares"], float(arrays["scale"]))
+
+    @staticmethod
+    def blank_arrays(levels: int) -> dict[str, npt.NDArray[np.float64]]:
+        """Return arrays of the shapes and types of :meth:`arrays`, for so many levels."""
+        return {"levels": np.empty(levels), "shares": np.empty(levels), "scale": np.empty(())}
 
     def decades(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return −log10 of the share of normal values that reach each value; of the shape of ``values``, from 0."""

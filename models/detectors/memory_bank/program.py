@@ -24,7 +24,7 @@ def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, 
     Raises:
         KeyError, ValueError: arrays or the network are missing, or cannot be.
     """
-    rarity = Rarity(arrays["levels"], arrays["shares"], float(arrays["scale"]))
+    rarity = Rarity.from_arrays(arrays)
     return MemoryBankScorer(networks[NETWORK], from_arrays(arrays), rarity)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from models.backbones import weights
@@ -33,9 +32,7 @@ def save_learned(normality: Normality, scale: Rarity, folder: Path) -> str:
     """
     arrays = {
         **normality.arrays(),
-        "levels": scale.levels,
-        "shares": scale.shares,
-        "scale": np.array(scale.scale, np.float64),
+        **scale.arrays(),
     }
     return save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / WEIGHTS_FILE)
 
@@ -84,10 +81,10 @@ def check_backbone(card: MemoryBankCard, folder: Path) -> None:
 
 def _expected(architecture: Architecture) -> dict[str, torch.Tensor]:
     width = architecture.channels
-    levels = torch.empty(architecture.levels, dtype=torch.float64)
     remembered = (
         {"bank": torch.empty(architecture.patches, width)}
         if architecture.distance == "neighbours"
         else {"mean": torch.empty(width), "whitening": torch.empty(width, width)}
     )
-    return {**remembered, "levels": levels, "shares": levels, "scale": torch.empty((), dtype=torch.float64)}
+    scale = Rarity.blank_arrays(architecture.levels)
+    return remembered | {name: torch.from_numpy(array) for name, array in scale.items()}

@@ -21,7 +21,7 @@ def open_program(arrays: Mapping[str, npt.NDArray[Any]]) -> MotionScorer:
     """Return the scorer of what was learned. Raises KeyError or ValueError: arrays are missing or cannot be."""
     return MotionScorer(
         RowStatistics(arrays["centre"], arrays["spread"]),
-        Rarity(arrays["levels"], arrays["shares"], float(arrays["scale"])),
+        Rarity.from_arrays(arrays),
     )
 
 

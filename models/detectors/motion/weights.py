@@ -30,9 +30,7 @@ def save_learned(rows: RowStatistics, scale: Rarity, folder: Path) -> str:
     arrays: dict[str, Array] = {
         "centre": rows.centre,
         "spread": rows.spread,
-        "levels": scale.levels,
-        "shares": scale.shares,
-        "scale": np.array(scale.scale, np.float64),
+        **scale.arrays(),
     }
     return save_arrays(arrays, folder / WEIGHTS_FILE)
 
@@ -53,6 +51,4 @@ def load_program(card: MotionCard, folder: Path) -> ServedProgram:
 
 def _expected(architecture: Architecture) -> dict[str, Array]:
     rows = np.empty(architecture.rows, np.float32)
-    levels = np.empty(architecture.levels, np.float64)
-    scale = np.empty((), np.float64)
-    return {"centre": rows, "spread": rows, "levels": levels, "shares": levels, "scale": scale}
+    return {"centre": rows, "spread": rows, **Rarity.blank_arrays(architecture.levels)}

@@ -27,7 +27,7 @@ def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, 
     return StudentTeacherScorer(
         networks[NETWORK],
         NormalMaps(arrays["centre"], arrays["spread"], arrays["weights"], arrays["units"]),
-        Rarity(arrays["levels"], arrays["shares"], float(arrays["scale"])),
+        Rarity.from_arrays(arrays),
     )
 
 

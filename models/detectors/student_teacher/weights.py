@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,9 +53,7 @@ def save_learned(ensemble: Ensemble, normal: NormalMaps, scale: Rarity, folder: 
         "spread": normal.spread,
         "weights": normal.weights,
         "units": normal.units,
-        "levels": scale.levels,
-        "shares": scale.shares,
-        "scale": np.array(scale.scale, np.float64),
+        **scale.arrays(),
     }
     tensors = {_NETWORK + name: tensor for name, tensor in ensemble.state_dict().items()}
     return save_tensors(
@@ -90,8 +87,6 @@ def load_program(card: StudentTeacherCard, folder: Path) -> ServedProgram:
 def _expected(ensemble: Ensemble, architecture: Architecture) -> dict[str, Tensor]:
     places = torch.empty((2, len(architecture.patches), *architecture.places), dtype=torch.float32)
     two = torch.empty(2, dtype=torch.float32)
-    levels = torch.empty(architecture.levels, dtype=torch.float64)
-    scale = torch.empty((), dtype=torch.float64)
     learned = {"centre": places, "spread": places, "weights": two, "units": two}
-    learned |= {"levels": levels, "shares": levels, "scale": scale}
+    learned |= {name: torch.from_numpy(array) for name, array in Rarity.blank_arrays(architecture.levels).items()}
     return learned | {_NETWORK + name: tensor for name, tensor in ensemble.state_dict().items()}
