@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from models.data.normal_footage import FootageError, NormalFootage, PlacedClip
+from models.data.one_scene import OneScene
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
@@ -41,6 +42,37 @@ def clip_of_camera(
     fps = footage.even_rate(least_fps)
     footage.check_spacing(fps, frames)
     return ClipSpec(frames, 1, height, width, Fit.STRETCH, fps)
+
+
+def sample_of_one_scene(
+    footage: NormalFootage,
+    clip: ClipSpec,
+    most: int,
+    *,
+    report: Callable[[str], None],
+    progress: Callable[[float], None],
+) -> Iterator[PlacedClip]:
+    """Yield about ``most`` of the footage's clips, and check it: it shows one scene, and is long enough.
+
+    The checks are complete when the clips are.
+
+    Args:
+        report: called with a line for each film that is damaged or has several video streams.
+        progress: called with the seconds of the footage that are done.
+
+    Raises:
+        FootageError: the footage is too short, or shows several scenes or none.
+        SourceError: a film cannot be read.
+    """
+    scene, counts = OneScene(footage.camera), [0, 0]
+    for one in sparse_clips(footage, clip, most, report):
+        scene.add(one)
+        counts[one.held_back] += 1
+        yield one
+        progress(one.end)
+    scene.finish()
+    # The sample stands for so many clips as they come live.
+    footage.check_enough(*(count * frames_apart(footage, clip, most) for count in counts))
 
 
 def sparse_clips(

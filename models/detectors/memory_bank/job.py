@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.backbones import weights
 from models.backbones.efficientnet_lite0 import NAME
+from models.data.cell_values import read_cell_values
 from models.data.normal_footage import NormalFootage
 from models.detectors.memory_bank.card import MemoryBankCard
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
@@ -71,5 +72,5 @@ def learn_memory_bank(
         )
         return job.finish(
             {"bank": second.digest, "distances": third.digest},
-            lambda draft: product.compute(draft, footage, settings, normality, distances.read(third.folder)),
+            lambda draft: product.compute(draft, footage, settings, normality, read_cell_values(third.folder)),
         )

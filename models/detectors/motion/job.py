@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.data.cell_values import read_cell_values
 from models.data.normal_footage import NormalFootage
 from models.detectors.motion.card import MotionCard
 from models.detectors.motion.recipe import MotionRecipe
@@ -53,5 +54,5 @@ def learn_motion(
         )
         return job.finish(
             {"gap": first.digest, "speeds": second.digest},
-            lambda draft: product.compute(draft, footage, settings, clip, chosen, speeds.read(second.folder)),
+            lambda draft: product.compute(draft, footage, settings, clip, chosen, read_cell_values(second.folder)),
         )

@@ -8,45 +8,41 @@ thresholds come from what is held back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from models import card
 from models.backbones import weights
 from models.backbones.efficientnet_lite0 import NAME
+from models.data.cell_values import CellValues
 from models.data.normal_footage import NormalFootage
 from models.detectors.memory_bank.card import Architecture, MemoryBankCard
 from models.detectors.memory_bank.descriptors import channels
 from models.detectors.memory_bank.distances import Normality
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
-from models.detectors.memory_bank.stages.distances import ClipDistances
 from models.detectors.memory_bank.weights import save_learned
 from models.jobs.learning import Judged, write_learned
 from operators.cells import picture_value
 from operators.rarity import fit_rarity
 
-#: Clips that are read at once: 5 MB.
-_AT_ONCE = 1000
 #: Least scale of the tail of values, in medians of the held-back values: for a camera whose pictures hardly differ.
 _LEAST_SCALE = 0.01
 
 
 def compute(
-    folder: Path, footage: NormalFootage, recipe: MemoryBankRecipe, normality: Normality, found: ClipDistances
+    folder: Path, footage: NormalFootage, recipe: MemoryBankRecipe, normality: Normality, distances: CellValues
 ) -> None:
     """Write the product.
 
     Args:
-        found: of all footage.
+        distances: of all footage.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    values = np.concatenate([picture_value(part) for part in _parts(found)]).astype(np.float64)
-    held_back = values[found.places.held_back]
+    values = np.concatenate([picture_value(part) for part, _ in distances.parts()]).astype(np.float64)
+    held_back = values[distances.places.held_back]
     rarity = fit_rarity(held_back, least_scale=max(_LEAST_SCALE * float(np.median(held_back)), 1e-6))
     remembered = normality.arrays()
     write_learned(
@@ -55,7 +51,7 @@ def compute(
         footage,
         recipe,
         recipe.clip(footage),
-        Judged(found.places, rarity.scores(values), heat_of=lambda at: rarity.scores(found.distances[at])),
+        Judged(distances.places, rarity.scores(values), heat_of=lambda at: rarity.scores(distances.values[at])),
         kernel=recipe.kernel,
         training={},
         description=f"How things look at the camera {footage.camera}, compared with its normal footage.",
@@ -72,8 +68,3 @@ def compute(
         sees=["things that look unlike all that is usual at the camera: a vehicle among people, an object left behind"],
         does_not_see=["the usual at an unusual speed, in an unusual place or at an unusual time"],
     )
-
-
-def _parts(found: ClipDistances) -> Iterator[npt.NDArray[np.float32]]:
-    for first in range(0, len(found.distances), _AT_ONCE):
-        yield found.distances[first : first + _AT_ONCE]

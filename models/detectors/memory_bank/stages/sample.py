@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.data.camera_clips import sparse_clips
+from models.data.camera_clips import sample_of_one_scene
 from models.data.normal_footage import NormalFootage
-from models.data.one_scene import OneScene
 from models.data.reservoir import Reservoir
 from models.detectors.memory_bank.descriptors import DESCRIPTORS, descriptor_network
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
@@ -27,33 +26,20 @@ def compute(
     progress: Callable[[float], None],
     report: Callable[[str], None],
 ) -> None:
-    """Write the sample, and check that the footage shows one scene.
-
-    Args:
-        progress: called with the seconds of the footage that are done.
-        report: called with a line for each film that is damaged or has several video streams.
+    """Write the sample, and check the footage (:func:`models.data.camera_clips.sample_of_one_scene`).
 
     Raises:
-        FootageError: the footage is too short, or shows several scenes or none.
-        SourceError: a film cannot be read.
+        FootageError, SourceError: the footage cannot be learned from, or not be read.
         WeightsError: the backbone's weights are not in the cache.
         OSError: the folder cannot be written.
     """
     clip = recipe.clip(footage)
     network = descriptor_network(recipe.layers, recipe.enlarge, clip).open()
-    scene, patches = OneScene(footage.camera), Reservoir(recipe.sample)
-    learned = held_back = 0
-    for one in sparse_clips(footage, clip, _PICTURES, report):
-        scene.add(one)
-        if one.held_back:
-            held_back += 1
-        else:
-            learned += 1
+    patches = Reservoir(recipe.sample)
+    for one in sample_of_one_scene(footage, clip, _PICTURES, report=report, progress=progress):
+        if not one.held_back:
             found = network.run(one.window.pixels[-1:])[DESCRIPTORS][0]
             patches.add(np.ascontiguousarray(found.reshape(len(found), -1).T))
-        progress(one.end)
-    scene.finish()
-    footage.check_enough(learned, held_back)
     np.save(folder / FILE, patches.rows())
 
 

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.data.camera_clips import sparse_clips
+from models.data.camera_clips import sample_of_one_scene
 from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
-from models.data.one_scene import OneScene
 from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.scale import fit_scale
 from models.jobs.rows import read_json, write_json
@@ -38,29 +37,21 @@ def compute(
     progress: Callable[[float], None],
     report: Callable[[str], None],
 ) -> None:
-    """Choose the gap, and check that the footage shows one scene.
-
-    Args:
-        progress: called with the seconds of the footage that are done.
-        report: called with a line for each film that is damaged or has several video streams.
+    """Choose the gap, and check the footage (:func:`models.data.camera_clips.sample_of_one_scene`).
 
     Raises:
-        FootageError: the footage is too short, or shows several scenes or none.
-        SourceError: a film cannot be read.
+        FootageError, SourceError: the footage cannot be learned from, or not be read.
         OSError: the folder cannot be written.
     """
     longest = 2 * max(recipe.gaps)
-    flow, scene = DenseFlow(), OneScene(footage.camera)
+    flow = DenseFlow()
     learned: dict[int, list[Speeds]] = {gap: [] for gap in recipe.gaps}
     held: dict[int, list[Speeds]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
-    for clip in sparse_clips(footage, recipe.clip(footage, longest), _SAMPLE, report):
-        scene.add(clip)
+    spec = recipe.clip(footage, longest)
+    for clip in sample_of_one_scene(footage, spec, _SAMPLE, report=report, progress=progress):
         pictures = clip.window.pixels
         for lag, speeds in (held if clip.held_back else learned).items():
             speeds.append(cell_speeds(flow.between(pictures[-1 - lag], pictures[-1]))[0])
-        progress(clip.end)
-    scene.finish()
-    footage.check_enough(len(learned[recipe.gaps[0]]), len(held[recipe.gaps[0]]))
     rarities = {gap: _rarity(learned[gap], held[gap], held[2 * gap]) for gap in recipe.gaps}
     chosen = max(recipe.gaps, key=lambda gap: (round(rarities[gap], 2), -gap))
     write_json(folder / FILE, {"gap": chosen, "decades": {str(gap): round(rarities[gap], 2) for gap in recipe.gaps}})

@@ -8,44 +8,39 @@ and the thresholds come from what is held back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from models.data.cell_values import CellValues
 from models.data.normal_footage import NormalFootage
 from models.detectors.motion.card import Architecture, MotionCard
 from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.scale import fit_scale
-from models.detectors.motion.stages.speeds import ClipSpeeds
 from models.detectors.motion.weights import save_learned
 from models.jobs.learning import Judged, write_learned
 from operators.cells import picture_value
 from operators.motion import RowStatistics, SpeedHistogram
 from pipeline.windows import ClipSpec
 
-#: Clips that are read at once: 5 MB.
-_AT_ONCE = 1000
-
 
 def compute(
-    folder: Path, footage: NormalFootage, recipe: MotionRecipe, clip: ClipSpec, chosen: Any, found: ClipSpeeds
+    folder: Path, footage: NormalFootage, recipe: MotionRecipe, clip: ClipSpec, chosen: Any, speeds: CellValues
 ) -> None:
     """Write the product.
 
     Args:
         clip: as the detector takes them.
         chosen: result of the stage ``gap``.
-        found: of all footage.
+        speeds: of all footage.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    rows = _statistics(found)
-    values = np.concatenate([picture_value(rows.deviations(part)) for part in _parts(found)]).astype(np.float64)
-    rarity = fit_scale(values[found.places.held_back])
+    rows = _statistics(speeds)
+    values = np.concatenate([picture_value(rows.deviations(part)) for part, _ in speeds.parts()]).astype(np.float64)
+    rarity = fit_scale(values[speeds.places.held_back])
     write_learned(
         folder,
         MotionCard,
@@ -53,9 +48,9 @@ def compute(
         recipe,
         clip,
         Judged(
-            found.places,
+            speeds.places,
             rarity.scores(values),
-            heat_of=lambda at: rarity.scores(rows.deviations(found.speeds[at])),
+            heat_of=lambda at: rarity.scores(rows.deviations(speeds.values[at])),
         ),
         kernel=recipe.kernel,
         training={"gap": chosen},
@@ -67,13 +62,8 @@ def compute(
     )
 
 
-def _statistics(found: ClipSpeeds) -> RowStatistics:
-    histogram = SpeedHistogram(found.speeds.shape[1])
-    for first, part in zip(range(0, len(found.speeds), _AT_ONCE), _parts(found), strict=True):
-        histogram.add(part[~found.places.held_back[first : first + _AT_ONCE]])
+def _statistics(speeds: CellValues) -> RowStatistics:
+    histogram = SpeedHistogram(speeds.values.shape[1])
+    for part, held_back in speeds.parts():
+        histogram.add(part[~held_back])
     return histogram.statistics()
-
-
-def _parts(found: ClipSpeeds) -> Iterator[npt.NDArray[np.float32]]:
-    for first in range(0, len(found.speeds), _AT_ONCE):
-        yield found.speeds[first : first + _AT_ONCE]

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.camera_clips import frames_apart, sparse_clips
+from models.data.camera_clips import sample_of_one_scene
 from models.data.flow import DenseFlow
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows
-from models.data.one_scene import OneScene
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from operators.motion import CELL, cell_speeds
 
@@ -40,27 +39,18 @@ def compute(
     progress: Callable[[float], None],
     report: Callable[[str], None],
 ) -> None:
-    """Write the sample, and check that the footage shows one scene.
-
-    Args:
-        progress: called with the seconds of the footage that are done.
-        report: called with a line for each film that is damaged or has several video streams.
+    """Write the sample, and check the footage (:func:`models.data.camera_clips.sample_of_one_scene`).
 
     Raises:
-        FootageError: the footage is too short, or shows several scenes or none.
-        SourceError: a film cannot be read.
+        FootageError, SourceError: the footage cannot be learned from, or not be read.
         OSError: the folder cannot be written.
     """
     clip, most = recipe.clip(footage), math.ceil(recipe.pictures / (1 - footage.hold_out))
-    scene, flow = OneScene(footage.camera), DenseFlow()
+    flow = DenseFlow()
     pictures = NpyRows(folder / PICTURES_FILE, np.uint8, (clip.height, clip.width, 3))
     speeds = NpyRows(folder / SPEEDS_FILE, np.float32, (clip.height // CELL, clip.width // CELL))
-    counts = [0, 0]
     try:
-        for one in sparse_clips(footage, clip, most, report):
-            scene.add(one)
-            counts[one.held_back] += 1
-            progress(one.end)
+        for one in sample_of_one_scene(footage, clip, most, report=report, progress=progress):
             if one.held_back:
                 continue
             shown = one.window.pixels
@@ -70,9 +60,6 @@ def compute(
     finally:
         pictures.close()
         speeds.close()
-    scene.finish()
-    # The sample stands for so many clips as they come live, of which the scale of scores is fitted to those held back.
-    footage.check_enough(*(count * frames_apart(footage, clip, most) for count in counts))
     if not recipe.speed:
         (folder / SPEEDS_FILE).unlink()
 

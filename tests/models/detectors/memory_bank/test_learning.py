@@ -242,7 +242,7 @@ class TestStages:
         command = [sys.executable, "-c", program]
         first = subprocess.Popen(command)
         deadline = time.monotonic() + 200
-        while not list(out.glob(".distances.*/distances.npy")) and first.poll() is None and time.monotonic() < deadline:
+        while not list(out.glob(".distances.*/values.npy")) and first.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(first.pid, signal.SIGKILL)
         first.wait(30)
