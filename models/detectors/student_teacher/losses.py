@@ -7,11 +7,16 @@ Each one is a mean over the N patches of a batch, or a figure of the whole batch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from models.detectors.student_teacher.teacher_recipe import LossWeights
 
 #: Added to the spread of a descriptor's value, for one that is the same in all patches.
 _LEAST_SPREAD = 1e-6
@@ -71,3 +76,24 @@ def compactness(descriptors: Tensor, form: Compactness = Compactness.SUM) -> Ten
     off_diagonal: Tensor = unit.sum(1).square().sum() - unit.square().sum()
     values = descriptors.shape[1]
     return off_diagonal if form is Compactness.SUM else off_diagonal / (values * (values - 1))
+
+
+def weighted_sum(
+    weights: LossWeights,
+    decoded: Tensor,
+    published: Tensor,
+    described: Tensor,
+    views: Callable[[], tuple[Tensor, Tensor]],
+) -> Tensor:
+    """Return L.
+
+    Args:
+        decoded, published: see :func:`distillation`.
+        described: the descriptors, float32 (N, d).
+        views: returns the positives and the negatives of the descriptors, (N, d) each; called for triplets alone.
+    """
+    loss = weights.distillation * distillation(decoded, published)
+    loss = loss + weights.compactness * compactness(described, weights.compactness_form)
+    if weights.triplets:
+        loss = loss + weights.triplets * triplets(described, *views(), margin=weights.margin)
+    return loss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.detectors.student_teacher.inputs import normalised
-from models.detectors.student_teacher.losses import compactness, distillation, triplets
+from models.detectors.student_teacher.losses import weighted_sum
 from models.detectors.student_teacher.networks import Descriptors
 from models.detectors.student_teacher.patches import Picture, draw_pair
 from models.detectors.student_teacher.steps import run_steps
@@ -50,7 +51,6 @@ def train_on_patches(
         torch.manual_seed(seed)
         teachers = blank(recipe.patches, shrink=recipe.shrink, values=recipe.values)
         decoders = nn.ModuleDict({name: nn.Linear(recipe.values, values) for name in teachers})
-    losses = recipe.losses
 
     def loss_at(step: int) -> Tensor:
         random = np.random.default_rng([seed, step])
@@ -60,14 +60,16 @@ def train_on_patches(
             pairs = [draw_pair(one, teacher.patch, choice, random) for one in chosen]
             anchors = _stacked([pair.anchor for pair in pairs])
             described = teacher.of_patches(normalised(anchors))
-            loss = losses.distillation * distillation(decoders[name](described), published(anchors))
-            loss = loss + losses.compactness * compactness(described, losses.compactness_form)
-            if losses.triplets:
-                positives = teacher.of_patches(normalised(_stacked([pair.positive for pair in pairs])))
-                loss = loss + losses.triplets * triplets(
-                    described, positives, described.roll(1, 0), margin=losses.margin
+            positives = _stacked([pair.positive for pair in pairs])
+            found.append(
+                weighted_sum(
+                    recipe.losses,
+                    decoders[name](described),
+                    published(anchors),
+                    described,
+                    partial(_views, teacher, positives, described),
                 )
-            found.append(loss)
+            )
         return torch.stack(found).sum()
 
     trained = nn.ModuleList([teachers, decoders])
@@ -81,6 +83,11 @@ def train_on_patches(
         falls=recipe.falls,
         progress=progress,
     )
+
+
+def _views(teacher: Descriptors, positives: Tensor, described: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the descriptors of the positives, and those of other pictures."""
+    return teacher.of_patches(normalised(positives)), described.roll(1, 0)
 
 
 def _stacked(patches: Sequence[Picture]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from models.data.npy_rows import Rows
 from models.detectors.student_teacher.inputs import EVERY, normalised
-from models.detectors.student_teacher.losses import compactness, distillation, triplets
+from models.detectors.student_teacher.losses import weighted_sum
 from models.detectors.student_teacher.steps import run_steps
 from models.detectors.student_teacher.teacher_recipe import TeacherRecipe
 from models.detectors.student_teacher.teachers import blank
@@ -68,14 +69,14 @@ def train_teachers(
         for name, teacher in teachers.items():
             maps = teacher(pictures, every=EVERY)
             losses.append(
-                recipe.losses.distillation * distillation(decoders[name](_rows(maps)), wanted)
-                + recipe.losses.compactness * compactness(_rows(maps), recipe.losses.compactness_form)
+                weighted_sum(
+                    recipe.losses,
+                    decoders[name](_rows(maps)),
+                    wanted,
+                    _rows(maps),
+                    partial(_views, teacher, pictures, maps, random),
+                )
             )
-            if recipe.losses.triplets:
-                positive = teacher(_seen_otherwise(pictures, random), every=EVERY)
-                of_another = maps.roll(1, 0)
-                found = triplets(*map(_rows, (maps, positive, of_another)), margin=recipe.losses.margin)
-                losses[-1] = losses[-1] + recipe.losses.triplets * found
         return torch.stack(losses).sum()
 
     loss = run_steps(
@@ -99,6 +100,11 @@ def _chosen(rows: Rows, ordinals: npt.NDArray[np.int64]) -> Tensor:
 def _rows(maps: Tensor) -> Tensor:
     """Return the values of each place of maps: (N, C, h, w) → (N · h · w, C)."""
     return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _views(teacher: nn.Module, pictures: Tensor, maps: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return the descriptors of the pictures seen otherwise, and those of other pictures."""
+    return _rows(teacher(_seen_otherwise(pictures, random), every=EVERY)), _rows(maps.roll(1, 0))
 
 
 def _seen_otherwise(pictures: Tensor, random: np.random.Generator) -> Tensor:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from killed_learning import assert_same_product, learn_killed_once
 from walking_films import FPS, pictures, write
 
 from models.backbones.efficientnet_lite0 import EfficientNetLite0
@@ -35,7 +31,6 @@ from pipeline.windows import ClipSpec, ClipWindow, cut
 
 RECIPE = MemoryBankRecipe(sample=4000, bank=400)
 SECONDS = 40
-FILES = ("memory_bank.safetensors", "model-card.json", "recipe.yaml", "moments.json")
 
 pytestmark = pytest.mark.usefixtures("efficientnet")  # skips where the weights have not been fetched
 
@@ -232,25 +227,9 @@ class TestStages:
 
     def test_a_run_that_was_killed_ends_in_the_same_product(self, film: Path, run: Path, tmp_path: Path) -> None:
         out = tmp_path / "killed"
-        program = (
-            "from pathlib import Path; from models.data.normal_footage import read_footage\n"
-            "from models.detectors.memory_bank.job import learn_memory_bank\n"
-            "from models.detectors.memory_bank.recipe import MemoryBankRecipe\n"
-            f"footage = read_footage('yard', [Path({str(film)!r})], hold_out=0.25)\n"
-            f"learn_memory_bank(footage, Path({str(out)!r}), recipe=MemoryBankRecipe(sample=4000, bank=400))\n"
-        )
-        command = [sys.executable, "-c", program]
-        first = subprocess.Popen(command)
-        deadline = time.monotonic() + 200
-        while not list(out.glob(".distances.*/values.npy")) and first.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait(30)
-        assert (out / "bank").exists()
-        assert not (out / "product").exists()
-        assert subprocess.run(command, timeout=250, check=False).returncode == 0
-        for name in FILES:
-            assert (out / "product" / name).read_bytes() == (run / "product" / name).read_bytes()
+        recipe = "MemoryBankRecipe(sample=4000, bank=400)"
+        learn_killed_once("memory_bank", recipe, film, out, at=".distances.*/values.npy", hold_out=0.25)
+        assert_same_product(out, run)
 
 
 def test_an_export_depends_on_the_code_of_the_program() -> None:

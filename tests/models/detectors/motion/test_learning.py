@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from killed_learning import assert_same_product, learn_killed_once
 from walking_films import FPS, pictures, write
 
 from models.code import code_modules
@@ -145,24 +143,9 @@ class TestStages:
 
     def test_a_run_that_was_killed_ends_in_the_same_product(self, film: Path, run: Path, tmp_path: Path) -> None:
         out = tmp_path / "killed"
-        program = (
-            "from pathlib import Path; from models.data.normal_footage import read_footage\n"
-            "from models.detectors.motion.job import learn_motion\n"
-            "from models.detectors.motion.recipe import MotionRecipe\n"
-            f"footage = read_footage('yard', [Path({str(film)!r})], hold_out=0.2)\n"
-            f"learn_motion(footage, Path({str(out)!r}), recipe=MotionRecipe(gaps=(1, 2)))\n"
-        )
-        command = [sys.executable, "-c", program]
-        first = subprocess.Popen(command)
-        deadline = time.monotonic() + 200
-        while not list(out.glob(".speeds.*/values.npy")) and first.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait(30)
-        assert not (out / "product").exists()
-        assert subprocess.run(command, timeout=250, check=False).returncode == 0
-        for name in ("motion.safetensors", "model-card.json", "recipe.yaml", "moments.json"):
-            assert (out / "product" / name).read_bytes() == (run / "product" / name).read_bytes()
+        recipe = "MotionRecipe(gaps=(1, 2))"
+        learn_killed_once("motion", recipe, film, out, at=".speeds.*/values.npy", hold_out=0.2)
+        assert_same_product(out, run)
 
     def test_a_full_disk_leaves_no_product(self, film: Path, tmp_path: Path) -> None:
         """A limit of 100 kB a file stands for it: the speeds of 600 clips take 570 kB."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.detectors.student_teacher.losses import Compactness, compactness, distillation, triplets
+from models.detectors.student_teacher.losses import Compactness, compactness, distillation, triplets, weighted_sum
+from models.detectors.student_teacher.teacher_recipe import LossWeights
 
 
 def test_distillation_is_the_mean_squared_distance() -> None:
@@ -65,3 +66,22 @@ def test_opposite_values_count_below_0() -> None:
 def test_correlations_need_two_descriptors() -> None:
     with pytest.raises(ValueError, match="at least 2 descriptors, got 1"):
         compactness(torch.zeros(1, 4))
+
+
+def test_the_weighted_sum_by_hand() -> None:
+    """Lk = (1 + 4) / 2 with weight 2; Lc = −2, as the two values of a descriptor are opposite, with weight 0.5; Lm = 3
+    with weight 10: anchor and positive are the same, the negative is 0 apart, and the margin is 3."""
+    decoded, published = torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1)
+    described = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    weights = LossWeights(distillation=2, compactness=0.5, triplets=10, margin=3)
+    found = weighted_sum(weights, decoded, published, described, lambda: (described, described))
+    assert float(found) == pytest.approx(2 * 2.5 - 0.5 * 2 + 10 * 3, abs=1e-4)
+
+
+def test_views_are_not_computed_without_triplets() -> None:
+    def views() -> tuple[torch.Tensor, torch.Tensor]:
+        raise AssertionError("they are not wanted")
+
+    described = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    found = weighted_sum(LossWeights(compactness=1), torch.ones(2, 1), torch.zeros(2, 1), described, views)
+    assert float(found) == pytest.approx(1 - 2, abs=1e-4)
