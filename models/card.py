@@ -113,6 +113,7 @@ class CameraCard(ModelCard[Own], Generic[Own]):
 
 
 Card = TypeVar("Card", bound=ModelCard[Any])
+Document = TypeVar("Document", bound=BaseModel)
 
 
 @overload
@@ -132,11 +133,28 @@ def read_card(folder: Path, kind: type[Any] = ModelCard) -> Any:
     Raises:
         CardError: the card is missing or damaged, or belongs to another family.
     """
-    file = folder / CARD_FILE
+    try:
+        return read_card_file(folder / CARD_FILE, kind)
+    except FileNotFoundError:
+        raise CardError(f"{folder}: no {CARD_FILE} there; expected the folder of a trained model") from None
+
+
+def write_card(card: ModelCard[Any], folder: Path) -> None:
+    """Write the card, in full or not at all. Raises OSError."""
+    write_card_file(card, folder / CARD_FILE)
+
+
+def read_card_file(file: Path, kind: type[Document]) -> Document:
+    """Read a card of any kind.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        CardError: it is damaged, or of another kind.
+    """
     try:
         return kind.model_validate_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CardError(f"{folder}: no {CARD_FILE} there; expected the folder of a trained model") from None
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(f"{file}: cannot be read: {error}") from None
     except ValidationError as error:
@@ -148,7 +166,7 @@ def read_card(folder: Path, kind: type[Any] = ModelCard) -> Any:
         raise CardError(f"{file}: {key + ': ' if key else ''}{first['msg']}") from None
 
 
-def write_card(card: ModelCard[Any], folder: Path) -> None:
-    """Write the card, in full or not at all. Raises OSError."""
+def write_card_file(card: BaseModel, file: Path) -> None:
+    """Write a card of any kind, in full or not at all. Raises OSError."""
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    files.write_text(folder / CARD_FILE, text + "\n")
+    files.write_text(file, text + "\n")

@@ -10,20 +10,18 @@ It is not a detector, so it has a card of its own kind.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from models.card import BUILT_IN, CardError, ModelName
+from models.card import BUILT_IN, CardError, ModelName, read_card_file, write_card_file
 from models.detectors.student_teacher.card import Patch
 from models.detectors.student_teacher.networks import Descriptors
 from models.tensors import load_tensors, save_tensors
-from pipeline import files
 from pipeline.errors import UsageError
 
 CARD_FILE, WEIGHTS_FILE = "teacher-card.json", "teachers.safetensors"
@@ -72,8 +70,7 @@ def save_teachers(teachers: nn.ModuleDict, folder: Path) -> str:
 
 def write_teacher_card(card: TeacherCard, folder: Path) -> None:
     """Write the card, in full or not at all. Raises OSError."""
-    text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    files.write_text(folder / CARD_FILE, text + "\n")
+    write_card_file(card, folder / CARD_FILE)
 
 
 def read_teacher_card(folder: Path) -> TeacherCard:
@@ -83,17 +80,10 @@ def read_teacher_card(folder: Path) -> TeacherCard:
         TeachersError: it is missing.
         CardError: it is damaged.
     """
-    file = folder / CARD_FILE
     try:
-        return TeacherCard.model_validate_json(file.read_text(encoding="utf-8"))
+        return read_card_file(folder / CARD_FILE, TeacherCard)
     except FileNotFoundError:
         raise TeachersError(f"{folder}: no {CARD_FILE} there; expected the folder of trained teachers") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CardError(f"{file}: cannot be read: {error}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise CardError(f"{file}: {key + ': ' if key else ''}{first['msg']}") from None
 
 
 def load_teachers(folder: Path, patches: Iterable[int]) -> dict[str, Tensor]:
