@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ CONFIG_FILE = "config.pbtxt"
 _BEFORE = re.compile(r"^# Served before, oldest first:((?: \d{1,18})*)\n", re.MULTILINE)
 _HIGHEST = re.compile(r"^# Highest number ever used: (\d{1,18})\n", re.MULTILINE)
 _POLICY = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}\n", re.MULTILINE)
+_NAME = re.compile(r"^name: .*$", re.MULTILINE)
 
 
 class VersionError(UsageError):
@@ -228,6 +230,23 @@ def _keep_config(model: Path, number: int) -> None:
         _write(home / CARD_FILE, _read(model / CARD_FILE))
 
 
+def link_version(model: Path, number: int, into: Path) -> None:
+    """Make ``into`` a served model of that folder's name, which has version ``number`` of ``model`` alone, by a link.
+
+    Raises:
+        OSError: the version is missing, or ``into`` exists or cannot be made.
+    """
+    home = (model / str(number)).resolve()
+    into.mkdir()
+    (into / str(number)).symlink_to(home, target_is_directory=True)
+    named = _NAME.sub(f"name: {json.dumps(into.name)}", _read(home / CONFIG_FILE), count=1)
+    _write(into / CONFIG_FILE, _policy(number) + named)
+
+
+def _policy(number: int) -> str:
+    return f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
+
+
 def _point_to(model: Path, number: int, served_before: list[int]) -> None:
     home = model / str(number)
     if not (home / CONFIG_FILE).is_file():
@@ -236,9 +255,8 @@ def _point_to(model: Path, number: int, served_before: list[int]) -> None:
         _write(model / CARD_FILE, _read(home / CARD_FILE))
     earlier = f"# Served before, oldest first: {' '.join(map(str, served_before))}\n" if served_before else ""
     highest = f"# Highest number ever used: {max(number, _highest(model))}\n"
-    policy = f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
     # Last: with it the exchange is made.
-    _write(model / CONFIG_FILE, earlier + highest + policy + _read(home / CONFIG_FILE))
+    _write(model / CONFIG_FILE, earlier + highest + _policy(number) + _read(home / CONFIG_FILE))
 
 
 def _read(file: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +71,7 @@ def serving(model: str) -> Iterator[Path]:
         UsageError: the model or the version is unknown.
         MistwatchError: it cannot be exported.
     """
-    from models.serving.versions import find_served, served, served_models, versions
+    from models.serving.versions import find_served, link_version, served, served_models, versions
 
     name, number = name_and_version(model)
     repository = Path(name) if served_models(Path(name)) else repository_of(name)
@@ -83,7 +81,7 @@ def serving(model: str) -> Iterator[Path]:
     if number not in (numbers := versions(home)):
         raise UsageError(f"{name} has no version {number}; there are {', '.join(map(str, numbers))}")
     with tempfile.TemporaryDirectory(prefix="mistwatch-") as scratch:  # the repository itself stays as it is
-        _link(home, number, Path(scratch, home.name))
+        link_version(home, number, Path(scratch, home.name))
         yield Path(scratch)
 
 
@@ -98,25 +96,13 @@ def serving_together(models: Mapping[str, str]) -> Iterator[Path]:
         UsageError: a model is unknown.
         MistwatchError: a model cannot be exported.
     """
-    from models.serving.versions import find_served, served
+    from models.serving.versions import find_served, link_version, served
 
     with tempfile.TemporaryDirectory(prefix="mistwatch-") as scratch:
         for name, model in models.items():
             home = find_served(repository_of(model))
-            _link(home, served(home), Path(scratch, name))
+            link_version(home, served(home), Path(scratch, name))
         yield Path(scratch)
-
-
-def _link(home: Path, number: int, into: Path) -> None:
-    """Make ``into`` a served model of that folder's name, which has version ``number`` of ``home`` alone."""
-    from models.serving.versions import CONFIG_FILE
-
-    into.mkdir()
-    (into / str(number)).symlink_to((home / str(number)).resolve(), target_is_directory=True)
-    policy = f"version_policy {{ specific {{ versions: [ {number} ] }} }}\n"
-    config = (home / str(number) / CONFIG_FILE).read_text(encoding="utf-8")
-    named = re.sub(r"^name: .*$", f"name: {json.dumps(into.name)}", config, count=1, flags=re.MULTILINE)
-    (into / CONFIG_FILE).write_text(policy + named, encoding="utf-8")
 
 
 def repository_of(model: str) -> Path:
