@@ -13,7 +13,8 @@ def teacher(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run; the teachers are in DIR/product.")],
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: steps=300.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe: steps=300. Repeatable."),
     ] = None,
 ) -> None:
     """Train the teachers of student–teacher detectors, once for all cameras: crops → vectors → training → product.

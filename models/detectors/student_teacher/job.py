@@ -42,7 +42,7 @@ def learn_student_teacher(
     Raises:
         FootageError: the footage cannot be learned from.
         SourceError: a film cannot be read.
-        CardError: there are no such teachers.
+        CardError: the teachers are missing.
         models.tensors.TensorsError: their weights are damaged.
         TrainingError: the training fails.
         StageError: another job is running in ``out``, or its product is a detector of another family.

@@ -31,8 +31,8 @@ def run_steps(
     """Train ``network`` with Adam.
 
     Args:
-        loss_at: returns the loss of a step by its number. It draws at random from that number alone, so that a training
-            that goes on draws the same.
+        loss_at: returns the loss of a step by its number. It draws at random from that number alone, so that a resumed
+            training draws the same.
         file: the checkpoint. One that is there belongs to this very training: stages see to that.
         learning_rate: at the first step.
         falls: whether it falls to 0 evenly.

@@ -7,7 +7,7 @@ CVPR 2020, equations 8 to 11):
     strangeness = mean over the receptive fields of (e − μe) / σe + (v − μv) / σv
 
 That is the paper's form, for pictures of things that lie anywhere. Before a camera that stands still, some places are
-described worse than others for ever: foliage, a fence. So μ and σ may also be those of each place.
+described permanently worse than others: foliage, a fence. So μ and σ may also be those of each place.
 
 With speed, what moves faster than the students predict counts in addition: max(0, speed − prediction). Strangeness and
 speed are each divided by the spread of their pictures' values, so that neither drowns the other.

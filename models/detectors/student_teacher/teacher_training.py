@@ -53,7 +53,7 @@ def train_teachers(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         teachers = blank(recipe.patches, shrink=recipe.shrink, values=recipe.values)
-    # Once: the same for every step, and for a training that goes on.
+    # Once: the same for every step, and for a resumed training.
     found = _chosen(vectors, np.random.default_rng([seed]).integers(len(vectors), size=_SURVEYED)).float()
     centre, spread = found.mean((0, 2, 3), keepdim=True), found.std((0, 2, 3), keepdim=True) + 1e-6
     with torch.random.fork_rng():

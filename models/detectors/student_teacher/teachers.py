@@ -30,7 +30,7 @@ OURS = BUILT_IN / "teachers"
 
 
 class TeachersError(CardError, UsageError):
-    """There are no such teachers."""
+    """The teachers are missing."""
 
 
 class TeacherCard(BaseModel):
