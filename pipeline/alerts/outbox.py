@@ -253,10 +253,11 @@ class Deliveries:
             unreadable: list[tuple[int, str, str]] = []  # position, id, reason
             for position, stored, document in rows:
                 identity = stored.decode(errors="replace")
-                try:
-                    events.append(_parsed(identity, document).captured(self._captured.get(identity)))
-                except _UnreadableError as error:
-                    unreadable.append((position, identity, str(error)))
+                event = _event_or_reason(identity, document)
+                if isinstance(event, str):
+                    unreadable.append((position, identity, event))
+                else:
+                    events.append(event.captured(self._captured.get(identity)))
             if unreadable:
                 self._set_unreadable_aside(unreadable)
             for _, identity, reason in unreadable:
@@ -306,12 +307,8 @@ class Deliveries:
             )
 
 
-class _UnreadableError(Exception):
-    """This version cannot read an event of the outbox. The text is the reason."""
-
-
-def _parsed(identity: str, document: bytes) -> Event:
-    """Return the event of a row. Raises _UnreadableError."""
+def _event_or_reason(identity: str, document: bytes) -> Event | str:
+    """Return the event of a row, or why this version cannot read it."""
     try:
         event = read_event(document)
     except ValidationError as error:
@@ -320,4 +317,4 @@ def _parsed(identity: str, document: bytes) -> Event:
         if event.id == identity:
             return event
         reason = f"its id is {event.id} in the document"  # an acknowledgement would not find the row
-    raise _UnreadableError(f"this version of mistwatch cannot read it: {reason}")
+    return f"this version of mistwatch cannot read it: {reason}"

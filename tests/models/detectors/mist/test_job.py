@@ -528,7 +528,7 @@ def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished
         ):
             killed(process, when)
         told, _ = process.communicate("\n", timeout=240)
-    assert "repository: goes on" in told
+    assert "repository: resumes" in told
     assert told.endswith("ended: 0\n")
     assert product(out) == product(finished[0])
     model = out / "repository" / "clip_scorer"
