@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.options import one_of
 from pipeline.errors import UsageError
 from pipeline.printable import printable
 
@@ -26,7 +27,12 @@ class Detector(StrEnum):
 
 def learn(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE…", help="Normal footage of one camera: videos, or folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE…",
+            help="Normal footage of one camera: videos, or folders of them; or the camera itself (rtsp://…, http://…), "
+            "which is recorded first.",
+        ),
     ],
     camera: Annotated[str, typer.Option(help="Name of the camera.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run; the model is in DIR/product.")],
@@ -34,7 +40,10 @@ def learn(
         Detector, typer.Option(help="motion: what is too fast; memory_bank, student_teacher: what looks unusual.")
     ] = Detector.MOTION,
     minutes: Annotated[
-        float | None, typer.Option(help="Use only the first minutes of the footage.", show_default="all")
+        float | None,
+        typer.Option(
+            help="Use only the first minutes of the footage; of a camera, the minutes to record.", show_default="all"
+        ),
     ] = None,
     hold_out: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the footage that is held back, for scores and thresholds.")
@@ -52,17 +61,25 @@ def learn(
             "DIR/product/recipe.yaml lists all.",
         ),
     ] = None,
+    username: Annotated[
+        str | None, typer.Option(help="For a camera that is recorded; the password comes from MISTWATCH_PASSWORD.")
+    ] = None,
+    transport: Annotated[
+        str, typer.Option(parser=one_of("--transport", "tcp", "udp"), metavar="tcp|udp", help="Of RTSP.")
+    ] = "tcp",
 ) -> None:
     """Learn a detector of one camera from its normal footage alone, without labels.
 
     DIR/strangest.html shows the strangest moments of the footage. If one of them is an incident, run the command again
-    with the --exclude that the page names. A killed run continues. Then: mistwatch export --model DIR/product.
+    with the --exclude that the page names. A killed run continues. Then: mistwatch export --model DIR/product. A camera
+    is recorded into DIR/footage; films that are there already count.
     """
     import jinja2  # noqa: F401 - missing, it is reported now and not after the learning
 
     from models.data.normal_footage import parse_stretch, read_footage
     from models.detectors.base import find_family
     from models.jobs.recipes import read_recipe
+    from pipeline.cli.learn_live import camera_among, record_camera
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import writing
     from pipeline.names import checked_name
@@ -81,9 +98,13 @@ def learn(
     assert settings is not None
     recipe = read_recipe(settings, None, changes or ())
     excluded = [parse_stretch(text) for text in exclude or ()]
+    places = [Path(source) for source in sources]
+    if (location := camera_among(sources)) is not None:
+        places = [out / "footage"]
+        record_camera(camera, location, places[0], minutes=minutes, username=username, transport=transport)
     passed_over = PassedOver()
     footage = read_footage(
-        camera, sources, hold_out=hold_out, minutes=minutes, excluded=excluded, passed_over=passed_over
+        camera, places, hold_out=hold_out, minutes=minutes, excluded=excluded, passed_over=passed_over
     )
     if (note := passed_over.line()) is not None:
         typer.echo(f"mistwatch: {printable(note)}", err=True)

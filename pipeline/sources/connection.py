@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from fractions import Fraction
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack, cast
 
 import av
 import av.container
@@ -32,8 +32,22 @@ _RAN_OUT = 0.98
 #: How long a device without a picture is left alone. Seconds.
 _POLL_SECONDS = 0.005
 
+_MILLISECONDS = Fraction(1, 1000)
+
 #: The items of a connection; its value is why they ended, None for a stop.
 Reading = Generator[Frame | SegmentOver, None, SourceError | None]
+
+
+class Received(NamedTuple):
+    """A packet of a camera, not decoded.
+
+    Attributes:
+        packet: with the time of its arrival, where the stream has no times.
+        stream: the packet's; another one for each connection.
+    """
+
+    packet: av.Packet[av.VideoStream]
+    stream: av.VideoStream
 
 
 class LiveOptions(TypedDict, total=False):
@@ -113,6 +127,40 @@ class LiveStream(ABC):
             on_connected=self._on_connected,
         )
 
+    def packets(self, stop: threading.Event) -> Iterator[Received]:
+        """Yield the packets of the video as they come, without decoding them; it ends by ``stop`` alone.
+
+        Raises:
+            SourceError: ``usage``: what no retry can mend.
+        """
+        return reconnecting(
+            self.camera,
+            lambda: self._packets(stop),
+            stop=stop,
+            backoff=Backoff(self._backoff),
+            on_outage=self._on_outage,
+            on_connected=self._on_connected,
+        )
+
+    def _packets(self, stop: threading.Event) -> Iterator[Received]:
+        """Yield the packets of one connection, from opening to its end. Raises SourceError for why it ended."""
+        with closing(self._open()) as container:
+            stream = self._choose(container)
+            arriving = self._arriving(container, stream, stop)
+            since = None if self._has_times(container) else time.monotonic()
+            while True:
+                try:
+                    packet = next(arriving)
+                except StopIteration as end:
+                    failure: SourceError | None = end.value
+                    break
+                if since is not None:
+                    packet.time_base = _MILLISECONDS
+                    packet.pts = packet.dts = round((time.monotonic() - since) / _MILLISECONDS)
+                yield Received(packet, stream)
+        if failure is not None:
+            raise failure
+
     @abstractmethod
     def _open(self) -> av.container.InputContainer:
         """Open the stream, by :meth:`_open_with_ffmpeg`. Raises SourceError."""
@@ -155,6 +203,10 @@ class LiveStream(ABC):
     ) -> Callable[[av.VideoFrame], float | None]:
         """Return the clock of a connection: the time of each picture, seconds; it may wait for that time."""
         return lambda picture: picture.time
+
+    def _has_times(self, container: av.container.InputContainer) -> bool:
+        """Return whether the packets of a connection have times of the stream; FFmpeg makes up others."""
+        return True
 
     def _connection(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
         """One connection, from opening to its end; see :data:`pipeline.sources.reconnect.Connection`."""
@@ -214,15 +266,39 @@ class LiveStream(ABC):
         pump: FramePump,
         stop: threading.Event,
     ) -> Reading:
-        """Yield what the packets hold; returns why that ended, None for ``stop``.
+        """Yield what the packets hold; returns why that ended, None for ``stop``."""
+        clock = self._clock(container, stop)
+        arriving = self._arriving(container, stream, stop)
+        last_picture = time.monotonic()
+        delivered = 0
+        while True:
+            try:
+                packet = next(arriving)
+            except StopIteration as end:
+                failure: SourceError | None = end.value
+                return failure
+            now = time.monotonic()
+            try:
+                for picture in packet.decode():
+                    assert isinstance(picture, av.VideoFrame)
+                    yield from pump.push(picture, clock(picture))
+            except av.FFmpegError:
+                pass  # a damaged packet: the pictures after the next key frame are good again
+            if pump.delivered > delivered:
+                delivered, last_picture = pump.delivered, now
+            elif now - last_picture > _NO_PICTURE_SECONDS:
+                return self._error(f"no picture could be decoded for {_NO_PICTURE_SECONDS:.0f} s", "decode")
+
+    def _arriving(
+        self, container: av.container.InputContainer, stream: av.VideoStream, stop: threading.Event
+    ) -> Generator[av.Packet[av.VideoStream], None, SourceError | None]:
+        """Yield the packets of the video; returns why they ended, None for ``stop``.
 
         It reads the packets of all streams: waiting for the video's alone, FFmpeg's limit would never run out on a
         camera whose other streams go on.
         """
         packets = container.demux()
-        clock = self._clock(container, stop)
-        last_packet = last_picture = time.monotonic()
-        delivered = 0
+        last_packet = time.monotonic()
         while not stop.is_set():
             try:
                 packet = next(packets, None)
@@ -244,16 +320,7 @@ class LiveStream(ABC):
             if packet.stream_index != stream.index:
                 continue
             last_packet = now
-            try:
-                for picture in packet.decode():
-                    assert isinstance(picture, av.VideoFrame)
-                    yield from pump.push(picture, clock(picture))
-            except av.FFmpegError:
-                pass  # a damaged packet: the pictures after the next key frame are good again
-            if pump.delivered > delivered:
-                delivered, last_picture = pump.delivered, now
-            elif now - last_picture > _NO_PICTURE_SECONDS:
-                return self._error(f"no picture could be decoded for {_NO_PICTURE_SECONDS:.0f} s", "decode")
+            yield cast("av.Packet[av.VideoStream]", packet)
             last_packet = time.monotonic()  # what the consumer took its time for is not the camera's silence
         return None
 

@@ -110,7 +110,10 @@ class HttpSource(NetworkStream):
     def _clock(
         self, container: av.container.InputContainer, stop: threading.Event
     ) -> Callable[[av.VideoFrame], float | None]:
-        return ArrivalClock() if container.format.name in _TIMELESS_FORMATS else PacedClock(stop)
+        return PacedClock(stop) if self._has_times(container) else ArrivalClock()
+
+    def _has_times(self, container: av.container.InputContainer) -> bool:
+        return container.format.name not in _TIMELESS_FORMATS
 
     def _password_follows(self, location: str, asked: Challenge | None) -> bool:
         return "//" not in location  # within this address

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
-from pipeline.sources.base import Frame, SegmentOver, SourceError
+from pipeline.sources.base import SourceError
 
-#: One connection's items, from the opening to the end. It raises SourceError for why it ended, and returns only when
-#: it was stopped.
-Connection = Callable[[], Iterator[Frame | SegmentOver]]
+#: What a connection gives: frames and ends of segments, or packets.
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +75,20 @@ class Backoff:
 
 def reconnecting(
     camera: str,
-    connect: Connection,
+    connect: Callable[[], Iterator[Item]],
     *,
     stop: threading.Event,
     backoff: Backoff,
     on_outage: Callable[[Outage], None] | None = None,
     on_connected: Callable[[str], None] | None = None,
-) -> Iterator[Frame | SegmentOver]:
+) -> Iterator[Item]:
     """The items of one connection after the other, until ``stop``, which also cuts the waits short.
 
-    ``on_connected`` is called with the camera's id at the first picture of each connection, ``on_outage`` after each.
+    ``on_connected`` is called with the camera's id at the first item of each connection, ``on_outage`` after each.
+
+    Args:
+        connect: opens a connection and yields its items. It raises SourceError for why it ended, and returns only when
+            it was stopped.
 
     Raises:
         SourceError: ``usage``: what no retry can mend.

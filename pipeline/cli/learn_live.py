@@ -1,0 +1,99 @@
+"""The footage of ``mistwatch learn`` where its source is the camera itself: films of its stream."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.errors import UsageError
+from pipeline.printable import printable
+
+if TYPE_CHECKING:
+    from pipeline.sources.reconnect import Outage
+
+_STREAM = re.compile(r"(?!file:)[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+def camera_among(sources: Sequence[str]) -> str | None:
+    """Return the location of the camera that is to be recorded; None where all sources are footage.
+
+    Raises:
+        UsageError: a camera is not the only source.
+    """
+    cameras = [source for source in sources if _STREAM.match(source)]
+    if cameras and len(sources) > 1:
+        raise UsageError(
+            f"SOURCE: a camera is recorded by itself (got {len(sources)} sources, {len(cameras)} of them a camera); "
+            "expected one camera, or videos and folders of them"
+        )
+    return cameras[0] if cameras else None
+
+
+def record_camera(
+    camera: str, location: str, folder: Path, *, minutes: float | None, username: str | None, transport: str
+) -> None:
+    """Record the camera until ``folder`` holds so many minutes of films; print each outage.
+
+    Raises:
+        UsageError: no minutes, or a location that cannot be recorded.
+        SourceError: the camera cannot be reached at the start, or its stream cannot be recorded.
+        LockedError: another process records into the folder.
+        MistwatchError: the folder cannot be written.
+        typer.Exit: a signal has ended the recording.
+    """
+    from pipeline.cli.live import stopping
+    from pipeline.cli.train_mist import progress_bars
+    from pipeline.files import locked, writing
+    from pipeline.sources.base import SourceError
+    from pipeline.sources.connection import LiveStream
+    from pipeline.sources.credentials import shown
+    from pipeline.sources.factory import SourceCallbacks, SourceOptions, open_source
+    from pipeline.sources.rtsp import Transport
+    from pipeline.sources.stream_films import record
+
+    if minutes is None:
+        raise UsageError(f"--minutes: missing (required for a camera: {shown(location)})")
+    was_connected = False
+
+    def on_connected(_camera: str) -> None:
+        nonlocal was_connected
+        was_connected = True
+
+    def on_outage(outage: Outage) -> None:
+        if not was_connected:
+            raise SourceError(outage.message, code=outage.code)
+        _print(f"{outage.message}; next attempt in {outage.retry_in_seconds:.0f} s")
+
+    options = SourceOptions(
+        transport=Transport(transport), user=username, password=os.environ.get("MISTWATCH_PASSWORD")
+    )
+    callbacks = SourceCallbacks(on_outage=on_outage, on_connected=on_connected, on_choice=_print)
+    source = open_source(camera, location, options, callbacks)
+    if not isinstance(source, LiveStream):
+        raise UsageError(f"{shown(location)}: cannot be recorded; expected rtsp://… or http://…, or videos")
+    seconds = 60 * minutes
+    with stopping() as stop, writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with progress_bars() as show, locked(folder, wait=False):
+            done = record(
+                source,
+                folder,
+                seconds,
+                stop=stop,
+                progress=lambda now: show("recording", round(min(now, seconds)), round(seconds)),
+            )
+    if stop.signal is not None:
+        _print(
+            f"stopped, {done / 60:.1f} of {minutes:g} minutes are in {folder}; the same command resumes, and with "
+            "--minutes of that length it learns from them"
+        )
+        raise typer.Exit(128 + stop.signal)
+
+
+def _print(line: str) -> None:
+    typer.echo(f"mistwatch: {printable(line)}", err=True)
