@@ -13,6 +13,10 @@ PYTHON312 ?= python3.12
 OLDEST    := .venv-oldest
 LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_report_browser.py
 
+# Tests in parallel, a file on one worker, as its fixtures are shared. Tests of real servers and cameras measure times: they
+# run one after another.
+PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
+
 .PHONY: help venv weights system test test-oldest test-312 lint demo clean
 
 help:  ## this list
@@ -44,14 +48,18 @@ weights: venv  ## the published weights into the user's cache (a second run find
 	$(BIN)/mistwatch weights fetch i3d-kinetics400
 	$(BIN)/mistwatch weights fetch efficientnet-lite0
 
-test: venv lint weights  ## everything that CI runs
-	MISTWATCH_DATA=$(DATA) $(BIN)/python -m pytest $(PYTEST_ARGS)
+# pytest ends with 5 where PYTEST_ARGS selects no test of a kind.
+test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel
+	parallel=0; realparts=0; export MISTWATCH_DATA=$(DATA); \
+	$(BIN)/python -m pytest -m 'not realparts' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
+	$(BIN)/python -m pytest -m realparts $(PYTEST_ARGS) || realparts=$$?; \
+	case "$$parallel $$realparts" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
 
 test-312:  ## Python 3.12, in .venv-3.12: the tests but those marked realparts and the browser's; PYTHON312=... names it
 	@$(PYTHON312) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || \
 	  { echo "test-312: $(PYTHON312) is not a Python 3.12; install one or set PYTHON312=/path/to/python3.12" >&2; exit 2; }
 	$(MAKE) weights VENV=.venv-3.12 PYTHON=$(PYTHON312)
-	MISTWATCH_DATA=$(DATA) .venv-3.12/bin/python -m pytest $(LANE) $(PYTEST_ARGS)
+	MISTWATCH_DATA=$(DATA) .venv-3.12/bin/python -m pytest $(LANE) $(PARALLEL) $(PYTEST_ARGS)
 
 # pip cannot resolve to the lowest versions; uv can. Only direct dependencies are held to their bounds (lowest-direct):
 # the lowest versions of everything else have never been installed together by anyone.
@@ -66,7 +74,7 @@ $(OLDEST)/.installed: pyproject.toml
 test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencies that pyproject.toml allows, in .venv-oldest
 	$(OLDEST)/bin/mistwatch weights fetch i3d-kinetics400
 	$(OLDEST)/bin/mistwatch weights fetch efficientnet-lite0
-	MISTWATCH_DATA=$(DATA) $(OLDEST)/bin/python -m pytest $(LANE) $(PYTEST_ARGS)
+	MISTWATCH_DATA=$(DATA) $(OLDEST)/bin/python -m pytest $(LANE) $(PARALLEL) $(PYTEST_ARGS)
 
 demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
 	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")

@@ -103,7 +103,7 @@ def test_footage_that_was_judged_otherwise_is_not_mixed_in(run: Path, triton: Se
     write_video(tmp_path / "wednesday.mp4", [(2.0, DARK)])
     replay_into(tmp_path / "other", [tmp_path / "wednesday.mp4"], Options(config=site, triton=triton.address))
     status, _, errors = mistwatch("calibrate", run, tmp_path / "other", "--budget", "150/hour")
-    assert status == 2
+    assert status == 2, errors
     assert "monday.mp4 and wednesday were replayed with different operators' settings: replay them alike" in errors
 
 
