@@ -35,6 +35,21 @@ class Scorer(Protocol):
         ...
 
 
+class SharingScorer(Scorer, Protocol):
+    """A scorer whose first step is the same for every camera: clips of several cameras take it together.
+
+    ``run(clips)`` is ``judge(common(clips))``.
+    """
+
+    def common(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Clips → the results of the first step, (N, ...). No value depends on the other clips of the batch."""
+        ...
+
+    def judge(self, common: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Results of the first step → the outputs of :meth:`run`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ProgramNetwork:
     """A network of a program: a backbone, the same for every camera, or networks that were trained on the camera.
@@ -43,11 +58,14 @@ class ProgramNetwork:
         network: in evaluation mode, on the CPU: the inputs, (N, ...), in their order → a tuple of float32 (N, ...).
         inputs: the shape of each input without N, and its type: ``uint8`` or ``float32``.
         outputs: the names of the outputs, in their order.
+        common: identifies a network that is the same for every camera, so that their parts can share it: its weights
+            and its settings; empty where it was trained on the camera.
     """
 
     network: nn.Module
     inputs: Mapping[str, tuple[tuple[int, ...], str]]
     outputs: tuple[str, ...]
+    common: str = ""
 
     def converted(self) -> Any:
         """Return it as an ``openvino.Model``, float32, for inputs of these shapes alone.

@@ -20,8 +20,8 @@ from typing import Any
 from models.card import read_card
 from models.jobs.stages import SCRATCH, STAGE_FILE, written
 from models.serving import versions
+from models.serving.contract import CONFIG_FILE
 from models.serving.export import SERVED_NAME, check_room
-from models.serving.versions import CONFIG_FILE
 from pipeline import files
 
 Export = Callable[[Path, Path], object]  #: writes a model repository from a product's folder: (product, repository)

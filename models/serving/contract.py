@@ -16,6 +16,9 @@ SCENE_FILE = "scene.xml"  #: the network over standing scenes for OpenVINO, of a
 TORCH_FILE = "scorer.safetensors"  #: the weights for torch
 PROGRAM_FILE = "scorer.npz"  #: what a program has learned, of a detector that is one
 NETWORKS_FOLDER = "networks"  #: the networks of a program that has some, for OpenVINO, a file NAME.xml each
+CONFIG_FILE = "config.pbtxt"  #: the settings of a served model, and those of a part
+PARTS_FOLDER = "parts"  #: the parts that a model hosts, a folder for each camera, beside its version folders
+PART_TROUBLE = "PART "  #: beginning of the text of an error that concerns the part of a request alone
 
 
 class ScoredBatch(NamedTuple):

@@ -8,6 +8,7 @@ A repository holds one served model or several, a folder each::
         1/
             config.pbtxt model-card.json
             model.py engine.py contract.py device.py openvino_engine.py one_by_one.py standing.py hosted.py median.py
+            triton_tensors.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
@@ -30,18 +31,21 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
 from models.detectors.base import FAMILIES, LearnsFrom, Progress, read_detector
-from models.detectors.program import ServedProgram
+from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
+from models.serving.config import config_pbtxt, hosts_parts
 from models.serving.contract import (
+    CONFIG_FILE,
     NETWORKS_FOLDER,
     OPENVINO_FILE,
     PROGRAM_FILE,
@@ -50,9 +54,6 @@ from models.serving.contract import (
     EngineChoice,
 )
 from models.serving.hosted import PROGRAM_MODULE
-from models.serving.versions import CONFIG_FILE
-from operators.background import SceneKind
-from operators.heat_kind import HeatKind
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.windows import StoredClip
@@ -71,12 +72,13 @@ MAX_BATCH_CUDA = 16
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 #: Modules that are copied into the version folder, and their names there. Triton puts that folder on the path of its
 #: Python, so no name may be a package's: ``openvino.py`` would be imported where OpenVINO is missing.
-_COPIED = {
+COPIED = {
     "models.serving.model": "model",
     "models.serving.engine": "engine",
     "models.serving.contract": "contract",
     "models.serving.hosted": "hosted",
     "models.serving.standing": "standing",
+    "models.serving.triton_tensors": "triton_tensors",
     "models.engines.device": "device",
     "models.engines.one_by_one": "one_by_one",
     "models.engines.openvino": "openvino_engine",
@@ -130,80 +132,6 @@ def check_name(name: str) -> None:
         )
 
 
-def config_pbtxt(
-    card: ModelCard,
-    outputs: dict[str, list[int]],
-    *,
-    name: str = SERVED_NAME,
-    engine: EngineChoice = EngineChoice.AUTO,
-    max_batch: int,
-    heat: HeatKind | None = None,
-    scene: SceneKind | None = None,
-    rarity: bool = False,
-) -> str:
-    """Return Triton's configuration of a served model, without its version.
-
-    Args:
-        outputs: the shape of each output for one clip.
-        max_batch: bound of Triton's dynamic batches.
-        heat: meaning of the output HEAT, where the model has it.
-        scene: the standing scene that the model reads, if any.
-        rarity: its scores are rarities (:mod:`operators.rarity`).
-    """
-    clip = card.clip
-    parameters = {
-        "name": card.name,
-        "family": card.family,
-        **({"backbone": card.backbone.name} if card.backbone else {}),
-        "clip_frames": clip.frames,
-        "clip_stride": clip.stride,
-        "clip_height": clip.height,
-        "clip_width": clip.width,
-        "clip_fit": clip.fit.value,
-        "clip_fps": "native" if clip.fps is None else clip.fps,
-        "threshold": card.alerting.open_threshold,
-        "close_threshold": card.alerting.close_threshold,
-        "kernel": card.alerting.kernel,
-        "weights_sha256": card.weights_sha256,
-        **({"heat": heat.value} if heat else {}),
-        **({"scene": scene.value} if scene else {}),
-        **({"scores": "rarity"} if rarity else {}),
-        "ENGINE": engine.value,
-    }
-    size = f"{clip.height}, {clip.width}, 3"
-    inputs = [f'{{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {clip.frames}, {size} ] }}']
-    if scene:
-        inputs.append(f'{{ name: "SCENE" data_type: TYPE_UINT8 dims: [ {size} ] optional: true }}')
-    lines = [
-        "# Written by `mistwatch export`.",
-        f"name: {json.dumps(name)}",
-        'backend: "python"',
-        f"max_batch_size: {max_batch}",
-        "input [",
-        ",\n".join(f"  {line}" for line in inputs),
-        "]",
-        "output [",
-        ",\n".join(
-            f"  {{ name: {json.dumps(output)} data_type: TYPE_FP32 dims: [ {', '.join(map(str, dims))} ] }}"
-            for output, dims in outputs.items()
-        ),
-        "]",
-        "# Clips that wait when the model is free go together; none waits in order to go together.",
-        "dynamic_batching { }",
-        "# One instance with every core beats several that share them. The engine looks for CUDA itself.",
-        "instance_group [ { kind: KIND_CPU count: 1 } ]",
-        *(
-            f"parameters {{ key: {json.dumps(key)} value {{ string_value: {_quoted(str(value))} }} }}"
-            for key, value in parameters.items()
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # the text is UTF-8, as protobuf expects
-
-
 def export(
     model: str,
     out: Path,
@@ -234,7 +162,7 @@ def export(
         raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
     folder = find_model(model)
     target = out / name
-    with _explained(out):
+    with explained(out):
         family, card = read_detector(folder)
         check_room(card, folder, out, name=name, replace=replace)
         out.mkdir(parents=True, exist_ok=True)
@@ -311,6 +239,8 @@ def check_room(
         return
     if not (target / CONFIG_FILE).is_file():
         raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
+    if hosts_parts(target):
+        raise ExportError(f"{target} hosts the parts of cameras: add one with --into {name}, or name another --as")
     if replace:
         return
     try:
@@ -344,7 +274,7 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     """
     folder = find_model(model)
     shelf = (cache_dir or weights.cache_dir()) / "repositories"
-    with _explained(shelf):
+    with explained(shelf):
         _, card = read_detector(folder)
         where = shelf / f"{card.name}-{_export_key(card)[:16]}"
         finished = where / SERVED_NAME  # it appears in full
@@ -366,7 +296,7 @@ def _export_key(card: ModelCard) -> str:
 
 def export_entries(family: str) -> tuple[str, ...]:
     """Return the modules whose code, with all that they import, decides the content of an export."""
-    return __name__, *_COPIED, FAMILIES[family]
+    return __name__, *COPIED, FAMILIES[family]
 
 
 def export_tools() -> dict[str, str]:
@@ -428,7 +358,7 @@ def _write_network(
     Args:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
-    _copy_modules(_COPIED, draft)
+    copy_modules(COPIED, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
         from models.engines.openvino import ov
@@ -450,20 +380,40 @@ def _write_network(
 
 def _write_program(program: ServedProgram, draft: Path) -> None:
     """Write a program, and what runs it, into the version folder ``draft``."""
-    own = {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
-    _copy_modules(_COPIED | own, draft)
+    copy_modules(COPIED | own_modules(program), draft)
+    write_learned(program.arrays, draft)
+    write_networks(program.networks, draft)
+
+
+def own_modules(program: ServedProgram) -> dict[str, str]:
+    """Return a program's own modules, with their names in a version folder."""
+    return {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
+
+
+def write_learned(arrays: Mapping[str, npt.NDArray[Any]], draft: Path) -> None:
+    """Write what a program has learned into the folder ``draft``. Raises OSError."""
     with (draft / PROGRAM_FILE).open("wb") as file:
-        np.savez(file, allow_pickle=False, **program.arrays)
-    if program.networks:
-        from models.engines.openvino import ov
-
-        (draft / NETWORKS_FOLDER).mkdir()
-        for name, network in program.networks.items():
-            ov.save_model(network.converted(), draft / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
-def _copy_modules(names: Mapping[str, str], draft: Path) -> None:
-    """Copy modules, given with their names in the version folder ``draft``."""
+def write_networks(networks: Mapping[str, ProgramNetwork], draft: Path) -> None:
+    """Write networks of a program, if any, into the folder ``draft``, for OpenVINO.
+
+    Raises:
+        ImportError: OpenVINO is missing.
+        OSError: the folder cannot be written.
+    """
+    if not networks:
+        return
+    from models.engines.openvino import ov
+
+    (draft / NETWORKS_FOLDER).mkdir()
+    for name, network in networks.items():
+        ov.save_model(network.converted(), draft / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+
+
+def copy_modules(names: Mapping[str, str], draft: Path) -> None:
+    """Copy modules, given with their names in a version folder, into ``draft``, where they import one another."""
     for module, name in names.items():
         spec = importlib.util.find_spec(module)
         assert spec is not None
@@ -480,8 +430,8 @@ def _with_relative_imports(source: str, names: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _explained(out: Path) -> Iterator[None]:
-    """Turn a missing package and a file that cannot be written into one line."""
+def explained(out: Path) -> Iterator[None]:
+    """Turn a missing package and a file that cannot be written into one line. Raises ExportError."""
     try:
         yield
     except ImportError as error:

@@ -7,7 +7,6 @@ OpenVINO the stub takes a fifth of the memory that it takes with torch.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
 import time
@@ -19,20 +18,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as triton
 
 from models.serving.engine import Engine, open_engine
-
-_clear_destructor = ctypes.pythonapi.PyCapsule_SetDestructor
-_clear_destructor.argtypes = [ctypes.py_object, ctypes.c_void_p]
-
-
-def _output(name: str, array: npt.NDArray[np.float32]) -> Any:
-    """Return a tensor for Triton over ``array``, which must be contiguous and writable.
-
-    By DLPack, as the backend was built for numpy 1: ``Tensor(name, array)`` gives empty data with numpy 2. Triton takes
-    the capsule's content over without saying so, hence the destructor is cleared, or each capsule would complain.
-    """
-    capsule = array.__dlpack__()
-    _clear_destructor(capsule, None)
-    return triton.Tensor.from_dlpack(name, capsule)
+from models.serving.triton_tensors import output
 
 
 class TritonPythonModel:
@@ -63,7 +49,7 @@ class TritonPythonModel:
             # The same scene for all: it is computed once.
             scenes = size * [self._batch[0, 0]] if self._reads_scene else None
             scored = self._engine.score(self._batch[:size], scenes)
-        if any(output["name"] == "HEAT" for output in config["output"]) != (scored.heat is not None):
+        if any(tensor["name"] == "HEAT" for tensor in config["output"]) != (scored.heat is not None):
             raise ValueError("config.pbtxt and the network differ in the output HEAT; write it again: mistwatch export")
         seconds = time.monotonic() - started
         line = f"{args['model_name']}: {self._engine.name}, clips {clip}, ready in {seconds:.1f} s"
@@ -93,11 +79,11 @@ class TritonPythonModel:
         for size in sizes:
             of_request = slice(first, first + size)
             outputs = [
-                _output("SCORE", scored.scores[of_request, None]),
-                _output("FEATURES", scored.features[of_request]),
+                output("SCORE", scored.scores[of_request, None]),
+                output("FEATURES", scored.features[of_request]),
             ]
             if scored.heat is not None:
-                outputs.append(_output("HEAT", scored.heat[of_request]))
+                outputs.append(output("HEAT", scored.heat[of_request]))
             responses.append(triton.InferenceResponse(outputs))
             first += size
         return responses

@@ -12,6 +12,9 @@ version until the new one is ready. ``config.pbtxt`` also lists the versions tha
 goes to the last one that worked, and not to a version that was taken back itself; and the highest number that was ever
 used, so that no number is used twice after its folder was removed by hand.
 
+The parts of a model that hosts them (:mod:`models.serving.parts`) are laid out alike, so that all this holds for a
+part, too. A part is exchanged without Triton loading anything.
+
 Nothing here needs torch.
 """
 
@@ -27,10 +30,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.card import CARD_FILE
+from models.serving.contract import CONFIG_FILE, PARTS_FOLDER
+from models.serving.parts import part_names
 from pipeline import files
 from pipeline.errors import UsageError
 
-CONFIG_FILE = "config.pbtxt"
 _BEFORE = re.compile(r"^# Served before, oldest first:((?: \d{1,18})*)\n", re.MULTILINE)
 _HIGHEST = re.compile(r"^# Highest number ever used: (\d{1,18})\n", re.MULTILINE)
 _POLICY = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}\n", re.MULTILINE)
@@ -85,6 +89,19 @@ def find_served(repository: Path, name: str | None = None) -> Path:
     if name is not None and name not in found:
         raise VersionError(f"{repository} has no model {name!r} (it has: {', '.join(found)})")
     return repository / (name or found[0])
+
+
+def parts(model: Path) -> list[str]:
+    """Return the names of the parts that a served model hosts, sorted; empty for a model without parts."""
+    return part_names(model / PARTS_FOLDER)
+
+
+def find_part(model: Path, name: str) -> Path:
+    """Return the folder of a part of the served model in ``model``. Raises VersionError: it has none of that name."""
+    if name not in (found := parts(model)):
+        has = f"it has: {', '.join(found)}" if found else "it hosts none"
+        raise VersionError(f"{model} has no part {name!r} ({has})")
+    return model / PARTS_FOLDER / name
 
 
 def versions(model: Path) -> list[int]:
@@ -233,12 +250,16 @@ def _keep_config(model: Path, number: int) -> None:
 def link_version(model: Path, number: int, into: Path) -> None:
     """Make ``into`` a served model of that folder's name, which has version ``number`` of ``model`` alone, by a link.
 
+    Parts that the model hosts are linked too.
+
     Raises:
         OSError: the version is missing, or ``into`` exists or cannot be made.
     """
     home = (model / str(number)).resolve()
     into.mkdir()
     (into / str(number)).symlink_to(home, target_is_directory=True)
+    if (hosted := (model / PARTS_FOLDER).resolve()).is_dir():
+        (into / PARTS_FOLDER).symlink_to(hosted, target_is_directory=True)
     named = _NAME.sub(f"name: {json.dumps(into.name)}", _read(home / CONFIG_FILE), count=1)
     _write(into / CONFIG_FILE, _policy(number) + named)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,6 +163,7 @@ def _runs(
         methods.require_one(labelled)
 
     folder = folder or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    options = replace(options, camera=camera)
     refuse_failures(replay_into(folder, recordings, options, settled=check_settings), options)
     return [*runs, read_run(folder)]
 

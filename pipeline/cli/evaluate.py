@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import By, Detector, Draws, FramesPerScore, ListOfVideos, Seed, SkipBad, Split, VideoScores
+from pipeline.cli.options import (
+    By,
+    Detector,
+    Draws,
+    FramesPerScore,
+    ListOfVideos,
+    Part,
+    Seed,
+    SkipBad,
+    Split,
+    VideoScores,
+)
 from pipeline.errors import UsageError
 from pipeline.files import writing
 
@@ -58,6 +69,7 @@ def evaluate(
         str | None, typer.Option(metavar="HOST:PORT", help="gRPC address of Triton, as for mistwatch replay.")
     ] = None,
     detector: Detector = None,
+    part: Part = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Recordings at a time.")] = None,
     skip_bad: SkipBad = False,
     kernel: Annotated[int, typer.Option(min=1, help="With --scores: number of scores averaged.")] = _KERNEL,
@@ -96,7 +108,9 @@ def evaluate(
     _check_maps(maps, masks, scores)
     if maps is not None and masks is None and target is not None and target.suffix == ".jsonl":
         _check_named_masks(target, skip_bad)
-    options = Options(config=config, model=model, triton=triton, detector=detector, jobs=jobs, skip_bad=skip_bad)
+    options = Options(
+        config=config, model=model, triton=triton, detector=detector, part=part, jobs=jobs, skip_bad=skip_bad
+    )
     outcome: Outcome | None = None
     if scores is not None:
         if target is not None or labels is None:

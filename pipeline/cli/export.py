@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.versions import Triton
+from pipeline.errors import UsageError
 
 
 class Engine(StrEnum):
@@ -27,14 +28,24 @@ def export(
     name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Name of the served model.", show_default="clip_scorer")
     ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            metavar="NAME",
+            help="Put a detector of one camera into the served model NAME, as the part of its camera.",
+        ),
+    ] = None,
     engine: Annotated[
         Engine, typer.Option(help="Engine to serve it on; auto uses torch where CUDA is available, else OpenVINO.")
     ] = Engine.AUTO,
     max_batch: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Largest batch of Triton.", show_default="2; 16 with CUDA")
+        int | None,
+        typer.Option(min=1, max=256, help="Largest batch of Triton.", show_default="2; 16 with CUDA; 8 with --into"),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Remove the model's existing versions, whatever clips they take.")
+        bool,
+        typer.Option("--replace", help="Remove the model's, or part's, existing versions, whatever clips they take."),
     ] = False,
     triton: Triton = None,
 ) -> None:
@@ -42,6 +53,9 @@ def export(
 
     A repository can hold several served models, each under its own name (--as). Running workers switch to a new version
     without losing a clip; `mistwatch versions rollback` goes back.
+
+    With --into, the served model NAME hosts the parts of many cameras. A part that is added or exchanged scores from
+    the next clip on, and no other part is touched.
     """
     from models.serving.contract import EngineChoice
     from models.serving.export import SERVED_NAME
@@ -49,11 +63,16 @@ def export(
     from models.serving.versions import history
     from pipeline.cli.repository import let_load, report
 
+    if into is not None:
+        if name is not None or engine is not Engine.AUTO:
+            raise UsageError("--into: leave out --as and --engine; a part is served as its hosting model is")
+        _export_part(model, out, into, max_batch=max_batch, replace=replace, triton=triton)
+        return
     name = name or SERVED_NAME
     choice = EngineChoice(engine.value)
     written = write(model, out, name=name, engine=choice, max_batch=max_batch, replace=replace, progress=report)
     *earlier, number = history(written)
-    size = sum(file.stat().st_size for file in (written / str(number)).rglob("*") if file.is_file())
+    size = _size(written / str(number))
     chosen = "" if name == SERVED_NAME else f" --model {name}"
     written_line = f"{written}: version {number}, {size / 1e6:.0f} MB"
     if triton is not None:
@@ -64,3 +83,27 @@ def export(
         typer.echo(f"{written_line}; a running Triton serves it after its next start, or at once with: {command}")
     else:
         typer.echo(f"{written_line}; serve it with: mistwatch serve --repository {out}")
+
+
+def _export_part(model: str, out: Path, into: str, *, max_batch: int | None, replace: bool, triton: str | None) -> None:
+    from models.serving.part_export import export_part
+    from models.serving.versions import history
+    from pipeline.cli.repository import let_score, report
+
+    host = out / into
+    is_new = not host.exists()
+    part = export_part(model, out, into=into, max_batch=max_batch, replace=replace, progress=report)
+    *earlier, number = history(part)
+    written = f"{part}: version {number}, {_size(part / str(number)) / 1e6:.1f} MB"
+    if triton is not None:
+        typer.echo(written)
+        let_score(host, part.name, triton, earlier)
+    elif is_new:
+        typer.echo(f"{written}; serve it with: mistwatch serve --repository {out}")
+    else:
+        typer.echo(f"{written}; a Triton that serves {into} scores with it from now on")
+
+
+def _size(folder: Path) -> int:
+    """Return the size of the files in a folder, bytes."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -51,6 +51,14 @@ Detector = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With --config: the detector of the site.", show_default="its only one"),
 ]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CAMERA",
+        help="Camera whose part scores, of a model that hosts the parts of several.",
+        show_default="the site's or detector's only one",
+    ),
+]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="List recordings that cannot be replayed instead of failing.")
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import Detector, Join, SkipBad, TimeZone
+from pipeline.cli.options import Detector, Join, Part, SkipBad, TimeZone
 from pipeline.cli.replaying import Options, refuse_failures, replay_into
 from pipeline.cli.repository import DEFAULT_MODEL
 from pipeline.errors import MistwatchError, UsageError
@@ -69,6 +69,7 @@ def replay(
         ),
     ] = None,
     detector: Detector = None,
+    part: Part = None,
     camera: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the files' camera; the only one to read from an archive."),
@@ -105,6 +106,7 @@ def replay(
         speed=_speed(speed),
         start_time=_instant(start_time),
         detector=detector,
+        part=part,
         stream=stream,
         jobs=jobs,
         skip_bad=skip_bad,

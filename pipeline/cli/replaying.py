@@ -40,6 +40,9 @@ class Options:
         speed: multiple of a recording's clock; None: as fast as scoring allows.
         start_time: wall-clock time of the one recording's first frame.
         detector: the site's detector that scores; None: its only one.
+        part: camera whose part scores, of a model that hosts the parts of several; None: ``camera``, else the
+            detector's, else the site's only one.
+        camera: the only one whose footage matters; None: all.
         stream: number of the video stream to read of each film; None: the first.
         split: replay only the recordings in this split of the manifests; None: all.
         jobs: recordings at a time; None: one for each core, at least two.
@@ -55,6 +58,8 @@ class Options:
     speed: float | None = None
     start_time: datetime | None = None
     detector: str | None = None
+    part: str | None = None
+    camera: str | None = None
     stream: int | None = None
     split: str | None = None
     jobs: int | None = None
@@ -188,7 +193,12 @@ def _run(
                 own.append(server := servers.enter_context(started))
             model = embedded.MODEL
             site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": server.grpc_address})})
-        served = served_model(site.triton.address, model)
+        served, part = served_model(site.triton.address, model), ""
+        if served.hosts_parts:
+            part = _part(site, detector, options, model)
+            served = served_model(site.triton.address, model, part=part)
+        elif options.part is not None:
+            raise UsageError(f"--part {options.part}: the model {model} hosts no parts of cameras; leave out --part")
         if options.model is not None and not own:
             require_model(options.model, served, site.triton.address)
         topic = servers.enter_context(_publishing(folder, site, options, stop, unsent))
@@ -207,6 +217,7 @@ def _run(
             served=served,
             detector=detector,
             model=model,
+            part=part,
             split=options.split,
             cameras=list(site.cameras) if options.config is not None else [],
             jobs=min(jobs, len(recordings)),
@@ -249,6 +260,18 @@ def _detector(site: Site, options: Options) -> str:
     if options.detector is None and len(names) > 1:
         raise UsageError(f"the site has several detectors ({', '.join(names)}): choose one with --detector NAME")
     return options.detector or next(iter(names), "")
+
+
+def _part(site: Site, detector: str, options: Options, model: str) -> str:
+    """Return the part that scores, of a model that hosts the parts of cameras. Raises UsageError: it is not clear."""
+    if (named := options.part or options.camera) is not None:
+        return named
+    if detector and (camera := site.detectors[detector].camera) is not None:
+        return camera
+    cameras = list(site.cameras) if options.config is not None else []
+    if len(cameras) == 1:
+        return cameras[0]
+    raise UsageError(f"the model {model} hosts the parts of several cameras: choose one with --part CAMERA")
 
 
 @contextlib.contextmanager

@@ -148,12 +148,56 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
     print(f"Triton at {triton} serves version {number} of {model.name}")
 
 
-def _take_back(model: Path, number: int, earlier: Sequence[int]) -> str:
-    """Undo the choice of version ``number``, unless another one has been chosen since; describe the result."""
+def let_score(host: Path, part: str, triton: str, earlier: Sequence[int]) -> None:
+    """Check that the Triton at ``triton`` scores with the version that a part names, and print that.
+
+    A hosting model that Triton has not loaded yet is loaded. If Triton cannot open the version, the part becomes as it
+    was.
+
+    Args:
+        host: the hosting model's folder.
+        triton: ``HOST:PORT``.
+        earlier: as for :func:`let_load`.
+
+    Raises:
+        MistwatchError: it is not served.
+    """
+    from models.serving.versions import find_part, served
+    from pipeline.scoring.served_model import ScorerError, ScorerUnavailable, Trouble, load_version, served_model
+
+    folder = find_part(host, part)
+    number = served(folder)
+    try:
+        try:
+            found = served_model(triton, host.name, part=part)
+        except ScorerUnavailable as error:
+            if error.trouble is not Trouble.NOT_READY:
+                raise
+            load_version(triton, host.name, served(host))
+            found = served_model(triton, host.name, part=part)
+    except ScorerError as error:
+        unusable = not isinstance(error, ScorerUnavailable) or error.trouble is Trouble.PART
+        if not unusable:
+            raise MistwatchError(f"{error}; {folder} names version {number}, for when it is there") from error
+        raise MistwatchError(f"{error}; {_take_back(folder, number, earlier, lock=host.parent)}") from error
+    if found.version.rpartition(".")[2] != str(number):
+        raise MistwatchError(
+            f"Triton at {triton} scores with version {found.version} of the part {part}, and {folder} names {number}: "
+            "was it started with another repository?"
+        )
+    print(f"Triton at {triton} scores with version {number} of the part {part} of {host.name}")
+
+
+def _take_back(model: Path, number: int, earlier: Sequence[int], *, lock: Path | None = None) -> str:
+    """Undo the choice of version ``number``, unless another one has been chosen since; describe the result.
+
+    Args:
+        lock: the repository; by default the folder of ``model``.
+    """
     from models.serving.versions import VersionError, locked, put_back, served
 
     try:
-        with locked(model.parent):
+        with locked(lock or model.parent):
             if earlier and served(model) == number:
                 put_back(model, earlier)
             now = served(model)

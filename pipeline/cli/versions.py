@@ -1,4 +1,4 @@
-"""``mistwatch versions``: the versions of a served model, and the choice of the one that is served."""
+"""``mistwatch versions``: the versions of a served model or of its parts, and the choice of the one that is served."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ Served = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Served model.", show_default="the only one of the repository"),
 ]
+Part = Annotated[
+    str | None,
+    typer.Option("--part", metavar="CAMERA", help="Part of a camera, of a model that hosts the parts of several."),
+]
 Triton = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="gRPC address of a running Triton, which loads the version at once."),
+    typer.Option(
+        metavar="HOST:PORT",
+        help="gRPC address of a running Triton, which loads the version at once. A part is served at once without it.",
+    ),
 ]
 
 
 @app.command("list")
-def list_versions(repository: Repository, model: Served = None) -> None:
+def list_versions(repository: Repository, model: Served = None, part: Part = None) -> None:
     """List the versions, newest last, and mark the one that is served."""
-    from models.serving.versions import find_served, served_models
+    from models.serving.versions import find_part, find_served, served_models
 
     with _explained(repository):
         names = served_models(repository) if model is None else [model]
-        if len(names) <= 1:
+        if part is not None:
+            lines = _lines(find_part(find_served(repository, model), part))
+        elif len(names) <= 1:
             lines = _lines(find_served(repository, model))
         else:
             lines = [line for name in names for line in (f"{name}:", *_lines(repository / name))]
@@ -43,53 +52,75 @@ def use(
     repository: Repository,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the version.")],
     model: Served = None,
+    part: Part = None,
     triton: Triton = None,
 ) -> None:
     """Serve version NUMBER."""
     from models.serving.versions import serve
 
-    _exchange(repository, model, lambda folder: serve(folder, number), triton)
+    _exchange(repository, model, part, lambda folder: serve(folder, number), triton)
 
 
 @app.command("rollback")
-def rollback(repository: Repository, model: Served = None, triton: Triton = None) -> None:
+def rollback(repository: Repository, model: Served = None, part: Part = None, triton: Triton = None) -> None:
     """Serve the version that was served before this one."""
     from models.serving.versions import roll_back
 
-    _exchange(repository, model, roll_back, triton)
+    _exchange(repository, model, part, roll_back, triton)
 
 
 def _lines(folder: Path) -> list[str]:
-    """Return a line for each version of a served model."""
+    """Return a line for each version of a served model or part, and then of each part that the model hosts."""
     from models.card import CardError
     from models.detectors.base import read_detector
-    from models.serving.versions import served, versions
+    from models.serving.config import hosts_parts
+    from models.serving.versions import VersionError, find_part, parts, served, versions
 
     current = served(folder)
+    hosts = hosts_parts(folder)
     lines = []
     for number in versions(folder):
         try:
-            _, card = read_detector(folder / str(number))
-            about = f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
+            if hosts:
+                about = f"hosts the parts of {len(parts(folder))} cameras"
+            else:
+                _, card = read_detector(folder / str(number))
+                about = f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
         except CardError as error:
             about = str(error)
         lines.append(f"{number}  {'served' if number == current else '      '}  {about}")
+    for name in parts(folder):
+        try:
+            of_part = _lines(find_part(folder, name))
+        except VersionError as error:  # a damaged part hides no other
+            of_part = [str(error)]
+        lines += [f"{name}:", *(f"  {line}" for line in of_part)]
     return lines
 
 
-def _exchange(repository: Path, model: str | None, choose: Callable[[Path], object], triton: str | None) -> None:
-    from models.serving.versions import find_served, history, locked, served
-    from pipeline.cli.repository import let_load
+def _exchange(
+    repository: Path, model: str | None, part: str | None, choose: Callable[[Path], object], triton: str | None
+) -> None:
+    from models.serving.versions import find_part, find_served, history, locked, served
+    from pipeline.cli.repository import let_load, let_score
 
     with _explained(repository):
-        folder = find_served(repository, model)
+        folder = host = find_served(repository, model)
+        if part is not None:
+            folder = find_part(host, part)
         with locked(repository):
             earlier = history(folder)
             choose(folder)
         if triton is not None:
-            let_load(folder, triton, earlier)
+            if part is None:
+                let_load(folder, triton, earlier)
+            else:
+                let_score(host, part, triton, earlier)
             return
         number = served(folder)
+    if part is not None:
+        typer.echo(f"{folder}: version {number} scores from now on")
+        return
     typer.echo(f"{folder}: Triton serves version {number} from its next start on, or at once with --triton")
 
 

@@ -48,6 +48,7 @@ class DetectorPlan:
         chain: returns the operators' settings for the scores of a model.
         name: the detector's name; empty at a site that names no detectors.
         model: its model's name on the server; None takes the scorer's only one.
+        part: the part that scores, of a model that hosts the parts of cameras; else empty.
     """
 
     clip: ClipSpec
@@ -55,6 +56,7 @@ class DetectorPlan:
     chain: Callable[[ServedModel], ChainSettings]
     name: str = ""
     model: str | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ServedModel, served_model
+from pipeline.scoring.target import Target
 from pipeline.settings import CameraSettings, Site
 from pipeline.sinks import configured_sinks
 from pipeline.sinks.relay import Relay, RelayListener, Relays
@@ -156,7 +157,7 @@ class Service:
         plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
         self._scorer = Scorer(
             triton.address,
-            [self._scored_model(name, model) for name, model in served.items()],
+            [self._scored_model(target, model) for target, model in served.items()],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=triton.deadline_seconds,
             listener=self._scoring,
@@ -176,38 +177,55 @@ class Service:
         )
         return True
 
-    def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[str, ServedModel] | None:
-        """The models of the site's detectors by their names on the server; None when ``stop`` came first."""
-        address = self.site.triton.address
-        found: dict[str, ServedModel] = {}
+    def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[Target, ServedModel] | None:
+        """The models of the site's detectors, or the parts of its cameras in them; None when ``stop`` came first."""
+        found: dict[Target, ServedModel] = {}
         for name in dict.fromkeys(self.site.model_of(detector) for detector in self.site.detectors or [""]):
-            served = wait_for_model(address, name, stop, self._scoring) if patient else served_model(address, name)
-            if served is None:
+            if (served := self._find(Target(name), stop, patient=patient)) is None:
                 return None
-            found[name] = served
+            if not served.hosts_parts:
+                found[Target(name)] = served
+                continue
+            for watch in self._watches():
+                part = Target(name, watch.camera)
+                if self.site.model_of(watch.detector) != name or part in found:
+                    continue
+                if (served := self._find(part, stop, patient=patient)) is None:
+                    return None
+                found[part] = served
         return found
 
-    def _scored_model(self, name: str, served: ServedModel) -> ScoredModel:
-        watches = [watch for watch in self._watches() if self.site.model_of(watch.detector) == name]
+    def _find(self, target: Target, stop: threading.Event, *, patient: bool) -> ServedModel | None:
+        address = self.site.triton.address
+        if patient:
+            return wait_for_model(address, target.model, stop, self._scoring, part=target.part)
+        return served_model(address, target.model, part=target.part)
+
+    def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
+        watches = [
+            watch for watch in self._watches(target.part or None) if self.site.model_of(watch.detector) == target.model
+        ]
         fits = partial(self._judging.check_fit, watches=watches)
-        return ScoredModel(name, served.clip, fits=fits, heat=self.site.evidence.attention)
+        return ScoredModel(target.model, served.clip, fits=fits, heat=self.site.evidence.attention, part=target.part)
 
     def _watches(self, camera: str | None = None) -> list[Watch]:
         """The detectors of one camera, or of all."""
         cameras = self.site.cameras if camera is None else [camera]
         return [Watch(each, detector) for each in cameras for detector in self.site.detectors_of(each)]
 
-    def _plan(self, camera: str, settings: CameraSettings, served: dict[str, ServedModel]) -> CameraPlan:
+    def _plan(self, camera: str, settings: CameraSettings, served: dict[Target, ServedModel]) -> CameraPlan:
         return CameraPlan(
             camera,
             partial(open_source, camera, settings.source, source_options(settings)),
             [self._detector_plan(watch, served) for watch in self._watches(camera)],
         )
 
-    def _detector_plan(self, watch: Watch, served: dict[str, ServedModel]) -> DetectorPlan:
+    def _detector_plan(self, watch: Watch, served: dict[Target, ServedModel]) -> DetectorPlan:
         name = self.site.model_of(watch.detector)
-        clip = self._judging.clip_of(watch, served[name])
-        return DetectorPlan(clip, served[name], partial(self._judging.chain_of, watch), watch.detector, name)
+        target = Target(name) if Target(name) in served else Target(name, watch.camera)
+        model = served[target]
+        clip = self._judging.clip_of(watch, model)
+        return DetectorPlan(clip, model, partial(self._judging.chain_of, watch), watch.detector, name, target.part)
 
     def start(self) -> None:
         """Begin to read and score."""

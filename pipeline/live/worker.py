@@ -256,6 +256,7 @@ class Worker:
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
+            part=plan.part,
             detector=plan.name,
             live=live,
             capacity=self._queue_clips,

@@ -164,6 +164,7 @@ class Replay:
         served: the model that Triton serves now; another one ends the replay.
         detector: the site's detector whose model and settings are used; empty at a site that names no detectors.
         model: the model's name on the server; None takes the detector's.
+        part: the part that scores, of a model that hosts the parts of cameras; else empty.
         speed: of a recording's clock, None: as fast as scoring allows.
         start_time: of the one recording's first frame.
         acceptance: accepts every event; None where they only go into the run folder.
@@ -186,6 +187,7 @@ class Replay:
         served: ServedModel,
         detector: str = "",
         model: str | None = None,
+        part: str = "",
         split: str | None = None,
         cameras: Collection[str] = (),
         jobs: int = 2,
@@ -206,6 +208,7 @@ class Replay:
         self._site = site
         self._detector = detector
         self._model = model or site.model_of(detector)
+        self._part = part
         self._camera_of = {one.name: one.camera_of(cameras) for one in recordings}
         # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
         used = sorted({name for name in self._camera_of.values() if name is not None})
@@ -263,7 +266,7 @@ class Replay:
         triton = self._site.triton
         scorer = Scorer(
             triton.address,
-            [ScoredModel(self._model, self._served.clip, fits=self._require_same_model, heat=True)],
+            [ScoredModel(self._model, self._served.clip, fits=self._require_same_model, heat=True, part=self._part)],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=max(triton.deadline_seconds, _DEADLINE_SECONDS),
             listener=self._scoring,
@@ -358,7 +361,16 @@ class Replay:
             CameraPlan(
                 one.name,
                 lambda _callbacks: watched,
-                [DetectorPlan(clip, self._served, partial(self._judging.chain_of, watch), self._detector, self._model)],
+                [
+                    DetectorPlan(
+                        clip,
+                        self._served,
+                        partial(self._judging.chain_of, watch),
+                        self._detector,
+                        self._model,
+                        self._part,
+                    )
+                ],
             )
         )
 

@@ -21,6 +21,7 @@ from pipeline.scoring.outage import Outages, State
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
 from pipeline.scoring.renewing import RenewingTransport
 from pipeline.scoring.served_model import Trouble
+from pipeline.scoring.target import Target
 from pipeline.scoring.traffic import Clip, Lane, Outcome, Traffic
 from pipeline.scoring.transport import DESCRIBE_SECONDS, Answer, Failure
 from pipeline.scoring.versions import Versions
@@ -37,7 +38,7 @@ class Dispatcher:
     def __init__(
         self,
         transport: RenewingTransport,
-        versions: Mapping[str, Versions],
+        versions: Mapping[Target, Versions],
         *,
         max_in_flight: int,
         deadline_seconds: float,
@@ -88,8 +89,8 @@ class Dispatcher:
         with self.lock:
             if lane.closed:
                 return False
-            misfit = self._versions[lane.model].misfit(window)
-            self._traffic.submit(lane, window, misfit=misfit, away=self._is_away(lane.model))
+            misfit = self._versions[lane.target].misfit(window)
+            self._traffic.submit(lane, window, misfit=misfit, away=self._is_away(lane.target))
             self._wake.notify()
         return True
 
@@ -132,12 +133,12 @@ class Dispatcher:
         """Wait until the thread has ended, for at most ``timeout`` seconds."""
         self._thread.join(timeout)
 
-    def _is_away(self, model: str) -> bool:
+    def _is_away(self, target: Target) -> bool:
         """Return whether a clip that is shed now is shed because the model is away, and not because it is slow."""
-        return self._outages.away(model) or self._transport.is_silent
+        return self._outages.away(target) or self._transport.is_silent
 
     def _nothing_will_be_answered(self) -> bool:
-        return all(self._outages.away(clip.lane.model) for clip in self._traffic.in_flight)
+        return all(self._outages.away(clip.lane.target) for clip in self._traffic.in_flight)
 
     # -- the thread --------------------------------------------------------------------------------------------
 
@@ -157,19 +158,19 @@ class Dispatcher:
                 now = time.monotonic()
                 lane = self._traffic.next_lane(partial(self._limit, now=now))
                 if lane is None:
-                    pauses = [self._outages.pause_left(model, now) for model in self._traffic.waiting_models]
+                    pauses = [self._outages.pause_left(target, now) for target in self._traffic.waiting_targets]
                     self._wake.wait(min(filter(None, pauses), default=None))
-                elif not self._versions[lane.model].inspected:
-                    return partial(self._inspector.inspect, lane.model)
+                elif not self._versions[lane.target].inspected:
+                    return partial(self._inspector.inspect, lane.target)
                 else:
                     clip = self._traffic.send(lane, now=now)
                     self._report_in_flight()
                     return partial(self._send, clip)
         return None
 
-    def _limit(self, model: str, *, now: float) -> int:
-        """Return the number of clips that may be in flight to a model."""
-        match self._outages.state(model, now):
+    def _limit(self, target: Target, *, now: float) -> int:
+        """Return the number of clips that may be in flight to a part, or to a model with all its parts."""
+        match self._outages.state(target, now):
             case State.UP:
                 return self._traffic.max_in_flight
             case State.PROBING:  # a server that comes back is not met by a burst that it cannot serve
@@ -188,13 +189,13 @@ class Dispatcher:
     # -- a clip and its answer ---------------------------------------------------------------------------------
 
     def _send(self, clip: Clip) -> None:
-        versions = self._versions[clip.lane.model]
+        versions = self._versions[clip.lane.target]
         clip.asked_heat = versions.asks_heat and not clip.refused
         # A refused clip, too, is sent with its scene where the model, asked anew, reads one: its score is the same.
         scene = versions.scene_of(clip.window)
         clip.sent_scene = scene is not None
         self._transport.infer(
-            clip.lane.model,
+            clip.lane.target,
             clip.window.pixels,
             scene=scene,
             heat=clip.asked_heat,
@@ -213,7 +214,7 @@ class Dispatcher:
             self._losses.add(str(clip.lane), clip.window.index, outcome.detail)
         was_cut_off = isinstance(answer, Failure) and answer.trouble is Trouble.CUT_OFF
         with self.lock:
-            if self._traffic.settle(clip, outcome, away=was_cut_off or self._is_away(clip.lane.model)):
+            if self._traffic.settle(clip, outcome, away=was_cut_off or self._is_away(clip.lane.target)):
                 self._report_in_flight()
 
     def _handle_answer(self, clip: Clip, answer: Answer) -> Outcome | None:
@@ -221,16 +222,16 @@ class Dispatcher:
 
         That is where the version may not score, or reads another kind of scene than the clip was sent with.
         """
-        model = clip.lane.model
-        versions = self._versions[model]
-        self._outages.answered(model, time.monotonic())
+        target = clip.lane.target
+        versions = self._versions[target]
+        self._outages.answered(target, time.monotonic())
         served = versions.find(answer.version, sent_at=clip.sent_at)
         if served is None:
-            served = self._inspector.describe_version(model, answer.version, sent_at=clip.sent_at)
+            served = self._inspector.describe_version(target, answer.version, sent_at=clip.sent_at)
         if served is None:
             return None
         with self.lock:
-            recovered = self._outages.scored(model)
+            recovered = self._outages.scored(target)
         if recovered:
             notify(self._listener.recovered)
         if versions.scored_by(served, sent_at=clip.sent_at):
@@ -243,14 +244,14 @@ class Dispatcher:
 
     def _handle_failure(self, clip: Clip, failure: Failure) -> Dropped | None:
         """Return the outcome of a clip whose call failed; None when it is sent again."""
-        model = clip.lane.model
+        target = clip.lane.target
         match failure.trouble:
             case Trouble.UNREADABLE:
-                self._outages.answered(model, time.monotonic())
+                self._outages.answered(target, time.monotonic())
                 return Dropped(clip.window, DropReason.ERROR, failure.line)
             case Trouble.REFUSED:
                 # Perhaps another model stands there now: one without HEAT or SCENE, or for other clips.
-                self._versions[model].inspected = False
+                self._versions[target].inspected = False
                 if clip.refused:
                     return Dropped(clip.window, DropReason.ERROR, failure.line)
                 clip.refused = True
@@ -266,9 +267,9 @@ class Dispatcher:
                     self._traffic.suspect(clip)
                 return None
             case Trouble.SILENT:
-                if self._outages.silent_since(model, clip.sent_at):
-                    self._inspector.pause(model, failure.trouble, failure.line, sent_at=clip.sent_at)
+                if self._outages.silent_since(target, clip.sent_at):
+                    self._inspector.pause(target, failure.trouble, failure.line, sent_at=clip.sent_at)
                 return Dropped(clip.window, DropReason.DEADLINE) if clip.lane.live else None
             case _:
-                self._inspector.pause(model, failure.trouble, failure.line, sent_at=clip.sent_at)
+                self._inspector.pause(target, failure.trouble, failure.line, sent_at=clip.sent_at)
                 return None

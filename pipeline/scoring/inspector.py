@@ -11,6 +11,7 @@ from pipeline import logs
 from pipeline.scoring.outage import Outages
 from pipeline.scoring.outcomes import ScoringListener, notify
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, Trouble
+from pipeline.scoring.target import Target
 from pipeline.scoring.transport import Transport
 from pipeline.scoring.versions import Versions
 
@@ -28,7 +29,7 @@ class Inspector:
     def __init__(
         self,
         transport: Transport,
-        versions: Mapping[str, Versions],
+        versions: Mapping[Target, Versions],
         outages: Outages,
         *,
         lock: threading.RLock,
@@ -44,84 +45,86 @@ class Inspector:
         self._listener = listener
         self._handle_later = handle_later
 
-    def inspect(self, model: str) -> None:
-        """Check, before the first clip and after an outage, that the model is there and takes our clips."""
+    def inspect(self, target: Target) -> None:
+        """Check, before the first clip and after an outage, that a model or part is there and takes our clips."""
         asked_at = time.monotonic()
-        if self._outages.repair_of(model).is_due:
-            self._begin_repair(model)
+        if self._outages.repair_of(target).is_due:
+            self._begin_repair(target)
             return
-        versions = self._versions[model]
+        versions = self._versions[target]
         try:
-            served = self._describe(model)
+            served = self._describe(target)
             versions.require(served)
         except ScorerUnavailable as error:
-            self.pause(model, error.trouble, str(error), sent_at=asked_at)
+            self.pause(target, error.trouble, str(error), sent_at=asked_at)
         except ClipMismatch as error:
-            self.pause(model, Trouble.MISMATCH, str(error), sent_at=asked_at)
+            self.pause(target, Trouble.MISMATCH, str(error), sent_at=asked_at)
         else:
             if versions.inspect(served, asked_at=asked_at):
                 notify(self._listener.exchanged, served)
 
-    def describe_version(self, model: str, version: str, *, sent_at: float) -> ServedModel | None:
+    def describe_version(self, target: Target, version: str, *, sent_at: float) -> ServedModel | None:
         """Return the description of a version that has answered for the first time; None where it may not score.
 
         Args:
             sent_at: when the clip that it has answered was sent.
         """
-        versions = self._versions[model]
+        versions = self._versions[target]
         try:
-            served = self._describe(model, version)
+            served = self._describe(target, version)
             versions.require(served)
         except ScorerUnavailable as error:
             versions.inspected = False
             if error.trouble is not Trouble.NOT_READY:  # otherwise it has answered, and is gone already
-                self.pause(model, error.trouble, str(error), sent_at=sent_at)
+                self.pause(target, error.trouble, str(error), sent_at=sent_at)
             return None
         except ClipMismatch as error:
-            self.pause(model, Trouble.MISMATCH, str(error), sent_at=sent_at)
+            self.pause(target, Trouble.MISMATCH, str(error), sent_at=sent_at)
             return None
         versions.describe(served)
         return served
 
-    def pause(self, model: str, trouble: Trouble, line: str, *, sent_at: float) -> None:
-        """Hold up the model's clips (every model's, where the server is away), and report it once.
+    def pause(self, target: Target, trouble: Trouble, line: str, *, sent_at: float) -> None:
+        """Hold up the clips of the server, the model or its part, according to the trouble, and report it once.
 
         Args:
             sent_at: when the call that failed was sent.
         """
         with self._lock:
-            is_news = self._outages.failed(model, trouble, line, sent_at=sent_at, now=time.monotonic())
-            for versions in self._versions.values() if self._outages.server_away else [self._versions[model]]:
-                versions.inspected = False
+            is_news = self._outages.failed(target, trouble, line, sent_at=sent_at, now=time.monotonic())
+            for other, versions in self._versions.items():
+                if self._outages.away(other) and (self._outages.server_away or other.model == target.model):
+                    versions.inspected = False
         if is_news:
             notify(self._listener.waiting, line)
 
-    def _describe(self, model: str, version: str = "") -> ServedModel:
-        return self._transport.describe(model, version=version, timeout_seconds=self._timeout_seconds)
+    def _describe(self, target: Target, version: str = "") -> ServedModel:
+        return self._transport.describe(target, version=version, timeout_seconds=self._timeout_seconds)
 
-    def _begin_repair(self, model: str) -> None:
+    def _begin_repair(self, target: Target) -> None:
         """Unload and load a model, on a thread of its own: it can take minutes, and other models go on."""
         with self._lock:
-            self._outages.repair_of(model).begin()
-        threading.Thread(target=self._repair, args=(model,), name=f"repair-{model}", daemon=True).start()
+            self._outages.repair_of(target).begin()
+        threading.Thread(target=self._repair, args=(target,), name=f"repair-{target.model}", daemon=True).start()
 
-    def _repair(self, model: str) -> None:
+    def _repair(self, target: Target) -> None:
         asked_at = time.monotonic()
         unloaded, problem = False, None
         try:
-            self._transport.unload(model)  # loading alone does nothing: to Triton the model is still there
+            self._transport.unload(target.model)  # loading alone does nothing: to Triton the model is still there
             unloaded = True
-            self._transport.load(model)
+            self._transport.load(target.model)
         except ScorerUnavailable as error:
             problem = error
-        self._handle_later(partial(self._end_repair, model, unloaded, problem, asked_at))
+        self._handle_later(partial(self._end_repair, target, unloaded, problem, asked_at))
 
-    def _end_repair(self, model: str, unloaded: bool, problem: ScorerUnavailable | None, asked_at: float) -> None:
+    def _end_repair(self, target: Target, unloaded: bool, problem: ScorerUnavailable | None, asked_at: float) -> None:
+        model = target.model
         with self._lock:
-            away = self._outages.repair_of(model).end(unloaded=unloaded, loaded=problem is None)
+            away = self._outages.repair_of(target).end(unloaded=unloaded, loaded=problem is None)
         if problem is None:
             _log.warning("the model's process had died; the model was loaded anew", model=model)
             return
         _log.error("the model's process has died, and the model cannot be loaded anew", model=model, why=str(problem))
         if away:
-            self.pause(model, problem.trouble, str(problem), sent_at=asked_at)
+            self.pause(target, problem.trouble, str(problem), sent_at=asked_at)

@@ -15,9 +15,10 @@ An :class:`Outage` is a state machine::
 A :class:`Repair` adds a fourth state, REPAIRING, which begins and ends in PROBING: a model whose process keeps dying is
 unloaded and loaded anew.
 
-:class:`Outages` combines the outage of the server with those of its models. An unreachable server is one outage that
-holds up every model; any other trouble is an outage of one model, which leaves the others alone. The two never stand
-side by side for one model: the one that is known last takes over the backoff of the other.
+:class:`Outages` combines the outage of the server with those of its models and of the parts that they host. An
+unreachable server is one outage that holds up every model. Most other trouble is an outage of one model, which leaves
+the others alone. A missing or unfit part is an outage of that part, which leaves the model's other parts alone. Outages
+of two levels never stand side by side: the one that is known last takes over the backoff of the other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from pipeline.scoring.served_model import Trouble
+from pipeline.scoring.served_model import OF_A_PART, Trouble
+from pipeline.scoring.target import Target
 
 #: The first retry follows a failure after this, seconds; each further one after twice the time, up to the longest.
 #: Short, because a probe costs two small calls, and seconds count when the server is back.
@@ -156,76 +158,88 @@ class _Model:
 
 
 class Outages:
-    """The outages of one server and of the models on it.
+    """The outages of one server, of the models on it, and of the parts of those that host parts.
 
     Args:
+        targets: every model without parts, and every part, that clips are sent to.
         repair: a model whose process keeps dying is to be loaded anew.
     """
 
-    def __init__(self, models: Iterable[str], *, repair: bool = False) -> None:
+    def __init__(self, targets: Iterable[Target], *, repair: bool = False) -> None:
         self._server = Outage()
-        self._models = {name: _Model(repair=repair) for name in models}
+        targets = list(targets)
+        self._models = {name: _Model(repair=repair) for name in dict.fromkeys(target.model for target in targets)}
+        self._parts = {target: Outage() for target in targets if target.part}
 
     @property
     def server_away(self) -> bool:
         """Return whether the server itself cannot be reached."""
         return self._server.is_open
 
-    def away(self, model: str) -> bool:
-        """Return whether clips for ``model`` wait for an outage to end."""
-        return self._outage_of(model).is_open
+    def away(self, target: Target) -> bool:
+        """Return whether clips for ``target`` wait for an outage to end."""
+        return self._outage_of(target).is_open
 
-    def state(self, model: str, now: float) -> State:
-        """Return the state of ``model`` at the time ``now``, which is the server's where that is away."""
-        return State.REPAIRING if self._models[model].repair.is_running else self._outage_of(model).state(now)
+    def state(self, target: Target, now: float) -> State:
+        """Return the state of ``target`` at the time ``now``, which is the server's or model's where that is away."""
+        repairing = self._models[target.model].repair.is_running
+        return State.REPAIRING if repairing else self._outage_of(target).state(now)
 
-    def pause_left(self, model: str, now: float) -> float:
-        """Return the seconds until ``model`` is tried again; 0 when clips may be sent now."""
-        return self._outage_of(model).pause_left(now)
+    def pause_left(self, target: Target, now: float) -> float:
+        """Return the seconds until ``target`` is tried again; 0 when clips may be sent now."""
+        return self._outage_of(target).pause_left(now)
 
-    def repair_of(self, model: str) -> Repair:
-        """Return the repair of ``model``."""
-        return self._models[model].repair
+    def repair_of(self, target: Target) -> Repair:
+        """Return the repair of the model."""
+        return self._models[target.model].repair
 
-    def answered(self, model: str, now: float) -> None:
+    def answered(self, target: Target, now: float) -> None:
         """Record that the model has answered a clip, whatever the answer is worth."""
-        self._models[model].answered_at = now
+        self._models[target.model].answered_at = now
 
-    def silent_since(self, model: str, sent_at: float) -> bool:
+    def silent_since(self, target: Target, sent_at: float) -> bool:
         """Return whether the model has not answered a single clip since ``sent_at``."""
-        return self._models[model].answered_at < sent_at
+        return self._models[target.model].answered_at < sent_at
 
-    def failed(self, model: str, trouble: Trouble, line: str, *, sent_at: float, now: float) -> bool:
+    def failed(self, target: Target, trouble: Trouble, line: str, *, sent_at: float, now: float) -> bool:
         """Record a failure that makes clips wait; return whether ``line`` is to be reported.
 
         A line is reported once an outage, again when the kind of trouble changes, and never for two models at once.
         """
         reported = {outage.line for outage in self._open()}
-        own = self._models[model]
+        own = self._models[target.model]
         if trouble is Trouble.STUB_DIED:
             own.repair.count_death()
         if trouble is Trouble.UNREACHABLE:
-            for other in self._models.values():
-                if other.outage.is_open and not self._server.is_open:
-                    self._server.take_over(other.outage)
-                other.outage.end()
-            target = self._server
+            failing = self._server
+            others = [outage for outage in self._all() if outage is not self._server]
         else:  # the server has answered, or at least taken the connection
-            if self._server.is_open:
-                own.outage.take_over(self._server)
-            target = own.outage
-        return target.fail(trouble, line, sent_at=sent_at, now=now) and line not in reported
+            failing = self._parts.get(target, own.outage) if trouble in OF_A_PART else own.outage
+            others = [outage for outage in (self._server, own.outage) if outage is not failing]
+        for other in others:
+            if other.is_open and not failing.is_open:
+                failing.take_over(other)
+            other.end()
+        return failing.fail(trouble, line, sent_at=sent_at, now=now) and line not in reported
 
-    def scored(self, model: str) -> bool:
-        """Record a usable answer of ``model``; return whether the last outage ended with it."""
+    def scored(self, target: Target) -> bool:
+        """Record a usable answer of ``target``; return whether the last outage ended with it."""
         was_open = bool(self._open())
         self._server.end()
-        self._models[model].outage.end()
-        self._models[model].repair.reset()
+        self._models[target.model].outage.end()
+        self._models[target.model].repair.reset()
+        if target in self._parts:
+            self._parts[target].end()
         return was_open and not self._open()
 
-    def _outage_of(self, model: str) -> Outage:
-        return self._server if self._server.is_open else self._models[model].outage
+    def _outage_of(self, target: Target) -> Outage:
+        """Return the outage that holds up a model or part: the highest that is open, else its own."""
+        model = self._models[target.model].outage
+        levels = (self._server, model, self._parts.get(target, model))
+        return next((outage for outage in levels if outage.is_open), levels[-1])
+
+    def _all(self) -> list[Outage]:
+        return [self._server, *(model.outage for model in self._models.values()), *self._parts.values()]
 
     def _open(self) -> list[Outage]:
-        return [each for each in (self._server, *(model.outage for model in self._models.values())) if each.is_open]
+        return [outage for outage in self._all() if outage.is_open]

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, Trouble
+from pipeline.scoring.target import Target
 from pipeline.scoring.transport import Answer, Failure, Transport
 
 T = TypeVar("T")
@@ -135,9 +136,9 @@ class RenewingTransport:
         """See :meth:`Transport.is_live`."""
         self._ask(lambda transport: transport.is_live(timeout_seconds=timeout_seconds))
 
-    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
+    def describe(self, target: Target, *, version: str = "", timeout_seconds: float) -> ServedModel:
         """See :meth:`Transport.describe`."""
-        return self._ask(lambda transport: transport.describe(model, version=version, timeout_seconds=timeout_seconds))
+        return self._ask(lambda transport: transport.describe(target, version=version, timeout_seconds=timeout_seconds))
 
     def load(self, model: str) -> None:
         """See :meth:`Transport.load`."""
@@ -149,7 +150,7 @@ class RenewingTransport:
 
     def infer(
         self,
-        model: str,
+        target: Target,
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
@@ -165,7 +166,9 @@ class RenewingTransport:
             if self._end(line, number, trouble):
                 on_answer(answer)
 
-        line.transport.infer(model, pixels, scene=scene, heat=heat, timeout_seconds=timeout_seconds, on_answer=conclude)
+        line.transport.infer(
+            target, pixels, scene=scene, heat=heat, timeout_seconds=timeout_seconds, on_answer=conclude
+        )
 
     def close(self) -> None:
         """See :meth:`Transport.close`."""

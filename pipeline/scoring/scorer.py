@@ -31,6 +31,10 @@ holds for a clip that is refused: the model is asked to describe itself before t
 takes other clips by now, this one waits. So the server may exchange the model at any time without losing a clip. A clip
 is sent with its standing scene where the version that scores now reads that kind of scene.
 
+**Parts.** Where a model hosts the parts of many cameras, each part has its own description, versions and outages: a
+clip names the part of its camera, and an answer names the version of the model and that of the part, ``1.3``. A part
+that is missing, damaged or unfit holds up the clips of its camera alone.
+
 **Memory.** Consumers that keep up: ``capacity`` clips a port and ``max_in_flight`` over all. A port whose consumer
 hangs: at most ``2 × capacity + max_in_flight`` of its own. A clip is ``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and
 the native picture of its middle frame; gRPC holds up to three copies of the pixels of each clip in flight. Where the
@@ -53,6 +57,7 @@ from pipeline.scoring.outage import Outage
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener, notify
 from pipeline.scoring.renewing import RenewingTransport
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel
+from pipeline.scoring.target import Target
 from pipeline.scoring.traffic import Lane
 from pipeline.scoring.transport import DESCRIBE_SECONDS, Transport, TritonTransport
 from pipeline.scoring.versions import Versions
@@ -63,18 +68,25 @@ _log = logs.get("scoring")
 
 @dataclass(frozen=True, slots=True)
 class ScoredModel:
-    """A model on the server that a scorer sends clips to.
+    """A model on the server, or one of its parts, that a scorer sends clips to.
 
     Attributes:
         clip: the clips handed in for it; frames, height, width, fit and fps must be the model's.
         fits: called with every version that is to score; raises :class:`ClipMismatch` on one that cannot be used.
         heat: ask for HEAT where the model has it.
+        part: of a model that hosts the parts of cameras; empty for one without parts.
     """
 
     name: str
     clip: ClipSpec
     fits: Callable[[ServedModel], None] = lambda _served: None
     heat: bool = False
+    part: str = ""
+
+    @property
+    def target(self) -> Target:
+        """Return the model or part."""
+        return Target(self.name, self.part)
 
 
 class CameraPort:
@@ -195,13 +207,13 @@ class Scorer:
             raise ValueError(f"max_in_flight must be at least 1, got {max_in_flight}")
         if not deadline_seconds > 0:
             raise ValueError(f"deadline_seconds must be above 0, got {deadline_seconds}")
-        names = [model.name for model in models]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"models must be one or more, each named once, got {names}")
+        targets = [model.target for model in models]
+        if not targets or len(set(targets)) < len(targets):
+            raise ValueError(f"models must be one or more, each named once, got {[*map(str, targets)]}")
         self.address = address
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds
-        self._models = {model.name: Versions(model.clip, model.fits, heat=model.heat) for model in models}
+        self._models = {model.target: Versions(model.clip, model.fits, heat=model.heat) for model in models}
         self._listener = listener or ScoringListener()
         self._transport = renewing_transport(address, self._listener, connect)
         self._ports: list[CameraPort] = []
@@ -220,23 +232,24 @@ class Scorer:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def check(self, model: str | None = None) -> ServedModel:
+    def check(self, model: str | None = None, part: str = "") -> ServedModel:
         """Ask the server for the description of a model, and compare it with the clips that the cameras hand in.
 
         Args:
             model: its name on the server; None for the only one.
+            part: of a model that hosts the parts of cameras.
 
         Raises:
             ScorerUnavailable: the server or its model is not there.
             ClipMismatch: the model was trained with other clips (one line with both), or does not fit otherwise.
             ValueError: the scorer does not send clips to such a model.
         """
-        name = self._name_of(model)
-        served = self.describe(name)
-        self._models[name].require(served)
+        target = self._target_of(model, part)
+        served = self.describe(model, part)
+        self._models[target].require(served)
         return served
 
-    def describe(self, model: str | None = None, *, version: str = "") -> ServedModel:
+    def describe(self, model: str | None = None, part: str = "", *, version: str = "") -> ServedModel:
         """Ask the server for the description of a model; use :func:`served_model` to ask before there is a scorer.
 
         Raises:
@@ -244,13 +257,14 @@ class Scorer:
             ValueError: as :meth:`check`.
         """
         timeout = min(DESCRIBE_SECONDS, self.deadline_seconds)
-        return self._transport.describe(self._name_of(model), version=version, timeout_seconds=timeout)
+        return self._transport.describe(self._target_of(model, part), version=version, timeout_seconds=timeout)
 
     def add_camera(
         self,
         camera: str,
         *,
         model: str | None = None,
+        part: str = "",
         detector: str = "",
         live: bool,
         capacity: int,
@@ -261,6 +275,7 @@ class Scorer:
         Args:
             camera: its id. Fairness holds between cameras, whatever the number of their detectors.
             model: the served model that scores its clips; None for the only one.
+            part: of a model that hosts the parts of cameras.
             detector: the detector's name; empty where the camera has a single one.
             live: its oldest waiting clip is dropped when its queue is full; otherwise ``submit`` waits.
             capacity: clips that may wait in this port, at least 1.
@@ -271,7 +286,7 @@ class Scorer:
             ValueError: the camera has a port for that detector, the capacity is below 1, or the model is unknown.
             RuntimeError: the scorer is closed.
         """
-        lane = Lane(camera, detector, self._name_of(model), live, capacity)
+        lane = Lane(camera, detector, self._target_of(model, part), live, capacity)
         port = CameraPort(self._dispatcher, lane, deliver)
         with self._dispatcher.lock:
             self._ports = [*(each for each in self._ports if not each.is_over), port]
@@ -289,13 +304,14 @@ class Scorer:
             port.join(max(0.0, limit - time.monotonic()))
         self._dispatcher.join(max(0.0, limit - time.monotonic()))
 
-    def _name_of(self, model: str | None) -> str:
-        names = list(self._models)
-        if model is None and len(names) == 1:
-            return names[0]
-        if model is None or model not in self._models:
-            raise ValueError(f"model must be one of {', '.join(names)}, got {model}")
-        return model
+    def _target_of(self, model: str | None, part: str) -> Target:
+        targets = list(self._models)
+        if model is None and len(targets) == 1:
+            return targets[0]
+        target = Target(model or "", part)
+        if target not in self._models:
+            raise ValueError(f"model must be one of {', '.join(map(str, targets))}, got {target if model else model}")
+        return target
 
 
 def renewing_transport(
@@ -312,9 +328,12 @@ def renewing_transport(
 
 
 def wait_for_model(
-    address: str, model: str, stop: threading.Event, listener: ScoringListener | None = None
+    address: str, model: str, stop: threading.Event, listener: ScoringListener | None = None, *, part: str = ""
 ) -> ServedModel | None:
     """Wait, without limit, until the server at ``address`` serves ``model``; None when ``stop`` is set first.
+
+    Args:
+        part: of a model that hosts the parts of cameras; empty waits for the model as a whole.
 
     Raises:
         ClipMismatch: the model does not say which clips it was trained with.
@@ -325,7 +344,7 @@ def wait_for_model(
         while not stop.is_set():
             asked_at = time.monotonic()
             try:
-                served = transport.describe(model, timeout_seconds=DESCRIBE_SECONDS)
+                served = transport.describe(Target(model, part), timeout_seconds=DESCRIBE_SECONDS)
             except ScorerUnavailable as error:
                 if outage.fail(error.trouble, sent_at=asked_at, now=time.monotonic()):
                     notify(listener.waiting, str(error))

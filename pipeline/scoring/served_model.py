@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.model_config_pb2 as model_config
 
 from operators.background import SceneKind
 from operators.heat_kind import HeatKind
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.scoring.target import Target
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
@@ -44,6 +47,8 @@ _CAUSES = {
 #: Compiling and warming I3D takes tens of seconds on a busy machine.
 LOAD_SECONDS = 120.0
 _LIVE_SECONDS = 5.0
+#: The parameter of a model that hosts parts.
+_PARTS = "parts"
 
 
 class ScorerError(MistwatchError):
@@ -59,6 +64,7 @@ class Trouble(StrEnum):
 
     UNREACHABLE = "unreachable"  #: no server answers at the address
     NOT_READY = "not_ready"  #: a server answers but does not serve the model (yet)
+    PART = "part"  #: the model is there, and the part of this camera is missing in it or damaged
     STUB_DIED = "stub_died"  #: the model's process died; Triton does not start another by itself
     SILENT = "silent"  #: no answer in time: frozen, or too slow
     CUT_OFF = "cut_off"  #: its connection had died without a sign, and was replaced
@@ -66,6 +72,12 @@ class Trouble(StrEnum):
     FAILED = "failed"  #: the model raised, on this clip or on another of the same batch
     UNREADABLE = "unreadable"  #: the answer lacks an output that was asked for
     MISMATCH = "mismatch"  #: the model takes other clips than ours, or lacks outputs that it promises
+
+
+#: Troubles that concern a camera's part alone, where a model hosts several.
+OF_A_PART = frozenset({Trouble.PART, Trouble.MISMATCH})
+#: Beginning of the text of an error about a part, as of :mod:`models.serving.contract`.
+_PART_TROUBLE = "PART "
 
 
 class ScorerUnavailable(ScorerError):
@@ -87,6 +99,8 @@ def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
     text = _one_line(error)
     server = f"Triton at {address}"
     match status:
+        case "NOT_FOUND" if text.startswith(_PART_TROUBLE):
+            return Trouble.PART, f"{server}: model {model}, part {text.removeprefix(_PART_TROUBLE)}"
         case "NOT_FOUND":
             return Trouble.NOT_READY, f"{server} does not serve the model {model} ({text})"
         case "UNAVAILABLE" if model in text:
@@ -141,6 +155,8 @@ class ServedModel:
         weights_sha256: of its weights; None when the server does not say.
         scene: the standing scene that it reads as its input SCENE; None when it reads none.
         rarity: its scores are rarities (:mod:`operators.rarity`), so that their drift can be noticed.
+        hosts_parts: it scores nothing by itself: a request names a part, which has a description of its own. The
+            version of a part names that of the model and its own, ``1.3``.
     """
 
     name: str
@@ -154,6 +170,7 @@ class ServedModel:
     weights_sha256: str | None = None
     scene: SceneKind | None = None
     rarity: bool = False
+    hosts_parts: bool = False
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
         """Check that the model was trained with clips like ``clip``; the stride may differ.
@@ -179,20 +196,30 @@ class ServedModel:
             )
 
 
-def served_model(address: str, model: str = "clip_scorer", *, timeout_seconds: float = 5.0) -> ServedModel:
+def served_model(
+    address: str, model: str = "clip_scorer", *, part: str = "", timeout_seconds: float = 5.0
+) -> ServedModel:
     """Ask the server at ``address`` (HOST:PORT, gRPC) what it serves.
 
+    Args:
+        part: of a model that hosts parts; empty describes the model as a whole.
+
     Raises:
-        ScorerUnavailable: the server or the model is not there.
+        ScorerUnavailable: the server, the model or the part is not there.
         ClipMismatch: the model does not say which clips it was trained with, contradicts itself, or has not the
             outputs that it promises.
     """
     with connect(address) as client:
-        return describe(client, address, model, timeout_seconds=timeout_seconds)
+        return describe(client, address, Target(model, part), timeout_seconds=timeout_seconds)
 
 
 def describe(
-    client: triton.InferenceServerClient, address: str, model: str, *, version: str = "", timeout_seconds: float = 5.0
+    client: triton.InferenceServerClient,
+    address: str,
+    target: Target,
+    *,
+    version: str = "",
+    timeout_seconds: float = 5.0,
 ) -> ServedModel:
     """Return the same as :func:`served_model`, over an open connection.
 
@@ -200,6 +227,9 @@ def describe(
         version: the one to describe; by default the one that answers clips: the newest that is served. While one
             version takes another's place both are there for a moment.
     """
+    model = target.model
+    asked = version
+    version = version.partition(".")[0]
     try:
         if not version:
             version = max(client.get_model_metadata(model, client_timeout=timeout_seconds).versions, key=int)
@@ -207,6 +237,21 @@ def describe(
     except Exception as error:  # tritonclient raises its own, a closed channel a ValueError
         raise ScorerUnavailable(*diagnose(error, address, model)) from error
     said = {key: value.string_value for key, value in config.parameters.items()}
+    if target.part:
+        if _PARTS not in said:
+            raise ClipMismatch(
+                f"the model {model} at {address} hosts no parts of cameras, and its part {target.part} is asked for: "
+                "serve one written by `mistwatch export --into`"
+            )
+        settings = _part_settings(client, address, target, version, timeout_seconds)
+        said |= settings
+        version = f"{version}.{settings.get('version', '')}"
+        if asked and version != asked:
+            raise ScorerUnavailable(
+                Trouble.NOT_READY, f"Triton at {address} serves version {version} of {target}, and no longer {asked}"
+            )
+    elif _PARTS in said:
+        said |= {"clip_fit": Fit.STRETCH.value, "clip_fps": "native"}  # those of the parts may differ
     if _output(config, "SCORE") != (1,):
         raise ClipMismatch(
             f"the model {model} at {address} has no output SCORE of one number: serve one written by `mistwatch export`"
@@ -214,6 +259,8 @@ def describe(
     _check_heat(config, said, model, address)
     try:
         served = _read_description(config, said, model, version)
+        if _PARTS in said and not target.part:
+            served = replace(served, hosts_parts=True)
     except KeyError as missing:
         raise ClipMismatch(
             f"the model {model} at {address} does not say which clips it was trained with (parameter {missing} is "
@@ -251,6 +298,49 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         scene=SceneKind(said["scene"]) if said.get("scene") else None,
         rarity=said.get("scores") == "rarity",
     )
+
+
+def _part_settings(
+    client: triton.InferenceServerClient, address: str, target: Target, version: str, timeout_seconds: float
+) -> dict[str, str]:
+    """Ask for the settings of a part, and the number of its version.
+
+    Args:
+        version: of the hosting model.
+
+    Raises:
+        ScorerUnavailable: the model or the part is not there, or another version of the model answers by now.
+        ClipMismatch: the answer cannot be read.
+    """
+    try:
+        answer = client.infer(
+            target.model,
+            [part_input(target.part)],
+            outputs=[triton.InferRequestedOutput("PART_SETTINGS")],
+            client_timeout=timeout_seconds,
+        )
+    except Exception as error:
+        raise ScorerUnavailable(*diagnose(error, address, target.model)) from error
+    if (answering := answer.get_response().model_version) != version:
+        raise ScorerUnavailable(
+            Trouble.NOT_READY, f"Triton at {address} serves version {answering} of {target.model}, no longer {version}"
+        )
+    try:
+        settings = json.loads(bytes(answer.as_numpy("PART_SETTINGS")))
+        return {str(key): str(value) for key, value in settings.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ClipMismatch(
+            f"the model {target.model} at {address} describes its part {target.part} in a way that cannot be read "
+            f"({error}): serve one written by `mistwatch export --into`"
+        ) from None
+
+
+def part_input(part: str) -> Any:
+    """Return the input PART of a request for a single clip, or for the part's settings."""
+    name = np.frombuffer(part.encode(), np.uint8)[np.newaxis]
+    tensor = triton.InferInput("PART", name.shape, "UINT8")
+    tensor.set_data_from_numpy(name)
+    return tensor
 
 
 class NotLoaded(ScorerUnavailable):

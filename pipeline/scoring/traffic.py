@@ -13,6 +13,7 @@ from itertools import count
 
 from pipeline.scoring.fair_queue import FairQueue
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored
+from pipeline.scoring.target import Target
 from pipeline.windows import ClipWindow
 
 Outcome = Scored | Dropped
@@ -23,6 +24,7 @@ class Lane:
     """The way of one camera's clips to one model, and of their outcomes back.
 
     Attributes:
+        target: the model, or its part, that scores.
         live: the oldest waiting clip is dropped when the queue is full; otherwise a new one has to wait for room.
         capacity: clips that may wait to be sent, and outcomes that may wait to be delivered.
         changed: called after every change that someone may wait for: room, an outcome, the end.
@@ -31,7 +33,7 @@ class Lane:
 
     camera: str
     detector: str
-    model: str
+    target: Target
     live: bool
     capacity: int
     changed: Callable[[], None] = lambda: None
@@ -120,9 +122,9 @@ class Traffic:
         return list(self._in_flight.values())
 
     @property
-    def waiting_models(self) -> set[str]:
-        """Return the models for which clips wait to be sent."""
-        return {lane.model for lane in self._lanes.values() if self._queue.waiting(lane)}
+    def waiting_targets(self) -> set[Target]:
+        """Return the models and parts for which clips wait to be sent."""
+        return {lane.target for lane in self._lanes.values() if self._queue.waiting(lane)}
 
     def open(self, lane: Lane) -> None:
         """Accept clips of a lane. Raises ValueError: the camera has such a lane already, or its capacity is below 1."""
@@ -149,15 +151,15 @@ class Traffic:
         else:
             self._wait(clip, away)
 
-    def next_lane(self, limit: Callable[[str], int]) -> Lane | None:
+    def next_lane(self, limit: Callable[[Target], int]) -> Lane | None:
         """Return the lane whose clip is to be sent next; None when none may be sent.
 
         Args:
-            limit: clips that may be in flight to a model now; 0 holds its clips up.
+            limit: clips that may be in flight now to a part, or to a model with all its parts; 0 holds its clips up.
         """
         if len(self._in_flight) >= self.max_in_flight:
             return None
-        return self._queue.next(lambda lane: self._to(lane.model) < self._limit(lane.model, limit))
+        return self._queue.next(lambda lane: self._has_way(lane.target, limit))
 
     def send(self, lane: Lane, *, now: float) -> Clip:
         """Take the oldest waiting clip of ``lane``, and with it the turn of its camera; it is in flight from now on."""
@@ -171,7 +173,7 @@ class Traffic:
         """Send a clip once more, with no other clip in flight to its model: a batch that it was in has failed."""
         clip.suspect = True
         if clip.ticket in self._in_flight:
-            self._suspects[clip.ticket] = clip.lane.model
+            self._suspects[clip.ticket] = clip.lane.target.model
 
     def settle(self, clip: Clip, outcome: Outcome | None, *, away: bool = False) -> bool:
         """End the flight of a clip; return False when it had been abandoned.
@@ -215,8 +217,10 @@ class Traffic:
         self._suspects.pop(clip.ticket, None)
         clip.lane.settle(outcome)
 
-    def _to(self, model: str) -> int:
-        return sum(clip.lane.model == model for clip in self._in_flight.values())
-
-    def _limit(self, model: str, limit: Callable[[str], int]) -> int:
-        return min(1, limit(model)) if model in self._suspects.values() else limit(model)
+    def _has_way(self, target: Target, limit: Callable[[Target], int]) -> bool:
+        """Return whether one more clip may be sent to a part, and to its model."""
+        to_model = [clip.lane.target for clip in self._in_flight.values() if clip.lane.target.model == target.model]
+        of_model = limit(target.whole)
+        if target.model in self._suspects.values():  # a batch holds clips of several parts
+            of_model = min(1, of_model)
+        return len(to_model) < of_model and to_model.count(target) < limit(target)

@@ -22,7 +22,9 @@ from pipeline.scoring.served_model import (
     connect,
     describe,
     diagnose,
+    part_input,
 )
+from pipeline.scoring.target import Target
 
 #: Limit of a question for a model's description, which costs a healthy server milliseconds.
 DESCRIBE_SECONDS = 5.0
@@ -34,6 +36,7 @@ class Answer:
     """An answer to one clip.
 
     Attributes:
+        version: of the model, ``1``; of a part with its own, ``1.3``.
         score: SCORE as it came, unchecked.
         heat: HEAT, float32 (h, w); None unless it was asked for.
     """
@@ -62,18 +65,18 @@ class Transport(Protocol):
         """
         ...
 
-    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
-        """Return the server's description of a model; by default of the version that answers clips.
+    def describe(self, target: Target, *, version: str = "", timeout_seconds: float) -> ServedModel:
+        """Return the server's description of a model or part; by default of the version that answers clips.
 
         Raises:
-            ScorerUnavailable: the server or the model is not there.
+            ScorerUnavailable: the server, the model or the part is not there.
             ClipMismatch: the description is incomplete or contradicts itself.
         """
         ...
 
     def infer(
         self,
-        model: str,
+        target: Target,
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
@@ -119,13 +122,13 @@ class TritonTransport:
         except Exception as error:
             raise ScorerUnavailable(*diagnose(error, self._address, "")) from error
 
-    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
+    def describe(self, target: Target, *, version: str = "", timeout_seconds: float) -> ServedModel:
         """See :meth:`Transport.describe`."""
-        return describe(self._client, self._address, model, version=version, timeout_seconds=timeout_seconds)
+        return describe(self._client, self._address, target, version=version, timeout_seconds=timeout_seconds)
 
     def infer(
         self,
-        model: str,
+        target: Target,
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
@@ -134,20 +137,22 @@ class TritonTransport:
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         """See :meth:`Transport.infer`; ``on_answer`` is called on gRPC's thread, which serves every call."""
-        outputs = ("SCORE", "HEAT") if heat else ("SCORE",)
+        outputs = ["SCORE", *(["HEAT"] if heat else []), *(["PART_VERSION"] if target.part else [])]
         try:
             inputs = [_one_of_a_batch("CLIP", pixels)]
             if scene is not None:
                 inputs.append(_one_of_a_batch("SCENE", scene))
+            if target.part:
+                inputs.append(part_input(target.part))
             self._client.async_infer(
-                model,
+                target.model,
                 inputs,
-                callback=partial(self._read, model, heat, on_answer),
+                callback=partial(self._read, target, heat, on_answer),
                 outputs=[triton.InferRequestedOutput(name) for name in outputs],
                 client_timeout=timeout_seconds,
             )
         except Exception as error:  # among them a ValueError for a closed channel
-            on_answer(Failure(*diagnose(error, self._address, model)))
+            on_answer(Failure(*diagnose(error, self._address, target.model)))
 
     def load(self, model: str) -> None:
         """See :meth:`Transport.load`; waits for at most ``LOAD_SECONDS``."""
@@ -169,21 +174,25 @@ class TritonTransport:
 
     def _read(
         self,
-        model: str,
+        target: Target,
         heat: bool,
         on_answer: Callable[[Answer | Failure], None],
         result: Any,
         error: Exception | None,
     ) -> None:
         if error is not None:
-            on_answer(Failure(*diagnose(error, self._address, model)))
+            on_answer(Failure(*diagnose(error, self._address, target.model)))
             return
         try:
             # HEAT is copied: the answer's own memory holds all of the answer.
             values = np.array(result.as_numpy("HEAT")[0]) if heat else None
-            answer = Answer(result.get_response().model_version, float(result.as_numpy("SCORE").item()), values)
+            version = result.get_response().model_version
+            if target.part:
+                version = f"{version}.{result.as_numpy('PART_VERSION').item()}"
+            answer = Answer(version, float(result.as_numpy("SCORE").item()), values)
         except Exception as problem:
-            missing = "HEAT" if heat and result.as_numpy("HEAT") is None else "single SCORE"
+            wanted = [*(["HEAT"] if heat else []), *(["PART_VERSION"] if target.part else [])]
+            missing = next((name for name in wanted if result.as_numpy(name) is None), "single SCORE")
             on_answer(Failure(Trouble.UNREADABLE, f"Triton's answer holds no {missing} ({problem})"))
         else:
             on_answer(answer)

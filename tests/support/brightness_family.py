@@ -27,6 +27,7 @@ class Levels(Architecture):
 
 class BrightnessCard(ModelCard[Levels]):
     family: Literal["brightness"] = "brightness"
+    camera: str | None = None
 
 
 class BrightnessNetwork(ServedNetwork):
@@ -44,8 +45,8 @@ class BrightnessNetwork(ServedNetwork):
         return heat.amax(dim=(1, 2))[:, None], heat.flatten(1), heat
 
 
-def train(folder: Path, level: float) -> BrightnessCard:
-    """Write a model whose normal brightness is ``level``, in [0, 1]."""
+def train(folder: Path, level: float, *, camera: str | None = None, **changes: object) -> BrightnessCard:
+    """Write a model whose normal brightness is ``level``, in [0, 1]; ``changes`` are those of its clips."""
     network = BrightnessNetwork(Levels().cells)
     network.level.fill_(level)
     folder.mkdir()
@@ -54,10 +55,13 @@ def train(folder: Path, level: float) -> BrightnessCard:
         description="the distance from the normal brightness",
         architecture=Levels(),
         weights_sha256=save_tensors(network.state_dict(), folder / WEIGHTS_FILE),
-        clip=StoredClip(frames=4, stride=2, fps=5, height=16, width=16, fit="stretch"),
+        clip=StoredClip.model_validate(
+            {"frames": 4, "stride": 2, "fps": 5, "height": 16, "width": 16, "fit": "stretch"} | changes
+        ),
         alerting=Alerting(kernel=1, open_threshold=0.5, close_threshold=0.25),
         training={"level": level},
         figures={},
+        camera=camera,
     )
     write_card(card, folder)
     return card

@@ -20,6 +20,12 @@ class NetworkProgram:
         self.cells = cells
 
     def run(self, values: Any) -> dict[str, npt.NDArray[np.float32]]:
-        grey = self.cells.run(values[:, -1])["CELLS"]
+        return self.judge(self.common(values))
+
+    def common(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        cells: npt.NDArray[np.float32] = self.cells.run(clips[:, -1])["CELLS"]
+        return cells
+
+    def judge(self, grey: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         heat = np.abs(grey - np.float32(self.level))
         return {"SCORE": heat.max(axis=(1, 2))[:, None], "FEATURES": grey.reshape(len(grey), -1), "HEAT": heat}

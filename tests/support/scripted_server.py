@@ -20,6 +20,7 @@ from triton_of_brightness import H, T, W
 from operators.background import SceneKind
 from operators.heat_kind import HeatKind
 from pipeline.scoring.served_model import HeatMap, ScorerUnavailable, ServedModel, Trouble
+from pipeline.scoring.target import Target
 from pipeline.scoring.transport import Answer, Failure, Transport
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
@@ -236,7 +237,8 @@ class _ScriptedTransport:
         self._link.release()
         self._ask(timeout_seconds, lambda: self._server.show_life(timeout_seconds, closed=self._closed))
 
-    def describe(self, model: str, *, version: str = "", timeout_seconds: float) -> ServedModel:
+    def describe(self, target: Target, *, version: str = "", timeout_seconds: float) -> ServedModel:
+        model = target.model
         served = self._ask(timeout_seconds, lambda: self._server.ask(model, timeout_seconds, closed=self._closed))
         if version not in ("", served.version):
             raise ScorerUnavailable(Trouble.NOT_READY, f"{model} has no version {version}")
@@ -244,7 +246,7 @@ class _ScriptedTransport:
 
     def infer(
         self,
-        model: str,
+        target: Target,
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
@@ -253,6 +255,7 @@ class _ScriptedTransport:
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         def score() -> Answer | Failure:
+            model = target.model
             served = self._server.ask(model, timeout_seconds, closed=self._closed)
             return self._server.score(model, pixels, scene, heat, served)
 

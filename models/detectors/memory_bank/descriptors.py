@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.efficientnet_lite0 import EfficientNetLite0, load_efficientnet_lite0, normalise_pictures
+from models.backbones.efficientnet_lite0 import NAME, EfficientNetLite0, load_efficientnet_lite0, normalise_pictures
 from models.backbones.efficientnet_stages import STAGES, StageName, reduction
+from models.backbones.weights import published
 from models.detectors.program import ProgramNetwork
 from pipeline.windows import ClipSpec
 
@@ -74,4 +75,5 @@ def descriptor_network(stages: Sequence[StageName], enlarge: int, clip: ClipSpec
         models.backbones.weights.WeightsError: the weights are not in the cache, or are not what they should be.
     """
     network = PatchDescriptors(load_efficientnet_lite0(stages[-1]), stages, enlarge).eval()
-    return ProgramNetwork(network, {"PICTURE": ((clip.height, clip.width, 3), "uint8")}, (DESCRIPTORS,))
+    common = f"{NAME} {published(NAME).tensors_sha256[:16]}, {'+'.join(stages)}, enlarged {enlarge} times"
+    return ProgramNetwork(network, {"PICTURE": ((clip.height, clip.width, 3), "uint8")}, (DESCRIPTORS,), common)

@@ -49,12 +49,20 @@ class MemoryBankScorer:
         FEATURES is the mean descriptor of the picture. HEAT is each cell on the scale of SCORE: as rare as a whole
         picture of that value.
         """
-        clips = values["CLIP"] if isinstance(values, Mapping) else values
+        return self.judge(self.common(values["CLIP"] if isinstance(values, Mapping) else values))
+
+    def common(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the descriptors of the last picture of each clip, (N, C, h, w)."""
         (descriptors,) = self._network.run(np.ascontiguousarray(clips[:, -1])).values()
+        found: npt.NDArray[np.float32] = descriptors
+        return found
+
+    def judge(self, common: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.SharingScorer`."""
         # Picture by picture, so that no bit depends on the rest of the batch.
-        distances = np.stack([cell_distances(self._normality, of_picture) for of_picture in descriptors])
+        distances = np.stack([cell_distances(self._normality, of_picture) for of_picture in common])
         return {
             "SCORE": self._rarity.scores(picture_value(distances))[:, None].astype(np.float32),
-            "FEATURES": descriptors.mean(axis=(2, 3)),
+            "FEATURES": common.mean(axis=(2, 3)),
             "HEAT": self._rarity.scores(distances).astype(np.float32),
         }

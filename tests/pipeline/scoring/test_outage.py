@@ -13,7 +13,8 @@ from pipeline.scoring.outage import (
     Repair,
     State,
 )
-from pipeline.scoring.served_model import Trouble
+from pipeline.scoring.served_model import OF_A_PART, Trouble
+from pipeline.scoring.target import Target
 
 SHORT = FIRST_RETRY_SECONDS
 
@@ -127,26 +128,30 @@ def test_a_second_repair_that_cannot_unload_does_not_forget_that_the_first_one_h
 # The server and its models together.
 
 
-class Site:
-    """Two models, a clock that runs 10 s between two calls, and the lines that were reported."""
+A, B = Target("a"), Target("b")
 
-    def __init__(self, *, repair: bool = False) -> None:
-        self.outages = Outages(["a", "b"], repair=repair)
+
+class Site:
+    """Two models (or parts), a clock that runs 10 s between two calls, and the lines that were reported."""
+
+    def __init__(self, *, repair: bool = False, targets: tuple[Target, ...] = (A, B)) -> None:
+        self.targets = targets
+        self.outages = Outages(targets, repair=repair)
         self.now = 0.0
         self.said: list[str] = []
 
-    def fail(self, model: str, trouble: Trouble, line: str) -> None:
+    def fail(self, target: Target, trouble: Trouble, line: str) -> None:
         self.now += 10.0
-        if self.outages.failed(model, trouble, line, sent_at=self.now, now=self.now):
+        if self.outages.failed(target, trouble, line, sent_at=self.now, now=self.now):
             self.said.append(line)
 
-    def score(self, model: str) -> None:
-        if self.outages.scored(model):
+    def score(self, target: Target) -> None:
+        if self.outages.scored(target):
             self.said.append("recovered")
 
     @property
     def states(self) -> list[State]:
-        return [self.outages.state(model, self.now) for model in ("a", "b")]
+        return [self.outages.state(target, self.now) for target in self.targets]
 
 
 MODEL_TROUBLES = [
@@ -160,24 +165,24 @@ MODEL_TROUBLES = [
 @pytest.mark.parametrize("trouble", MODEL_TROUBLES)
 def test_a_models_trouble_leaves_the_other_alone(trouble: Trouble) -> None:
     site = Site()
-    site.fail("a", trouble, "a is away")
+    site.fail(A, trouble, "a is away")
     assert site.states == [State.PAUSED, State.UP]
-    assert (site.outages.away("a"), site.outages.away("b")) == (True, False)
-    assert site.outages.pause_left("b", site.now) == 0.0
-    site.score("b")
+    assert (site.outages.away(A), site.outages.away(B)) == (True, False)
+    assert site.outages.pause_left(B, site.now) == 0.0
+    site.score(B)
     assert site.said == ["a is away"]
-    site.score("a")
+    site.score(A)
     assert site.said == ["a is away", "recovered"]
     assert site.states == [State.UP, State.UP]
 
 
 def test_an_unreachable_server_holds_up_both_and_is_reported_once() -> None:
     site = Site()
-    site.fail("a", Trouble.UNREACHABLE, "no server")
-    site.fail("b", Trouble.UNREACHABLE, "no server")
+    site.fail(A, Trouble.UNREACHABLE, "no server")
+    site.fail(B, Trouble.UNREACHABLE, "no server")
     assert site.outages.server_away
     assert site.states == [State.PAUSED, State.PAUSED]
-    site.score("b")
+    site.score(B)
     assert site.said == ["no server", "recovered"]
     assert site.states == [State.UP, State.UP]
 
@@ -185,67 +190,116 @@ def test_an_unreachable_server_holds_up_both_and_is_reported_once() -> None:
 def test_a_server_that_answers_for_one_model_leaves_that_ones_trouble_alone() -> None:
     """A server that starts listens before it has loaded its models."""
     site = Site()
-    site.fail("a", Trouble.UNREACHABLE, "no server")
-    site.fail("a", Trouble.NOT_READY, "no a")
+    site.fail(A, Trouble.UNREACHABLE, "no server")
+    site.fail(A, Trouble.NOT_READY, "no a")
     assert not site.outages.server_away
     assert site.states == [State.PAUSED, State.UP]
-    assert site.outages.pause_left("a", site.now) == pytest.approx(2 * SHORT), "the backoff does not start again"
-    site.score("b")
-    site.score("a")
+    assert site.outages.pause_left(A, site.now) == pytest.approx(2 * SHORT), "the backoff does not start again"
+    site.score(B)
+    site.score(A)
     assert site.said == ["no server", "no a", "recovered"]
 
 
 def test_a_server_that_goes_away_ends_what_was_known_of_its_models() -> None:
     site = Site()
-    site.fail("a", Trouble.NOT_READY, "no a")
-    site.fail("b", Trouble.NOT_READY, "no b")
-    site.fail("b", Trouble.UNREACHABLE, "no server")
-    site.fail("a", Trouble.NOT_READY, "no a")
+    site.fail(A, Trouble.NOT_READY, "no a")
+    site.fail(B, Trouble.NOT_READY, "no b")
+    site.fail(B, Trouble.UNREACHABLE, "no server")
+    site.fail(A, Trouble.NOT_READY, "no a")
     assert site.states == [State.PAUSED, State.UP]
-    site.score("a")
+    site.score(A)
     assert site.said == ["no a", "no b", "no server", "no a", "recovered"]
 
 
 def test_the_same_line_is_not_reported_for_two_models_at_once() -> None:
     """A frozen server is silent to the clips of each model."""
     site = Site()
-    site.fail("a", Trouble.SILENT, "no answer in time")
-    site.fail("b", Trouble.SILENT, "no answer in time")
-    site.score("a")
-    site.score("b")
+    site.fail(A, Trouble.SILENT, "no answer in time")
+    site.fail(B, Trouble.SILENT, "no answer in time")
+    site.score(A)
+    site.score(B)
     assert site.said == ["no answer in time", "recovered"]
 
 
 def test_recovery_is_reported_when_the_last_outage_ends() -> None:
     site = Site()
-    site.fail("a", Trouble.NOT_READY, "no a")
-    site.fail("b", Trouble.NOT_READY, "no b")
-    site.score("a")
+    site.fail(A, Trouble.NOT_READY, "no a")
+    site.fail(B, Trouble.NOT_READY, "no b")
+    site.score(A)
     assert site.said == ["no a", "no b"]
-    site.score("b")
-    site.score("b")
+    site.score(B)
+    site.score(B)
     assert site.said == ["no a", "no b", "recovered"]
 
 
 def test_deaths_are_counted_for_each_model_and_forgotten_with_a_score() -> None:
     site = Site(repair=True)
     for _ in range(REPAIR_AFTER_DEATHS):
-        site.fail("a", Trouble.STUB_DIED, "a has died")
-    assert site.outages.repair_of("a").is_due
-    assert not site.outages.repair_of("b").is_due
-    site.outages.repair_of("a").begin()
+        site.fail(A, Trouble.STUB_DIED, "a has died")
+    assert site.outages.repair_of(A).is_due
+    assert not site.outages.repair_of(B).is_due
+    site.outages.repair_of(A).begin()
     assert site.states == [State.REPAIRING, State.UP]
-    site.outages.repair_of("a").end(unloaded=False, loaded=False)
-    site.fail("a", Trouble.STUB_DIED, "a has died")
-    site.score("a")
-    site.fail("a", Trouble.STUB_DIED, "a has died")
-    assert not site.outages.repair_of("a").is_due
+    site.outages.repair_of(A).end(unloaded=False, loaded=False)
+    site.fail(A, Trouble.STUB_DIED, "a has died")
+    site.score(A)
+    site.fail(A, Trouble.STUB_DIED, "a has died")
+    assert not site.outages.repair_of(A).is_due
 
 
 def test_a_model_is_silent_when_it_has_answered_nothing_since() -> None:
-    outages = Outages(["a", "b"])
-    assert outages.silent_since("a", 0.0)
-    outages.answered("a", 5.0)
-    assert not outages.silent_since("a", 4.0)
-    assert outages.silent_since("a", 6.0)
-    assert outages.silent_since("b", 4.0), "the other model's answer says nothing of this one"
+    outages = Outages([A, B])
+    assert outages.silent_since(A, 0.0)
+    outages.answered(A, 5.0)
+    assert not outages.silent_since(A, 4.0)
+    assert outages.silent_since(A, 6.0)
+    assert outages.silent_since(B, 4.0), "the other model's answer says nothing of this one"
+
+
+class TestParts:
+    """Two cameras whose parts one model hosts."""
+
+    GATE, YARD = Target("motion", "gate"), Target("motion", "yard")
+
+    @pytest.fixture
+    def parts(self) -> Site:
+        return Site(targets=(self.GATE, self.YARD), repair=True)
+
+    @pytest.mark.parametrize("trouble", sorted(OF_A_PART))
+    def test_a_parts_trouble_leaves_the_other_part_alone(self, parts: Site, trouble: Trouble) -> None:
+        parts.fail(self.GATE, trouble, "no gate")
+        assert parts.states == [State.PAUSED, State.UP]
+        assert parts.outages.state(self.GATE.whole, parts.now) is State.UP
+        parts.score(self.YARD)
+        assert parts.said == ["no gate"]
+        parts.score(self.GATE)
+        assert parts.said == ["no gate", "recovered"]
+
+    @pytest.mark.parametrize("trouble", [Trouble.NOT_READY, Trouble.STUB_DIED, Trouble.SILENT])
+    def test_the_models_trouble_holds_up_both_and_ends_for_both(self, parts: Site, trouble: Trouble) -> None:
+        parts.fail(self.GATE, trouble, "no model")
+        assert parts.states == [State.PAUSED, State.PAUSED]
+        parts.fail(self.YARD, trouble, "no model")
+        parts.score(self.YARD)
+        assert parts.states == [State.UP, State.UP]
+        assert parts.said == ["no model", "recovered"]
+
+    def test_a_model_that_answers_that_a_part_is_missing_is_there_for_the_others(self, parts: Site) -> None:
+        parts.fail(self.YARD, Trouble.STUB_DIED, "no model")
+        parts.fail(self.GATE, Trouble.PART, "no gate")
+        assert parts.states == [State.PAUSED, State.UP]
+
+    def test_a_part_that_is_missing_may_miss_its_model_and_the_server_too(self, parts: Site) -> None:
+        parts.fail(self.GATE, Trouble.PART, "no gate")
+        parts.fail(self.YARD, Trouble.NOT_READY, "no model")
+        parts.fail(self.YARD, Trouble.UNREACHABLE, "no server")
+        assert parts.states == [State.PAUSED, State.PAUSED]
+        parts.score(self.YARD)
+        assert parts.states == [State.UP, State.UP], "the part is asked for anew"
+
+    def test_deaths_are_those_of_the_model(self, parts: Site) -> None:
+        for target in (self.GATE, self.YARD, self.GATE):
+            parts.fail(target, Trouble.STUB_DIED, "it has died")
+        assert parts.outages.repair_of(self.YARD).is_due
+        parts.outages.repair_of(self.GATE).begin()
+        assert parts.states == [State.REPAIRING, State.REPAIRING]

@@ -16,6 +16,7 @@ from pipeline.scoring.outcomes import DropReason
 from pipeline.scoring.renewing import RenewingTransport
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ScorerUnavailable, Trouble
+from pipeline.scoring.target import Target
 from pipeline.scoring.transport import Answer, Failure
 
 #: After this much silence a connection is tested, and a test takes the other four times at most.
@@ -48,7 +49,7 @@ class Calls:
     def send(self, *, slow: int = 0, timeout_seconds: float = 60.0) -> None:
         window = self._kit.window("gate", 0, slow=slow)
         self.transport.infer(
-            "clip_scorer",
+            Target("clip_scorer"),
             window.pixels,
             scene=None,
             heat=False,
@@ -94,7 +95,7 @@ def test_clips_under_way_are_cut_off_once_and_the_next_is_scored(calls: Calls, a
 
 def test_a_question_under_way_is_asked_again(calls: Calls) -> None:
     calls.path.forget()
-    assert calls.transport.describe("clip_scorer", timeout_seconds=60).name == "mean"
+    assert calls.transport.describe(Target("clip_scorer"), timeout_seconds=60).name == "mean"
     assert calls.renewed.acquire(timeout=60)
 
 
@@ -106,11 +107,11 @@ def test_missed_deadlines_do_not_count_as_signs_of_life(calls: Calls) -> None:
     while not calls.renewed.acquire(blocking=False):
         assert time.monotonic() < limit
         try:
-            calls.transport.describe("clip_scorer", timeout_seconds=QUIET / 4)
+            calls.transport.describe(Target("clip_scorer"), timeout_seconds=QUIET / 4)
         except ScorerUnavailable as error:
             troubles.add(error.trouble)
     assert troubles == {Trouble.SILENT}
-    assert calls.transport.describe("clip_scorer", timeout_seconds=60).name == "mean"
+    assert calls.transport.describe(Target("clip_scorer"), timeout_seconds=60).name == "mean"
     assert calls.path.connections == 2
 
 
@@ -161,7 +162,7 @@ def test_closing_does_not_wait_for_a_dead_connection(calls: Calls) -> None:
     assert calls.troubles(1) == [Trouble.UNREACHABLE]
     assert time.monotonic() - began < 20
     with pytest.raises(ScorerUnavailable):
-        calls.transport.describe("clip_scorer", timeout_seconds=60)
+        calls.transport.describe(Target("clip_scorer"), timeout_seconds=60)
 
 
 @pytest.mark.usefixtures("quick")

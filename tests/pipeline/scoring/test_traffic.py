@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from pipeline.scoring.outcomes import Dropped, DropReason
+from pipeline.scoring.target import Target
 from pipeline.scoring.traffic import Clip, Lane, Traffic
 
 ANY = 99
 
 
-def lane(camera: str, detector: str = "", *, live: bool = False, capacity: int = 3, model: str = "m") -> Lane:
-    return Lane(camera, detector, model, live, capacity)
+def lane(
+    camera: str, detector: str = "", *, live: bool = False, capacity: int = 3, model: str = "m", part: str = ""
+) -> Lane:
+    return Lane(camera, detector, Target(model, part), live, capacity)
 
 
 def opened(*lanes: Lane, max_in_flight: int = 8) -> Traffic:
@@ -24,8 +27,8 @@ def opened(*lanes: Lane, max_in_flight: int = 8) -> Traffic:
 
 
 def send(traffic: Traffic, **limits: int) -> Clip | None:
-    """Send the next clip, with these limits by model."""
-    turn = traffic.next_lane(lambda model: limits.get(model, ANY))
+    """Send the next clip, with these limits by model, or by part."""
+    turn = traffic.next_lane(lambda target: limits.get(target.part or target.model, ANY))
     return None if turn is None else traffic.send(turn, now=0.0)
 
 
@@ -199,9 +202,9 @@ def test_models_with_waiting_clips(kit: Any) -> None:
     a, b = lane("a", model="one"), lane("b", model="two")
     traffic = opened(a, b)
     traffic.submit(a, kit.window("a", 0))
-    assert traffic.waiting_models == {"one"}
+    assert traffic.waiting_targets == {Target("one")}
     send(traffic)
-    assert traffic.waiting_models == set()
+    assert traffic.waiting_targets == set()
 
 
 @pytest.mark.parametrize(
@@ -216,3 +219,32 @@ def test_refuses(other: Lane, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         traffic.open(other)
     traffic.open(lane("yard", "fires"))
+
+
+class TestParts:
+    """Two cameras whose parts one model hosts."""
+
+    def cameras(self, kit: Any) -> Traffic:
+        gate, yard = lane("gate", part="gate"), lane("yard", part="yard")
+        traffic = opened(gate, yard)
+        for each in (gate, yard):
+            for index in range(3):
+                traffic.submit(each, kit.window(each.camera, index))
+        return traffic
+
+    def test_a_part_that_is_held_up_leaves_the_other_its_turns(self, kit: Any) -> None:
+        assert sent(self.cameras(kit), gate=0) == [("yard", 0), ("yard", 1), ("yard", 2)]
+
+    def test_a_part_on_probation_sends_beside_the_traffic_of_the_other(self, kit: Any) -> None:
+        assert sorted(sent(self.cameras(kit), gate=1)) == [("gate", 0), ("yard", 0), ("yard", 1), ("yard", 2)]
+
+    def test_a_limit_of_the_model_counts_the_clips_of_all_its_parts(self, kit: Any) -> None:
+        assert sorted(sent(self.cameras(kit), m=2)) == [("gate", 0), ("yard", 0)]
+
+    def test_a_suspect_is_sent_without_a_clip_of_any_other_part_in_its_batch(self, kit: Any) -> None:
+        traffic = self.cameras(kit)
+        first = send(traffic)
+        assert first
+        traffic.suspect(first)
+        traffic.settle(first, None)
+        assert len(sent(traffic)) == 1

@@ -1,0 +1,197 @@
+"""Triton's configuration of a served model, and the settings of a part, which are written alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from models.card import ModelCard
+from models.serving.contract import CONFIG_FILE, EngineChoice
+from models.serving.parts import read_parameters
+from operators.background import SceneKind
+from operators.heat_kind import HeatKind
+
+_HOSTS = re.compile(r'^parameters \{ key: "parts" ', re.MULTILINE)
+_OUTPUT = re.compile(r'\{ name: "(\w+)" data_type: TYPE_FP32 dims: \[ ([\d, ]+) \] \}')
+
+
+def config_pbtxt(
+    card: ModelCard,
+    outputs: Mapping[str, list[int]],
+    *,
+    name: str,
+    engine: EngineChoice = EngineChoice.AUTO,
+    max_batch: int,
+    heat: HeatKind | None = None,
+    scene: SceneKind | None = None,
+    rarity: bool = False,
+) -> str:
+    """Return Triton's configuration of a served model, without its version.
+
+    Args:
+        outputs: the shape of each output for one clip.
+        max_batch: bound of Triton's dynamic batches.
+        heat: meaning of the output HEAT, where the model has it.
+        scene: the standing scene that the model reads, if any.
+        rarity: its scores are rarities (:mod:`operators.rarity`).
+    """
+    inputs = [_clip(card)]
+    if scene:
+        size = f"{card.clip.height}, {card.clip.width}, 3"
+        inputs.append(f'{{ name: "SCENE" data_type: TYPE_UINT8 dims: [ {size} ] optional: true }}')
+    return _config(
+        name,
+        inputs,
+        _scores(outputs),
+        {
+            **_of_detector(card, rarity=rarity),
+            **_in_common(card, heat),
+            **({"scene": scene.value} if scene else {}),
+            "ENGINE": engine.value,
+        },
+        max_batch,
+    )
+
+
+def host_config(
+    card: ModelCard,
+    outputs: Mapping[str, list[int]],
+    networks: Mapping[str, str],
+    *,
+    name: str,
+    max_batch: int,
+    heat: HeatKind | None,
+) -> str:
+    """Return Triton's configuration of a model that hosts parts, without its version.
+
+    Args:
+        card: of one of the parts; only what they have in common is read.
+        outputs: the shape of each output for one clip.
+        networks: the identity of each network that the parts share, by its name.
+        max_batch: bound of Triton's dynamic batches.
+        heat: meaning of the output HEAT, where the model has it.
+    """
+    return _config(
+        name,
+        [
+            _clip(card, optional=True),
+            '{ name: "PART" data_type: TYPE_UINT8 dims: [ -1 ] allow_ragged_batch: true }',
+        ],
+        [
+            *_scores(outputs),
+            '{ name: "PART_VERSION" data_type: TYPE_INT64 dims: [ 1 ] }',
+            '{ name: "PART_SETTINGS" data_type: TYPE_UINT8 dims: [ -1 ] }',
+        ],
+        {
+            "parts": "camera",
+            **_in_common(card, heat),
+            **{f"network_{network}": identity for network, identity in networks.items()},
+        },
+        max_batch,
+    )
+
+
+def part_config(card: ModelCard, *, rarity: bool) -> str:
+    """Return the settings of a part, without its version; ``rarity`` as for :func:`config_pbtxt`."""
+    return "\n".join(["# Written by `mistwatch export`.", *_parameters(_of_detector(card, rarity=rarity))]) + "\n"
+
+
+def hosts_parts(model: Path) -> bool:
+    """Return whether the served model in a folder hosts the parts of cameras. Raises OSError."""
+    text = (model / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
+    return _HOSTS.search(text) is not None
+
+
+def differences(config: str, other: str) -> list[str]:
+    """Return the parameters in which the second configuration differs from the first, each in words.
+
+    Raises:
+        ValueError: a parameter is damaged.
+    """
+    first, second = read_parameters(config), read_parameters(other)
+    return [
+        f"{key} {first.get(key, 'none')}, not {second.get(key, 'none')}"
+        for key in dict.fromkeys([*first, *second])
+        if first.get(key) != second.get(key)
+    ]
+
+
+def score_outputs(config: str) -> dict[str, list[int]]:
+    """Return the shape of each output for one clip that a configuration names: SCORE, FEATURES, HEAT."""
+    return {name: [int(size) for size in dims.split(",")] for name, dims in _OUTPUT.findall(config)}
+
+
+def _of_detector(card: ModelCard, *, rarity: bool) -> dict[str, object]:
+    """Return what is the detector's own: its identity, the cutting of its clips, and the judging of its scores."""
+    clip = card.clip
+    return {
+        "name": card.name,
+        **({"backbone": card.backbone.name} if card.backbone else {}),
+        "clip_stride": clip.stride,
+        "clip_fit": clip.fit.value,
+        "clip_fps": "native" if clip.fps is None else clip.fps,
+        "threshold": card.alerting.open_threshold,
+        "close_threshold": card.alerting.close_threshold,
+        "kernel": card.alerting.kernel,
+        "weights_sha256": card.weights_sha256,
+        **({"scores": "rarity"} if rarity else {}),
+    }
+
+
+def _in_common(card: ModelCard, heat: HeatKind | None) -> dict[str, object]:
+    """Return what the parts of a model have in common: the family, the size of its clips, the meaning of its heat."""
+    clip = card.clip
+    return {
+        "family": card.family,
+        "clip_frames": clip.frames,
+        "clip_height": clip.height,
+        "clip_width": clip.width,
+        **({"heat": heat.value} if heat else {}),
+    }
+
+
+def _clip(card: ModelCard, *, optional: bool = False) -> str:
+    clip = card.clip
+    dims = f"{clip.frames}, {clip.height}, {clip.width}, 3"
+    return f'{{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {dims} ]{" optional: true" if optional else ""} }}'
+
+
+def _scores(outputs: Mapping[str, list[int]]) -> list[str]:
+    return [
+        f"{{ name: {json.dumps(output)} data_type: TYPE_FP32 dims: [ {', '.join(map(str, dims))} ] }}"
+        for output, dims in outputs.items()
+    ]
+
+
+def _config(name: str, inputs: list[str], outputs: list[str], parameters: Mapping[str, object], max_batch: int) -> str:
+    lines = [
+        "# Written by `mistwatch export`.",
+        f"name: {json.dumps(name)}",
+        'backend: "python"',
+        f"max_batch_size: {max_batch}",
+        "input [",
+        ",\n".join(f"  {line}" for line in inputs),
+        "]",
+        "output [",
+        ",\n".join(f"  {line}" for line in outputs),
+        "]",
+        "# Clips that wait when the model is free go together; none waits in order to go together.",
+        "dynamic_batching { }",
+        "# One instance with every core beats several that share them. The engine looks for CUDA itself.",
+        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        *_parameters(parameters),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _parameters(values: Mapping[str, object]) -> list[str]:
+    return [
+        f"parameters {{ key: {json.dumps(key)} value {{ string_value: {_quoted(str(value))} }} }}"
+        for key, value in values.items()
+    ]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # the text is UTF-8, as protobuf expects

@@ -1,0 +1,134 @@
+"""``mistwatch export --into`` and ``versions --part``: parts of cameras, as an operator handles them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import brightness_family
+import pytest
+from parts_of_brightness import HOST, use_programs
+
+from deploy.triton.server import TritonServer
+from models.serving import versions
+from pipeline.cli.main import main
+from pipeline.cli.repository import serving
+from pipeline.scoring.served_model import served_model
+
+Command = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def mistwatch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """The command in this process, in a folder of its own: status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    use_programs(monkeypatch)
+
+    def call(*words: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mistwatch", *map(str, words)])
+        status: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return call
+
+
+def product(camera: str, level: float) -> Path:
+    """Write a detector of a camera, and return its folder."""
+    folder = Path(f"{camera}-{level}")
+    brightness_family.train(folder, level, camera=camera)
+    return folder
+
+
+def test_parts_are_added_listed_and_rolled_back(mistwatch: Command) -> None:
+    export = ("export", "--out", "models", "--into", HOST, "--model")
+    status, said, errors = mistwatch(*export, product("gate", 0.2))
+    assert (status, errors) == (0, "")
+    assert said.startswith(
+        f"models/{HOST}/parts/gate: version 1, 0.0 MB; serve it with: mistwatch serve --repository m"
+    )
+    assert mistwatch(*export, product("yard", 0.6))[1].endswith(
+        "; a Triton that serves bright scores with it from now on\n"
+    )
+    mistwatch(*export, product("gate", 0.4))
+    assert mistwatch("versions", "list", "models")[1].splitlines() == [
+        "1  served  hosts the parts of 2 cameras",
+        "gate:",
+        "  1          bright (levels), threshold 0.5",
+        "  2  served  bright (levels), threshold 0.5",
+        "yard:",
+        "  1  served  bright (levels), threshold 0.5",
+    ]
+    status, said, errors = mistwatch("versions", "rollback", "models", "--part", "gate")
+    assert (status, said, errors) == (0, f"models/{HOST}/parts/gate: version 1 scores from now on\n", "")
+    assert mistwatch("versions", "list", "models", "--part", "gate")[1].splitlines()[0].startswith("1  served")
+    assert mistwatch("versions", "use", "models", "2", "--part", "gate")[0] == 0
+    status, _, errors = mistwatch("versions", "rollback", "models", "--part", "yard")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "parts/yard serves version 1 and has served no other before" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("versions", "list", "models", "--part", "door"), "has no part 'door' (it has: gate)"),
+        (("versions", "use", "models", "7", "--part", "gate"), "parts/gate has no version 7 (there are: 1)"),
+        (("versions", "rollback", "models", "--part", "../parts/gate"), "has no part '../parts/gate' (it has: gate)"),
+        (("export", "--out", "models", "--into", HOST, "--as", "x"), "--into: leave out --as and --engine"),
+        (("export", "--out", "models", "--into", "../x"), "the served model's name must be 1 to 100 letters"),
+        (
+            ("export", "--out", "models", "--into", HOST, "--model", "fights"),
+            "belongs to no camera; export it with --as",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(mistwatch: Command, words: tuple[str, ...], message: str) -> None:
+    mistwatch("export", "--out", "models", "--into", HOST, "--model", product("gate", 0.2))
+    status, said, errors = mistwatch(*words)
+    assert (said, errors.count("\n")) == ("", 1)
+    assert status in (1, 2)
+    assert message in errors
+
+
+@pytest.mark.realparts
+def test_a_running_triton_confirms_and_a_part_that_it_cannot_open_is_taken_back(mistwatch: Command) -> None:
+    """The hosting model is made beside another model that Triton serves, and loaded by the first export."""
+    mistwatch("export", "--out", "models", "--as", "other", "--model", product("door", 0.2))
+    with TritonServer(Path("models"), log=Path("triton.log")) as server:
+        export = ("export", "--out", "models", "--into", HOST, "--triton", server.grpc_address, "--model")
+        status, said, errors = mistwatch(*export, product("gate", 0.2))
+        assert (status, errors) == (0, "")
+        assert said.splitlines()[1] == (
+            f"Triton at {server.grpc_address} scores with version 1 of the part gate of {HOST}"
+        )
+        assert mistwatch(*export, product("gate", 0.4))[0] == 0
+        assert served_model(server.grpc_address, HOST, part="gate").version == "1.2"
+        gate = Path("models") / HOST / "parts" / "gate"
+        (gate / "1" / "scorer.npz").write_bytes(b"PK")
+        choose = ("versions", "use", "models", "1", "--model", HOST, "--part", "gate", "--triton", server.grpc_address)
+        status, said, errors = mistwatch(*choose)
+        assert (status, said, errors.count("\n")) == (1, "", 1)
+        assert "part gate: version 1 cannot be opened" in errors
+        assert errors.endswith(f"models/{HOST}/parts/gate is back at version 2\n")
+        assert versions.served(gate) == 2
+        assert served_model(server.grpc_address, HOST, part="gate").version == "1.2"
+
+
+@pytest.mark.realparts
+def test_a_version_of_a_hosting_model_is_served_with_its_parts(mistwatch: Command) -> None:
+    """By links, as ``--model REPOSITORY@VERSION`` does."""
+    mistwatch("export", "--out", "models", "--into", HOST, "--model", product("gate", 0.2))
+    versions.add(Path("models", HOST), _copy(Path("models", HOST, "1")))
+    with serving("models@1") as folder, TritonServer(folder, log=Path("triton.log")) as server:
+        assert served_model(server.grpc_address, HOST, part="gate").version == "1.1"
+
+
+def _copy(version: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(version, "models/.draft"))

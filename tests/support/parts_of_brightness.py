@@ -1,0 +1,60 @@
+"""Detectors of cameras that differ in their normal brightness, as parts of one hosting model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import brightness_family
+import numpy as np
+import pytest
+import torch
+
+from models.detectors.base import FAMILIES
+from models.detectors.program import ProgramNetwork, ServedProgram
+from models.serving.part_export import export_part
+
+CLIP = (4, 16, 16, 3)  #: the size of the clips
+HOST = "bright"
+
+
+class CellMeans(torch.nn.Module):
+    """uint8 (N, 16, 16, 3) → the mean brightness of 8 × 8 cells of 2 × 2 pixels, (N, 8, 8)."""
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
+        return (torch.nn.functional.avg_pool2d(pictures.to(torch.float32).mean(dim=3) / 255, 2),)
+
+
+def cell_means(common: str = "means of 2 × 2 pixels") -> ProgramNetwork:
+    """Return the network; ``common`` identifies it for all cameras, or says by being empty that it is one's own."""
+    return ProgramNetwork(CellMeans().eval(), {"PICTURE": ((16, 16, 3), "uint8")}, ("CELLS",), common)
+
+
+def use_programs(monkeypatch: pytest.MonkeyPatch, network: ProgramNetwork | None = None) -> None:
+    """Make the family of brightness one of programs, which run a network where one is named."""
+
+    def load(card: brightness_family.BrightnessCard, *_: object) -> ServedProgram:
+        arrays = {"level": np.float32(card.training["level"])}
+        if network is None:
+            return ServedProgram("brightness_program", ("operators.median",), arrays)
+        return ServedProgram("network_program", (), arrays, {"cells": network})
+
+    family = dataclasses.replace(brightness_family.FAMILY, blank=None, load=load)
+    monkeypatch.setattr(brightness_family, "FAMILY", family)
+    monkeypatch.setitem(FAMILIES, "brightness", "brightness_family")
+
+
+def put(folder: Path, camera: str, level: float, *, replace: bool = False, **clip: object) -> Path:
+    """Export a detector of ``camera`` whose normal brightness is ``level`` into the repository ``folder``/repository.
+
+    Returns:
+        the part's folder.
+    """
+    product = folder / f"{camera}-{level}-{len(list(folder.iterdir()))}"
+    brightness_family.train(product, level, camera=camera, **clip)
+    return export_part(str(product), folder / "repository", into=HOST, replace=replace)
+
+
+def grey_clip(level: float) -> np.ndarray:
+    """Return a clip of one brightness, in [0, 1]: uint8 ``CLIP``."""
+    return np.full(CLIP, round(level * 255), np.uint8)
