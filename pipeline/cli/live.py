@@ -152,7 +152,7 @@ def drive(
         if service.prepare(stop, patient=await_servers):
             assert service.worker is not None
             service.start()
-            while not stop.is_set() and not service.worker.wait(_REFRESH_SECONDS):
+            while not stop.is_set() and not service.wait(_REFRESH_SECONDS):
                 display.refresh(service.board.states)
                 if not await_servers and service.scorer_away_seconds > SCORER_PATIENCE_SECONDS:
                     failure = f"the scorer has been away for {service.scorer_away_seconds:.0f} s: given up"

@@ -12,6 +12,8 @@ from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.reading import Event
+from pipeline.errors import MistwatchError
+from pipeline.live.awaited_parts import AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
@@ -20,7 +22,7 @@ from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
-from pipeline.scoring.served_model import ServedModel, served_model
+from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
 from pipeline.scoring.target import Target
 from pipeline.settings import CameraSettings, Site
 from pipeline.sinks import configured_sinks
@@ -29,6 +31,9 @@ from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.joined import JoinedSource
 
 _log = logs.get("service")
+
+#: Limit for the end of the thread that asks for missing parts.
+_AWAITED_SECONDS = 1.0
 
 
 def source_options(settings: CameraSettings) -> SourceOptions:
@@ -120,6 +125,10 @@ class Service:
             for name, sink in sinks.items()
         )
         self._scorer: Scorer | None = None
+        self._live: set[str] = set()  # cameras whose source is live
+        self._served: dict[Target, ServedModel] = {}
+        self._missing: dict[str, list[Target]] = {}  # parts that live cameras lack at the start, by camera
+        self._awaited: AwaitedParts | None = None
         self._metrics_server = (
             self.metrics.serve(site.metrics.host, site.metrics.port) if site.metrics is not None else None
         )
@@ -128,7 +137,8 @@ class Service:
         """Find the scorer, compare its clips with the site's, and open every source; False when ``stop`` came first.
 
         Publishing the contents of the outbox begins here. At a site with several detectors all their models must be
-        served once before the cameras start.
+        served once before the cameras start. Where a hosting model lacks the part of a live camera, the others start
+        without it.
 
         Args:
             patient: wait for a missing scorer and log it; otherwise a missing scorer or broker is an error.
@@ -141,6 +151,8 @@ class Service:
         """
         for camera, settings in self.site.cameras.items():
             source = open_source(camera, settings.source, source_options(settings))  # refused before any waiting
+            if source.live:
+                self._live.add(camera)
             if isinstance(source, JoinedSource) and (line := source.passed_over.line()) is not None:
                 _log.info("files passed over", camera=camera, files=line)
         if patient:
@@ -154,7 +166,12 @@ class Service:
             self._relays.check()
             self._relays.start()
         triton = self.site.triton
-        plans = [self._plan(camera, settings, served) for camera, settings in self.site.cameras.items()]
+        self._served = served
+        plans = [
+            self._plan(camera, settings, served)
+            for camera, settings in self.site.cameras.items()
+            if camera not in self._missing
+        ]
         self._scorer = Scorer(
             triton.address,
             [self._scored_model(target, model) for target, model in served.items()],
@@ -178,7 +195,10 @@ class Service:
         return True
 
     def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[Target, ServedModel] | None:
-        """The models of the site's detectors, or the parts of its cameras in them; None when ``stop`` came first."""
+        """The models of the site's detectors, or the parts of its cameras in them; None when ``stop`` came first.
+
+        A part that a live camera lacks is left out where ``patient``, and its camera with it: the others start.
+        """
         found: dict[Target, ServedModel] = {}
         for name in dict.fromkeys(self.site.model_of(detector) for detector in self.site.detectors or [""]):
             if (served := self._find(Target(name), stop, patient=patient)) is None:
@@ -186,13 +206,20 @@ class Service:
             if not served.hosts_parts:
                 found[Target(name)] = served
                 continue
-            for watch in self._watches():
-                part = Target(name, watch.camera)
-                if self.site.model_of(watch.detector) != name or part in found:
-                    continue
-                if (served := self._find(part, stop, patient=patient)) is None:
+            cameras = [watch.camera for watch in self._watches() if self.site.model_of(watch.detector) == name]
+            for target in dict.fromkeys(Target(name, camera) for camera in cameras):
+                if patient and target.part in self._live and self._lacks(target):
+                    self._missing.setdefault(target.part, []).append(target)
+                elif (part := self._find(target, stop, patient=patient)) is None:
                     return None
-                found[part] = served
+                else:
+                    found[target] = part
+        while self._missing and not found:  # nothing can start without them
+            _, targets = self._missing.popitem()
+            for target in targets:
+                if (part := self._find(target, stop, patient=patient)) is None:
+                    return None
+                found[target] = part
         return found
 
     def _find(self, target: Target, stop: threading.Event, *, patient: bool) -> ServedModel | None:
@@ -200,6 +227,32 @@ class Service:
         if patient:
             return wait_for_model(address, target.model, stop, self._scoring, part=target.part)
         return served_model(address, target.model, part=target.part)
+
+    def _lacks(self, target: Target) -> bool:
+        """Return whether a part is missing or damaged, which is logged."""
+        try:
+            served_model(self.site.triton.address, target.model, part=target.part)
+        except ScorerUnavailable as error:
+            if error.trouble is Trouble.PART:
+                _log.warning(
+                    "waiting for the camera's part; the other cameras go on", camera=target.part, reason=str(error)
+                )
+                return True
+        return False
+
+    def _add_late(self, camera: str, found: dict[Target, ServedModel]) -> None:
+        """Watch a camera whose missing parts are there now."""
+        assert self.worker is not None
+        assert self._scorer is not None
+        try:
+            for target, served in found.items():
+                self._check_model(served)
+                self._scorer.add_model(self._scored_model(target, served))
+            self.worker.add(self._plan(camera, self.site.cameras[camera], {**self._served, **found}))
+        except (MistwatchError, RuntimeError) as error:  # RuntimeError: the worker is stopped
+            _log.error("camera given up", camera=camera, error=str(error))
+        else:
+            _log.info("the camera's part is there", camera=camera)
 
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
         watches = [
@@ -231,6 +284,14 @@ class Service:
         """Begin to read and score."""
         assert self.worker is not None, "prepare() comes first"
         self.worker.start()
+        if self._missing:
+            self._awaited = AwaitedParts(self.site.triton.address, self._missing, self._add_late)
+            self._awaited.start()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
+        assert self.worker is not None, "prepare() comes first"
+        return self.worker.wait(timeout) and (self._awaited is None or self._awaited.wait(timeout))
 
     def flush(self, stop: threading.Event, seconds: float) -> None:
         """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.
@@ -269,6 +330,8 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
+        if self._awaited is not None:
+            self._awaited.close(_AWAITED_SECONDS)
         if self.worker is not None:
             self.worker.stop()
         elif self._scorer is not None:

@@ -72,6 +72,11 @@ class Dispatcher:
 
     # -- called from outside -----------------------------------------------------------------------------------
 
+    def add(self, target: Target) -> None:
+        """Accept lanes of one more model or part, which ``versions`` has."""
+        with self.lock:
+            self._outages.add(target)
+
     def open(self, lane: Lane) -> None:
         """Accept clips of a lane. Raises ValueError (its name or capacity) or RuntimeError (closed)."""
         with self.lock:
@@ -257,7 +262,9 @@ class Dispatcher:
                 clip.refused = True
                 return None
             case Trouble.CUT_OFF:
-                for versions in self._versions.values():  # another server may stand at the end of the new connection
+                for versions in list(
+                    self._versions.values()
+                ):  # another server may stand at the end of the new connection
                     versions.inspected = False
                 return None
             case Trouble.FAILED:

@@ -167,9 +167,17 @@ class Outages:
 
     def __init__(self, targets: Iterable[Target], *, repair: bool = False) -> None:
         self._server = Outage()
-        targets = list(targets)
-        self._models = {name: _Model(repair=repair) for name in dict.fromkeys(target.model for target in targets)}
-        self._parts = {target: Outage() for target in targets if target.part}
+        self._models: dict[str, _Model] = {}
+        self._parts: dict[Target, Outage] = {}
+        self._repair = repair
+        for target in targets:
+            self.add(target)
+
+    def add(self, target: Target) -> None:
+        """Take in one more model or part that clips are sent to."""
+        self._models.setdefault(target.model, _Model(repair=self._repair))
+        if target.part:
+            self._parts.setdefault(target, Outage())
 
     @property
     def server_away(self) -> bool:

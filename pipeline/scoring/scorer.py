@@ -213,7 +213,9 @@ class Scorer:
         self.address = address
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds
-        self._models = {model.target: Versions(model.clip, model.fits, heat=model.heat) for model in models}
+        self._models: dict[Target, Versions] = {
+            model.target: Versions(model.clip, model.fits, heat=model.heat) for model in models
+        }
         self._listener = listener or ScoringListener()
         self._transport = renewing_transport(address, self._listener, connect)
         self._ports: list[CameraPort] = []
@@ -258,6 +260,18 @@ class Scorer:
         """
         timeout = min(DESCRIBE_SECONDS, self.deadline_seconds)
         return self._transport.describe(self._target_of(model, part), version=version, timeout_seconds=timeout)
+
+    def add_model(self, model: ScoredModel) -> None:
+        """Send clips to one more model, or to one more part of a model.
+
+        Raises:
+            ValueError: the scorer sends clips to it already.
+        """
+        with self._dispatcher.lock:
+            if model.target in self._models:
+                raise ValueError(f"{model.target}: added twice")
+            self._models[model.target] = Versions(model.clip, model.fits, heat=model.heat)
+            self._dispatcher.add(model.target)
 
     def add_camera(
         self,

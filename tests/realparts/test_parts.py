@@ -23,6 +23,30 @@ SIZE = {"stride": STRIDE, "fit": "crop", "fps": None}
 DARK_IS_NORMAL, BRIGHT_IS_NORMAL = 0.2, BRIGHT / 255
 
 
+def test_a_live_camera_without_its_part_is_watched_once_it_is_there(
+    tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recording of the gate is judged meanwhile, and its end does not end the site."""
+    use_programs(monkeypatch)
+    put(tmp_path, "gate", DARK_IS_NORMAL, **SIZE)
+    video = write_video(tmp_path / "bright.mp4", [(5, BRIGHT)], size=(64, 48))
+    with TritonServer(tmp_path / "repository", log=tmp_path / "triton.log") as server:
+        cameras = {"gate": {"source": str(video)}, "late": {"source": "synthetic://courtyard?fps=10&minutes=1"}}
+        detectors = {"normal": {"model": HOST}}
+        service = Service(site(tmp_path, server.grpc_address, broker, cameras, detectors=detectors))
+        try:
+            assert service.prepare(threading.Event(), patient=True)
+            service.start()
+            assert service.worker is not None
+            assert service.worker.wait(60)
+            assert not service.wait(0.1)
+            assert [state.camera for state in service.board.states] == ["gate"]
+            put(tmp_path, "late", DARK_IS_NORMAL, **SIZE)
+            until(lambda: any(state.camera == "late" and state.scored for state in service.board.states))
+        finally:
+            service.close(relay_seconds=60)
+
+
 def test_a_worker_follows_the_parts_of_its_cameras(
     tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
