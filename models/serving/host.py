@@ -22,7 +22,7 @@ import triton_python_backend_utils as triton
 
 from models.serving.contract import PART_TROUBLE, PARTS_FOLDER
 from models.serving.hosted import OpenedCode
-from models.serving.parts import OpenedPart, PartError, Parts
+from models.serving.parts import OpenedPart, Parts
 from models.serving.triton_tensors import output
 
 Outputs = Mapping[str, npt.NDArray[np.float32]]
@@ -54,12 +54,12 @@ class TritonPythonModel:
         for name in names:
             try:
                 part = self._parts.find(name)
-            except PartError as error:
+            except LookupError as error:
                 print(f"{PART_TROUBLE}{error}", file=sys.stderr, flush=True)
                 continue
             outputs = part.scorer.run(self._batch)
             if self._has_heat != ("HEAT" in outputs):
-                raise ValueError("config.pbtxt and the program differ in the output HEAT; export the parts anew")
+                raise ValueError("config.pbtxt and the program differ in the output HEAT; export the parts again")
             return
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -74,7 +74,7 @@ class TritonPythonModel:
         for place, request in enumerate(requests):
             try:
                 part = self._parts.find(_part_name(request))
-            except PartError as error:
+            except LookupError as error:
                 responses[place] = _failed(f"{PART_TROUBLE}{error}", triton.TritonError.NOT_FOUND)
                 continue
             if (tensor := triton.get_input_tensor_by_name(request, "CLIP")) is None:
@@ -97,13 +97,13 @@ class TritonPythonModel:
 
 
 def _part_name(request: Any) -> str:
-    """Return the part that a request names, once or with each of its clips. Raises PartError: it names none."""
-    rows = np.from_dlpack(triton.get_input_tensor_by_name(request, "PART"))
+    """Return the part that a request names, once or with each of its clips. Raises LookupError: it names none."""
     try:
+        rows = np.from_dlpack(triton.get_input_tensor_by_name(request, "PART"))
         (name,) = {bytes(row) for row in rows}
         return name.decode()
-    except ValueError:
-        raise PartError("a request must name one part, in UTF-8") from None
+    except Exception:  # whatever a client may send, the other requests of the batch are scored
+        raise LookupError("a request must name one part, in UTF-8") from None
 
 
 def _settings(part: OpenedPart) -> npt.NDArray[np.uint8]:

@@ -29,13 +29,10 @@ from models.serving.contract import CONFIG_FILE
 #: for 170 memory banks of the default size (3 MB), and for any number of motion detectors.
 ROOM = 512 * 2**20
 
+_LONGEST = 100  #: characters of a name; those of cameras have 64
 _SERVED = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}$", re.MULTILINE)
 _TEXT = r'("(?:[^"\\\n]|\\.)*")'
 _PARAMETER = re.compile(rf"^parameters \{{ key: {_TEXT} value \{{ string_value: {_TEXT} \}} \}}$", re.MULTILINE)
-
-
-class PartError(Exception):
-    """The part that a request names is missing or damaged. One line for an operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,11 @@ class OpenedPart:
     settings: Mapping[str, str]
     scorer: Any
     size: int
+
+    @property
+    def identity(self) -> tuple[int, str | None]:
+        """Return what tells versions apart: a number comes back where the part was deleted and added again."""
+        return _identity(self.version, self.settings)
 
 
 class Parts:
@@ -78,17 +80,17 @@ class Parts:
         """Return the version of a part that is served now.
 
         Raises:
-            PartError: the part is missing or cannot be opened.
+            LookupError: the part is missing or cannot be opened. One line for an operator.
         """
         # The name comes from outside: it is one folder here, and no draft.
-        if not name or name.startswith(".") or not name.isprintable() or "/" in name or "\\" in name:
-            raise PartError(f"{name[:100]!r} cannot be the name of a part; expected that of a camera")
+        if not 0 < len(name) <= _LONGEST or name.startswith(".") or not name.isprintable() or {*"/\\"} & {*name}:
+            raise LookupError(f"{name[:100]!r} cannot be the name of a part; expected that of a camera")
         file = self._folder / name / CONFIG_FILE
         try:
             stamp = _stamp(file)
         except OSError:
             self._opened.pop(name, None)
-            raise PartError(f"{name}: the model has no such part; add it with `mistwatch export --into`") from None
+            raise LookupError(f"{name}: the model has no such part; add it with `mistwatch export --into`") from None
         known = self._opened.get(name)
         if known is not None and known[0] == stamp:
             self._opened.move_to_end(name)
@@ -105,18 +107,18 @@ class Parts:
             text = file.read_text(encoding="utf-8")
             settings = read_parameters(text)
         except (OSError, ValueError) as error:
-            raise PartError(f"{name}: {file} cannot be read ({error}); export the part again") from None
+            raise LookupError(f"{name}: {file} cannot be read ({error}); export the part again") from None
         if (served := _SERVED.search(text)) is None:
-            raise PartError(f"{name}: {file} names no version; choose one with `mistwatch versions use --part`")
+            raise LookupError(f"{name}: {file} names no version; choose one with `mistwatch versions use --part`")
         version = int(served[1])
         home = file.parent / str(version)
-        if known is not None and known.version == version and home.is_dir():  # its settings alone have changed
-            return OpenedPart(version, settings, known.scorer, known.size)
+        if known is not None and known.identity == _identity(version, settings) and home.is_dir():
+            return OpenedPart(version, settings, known.scorer, known.size)  # its settings alone have changed
         try:
             size = sum(each.stat().st_size for each in home.rglob("*") if each.is_file())
             return OpenedPart(version, settings, self._open_scorer(home), size)
         except (RuntimeError, OSError) as error:
-            raise PartError(f"{name}: version {version} cannot be opened: {error}") from None
+            raise LookupError(f"{name}: version {version} cannot be opened: {error}") from None
 
 
 def part_names(folder: Path) -> list[str]:
@@ -131,6 +133,10 @@ def read_parameters(config: str) -> dict[str, str]:
         ValueError: a text in it is damaged.
     """
     return {json.loads(key): json.loads(value) for key, value in _PARAMETER.findall(config)}
+
+
+def _identity(version: int, settings: Mapping[str, str]) -> tuple[int, str | None]:
+    return version, settings.get("weights_sha256")
 
 
 _Stamp = tuple[int, int, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from models.serving import versions
 from models.serving.export import ExportError, export
 from models.serving.hosted import OpenedCode
 from models.serving.part_export import export_part
-from models.serving.parts import PartError, Parts
+from models.serving.parts import Parts
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,15 @@ def test_settings_that_are_changed_by_hand_hold_at_once(tmp_path: Path) -> None:
     assert found.scorer is scorer
 
 
+def test_a_part_that_was_deleted_and_added_again_under_its_old_number_is_the_new_one(tmp_path: Path) -> None:
+    gate = put(tmp_path, "gate", 0.2)
+    parts = parts_in(tmp_path)
+    parts.find("gate")
+    shutil.rmtree(gate)
+    put(tmp_path, "gate", 0.4)
+    assert (parts.find("gate").version, score(parts, "gate", 0.4)) == (1, pytest.approx(0, abs=1e-6))
+
+
 def test_the_least_recently_used_part_is_dropped_and_opened_again(tmp_path: Path) -> None:
     for camera, level in (("a", 0.1), ("b", 0.2), ("c", 0.3)):
         put(tmp_path, camera, level)
@@ -98,7 +108,7 @@ def test_the_least_recently_used_part_is_dropped_and_opened_again(tmp_path: Path
 @pytest.mark.parametrize("name", ["", "..", ".gate", "../gate", "/etc", "a/b", "a\\b", "a\0b", "x" * 300, "yard"])
 def test_no_other_name_leads_anywhere(tmp_path: Path, name: str) -> None:
     put(tmp_path, "gate", 0.2)
-    with pytest.raises(PartError, match=r"cannot be the name of a part|the model has no such part"):
+    with pytest.raises(LookupError, match=r"cannot be the name of a part|the model has no such part"):
         parts_in(tmp_path).find(name)
 
 
@@ -121,7 +131,7 @@ def test_a_damaged_part_is_one_line_and_a_mended_one_scores(
     put(tmp_path, "yard", 0.6)
     damage(gate)
     parts = parts_in(tmp_path)
-    with pytest.raises(PartError, match=f"^{message}[^\n]*$"):
+    with pytest.raises(LookupError, match=f"^{message}[^\n]*$"):
         parts.find("gate")
     assert score(parts, "yard", 0.6) == pytest.approx(0, abs=1e-6)
     put(tmp_path, "gate", 0.2, replace=True)
