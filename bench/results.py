@@ -313,6 +313,13 @@ def replay(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(what, figure, "flat", growth < 10, "no model: memory")
 
 
+def parts(found: dict[str, Any]) -> Iterator[Line]:
+    for name, one in found["families"].items():
+        figure, asked = f"{one['one_more_mb']:.1f} MB", found["asked_mb"]
+        what = f"one more camera among {found['cameras']} in a hosting model, `{name}`"
+        yield Line(what, figure, f"≤ {asked:g} MB", one["one_more_mb"] <= asked, "drawn values of the default size")
+
+
 SECTIONS = (
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", fights_folds),
@@ -348,6 +355,7 @@ SECTIONS = (
     Section("misleading", "python bench/misleading.py", misleading),
     Section("features", "python bench/features.py", extraction),
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
+    Section("parts", "python bench/parts.py", parts),
     Section("replay", "python bench/replay.py", replay),
 )
 
