@@ -160,7 +160,8 @@ class Judging:
     def check_fit(self, served: ServedModel, watches: Iterable[Watch] | None = None) -> None:
         """Check that each of ``watches`` (default: all) can judge the scores of a model that takes another's place.
 
-        Cameras go on cutting the clips that :meth:`clip_of` has returned, also for this model.
+        Cameras go on cutting the clips that :meth:`clip_of` has returned, also for this model. For a camera that cuts
+        none yet, it will check them.
 
         Raises:
             ClipMismatch: one line that names the camera.
@@ -168,7 +169,8 @@ class Judging:
         try:
             for watch in self._rules if watches is None else watches:
                 self.chain_of(watch, served)
-                self._check_calibration(watch, self._clips[watch], served)
+                if (clip := self._clips.get(watch)) is not None:
+                    self._check_calibration(watch, clip, served)
         except JudgingError as error:
             raise ClipMismatch(f"version {served.version} of the served model: {error}") from error
 

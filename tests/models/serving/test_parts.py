@@ -11,9 +11,11 @@ import brightness_family
 import numpy as np
 import pytest
 from parts_of_brightness import CLIP, HOST, cell_means, grey_clip, put, use_programs
+from tiny_motion import motion_model
 
 from models.detectors.base import FAMILIES
 from models.serving import versions
+from models.serving.engine import open_engine
 from models.serving.export import ExportError, export
 from models.serving.hosted import OpenedCode
 from models.serving.part_export import export_part
@@ -222,6 +224,17 @@ class TestRefusals:
 def put_as_model(folder: Path, *, replace: bool) -> Path:
     brightness_family.train(folder / "other", 0.2, camera="gate")
     return export(str(folder / "other"), folder / "repository", name=HOST, replace=replace)
+
+
+def test_a_motion_detector_scores_bit_for_bit_as_the_model_by_itself(tmp_path: Path) -> None:
+    model = str(motion_model(tmp_path / "gate", "gate-motion"))
+    export_part(model, tmp_path / "repository", into=HOST)
+    alone = open_engine("auto", export(model, tmp_path / "alone") / "1", (2, 64, 64, 3))
+    clips = np.random.default_rng(0).integers(0, 256, (2, 2, 64, 64, 3), np.uint8)
+    answer, expected = parts_in(tmp_path).find("gate").scorer.run(clips), alone.score(clips)
+    assert expected.heat is not None
+    assert answer["SCORE"].tobytes() == expected.scores.tobytes()
+    assert answer["HEAT"].tobytes() == expected.heat.tobytes()
 
 
 def test_clips_of_several_cameras_are_what_each_scores_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import brightness_family
+import numpy as np
 import pytest
 from parts_of_brightness import HOST, use_programs
+from site_runs import BRIGHT, write_video
 
 from deploy.triton.server import TritonServer
 from models.serving import versions
 from pipeline.cli.main import main
 from pipeline.cli.repository import serving
+from pipeline.runs.folder import read_run
 from pipeline.scoring.served_model import served_model
 
 Command = Callable[..., tuple[object, str, str]]
@@ -117,6 +120,31 @@ def test_a_running_triton_confirms_and_a_part_that_it_cannot_open_is_taken_back(
         assert errors.endswith(f"models/{HOST}/parts/gate is back at version 2\n")
         assert versions.served(gate) == 2
         assert served_model(server.grpc_address, HOST, part="gate").version == "1.2"
+
+
+@pytest.mark.realparts
+def test_a_replay_is_scored_by_one_part(mistwatch: Command) -> None:
+    for camera, level in (("gate", 0.2), ("yard", 0.6)):
+        mistwatch("export", "--out", "models", "--into", HOST, "--model", product(camera, level))
+    film = write_video(Path("film.mp4"), [(1, BRIGHT)])
+    with TritonServer(Path("models"), log=Path("triton.log")) as server:
+        Path("site.yaml").write_text(
+            f"triton: {{address: '{server.grpc_address}', model: {HOST}}}\n"
+            "cameras: {gate: {source: a.mp4}, yard: {source: b.mp4}}\n"
+        )
+        status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--out", "unclear")
+        assert (status, errors) == (
+            2, f"mistwatch: the model {HOST} hosts the parts of several cameras: choose one with --part CAMERA\n",
+        )  # fmt: skip
+        status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "yard", "--out", "run")
+        assert status == 0, errors
+        status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "nobody", "--out", "none")
+        assert status == 1
+        assert f"model {HOST}, part nobody: the model has no such part" in errors
+    run = read_run(Path("run"))
+    assert (run.settings.model.name, run.settings.model.version) == ("bright", "1.1")
+    (scores,) = (clips.score for clips in run.clips.values())
+    np.testing.assert_allclose(scores, BRIGHT / 255 - 0.6, atol=0.02)
 
 
 @pytest.mark.realparts

@@ -247,6 +247,15 @@ def test_a_version_whose_calibration_was_made_with_other_clips_does_not_take_ove
             site.check_fit(newer)
 
 
+def test_a_camera_that_cuts_no_clips_yet_does_not_keep_a_version_from_the_others(tmp_path: Path) -> None:
+    """Its own part is missing in another model; its clips are checked when it starts."""
+    site = judging(tmp_path, version="2", clip=replace(CLIP, stride=4))
+    newer = replace(MODEL, version="2", clip=replace(CLIP, stride=2))
+    site.check_fit(newer)
+    with pytest.raises(JudgingError, match=r"camera yard: clip\.stride is 2, and the calibration was made with 4"):
+        site.clip_of(YARD, newer)
+
+
 def test_a_site_that_names_no_calibration_is_refused_before_it_starts(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("calibration: gone.json\ncameras: {gate: {source: a.mp4}}\n")

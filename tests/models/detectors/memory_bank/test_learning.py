@@ -24,6 +24,8 @@ from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.jobs.learning import Outcome
 from models.serving.engine import Engine, open_engine
 from models.serving.export import export, export_entries
+from models.serving.hosted import OpenedCode
+from models.serving.part_export import export_part
 from models.tensors import TensorsError
 from pipeline.errors import MistwatchError
 from pipeline.sources.files import FileSource
@@ -151,6 +153,23 @@ class TestProduct:
         without = read_footage("yard", [film], hold_out=0.25, excluded=[Stretch(20, 23)])
         left_out = learn_memory_bank(without, tmp_path / "without", recipe=RECIPE)
         assert all(not 20 <= moment["start"] < 23 for moment in left_out.moments)
+
+
+def test_a_part_of_a_hosting_model_scores_bit_for_bit_as_the_model_by_itself(
+    outcome: Outcome, version: Path, tmp_path: Path
+) -> None:
+    """In a batch with clips of another camera, whose descriptors are computed in the same call."""
+    part = export_part(str(outcome.product), tmp_path, into="host")
+    code = OpenedCode(tmp_path / "host" / "1")
+    assert sorted(file.name for file in (part / "1").iterdir()) == ["config.pbtxt", "model-card.json", "scorer.npz"]
+    scorer = code.open(part / "1")
+    clip = outcome.card.clip.spec
+    clips = np.random.default_rng(0).integers(0, 256, (3, clip.frames, clip.height, clip.width, 3), np.uint8)
+    answer = scorer.judge(scorer.common(clips)[1:])
+    alone = opened(outcome, version).score(clips[1:])
+    assert alone.heat is not None
+    assert answer["SCORE"].tobytes() == alone.scores.tobytes()
+    assert answer["HEAT"].tobytes() == alone.heat.tobytes()
 
 
 class TestBadInput:
