@@ -26,6 +26,8 @@ from models.jobs.errors import StageError
 from models.jobs.learning import Outcome
 from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export, export_entries
+from models.serving.hosted import OpenedCode
+from models.serving.part_export import export_part
 from models.tensors import TensorsError
 from operators.motion import CELL
 from pipeline.windows import ClipSpec
@@ -98,6 +100,17 @@ class TestProduct:
             row, column = np.unravel_index(one.argmax(), one.shape)
             assert 40 - CELL <= row * CELL < 64 + CELL
             assert 70 - CELL <= column * CELL < 90 + CELL
+
+    def test_as_a_part_it_brings_its_own_network_and_scores_as_the_model_by_itself(
+        self, outcome: Outcome, tmp_path: Path
+    ) -> None:
+        engine, clip = served(outcome, tmp_path / "alone")
+        part = export_part(str(outcome.product), tmp_path / "parts", into="host")
+        assert (part / "1" / "networks" / "ensemble.xml").is_file()
+        assert not (tmp_path / "parts" / "host" / "1" / "networks").exists()
+        clips = np.random.default_rng(0).integers(0, 256, (2, clip.frames, clip.height, clip.width, 3), np.uint8)
+        answer = OpenedCode(tmp_path / "parts" / "host" / "1").open(part / "1").run(clips)
+        assert answer["SCORE"].tobytes() == engine.score(clips).scores.tobytes()
 
     def test_a_score_served_is_the_score_learned_with(
         self, outcome: Outcome, footage: NormalFootage, tmp_path: Path
