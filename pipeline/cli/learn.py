@@ -22,6 +22,7 @@ class Detector(StrEnum):
     MOTION = "motion"
     MEMORY_BANK = "memory_bank"
     STUDENT_TEACHER = "student_teacher"
+    FUSED = "fused"
 
 
 def learn(
