@@ -14,6 +14,7 @@ A repository holds one served model or several, a folder each::
             scorer.safetensors         the weights for torch
             program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
             networks/NAME.xml .bin     the networks that the program runs, if any
+            members/NAME/              the programs that it combines, if any: program.py … scorer.npz networks/
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
 complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours. A program needs numpy
@@ -29,23 +30,23 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
-from models.detectors.base import FAMILIES, LearnsFrom, Progress, read_detector
+from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
 from models.serving.config import config_pbtxt, hosts_parts
 from models.serving.contract import (
     CONFIG_FILE,
+    MEMBERS_FOLDER,
     NETWORKS_FOLDER,
     OPENVINO_FILE,
     PROGRAM_FILE,
@@ -84,6 +85,10 @@ COPIED = {
     "models.engines.openvino": "openvino_engine",
     "operators.median": "median",
 }
+
+
+#: Those that a program itself may import.
+_OF_MEMBERS = {name: COPIED[name] for name in ("models.engines.one_by_one",)}
 
 
 class ExportError(MistwatchError):
@@ -275,8 +280,8 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     folder = find_model(model)
     shelf = (cache_dir or weights.cache_dir()) / "repositories"
     with explained(shelf):
-        _, card = read_detector(folder)
-        where = shelf / f"{card.name}-{_export_key(card)[:16]}"
+        family, card = read_detector(folder)
+        where = shelf / f"{card.name}-{_export_key(family, card)[:16]}"
         finished = where / SERVED_NAME  # it appears in full
         if finished.exists():
             return where
@@ -287,16 +292,20 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     return where
 
 
-def _export_key(card: ModelCard) -> str:
+def _export_key(family: Family[Any], card: ModelCard) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
-    digest.update(code_digest(export_entries(card.family)).encode())
+    digest.update(code_digest(export_entries(*family.families(card))).encode())
     digest.update(json.dumps(export_tools()).encode())
     return digest.hexdigest()
 
 
-def export_entries(family: str) -> tuple[str, ...]:
-    """Return the modules whose code, with all that they import, decides the content of an export."""
-    return __name__, *COPIED, FAMILIES[family]
+def export_entries(*families: str) -> tuple[str, ...]:
+    """Return the modules whose code, with all that they import, decides the content of an export.
+
+    Args:
+        families: of the model; see :attr:`models.detectors.base.Family.families`.
+    """
+    return __name__, *COPIED, *(FAMILIES[family] for family in families)
 
 
 def export_tools() -> dict[str, str]:
@@ -358,7 +367,7 @@ def _write_network(
     Args:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
-    copy_modules(COPIED, draft)
+    _copy_modules(COPIED, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
         from models.engines.openvino import ov
@@ -378,41 +387,64 @@ def _write_network(
         save_network(network, card, draft / TORCH_FILE)
 
 
-def _write_program(program: ServedProgram, draft: Path) -> None:
-    """Write a program, and what runs it, into the version folder ``draft``."""
-    copy_modules(COPIED | own_modules(program), draft)
-    write_learned(program.arrays, draft)
-    write_networks(program.networks, draft)
+def _write_program(program: ServedProgram, folder: Path) -> None:
+    """Write a program, and what runs it, into a version folder."""
+    write_code(program, folder, COPIED)
+    write_learned(program, folder)
+    write_networks(program, folder)
 
 
-def own_modules(program: ServedProgram) -> dict[str, str]:
-    """Return a program's own modules, with their names in a version folder."""
-    return {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
+def write_code(program: ServedProgram, folder: Path, runners: Mapping[str, str]) -> None:
+    """Copy the modules of a program and of its members into a folder.
+
+    Args:
+        runners: modules that run it, with their names in the folder.
+    """
+    own = {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
+    _copy_modules({**runners, **own}, folder)
+    for member, place in _members(program, folder):
+        write_code(member, place, _OF_MEMBERS)
 
 
-def write_learned(arrays: Mapping[str, npt.NDArray[Any]], draft: Path) -> None:
-    """Write what a program has learned into the folder ``draft``. Raises OSError."""
-    with (draft / PROGRAM_FILE).open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+def write_learned(program: ServedProgram, folder: Path) -> None:
+    """Write what a program and its members have learned into a folder. Raises OSError."""
+    with (folder / PROGRAM_FILE).open("wb") as file:
+        np.savez(file, allow_pickle=False, **program.arrays)
+    for member, place in _members(program, folder):
+        write_learned(member, place)
 
 
-def write_networks(networks: Mapping[str, ProgramNetwork], draft: Path) -> None:
-    """Write networks of a program, if any, into the folder ``draft``, for OpenVINO.
+def write_networks(
+    program: ServedProgram, folder: Path, wanted: Callable[[ProgramNetwork], bool] = lambda _network: True
+) -> None:
+    """Write the networks of a program and of its members, if any, into a folder, for OpenVINO.
+
+    Args:
+        wanted: chooses among them.
 
     Raises:
         ImportError: OpenVINO is missing.
         OSError: the folder cannot be written.
     """
-    if not networks:
-        return
-    from models.engines.openvino import ov
+    for name, network in program.networks.items():
+        if wanted(network):
+            from models.engines.openvino import ov
 
-    (draft / NETWORKS_FOLDER).mkdir()
-    for name, network in networks.items():
-        ov.save_model(network.converted(), draft / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+            (folder / NETWORKS_FOLDER).mkdir(exist_ok=True)
+            ov.save_model(network.converted(), folder / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+    for member, place in _members(program, folder):
+        write_networks(member, place, wanted)
 
 
-def copy_modules(names: Mapping[str, str], draft: Path) -> None:
+def _members(program: ServedProgram, folder: Path) -> Iterator[tuple[ServedProgram, Path]]:
+    """Yield the members of a program with their folders, which exist then."""
+    for name, member in program.members.items():
+        place = folder / MEMBERS_FOLDER / name
+        place.mkdir(parents=True, exist_ok=True)
+        yield member, place
+
+
+def _copy_modules(names: Mapping[str, str], draft: Path) -> None:
     """Copy modules, given with their names in a version folder, into ``draft``, where they import one another."""
     for module, name in names.items():
         spec = importlib.util.find_spec(module)

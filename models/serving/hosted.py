@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from models.engines.one_by_one import Network, OneByOne
-from models.serving.contract import NETWORKS_FOLDER, PROGRAM_FILE
+from models.serving.contract import MEMBERS_FOLDER, NETWORKS_FOLDER, PROGRAM_FILE
 
 PROGRAM_MODULE = "program"  #: name of the copied module that has ``open_program``
 
@@ -43,6 +43,7 @@ class OpenedCode:
         spec.submodule_search_locations = [str(folder)]
         sys.modules[package] = importlib.util.module_from_spec(spec)
         self._folder = folder
+        self._members = {place.name: OpenedCode(place) for place in sorted((folder / MEMBERS_FOLDER).glob("*"))}
         with _packages_named():
             self._module = importlib.import_module(f"{package}.{PROGRAM_MODULE}")
             self._networks = open_networks(folder)
@@ -55,13 +56,12 @@ class OpenedCode:
         Raises:
             RuntimeError: the arrays or networks are missing or cannot be read.
         """
+        members = {name: code.open(learned / MEMBERS_FOLDER / name) for name, code in self._members.items()}
         try:
             with _packages_named(), np.load(learned / PROGRAM_FILE, allow_pickle=False) as stored:
-                arrays = dict(stored)
-                if len(inspect.signature(self._module.open_program).parameters) == 1:
-                    return self._module.open_program(arrays)
                 own = {} if learned == self._folder else open_networks(learned)
-                return self._module.open_program(arrays, self._networks | own)
+                takes = len(inspect.signature(self._module.open_program).parameters)
+                return self._module.open_program(*(dict(stored), self._networks | own, members)[:takes])
         except KeyError as error:
             raise RuntimeError(
                 f"{learned} lacks {error}, which its program needs; write it again with mistwatch export"

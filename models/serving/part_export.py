@@ -30,10 +30,9 @@ from models.serving.export import (
     ExportError,
     check_name,
     check_room,
-    copy_modules,
     explained,
     find_model,
-    own_modules,
+    write_code,
     write_learned,
     write_networks,
 )
@@ -143,8 +142,8 @@ def _write_host(
 ) -> None:
     """Write the first version of a hosting model into ``draft``."""
     draft.mkdir()
-    copy_modules(_COPIED | own_modules(loaded), draft)
-    write_networks({name: network for name, network in loaded.networks.items() if network.common}, draft)
+    write_code(loaded, draft, _COPIED)
+    write_networks(loaded, draft, lambda network: bool(network.common))
     trial = files.draft_path(draft)
     try:
         _write_part(family, card, folder, loaded, trial)
@@ -157,8 +156,8 @@ def _write_host(
 
 def _write_part(family: Family[Any], card: ModelCard[Any], folder: Path, loaded: ServedProgram, draft: Path) -> None:
     draft.mkdir()
-    write_learned(loaded.arrays, draft)
-    write_networks({name: network for name, network in loaded.networks.items() if not network.common}, draft)
+    write_learned(loaded, draft)
+    write_networks(loaded, draft, lambda network: not network.common)
     shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
     config = part_config(card, rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE)
     (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -173,8 +172,15 @@ def _host_config(
     name: str,
     max_batch: int,
 ) -> str:
-    common = {name: network.common for name, network in loaded.networks.items() if network.common}
-    return host_config(card, outputs, common, name=name, max_batch=max_batch, heat=family.heat(card))
+    return host_config(card, outputs, _common(loaded), name=name, max_batch=max_batch, heat=family.heat(card))
+
+
+def _common(program: ServedProgram) -> dict[str, str]:
+    """Return the identities of the networks that cameras share, by their names, those of members included."""
+    found = {name: network.common for name, network in program.networks.items() if network.common}
+    for member, of_member in program.members.items():
+        found |= {f"{member}.{name}": common for name, common in _common(of_member).items()}
+    return found
 
 
 def _tried(code: OpenedCode, part: Path, card: ModelCard[Any], folder: Path) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""The stage ``distances``: how far every cell of every clip is from normal, see :mod:`models.data.cell_values`."""
+"""The stage ``distances``: how far cells of clips of the footage are from normal, :mod:`models.data.cell_values`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from models.data.cell_values import write_cell_values
 from models.data.normal_footage import NormalFootage
-from models.detectors.memory_bank.descriptors import DESCRIPTORS, descriptor_network
+from models.detectors.memory_bank.descriptors import descriptor_network
 from models.detectors.memory_bank.distances import Normality, cell_distances
+from models.detectors.memory_bank.program import DESCRIPTORS
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 
 
