@@ -18,6 +18,10 @@ Many normal values may be equal, such as those of a still picture. All of them r
 of values that are not below it. Where u itself is such a value, the tail begins one least scale above it, because fewer
 than a tenth of the values are beyond it.
 
+All normal values reach a value below them, so its p is 1. The map of a detector's cells on this scale lies there for the
+most part, because a picture's value is that of its highest cells. Such values keep their order at scores below 1e-12:
+were they equal, a map could not tell the darker parts of the picture from one another.
+
 This file is copied into exported version folders, so nothing of ours is imported.
 """
 
@@ -36,11 +40,13 @@ TAIL_FROM = 0.9
 KNOTS = 91
 #: Decades of rarity that score 0.5.
 HALF_DECADES = 3.0
+#: Share at the lowest normal value, below which shares fall on. It changes no score that matters.
+_LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Rarity:
-    """A continuous map from raw values to [0, 1], which rises with the value among normal values and beyond.
+    """A continuous map from raw values to [0, 1], which rises with the value: below, among and beyond normal values.
 
     Attributes:
         levels: float64 (K,), quantiles of normal values, rising; the tail begins at the last one.
@@ -84,7 +90,9 @@ class Rarity:
     def decades(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return −log10 of the share of normal values that reach each value; of the shape of ``values``, from 0."""
         given = np.asarray(values, np.float64)
-        body = 0.0 - np.log10(1 - np.interp(given, self.levels, self.shares))  # not −0
+        below = np.maximum(np.interp(given, self.levels, self.shares), _LEAST_SHARE)
+        below /= 1 + np.maximum(self.levels[0] - given, 0) / self.scale
+        body = -np.log1p(-below) / np.log(10)
         beyond = np.maximum(given - self.levels[-1], 0) / (self.scale * np.log(10))
         return np.where(given > self.levels[-1], -np.log10(1 - TAIL_FROM) + beyond, body)
 

@@ -79,13 +79,23 @@ def test_beyond_every_value_scores_still_rise(values: np.ndarray) -> None:
 def test_footage_in_which_nothing_happens_has_the_least_tail() -> None:
     rarity = fit_rarity(np.full(100, 2.0), least_scale=0.5)
     # All values reach 2. The tail begins at 2.5 with one in ten, and a further decade takes 0.5 · ln 10.
-    np.testing.assert_allclose(rarity.decades([2.0, 2.5, 2.5 + 0.5 * np.log(10)]), [0, 1, 2])
+    np.testing.assert_allclose(rarity.decades([2.0, 2.5, 2.5 + 0.5 * np.log(10)]), [0, 1, 2], atol=1e-11)
 
 
 def test_a_value_that_all_others_reach_scores_nothing() -> None:
     """Half of the values are equal and the least ones: the share that reaches them is 1."""
     rarity = fit_rarity([0.0] * 50 + list(np.linspace(1, 2, 50)), least_scale=0.1)
-    assert rarity.scores(0.0) == 0
+    assert rarity.scores(0.0) == pytest.approx(0, abs=1e-12)
+
+
+@given(VALUES)
+def test_values_below_all_normal_ones_keep_their_order_and_score_nothing(values: np.ndarray) -> None:
+    """As float32, in which heat is served: maps of cells lie there for the most part."""
+    rarity = fit_rarity(values, least_scale=0.1)
+    lower = rarity.levels[0] - rarity.scale * np.geomspace(1000, 0.01, 40)
+    scores = rarity.scores(lower).astype(np.float32)
+    assert (np.diff(scores) > 0).all()
+    assert ((scores > 0) & (scores < 1e-12)).all()
 
 
 @pytest.mark.parametrize(("equal", "decades"), [(16, np.log10(5)), (46, np.log10(2)), (96, 0.0)])
