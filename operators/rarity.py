@@ -18,9 +18,9 @@ Many normal values may be equal, such as those of a still picture. All of them r
 of values that are not below it. Where u itself is such a value, the tail begins one least scale above it, because fewer
 than a tenth of the values are beyond it.
 
-All normal values reach a value below them, so its p is 1. The map of a detector's cells on this scale lies there for the
-most part, because a picture's value is that of its highest cells. Such values keep their order at scores below 1e-12:
-were they equal, a map could not tell the darker parts of the picture from one another.
+All normal values reach a value below them, so its p is 1. Most cells of a detector's map lie there on this scale,
+because a picture's value is that of its highest cells. Such values keep their order, at scores below 1e-12: were they
+equal, the map could not tell these parts of the picture from one another.
 
 This file is copied into exported version folders, so nothing of ours is imported.
 """
@@ -94,7 +94,8 @@ class Rarity:
         below /= 1 + np.maximum(self.levels[0] - given, 0) / self.scale
         body = -np.log1p(-below) / np.log(10)
         beyond = np.maximum(given - self.levels[-1], 0) / (self.scale * np.log(10))
-        return np.where(given > self.levels[-1], -np.log10(1 - TAIL_FROM) + beyond, body)
+        found: npt.NDArray[np.float64] = np.where(given > self.levels[-1], beyond - np.log10(1 - TAIL_FROM), body)
+        return found
 
     def scores(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the score of each value, in [0, 1); of the shape of ``values``."""

@@ -14,6 +14,11 @@ from pipeline.windows import ClipSpec
 
 #: Its multiples, modulo 1, are spread evenly, and beat with no period: neither with the films' length nor with the day.
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+#: Clips on which a fitted detector is judged, at most: held back, and learned from. One costs 15 to 100 ms of a core,
+#: and an hour has 36,000 of them. Thresholds are reached by a thousandth of the held-back ones.
+_HELD_BACK, _LEARNED = 2000, 2000
+#: Least length of a stretch of held-back clips, where the footage has them: far longer than kernels of averages.
+_STRETCH = 50
 
 
 def clip_of_camera(
@@ -99,6 +104,35 @@ def sparse_clips(
     for one in footage.clips(spec, report):
         if taken[one.piece] < math.ceil(share) and footage.ordinal_of_kind(one.piece) * _GOLDEN_RATIO % 1 < share:
             taken[one.piece] += 1
+            yield one
+
+
+def judged_clips(footage: NormalFootage, clip: ClipSpec) -> Iterator[PlacedClip]:
+    """Yield the clips on which a fitted detector is judged, in order: all of short footage, else a bounded number.
+
+    Held-back clips come in unbroken stretches, because thresholds are found on scores that are averaged as live: the
+    first clips of each held-back piece, or of some of very many. Clips of the footage that is learned from come one by
+    one, spread evenly, to find its strangest moments: of an hour, one in 1.4 s.
+
+    Raises:
+        FootageError, SourceError: see :meth:`models.data.normal_footage.NormalFootage.clips`.
+    """
+    assert clip.fps is not None
+    learned, held_back = footage.lengths()
+    pieces = max(1.0, held_back / footage.piece_seconds)
+    chosen_pieces = min(pieces, _HELD_BACK / _STRETCH)
+    stretch, share = math.ceil(_HELD_BACK / chosen_pieces), chosen_pieces / pieces
+    every = max(1, math.ceil(learned * clip.fps / _LEARNED))
+    taken: Counter[int] = Counter()
+    learned_clips = 0
+    for one in footage.clips(clip):
+        if one.held_back:
+            taken[one.piece] += 1
+            chosen = taken[one.piece] <= stretch and footage.ordinal_of_kind(one.piece) * _GOLDEN_RATIO % 1 < share
+        else:
+            chosen = learned_clips % every == 0
+            learned_clips += 1
+        if chosen:
             yield one
 
 

@@ -1,4 +1,4 @@
-"""A value for every cell of every clip of normal footage, on the disk; 5 kB a clip of 360 × 240."""
+"""Values for every cell of clips of normal footage, on the disk; one takes 5 kB a clip of 360 × 240."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.data.camera_clips import judged_clips
 from models.data.clip_places import ClipPlaces, PlaceList
 from models.data.normal_footage import NormalFootage
 from models.data.npy_rows import NpyFile, NpyRows, Rows
@@ -21,17 +22,17 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class CellValues:
-    """The n clips of the footage, in order.
+    """The n clips, in order.
 
     Attributes:
-        values: float32 (n, h, w), on the disk until they are looked at.
+        values: float32 (n, h, w) or (n, K, h, w), on the disk until they are looked at.
     """
 
     values: Rows
     places: ClipPlaces
 
     def parts(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-        """Yield the values of some clips after another, (m, h, w), and whether each is held back, (m,)."""
+        """Yield the values of some clips after another, (m, ...), and whether each is held back, (m,)."""
         for first in range(0, len(self.values), _AT_ONCE):
             some = slice(first, first + _AT_ONCE)
             yield self.values[some], self.places.held_back[some]
@@ -44,10 +45,10 @@ def write_cell_values(
     of_clip: Callable[[ClipWindow], npt.NDArray[np.float32]],
     progress: Callable[[float], None],
 ) -> None:
-    """Write the values of all clips.
+    """Write the values of the clips on which a detector is judged (:func:`models.data.camera_clips.judged_clips`).
 
     Args:
-        of_clip: returns the values of a clip's cells, (h, w).
+        of_clip: returns the values of a clip's cells, (h, w) or (K, h, w).
         progress: called with the seconds of the footage that are done.
 
     Raises:
@@ -56,7 +57,7 @@ def write_cell_values(
     """
     rows, places = NpyRows(folder / VALUES_FILE, np.float32), PlaceList()
     try:
-        for one in footage.clips(clip):
+        for one in judged_clips(footage, clip):
             rows.add(of_clip(one.window)[None])
             places.add(one)
             progress(one.end)

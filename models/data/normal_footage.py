@@ -8,11 +8,13 @@ the morning.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +179,16 @@ class NormalFootage:
         """Return the ordinal of a piece among those that are held back, or among those that are not, as it is."""
         held_back = self._held_back_before(piece)
         return held_back if self.is_held_back(piece) else piece - held_back
+
+    def lengths(self) -> tuple[float, float]:
+        """Return the seconds that are learned from, and those that are held back; excluded ones are in neither."""
+        pieces = (piece * self.piece_seconds for piece in range(math.ceil(self.seconds / self.piece_seconds)))
+        borders = {*pieces, self.seconds, *(min(moment, self.seconds) for one in self.excluded for moment in one)}
+        found = [0.0, 0.0]
+        for start, end in pairwise(sorted(borders)):
+            if not any(one.meets(start, end) for one in self.excluded):
+                found[self.is_held_back(int((start + _TIE_SECONDS) / self.piece_seconds))] += end - start
+        return found[0], found[1]
 
     def _held_back_before(self, piece: int) -> int:
         # Rounded, as 0.2 · 15 is 3 + 4e-16.

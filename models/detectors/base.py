@@ -8,7 +8,7 @@ model needs no torch.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +56,7 @@ class Family(Generic[Card]):
             CPU, or a program. Missing weights of a published backbone are fetched. Raises
             :class:`pipeline.errors.MistwatchError`.
         blank: builds the network without its weights; None for a family of programs.
+        members: returns the families whose models a model combines.
         scene: returns the standing scene that a model reads; None for a model that reads none. The network of one that
             does is a :class:`models.detectors.network.SceneNetwork`.
     """
@@ -70,6 +71,11 @@ class Family(Generic[Card]):
     blank: Callable[[Card], ServedNetwork] | None = None
     scene: Callable[[Card], SceneKind | None] = lambda _card: None
     recipe: str | None = None
+    members: Callable[[Card], Sequence[str]] = lambda _card: ()
+
+    def families(self, card: Card) -> tuple[str, ...]:
+        """Return the names of the families whose code a model consists of."""
+        return (self.name, *self.members(card))
 
     def trainer(self) -> Callable[..., Any]:
         """Return the function that :attr:`training` names; imports it."""
@@ -90,6 +96,7 @@ def _named(name: str) -> Any:
 
 #: Every family: its name, and the module that holds its ``FAMILY``.
 FAMILIES = {
+    "fused": "models.detectors.fused.family",
     "memory_bank": "models.detectors.memory_bank.family",
     "mist": "models.detectors.mist.family",
     "motion": "models.detectors.motion.family",

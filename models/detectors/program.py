@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.engines.one_by_one import Network, OneByOne
+from operators.rarity import Rarity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +33,23 @@ class Scorer(Protocol):
         """Clips, uint8 (N, T, H, W, 3) RGB → SCORE (N, 1) in [0, 1], FEATURES (N, D) and optionally HEAT (N, h, w).
 
         No value of a clip depends on the other clips of its batch.
+        """
+        ...
+
+
+class CellScorer(Scorer, Protocol):
+    """A scorer that compares each cell of a picture with normal footage; it can be a member of a fused detector.
+
+    Attributes:
+        rarity: its map from the values of pictures to scores.
+    """
+
+    rarity: Rarity
+
+    def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the raw values of the cells, (N, h, w), higher is stranger, and FEATURES (N, D).
+
+        SCORE and HEAT are those of :func:`operators.cells.judged`.
         """
         ...
 
@@ -79,21 +98,26 @@ class ServedProgram:
 
     Attributes:
         module: full name of the module whose function ``open_program`` returns the :class:`Scorer`: called with the
-            arrays, and for a program with networks also with these by their names, opened
-            (:class:`models.engines.one_by_one.Network`). It and ``uses`` import nothing of ours but one another.
+            arrays; where it takes two arguments, also with the networks by their names, opened
+            (:class:`models.engines.one_by_one.Network`); and where it takes three, with the opened members by their
+            names. It and ``uses`` import nothing of ours but one another.
         uses: full names of further modules that it imports.
         arrays: what it has learned, by names; no objects.
         networks: what it runs, by names, which become names of files.
+        members: programs that it combines, by names, which become names of folders.
     """
 
     module: str
     uses: tuple[str, ...]
     arrays: Mapping[str, npt.NDArray[Any]]
     networks: Mapping[str, ProgramNetwork] = field(default_factory=dict)
+    members: Mapping[str, ServedProgram] = field(default_factory=dict)
 
     def open(self) -> Scorer:
         """Return the scorer. Raises ImportError: a library that it needs is missing."""
         opens = importlib.import_module(self.module).open_program
         networks = {name: network.open() for name, network in self.networks.items()}
-        scorer: Scorer = opens(self.arrays, networks) if networks else opens(self.arrays)
+        members = {name: member.open() for name, member in self.members.items()}
+        takes = len(inspect.signature(opens).parameters)
+        scorer: Scorer = opens(*(self.arrays, networks, members)[:takes])
         return scorer

@@ -7,7 +7,7 @@ model (:func:`write_learned`)::
     FAMILY.safetensors     what was learned
     model-card.json        camera, footage, figures, suggested thresholds
     recipe.yaml            the recipe
-    moments.json           the strangest moments of all footage, with their heat
+    moments.json           the strangest moments of the footage, with their heat
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _family_of(kind: type[CameraCard[Any]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Findings of a fitted detector in the footage that it was learned from.
+    """Findings of a fitted detector in clips of the footage that it was learned from.
 
     Attributes:
         places: of the clips.
@@ -199,7 +199,7 @@ def write_learned(
     alerting, reached = alerting_of_normal(places.held_back_runs(judged.scores), kernel)
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     write_json(folder / MOMENTS_FILE, strangest_moments(footage, places, judged.scores, judged.heat_of))
-    period = 1 / (clip.fps or 1)
+    learned, held_back = footage.lengths()
     card = kind(
         name=ascii_name(footage.camera) + f"-{_family_of(kind).replace('_', '-')}",
         camera=footage.camera,
@@ -207,8 +207,8 @@ def write_learned(
         alerting=alerting,
         training={
             "footage": footage.identity,
-            "learned_seconds": round(float((~places.held_back).sum() * period), 1),
-            "held_back_seconds": round(float(places.held_back.sum() * period), 1),
+            "learned_seconds": round(learned, 1),
+            "held_back_seconds": round(held_back, 1),
             **training,
         },
         figures={"held_back": {"clips": int(places.held_back.sum()), **reached}},

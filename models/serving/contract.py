@@ -16,6 +16,7 @@ SCENE_FILE = "scene.xml"  #: the network over standing scenes for OpenVINO, of a
 TORCH_FILE = "scorer.safetensors"  #: the weights for torch
 PROGRAM_FILE = "scorer.npz"  #: what a program has learned, of a detector that is one
 NETWORKS_FOLDER = "networks"  #: the networks of a program that has some, for OpenVINO, a file NAME.xml each
+MEMBERS_FOLDER = "members"  #: programs that a program combines, a folder NAME each, as complete as its own
 
 
 class ScoredBatch(NamedTuple):

@@ -13,6 +13,7 @@ A repository holds one served model or several, a folder each::
             scorer.safetensors         the weights for torch
             program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
             networks/NAME.xml .bin     the networks that the program runs, if any
+            members/NAME/              the programs that it combines, if any: program.py … scorer.npz networks/
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
 complete for OpenVINO: a Triton elsewhere needs numpy and openvino in its Python, nothing of ours. A program needs numpy
@@ -30,18 +31,19 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.backbones import weights
 from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
 from models.code import code_digest
-from models.detectors.base import FAMILIES, LearnsFrom, Progress, read_detector
+from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
 from models.serving.contract import (
+    MEMBERS_FOLDER,
     NETWORKS_FOLDER,
     OPENVINO_FILE,
     PROGRAM_FILE,
@@ -82,6 +84,10 @@ _COPIED = {
     "models.engines.openvino": "openvino_engine",
     "operators.median": "median",
 }
+
+
+#: Those that a program itself may import.
+_OF_MEMBERS = {name: _COPIED[name] for name in ("models.engines.one_by_one",)}
 
 
 class ExportError(MistwatchError):
@@ -345,8 +351,8 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     folder = find_model(model)
     shelf = (cache_dir or weights.cache_dir()) / "repositories"
     with _explained(shelf):
-        _, card = read_detector(folder)
-        where = shelf / f"{card.name}-{_export_key(card)[:16]}"
+        family, card = read_detector(folder)
+        where = shelf / f"{card.name}-{_export_key(family, card)[:16]}"
         finished = where / SERVED_NAME  # it appears in full
         if finished.exists():
             return where
@@ -357,16 +363,20 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
     return where
 
 
-def _export_key(card: ModelCard) -> str:
+def _export_key(family: Family[Any], card: ModelCard) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
-    digest.update(code_digest(export_entries(card.family)).encode())
+    digest.update(code_digest(export_entries(*family.families(card))).encode())
     digest.update(json.dumps(export_tools()).encode())
     return digest.hexdigest()
 
 
-def export_entries(family: str) -> tuple[str, ...]:
-    """Return the modules whose code, with all that they import, decides the content of an export."""
-    return __name__, *_COPIED, FAMILIES[family]
+def export_entries(*families: str) -> tuple[str, ...]:
+    """Return the modules whose code, with all that they import, decides the content of an export.
+
+    Args:
+        families: of the model; see :attr:`models.detectors.base.Family.families`.
+    """
+    return __name__, *_COPIED, *(FAMILIES[family] for family in families)
 
 
 def export_tools() -> dict[str, str]:
@@ -448,18 +458,25 @@ def _write_network(
         save_network(network, card, draft / TORCH_FILE)
 
 
-def _write_program(program: ServedProgram, draft: Path) -> None:
-    """Write a program, and what runs it, into the version folder ``draft``."""
+def _write_program(program: ServedProgram, folder: Path, runners: Mapping[str, str] = _COPIED) -> None:
+    """Write a program, and what runs it, into its folder.
+
+    Args:
+        runners: modules that run it, with their names in the folder.
+    """
     own = {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
-    _copy_modules(_COPIED | own, draft)
-    with (draft / PROGRAM_FILE).open("wb") as file:
+    _copy_modules({**runners, **own}, folder)
+    with (folder / PROGRAM_FILE).open("wb") as file:
         np.savez(file, allow_pickle=False, **program.arrays)
     if program.networks:
         from models.engines.openvino import ov
 
-        (draft / NETWORKS_FOLDER).mkdir()
+        (folder / NETWORKS_FOLDER).mkdir()
         for name, network in program.networks.items():
-            ov.save_model(network.converted(), draft / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+            ov.save_model(network.converted(), folder / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+    for name, member in program.members.items():
+        (folder / MEMBERS_FOLDER / name).mkdir(parents=True)
+        _write_program(member, folder / MEMBERS_FOLDER / name, _OF_MEMBERS)
 
 
 def _copy_modules(names: Mapping[str, str], draft: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from models.engines.one_by_one import Network, OneByOne
-from models.serving.contract import NETWORKS_FOLDER, PROGRAM_FILE
+from models.serving.contract import MEMBERS_FOLDER, NETWORKS_FOLDER, PROGRAM_FILE
 
 PROGRAM_MODULE = "program"  #: name of the copied module that has ``open_program``
 
@@ -39,12 +39,13 @@ def open_program(folder: Path) -> Any:
     spec = ModuleSpec(package, None, is_package=True)
     spec.submodule_search_locations = [str(folder)]
     sys.modules[package] = importlib.util.module_from_spec(spec)
+    members = {place.name: open_program(place) for place in sorted((folder / MEMBERS_FOLDER).glob("*"))}
     try:
         module = importlib.import_module(f"{package}.{PROGRAM_MODULE}")
         with np.load(folder / PROGRAM_FILE, allow_pickle=False) as arrays:
             learned = dict(arrays)
-        takes_networks = len(inspect.signature(module.open_program).parameters) > 1
-        return module.open_program(learned, open_networks(folder)) if takes_networks else module.open_program(learned)
+        takes = len(inspect.signature(module.open_program).parameters)
+        return module.open_program(*(learned, open_networks(folder), members)[:takes])
     except ModuleNotFoundError as error:
         raise RuntimeError(f"the model needs the package {error.name} in Triton's Python; install it there") from None
     except ImportError as error:

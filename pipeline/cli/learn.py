@@ -23,6 +23,7 @@ class Detector(StrEnum):
     MOTION = "motion"
     MEMORY_BANK = "memory_bank"
     STUDENT_TEACHER = "student_teacher"
+    FUSED = "fused"
 
 
 def learn(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.detectors.memory_bank.distances import Normality, cell_distances, from_arrays
-from operators.cells import picture_value
+from operators.cells import judged
 from operators.rarity import Rarity
 
 NETWORK = "descriptors"  #: name of the network that the program runs
@@ -41,20 +41,18 @@ class MemoryBankScorer:
         self.name: str = network.name
         self._network = network
         self._normality = normality
-        self._rarity = rarity
+        self.rarity = rarity
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`models.detectors.program.Scorer`.
+        """See :class:`models.detectors.program.Scorer`."""
+        return judged(*self.measure(values["CLIP"] if isinstance(values, Mapping) else values), self.rarity)
 
-        FEATURES is the mean descriptor of the picture. HEAT is each cell on the scale of SCORE: as rare as a whole
-        picture of that value.
+    def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.CellScorer`.
+
+        The values are distances. FEATURES is the mean descriptor of the picture.
         """
-        clips = values["CLIP"] if isinstance(values, Mapping) else values
         (descriptors,) = self._network.run(np.ascontiguousarray(clips[:, -1])).values()
         # Picture by picture, so that no bit depends on the rest of the batch.
         distances = np.stack([cell_distances(self._normality, of_picture) for of_picture in descriptors])
-        return {
-            "SCORE": self._rarity.scores(picture_value(distances))[:, None].astype(np.float32),
-            "FEATURES": descriptors.mean(axis=(2, 3)),
-            "HEAT": self._rarity.scores(distances).astype(np.float32),
-        }
+        return distances, descriptors.mean(axis=(2, 3))

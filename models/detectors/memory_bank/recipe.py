@@ -53,10 +53,14 @@ class MemoryBankRecipe(BaseModel):
                 f"enlarge must divide the {reduction(self.layers[-1])} pixels of a cell of {self.layers[-1]}, "
                 f"got {self.enlarge}"
             )
-        side = cell_side(self.layers, self.enlarge)
-        if self.height % side:
-            raise ValueError(f"height must be a multiple of a cell's {side} pixels, got {self.height}")
+        if self.height % self.cell:
+            raise ValueError(f"height must be a multiple of a cell's {self.cell} pixels, got {self.height}")
         return self
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell of the map, pixels."""
+        return cell_side(self.layers, self.enlarge)
 
     def clip(self, footage: NormalFootage) -> ClipSpec:
         """Return clips of the camera, of one picture each.
@@ -68,7 +72,7 @@ class MemoryBankRecipe(BaseModel):
             footage,
             frames=1,
             height=self.height,
-            cell=cell_side(self.layers, self.enlarge),
+            cell=self.cell,
             least_cells=_LEAST_CELLS,
             least_fps=self.least_fps,
         )

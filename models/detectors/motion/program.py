@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data.flow import DenseFlow
-from operators.cells import picture_value
+from operators.cells import judged
 from operators.motion import RowStatistics, cell_speeds
 from operators.rarity import Rarity
 
@@ -36,24 +36,16 @@ class MotionScorer:
     def __init__(self, rows: RowStatistics, rarity: Rarity) -> None:
         self._flow = DenseFlow()
         self._rows = rows
-        self._rarity = rarity
+        self.rarity = rarity
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`models.detectors.program.Scorer`.
+        """See :class:`models.detectors.program.Scorer`."""
+        return judged(*self.measure(values["CLIP"] if isinstance(values, Mapping) else values), self.rarity)
 
-        FEATURES is the highest speed in each row of cells, pixels a gap. HEAT is each cell on the scale of SCORE: as
-        rare as a whole picture of that value.
+    def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.CellScorer`.
+
+        The values are spreads of the cells' rows. FEATURES is the highest speed in each row, pixels a gap.
         """
-        clips = values["CLIP"] if isinstance(values, Mapping) else values
-        found = [self._score(clip) for clip in clips]
-        names = ("SCORE", "FEATURES", "HEAT")
-        return {name: np.stack([one[place] for one in found]) for place, name in enumerate(names)}
-
-    def _score(
-        self, clip: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        speeds, _ = cell_speeds(self._flow.between(clip[0], clip[-1]))
-        deviations = self._rows.deviations(speeds)
-        score = self._rarity.scores(picture_value(deviations)[None])
-        heat = self._rarity.scores(deviations)
-        return score.astype(np.float32), speeds.max(axis=1), heat.astype(np.float32)
+        speeds = np.stack([cell_speeds(self._flow.between(clip[0], clip[-1]))[0] for clip in clips])
+        return self._rows.deviations(speeds), speeds.max(axis=2)

@@ -31,6 +31,11 @@ class MotionRecipe(BaseModel):
     gaps: tuple[PositiveInt, ...] = Field((1, 2, 3), min_length=1)
     kernel: PositiveInt = 3
 
+    @property
+    def cell(self) -> int:
+        """Side of a cell of the map, pixels."""
+        return CELL
+
     def clip(self, footage: NormalFootage, gap: int) -> ClipSpec:
         """Return clips of the camera whose last picture is ``gap`` frames behind the first.
 
@@ -41,7 +46,7 @@ class MotionRecipe(BaseModel):
             footage,
             frames=gap + 1,
             height=self.height,
-            cell=CELL,
+            cell=self.cell,
             least_cells=_LEAST_CELLS,
             least_fps=self.least_fps,
         )

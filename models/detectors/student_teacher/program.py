@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.data.flow import DenseFlow
 from models.detectors.student_teacher.strangeness import NormalMaps, RawMaps
 from models.engines.one_by_one import Network
-from operators.cells import picture_value
+from operators.cells import judged
 from operators.motion import cell_speeds
 from operators.rarity import Rarity
 
@@ -59,17 +59,16 @@ class StudentTeacherScorer:
         self.name = network.name
         self._maps = ClipMaps(network)
         self._normal = normal
-        self._rarity = rarity
+        self.rarity = rarity
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`models.detectors.program.Scorer`.
+        """See :class:`models.detectors.program.Scorer`."""
+        return judged(*self.measure(values["CLIP"] if isinstance(values, Mapping) else values), self.rarity)
 
-        FEATURES is the teachers' mean descriptors, normalised. HEAT is each cell on the scale of SCORE: as rare as a
-        whole picture of that value.
+    def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.CellScorer`.
+
+        The values are spreads of the maps. FEATURES is the teachers' mean descriptors, normalised.
         """
-        clips = values["CLIP"] if isinstance(values, Mapping) else values
         maps, features = self._maps.of(clips)
-        strangeness = self._normal.strangeness(maps)
-        score = self._rarity.scores(picture_value(strangeness))[:, None]
-        heat = self._rarity.scores(strangeness)
-        return {"SCORE": score.astype(np.float32), "FEATURES": features, "HEAT": heat.astype(np.float32)}
+        return self._normal.strangeness(maps), features

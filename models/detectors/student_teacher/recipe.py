@@ -68,6 +68,11 @@ class StudentTeacherRecipe(BaseModel):
     learning_rate: PositiveFloat = 5e-3
     weight_decay: float = Field(1e-5, ge=0)
 
+    @property
+    def cell(self) -> int:
+        """Side of a cell of the map, pixels."""
+        return CELL
+
     def clip(self, footage: NormalFootage) -> ClipSpec:
         """Return clips of the camera: one picture, or two with the gap between them where speed is predicted.
 
@@ -78,7 +83,7 @@ class StudentTeacherRecipe(BaseModel):
             footage,
             frames=self.gap + 1 if self.speed else 1,
             height=self.height,
-            cell=CELL,
+            cell=self.cell,
             least_cells=math.ceil(max(self.patches) / CELL),
             least_fps=self.least_fps,
         )

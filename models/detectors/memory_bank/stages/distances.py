@@ -1,4 +1,4 @@
-"""The stage ``distances``: how far every cell of every clip is from normal, see :mod:`models.data.cell_values`."""
+"""The stage ``distances``: how far cells of clips of the footage are from normal, :mod:`models.data.cell_values`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def compute(
     """Write the product.
 
     Args:
-        distances: of all footage.
+        distances: see :func:`models.data.cell_values.write_cell_values`.
 
     Raises:
         OSError: the folder cannot be written.

@@ -33,7 +33,7 @@ def compute(
     Args:
         clip: as the detector takes them.
         chosen: result of the stage ``gap``.
-        speeds: of all footage.
+        speeds: see :func:`models.data.cell_values.write_cell_values`.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""The stage ``speeds``: the speed of every cell in every clip of the footage, see :mod:`models.data.cell_values`."""
+"""The stage ``speeds``: the speed of every cell in clips of the footage, see :mod:`models.data.cell_values`."""
 
 from __future__ import annotations
 

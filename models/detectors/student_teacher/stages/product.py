@@ -74,7 +74,6 @@ def compute(
         ),
         kernel=recipe.kernel,
         training={
-            "learned_seconds": found.learned_seconds,
             "teachers": {"name": teachers.name, "weights_sha256": teachers.weights_sha256},
             "loss": loss,
         },
