@@ -30,6 +30,8 @@ from rich.progress import track
 
 from models.data.normal_footage import read_footage
 from models.detectors.base import find_family
+from models.detectors.fused.card import Combination
+from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.student_teacher.recipe import Normal, StudentTeacherRecipe, Uses
 from models.jobs.thresholds import smoothed_as_live
@@ -120,11 +122,19 @@ def about_students(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def about_fused(results: dict[str, Any]) -> list[str]:
+    return []
+
+
 KINDS = {
     "motion": Kind("motion", "motion", asked=ASKED_OF_DEFAULT, about=about_motion),
     "memory_bank": Kind("memory bank", "memory_bank", about=about_memory_bank),
     "memory_bank-gaussian": Kind(
         "memory bank, Gaussian", "memory_bank", MemoryBankRecipe(distance="gaussian"), about=about_memory_bank
+    ),
+    "fused": Kind("fused", "fused", asked=ASKED_OF_DEFAULT, about=about_fused),
+    "fused-sum": Kind(
+        "fused, standardised maps summed", "fused", FusedRecipe(combination=Combination.SUM), about=about_fused
     ),
     "student_teacher": Kind("student–teacher", "student_teacher", about=about_students),
     "student_teacher-paper": Kind(

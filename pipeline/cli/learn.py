@@ -38,7 +38,10 @@ def learn(
     camera: Annotated[str, typer.Option(help="Name of the camera.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run; the model is in DIR/product.")],
     detector: Annotated[
-        Detector, typer.Option(help="motion: what is too fast; memory_bank, student_teacher: what looks unusual.")
+        Detector,
+        typer.Option(
+            help="motion: what is too fast; memory_bank, student_teacher: what looks unusual; fused: several of them."
+        ),
     ] = Detector.MOTION,
     minutes: Annotated[
         float | None,

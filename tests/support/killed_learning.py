@@ -39,8 +39,13 @@ def learn_killed_once(family: str, recipe: str, film: Path, out: Path, *, at: st
 
 def assert_same_product(out: Path, run: Path) -> None:
     """Every file of both products is the same but the record of the stage."""
-    names = {file.name for file in (run / "product").iterdir()} - {"stage.json"}
+    names = _files(run / "product")
     assert len(names) >= 4
-    assert names == {file.name for file in (out / "product").iterdir()} - {"stage.json"}
+    assert names == _files(out / "product")
     for name in names:
         assert (out / "product" / name).read_bytes() == (run / "product" / name).read_bytes(), name
+
+
+def _files(product: Path) -> set[Path]:
+    """Return the files of a product, relative to it, but the record of the stage."""
+    return {file.relative_to(product) for file in product.rglob("*") if file.is_file()} - {Path("stage.json")}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from walking_films import FPS, write_two
 
 from models.data import normal_footage
-from models.data.camera_clips import clip_of_camera, sparse_clips
+from models.data.camera_clips import clip_of_camera, judged_clips, sparse_clips
 from models.data.normal_footage import Film, FootageError, NormalFootage, PlacedClip, read_footage
 from pipeline.windows import ClipSpec
 
 HOUR, DAY = 3600, 24 * 3600
+CLIP = ClipSpec(1, 1, 240, 320, fps=10.0)
 
 
 @pytest.fixture
@@ -98,6 +100,27 @@ class TestLongFootage:
         found = list(sparse_clips(footage_of(10, 3600, 0.2), ClipSpec(1, 1, 240, 320, fps=10.0), 600))
         assert Counter(one.piece for one in found) == dict.fromkeys(range(600), 1)
 
+    def test_an_hour_is_judged_by_2000_clips_of_each_kind(self) -> None:
+        """12 of 60 pieces are held back: 167 clips each. Of the rest, one clip in 15."""
+        found = list(judged_clips(footage_of(HOUR, 1, 0.2), CLIP))
+        held_back = [one for one in found if one.held_back]
+        assert Counter(one.piece for one in held_back) == dict.fromkeys(range(4, 60, 5), 167)
+        for _, stretch in groupby(held_back, key=lambda one: one.run):
+            starts = [one.start for one in stretch]
+            assert np.diff(starts) == pytest.approx(0.1)
+        learned = [one.start for one in found if not one.held_back]
+        assert 1800 <= len(learned) <= 2000
+        assert max(np.diff([0.0, *learned, HOUR])) < 60 + 2 * 1.5  # over a held-back piece
+
+    def test_days_are_judged_by_stretches_that_are_long_enough_to_average(self) -> None:
+        clip = ClipSpec(1, 1, 240, 320, fps=1.0)
+        found = [one for one in judged_clips(footage_of(HOUR, 10, 0.2), clip) if one.held_back]
+        stretches = Counter(one.piece for one in found)
+        assert set(stretches.values()) == {50}
+        assert len(stretches) == pytest.approx(40, abs=2)
+        starts = sorted(60.0 * piece for piece in stretches)
+        assert max(np.diff([0.0, *starts, 10 * HOUR])) < 3 * 10 * HOUR / 40 + 300
+
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> NormalFootage:
@@ -112,6 +135,10 @@ class TestShortFootage:
         found = places(sparse_clips(footage, clip, most))
         assert found == places(footage.clips(ClipSpec(3, stride, 48, 80, fps=FPS)))
         assert {piece for _, piece, _ in found} == set(range(20))
+
+    def test_all_of_it_is_judged(self, footage: NormalFootage) -> None:
+        clip = ClipSpec(3, 1, 48, 80, fps=FPS)
+        assert places(judged_clips(footage, clip)) == places(footage.clips(clip))
 
 
 class TestSlowCameras:

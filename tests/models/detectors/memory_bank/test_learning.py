@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from killed_learning import assert_same_product, learn_killed_once
+from odd_things import with_a_disc
 from walking_films import FPS, pictures, write
 
 from models.backbones.efficientnet_lite0 import EfficientNetLite0
@@ -33,18 +33,6 @@ RECIPE = MemoryBankRecipe(sample=4000, bank=400)
 SECONDS = 40
 
 pytestmark = pytest.mark.usefixtures("efficientnet")  # skips where the weights have not been fetched
-
-
-def with_a_disc(seconds: float, during: tuple[float, float]) -> list[np.ndarray]:
-    """The yard with its walkers, and a striped disc that stands in its upper right for a while."""
-    shown = pictures(seconds)
-    disc = np.zeros((28, 28), np.uint8)
-    cv2.circle(disc, (14, 14), 13, 255, -1)
-    stripes = np.where(np.arange(28) // 3 % 2, 255, 0).astype(np.uint8)[None].repeat(28, axis=0)
-    for number in range(int(during[0] * FPS), int(during[1] * FPS)):
-        part = shown[number][8:36, 120:148]
-        part[disc > 0] = stripes[disc > 0]
-    return shown
 
 
 @pytest.fixture(scope="module")

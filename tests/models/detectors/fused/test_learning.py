@@ -1,0 +1,179 @@
+"""The job that learns a fused detector: on a made camera with a runner and a thing that it has never seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from killed_learning import assert_same_product
+from odd_things import with_a_disc
+from walking_films import FPS, pictures, write
+
+from models.backbones.efficientnet_lite0 import EfficientNetLite0
+from models.card import CardError, read_card
+from models.code import code_modules
+from models.data.normal_footage import NormalFootage, read_footage
+from models.detectors.base import find_family, read_detector
+from models.detectors.fused.job import learn_fused
+from models.detectors.fused.recipe import FusedRecipe
+from models.jobs.learning import Outcome
+from models.serving.engine import Engine, open_engine
+from models.serving.export import export, export_entries
+from pipeline.errors import MistwatchError
+from pipeline.sources.files import FileSource
+from pipeline.windows import ClipSpec, ClipWindow, cut
+
+RECIPE = FusedRecipe(settings={"motion": {"gaps": [2]}, "memory_bank": {"sample": 4000}})
+
+SECONDS = 24  # least clips to hold back: 40
+
+pytestmark = pytest.mark.usefixtures("efficientnet")  # skips where the weights have not been fetched
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("films") / "yard.mp4", pictures(SECONDS))
+
+
+@pytest.fixture(scope="module")
+def footage(film: Path) -> NormalFootage:
+    return read_footage("yard", [film], hold_out=0.25)
+
+
+@pytest.fixture(scope="module")
+def run(efficientnet: EfficientNetLite0, footage: NormalFootage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "yard"
+    learn_fused(footage, folder, recipe=RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcome(footage: NormalFootage, run: Path) -> Outcome:
+    return learn_fused(footage, run, recipe=RECIPE)
+
+
+@pytest.fixture(scope="module")
+def version(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(str(outcome.product), tmp_path_factory.mktemp("repository")) / "1"
+
+
+def opened(outcome: Outcome, version: Path) -> Engine:
+    clip = outcome.card.clip.spec
+    return open_engine("auto", version, (clip.frames, clip.height, clip.width, 3))
+
+
+def windows(clip: ClipSpec, film: Path) -> list[ClipWindow]:
+    frames = FileSource("yard", film).frames([clip.frame_spec], threading.Event())
+    return [window for window in cut(frames, clip) if isinstance(window, ClipWindow)]
+
+
+class TestProduct:
+    def test_its_card_names_its_members(self, outcome: Outcome) -> None:
+        family, card = read_detector(outcome.product)
+        assert (family.name, card.name, card.camera) == ("fused", "yard-fused", "yard")
+        assert card.clip.spec == ClipSpec(3, 1, 96, 160, fps=FPS)
+        for member, frames in zip(card.architecture.members, (3, 1), strict=True):
+            own = read_card(outcome.product / "members" / member.family)
+            assert (member.weights_sha256, member.frames) == (own.weights_sha256, own.clip.frames)
+            assert own.clip.frames == frames
+        assert [member.family for member in card.architecture.members] == ["motion", "memory_bank"]
+        assert card.training["held_back_seconds"] == pytest.approx(SECONDS / 4, abs=0.1)
+
+    def test_the_served_model_finds_what_either_member_sees(
+        self, outcome: Outcome, version: Path, tmp_path: Path
+    ) -> None:
+        """A runner, whose looks are usual, and a disc that stands still."""
+        for name, shown in {
+            "runner": pictures(8, running=[(4, 8)]),
+            "disc": with_a_disc(8, (4, 8)),
+        }.items():
+            found = windows(outcome.card.clip.spec, write(tmp_path / f"{name}.mp4", shown))
+            scores = opened(outcome, version).score(np.stack([window.pixels for window in found])).scores
+            odd = np.array([window.start >= 4.3 for window in found])
+            usual = np.array([window.end < 3.9 for window in found])
+            assert np.median(scores[odd]) > scores[usual].max(), name
+            assert np.median(scores[odd]) >= outcome.card.alerting.open_threshold, name
+
+    def test_a_score_served_is_the_score_learned_with(self, outcome: Outcome, version: Path, film: Path) -> None:
+        strangest = outcome.moments[0]
+        found = windows(outcome.card.clip.spec, film)
+        at = min(found, key=lambda window: abs(window.start - strangest["start"]))
+        scored = opened(outcome, version).score(at.pixels[None])
+        assert scored.scores[0] == pytest.approx(strangest["score"], abs=1e-4)
+        assert scored.heat is not None
+        np.testing.assert_allclose(scored.heat[0], strangest["heat"], atol=1e-3)
+
+    def test_an_export_answers_as_the_model_does(self, outcome: Outcome, version: Path, film: Path) -> None:
+        """Also in batches: no bit of an answer depends on the other clips."""
+        family, card = read_detector(outcome.product)
+        scorer = family.load(card, outcome.product, lambda _: None).open()
+        clips = np.stack([window.pixels for window in windows(card.clip.spec, film)[::100]])
+        here, served = scorer.run(clips), opened(outcome, version).score(clips)
+        np.testing.assert_array_equal(here["SCORE"][:, 0], served.scores)
+        np.testing.assert_array_equal(here["FEATURES"], served.features)
+        for at, clip in enumerate(clips):
+            assert scorer.run(clip[None])["HEAT"].tobytes() == here["HEAT"][at : at + 1].tobytes()
+
+
+class TestStages:
+    def test_another_combination_runs_the_last_stage_alone(
+        self, footage: NormalFootage, run: Path, tmp_path: Path
+    ) -> None:
+        folder = Path(shutil.copytree(run, tmp_path / "run"))
+        lines: list[str] = []
+        other = learn_fused(
+            footage,
+            folder,
+            recipe=FusedRecipe(settings=RECIPE.settings, combination="sum"),
+            report=lines.append,
+        )
+        assert [line for line in lines if not line.endswith(": unchanged")] == ["product: runs"]
+        assert lines[:3] == ["motion: gap: unchanged", "motion: speeds: unchanged", "motion: product: unchanged"]
+        assert other.card.architecture.combination == "sum"
+
+    def test_a_stopped_run_ends_in_the_same_product(self, footage: NormalFootage, run: Path, tmp_path: Path) -> None:
+        """Stopped in the stage after the members, whose own jobs have tests of kills."""
+        folder = Path(shutil.copytree(run, tmp_path / "run"))
+        for stage in ("maps", "product"):
+            shutil.rmtree(folder / stage)
+
+        def stopped(stage: str, done: int, _total: int) -> None:
+            if stage == "maps" and done > 5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            learn_fused(footage, folder, recipe=RECIPE, progress=stopped)
+        assert not (folder / "maps").exists()
+        lines: list[str] = []
+        learn_fused(footage, folder, recipe=RECIPE, report=lines.append)
+        assert lines[-2:] == ["maps: was stopped, runs again", "product: runs"]
+        assert_same_product(folder, run)
+
+
+class TestBadInput:
+    @pytest.fixture
+    def model(self, outcome: Outcome, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(outcome.product, tmp_path / "model"))
+
+    def test_another_member_than_the_card_names(self, model: Path, tmp_path: Path) -> None:
+        card = json.loads((model / "model-card.json").read_text())
+        card["architecture"]["members"][0]["weights_sha256"] = 64 * "0"
+        (model / "model-card.json").write_text(json.dumps(card))
+        with pytest.raises(CardError, match=r"members/motion/model-card\.json: not the member that the fused detector"):
+            export(str(model), tmp_path / "out")
+
+    def test_a_member_that_is_missing(self, model: Path, tmp_path: Path) -> None:
+        shutil.rmtree(model / "members" / "motion")
+        with pytest.raises(MistwatchError, match=r"members/motion: no model-card\.json there"):
+            export(str(model), tmp_path / "out")
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_export_depends_on_the_code_of_the_members(outcome: Outcome) -> None:
+    modules = code_modules(export_entries(*find_family("fused").families(outcome.card)))
+    members = {"models.detectors.motion.program", "models.data.flow", "models.detectors.memory_bank.distances"}
+    assert {"models.detectors.fused.combining", *members} <= set(modules)
