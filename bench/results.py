@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from learning_time import ASKED_MINUTES
 from one_class_ped2 import KINDS, MOST_MILLISECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,6 +128,16 @@ def one_class_ped2(found: dict[str, Any]) -> Iterator[Line]:
     figure = f"{cost['median']:.1f} ms (95th percentile: {cost['p95']:.1f})"
     target = f"≤ {MOST_MILLISECONDS} ms"
     yield Line(f"{begins}: a frame on one core", figure, target, cost["median"] <= MOST_MILLISECONDS, judges)
+
+
+def learning_time(found: dict[str, Any]) -> Iterator[Line]:
+    yield Line(
+        f"{found['detector']}: time to learn {found['footage_minutes']:g} minutes of footage",
+        f"{found['minutes']:g} min (of a core: {found['processor_minutes']:g})",
+        f"≤ {ASKED_MINUTES} min",
+        found["minutes"] <= ASKED_MINUTES,
+        f"{found['cores']} cores, load average {found['load_average'][0]:g} to {found['load_average'][1]:g}",
+    )
 
 
 def learned_courtyard(found: dict[str, Any]) -> Iterator[Line]:
@@ -322,6 +333,7 @@ SECTIONS = (
         Section(f"one_class_ped2-{name}", f"python bench/one_class_ped2.py --detector {name}", one_class_ped2)
         for name in KINDS
     ),
+    Section("learning_time-fused", "python bench/learning_time.py", learning_time),
     Section(
         "contrast_scenes",
         "python bench/contrast_scenes.py --set 'layers=[mixed_4f,mixed_5b,mixed_5c]'",
