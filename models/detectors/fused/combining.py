@@ -42,7 +42,8 @@ def combined(maps: Sequence[Maps], rarities: Sequence[Rarity], combination: str)
     if len({one.shape for one in maps}) != 1:
         raise ValueError(f"maps must be of one shape, got {', '.join(str(one.shape) for one in maps)}")
     of_members = [one_decade[combination](rarity, one) for rarity, one in zip(rarities, maps, strict=True)]
-    return np.sum(of_members, axis=0).astype(np.float32)
+    found: Maps = np.sum(of_members, axis=0).astype(np.float32)
+    return found
 
 
 def tail_line(rarity: Rarity, values: npt.ArrayLike) -> npt.NDArray[np.float64]:

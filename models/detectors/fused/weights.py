@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.card import CARD_FILE, CameraCard, CardError
+from models.card import CARD_FILE, CardError, ModelCard
 from models.detectors.base import Progress, read_detector
 from models.detectors.fused import combining, program
 from models.detectors.fused.card import FusedCard, Member
@@ -72,6 +72,6 @@ def load_member(folder: Path, progress: Progress, *, expected: Member) -> Served
     return loaded
 
 
-def member_of(card: CameraCard) -> Member:
+def member_of(card: ModelCard) -> Member:
     """Return what the fused detector's card says of a member."""
     return Member(family=card.family, weights_sha256=card.weights_sha256, frames=card.clip.frames)
