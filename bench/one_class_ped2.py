@@ -144,8 +144,8 @@ def about_fused(results: dict[str, Any]) -> list[str]:
 def about_fused_fast(results: dict[str, Any]) -> list[str]:
     return [
         *about_fused(results),
-        "Here the memory bank sees pictures of their own size and stops at the network's third stage, for its cost. That "
-        "was decided before this detector had seen a test video, though after the figures of the slower one.",
+        "Here the memory bank sees pictures of their own size and stops at the network's third stage, for its cost. "
+        "That was decided before this detector had seen a test video, though after the figures of the slower one.",
     ]
 
 

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from models.backbones.efficientnet_lite0 import EfficientNetLite0, load_efficientnet_lite0, normalise_pictures
 from models.backbones.efficientnet_stages import STAGES, StageName, reduction
+from models.detectors.memory_bank.program import DESCRIPTORS
 from models.detectors.program import ProgramNetwork
 from pipeline.windows import ClipSpec
-
-DESCRIPTORS = "DESCRIPTORS"  #: name of the network's output
 
 
 class PatchDescriptors(nn.Module):

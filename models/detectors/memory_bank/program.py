@@ -15,7 +15,8 @@ from models.detectors.memory_bank.distances import Normality, cell_distances, fr
 from operators.cells import judged
 from operators.rarity import Rarity
 
-NETWORK = "descriptors"  #: name of the network that the program runs
+#: The network that the program runs, and its output.
+NETWORK, DESCRIPTORS = "descriptors", "DESCRIPTORS"
 
 
 def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, Any]) -> MemoryBankScorer:
@@ -34,7 +35,7 @@ class MemoryBankScorer:
     One thread at a time may use it.
 
     Args:
-        network: of the descriptors, opened: uint8 (N, H, W, 3) → one output, float32 (N, C, h, w).
+        network: of the descriptors, opened: uint8 (N, H, W, 3) → :data:`DESCRIPTORS`, float32 (N, C, h, w).
     """
 
     def __init__(self, network: Any, normality: Normality, rarity: Rarity) -> None:
@@ -52,7 +53,7 @@ class MemoryBankScorer:
 
         The values are distances. FEATURES is the mean descriptor of the picture.
         """
-        (descriptors,) = self._network.run(np.ascontiguousarray(clips[:, -1])).values()
+        descriptors = self._network.run(np.ascontiguousarray(clips[:, -1]))[DESCRIPTORS]
         # Picture by picture, so that no bit depends on the rest of the batch.
         distances = np.stack([cell_distances(self._normality, of_picture) for of_picture in descriptors])
         return distances, descriptors.mean(axis=(2, 3))

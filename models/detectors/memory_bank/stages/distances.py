@@ -7,8 +7,9 @@ from pathlib import Path
 
 from models.data.cell_values import write_cell_values
 from models.data.normal_footage import NormalFootage
-from models.detectors.memory_bank.descriptors import DESCRIPTORS, descriptor_network
+from models.detectors.memory_bank.descriptors import descriptor_network
 from models.detectors.memory_bank.distances import Normality, cell_distances
+from models.detectors.memory_bank.program import DESCRIPTORS
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 
 

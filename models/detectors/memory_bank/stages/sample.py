@@ -11,7 +11,8 @@ import numpy.typing as npt
 from models.data.camera_clips import sample_of_one_scene
 from models.data.normal_footage import NormalFootage
 from models.data.reservoir import Reservoir
-from models.detectors.memory_bank.descriptors import DESCRIPTORS, descriptor_network
+from models.detectors.memory_bank.descriptors import descriptor_network
+from models.detectors.memory_bank.program import DESCRIPTORS
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 
 FILE = "patches.npy"

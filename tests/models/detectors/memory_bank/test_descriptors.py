@@ -12,7 +12,10 @@ from sklearn.datasets import load_sample_image
 from models.backbones.efficientnet_lite0 import EfficientNetLite0, load_efficientnet_lite0, normalise_pictures
 from models.backbones.efficientnet_stages import StageName
 from models.detectors.memory_bank.descriptors import PatchDescriptors, cell_side, channels, descriptor_network
+from models.detectors.memory_bank.distances import Neighbours
+from models.detectors.memory_bank.program import MemoryBankScorer
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
+from operators.rarity import TAIL_FROM, Rarity
 from pipeline.windows import ClipSpec
 
 LAYERS: tuple[StageName, ...] = ("stage_3", "stage_5")
@@ -74,3 +77,13 @@ def test_sizes() -> None:
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         MemoryBankRecipe.model_validate(settings)
+
+
+@pytest.mark.usefixtures("efficientnet")
+def test_a_program_finds_the_descriptors_of_one_layer_alone(picture: np.ndarray) -> None:
+    """OpenVINO gives the network's output several names then."""
+    network = descriptor_network(("stage_3",), 1, ClipSpec(1, 1, 64, 96)).open()
+    rarity = Rarity(np.array([0.0, 2.0]), np.array([0.0, TAIL_FROM]), 1.0)
+    scorer = MemoryBankScorer(network, Neighbours(np.zeros((1, 40), np.float32)), rarity)
+    distances, features = scorer.measure(picture[None, None])
+    assert (distances.shape, features.shape) == ((1, 8, 12), (1, 40))
