@@ -58,9 +58,15 @@ HOLD_OUT = 0.2  #: the default of the command
 #: Least figures of the detector that the command takes by default.
 ASKED_OF_DEFAULT = {"frame_auc": 0.98, "pixel_auc": 0.985, "pro": 0.95}
 MOST_MILLISECONDS = 40  #: of one core a frame, asked of each kind
-HEAT_IN_ORDER = (
+#: Time from which heat keeps its order below the lowest normal picture (:mod:`operators.rarity`).
+ORDERED_SINCE = "2026-11-30T14:00:00+00:00"
+ORDERED = (
     "Heat keeps its order below the lowest normal picture (`operators/rarity.py`) since pixel figures of earlier "
     "detectors were seen. The cause of their low values was found by reasoning and on normal footage."
+)
+NOT_ORDERED = (
+    "When this was measured, heat was 0 wherever it was below that of the lowest normal picture, in most of the map. "
+    "The pixel AUC and PRO are too low for it, and have not been measured again."
 )
 #: Results of the first measurement of motion, at whose time two constants were other ones.
 FIRST = RESULTS / "one_class_ped2-motion-first.json"
@@ -343,7 +349,7 @@ def page(results: dict[str, Any]) -> str:
         f"average of {results['load_average'][0]:.0f} to {results['load_average'][1]:.0f} on {results['cores']} cores. "
         f"Intervals: percentile bootstrap over videos, {DRAWS} draws.",
     ]
-    for paragraph in (*kind.about(results), HEAT_IN_ORDER):
+    for paragraph in (*kind.about(results), ORDERED if results["when"] >= ORDERED_SINCE else NOT_ORDERED):
         lines += ["", paragraph]
     return "\n".join(lines) + "\n"
 

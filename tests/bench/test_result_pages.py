@@ -220,6 +220,8 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
 @pytest.mark.parametrize(
     "name",
     [
+        "fused",
+        "fused-sum",
         "motion",
         "memory_bank",
         "memory_bank-gaussian",
