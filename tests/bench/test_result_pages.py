@@ -221,6 +221,7 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     "name",
     [
         "fused",
+        "fused-fast",
         "fused-sum",
         "motion",
         "memory_bank",
