@@ -23,6 +23,8 @@ from models.detectors.fused.recipe import FusedRecipe
 from models.jobs.learning import Outcome
 from models.serving.engine import Engine, open_engine
 from models.serving.export import export, export_entries
+from models.serving.hosted import OpenedCode
+from models.serving.part_export import export_part
 from pipeline.errors import MistwatchError
 from pipeline.sources.files import FileSource
 from pipeline.windows import ClipSpec, ClipWindow, cut
@@ -106,6 +108,21 @@ class TestProduct:
         assert scored.scores[0] == pytest.approx(strangest["score"], abs=1e-4)
         assert scored.heat is not None
         np.testing.assert_allclose(scored.heat[0], strangest["heat"], atol=1e-3)
+
+    def test_a_part_of_a_hosting_model_scores_bit_for_bit_as_the_model_by_itself(
+        self, outcome: Outcome, version: Path, tmp_path: Path
+    ) -> None:
+        """The backbone of a member is in the hosting model, and only what was learned in the part."""
+        part = export_part(str(outcome.product), tmp_path, into="host") / "1"
+        host = tmp_path / "host" / "1"
+        assert (host / "members" / "memory_bank" / "networks").is_dir()
+        assert sorted(path.suffix for path in part.rglob("*.*") if path.is_file()) == [".json", *[".npz"] * 3, ".pbtxt"]
+        clip = outcome.card.clip.spec
+        clips = np.random.default_rng(0).integers(0, 256, (2, clip.frames, clip.height, clip.width, 3), np.uint8)
+        answer, alone = OpenedCode(host).open(part).run(clips), opened(outcome, version).score(clips)
+        assert alone.heat is not None
+        assert answer["SCORE"].tobytes() == alone.scores.tobytes()
+        assert answer["HEAT"].tobytes() == alone.heat.tobytes()
 
     def test_an_export_answers_as_the_model_does(self, outcome: Outcome, version: Path, film: Path) -> None:
         """Also in batches: no bit of an answer depends on the other clips."""
