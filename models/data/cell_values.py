@@ -1,4 +1,4 @@
-"""A value for every cell of every clip of normal footage, on the disk; 5 kB a clip of 360 × 240."""
+"""Values for every cell of every clip of normal footage, on the disk; one takes 5 kB a clip of 360 × 240."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class CellValues:
     """The n clips of the footage, in order.
 
     Attributes:
-        values: float32 (n, h, w), on the disk until they are looked at.
+        values: float32 (n, h, w) or (n, K, h, w), on the disk until they are looked at.
     """
 
     values: Rows
     places: ClipPlaces
 
     def parts(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-        """Yield the values of some clips after another, (m, h, w), and whether each is held back, (m,)."""
+        """Yield the values of some clips after another, (m, ...), and whether each is held back, (m,)."""
         for first in range(0, len(self.values), _AT_ONCE):
             some = slice(first, first + _AT_ONCE)
             yield self.values[some], self.places.held_back[some]
@@ -47,7 +47,7 @@ def write_cell_values(
     """Write the values of all clips.
 
     Args:
-        of_clip: returns the values of a clip's cells, (h, w).
+        of_clip: returns the values of a clip's cells, (h, w) or (K, h, w).
         progress: called with the seconds of the footage that are done.
 
     Raises:

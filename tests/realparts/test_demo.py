@@ -23,7 +23,7 @@ import pytest
 pytestmark = [pytest.mark.realparts, pytest.mark.timeout(900)]
 
 CAMERAS = 2
-MODEL = "courtyard"
+MODEL, LEARNED = "courtyard", "courtyard-motion"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def test_the_path_works_and_says_what_it_did(run: Run, root: Path) -> None:
     summary = run.summary
     assert list(summary) == [*("type", "clips_scored", "clips_dropped", "alerts_consumed", "detectors", "evidence")]
     assert summary["type"] == "summary"
-    assert list(summary["detectors"]) == [MODEL]
+    assert list(summary["detectors"]) == [MODEL, LEARNED]
     for figures in summary["detectors"].values():
         assert list(figures) == [
             *("incidents", "incidents_found", "false_alarms", "time_in_alert_outside_incidents", "latency_seconds")

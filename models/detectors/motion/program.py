@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.data.flow import DenseFlow
 from operators.cells import picture_value
-from operators.motion import RowStatistics, cell_speeds
+from operators.motion import RowStatistics, cell_motion
 from operators.rarity import Rarity
 
 
@@ -26,7 +26,7 @@ def open_program(arrays: Mapping[str, npt.NDArray[Any]]) -> MotionScorer:
 
 
 class MotionScorer:
-    """Scores clips by the speed of what moves in them, compared with one camera's normal footage.
+    """Scores clips by how fast things move in them, compared with one camera's normal footage.
 
     One thread at a time may use it.
     """
@@ -52,8 +52,8 @@ class MotionScorer:
     def _score(
         self, clip: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        speeds, _ = cell_speeds(self._flow.between(clip[0], clip[-1]))
-        deviations = self._rows.deviations(speeds)
+        motion = cell_motion(self._flow.between(clip[0], clip[-1]))
+        deviations = self._rows.deviations(motion)
         score = self._rarity.scores(picture_value(deviations)[None])
         heat = self._rarity.scores(deviations)
-        return score.astype(np.float32), speeds.max(axis=1), heat.astype(np.float32)
+        return score.astype(np.float32), motion[0].max(axis=1), heat.astype(np.float32)
