@@ -41,8 +41,8 @@ _CONSUMER_SECONDS = 20.0
 #: The courtyard's incidents follow each other within seconds: a longer cooldown would miss them. Without a cooldown,
 #: an incident that is briefly hidden raises two alerts.
 _COOLDOWN_SECONDS = 2.0
-#: A detector with a clip for every frame would take a core of its own for two cameras.
-_CLIPS_A_SECOND = 5.0
+#: A detector with a clip for every frame would take half of a core for two cameras; with every second frame, a quarter.
+_CLIPS_A_SECOND = 6.25
 #: Above this share of unscored clips the figures describe the machine, not the model.
 _MUCH_DROPPED = 0.05
 
