@@ -31,7 +31,7 @@ from models.jobs.errors import StageError
 from models.jobs.moments import MOMENTS_FILE, strangest_moments
 from models.jobs.rows import read_json, write_json
 from models.jobs.stages import Done, Stages
-from models.jobs.thresholds import LEAST_THRESHOLD, alerting_of_normal
+from models.jobs.thresholds import alerting_of_normal
 from pipeline.names import ascii_name
 from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
@@ -182,7 +182,6 @@ def write_learned(
     *,
     kernel: int,
     training: Mapping[str, Any],
-    least_threshold: float = LEAST_THRESHOLD,
     **own: Any,
 ) -> Kind:
     """Write all of the product but the weights. The thresholds come from what is held back.
@@ -191,14 +190,13 @@ def write_learned(
         clip: as the detector takes them.
         kernel: of the causal moving average, clips.
         training: the family's part of the card's ``training``.
-        least_threshold: see :func:`models.jobs.thresholds.alerting_of_normal`.
         own: further parts of the card: ``description``, ``architecture``, ``weights_sha256``, ...
 
     Raises:
         OSError: the folder cannot be written.
     """
     places = judged.places
-    alerting, reached = alerting_of_normal(places.held_back_runs(judged.scores), kernel, least=least_threshold)
+    alerting, reached = alerting_of_normal(places.held_back_runs(judged.scores), kernel)
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     write_json(folder / MOMENTS_FILE, strangest_moments(footage, places, judged.scores, judged.heat_of))
     period = 1 / (clip.fps or 1)

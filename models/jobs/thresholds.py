@@ -17,9 +17,6 @@ from operators.smoothing import CausalMovingAverage
 if TYPE_CHECKING:
     from models.jobs.calibration import ClipScores
 
-#: The lowest threshold at which an alert opens, however quiet the held-back footage: the score of one in a thousand.
-LEAST_THRESHOLD = 0.5
-
 
 def smoothed_as_live(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:
     """Return the causal moving average of one stream's clip scores, by the operator that runs live."""
@@ -129,7 +126,7 @@ def alerting_of_normal(
     pieces: Sequence[npt.NDArray[np.float64]],
     kernel: int,
     *,
-    least: float = LEAST_THRESHOLD,
+    least: float = 0.5,
     open_share: float = 1e-3,
     close_share: float = 1e-2,
 ) -> tuple[Alerting, dict[str, float]]:

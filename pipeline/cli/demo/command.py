@@ -41,8 +41,8 @@ _CONSUMER_SECONDS = 20.0
 #: The courtyard's incidents follow each other within seconds: a longer cooldown would miss them. Without a cooldown,
 #: an incident that is briefly hidden raises two alerts.
 _COOLDOWN_SECONDS = 2.0
-#: A detector with a clip for every frame would take half of a core for two cameras; with every second frame, a quarter.
-_CLIPS_A_SECOND = 6.25
+#: A detector with a clip for every frame would take a core of its own for two cameras.
+_CLIPS_A_SECOND = 5.0
 #: Above this share of unscored clips the figures describe the machine, not the model.
 _MUCH_DROPPED = 0.05
 
@@ -116,20 +116,23 @@ class _Plan:
                 "triton": {"address": triton},
                 "kafka": {"bootstrap": bootstrap},
                 "alerts": {"cooldown_seconds": _COOLDOWN_SECONDS},
-                "detectors": {name: {"model": name, "clip": _sparse(model)} for name, model in self.models.items()},
+                "detectors": {name: {"model": name, **_sparse(model)} for name, model in self.models.items()},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
             }
         )
 
 
-def _sparse(model: str) -> dict[str, int]:
-    """Return the stride of a model's clips, where its own would give too many a second."""
+def _sparse(model: str) -> dict[str, dict[str, int]]:
+    """Return the stride of a model's clips, where its own would give too many a second, and a kernel of equal lag."""
     from models.card import read_card
     from models.serving.export import find_model
 
-    clip = read_card(find_model(model)).clip
-    stride = math.ceil((clip.fps or _FPS) / _CLIPS_A_SECOND)
-    return {"stride": stride} if stride > clip.stride else {}
+    card = read_card(find_model(model))
+    stride = math.ceil((card.clip.fps or _FPS) / _CLIPS_A_SECOND)
+    if stride <= card.clip.stride:
+        return {}
+    kernel = 1 + round((card.alerting.kernel - 1) * card.clip.stride / stride)
+    return {"clip": {"stride": stride}, "alerts": {"kernel": kernel}}
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:

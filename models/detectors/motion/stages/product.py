@@ -24,10 +24,6 @@ from operators.cells import picture_value
 from operators.motion import MotionHistogram, RowStatistics
 from pipeline.windows import ClipSpec
 
-#: The lowest threshold. The average of five clips reaches the score of one in a hundred far more rarely than a clip
-#: does: at 0.5, a quarter of the incidents in the rendered courtyards of :mod:`operators.motion` were lost for it.
-_LEAST_THRESHOLD = 0.4
-
 
 def compute(
     folder: Path, footage: NormalFootage, recipe: MotionRecipe, clip: ClipSpec, chosen: Any, motion: CellValues
@@ -58,7 +54,6 @@ def compute(
         ),
         kernel=recipe.kernel,
         training={"gap": chosen},
-        least_threshold=_LEAST_THRESHOLD,
         description=f"How fast things move at the camera {footage.camera}, compared with its normal footage.",
         architecture=Architecture(rows=rows.centre.shape[1], levels=len(rarity.levels)),
         weights_sha256=save_learned(rows, rarity, folder),

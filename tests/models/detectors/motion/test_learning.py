@@ -80,7 +80,7 @@ class TestProduct:
 
     def test_few_held_back_clips_reach_the_threshold(self, outcome: Outcome) -> None:
         alerting, reached = outcome.card.alerting, outcome.card.figures["held_back"]
-        assert 0.4 <= alerting.open_threshold < 0.7
+        assert 0.5 <= alerting.open_threshold < 0.7
         assert alerting.close_threshold <= alerting.open_threshold
         assert reached["share_at_open_threshold"] <= 1e-3
         assert reached["share_at_close_threshold"] <= 1e-2
