@@ -329,9 +329,9 @@ def first_look(results: dict[str, Any]) -> str:
         "above are not from a first look. After it, two constants of `operators/motion.py` (the speed below which a "
         "pixel stands still, and the least size of a thing) were chosen again, on the normal videos alone: by how well "
         "footage played 1.5 times as fast is separated from itself. That gave 0.982 (0.933 to 0.997). Later, a row's "
-        "spread became that of its fast side, vertical speed was added, and five frames are averaged instead of three: "
-        "for the rendered courtyard, after a check by the same measure. No other choice was made after the first look, "
-        "and none for the sake of these figures."
+        "spread became that of its fast side and vertical speed was added, for the rendered courtyard and after a "
+        "check by the same measure, and five frames are averaged instead of three, for the courtyard alone. Nothing "
+        "was chosen for the sake of these figures."
     )
 
 
