@@ -55,25 +55,30 @@ def main() -> None:
     kinds = [name for name in FAMILIES if find_family(name).learns_from is LearnsFrom.NORMAL_FOOTAGE]
     parser.add_argument("--detector", choices=kinds, default="motion", help="kind of detector that is learned")
     parser.add_argument("--model", default="courtyard", help="supervised model: a committed one, or a folder")
+    parser.add_argument("--alone", action="store_true", help="judge the learned detector alone, not beside the model")
     parser.add_argument("--first-seed", type=int, default=TEST_SEED)
     parser.add_argument("--count", type=int, default=SEEDS, help="number of consecutive seeds")
+    parser.add_argument("--objects", type=int, help="number of seeds with abandoned objects too; all by default")
     parser.add_argument("--minutes", type=float, default=5.0, help="length of each test film")
     parser.add_argument("--learn-films", type=int, default=LEARN_FILMS, help="number of days to learn from")
     parser.add_argument("--learn-minutes", type=float, default=20.0, help="length of all footage to learn from")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of films, scores and the learned detector")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the .json and .md")
     options = parser.parse_args()
+    if not 1 <= (options.objects or options.count) <= options.count:
+        parser.error(f"--objects {options.objects}: expected 1 to {options.count}, the number of seeds")
     try:
         seconds = 60 * options.learn_minutes / options.learn_films
         days = range(LEARN_SEED, LEARN_SEED + options.learn_films)
         normal = [SceneSettings(seed=seed, seconds=seconds, incidents_per_minute=0) for seed in days]
         mixed = [SceneSettings(seed=options.first_seed + n, seconds=60 * options.minutes) for n in range(options.count)]
-        objects = [replace(one, incidents_per_minute=ABANDONED_PER_MINUTE, abandoned=True) for one in mixed]
+        lying = mixed[: options.objects]
+        objects = [replace(one, incidents_per_minute=ABANDONED_PER_MINUTE, abandoned=True) for one in lying]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as bars:
             product = learn(options.detector, normal, options.kept, bars)
             judged = []
-            for model in (str(product), options.model):
+            for model in [str(product)] + [options.model] * (not options.alone):
                 scorer = Scorer(model, progress=bars.console.print)
                 watches, apart = (watch(scenes, scorer, options.kept, bars) for scenes in (mixed, objects))
                 judged.append(judge(scorer, watches, apart))
@@ -83,6 +88,7 @@ def main() -> None:
     results = {"detector": options.detector, "learned_from": footage, "minutes": options.minutes, "models": judged}
     results |= {
         "seeds": [one.seed for one in mixed],
+        "object_seeds": [one.seed for one in objects],
         "asked": {f"{rate:g}/hour": share for rate, share in ASKED.items()},
     }
     options.results.mkdir(parents=True, exist_ok=True)
@@ -189,21 +195,23 @@ def figures_of(sheet: Any, interval: Interval | None) -> dict[str, Any]:
 def page(results: dict[str, Any]) -> str:
     """Write the results as Markdown."""
     seeds, learned = results["seeds"], results["learned_from"]
+    beside = ", beside the supervised model" if len(results["models"]) > 1 else ", alone"
     lines = [
         f"# Courtyard, learned from normal footage: {results['detector']}",
         "",
         f"`mistwatch learn --detector {results['detector']}` with its defaults on {learned['minutes']:g} minutes "
         f"without incidents (seeds {learned['seeds'][0]} to {learned['seeds'][-1]}), judged on seeds {seeds[0]} to "
-        f"{seeds[-1]}, {results['minutes']:g} minutes each, beside the supervised model. Another seed is another day "
+        f"{seeds[-1]}, {results['minutes']:g} minutes each{beside}. Another seed is another day "
         "of the same camera. A threshold for so many false alarms an hour is the one at which the most incidents are "
         "found in these films with no more of them: a point of a curve, not a calibration. Intervals: percentile "
         f"bootstrap over seeds, {DRAWS} draws. `bench/learned_courtyard.py` writes this page.",
     ]
-    for one, asked in zip(results["models"], (results["asked"], {}), strict=True):
+    for one, asked in zip(results["models"], (results["asked"], {}), strict=False):  # alone, or beside another
         lines += ["", f"## {one['model']['name']}", "", *_table(one, asked), "", *_kinds(one)]
     lines += [
         "",
-        "Abandoned objects are judged apart, in films without other incidents, at the thresholds of the other films.",
+        f"Abandoned objects are judged apart, in films without other incidents ({len(results['object_seeds'])} of the "
+        "seeds), at the thresholds of the other films.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -84,7 +84,7 @@ def main() -> None:
 def motion_product(folder: Path, camera: str, rng: np.random.Generator) -> ModelCard[Any]:
     """Write a motion detector of the default recipe's size."""
     rows = HEIGHT // 8
-    statistics = RowStatistics(*(rng.uniform(0.5, 1, rows).astype(np.float32) for _ in range(2)))
+    statistics = RowStatistics(*(rng.uniform(0.5, 1, (2, rows)).astype(np.float32) for _ in range(2)))
     scale = drawn_rarity(rng)
     return motion_card.MotionCard(
         architecture=motion_card.Architecture(rows=rows, levels=len(scale.levels)),

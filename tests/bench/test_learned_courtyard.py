@@ -81,7 +81,8 @@ def test_the_lines_of_the_results(load, judged) -> None:
 
 
 def test_the_page(bench, judged) -> None:
-    results = {"detector": "motion", "learned_from": {"seeds": [7, 8], "minutes": 20}, "minutes": 10, "seeds": [1]}
+    results = {"detector": "motion", "learned_from": {"seeds": [7, 8], "minutes": 20}, "minutes": 10}
+    results |= {"seeds": [1], "object_seeds": [1]}
     results |= {"asked": {"6/hour": 0.8}, "models": [judged, judged]}
     page = bench.page(json.loads(json.dumps(results)))
     assert "without incidents (seeds 7 to 8), judged on seeds 1 to 1, 10 minutes each" in page

@@ -9,7 +9,8 @@ import yaml
 
 from models.card import BUILT_IN, CardError, read_card, write_card
 from models.data.contrast import Contrast
-from models.detectors.mist.card import Architecture, MistCard, SelfGuidedArchitecture
+from models.detectors.base import read_detector
+from models.detectors.mist.card import MistCard, SelfGuidedArchitecture
 from models.detectors.mist.family import FAMILY
 from operators.background import SceneKind
 
@@ -25,12 +26,12 @@ def changed(folder, **keys):
 
 @pytest.mark.parametrize("model", BUILT_IN_MODELS, ids=lambda folder: folder.name)
 def test_committed_cards_keep_every_word(model, tmp_path):
-    card = read_card(model, MistCard)
-    assert isinstance(card.architecture, Architecture)
+    _family, card = read_detector(model)
     write_card(card, tmp_path)
     committed, written = (json.loads((folder / "model-card.json").read_text()) for folder in (model, tmp_path))
     for part in ("architecture", "backbone"):  # an older card leaves to the defaults what it did not know of
-        assert written[part] == written[part] | committed.pop(part)
+        if committed.get(part) is not None:
+            assert written[part] == written[part] | committed.pop(part)
     assert {key: written[key] for key in committed} == committed
 
 

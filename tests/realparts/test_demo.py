@@ -23,7 +23,7 @@ import pytest
 pytestmark = [pytest.mark.realparts, pytest.mark.timeout(900)]
 
 CAMERAS = 2
-MODEL = "courtyard"
+MODEL, LEARNED = "courtyard", "courtyard-motion"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def test_the_path_works_and_says_what_it_did(run: Run, root: Path) -> None:
     summary = run.summary
     assert list(summary) == [*("type", "clips_scored", "clips_dropped", "alerts_consumed", "detectors", "evidence")]
     assert summary["type"] == "summary"
-    assert list(summary["detectors"]) == [MODEL]
+    assert list(summary["detectors"]) == [MODEL, LEARNED]
     for figures in summary["detectors"].values():
         assert list(figures) == [
             *("incidents", "incidents_found", "false_alarms", "time_in_alert_outside_incidents", "latency_seconds")
@@ -170,6 +170,13 @@ def test_it_holds_what_it_is_asked(run: Run) -> None:
     assert figures["incidents_found"] >= 0.8 * figures["incidents"], run.errors
     assert figures["false_alarms"] <= CAMERAS, run.errors
     assert figures["time_in_alert_outside_incidents"] <= 0.05, run.errors
+
+
+def test_a_detector_that_has_seen_no_incident_finds_most_of_them(run: Run) -> None:
+    """Its own target is that of the other one, and it may miss it: it hardly sees a scuffle."""
+    figures = run.summary["detectors"][LEARNED]
+    assert figures["incidents_found"] >= 0.5 * figures["incidents"], run.errors
+    assert figures["false_alarms"] <= CAMERAS, run.errors
 
 
 def test_alerts_come_a_clip_and_the_smoothing_after_their_incident_began(run: Run, root: Path) -> None:

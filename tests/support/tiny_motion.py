@@ -18,7 +18,7 @@ from pipeline.windows import ClipSpec, StoredClip
 def motion_model(folder: Path, name: str) -> Path:
     """Write a model of that name into ``folder``, and return the folder. It is exported at once: a program."""
     folder.mkdir()
-    rows = RowStatistics(np.ones(8, np.float32), np.ones(8, np.float32))
+    rows = RowStatistics(np.ones((2, 8), np.float32), np.ones((2, 8), np.float32))
     scale = Rarity(np.array([0.0, 2.0]), np.array([0.0, TAIL_FROM]), 1.0)
     card = MotionCard(
         name=name,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.data.flow import DenseFlow
 from operators.cells import judged
-from operators.motion import RowStatistics, cell_speeds
+from operators.motion import RowStatistics, cell_motion
 from operators.rarity import Rarity
 
 
@@ -26,7 +26,7 @@ def open_program(arrays: Mapping[str, npt.NDArray[Any]]) -> MotionScorer:
 
 
 class MotionScorer:
-    """Scores clips by the speed of what moves in them, compared with one camera's normal footage.
+    """Scores clips by how fast things move in them, compared with one camera's normal footage.
 
     One thread at a time may use it.
     """
@@ -47,5 +47,5 @@ class MotionScorer:
 
         The values are spreads of the cells' rows. FEATURES is the highest speed in each row, pixels a gap.
         """
-        speeds = np.stack([cell_speeds(self._flow.between(clip[0], clip[-1]))[0] for clip in clips])
-        return self._rows.deviations(speeds), speeds.max(axis=2)
+        motion = np.stack([cell_motion(self._flow.between(clip[0], clip[-1])) for clip in clips])
+        return self._rows.deviations(motion), motion[:, 0].max(axis=2)

@@ -29,7 +29,7 @@ class MotionRecipe(BaseModel):
     height: int = Field(240, ge=8 * CELL, multiple_of=CELL)
     least_fps: float = Field(10.0, gt=0)
     gaps: tuple[PositiveInt, ...] = Field((1, 2, 3), min_length=1)
-    kernel: PositiveInt = 3
+    kernel: PositiveInt = 5
 
     @property
     def cell(self) -> int:

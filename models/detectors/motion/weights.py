@@ -50,5 +50,5 @@ def load_program(card: MotionCard, folder: Path) -> ServedProgram:
 
 
 def _expected(architecture: Architecture) -> dict[str, Array]:
-    rows = np.empty(architecture.rows, np.float32)
+    rows = np.empty((2, architecture.rows), np.float32)
     return {"centre": rows, "spread": rows, **Rarity.blank_arrays(architecture.levels)}

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipeline.scoring.served_model import ServedModel
     from pipeline.settings import Site
 
-_MODEL = "courtyard"
+#: One that has learned from labels, and one that has learned this courtyard from footage without incidents.
+_MODELS = ("courtyard", "courtyard-motion")
 _SEED = 7001  # trainings and benchmarks do not use the seeds from here on
 #: Frame rate of the films: the model's own, because it would skip any further frames.
 _FPS = 12.5
@@ -56,7 +57,7 @@ def demo(
         list[str] | None,
         typer.Option(
             help="A built-in model, or the folder of a trained model. Repeatable: each watches every camera.",
-            show_default=_MODEL,
+            show_default=" and ".join(_MODELS),
         ),
     ] = None,
     out: Annotated[
@@ -83,7 +84,7 @@ def demo(
         console = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = out or Path("runs") / f"demo-{stamp}"
-        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), _named(model or [_MODEL]))
+        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), _named(model or _MODELS))
         _check_folder(folder)
         _run(plan, stop, DemoDisplay(console), lines)
     if stop.signal is not None:
@@ -115,20 +116,23 @@ class _Plan:
                 "triton": {"address": triton},
                 "kafka": {"bootstrap": bootstrap},
                 "alerts": {"cooldown_seconds": _COOLDOWN_SECONDS},
-                "detectors": {name: {"model": name, "clip": _sparse(model)} for name, model in self.models.items()},
+                "detectors": {name: {"model": name, **_sparse(model)} for name, model in self.models.items()},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
             }
         )
 
 
-def _sparse(model: str) -> dict[str, int]:
-    """Return the stride of a model's clips, where its own would give too many a second."""
+def _sparse(model: str) -> dict[str, dict[str, int]]:
+    """Return the stride of a model's clips, where its own would give too many a second, and a kernel of equal lag."""
     from models.card import read_card
     from models.serving.export import find_model
 
-    clip = read_card(find_model(model)).clip
-    stride = math.ceil((clip.fps or _FPS) / _CLIPS_A_SECOND)
-    return {"stride": stride} if stride > clip.stride else {}
+    card = read_card(find_model(model))
+    stride = math.ceil((card.clip.fps or _FPS) / _CLIPS_A_SECOND)
+    if stride <= card.clip.stride:
+        return {}
+    kernel = 1 + round((card.alerting.kernel - 1) * card.clip.stride / stride)
+    return {"clip": {"stride": stride}, "alerts": {"kernel": kernel}}
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:

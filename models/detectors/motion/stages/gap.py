@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from models.data.camera_clips import sample_of_one_scene
 from models.data.flow import DenseFlow
@@ -21,13 +20,11 @@ from models.detectors.motion.recipe import MotionRecipe
 from models.detectors.motion.scale import fit_scale
 from models.jobs.rows import read_json, write_json
 from operators.cells import picture_value
-from operators.motion import SpeedHistogram, cell_speeds
+from operators.motion import Motion, MotionHistogram, cell_motion
 
 FILE = "gap.json"
 #: Clips of the sample. Each costs three to five flows, so longer footage is sampled more sparsely.
 _SAMPLE = 1200
-
-Speeds = npt.NDArray[np.float32]
 
 
 def compute(
@@ -45,13 +42,13 @@ def compute(
     """
     longest = 2 * max(recipe.gaps)
     flow = DenseFlow()
-    learned: dict[int, list[Speeds]] = {gap: [] for gap in recipe.gaps}
-    held: dict[int, list[Speeds]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
+    learned: dict[int, list[Motion]] = {gap: [] for gap in recipe.gaps}
+    held: dict[int, list[Motion]] = {lag: [] for gap in recipe.gaps for lag in (gap, 2 * gap)}
     spec = recipe.clip(footage, longest)
     for clip in sample_of_one_scene(footage, spec, _SAMPLE, report=report, progress=progress):
         pictures = clip.window.pixels
-        for lag, speeds in (held if clip.held_back else learned).items():
-            speeds.append(cell_speeds(flow.between(pictures[-1 - lag], pictures[-1]))[0])
+        for lag, motion in (held if clip.held_back else learned).items():
+            motion.append(cell_motion(flow.between(pictures[-1 - lag], pictures[-1])))
     rarities = {gap: _rarity(learned[gap], held[gap], held[2 * gap]) for gap in recipe.gaps}
     chosen = max(recipe.gaps, key=lambda gap: (round(rarities[gap], 2), -gap))
     write_json(folder / FILE, {"gap": chosen, "decades": {str(gap): round(rarities[gap], 2) for gap in recipe.gaps}})
@@ -62,8 +59,8 @@ def read(folder: Path) -> Any:
     return read_json(folder / FILE)
 
 
-def _rarity(learned: list[Speeds], normal: list[Speeds], fast: list[Speeds]) -> float:
-    histogram = SpeedHistogram(len(learned[0]))
+def _rarity(learned: list[Motion], normal: list[Motion], fast: list[Motion]) -> float:
+    histogram = MotionHistogram(learned[0].shape[1])
     histogram.add(np.stack(learned))
     rows = histogram.statistics()
     rarity = fit_scale(picture_value(rows.deviations(np.stack(normal))))

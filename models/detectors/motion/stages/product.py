@@ -21,26 +21,26 @@ from models.detectors.motion.scale import fit_scale
 from models.detectors.motion.weights import save_learned
 from models.jobs.learning import Judged, write_learned
 from operators.cells import picture_value
-from operators.motion import RowStatistics, SpeedHistogram
+from operators.motion import MotionHistogram, RowStatistics
 from pipeline.windows import ClipSpec
 
 
 def compute(
-    folder: Path, footage: NormalFootage, recipe: MotionRecipe, clip: ClipSpec, chosen: Any, speeds: CellValues
+    folder: Path, footage: NormalFootage, recipe: MotionRecipe, clip: ClipSpec, chosen: Any, motion: CellValues
 ) -> None:
     """Write the product.
 
     Args:
         clip: as the detector takes them.
         chosen: result of the stage ``gap``.
-        speeds: see :func:`models.data.cell_values.write_cell_values`.
+        motion: (n, 2, h, w), see :func:`models.data.cell_values.write_cell_values`.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    rows = _statistics(speeds)
-    values = np.concatenate([picture_value(rows.deviations(part)) for part, _ in speeds.parts()]).astype(np.float64)
-    rarity = fit_scale(values[speeds.places.held_back])
+    rows = _statistics(motion)
+    values = np.concatenate([picture_value(rows.deviations(part)) for part, _ in motion.parts()]).astype(np.float64)
+    rarity = fit_scale(values[motion.places.held_back])
     write_learned(
         folder,
         MotionCard,
@@ -48,22 +48,22 @@ def compute(
         recipe,
         clip,
         Judged(
-            speeds.places,
+            motion.places,
             rarity.scores(values),
-            heat_of=lambda at: rarity.scores(rows.deviations(speeds.values[at])),
+            heat_of=lambda at: rarity.scores(rows.deviations(motion.values[at])),
         ),
         kernel=recipe.kernel,
         training={"gap": chosen},
         description=f"How fast things move at the camera {footage.camera}, compared with its normal footage.",
-        architecture=Architecture(rows=len(rows.centre), levels=len(rarity.levels)),
+        architecture=Architecture(rows=rows.centre.shape[1], levels=len(rarity.levels)),
         weights_sha256=save_learned(rows, rarity, folder),
-        sees=["things that move faster than others do at the same height of the picture"],
-        does_not_see=["slow incidents: a scuffle, a fall", "things that lie still", "the unusual at a usual speed"],
+        sees=["things that move faster, or faster up and down, than others do at the same height of the picture"],
+        does_not_see=["slow incidents", "things that lie still", "the unusual at a usual speed"],
     )
 
 
-def _statistics(speeds: CellValues) -> RowStatistics:
-    histogram = SpeedHistogram(speeds.values.shape[1])
-    for part, held_back in speeds.parts():
+def _statistics(motion: CellValues) -> RowStatistics:
+    histogram = MotionHistogram(motion.values.shape[2])
+    for part, held_back in motion.parts():
         histogram.add(part[~held_back])
     return histogram.statistics()

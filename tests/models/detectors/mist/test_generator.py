@@ -200,8 +200,9 @@ def test_the_clip_settings_survive_the_card():
         assert StoredClip.from_spec(spec).spec == spec
 
 
-@pytest.mark.parametrize("folder", [card.parent for card in sorted(BUILT_IN.glob("*/model-card.json"))])
-def test_shipped_models_load(folder):
+@pytest.mark.parametrize("name", ["courtyard", "fights"])
+def test_shipped_models_load(name):
+    folder = BUILT_IN / name
     _generator, card = load_generator(folder)
     assert card.alerting.close_threshold <= card.alerting.open_threshold
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000

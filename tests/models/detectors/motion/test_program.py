@@ -19,8 +19,8 @@ def scorer() -> MotionScorer:
     """Walkers of 1 and 1.5 pixels a frame are normal; a picture of deviation 2 is one in ten, the tail's scale 1."""
     return open_program(
         {
-            "centre": np.repeat([1, 1.5], ROWS // 2).astype(np.float32),
-            "spread": np.full(ROWS, 0.25, np.float32),
+            "centre": np.tile(np.repeat([1, 1.5], ROWS // 2), (2, 1)).astype(np.float32),
+            "spread": np.full((2, ROWS), 0.25, np.float32),
             "levels": np.array([0.0, 2.0]),
             "shares": np.array([0.0, 0.9]),
             "scale": np.array(1.0),

@@ -14,7 +14,7 @@ import pytest
 from tiny_motion import motion_model
 
 from models.card import BUILT_IN
-from pipeline.cli.demo.command import _named
+from pipeline.cli.demo.command import _named, _sparse
 from pipeline.courtyard.renderer import RenderError, render_films
 from pipeline.courtyard.settings import SceneSettings
 from pipeline.names import ascii_name, checked_name
@@ -97,6 +97,15 @@ def test_detectors_have_names_that_a_site_takes(tmp_path: Path) -> None:
     named = _named([str(model) for model in models])
     assert list(named.values()) == [str(model) for model in models]
     assert [checked_name(name) for name in named] == list(named)
+
+
+def test_a_model_with_a_clip_for_every_frame_is_thinned_at_the_same_lag(tmp_path: Path) -> None:
+    """Every second of 10 clips a second. Three clips lag by (3 − 1) / 2 · 1 frames, two by (2 − 1) / 2 · 2."""
+    assert _sparse(str(motion_model(tmp_path / "gate", "gate-motion"))) == {
+        "clip": {"stride": 2},
+        "alerts": {"kernel": 2},
+    }
+    assert _sparse("courtyard") == {}
 
 
 def test_without_opencv_it_names_what_to_install(tmp_path: Path) -> None:
