@@ -82,7 +82,8 @@ def _lines(folder: Path) -> list[str]:
     for number in versions(folder):
         try:
             if hosts:
-                about = f"hosts the parts of {len(parts(folder))} cameras"
+                count = len(parts(folder))
+                about = f"hosts the part{'s' * (count != 1)} of {count} camera{'s' * (count != 1)}"
             else:
                 _, card = read_detector(folder / str(number))
                 about = f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
