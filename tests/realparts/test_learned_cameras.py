@@ -42,7 +42,8 @@ def mistwatch(*arguments: object) -> None:
 
 def learn_and_add(camera: str, footage: Path, repository: Path) -> None:
     run = footage.with_name(f"{camera}-run")
-    mistwatch("learn", footage, "--camera", camera, "--hold-out", "0.25", "--out", run)
+    # The same clips for all cameras, as one model is to host them.
+    mistwatch("learn", footage, "--camera", camera, "--set", "gaps=[2]", "--hold-out", "0.25", "--out", run)
     mistwatch("export", "--model", run / "product", "--out", repository, "--into", "learned")
 
 
