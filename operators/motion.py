@@ -33,8 +33,9 @@ _LEAST_SPREAD = 0.2
 #: Quantiles of a row's speeds: its centre, and one spread above it. A row holds things at several distances and
 #: swinging legs, so its fast side is long, and longer in some rows than in others. The spread from the median to the
 #: quantile 0.84 did not show that: of 72 incidents in four rendered courtyards (seeds 19401 to 19404; by hand), speed
-#: alone found 35 at 6 false alarms an hour, and 56 with these two. On the normal videos of Ped2, footage 1.5 times as
-#: fast had an AUC of 0.996 (0.994). Quantiles above 0.95 gained nothing more, and 2 % of incidents would shift them.
+#: alone found 35 at 6 false alarms an hour with it, and 56 with these quantiles. On the normal videos of Ped2, footage
+#: 1.5 times as fast had an AUC of 0.994 with it, and of 0.996 with these. Quantiles above 0.95 gained nothing more, and
+#: 2 % of incidents would shift them.
 _CENTRE, _ONE_SPREAD = 0.75, 0.95
 #: Number by which z of speeds up or down is divided. Their tails are longer: at 1, the higher z of the two is mostly
 #: theirs, and carts were lost in the courtyards; at 2, falls and scuffles were (seeds 19401 to 19405; by hand).

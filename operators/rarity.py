@@ -20,7 +20,7 @@ than a tenth of the values are beyond it.
 
 All normal values reach a value below them, so its p is 1. Most cells of a detector's map lie there on this scale,
 because a picture's value is that of its highest cells. Such values keep their order, at scores below 1e-12: were they
-equal, the map could not tell these parts of the picture from one another.
+equal, the map could not distinguish these parts of the picture.
 
 This file is copied into exported version folders, so nothing of ours is imported.
 """
@@ -40,7 +40,7 @@ TAIL_FROM = 0.9
 KNOTS = 91
 #: Decades of rarity that score 0.5.
 HALF_DECADES = 3.0
-#: Share at the lowest normal value, below which shares fall on. It changes no score that matters.
+#: Share at the lowest normal value; below that value, shares fall further. It changes no score that matters.
 _LEAST_SHARE = 1e-12
 
 

@@ -14,10 +14,10 @@ from pipeline.windows import ClipSpec
 
 #: Its multiples, modulo 1, are spread evenly, and beat with no period: neither with the films' length nor with the day.
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
-#: Clips on which a fitted detector is judged, at most: held back, and learned from. One costs 15 to 100 ms of a core,
-#: and an hour has 36,000 of them. Thresholds are reached by a thousandth of the held-back ones.
+#: Number of clips on which a fitted detector is judged: held back (about), and learned from (at most). One costs 15 to
+#: 100 ms of a core, and an hour has 36,000. At most a thousandth of the held-back ones reach the threshold.
 _HELD_BACK, _LEARNED = 2000, 2000
-#: Least length of a stretch of held-back clips, where the footage has them: far longer than kernels of averages.
+#: Least length of a stretch of held-back clips, where the footage has them; far longer than kernels of averages.
 _STRETCH = 50
 
 
@@ -112,7 +112,7 @@ def judged_clips(footage: NormalFootage, clip: ClipSpec) -> Iterator[PlacedClip]
 
     Held-back clips come in unbroken stretches, because thresholds are found on scores that are averaged as live: the
     first clips of each held-back piece, or of some of very many. Clips of the footage that is learned from come one by
-    one, spread evenly, to find its strangest moments: of an hour, one in 1.4 s.
+    one, spread evenly, to find its strangest moments: in an hour at 10 frames a second, one in 1.5 s.
 
     Raises:
         FootageError, SourceError: see :meth:`models.data.normal_footage.NormalFootage.clips`.

@@ -1,4 +1,4 @@
-"""Values for every cell of clips of normal footage, on the disk; one takes 5 kB a clip of 360 × 240."""
+"""Values for every cell of clips of normal footage, on the disk; a map of 360 × 240 takes 5 kB."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def score_outputs(config: str) -> dict[str, list[int]]:
 
 
 def _of_detector(card: ModelCard, *, rarity: bool) -> dict[str, object]:
-    """Return what is the detector's own: its identity, the cutting of its clips, and the judging of its scores."""
+    """Return the detector's own parameters: its identity, the cutting of its clips, and the judging of its scores."""
     clip = card.clip
     return {
         "name": card.name,
@@ -141,7 +141,7 @@ def _of_detector(card: ModelCard, *, rarity: bool) -> dict[str, object]:
 
 
 def _in_common(card: ModelCard, heat: HeatKind | None) -> dict[str, object]:
-    """Return what the parts of a model have in common: the family, the size of its clips, the meaning of its heat."""
+    """Return the parameters that all parts share: the family, the size of its clips, the meaning of its heat."""
     clip = card.clip
     return {
         "family": card.family,

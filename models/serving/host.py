@@ -4,7 +4,7 @@ Triton's stub loads this file from the version folder as ``model.py``, beside th
 the cameras share. The parts lie in the model's folder (:mod:`models.serving.parts`). A request whose part is missing or
 damaged is answered with an error of its own, and the others of its batch are scored.
 
-PART is UINT8 and not BYTES: with numpy 2, Triton's Python backend ends at the first string of a request.
+PART is UINT8 and not BYTES: with numpy 2, Triton's Python backend dies at the first string of a request.
 """
 
 from __future__ import annotations

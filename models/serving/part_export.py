@@ -40,8 +40,8 @@ from models.serving.hosted import OpenedCode
 from pipeline import files
 from pipeline.names import checked_name
 
-#: Bound of Triton's dynamic batches: clips of so many cameras go together. They are short, and what is computed for
-#: several of them is computed one after the other, so a longer batch takes no more memory.
+#: Bound of Triton's dynamic batches, in which clips of several cameras go together. Clips of these detectors are short,
+#: and the network runs on one picture after the other, so a longer batch hardly takes more memory.
 MAX_BATCH = 8
 
 _COPIED = {

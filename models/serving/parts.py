@@ -7,7 +7,7 @@ A part's folder is laid out like that of a served model (:mod:`models.serving.ve
         model-card.json
         1/  2/               what each version has learned: scorer.npz, and its own networks if any
 
-``config.pbtxt`` is looked at with every request, which costs microseconds. Where it has changed, the version that it
+``config.pbtxt`` is checked at every request, which costs microseconds. Where it has changed, the version that it
 names is opened; nothing else of the model changes.
 
 This file is copied into every version folder of a hosting model, where its imports are made relative.
@@ -52,7 +52,7 @@ class OpenedPart:
 
     @property
     def identity(self) -> tuple[int, str | None]:
-        """Return what tells versions apart: a number comes back where the part was deleted and added again."""
+        """Return a value that identifies the version: its number alone recurs where the part was deleted and added."""
         return _identity(self.version, self.settings)
 
 

@@ -7,8 +7,8 @@
             config.pbtxt model-card.json model.py …
         2/
 
-The model is exchanged by writing ``config.pbtxt`` anew and letting Triton load it: it goes on answering with the old
-version until the new one is ready. ``config.pbtxt`` also lists the versions that were served before, so that a rollback
+The model is exchanged by rewriting ``config.pbtxt`` and letting Triton load it: Triton answers with the old version
+until the new one is ready. ``config.pbtxt`` also lists the versions that were served before, so that a rollback
 goes to the last one that worked, and not to a version that was taken back itself; and the highest number that was ever
 used, so that no number is used twice after its folder was removed by hand.
 

@@ -40,7 +40,7 @@ def learn(
     detector: Annotated[
         Detector,
         typer.Option(
-            help="motion: what is too fast; memory_bank, student_teacher: what looks unusual; fused: several of them."
+            help="Kind: motion finds fast things; memory_bank, student_teacher unusual looks; fused combines several."
         ),
     ] = Detector.MOTION,
     minutes: Annotated[
@@ -69,14 +69,14 @@ def learn(
         str | None, typer.Option(help="For a camera that is recorded; the password comes from MISTWATCH_PASSWORD.")
     ] = None,
     transport: Annotated[
-        str, typer.Option(parser=one_of("--transport", "tcp", "udp"), metavar="tcp|udp", help="Of RTSP.")
+        str, typer.Option(parser=one_of("--transport", "tcp", "udp"), metavar="tcp|udp", help="Transport of RTSP.")
     ] = "tcp",
 ) -> None:
     """Learn a detector of one camera from its normal footage alone, without labels.
 
     DIR/strangest.html shows the strangest moments of the footage. If one of them is an incident, run the command again
-    with the --exclude that the page names. A killed run continues. Then: mistwatch export --model DIR/product. A camera
-    is recorded into DIR/footage; films that are there already count.
+    with the --exclude that the page names. A killed run resumes when the command is run again. Then: mistwatch export
+    --model DIR/product. A camera is recorded into DIR/footage; films that are there already count.
     """
     import jinja2  # noqa: F401 - missing, it is reported now and not after the learning
 

@@ -37,7 +37,7 @@ def camera_among(sources: Sequence[str]) -> str | None:
 def record_camera(
     camera: str, location: str, folder: Path, *, minutes: float | None, username: str | None, transport: str
 ) -> None:
-    """Record the camera until ``folder`` holds so many minutes of films; print each outage.
+    """Record the camera until ``folder`` holds ``minutes`` of films; print each outage.
 
     Raises:
         UsageError: no minutes, or a location that cannot be recorded.
@@ -89,8 +89,8 @@ def record_camera(
             )
     if stop.signal is not None:
         _print(
-            f"stopped, {done / 60:.1f} of {minutes:g} minutes are in {folder}; the same command resumes, and with "
-            "--minutes of that length it learns from them"
+            f"stopped, {done / 60:.1f} of {minutes:g} minutes are in {folder}; the same command resumes, or learns "
+            "from them when --minutes is not longer"
         )
         raise typer.Exit(128 + stop.signal)
 

@@ -55,7 +55,7 @@ Part = Annotated[
     str | None,
     typer.Option(
         metavar="CAMERA",
-        help="Camera whose part scores, of a model that hosts the parts of several.",
+        help="Camera whose part scores, where the model hosts the parts of several cameras.",
         show_default="the site's or detector's only one",
     ),
 ]

@@ -20,7 +20,9 @@ Served = Annotated[
 ]
 Part = Annotated[
     str | None,
-    typer.Option("--part", metavar="CAMERA", help="Part of a camera, of a model that hosts the parts of several."),
+    typer.Option(
+        "--part", metavar="CAMERA", help="Camera whose part is meant, where the model hosts the parts of several."
+    ),
 ]
 Triton = Annotated[
     str | None,

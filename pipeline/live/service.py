@@ -235,7 +235,7 @@ class Service:
         except ScorerUnavailable as error:
             if error.trouble is Trouble.PART:
                 _log.warning(
-                    "waiting for the camera's part; the other cameras go on", camera=target.part, reason=str(error)
+                    "waiting for the camera's part; the other cameras continue", camera=target.part, reason=str(error)
                 )
                 return True
         return False

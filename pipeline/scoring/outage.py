@@ -13,7 +13,7 @@ An :class:`Outage` is a state machine::
                             a clip is scored
 
 A :class:`Repair` adds a fourth state, REPAIRING, which begins and ends in PROBING: a model whose process keeps dying is
-unloaded and loaded anew.
+unloaded and loaded again.
 
 :class:`Outages` combines the outage of the server with those of its models and of the parts that they host. An
 unreachable server is one outage that holds up every model. Most other trouble is an outage of one model, which leaves

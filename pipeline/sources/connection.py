@@ -295,7 +295,7 @@ class LiveStream(ABC):
         """Yield the packets of the video; returns why they ended, None for ``stop``.
 
         It reads the packets of all streams: waiting for the video's alone, FFmpeg's limit would never run out on a
-        camera whose other streams go on.
+        camera whose other streams keep sending.
         """
         packets = container.demux()
         last_packet = time.monotonic()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pipeline.sources.base import SourceError
 
-#: What a connection gives: frames and ends of segments, or packets.
+#: Item of a connection: a frame or the end of a segment, or a packet.
 Item = TypeVar("Item")
 
 

@@ -1,7 +1,7 @@
 """Films of a camera's stream: its packets as they come, neither decoded nor encoded.
 
-A recording is a folder of films of a few minutes. A film begins at a key frame. Another one begins where the connection
-or the clock of the stream does. A recording that was stopped resumes with the next film.
+A recording is a folder of films of a few minutes. A film begins at a key frame. A new connection, or a new clock of the
+stream, begins another film. A recording that was stopped resumes with the next film.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENOUGH_SECONDS = 1.0
 _LEAST_PACKETS = 2
 #: A time that is so far below the one before belongs to another clock, seconds.
 _BACK_SECONDS = 1.0
-#: After so many packets without a time above those before, the times of the stream cannot be used.
+#: Number of packets in a row without a time above those before, after which the times of the stream are unusable.
 _STANDING_PACKETS = 500
 
 

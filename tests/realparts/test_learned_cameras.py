@@ -30,7 +30,7 @@ from pipeline.settings import load_site
 pytestmark = pytest.mark.realparts
 
 SEEDS = {"gate": 0, "yard": 1}  #: of the scenes
-#: Somebody runs for 2 s in each turn of 20 s.
+#: A person runs for 2 s in each turn of 20 s.
 RUNNING = [(12.0, 14.0)]
 
 

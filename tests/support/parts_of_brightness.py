@@ -26,7 +26,7 @@ class CellMeans(torch.nn.Module):
 
 
 def cell_means(common: str = "means of 2 × 2 pixels") -> ProgramNetwork:
-    """Return the network; ``common`` identifies it for all cameras, or says by being empty that it is one's own."""
+    """Return the network; ``common`` identifies it for all cameras; empty for a network of one camera."""
     return ProgramNetwork(CellMeans().eval(), {"PICTURE": ((16, 16, 3), "uint8")}, ("CELLS",), common)
 
 

@@ -1,4 +1,4 @@
-"""Several maps of one picture as one.
+"""A map that combines several maps of one picture.
 
 A member's raw value is compared with its own normal footage by its :class:`operators.rarity.Rarity`, fitted to the
 values of whole held-back pictures: p is the share of them that reach the value. Two ways to combine cells:
@@ -7,7 +7,7 @@ values of whole held-back pictures: p is the share of them that reach the value.
   that all are so strange at once (R. A. Fisher, Statistical methods for research workers, 1932). A member that finds a
   cell usual adds nothing and takes nothing away.
 * ``sum``: the sum of the values, standardised by centre and scale of the tail, so that one unit is one decade for each
-  member. The lines of the tails go on below it: a cell that one member finds most usual is less strange altogether.
+  member. The lines of the tails continue below it: a cell that one member finds most usual is less strange altogether.
 
 Beyond the tails' beginnings the two differ by a constant.
 
@@ -27,7 +27,7 @@ Maps = npt.NDArray[np.float32]  #: (..., h, w)
 
 
 def combined(maps: Sequence[Maps], rarities: Sequence[Rarity], combination: str) -> Maps:
-    """Return one map of the members' maps, each (..., h, w).
+    """Return one map that combines the members' maps, each (..., h, w).
 
     Args:
         rarities: of the members, in the same order.
@@ -47,7 +47,7 @@ def combined(maps: Sequence[Maps], rarities: Sequence[Rarity], combination: str)
 
 
 def tail_line(rarity: Rarity, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the decades of an exponential tail that has no beginning: below it they fall on, and below 0."""
+    """Return the decades of an exponential tail that is continued below its beginning, where they may be below 0."""
     beyond = (np.asarray(values, np.float64) - rarity.levels[-1]) / (rarity.scale * np.log(10))
     line: npt.NDArray[np.float64] = beyond - np.log10(1 - TAIL_FROM)
     return line

@@ -1,4 +1,4 @@
-"""Several families as one: a map that combines those of detectors which see different things."""
+"""A family that combines others: one map from those of detectors which see different things."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job that learns a fused detector: its members' own jobs, and what makes one detector of them.
+"""The job that learns a fused detector: its members' own jobs, and the stages that make one detector of them.
 
     members/FAMILY/… ─► maps ─► product
 

@@ -73,5 +73,5 @@ def load_member(folder: Path, progress: Progress, *, expected: Member) -> Served
 
 
 def member_of(card: ModelCard) -> Member:
-    """Return what the fused detector's card says of a member."""
+    """Return a member's entry in the card of the fused detector."""
     return Member(family=card.family, weights_sha256=card.weights_sha256, frames=card.clip.frames)

@@ -56,7 +56,7 @@ class TestFootage:
         changed = NormalFootage(footage.camera, footage.films, footage.seconds, share)
         assert sum(changed.is_held_back(piece) for piece in range(20)) == held
 
-    def test_its_lengths_leave_out_what_is_excluded_and_what_is_not_used(self, footage: NormalFootage) -> None:
+    def test_its_lengths_leave_out_excluded_and_unused_footage(self, footage: NormalFootage) -> None:
         """Of 20 pieces of 2 s, each fifth is held back: from 8 s to 10 s, 18 s to 20 s, and so on."""
         assert footage.lengths() == pytest.approx((32, 8))
         excluded = (Stretch(7, 8.5), Stretch(8, 9), Stretch(39, 50))

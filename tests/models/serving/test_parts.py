@@ -1,4 +1,4 @@
-"""Parts of many cameras in one hosting model: on disk, found by their names, opened anew when they are exchanged."""
+"""Parts of many cameras in one hosting model: on disk, found by their names, opened again when they are exchanged."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_parts_are_added_listed_and_rolled_back(mistwatch: Command) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_one_line(mistwatch: Command, words: tuple[str, ...], message: str) -> None:
+def test_an_impossible_request_is_one_line(mistwatch: Command, words: tuple[str, ...], message: str) -> None:
     mistwatch("export", "--out", "models", "--into", HOST, "--model", product("gate", 0.2))
     status, said, errors = mistwatch(*words)
     assert (said, errors.count("\n")) == ("", 1)
@@ -138,9 +138,9 @@ def test_a_replay_is_scored_by_one_part(mistwatch: Command) -> None:
         )  # fmt: skip
         status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "yard", "--out", "run")
         assert status == 0, errors
-        status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "nobody", "--out", "none")
+        status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "door", "--out", "none")
         assert status == 1
-        assert f"model {HOST}, part nobody: the model has no such part" in errors
+        assert f"model {HOST}, part door: the model has no such part" in errors
     run = read_run(Path("run"))
     assert (run.settings.model.name, run.settings.model.version) == ("bright", "1.1")
     (scores,) = (clips.score for clips in run.clips.values())

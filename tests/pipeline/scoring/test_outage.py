@@ -295,7 +295,7 @@ class TestParts:
         parts.fail(self.YARD, Trouble.UNREACHABLE, "no server")
         assert parts.states == [State.PAUSED, State.PAUSED]
         parts.score(self.YARD)
-        assert parts.states == [State.UP, State.UP], "the part is asked for anew"
+        assert parts.states == [State.UP, State.UP], "the part is asked for again"
 
     def test_deaths_are_those_of_the_model(self, parts: Site) -> None:
         for target in (self.GATE, self.YARD, self.GATE):

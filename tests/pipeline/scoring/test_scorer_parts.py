@@ -77,16 +77,16 @@ def test_each_request_is_scored_by_its_part_and_a_missing_one_fails_alone(host: 
         return take
 
     with triton.InferenceServerClient(host.address) as client:
-        for part in ("gate", "nobody", "yard", "../gate"):
+        for part in ("gate", "porch", "yard", "../gate"):
             client.async_infer(HOST, request(grey_clip(0.2)[None], part), callback=answered(part), client_timeout=60)
         for _ in range(4):
             assert done.acquire(timeout=60)
     assert answers["gate"].as_numpy("SCORE").item() == pytest.approx(0, abs=1e-6)
     assert answers["yard"].as_numpy("SCORE").item() == pytest.approx(0.4, abs=1e-6)
     assert {answers[part].as_numpy("PART_VERSION").item() for part in LEVELS} == {1}
-    for part in ("nobody", "../gate"):
+    for part in ("porch", "../gate"):
         assert answers[part].status() == "StatusCode.NOT_FOUND"
-    assert answers["nobody"].message().startswith("PART nobody: the model has no such part")
+    assert answers["porch"].message().startswith("PART porch: the model has no such part")
 
 
 def test_clips_of_one_request_have_one_part(host: Host) -> None:
@@ -122,8 +122,8 @@ def test_a_part_describes_itself(host: Host) -> None:
     assert (gate.clip.frames, gate.clip.height, gate.clip.fit, gate.clip.fps) == (4, 16, "crop", None)
     assert (gate.rarity, gate.hosts_parts) == (True, False)
     assert gate.weights_sha256 != served_model(host.address, HOST, part="yard").weights_sha256
-    with pytest.raises(ScorerUnavailable, match=f"model {HOST}, part nobody: the model has no such part") as caught:
-        served_model(host.address, HOST, part="nobody")
+    with pytest.raises(ScorerUnavailable, match=f"model {HOST}, part porch: the model has no such part") as caught:
+        served_model(host.address, HOST, part="porch")
     assert caught.value.trouble is Trouble.PART
 
 
@@ -161,7 +161,7 @@ class Traffic:
             self.submitted[camera] += 1
 
     def until_version(self, camera: str, version: str, clips: int = 10) -> None:
-        """Wait until so many clips more of a camera have been scored by it."""
+        """Wait until the version has scored ``clips`` further clips of the camera."""
         consumer = self.consumers[camera]
         seen = len(consumer.outcomes)
 
@@ -236,7 +236,7 @@ def test_a_damaged_part_waits_for_a_rollback(kit: Any, host: Host) -> None:
 
 
 def test_a_live_camera_without_its_part_drops_its_own_clips_alone(kit: Any, host: Host) -> None:
-    consumers = {camera: kit.Consumer() for camera in ("nobody", "yard")}
+    consumers = {camera: kit.Consumer() for camera in ("porch", "yard")}
     models = [ScoredModel(HOST, kit.clip, part=camera) for camera in consumers]
     with Scorer(host.address, models) as scorer:
         ports = {
@@ -244,10 +244,10 @@ def test_a_live_camera_without_its_part_drops_its_own_clips_alone(kit: Any, host
             for camera, consumer in consumers.items()
         }
         for index in range(6):
-            ports["nobody"].submit(kit.window("nobody", index))
+            ports["porch"].submit(kit.window("porch", index))
         ports["yard"].submit(kit.window("yard", 0))
         kit.until(lambda: consumers["yard"].scored == [0])
-        kit.until(lambda: consumers["nobody"].dropped(DropReason.UNAVAILABLE, DropReason.OVERLOAD) == [0, 1, 2, 3])
+        kit.until(lambda: consumers["porch"].dropped(DropReason.UNAVAILABLE, DropReason.OVERLOAD) == [0, 1, 2, 3])
 
 
 def test_a_model_without_parts_is_not_asked_for_one(kit: Any, server: Any) -> None:

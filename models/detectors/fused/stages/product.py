@@ -1,4 +1,4 @@
-"""The stage ``product``: what was learned, as a model that is served, and the strangest moments of the footage.
+"""The stage ``product``: the learned model, as it is served, and the strangest moments of the footage.
 
     fused.safetensors      the map from values to scores
     members/FAMILY/        the members' models
@@ -72,8 +72,8 @@ def compute(
         Judged(found.places, rarity.scores(values), heat_of=lambda at: rarity.scores(fused(found.values[at]))),
         kernel=recipe.kernel,
         training={"members": {card.family: card.training for card in members.values()}},
-        description=f"What {' and '.join(card.family for card in members.values())} find unusual at the camera "
-        f"{footage.camera}, together.",
+        description=f"Things at the camera {footage.camera} that "
+        f"{' and '.join(card.family for card in members.values())} together find unusual.",
         architecture=Architecture(
             members=tuple(member_of(card) for card in members.values()),
             combination=recipe.combination,
@@ -81,5 +81,5 @@ def compute(
         ),
         weights_sha256=save_learned(rarity, folder),
         sees=[line for card in members.values() for line in card.sees],
-        does_not_see=["incidents that no member sees: each member's card names what it cannot"],
+        does_not_see=["incidents that no member sees: each member's card names those that it misses"],
     )

@@ -1,4 +1,4 @@
-"""Several maps as one: values worked out by hand."""
+"""Maps that are combined: values worked out by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_decades_are_summed() -> None:
     np.testing.assert_allclose(combined(MAPS, [ONE, OTHER], "decades"), [[4, 1, 0, 3]], atol=1e-6)
 
 
-def test_what_one_member_finds_usual_counts_against_the_other_in_a_sum() -> None:
+def test_a_cell_that_one_member_finds_usual_lowers_the_sum() -> None:
     """The tails' lines are v − 1 and v / 10 − 11: 2 + 2, 1 − 1, −1 − 1, −2 + 3."""
     np.testing.assert_allclose(combined(MAPS, [ONE, OTHER], "sum"), [[4, 0, -2, 1]], atol=1e-5)
 
