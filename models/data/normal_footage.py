@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pipeline.errors import UsageError
 from pipeline.sources.archive import BY_NAMES, CameraFiles, cameras_of
 from pipeline.sources.base import FrameSpec, SegmentOver, SourceError
+from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver, films_below
 from pipeline.sources.scale import upright
@@ -380,7 +381,8 @@ def _films(places: Sequence[Path], passed_over: PassedOver) -> list[Path]:
         elif place.exists():
             found.append(place)
         else:
-            raise FootageError(f"{place}: no such file or folder")
+            # It may be a mistyped address, with a password in it.
+            raise FootageError(f"{shown(str(place))}: no such file or folder")
     groups = cameras_of(found, BY_NAMES)
     cameras = [one for one in groups if isinstance(one, CameraFiles)]
     if len(cameras) > 1:

@@ -113,6 +113,8 @@ def export_part(
                 raise ExportError(f"{host} answers {present}, and {folder} {outputs}; name another --into")
             with versions.locked(out):
                 parts.mkdir(exist_ok=True)
+                # Again: another process may have added a version of other clips.
+                check_room(card, folder, parts, name=camera, replace=replace, instead=instead)
                 versions.add(parts / camera, part, replace=replace)
         finally:
             for each in drafts:

@@ -117,7 +117,7 @@ class Parts:
         try:
             size = sum(each.stat().st_size for each in home.rglob("*") if each.is_file())
             return OpenedPart(version, settings, self._open_scorer(home), size)
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # whatever lies in the folder, the other requests of the batch are scored
             raise LookupError(f"{name}: version {version} cannot be opened: {error}") from None
 
 

@@ -16,6 +16,7 @@ from pipeline.printable import printable
 if TYPE_CHECKING:
     from pipeline.sources.reconnect import Outage
 
+_SCHEMES = ("rtsp://", "rtsps://", "http://", "https://")
 _STREAM = re.compile(r"(?!file:)[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -56,6 +57,8 @@ def record_camera(
     from pipeline.sources.rtsp import Transport
     from pipeline.sources.stream_films import record
 
+    if not location.lower().startswith(_SCHEMES):
+        raise UsageError(f"{shown(location)}: cannot be recorded; expected rtsp://… or http://…, or videos")
     if minutes is None:
         raise UsageError(f"--minutes: missing (required for a camera: {shown(location)})")
     was_connected = False
@@ -74,8 +77,7 @@ def record_camera(
     )
     callbacks = SourceCallbacks(on_outage=on_outage, on_connected=on_connected, on_choice=_print)
     source = open_source(camera, location, options, callbacks)
-    if not isinstance(source, LiveStream):
-        raise UsageError(f"{shown(location)}: cannot be recorded; expected rtsp://… or http://…, or videos")
+    assert isinstance(source, LiveStream), "by its scheme"
     seconds = 60 * minutes
     with stopping() as stop, writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.errors import MistwatchError, UsageError
+from pipeline.names import checked_name
 from pipeline.printable import printable
 
 if TYPE_CHECKING:
@@ -264,14 +265,21 @@ def _detector(site: Site, options: Options) -> str:
 
 def _part(site: Site, detector: str, options: Options, model: str) -> str:
     """Return the part that scores, of a model that hosts the parts of cameras. Raises UsageError: it is not clear."""
-    if (named := options.part or options.camera) is not None:
-        return named
+    if options.part is not None:
+        try:
+            return checked_name(options.part)
+        except ValueError as error:
+            raise UsageError(f"--part {options.part!r}: {error}") from None
+    if options.camera is not None:
+        return options.camera
     if detector and (camera := site.detectors[detector].camera) is not None:
         return camera
     cameras = list(site.cameras) if options.config is not None else []
     if len(cameras) == 1:
         return cameras[0]
-    raise UsageError(f"the model {model} hosts the parts of several cameras: choose one with --part CAMERA")
+    raise UsageError(
+        f"the model {model} hosts the parts of several cameras: choose one with --part CAMERA (calibrate: --camera)"
+    )
 
 
 @contextlib.contextmanager

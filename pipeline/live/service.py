@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
-from pipeline.live.awaited_parts import AwaitedParts
+from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
@@ -214,12 +215,13 @@ class Service:
                     return None
                 else:
                     found[target] = part
-        while self._missing and not found:  # nothing can start without them
-            _, targets = self._missing.popitem()
-            for target in targets:
-                if (part := self._find(target, stop, patient=patient)) is None:
-                    return None
-                found[target] = part
+        while self._missing and not found:  # nothing can start without one of them
+            for camera, targets in list(self._missing.items()):
+                with contextlib.suppress(ScorerUnavailable):
+                    found |= {target: served_model(self.site.triton.address, name, part=camera) for target in targets}
+                    del self._missing[camera]
+            if not found and stop.wait(LOOK_SECONDS):
+                return None
         return found
 
     def _find(self, target: Target, stop: threading.Event, *, patient: bool) -> ServedModel | None:
@@ -291,7 +293,8 @@ class Service:
     def wait(self, timeout: float) -> bool:
         """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
         assert self.worker is not None, "prepare() comes first"
-        return self.worker.wait(timeout) and (self._awaited is None or self._awaited.wait(timeout))
+        # The awaited cameras first: one that joins after the others have ended is waited for, too.
+        return (self._awaited is None or self._awaited.wait(timeout)) and self.worker.wait(timeout)
 
     def flush(self, stop: threading.Event, seconds: float) -> None:
         """Wait until the topic has every accepted event, for at most ``seconds`` or until ``stop``.

@@ -25,7 +25,7 @@ from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.reading import Event
-from pipeline.errors import MistwatchError
+from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, rules_of
 from pipeline.live.listener import Watch, WorkerListener
@@ -212,6 +212,11 @@ class Replay:
         self._camera_of = {one.name: one.camera_of(cameras) for one in recordings}
         # Of all recordings, whatever the split: the run is the same one, and its alerts' ids with it.
         used = sorted({name for name in self._camera_of.values() if name is not None})
+        if part and (others := [name for name in used if name != part]):
+            raise UsageError(
+                f"the recordings are of the cameras {', '.join(used)}, and {part}'s part would score them; expected "
+                f"those of {part} alone, or --part {others[0]}"
+            )
         rules = {Watch(ANY_CAMERA, detector): rules_of(site, None, detector)}
         rules |= {Watch(name, detector): rules_of(site, name, detector) for name in used}
         self._judging = Judging(rules, max_in_flight=site.triton.max_in_flight)

@@ -7,6 +7,7 @@ stream, begins another film. A recording that was stopped resumes with the next 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.files import draft_path, remove, remove_stale_drafts, sync
 from pipeline.sources.base import SourceError
 from pipeline.sources.connection import LiveStream, Received
 from pipeline.sources.files import FileSource
+from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
 
 #: Length of a film, seconds: a process that is killed loses no more.
 FILM_SECONDS = 300.0
@@ -27,6 +29,8 @@ _ENOUGH_SECONDS = 1.0
 _LEAST_PACKETS = 2
 #: A time that is so far below the one before belongs to another clock, seconds.
 _BACK_SECONDS = 1.0
+#: Longest wait for a key frame; cameras send one in some 20 s at most. Seconds.
+_KEY_FRAME_SECONDS = 60.0
 #: Number of packets in a row without a time above those before, after which the times of the stream are unusable.
 _STANDING_PACKETS = 500
 
@@ -55,21 +59,23 @@ def record(
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale_drafts(folder)
-    kept = sorted(folder.glob("[0-9]*.mkv"))
+    kept = [film for film in folder.glob("*.mkv") if film.stem.isdecimal()]
     done = sum(FileSource(source.camera, film).stated_seconds() or 0.0 for film in kept)
-    ordinal = int(kept[-1].stem) if kept else 0
+    ordinal = max((int(film.stem) for film in kept), default=0)
     progress(done)
     if done > seconds - _ENOUGH_SECONDS:
         return done
     film: _Film | None = None
+    waits_since = time.monotonic()  # for a key frame, on the monotonic clock
     with closing(source.packets(stop)) as packets:  # type: ignore[type-var]  # a generator, which Iterator does not say
         try:
             for received in packets:
                 if film is not None and film.ends_before(received):
                     done += film.keep()
-                    film = None
+                    film, waits_since = None, time.monotonic()
                 if film is None:
                     if not received.packet.is_keyframe or received.packet.dts is None:
+                        _check_wait(source.camera, time.monotonic() - waits_since)
                         continue
                     ordinal += 1
                     film = _Film(source.camera, folder / f"{ordinal:04}.mkv", received.stream)
@@ -86,6 +92,16 @@ def record(
     return done
 
 
+def _check_wait(camera: str, seconds: float) -> None:
+    """Raise SourceError where a key frame has been waited for in vain."""
+    if seconds > _KEY_FRAME_SECONDS:
+        raise SourceError(
+            f"camera {camera}: no key frame with a time stamp in {seconds:.0f} s; expected one, because a film begins "
+            "with it; set the camera's key frame interval",
+            code="decode",
+        )
+
+
 class _Film:
     """A film that is being written, under the name of a draft."""
 
@@ -99,8 +115,12 @@ class _Film:
         self._packets = self._standing = 0
         try:
             self._container = av.open(str(self._draft), "w", format="matroska")
+        except av.FFmpegError as error:
+            raise self._failure(error) from None
+        try:
             self._stream = self._container.add_stream_from_template(stream)
         except (av.FFmpegError, ValueError) as error:
+            self.discard()
             raise self._failure(error) from None
 
     @property
@@ -112,9 +132,9 @@ class _Film:
         """Return whether a packet belongs to another film."""
         if received.stream is not self._source:
             return True
-        time = _time(received.packet)
-        if time is not None and time < self._last - _BACK_SECONDS:
-            return True
+        at = _time(received.packet)
+        if at is not None and not self._last - _BACK_SECONDS <= at <= self._last + FORWARD_LIMIT_SECONDS:
+            return True  # the clock was set, or the camera paused
         return received.packet.is_keyframe and self.seconds >= FILM_SECONDS
 
     def add(self, packet: av.Packet[av.VideoStream]) -> None:
@@ -124,8 +144,8 @@ class _Film:
             SourceError: times have not risen for long, or Matroska cannot hold the stream.
             OSError: it cannot be written.
         """
-        time = _time(packet)
-        if time is None or (self._packets and time <= self._last):
+        at = _time(packet)
+        if at is None or (self._packets and at <= self._last):
             self._standing += 1
             if self._standing >= _STANDING_PACKETS:
                 raise SourceError(
@@ -136,8 +156,8 @@ class _Film:
             return
         self._standing = 0
         if not self._packets:
-            self._first, self._origin = time, packet.dts or 0
-        self._last = time
+            self._first, self._origin = at, packet.dts or 0
+        self._last = at
         self._packets += 1
         packet.stream = self._stream
         packet.dts = (packet.dts or 0) - self._origin  # a film's stated length counts from 0

@@ -134,8 +134,19 @@ def test_a_replay_is_scored_by_one_part(mistwatch: Command) -> None:
         )
         status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--out", "unclear")
         assert (status, errors) == (
-            2, f"mistwatch: the model {HOST} hosts the parts of several cameras: choose one with --part CAMERA\n",
+            2, f"mistwatch: the model {HOST} hosts the parts of several cameras: choose one with --part CAMERA "
+            "(calibrate: --camera)\n",
         )  # fmt: skip
+        # The film's name is that of the site's other camera.
+        gate = write_video(Path("gate.mp4"), [(1, BRIGHT)])
+        status, _, errors = mistwatch("replay", gate, "--config", "site.yaml", "--part", "yard", "--out", "none")
+        assert (status, errors) == (
+            2, "mistwatch: the recordings are of the cameras gate, and yard's part would score them; expected those of "
+            "yard alone, or --part gate\n",
+        )  # fmt: skip
+        status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "../yard", "--out", "none")
+        assert (status, errors.count("\n")) == (2, 1)
+        assert errors.startswith("mistwatch: --part '../yard': a name begins with a letter or digit")
         status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "yard", "--out", "run")
         assert status == 0, errors
         status, _, errors = mistwatch("replay", film, "--config", "site.yaml", "--part", "door", "--out", "none")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
+import av
 import cv2
 import numpy as np
 import pytest
-from stamped_camera import StampedCamera
+from stamped_camera import TICKS, StampedCamera
 from watched_camera import GENEROUS_SECONDS, QUICK
 from web_camera import WebCamera, at_rate
 
 from pipeline.sources import stream_films
 from pipeline.sources.base import Frame, SourceError
-from pipeline.sources.connection import LiveStream
+from pipeline.sources.connection import LiveStream, Received
 from pipeline.sources.http import HttpSource
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.rtsp import RtspSource
@@ -108,6 +110,51 @@ def test_times_that_stand_still(rtsp: ModuleType, tmp_path: Path, monkeypatch: p
         "clock, or learn from recordings of it"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_that_is_set_ahead_begins_another_film(rtsp: ModuleType, tmp_path: Path) -> None:
+    """The hour that was never filmed does not count as recorded."""
+    hour = 3600 * TICKS
+    with (
+        rtsp.serve_live() as server,
+        StampedCamera(("127.0.0.1", server.port), lambda number, stamp: stamp + hour * (number > 15)) as stamped,
+    ):
+        done = record(camera(stamped.url("cam")), tmp_path, 4.0, stop=threading.Event())
+    assert 4 <= done < 5
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+class WithoutKeyFrames:
+    """The packets of a film but its key frames, again and again."""
+
+    camera = "gate"
+
+    def __init__(self, film: Path) -> None:
+        self._film = film
+
+    def packets(self, stop: threading.Event) -> Iterator[Received]:
+        while not stop.is_set():
+            with av.open(str(self._film)) as container:
+                stream = container.streams.video[0]
+                yield from (Received(packet, stream) for packet in container.demux(stream) if not packet.is_keyframe)
+
+
+def test_a_stream_without_key_frames(
+    video: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_films, "_KEY_FRAME_SECONDS", 0.2)
+    source = WithoutKeyFrames(video("street.mp4", seconds=3, fps=25, options=("-bf", "3", "-g", "25")))
+    with pytest.raises(SourceError, match="camera gate: no key frame with a time stamp in 0 s; expected one") as caught:
+        record(cast("LiveStream", source), tmp_path, 60.0, stop=threading.Event())
+    assert caught.value.exit_status == 1
+
+
+def test_other_files_in_the_folder(tmp_path: Path, rtsp: ModuleType) -> None:
+    """Only films with the names of this recording count."""
+    (tmp_path / "2026-11-30.mkv").write_text("not one of the films")
+    with rtsp.serve_live() as server:
+        assert record(camera(server.url), tmp_path, 1.0, stop=threading.Event()) >= 1
+    assert (tmp_path / "0001.mkv").exists()
 
 
 def test_a_folder_that_cannot_be_written(rtsp: ModuleType, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from models.jobs.moments import MOMENTS_FILE
 from models.jobs.stages import STAGE_FILE
 from operators.cells import picture_value
 from operators.rarity import Rarity, fit_rarity
+from pipeline import files
 from pipeline.windows import ClipSpec
 
 #: Least scale of the tail of values, in decades.
@@ -59,10 +60,9 @@ def compute(
 
     values = np.concatenate([picture_value(fused(part)) for part, _ in found.parts()]).astype(np.float64)
     rarity = fit_rarity(values[found.places.held_back], least_scale=_LEAST_SCALE)
+    files.remove(folder / MEMBERS_FOLDER)  # of a process that was killed
     for model, card in members.items():
-        shutil.copytree(
-            model, folder / MEMBERS_FOLDER / card.family, ignore=shutil.ignore_patterns(STAGE_FILE, MOMENTS_FILE)
-        )
+        _copy_model(model, folder / MEMBERS_FOLDER / card.family)
     write_learned(
         folder,
         FusedCard,
@@ -83,3 +83,12 @@ def compute(
         sees=[line for card in members.values() for line in card.sees],
         does_not_see=["incidents that no member sees: each member's card names those that it misses"],
     )
+
+
+def _copy_model(model: Path, place: Path) -> None:
+    """Copy the folder of a member's model. Raises OSError."""
+    try:
+        shutil.copytree(model, place, ignore=shutil.ignore_patterns(STAGE_FILE, MOMENTS_FILE))
+    except shutil.Error as error:  # one line for each file; the first tells enough
+        _, failed, reason = error.args[0][0]
+        raise OSError(None, reason, failed) from None

@@ -20,6 +20,7 @@ from models.data.normal_footage import NormalFootage, read_footage
 from models.detectors.base import find_family, read_detector
 from models.detectors.fused.job import learn_fused
 from models.detectors.fused.recipe import FusedRecipe
+from models.detectors.fused.stages import product
 from models.jobs.learning import Outcome
 from models.serving.engine import Engine, open_engine
 from models.serving.export import export, export_entries
@@ -152,8 +153,10 @@ class TestStages:
         assert lines[:3] == ["motion: gap: unchanged", "motion: speeds: unchanged", "motion: product: unchanged"]
         assert other.card.architecture.combination == "sum"
 
-    def test_a_stopped_run_ends_in_the_same_product(self, footage: NormalFootage, run: Path, tmp_path: Path) -> None:
-        """Stopped in the stage after the members, whose own jobs have tests of kills."""
+    def test_a_stopped_run_ends_in_the_same_product(
+        self, footage: NormalFootage, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Stopped in the stages after the members, whose own jobs have tests of kills."""
         folder = Path(shutil.copytree(run, tmp_path / "run"))
         for stage in ("maps", "product"):
             shutil.rmtree(folder / stage)
@@ -165,9 +168,18 @@ class TestStages:
         with pytest.raises(KeyboardInterrupt):
             learn_fused(footage, folder, recipe=RECIPE, progress=stopped)
         assert not (folder / "maps").exists()
+
+        def stopped_in_product(*_arguments: object, **_named: object) -> None:
+            raise KeyboardInterrupt
+
         lines: list[str] = []
-        learn_fused(footage, folder, recipe=RECIPE, report=lines.append)
+        with monkeypatch.context() as patch:
+            patch.setattr(product, "write_learned", stopped_in_product)  # the members are copied before
+            with pytest.raises(KeyboardInterrupt):
+                learn_fused(footage, folder, recipe=RECIPE, report=lines.append)
         assert lines[-2:] == ["maps: was stopped, runs again", "product: runs"]
+        learn_fused(footage, folder, recipe=RECIPE, report=lines.append)
+        assert lines[-2:] == ["maps: unchanged", "product: was stopped, runs again"]
         assert_same_product(folder, run)
 
 
