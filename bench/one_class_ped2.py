@@ -28,12 +28,13 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import track
 
-from models.data.normal_footage import read_footage
+from models.data.normal_footage import NormalFootage, read_footage
 from models.detectors.base import find_family
 from models.detectors.fused.card import Combination
 from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.student_teacher.recipe import Normal, StudentTeacherRecipe, Uses
+from models.jobs.learning import Outcome
 from models.jobs.recipes import read_recipe
 from models.jobs.thresholds import smoothed_as_live
 from models.serving.engine import Engine, open_engine
@@ -237,12 +238,8 @@ def main() -> None:
     try:
         videos = [video for video in ped2(options.data) if video.split == TEST]
         footage = read_footage("ped2", [options.data / "train"], hold_out=HOLD_OUT)
-        outcome = find_family(kind.family).trainer()(footage, kept, recipe=kind.recipe, report=console.print)
-        repository = kept / "models"
-        export(str(outcome.product), repository, replace=True)
-        version = repository / SERVED_NAME / str(served(repository / SERVED_NAME))
+        outcome, engine = learn(kind, footage, kept, console.print)
         clip = outcome.card.clip.spec
-        engine = open_engine("auto", version, (clip.frames, clip.height, clip.width, 3))
         milliseconds: list[float] = []
         scored = [score(engine, clip, video, milliseconds) for video in track(videos, console=console)]
         pixels = estimate_pixels([(one.name, one) for one in counted(scored)], draws=DRAWS)
@@ -276,6 +273,20 @@ def main() -> None:
     (options.results / f"{stem}.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     (options.results / f"{stem}.md").write_text(page(results))
     print(page(results), end="")
+
+
+def learn(kind: Kind, footage: NormalFootage, kept: Path, report: Callable[[str], None]) -> tuple[Outcome, Engine]:
+    """Learn a detector, export it, and open what is exported.
+
+    Raises:
+        MistwatchError: the footage cannot be learned from, or a folder cannot be written.
+    """
+    outcome = find_family(kind.family).trainer()(footage, kept, recipe=kind.recipe, report=report)
+    repository = kept / "models"
+    export(str(outcome.product), repository, replace=True)
+    version = repository / SERVED_NAME / str(served(repository / SERVED_NAME))
+    clip = outcome.card.clip.spec
+    return outcome, open_engine("auto", version, (clip.frames, clip.height, clip.width, 3))
 
 
 def score(engine: Engine, clip: ClipSpec, video: Video, milliseconds: list[float]) -> Scored:
