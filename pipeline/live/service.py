@@ -218,7 +218,8 @@ class Service:
         while self._missing and not found:  # nothing can start without one of them
             for camera, targets in list(self._missing.items()):
                 with contextlib.suppress(ScorerUnavailable):
-                    found |= {target: served_model(self.site.triton.address, name, part=camera) for target in targets}
+                    address = self.site.triton.address
+                    found |= {target: served_model(address, target.model, part=target.part) for target in targets}
                     del self._missing[camera]
             if not found and stop.wait(LOOK_SECONDS):
                 return None
