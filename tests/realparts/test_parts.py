@@ -50,6 +50,25 @@ def test_a_live_camera_without_its_part_is_watched_once_it_is_there(
             service.close(relay_seconds=60)
 
 
+def test_a_site_starts_with_the_first_part_that_comes(
+    tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither live camera has its part at first; that of the second one comes, and the first one is waited for."""
+    use_programs(monkeypatch)
+    put(tmp_path, "gate", DARK_IS_NORMAL, **SIZE)  # of another site
+    with TritonServer(tmp_path / "repository", log=tmp_path / "triton.log") as server:
+        cameras = {camera: {"source": "synthetic://courtyard?fps=10"} for camera in ("east", "west")}
+        service = Service(site(tmp_path, server.grpc_address, broker, cameras, detectors={"normal": {"model": HOST}}))
+        threading.Timer(1, partial(put, tmp_path, "west", DARK_IS_NORMAL, **SIZE)).start()
+        try:
+            assert service.prepare(threading.Event(), patient=True)
+            service.start()
+            until(lambda: any(state.scored for state in service.board.states))
+            assert [state.camera for state in service.board.states] == ["west"]
+        finally:
+            service.close(relay_seconds=60)
+
+
 def test_a_worker_follows_the_parts_of_its_cameras(
     tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
