@@ -81,8 +81,9 @@ def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoR
     except weights.WeightsError as error:
         require(str(error))
     out = tmp_path / "run"
+    small = ("--set", "sample=3000", "--set", "bank=200")
     options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
-    status, output, problems = mistwatch("learn", folder, "--detector", "memory_bank", *options)
+    status, output, problems = mistwatch("learn", folder, "--detector", "memory_bank", *small, *options)
     assert (status, problems) == (0, "sample: runs\nbank: runs\ndistances: runs\nproduct: runs\n")
     assert "clips of 1 frames at 10 fps" in output
     assert read_detector(out / "product")[1].name == "yard-memory-bank"
