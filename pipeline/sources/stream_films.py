@@ -93,7 +93,7 @@ def record(
 
 
 def _check_wait(camera: str, seconds: float) -> None:
-    """Raise SourceError where a key frame has been waited for in vain."""
+    """Raise SourceError where no key frame has come for too long."""
     if seconds > _KEY_FRAME_SECONDS:
         raise SourceError(
             f"camera {camera}: no key frame with a time stamp in {seconds:.0f} s; expected one, because a film begins "

@@ -10,17 +10,18 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import called
 from judged_runs import alert, clips, row, run, write_run
 from PIL import Image
 from site_runs import BRIGHT, DARK, write_video
 from sklearn.metrics import roc_auc_score
 
 from operators.heat_kind import HeatKind
-from pipeline.cli.main import main
 from pipeline.runs.folder import RunModel
 
 
@@ -30,17 +31,7 @@ def mistwatch(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["mistwatch", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return call
+    return partial(called, monkeypatch, capsys)
 
 
 @pytest.fixture

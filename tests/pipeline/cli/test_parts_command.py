@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import brightness_family
 import numpy as np
 import pytest
+from in_process import called
 from parts_of_brightness import HOST, use_programs
 from site_runs import BRIGHT, write_video
 
 from deploy.triton.server import TritonServer
 from models.serving import versions
-from pipeline.cli.main import main
 from pipeline.cli.repository import serving
 from pipeline.runs.folder import read_run
 from pipeline.scoring.served_model import served_model
@@ -28,17 +28,7 @@ def mistwatch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     monkeypatch.chdir(tmp_path)
     use_programs(monkeypatch)
 
-    def call(*words: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mistwatch", *map(str, words)])
-        status: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return call
+    return partial(called, monkeypatch, capsys)
 
 
 def product(camera: str, level: float) -> Path:

@@ -89,6 +89,6 @@ def _copy_model(model: Path, place: Path) -> None:
     """Copy the folder of a member's model. Raises OSError."""
     try:
         shutil.copytree(model, place, ignore=shutil.ignore_patterns(STAGE_FILE, MOMENTS_FILE))
-    except shutil.Error as error:  # one line for each file; the first tells enough
+    except shutil.Error as error:  # one for each file; the first is enough
         _, failed, reason = error.args[0][0]
         raise OSError(None, reason, failed) from None

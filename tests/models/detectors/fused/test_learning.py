@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from killed_learning import assert_same_product
 from odd_things import with_a_disc
+from served_films import opened, windows
 from walking_films import FPS, pictures, write
 
 from models.backbones.efficientnet_lite0 import EfficientNetLite0
@@ -22,13 +22,11 @@ from models.detectors.fused.job import learn_fused
 from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.fused.stages import product
 from models.jobs.learning import Outcome
-from models.serving.engine import Engine, open_engine
 from models.serving.export import export, export_entries
 from models.serving.hosted import OpenedCode
 from models.serving.part_export import export_part
 from pipeline.errors import MistwatchError
-from pipeline.sources.files import FileSource
-from pipeline.windows import ClipSpec, ClipWindow, cut
+from pipeline.windows import ClipSpec
 
 RECIPE = FusedRecipe(settings={"motion": {"gaps": [2]}, "memory_bank": {"sample": 4000}})
 
@@ -62,16 +60,6 @@ def outcome(footage: NormalFootage, run: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def version(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(str(outcome.product), tmp_path_factory.mktemp("repository")) / "1"
-
-
-def opened(outcome: Outcome, version: Path) -> Engine:
-    clip = outcome.card.clip.spec
-    return open_engine("auto", version, (clip.frames, clip.height, clip.width, 3))
-
-
-def windows(clip: ClipSpec, film: Path) -> list[ClipWindow]:
-    frames = FileSource("yard", film).frames([clip.frame_spec], threading.Event())
-    return [window for window in cut(frames, clip) if isinstance(window, ClipWindow)]
 
 
 class TestProduct:

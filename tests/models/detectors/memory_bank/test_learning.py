@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from killed_learning import assert_same_product, learn_killed_once
 from odd_things import with_a_disc
+from served_films import opened, windows
 from walking_films import FPS, pictures, write
 
 from models.backbones.efficientnet_lite0 import EfficientNetLite0
@@ -22,14 +22,12 @@ from models.detectors.base import read_detector
 from models.detectors.memory_bank.job import learn_memory_bank
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.jobs.learning import Outcome
-from models.serving.engine import Engine, open_engine
 from models.serving.export import export, export_entries
 from models.serving.hosted import OpenedCode
 from models.serving.part_export import export_part
 from models.tensors import TensorsError
 from pipeline.errors import MistwatchError
-from pipeline.sources.files import FileSource
-from pipeline.windows import ClipSpec, ClipWindow, cut
+from pipeline.windows import ClipSpec
 
 RECIPE = MemoryBankRecipe(sample=4000, bank=400)
 SECONDS = 40
@@ -62,16 +60,6 @@ def outcome(footage: NormalFootage, run: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def version(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(str(outcome.product), tmp_path_factory.mktemp("repository")) / "1"
-
-
-def opened(outcome: Outcome, version: Path) -> Engine:
-    clip = outcome.card.clip.spec
-    return open_engine("auto", version, (clip.frames, clip.height, clip.width, 3))
-
-
-def windows(clip: ClipSpec, film: Path) -> list[ClipWindow]:
-    frames = FileSource("yard", film).frames([clip.frame_spec], threading.Event())
-    return [window for window in cut(frames, clip) if isinstance(window, ClipWindow)]
 
 
 class TestProduct:

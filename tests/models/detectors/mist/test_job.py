@@ -527,9 +527,9 @@ def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished
             ("repository: ", lambda: tmp_path.glob("stopped in the export")),
         ):
             killed(process, when)
-        told, _ = process.communicate("\n", timeout=240)
-    assert "repository: resumes" in told
-    assert told.endswith("ended: 0\n")
+        output, _ = process.communicate("\n", timeout=240)
+    assert "repository: resumes" in output
+    assert output.endswith("ended: 0\n")
     assert product(out) == product(finished[0])
     model = out / "repository" / "clip_scorer"
     assert versions.versions(model) == versions.history(model) == [1]

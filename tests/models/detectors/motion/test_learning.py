@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from killed_learning import assert_same_product, learn_killed_once
+from served_films import windows
 from walking_films import FPS, pictures, write
 
 from models.code import code_modules
@@ -25,7 +26,7 @@ from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export, export_entries
 from models.tensors import TensorsError
 from operators.motion import CELL
-from pipeline.windows import ClipSpec, ClipWindow, cut
+from pipeline.windows import ClipSpec
 
 RECIPE = MotionRecipe(gaps=(1, 2))
 
@@ -59,14 +60,9 @@ def version(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scored(engine: Engine, clip: ClipSpec, film: Path) -> list[tuple[float, float]]:
     """Return the start and the score of each clip of a film."""
-    import threading
-
-    from pipeline.sources.files import FileSource
-
-    frames = FileSource("yard", film).frames([clip.frame_spec], threading.Event())
-    windows = [window for window in cut(frames, clip) if isinstance(window, ClipWindow)]
-    scores = engine.score(np.stack([window.pixels for window in windows])).scores
-    return [(window.start, float(score)) for window, score in zip(windows, scores, strict=True)]
+    found = windows(clip, film)
+    scores = engine.score(np.stack([window.pixels for window in found])).scores
+    return [(window.start, float(score)) for window, score in zip(found, scores, strict=True)]
 
 
 class TestProduct:
