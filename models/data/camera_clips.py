@@ -7,6 +7,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
+from models.data.kept_clips import KeptClips, spread
 from models.data.normal_footage import FootageError, NormalFootage, PlacedClip
 from models.data.one_scene import OneScene
 from pipeline.sources.base import Fit
@@ -17,6 +20,8 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 #: Number of clips on which a fitted detector is judged: held back (about), and learned from (at most). One costs 15 to
 #: 100 ms of a core, and an hour has 36,000. At most a thousandth of the held-back ones reach the threshold.
 _HELD_BACK, _LEARNED = 2000, 2000
+#: Number of clips learned from that are kept for an update, and number on which that is judged.
+_KEPT_LEARNED = 1000
 #: Least length of a stretch of held-back clips, where the footage has them; far longer than kernels of averages.
 _STRETCH = 50
 
@@ -24,7 +29,7 @@ _STRETCH = 50
 def clip_of_camera(
     footage: NormalFootage, *, frames: int, height: int, cell: int, least_cells: int, least_fps: float
 ) -> ClipSpec:
-    """Return the clips, one for each frame.
+    """Return the clips, one for each frame. Those of added footage are those of its earlier part.
 
     Args:
         height: of the pictures, pixels; no higher than the camera's own.
@@ -35,6 +40,8 @@ def clip_of_camera(
     Raises:
         FootageError: the pictures are too small, or too narrow, or come too seldom, or at rates without a common part.
     """
+    if footage.earlier is not None:
+        return dataclasses.replace(footage.earlier.clip, frames=frames)
     film = footage.films[0]
     height = min(height, film.height // cell * cell)
     width = max(cell, round(height * film.width / film.height / cell) * cell)
@@ -57,9 +64,9 @@ def sample_of_one_scene(
     report: Callable[[str], None],
     progress: Callable[[float], None],
 ) -> Iterator[PlacedClip]:
-    """Yield about ``most`` of the footage's clips, and check it: it shows one scene, and is long enough.
+    """Yield about ``most`` of the footage's clips, and check it: it is long enough, and shows one scene if it must.
 
-    The checks are complete when the clips are.
+    The checks are complete when the clips are. Footage that is added must be long enough by itself.
 
     Args:
         report: called with a line for each film that is damaged or has several video streams.
@@ -69,25 +76,32 @@ def sample_of_one_scene(
         FootageError: the footage is too short, or shows several scenes or none.
         SourceError: a film cannot be read.
     """
+    if footage.earlier is not None:
+        assert clip.fps is not None
+        footage.check_enough(*(int(seconds * clip.fps) for seconds in footage.lengths()))
     scene, counts = OneScene(footage.camera), [0, 0]
     for one in sparse_clips(footage, clip, most, report):
-        scene.add(one)
+        if footage.shows_one_scene:
+            scene.add(one)
         counts[one.held_back] += 1
         yield one
         progress(one.end)
     scene.finish()
-    # The sample stands for so many clips as they come live.
-    footage.check_enough(*(count * frames_apart(footage, clip, most) for count in counts))
+    if footage.earlier is None:
+        # The sample stands for so many clips as they come live.
+        footage.check_enough(*(count * frames_apart(footage, clip, most) for count in counts))
 
 
 def sparse_clips(
-    footage: NormalFootage, clip: ClipSpec, most: int, report: Callable[[str], None] | None = None
+    footage: NormalFootage, clip: ClipSpec, most: float, report: Callable[[str], None] | None = None
 ) -> Iterator[PlacedClip]:
     """Yield about ``most`` of the footage's clips in order, spread evenly; all of them where they are fewer.
 
     Each piece gives its share of clips. Of more pieces than ``most``, some give one clip each, chosen among those that
     are held back and among those that are learned from by the same rule. A fixed stride over the whole footage would
     beat with the held-back pieces: once it is longer than a piece, it may miss all of them.
+
+    An earlier part comes first. Its share of the sample is its share of the whole length.
 
     Args:
         report: see :meth:`models.data.normal_footage.NormalFootage.clips`.
@@ -96,9 +110,18 @@ def sparse_clips(
         FootageError, SourceError: see :meth:`models.data.normal_footage.NormalFootage.clips`.
     """
     assert clip.fps is not None
+    whole = most
+    if footage.earlier is not None:
+        most *= sum(footage.lengths()) / sum(footage.lengths_with_earlier())
     # A whole piece then has a clip wherever in it the first frame of the stride lies.
     densest = max(1, int(footage.piece_seconds * clip.fps) - clip.frames)
     spec = dataclasses.replace(clip, stride=min(frames_apart(footage, clip, most), densest))
+    if (earlier := footage.earlier) is not None:
+        # No denser than the added footage, whose stride is rounded.
+        density = min(whole / sum(footage.lengths_with_earlier()), clip.fps / spec.stride)
+        yield from _earlier_clips(
+            earlier, clip, learned=density * earlier.learned_seconds, held_back=density * earlier.held_back_seconds
+        )
     share = most * footage.piece_seconds / footage.seconds
     taken: Counter[int] = Counter()
     for one in footage.clips(spec, report):
@@ -114,15 +137,44 @@ def judged_clips(footage: NormalFootage, clip: ClipSpec) -> Iterator[PlacedClip]
     first clips of each held-back piece, or of some of very many. Clips of the footage that is learned from come one by
     one, spread evenly, to find its strangest moments: in an hour at 10 frames a second, one in 1.5 s.
 
+    An earlier part comes first. Its share of either kind is its share of the length of that kind.
+
     Raises:
         FootageError, SourceError: see :meth:`models.data.normal_footage.NormalFootage.clips`.
     """
+    return _drawn(footage, clip, learned=_LEARNED if footage.earlier is None else _KEPT_LEARNED, held_back=_HELD_BACK)
+
+
+def clips_to_keep(footage: NormalFootage, clip: ClipSpec) -> Iterator[PlacedClip]:
+    """Yield the clips that are kept for an update, in order: as :func:`judged_clips`, fewer of those learned from.
+
+    Raises:
+        FootageError, SourceError: see :meth:`models.data.normal_footage.NormalFootage.clips`.
+    """
+    return _drawn(footage, clip, learned=_KEPT_LEARNED, held_back=_HELD_BACK)
+
+
+def _drawn(footage: NormalFootage, clip: ClipSpec, *, learned: float, held_back: float) -> Iterator[PlacedClip]:
+    """Yield about these numbers of clips of each kind, or all; the held-back ones in stretches."""
     assert clip.fps is not None
-    learned, held_back = footage.lengths()
-    pieces = max(1.0, held_back / footage.piece_seconds)
-    chosen_pieces = min(pieces, _HELD_BACK / _STRETCH)
-    stretch, share = math.ceil(_HELD_BACK / chosen_pieces), chosen_pieces / pieces
-    every = max(1, math.ceil(learned * clip.fps / _LEARNED))
+    learned_seconds, held_back_seconds = footage.lengths()
+    if (earlier := footage.earlier) is not None:
+        density, held_back_density = (
+            most / seconds for most, seconds in zip((learned, held_back), footage.lengths_with_earlier(), strict=True)
+        )
+        learned, held_back = density * learned_seconds, held_back_density * held_back_seconds
+    pieces = max(1.0, held_back_seconds / footage.piece_seconds)
+    chosen_pieces = min(pieces, max(1.0, held_back / _STRETCH))
+    stretch, share = math.ceil(held_back / chosen_pieces), chosen_pieces / pieces
+    every = max(1, math.ceil(learned_seconds * clip.fps / learned))
+    if earlier is not None:
+        yield from _earlier_clips(
+            earlier,
+            clip,
+            learned=min(density, clip.fps / every) * earlier.learned_seconds,  # no denser than the added footage
+            held_back=held_back_density * earlier.held_back_seconds,
+            stretch=_STRETCH,
+        )
     taken: Counter[int] = Counter()
     learned_clips = 0
     for one in footage.clips(clip):
@@ -136,7 +188,17 @@ def judged_clips(footage: NormalFootage, clip: ClipSpec) -> Iterator[PlacedClip]
             yield one
 
 
-def frames_apart(footage: NormalFootage, clip: ClipSpec, most: int) -> int:
+def _earlier_clips(
+    earlier: KeptClips, clip: ClipSpec, *, learned: float, held_back: float, stretch: int = 1
+) -> Iterator[PlacedClip]:
+    """Yield about these numbers of clips of each kind, evenly; the held-back ones in stretches."""
+    chosen = np.zeros(len(earlier.held_back), np.bool_)
+    for kind, wanted, length in ((~earlier.held_back, learned, 1), (earlier.held_back, held_back, stretch)):
+        chosen[kind] = spread(int(kind.sum()), round(wanted), length)
+    return earlier.clips(chosen, clip.frames)
+
+
+def frames_apart(footage: NormalFootage, clip: ClipSpec, most: float) -> int:
     """Return the frames from clip to clip, at least the stride, where ``most`` clips lie evenly over the footage."""
     assert clip.fps is not None
     return max(clip.stride, math.ceil(footage.seconds * clip.fps / most))

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from models.data.camera_clips import judged_clips
 from models.data.clip_places import ClipPlaces, PlaceList
-from models.data.normal_footage import NormalFootage
+from models.data.normal_footage import NormalFootage, Shown
 from models.data.npy_rows import NpyFile, NpyRows, Rows
-from pipeline.windows import ClipSpec, ClipWindow
+from pipeline.windows import ClipSpec
 
 VALUES_FILE, PLACES_FILE = "values.npy", "places.npz"
 #: Clips that are read at once: 5 MB.
@@ -42,7 +42,7 @@ def write_cell_values(
     folder: Path,
     footage: NormalFootage,
     clip: ClipSpec,
-    of_clip: Callable[[ClipWindow], npt.NDArray[np.float32]],
+    of_clip: Callable[[Shown], npt.NDArray[np.float32]],
     progress: Callable[[float], None],
 ) -> None:
     """Write the values of the clips on which a detector is judged (:func:`models.data.camera_clips.judged_clips`).

@@ -17,7 +17,7 @@ class ClipPlaces:
     """The places of n clips of the footage, in order.
 
     Attributes:
-        film, run: int64 (n,), ordinals of films, and of unbroken runs of clips.
+        film, run: int64 (n,), ordinals of films, and of unbroken runs of clips; below 0 in an earlier part.
         start, end: float64 (n,), seconds of the footage's clock.
         held_back: bool (n,).
     """

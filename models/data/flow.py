@@ -19,10 +19,12 @@ _LEAST_SIDE = 16
 class DenseFlow:
     """DIS with its medium preset. One thread at a time may use it.
 
-    OpenCV divides the work among threads of its own; their number does not change the result.
+    OpenCV's own threads are off in the whole process. They would divide so small a picture into parts of well below
+    a millisecond and wait for the slowest one, which takes more processor time for the same result.
     """
 
     def __init__(self) -> None:
+        cv2.setNumThreads(1)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._dis.setFinestScale(_FINEST_SCALE)
 

@@ -4,6 +4,9 @@ The clock of the footage starts at 0 and runs through the films one after anothe
 stands still while a film's own clock jumps ahead, in a pause of the recording. A piece is a stretch of it. Pieces are
 held back evenly over the whole footage, because a camera's day changes: the last fifth of it would say nothing about
 the morning.
+
+Footage that is added to what a detector has learned has an earlier part (:mod:`models.data.kept_clips`), whose films
+may be gone. Clock, films and pieces are those of the added films alone.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +30,13 @@ from pipeline.sources.base import FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver, films_below
+from pipeline.sources.recordings import Recording
 from pipeline.sources.scale import upright
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS, FORWARD_LIMIT_PERIODS, FORWARD_LIMIT_SECONDS
-from pipeline.windows import ClipSpec, ClipWindow, cut
+from pipeline.windows import ClipSpec, cut
+
+if TYPE_CHECKING:
+    from models.data.kept_clips import KeptClips
 
 #: Length of a piece: a twentieth of the footage within these bounds, seconds.
 _PIECE_SECONDS = (2.0, 60.0)
@@ -120,14 +127,23 @@ class Film:
         return since
 
 
+class Shown(Protocol):
+    """The pictures of a clip, as :class:`pipeline.windows.ClipWindow` has them."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """uint8 (T, H, W, 3) RGB."""
+        ...
+
+
 class PlacedClip(NamedTuple):
     """A clip with its place in the footage.
 
     Attributes:
-        film: ordinal of its film.
-        start, end: seconds of the footage's clock.
-        piece: ordinal of its piece.
-        run: ordinal of the unbroken run of clips that it belongs to, within its piece.
+        film: ordinal of its film; -1 in the earlier part.
+        start, end: seconds of the footage's clock; 0 in the earlier part.
+        piece: ordinal of its piece; below 0 in the earlier part.
+        run: ordinal of the unbroken run of clips that it belongs to, within its piece; below 0 in the earlier part.
         held_back: its piece is not learned from.
     """
 
@@ -137,7 +153,7 @@ class PlacedClip(NamedTuple):
     piece: int
     run: int
     held_back: bool
-    window: ClipWindow
+    window: Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,7 @@ class NormalFootage:
         seconds: its length, or the part of it that is used, from the start.
         hold_out: share of the pieces that is held back.
         excluded: stretches that are not used.
+        earlier: what is kept of the footage to which this one is added; None where nothing was learned before.
     """
 
     camera: str
@@ -155,6 +172,7 @@ class NormalFootage:
     seconds: float
     hold_out: float
     excluded: tuple[Stretch, ...] = ()
+    earlier: KeptClips | None = None
 
     @property
     def piece_seconds(self) -> float:
@@ -166,11 +184,17 @@ class NormalFootage:
     def identity(self) -> dict[str, Any]:
         """Everything that its clips depend on, beside their cutting; plain JSON."""
         return {
-            "films": [film.content for film in self.films],
+            "films": [film.content for film in self._used],
             "seconds": self.seconds,
             "hold_out": self.hold_out,
             "excluded": [list(one) for one in self.excluded],
+            **({} if self.earlier is None else {"earlier": self.earlier.identity}),
         }
+
+    @property
+    def shows_one_scene(self) -> bool:
+        """Return whether all of it must be one view."""
+        return True
 
     def is_held_back(self, piece: int) -> bool:
         """Return whether a piece is held back: so many of any stretch of pieces as the share says."""
@@ -191,6 +215,13 @@ class NormalFootage:
                 found[self.is_held_back(int((start + _TIE_SECONDS) / self.piece_seconds))] += end - start
         return found[0], found[1]
 
+    def lengths_with_earlier(self) -> tuple[float, float]:
+        """Return the seconds that are learned from, and those that are held back, of the earlier part as well."""
+        learned, held_back = self.lengths()
+        if self.earlier is None:
+            return learned, held_back
+        return self.earlier.learned_seconds + learned, self.earlier.held_back_seconds + held_back
+
     def _held_back_before(self, piece: int) -> int:
         # Rounded, as 0.2 · 15 is 3 + 4e-16.
         return int(round(piece * self.hold_out, 9))
@@ -208,19 +239,39 @@ class NormalFootage:
         Raises:
             FootageError: the films, or parts of them, share no such rate.
         """
-        used = [film for film in self.films if film.start < self.seconds]
-        rates = np.array([rate for film in used for rate in film.rates])
-        slowest = min(film.rate for film in used)
+        slowest = min(film.rate for film in self._used)
         # A little is added, as the rate of a camera of 30 pictures a second may be measured as 29.99.
         for every in range(max(1, int(slowest / least + 0.01)), 0, -1):
-            pictures = rates / (slowest / every)
-            if (np.abs(pictures - np.maximum(np.rint(pictures), 1)) > _UNEVEN_PICTURES).mean() <= _UNEVEN_SHARE:
+            if self._comes_at(slowest / every):
                 # To 6 digits, not places: a slow camera's rate is far below 1.
                 return float(f"{slowest / every:.6g}")
         raise FootageError(
-            f"camera {self.camera}: the pictures come at rates without a common part (got {_differing(used)}); "
+            f"camera {self.camera}: the pictures come at rates without a common part (got {_differing(self._used)}); "
             "expected one rate, or multiples of one; use films of one rate, and cut a film where its rate changes"
         )
+
+    def check_rate(self, fps: float) -> None:
+        """Check that its rates are multiples of the rate of clips that were learned before.
+
+        Raises:
+            FootageError: they are not.
+        """
+        if not self._comes_at(fps):
+            raise FootageError(
+                f"camera {self.camera}: its pictures come at another rate than in the footage learned before (got "
+                f"{_differing(self._used)}); expected {fps:g} a second or a multiple; set the camera to the earlier "
+                "rate, or learn all footage into another folder"
+            )
+
+    @property
+    def _used(self) -> list[Film]:
+        return [film for film in self.films if film.start < self.seconds]
+
+    def _comes_at(self, fps: float) -> bool:
+        """Return whether nearly all pictures come at multiples of a rate."""
+        pictures = np.array([rate for film in self._used for rate in film.rates]) / fps
+        uneven = np.abs(pictures - np.maximum(np.rint(pictures), 1)) > _UNEVEN_PICTURES
+        return bool(uneven.mean() <= _UNEVEN_SHARE)
 
     def check_spacing(self, fps: float, frames: int) -> None:
         """Check that clips of so many frames, at a rate, fit into a piece of the greatest length.
@@ -263,7 +314,7 @@ class NormalFootage:
         for ordinal, film in enumerate(self.films):
             if film.start >= self.seconds:
                 return
-            source = FileSource(self.camera, film.path, known_hash=film.content, on_damage=report, on_choice=report)
+            source = self._open(film, report)
             sizes: set[tuple[int, int]] = set()
             with closing(source.frames([spec.frame_spec], threading.Event())) as frames:  # type: ignore[type-var]
                 for window in cut(frames, spec):
@@ -274,7 +325,8 @@ class NormalFootage:
                     if len(sizes) > 1:
                         found = " and ".join(f"{width}×{height}" for width, height in sorted(sizes))
                         raise FootageError(
-                            f"{film.path}: its pictures change their size (got {found}); expected one; cut the film"
+                            f"{film.path}: its pictures change their size (got {found}); expected one; cut the film, "
+                            "or take the odd pictures out"
                         )
                     start = film.at(window.start)
                     end = start + window.end - window.start
@@ -290,6 +342,9 @@ class NormalFootage:
                             run += 1
                         last = place
                         yield PlacedClip(ordinal, start, end, piece, run, self.is_held_back(piece), window)
+
+    def _open(self, film: Film, report: Callable[[str], None] | None) -> Recording:
+        return FileSource(self.camera, film.path, known_hash=film.content, on_damage=report, on_choice=report)
 
 
 def read_footage(

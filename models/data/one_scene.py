@@ -19,7 +19,10 @@ Scene = npt.NDArray[np.float32]
 
 
 class OneScene:
-    """Compares the standing scene of each piece of a camera's footage with that of the first one."""
+    """Compares the standing scene of each piece of a camera's footage with that of the first one.
+
+    The first one is of the earlier part where the footage has one. The rest of that part has been checked before.
+    """
 
     def __init__(self, camera: str) -> None:
         self._camera = camera
@@ -27,6 +30,7 @@ class OneScene:
         self._start = 0.0
         self._pictures: list[Scene] = []
         self._first: Scene | None = None
+        self._first_is = "at its start"
 
     def add(self, clip: PlacedClip) -> None:
         """Take the next clip of a sample of the footage; a small picture of each is held until its piece is over.
@@ -45,6 +49,8 @@ class OneScene:
             return
         scene = np.median(self._pictures, axis=0).astype(np.float32)
         self._pictures = []
+        if self._piece < 0 and self._first is not None:
+            return
         if scene.std() < _LEAST_CONTRAST:
             raise FootageError(
                 f"camera {self._camera}: the footage at {clock(self._start)} shows nothing (contrast {scene.std():.1f} "
@@ -54,10 +60,12 @@ class OneScene:
         edges = _edges(scene)
         if self._first is None:
             self._first = edges
+            if self._piece < 0:
+                self._first_is = "the footage learned before"
         likeness = float((edges * self._first).mean())
         if likeness < LEAST_LIKENESS:
             raise FootageError(
-                f"camera {self._camera}: the footage at {clock(self._start)} shows another scene than at its start "
+                f"camera {self._camera}: the footage at {clock(self._start)} shows another scene than {self._first_is} "
                 f"(likeness {likeness:.2f}; expected at least {LEAST_LIKENESS:g}): the camera was moved, or these are "
                 "two cameras; use the footage of one view, or leave that part out with --exclude"
             )

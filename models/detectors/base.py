@@ -51,6 +51,8 @@ class Family(Generic[Card]):
         training: the function that trains such a detector, ``module:function``; one that learns from normal footage is
             a job of :mod:`models.jobs.learning`.
         recipe: the class of the settings of such a job, ``module:class``; None where the job's command reads them.
+        pictures: changes of these settings, ``key=value``, where normal pictures of parts or textures are learned from
+            instead of films; None for a family that needs films.
         heat: returns the meaning of the output HEAT of a model; None for a model without it.
         load: builds what is served from the model's folder: a network with its weights, in evaluation mode on the
             CPU, or a program. Missing weights of a published backbone are fetched. Raises
@@ -71,6 +73,7 @@ class Family(Generic[Card]):
     blank: Callable[[Card], ServedNetwork] | None = None
     scene: Callable[[Card], SceneKind | None] = lambda _card: None
     recipe: str | None = None
+    pictures: tuple[str, ...] | None = None
     members: Callable[[Card], Sequence[str]] = lambda _card: ()
 
     def families(self, card: Card) -> tuple[str, ...]:

@@ -79,12 +79,14 @@ class ProgramNetwork:
         outputs: the names of the outputs, in their order.
         common: identifies a network that is the same for every camera, so that their parts can share it: its weights
             and its settings; empty where it was trained on the camera.
+        weights: name of the published weights in it (:data:`models.backbones.weights.PUBLISHED`); empty: none.
     """
 
     network: nn.Module
     inputs: Mapping[str, tuple[tuple[int, ...], str]]
     outputs: tuple[str, ...]
     common: str = ""
+    weights: str = ""
 
     def converted(self) -> Any:
         """Return it as an ``openvino.Model``, float32, for inputs of these shapes alone.

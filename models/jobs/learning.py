@@ -8,11 +8,18 @@ model (:func:`write_learned`)::
     model-card.json        camera, footage, figures, suggested thresholds
     recipe.yaml            the recipe
     moments.json           the strangest moments of the footage, with their heat
+    changes.json           after an update: what each update has changed (:mod:`models.jobs.changes`)
+
+Where the job keeps clips for an update, the stage ``kept/N`` of the N-th learning writes them before
+(:mod:`models.data.kept_clips`). So a product always has clips of all its footage beside it. Those of the
+learning before stay, with its product (``kept/N-product``), so that the last one can be run again with other options.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +32,28 @@ from pydantic import BaseModel
 
 from models.card import CameraCard, CardError, read_card, write_card
 from models.code import code_digest
+from models.data import kept_clips
+from models.data.camera_clips import clips_to_keep
 from models.data.clip_places import ClipPlaces
+from models.data.kept_clips import learnings_of, read_kept, write_kept
 from models.data.normal_footage import NormalFootage
+from models.jobs import changes
+from models.jobs.changes import write_changes
 from models.jobs.errors import StageError
 from models.jobs.moments import MOMENTS_FILE, strangest_moments
 from models.jobs.rows import read_json, write_json
-from models.jobs.stages import Done, Stages
+from models.jobs.stages import STAGE_FILE, Done, Stages, put_back
 from models.jobs.thresholds import alerting_of_normal
+from pipeline import files
 from pipeline.names import ascii_name
 from pipeline.printable import storable
 from pipeline.windows import ClipSpec, StoredClip
 
 RECIPE_FILE = "recipe.yaml"
-_PRODUCT = "product"  #: the last stage of every family
+PRODUCT = "product"  #: the last stage of every family
+KEPT = "kept"  #: folder of the stages with the clips that are kept for an update
+_KEPT = re.compile(r"\d+(-product)?")  #: names in it
+_DRAFT = re.compile(r"\.\d+\.[0-9a-f]{16}|\d+-product\..+\.tmp")  #: and those of their drafts
 
 Report = Callable[[str], None]  #: called with a line for each stage, and for each film that is not quite in order
 Progress = Callable[[str, int, int], None]  #: (stage, seconds of the footage done, total)
@@ -67,6 +83,7 @@ class LearningJob:
         kind: the family's card.
         stages: package of the stages' modules, each with the name of its stage.
         out: the run's folder; made when missing.
+        keep: whether clips of the footage are kept for an update.
     """
 
     def __init__(
@@ -79,9 +96,13 @@ class LearningJob:
         *,
         report: Report,
         progress: Progress,
+        keep: bool = False,
     ) -> None:
         self._kind = kind
+        self._footage = footage
         self._out = out
+        self._keep = keep
+        self._report = report
         self._recipe = recipe.model_dump(mode="json")
         self._package = stages
         self._stages = Stages(out, report=report)
@@ -97,24 +118,27 @@ class LearningJob:
         """Keep other jobs out of the run's folder.
 
         Raises:
-            StageError: another job is running in it, or its product is a detector of another family.
+            StageError: another job is running in it, its product is a detector of another family, or the product has
+                learned further footage that this job would forget.
         """
         with self._stages.alone():
-            self._refuse_other_family()
+            refuse_to_replace(self._out, _family_of(self._kind), update=self._footage.earlier is not None)
+            self._refuse_to_forget()
             yield
 
-    def _refuse_other_family(self) -> None:
-        """Raise StageError where a detector of another family would be replaced."""
-        product, own = self._out / _PRODUCT, _family_of(self._kind)
+    def _refuse_to_forget(self) -> None:
+        """Raise StageError where another update was completed since this one's earlier part was read."""
+        if (earlier := self._footage.earlier) is None:
+            return
+        product = self._out / PRODUCT
         try:
-            found = read_card(product).family
+            *before, last = learnings_of(read_card(product).training["footage"])
         except CardError:
-            return  # missing or damaged, so the stage is run again
-        if found != own:
-            raise StageError(
-                f"{product}: would be replaced, and is a detector of another family (got {found}); expected {own}; "
-                "choose another folder for the run, or move this one away"
-            )
+            return  # missing or damaged: a member's
+        own = {film.content for film in self._footage.films}
+        again = before == list(earlier.learnings) and own.issuperset(last["films"])
+        if not (again or [*before, last] == list(earlier.learnings)):
+            raise StageError(f"{product}: has learned other footage since this update began; run the update again")
 
     def run(
         self,
@@ -135,21 +159,109 @@ class LearningJob:
             StageError, OSError: see :meth:`models.jobs.stages.Stages.run`.
         """
         code = code_digest([f"{self._package}.{name}"])
-
-        def done(seconds: float) -> None:
-            self._progress(name, min(round(seconds), self._total), self._total)
-
         recipe = {key: self._recipe[key] for key in self._recipe if settings is None or key in settings}
-        return self._stages.run(name, {"code": code, "recipe": recipe, **inputs}, lambda draft: work(draft, done))
+        inputs = {"code": code, "recipe": recipe, **inputs}
+        return self._stages.run(name, inputs, lambda draft: work(draft, self._seconds(name)))
 
-    def finish(self, inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Outcome:
+    def _seconds(self, stage: str) -> Seconds:
+        """Return the callback for the progress of a stage."""
+        return lambda seconds: self._progress(stage, min(round(seconds), self._total), self._total)
+
+    def finish(self, clip: ClipSpec, inputs: Mapping[str, Any], work: Callable[[Path], None]) -> Outcome:
         """Run the stage ``product``, which also depends on the names of the camera and its films.
 
+        Args:
+            clip: as the detector takes them.
+
         Raises:
+            FootageError, SourceError: a film cannot be used.
+            pipeline.errors.MistwatchError: the detector from before the update cannot be used.
             StageError, OSError: see :meth:`models.jobs.stages.Stages.run`.
         """
-        done = self.run(_PRODUCT, {**self._names, **inputs}, lambda draft, _: work(draft))
+        inputs = {**self._names, **inputs}
+        kept = self._kept(clip) if self._keep else None
+        if kept is not None and self._footage.earlier is not None:
+            before = self._product_before(len(self._footage.earlier.learnings))
+            inputs |= {"changes": code_digest([changes.__name__]), "kept": kept.digest}
+
+            def work_and_compare(draft: Path) -> None:
+                work(draft)
+                write_changes(before, draft, read_kept(kept.folder, kept.digest), self._report)
+
+            done = self.run(PRODUCT, inputs, lambda draft, _: work_and_compare(draft))
+        else:
+            done = self.run(PRODUCT, inputs, lambda draft, _: work(draft))
+        if kept is not None:
+            self._remove_earlier_kept(kept.folder)
         return Outcome(done.folder, read_card(done.folder, self._kind), read_json(done.folder / MOMENTS_FILE))
+
+    def _kept(self, clip: ClipSpec) -> Done:
+        """Run the stage of the clips that are kept."""
+        footage, earlier = self._footage, self._footage.earlier
+        name = f"{KEPT}/{1 if earlier is None else 1 + len(earlier.learnings)}"
+        inputs = {
+            "code": code_digest([kept_clips.__name__, clips_to_keep.__module__]),
+            "footage": footage.identity,
+            "clip": StoredClip.from_spec(clip).model_dump(mode="json"),
+        }
+        return self._stages.run(
+            name,
+            inputs,
+            lambda draft: write_kept(draft, footage, clip, clips_to_keep(footage, clip), self._seconds(KEPT)),
+        )
+
+    def _product_before(self, learnings: int) -> Path:
+        """Return a copy of the product of so many learnings, the one before this job's."""
+        place, product = product_before(self._out, learnings), self._out / PRODUCT
+        if len(learnings_of(read_card(product).training["footage"])) == learnings:
+            files.remove_stale_drafts(place.parent)
+            draft = files.draft_path(place)
+            shutil.copytree(product, draft)
+            files.remove(place)
+            draft.rename(place)
+        return place  # else the product is of this learning, which is run again with other stretches left out
+
+    def _remove_earlier_kept(self, folder: Path) -> None:
+        """Remove our own earlier files: all but these clips, the clips before them, and the product before them."""
+        before = product_before(self._out, int(folder.name) - 1)
+        for other in folder.parent.iterdir():
+            ours = _DRAFT.fullmatch(other.name) or (_KEPT.fullmatch(other.name) and (other / STAGE_FILE).exists())
+            if ours and other not in (folder, folder.with_name(str(int(folder.name) - 1)), before):
+                files.remove(other)
+
+
+def product_before(out: Path, learnings: int) -> Path:
+    """Return the place of the product of so many learnings, in a run's folder that has a later one."""
+    return out / KEPT / f"{learnings}-product"
+
+
+def refuse_to_replace(out: Path, family: str, *, update: bool) -> None:
+    """Check that a run in the folder ``out`` would not replace another detector, or one that has learned more.
+
+    Args:
+        family: of the run's detector.
+        update: whether the run adds footage to what the detector there has learned.
+
+    Raises:
+        StageError: there is a detector of another family, or one that has learned further footage than the run's.
+        OSError: the detector, left without its name by a kill, cannot have it back.
+    """
+    product = out / PRODUCT
+    put_back(product)
+    instead = "choose another folder for the run, or move this one away"
+    try:
+        card = read_card(product)
+    except CardError:
+        return  # missing or damaged, so the stage is run again
+    if card.family != family:
+        raise StageError(
+            f"{product}: would be replaced, and is a detector of another family (got {card.family}); "
+            f"expected {family}; {instead}"
+        )
+    if not update and "earlier" in card.training.get("footage", {}):
+        raise StageError(
+            f"{product}: would be replaced, and has learned further footage by --update; expected --update; {instead}"
+        )
 
 
 def _family_of(kind: type[CameraCard[Any]]) -> str:
@@ -184,7 +296,7 @@ def write_learned(
     training: Mapping[str, Any],
     **own: Any,
 ) -> Kind:
-    """Write all of the product but the weights. The thresholds come from what is held back.
+    """Write all of the product but the weights. The thresholds come from the held-back footage.
 
     Args:
         clip: as the detector takes them.
@@ -199,7 +311,8 @@ def write_learned(
     alerting, reached = alerting_of_normal(places.held_back_runs(judged.scores), kernel)
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     write_json(folder / MOMENTS_FILE, strangest_moments(footage, places, judged.scores, judged.heat_of))
-    learned, held_back = footage.lengths()
+    learned, held_back = footage.lengths_with_earlier()
+    assert clip.fps is not None
     card = kind(
         name=ascii_name(footage.camera) + f"-{_family_of(kind).replace('_', '-')}",
         camera=footage.camera,
@@ -211,7 +324,10 @@ def write_learned(
             "held_back_seconds": round(held_back, 1),
             **training,
         },
-        figures={"held_back": {"clips": int(places.held_back.sum()), **reached}},
+        figures={
+            "held_back": {"clips": int(places.held_back.sum()), **reached},
+            "judged": {"clips": len(places), "of": round((learned + held_back) * clip.fps)},
+        },
         **own,
     )
     write_card(card, folder)

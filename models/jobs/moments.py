@@ -26,6 +26,8 @@ def strangest_moments(
 ) -> list[dict[str, Any]]:
     """Return the clips with the highest scores, the strangest first, none close to another one; plain JSON.
 
+    Clips of an earlier part are left out: their films may be gone.
+
     Args:
         scores: (n,), one for each place.
         heat_of: returns the heat of a clip, (h, w) in [0, 1], by its ordinal.
@@ -35,8 +37,11 @@ def strangest_moments(
         footage's clock, ``score``, ``held_back`` and ``heat``.
     """
     chosen: list[int] = []
+    apart = _APART_SECONDS if footage.shows_one_scene else 0.0
     for ordinal in np.argsort(-scores, kind="stable"):
-        if all(abs(places.start[ordinal] - places.start[other]) >= _APART_SECONDS for other in chosen):
+        if places.film[ordinal] < 0:
+            continue
+        if all(abs(places.start[ordinal] - places.start[other]) >= apart for other in chosen):
             chosen.append(int(ordinal))
         if len(chosen) == MOMENTS:
             break

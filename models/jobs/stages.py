@@ -89,10 +89,13 @@ class _OwnFolder:
         return False
 
     def take(self, draft: Path, key: str) -> None:
+        before = _replaced(self._folder)
         if self._folder.exists():
             # A rename cannot replace a folder. After a kill here the next call finds the complete draft.
-            shutil.rmtree(self._folder)
+            files.remove(before)
+            self._folder.rename(before)
         draft.rename(self._folder)
+        files.remove(before)
 
 
 class Stages:
@@ -251,6 +254,36 @@ def written(folder: Path, key: str, *, but: Collection[str] = ()) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return digest_of(stage["files"])
+
+
+def completed(folder: Path) -> str | None:
+    """Return the digest of a stage's folder, whatever its inputs; None where it is missing, incomplete or was changed.
+
+    It is that of :attr:`Done.digest`.
+    """
+    try:
+        key = _recorded(folder)["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return _complete(folder, key)
+
+
+def put_back(folder: Path) -> None:
+    """Give a stage's folder its earlier result again, where a kill has come between that and its complete successor.
+
+    The next run of the stage still finds the successor.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    before = _replaced(folder)
+    if before.exists() and not folder.exists():
+        before.rename(folder)
+
+
+def _replaced(folder: Path) -> Path:
+    """Return the name that a stage's earlier result has while another one takes its place."""
+    return folder.with_name(f".{folder.name}.replaced")
 
 
 def _result_files(folder: Path) -> list[Path]:

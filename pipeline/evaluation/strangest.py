@@ -60,24 +60,34 @@ class StrangeMoment:
 
 
 def write_strangest(
-    page: Path, *, camera: str, seconds: float, threshold: float, seen: FrameSpec, moments: Sequence[StrangeMoment]
+    page: Path,
+    *,
+    camera: str,
+    seconds: float,
+    judged: str,
+    threshold: float,
+    seen: FrameSpec,
+    moments: Sequence[StrangeMoment],
+    pictures: int | None = None,
 ) -> None:
     """Write the page, in full or not at all. A picture that cannot be decoded is left out.
 
     Args:
         seconds: length of the footage.
+        judged: a clause on the number of clips among which the moments were found.
         threshold: suggested threshold of the detector.
         seen: the frames of the detector's clips.
         moments: the strangest first.
+        pictures: number of pictures, where the footage is a folder of them; each moment's film is then a picture.
 
     Raises:
         OSError: it cannot be written.
         ModuleNotFoundError: jinja2 is not installed; the command line explains what to do.
     """
-    pictures = _pictures(moments, seen)
+    drawn = _pictures(moments, seen)
     cards = [
         {
-            "uri": pictures.get(place, ""),
+            "uri": drawn.get(place, ""),
             "at": clock(one.start, tenths=True),
             "film": printable(one.film.name),
             "in_film": clock(one.seconds, tenths=True),
@@ -91,7 +101,14 @@ def write_strangest(
     text = (
         templates()
         .get_template("strangest.html")
-        .render(camera=camera, length=duration(seconds), threshold=f"{threshold:.2f}", cards=cards)
+        .render(
+            camera=camera,
+            length=duration(seconds) if pictures is None else f"{pictures} pictures",
+            judged=judged,
+            threshold=f"{threshold:.2f}",
+            cards=cards,
+            films=pictures is None,
+        )
     )
     files.write_text(page, text)
 

@@ -1,7 +1,7 @@
 """Films of a camera's stream: its packets as they come, neither decoded nor encoded.
 
-A recording is a folder of films of a few minutes. A film begins at a key frame. A new connection, or a new clock of the
-stream, begins another film. A recording that was stopped resumes with the next film.
+A recording is a folder of films of a few minutes, whose title is the camera's name. A film begins at a key frame. A new
+connection, or a new clock of the stream, begins another film. A recording that was stopped resumes with the next film.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 import av
 import av.container
 
+from pipeline.errors import UsageError
 from pipeline.files import draft_path, remove, remove_stale_drafts, sync
 from pipeline.sources.base import SourceError
 from pipeline.sources.connection import LiveStream, Received
 from pipeline.sources.files import FileSource
 from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
 
+_TITLE = "title"  #: Matroska's field for the camera's name
 #: Length of a film, seconds: a process that is killed loses no more.
 FILM_SECONDS = 300.0
 #: A recording that lacks less is not resumed, seconds: the stated length of a film may lack a picture's.
@@ -55,11 +57,14 @@ def record(
 
     Raises:
         SourceError: the stream cannot be recorded, or a film in the folder cannot be read.
+        UsageError: a film in the folder is of another camera.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale_drafts(folder)
-    kept = [film for film in folder.glob("*.mkv") if film.stem.isdecimal()]
+    kept = sorted(film for film in folder.glob("*.mkv") if film.stem.isdecimal())
+    for film_file in kept:
+        _check_camera(source.camera, film_file)
     done = sum(FileSource(source.camera, film).stated_seconds() or 0.0 for film in kept)
     ordinal = max((int(film.stem) for film in kept), default=0)
     progress(done)
@@ -92,6 +97,20 @@ def record(
     return done
 
 
+def _check_camera(camera: str, film: Path) -> None:
+    """Raise UsageError where a film is of another camera."""
+    try:
+        with av.open(str(film)) as container:
+            title = container.metadata.get(_TITLE, camera)
+    except (av.FFmpegError, OSError):
+        return  # it is reported where it is read
+    if title != camera:
+        raise UsageError(
+            f"{film}: a film of another camera (got {title}); expected {camera}; choose another folder for the run, "
+            "or move these films away"
+        )
+
+
 def _check_wait(camera: str, seconds: float) -> None:
     """Raise SourceError where no key frame has come for too long."""
     if seconds > _KEY_FRAME_SECONDS:
@@ -115,6 +134,7 @@ class _Film:
         self._packets = self._standing = 0
         try:
             self._container = av.open(str(self._draft), "w", format="matroska")
+            self._container.metadata[_TITLE] = camera
         except av.FFmpegError as error:
             raise self._failure(error) from None
         try:

@@ -82,6 +82,22 @@ class TestCellMotion:
         flow = np.random.default_rng(5).normal(0, 3, still().shape).astype(np.float32)
         np.testing.assert_array_equal(cell_motion(flow)[0], cell_speeds(flow)[0])
 
+    def test_it_is_the_mean_of_moving_pixels_in_every_window(self) -> None:
+        """Window by window and in double precision, of a field in which everything moves, and the camera with it."""
+        flow = np.random.default_rng(6).normal((1, -2), 3, still().shape).astype(np.float32)
+        own = flow - np.median(flow[::2, ::2].astype(np.float64), axis=(0, 1))
+        speed = np.hypot(own[..., 0], own[..., 1])
+        moving = np.clip(speed / 0.5 - 1, 0, 1)
+        inner = np.zeros(moving.shape, bool)
+        inner[CELL:-CELL, CELL:-CELL] = True
+        moving[~inner] = 0
+        found = cell_motion(flow)
+        for row, column in np.ndindex(found.shape[1:]):
+            window = np.s_[max(row - 1, 0) * CELL : (row + 2) * CELL, max(column - 1, 0) * CELL : (column + 2) * CELL]
+            of_window = np.stack([speed, np.abs(own[..., 1])])[:, *window]
+            expected = (of_window * moving[window]).sum(axis=(1, 2)) / (moving[window].sum() + SPECK)
+            np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-4, atol=1e-6)
+
     def test_a_level_motion_is_none_up_or_down(self) -> None:
         flow = still()
         flow[16:32, 24:48, 0] = 6

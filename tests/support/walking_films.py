@@ -25,11 +25,14 @@ def yard(seed: int = 0) -> np.ndarray:
     return np.kron(coarse, np.ones((8, 8), np.uint8))
 
 
-def pictures(seconds: float, *, seed: int = 0, running: Sequence[tuple[float, float]] = ()) -> list[np.ndarray]:
+def pictures(
+    seconds: float, *, seed: int = 0, running: Sequence[tuple[float, float]] = (), pace: float = 1.0
+) -> list[np.ndarray]:
     """Pictures, uint8 (H, W): two walkers that cross again and again.
 
     Args:
         running: stretches in which the lower one runs, seconds.
+        pace: of the walkers, in their usual speeds.
     """
     background = yard(seed).repeat(_FINE, axis=1)
     blotches = np.random.default_rng(100).integers(0, 255, (8, 8), dtype=np.uint8)
@@ -43,7 +46,7 @@ def pictures(seconds: float, *, seed: int = 0, running: Sequence[tuple[float, fl
         for which, walker in enumerate(WALKERS):
             top, side, speed = RUNNER if runs and which == 1 else walker
             # People do not walk alike.
-            places[which] += speed * drawn.uniform(0.85, 1.15)
+            places[which] += pace * speed * drawn.uniform(0.85, 1.15)
             left, width = int(_FINE * (places[which] % (WIDTH + side) - side)), _FINE * side
             visible = slice(max(left, 0), min(left + width, _FINE * WIDTH))
             picture[top : top + side, visible] = cloth[:side, visible.start - left : visible.stop - left]

@@ -24,21 +24,25 @@ def learn_motion(
     recipe: MotionRecipe | None = None,
     report: Report = lambda _line: None,
     progress: Progress = lambda *_: None,
+    keep: bool = False,
 ) -> Outcome:
     """Run the job, as far as it is not up to date.
 
     Args:
         out: the run's folder; made when missing.
         recipe: the default one when None.
+        keep: whether clips of the footage are kept for an update.
 
     Raises:
         FootageError: the footage cannot be learned from.
         SourceError: a film cannot be read.
-        StageError: another job is running in ``out``, or its product is a detector of another family.
+        StageError: another job is running in ``out``, or its product would be lost.
         OSError: ``out`` cannot be written.
     """
     settings = recipe or MotionRecipe()
-    job = LearningJob(MotionCard, footage, settings, str(gap.__package__), out, report=report, progress=progress)
+    job = LearningJob(
+        MotionCard, footage, settings, str(gap.__package__), out, report=report, progress=progress, keep=keep
+    )
     with job.alone():
         first = job.run(
             "gap",
@@ -53,6 +57,7 @@ def learn_motion(
             lambda draft, done: speeds.compute(draft, footage, clip, done),
         )
         return job.finish(
+            clip,
             {"gap": first.digest, "speeds": second.digest},
             lambda draft: product.compute(draft, footage, settings, clip, chosen, read_cell_values(second.folder)),
         )

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from walking_films import FPS, HEIGHT, WIDTH, pictures, write, write_two, yard
 
-from models.data.normal_footage import FootageError, NormalFootage, Stretch, clock, parse_stretch, read_footage
+from models.data.kept_clips import KeptPictures
+from models.data.normal_footage import (
+    FootageError,
+    NormalFootage,
+    PlacedClip,
+    Stretch,
+    clock,
+    parse_stretch,
+    read_footage,
+)
 from models.data.one_scene import OneScene
 from pipeline.errors import UsageError
 from pipeline.sources.base import SourceError
@@ -260,6 +269,18 @@ class TestOneScene:
         shown = pictures(10)
         with pytest.raises(FootageError, match="the camera was moved, or these are two cameras"):
             self.watched(tmp_path, [*shown, *[np.roll(picture, 29, 1) for picture in shown]])
+
+    def test_the_earlier_part_is_not_checked_again(self) -> None:
+        """A few of its clips may show a car before the scene; no --exclude could leave them out."""
+        scene = OneScene("yard")
+        for piece, shown in ((-3, yard()), (-2, np.zeros_like(yard())), (-1, yard(seed=7)), (0, yard())):
+            coloured = np.repeat(shown[None, ..., None], 3, axis=-1)
+            scene.add(PlacedClip(min(piece, 0), 0.0, 0.0, piece, piece, False, KeptPictures(coloured)))
+        scene.finish()
+        coloured = np.repeat(yard(seed=7)[None, ..., None], 3, axis=-1)
+        scene.add(PlacedClip(0, 60.0, 60.3, 1, 1, False, KeptPictures(coloured)))
+        with pytest.raises(FootageError, match="at 0:01:00 shows another scene than the footage learned before"):
+            scene.finish()
 
     def test_black_footage_is_found(self, tmp_path: Path) -> None:
         with pytest.raises(

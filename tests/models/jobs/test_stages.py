@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.jobs.errors import StageError
-from models.jobs.stages import SCRATCH, STAGE_FILE, Stages, digest_of
+from models.jobs.stages import SCRATCH, STAGE_FILE, Stages, completed, digest_of, put_back
 
 
 class Counted:
@@ -83,6 +83,14 @@ def test_what_is_damaged_is_made_again(tmp_path, harm):
     assert (work.calls, done.fresh) == (2, True)
     assert result.read_text() == "result"
     assert not (tmp_path / "one" / "extra.txt").exists()
+
+
+def test_a_completed_stage_is_found_without_its_inputs(tmp_path):
+    done = Stages(tmp_path).run("one", {"a": 1}, Counted())
+    assert completed(done.folder) == done.digest
+    (done.folder / "part" / "result.txt").write_text("resulT")
+    assert completed(done.folder) is None
+    assert completed(tmp_path / "two") is None
 
 
 def test_a_folder_that_no_stage_has_written_is_not_replaced(tmp_path):
@@ -178,6 +186,30 @@ def test_killed_between_its_last_two_steps_it_is_not_run_again(tmp_path):
     assert work.calls == 1
     assert again.digest == done.digest
     assert (tmp_path / "one" / "part" / "result.txt").exists()
+
+
+def test_killed_while_it_is_replaced_the_old_result_can_be_put_back(tmp_path, monkeypatch):
+    """Until the stage is run again, which finds the new one complete."""
+    Stages(tmp_path).run("one", {"a": 1}, Counted("old"))
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == tmp_path / "one":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Stages(tmp_path).run("one", {"a": 2}, Counted("new"))
+    put_back(tmp_path / "one")
+    assert (tmp_path / "one" / "part" / "result.txt").read_text() == "old"
+    again = Counted("new")
+    Stages(tmp_path).run("one", {"a": 2}, again)
+    assert again.calls == 0
+    assert (tmp_path / "one" / "part" / "result.txt").read_text() == "new"
+    put_back(tmp_path / "one")  # there is nothing to put back
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
 def test_one_stage_alone(tmp_path):

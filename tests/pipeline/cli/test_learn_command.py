@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
+from in_process import called as mistwatch
 from walking_films import pictures, write, write_two, yard
 
 from models.detectors.base import read_detector
 from pipeline.names import ascii_name
-
-
-def mistwatch(*arguments: object) -> tuple[int, str, str]:
-    command = [sys.executable, "-P", "-m", "pipeline.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +28,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_becomes_a_model_and_a_page(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     status, output, problems = mistwatch("learn", folder, "--camera", "Süd", "--hold-out", "0.25", "--out", out)
-    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nkept/1: runs\nproduct: runs\n")
     assert "s of normal footage, " in output
     assert f"serve it with: mistwatch export --model {out}/product --out models" in output
     family, card = read_detector(out / "product")
     assert (family.name, card.camera, card.name) == ("motion", "Süd", f"{ascii_name('Süd')}-motion")
     assert "Süd: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
     status, output, problems = mistwatch("learn", folder, "--camera", "Süd", "--hold-out", "0.25", "--out", out)
-    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
+    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nkept/1: unchanged\nproduct: unchanged\n")
     exclude = ("--exclude", "0:05-0:09", "--exclude", "0:48-1:00")
     status, output, problems = mistwatch("learn", folder, "--camera", "Süd", *exclude, "--out", out)
-    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nkept/1: runs\nproduct: runs\n")
     left_out = [line for line in output.splitlines() if line.startswith("left out: ")]
     assert left_out == [
         "left out: 0:00:05 to 0:00:09 of the footage (4 s)",
@@ -58,10 +53,20 @@ def test_a_file_in_the_place_of_the_run_is_one_line(folder: Path, tmp_path: Path
     assert (status, output, problems) == (2, "", line)
 
 
-def test_a_model_of_another_kind_is_not_replaced(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
-    assert mistwatch("learn", folder, *options)[0] == 0
+OPTIONS = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out")
+
+
+@pytest.fixture(scope="module")
+def learned(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned half a minute."""
+    out = tmp_path_factory.mktemp("learned") / "run"
+    assert mistwatch("learn", folder, *OPTIONS, out)[0] == 0
+    return out
+
+
+def test_a_model_of_another_kind_is_not_replaced(folder: Path, learned: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(learned, tmp_path / "run"))
+    options = (*OPTIONS, out)
     status, output, problems = mistwatch("learn", folder, "--detector", "student_teacher", *options)
     line = (
         f"mistwatch: {out}/product: would be replaced, and is a detector of another family (got motion); expected "
@@ -70,9 +75,62 @@ def test_a_model_of_another_kind_is_not_replaced(folder: Path, tmp_path: Path) -
     assert (status, output, problems) == (2, "", line)
     assert not (out / "pictures").exists()
     status, _, problems = mistwatch("learn", folder, *options)
-    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n")
+    assert (status, problems) == (0, "gap: unchanged\nspeeds: unchanged\nkept/1: unchanged\nproduct: unchanged\n")
 
 
+def test_an_update_adds_another_season(learned: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(learned, tmp_path / "run"))
+    film = write(tmp_path / "summer.mp4", pictures(30, pace=2))
+    status, output, problems = mistwatch("learn", film, "--update", *OPTIONS, out)
+    assert (status, problems) == (0, "gap: runs\nspeeds: runs\nkept/2: runs\nproduct: runs\n")
+    lines = output.splitlines()
+    assert lines[0].startswith("learned from 48 s of normal footage, 12 s held back; ")
+    assert lines[1] == "added 1 film of 30 s to 1 film of 30 s"  # the second one was not used
+    assert re.fullmatch(
+        r"held-back clips of the earlier footage above 0\.25 \(usual: at most 10%\): \d+% before, \d+% now; "
+        r"at the threshold: 0% before, \d+% now \(of \d+\)",
+        lines[2],
+    )
+    assert re.match(r"held-back clips of the added footage above .*: (9\d|100)% before, \d+% now; ", lines[3])
+    assert re.match(r"threshold: 0\.\d+ before, 0\.\d+ now; all changes: .*/product/changes\.json$", lines[4])
+    page = (out / "strangest.html").read_text(encoding="utf-8")
+    assert "in summer.mp4" in page
+    # Killed before the page was written, it is run again to the same result.
+    (out / "strangest.html").unlink()
+    status, again, problems = mistwatch("learn", film, "--update", *OPTIONS, out)
+    assert (status, again) == (0, output)
+    assert problems == "gap: unchanged\nspeeds: unchanged\nkept/2: unchanged\nproduct: unchanged\n"
+    assert (out / "strangest.html").read_text(encoding="utf-8") == page
+
+
+def test_an_update_of_another_camera_is_refused_before_the_recording(learned: Path) -> None:
+    words = ("learn", "http://127.0.0.1:1/", "--update", *OPTIONS, learned, "--camera", "gate")
+    line = "mistwatch: camera gate: not the camera that the detector has learned; expected yard\n"
+    assert mistwatch(*words) == (2, "", line)
+    assert not (learned / "footage-2").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "kernel=3"], "--set kernel=3: an update keeps the recipe of"),
+        (["--detector", "fused"], "--detector fused: an update keeps the kind of"),
+        (["--camera", "gate"], "camera gate: not the camera that the detector has learned; expected yard"),
+        (
+            ["--out", "/nowhere"],
+            "/nowhere: holds no detector that can be updated: /nowhere/product: no model-card.json",
+        ),
+    ],
+)
+def test_an_update_of_something_else_is_one_line(learned: Path, folder: Path, options: list[str], message: str) -> None:
+    words = ("learn", folder / "2.mp4", "--update", *OPTIONS, learned, *options)
+    status, output, problems = mistwatch(*words)
+    assert (status, output) == (2, "")
+    assert problems.startswith(f"mistwatch: {message}")
+    assert problems.count("\n") == 1
+
+
+@pytest.mark.slow  # a learning; the family's own tests learn a memory bank
 def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoReturn]) -> None:
     from models.backbones import weights
 
@@ -84,7 +142,7 @@ def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoR
     small = ("--set", "sample=3000", "--set", "bank=200")
     options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
     status, output, problems = mistwatch("learn", folder, "--detector", "memory_bank", *small, *options)
-    assert (status, problems) == (0, "sample: runs\nbank: runs\ndistances: runs\nproduct: runs\n")
+    assert (status, problems) == (0, "sample: runs\nbank: runs\ndistances: runs\nkept/1: runs\nproduct: runs\n")
     assert "clips of 1 frames at 10 fps" in output
     assert read_detector(out / "product")[1].name == "yard-memory-bank"
     assert "yard: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
@@ -98,13 +156,14 @@ def test_a_name_that_is_not_utf8_and_other_files_beside_it(folder: Path, tmp_pat
     (odd / "note.txt").write_text("quiet")
     out = tmp_path / "run"
     status, _, problems = mistwatch("learn", odd, "--camera", "yard", "--hold-out", "0.25", "--out", out)
-    assert (status, problems.splitlines()[1:]) == (0, ["gap: runs", "speeds: runs", "product: runs"])
+    assert (status, problems.splitlines()[1:]) == (0, ["gap: runs", "speeds: runs", "kept/1: runs", "product: runs"])
     assert problems.startswith("mistwatch: passed over 1 file not recognised as video (1 .txt): ")
     page = (out / "strangest.html").read_text(encoding="utf-8")
     assert "in caf\\udce9.mp4" in page
     assert "no picture" not in page
 
 
+@pytest.mark.slow  # realparts watches a learned camera, too, but live
 @pytest.mark.realparts
 def test_the_model_watches_its_camera(folder: Path, tmp_path: Path) -> None:
     """On a real Triton: the one alert is that of the runner, with heat that is absolute."""

@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import brightness_family
 import cv2
 import pytest
+from in_process import called
 from ports import free_port
 from walking_films import pictures, write, yard
 from web_camera import Page, WebCamera, at_rate
@@ -41,17 +43,26 @@ def test_a_stream_is_recorded_and_learned(tmp_path: Path) -> None:
         server.pages["/live.mkv"] = Page(film.read_bytes(), "video/x-matroska")
         location = server.url("/live.mkv")
         status, output, problems = learn(location, "--username", "op", *options)
-        assert (status, problems) == (0, "gap: runs\nspeeds: runs\nproduct: runs\n")
+        assert (status, problems) == (0, "gap: runs\nspeeds: runs\nkept/1: runs\nproduct: runs\n")
         asked = len(server.requests)
         again = learn(location, "--username", "op", *options)
         assert len(server.requests) == asked
+        slow = write(tmp_path / "slow.mkv", pictures(40, pace=0.5))
+        server.pages["/live.mkv"] = Page(slow.read_bytes(), "video/x-matroska")
+        updated = learn(location, "--username", "op", "--update", *options)
     assert again[0] == 0
-    assert again[2] == "gap: unchanged\nspeeds: unchanged\nproduct: unchanged\n"
+    assert again[2] == "gap: unchanged\nspeeds: unchanged\nkept/1: unchanged\nproduct: unchanged\n"
     assert "learned from " in output
+    judged, clips = re.findall(r"^judged (\d+) of about (\d+) clips of the footage$", output, re.MULTILINE)[0]
+    assert 0.8 * int(clips) < int(judged) < int(clips), "all but those at the ends of pieces"
     assert PASSWORD not in output
     card = read_detector(tmp_path / "run" / "product")[1]
-    assert card.training["learned_seconds"] + card.training["held_back_seconds"] == pytest.approx(30, abs=3)
-    assert [path.name for path in (tmp_path / "run" / "footage").iterdir()] == ["0001.mkv"]
+    assert card.training["learned_seconds"] + card.training["held_back_seconds"] == pytest.approx(60, abs=6)
+    # An update records another season, beside what was recorded before.
+    assert (updated[0], updated[2]) == (0, "gap: runs\nspeeds: runs\nkept/2: runs\nproduct: runs\n")
+    assert card.training["footage"]["earlier"]["learnings"]
+    for name in ("footage", "footage-2"):
+        assert [path.name for path in (tmp_path / "run" / name).iterdir()] == ["0001.mkv"]
 
 
 def test_a_stopped_recording_is_kept(tmp_path: Path) -> None:
@@ -91,10 +102,19 @@ def test_a_stopped_recording_is_kept(tmp_path: Path) -> None:
 def test_a_source_that_cannot_be_recorded_is_one_line(
     sources: list[str], options: list[str], message: str, tmp_path: Path
 ) -> None:
-    status, output, problems = learn(*sources, "--camera", "yard", *options, "--out", tmp_path / "run")
+    status, output, problems = called("learn", *sources, "--camera", "yard", *options, "--out", tmp_path / "run")
     assert (status, output, problems.count("\n")) == (2, "", 1)
     assert message in problems
     assert "se:cret" not in problems
+
+
+def test_a_detector_of_another_family_is_found_before_an_hour_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    brightness_family.train(tmp_path / "run" / "product", 0.2, camera="yard")
+    options = ("--camera", "yard", "--minutes", "60", "--out", tmp_path / "run")
+    status, output, problems = called("learn", "rtsp://127.0.0.1:9/cam", *options)
+    assert (status, output, problems.count("\n")) == (2, "", 1)
+    assert "is a detector of another family (got brightness); expected motion; choose another folder" in problems
 
 
 def test_a_camera_that_is_away_is_one_line(tmp_path: Path) -> None:

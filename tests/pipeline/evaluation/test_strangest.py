@@ -32,7 +32,8 @@ def moment(film: Path, seconds: float, **changes: object) -> StrangeMoment:
 
 
 def written(page: Path, moments: list[StrangeMoment]) -> str:
-    write_strangest(page, camera="yard", seconds=7200, threshold=0.6, seen=SEEN, moments=moments)
+    judged = "judged 4000 of about 72000 clips"
+    write_strangest(page, camera="yard", seconds=7200, judged=judged, threshold=0.6, seen=SEEN, moments=moments)
     return page.read_text(encoding="utf-8")
 
 
@@ -40,6 +41,7 @@ def test_a_moment_has_its_picture_with_heat_and_the_option_that_leaves_it_out(fi
     text = written(tmp_path / "page.html", [moment(film, 8.0), moment(film, 2.0, score=0.4, held_back=True)])
     assert re.findall(r"--exclude ([\d:]+-[\d:]+)", text) == ["1:00:03-1:00:14", "59:57-1:00:08"]
     assert text.count('class="above"') == 1
+    assert "(judged 4000 of about 72000 clips)" in text
     assert text.count("held back from learning") == 1
     assert "yard &lt;1&gt;.mp4" in text
     found = [base64.b64decode(uri) for uri in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]

@@ -16,6 +16,7 @@ from stamped_camera import TICKS, StampedCamera
 from watched_camera import GENEROUS_SECONDS, QUICK
 from web_camera import WebCamera, at_rate
 
+from pipeline.errors import UsageError
 from pipeline.sources import stream_films
 from pipeline.sources.base import Frame, SourceError
 from pipeline.sources.connection import LiveStream, Received
@@ -74,6 +75,9 @@ def test_a_stopped_recording_resumes(rtsp: ModuleType, read: Read, tmp_path: Pat
     assert 2.7 <= seconds <= 3.3
     # Nothing is left to record, so no connection is made.
     assert record(camera("rtsp://127.0.0.1:9/cam"), tmp_path, 3.0, stop=threading.Event()) >= 2.9
+    yard = RtspSource("yard", "rtsp://127.0.0.1:9/cam")
+    with pytest.raises(UsageError, match=r"0001\.mkv: a film of another camera \(got gate\); expected yard; choose"):
+        record(yard, tmp_path, 30.0, stop=threading.Event())
 
 
 def test_films_of_a_few_minutes(rtsp: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

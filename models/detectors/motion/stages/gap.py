@@ -36,10 +36,18 @@ def compute(
 ) -> None:
     """Choose the gap, and check the footage (:func:`models.data.camera_clips.sample_of_one_scene`).
 
+    For footage that is added, the gap stays: clips of two gaps do not compare.
+
     Raises:
         FootageError, SourceError: the footage cannot be learned from, or not be read.
         OSError: the folder cannot be written.
     """
+    if footage.earlier is not None:
+        gap = footage.earlier.clip.frames - 1
+        for _ in sample_of_one_scene(footage, recipe.clip(footage, gap), _SAMPLE, report=report, progress=progress):
+            pass
+        write_json(folder / FILE, {"gap": gap})
+        return
     longest = 2 * max(recipe.gaps)
     flow = DenseFlow()
     learned: dict[int, list[Motion]] = {gap: [] for gap in recipe.gaps}
@@ -55,7 +63,10 @@ def compute(
 
 
 def read(folder: Path) -> Any:
-    """Return the chosen ``gap``, and for each gap the ``decades`` of rarity of footage played twice as fast."""
+    """Return the chosen ``gap``, and for each gap the ``decades`` of rarity of footage played twice as fast.
+
+    There are no decades where the gap was chosen by an earlier learning.
+    """
     return read_json(folder / FILE)
 
 
