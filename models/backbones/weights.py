@@ -69,6 +69,7 @@ class Published:
         read: returns the tensors of our network from the checkpoint's bytes; see :mod:`models.backbones.checkpoints`.
         tensors_sha256: :func:`tensors_digest` of the converted tensors.
         what: one line for people.
+        by: those who have trained or converted them.
     """
 
     name: str
@@ -81,6 +82,12 @@ class Published:
     read: Callable[[bytes], dict[str, FloatArray]]
     licence: str
     what: str
+    by: str
+
+    @property
+    def notice(self) -> str:
+        """A line that goes with every copy of the weights."""
+        return f"{self.what}, by {self.by}; from the package {self.project} ({self.archive}); licence: {self.licence}"
 
 
 PUBLISHED = {
@@ -97,6 +104,7 @@ PUBLISHED = {
             read=checkpoints.read_efficientnet_lite0,
             licence="Apache-2.0",
             what="RGB EfficientNet-Lite0, ImageNet (port of TensorFlow's)",
+            by="M. Tan and Q. V. Le (Google), © 2020 ML Illustrated",
         ),
         Published(
             name="i3d-kinetics400",
@@ -109,6 +117,7 @@ PUBLISHED = {
             read=checkpoints.read_i3d,
             licence="MIT",
             what="RGB I3D, ImageNet and Kinetics-400 (port of DeepMind's TF-Hub module)",
+            by="J. Carreira and A. Zisserman (DeepMind)",
         ),
     )
 }

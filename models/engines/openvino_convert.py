@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +15,18 @@ from torch import nn
 from models.engines.openvino import ov  # isort: skip
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+
+def save(model: Any, file: Path) -> None:
+    """Write an ``openvino.Model`` as ``file``, NAME.xml, and its weights beside it, in float32.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    try:
+        ov.save_model(model, file, compress_to_fp16=False)
+    except RuntimeError as error:  # OpenVINO does not say what is wrong with the disk
+        raise OSError(errno.EIO, f"OpenVINO has failed ({error}); is the disk full?", str(file)) from error
 
 
 class Input(NamedTuple):

@@ -37,7 +37,10 @@ class Architecture(card.Architecture):
 
 
 class StudentTeacherCard(CameraCard[Architecture]):
-    """The card of a detector of this family."""
+    """The card of a detector of this family.
+
+    Its ``backbone`` is the teacher; None where trained teachers lie in the weights.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from models.detectors.program import ServedProgram
 
 
-def _load(card: StudentTeacherCard, folder: Path, _progress: Progress) -> ServedProgram:
-    """Raise TensorsError where it cannot be loaded."""
-    from models.detectors.student_teacher.weights import load_program
+def _load(card: StudentTeacherCard, folder: Path, progress: Progress) -> ServedProgram:
+    """Raise CardError, TensorsError or WeightsError where it cannot be loaded."""
+    from models.backbones import weights
+    from models.detectors.student_teacher.weights import check_backbone, load_program
 
+    check_backbone(card, folder)
+    if card.backbone is not None:
+        weights.fetch_with_progress(card.backbone.name, progress)
     return load_program(card, folder)
 
 
@@ -29,4 +33,5 @@ FAMILY = Family(
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,
     recipe="models.detectors.student_teacher.recipe:StudentTeacherRecipe",
+    pictures=("height=256", "kernel=1", "normal=picture"),
 )

@@ -1,12 +1,21 @@
-"""Pictures as the networks of this family see them."""
+"""Pictures as the networks of this family see them, and the places that they describe."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-#: Pixels between two descriptors, of slim networks.
+#: Pixels between two descriptors of trained teachers.
 EVERY = 4
+
+
+class Grid(NamedTuple):
+    """The places of descriptors: the one at (i, j) belongs to the patch around (i · every + at, j · every + at)."""
+
+    every: int  #: pixels between two of them
+    at: int = 0  #: pixels before the first one
 
 
 def normalised(pictures: Tensor) -> Tensor:

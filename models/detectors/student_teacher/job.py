@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.backbones import weights
+from models.backbones.efficientnet_lite0 import NAME
 from models.data.normal_footage import NormalFootage
 from models.detectors.student_teacher.card import StudentTeacherCard
-from models.detectors.student_teacher.program import ClipMaps
-from models.detectors.student_teacher.recipe import StudentTeacherRecipe
+from models.detectors.student_teacher.program import STUDENTS, TEACHER, ClipMaps
+from models.detectors.student_teacher.recipe import StudentTeacherRecipe, Teachers
 from models.detectors.student_teacher.stages import maps, pictures, product, students
-from models.detectors.student_teacher.teachers import OURS, load_teachers, read_teacher_card
-from models.detectors.student_teacher.weights import program_network
+from models.detectors.student_teacher.teacher import Teacher, backbone_teacher, trained_teacher
+from models.detectors.student_teacher.teachers import OURS
+from models.detectors.student_teacher.weights import program_networks
 from models.jobs.learning import LearningJob, Outcome, Progress, Report
 
 #: The settings that each stage depends on.
@@ -31,28 +34,38 @@ def learn_student_teacher(
     seed: int = 0,
     report: Report = lambda _line: None,
     progress: Progress = lambda *_: None,
+    keep: bool = False,
 ) -> Outcome:
-    """Run the job, as far as it is not up to date.
+    """Run the job, as far as it is not up to date. Missing weights of EfficientNet-Lite0 are fetched.
 
     Args:
         out: the run's folder; made when missing.
         recipe: the default one when None.
         seed: of the students' first weights, and of the order of the pictures.
+        keep: whether clips of the footage are kept for an update.
 
     Raises:
         FootageError: the footage cannot be learned from.
         SourceError: a film cannot be read.
-        CardError: the teachers are missing.
+        WeightsError: the teacher is EfficientNet-Lite0, whose weights cannot be fetched.
+        CardError: the trained teachers are missing.
         models.tensors.TensorsError: their weights are damaged.
         TrainingError: the training fails.
-        StageError: another job is running in ``out``, or its product is a detector of another family.
+        StageError: another job is running in ``out``, or its product would be lost.
         OSError: ``out`` cannot be written.
     """
     settings = recipe or StudentTeacherRecipe()
-    folder = settings.teachers or OURS
-    teachers, weights = read_teacher_card(folder), load_teachers(folder, settings.patches)
+    clip = settings.clip(footage)  # refused before anything is fetched
+    teacher = _teacher(settings, report)
     job = LearningJob(
-        StudentTeacherCard, footage, settings, str(pictures.__package__), out, report=report, progress=progress
+        StudentTeacherCard,
+        footage,
+        settings,
+        str(pictures.__package__),
+        out,
+        report=report,
+        progress=progress,
+        keep=keep,
     )
     with job.alone():
         first = job.run(
@@ -63,19 +76,20 @@ def learn_student_teacher(
         )
         second = job.run(
             "students",
-            {"pictures": first.digest, "teachers": teachers.weights_sha256, "seed": seed},
+            {"pictures": first.digest, "teacher": dict(teacher.about), "seed": seed},
             lambda draft, _: students.compute(
                 draft,
                 pictures.read(first.folder),
-                teachers,
-                weights,
+                teacher,
+                clip,
                 settings,
                 seed,
                 lambda done: progress("students", done, settings.steps),
             ),
             settings=_OF_STUDENTS,
         )
-        trained = students.read(second.folder, teachers, settings)
+        trained = students.read(second.folder, teacher, settings)
+        networks = program_networks(teacher, trained[0], clip)
         third = job.run(
             "maps",
             {"footage": footage.identity, "students": second.digest},
@@ -83,12 +97,21 @@ def learn_student_teacher(
                 draft,
                 footage,
                 settings,
-                ClipMaps(program_network(trained[0], settings.clip(footage)).open()),
+                ClipMaps(networks[TEACHER].open(), networks[STUDENTS].open()),
                 done,
             ),
             settings=_OF_CLIPS,
         )
         return job.finish(
+            settings.clip(footage),
             {"students": second.digest, "maps": third.digest},
-            lambda draft: product.compute(draft, footage, settings, teachers, trained, maps.read(third.folder)),
+            lambda draft: product.compute(draft, footage, settings, teacher, trained, maps.read(third.folder)),
         )
+
+
+def _teacher(recipe: StudentTeacherRecipe, report: Report) -> Teacher:
+    """Return the teacher that the recipe names."""
+    if recipe.teachers == Teachers.BACKBONE:
+        weights.fetch_with_progress(NAME, report)
+        return backbone_teacher()
+    return trained_teacher(OURS if recipe.teachers == Teachers.SLIM else Path(recipe.teachers), recipe.patches)

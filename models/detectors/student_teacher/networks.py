@@ -95,7 +95,7 @@ class Descriptors(nn.Module):
 
         Args:
             pictures: float32 (N, 3, H, W), of p pixels a side at least.
-            every: pixels between two patches, 1, 2 or 4; at best 2 to the power of the number of pools.
+            every: pixels between two patches, 1, 2, 4 or 8; at best 2 to the power of the number of pools.
 
         Returns:
             float32 (N, d, (H − p) // every + 1, (W − p) // every + 1). The one at (i, j) belongs to the patch whose
@@ -116,18 +116,19 @@ class Descriptors(nn.Module):
                 apart, step = 2 * apart, stride * step
         return found[..., :rows, :columns]
 
-    def forward(self, pictures: Tensor, *, every: int = 1) -> Tensor:
+    def forward(self, pictures: Tensor, *, every: int = 1, at: int = 0) -> Tensor:
         """Return the descriptors of the patches around pixels of pictures, whose borders are mirrored.
 
         Args:
-            pictures: float32 (N, 3, H, W), of more than p / 2 pixels a side.
+            pictures: float32 (N, 3, H, W), of more than p / 2 + ``at`` pixels a side.
+            at: below ``every``.
 
         Returns:
             float32 (N, d, ⌈H / every⌉, ⌈W / every⌉). The one at (i, j) belongs to the patch around the pixel
-            (i · every, j · every).
+            (i · every + at, j · every + at).
         """
-        border = self.patch // 2
-        return self.of_windows(F.pad(pictures, 4 * [border], mode="reflect"), every=every)
+        before, behind = self.patch // 2 - at, self.patch // 2 + at
+        return self.of_windows(F.pad(pictures, 2 * [before, behind], mode="reflect"), every=every)
 
     def _activated(self, layer: Layer, found: Tensor) -> Tensor:
         return found if layer is self._layers[-1] else F.leaky_relu(found, SLOPE)

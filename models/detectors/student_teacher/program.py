@@ -18,24 +18,31 @@ from operators.cells import judged
 from operators.motion import cell_speeds
 from operators.rarity import Rarity
 
-#: The network of the program, and its input.
-NETWORK, PICTURE = "ensemble", "PICTURE"
+#: The networks of the program: pictures → descriptors, and both → maps.
+TEACHER, STUDENTS = "teacher", "students"
+PICTURE, DESCRIPTORS = "PICTURE", "DESCRIPTORS"
 
 
 def open_program(arrays: Mapping[str, npt.NDArray[Any]], networks: Mapping[str, Network]) -> StudentTeacherScorer:
     """Return the scorer of what was learned. Raises KeyError or ValueError: arrays are missing or cannot be."""
     return StudentTeacherScorer(
-        networks[NETWORK],
+        ClipMaps(networks[TEACHER], networks[STUDENTS]),
         NormalMaps(arrays["centre"], arrays["spread"], arrays["weights"], arrays["units"]),
         Rarity.from_arrays(arrays),
     )
 
 
 class ClipMaps:
-    """Computes the maps of clips. One thread at a time may use it."""
+    """Computes the maps of clips. One thread at a time may use it.
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    Args:
+        teacher, students: opened; see :data:`TEACHER`, :data:`STUDENTS`.
+    """
+
+    def __init__(self, teacher: Network, students: Network) -> None:
+        self.name = students.name
+        self._teacher = teacher
+        self._students = students
         self._flow = DenseFlow()
 
     def of(self, clips: npt.NDArray[np.uint8]) -> tuple[RawMaps, npt.NDArray[np.float32]]:
@@ -44,7 +51,9 @@ class ClipMaps:
         Args:
             clips: uint8 (N, T, H, W, 3) RGB; with speed, things move from the first picture to the last one.
         """
-        found = self._network.run({PICTURE: np.ascontiguousarray(clips[:, -1])})
+        pictures = np.ascontiguousarray(clips[:, -1])
+        described = self._teacher.run({PICTURE: pictures})[DESCRIPTORS]
+        found = self._students.run({PICTURE: pictures, DESCRIPTORS: described})
         faster = None
         if "SPEEDS" in found:
             speeds = np.stack([cell_speeds(self._flow.between(clip[0], clip[-1]))[0] for clip in clips])
@@ -55,9 +64,9 @@ class ClipMaps:
 class StudentTeacherScorer:
     """Scores clips by how far students are from their teacher. One thread at a time may use it."""
 
-    def __init__(self, network: Network, normal: NormalMaps, rarity: Rarity) -> None:
-        self.name = network.name
-        self._maps = ClipMaps(network)
+    def __init__(self, maps: ClipMaps, normal: NormalMaps, rarity: Rarity) -> None:
+        self.name = maps.name
+        self._maps = maps
         self._normal = normal
         self.rarity = rarity
 

@@ -6,7 +6,7 @@ import math
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from models.data.camera_clips import clip_of_camera
 from models.data.normal_footage import NormalFootage
@@ -30,13 +30,20 @@ class Normal(StrEnum):
     PICTURE = "picture"  #: all of them, as in the paper
 
 
+class Teachers(StrEnum):
+    """The teachers that have a name."""
+
+    BACKBONE = "efficientnet-lite0"  #: that network itself
+    SLIM = "slim"  #: those that come with mistwatch, of the paper's form
+
+
 class StudentTeacherRecipe(BaseModel):
     """The recipe.
 
     Attributes:
-        teachers: folder of trained teachers; None for those that come with mistwatch.
-        patches: receptive fields p, pixels, whose maps are averaged.
-        students: number of students for each, M.
+        teachers: a name, or the folder of trained teachers.
+        patches: receptive fields p of the students, pixels, whose maps are averaged.
+        students: number of students for each, M. The variance of a single one is 0; the paper has 3.
         uses: the maps that are summed.
         normal: the places that are normalised together.
         speed: whether students also predict from the still picture how fast things move there. Beyond the paper.
@@ -53,9 +60,9 @@ class StudentTeacherRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    teachers: Path | None = None
+    teachers: Teachers | Path = Teachers.BACKBONE
     patches: tuple[Patch, ...] = Field((33,), min_length=1)
-    students: PositiveInt = 3
+    students: PositiveInt = 1
     uses: Uses = Uses.BOTH
     normal: Normal = Normal.PLACE
     speed: bool = False
@@ -67,6 +74,12 @@ class StudentTeacherRecipe(BaseModel):
     steps: PositiveInt = 600
     learning_rate: PositiveFloat = 5e-3
     weight_decay: float = Field(1e-5, ge=0)
+
+    @model_validator(mode="after")
+    def _varying(self) -> StudentTeacherRecipe:
+        if self.uses is Uses.VARIANCE and self.students == 1:
+            raise ValueError("uses: the variance of one student is always 0; expected students of 2 or more")
+        return self
 
     @property
     def cell(self) -> int:

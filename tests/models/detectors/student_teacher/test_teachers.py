@@ -51,6 +51,7 @@ class TestTraining:
         _, late = train_teachers(crops, vectors, recipe(steps=60), 0, tmp_path / "late.pt")
         assert late < 0.7 * early
 
+    @pytest.mark.slow  # two trainings; students' checkpoints have a test of their own
     def test_a_killed_training_ends_in_the_same_weights(
         self, crops: np.ndarray, vectors: np.ndarray, tmp_path: Path
     ) -> None:
