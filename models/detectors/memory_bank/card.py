@@ -10,7 +10,7 @@ from models import card
 from models.backbones.efficientnet_stages import StageName
 from models.card import CameraCard
 
-#: Stages whose maps make up a descriptor, from fine to coarse; the last one has its grid.
+#: Stages whose maps make up a descriptor, from fine to coarse.
 StageNames = Annotated[tuple[StageName, ...], Field(min_length=1)]
 Distance = Literal["gaussian", "neighbours"]
 
@@ -21,6 +21,7 @@ class Architecture(card.Architecture):
     Attributes:
         layers: stages of the backbone.
         enlarge: how many times a picture is enlarged before the backbone sees it.
+        grid: one of the layers, whose map has the cells of the descriptors; None for the last.
         distance: from one Gaussian distribution of all patches, or from the nearest of the remembered ones.
         channels: of a descriptor.
         patches: number that is remembered; 0 for a Gaussian.
@@ -30,6 +31,7 @@ class Architecture(card.Architecture):
     type: Literal["memory_bank"] = "memory_bank"
     layers: StageNames
     enlarge: int = Field(ge=1)
+    grid: StageName | None = None  # cards of earlier versions lack it
     distance: Distance
     channels: int = Field(ge=1)
     patches: int = Field(ge=0)

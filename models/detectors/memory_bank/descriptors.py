@@ -29,13 +29,18 @@ class PatchDescriptors(nn.Module):
         stages: from fine to coarse.
         enlarge: how many times a picture is enlarged before the backbone sees it: people of 25 pixels are small for a
             network that has learned from photographs of 224.
+        grid: the stage whose map has the cells of the descriptors, the last one for None. Finer maps are averaged, and
+            coarser ones interpolated as in PatchCore.
     """
 
-    def __init__(self, backbone: EfficientNetLite0, stages: Sequence[StageName], enlarge: int) -> None:
+    def __init__(
+        self, backbone: EfficientNetLite0, stages: Sequence[StageName], enlarge: int, grid: StageName | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.stages = tuple(stages)
         self.enlarge = enlarge
+        self.grid = grid or self.stages[-1]
 
     def forward(self, pictures: Tensor) -> tuple[Tensor]:
         """uint8 (N, H, W, 3) RGB → float32 (N, C, h, w): a cell is :func:`cell_side` pixels of the picture."""
@@ -43,19 +48,28 @@ class PatchDescriptors(nn.Module):
         if self.enlarge > 1:
             given = F.interpolate(given, scale_factor=float(self.enlarge), mode="bilinear", align_corners=False)
         found = self.backbone.maps(given)
-        averaged = [F.avg_pool2d(found[stage], 3, 1, 1, count_include_pad=False) for stage in self.stages]
-        coarse = reduction(self.stages[-1])
-        factors = [coarse // reduction(stage) for stage in self.stages]
-        return (torch.cat([F.avg_pool2d(x, factor) for x, factor in zip(averaged, factors, strict=True)], dim=1),)
+        averaged = {s: F.avg_pool2d(found[s], 3, 1, 1, count_include_pad=False) for s in self.stages}
+        return (torch.cat([self._on_grid(stage, x, found[self.grid]) for stage, x in averaged.items()], dim=1),)
+
+    def _on_grid(self, stage: StageName, x: Tensor, grid: Tensor) -> Tensor:
+        """Return a stage's map on the cells of the grid's."""
+        side, cell = reduction(stage), reduction(self.grid)
+        if side <= cell:
+            return F.avg_pool2d(x, cell // side)
+        finer = F.interpolate(x, scale_factor=float(side // cell), mode="bilinear", align_corners=False)
+        # Sizes of maps are rounded up, so the coarser one may reach beyond the picture.
+        return finer[:, :, : grid.shape[2], : grid.shape[3]]
 
 
-def cell_side(stages: Sequence[StageName], enlarge: int) -> int:
+def cell_side(stages: Sequence[StageName], enlarge: int, grid: StageName | None = None) -> int:
     """Return how many pixels of a picture's side become one cell.
 
     >>> cell_side(("stage_3", "stage_5"), 2)
     8
+    >>> cell_side(("stage_3", "stage_5"), 1, "stage_3")
+    8
     """
-    return reduction(stages[-1]) // enlarge
+    return reduction(grid or stages[-1]) // enlarge
 
 
 def channels(stages: Sequence[StageName]) -> int:
@@ -67,12 +81,17 @@ def channels(stages: Sequence[StageName]) -> int:
     return sum(STAGES[stage].channels for stage in stages)
 
 
-def descriptor_network(stages: Sequence[StageName], enlarge: int, clip: ClipSpec) -> ProgramNetwork:
+def descriptor_network(
+    stages: Sequence[StageName], enlarge: int, clip: ClipSpec, grid: StageName | None = None
+) -> ProgramNetwork:
     """Return the network for the pictures of these clips, with ImageNet's weights.
 
     Raises:
         models.backbones.weights.WeightsError: the weights are not in the cache, or are not what they should be.
     """
-    network = PatchDescriptors(load_efficientnet_lite0(stages[-1]), stages, enlarge).eval()
+    network = PatchDescriptors(load_efficientnet_lite0(stages[-1]), stages, enlarge, grid).eval()
     common = f"{NAME} {published(NAME).tensors_sha256[:16]}, {'+'.join(stages)}, enlarged {enlarge} times"
-    return ProgramNetwork(network, {"PICTURE": ((clip.height, clip.width, 3), "uint8")}, (DESCRIPTORS,), common)
+    if grid is not None:
+        common += f", on the grid of {grid}"
+    inputs = {"PICTURE": ((clip.height, clip.width, 3), "uint8")}
+    return ProgramNetwork(network, inputs, (DESCRIPTORS,), common, weights=NAME)

@@ -15,6 +15,9 @@ Patches = npt.NDArray[np.float32]  #: (n, C), a descriptor each
 
 #: Patches that are compared with the remembered ones at once: 5 MB of products with 5000.
 _AT_ONCE = 256
+#: Multiplications of a product that OpenBLAS, numpy's library of linear algebra, computes without its threads: fewer
+#: than four times 65536 by default. After a larger one they wait for the next in a loop that takes a core.
+_WITHOUT_THREADS = 4 * 65536
 
 
 class Normality(Protocol):
@@ -49,7 +52,14 @@ class Gaussian:
 
     def distances(self, patches: Patches) -> npt.NDArray[np.float32]:
         """See :class:`Normality`."""
-        found: npt.NDArray[np.float32] = np.linalg.norm((patches - self._mean) @ self._whitening, axis=1)
+        centred = patches - self._mean
+        # In parts that take no threads: 3 instead of 14 ms of processor time a picture of 1350 patches of 152 channels,
+        # the wait included (measured once, by hand).
+        rows = max(_WITHOUT_THREADS // self._whitening.size, 1)
+        whole = len(centred) // rows * rows
+        parts = centred[:whole].reshape(-1, rows, len(self._mean)) @ self._whitening
+        whitened = np.concatenate([parts.reshape(whole, len(self._mean)), centred[whole:] @ self._whitening])
+        found: npt.NDArray[np.float32] = np.linalg.norm(whitened, axis=1)
         return found
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:

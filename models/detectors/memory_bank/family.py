@@ -30,6 +30,7 @@ FAMILY = Family(
     belongs_to=BelongsTo.CAMERA,
     training="models.detectors.memory_bank.job:learn_memory_bank",
     recipe="models.detectors.memory_bank.recipe:MemoryBankRecipe",
+    pictures=("height=256", "kernel=1"),
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,
 )

@@ -19,7 +19,7 @@ from models.detectors.memory_bank.stages import bank, distances, product, sample
 from models.jobs.learning import LearningJob, Outcome, Progress, Report
 
 #: The settings that each stage depends on.
-_OF_DESCRIPTORS = ("height", "least_fps", "layers", "enlarge")
+_OF_DESCRIPTORS = ("height", "least_fps", "layers", "enlarge", "grid")
 _OF_SAMPLE = (*_OF_DESCRIPTORS, "sample")
 _OF_BANK = ("distance", "bank", "trimmed")
 
@@ -31,24 +31,28 @@ def learn_memory_bank(
     recipe: MemoryBankRecipe | None = None,
     report: Report = lambda _line: None,
     progress: Progress = lambda *_: None,
+    keep: bool = False,
 ) -> Outcome:
     """Run the job, as far as it is not up to date. Missing weights of the backbone are fetched.
 
     Args:
         out: the run's folder; made when missing.
         recipe: the default one when None.
+        keep: whether clips of the footage are kept for an update.
 
     Raises:
         FootageError: the footage cannot be learned from.
         SourceError: a film cannot be read.
         WeightsError: the backbone's weights cannot be fetched.
-        StageError: another job is running in ``out``, or its product is a detector of another family.
+        StageError: another job is running in ``out``, or its product would be lost.
         OSError: ``out`` cannot be written.
     """
     settings = recipe or MemoryBankRecipe()
     settings.clip(footage)  # refused before anything is fetched
     weights.fetch_with_progress(NAME, report)
-    job = LearningJob(MemoryBankCard, footage, settings, str(sample.__package__), out, report=report, progress=progress)
+    job = LearningJob(
+        MemoryBankCard, footage, settings, str(sample.__package__), out, report=report, progress=progress, keep=keep
+    )
     seen = {"footage": footage.identity, "backbone": weights.published(NAME).tensors_sha256}
     with job.alone():
         first = job.run(
@@ -71,6 +75,7 @@ def learn_memory_bank(
             settings=_OF_DESCRIPTORS,
         )
         return job.finish(
+            settings.clip(footage),
             {"bank": second.digest, "distances": third.digest},
             lambda draft: product.compute(draft, footage, settings, normality, read_cell_values(third.folder)),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from models.backbones.efficientnet_stages import STAGES, reduction
+from models.backbones.efficientnet_stages import STAGES, StageName, reduction
 from models.data.camera_clips import clip_of_camera
 from models.data.normal_footage import NormalFootage
 from models.detectors.memory_bank.card import Distance, StageNames
@@ -23,6 +23,7 @@ class MemoryBankRecipe(BaseModel):
         least_fps: clips have the camera's rate over a whole number, as low as this allows; a slower camera has its own.
         layers: stages of the backbone whose maps make up a descriptor, from fine to coarse.
         enlarge: how many times a picture is enlarged before the backbone sees it.
+        grid: one of the layers, whose map has the cells; by default the last. Coarser maps are interpolated.
         distance: see :class:`models.detectors.memory_bank.card.Architecture`.
         sample: patches of the footage to which the detector is fitted, drawn at random from all of it.
         bank: patches that are remembered, at most, for the distance from neighbours.
@@ -36,6 +37,7 @@ class MemoryBankRecipe(BaseModel):
     least_fps: float = Field(10.0, gt=0)
     layers: StageNames = ("stage_3", "stage_5")
     enlarge: PositiveInt = 2
+    grid: StageName | None = None
     distance: Distance = "neighbours"
     sample: int = Field(50_000, ge=1000)
     bank: PositiveInt = 5000
@@ -48,10 +50,12 @@ class MemoryBankRecipe(BaseModel):
         places = [order.index(layer) for layer in self.layers]
         if places != sorted(set(places)):
             raise ValueError(f"layers must be different stages from fine to coarse, got {', '.join(self.layers)}")
-        if reduction(self.layers[-1]) % self.enlarge:
+        grid = self.grid or self.layers[-1]
+        if grid not in self.layers:
+            raise ValueError(f"grid must be one of the layers {', '.join(self.layers)}, got {grid}")
+        if reduction(grid) % self.enlarge:
             raise ValueError(
-                f"enlarge must divide the {reduction(self.layers[-1])} pixels of a cell of {self.layers[-1]}, "
-                f"got {self.enlarge}"
+                f"enlarge must divide the {reduction(grid)} pixels of a cell of {grid}, got {self.enlarge}"
             )
         if self.height % self.cell:
             raise ValueError(f"height must be a multiple of a cell's {self.cell} pixels, got {self.height}")
@@ -60,7 +64,7 @@ class MemoryBankRecipe(BaseModel):
     @property
     def cell(self) -> int:
         """Side of a cell of the map, pixels."""
-        return cell_side(self.layers, self.enlarge)
+        return cell_side(self.layers, self.enlarge, self.grid)
 
     def clip(self, footage: NormalFootage) -> ClipSpec:
         """Return clips of the camera, of one picture each.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from models.backbones import weights
+from models.backbones.card_entry import check_entry
 from models.backbones.efficientnet_lite0 import NAME
 from models.card import CARD_FILE, CardError
 from models.detectors.memory_bank import distances, program
@@ -49,7 +49,8 @@ def load_program(card: MemoryBankCard, folder: Path) -> ServedProgram:
     )
     # By their modules and not by their names: what is exported depends on their code (models.code finds imports).
     uses = tuple(module.__name__ for module in (distances, cells, rarity))
-    network = descriptor_network(card.architecture.layers, card.architecture.enlarge, card.clip.spec)
+    of = card.architecture
+    network = descriptor_network(of.layers, of.enlarge, card.clip.spec, of.grid)
     return ServedProgram(
         program.__name__,
         uses,
@@ -64,13 +65,7 @@ def check_backbone(card: MemoryBankCard, folder: Path) -> None:
     Raises:
         CardError: it stands on another one, whose descriptors mean something else.
     """
-    found, wanted = card.backbone, weights.published(NAME)
-    if (found.name, found.tensors_sha256) != (wanted.name, wanted.tensors_sha256):
-        raise CardError(
-            f"{folder / CARD_FILE}: backbone: learned with the descriptors of {found.name} "
-            f"({found.tensors_sha256[:12]}); expected {wanted.name} ({wanted.tensors_sha256[:12]}); learn the camera "
-            "again"
-        )
+    check_entry(card.backbone, NAME, folder)
     width = channels(card.architecture.layers)
     if card.architecture.channels != width:
         raise CardError(

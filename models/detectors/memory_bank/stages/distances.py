@@ -27,7 +27,7 @@ def compute(
         FootageError, SourceError, OSError: see :func:`models.data.cell_values.write_cell_values`.
     """
     clip = recipe.clip(footage)
-    network = descriptor_network(recipe.layers, recipe.enlarge, clip).open()
+    network = descriptor_network(recipe.layers, recipe.enlarge, clip, recipe.grid).open()
     write_cell_values(
         folder,
         footage,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models import card
-from models.backbones import weights
+from models.backbones.card_entry import entry
 from models.backbones.efficientnet_lite0 import NAME
 from models.data.cell_values import CellValues
 from models.data.normal_footage import NormalFootage
@@ -58,12 +57,13 @@ def compute(
         architecture=Architecture(
             layers=recipe.layers,
             enlarge=recipe.enlarge,
+            grid=recipe.grid,
             distance=recipe.distance,
             channels=channels(recipe.layers),
             patches=len(remembered.get("bank", ())),
             levels=len(rarity.levels),
         ),
-        backbone=card.Backbone(name=NAME, tensors_sha256=weights.published(NAME).tensors_sha256),
+        backbone=entry(NAME),
         weights_sha256=save_learned(normality, rarity, folder),
         sees=["things that look unlike all that is usual at the camera: a vehicle among people, an object left behind"],
         does_not_see=["the usual at an unusual speed, in an unusual place or at an unusual time"],

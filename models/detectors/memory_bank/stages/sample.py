@@ -35,7 +35,7 @@ def compute(
         OSError: the folder cannot be written.
     """
     clip = recipe.clip(footage)
-    network = descriptor_network(recipe.layers, recipe.enlarge, clip).open()
+    network = descriptor_network(recipe.layers, recipe.enlarge, clip, recipe.grid).open()
     patches = Reservoir(recipe.sample)
     for one in sample_of_one_scene(footage, clip, _PICTURES, report=report, progress=progress):
         if not one.held_back:

@@ -21,7 +21,10 @@ from models.detectors.base import find_family, read_detector
 from models.detectors.fused.job import learn_fused
 from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.fused.stages import product
+from models.jobs import changes
+from models.jobs.changes import read_changes
 from models.jobs.learning import Outcome
+from models.jobs.updating import read_learned
 from models.serving.export import export, export_entries
 from models.serving.hosted import OpenedCode
 from models.serving.part_export import export_part
@@ -169,6 +172,42 @@ class TestStages:
         learn_fused(footage, folder, recipe=RECIPE, report=lines.append)
         assert lines[-2:] == ["maps: unchanged", "product: was stopped, runs again"]
         assert_same_product(folder, run)
+
+    def test_an_update_that_was_given_up_after_a_member_is_no_hindrance(
+        self, footage: NormalFootage, run: Path, tmp_path: Path
+    ) -> None:
+        folder = Path(shutil.copytree(run, tmp_path / "run"))
+        file = folder / "members" / "motion" / "product" / "model-card.json"
+        card = json.loads(file.read_text())
+        card["training"]["footage"]["earlier"] = {"learnings": [], "kept": "0"}
+        file.write_text(json.dumps(card))
+        lines: list[str] = []
+        learn_fused(footage, folder, recipe=RECIPE, report=lines.append)
+        assert [line for line in lines if not line.endswith(": unchanged")] == ["motion: product: runs"]
+        assert_same_product(folder, run)
+
+
+@pytest.mark.slow  # two learnings of two members; CI updates motion alone
+def test_an_update_learns_every_member_with_both_seasons(
+    footage: NormalFootage, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later the walkers are faster, and everything is darker. The members see fewer frames than the detector."""
+    monkeypatch.setattr(changes, "_SCORED", 20)
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    learn_fused(footage, out, recipe=RECIPE, keep=True)
+    later = [(0.6 * one).astype(np.uint8) for one in pictures(12, pace=2)]
+    added = read_footage("yard", [write(tmp_path / "later.mp4", later)], hold_out=0.5)
+    shutil.rmtree(out / "members")
+    before = read_learned(out)
+    outcome = learn_fused(before.with_added(added), out, recipe=before.recipe, keep=True)
+    assert outcome.card.clip == before.card.clip
+    for member in outcome.card.training["members"].values():
+        assert member["held_back_seconds"] == pytest.approx(SECONDS / 4 + 6, abs=0.2)
+        assert len(member["footage"]["earlier"]["learnings"]) == 1
+    (change,) = read_changes(outcome.product)
+    assert change["held_back"]["added"]["before"]["at_threshold"] > 0.9
+    for part in change["held_back"].values():
+        assert part["now"]["at_threshold"] <= 0.05
 
 
 class TestBadInput:

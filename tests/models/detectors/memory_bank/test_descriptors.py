@@ -46,6 +46,25 @@ def test_they_are_means_of_the_maps_around_a_cell(efficientnet: EfficientNetLite
         np.testing.assert_allclose(found[0, 40:, row, column], mean_of_neighbours(coarse, row, column), atol=1e-4)
 
 
+def test_a_coarser_map_is_interpolated_on_the_grid_of_a_finer_one(
+    efficientnet: EfficientNetLite0, picture: np.ndarray
+) -> None:
+    """As OpenCV enlarges it; the picture is half a cell of the coarse map too short, whose last one is cut."""
+    short = picture[:56]
+    clip = ClipSpec(1, 1, 56, 96)
+    found = descriptor_network(LAYERS, 1, clip, "stage_3").open().run(short[None])["DESCRIPTORS"]
+    assert found.shape == (1, 152, 56 // cell_side(LAYERS, 1, "stage_3"), 96 // 8)
+    with torch.inference_mode():
+        maps = efficientnet.maps(normalise_pictures(torch.from_numpy(short.copy())[None]))
+    fine, coarse = maps["stage_3"][0].numpy(), maps["stage_5"][0].numpy()
+    averaged = np.stack(
+        [mean_of_neighbours(coarse, row, column) for row, column in np.ndindex(coarse.shape[1:])], axis=1
+    ).reshape(coarse.shape)
+    expected = [cv2.resize(channel, (12, 8), interpolation=cv2.INTER_LINEAR)[:7] for channel in averaged]
+    np.testing.assert_allclose(found[0, 40:], expected, atol=1e-3)
+    np.testing.assert_allclose(found[0, :40, 2, 3], mean_of_neighbours(fine, 2, 3), atol=1e-3)
+
+
 def test_an_enlarged_picture_has_finer_cells(efficientnet: EfficientNetLite0, picture: np.ndarray) -> None:
     """As if OpenCV had enlarged the picture before, without rounding it."""
     clip = ClipSpec(1, 1, 64, 96)
@@ -70,6 +89,8 @@ def test_sizes() -> None:
         ({"layers": ["stage_3", "stage_3"]}, "different stages"),
         ({"layers": []}, "at least 1"),
         ({"enlarge": 3}, "enlarge must divide the 16 pixels of a cell of stage_5, got 3"),
+        ({"grid": "stage_4"}, "grid must be one of the layers stage_3, stage_5, got stage_4"),
+        ({"grid": "stage_3", "enlarge": 3}, "enlarge must divide the 8 pixels of a cell of stage_3, got 3"),
         ({"height": 100}, "height must be a multiple of a cell's 8 pixels, got 100"),
         ({"distance": "cosine"}, "'gaussian' or 'neighbours'"),
     ],

@@ -39,6 +39,16 @@ def test_the_distance_from_the_distribution_is_mahalanobis() -> None:
     assert kept.all()
 
 
+@pytest.mark.parametrize(("count", "width"), [(1, 152), (1350, 152), (25, 600)])
+def test_a_distance_does_not_depend_on_how_many_are_computed(count: int, width: int) -> None:
+    """Against one product in double precision: patches of one part, of several and a rest, and wide ones."""
+    patches = drawn(count, width)
+    gaussian = Gaussian(patches.mean(axis=0) - 1, drawn(width, width, seed=1) / 30)
+    mean, whitening = (array.astype(np.float64) for array in gaussian.arrays().values())
+    expected = np.linalg.norm((patches - mean) @ whitening, axis=1)
+    np.testing.assert_allclose(gaussian.distances(patches), expected, rtol=1e-5)
+
+
 def test_a_channel_that_never_changes_is_no_obstacle() -> None:
     sample = np.concatenate([drawn(500), np.full((500, 1), 5, np.float32)], axis=1)
     gaussian, _ = fit_gaussian(sample, trimmed=0)

@@ -111,6 +111,7 @@ class TestProduct:
             assert alone.scores.tobytes() == together.scores[at : at + 1].tobytes()
             assert alone.features.tobytes() == together.features[at : at + 1].tobytes()
 
+    @pytest.mark.slow  # a member of the fused detector is one, too
     def test_a_gaussian_finds_it_too(self, footage: NormalFootage, tmp_path: Path) -> None:
         recipe = MemoryBankRecipe(distance="gaussian", sample=4000)
         outcome = learn_memory_bank(footage, tmp_path / "run", recipe=recipe)
@@ -121,6 +122,7 @@ class TestProduct:
         scores = opened(outcome, version).score(np.stack([window.pixels for window in found])).scores
         assert np.median(scores[35:]) > scores[:25].max()
 
+    @pytest.mark.slow  # as in motion
     def test_an_incident_in_the_footage_is_a_strange_moment_and_can_be_left_out(self, tmp_path: Path) -> None:
         """Half a second of 40: its patches are trimmed from the sample."""
         film = write(tmp_path / "yard.mp4", with_a_disc(SECONDS, (21, 21.5)))
@@ -220,6 +222,7 @@ class TestStages:
         learn_memory_bank(footage, run, recipe=RECIPE, report=lines.append)
         assert lines == [f"{name}: unchanged" for name in ("sample", "bank", "distances", "product")]
 
+    @pytest.mark.slow  # stages that are killed have tests in models/jobs and in motion
     def test_a_run_that_was_killed_ends_in_the_same_product(self, film: Path, run: Path, tmp_path: Path) -> None:
         out = tmp_path / "killed"
         recipe = "MemoryBankRecipe(sample=4000, bank=400)"
