@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -91,7 +92,17 @@ def _parse(source: str) -> _Module:
     tree = ast.parse(source)
     imports = tuple(_imports(tree))
     bare = _Bare().visit(tree)
-    return _Module(imports, ast.dump(bare) if bare.body else "")
+    return _Module(imports, _dump(bare) if bare.body else "")
+
+
+def _dump(tree: ast.AST) -> str:
+    """Return a syntax tree as text, as Python 3.11 writes it, so that no digest depends on Python's version."""
+    for node in ast.walk(tree):
+        if not getattr(node, "type_params", True):  # a field since Python 3.12
+            del node.type_params  # type: ignore[attr-defined]
+    if sys.version_info >= (3, 13):
+        return ast.dump(tree, show_empty=True)
+    return ast.dump(tree)
 
 
 class _Bare(ast.NodeTransformer):

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from models.card import ModelCard
 from models.serving.contract import CONFIG_FILE, EngineChoice
-from models.serving.parts import read_parameters
+from models.serving.parts import HOST_VERSION, read_parameters
 from operators.background import SceneKind
 from operators.heat_kind import HeatKind
 
+_CODE = "code"  #: parameter of a hosting model: the digest of its code
 _HOSTS = re.compile(r'^parameters \{ key: "parts" ', re.MULTILINE)
+_MAX_BATCH = re.compile(r"^max_batch_size: (\d{1,9})$", re.MULTILINE)
 _OUTPUT = re.compile(r'\{ name: "(\w+)" data_type: TYPE_FP32 dims: \[ ([\d, ]+) \] \}')
 
 
@@ -60,6 +62,7 @@ def host_config(
     outputs: Mapping[str, list[int]],
     networks: Mapping[str, str],
     *,
+    code: str,
     name: str,
     max_batch: int,
     heat: HeatKind | None,
@@ -70,6 +73,7 @@ def host_config(
         card: of one of the parts; only what they have in common is read.
         outputs: the shape of each output for one clip.
         networks: the identity of each network that the parts share, by its name.
+        code: the digest of the model's code.
         max_batch: bound of Triton's dynamic batches.
         heat: meaning of the output HEAT, where the model has it.
     """
@@ -88,14 +92,21 @@ def host_config(
             "parts": "camera",
             **_in_common(card, heat),
             **{f"network_{network}": identity for network, identity in networks.items()},
+            _CODE: code,
         },
         max_batch,
     )
 
 
-def part_config(card: ModelCard, *, rarity: bool) -> str:
-    """Return the settings of a part, without its version; ``rarity`` as for :func:`config_pbtxt`."""
-    return "\n".join(["# Written by `mistwatch export`.", *_parameters(_of_detector(card, rarity=rarity))]) + "\n"
+def part_config(card: ModelCard, *, host_version: int, rarity: bool) -> str:
+    """Return the settings of a part, without its version.
+
+    Args:
+        host_version: the version of the hosting model that the part needs.
+        rarity: as for :func:`config_pbtxt`.
+    """
+    parameters = _parameters({**_of_detector(card, rarity=rarity), HOST_VERSION: host_version})
+    return "\n".join(["# Written by `mistwatch export`.", *parameters]) + "\n"
 
 
 def hosts_parts(model: Path) -> bool:
@@ -105,7 +116,7 @@ def hosts_parts(model: Path) -> bool:
 
 
 def differences(config: str, other: str) -> list[str]:
-    """Return the parameters in which the second configuration differs from the first, each in words.
+    """Return the parameters, apart from the code, in which the second configuration differs from the first, in words.
 
     Raises:
         ValueError: a parameter is damaged.
@@ -114,8 +125,19 @@ def differences(config: str, other: str) -> list[str]:
     return [
         f"{key} {first.get(key, 'none')}, not {second.get(key, 'none')}"
         for key in dict.fromkeys([*first, *second])
-        if first.get(key) != second.get(key)
+        if key != _CODE and first.get(key) != second.get(key)
     ]
+
+
+def code_of(config: str) -> str:
+    """Return the digest of a hosting model's code; empty where it states none. Raises ValueError: it is damaged."""
+    return read_parameters(config).get(_CODE, "")
+
+
+def max_batch_of(config: str) -> int | None:
+    """Return the bound of Triton's dynamic batches; None where none is stated."""
+    found = _MAX_BATCH.search(config)
+    return int(found[1]) if found else None
 
 
 def score_outputs(config: str) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ A repository holds one served model or several, a folder each::
             scorer.safetensors         the weights for torch
             program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
             networks/NAME.xml .bin     the networks that the program runs, if any
+            NOTICE                     origin and licence of weights that others published; also in networks/
             members/NAME/              the programs that it combines, if any: program.py … scorer.npz networks/
 
 A further export of the same served model adds its next version (:mod:`models.serving.versions`). A version's folder is
@@ -30,7 +31,7 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
     from models.detectors.network import ServedNetwork
 
+NOTICE_FILE = "NOTICE"  #: origin and licence of published weights, beside them
 SERVED_NAME = "clip_scorer"  #: name of a served model where none is chosen
 #: Bound of Triton's dynamic batches. On a CPU a clip costs the same alone and among four (0.43 s of a core's time),
 #: while each clip more in a batch takes 130 MB and must be warmed up at every start.
@@ -368,19 +370,20 @@ def _write_network(
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
     _copy_modules(COPIED, draft)
+    if card.backbone is not None:
+        _write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
-        from models.engines.openvino import ov
-        from models.engines.openvino_convert import Input, to_openvino
+        from models.engines.openvino_convert import Input, save, to_openvino
 
         progress("converting the network for OpenVINO")
         size = (card.clip.height, card.clip.width, 3)
         inputs = {"CLIP": Input((card.clip.frames, *size))}
         inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
-        ov.save_model(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE, compress_to_fp16=False)
+        save(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE)
         if isinstance(network, SceneNetwork):
             scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
-            ov.save_model(scene, draft / SCENE_FILE, compress_to_fp16=False)
+            save(scene, draft / SCENE_FILE)
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
@@ -426,14 +429,23 @@ def write_networks(
         ImportError: OpenVINO is missing.
         OSError: the folder cannot be written.
     """
-    for name, network in program.networks.items():
-        if wanted(network):
-            from models.engines.openvino import ov
+    chosen = {name: network for name, network in program.networks.items() if wanted(network)}
+    for name, network in chosen.items():
+        from models.engines.openvino_convert import save
 
-            (folder / NETWORKS_FOLDER).mkdir(exist_ok=True)
-            ov.save_model(network.converted(), folder / NETWORKS_FOLDER / f"{name}.xml", compress_to_fp16=False)
+        (folder / NETWORKS_FOLDER).mkdir(exist_ok=True)
+        save(network.converted(), folder / NETWORKS_FOLDER / f"{name}.xml")
+    _write_notice({network.weights for network in chosen.values()}, folder / NETWORKS_FOLDER)
     for member, place in _members(program, folder):
         write_networks(member, place, wanted)
+
+
+def _write_notice(names: Collection[str], folder: Path) -> None:
+    """State the origin and licence of published weights that lie in a folder."""
+    if known := sorted(weights.PUBLISHED.keys() & {*names}):
+        lines = ["The networks in this folder contain weights that others published, converted by mistwatch:", ""]
+        lines += [weights.published(name).notice for name in known]
+        (folder / NOTICE_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _members(program: ServedProgram, folder: Path) -> Iterator[tuple[ServedProgram, Path]]:

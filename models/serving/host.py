@@ -41,7 +41,9 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         (clip,) = (tuple(map(int, each["dims"])) for each in config["input"] if each["name"] == "CLIP")
         model = Path(args["model_repository"])
-        self._parts = Parts(model / PARTS_FOLDER, OpenedCode(model / args["model_version"]).open)
+        self._parts = Parts(
+            model / PARTS_FOLDER, OpenedCode(model / args["model_version"]).open, int(args["model_version"])
+        )
         self._batch = np.zeros((max(int(config["max_batch_size"]), 1), *clip), np.uint8)
         self._has_heat = any(tensor["name"] == "HEAT" for tensor in config["output"])
         names = self._parts.names()

@@ -9,22 +9,34 @@
             yard/
 
 A part is added, exchanged or rolled back by its own ``config.pbtxt``: Triton loads nothing, and no other part is
-touched.
+touched. Where the code of the hosting model is not that of this mistwatch, its next version is written first, which has
+this code, and a part states the version that it needs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.card import CARD_FILE, ModelCard
+from models.code import code_digest
 from models.detectors.base import BelongsTo, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ServedProgram
 from models.serving import versions
-from models.serving.config import differences, host_config, hosts_parts, part_config, score_outputs
+from models.serving.config import (
+    code_of,
+    differences,
+    host_config,
+    hosts_parts,
+    max_batch_of,
+    part_config,
+    score_outputs,
+)
 from models.serving.contract import CONFIG_FILE, PARTS_FOLDER
 from models.serving.export import (
     ExportError,
@@ -37,7 +49,9 @@ from models.serving.export import (
     write_networks,
 )
 from models.serving.hosted import OpenedCode
+from models.serving.parts import part_names
 from pipeline import files
+from pipeline.errors import UsageError
 from pipeline.names import checked_name
 
 #: Bound of Triton's dynamic batches, in which clips of several cameras go together. Clips of these detectors are short,
@@ -63,18 +77,21 @@ def export_part(
     max_batch: int | None = None,
     replace: bool = False,
     progress: Progress = lambda _: None,
+    on_renewed: Callable[[Path, list[int]], None] = lambda _host, _earlier: None,
 ) -> Path:
     """Put what a detector has learned of its camera into a hosting model, and return the part's folder there.
 
-    It is served from then on. The hosting model is made where it is missing. The part is tried on the code of the
-    hosting model first, which may be older than this one.
+    It is served from then on. The hosting model is made where it is missing. Where its code is not that of this
+    mistwatch, its next version is written, with the code for the parts of all cameras; each is tried on it first.
 
     Args:
         model: the folder of the detector.
         out: the repository; made when missing.
         into: name of the hosting model.
-        max_batch: bound of Triton's dynamic batches, for a hosting model that is made.
+        max_batch: bound of Triton's dynamic batches; an existing hosting model must have the same.
         replace: remove the part's existing versions.
+        on_renewed: called with the folder of the hosting model that has a new version, and the versions that it served
+            before. What it raises ends the export before the part is there.
 
     Raises:
         UnknownModelError: the detector is unknown.
@@ -105,11 +122,19 @@ def export_part(
                     if not host.exists():  # else another process was faster
                         versions.add(host, draft)
             _check_like(host, family, card, folder, loaded)
+            _check_batch(host, max_batch)
             instead = "learn the camera again with these clips, name another --into, or --replace the part's versions"
             check_room(card, folder, parts, name=camera, replace=replace, instead=instead)
-            _write_part(family, card, folder, loaded, part)
+            if code_of(config := _config_of(host)) != _code(loaded):
+                _write_host(family, card, folder, loaded, draft, into, max_batch_of(config) or MAX_BATCH)
+                _check_parts(host, draft, card)
+                with versions.locked(out):
+                    earlier = versions.history(host)
+                    versions.add(host, draft)
+                on_renewed(host, earlier)
+            _write_part(family, card, folder, loaded, part, host_version=versions.served(host))
             outputs = _tried(OpenedCode(host / str(versions.served(host))), part, card, folder)
-            if outputs != (present := score_outputs((host / CONFIG_FILE).read_text(encoding="utf-8"))):
+            if outputs != (present := score_outputs(_config_of(host))):
                 raise ExportError(f"{host} answers {present}, and {folder} {outputs}; name another --into")
             with versions.locked(out):
                 parts.mkdir(exist_ok=True)
@@ -148,7 +173,7 @@ def _write_host(
     write_networks(loaded, draft, lambda network: bool(network.common))
     trial = files.draft_path(draft)
     try:
-        _write_part(family, card, folder, loaded, trial)
+        _write_part(family, card, folder, loaded, trial, host_version=0)
         outputs = _tried(OpenedCode(draft), trial, card, folder)
     finally:
         files.remove(trial)
@@ -156,12 +181,20 @@ def _write_host(
     (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
 
 
-def _write_part(family: Family[Any], card: ModelCard[Any], folder: Path, loaded: ServedProgram, draft: Path) -> None:
+def _write_part(
+    family: Family[Any],
+    card: ModelCard[Any],
+    folder: Path,
+    loaded: ServedProgram,
+    draft: Path,
+    *,
+    host_version: int,
+) -> None:
     draft.mkdir()
     write_learned(loaded, draft)
     write_networks(loaded, draft, lambda network: not network.common)
     shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
-    config = part_config(card, rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE)
+    config = part_config(card, host_version=host_version, rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE)
     (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
 
 
@@ -174,7 +207,26 @@ def _host_config(
     name: str,
     max_batch: int,
 ) -> str:
-    return host_config(card, outputs, _common(loaded), name=name, max_batch=max_batch, heat=family.heat(card))
+    return host_config(
+        card,
+        outputs,
+        _common(loaded),
+        code=_code(loaded),
+        name=name,
+        max_batch=max_batch,
+        heat=family.heat(card),
+    )
+
+
+def _code(program: ServedProgram) -> str:
+    """Return the digest of the code that scores the parts of a hosting model."""
+    return code_digest(sorted({*_COPIED, *_modules(program)}))
+
+
+def _modules(program: ServedProgram) -> Iterator[str]:
+    yield from (program.module, *program.uses)
+    for member in program.members.values():
+        yield from _modules(member)
 
 
 def _common(program: ServedProgram) -> dict[str, str]:
@@ -190,8 +242,12 @@ def _tried(code: OpenedCode, part: Path, card: ModelCard[Any], folder: Path) -> 
     black = np.zeros((1, card.clip.frames, card.clip.height, card.clip.width, 3), np.uint8)
     try:
         answers = code.open(part).run(black)
-    except (ValueError, KeyError, RuntimeError) as error:  # of pictures of another size, for example
-        raise ExportError(f"{folder}: the hosting model cannot score with what it has learned: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # pictures of another size, for example; a program may raise anything
+        raise ExportError(
+            f"{folder}: the hosting model cannot score with what it has learned: {type(error).__name__}: {error}"
+        ) from None
     return {name: list(values.shape[1:]) for name, values in answers.items()}
 
 
@@ -203,11 +259,61 @@ def _check_like(host: Path, family: Family[Any], card: ModelCard[Any], folder: P
     """
     if not (host / CONFIG_FILE).is_file() or not hosts_parts(host):
         raise ExportError(f"{host} exists and hosts no parts; name another --into")
-    present = (host / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
     wanted = _host_config(family, card, loaded, {}, name=host.name, max_batch=MAX_BATCH)
     try:
-        other = differences(present, wanted)
+        other = differences(_config_of(host), wanted)
     except ValueError as error:
         raise ExportError(f"{host / CONFIG_FILE}: a parameter is damaged: {error}") from None
     if other:
         raise ExportError(f"{host} hosts other detectors than {folder} ({'; '.join(other)}); name another --into")
+
+
+def _check_batch(host: Path, wanted: int | None) -> None:
+    """Raise UsageError where other batches are asked for than those of the hosting model."""
+    present = max_batch_of(_config_of(host))
+    if wanted is not None and wanted != present:
+        raise UsageError(
+            f"--max-batch: got {wanted}, and {host} has {present or 'none'}; leave it out, or name another --into"
+        )
+
+
+def _check_parts(host: Path, draft: Path, card: ModelCard[Any]) -> None:
+    """Check that the code in ``draft`` scores with every part that the code of the hosting model scores with.
+
+    Raises:
+        ExportError: it does not.
+    """
+    code, outputs = OpenedCode(draft), score_outputs((draft / CONFIG_FILE).read_text(encoding="utf-8"))
+    for name in part_names(host / PARTS_FOLDER):
+        part = host / PARTS_FOLDER / name
+        try:
+            learned = part / str(versions.served(part))
+        except versions.VersionError:  # damaged before, and it scores nothing
+            continue
+        try:
+            if _tried(code, learned, card, learned) == outputs:
+                continue
+            trouble = f"its outputs are others than {outputs}"
+        except ExportError as error:
+            trouble = str(error)
+        if _is_scored(host, learned, card):
+            raise ExportError(
+                f"{host} has other code than this mistwatch, which cannot score with the part of {name} ({trouble}); "
+                "name another --into, or delete that part"
+            )
+
+
+def _is_scored(host: Path, learned: Path, card: ModelCard[Any]) -> bool:
+    """Return whether the code of the hosting model scores with ``learned``; True if it cannot be tried here."""
+    try:
+        code = OpenedCode(host / str(versions.served(host)))
+    except RuntimeError:  # it was written on another machine
+        return True
+    with contextlib.suppress(ExportError):
+        _tried(code, learned, card, learned)
+        return True
+    return False
+
+
+def _config_of(host: Path) -> str:
+    return (host / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")

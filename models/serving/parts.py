@@ -17,17 +17,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.serving.contract import CONFIG_FILE
+from models.serving.contract import CONFIG_FILE, PART_TROUBLE
 
 #: Size of the files of the parts that are kept open, bytes. Once in memory, a part may take twice that. There is room
 #: for 170 memory banks of the default size (3 MB), and for any number of motion detectors.
 ROOM = 512 * 2**20
+
+#: Parameter of a part: the version of the hosting model whose code its export has tried it on. Older code may read what
+#: was learned in another way.
+HOST_VERSION = "host_version"
 
 _LONGEST = 100  #: characters of a name; those of cameras have 64
 _SERVED = re.compile(r"^version_policy \{ specific \{ versions: \[ (\d{1,18}) \] \} \}$", re.MULTILINE)
@@ -62,13 +67,17 @@ class Parts:
     Args:
         folder: may be missing.
         open_scorer: opens what was learned, from the folder of a version. Raises RuntimeError.
+        host_version: of the hosting model, whose code ``open_scorer`` runs.
         room: size of the files of the parts that are kept open; the least recently used ones are dropped, and opened
             again when they are asked for. The last one is kept in any case.
     """
 
-    def __init__(self, folder: Path, open_scorer: Callable[[Path], Any], *, room: int = ROOM) -> None:
+    def __init__(
+        self, folder: Path, open_scorer: Callable[[Path], Any], host_version: int, *, room: int = ROOM
+    ) -> None:
         self._folder = folder
         self._open_scorer = open_scorer
+        self._host_version = host_version
         self._room = room
         self._opened: OrderedDict[str, tuple[_Stamp, OpenedPart]] = OrderedDict()  # least recently used first
 
@@ -77,7 +86,7 @@ class Parts:
         return part_names(self._folder)
 
     def find(self, name: str) -> OpenedPart:
-        """Return the version of a part that is served now.
+        """Return the version of a part that is served now; the former one, if it is open, while that needs later code.
 
         Raises:
             LookupError: the part is missing or cannot be opened. One line for an operator.
@@ -106,11 +115,21 @@ class Parts:
         try:
             text = file.read_text(encoding="utf-8")
             settings = read_parameters(text)
+            needed = int(settings.get(HOST_VERSION, 0))
         except (OSError, ValueError) as error:
             raise LookupError(f"{name}: {file} cannot be read ({error}); export the part again") from None
         if (served := _SERVED.search(text)) is None:
             raise LookupError(f"{name}: {file} names no version; choose one with `mistwatch versions use --part`")
         version = int(served[1])
+        if needed > self._host_version:
+            trouble = (
+                f"{name}: version {version} needs the code of version {needed} of the model, and version "
+                f"{self._host_version} is loaded; load that one with `mistwatch versions use --triton`"
+            )
+            if known is None:
+                raise LookupError(trouble)
+            print(f"{PART_TROUBLE}{trouble}; until then version {known.version} scores", file=sys.stderr, flush=True)
+            return known
         home = file.parent / str(version)
         if known is not None and known.identity == _identity(version, settings) and home.is_dir():
             return OpenedPart(version, settings, known.scorer, known.size)  # its settings alone have changed

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from models.card import CARD_FILE
 from models.serving.contract import CONFIG_FILE, PARTS_FOLDER
-from models.serving.parts import part_names
+from models.serving.parts import HOST_VERSION, part_names, read_parameters
 from pipeline import files
 from pipeline.errors import UsageError
 
@@ -102,6 +102,18 @@ def find_part(model: Path, name: str) -> Path:
         has = f"it has: {', '.join(found)}" if found else "it hosts none"
         raise VersionError(f"{model} has no part {name!r} ({has})")
     return model / PARTS_FOLDER / name
+
+
+def parts_beyond(model: Path) -> list[str]:
+    """Return the names of the parts that need a later version of their hosting model than the served one, sorted."""
+    current = served(model)
+    beyond = []
+    for name in parts(model):
+        with contextlib.suppress(VersionError, ValueError):  # a damaged part needs nothing
+            settings = read_parameters(_read(model / PARTS_FOLDER / name / CONFIG_FILE))
+            if int(settings.get(HOST_VERSION, 0)) > current:
+                beyond.append(name)
+    return beyond
 
 
 def versions(model: Path) -> list[int]:

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.versions import Triton
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 
 class Engine(StrEnum):
@@ -87,12 +88,25 @@ def export(
 
 def _export_part(model: str, out: Path, into: str, *, max_batch: int | None, replace: bool, triton: str | None) -> None:
     from models.serving.part_export import export_part
-    from models.serving.versions import history
-    from pipeline.cli.repository import let_score, report
+    from models.serving.versions import history, parts, served
+    from pipeline.cli.repository import let_load, let_score, report
 
     host = out / into
     is_new = not host.exists()
-    part = export_part(model, out, into=into, max_batch=max_batch, replace=replace, progress=report)
+    use = ""
+
+    def on_renewed(host: Path, earlier: list[int]) -> None:
+        nonlocal use
+        number = served(host)
+        what = f"has the code of this mistwatch, for the parts of all cameras ({', '.join(parts(host))})"
+        typer.echo(printable(f"{host}: version {number} {what}"))
+        if triton is not None:
+            let_load(host, triton, earlier)
+        use = f"mistwatch versions use {out} {number} --model {into} --triton HOST:PORT"
+
+    part = export_part(
+        model, out, into=into, max_batch=max_batch, replace=replace, progress=report, on_renewed=on_renewed
+    )
     *earlier, number = history(part)
     written = f"{part}: version {number}, {_size(part / str(number)) / 1e6:.1f} MB"
     if triton is not None:
@@ -100,6 +114,8 @@ def _export_part(model: str, out: Path, into: str, *, max_batch: int | None, rep
         let_score(host, part.name, triton, earlier)
     elif is_new:
         typer.echo(f"{written}; serve it with: mistwatch serve --repository {out}")
+    elif use:
+        typer.echo(f"{written}; at a running Triton it is used from the next start on, or after: {use}")
     else:
         typer.echo(f"{written}; a Triton that serves {into} scores with it from now on")
 

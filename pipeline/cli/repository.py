@@ -151,8 +151,8 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
 def let_score(host: Path, part: str, triton: str, earlier: Sequence[int]) -> None:
     """Check that the Triton at ``triton`` scores with the version that a part names, and print that.
 
-    A hosting model that Triton has not loaded yet is loaded. If Triton cannot open the version, the part becomes as it
-    was.
+    A hosting model that Triton has not loaded yet is loaded. If Triton cannot open the version, or keeps the former one
+    because this one needs later code than it has loaded, the part becomes as it was.
 
     Args:
         host: the hosting model's folder.
@@ -180,7 +180,14 @@ def let_score(host: Path, part: str, triton: str, earlier: Sequence[int]) -> Non
         if not unusable:
             raise MistwatchError(f"{error}; {folder} names version {number}, for when it is there") from error
         raise MistwatchError(f"{error}; {_take_back(folder, number, earlier, lock=host.parent)}") from error
-    if found.version.rpartition(".")[2] != str(number):
+    loaded, _, scored = found.version.rpartition(".")
+    if scored != str(number) and loaded != str(served(host)):
+        raise MistwatchError(
+            f"Triton at {triton} has loaded version {loaded} of {host.name}, whose code keeps version {scored} of the "
+            f"part {part}; expected version {served(host)}: load it with `mistwatch versions use --triton` without "
+            f"--part; {_take_back(folder, number, earlier, lock=host.parent)}"
+        )
+    if scored != str(number):
         raise MistwatchError(
             f"Triton at {triton} scores with version {found.version} of the part {part}, and {folder} names {number}: "
             "was it started with another repository?"

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import MistwatchError
+from pipeline.printable import printable
 
 app = typer.Typer(name="versions", help="List and choose versions of an exported model.", no_args_is_help=True)
 
@@ -104,8 +105,8 @@ def _lines(folder: Path) -> list[str]:
 def _exchange(
     repository: Path, model: str | None, part: str | None, choose: Callable[[Path], object], triton: str | None
 ) -> None:
-    from models.serving.versions import find_part, find_served, history, locked, served
-    from pipeline.cli.repository import let_load, let_score
+    from models.serving.versions import find_part, find_served, history, locked, parts_beyond, served
+    from pipeline.cli.repository import let_load, let_score, report
 
     with _explained(repository):
         folder = host = find_served(repository, model)
@@ -114,6 +115,9 @@ def _exchange(
         with locked(repository):
             earlier = history(folder)
             choose(folder)
+        if beyond := [name for name in parts_beyond(host) if part in (None, name)]:
+            needs = f"need a later version of {host.name} and are not scored by version {served(host)}"
+            report(f"the parts of {', '.join(map(printable, beyond))} {needs}; roll each back with --part")
         if triton is not None:
             if part is None:
                 let_load(folder, triton, earlier)
@@ -122,7 +126,8 @@ def _exchange(
             return
         number = served(folder)
     if part is not None:
-        typer.echo(f"{folder}: version {number} scores from now on")
+        if not beyond:
+            typer.echo(f"{folder}: version {number} scores from now on")
         return
     typer.echo(f"{folder}: Triton serves version {number} from its next start on, or at once with --triton")
 

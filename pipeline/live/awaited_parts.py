@@ -1,12 +1,15 @@
-"""Live cameras whose parts are not in their hosting models yet: each is watched as soon as its parts are there."""
+"""Parts of live cameras that are not in their hosting models yet: each is used as soon as it is there and fits."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection
 
+from pipeline import logs
 from pipeline.scoring.served_model import ScorerError, ServedModel, served_model
 from pipeline.scoring.target import Target
+
+_log = logs.get("awaited-parts")
 
 #: A missing part is asked for again after this many seconds.
 LOOK_SECONDS = 2.0
@@ -17,20 +20,22 @@ class AwaitedParts:
 
     Args:
         address: HOST:PORT of the server's gRPC endpoint.
-        cameras: the missing parts of each camera.
-        on_there: called with a camera and its parts when all of them are there, on the thread.
+        parts: those that are missing.
+        on_there: called with a part that is there, on the thread; returns whether it is used. Otherwise it is
+            asked for again.
     """
 
     def __init__(
         self,
         address: str,
-        cameras: Mapping[str, Sequence[Target]],
-        on_there: Callable[[str, dict[Target, ServedModel]], None],
+        parts: Collection[Target],
+        on_there: Callable[[Target, ServedModel], bool],
         *,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._address = address
-        self._cameras = dict(cameras)
+        self._missing = list(parts)
+        self._failed: dict[Target, str] = {}
         self._on_there = on_there
         self._look_seconds = look_seconds
         self._stop = threading.Event()
@@ -41,10 +46,10 @@ class AwaitedParts:
         self._thread.start()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until no camera misses a part, for at most ``timeout`` seconds; return whether that is so."""
+        """Wait until no part is missing, for at most ``timeout`` seconds; return whether that is so."""
         if self._thread.is_alive():
             self._thread.join(timeout)
-        return not self._cameras
+        return not self._missing
 
     def close(self, timeout: float) -> None:
         """Ask no longer."""
@@ -53,13 +58,22 @@ class AwaitedParts:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while self._cameras and not self._stop.wait(self._look_seconds):
-            for camera, targets in list(self._cameras.items()):
+        while self._missing and not self._stop.wait(self._look_seconds):
+            for part in list(self._missing):
                 if self._stop.is_set():
                     return
                 try:
-                    found = {target: served_model(self._address, target.model, part=target.part) for target in targets}
+                    found = served_model(self._address, part.model, part=part.part)
                 except ScorerError:  # still missing, or the server is away, which the scorer reports
                     continue
-                self._on_there(camera, found)
-                del self._cameras[camera]
+                if self._is_used(part, found):
+                    self._missing.remove(part)
+
+    def _is_used(self, part: Target, found: ServedModel) -> bool:
+        try:
+            return self._on_there(part, found)
+        except Exception as error:  # a bug in the use of one part must not keep the others waiting
+            if self._failed.get(part) != (what := repr(error)):  # logged once, not every two seconds
+                self._failed[part] = what
+                _log.exception("a part that is there cannot be used; this is a bug", model=part.model, camera=part.part)
+            return False

@@ -72,7 +72,11 @@ class Board(WorkerListener):
         return [state for states in list(self._cameras.values()) for state in states]
 
     def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
-        states = {watch: CameraState(camera, live, detector=watch.detector) for watch in watches}
+        states = {
+            watch: self._states.get(watch) or CameraState(camera, live, detector=watch.detector) for watch in watches
+        }
+        for state in states.values():
+            state.phase = CameraPhase.STARTING  # also where it is opened again
         self._states |= states
         self._cameras[camera] = list(states.values())
 

@@ -66,6 +66,9 @@ class Metrics:
         )
         self.reconnects = Counter("reconnects", "Outages of a live source", ["camera", "reason"], **common)
         self.connected = Gauge("camera_connected", "1 while the source delivers frames", ["camera"], **common)
+        self.part_missing = Gauge(
+            "part_missing", "1 while the camera waits for its part in a hosting model", watch, **common
+        )
         self.background_known = Gauge(
             "background_known", "1 while clips are scored against the background of the last minutes", watch, **common
         )
@@ -114,6 +117,7 @@ class Metrics:
             self.clips_dropped,
             self.reconnects,
             self.connected,
+            self.part_missing,
             self.background_known,
             self.alerts,
             self.drift,

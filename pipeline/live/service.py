@@ -15,7 +15,7 @@ from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
-from pipeline.live.board import Board
+from pipeline.live.board import Board, CameraPhase
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
 from pipeline.live.listener import Watch, WorkerListener
@@ -100,7 +100,7 @@ class Service:
         self._check_model = check_model
         self._counted = MetricsListener(self.metrics)
         self._listeners = [self.board, self._counted, *listeners]
-        self._scoring = _ScoringLog(self.metrics)
+        self._scoring = _ScoringLog(self.metrics, self._watches_by)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
         sinks = configured_sinks(site.sink_settings)
@@ -128,7 +128,8 @@ class Service:
         self._scorer: Scorer | None = None
         self._live: set[str] = set()  # cameras whose source is live
         self._served: dict[Target, ServedModel] = {}
-        self._missing: dict[str, list[Target]] = {}  # parts that live cameras lack at the start, by camera
+        self._missing: list[Target] = []  # parts that live cameras lack at the start
+        self._misfits: dict[Target, str] = {}  # why a late part is not used, as it was logged
         self._awaited: AwaitedParts | None = None
         self._metrics_server = (
             self.metrics.serve(site.metrics.host, site.metrics.port) if site.metrics is not None else None
@@ -138,8 +139,8 @@ class Service:
         """Find the scorer, compare its clips with the site's, and open every source; False when ``stop`` came first.
 
         Publishing the contents of the outbox begins here. At a site with several detectors all their models must be
-        served once before the cameras start. Where a hosting model lacks the part of a live camera, the others start
-        without it.
+        served once before the cameras start. Where a hosting model lacks the part of a live camera, the camera's other
+        detectors and the other cameras start without it.
 
         Args:
             patient: wait for a missing scorer and log it; otherwise a missing scorer or broker is an error.
@@ -168,11 +169,7 @@ class Service:
             self._relays.start()
         triton = self.site.triton
         self._served = served
-        plans = [
-            self._plan(camera, settings, served)
-            for camera, settings in self.site.cameras.items()
-            if camera not in self._missing
-        ]
+        plans = [plan for camera in self.site.cameras if (plan := self._plan(camera)).detectors]
         self._scorer = Scorer(
             triton.address,
             [self._scored_model(target, model) for target, model in served.items()],
@@ -198,7 +195,7 @@ class Service:
     def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[Target, ServedModel] | None:
         """The models of the site's detectors, or the parts of its cameras in them; None when ``stop`` came first.
 
-        A part that a live camera lacks is left out where ``patient``, and its camera with it: the others start.
+        A part that a live camera lacks is left out where ``patient``: everything else starts.
         """
         found: dict[Target, ServedModel] = {}
         for name in dict.fromkeys(self.site.model_of(detector) for detector in self.site.detectors or [""]):
@@ -210,17 +207,17 @@ class Service:
             cameras = [watch.camera for watch in self._watches() if self.site.model_of(watch.detector) == name]
             for target in dict.fromkeys(Target(name, camera) for camera in cameras):
                 if patient and target.part in self._live and self._lacks(target):
-                    self._missing.setdefault(target.part, []).append(target)
+                    self._missing.append(target)
                 elif (part := self._find(target, stop, patient=patient)) is None:
                     return None
                 else:
                     found[target] = part
         while self._missing and not found:  # nothing can start without one of them
-            for camera, targets in list(self._missing.items()):
+            for target in list(self._missing):
                 with contextlib.suppress(ScorerUnavailable):
-                    address = self.site.triton.address
-                    found |= {target: served_model(address, target.model, part=target.part) for target in targets}
-                    del self._missing[camera]
+                    found[target] = served_model(self.site.triton.address, target.model, part=target.part)
+                    self._missing.remove(target)
+                    self._scoring.part_there(target)
             if not found and stop.wait(LOOK_SECONDS):
                 return None
         return found
@@ -237,31 +234,32 @@ class Service:
             served_model(self.site.triton.address, target.model, part=target.part)
         except ScorerUnavailable as error:
             if error.trouble is Trouble.PART:
-                _log.warning(
-                    "waiting for the camera's part; the other cameras continue", camera=target.part, reason=str(error)
-                )
+                self._scoring.part_waiting(target, str(error))
                 return True
         return False
 
-    def _add_late(self, camera: str, found: dict[Target, ServedModel]) -> None:
-        """Watch a camera whose missing parts are there now."""
+    def _add_late(self, target: Target, served: ServedModel) -> bool:
+        """Watch a camera by its part, which is there now; return whether it can be used."""
         assert self.worker is not None
         assert self._scorer is not None
         try:
-            for target, served in found.items():
-                self._check_model(served)
-                self._scorer.add_model(self._scored_model(target, served))
-            self.worker.add(self._plan(camera, self.site.cameras[camera], {**self._served, **found}))
-        except (MistwatchError, RuntimeError) as error:  # RuntimeError: the worker is stopped
-            _log.error("camera given up", camera=camera, error=str(error))
-        else:
-            _log.info("the camera's part is there", camera=camera)
+            self._check_model(served)
+            for watch in self._watches_by(target):
+                self._judging.clip_of(watch, served)
+        except MistwatchError as error:
+            if self._misfits.get(target) != (line := str(error)):
+                self._misfits[target] = line
+                self._scoring.part_waiting(target, line)
+            return False
+        self._served[target] = served
+        self._scorer.add_model(self._scored_model(target, served))
+        with contextlib.suppress(RuntimeError):  # the worker is stopped
+            self.worker.put(self._plan(target.part))
+        self._scoring.part_there(target)
+        return True
 
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
-        watches = [
-            watch for watch in self._watches(target.part or None) if self.site.model_of(watch.detector) == target.model
-        ]
-        fits = partial(self._judging.check_fit, watches=watches)
+        fits = partial(self._judging.check_fit, watches=self._watches_by(target))
         return ScoredModel(target.model, served.clip, fits=fits, heat=self.site.evidence.attention, part=target.part)
 
     def _watches(self, camera: str | None = None) -> list[Watch]:
@@ -269,19 +267,34 @@ class Service:
         cameras = self.site.cameras if camera is None else [camera]
         return [Watch(each, detector) for each in cameras for detector in self.site.detectors_of(each)]
 
-    def _plan(self, camera: str, settings: CameraSettings, served: dict[Target, ServedModel]) -> CameraPlan:
+    def _watches_by(self, target: Target) -> list[Watch]:
+        """The cameras and detectors whose clips a model or part scores."""
+        watches = self._watches(target.part or None)
+        return [watch for watch in watches if self.site.model_of(watch.detector) == target.model]
+
+    def _target_of(self, watch: Watch) -> Target:
+        """The model, or its part, that scores the clips of a camera and detector."""
+        name = self.site.model_of(watch.detector)
+        return Target(name) if Target(name) in self._served else Target(name, watch.camera)
+
+    def _plan(self, camera: str) -> CameraPlan:
+        """The plan of a camera and those of its detectors that are there."""
+        settings = self.site.cameras[camera]
         return CameraPlan(
             camera,
             partial(open_source, camera, settings.source, source_options(settings)),
-            [self._detector_plan(watch, served) for watch in self._watches(camera)],
+            [
+                self._detector_plan(watch, target)
+                for watch in self._watches(camera)
+                if (target := self._target_of(watch)) in self._served
+            ],
         )
 
-    def _detector_plan(self, watch: Watch, served: dict[Target, ServedModel]) -> DetectorPlan:
-        name = self.site.model_of(watch.detector)
-        target = Target(name) if Target(name) in served else Target(name, watch.camera)
-        model = served[target]
+    def _detector_plan(self, watch: Watch, target: Target) -> DetectorPlan:
+        model = self._served[target]
         clip = self._judging.clip_of(watch, model)
-        return DetectorPlan(clip, model, partial(self._judging.chain_of, watch), watch.detector, name, target.part)
+        chain = partial(self._judging.chain_of, watch)
+        return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part)
 
     def start(self) -> None:
         """Begin to read and score."""
@@ -310,8 +323,19 @@ class Service:
 
     @property
     def scorer_away_seconds(self) -> float:
-        """Seconds since the scorer went away; 0 when it is there."""
-        return self._scoring.away_seconds
+        """Seconds since nothing is scored: the scorer is away, or the parts of all cameras are missing; else 0."""
+        return max(self._scoring.away_seconds, min(map(self._missing_seconds, self._going()), default=0.0))
+
+    def _going(self) -> set[str]:
+        """The cameras that have not ended."""
+        ended = (CameraPhase.DONE, CameraPhase.FAILED)
+        return {state.camera for state in self.board.states if state.phase not in ended}
+
+    def _missing_seconds(self, camera: str) -> float:
+        """Seconds since no clip of a camera is scored for want of a part; 0 when one is scored."""
+        of_each = [self._scoring.missing_seconds(self._target_of(watch)) for watch in self._watches(camera)]
+        # A recording waits for each of its detectors, and a live camera drops the clips of the one that waits.
+        return min(of_each) if camera in self._live else max(of_each)
 
     @property
     def summary(self) -> Summary:
@@ -351,11 +375,28 @@ class Service:
 
 
 class _ScoringLog(OutageLog):
-    """Turns the scoring client's callbacks into metrics and log lines."""
+    """Turns the scoring client's callbacks into metrics and log lines.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        watches_by: returns the cameras and detectors whose clips a part scores.
+    """
+
+    def __init__(self, metrics: Metrics, watches_by: Callable[[Target], Sequence[Watch]]) -> None:
         super().__init__("service")
         self._metrics = metrics
+        self._watches_by = watches_by
+
+    def part_waiting(self, part: Target, reason: str) -> None:
+        super().part_waiting(part, reason)
+        self._set_missing(part, missing=True)
+
+    def part_there(self, part: Target) -> None:
+        super().part_there(part)
+        self._set_missing(part, missing=False)
+
+    def _set_missing(self, part: Target, *, missing: bool) -> None:
+        for watch in self._watches_by(part):
+            self._metrics.part_missing.labels(*self._metrics.labels_of(watch)).set(missing)
 
     def in_flight(self, clips: int) -> None:
         self._metrics.clips_in_flight.set(clips)

@@ -124,6 +124,22 @@ class Worker:
         """
         self._add(plan).start()
 
+    def put(self, plan: CameraPlan) -> None:
+        """Add a camera, or watch it by other detectors: its source is opened again, and its counts continue.
+
+        Must not be called by a listener.
+
+        Raises:
+            SourceError, RuntimeError: as :meth:`add`.
+        """
+        if (camera := self._cameras.get(plan.camera)) is not None:
+            self.stop_camera(plan.camera)
+            for watcher in camera.watchers:
+                watcher.port.close()
+            with self._changing, self._done:
+                self._cameras.pop(plan.camera, None)
+        self.add(plan)
+
     def stop_camera(self, name: str) -> None:
         """End one camera, live or not: its source ends, waiting clips are dropped, an open alert ends.
 

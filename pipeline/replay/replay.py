@@ -41,6 +41,7 @@ from pipeline.runs.replayed import Replayed, not_replayed
 from pipeline.scoring.outcomes import Dropped, OutageLog, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
+from pipeline.scoring.target import Target
 from pipeline.settings import Site
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, Source, SourceError
 from pipeline.sources.joined import JoinedSource
@@ -327,12 +328,17 @@ class Replay:
                 break
             with contextlib.suppress(queue.Empty):
                 self._end(self._finished.get(timeout=_LOOK_SECONDS), worker)
-            if (why := self._mismatch or given_up(self._scoring.away_seconds)) is not None:
+            if (why := self._mismatch or given_up(self._away_seconds)) is not None:
                 raise ReplayFailed(why)
             if time.monotonic() >= shown_at + _LOOK_SECONDS:
                 shown_at = time.monotonic()
                 show(self._progress())
         show(self._progress())
+
+    @property
+    def _away_seconds(self) -> float:
+        """Seconds since nothing is scored: the scorer is away, or the part that scores the recordings."""
+        return max(self._scoring.away_seconds, self._scoring.missing_seconds(Target(self._model, self._part)))
 
     def _begin(self, one: Wanted, worker: Worker, stop: threading.Event, show: Callable[[Progress], None]) -> None:
         """Start a recording, unless it is kept already, cannot be read, or ``stop`` comes while it is hashed."""

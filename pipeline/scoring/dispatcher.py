@@ -236,9 +236,8 @@ class Dispatcher:
         if served is None:
             return None
         with self.lock:
-            recovered = self._outages.scored(target)
-        if recovered:
-            notify(self._listener.recovered)
+            news = self._outages.scored(target)
+        self._inspector.report(news, target)
         if versions.scored_by(served, sent_at=clip.sent_at):
             notify(self._listener.exchanged, served)
         if clip.sent_scene and served.scene is not clip.window.scene_kind:  # the version was exchanged meanwhile

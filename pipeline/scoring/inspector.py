@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from pipeline import logs
-from pipeline.scoring.outage import Outages
+from pipeline.scoring.outage import News, Outages
 from pipeline.scoring.outcomes import ScoringListener, notify
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, Trouble
 from pipeline.scoring.target import Target
@@ -91,12 +91,22 @@ class Inspector:
             sent_at: when the call that failed was sent.
         """
         with self._lock:
-            is_news = self._outages.failed(target, trouble, line, sent_at=sent_at, now=time.monotonic())
+            news = self._outages.failed(target, trouble, line, sent_at=sent_at, now=time.monotonic())
             for other, versions in self._versions.items():
                 if self._outages.away(other) and (self._outages.server_away or other.model == target.model):
                     versions.inspected = False
-        if is_news:
+        self.report(news, target, line)
+
+    def report(self, news: News, target: Target, line: str = "") -> None:
+        """Notify the listener of the news of ``target``."""
+        if news.recovered:
+            notify(self._listener.recovered)
+        if news.waiting:
             notify(self._listener.waiting, line)
+        if news.part_waiting:
+            notify(self._listener.part_waiting, target, line)
+        if news.part_there:
+            notify(self._listener.part_there, target)
 
     def _describe(self, target: Target, version: str = "") -> ServedModel:
         return self._transport.describe(target, version=version, timeout_seconds=self._timeout_seconds)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import NamedTuple
 
 from pipeline.scoring.served_model import OF_A_PART, Trouble
 from pipeline.scoring.target import Target
@@ -44,6 +45,22 @@ class State(StrEnum):
     PAUSED = "paused"  #: nothing is sent until the pause is over
     PROBING = "probing"  #: one clip at a time is sent, to see whether the outage is over
     REPAIRING = "repairing"  #: nothing is sent while the model is unloaded and loaded anew
+
+
+class News(NamedTuple):
+    """Changes that a call has to report; by default none.
+
+    Attributes:
+        waiting: clips wait for the server or a model.
+        recovered: the server and all models are there again.
+        part_waiting: the clips of a camera wait for its part.
+        part_there: they wait for it no longer.
+    """
+
+    waiting: bool = False
+    recovered: bool = False
+    part_waiting: bool = False
+    part_there: bool = False
 
 
 class Outage:
@@ -169,6 +186,7 @@ class Outages:
         self._server = Outage()
         self._models: dict[str, _Model] = {}
         self._parts: dict[Target, Outage] = {}
+        self._missing: set[Target] = set()  # parts that are reported as waited for
         self._repair = repair
         for target in targets:
             self.add(target)
@@ -209,11 +227,12 @@ class Outages:
         """Return whether the model has not answered a single clip since ``sent_at``."""
         return self._models[target.model].answered_at < sent_at
 
-    def failed(self, target: Target, trouble: Trouble, line: str, *, sent_at: float, now: float) -> bool:
-        """Record a failure that makes clips wait; return whether ``line`` is to be reported.
+    def failed(self, target: Target, trouble: Trouble, line: str, *, sent_at: float, now: float) -> News:
+        """Record a failure that makes clips wait; return whether ``line`` is to be reported, and as which news.
 
         A line is reported once an outage, again when the kind of trouble changes, and never for two models at once.
         """
+        was_away = self._scorer_is_away()
         reported = {outage.line for outage in self._open()}
         own = self._models[target.model]
         if trouble is Trouble.STUB_DIED:
@@ -228,17 +247,26 @@ class Outages:
             if other.is_open and not failing.is_open:
                 failing.take_over(other)
             other.end()
-        return failing.fail(trouble, line, sent_at=sent_at, now=now) and line not in reported
+        is_news = failing.fail(trouble, line, sent_at=sent_at, now=now) and line not in reported
+        if failing is not self._parts.get(target):
+            return News(waiting=is_news)
+        self._missing.add(target)
+        return News(part_waiting=is_news, recovered=was_away and not self._scorer_is_away())
 
-    def scored(self, target: Target) -> bool:
-        """Record a usable answer of ``target``; return whether the last outage ended with it."""
-        was_open = bool(self._open())
+    def scored(self, target: Target) -> News:
+        """Record a usable answer of ``target``; return the outages that ended with it."""
+        was_away, was_missing = self._scorer_is_away(), target in self._missing
+        self._missing.discard(target)
         self._server.end()
         self._models[target.model].outage.end()
         self._models[target.model].repair.reset()
         if target in self._parts:
             self._parts[target].end()
-        return was_open and not self._open()
+        return News(recovered=was_away and not self._scorer_is_away(), part_there=was_missing)
+
+    def _scorer_is_away(self) -> bool:
+        """Return whether the server or any model is away; a missing part does not count."""
+        return self._server.is_open or any(model.outage.is_open for model in self._models.values())
 
     def _outage_of(self, target: Target) -> Outage:
         """Return the outage that holds up a model or part: the highest that is open, else its own."""

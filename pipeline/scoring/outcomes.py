@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline import logs
 from pipeline.scoring.served_model import ServedModel
+from pipeline.scoring.target import Target
 from pipeline.windows import ClipWindow
 
 _log = logs.get("scoring")
@@ -87,6 +88,12 @@ class ScoringListener:
     def recovered(self) -> None:
         """Report that the last outage is over: nothing that was reported as waiting is away any more."""
 
+    def part_waiting(self, part: Target, reason: str) -> None:
+        """Report that the clips of a camera wait for its part, as :meth:`waiting`; other cameras are not affected."""
+
+    def part_there(self, part: Target) -> None:
+        """Report that a part that was waited for scores."""
+
     def reconnected(self, line: str) -> None:
         """Report that a connection had died without a sign and was replaced; on a thread of its own."""
 
@@ -105,12 +112,26 @@ class OutageLog(ScoringListener):
         self.reconnects = 0
         self._log = logs.get(component)
         self._waiting_since: float | None = None
+        self._missing_since: dict[Target, float] = {}
 
     @property
     def away_seconds(self) -> float:
         """Seconds since the scorer went away; 0 when it is there."""
         since = self._waiting_since
         return 0.0 if since is None else time.monotonic() - since
+
+    def missing_seconds(self, part: Target) -> float:
+        """Return the seconds since the clips of a camera wait for its part; 0 when they do not."""
+        since = self._missing_since.get(part)
+        return 0.0 if since is None else time.monotonic() - since
+
+    def part_waiting(self, part: Target, reason: str) -> None:
+        self._missing_since.setdefault(part, time.monotonic())
+        self._log.warning("waiting for the camera's part; the other cameras continue", camera=part.part, reason=reason)
+
+    def part_there(self, part: Target) -> None:
+        self._missing_since.pop(part, None)
+        self._log.info("the camera's part is there", camera=part.part)
 
     def waiting(self, reason: str) -> None:
         if self._waiting_since is None:

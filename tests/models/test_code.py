@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import textwrap
 from pathlib import Path
 
@@ -103,3 +105,14 @@ def test_an_entry_without_a_source_is_refused(ours, entry):
     ours(a="")
     with pytest.raises(ValueError, match=f"{entry}: no module with a source"):
         code_digest([entry])
+
+
+def test_a_digest_does_not_depend_on_pythons_version(ours):
+    """Python 3.12 has added a field to functions and classes, and 3.13 leaves out empty lists."""
+    ours(entry="def f(): pass\nclass C: pass")
+    nothing = "posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]"
+    tree = (
+        f"Module(body=[FunctionDef(name='f', args=arguments({nothing}), body=[Pass()], decorator_list=[]), "
+        "ClassDef(name='C', bases=[], keywords=[], body=[Pass()], decorator_list=[])], type_ignores=[])"
+    )
+    assert code_digest(["house.entry"]) == hashlib.sha256(json.dumps([tree]).encode()).hexdigest()

@@ -49,6 +49,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def joined(data: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Joined:
-    """Fights between normal clips at known times, of sources that the committed model has not seen."""
+    """Four fights between normal clips at known times, of sources that the committed model has not seen; 50 s."""
     card = root / "models" / "weights" / "fights" / "model-card.json"
-    return build(data, card, tmp_path_factory.mktemp("joined") / "joined.mp4")
+    return build(data, card, tmp_path_factory.mktemp("joined") / "joined.mp4", clips=25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -17,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
+import openvino
 import pytest
 
+from pipeline.cli.repository import repository_of
+
 # How long a demo takes to start and to end is this machine's business.
-pytestmark = [pytest.mark.realparts, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.realparts, pytest.mark.alone, pytest.mark.timeout(900)]
 
 CAMERAS = 2
 MODEL, LEARNED = "courtyard", "courtyard-motion"
@@ -108,7 +113,13 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def clip_seconds_before() -> float:
+    """Return the time that a clip takes before the demo."""
+    return seconds_of_a_clip()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, clip_seconds_before: float) -> Iterator[Run]:
     """One demo to its end, as `make demo` runs it."""
     demo = Demo(tmp_path_factory.mktemp("demo") / "run")
     try:
@@ -179,9 +190,30 @@ def test_a_detector_that_has_seen_no_incident_finds_most_of_them(run: Run) -> No
     assert figures["false_alarms"] <= CAMERAS, run.errors
 
 
-def test_alerts_come_a_clip_and_the_smoothing_after_their_incident_began(run: Run, root: Path) -> None:
+def seconds_of_a_clip() -> float:
+    """Return the median time in which both cores compute the demo's model for one clip."""
+    (network,) = repository_of(MODEL).glob("*/1/scorer.xml")
+    model = openvino.Core().compile_model(network, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    request, (clip,) = model.create_infer_request(), model.inputs
+    pictures = np.zeros([size.get_length() if size.is_static else 1 for size in clip.partial_shape], np.uint8)
+    times = []
+    for _ in range(12):
+        began = time.perf_counter()
+        request.infer({clip: pictures})
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def test_alerts_come_a_clip_and_the_smoothing_after_their_incident_began(
+    run: Run, root: Path, clip_seconds_before: float
+) -> None:
     card = json.loads((root / "models" / "weights" / "courtyard" / "model-card.json").read_text())
     clip, kernel = card["clip"], card["alerting"]["kernel"]
+    # A machine with neighbours may be several times slower than an hour ago. Where the network alone takes half of it,
+    # clips are dropped, and delays are those of the machine.
+    needed = CAMERAS * clip["fps"] / clip["stride"] * max(clip_seconds_before, seconds_of_a_clip())
+    if needed > 0.5:
+        pytest.skip(f"this machine is too slow: the network alone needs {needed:.0%} of it, expected at most half")
     allowed = (clip["frames"] + (kernel - 1) / 2 * clip["stride"]) / clip["fps"] + 1.0
     latency = run.summary["detectors"][MODEL]["latency_seconds"]
     assert latency["median"] <= allowed, run.errors
@@ -189,7 +221,15 @@ def test_alerts_come_a_clip_and_the_smoothing_after_their_incident_began(run: Ru
     assert latency["p95"] <= allowed + 1.0, run.errors
 
 
-@pytest.mark.parametrize("moment", ["rendering", "starting Triton", "watching", "s left, "])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("rendering", marks=pytest.mark.slow),  # a demo each; the other two run in CI
+        "starting Triton",
+        pytest.param("watching", marks=pytest.mark.slow),
+        "s left, ",
+    ],
+)
 def test_ctrl_c_ends_everything_that_it_started(moment: str, tmp_path: Path) -> None:
     demo = Demo(tmp_path / "run", "--cameras", "1", "--seconds", "20")
     try:

@@ -27,7 +27,7 @@ from pipeline.live.service import Service
 from pipeline.scoring.outcomes import Dropped
 from pipeline.settings import load_site
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 SEEDS = {"gate": 0, "yard": 1}  #: of the scenes
 #: A person runs for 2 s in each turn of 20 s.

@@ -25,7 +25,7 @@ from pipeline.runs.folder import read_run
 from pipeline.settings import site_from_options
 from pipeline.sources.rtsp import RtspSource
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 FPS, FRAMES = 10, 100
 #: A threshold that everything exceeds: one alert from the first clip to the last.

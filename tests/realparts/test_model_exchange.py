@@ -19,7 +19,7 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.live.service import Service
 from pipeline.scoring.served_model import load_version
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 FRAMES, STRIDE = 4000, 2
 STRICT = "0.95"  # which BRIGHT / 255 = 0.92 does not reach

@@ -6,46 +6,64 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import brightness_family
 import pytest
 from hearing import Heard
 from parts_of_brightness import HOST, put, use_programs
 from site_runs import BRIGHT, site, write_video
+from structlog.testing import capture_logs
 from triton_of_brightness import T, until
 
 from deploy.triton.server import TritonServer
 from models.serving import versions
+from models.serving.export import export
 from pipeline.alerts.event import AlertEvent
+from pipeline.live.board import CameraState
 from pipeline.live.service import Service
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 FRAMES, STRIDE = 1500, 2
 SIZE = {"stride": STRIDE, "fit": "crop", "fps": None}
 DARK_IS_NORMAL, BRIGHT_IS_NORMAL = 0.2, BRIGHT / 255
 
 
-def test_a_live_camera_without_its_part_is_watched_once_it_is_there(
+def test_a_live_camera_without_its_part_is_watched_by_its_others_until_it_is_there(
     tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recording of the gate is judged meanwhile, and its end does not end the site."""
+    """The gate's recording is judged meanwhile. The first part that comes is of other clips than the site asks for."""
     use_programs(monkeypatch)
-    put(tmp_path, "gate", DARK_IS_NORMAL, **SIZE)
+    size = {**SIZE, "fps": 10}
+    put(tmp_path, "gate", DARK_IS_NORMAL, **size)
+    brightness_family.train(tmp_path / "any", DARK_IS_NORMAL, camera="any", **size)
+    export(str(tmp_path / "any"), tmp_path / "repository", name="any")
     video = write_video(tmp_path / "bright.mp4", [(5, BRIGHT)], size=(64, 48))
     with TritonServer(tmp_path / "repository", log=tmp_path / "triton.log") as server:
-        cameras = {"gate": {"source": str(video)}, "late": {"source": "synthetic://courtyard?fps=10&minutes=0.1"}}
-        detectors = {"normal": {"model": HOST}}
+        cameras = {"gate": {"source": str(video)}, "late": {"source": "synthetic://courtyard?fps=10"}}
+        detectors = {"any": {"model": "any"}, "normal": {"model": HOST, "clip": {"fps": 10}}}
         service = Service(site(tmp_path, server.grpc_address, broker, cameras, detectors=detectors))
+
+        def state(detector: str) -> CameraState:
+            return next(one for one in service.board.states if (one.camera, one.detector) == ("late", detector))
+
+        def missing() -> float | None:
+            labels = {"camera": "late", "detector": "normal"}
+            return service.metrics.registry.get_sample_value("mistwatch_part_missing", labels)
+
         try:
             assert service.prepare(threading.Event(), patient=True)
             service.start()
-            assert service.worker is not None
-            assert service.worker.wait(60)
-            assert not service.wait(0.1)
-            assert [state.camera for state in service.board.states] == ["gate"]
-            threading.Timer(1, partial(put, tmp_path, "late", DARK_IS_NORMAL, **SIZE)).start()
-            assert service.wait(60)  # until its end, although the gate's has come
-            (late,) = (state for state in service.board.states if state.camera == "late")
-            assert late.scored + late.dropped > 10
+            until(lambda: state("any").scored > 10)
+            assert [one.name for one in service.board.states] == ["gate/any", "gate/normal", "late/any"]
+            assert (missing(), service.scorer_away_seconds) == (1, 0)
+            with capture_logs() as logged:
+                put(tmp_path, "late", DARK_IS_NORMAL, **{**size, "fps": 5})
+                until(lambda: any("trained with fps 5" in line.get("reason", "") for line in logged))
+            put(tmp_path, "late", DARK_IS_NORMAL, replace=True, **size)
+            scored = state("any").scored
+            until(lambda: missing() == 0)
+            until(lambda: state("normal").scored > 10)
+            assert state("any").scored > scored
         finally:
             service.close(relay_seconds=60)
 

@@ -13,7 +13,7 @@ from deploy.triton.server import TritonServer
 from models.engines.device import cuda_devices
 from pipeline.runs.folder import read_run
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 #: Everything exceeds it: the scores are in the alerts' events, too.
 ALERTS = {"open_threshold": 1e-9, "close_threshold": 1e-9, "min_clips": 1}

@@ -16,7 +16,7 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.live.service import Service
 from pipeline.scoring.outcomes import Scored
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 MODELS = ("fights", "courtyard")
 #: 12.5 frames a second, which is what ``courtyard`` asks for, so that both detectors keep every frame.

@@ -137,9 +137,9 @@ def _batches(rows: list[dict[str, object]], size: int) -> list[list[dict[str, ob
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def build(data: Path, card: Path, video: Path, seed: int = 7) -> Joined:
-    """The joined stream of the sources that the model of ``card`` has not seen."""
-    return join(data, arrange(held_out_clips(data, card), seed), video)
+def build(data: Path, card: Path, video: Path, seed: int = 7, *, clips: int | None = None) -> Joined:
+    """Join clips of the sources that the model of ``card`` has not seen: the first ``clips`` of them, or all."""
+    return join(data, arrange(held_out_clips(data, card), seed)[:clips], video)
 
 
 def main() -> None:

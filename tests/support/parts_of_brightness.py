@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import brightness_family
@@ -25,9 +27,9 @@ class CellMeans(torch.nn.Module):
         return (torch.nn.functional.avg_pool2d(pictures.to(torch.float32).mean(dim=3) / 255, 2),)
 
 
-def cell_means(common: str = "means of 2 × 2 pixels") -> ProgramNetwork:
+def cell_means(common: str = "means of 2 × 2 pixels", weights: str = "") -> ProgramNetwork:
     """Return the network; ``common`` identifies it for all cameras; empty for a network of one camera."""
-    return ProgramNetwork(CellMeans().eval(), {"PICTURE": ((16, 16, 3), "uint8")}, ("CELLS",), common)
+    return ProgramNetwork(CellMeans().eval(), {"PICTURE": ((16, 16, 3), "uint8")}, ("CELLS",), common, weights)
 
 
 def use_programs(monkeypatch: pytest.MonkeyPatch, network: ProgramNetwork | None = None) -> None:
@@ -44,7 +46,16 @@ def use_programs(monkeypatch: pytest.MonkeyPatch, network: ProgramNetwork | None
     monkeypatch.setitem(FAMILIES, "brightness", "brightness_family")
 
 
-def put(folder: Path, camera: str, level: float, *, replace: bool = False, **clip: object) -> Path:
+def put(
+    folder: Path,
+    camera: str,
+    level: float,
+    *,
+    replace: bool = False,
+    max_batch: int | None = None,
+    on_renewed: Callable[[Path, list[int]], None] = lambda *_: None,
+    **clip: object,
+) -> Path:
     """Export a detector of ``camera`` whose normal brightness is ``level`` into the repository ``folder``/repository.
 
     Returns:
@@ -52,7 +63,14 @@ def put(folder: Path, camera: str, level: float, *, replace: bool = False, **cli
     """
     product = folder / f"{camera}-{level}-{len(list(folder.iterdir()))}"
     brightness_family.train(product, level, camera=camera, **clip)
-    return export_part(str(product), folder / "repository", into=HOST, replace=replace)
+    out = folder / "repository"
+    return export_part(str(product), out, into=HOST, max_batch=max_batch, replace=replace, on_renewed=on_renewed)
+
+
+def as_of_other_code(host: Path) -> None:
+    """Have version 1 of a hosting model state that another version of mistwatch has written its code."""
+    for config in (host / "config.pbtxt", host / "1" / "config.pbtxt"):
+        config.write_text(re.sub(r'(key: "code" value \{ string_value: ")\w+', r"\1other", config.read_text()))
 
 
 def grey_clip(level: float) -> np.ndarray:

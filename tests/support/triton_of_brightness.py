@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import tritonclient.grpc as triton
@@ -148,12 +148,15 @@ class Server:
 
     def freeze(self) -> None:
         """SIGSTOP to the server and its stubs: connections stay open without an answer."""
-        for pid in self._processes():
-            os.kill(pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, what: signal.Signals) -> None:
         for pid in self._processes():
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # a stub of a model that is being unloaded
+                os.kill(pid, what)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -174,7 +177,8 @@ class Server:
         stubs = self._processes()[1:]
         assert stubs, "no stub to kill"
         for pid in stubs:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _processes(self) -> list[int]:
         """The server's process and, after it, its stubs."""

@@ -153,8 +153,10 @@ class TestRefusals:
 
 class TestEngines:
     def test_torch_alone_has_no_network_for_openvino(self, trained: Path, tmp_path: Path) -> None:
-        files = {file.name for file in (export(str(trained), tmp_path, engine=EngineChoice.TORCH) / "1").iterdir()}
+        version = export(str(trained), tmp_path, engine=EngineChoice.TORCH) / "1"
+        files = {file.name for file in version.iterdir()}
         assert "scorer.safetensors" in files
+        assert "licence: MIT" in (version / "NOTICE").read_text(encoding="utf-8"), "of the backbone's weights"
         assert "scorer.xml" not in files
 
 

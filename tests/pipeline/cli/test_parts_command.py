@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import brightness_family
 import numpy as np
 import pytest
 from in_process import called
-from parts_of_brightness import HOST, use_programs
+from parts_of_brightness import HOST, as_of_other_code, use_programs
 from site_runs import BRIGHT, write_video
 
 from deploy.triton.server import TritonServer
@@ -23,12 +22,11 @@ Command = Callable[..., tuple[object, str, str]]
 
 
 @pytest.fixture
-def mistwatch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+def mistwatch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """The command in this process, in a folder of its own: status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     use_programs(monkeypatch)
-
-    return partial(called, monkeypatch, capsys)
+    return called
 
 
 def product(camera: str, level: float) -> Path:
@@ -64,6 +62,32 @@ def test_parts_are_added_listed_and_rolled_back(mistwatch: Command) -> None:
     status, _, errors = mistwatch("versions", "rollback", "models", "--part", "yard")
     assert (status, errors.count("\n")) == (2, 1)
     assert "parts/yard serves version 1 and has served no other before" in errors
+
+
+def test_a_hosting_model_of_other_code_is_renewed(mistwatch: Command) -> None:
+    export = ("export", "--out", "models", "--into", HOST, "--model")
+    mistwatch(*export, product("gate", 0.2))
+    as_of_other_code(Path("models") / HOST)
+    status, said, errors = mistwatch(*export, product("yard", 0.6), "--max-batch", 4)
+    assert (status, said) == (2, "")
+    assert errors == f"mistwatch: --max-batch: got 4, and models/{HOST} has 8; leave it out, or name another --into\n"
+    status, said, errors = mistwatch(*export, product("yard", 0.4), "--max-batch", 8)
+    assert (status, errors) == (0, "")
+    assert said.splitlines() == [
+        f"models/{HOST}: version 2 has the code of this mistwatch, for the parts of all cameras (gate)",
+        f"models/{HOST}/parts/yard: version 1, 0.0 MB; at a running Triton it is used from the next start on, or "
+        f"after: mistwatch versions use models 2 --model {HOST} --triton HOST:PORT",
+    ]
+    status, said, errors = mistwatch("versions", "rollback", "models")
+    assert status == 0
+    needs = (
+        f"mistwatch: the parts of yard need a later version of {HOST} and are not scored by version 1; roll each back "
+        "with --part\n"
+    )
+    assert errors == needs
+    assert mistwatch("versions", "use", "models", "1", "--part", "yard") == (0, "", needs)
+    status, said, errors = mistwatch("versions", "use", "models", "1", "--part", "gate")
+    assert (status, said, errors) == (0, f"models/{HOST}/parts/gate: version 1 scores from now on\n", "")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +134,11 @@ def test_a_running_triton_confirms_and_a_part_that_it_cannot_open_is_taken_back(
         assert errors.endswith(f"models/{HOST}/parts/gate is back at version 2\n")
         assert versions.served(gate) == 2
         assert served_model(server.grpc_address, HOST, part="gate").version == "1.2"
+        as_of_other_code(Path("models") / HOST)
+        status, said, errors = mistwatch(*export, product("yard", 0.6))
+        assert (status, errors) == (0, "")
+        assert said.splitlines()[1] == f"Triton at {server.grpc_address} serves version 2 of {HOST}"
+        assert served_model(server.grpc_address, HOST, part="gate").version == "2.2"
 
 
 @pytest.mark.realparts
@@ -146,6 +175,28 @@ def test_a_replay_is_scored_by_one_part(mistwatch: Command) -> None:
     assert (run.settings.model.name, run.settings.model.version) == ("bright", "1.1")
     (scores,) = (clips.score for clips in run.clips.values())
     np.testing.assert_allclose(scores, BRIGHT / 255 - 0.6, atol=0.02)
+
+
+@pytest.mark.realparts
+def test_a_part_that_needs_code_which_triton_has_not_loaded_is_taken_back(mistwatch: Command) -> None:
+    """Triton scores on with the former version of the part, which it has open."""
+    export = ("export", "--out", "models", "--into", HOST, "--model")
+    mistwatch(*export, product("gate", 0.2))
+    with TritonServer(Path("models"), log=Path("triton.log")) as server:
+        assert served_model(server.grpc_address, HOST, part="gate").version == "1.1"
+        as_of_other_code(Path("models", HOST))
+        assert mistwatch(*export, product("gate", 0.4))[0] == 0
+        assert served_model(server.grpc_address, HOST, part="gate").version == "1.1"
+        assert mistwatch("versions", "rollback", "models", "--part", "gate")[0] == 0
+        use = ("versions", "use", "models", "2", "--triton", server.grpc_address)
+        status, said, errors = mistwatch(*use, "--part", "gate")
+        assert (status, said, errors.count("\n")) == (1, "", 1)
+        kept = f"has loaded version 1 of {HOST}, whose code keeps version 1 of the part gate; expected version 2: "
+        assert kept in errors
+        assert errors.endswith(f"; models/{HOST}/parts/gate is back at version 1\n")
+        assert mistwatch(*use)[0] == 0
+        assert mistwatch(*use, "--part", "gate")[0] == 0
+        assert served_model(server.grpc_address, HOST, part="gate").version == "2.2"
 
 
 @pytest.mark.realparts

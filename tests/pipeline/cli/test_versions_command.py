@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from in_process import called
 from ports import free_port
 from triton_of_brightness import Server, until, write_version
 
@@ -17,11 +19,7 @@ from pipeline.cli.repository import let_load
 from pipeline.errors import MistwatchError
 from pipeline.scoring.served_model import served_model
 
-
-def mistwatch(*arguments: object) -> tuple[int, str, str]:
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "versions", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    return done.returncode, done.stdout, done.stderr
+mistwatch = partial(called, "versions")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pipeline.live.board import CameraPhase
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.sources.files import FileSource
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 #: Limits within a removal sum to about 5 s; beyond them a busy machine takes its time.
 REMOVE_SECONDS = 15.0

@@ -18,7 +18,7 @@ from pipeline.live.listener import Watch
 from pipeline.live.service import Service
 from pipeline.scoring.outcomes import Scored
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 SCENE = [(3.0, DARK), (3.0, BRIGHT), (3.0, DARK)]
 FRAMES = 90

@@ -73,6 +73,7 @@ def wait_for_parts(process: subprocess.Popen[str], folder: Path, count: int) -> 
         time.sleep(0.01)
 
 
+@pytest.mark.slow  # stopped replays have tests
 def test_a_replay_that_is_killed_and_then_stopped_goes_on_to_the_same_bytes(
     films: Path, tmp_path: Path, triton: Server
 ) -> None:

@@ -19,6 +19,7 @@ from operators.background import SceneKind
 from pipeline.scoring.outcomes import Dropped, DropReason, Scored
 from pipeline.scoring.scorer import ScoredModel
 from pipeline.scoring.served_model import ServedModel
+from pipeline.scoring.target import Target
 from pipeline.sources.base import Fit, Segment
 from pipeline.windows import ClipSpec, ClipWindow
 
@@ -143,7 +144,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.now_in_flight = self.most_in_flight = 0
-        self.said: list[str] = []  # waiting's reasons, and "recovered"
+        self.said: list[str] = []  # reasons of waiting, "recovered", "late is waited for" and "late is there"
         self.said_at: list[float] = []  # monotonic
         self.exchanges: list[ServedModel] = []
         self.reconnects: list[str] = []
@@ -166,6 +167,12 @@ class Listener:
 
     def recovered(self) -> None:
         self.waiting("recovered")
+
+    def part_waiting(self, part: Target, reason: str) -> None:
+        self.waiting(f"{part.part} is waited for: {reason}")
+
+    def part_there(self, part: Target) -> None:
+        self.waiting(f"{part.part} is there")
 
     def reconnected(self, line: str) -> None:
         self.reconnects.append(line)

@@ -19,6 +19,8 @@ from pipeline.scoring.outcomes import DropReason, Scored
 from pipeline.scoring.scorer import CameraPort, ScoredModel, Scorer
 from pipeline.scoring.served_model import HeatMap
 
+pytestmark = pytest.mark.alone
+
 TALL = 32  #: height of the second model's clips
 
 

@@ -8,6 +8,7 @@ from pipeline.scoring.outage import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
     REPAIR_AFTER_DEATHS,
+    News,
     Outage,
     Outages,
     Repair,
@@ -142,12 +143,20 @@ class Site:
 
     def fail(self, target: Target, trouble: Trouble, line: str) -> None:
         self.now += 10.0
-        if self.outages.failed(target, trouble, line, sent_at=self.now, now=self.now):
-            self.said.append(line)
+        self.hear(self.outages.failed(target, trouble, line, sent_at=self.now, now=self.now), target, line)
 
     def score(self, target: Target) -> None:
-        if self.outages.scored(target):
+        self.hear(self.outages.scored(target), target)
+
+    def hear(self, news: News, target: Target, line: str = "") -> None:
+        if news.recovered:
             self.said.append("recovered")
+        if news.waiting:
+            self.said.append(line)
+        if news.part_waiting:
+            self.said.append(f"{target.part}: {line}")
+        if news.part_there:
+            self.said.append(f"{target.part} is there")
 
     @property
     def states(self) -> list[State]:
@@ -271,9 +280,9 @@ class TestParts:
         assert parts.states == [State.PAUSED, State.UP]
         assert parts.outages.state(self.GATE.whole, parts.now) is State.UP
         parts.score(self.YARD)
-        assert parts.said == ["no gate"]
+        assert parts.said == ["gate: no gate"]
         parts.score(self.GATE)
-        assert parts.said == ["no gate", "recovered"]
+        assert parts.said == ["gate: no gate", "gate is there"]
 
     @pytest.mark.parametrize("trouble", [Trouble.NOT_READY, Trouble.STUB_DIED, Trouble.SILENT])
     def test_the_models_trouble_holds_up_both_and_ends_for_both(self, parts: Site, trouble: Trouble) -> None:
@@ -288,6 +297,7 @@ class TestParts:
         parts.fail(self.YARD, Trouble.STUB_DIED, "no model")
         parts.fail(self.GATE, Trouble.PART, "no gate")
         assert parts.states == [State.PAUSED, State.UP]
+        assert parts.said == ["no model", "recovered", "gate: no gate"], "the scorer is there, with or without the part"
 
     def test_a_part_that_is_missing_may_miss_its_model_and_the_server_too(self, parts: Site) -> None:
         parts.fail(self.GATE, Trouble.PART, "no gate")
@@ -296,6 +306,8 @@ class TestParts:
         assert parts.states == [State.PAUSED, State.PAUSED]
         parts.score(self.YARD)
         assert parts.states == [State.UP, State.UP], "the part is asked for again"
+        parts.score(self.GATE)
+        assert parts.said == ["gate: no gate", "no model", "no server", "recovered", "gate is there"]
 
     def test_deaths_are_those_of_the_model(self, parts: Site) -> None:
         for target in (self.GATE, self.YARD, self.GATE):

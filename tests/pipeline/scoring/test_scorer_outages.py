@@ -18,7 +18,7 @@ from pipeline.scoring.outcomes import DropReason
 from pipeline.scoring.scorer import Scorer, wait_for_model
 from pipeline.scoring.served_model import ServedModel
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

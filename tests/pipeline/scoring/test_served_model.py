@@ -27,7 +27,7 @@ from pipeline.scoring.served_model import (
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 
 def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
