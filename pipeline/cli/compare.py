@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.files import writing
 
 if TYPE_CHECKING:
+    from operators.figures.pixels import PixelCounts
     from pipeline.evaluation.subject import Subject
 
 
@@ -23,6 +25,13 @@ def compare(
     split: Split = None,
     frames_per_score: FramesPerScore = 16,
     kernel: Annotated[int, typer.Option(min=1, help="With --labels: number of scores averaged.")] = 5,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ground-truth masks: npz, or zip of VIDEO/000.png. Compares the runs' maps.",
+            show_default="the manifests', for anomaly maps",
+        ),
+    ] = None,
     video_score: VideoScores = "mean",
     draws: Draws = 2000,
     by: By = "video",
@@ -33,17 +42,21 @@ def compare(
     """Compare two runs over the same videos: figures of A minus those of B, by paired bootstrap.
 
     If the 95 % interval of a difference contains 0, these videos do not show which run is better. Anomaly maps are
-    compared where both runs have some and their manifests name the same masks.
+    compared where both runs have some and their manifests name the same masks, or --masks gives them.
     """
     from pipeline.cli.judgement import WIDE, comparison_tables, write_document
     from pipeline.evaluation.assessment import compare_judged
-    from pipeline.evaluation.subject import ScoreFiles, count_comparable_pixels, subject_of_run
+    from pipeline.evaluation.subject import ScoreFiles, count_comparable_pixels, count_pixels_of, subject_of_run
     from pipeline.runs.folder import read_run
 
     if split is not None and labels is not None:
         raise UsageError("--split belongs to the folders of replays: files of scores have no splits")
     if videos is not None and labels is None:
         raise UsageError("--videos belongs to files of scores: name their --labels")
+    if masks is not None and labels is not None:
+        raise UsageError("--masks belongs to the folders of replays: files of scores have no maps")
+    if masks is not None and not masks.is_file():
+        raise UsageError(f"{masks}: no such file")
 
     def subject(side: Path) -> Subject:
         if labels is None:
@@ -58,7 +71,10 @@ def compare(
         )
         return files.subject()
 
-    (one, of_one), (other, of_other) = (count_comparable_pixels(subject(side)) for side in (first, second))
+    def counted(side: Path) -> tuple[Subject, Mapping[str, Sequence[PixelCounts]]]:
+        return count_comparable_pixels(subject(side)) if masks is None else count_pixels_of(subject(side), None, masks)
+
+    (one, of_one), (other, of_other) = counted(first), counted(second)
     comparison = compare_judged(one.judged, other.judged, draws=draws, by=by, seed=seed, pixels=(of_one, of_other))
     if out is not None:
         with writing(out):

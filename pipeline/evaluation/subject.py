@@ -26,7 +26,7 @@ from pipeline.evaluation.pixel_maps import MapsError, judge_maps, read_maps
 from pipeline.evaluation.reported import settings_of, title_of
 from pipeline.evaluation.score_files import ForeignScoresError, is_one_array, read_labels, read_scores
 from pipeline.manifests.manifest import listed
-from pipeline.manifests.masks import Masks, MasksError, masks_of, read_masks, size_problem
+from pipeline.manifests.masks import Masks, MasksError, masked_name, masks_of, read_masks, size_problem
 from pipeline.printable import located
 from pipeline.runs.folder import Run, VideoRow
 from pipeline.runs.recordings import recording_of
@@ -184,7 +184,7 @@ def count_pixels_of(
         UsageError: neither maps nor heat maps exist, or maps and no masks.
     """
     given = read_maps(maps) if maps is not None else None
-    known = read_masks(masks) if masks is not None else _masks_of_run(subject, given)
+    known = _masks_of_file(subject, masks) if masks is not None else _masks_of_run(subject, given)
     if not known:
         return subject, {}
     left_out: list[LeftOut] = []
@@ -236,7 +236,7 @@ def _masks_of_run(subject: Subject, given: Container[str] | None) -> Mapping[str
     for name, row in masked.items():
         try:
             found[name] = masks = masks_of(located(row.masks or ""), name)
-            reason = _size_problem(masks, row)
+            reason = _size_problem(masks, row, row.masks)
         except MasksError as error:
             reason = str(error)
         if reason is not None:
@@ -246,13 +246,29 @@ def _masks_of_run(subject: Subject, given: Container[str] | None) -> Mapping[str
     return found
 
 
-def _size_problem(masks: Masks, row: VideoRow) -> str | None:
-    """Return why masks are not of the recording's pictures; None also if the recording is not there any more."""
+def _masks_of_file(subject: Subject, file: Path) -> Mapping[str, Masks]:
+    """Return the masks in a file. Raises MasksError, as :func:`_masks_of_run`."""
+    found, problems = read_masks(file), []
+    for row in subject.run.videos if subject.run is not None else ():
+        name = masked_name(row.name, found)
+        if name is not None and (reason := _size_problem(found[name], row, file)) is not None:
+            problems.append(f"{row.name}: {reason}")
+    if problems:
+        raise MasksError(listed(problems, "{} more videos have masks that cannot be used"))
+    return found
+
+
+def _size_problem(masks: Masks, row: VideoRow, place: object) -> str | None:
+    """Return why masks are not of the recording's pictures; None also if the recording is not there any more.
+
+    Args:
+        place: of the masks.
+    """
     try:
         reason = size_problem(masks, recording_of(row))
     except SourceError:
         return None
-    return None if reason is None else f"{reason}; the masks are {row.masks}"
+    return None if reason is None else f"{reason}; the masks are {place}"
 
 
 def _by_reason(left_out: Sequence[LeftOut]) -> list[str]:

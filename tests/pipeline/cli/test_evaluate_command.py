@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +25,11 @@ from pipeline.runs.folder import RunModel
 
 
 @pytest.fixture
-def mistwatch(monkeypatch, capsys, tmp_path):
+def mistwatch(monkeypatch, tmp_path):
     """The command in this process: status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-
-    return partial(called, monkeypatch, capsys)
+    return called
 
 
 @pytest.fixture
@@ -273,6 +271,18 @@ def test_anomaly_maps_of_two_runs_are_compared(mistwatch, masked_run, tmp_path):
     assert "per-region overlap" in out
 
 
+def test_masks_of_a_file_compare_runs_whose_manifests_name_none(mistwatch, masked_run, tmp_path):
+    rows = [json.loads(line) for line in videos_of(masked_run).splitlines()]
+    (masked_run / "videos.jsonl").write_text("".join(json.dumps(one | {"masks": None}) + "\n" for one in rows))
+    compare = ("compare", masked_run, masked_run, "--json", "--draws", "5")
+    assert json.loads(mistwatch(*compare)[1])["columns"]["raw"]["pixels"] is None
+    status, out, err = mistwatch(*compare, "--masks", "truth.npz")
+    assert status == 0, err
+    area = json.loads(out)["columns"]["raw"]["pixels"]["pixel_auc"]
+    assert (area["first"], area["difference"]) == (pytest.approx(0.4), 0)  # as judged above
+    assert mistwatch(*compare, "--masks", "gone.npz") == (2, "", "mistwatch: gone.npz: no such file\n")
+
+
 def test_maps_of_one_run_alone_are_not_compared(mistwatch, masked_run, tmp_path):
     without = Path(shutil.copytree(masked_run, tmp_path / "without", ignore=shutil.ignore_patterns("attention")))
     status, out, err = mistwatch("compare", masked_run, without, "--json", "--draws", "5")
@@ -414,6 +424,13 @@ def test_pictures_are_videos_of_one_frame(mistwatch, tmp_path):
         "mistwatch: broken: masks of 4×4 pixels, pictures of 4×2; expected one size; the masks are "
         f"{tmp_path / 'mask.png'}\n"
     )
+    np.savez(tmp_path / "masks.npz", broken=np.ones((1, 4, 4), bool))
+    for command in (("evaluate", folder), ("compare", folder, folder)):
+        status, out, err = mistwatch(*command, "--draws", "5", "--masks", "masks.npz")
+        assert (status, out) == (2, "")
+        assert err == (
+            "mistwatch: broken: masks of 4×4 pixels, pictures of 4×2; expected one size; the masks are masks.npz\n"
+        )
 
 
 # -- a manifest ------------------------------------------------------------------------------------------------------
