@@ -16,7 +16,6 @@ if they exist, and made otherwise.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from courtyard import COOLDOWN_SECONDS, RESULTS, ROOT, Scorer, Watch, alerts_of,
 from courtyard import FIRST_SEED as FIRST_EVENTFUL
 from courtyard import KEPT as KEPT_EVENTFUL
 from courtyard import SEEDS as EVENTFUL
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -88,10 +88,8 @@ def main() -> None:
     except (SceneError, ExportError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     report = Report(watches, incidents, scorer, options.budget or [parse_budget(text) for text in BUDGETS])
-    options.results.mkdir(parents=True, exist_ok=True)
     figures = report.figures()
-    (options.results / "calibration.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "calibration.md").write_text(page(figures))
+    record(options.results, "calibration", figures, page(figures))
     print(page(figures))
 
 

@@ -11,7 +11,6 @@ measured on films, by the rule that a worker follows, and on a made scene in whi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import threading
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from recorded import record
 from rich.console import Console
 from rich.progress import track
 
@@ -94,9 +94,7 @@ def main() -> None:
         },
         "load_average": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2)},
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "clip_cost.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "clip_cost.md").write_text(page(results))
+    record(options.results, "clip_cost", results, page(results))
     print(page(results), end="")
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from minute_plot import Minute, draw
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -113,9 +114,7 @@ def main() -> None:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
     report = Report(watches, scorer.card, scorer.chain)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "courtyard.json").write_text(json.dumps(report.figures(), indent=2, ensure_ascii=False) + "\n")
-    (options.results / "courtyard.md").write_text(report.page())
+    record(options.results, "courtyard", report.figures(), report.page())
     console = Console(width=max(Console().width, WIDE))
     console.print(tables(report.sheet, targets=ASKED, intervals=report.intervals, kind_intervals=report.kinds))
     chosen = watches[seeds.index(plot_seed)]

@@ -39,6 +39,7 @@ import av.filter
 import numpy as np
 import numpy.typing as npt
 from courtyard import RESULTS, ROOT, Scorer, format_delay
+from recorded import record
 from rich.console import Console
 from rich.progress import track
 
@@ -137,9 +138,7 @@ def main() -> None:
     ).figures()
     if options.before.exists():
         figures["before"] = same_day(json.loads(options.before.read_text(encoding="utf-8")), figures)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "day.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "day.md").write_text(page(figures))
+    record(options.results, "day", figures, page(figures))
     print(page(figures))
 
 

@@ -10,7 +10,6 @@ drift, so the scores of its second half are repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from recorded import record
 from scipy.signal import lfilter
 from scipy.special import ndtri
 from scipy.stats import norm
@@ -208,8 +208,7 @@ def main() -> None:
     parser.add_argument("--film", type=Path, default=ROOT.parent / "shared" / "data" / "cctv" / "vtest.avi")
     options = parser.parse_args()
     results = {"seed": SEED, "simulation": simulation(), "film": film(options.film)}
-    (RESULTS / "drift.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    (RESULTS / "drift.md").write_text(page(results), encoding="utf-8")
+    record(RESULTS, "drift", results, page(results))
     print(page(results))
 
 

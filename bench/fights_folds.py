@@ -10,13 +10,13 @@ ordinary footage).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fight_variants import BEFORE, RECIPE, REVERTED, ROOT, Clips, Dataset, Variant, Work, different, recipe_parser
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -81,9 +81,7 @@ def main() -> None:
         "too_short": sorted(video.path.name for video in videos if video.path not in usable),
         "committed": held_out,
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "fights_folds.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "fights_folds.md").write_text(page(results))
+    record(options.results, "fights_folds", results, page(results))
     print(page(results), end="")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -93,9 +94,7 @@ def main() -> None:
     runs = kept_runs(videos, options.kept, config)
     runs[PROBE] = [probed(videos, footage, config)]
     results = figures(runs, config)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "fights_mist.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "fights_mist.md").write_text(page(results))
+    record(options.results, "fights_mist", results, page(results))
     print(page(results), end="")
 
 

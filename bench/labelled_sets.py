@@ -14,7 +14,6 @@ with
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ import numpy as np
 import yaml
 from courtyard import format_delay
 from misleading import first_clip
+from recorded import record
 
 from models.card import CARD_FILE, ModelCard
 from models.jobs.video_plan import VideoChoice, planned
@@ -69,9 +69,7 @@ def main() -> None:
             Set.from_videos("ped2", options.ped2_model, _unseen_ped2(options.data / "ped2", options.ped2_model))
         )
     found = {"confidence": CONFIDENCE, "draws": DRAWS, "sets": [one.figures(options.kept) for one in sets]}
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "labelled_sets.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "labelled_sets.md").write_text(page(found))
+    record(options.results, "labelled_sets", found, page(found))
     print(page(found))
 
 

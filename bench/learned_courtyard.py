@@ -16,7 +16,6 @@ resumes where it was. On two quiet cores the whole takes one to two hours.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,9 +25,11 @@ from typing import Any
 
 import numpy as np
 from courtyard import DRAWS, RESULTS, ROOT, Report, Scorer, Watch, film_of, format_delay, render_missing, watch
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.card import ModelCard
 from models.detectors.base import FAMILIES, LearnsFrom, find_family
 from operators.chain import ChainSettings
 from operators.figures.events import Interval, ScoreSheet, total
@@ -81,7 +82,7 @@ def main() -> None:
             for model in [str(product)] + [options.model] * (not options.alone):
                 scorer = Scorer(model, progress=bars.console.print)
                 watches, apart = (watch(scenes, scorer, options.kept, bars) for scenes in (mixed, objects))
-                judged.append(judge(scorer, watches, apart))
+                judged.append(judge(scorer.card, scorer.chain, watches, apart))
     except (SceneError, MistwatchError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     footage = {"seeds": list(days), "minutes": options.learn_minutes}
@@ -91,15 +92,15 @@ def main() -> None:
         "object_seeds": [one.seed for one in objects],
         "asked": {f"{rate:g}/hour": share for rate, share in ASKED.items()},
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    stem = options.results / f"learned_courtyard-{options.detector}"
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    stem.with_suffix(".md").write_text(page(results))
+    record(options.results, f"learned_courtyard-{options.detector}", results, page(results))
     print(page(results), end="")
 
 
-def learn(detector: str, scenes: list[SceneSettings], kept: Path, bars: Progress) -> Path:
+def learn(detector: str, scenes: list[SceneSettings], kept: Path, bars: Progress, changes: Sequence[str] = ()) -> Path:
     """Learn the detector from the scenes' films by the command, and return its product.
+
+    Args:
+        changes: of the recipe, KEY=VALUE.
 
     Raises:
         MistwatchError: the command has failed.
@@ -108,7 +109,7 @@ def learn(detector: str, scenes: list[SceneSettings], kept: Path, bars: Progress
     render_missing(dict(zip(films, scenes, strict=True)), bars)
     out = kept / detector
     command = [sys.executable, "-m", "pipeline.cli", "learn", *films, "--camera", "courtyard"]
-    command += ["--detector", detector, "--out", out]
+    command += ["--detector", detector, "--out", out, *(part for change in changes for part in ("--set", change))]
     done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
     if done.returncode:
         raise MistwatchError(f"mistwatch learn has ended with status {done.returncode}")
@@ -152,18 +153,17 @@ def at_rates(smoothed: Sequence[Smoothed], chain: ChainSettings, rates: Sequence
     return {rate: settings for rate, (_, settings) in found.items()}
 
 
-def judge(scorer: Scorer, watches: list[Watch], apart: list[Watch]) -> dict[str, Any]:
+def judge(card: ModelCard, chain: ChainSettings, watches: list[Watch], apart: list[Watch]) -> dict[str, Any]:
     """Return a model's figures at each point, over all cameras and by kind; abandoned objects apart."""
     smoothed, objects = ([Smoothed.from_watch(one) for one in some] for some in (watches, apart))
-    points = {SUGGESTED: scorer.chain}
-    for rate, chain in at_rates(smoothed, scorer.chain, list(ASKED)).items():
-        points[f"{rate:g}/hour"] = chain
+    points = {SUGGESTED: chain}
+    points |= {f"{rate:g}/hour": found for rate, found in at_rates(smoothed, chain, list(ASKED)).items()}
     figures = {}
-    for name, chain in points.items():
-        report, other = (Report([one.at(chain) for one in some], scorer.card, chain) for some in (smoothed, objects))
+    for name, point in points.items():
+        report, other = (Report([one.at(point) for one in some], card, point) for some in (smoothed, objects))
         figures[name] = {
-            "open_threshold": chain.alert.open_threshold,
-            "close_threshold": chain.alert.close_threshold,
+            "open_threshold": point.alert.open_threshold,
+            "close_threshold": point.alert.close_threshold,
             **figures_of(report.sheet, report.intervals["recall"]),
             "kinds": {
                 kind: figures_of(findings, report.kinds[kind]) for kind, findings in report.sheet.by_kind().items()
@@ -171,8 +171,8 @@ def judge(scorer: Scorer, watches: list[Watch], apart: list[Watch]) -> dict[str,
             "abandoned": figures_of(other.sheet, other.intervals["recall"]),
         }
     hours = sum(one.watch.watched.seconds for one in smoothed) / 3600
-    model = {"name": scorer.card.name, "family": scorer.card.family, "weights_sha256": scorer.card.weights_sha256}
-    return {"model": model, "kernel": scorer.chain.kernel, "camera_hours": round(hours, 4), "points": figures}
+    model = {"name": card.name, "family": card.family, "weights_sha256": card.weights_sha256}
+    return {"model": model, "kernel": chain.kernel, "camera_hours": round(hours, 4), "points": figures}
 
 
 def figures_of(sheet: Any, interval: Interval | None) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def page(results: dict[str, Any]) -> str:
         f"bootstrap over seeds, {DRAWS} draws. `bench/learned_courtyard.py` writes this page.",
     ]
     for one, asked in zip(results["models"], (results["asked"], {}), strict=False):  # alone, or beside another
-        lines += ["", f"## {one['model']['name']}", "", *_table(one, asked), "", *_kinds(one)]
+        lines += ["", f"## {one['model']['name']}", "", *table(one, asked), "", *kinds_table(one)]
     lines += [
         "",
         f"Abandoned objects are judged apart, in films without other incidents ({len(results['object_seeds'])} of the "
@@ -216,7 +216,7 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(one: dict[str, Any], asked: dict[str, float | None]) -> list[str]:
+def table(one: dict[str, Any], asked: dict[str, float | None]) -> list[str]:
     lines = [
         f"{one['camera_hours']:.2f} camera-hours, kernel {one['kernel']}.",
         "",
@@ -237,7 +237,7 @@ def _table(one: dict[str, Any], asked: dict[str, float | None]) -> list[str]:
     return lines
 
 
-def _kinds(one: dict[str, Any]) -> list[str]:
+def kinds_table(one: dict[str, Any]) -> list[str]:
     points = one["points"]
     lines = [f"| found, by kind | {' | '.join(points)} |", "|---|" + "--:|" * len(points)]
     for kind in sorted({kind for point in points.values() for kind in point["kinds"]}):

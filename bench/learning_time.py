@@ -9,7 +9,6 @@ the machine lengthens the time, so the page has the processor time and the load 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from recorded import record
 from rich.console import Console
 
 from models.data.normal_footage import read_footage
@@ -48,10 +48,7 @@ def main() -> None:
             **learned(options.detector, film, Path(folder) / "run"),
         }
     results["load_average"] = [round(load, 2), round(os.getloadavg()[0], 2)]
-    options.results.mkdir(parents=True, exist_ok=True)
-    stem = f"learning_time-{options.detector}"
-    (options.results / f"{stem}.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / f"{stem}.md").write_text(page(results))
+    record(options.results, f"learning_time-{options.detector}", results, page(results))
     print(page(results), end="")
 
 
@@ -75,7 +72,7 @@ def learned(detector: str, film: Path, run: Path) -> dict[str, Any]:
     processor = time.process_time()
     began.append(("reading", time.monotonic()))
     footage = read_footage("long", [film], hold_out=0.2)
-    outcome = find_family(detector).trainer()(footage, run, report=report)
+    outcome = find_family(detector).trainer()(footage, run, report=report, keep=True)
     ends = [*began, ("", time.monotonic())]
     return {
         "footage_minutes": round(footage.seconds / 60, 1),

@@ -9,7 +9,6 @@ changed as a camera or a film would change it, and scored by the engine that Tri
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from recorded import record
 from rich.console import Console
 from rich.progress import track
 
@@ -116,9 +116,7 @@ def main() -> None:
             name: judged(engine, clips, change, threshold) for name, change in track(CHANGES.items(), console=console)
         },
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "misleading.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "misleading.md").write_text(page(results))
+    record(options.results, "misleading", results, page(results))
     print(page(results), end="")
 
 

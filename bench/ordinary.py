@@ -9,7 +9,6 @@ is the one that 5 % of the fights' normal clips exceed out of fold. Features com
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from fight_variants import BEFORE, RAW, RECIPE, WITHOUT_EXTRA, Clips, Dataset, Work, by_place, recipe_parser
 from fights_folds import DIVISIONS, FOLDS, RESULTS
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -126,9 +126,7 @@ def main() -> None:
         "asked_of": [place for place in ASKED_OF if place in found[RECIPE.name]["places"]],
         "variants": found,
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "ordinary.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "ordinary.md").write_text(page(results))
+    record(options.results, "ordinary", results, page(results))
     print(page(results), end="")
 
 

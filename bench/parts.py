@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
+from recorded import record
 from rich.console import Console
 from rich.progress import track
 
@@ -75,9 +76,7 @@ def main() -> None:
         "asked_mb": ASKED_MB,
         "families": families,
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "parts.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "parts.md").write_text(page(results))
+    record(options.results, "parts", results, page(results))
     print(page(results), end="")
 
 

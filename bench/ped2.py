@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from recorded import record
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -233,9 +234,7 @@ def main() -> None:
                 runs[name].append(scored(footage, split, seed, name, method, options.kept))
                 bars.advance(task)
     results = figures(footage, drawn, runs)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "ped2.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "ped2.md").write_text(page(results))
+    record(options.results, "ped2", results, page(results))
     print(page(results), end="")
 
 

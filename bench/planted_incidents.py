@@ -11,15 +11,16 @@ that learns from the normal videos alone. Both are learned as by `mistwatch lear
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 from one_class_ped2 import HOLD_OUT, KINDS, RESULTS, ROOT, Kind, Scored, learn, score
+from recorded import record
 from rich.console import Console
 
 from models.data.normal_footage import read_footage
@@ -75,10 +76,7 @@ def main() -> None:
         "without": estimate(without, names=names, draws=DRAWS)["frame_auc"].summary(),
         "difference": compare(with_incidents, without, names=names, draws=DRAWS)["frame_auc"].summary(),
     }
-    options.results.mkdir(parents=True, exist_ok=True)
-    stem = options.results / f"planted_incidents-{options.detector}"
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    stem.with_suffix(".md").write_text(page(results))
+    record(options.results, f"planted_incidents-{options.detector}", results, page(results))
     print(page(results), end="")
 
 
@@ -92,12 +90,13 @@ def plant(video: Video, seconds: float, path: Path) -> Path:
     count = min(round(seconds / period), end - first)
     begin = (first + end - count) // 2
     path.parent.mkdir(parents=True, exist_ok=True)
+    rate = round(1 / period)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=round(1 / period), options={"qp": "0", "preset": "ultrafast"})
+        stream = container.add_stream("libx264", rate=rate, options={"qp": "0", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = frames[0].native.width, frames[0].native.height, "yuv420p"
         for ordinal, frame in enumerate(frames[begin : begin + count]):
             picture = frame.native.reformat(format="yuv420p")
-            picture.pts, picture.time_base = ordinal, stream.codec_context.time_base
+            picture.pts, picture.time_base = ordinal, Fraction(1, rate)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return path

@@ -14,6 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from recorded import record
+
 from pipeline.evaluation.assessment import assess
 from pipeline.evaluation.foreign_scores import judge_scores
 from pipeline.evaluation.judged import COLUMNS, RAW
@@ -31,9 +33,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of pseudo_labels.json and .md")
     options = parser.parse_args()
     results = figures(options.data)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "pseudo_labels.json").write_text(json.dumps(results, indent=2) + "\n")
-    (options.results / "pseudo_labels.md").write_text(page(results))
+    record(options.results, "pseudo_labels", results, page(results))
     print(page(results), end="")
 
 

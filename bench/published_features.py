@@ -12,13 +12,13 @@ abnormal. The normal video is in every training.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recorded import record
 
 from models.detectors.mist.bag import Bag
 from models.detectors.mist.generator_recipe import Recipe
@@ -51,9 +51,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of published_features.json and .md")
     options = parser.parse_args()
     results = figures(load(options.data), RECIPE, SEEDS)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "published_features.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    (options.results / "published_features.md").write_text(page(results))
+    record(options.results, "published_features", results, page(results))
     print(page(results), end="")
 
 

@@ -130,6 +130,15 @@ def one_class_ped2(found: dict[str, Any]) -> Iterator[Line]:
     yield Line(f"{begins}: a frame on one core", figure, target, cost["median"] <= MOST_MILLISECONDS, judges)
 
 
+def ablation_students(found: dict[str, Any]) -> Iterator[Line]:
+    judges = "slim networks, few steps; beside one another, not beside other figures"
+    for field, by_maps in found["fields"].items():
+        for name, figures in by_maps.items():
+            yield Line(f"Ped2, students, {field}, {name}: frame AUC", _auc(figures["frame_auc"]), "", None, judges)
+    for name, figures in found["losses"].items():
+        yield Line(f"Ped2, students, p = 33, {name}: frame AUC", _auc(figures["frame_auc"]), "", None, judges)
+
+
 def learning_time(found: dict[str, Any]) -> Iterator[Line]:
     yield Line(
         f"{found['detector']}: time to learn {found['footage_minutes']:g} minutes of footage",
@@ -164,6 +173,32 @@ def learned_courtyard(found: dict[str, Any]) -> Iterator[Line]:
             met = None if least is None else point["recall"] >= least
             asked = "" if least is None else f"≥ {least:g}"
             yield Line(f"courtyard, {what}: incidents found at {rate} false alarms", figure, asked, met, judges)
+
+
+def one_class_baselines(found: dict[str, Any]) -> Iterator[Line]:
+    for name, one in found["descriptors"].items():
+        for method, figures in one["of"].items():
+            begins = f"Ped2, one class, {method} on descriptors of {name}"
+            kernel, auc = list(figures["frame_auc"].items())[-1]
+            yield Line(f"{begins}: frame AUC over {kernel} frames", _auc(auc), "", None, "no model of ours")
+            yield Line(f"{begins}: PRO", _auc(figures["pro"]), "", None, "no model of ours")
+
+
+def halves(found: dict[str, Any]) -> Iterator[Line]:
+    for detector, one in found["detectors"].items():
+        low, high = one["interval_95"]
+        what = f"{found['film']}, second half: false alarms an hour ({len(one['alerts'])} in {one['seconds']:.0f} s)"
+        yield Line(what, f"{one['per_hour']:.0f} ({low:.0f} to {high:.0f})", "", None, f"{detector}, of the first half")
+
+
+def standing_things(found: dict[str, Any]) -> Iterator[Line]:
+    for one in found["models"]:
+        for rate in ("30/hour", "6/hour"):
+            if (point := one["points"].get(rate)) is not None:
+                kinds = {"abandoned objects": point["abandoned"], "falls": point["kinds"].get("fall")}
+                found_of = [f"{each['found']} of {each['incidents']} {kind}" for kind, each in kinds.items() if each]
+                what = f"courtyard, things that lie still, {one['model']['name']}: found at {rate} false alarms"
+                yield Line(what, ", ".join(found_of), "", None, "tried, not a detector")
 
 
 def published(found: dict[str, Any]) -> Iterator[Line]:
@@ -351,7 +386,11 @@ SECTIONS = (
         Section(f"one_class_ped2-{name}", f"python bench/one_class_ped2.py --detector {name}", one_class_ped2)
         for name in KINDS
     ),
+    Section("one_class_baselines", "python bench/one_class_baselines.py", one_class_baselines),
+    Section("halves", "python bench/halves.py", halves),
+    Section("ablation_students", "python bench/ablation_students.py", ablation_students),
     Section("planted_incidents-motion", "python bench/planted_incidents.py", planted_incidents),
+    Section("learning_time-motion", "python bench/learning_time.py --detector motion", learning_time),
     Section("learning_time-fused", "python bench/learning_time.py", learning_time),
     Section(
         "contrast_scenes",
@@ -371,7 +410,8 @@ SECTIONS = (
         "python bench/courtyard.py --model runs/courtyard-mist/product --results bench/results/courtyard-mist",
         courtyard,
     ),
-    Section("learned_courtyard-motion", "python bench/learned_courtyard.py", learned_courtyard),
+    Section("learned_courtyard-motion", "python bench/learned_courtyard.py --count 6 --objects 3", learned_courtyard),
+    Section("standing_things", "python bench/standing_things.py --count 6 --objects 3", standing_things),
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),

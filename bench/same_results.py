@@ -52,6 +52,7 @@ from differences import (
 )
 from kafka import KafkaConsumer, TopicPartition
 from pyarrow import parquet
+from recorded import record
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -616,10 +617,7 @@ def main() -> None:
         "checks": [asdict(check) for check in checks],
     }
     if not options.only:
-        options.results.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-        (options.results / "same_results.json").write_text(text, encoding="utf-8")
-        (options.results / "same_results.md").write_text(page(found), encoding="utf-8")
+        record(options.results, "same_results", found, page(found))
     print(page(found))
     sys.exit(int(any(check.same is False for check in checks)))
 

@@ -40,9 +40,8 @@ def watched(bench):
 def judged(bench, watched):
     """False alarms at 0.9, 0.7 and 0.6; incidents found at 0.8 and 0.3; an object found at 0.66, and a false alarm."""
     spikes = {100: 0.9, 200: 0.7, 300: 0.6, 401: 0.8, 502: 0.3}
-    scorer = SimpleNamespace(card=CARD, chain=CHAIN)
     objects = watched(IncidentKind.ABANDONED, {100: 0.75, 401: 0.66})
-    return bench.judge(scorer, [watched(IncidentKind.CART, spikes)], [objects])
+    return bench.judge(CARD, CHAIN, [watched(IncidentKind.CART, spikes)], [objects])
 
 
 def test_points_of_so_many_false_alarms_an_hour(judged) -> None:

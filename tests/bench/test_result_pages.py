@@ -196,6 +196,28 @@ def test_a_clip_counts_for_its_last_frame(load):
     assert one_class.reached([scored], 1, 0.15) == {"threshold": 0.15, "abnormal": 1.0, "normal": 0.25}
 
 
+def test_a_score_of_some_frames_holds_until_the_next(load, tmp_path):
+    """Frames 0, 2 and 4 of five are scored; their heat is judged by their own masks."""
+    one_class = load("one_class_ped2")
+    masks = np.array([[[1, 0]], [[0, 1]], [[1, 0]], [[0, 1]], [[1, 0]]], bool)
+    np.savez(tmp_path / "masks.npz", **{"01": masks})
+    video = Video(tmp_path / "01.mp4", 1, ((0, 5),), masks=tmp_path / "masks.npz")
+    heat = np.array([[[0.5, 0.1]], [[0.6, 0.2]], [[0.7, 0.3]]], np.float32)
+    scored = one_class.Scored(video, 5, np.array([0.1, 0.3, 0.9]), heat, every=2)
+    np.testing.assert_allclose(scored.judged(1).frame_scores, [0.1, 0.1, 0.3, 0.3, 0.9])
+    np.testing.assert_allclose(np.stack(list(scored.maps((1, 2)))), heat)
+    (counts,) = one_class.counted([scored])
+    assert pixel_figures(counts)["pixel_auc"] == 1.0
+
+
+def test_the_effective_rank_counts_values_that_vary_by_themselves(load):
+    ablation = load("ablation_students")
+    alone = np.random.default_rng(0).standard_normal((4, 6, 50, 50)).astype(np.float32)
+    assert ablation.effective_rank(alone) == pytest.approx(6, rel=0.01)
+    twice = np.concatenate([alone[:, :3], 2 * alone[:, :3] + 1], axis=1)
+    assert ablation.effective_rank(twice) == pytest.approx(3, rel=0.01)
+
+
 def test_maps_are_judged_by_the_masks_of_their_videos(load, tmp_path):
     """One video has masks; the other one does not count."""
     one_class = load("one_class_ped2")
@@ -209,7 +231,7 @@ def test_maps_are_judged_by_the_masks_of_their_videos(load, tmp_path):
     assert pixel_figures(counts)["pixel_auc"] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", ["fights_mist", "ped2"])
+@pytest.mark.parametrize("name", ["ablation_students", "fights_mist", "halves", "one_class_baselines", "ped2"])
 def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     """What a page says is changed in the program, which writes it."""
     results = root / "bench" / "results"
@@ -222,13 +244,17 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     [
         "fused",
         "fused-fast",
+        "fused-light",
         "fused-sum",
         "motion",
         "memory_bank",
         "memory_bank-gaussian",
         "student_teacher",
         "student_teacher-paper",
+        "student_teacher-picture",
+        "student_teacher-slim",
         "student_teacher-speed",
+        "student_teacher-speed-picture",
     ],
 )
 def test_the_committed_page_of_a_learned_detector_is_of_its_figures(load, root, name):

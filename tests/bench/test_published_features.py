@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,12 +14,9 @@ from models.detectors.mist.generator_training import train_generator
 
 
 @pytest.fixture(scope="module")
-def bench(root: Path) -> ModuleType:
+def bench(load) -> ModuleType:
     """bench/published_features.py, which the recorded figures come from."""
-    spec = importlib.util.spec_from_file_location("published_features", root / "bench" / "published_features.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # its dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+    return load("published_features")
 
 
 @pytest.fixture(scope="module")
