@@ -13,11 +13,11 @@ PYTHON312 ?= python3.12
 OLDEST    := .venv-oldest
 LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_report_browser.py
 
-# Tests in parallel, a file on one worker, as its fixtures are shared. Tests of real servers and cameras measure times: they
-# run one after another.
+# Tests in parallel, a file on one worker, as its fixtures are shared. Those marked alone measure times: they run one after
+# another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: help venv weights system test test-oldest test-312 lint demo clean
+.PHONY: help venv weights system test test-slow test-oldest test-312 lint demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -48,12 +48,19 @@ weights: venv  ## the published weights into the user's cache (a second run find
 	$(BIN)/mistwatch weights fetch i3d-kinetics400
 	$(BIN)/mistwatch weights fetch efficientnet-lite0
 
-# pytest ends with 5 where PYTEST_ARGS selects no test of a kind.
+# $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none.
+define run
+	parallel=0; alone=0; export MISTWATCH_DATA=$(DATA); \
+	$(BIN)/python -m pytest -m '$(1) and not alone' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
+	$(BIN)/python -m pytest -m '$(1) and alone' $(PYTEST_ARGS) || alone=$$?; \
+	case "$$parallel $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
+endef
+
 test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel
-	parallel=0; realparts=0; export MISTWATCH_DATA=$(DATA); \
-	$(BIN)/python -m pytest -m 'not realparts' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
-	$(BIN)/python -m pytest -m realparts $(PYTEST_ARGS) || realparts=$$?; \
-	case "$$parallel $$realparts" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
+	$(call run,not slow)
+
+test-slow: venv weights  ## the tests that take long, which CI leaves out
+	$(call run,slow)
 
 test-312:  ## Python 3.12, in .venv-3.12: the tests but those marked realparts and the browser's; PYTHON312=... names it
 	@$(PYTHON312) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || \

@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Of how many servers' logs a failure shows how many lines: of those that wrote last.
 _LOGS, _LINES = 3, 30
+#: Longest line that is shown, characters: some logs hold binary data as text.
+_WIDTH = 300
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,7 +48,7 @@ def pytest_runtest_makereport(
         with contextlib.suppress(OSError):  # a log may go while we look
             logs = sorted((path.stat().st_mtime, path) for path in folder.rglob("*.log"))
             for _, path in logs[-_LOGS:]:
-                lines = path.read_text(errors="replace").splitlines()[-_LINES:]
+                lines = [line[:_WIDTH] for line in path.read_text(errors="replace").splitlines()[-_LINES:]]
                 report.sections.append((f"end of {path.relative_to(folder)}", "\n".join(lines)))
     return report
 

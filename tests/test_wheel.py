@@ -61,17 +61,20 @@ def test_the_command_runs_beside_a_folder_named_models(installed: Path, foreign_
     assert result.stdout.startswith("mistwatch 0.")
 
 
-def test_the_wheel_brings_the_default_weights_and_the_schema(installed: Path, foreign_folder: Path) -> None:
+def test_the_wheel_brings_weights_schemas_and_templates(installed: Path, foreign_folder: Path) -> None:
     script = (
         "import pathlib, pipeline.alerts, models, operators, deploy\n"
         "assert 'site-packages' in models.__file__, models.__file__\n"
         "folder = pathlib.Path(models.__file__).parent / 'weights' / 'fights'\n"
         "print(*sorted(p.name for p in folder.iterdir()))\n"
         "print(*sorted(p.name for p in (pathlib.Path(pipeline.alerts.__file__).parent / 'schema').iterdir()))\n"
+        "report = pathlib.Path(pipeline.alerts.__file__).parent.parent / 'evaluation' / 'report'\n"
+        "print(*sorted(p.name for p in (report / 'template').iterdir()))\n"
     )
     result = _run(installed, foreign_folder, "python", "-P", "-c", script)
     assert result.returncode == 0, result.stderr
-    weights, schema = result.stdout.splitlines()
+    weights, schema, template = result.stdout.splitlines()
+    assert {"report.html", "report.css", "parts.html", "strangest.html"} <= set(template.split())
     assert {"generator.safetensors", "model-card.json"} <= set(weights.split())
     assert {"alert.v1.schema.json", "drift.v1.schema.json"} <= set(schema.split())
 
@@ -105,6 +108,7 @@ def test_the_whole_path_runs_from_there(installed: Path, foreign_folder: Path, d
     assert list(foreign_folder.glob("runs/*/triton.log"))
 
 
+@pytest.mark.slow  # a replay and an evaluation; the files that they need are checked above
 @pytest.mark.realparts
 def test_a_replay_and_the_report_of_an_evaluation_from_there(installed: Path, foreign_folder: Path, data: Path) -> None:
     """Of two pieces of real footage; the report's template and the schema of its scores come with the wheel."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archives import archive
+from in_process import called as mistwatch
 from site_runs import write_video
 from triton_of_brightness import Server
 
@@ -24,12 +23,6 @@ DARK = 40
 CODEC = 4 / 255 + 0.001
 #: One minute with three flashes; a clip's score is its brightness / 255, and 2 s are longer than clips and average.
 FLASHES = [(10.0, DARK), (2.0, 200), (18.0, DARK), (2.0, 150), (13.0, DARK), (2.0, 100), (13.0, DARK)]
-
-
-def mistwatch(*arguments: object) -> tuple[int, str, str]:
-    command = [sys.executable, "-P", "-m", "pipeline.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pytest
 import rtsp_server
+from in_process import called as mistwatch
 from ports import free_port
 from site_runs import wait_for_metric
 from triton_of_brightness import Server, write_repository
@@ -20,26 +21,15 @@ from triton_of_brightness import Server, write_repository
 from pipeline.sources.source_names import source_names
 
 NOBODY = "127.0.0.1:9"  # the discard port: nobody listens
-COMMAND = (sys.executable, "-P", "-m", "pipeline.cli")
 
 
-def mistwatch(*arguments: str | Path, timeout: float = 180, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        env={**os.environ, **environment},
-    )
-
-
-def assert_one_line(result: subprocess.CompletedProcess[str], status: int, *named: str) -> None:
+def assert_one_line(result: tuple[object, str, str], status: int, *named: str) -> None:
     """The command ended with this status, and the last line on standard error names what is wrong."""
-    assert result.returncode == status, (result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.startswith("mistwatch: ")]
-    assert len(lines) == 1, result.stderr
+    found, output, problems = result
+    assert found == status, (output, problems)
+    assert "Traceback" not in problems
+    lines = [line for line in problems.splitlines() if line.startswith("mistwatch: ")]
+    assert len(lines) == 1, problems
     for text in named:
         assert text in lines[0]
 
@@ -109,19 +99,20 @@ def test_a_recording_does_not_wait_for_a_missing_broker(data: Path, triton: Serv
 def test_a_camera_that_refuses(servers: list[str]) -> None:
     result = mistwatch("watch", f"rtsp://viewer:hunter2@{NOBODY}/a", *servers)
     assert_one_line(result, 1, NOBODY, "refused")
-    assert "hunter2" not in result.stderr + result.stdout
+    assert "hunter2" not in result[1] + result[2]
 
 
 @pytest.mark.realparts
-def test_wrong_credentials(servers: list[str], data: Path, require: Callable[[str], NoReturn]) -> None:
+def test_wrong_credentials(
+    servers: list[str], require: Callable[[str], NoReturn], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if missing := rtsp_server.why_missing():
         require(missing)
+    monkeypatch.setenv("MISTWATCH_PASSWORD", "wr0ng-secret")
     with rtsp_server.serve_live(user="viewer", password="right") as camera:
-        result = mistwatch(
-            *("watch", camera.bare_url, "--username", "viewer", *servers), MISTWATCH_PASSWORD="wr0ng-secret"
-        )
+        result = mistwatch("watch", camera.bare_url, "--username", "viewer", *servers)
     assert_one_line(result, 1, "password")
-    assert "wr0ng-secret" not in result.stderr + result.stdout
+    assert "wr0ng-secret" not in result[1] + result[2]
 
 
 @pytest.mark.realparts
@@ -223,9 +214,9 @@ def test_a_configuration_that_cannot_be_used(tmp_path: Path, command: tuple[str,
 def test_every_problem_of_a_configuration_is_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("cameras: {gate: {source: a.mp4, pasword: x}}\nkafak: {}\n")
-    result = mistwatch("config", "check", file)
-    assert result.returncode == 2
-    assert [line.split(": ")[2] for line in result.stderr.splitlines()] == ["cameras.gate.pasword", "kafak"]
+    status, _, problems = mistwatch("config", "check", file)
+    assert status == 2
+    assert [line.split(": ")[2] for line in problems.splitlines()] == ["cameras.gate.pasword", "kafak"]
 
 
 def test_a_source_that_run_would_refuse_is_refused_by_config_check(tmp_path: Path) -> None:
@@ -234,17 +225,17 @@ def test_a_source_that_run_would_refuse_is_refused_by_config_check(tmp_path: Pat
         f"cameras:\n  door: {{source: '{tmp_path}/nowhere.mp4'}}\n  yard: {{source: 'rtsp://192.0.2.1/a'}}\n"
         "  gate: {source: 'rtsp://me:hunter2@192.0.2.1:99x/a'}\n"
     )
-    result = mistwatch("config", "check", file)
-    assert result.returncode == 2
-    door, gate = result.stderr.splitlines()
+    status, _, problems = mistwatch("config", "check", file)
+    assert status == 2
+    door, gate = problems.splitlines()
     assert "camera door" in door
     assert "nowhere.mp4" in door
     assert "camera gate" in gate
     assert "port" in gate
-    assert "hunter2" not in result.stderr
+    assert "hunter2" not in problems
 
 
 def test_the_schema_of_a_configuration_is_printed() -> None:
-    result = mistwatch("config", "schema")
-    assert result.returncode == 0
-    assert "cameras" in json.loads(result.stdout)["properties"]
+    status, output, _ = mistwatch("config", "schema")
+    assert status == 0
+    assert "cameras" in json.loads(output)["properties"]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from in_process import called
 
 MISTWATCH = [sys.executable, "-P", "-m", "pipeline.cli"]
 CONFIG = """
@@ -42,9 +43,8 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*arguments: str, cwd: Path) -> tuple[int, str, str]:
-    done = subprocess.run([*MISTWATCH, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240)
-    return done.returncode, done.stdout, done.stderr
+def run(*arguments: str, cwd: Path) -> tuple[object, str, str]:
+    return called(*arguments, folder=cwd)
 
 
 def one_line(stderr: str) -> str:

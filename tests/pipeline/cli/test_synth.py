@@ -16,6 +16,7 @@ from pathlib import Path
 
 import av
 import pytest
+from in_process import called
 
 from pipeline.courtyard import scene
 from pipeline.courtyard.renderer import RenderError, render_one
@@ -30,8 +31,7 @@ SMALL = ("--seconds", "12", "--fps", "2", "--seed", "40")
 
 
 def synth(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.CompletedProcess(arguments, *called("synth", *arguments))
 
 
 def assert_one_line(result: subprocess.CompletedProcess[str], status: int, *named: str) -> None:

@@ -91,6 +91,7 @@ def shanghaitech(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # two trainings each
 @pytest.mark.parametrize(("name", "size"), [("paper", "full"), ("reference", "maps")])
 def test_both_recipes_of_shanghaitech_run_on_a_stand_in(mist, shanghaitech, tmp_path, root, name, size):
     config = root / "configs" / "train" / f"shanghaitech-i3d-{name}.yaml"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from in_process import called as mistwatch
 from tiny_teachers import write_teachers
 from walking_films import pictures, write
 
@@ -18,12 +17,6 @@ description: a test
 crops: {films: [films], obtain: ask for them}
 patches: [33]
 """
-
-
-def mistwatch(*arguments: object, folder: Path) -> tuple[int, str, str]:
-    command = [sys.executable, "-P", "-m", "pipeline.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=folder)
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -48,6 +41,7 @@ def test_what_cannot_be_trained_is_one_line(change: list[str], message: str, tmp
     assert not (tmp_path / "run" / "product").exists()
 
 
+@pytest.mark.slow  # a training and four learnings
 def test_a_camera_is_learned_with_teachers_of_ones_own(tmp_path: Path) -> None:
     write(tmp_path / "yard.mp4", pictures(50))
     write_teachers(tmp_path / "teachers")
@@ -55,7 +49,7 @@ def test_a_camera_is_learned_with_teachers_of_ones_own(tmp_path: Path) -> None:
     options = [word for change in changes for word in ("--set", change)]
     learned = ("learn", "yard.mp4", "--camera", "yard", "--detector", "student_teacher", "--out", "run", *options)
     status, output, problems = mistwatch(*learned, folder=tmp_path)
-    assert (status, problems) == (0, "pictures: runs\nstudents: runs\nmaps: runs\nproduct: runs\n")
+    assert (status, problems) == (0, "pictures: runs\nstudents: runs\nmaps: runs\nkept/1: runs\nproduct: runs\n")
     assert "learned from 4" in output  # of 50 s, a fifth is held back
     assert "clips of 1 frames at 10 fps" in output
     family, card = read_detector(tmp_path / "run" / "product")

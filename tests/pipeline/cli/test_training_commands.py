@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from fractions import Fraction
+from unittest import mock
 
 import av
 import numpy as np
 import pytest
+from in_process import called
 
 from models.detectors.mist.generator import load_generator
 from pipeline.printable import storable
@@ -21,14 +22,9 @@ def mistwatch(tmp_path):
     """Run the command in an empty folder, with a cache of its own unless told otherwise."""
 
     def run(*arguments, **environment):
-        return subprocess.run(
-            [sys.executable, "-c", "from pipeline.cli.main import main; main()", *map(str, arguments)],
-            cwd=tmp_path,
-            env=os.environ | {"MISTWATCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"} | environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        own = {"MISTWATCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "200", **environment}
+        with mock.patch.dict(os.environ, own):
+            return subprocess.CompletedProcess(arguments, *called(*arguments, folder=tmp_path))
 
     return run
 

@@ -15,7 +15,7 @@ from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_security import KafkaSecurity
 from pipeline.sinks.relay import Relay
 
-pytestmark = pytest.mark.realparts
+pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 
 @pytest.fixture

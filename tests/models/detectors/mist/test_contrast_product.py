@@ -127,6 +127,7 @@ def test_a_generator_with_both_heads(cache, videos, tmp_path):
         assert_close(scores, expected, clips)
 
 
+@pytest.mark.slow  # a training; its parts have tests
 def test_an_encoder_on_maps(i3d, cache, videos, tmp_path):
     config = CONFIG.model_copy(update={"encoder": ENCODER, "contrast": Contrast(scene=SceneKind.BACKGROUND)})
     footage = Footage(config, engine="cpu")

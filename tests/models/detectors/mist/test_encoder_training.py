@@ -92,6 +92,7 @@ def test_learns_the_pseudo_labels(tmp_path):
     assert roc_auc_score(np.concatenate([bag.soft for bag in unseen]), scores) > 0.95
 
 
+@pytest.mark.slow  # a training of one more input
 def test_learns_from_both_maps_that_are_standardised(tmp_path):
     """What tells is one channel of the early map, a thousandth of the others: of no use as it is."""
 
@@ -157,6 +158,7 @@ def test_goes_on_exactly_after_the_last_whole_epoch(tmp_path, epoch, workers):
     assert told == list(range(epoch + 1, 5))
 
 
+@pytest.mark.slow  # the same as with SIGINT, in a process of its own
 def test_sigkill_changes_nothing(tmp_path, root):
     """A real process, killed while it trains; the same command again gives what an undisturbed one does."""
     program = textwrap.dedent("""
@@ -304,6 +306,7 @@ def test_half_precision_comes_close(tmp_path):
     np.testing.assert_allclose(*scores, atol=0.02)
 
 
+@pytest.mark.slow  # two processes import torch and train
 def test_two_processes_under_torchrun_are_one_training(tmp_path, root):
     """Without dropout, whose masks differ, and to the digits that sums in another order leave."""
     program = tmp_path / "program.py"

@@ -511,6 +511,7 @@ def killed(process, when):
     raise AssertionError("nobody said that it was killed")
 
 
+@pytest.mark.slow  # stages that are killed have tests in models/jobs and in motion
 def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished, videos, folder, tmp_path, root):
     out, maps = tmp_path / "run", tmp_path / "maps"
     env = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}"}
@@ -537,6 +538,7 @@ def test_sigkill_in_any_stage_then_the_same_command_gives_the_same_bits(finished
     assert not list(out.glob(".*"))  # no draft is left
 
 
+@pytest.mark.slow  # two processes import torch and train
 def test_two_processes_of_torchrun_are_one_job(videos, folder, tmp_path, root):
     out = tmp_path / "run"
     env = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -72,15 +70,3 @@ def test_a_change_of_a_module_runs_the_stages_that_it_decides(modules, module, s
 def test_what_is_left_out_exists():
     """A package that was renamed would silently be followed again."""
     assert all(importlib.util.find_spec(module) for module in (*FILLS_CACHES, *DECODES))
-
-
-def test_the_bench_of_ped2_depends_on_its_training(root: Path, monkeypatch: pytest.MonkeyPatch):
-    spec = importlib.util.spec_from_file_location("ped2_of_code", root / "bench" / "ped2.py")
-    assert spec is not None
-    assert spec.loader is not None
-    ped2 = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, ped2)  # its dataclasses look there
-    spec.loader.exec_module(ped2)
-    found = set(code_modules(ped2.CODE, without=ped2.WITHOUT))
-    assert {"models.detectors.mist.standardising", "models.data.npy_rows", "operators.smoothing"} <= found
-    assert not {"pipeline.sources.decode", "models.detectors.mist.product"} & found
