@@ -47,6 +47,7 @@ lint: venv  ## ruff, mypy, import contracts
 weights: venv  ## the published weights into the user's cache (a second run finds them there)
 	$(BIN)/mistwatch weights fetch i3d-kinetics400
 	$(BIN)/mistwatch weights fetch efficientnet-lite0
+	$(BIN)/mistwatch weights fetch vgg16-convolutions
 
 # $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none.
 define run

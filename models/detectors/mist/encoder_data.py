@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, Sampler
 
 from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE
 from models.detectors.mist.sampling import balanced_batches, sparse_continuous
+from models.jobs.checkpoints import derived_seed
 
 if TYPE_CHECKING:
     from models.data.npy_rows import NpyFile
@@ -160,11 +161,6 @@ class EpochSteps(Sampler[Step]):
             seeds = torch.randint(2**62, (len(videos),), generator=rng)
             mine = slice(self._process, None, self._processes)
             yield Step(videos[mine], clips[mine], seeds[mine], self._processes / clips.numel())
-
-
-def derived_seed(*numbers: int) -> int:
-    """Return a seed of 63 bits that differs where one of the numbers does."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Batch(NamedTuple):

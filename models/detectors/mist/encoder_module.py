@@ -6,27 +6,24 @@ number alone, so a training that continues from a checkpoint of Lightning's is e
 
 from __future__ import annotations
 
-import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from models.detectors.mist.encoder import AttentionEncoder, encoder_maps, unfreeze
-from models.detectors.mist.encoder_data import Bag, Batch, Chunk, EpochSteps, ScoredData, StepData, derived_seed
+from models.detectors.mist.encoder_data import Bag, Batch, Chunk, EpochSteps, ScoredData, StepData
 from models.detectors.mist.losses import soft_label_cross_entropy
 from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads, score
+from models.jobs.checkpoints import derived_seed
 from models.jobs.errors import TrainingError
 from models.jobs.separation import video_auc
-from pipeline import files
 
 if TYPE_CHECKING:
     from models.detectors.mist.encoder_recipe import EncoderRecipe
@@ -207,34 +204,3 @@ def rate_factor(recipe: EncoderRecipe, epoch: int) -> float:
         return 1.0
     past = (epoch - recipe.warm_up_epochs) / (recipe.epochs - recipe.warm_up_epochs)
     return (1 + math.cos(math.pi * past)) / 2
-
-
-class CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint in full or not at all."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        with files.replacing(Path(path)) as draft:
-            draft.write_bytes(buffer.getbuffer())
-
-
-class KeepEveryEpoch(pl.Callback):
-    """Keeps a checkpoint of the last epoch, and reports the progress.
-
-    Args:
-        training: identity of the training, kept in the checkpoint under ``of``.
-    """
-
-    def __init__(self, file: Path, training: str, progress: Callable[[int], None]) -> None:
-        self._file, self._training, self._progress = file, training, progress
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint["of"] = self._training
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self._file)  # every process takes part; one writes
-        if trainer.is_global_zero:
-            self._progress(trainer.current_epoch + 1)

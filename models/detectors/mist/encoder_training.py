@@ -9,15 +9,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import logging
 import os
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,19 +22,17 @@ from torch import Tensor, nn
 from models.backbones.base import MapBackbone
 from models.backbones.i3d import I3D
 from models.detectors.mist.encoder import AttentionEncoder
-from models.detectors.mist.encoder_data import Bag, LabelledClips, LabelledMaps, derived_seed
+from models.detectors.mist.encoder_data import Bag, LabelledClips, LabelledMaps
 from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE, Network
 from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
 from models.detectors.mist.standardising import standardise
+from models.jobs.checkpoints import CHECKPOINT_FILE, CURVES, own_random_numbers, resumable
 from models.jobs.errors import TrainingError
 
 if TYPE_CHECKING:
     from models.data.npy_rows import NpyFile
     from models.detectors.mist.encoder_recipe import EncoderRecipe, Precision
     from pipeline.windows import ClipSpec
-
-CHECKPOINT_FILE = "last.ckpt"  #: after the last whole epoch; a training in the same folder goes on from it
-CURVES = "curves"  #: folder that TensorBoard shows
 
 Progress = Callable[[int], None]  #: epochs done
 
@@ -79,7 +71,7 @@ def train_encoder(
         OSError: the folder cannot be written.
     """
     _check(bags, validation, recipe, "maps")
-    with _own_random_numbers(seed):
+    with own_random_numbers(seed):
         heads = _heads(bags[0].early.shape[1], bags[0].late.shape[1], recipe)
         _try(heads, *(_one_of(values) for values in bags[0].inputs))
         if recipe.standardise:
@@ -113,7 +105,7 @@ def train_full(
         TrainingError, OSError: see :func:`train_encoder`.
     """
     _check(bags, validation, recipe, "full")
-    with _own_random_numbers(seed):
+    with own_random_numbers(seed):
         encoder = AttentionEncoder(backbone, _heads(backbone.early_channels, backbone.late_channels, recipe))
         for clip in _seen(_one_of(bags[0].clips), recipe):
             _try(encoder, clip)
@@ -198,7 +190,8 @@ def _fit(
     from lightning.pytorch.loggers import TensorBoardLogger
     from lightning.pytorch.strategies import DDPStrategy
 
-    from models.detectors.mist.encoder_module import CheckpointFile, EncoderModule, KeepEveryEpoch, finite
+    from models.detectors.mist.encoder_module import EncoderModule, finite
+    from models.jobs.lightning_parts import CheckpointFile, KeepEveryEpoch, interruptible, quiet
 
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if (scarcest := 2 * _smallest_batch(bags, recipe)) < world:
@@ -212,9 +205,9 @@ def _fit(
     recipe = recipe.model_copy(update={"precision": precision})  # a checkpoint is of what was computed, not of "auto"
     folder.mkdir(parents=True, exist_ok=True)
     file, identity = folder / CHECKPOINT_FILE, _identity(network, bags, recipe, seed)
-    resume = _resumable(file, identity)
+    resume = resumable(file, identity)
     module = EncoderModule(network, recipe, bags, seed, validation)
-    with _quiet(), _interruptible():
+    with quiet(), interruptible():
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=local,
@@ -288,63 +281,3 @@ def _identity(network: Network, bags: Sequence[Bag], recipe: EncoderRecipe, seed
     for bag in bags:
         digest.update(bag.soft.astype("<f4").tobytes())
     return digest.hexdigest()
-
-
-def _resumable(file: Path, identity: str) -> bool:
-    """Return whether a checkpoint of this training exists.
-
-    Raises:
-        TrainingError: it cannot be read, or belongs to another training.
-    """
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True).get("of")
-    except FileNotFoundError:
-        return False
-    except (OSError, RuntimeError, UnpicklingError, EOFError, AttributeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainingError(f"{file}: not a checkpoint of a training ({reason}); remove it to start afresh") from None
-    if found != identity:
-        raise TrainingError(
-            f"{file}: belongs to another training (recipe, seed, videos or labels differ); remove it, or train in "
-            "another folder"
-        )
-    return True
-
-
-@contextmanager
-def _own_random_numbers(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(seed))
-        yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's advice on loaders and its list of accelerators; its errors are exceptions."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Keep Ctrl-C a KeyboardInterrupt; Lightning turns it into an exit and ignores the next one."""
-    mine = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if mine else None
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if mine and handler is not None:
-            signal.signal(signal.SIGINT, handler)

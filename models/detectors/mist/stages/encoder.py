@@ -10,9 +10,10 @@ import numpy as np
 
 from models.backbones.i3d import load_i3d
 from models.detectors.mist.encoder_data import LabelledClips, LabelledMaps
-from models.detectors.mist.encoder_training import CHECKPOINT_FILE, train_encoder, train_full
+from models.detectors.mist.encoder_training import train_encoder, train_full
 from models.detectors.mist.footage import Footage
 from models.detectors.mist.kept_encoder import keep_encoder
+from models.jobs.checkpoints import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from models.detectors.mist.encoder_recipe import EncoderRecipe

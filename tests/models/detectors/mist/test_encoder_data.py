@@ -14,11 +14,11 @@ from models.detectors.mist.encoder_data import (
     LabelledMaps,
     ScoredData,
     StepData,
-    derived_seed,
     random_crop,
 )
 from models.detectors.mist.encoder_recipe import EncoderRecipe
 from models.detectors.mist.encoder_scoring import SCORED_AT_ONCE
+from models.jobs.checkpoints import derived_seed
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -23,8 +23,9 @@ from models.detectors.mist.encoder_data import LabelledClips, LabelledMaps
 from models.detectors.mist.encoder_module import rate_factor
 from models.detectors.mist.encoder_recipe import EncoderRecipe
 from models.detectors.mist.encoder_scoring import map_logits, score_maps
-from models.detectors.mist.encoder_training import CHECKPOINT_FILE, CURVES, check_clips, train_encoder, train_full
+from models.detectors.mist.encoder_training import check_clips, train_encoder, train_full
 from models.detectors.mist.sga import SelfGuidedAttention, SelfGuidedHeads
+from models.jobs.checkpoints import CHECKPOINT_FILE, CURVES
 from models.jobs.errors import TrainingError
 from pipeline.windows import ClipSpec
 
