@@ -24,6 +24,6 @@ def check_entry(found: Backbone, name: str, folder: Path) -> None:
     if (found.name, found.tensors_sha256) != (wanted.name, wanted.tensors_sha256):
         raise CardError(
             f"{folder / CARD_FILE}: backbone: learned with the descriptors of {found.name} "
-            f"({found.tensors_sha256[:12]}); expected {wanted.name} ({wanted.tensors_sha256[:12]}); learn the camera "
-            "again"
+            f"({found.tensors_sha256[:12]}); expected {wanted.name} ({wanted.tensors_sha256[:12]}); train the "
+            "detector again"
         )

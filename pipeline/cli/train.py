@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import train_mist, train_teacher
+from pipeline.cli import train_classifier, train_mist, train_teacher
 
 app = typer.Typer(help="Train detectors.", no_args_is_help=True)
 
 
 app.command("mist")(train_mist.mist)
+app.command("classifier")(train_classifier.classifier)
 app.command("teacher")(train_teacher.teacher)
 
 

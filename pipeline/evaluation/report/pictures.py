@@ -122,6 +122,11 @@ def thumbnails(
     return found
 
 
+def picture_thumbnail(file: Path, height: int = HEIGHT) -> Picture:
+    """Return a picture that is a file of its own. Raises av.FFmpegError: it cannot be decoded."""
+    return _small(read_picture(file), None, height)
+
+
 def _open(path: Path) -> av.container.InputContainer:
     return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
 
