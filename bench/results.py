@@ -377,9 +377,36 @@ def parts(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(what, figure, f"≤ {asked:g} MB", one["one_more_mb"] <= asked, "drawn values of the default size")
 
 
+def families(_found: dict[str, Any]) -> Iterator[Line]:
+    yield from ()  # its page is a table of the figures of others
+
+
+def courtyard_families(found: dict[str, Any]) -> Iterator[Line]:
+    for name, one in found["detectors"].items():
+        judges = f"`{name}`, {found['test_seconds']:.0f} s of unseen days"
+        yield Line(f"courtyard, {name}: frame AUC", _auc(one["frame_auc"]), "", None, judges)
+        yield Line(f"courtyard, {name}: recall at 2 %", _auc(one["frame_recall_at_2"]), "", None, judges)
+
+
+def classifier_fights(found: dict[str, Any]) -> Iterator[Line]:
+    for name, one in found["classifiers"].items():
+        judges = f"classifier on {name}, out of fold, {found['divisions']} divisions"
+        yield Line("fights, frames: video AUC", _auc(one["video_auc"]), "", None, judges)
+
+
+def few_pictures(found: dict[str, Any]) -> Iterator[Line]:
+    for kind, one in found["kinds"].items():
+        for number, draws in one["draws"].items():
+            values = [draw["auc"] for draw in draws]
+            figure = f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f}, {len(values)} draws)"
+            yield Line(f"courtyard, {kind}s from {number} pictures: AUC", figure, "", None, "classifier")
+
+
 SECTIONS = (
+    Section("families", "python bench/families.py", families),
     Section("fights_mist", "python bench/fights_mist.py", fights),
     Section("fights_folds", "python bench/fights_folds.py", fights_folds),
+    Section("classifier_fights", "python bench/classifier_fights.py", classifier_fights),
     Section("ordinary", "python bench/ordinary.py --only", ordinary),
     Section("ped2", "python bench/ped2.py", ped2),
     *(
@@ -411,6 +438,8 @@ SECTIONS = (
         courtyard,
     ),
     Section("learned_courtyard-motion", "python bench/learned_courtyard.py --count 6 --objects 3", learned_courtyard),
+    Section("courtyard_families", "python bench/courtyard_families.py", courtyard_families),
+    Section("few_pictures", "python bench/few_pictures.py", few_pictures),
     Section("standing_things", "python bench/standing_things.py --count 6 --objects 3", standing_things),
     Section("day", "python bench/day.py", day),
     Section("calibration", "python bench/calibration.py", calibration),

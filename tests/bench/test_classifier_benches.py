@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,3 +119,26 @@ def test_pages_say_what_was_measured(load, bench: str) -> None:
         "courtyard_families": "(0.500 to 0.875) | **0.750** (0.500 to 0.875) | 12 | 2.5 | – |",
     }[bench]
     assert wanted in text
+
+
+def test_the_best_at_each_cost(load) -> None:
+    """A dearer one that is no better is not among them; of two at one cost, the better one is."""
+    points = {
+        "cheap": (1.0, 0.6),
+        "dear": (9.0, 0.9),
+        "worse": (5.0, 0.5),
+        "same cost": (1.0, 0.4),
+        "best": (20.0, 0.95),
+    }
+    assert load("families").best_at_cost(points) == {"cheap", "dear", "best"}
+
+
+def test_the_table_takes_the_figures_of_other_benches(load, tmp_path: Path) -> None:
+    figure = {"value": 0.75, "interval_95": [0.5, 0.875]}
+    one = {"frame_auc": {"1": {"value": 0.1, "interval_95": [0, 1]}, "3": figure}, "kernel": 3, "pro": figure}
+    one |= {"milliseconds_a_frame": {"median": 25.4}, "frame_recall_at_2": figure}
+    (tmp_path / "one_class_ped2-motion.json").write_text(json.dumps(one))
+    bench = load("families")
+    found = {name: bench.row_of(row, tmp_path) for name, row in bench.ROWS.items()}
+    row = next(line for line in bench.page({"detectors": found}).splitlines() if "motion" in line)
+    assert "| **0.750** (0.50 to 0.88) | 0.75 | 0.75 | 25 | – |" in row
