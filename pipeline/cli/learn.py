@@ -25,6 +25,7 @@ class Detector(StrEnum):
     MOTION = "motion"
     MEMORY_BANK = "memory_bank"
     STUDENT_TEACHER = "student_teacher"
+    AUTOENCODER = "autoencoder"
     FUSED = "fused"
 
 
