@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import train_mist, train_teacher
+from pipeline.cli import train_autoencoder, train_mist, train_teacher
 
 app = typer.Typer(help="Train detectors.", no_args_is_help=True)
 
 
 app.command("mist")(train_mist.mist)
 app.command("teacher")(train_teacher.teacher)
+app.command("autoencoder")(train_autoencoder.autoencoder)
 
 
 @app.callback()
