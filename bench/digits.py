@@ -161,9 +161,9 @@ def page(results: dict[str, Any]) -> str:
         "|--:|--:|--:|--:|",
         *(f"| {one['rank']} | {one['index']} | {one['label']} | {one['error']:.4f} |" for one in results["unusual"]),
         "",
-        "AUC of each digit as the anomaly. The methods learn half of the pictures of each of the other nine digits. They "
-        "are judged on the other half of these and on all pictures of the anomaly. All see the same 64 pixels. None sees "
-        "the label, which would give a digit away that was never seen. "
+        "AUC of each digit as the anomaly. The methods learn half of the pictures of each of the other nine digits. "
+        "They are judged on the other half of these and on all pictures of the anomaly. All see the same 64 pixels. "
+        "None sees the label, which would give a digit away that was never seen. "
         f"The autoencoder has the hidden layers {sizes}, mirrored, and the recipe's settings. The others are "
         "scikit-learn's with its defaults. Nothing was tuned. Mean and standard deviation over "
         f"{results['seeds']} seeds, which draw the halves, the network's first weights and the forest:",
