@@ -43,7 +43,8 @@ def learn(
     detector: Annotated[
         Detector | None,
         typer.Option(
-            help="Kind: motion finds fast things; memory_bank, student_teacher unusual looks; fused combines several.",
+            help="Kind: motion finds fast things; memory_bank, student_teacher and autoencoder unusual looks; fused "
+            "combines several.",
             show_default="motion",
         ),
     ] = None,
