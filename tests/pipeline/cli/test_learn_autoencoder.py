@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from in_process import called as mistwatch
+from odd_things import with_a_disc
 from walking_films import pictures, write
 
 from models.detectors.base import read_detector
@@ -29,6 +31,22 @@ def test_a_film_becomes_a_model_a_page_and_what_can_be_exported(film: Path, tmp_
     status, _, problems = mistwatch("export", "--model", out / "product", "--out", tmp_path / "models")
     assert status == 0, problems
     assert list((tmp_path / "models").glob("*/1/networks/autoencoder.xml"))
+
+
+@pytest.mark.slow  # a training and a Triton; the family's own tests score a disc without one
+@pytest.mark.realparts
+def test_the_model_watches_its_camera(tmp_path: Path) -> None:
+    """On a real Triton: the one alert is that of the disc, with heat that is absolute."""
+    yard = write(tmp_path / "yard.mp4", pictures(60))
+    disc = write(tmp_path / "disc.mp4", with_a_disc(30, (15, 19)))
+    assert mistwatch("learn", yard, *OPTIONS, tmp_path / "learned", "--set", "steps=80")[0] == 0
+    model = tmp_path / "learned" / "product"
+    status, _, problems = mistwatch("replay", disc, "--model", model, "--out", tmp_path / "run")
+    assert status == 0, problems
+    begin, end = map(json.loads, (tmp_path / "run" / "alerts.jsonl").read_text().splitlines())
+    assert (begin["data"]["state"], end["data"]["state"]) == ("begin", "end")
+    assert 14.5 <= end["data"]["started_pts_seconds"] < end["data"]["ended_pts_seconds"] <= 20
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["heat"] == "anomaly"
 
 
 @pytest.mark.parametrize(
