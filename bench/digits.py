@@ -155,8 +155,6 @@ def page(results: dict[str, Any]) -> str:
         f"65th value. The median error is {results['figures']['median_error']:.4f}. `docs/digits.webp` shows each one "
         "beside its reconstruction:",
         "",
-        "![The ten most unusual digits, each beside its reconstruction](digits.webp)",
-        "",
         "| rank | index | label | error |",
         "|--:|--:|--:|--:|",
         *(f"| {one['rank']} | {one['index']} | {one['label']} | {one['error']:.4f} |" for one in results["unusual"]),
