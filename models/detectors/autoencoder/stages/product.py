@@ -76,7 +76,7 @@ def compute(
         weights_sha256=save_learned(network, normal, rarity, folder),
         sees=[*sees, "things that move as none did, as far as a few pictures show it"] if recipe.frames > 1 else sees,
         does_not_see=[
-            "what the network reconstructs well although it never saw it: smooth things, and some of usual colours",
+            "things that the network reconstructs well although it never saw them, such as smooth ones",
             "what is smaller than a few cells",
         ],
     )
