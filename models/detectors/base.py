@@ -99,6 +99,7 @@ def _named(name: str) -> Any:
 
 #: Every family: its name, and the module that holds its ``FAMILY``.
 FAMILIES = {
+    "autoencoder": "models.detectors.autoencoder.family",
     "classifier": "models.detectors.classifier.family",
     "fused": "models.detectors.fused.family",
     "memory_bank": "models.detectors.memory_bank.family",

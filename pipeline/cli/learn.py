@@ -25,6 +25,7 @@ class Detector(StrEnum):
     MOTION = "motion"
     MEMORY_BANK = "memory_bank"
     STUDENT_TEACHER = "student_teacher"
+    AUTOENCODER = "autoencoder"
     FUSED = "fused"
 
 
@@ -42,7 +43,8 @@ def learn(
     detector: Annotated[
         Detector | None,
         typer.Option(
-            help="Kind: motion finds fast things; memory_bank, student_teacher unusual looks; fused combines several.",
+            help="Kind: motion finds fast things; memory_bank, student_teacher and autoencoder unusual looks; fused "
+            "combines several.",
             show_default="motion",
         ),
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import train_classifier, train_mist, train_teacher
+from pipeline.cli import train_autoencoder, train_classifier, train_mist, train_teacher
 
 app = typer.Typer(help="Train detectors.", no_args_is_help=True)
 
@@ -15,6 +15,7 @@ app = typer.Typer(help="Train detectors.", no_args_is_help=True)
 app.command("mist")(train_mist.mist)
 app.command("classifier")(train_classifier.classifier)
 app.command("teacher")(train_teacher.teacher)
+app.command("autoencoder")(train_autoencoder.autoencoder)
 
 
 @app.callback()

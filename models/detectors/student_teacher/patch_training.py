@@ -15,9 +15,9 @@ from models.detectors.student_teacher.inputs import normalised
 from models.detectors.student_teacher.losses import weighted_sum
 from models.detectors.student_teacher.networks import Descriptors
 from models.detectors.student_teacher.patches import Picture, draw_pair
-from models.detectors.student_teacher.steps import run_steps
 from models.detectors.student_teacher.teacher_recipe import PatchChoice, TeacherRecipe
 from models.detectors.student_teacher.teachers import blank
+from models.jobs.steps import run_steps
 
 Published = Callable[[Tensor], Tensor]  #: uint8 (N, p, p, 3) → float32 (N, C)
 

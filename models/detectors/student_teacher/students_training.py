@@ -13,7 +13,7 @@ from torch import Tensor
 from models.data.npy_rows import Rows
 from models.detectors.student_teacher.ensemble import Ensemble
 from models.detectors.student_teacher.recipe import StudentTeacherRecipe
-from models.detectors.student_teacher.steps import run_steps
+from models.jobs.steps import run_steps
 
 Describe = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 

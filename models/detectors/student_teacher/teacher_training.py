@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from models.data.npy_rows import Rows
 from models.detectors.student_teacher.inputs import EVERY, normalised
 from models.detectors.student_teacher.losses import weighted_sum
-from models.detectors.student_teacher.steps import run_steps
 from models.detectors.student_teacher.teacher_recipe import TeacherRecipe
 from models.detectors.student_teacher.teachers import blank
+from models.jobs.steps import run_steps
 
 #: Crops from which the centre and the spread of the published vectors are taken.
 _SURVEYED = 64

@@ -33,9 +33,18 @@ def test_a_written_recipe_is_read_as_the_same() -> None:
     ("change", "complaint"),
     [
         ("members=[motion]", "members: Tuple should have at least 2 items"),
-        ("members=[motion, mist]", "expected different ones of memory_bank, motion, student_teacher, got motion, mist"),
-        ("members=[motion, fused]", "expected different ones of memory_bank, motion, student_teacher, got"),
-        ("members=[motion, motion]", "expected different ones of memory_bank, motion, student_teacher, got"),
+        (
+            "members=[motion, mist]",
+            "expected different ones of [a-z_, ]*motion[a-z_, ]*, got motion, mist",
+        ),
+        (
+            "members=[motion, fused]",
+            "expected different ones of [a-z_, ]*motion[a-z_, ]*, got",
+        ),
+        (
+            "members=[motion, motion]",
+            "expected different ones of [a-z_, ]*motion[a-z_, ]*, got",
+        ),
         ("settings.student_teacher.speed=true", "settings: Value error, student_teacher is not a member; expected"),
         ("settings.motion.kernel=5", "motion.kernel is a setting of the detector; set kernel itself"),
         ("settings.memory_bank.distance=far", "memory_bank.distance: Input should be 'gaussian' or 'neighbours'"),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from models.jobs.errors import TrainingError
 from pipeline import files
 
-#: Steps between two checkpoints: about half a minute of one core.
-_KEPT_EVERY = 50
+#: Steps between two checkpoints: for whole pictures, about half a minute of one core.
+KEPT_EVERY = 50
 
 
 def run_steps(
@@ -26,6 +26,7 @@ def run_steps(
     learning_rate: float,
     weight_decay: float,
     falls: bool = True,
+    kept_every: int = KEPT_EVERY,
     progress: Callable[[int], None] = lambda _: None,
 ) -> float:
     """Train ``network`` with Adam.
@@ -36,6 +37,7 @@ def run_steps(
         file: the checkpoint. One that is there belongs to this very training: stages see to that.
         learning_rate: at the first step.
         falls: whether it falls to 0 evenly.
+        kept_every: steps between two checkpoints.
         progress: called with the number of steps that are done.
 
     Returns:
@@ -59,7 +61,7 @@ def run_steps(
         optimiser.step()
         if step >= steps - max(1, steps // 10):
             late.append(loss.item())
-        if (step + 1) % _KEPT_EVERY == 0:
+        if (step + 1) % kept_every == 0:
             _keep(file, network, optimiser, step + 1, late)
         progress(step + 1)
     network.eval()
