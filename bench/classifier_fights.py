@@ -30,6 +30,7 @@ from models.detectors.classifier.recipe import ClassifierRecipe
 from models.detectors.classifier.stages import features, folds, pictures
 from models.detectors.classifier.stages.product import truth_of
 from models.jobs.recipes import read_recipe
+from models.jobs.stages import STAGE_FILE
 from operators.figures.bootstrap import DRAWS, estimate
 from operators.figures.videos import ScoredVideo
 from pipeline.errors import MistwatchError
@@ -88,9 +89,11 @@ def judge(backbone: str, examples: ExampleSet, kept: Path, bars: Progress) -> di
     _, rows = pictures.read(out / "pictures")
     read, classes = features.read(out / "features"), examples.classes
     truth, groups = truth_of(rows, range(len(rows)), classes), [row.group for row in rows]
+    # Of these features and this recipe: others have divisions of their own.
+    key = json.loads((out / "folds" / STAGE_FILE).read_text())["key"][:16]
     runs = []
     for division in range(DIVISIONS):
-        place = out / "divisions" / str(division)
+        place = out / "divisions" / key / str(division)
         if not (place / folds.FILE).exists():
             place.mkdir(parents=True, exist_ok=True)
             folds.compute(
@@ -107,7 +110,7 @@ def judge(backbone: str, examples: ExampleSet, kept: Path, bars: Progress) -> di
             )
         of_video = defaultdict(list)
         for row, probabilities in zip(rows, folds.read(place), strict=True):
-            of_video[row.series, row.class_name, row.group].append(1 - probabilities[0])
+            of_video[str(row.source), row.class_name, row.group].append(1 - probabilities[0])
         runs.append(
             [
                 ScoredVideo(name, int(class_name != "normal"), float(np.mean(scores)), group=group)

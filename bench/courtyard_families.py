@@ -7,10 +7,12 @@ writes bench/results/courtyard_families.json and .md. Detectors of one camera le
 classifier`, at the shape of the camera. The committed supervised model of the courtyard stands beside them. The test is
 of six days with six incidents a minute, abandoned objects excepted. By the published protocol, a clip's score counts
 for each of its frames. As live, a frame has the score of the latest clip that has ended before the frame is over,
-averaged over the kernel of the model's card: what is found late is late.
+averaged over the kernel of the model's card: what is found late is late. The frames before the end of the first clip
+have its score.
 
 The processor time of the learning is that of the command, and of a clip that of the exported model. Films, products and
-scores are kept under runs/courtyard-families. A bench that was stopped resumes there.
+figures are kept under runs/courtyard-families. A bench that was stopped resumes with the detector that it was at, whose
+training begins anew.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from models.serving.export import SERVED_NAME, export, find_model
 from models.serving.versions import served
 from operators.figures.bootstrap import DRAWS, estimate
 from operators.figures.videos import ScoredVideo, repeated
+from pipeline import files
 from pipeline.courtyard.renderer import render_films
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import SceneSettings
@@ -211,6 +214,7 @@ def trained(name: str, films: Films, out: Path) -> tuple[Path, float | None]:
     if not kind.words:
         return find_model(name), None
     if not about.exists():
+        files.remove(out)  # the rest of a training would not tell what the whole takes
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         train(kind, films, out)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

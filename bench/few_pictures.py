@@ -4,11 +4,10 @@
 
 writes bench/results/few_pictures.json and .md. A picture is a single frame: of the middle of an incident of the kind
 (carts, which are large and alike, and falls, which are neither), or of anything else (an ordinary moment, or another
-incident). Each is of another day. The recipe is configs/train/classifier.yaml, with pictures of the camera's shape. For
-each number of pictures, five draws are trained on so many of the kind and so many others, of days that the test does
-not have. A fifth of them is the validation, by which
-the training stops, so no figure depends on a choice after a look at the test. Features are kept under
-runs/few-pictures. A bench that was stopped resumes there.
+incident). A day gives one of the kind and two others. The recipe is configs/train/classifier.yaml, with pictures of the
+camera's shape. For each number of pictures, five draws are trained on so many of the kind and so many others, of days
+that the test does not have. A fifth of them is the validation, by which the training stops, so no figure depends on a
+choice after a look at the test. Features are kept under runs/few-pictures. A bench that was stopped resumes there.
 """
 
 from __future__ import annotations
@@ -112,8 +111,8 @@ def described(folder: Path, first_seed: int, kind: IncidentKind, shown: int, rec
     if not about.exists() or json.loads(about.read_text()) != wanted:
         drawn = list(track(pictures(first_seed, kind, shown, recipe), "rendering", console=Console(stderr=True)))
         np.savez(folder / _STORE, pictures=np.stack([one for one, _ in drawn]), labels=[own for _, own in drawn])
-        for file in (folder / SCRATCH).glob("*"):
-            file.unlink()
+        for file in (folder / features.FILE, *(folder / SCRATCH).glob("*")):
+            file.unlink(missing_ok=True)
         about.write_text(json.dumps(wanted))
     with np.load(folder / _STORE) as stored:
         drawn_pictures, labels = stored["pictures"], stored["labels"].astype(np.int64)

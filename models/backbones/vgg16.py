@@ -105,6 +105,11 @@ def read_file(file: Path) -> dict[str, Tensor]:
         raise VGG16FileError(
             f"{file}: the weights of another network ({problems[0]}{more}); expected torchvision's weights of VGG-16"
         )
+    if bad := next((name for name, tensor in found.items() if not tensor.isfinite().all()), None):
+        raise VGG16FileError(
+            f"{file}: {bad} has values that are not finite, as in a file of the convolutions alone, which were trained "
+            "on other pictures; expected torchvision's weights of the whole VGG-16"
+        )
     return {name: tensor.to(torch.float32) for name, tensor in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -43,8 +43,12 @@ def derived_seed(*numbers: int) -> int:
 
 
 @contextmanager
-def own_random_numbers(seed: int) -> Iterator[None]:
-    """Draw from torch's random numbers of this seed, and leave the caller's as they were."""
-    with torch.random.fork_rng():
+def own_random_numbers(seed: int, *, devices: Sequence[int] | None = None) -> Iterator[None]:
+    """Draw from torch's random numbers of this seed, and leave the caller's as they were.
+
+    Args:
+        devices: GPUs whose numbers are kept as well; all when None.
+    """
+    with torch.random.fork_rng(devices):
         torch.manual_seed(derived_seed(seed))
         yield

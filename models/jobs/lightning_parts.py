@@ -34,10 +34,11 @@ class KeepEveryEpoch(pl.Callback):
 
     Args:
         training: identity of the training, kept in the checkpoint under ``of``.
+        every: epochs from checkpoint to checkpoint; the last epoch has one, too.
     """
 
-    def __init__(self, file: Path, training: str, progress: Callable[[int], None]) -> None:
-        self._file, self._training, self._progress = file, training, progress
+    def __init__(self, file: Path, training: str, progress: Callable[[int], None], every: int = 1) -> None:
+        self._file, self._training, self._progress, self._every = file, training, progress, every
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -45,9 +46,11 @@ class KeepEveryEpoch(pl.Callback):
         checkpoint["of"] = self._training
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self._file)  # every process takes part; one writes
+        done = trainer.current_epoch + 1
+        if trainer.should_stop or done == trainer.max_epochs or done % self._every == 0:
+            trainer.save_checkpoint(self._file)  # every process takes part; one writes
         if trainer.is_global_zero:
-            self._progress(trainer.current_epoch + 1)
+            self._progress(done)
 
 
 @contextmanager

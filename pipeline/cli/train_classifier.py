@@ -49,9 +49,10 @@ def classifier(
 
     recipe = read_recipe(ClassifierRecipe, config, changes or ())
     left_out: list[str] = []
-    examples = _examples(recipe, config, data, left_out if skip_bad else None)
-    for line in left_out:
-        typer.echo(printable(f"left out: {line}"), err=True)
+    notes: list[str] = []
+    examples = _examples(recipe, config, data, left_out if skip_bad else None, notes)
+    for line in (*(f"left out: {line}" for line in left_out), *notes):
+        typer.echo(printable(line), err=True)
 
     from models.detectors.classifier.job import train_classifier
     from models.jobs.memory import keep_freed_memory
@@ -68,13 +69,21 @@ def classifier(
             progress=show,
         )
         page = out / "report.html"
-        _write_page(page, outcome)
+        _write_page(page, outcome, examples)
     _print(outcome, page)
 
 
-def _examples(recipe: ClassifierRecipe, config: Path, data: Path | None, skipped: list[str] | None) -> ExampleSet:
+def _examples(
+    recipe: ClassifierRecipe, config: Path, data: Path | None, skipped: list[str] | None, notes: list[str]
+) -> ExampleSet:
     """Return the labelled pictures, from the place that the command or the recipe names."""
-    from models.detectors.classifier.examples import ANOMALY, ExampleSet, check_class_name, read_class_folders
+    from models.detectors.classifier.examples import (
+        ANOMALY,
+        ExampleSet,
+        check_class_name,
+        check_labels,
+        read_class_folders,
+    )
     from pipeline.manifests.layouts import read_layout
     from pipeline.manifests.manifest import MANIFEST, read_manifest
 
@@ -85,21 +94,23 @@ def _examples(recipe: ClassifierRecipe, config: Path, data: Path | None, skipped
     check_class_name(choice.normal, "examples.normal")
     if choice.normal == ANOMALY:
         raise UsageError(f"examples.normal: {ANOMALY} is the name of the other class; choose another name")
-    if folder.is_file():
-        return ExampleSet(folder.parent, choice.normal, videos=tuple(read_manifest(folder, skipped=skipped)))
-    if not folder.is_dir():
+    if not folder.exists():
         raise UsageError(f"{folder}: no such folder" + (f"; {choice.obtain}" if choice.obtain else ""))
-    if choice.layout == "pictures" and not (folder / MANIFEST).is_file():
-        return read_class_folders(folder, choice.normal, skipped=skipped)
-    layout = "manifest" if choice.layout == "pictures" else choice.layout
-    return ExampleSet(folder, choice.normal, videos=tuple(read_layout(layout, folder, skipped=skipped)))
+    if folder.is_dir() and choice.layout == "pictures" and not (folder / MANIFEST).is_file():
+        return read_class_folders(folder, choice.normal, skipped=skipped, notes=notes)
+    if folder.is_dir():
+        layout = "manifest" if choice.layout == "pictures" else choice.layout
+        root, videos = folder, read_layout(layout, folder, skipped=skipped, notes=notes)
+    else:
+        root, videos = folder.parent, read_manifest(folder, skipped=skipped)
+    check_labels(videos, str(folder))
+    return ExampleSet(root.resolve(), choice.normal, videos=tuple(videos))
 
 
-def _write_page(page: Path, outcome: Outcome) -> None:
+def _write_page(page: Path, outcome: Outcome, examples: ExampleSet) -> None:
     import numpy as np
 
     from pipeline.evaluation.classes_page import Mistake, write_classes
-    from pipeline.printable import located
 
     card = outcome.card
     write_classes(
@@ -111,7 +122,7 @@ def _write_page(page: Path, outcome: Outcome) -> None:
         mistakes=[
             Mistake(
                 name=one["name"],
-                file=located(one["file"]),
+                source=examples.videos[one["source"]] if examples.videos else examples.files[one["source"]].path,
                 frame=one["frame"],
                 class_name=one["class"],
                 called=one["called"],

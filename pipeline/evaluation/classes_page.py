@@ -18,6 +18,7 @@ from pipeline import files
 from pipeline.evaluation.report.data import Look
 from pipeline.evaluation.report.pictures import picture_thumbnail, thumbnails
 from pipeline.evaluation.report.templates import templates
+from pipeline.manifests.manifest import Video
 from pipeline.printable import printable
 from pipeline.sources.base import FrameSpec, SourceError
 
@@ -37,14 +38,14 @@ class Mistake:
     """A picture that got another class than its own.
 
     Attributes:
-        file: of the picture, or the recording.
-        frame: ordinal in the recording; None for a picture.
+        source: the picture's file, or the video that it is a frame of.
+        frame: ordinal in the video; None for a file.
         probability: of its own class.
         heat: float32 (h, w), the places that speak for an anomaly, in [0, 1].
     """
 
     name: str
-    file: Path
+    source: Path | Video
     frame: int | None
     class_name: str
     called: str
@@ -141,11 +142,13 @@ def matrix(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> dict[str, A
 def _uri(one: Mistake, seen: FrameSpec) -> str:
     """Return a data URI of the picture with its heat; empty where it cannot be decoded."""
     with suppress(SourceError, av.FFmpegError, OSError, KeyError):
-        picture = (
-            picture_thumbnail(one.file, _HEIGHT)
-            if one.frame is None
-            else thumbnails(one.file, [one.frame], height=_HEIGHT)[one.frame]
-        )
+        if isinstance(one.source, Video):
+            of = one.source
+            assert one.frame is not None
+            found = thumbnails(of.path, [one.frame], fps=of.fps, video_stream=of.stream, height=_HEIGHT)
+            picture = found[one.frame]
+        else:
+            picture = picture_thumbnail(one.source, _HEIGHT)
         jpeg = picture.jpeg(Look(one.heat, seen, HeatKind.ATTENTION))
         return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
     return ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import av
+import av.container
 import cv2
 import numpy as np
 
@@ -46,10 +47,15 @@ def write_classes(folder: Path, *, normal: int = 10, anomaly: int = 10) -> Path:
 def write_film(path: Path, shown: Sequence[np.ndarray], fps: int = 10) -> Path:
     """Write pictures, uint8 (H, W, 3) RGB, as a film."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast", "bf": "0"})
-        stream.height, stream.width, _ = shown[0].shape
-        stream.pix_fmt = "yuv420p"
-        for picture in shown:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+        write_stream(container, shown, fps)
     return path
+
+
+def write_stream(container: av.container.OutputContainer, shown: Sequence[np.ndarray], fps: int = 10) -> None:
+    """Write pictures as the only stream of a film."""
+    stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast", "bf": "0"})
+    stream.height, stream.width, _ = shown[0].shape
+    stream.pix_fmt = "yuv420p"
+    for picture in shown:
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+    container.mux(stream.encode())

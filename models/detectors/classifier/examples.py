@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.jobs.errors import TrainingError
+from pipeline.manifests.folds import TEST
 from pipeline.manifests.manifest import Video, listed
 from pipeline.names import checked_name
 from pipeline.printable import storable
-from pipeline.sources.frame_folder import by_number, is_picture
+from pipeline.sources.film_files import list_folder
+from pipeline.sources.frame_folder import PICTURE_SUFFIXES, by_number
 
 #: The class of frames in which something abnormal happens, where videos have one label each.
 ANOMALY = "anomaly"
 #: Least number of groups of a class: one to learn from, one for the validation, and one that neither has seen.
 LEAST_GROUPS = 3
+#: Suffixes that a line names.
+_SHOWN = 6
 #: Bytes of a file that are hashed at once.
 _CHUNK = 1 << 20
 
@@ -28,7 +32,7 @@ class PictureFile:
 
     Attributes:
         group: pictures of one group are never divided between training and validation: those of one folder below the
-            class's, and copies. Any other picture is a group of its own.
+            class's, whatever the class, and copies. Any other picture is a group of its own.
         content: SHA-256 of the file.
     """
 
@@ -61,10 +65,13 @@ class ExampleSet:
         return self.normal, *others
 
 
-def read_class_folders(folder: Path, normal: str, *, skipped: list[str] | None = None) -> ExampleSet:
-    """Return the pictures below ``folder``, whose folders are the classes.
+def read_class_folders(
+    folder: Path, normal: str, *, skipped: list[str] | None = None, notes: list[str] | None = None
+) -> ExampleSet:
+    """Return the pictures below ``folder``, whose folders are the classes. Hidden files and folders do not count.
 
     Args:
+        notes: receives a line for files of other kinds, which are passed over.
         normal: name of the folder whose pictures show nothing abnormal.
         skipped: receives the problems of single pictures, which are left out; if None, they are errors.
 
@@ -74,12 +81,10 @@ def read_class_folders(folder: Path, normal: str, *, skipped: list[str] | None =
     check_class_name(normal, "examples.normal")
     try:
         folders = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
-        files, problems = [], []
+        files, problems, others = list[PictureFile](), list[str](), list[Path]()
         for place in folders:
             check_class_name(place.name, str(place))
-            of_class, wrong = _files_of(place)
-            files += of_class
-            problems += wrong
+            files += _files_of(place, problems, others)
     except OSError as error:
         raise TrainingError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
     names = [place.name for place in folders]
@@ -94,6 +99,12 @@ def read_class_folders(folder: Path, normal: str, *, skipped: list[str] | None =
             f"{folder}: only one class, {normal}; expected a folder for each kind of anomaly beside it, such as "
             "anomaly/. A detector that needs normal pictures alone: mistwatch learn --detector memory_bank"
         )
+    if others and notes is not None:
+        kinds = ", ".join(sorted({file.suffix.lower() or "none" for file in others})[:_SHOWN])
+        notes.append(
+            f"{folder}: passed over {len(others)} files that are not pictures of a known kind (suffixes: {kinds}); "
+            f"expected {', '.join(sorted(PICTURE_SUFFIXES))}"
+        )
     if problems and skipped is None:
         raise TrainingError(listed(problems, "{} more pictures cannot be used; --skip-bad lists all"))
     if skipped is not None:
@@ -105,6 +116,20 @@ def read_class_folders(folder: Path, normal: str, *, skipped: list[str] | None =
     for name in names:
         check_enough(name, counts[name], sum(file.class_name == name for file in files), str(folder / name))
     return examples
+
+
+def check_labels(videos: Sequence[Video], place: str) -> None:
+    """Raise TrainingError where labelled videos outside the test have too few groups of a label."""
+    known = [video for video in videos if video.split != TEST]
+    abnormal = {video.group for video in known if video.label}
+    # Frames outside the intervals are normal.
+    normal = {video.group for video in known if not video.label or video.intervals}
+    for kind, label, groups in (("normal", 0, normal), ("abnormal", 1, abnormal)):
+        if len(groups) < LEAST_GROUPS:
+            raise TrainingError(
+                f"{place}: too few videos with {kind} frames (label {label}; got {len(groups)} groups outside the "
+                f"test); expected at least {LEAST_GROUPS}"
+            )
 
 
 def check_class_name(name: str, place: str) -> None:
@@ -124,18 +149,35 @@ def check_enough(name: str, groups: int, pictures: int, place: str) -> None:
         )
 
 
-def _files_of(folder: Path) -> tuple[list[PictureFile], list[str]]:
-    """Return the pictures of a class, and a line for each that has no content. Raises OSError."""
-    found, problems = [], []
-    below = (file for file in folder.rglob("*") if is_picture(file) and file.is_file())
-    for file in sorted(below, key=lambda file: (file.parent, by_number(file))):
-        if not file.stat().st_size:
-            problems.append(f"{file}: an empty file; expected a picture")
+def _files_of(folder: Path, problems: list[str], others: list[Path]) -> list[PictureFile]:
+    """Return the pictures of a class.
+
+    Args:
+        problems: receives a line for each without content.
+        others: receives files that are not pictures.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    found: list[PictureFile] = []
+    entered: set[Path] = set()  # whatever links lead there
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop(0)
+        if (place := here.resolve()) in entered:
             continue
-        parent = file.parent.relative_to(folder)
-        own = file.relative_to(folder) if parent == Path() else parent
-        found.append(PictureFile(file, folder.name, storable(f"{folder.name}/{own}"), _sha256(file)))
-    return found, problems
+        entered.add(place)
+        inside = list_folder(here)
+        waiting += inside.folders
+        others += [*inside.films, *inside.others]
+        for file in sorted(inside.pictures, key=by_number):
+            if not file.stat().st_size:
+                problems.append(f"{file}: an empty file; expected a picture")
+                continue
+            below = here.relative_to(folder)
+            own = f"{folder.name}/{file.name}" if below == Path() else f"{below}/"
+            found.append(PictureFile(file, folder.name, storable(own), _sha256(file)))
+    return found
 
 
 def _with_copies(files: Sequence[PictureFile], folder: Path) -> list[PictureFile]:

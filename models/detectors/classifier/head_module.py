@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from models.data.npy_rows import Rows
@@ -24,6 +24,9 @@ from models.detectors.classifier.networks import Head
 from models.detectors.classifier.recipe import HeadRecipe
 from models.jobs.checkpoints import derived_seed
 from models.jobs.errors import TrainingError
+
+#: Pictures of the validation that pass through the head at once.
+_SCORED_AT_ONCE = 256
 
 
 class Best(TypedDict):
@@ -62,6 +65,7 @@ class HeadModule(pl.LightningModule):
         self._recipe, self._classes, self._seed = recipe, classes, seed
         self._plateau: ReduceLROnPlateau | None = None
         self._kept: dict[str, Any] | None = None
+        self._judged: list[tuple[Tensor, Tensor]] = []
         counts = np.bincount(truth[self._learned], minlength=classes)
         weights = len(self._learned) / (classes * np.maximum(counts, 1)) if recipe.balanced else np.ones(classes)
         self.register_buffer("class_weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
@@ -72,20 +76,13 @@ class HeadModule(pl.LightningModule):
         drawn = np.random.default_rng(derived_seed(self._seed, self.current_epoch))
         order = drawn.permutation(self._learned)
         views = 1 + drawn.integers(self._features.shape[1] - 1, size=len(order))
-        steps = range(0, len(order), self._recipe.batch)
-        batches = [
-            self._batch(order[at : at + self._recipe.batch], views[at : at + self._recipe.batch]) for at in steps
-        ]
-        return _as_they_are(batches)
+        return _loader(self._batches(order, views, self._recipe.batch))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return _as_they_are([self._batch(self._validation, np.zeros(len(self._validation), np.int64))])
+        return _loader(self._batches(self._validation, np.zeros(len(self._validation), np.int64), _SCORED_AT_ONCE))
 
-    def _batch(self, pictures: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        read = np.stack(
-            [np.asarray(self._features[int(at)])[number] for at, number in zip(pictures, views, strict=True)]
-        )
-        return torch.from_numpy(read), torch.from_numpy(self._truth[pictures])
+    def _batches(self, pictures: npt.NDArray[np.int64], views: npt.NDArray[np.int64], size: int) -> _Batches:
+        return _Batches(self._features, self._truth, pictures, views, size)
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(derived_seed(self._seed, self.current_epoch, 1))  # of the dropout
@@ -103,10 +100,14 @@ class HeadModule(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _ordinal: int) -> None:
         read, truth = batch
-        logits = self.head(read)
+        self._judged.append((self.head(read), truth))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, truth = (torch.cat(parts) for parts in zip(*self._judged, strict=True))
+        self._judged.clear()
         loss = F.cross_entropy(logits, truth, self.class_weights)
         accuracy = multiclass_accuracy(logits, truth, self._classes, average="micro")
-        self.log_dict({"validation/loss": loss, "validation/accuracy": accuracy}, batch_size=len(truth))
+        self.log_dict({"validation/loss": loss, "validation/accuracy": accuracy})
         if not torch.isfinite(loss):
             raise TrainingError(f"epoch {self.current_epoch + 1}: the validation's loss is {loss.item()}")
         if self.best is None or float(loss) < self.best["loss"]:
@@ -115,6 +116,8 @@ class HeadModule(pl.LightningModule):
         assert self._plateau is not None
         self._plateau.step(float(loss if self._recipe.plateau == "loss" else accuracy))
         self.log("training/learning_rate", self._plateau.get_last_lr()[0])
+        if self.finished:
+            self.trainer.should_stop = True
 
     @property
     def finished(self) -> bool:
@@ -137,10 +140,6 @@ class HeadModule(pl.LightningModule):
             self._plateau.load_state_dict(self._kept)
         return optimiser
 
-    def on_validation_epoch_end(self) -> None:
-        if self.finished:
-            self.trainer.should_stop = True
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self._plateau is not None
         checkpoint |= {"best": self.best, "plateau": self._plateau.state_dict(), "finished": self.finished}
@@ -152,6 +151,29 @@ class HeadModule(pl.LightningModule):
             self._plateau.load_state_dict(checkpoint["plateau"])
 
 
-def _as_they_are(batches: list[tuple[Tensor, Tensor]]) -> DataLoader[Any]:
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    """What the head reads of pictures, batch by batch, and their classes."""
+
+    def __init__(
+        self,
+        features: Rows,
+        truth: npt.NDArray[np.int64],
+        pictures: npt.NDArray[np.int64],
+        views: npt.NDArray[np.int64],
+        size: int,
+    ) -> None:
+        self._features, self._truth, self._pictures, self._views, self._size = features, truth, pictures, views, size
+
+    def __len__(self) -> int:
+        return -(-len(self._pictures) // self._size)
+
+    def __getitem__(self, ordinal: int) -> tuple[Tensor, Tensor]:
+        some = slice(ordinal * self._size, (ordinal + 1) * self._size)
+        chosen = zip(self._pictures[some], self._views[some], strict=True)
+        read = np.stack([np.asarray(self._features[int(at)])[number] for at, number in chosen])
+        return torch.from_numpy(read), torch.from_numpy(self._truth[self._pictures[some]])
+
+
+def _loader(batches: _Batches) -> DataLoader[Any]:
     # Its own generator: otherwise a loader would draw from the random numbers of the training.
-    return DataLoader(batches, batch_size=None, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    return DataLoader(batches, batch_size=None, generator=torch.Generator().manual_seed(0))

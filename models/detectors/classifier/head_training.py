@@ -19,6 +19,8 @@ from models.detectors.classifier.networks import Head, PooledHead
 from models.detectors.classifier.recipe import HeadRecipe
 from models.jobs.checkpoints import CHECKPOINT_FILE, CURVES, own_random_numbers, resumable
 
+#: Epochs from checkpoint to checkpoint of linear layers: one of VGG-16's has 1.4 GB.
+_RARELY = 5
 #: Least spread of a value, of pictures that hardly differ.
 _LEAST_SPREAD = 1e-3
 
@@ -68,7 +70,7 @@ def train_head(
     if kept is not None and (kept["finished"] or kept["epoch"] + 1 >= recipe.epochs):
         best = kept["best"]
     else:
-        with own_random_numbers(seed), quiet(), interruptible():
+        with own_random_numbers(seed, devices=()), quiet(), interruptible():
             trainer = pl.Trainer(
                 accelerator="cpu",  # a head on kept features is small, and the same bits matter more
                 max_epochs=recipe.epochs,
@@ -79,7 +81,7 @@ def train_head(
                 enable_model_summary=False,
                 logger=TensorBoardLogger(folder, name=CURVES, version=""),
                 log_every_n_steps=1,
-                callbacks=[KeepEveryEpoch(file, identity, progress)],
+                callbacks=[KeepEveryEpoch(file, identity, progress, 1 if isinstance(head, PooledHead) else _RARELY)],
                 plugins=[CheckpointFile()],
                 default_root_dir=folder,
             )
@@ -104,11 +106,16 @@ def scores_of(head: Head, features: Rows, pictures: Sequence[int]) -> npt.NDArra
 
 def _standardise(head: PooledHead, features: Rows, learned: Sequence[int]) -> None:
     """Set the centre and the scale of what a head reads, over all views of the pictures that are learned from."""
-    values = np.concatenate([np.asarray(features[int(at)]) for at in learned])
-    head.mean.copy_(torch.from_numpy(values.mean(0)))
+    number, total, squares = 0, np.zeros(head.mean.shape), np.zeros(head.mean.shape)
+    for at in learned:  # one by one: there may be more than fits into memory
+        values = np.asarray(features[int(at)], np.float64)
+        number, total, squares = number + len(values), total + values.sum(0), squares + np.square(values).sum(0)
+    mean = total / number
+    spread = np.sqrt(np.maximum(squares / number - np.square(mean), 0))
     # In relation to all values: one that is nearly constant here would be magnified where it varies.
-    spread = values.std(0)
-    head.scale.copy_(torch.from_numpy(1 / np.maximum(spread, max(_LEAST_SPREAD, 0.1 * float(spread.mean())))))
+    least = max(_LEAST_SPREAD, 0.1 * float(spread.mean()))
+    head.mean.copy_(torch.from_numpy(mean))
+    head.scale.copy_(torch.from_numpy(1 / np.maximum(spread, least)))
 
 
 def _identity(

@@ -10,7 +10,6 @@ reach ``product`` alone.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,7 @@ from models.jobs.rows import read_json
 from models.jobs.stages import Done, Stages
 from pipeline.manifests.folds import TEST, VALIDATION
 from pipeline.manifests.manifest import open_video
+from pipeline.printable import storable
 
 Progress = Callable[[str, int, int], None]  #: (stage, how much of it is done, total)
 Report = Callable[[str], None]
@@ -54,7 +54,8 @@ class Outcome:
 
     Attributes:
         product: folder of the model.
-        mistakes: the pictures whose own class was least probable, the worst first; see :mod:`.stages.product`.
+        mistakes: the pictures whose own class was least probable, the worst first; see :mod:`.stages.product`. Their
+            ``source`` is the ordinal of a file or a video of the examples.
     """
 
     product: Path
@@ -119,7 +120,7 @@ class _Convolutions:
 
     def new_head(self, classes: int) -> Head:
         """Return a head as it is before the training."""
-        with own_random_numbers(self._seed):
+        with own_random_numbers(self._seed, devices=()):
             if self._recipe.head.kind == "linear_layers":
                 assert self._tensors is not None
                 return LinearLayersHead(vgg16.from_file(self._tensors, classes)[1])
@@ -171,9 +172,9 @@ class _Job:
             )
 
         inputs = {
-            "files": [[str(one.path), one.class_name, one.group, one.content] for one in examples.files],
+            "files": [[storable(str(one.path)), one.class_name, one.group, one.content] for one in examples.files],
             "videos": [
-                [str(one.path), open_video(one).content_hash, one.label, one.intervals, one.group, one.split]
+                [storable(str(one.path)), open_video(one).content_hash, one.label, one.intervals, one.group, one.split]
                 for one in examples.videos
             ],
             "stored": recipe.stored,
@@ -253,7 +254,7 @@ class _Job:
     def _product(
         self, stages: tuple[Done, Done, Done, Done], stored: Rows, read: Rows, rows: list[Row], known: list[int]
     ) -> Done:
-        *_, third, fourth = stages
+        first, _, third, fourth = stages
 
         def work(draft: Path) -> None:
             trained: Head = self._convolutions.new_head(len(self._classes))
@@ -274,7 +275,7 @@ class _Job:
                 {
                     "pictures": {name: self._number(rows, known, name) for name in self._classes},
                     "groups": len({rows[at].group for at in known}),
-                    "pictures_sha256": hashlib.sha256("\n".join(row.name for row in rows).encode()).hexdigest(),
+                    "pictures_digest": first.digest,
                     **about,
                     "recipe": {key: self._settings[key] for key in ("augmentation", "head")},
                     "seed": self._seed,

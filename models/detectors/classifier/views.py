@@ -44,7 +44,7 @@ def view(
     ]
     if of.flip:
         steps.append(v2.RandomHorizontalFlip())
-    with own_random_numbers(derived_seed(seed, ordinal, number)):
+    with own_random_numbers(derived_seed(seed, ordinal, number), devices=()):
         return _array(v2.Compose(steps)(torch.from_numpy(picture).permute(2, 0, 1)))
 
 

@@ -109,6 +109,9 @@ def test_files_that_are_not_vgg16(whole: dict[str, torch.Tensor], tmp_path: Path
         assert str(tmp_path / name) in str(refused.value)
         assert "\n" not in str(refused.value)
     torch.save(whole | {"classifier.6.weight": torch.zeros(10, 4096)}, tmp_path / "ten.pth")
+    torch.save(whole | {"classifier.6.bias": torch.full((1000,), torch.nan)}, tmp_path / "features.pth")
+    with pytest.raises(vgg16.VGG16FileError, match=r"classifier.6.bias has values that are not finite"):
+        vgg16.read_file(tmp_path / "features.pth")
     with pytest.raises(vgg16.VGG16FileError, match=r"classifier.6.weight is \[10, 4096\] instead of \[1000, 4096\]"):
         vgg16.read_file(tmp_path / "ten.pth")
 

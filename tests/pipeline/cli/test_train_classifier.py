@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from in_process import called
-from labelled_pictures import write, write_classes, yard
+from labelled_pictures import write, write_classes, write_film, yard
 
 from models.card import read_card
 
@@ -68,6 +69,11 @@ def test_one_line_for_what_cannot_be_used(recipe: Path, pictures: Path, root: Pa
     one_class = write(tmp_path / "one" / "normal" / "1.png", yard(1)).parent.parent
     textbook = root / "configs" / "train" / "classifier-vgg16-textbook.yaml"
     (tmp_path / "weights.pth").write_bytes(b"other")
+    manifest = tmp_path / "manifest.jsonl"
+    for number in range(4):
+        write_film(tmp_path / f"{number}.mp4", [yard(number)] * 10)
+    manifest.write_text("".join(json.dumps({"path": f"{n}.mp4", "label": 1}) + "\n" for n in range(4)))
+    refused(2, "too few videos with normal frames (label 0; got 0 groups", *of_recipe, "--data", manifest)
     refused(2, "does not say where its pictures are", *of_recipe)
     refused(2, f"{tmp_path}/nowhere: no such folder", *of_recipe, "--data", tmp_path / "nowhere")
     refused(2, "only one class, normal", *of_recipe, "--data", one_class)

@@ -11,6 +11,7 @@ import numpy as np
 from labelled_pictures import write, yard
 
 from pipeline.evaluation.classes_page import Mistake, matrix, write_classes
+from pipeline.manifests.manifest import Video
 from pipeline.sources.base import FrameSpec
 
 FIGURES = {
@@ -66,3 +67,16 @@ def test_the_page_has_figures_matrix_and_pictures_with_heat(tmp_path: Path) -> N
     assert shown.shape == (240, 320, 3)
     corner, far = shown[200:, 280:].mean((0, 1)), shown[:80, :80].mean((0, 1))
     assert corner[0] - corner[2] > 60 > far[0] - far[2]  # red where the heat is
+
+
+def test_a_frame_of_a_folder_of_pictures_is_shown(tmp_path: Path) -> None:
+    """A video that is a folder states no rate: the manifest does."""
+    for number in range(3):
+        write(tmp_path / "film" / f"{number}.png", yard(number))
+    video = Video(tmp_path / "film", 1, fps=5.0)
+    mistake = Mistake("film, frame 2", video, 2, "anomaly", "normal", 0.1, np.zeros((3, 4), np.float32))
+    page = tmp_path / "report.html"
+    write_classes(
+        page, name="gate", classes=("normal", "anomaly"), parts={}, seen=FrameSpec(96, 128), mistakes=[mistake]
+    )
+    assert "data:image/jpeg;base64," in page.read_text()

@@ -16,7 +16,9 @@ from models.detectors.classifier.divisions import folds_of, validation_of
 from models.detectors.classifier.head_training import scores_of, train_head
 from models.detectors.classifier.networks import Head
 from models.detectors.classifier.recipe import ClassifierRecipe
+from models.jobs.checkpoints import CHECKPOINT_FILE
 from models.jobs.stages import SCRATCH
+from pipeline import files
 
 FILE = "probabilities.npy"
 
@@ -46,14 +48,19 @@ def compute(
     """
     usable = np.array(known)
     own_truth, own_groups = truth[usable], [groups[at] for at in known]
-    divided = folds_of(own_truth, own_groups, recipe.examples.folds, seed)
+    divided = folds_of(own_truth, own_groups, recipe.examples.folds, seed, validation=recipe.examples.validation)
     total = len(divided) * recipe.head.epochs
     found = np.zeros((len(usable), classes))
     for ordinal, fold in enumerate(divided):
         rest = np.setdiff1d(np.arange(len(usable)), fold)
         of_rest = [own_groups[at] for at in rest]
         learned, validation = validation_of(own_truth[rest], of_rest, recipe.examples.validation, seed)
-        head, before = new_head(), ordinal * recipe.head.epochs
+        before = ordinal * recipe.head.epochs
+        place = folder / SCRATCH / str(ordinal)
+        if (kept := place / FILE).exists():
+            found[fold] = np.load(kept, allow_pickle=False)
+            continue
+        head = new_head()
         train_head(
             head,
             features,
@@ -63,10 +70,13 @@ def compute(
             recipe.head,
             classes,
             seed,
-            folder / SCRATCH / str(ordinal),
+            place,
             lambda epochs, before=before: progress(before + epochs, total),  # type: ignore[misc]
         )
         found[fold] = scores_of(head, features, usable[fold].tolist())
+        with files.replacing(kept) as draft, draft.open("wb") as handle:
+            np.save(handle, found[fold])
+        (place / CHECKPOINT_FILE).unlink(missing_ok=True)  # of VGG-16's layers it has 1.4 GB; the curves stay
         progress(before + recipe.head.epochs, total)
     np.save(folder / FILE, found)
 

@@ -17,6 +17,7 @@ from models.detectors.classifier.divisions import validation_of
 from models.detectors.classifier.head_training import train_head
 from models.detectors.classifier.networks import Head, PooledHead
 from models.detectors.classifier.recipe import ClassifierRecipe
+from models.jobs.checkpoints import CHECKPOINT_FILE
 from models.jobs.rows import read_json, write_json
 from models.jobs.stages import SCRATCH
 from models.tensors import load_tensors, save_tensors
@@ -42,16 +43,16 @@ def compute(
     Args:
         features, truth, groups: of all pictures.
         known: ordinals of those that may be learned from.
-        own_validation: those of the data set's own validation among them; where there are none, one is drawn by group.
+        own_validation: those of the data set's own validation among them. Where it lacks a class or there is none, one
+            is drawn by group.
         progress: called with the number of epochs that are done.
 
     Raises:
         TrainingError: the groups cannot be divided, or the training fails.
         OSError: the folder cannot be written.
     """
-    if own_validation:
-        learned, validation = sorted(set(known) - set(own_validation)), list(own_validation)
-    else:
+    learned, validation = sorted(set(known) - set(own_validation)), list(own_validation)
+    if any(set(truth[part]) != set(truth[list(known)]) for part in (learned, validation)):
         drawn = validation_of(truth[list(known)], [groups[at] for at in known], recipe.examples.validation, seed)
         learned, validation = ([known[place] for place in part] for part in drawn)
     epochs = train_head(
@@ -61,6 +62,7 @@ def compute(
     digest = save_tensors(trained.state_dict(), folder / WEIGHTS_FILE)
     about = {"weights_sha256": digest, "epochs": epochs, "learned": len(learned), "validation": len(validation)}
     write_json(folder / ABOUT_FILE, about)
+    (folder / SCRATCH / CHECKPOINT_FILE).unlink(missing_ok=True)  # of VGG-16's layers it has 1.4 GB; the curves stay
 
 
 def read(folder: Path, head: Head) -> dict[str, int]:

@@ -1,14 +1,14 @@
 """The stage ``pictures``: all labelled pictures at one size, and what is known of each.
 
 pictures.npy    uint8 (n, H, W, 3) RGB
-rows.jsonl      name, class, group, split, series and size of each
+rows.jsonl      name, class, group, split and source of each
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipeline.manifests.manifest import Video, listed, open_video
 from pipeline.printable import storable
 from pipeline.sources.base import Fit, FrameSpec, SourceError
 from pipeline.sources.frame_folder import read_picture
+from pipeline.sources.frame_index import FrameIndex
 from pipeline.sources.scale import Scaler
 from pipeline.windows import ClipSpec, ClipWindow, cut
 
@@ -41,21 +42,20 @@ class Row:
     """What is known of a picture.
 
     Attributes:
-        name: for people; unique.
+        name: for people.
         split: of the data set; None: for training and validation.
-        series: the recording that it is a frame of, in order; empty for a single picture.
+        source: ordinal of the picture's file, or of the video that it is a frame of.
         size: width and height as decoded, pixels.
-        file: path of the picture or the recording, and the frame's ordinal in it.
+        frame: ordinal in the video; None for a file.
     """
 
     name: str
     class_name: str
     group: str
     split: str | None
-    series: str
+    source: int
     size: tuple[int, int]
-    file: str
-    frame: int = 0
+    frame: int | None = None
 
 
 def compute(
@@ -84,8 +84,7 @@ def compute(
     problems: list[str] = []
     store = NpyRows(folder / PICTURES_FILE, np.uint8, (height, width, 3))
     try:
-        done = 0
-        for file in examples.files:
+        for ordinal, file in enumerate(examples.files):
             try:
                 pixels, size = _decoded(file, spec)
             except ValueError as error:
@@ -93,17 +92,18 @@ def compute(
             else:
                 store.add(pixels[None])
                 name = storable(str(file.path.relative_to(examples.root)))
-                rows.append(Row(name, file.class_name, file.group, None, "", size, storable(str(file.path))))
-            progress(done := done + 1)
-        for video in examples.videos:
+                rows.append(Row(name, file.class_name, file.group, None, ordinal, size))
+            progress(ordinal + 1)
+        for ordinal, video in enumerate(examples.videos):
             try:
-                frames = list(_frames(video, examples, recipe))
+                frames = _frames(video, ordinal, examples, recipe)
             except SourceError as error:
                 problems.append(str(error))
             else:
-                store.add(np.stack([pixels for pixels, _ in frames])) if frames else None
-                rows += [row for _, row in frames]
-            progress(done := done + 1)
+                for pixels, row in frames:
+                    store.add(pixels[None])
+                    rows.append(row)
+            progress(ordinal + 1)
     finally:
         store.close()
     if problems and not skip_bad:
@@ -137,44 +137,45 @@ def _decoded(file: PictureFile, spec: FrameSpec) -> tuple[npt.NDArray[np.uint8],
 
 
 def _frames(
-    video: Video, examples: ExampleSet, recipe: ClassifierRecipe
-) -> Iterator[tuple[npt.NDArray[np.uint8], Row]]:
-    """Yield frames of a video, evenly spread, with their rows. Raises SourceError: it cannot be read."""
-    choice, root = recipe.examples, examples.root.resolve()
+    video: Video, ordinal: int, examples: ExampleSet, recipe: ClassifierRecipe
+) -> list[tuple[npt.NDArray[np.uint8], Row]]:
+    """Return frames of a video, evenly spread, with their rows. Raises SourceError: it cannot be read."""
+    choice = recipe.examples
     recording = open_video(video)
-    recording.check()
-    seconds = recording.stated_seconds() or 0.0
-    apart = max(1, -(-int(seconds * choice.fps) // choice.most_of_each))
     height, width = recipe.stored
-    clip = ClipSpec(1, apart, height, width, Fit.STRETCH, choice.fps)
-    file = storable(str(video.path))
-    name = storable(str(video.path.relative_to(root))) if video.path.is_relative_to(root) else file
-    windows: list[tuple[int, ClipWindow]] = []
-    segment = 0
+    clip = ClipSpec(1, 1, height, width, Fit.STRETCH, choice.fps)
+    index = recording.frame_index()
+    every = max(1, -(-int(_seconds(index) * choice.fps) // choice.most_of_each))
+    abnormal = abnormal_frames(video.intervals, len(index)) if video.intervals else None
+    path = video.path
+    name = storable(str(path.relative_to(examples.root)) if path.is_relative_to(examples.root) else path.name)
+    found: list[tuple[npt.NDArray[np.uint8], Row]] = []
+    segment, number = 0, 0
     with closing(recording.frames([clip.frame_spec], threading.Event())) as frames:  # type: ignore[type-var]
         for item in cut(frames, clip):
-            if isinstance(item, ClipWindow):
-                windows.append((segment, item))
-            else:
+            if not isinstance(item, ClipWindow):
                 segment += 1
-    index = recording.frame_index()
-    abnormal = abnormal_frames(video.intervals, len(index)) if video.intervals else None
-    for of, window in windows[: choice.most_of_each]:
-        first, _ = index.span(of, window.start, window.end)
-        anomaly = bool(video.label) if abnormal is None else bool(abnormal[first])
-        yield (
-            window.pixels[0],
-            Row(
-                f"{name}, frame {first}",
-                ANOMALY if anomaly else examples.normal,
-                video.group,
-                None if video.split == TRAIN else video.split,
-                file,
-                (window.middle.width, window.middle.height),
-                file,
-                first,
-            ),
-        )
+                continue
+            if number % every == 0 and len(found) < choice.most_of_each:
+                first, _ = index.span(segment, item.start, item.end)
+                anomaly = bool(video.label) if abnormal is None else bool(abnormal[first])
+                row = Row(
+                    f"{name}, frame {first}",
+                    ANOMALY if anomaly else examples.normal,
+                    video.group,
+                    None if video.split == TRAIN else video.split,
+                    ordinal,
+                    (item.middle.width, item.middle.height),
+                    first,
+                )
+                found.append((item.pixels[0], row))
+            number += 1
+    return found
+
+
+def _seconds(index: FrameIndex) -> float:
+    """Return the length of a recording, without what its clock jumps back."""
+    return float(np.maximum(np.diff(index.times), 0).sum())
 
 
 def _check(rows: list[Row], examples: ExampleSet) -> None:

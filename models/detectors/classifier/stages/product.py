@@ -66,7 +66,7 @@ def compute(
     parts = {"out_of_fold": (list(known), unseen)} | ({"test": (test, tested)} if test else {})
     figures: dict[str, Any] = {
         part: figures_of(
-            [rows[at].name for at in ordinals],
+            [str(at) for at in ordinals],
             truth_of(rows, ordinals, classes),
             [rows[at].group for at in ordinals],
             found,
@@ -125,10 +125,10 @@ def _normal_series(
     rows: Sequence[Row], known: Sequence[int], unseen: npt.NDArray[np.float64], normal: str
 ) -> list[npt.NDArray[np.float64]]:
     """Return the scores of normal pictures: those of a recording in order, and each single picture by itself."""
-    series: dict[str, list[float]] = {}
+    series: dict[int, list[float]] = {}
     for at, probabilities in zip(known, unseen, strict=True):
         if rows[at].class_name == normal:
-            series.setdefault(rows[at].series or rows[at].name, []).append(float(1 - probabilities[0]))
+            series.setdefault(rows[at].source, []).append(float(1 - probabilities[0]))
     return [np.array(scores) for scores in series.values()]
 
 
@@ -160,8 +160,8 @@ def _mistakes(
         found.append(
             {
                 "name": row.name,
-                "file": row.file,
-                "frame": row.frame if row.series else None,
+                "source": row.source,
+                "frame": row.frame,
                 "class": row.class_name,
                 "called": classes[int(unseen[at].argmax())],
                 "probabilities": {name: round(float(p), 4) for name, p in zip(classes, unseen[at], strict=True)},

@@ -38,6 +38,18 @@ def test_a_validation_of_about_the_share() -> None:
     assert truth[validation].sum() == 10
 
 
+def test_films_with_both_classes_leave_each_fold_a_validation() -> None:
+    """Both mixed films may not be in one fold, and each rest must be divisible again."""
+    numbers = [(0, 40), (40, 0), (1, 40), (40, 5)]  # of normal and of abnormal frames of each film
+    truth = np.concatenate([np.repeat([0, 1], pair) for pair in numbers])
+    groups = [str(film) for film, pair in enumerate(numbers) for _ in range(sum(pair))]
+    found = folds_of(truth, groups, 5, 0, validation=0.2)
+    assert 2 <= len(found) <= 3
+    for fold in found:
+        rest = np.setdiff1d(np.arange(len(truth)), fold)
+        validation_of(truth[rest], [groups[at] for at in rest], 0.2, 0)
+
+
 def test_groups_that_cannot_be_divided() -> None:
     with pytest.raises(TrainingError, match="cannot be divided so that each part has pictures of all 2 classes"):
         folds_of(np.array([0, 0, 1, 1]), ["a", "a", "b", "c"], 2, 0)

@@ -35,16 +35,36 @@ def test_classes_and_groups(folder: Path) -> None:
     for number in (3, 4):
         write(folder / "vehicle" / f"{number}.png", yard(50 + number))
     shutil.copy(folder / "vehicle" / "monday" / "2.png", folder / "vehicle" / "copy.png")
+    write(folder / "anomaly" / "monday" / "1.png", yard(42))
+    write(folder / "vehicle" / ".thumbnails" / "1.png", yard(43))
     (folder / "vehicle" / "notes.txt").write_text("no picture")
     (folder / "list.txt").write_text("no class")
     (folder / ".hidden").mkdir()
     found = read_class_folders(folder, "normal")
     assert found.classes == ("normal", "anomaly", "vehicle")
     of = groups(found)
-    assert len(of) == 4 + 3 + 5
-    assert len({of[f"vehicle/{name}.png"] for name in ("monday/1", "monday/2", "copy")}) == 1
+    assert len(of) == 4 + 3 + 5 + 1
+    together = {
+        of[f"{name}.png"] for name in ("vehicle/monday/1", "vehicle/monday/2", "vehicle/copy", "anomaly/monday/1")
+    }
+    assert len(together) == 1
     assert len(set(of.values())) == 4 + 3 + 3
     assert read_class_folders(folder, "vehicle").classes == ("vehicle", "anomaly", "normal")
+
+
+def test_links_are_followed_once_and_other_files_are_reported(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "7.png", yard(60))
+    (folder / "normal" / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "normal" / "ring").symlink_to(folder / "normal")
+    for name in ("a.webp", "b.gif"):
+        (folder / "anomaly" / name).write_bytes(b"RIFF")
+    notes: list[str] = []
+    found = read_class_folders(folder, "normal", notes=notes)
+    assert sorted(file.path.name for file in found.files if file.class_name == "normal") == [
+        *("0.png", "1.png", "2.png", "3.png", "7.png")
+    ]
+    (note,) = notes
+    assert "passed over 2 files that are not pictures of a known kind (suffixes: .gif, .webp)" in note
 
 
 def test_one_class(folder: Path) -> None:
