@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from one_class_ped2 import HOLD_OUT, RESULTS, ROOT, Scored, auc, counted
+from one_class_ped2 import HOLD_OUT, RESULTS, ROOT, Scored, counted, of_frames
 from recorded import record
 from rich.console import Console
 
@@ -251,7 +251,7 @@ def judged(
         scores, heat = rarity.scores(picture_value(cells)), rarity.scores(cells).astype(np.float32)
         found.append(Scored(video, frames, scores, heat, EVERY))
     pixels = estimate_pixels([(one.name, one) for one in counted(found)], draws=DRAWS)
-    return {"frame_auc": auc(found, 1), **{name: one.summary() for name, one in pixels.items()}}
+    return {"frame_auc": of_frames(found, 1, "frame_auc"), **{name: one.summary() for name, one in pixels.items()}}
 
 
 def _of(maps: RawMaps, ordinals: list[int]) -> RawMaps:

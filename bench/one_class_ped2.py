@@ -387,7 +387,8 @@ def figures(scored: list[Scored], kernel: int, threshold: float, milliseconds: l
     pixels = estimate_pixels([(one.name, one) for one in counted(scored)], draws=DRAWS)
     return {
         "kernel": kernel,
-        "frame_auc": {str(k): auc(scored, k) for k in sorted({1, kernel})},
+        "frame_auc": {str(k): of_frames(scored, k, "frame_auc") for k in sorted({1, kernel})},
+        "frame_recall_at_2": of_frames(scored, kernel, "frame_recall_at_2"),
         **{name: one.summary() for name, one in pixels.items()},
         "at_open_threshold": reached(scored, kernel, threshold),
         "milliseconds_a_frame": {
@@ -397,9 +398,9 @@ def figures(scored: list[Scored], kernel: int, threshold: float, milliseconds: l
     }
 
 
-def auc(scored: list[Scored], kernel: int) -> dict[str, Any]:
-    """Return the frame AUC with its interval by videos."""
-    return estimate([[one.judged(kernel) for one in scored]], names=["frame_auc"], draws=DRAWS)["frame_auc"].summary()
+def of_frames(scored: list[Scored], kernel: int, name: str) -> dict[str, Any]:
+    """Return a figure of the frames with its interval by videos."""
+    return estimate([[one.judged(kernel) for one in scored]], names=[name], draws=DRAWS)[name].summary()
 
 
 def counted(scored: list[Scored]) -> list[PixelCounts]:
@@ -445,6 +446,8 @@ def page(results: dict[str, Any]) -> str:
     for number, found in results["frame_auc"].items():
         least = kind.asked.get("frame_auc") if int(number) == kernel else None
         lines.append(row(f"frame AUC, causal average over {number} frame{'s' * (number != '1')}", found, least))
+    if "frame_recall_at_2" in results:  # earlier results do not have it
+        lines.append(row("recall at 2 % false positives", results["frame_recall_at_2"], None))
     lines += [
         row("pixel AUC", results["pixel_auc"], kind.asked.get("pixel_auc")),
         row("PRO up to 30 % false positives", results["pro"], kind.asked.get("pro")),
