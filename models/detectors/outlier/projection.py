@@ -41,7 +41,7 @@ class Projection:
         """Return the projected rows, (n, C) → (n, kept)."""
         if self._mean is None or self._axes is None:
             return rows
-        projected: Rows = (rows - self._mean) @ self._axes
+        projected: Rows = ((rows - self._mean) @ self._axes).astype(np.float32, copy=False)
         return projected
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
