@@ -103,13 +103,13 @@ def _first_scores(rows: Rows, recipe: OutlierRecipe) -> npt.NDArray[np.float64]:
 def _lof(rows: Rows, neighbours: int) -> Any:
     # A tree's distances are exact. Differences of large squares would give equal rows a distance, and the density of
     # many equal rows is as high as the distance is small.
-    kind = LocalOutlierFactor(min(neighbours, len(rows) - 1), novelty=True, algorithm="kd_tree")
+    kind = LocalOutlierFactor(n_neighbors=min(neighbours, len(rows) - 1), novelty=True, algorithm="kd_tree")
     return _fitted(kind, rows)
 
 
 def _forest(rows: Rows, recipe: OutlierRecipe) -> Any:
     most = min(recipe.rows_of_tree, len(rows))
-    return _fitted(IsolationForest(recipe.trees, max_samples=most, random_state=_SEED), rows)
+    return _fitted(IsolationForest(n_estimators=recipe.trees, max_samples=most, random_state=_SEED), rows)
 
 
 def _svm(rows: Rows, recipe: OutlierRecipe, nu: float) -> Any:
