@@ -8,7 +8,8 @@ normal as anything that the camera shows now and then. The first fit expects the
   normal. Among fewer, outliers that look alike would be one another's neighbours, and so inliers.
 * ``svm`` has ν = 0.5. The score is then like a density of the sample, which at a share below that stays low. With ν of
   that share itself, outliers that look alike become support vectors on the border.
-* ``forest`` needs nothing else: a heap far from the rest is separated from it by few cuts.
+* ``forest`` has trees of 1 / share rows, so that a tree has about one outlier. A heap of them in a tree would need
+  further cuts to be taken apart, and its paths would be as long as those of usual rows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
-from models.detectors.outlier.fitted import forest_of, lof_of, negative_factors, svm_of
+from models.detectors.outlier.fitted import EstimatorError, forest_of, lof_of, negative_factors, svm_of
 from models.detectors.outlier.judging import EstimatorScorer, Judge
 from models.detectors.outlier.projection import Projection, Rows
 from models.detectors.outlier.recipe import OutlierRecipe
@@ -58,20 +59,17 @@ def fit(rows: Rows, recipe: OutlierRecipe) -> Fitted:
     """
     used = np.ones(len(rows), np.bool_)
     if recipe.mode == "outlier":
-        scores = _first_scores(fit_projection(rows, recipe.variance)(rows), recipe)
+        scores = _first_scores(_projection(rows, recipe)(rows), recipe)
         left_out = round(recipe.contamination * len(rows))
         used[np.argsort(scores, kind="stable")[:left_out]] = False
-    projection = fit_projection(rows[used], recipe.variance)
+    projection = _projection(rows[used], recipe)
     scorer = fit_estimator(projection(rows[used]), recipe)
     judge = Judge(recipe.estimator, scorer, projection, pooled=recipe.features == "pooled")
     return Fitted(judge, used, sklearn.__version__)
 
 
 def fit_projection(rows: Rows, variance: float) -> Projection:
-    """Return the projection on the main axes that keep this share of the variance; none for 1.
-
-    Distances lose little by it and cost less. A forest cuts along axes that do not depend on one another.
-    """
+    """Return the projection on the main axes that keep this share of the variance; none for 1."""
     if variance == 1:
         return Projection()
     wide = rows.astype(np.float64)
@@ -81,12 +79,21 @@ def fit_projection(rows: Rows, variance: float) -> Projection:
     return Projection(found.mean_.astype(np.float32), np.ascontiguousarray(found.components_.T, np.float32))
 
 
+def _projection(rows: Rows, recipe: OutlierRecipe) -> Projection:
+    """Return the projection for the recipe's estimator.
+
+    Distances lose little by it and cost less. A forest has none: what differs in many values at once would lie in a few
+    main axes, which a random cut seldom meets.
+    """
+    return Projection() if recipe.estimator == "forest" else fit_projection(rows, recipe.variance)
+
+
 def fit_estimator(rows: Rows, recipe: OutlierRecipe) -> EstimatorScorer:
     """Fit the recipe's estimator to rows that are taken as clean."""
     if recipe.estimator == "lof":
         return lof_of(_lof(rows, recipe.neighbours))
     if recipe.estimator == "forest":
-        return forest_of(_forest(rows, recipe))
+        return forest_of(_forest(rows, recipe, recipe.rows_of_tree))
     return svm_of(_svm(rows, recipe, recipe.nu))
 
 
@@ -96,7 +103,8 @@ def _first_scores(rows: Rows, recipe: OutlierRecipe) -> npt.NDArray[np.float64]:
         outliers = math.ceil(recipe.contamination * len(rows))
         return negative_factors(_lof(rows, max(recipe.neighbours, 2 * outliers)))
     if recipe.estimator == "forest":
-        return forest_of(_forest(rows, recipe)).score_samples(rows)
+        few = max(2, round(1 / recipe.contamination))
+        return forest_of(_forest(rows, recipe, min(few, recipe.rows_of_tree))).score_samples(rows)
     return svm_of(_svm(rows, recipe, _HALF)).score_samples(rows)
 
 
@@ -107,9 +115,9 @@ def _lof(rows: Rows, neighbours: int) -> Any:
     return _fitted(kind, rows)
 
 
-def _forest(rows: Rows, recipe: OutlierRecipe) -> Any:
-    most = min(recipe.rows_of_tree, len(rows))
-    return _fitted(IsolationForest(n_estimators=recipe.trees, max_samples=most, random_state=_SEED), rows)
+def _forest(rows: Rows, recipe: OutlierRecipe, most: int) -> Any:
+    kind = IsolationForest(n_estimators=recipe.trees, max_samples=min(most, len(rows)), random_state=_SEED)
+    return _fitted(kind, rows)
 
 
 def _svm(rows: Rows, recipe: OutlierRecipe, nu: float) -> Any:
@@ -119,4 +127,11 @@ def _svm(rows: Rows, recipe: OutlierRecipe, nu: float) -> Any:
 def _fitted(kind: Any, rows: Rows) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of equal rows, for example: an operator can do nothing about them
-        return kind.fit(rows)
+        try:
+            return kind.fit(rows)
+        except ValueError as error:
+            problem = " ".join(str(error).split())
+            raise EstimatorError(
+                f"{type(kind).__name__}: cannot be fitted to {len(rows)} rows of the footage (got: {problem}); "
+                "expected other settings of the recipe; use another --estimator"
+            ) from None

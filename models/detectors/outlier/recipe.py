@@ -35,7 +35,8 @@ class OutlierRecipe(BaseModel):
         enlarge: how many times a picture is enlarged before that network sees it.
         grid: one of the layers, whose map has the cells; by default the last. Coarser maps are interpolated.
         sample: rows of the footage to which the estimator is fitted, at most, drawn at random from all of it.
-        variance: share of the sample's variance that the projection on its main axes keeps; 1 for no projection.
+        variance: of ``lof`` and ``svm``: share of the sample's variance that the projection on its main axes keeps; 1
+            for no projection.
         neighbours: of ``lof``, k.
         trees: of ``forest``.
         rows_of_tree: from which each tree is grown, at most.
@@ -61,7 +62,7 @@ class OutlierRecipe(BaseModel):
     neighbours: PositiveInt = 20
     trees: PositiveInt = 100
     rows_of_tree: int = Field(256, ge=2)
-    nu: float = Field(0.05, gt=0, le=1)
+    nu: float = Field(0.05, gt=0, lt=1)
     gamma: Literal["scale", "auto"] | Annotated[PositiveFloat, Field(allow_inf_nan=False)] = "scale"
     kernel: PositiveInt = 3
 

@@ -13,7 +13,7 @@ This file is copied into exported version folders, so nothing of ours is importe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,6 @@ Rows = npt.NDArray[np.floating[Any]]  #: (n, C)
 
 #: Rows that are compared with the support vectors at once: 2 MB of products with 2500.
 _AT_ONCE = 128
-#: Least share of ρ whose logarithm is taken: far outside, the score is smaller than any number.
-_LEAST = 1e-300
 
 
 class SvmScorer:
@@ -32,7 +30,7 @@ class SvmScorer:
 
     Args:
         vectors: float32 or float64 (n, C), the support vectors.
-        weights: float64 (n,), from 0, their dual coefficients.
+        weights: float64 (n,), above 0, their dual coefficients.
         gamma: γ, from 0.
         offset: ρ.
 
@@ -45,8 +43,8 @@ class SvmScorer:
             raise ValueError(f"expected vectors (n, C) and weights (n,), got {vectors.shape} and {weights.shape}")
         if not (np.isfinite(vectors).all() and np.isfinite(weights).all() and np.isfinite([gamma, offset]).all()):
             raise ValueError("vectors, weights, gamma and offset must be finite")
-        if gamma < 0:
-            raise ValueError(f"gamma must be at least 0, got {gamma:g}")
+        if gamma < 0 or not (weights > 0).all():
+            raise ValueError(f"gamma must be at least 0 and weights above 0, got {gamma:g} and {weights.min():g}")
         self._vectors, self._weights, self._gamma, self.offset = vectors, weights, gamma, offset
         # Around the mean, since differences of large squares lose their digits. In double precision: a score is a sum
         # of thousands of terms, and the square is scaled by γ before its exponential is taken.
@@ -58,7 +56,7 @@ class SvmScorer:
 
     def score_samples(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return the score of each row, (m, C) → (m,), the lower the stranger."""
-        parts = [self._scores(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE)]
+        parts = [np.exp(exponents) @ self._weights for exponents in self._exponents(rows)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def decision_function(self, rows: Rows) -> npt.NDArray[np.float64]:
@@ -68,10 +66,17 @@ class SvmScorer:
     def strangeness(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return −ln(score / ρ), (m, C) → (m,), above 0 for an outlier, higher is stranger.
 
-        Far from all support vectors the score is about 0 everywhere. Its logarithm still grows with the distance.
+        Far from all support vectors the score is 0 but for what a float can hold. Its logarithm still grows with the
+        distance.
         """
-        shares = self.score_samples(rows) / self.offset if self.offset > 0 else self.score_samples(rows)
-        return -np.log(np.maximum(shares, _LEAST))
+        parts = []
+        for exponents in self._exponents(rows):
+            highest = exponents.max(axis=1)
+            parts.append(highest + np.log(np.exp(exponents - highest[:, None]) @ self._weights))
+        logarithms = np.concatenate(parts) if parts else np.empty(0)
+        # ρ is 0 where no vector lies inside, and then the score alone gives the order.
+        found: npt.NDArray[np.float64] = (np.log(self.offset) if self.offset > 0 else 0.0) - logarithms
+        return found
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return it as arrays by their names; see :meth:`from_arrays`."""
@@ -87,12 +92,11 @@ class SvmScorer:
         """Return what :meth:`arrays` gave, among further arrays. Raises KeyError, ValueError."""
         return cls(arrays["vectors"], arrays["weights"], gamma=float(arrays["gamma"]), offset=float(arrays["offset"]))
 
-    def _scores(self, rows: Rows) -> npt.NDArray[np.float64]:
-        centred = rows - self._centre
-        lengths = (centred * centred).sum(axis=1)
-        given = np.concatenate([centred, np.ones((len(rows), 1)), -self._gamma * lengths[:, None]], axis=1)
-        exponents = given @ self._across
-        np.minimum(exponents, 0, out=exponents)  # a rounded distance may be below 0
-        np.exp(exponents, out=exponents)
-        found: npt.NDArray[np.float64] = exponents @ self._weights
-        return found
+    def _exponents(self, rows: Rows) -> Iterator[npt.NDArray[np.float64]]:
+        """Yield −γ ‖x − v‖² of some rows after another, (m, n)."""
+        for at in range(0, len(rows), _AT_ONCE):
+            centred = rows[at : at + _AT_ONCE] - self._centre
+            lengths = (centred * centred).sum(axis=1)
+            given = np.concatenate([centred, np.ones((len(centred), 1)), -self._gamma * lengths[:, None]], axis=1)
+            exponents = given @ self._across
+            yield np.minimum(exponents, 0, out=exponents)  # a rounded distance may be below 0
