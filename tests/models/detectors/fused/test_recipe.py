@@ -7,6 +7,7 @@ import pytest
 from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.motion.recipe import MotionRecipe
+from models.detectors.outlier.recipe import OutlierRecipe
 from models.jobs.errors import ConfigError
 from models.jobs.recipes import read_recipe
 
@@ -29,13 +30,24 @@ def test_a_written_recipe_is_read_as_the_same() -> None:
     assert FusedRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+def test_an_outlier_detector_of_places_can_be_a_member_and_one_of_pooled_features_cannot() -> None:
+    members = "members=[motion, outlier]"
+    recipe = read_recipe(FusedRecipe, None, [members, "settings.outlier.estimator=svm"])
+    assert recipe.recipe_of("outlier") == OutlierRecipe(estimator="svm")
+    with pytest.raises(ConfigError, match="features must be places for a map of cells, got pooled"):
+        read_recipe(FusedRecipe, None, [members, "settings.outlier.features=pooled"])
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ("members=[motion]", "members: Tuple should have at least 2 items"),
-        ("members=[motion, mist]", "expected different ones of memory_bank, motion, student_teacher, got motion, mist"),
-        ("members=[motion, fused]", "expected different ones of memory_bank, motion, student_teacher, got"),
-        ("members=[motion, motion]", "expected different ones of memory_bank, motion, student_teacher, got"),
+        (
+            "members=[motion, mist]",
+            "expected different ones of memory_bank, motion, outlier, student_teacher, got motion, mist",
+        ),
+        ("members=[motion, fused]", "expected different ones of memory_bank, motion, outlier, student_teacher, got"),
+        ("members=[motion, motion]", "expected different ones of memory_bank, motion, outlier, student_teacher, got"),
         ("settings.student_teacher.speed=true", "settings: Value error, student_teacher is not a member; expected"),
         ("settings.motion.kernel=5", "motion.kernel is a setting of the detector; set kernel itself"),
         ("settings.memory_bank.distance=far", "memory_bank.distance: Input should be 'gaussian' or 'neighbours'"),
