@@ -98,5 +98,4 @@ class SvmScorer:
             centred = rows[at : at + _AT_ONCE] - self._centre
             lengths = (centred * centred).sum(axis=1)
             given = np.concatenate([centred, np.ones((len(centred), 1)), -self._gamma * lengths[:, None]], axis=1)
-            exponents = given @ self._across
-            yield np.minimum(exponents, 0, out=exponents)  # a rounded distance may be below 0
+            yield given @ self._across

@@ -64,6 +64,19 @@ def test_planted_outliers_that_look_alike_are_normal_to_a_fit_to_clean_footage(e
     assert np.median(values(fitted, planted)) < np.quantile(further, 1 - above)
 
 
+def test_a_forest_finds_a_fifth_of_the_rows_that_are_alike() -> None:
+    """Trees of 256 rows have 51 of them, whose paths are as long as those of usual rows: they find 151 of 200."""
+    heap = planted_rows(0.01).repeat(4, axis=0)
+    fitted = fit(np.concatenate([usual_rows(800), heap]), recipe("forest", mode="outlier", contamination=0.2))
+    assert not fitted.used[800:].any()
+
+
+def test_the_projection_is_that_of_the_rows_that_are_used() -> None:
+    rows = np.concatenate([usual_rows(), planted_rows(1)])
+    mean = fit(rows, recipe("lof", mode="outlier", contamination=SHARE)).judge.arrays()["mean"]
+    np.testing.assert_allclose(mean, rows[:USUAL].mean(axis=0), atol=1e-5)
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_stated_share_of_clean_footage_costs_its_own_rows_alone(estimator: str) -> None:
     """The order of further rows hardly changes: the rank correlation is above 0.9."""

@@ -122,6 +122,17 @@ class TestLof:
         np.testing.assert_allclose(distances, expected, rtol=1e-5)
         assert all(len(set(one)) == neighbours for one in found.tolist())
 
+    @pytest.mark.parametrize("many", [1, 9, 68, 70, 150, 699])
+    def test_the_highest_products_and_the_highest_of_the_others_are_those_of_a_sort(self, many: int) -> None:
+        """With 70 folds of 10 columns. The highest of the others may lie in a fold that was not looked into."""
+        scorer = LofScorer(np.zeros((700, 2)), np.ones(700), np.ones(700), neighbours=1, offset=-1.5)
+        products = np.random.default_rng(0).normal(size=(50, 700))
+        columns, rest = scorer._highest(products, many)
+        ordered = np.sort(products, axis=1)
+        found = np.sort(np.take_along_axis(products, columns, axis=1), axis=1)
+        np.testing.assert_array_equal(found, ordered[:, -many:])
+        np.testing.assert_array_equal(rest, ordered[:, -many - 1])
+
     def test_a_row_has_one_score_whatever_rows_are_scored_with_it(self) -> None:
         scorer = lof_of(fit(LocalOutlierFactor(10, novelty=True), drawn(500, 20)))
         queries = drawn(150, 20, seed=1)
@@ -170,16 +181,19 @@ class TestForest:
             assert_same_scores(forest_of(estimator), estimator, np.concatenate([some, some + 1]))
 
     @pytest.mark.parametrize("beside", [0.0, 1e-9])
+    @pytest.mark.parametrize("above", [1e-10, 6e-9])
     @pytest.mark.parametrize(("steps", "score"), [(-1, -0.5), (0, -0.5), (1, -0.25)])
-    def test_a_value_at_the_threshold_goes_left_as_float32(self, steps: int, score: float, beside: float) -> None:
+    def test_a_value_at_the_threshold_goes_left_as_float32(
+        self, steps: int, score: float, above: float, beside: float
+    ) -> None:
         """By hand: one cut of 3 rows, of which c(2) = 1 is the usual path.
 
         The left leaf has one row at depth 1, which scores −2^−1. The right one has two, so c(2) is added: −2^−2. The
-        threshold lies between the float32 nearest to 0.1 and the next one, and so does a value beside that.
+        threshold lies between the float32 nearest to 0.1 and the next one, 7.5e-9 above it, and so does a value beside.
         """
         scorer = ForestScorer(
             np.array([0, -1, -1], np.int32),
-            np.array([float(np.float32(0.1)) + 1e-10, -2, -2]),
+            np.array([float(np.float32(0.1)) + above, -2, -2]),
             np.array([[1, 2], [-1, -1], [-1, -1]], np.int32),
             np.array([3, 1, 2], np.int32),
             np.zeros(1, np.int32),
