@@ -34,8 +34,8 @@ class OutlierRecipe(BaseModel):
         layers: stages of EfficientNet-Lite0 whose maps make up a descriptor, from fine to coarse.
         enlarge: how many times a picture is enlarged before that network sees it.
         grid: one of the layers, whose map has the cells; by default the last. Coarser maps are interpolated.
-        sample: rows of the footage to which the estimator is fitted, at most, drawn at random from all of it. The memory
-            for a fit of ``lof`` or ``svm`` grows with the square of it.
+        sample: rows of the footage to which the estimator is fitted, at most, drawn at random from all of it. A fit of
+            ``lof`` or ``svm`` may take memory by the square of it.
         variance: of ``lof`` and ``svm``: share of the sample's variance that the projection on its main axes keeps; 1
             for no projection.
         neighbours: of ``lof``, k.
