@@ -270,11 +270,11 @@ def test_a_folder_of_pictures_is_learned_from_by_a_backbone_of_pictures_alone(tm
 
 @pytest.mark.slow  # two learnings; CI updates motion alone
 def test_an_update_learns_both_seasons(footage: NormalFootage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later a disc stands in the yard."""
     monkeypatch.setattr("models.jobs.changes._SCORED", 20)
     out, recipe = tmp_path / "run", OutlierRecipe(**SMALL)
     learn_outlier(footage, out, recipe=recipe, keep=True)
-    later = [(0.3 * one).astype(np.uint8) for one in pictures(20)]
-    added = read_footage("yard", [write(tmp_path / "later.mp4", later)], hold_out=0.5)
+    added = read_footage("yard", [write(tmp_path / "later.mp4", with_a_disc(20, (0, 20)))], hold_out=0.5)
     before = read_learned(out)
     assert before.recipe == recipe
     outcome = learn_outlier(before.with_added(added), out, recipe=before.recipe, keep=True)
