@@ -24,7 +24,7 @@ class Architecture(card.Architecture):
     Attributes:
         estimator: local outlier factor, isolation forest or one-class SVM.
         mode: whether the footage was taken as clean (``novelty``) or as contaminated (``outlier``).
-        contamination: share of the footage stated as outliers; 0 for clean footage.
+        contamination: share of the clips stated to show an incident; 0 for clean footage.
         features: a row for each place of a picture, or one for the whole clip.
         layers, enlarge, grid: of the descriptors, as in a memory bank; unused by a backbone of clips.
         values: of a row as the backbone gives it.

@@ -1,8 +1,8 @@
 """Fitting an estimator of scikit-learn to a sample of rows, which may hold outliers.
 
-In mode ``novelty`` the estimator is fitted to all rows. In mode ``outlier`` a first one is fitted, and the stated share
-of the rows with its lowest scores is left out before the last fit. Otherwise outliers that look alike would be as
-normal as anything that the camera shows now and then. The first fit expects them to be alike:
+In mode ``novelty`` the estimator is fitted to all rows. In mode ``outlier`` a first one is fitted, and the rows with
+its lowest scores, as many as may be of incidents, are left out before the last fit. Otherwise outliers that look alike
+would be as normal as anything that the camera shows now and then. The first fit expects them to be alike:
 
 * ``lof`` has twice as many neighbours as there may be outliers, so that at least half of the neighbours of each are
   normal. Among fewer, outliers that look alike would be one another's neighbours, and so inliers.
@@ -55,12 +55,13 @@ def fit(rows: Rows, recipe: OutlierRecipe) -> Fitted:
     """Fit what the recipe asks for to a sample, (n, C).
 
     Raises:
-        EstimatorError: this version of scikit-learn differs in what is read from its estimators.
+        EstimatorError: the estimator cannot be fitted to these rows, or this version of scikit-learn differs in the
+            attributes that are read.
     """
     used = np.ones(len(rows), np.bool_)
     if recipe.mode == "outlier":
         scores = _first_scores(_projection(rows, recipe)(rows), recipe)
-        left_out = round(recipe.contamination * len(rows))
+        left_out = round(recipe.contaminated_rows * len(rows))
         used[np.argsort(scores, kind="stable")[:left_out]] = False
     projection = _projection(rows[used], recipe)
     scorer = fit_estimator(projection(rows[used]), recipe)
@@ -100,10 +101,10 @@ def fit_estimator(rows: Rows, recipe: OutlierRecipe) -> EstimatorScorer:
 def _first_scores(rows: Rows, recipe: OutlierRecipe) -> npt.NDArray[np.float64]:
     """Return scores of rows among which outliers are, the lowest ones theirs."""
     if recipe.estimator == "lof":
-        outliers = math.ceil(recipe.contamination * len(rows))
+        outliers = math.ceil(recipe.contaminated_rows * len(rows))
         return negative_factors(_lof(rows, max(recipe.neighbours, 2 * outliers)))
     if recipe.estimator == "forest":
-        few = max(2, round(1 / recipe.contamination))
+        few = max(2, round(1 / recipe.contaminated_rows))
         return forest_of(_forest(rows, recipe, min(few, recipe.rows_of_tree))).score_samples(rows)
     return svm_of(_svm(rows, recipe, _HALF)).score_samples(rows)
 

@@ -24,6 +24,7 @@ _OF_FIT = (
     "estimator",
     "mode",
     "contamination",
+    "covered",
     "features",
     "variance",
     "neighbours",

@@ -25,8 +25,9 @@ class OutlierRecipe(BaseModel):
 
     Attributes:
         estimator: ``lof`` (local outlier factor), ``forest`` (isolation forest) or ``svm`` (one-class SVM).
-        mode: ``novelty`` takes the footage as clean. ``outlier`` takes the share ``contamination`` of it for outliers.
-        contamination: see :mod:`models.detectors.outlier.fitting` for its effect.
+        mode: ``novelty`` takes the footage as clean. ``outlier`` takes the share ``contamination`` of it for incidents.
+        contamination: share of the clips that show an incident; :mod:`models.detectors.outlier.fitting` has its effect.
+        covered: share of the places of such a clip that the incident covers, at most.
         features: ``places``: a row for each cell of a picture; ``pooled``: one row for a clip, without a map.
         backbone: the network that describes the pictures.
         height: of the pictures, pixels, a multiple of the cells' side; no higher than the camera's own.
@@ -51,6 +52,7 @@ class OutlierRecipe(BaseModel):
     estimator: Estimator = "lof"
     mode: Mode = "novelty"
     contamination: float = Field(0.0, ge=0, lt=0.5)
+    covered: float = Field(0.1, gt=0, le=1)
     features: Features = "places"
     backbone: BackboneName = EFFICIENTNET
     height: int = Field(240, ge=64)
@@ -98,6 +100,11 @@ class OutlierRecipe(BaseModel):
             raise ValueError(
                 f"enlarge must divide the {reduction(grid)} pixels of a cell of {grid}, got {self.enlarge}"
             )
+
+    @property
+    def contaminated_rows(self) -> float:
+        """Share of the rows of a sample that are of incidents: a place of a contaminated clip may be as usual."""
+        return self.contamination * (self.covered if self.features == "places" else 1)
 
     @property
     def describer(self) -> Describer:

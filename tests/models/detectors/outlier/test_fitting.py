@@ -37,7 +37,8 @@ def values(fitted: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def recipe(estimator: str, **changed: Any) -> OutlierRecipe:
-    return OutlierRecipe.model_validate({"estimator": estimator, **changed})
+    """Return a recipe for rows that are of incidents with the share ``contamination`` as it is."""
+    return OutlierRecipe.model_validate({"estimator": estimator, "covered": 1, **changed})
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -108,6 +109,15 @@ def test_an_estimator_that_scikit_learn_cannot_fit_is_one_line(monkeypatch: pyte
         fit(usual_rows(100), recipe("svm", mode="outlier", contamination=0.1))
     assert str(refused.value).startswith("OneClassSVM: cannot be fitted to 100 rows of the footage (got: The dual ")
     assert "\n" not in str(refused.value)
+
+
+def test_an_incident_covers_some_of_the_places_of_its_clips() -> None:
+    """Of 1000 rows, a fifth are of contaminated clips, and a tenth of these may be of what is unusual there."""
+    rows = usual_rows(1000)
+    of_places = recipe("svm", mode="outlier", contamination=0.2, covered=0.1)
+    assert (~fit(rows, of_places).used).sum() == 20
+    of_clips = recipe("svm", mode="outlier", contamination=0.2, covered=0.1, features="pooled")
+    assert (~fit(rows, of_clips).used).sum() == 200
 
 
 def test_a_forest_cuts_the_values_themselves() -> None:
