@@ -260,6 +260,7 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
         "motion",
         "memory_bank",
         "memory_bank-gaussian",
+        "outlier-forest",
         "outlier-lof",
         "student_teacher",
         "student_teacher-paper",
