@@ -37,6 +37,7 @@ from models.detectors.base import find_family
 from models.detectors.fused.card import Combination
 from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
+from models.detectors.outlier.recipe import OutlierRecipe
 from models.detectors.student_teacher.recipe import Normal, StudentTeacherRecipe, Teachers
 from models.jobs.learning import Outcome
 from models.jobs.recipes import read_recipe
@@ -101,7 +102,12 @@ class Kind:
         if (changes := self.changes) == () and self.recipe is not None:
             given = self.recipe.model_dump(mode="json", exclude_unset=True)
             changes = tuple(f"{key}={json.dumps(value).strip(chr(34))}" for key, value in given.items())
-        return f"mistwatch learn … --detector {self.family}{''.join(f' --set {change}' for change in changes)}"
+        options = "".join(
+            f" --estimator {value}" if self.family == "outlier" and key == "estimator" else f" --set {change}"
+            for change in changes
+            for key, _, value in [change.partition("=")]
+        )
+        return f"mistwatch learn … --detector {self.family}{options}"
 
 
 def about_motion(results: dict[str, Any]) -> list[str]:
@@ -194,6 +200,22 @@ def about_autoencoder(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def about_outlier(results: dict[str, Any]) -> list[str]:
+    of, rows = results["architecture"], results["learned"]["estimator"]
+    held = {
+        "lof": f"{of['size']} rows with their densities, exact nearest neighbours",
+        "forest": f"{of['trees']} trees of {of['size']} nodes together",
+        "svm": f"{of['size']} support vectors",
+    }
+    what = "each place of a picture" if of["features"] == "places" else "each clip"
+    width = f", after a projection that keeps {of['kept']} of {of['values']} values" if of["projected"] else ""
+    return [
+        f"Fitted by scikit-learn {rows['scikit_learn']} to {rows['rows']} rows, one for {what}{width}: "
+        f"{held[of['estimator']]}. The settings were written down before this detector had seen a test video, by "
+        "reasoning alone, and none was changed after a look at the figures."
+    ]
+
+
 #: A network without enlarged pictures, whose coarser map is interpolated to the cells of the finer one.
 LIGHT = ("settings.memory_bank.enlarge=1", "settings.memory_bank.grid=stage_3")
 #: A network without enlarged pictures, and without the deeper half of its stages.
@@ -230,6 +252,21 @@ KINDS = {
         "autoencoder",
         AutoencoderRecipe(frames=4, normal=autoencoder_recipe.Normal.PICTURE),
         about=about_autoencoder,
+    ),
+    "outlier-lof": Kind("local outlier factor", "outlier", OutlierRecipe(estimator="lof"), about=about_outlier),
+    "outlier-forest": Kind("isolation forest", "outlier", OutlierRecipe(estimator="forest"), about=about_outlier),
+    "outlier-svm": Kind("one-class SVM", "outlier", OutlierRecipe(estimator="svm"), about=about_outlier),
+    "outlier-lof-pooled": Kind(
+        "local outlier factor, pooled EfficientNet-Lite0",
+        "outlier",
+        OutlierRecipe(estimator="lof", features="pooled"),
+        about=about_outlier,
+    ),
+    "outlier-lof-i3d": Kind(
+        "local outlier factor, pooled I3D",
+        "outlier",
+        OutlierRecipe(estimator="lof", features="pooled", backbone="i3d-kinetics400"),
+        about=about_outlier,
     ),
     "student_teacher": Kind("student–teacher", "student_teacher", about=about_students),
     "student_teacher-picture": Kind(
@@ -273,14 +310,17 @@ class Scored:
     """A test video's raw scores and heat maps, from the first clip's last frame on.
 
     Attributes:
+        heat: None for a detector without it.
         every: frames from one of them to the next.
+        first: the frame for which the first one counts; None: as many before the end as there are of them.
     """
 
     video: Video
     frames: int
     scores: npt.NDArray[np.float64]
-    heat: npt.NDArray[np.float32]
+    heat: npt.NDArray[np.float32] | None
     every: int = 1
+    first: int | None = None
 
     def judged(self, kernel: int) -> ScoredVideo:
         """Return the video with its smoothed scores; each holds until the next, the first one from the start."""
@@ -292,14 +332,15 @@ class Scored:
 
     def maps(self, size: tuple[int, int]) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the heat at each pixel, (H, W), every so many frames; frames before the first clip have its heat."""
+        assert self.heat is not None
         height, width = size
         for frame in range(0, self.frames, self.every):
             yield at_pixels(self.heat[self._at(frame)], Part(0, 0, width, height), width, height)
 
     def _at(self, frame: int) -> int:
         """Return the ordinal of the last score up to a frame."""
-        first = max(0, self.frames - self.every * len(self.scores))
-        return max(frame - first, 0) // self.every
+        first = max(0, self.frames - self.every * len(self.scores)) if self.first is None else self.first
+        return min(max(frame - first, 0) // self.every, len(self.scores) - 1)
 
 
 def main() -> None:
@@ -333,6 +374,7 @@ def main() -> None:
         "detector": options.detector,
         "model": {"name": outcome.card.name, "weights_sha256": outcome.card.weights_sha256},
         "architecture": outcome.card.architecture.model_dump(mode="json"),
+        "frames": clip.frames,
         "videos": len(footage.films),
         "learned": {key: value for key, value in outcome.card.training.items() if key not in own},
         "footage_seconds": round(footage.seconds, 1),
@@ -368,10 +410,12 @@ def score(engine: Engine, clip: ClipSpec, video: Video, milliseconds: list[float
                 began = time.process_time()
                 found = engine.score(window.pixels[None])
                 milliseconds.append(1000 * (time.process_time() - began))
-                assert found.heat is not None
                 scores.append(float(found.scores[0]))
-                heat.append(found.heat[0])
-    return Scored(video, len(source.frame_times()), np.array(scores), np.stack(heat))
+                if found.heat is not None:
+                    heat.append(found.heat[0])
+    first = None if clip.stride == 1 else clip.frames - 1
+    maps = np.stack(heat) if heat else None
+    return Scored(video, len(source.frame_times()), np.array(scores), maps, clip.stride, first)
 
 
 def figures(scored: list[Scored], kernel: int, threshold: float, milliseconds: list[float]) -> dict[str, Any]:
@@ -384,9 +428,11 @@ def figures(scored: list[Scored], kernel: int, threshold: float, milliseconds: l
     Raises:
         ManifestError: masks cannot be read.
     """
-    pixels = estimate_pixels([(one.name, one) for one in counted(scored)], draws=DRAWS)
+    mapped = all(one.heat is not None for one in scored)
+    pixels = estimate_pixels([(one.name, one) for one in counted(scored)], draws=DRAWS) if mapped else {}
     return {
         "kernel": kernel,
+        "every": scored[0].every,
         "frame_auc": {str(k): of_frames(scored, k, "frame_auc") for k in sorted({1, kernel})},
         "frame_recall_at_2": of_frames(scored, kernel, "frame_recall_at_2"),
         **{name: one.summary() for name, one in pixels.items()},
@@ -443,15 +489,20 @@ def page(results: dict[str, Any]) -> str:
         "| figure | value | 95 % interval | target |",
         "|---|--:|--:|--:|",
     ]
+    every = results.get("every", 1)  # earlier results lack it
+    unit = "frame" if every == 1 else "clip"
     for number, found in results["frame_auc"].items():
         least = kind.asked.get("frame_auc") if int(number) == kernel else None
-        lines.append(row(f"frame AUC, causal average over {number} frame{'s' * (number != '1')}", found, least))
+        lines.append(row(f"frame AUC, causal average over {number} {unit}{'s' * (number != '1')}", found, least))
     if "frame_recall_at_2" in results:  # earlier results do not have it
         lines.append(row("recall at 2 % false positives", results["frame_recall_at_2"], None))
+    if "pixel_auc" in results:
+        lines += [
+            row("pixel AUC", results["pixel_auc"], kind.asked.get("pixel_auc")),
+            row("PRO up to 30 % false positives", results["pro"], kind.asked.get("pro")),
+        ]
     lines += [
-        row("pixel AUC", results["pixel_auc"], kind.asked.get("pixel_auc")),
-        row("PRO up to 30 % false positives", results["pro"], kind.asked.get("pro")),
-        f"| ms of one core a frame | **{cost['median']:.1f}** | 95th percentile {cost['p95']:.1f} "
+        f"| ms of one core a {unit} | **{cost['median']:.1f}** | 95th percentile {cost['p95']:.1f} "
         f"| ≤ {MOST_MILLISECONDS}, {verdict(cost['median'] <= MOST_MILLISECONDS)} |",
         "",
         f"At the suggested threshold of {at['threshold']:g}: {100 * at['abnormal']:.0f} % of the abnormal frames and "
@@ -459,7 +510,12 @@ def page(results: dict[str, Any]) -> str:
         f"average of {results['load_average'][0]:.0f} to {results['load_average'][1]:.0f} on {on_what}. "
         f"Intervals: percentile bootstrap over videos, {DRAWS} draws.",
     ]
-    for paragraph in (*kind.about(results), ORDERED if results["when"] >= ORDERED_SINCE else NOT_ORDERED):
+    notes = kind.about(results)
+    if every > 1:
+        notes.append(f"A clip has {results['frames']} frames, and the next one begins {every} frames later.")
+    if "pixel_auc" in results:
+        notes.append(ORDERED if results["when"] >= ORDERED_SINCE else NOT_ORDERED)
+    for paragraph in notes:
         lines += ["", paragraph]
     return "\n".join(lines) + "\n"
 

@@ -30,10 +30,10 @@ from rich.progress import track
 from deploy.triton.server import TritonServer
 from models.backbones import weights
 from models.backbones.efficientnet_lite0 import NAME
+from models.backbones.patch_descriptors import channels
 from models.card import Alerting, Backbone, ModelCard, write_card
 from models.detectors.memory_bank import card as memory_bank_card
 from models.detectors.memory_bank import weights as memory_bank_weights
-from models.detectors.memory_bank.descriptors import channels
 from models.detectors.memory_bank.distances import Neighbours
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.motion import card as motion_card

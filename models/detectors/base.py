@@ -105,6 +105,7 @@ FAMILIES = {
     "memory_bank": "models.detectors.memory_bank.family",
     "mist": "models.detectors.mist.family",
     "motion": "models.detectors.motion.family",
+    "outlier": "models.detectors.outlier.family",
     "student_teacher": "models.detectors.student_teacher.family",
 }
 

@@ -276,12 +276,27 @@ class Judged:
     Attributes:
         places: of the clips.
         scores: float64 (n,), of each clip, in [0, 1].
-        heat_of: returns the heat of a clip, (h, w) in [0, 1], by its ordinal.
+        heat_of: returns the heat of a clip, (h, w) in [0, 1], by its ordinal; None for a detector without it.
+        usual: bool (n,), the clips from which thresholds are found, as far as they are held back; None: all of them.
     """
 
     places: ClipPlaces
     scores: npt.NDArray[np.float64]
-    heat_of: Callable[[int], npt.NDArray[np.floating]]
+    heat_of: Callable[[int], npt.NDArray[np.floating]] | None
+    usual: npt.NDArray[np.bool_] | None = None
+
+    def held_back_runs(self) -> list[npt.NDArray[np.float64]]:
+        """Return the scores from which thresholds are found, by unbroken runs; a clip left out is skipped."""
+        runs = self.places.held_back_runs(self.scores)
+        if self.usual is None:
+            return runs
+        usual = self.places.held_back_runs(self.usual)
+        return [run[chosen] for run, chosen in zip(runs, usual, strict=True) if chosen.any()]
+
+    @property
+    def left_out(self) -> int:
+        """Number of held-back clips from which no threshold is found."""
+        return 0 if self.usual is None else int((~self.usual & self.places.held_back).sum())
 
 
 def write_learned(
@@ -308,7 +323,7 @@ def write_learned(
         OSError: the folder cannot be written.
     """
     places = judged.places
-    alerting, reached = alerting_of_normal(places.held_back_runs(judged.scores), kernel)
+    alerting, reached = alerting_of_normal(judged.held_back_runs(), kernel)
     (folder / RECIPE_FILE).write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     write_json(folder / MOMENTS_FILE, strangest_moments(footage, places, judged.scores, judged.heat_of))
     learned, held_back = footage.lengths_with_earlier()
@@ -325,7 +340,11 @@ def write_learned(
             **training,
         },
         figures={
-            "held_back": {"clips": int(places.held_back.sum()), **reached},
+            "held_back": {
+                "clips": int(places.held_back.sum()) - judged.left_out,
+                **({"left_out": judged.left_out} if judged.left_out else {}),
+                **reached,
+            },
             "judged": {"clips": len(places), "of": round((learned + held_back) * clip.fps)},
         },
         **own,

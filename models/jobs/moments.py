@@ -22,7 +22,7 @@ def strangest_moments(
     footage: NormalFootage,
     places: ClipPlaces,
     scores: npt.NDArray[np.float64],
-    heat_of: Callable[[int], npt.NDArray[np.floating]],
+    heat_of: Callable[[int], npt.NDArray[np.floating]] | None,
 ) -> list[dict[str, Any]]:
     """Return the clips with the highest scores, the strangest first, none close to another one; plain JSON.
 
@@ -30,11 +30,11 @@ def strangest_moments(
 
     Args:
         scores: (n,), one for each place.
-        heat_of: returns the heat of a clip, (h, w) in [0, 1], by its ordinal.
+        heat_of: returns the heat of a clip, (h, w) in [0, 1], by its ordinal; None where there is none.
 
     Returns:
         for each moment: its ``film``, the ``seconds`` since that film's first picture, ``start`` and ``end`` on the
-        footage's clock, ``score``, ``held_back`` and ``heat``.
+        footage's clock, ``score``, ``held_back`` and ``heat`` (None without it).
     """
     chosen: list[int] = []
     apart = _APART_SECONDS if footage.shows_one_scene else 0.0
@@ -54,7 +54,7 @@ def strangest_moments(
             "end": float(places.end[at]),
             "score": round(float(scores[at]), 4),
             "held_back": bool(places.held_back[at]),
-            "heat": heat_of(at).round(3).tolist(),
+            "heat": None if heat_of is None else heat_of(at).round(3).tolist(),
         }
         for at in chosen
     ]

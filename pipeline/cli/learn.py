@@ -26,7 +26,16 @@ class Detector(StrEnum):
     MEMORY_BANK = "memory_bank"
     STUDENT_TEACHER = "student_teacher"
     AUTOENCODER = "autoencoder"
+    OUTLIER = "outlier"
     FUSED = "fused"
+
+
+class Estimator(StrEnum):
+    """Estimators of the family outlier; it is not imported before the command runs."""
+
+    LOF = "lof"
+    FOREST = "forest"
+    SVM = "svm"
 
 
 def learn(
@@ -43,9 +52,15 @@ def learn(
     detector: Annotated[
         Detector | None,
         typer.Option(
-            help="Kind: motion finds fast things; memory_bank, student_teacher and autoencoder unusual looks; fused "
-            "combines several.",
+            help="Kind: motion finds fast things; memory_bank, student_teacher and autoencoder unusual looks; outlier "
+            "too, by a classical estimator; fused combines several.",
             show_default="motion",
+        ),
+    ] = None,
+    estimator: Annotated[
+        Estimator | None,
+        typer.Option(
+            help="Of --detector outlier: local outlier factor, isolation forest or one-class SVM.", show_default="lof"
         ),
     ] = None,
     update: Annotated[
@@ -116,6 +131,8 @@ def learn(
         raise UsageError(f"--hold-out {hold_out:g}: expected a share from 0.05 to 0.5")
     if minutes is not None and not minutes > 0:
         raise UsageError(f"--minutes {minutes:g}: expected a number above 0")
+    if estimator is not None:
+        changes = [*_change_of_estimator(estimator, detector, changes or (), update=update), *(changes or ())]
     before: Learned | None = None
     if update:
         before = read_learned(out)
@@ -168,6 +185,26 @@ def learn(
     _print(outcome, page, _excluded(footage), of_pictures=bool(of_pictures))
 
 
+def _change_of_estimator(
+    estimator: Estimator, detector: Detector | None, changes: Sequence[str], *, update: bool
+) -> list[str]:
+    """Return the change of the recipe that --estimator stands for.
+
+    Raises:
+        UsageError: the detector has no estimator, or already has one.
+    """
+    if update:
+        raise UsageError(f"--estimator {estimator}: an update keeps the estimator; leave --estimator out")
+    if detector is not Detector.OUTLIER:
+        raise UsageError(
+            f"--estimator {estimator}: the detector has no estimator (got {detector or Detector.MOTION}); expected "
+            "--detector outlier"
+        )
+    if any(change.startswith("estimator=") for change in changes):
+        raise UsageError(f"--estimator {estimator}: --set names an estimator, too; leave one of them out")
+    return [f"estimator={estimator}"]
+
+
 def _check_same(before: Learned, out: Path, detector: Detector | None, changes: Sequence[str]) -> None:
     """Raise UsageError where an update is asked for another kind of detector, or other settings."""
     if detector is not None and detector.value != before.family.name:
@@ -197,7 +234,7 @@ def _write_page(page: Path, footage: NormalFootage, outcome: Outcome) -> None:
             start=one["start"],
             end=one["end"],
             score=one["score"],
-            heat=np.array(one["heat"], np.float32),
+            heat=None if one["heat"] is None else np.array(one["heat"], np.float32),
             held_back=one["held_back"],
         )
         for one in outcome.moments

@@ -40,7 +40,7 @@ class StrangeMoment:
         seconds: since the recording's first picture.
         start, end: on the footage's clock, seconds.
         score: of the clip, in [0, 1].
-        heat: float32 (h, w), the anomaly map of the clip, in [0, 1].
+        heat: float32 (h, w), the anomaly map of the clip, in [0, 1]; None for a detector without one.
         held_back: the detector was not fitted to this clip.
     """
 
@@ -49,7 +49,7 @@ class StrangeMoment:
     start: float
     end: float
     score: float
-    heat: npt.NDArray[np.float32]
+    heat: npt.NDArray[np.float32] | None
     held_back: bool
 
     @property
@@ -131,6 +131,7 @@ def _pictures(moments: Sequence[StrangeMoment], seen: FrameSpec) -> dict[int, st
             continue
         for place, number in numbers.items():
             if number in decoded:
-                jpeg = decoded[number].jpeg(Look(moments[place].heat, seen, HeatKind.ANOMALY))
+                heat = moments[place].heat
+                jpeg = decoded[number].jpeg(None if heat is None else Look(heat, seen, HeatKind.ANOMALY))
                 found[place] = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
     return found

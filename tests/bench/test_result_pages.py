@@ -210,6 +210,17 @@ def test_a_score_of_some_frames_holds_until_the_next(load, tmp_path):
     assert pixel_figures(counts)["pixel_auc"] == 1.0
 
 
+def test_a_clip_without_heat_counts_from_its_last_frame_on(load):
+    """Clips of three frames, one every two: frames 0 to 2, 2 to 4. The last frame has no clip of its own."""
+    one_class = load("one_class_ped2")
+    video = Video(Path("/ped2/test/01.mp4"), 1, ((4, 6),))
+    scored = one_class.Scored(video, 6, np.array([0.1, 0.3]), None, every=2, first=2)
+    np.testing.assert_allclose(scored.judged(1).frame_scores, [0.1, 0.1, 0.1, 0.1, 0.3, 0.3])
+    found = one_class.figures([scored], 1, 0.2, [1.0])
+    assert found["frame_auc"]["1"]["value"] == 1.0
+    assert (found["every"], found.keys() & {"pixel_auc", "pro"}) == (2, set())
+
+
 def test_the_effective_rank_counts_values_that_vary_by_themselves(load):
     ablation = load("ablation_students")
     alone = np.random.default_rng(0).standard_normal((4, 6, 50, 50)).astype(np.float32)
@@ -249,6 +260,8 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
         "motion",
         "memory_bank",
         "memory_bank-gaussian",
+        "outlier-forest",
+        "outlier-lof",
         "student_teacher",
         "student_teacher-paper",
         "student_teacher-picture",

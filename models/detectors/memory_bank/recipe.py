@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from models.backbones.efficientnet_stages import STAGES, StageName, reduction
+from models.backbones.patch_descriptors import cell_side
 from models.data.camera_clips import clip_of_camera
 from models.data.normal_footage import NormalFootage
 from models.detectors.memory_bank.card import Distance, StageNames
-from models.detectors.memory_bank.descriptors import cell_side
 from pipeline.windows import ClipSpec
 
 #: Cells that a side of the pictures needs, for a mean of the highest ones to mean anything.

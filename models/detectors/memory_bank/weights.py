@@ -8,10 +8,11 @@ import torch
 
 from models.backbones.card_entry import check_entry
 from models.backbones.efficientnet_lite0 import NAME
+from models.backbones.patch_descriptors import channels
 from models.card import CARD_FILE, CardError
 from models.detectors.memory_bank import distances, program
 from models.detectors.memory_bank.card import Architecture, MemoryBankCard
-from models.detectors.memory_bank.descriptors import channels, descriptor_network
+from models.detectors.memory_bank.descriptors import descriptor_network
 from models.detectors.memory_bank.distances import Normality
 from models.detectors.program import ServedProgram
 from models.tensors import load_tensors, save_tensors

@@ -148,6 +148,56 @@ def test_another_kind(folder: Path, tmp_path: Path, require: Callable[[str], NoR
     assert "yard: strangest moments" in (out / "strangest.html").read_text(encoding="utf-8")
 
 
+def test_an_estimator_is_chosen_by_its_option(folder: Path, tmp_path: Path, require: Callable[[str], NoReturn]) -> None:
+    """On pooled features, whose page has pictures without heat."""
+    from models.backbones import weights
+
+    try:
+        weights.load("efficientnet-lite0")
+    except weights.WeightsError as error:
+        require(str(error))
+    out = tmp_path / "run"
+    small = ("--set", "features=pooled", "--set", "height=64", "--set", "enlarge=1")
+    options = ("--camera", "yard", "--minutes", "0.5", "--hold-out", "0.25", "--out", out)
+    learn = ("learn", folder, "--detector", "outlier", "--estimator", "svm", *small, *options)
+    status, output, problems = mistwatch(*learn)
+    assert (status, problems) == (0, "sample: runs\nfit: runs\nvalues: runs\nkept/1: runs\nproduct: runs\n")
+    assert "clips of 1 frames at 10 fps" in output
+    assert read_detector(out / "product")[1].architecture.estimator == "svm"
+    page = (out / "strangest.html").read_text(encoding="utf-8")
+    assert "yard: strangest moments" in page
+    assert "no picture" not in page
+    status, _, problems = mistwatch("learn", folder / "2.mp4", "--update", "--estimator", "lof", *options)
+    line = "mistwatch: --estimator lof: an update keeps the estimator; leave --estimator out\n"
+    assert (status, problems) == (2, line)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--estimator lof: the detector has no estimator (got motion); expected --detector outlier"),
+        (
+            ["--detector", "memory_bank"],
+            "--estimator lof: the detector has no estimator (got memory_bank); expected --detector outlier",
+        ),
+        (
+            ["--detector", "outlier", "--set", "estimator=svm"],
+            "--estimator lof: --set names an estimator, too; leave one of them out",
+        ),
+        (
+            ["--detector", "outlier", "--set", "mode=outlier"],
+            "recipe: the file: Value error, mode outlier needs the share of outliers, contamination, above 0; got 0",
+        ),
+    ],
+)
+def test_an_estimator_that_does_not_fit_is_one_line(
+    folder: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    words = ("learn", folder, "--camera", "yard", "--estimator", "lof", *options, "--out", tmp_path / "run")
+    assert mistwatch(*words) == (2, "", f"mistwatch: {message}\n")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_name_that_is_not_utf8_and_other_files_beside_it(folder: Path, tmp_path: Path) -> None:
     """The page shows a picture of each moment, and a line names the file that is not a film."""
     odd = tmp_path / "films"

@@ -56,6 +56,13 @@ def test_a_moment_has_its_picture_with_heat_and_the_option_that_leaves_it_out(fi
     assert np.abs(picture[:110, :190, 1] - shown[:110, :190]).mean() < 8
 
 
+def test_a_moment_without_heat_has_its_picture_as_it_is(film: Path, tmp_path: Path) -> None:
+    text = written(tmp_path / "page.html", [moment(film, 8.0, heat=None)])
+    (found,) = [base64.b64decode(uri) for uri in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)]
+    picture = np.asarray(Image.open(io.BytesIO(found)).convert("RGB"), np.float64)
+    assert np.abs(picture[..., 0] - picture[..., 2]).max() < 5
+
+
 def test_a_film_that_is_gone_loses_its_pictures_alone(film: Path, tmp_path: Path) -> None:
     text = written(tmp_path / "page.html", [moment(tmp_path / "gone.mp4", 1.0), moment(film, 2.0)])
     assert text.count("no picture") == 1

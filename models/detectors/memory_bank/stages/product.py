@@ -14,10 +14,10 @@ import numpy as np
 
 from models.backbones.card_entry import entry
 from models.backbones.efficientnet_lite0 import NAME
+from models.backbones.patch_descriptors import channels
 from models.data.cell_values import CellValues
 from models.data.normal_footage import NormalFootage
 from models.detectors.memory_bank.card import Architecture, MemoryBankCard
-from models.detectors.memory_bank.descriptors import channels
 from models.detectors.memory_bank.distances import Normality
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.memory_bank.weights import save_learned

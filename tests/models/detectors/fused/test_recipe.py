@@ -7,6 +7,7 @@ import pytest
 from models.detectors.fused.recipe import FusedRecipe
 from models.detectors.memory_bank.recipe import MemoryBankRecipe
 from models.detectors.motion.recipe import MotionRecipe
+from models.detectors.outlier.recipe import OutlierRecipe
 from models.jobs.errors import ConfigError
 from models.jobs.recipes import read_recipe
 
@@ -27,6 +28,14 @@ def test_changed_settings_of_a_member_leave_its_others_as_they_are() -> None:
 def test_a_written_recipe_is_read_as_the_same() -> None:
     recipe = FusedRecipe(members=("motion", "student_teacher"))
     assert FusedRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_an_outlier_detector_of_places_can_be_a_member_and_one_of_pooled_features_cannot() -> None:
+    members = "members=[motion, outlier]"
+    recipe = read_recipe(FusedRecipe, None, [members, "settings.outlier.estimator=svm"])
+    assert recipe.recipe_of("outlier") == OutlierRecipe(estimator="svm")
+    with pytest.raises(ConfigError, match="features must be places for a map of cells, got pooled"):
+        read_recipe(FusedRecipe, None, [members, "settings.outlier.features=pooled"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from sklearn.datasets import load_sample_image
 
 from models.backbones.efficientnet_lite0 import EfficientNetLite0, load_efficientnet_lite0, normalise_pictures
 from models.backbones.efficientnet_stages import StageName
-from models.detectors.memory_bank.descriptors import PatchDescriptors, cell_side, channels, descriptor_network
+from models.backbones.patch_descriptors import PatchDescriptors, cell_side, channels
+from models.detectors.memory_bank.descriptors import descriptor_network
 from models.detectors.memory_bank.distances import Neighbours
 from models.detectors.memory_bank.program import MemoryBankScorer
 from models.detectors.memory_bank.recipe import MemoryBankRecipe

@@ -236,6 +236,7 @@ def test_an_export_depends_on_the_code_of_the_program() -> None:
     program = {
         "models.detectors.memory_bank.program",
         "models.detectors.memory_bank.distances",
+        "models.backbones.patch_descriptors",
         "models.detectors.memory_bank.descriptors",
         "models.backbones.efficientnet_lite0",
         "operators.cells",
