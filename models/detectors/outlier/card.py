@@ -13,7 +13,7 @@ from models.card import CameraCard
 Estimator = Literal["lof", "forest", "svm"]
 Mode = Literal["novelty", "outlier"]
 Features = Literal["places", "pooled"]
-BackboneName = Literal["efficientnet-lite0", "i3d-kinetics400"]
+BackboneName = Literal["efficientnet-lite0", "i3d-kinetics400", "vgg16-convolutions"]
 #: Stages whose maps make up a descriptor, from fine to coarse.
 StageNames = Annotated[tuple[StageName, ...], Field(min_length=1)]
 

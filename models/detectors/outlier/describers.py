@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from torch import Tensor, nn
 
+from models.backbones import vgg16
 from models.backbones.efficientnet_lite0 import load_efficientnet_lite0
 from models.backbones.efficientnet_stages import StageName
 from models.backbones.i3d import FEATURES as I3D_FEATURES
@@ -25,6 +26,7 @@ from pipeline.windows import ClipSpec
 
 EFFICIENTNET: Final = "efficientnet-lite0"
 I3D: Final = "i3d-kinetics400"
+VGG16: Final = vgg16.NAME
 
 
 class Settings(Protocol):
@@ -71,6 +73,29 @@ def _of_patches(settings: Settings, clip: ClipSpec) -> ProgramNetwork:
     return ProgramNetwork(network, inputs, (DESCRIPTORS,), common, weights=EFFICIENTNET)
 
 
+#: Layers of VGG-16 up to its tenth convolution (conv4_3) and ReLU, and pixels of the picture's side for one of the map.
+_VGG16_LAYERS, _VGG16_CELL = 23, 8
+
+
+class _MiddleMap(nn.Module):
+    """The map in the middle of VGG-16, with the pictures' normalisation inside."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor]:
+        """uint8 (N, H, W, 3) RGB → float32 (N, 512, H / 8, W / 8)."""
+        return (self.layers(vgg16.normalise_pictures(pictures)),)
+
+
+def _of_vgg16(_settings: Settings, clip: ClipSpec) -> ProgramNetwork:
+    """Return a map of VGG-16: those of its end encode classes rather than appearance."""
+    network = _MiddleMap(vgg16.load_convolutions()[:_VGG16_LAYERS]).eval()
+    inputs = {"PICTURE": ((clip.height, clip.width, 3), "uint8")}
+    return ProgramNetwork(network, inputs, (DESCRIPTORS,), f"{VGG16} {_identity(VGG16)}, conv4_3", weights=VGG16)
+
+
 class _PooledClips(nn.Module):
     """I3D's pooled features, with the clips' normalisation inside."""
 
@@ -102,6 +127,14 @@ DESCRIBERS: dict[str, Describer] = {
         cell=lambda of: cell_side(of.layers, of.enlarge, of.grid),
         values=lambda of: channels(of.layers),
         network=_of_patches,
+    ),
+    VGG16: Describer(
+        features=("places", "pooled"),
+        frames=1,
+        stride=1,
+        cell=lambda _: _VGG16_CELL,
+        values=lambda _: vgg16.CHANNELS,
+        network=_of_vgg16,
     ),
     # 16 frames, as it was trained. Half of them are new in the next clip: one costs a second of a core.
     I3D: Describer(
