@@ -262,6 +262,7 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
         "memory_bank-gaussian",
         "outlier-forest",
         "outlier-lof",
+        "outlier-svm",
         "student_teacher",
         "student_teacher-paper",
         "student_teacher-picture",
