@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=ROOT / "runs" / "digits", help="folder of the run")
     parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error(f"--seeds {options.seeds}: expected at least 2, for a spread")
     console = Console(stderr=True)
     digits, recipe = read_digits(), read_recipe(DigitsRecipe, RECIPE)
     try:
@@ -91,7 +93,7 @@ def halves(labels: npt.NDArray[np.int64], digit: int, seed: int) -> tuple[npt.ND
 def held_out(
     digits: Digits, recipe: DigitsRecipe, seeds: int, console: Console
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, float]]:
-    """Return the AUC of each method by digit, and its median seconds to train."""
+    """Return the AUC of each method by digit, and its median seconds to learn and judge."""
     methods: dict[str, Callable[[Items, Items, int], Scores]] = {
         "autoencoder": lambda learned, judged, seed: of_autoencoder(learned, judged, recipe, seed),
         "local outlier factor": lambda learned, judged, _: (

@@ -166,7 +166,7 @@ def _drawn(footage: NormalFootage, clip: ClipSpec, *, learned: float, held_back:
     pieces = max(1.0, held_back_seconds / footage.piece_seconds)
     chosen_pieces = min(pieces, max(1.0, held_back / _STRETCH))
     stretch, share = math.ceil(held_back / chosen_pieces), chosen_pieces / pieces
-    every = max(1, math.ceil(learned_seconds * clip.fps / learned))
+    every = max(1, math.ceil(learned_seconds * clip.fps / clip.stride / learned))
     if earlier is not None:
         yield from _earlier_clips(
             earlier,

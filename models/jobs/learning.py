@@ -345,7 +345,7 @@ def write_learned(
                 **({"left_out": judged.left_out} if judged.left_out else {}),
                 **reached,
             },
-            "judged": {"clips": len(places), "of": round((learned + held_back) * clip.fps)},
+            "judged": {"clips": len(places), "of": round((learned + held_back) * clip.fps / clip.stride)},
         },
         **own,
     )

@@ -64,6 +64,8 @@ def run_steps(
         if (step + 1) % kept_every == 0:
             _keep(file, network, optimiser, step + 1, late)
         progress(step + 1)
+    if not all(bool(values.isfinite().all()) for values in network.state_dict().values()):
+        raise TrainingError(f"the weights of the last step are not finite; lower learning_rate (got {learning_rate:g})")
     network.eval()
     return sum(late) / len(late)
 

@@ -24,6 +24,17 @@ def i3d(require: Callable[[str], NoReturn]):
 
 
 @pytest.fixture(scope="session")
+def vgg16_weights(require: Callable[[str], NoReturn]) -> None:
+    """Skips where VGG-16's published convolutions have not been fetched."""
+    from models.backbones import vgg16, weights
+
+    try:
+        weights.load(vgg16.NAME)
+    except weights.WeightsError as error:
+        require(str(error))
+
+
+@pytest.fixture(scope="session")
 def efficientnet(require: Callable[[str], NoReturn]):
     """EfficientNet-Lite0 with its classifier and ImageNet's weights; skips where they have not been fetched."""
     from models.backbones.efficientnet_lite0 import load_efficientnet_lite0

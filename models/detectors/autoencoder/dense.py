@@ -34,7 +34,7 @@ class DenseAutoencoder(nn.Module):
         self._layers = nn.Sequential(*layers[:-1], nn.Sigmoid())
 
     def forward(self, items: Tensor) -> Tensor:
-        """float32 (N, D) → its reconstruction, (N, D), 0 to 1."""
+        """Return the reconstruction of items, float32 (N, D) → (N, D), 0 to 1."""
         found: Tensor = self._layers(items)
         return found
 

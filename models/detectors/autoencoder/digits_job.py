@@ -3,7 +3,7 @@
     training ─► product
 
 Each stage (:mod:`models.jobs.stages`) is a folder of the run, made again when something that it depends on has changed.
-The product is no detector of a camera and is not served::
+The product is not a detector of a camera and is not served::
 
     digits.safetensors   the network
     digits-card.json     sizes, data, recipe, hash, losses
@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from models.card import ModelName, write_card_file
 from models.code import code_digest
 from models.detectors.autoencoder import dense, digits_picture
+from models.detectors.autoencoder import digits as digits_module
 from models.detectors.autoencoder.dense import DenseAutoencoder
 from models.detectors.autoencoder.digits import Digits, read_digits
 from models.detectors.autoencoder.digits_picture import Unusual, draw_unusual
@@ -102,7 +103,7 @@ def train_digits(
         own = {key: whole[key] for key in ("label", "sizes", "epochs", "batch", "learning_rate")}
         trained = stages.run(
             "training",
-            {"code": code_digest([dense.__name__]), "data": data, "recipe": own, "seed": seed},
+            {"code": code_digest([dense.__name__, digits_module.__name__]), "data": data, "recipe": own, "seed": seed},
             lambda draft: _train(draft, digits, recipe, seed, lambda done: progress("training", done, recipe.epochs)),
         )
         product = stages.run(

@@ -14,6 +14,7 @@ from models.data.npy_rows import Rows
 from models.detectors.autoencoder.card import Error
 from models.detectors.autoencoder.network import Autoencoder
 from models.detectors.autoencoder.recipe import AutoencoderRecipe
+from models.jobs.errors import TrainingError
 from models.jobs.steps import run_steps
 
 #: Clips from which the mean picture is taken.
@@ -115,6 +116,8 @@ def _survey(network: Autoencoder, clips: Rows) -> float:
 def _usual(network: Autoencoder, clips: Rows, unit: float, trimmed: float) -> npt.NDArray[np.bool_]:
     """Return which clips are not among the ``trimmed`` of them with the largest loss, (n,)."""
     found = [losses(network, _chosen(clips, np.array([at])), unit).item() for at in range(len(clips))]
+    if not np.isfinite(found).all():
+        raise TrainingError("the loss of clips is not finite half-way; lower learning_rate")
     usual: npt.NDArray[np.bool_] = np.array(found) <= np.quantile(found, 1 - trimmed)
     return usual
 

@@ -65,6 +65,11 @@ class FusedRecipe(BaseModel):
         if unknown := [name for name in given if name not in members]:
             raise ValueError(f"{unknown[0]} is not a member; expected some of {', '.join(members)}")
         recipes = {name: _member_recipe(name, given.get(name, {}), info.data) for name in members}
+        if contaminated := [name for name, one in recipes.items() if getattr(one, "contamination", 0)]:
+            raise ValueError(
+                f"{contaminated[0]}.contamination leaves incidents out of the member alone, not of the thresholds; "
+                "expected 0, and footage without them (--exclude)"
+            )
         if len({recipe.cell for recipe in recipes.values()}) > 1:
             cells = ", ".join(f"{name} {recipe.cell}" for name, recipe in recipes.items())
             raise ValueError(f"the members' maps have cells of different sizes, in pixels ({cells}); expected one size")

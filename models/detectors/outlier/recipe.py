@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from models.backbones.efficientnet_stages import STAGES, StageName, reduction
 from models.data.camera_clips import clip_of_camera
@@ -66,7 +66,7 @@ class OutlierRecipe(BaseModel):
     trees: PositiveInt = 100
     rows_of_tree: int = Field(256, ge=2)
     nu: float = Field(0.05, gt=0, lt=1)
-    gamma: Literal["scale", "auto"] | Annotated[PositiveFloat, Field(allow_inf_nan=False)] = "scale"
+    gamma: Literal["scale", "auto"] | Annotated[float, Field(gt=0, le=1e6)] = "scale"
     kernel: PositiveInt = 3
 
     @model_validator(mode="after")

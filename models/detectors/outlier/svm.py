@@ -98,4 +98,5 @@ class SvmScorer:
             centred = rows[at : at + _AT_ONCE] - self._centre
             lengths = (centred * centred).sum(axis=1)
             given = np.concatenate([centred, np.ones((len(centred), 1)), -self._gamma * lengths[:, None]], axis=1)
-            yield given @ self._across
+            # A difference of large terms may end a little above 0, which no distance has.
+            yield np.minimum(given @ self._across, 0.0)

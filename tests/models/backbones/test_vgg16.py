@@ -19,7 +19,7 @@ from models.backbones.checkpoints import VGG16_CONVOLUTIONS, read_vgg16
 
 
 @pytest.fixture(scope="module")
-def convolutions() -> torch.nn.Sequential:
+def convolutions(vgg16_weights: None) -> torch.nn.Sequential:
     return vgg16.load_convolutions()
 
 

@@ -36,6 +36,9 @@ def test_an_outlier_detector_of_places_can_be_a_member_and_one_of_pooled_feature
     assert recipe.recipe_of("outlier") == OutlierRecipe(estimator="svm")
     with pytest.raises(ConfigError, match="features must be places for a map of cells, got pooled"):
         read_recipe(FusedRecipe, None, [members, "settings.outlier.features=pooled"])
+    contaminated = ["settings.outlier.mode=outlier", "settings.outlier.contamination=0.1"]
+    with pytest.raises(ConfigError, match=r"outlier\.contamination leaves incidents out of the member alone"):
+        read_recipe(FusedRecipe, None, [members, *contaminated])
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_fewer_rows_than_neighbours() -> None:
 
 
 def test_an_estimator_that_scikit_learn_cannot_fit_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gamma for which every row is far from every other one, and all of them support vectors at their bound."""
+    """With ν = 1, which no recipe can have, the problem has no solution."""
     monkeypatch.setattr("models.detectors.outlier.fitting._HALF", 1.0)
     with pytest.raises(EstimatorError) as refused:
         fit(usual_rows(100), recipe("svm", mode="outlier", contamination=0.1))

@@ -199,21 +199,6 @@ class TestPooledFeatures:
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)
         assert network.inputs == {"CLIP": ((16, 64, 64, 3), "uint8")}
 
-    def test_vgg16_describes_places_of_8_pixels(self) -> None:
-        """Three of its five pools halve the map, and a place depends on its surroundings alone."""
-        describer, recipe = DESCRIBERS["vgg16-convolutions"], OutlierRecipe(backbone="vgg16-convolutions")
-        assert (describer.cell(recipe), describer.values(recipe)) == (8, 512)
-        network = describer.network(recipe, ClipSpec(1, 1, 128, 192))
-        picture = np.random.default_rng(0).integers(0, 256, (1, 128, 192, 3), np.uint8)
-        changed = picture.copy()
-        changed[:, :16, :16] = 0
-        with torch.inference_mode():
-            (found,), (other,) = (network.network(torch.from_numpy(shown)) for shown in (picture, changed))
-        assert found.shape == (1, 512, 16, 24)
-        same = (found == other).all(dim=1)[0]
-        assert not same[:2, :2].any()
-        assert same[:, 16:].all()
-
     @pytest.mark.slow  # 40 clips of I3D, and its conversion
     def test_it_is_learned_on_i3d(self, i3d: I3D, tmp_path: Path) -> None:
         footage = read_footage("yard", [write(tmp_path / "yard.mp4", pictures(140))], hold_out=0.4)
@@ -225,6 +210,22 @@ class TestPooledFeatures:
         clips = windows(outcome.card.clip.spec, footage.films[0].path)
         scored = opened(outcome, version).score(np.stack([window.pixels for window in clips[:3]]))
         assert scored.features.shape == (3, 1024)
+
+
+def test_vgg16_describes_places_of_8_pixels(vgg16_weights: None) -> None:
+    """Three of its five pools halve the map, and a place depends on its surroundings alone."""
+    describer, recipe = DESCRIBERS["vgg16-convolutions"], OutlierRecipe(backbone="vgg16-convolutions")
+    assert (describer.cell(recipe), describer.values(recipe)) == (8, 512)
+    network = describer.network(recipe, ClipSpec(1, 1, 128, 192))
+    picture = np.random.default_rng(0).integers(0, 256, (1, 128, 192, 3), np.uint8)
+    changed = picture.copy()
+    changed[:, :16, :16] = 0
+    with torch.inference_mode():
+        (found,), (other,) = (network.network(torch.from_numpy(shown)) for shown in (picture, changed))
+    assert found.shape == (1, 512, 16, 24)
+    same = (found == other).all(dim=1)[0]
+    assert not same[:2, :2].any()
+    assert same[:, 16:].all()
 
 
 def test_parts_of_two_estimators_in_one_hosting_model_score_as_their_models(learned: Learned, tmp_path: Path) -> None:
