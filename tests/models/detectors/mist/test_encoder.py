@@ -202,7 +202,7 @@ def test_heads_alone_are_no_fine_tuned_encoder(saved):
         (
             card_for("0" * 64, SelfGuidedArchitecture(hidden=2), name="resnet"),
             "the backbone of its model card: weights 'resnet' are unknown; there are: efficientnet-lite0, "
-            "i3d-kinetics400",
+            "i3d-kinetics400, vgg16-convolutions",
         ),
         (
             card_for("0" * 64, SelfGuidedArchitecture(hidden=2), tensors_sha256="1" * 64),
