@@ -253,6 +253,8 @@ def test_the_committed_page_is_of_the_committed_figures(load, root, name):
 @pytest.mark.parametrize(
     "name",
     [
+        "autoencoder",
+        "autoencoder-clips",
         "fused",
         "fused-fast",
         "fused-light",
