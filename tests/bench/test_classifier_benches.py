@@ -126,7 +126,7 @@ def test_pages_say_what_was_measured(load, bench: str) -> None:
 
 
 def test_the_best_at_each_cost(load) -> None:
-    """A dearer one that is no better is not among them; of two at one cost, the better one is."""
+    """A dearer one that is worse is not among them; of two at one cost, the better one is."""
     points = {
         "cheap": (1.0, 0.6),
         "dear": (9.0, 0.9),

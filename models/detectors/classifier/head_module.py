@@ -152,7 +152,7 @@ class HeadModule(pl.LightningModule):
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
-    """What the head reads of pictures, batch by batch, and their classes."""
+    """Input of the head for pictures, batch by batch, and their classes."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The stage ``features``: what the head reads of each picture, as a whole and in its views.
+"""The stage ``features``: the input of the head for each picture, as a whole and in its views.
 
     features.npy    float32 (n, 1 + views, ...): the whole picture first
 

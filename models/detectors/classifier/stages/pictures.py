@@ -39,7 +39,7 @@ _LEAST_SIDE = 16
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of a picture.
+    """A labelled picture of the store.
 
     Attributes:
         name: for people.
