@@ -127,8 +127,8 @@ def page(results: dict[str, Any]) -> str:
         "Ped2: one class, learned from normal videos, AUC of frames. Courtyard: AUC and recall of frames on unseen "
         "rendered days. Fights: AUC of videos, by folds of films. Costs are processor time on one core of a busy "
         "machine: of a frame of Ped2, of a clip of the courtyard, and of a second of the courtyard at the detector's "
-        "own rate. Learning: 5 minutes of normal footage, or 20 minutes of labelled frames. `bench/families.py` writes "
-        "this page.",
+        "own rate. In brackets: 95 % intervals. Learning: 5 minutes of normal footage, or 20 minutes of labelled "
+        "frames. `bench/families.py` writes this page.",
         "",
         "| detector | learns from | Ped2 AUC | recall at 2 % | PRO | ms a frame | courtyard AUC | recall at 2 % "
         "| ms a clip | ms a second | minutes to learn | fights AUC |",
@@ -137,32 +137,28 @@ def page(results: dict[str, Any]) -> str:
     for name, one in found.items():
         ped2, courtyard, fights = (one.get(data, {}) for data in ("ped2", "courtyard", "fights"))
         cells = [
-            auc(ped2.get("frame_auc"), name in best["ped2"]),
-            plain(ped2.get("frame_recall_at_2")),
-            plain(ped2.get("pro")),
+            figure(ped2.get("frame_auc"), name in best["ped2"]),
+            figure(ped2.get("frame_recall_at_2"), highlighted=False),
+            figure(ped2.get("pro"), highlighted=False),
             number(ped2.get("cost")),
-            auc(courtyard.get("frame_auc"), name in best["courtyard"]),
-            plain(courtyard.get("frame_recall_at_2")),
+            figure(courtyard.get("frame_auc"), name in best["courtyard"]),
+            figure(courtyard.get("frame_recall_at_2"), highlighted=False),
             number(courtyard.get("milliseconds_a_clip")),
             number(courtyard.get("cost")),
             number(courtyard.get("learning_processor_minutes"), 1),
-            auc(fights.get("video_auc"), highlighted=False),
+            figure(fights.get("video_auc"), highlighted=False),
         ]
         lines.append(f"| {name} | {one['needs']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def auc(found: dict[str, Any] | None, highlighted: bool) -> str:
+def figure(found: dict[str, Any] | None, highlighted: bool) -> str:
     """Return a figure with its interval, bold where it is highlighted."""
     if found is None:
         return "–"
     low, high = found.get("interval_95_by_film", found["interval_95"])
     value = f"{found['value']:.3f}"
     return f"{f'**{value}**' if highlighted else value} ({low:.2f} to {high:.2f})"
-
-
-def plain(found: dict[str, Any] | None) -> str:
-    return "–" if found is None else f"{found['value']:.2f}"
 
 
 def number(value: float | None, digits: int = 0) -> str:

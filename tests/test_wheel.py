@@ -74,7 +74,9 @@ def test_the_wheel_brings_weights_schemas_and_templates(installed: Path, foreign
     result = _run(installed, foreign_folder, "python", "-P", "-c", script)
     assert result.returncode == 0, result.stderr
     weights, schema, template = result.stdout.splitlines()
-    assert {"report.html", "report.css", "parts.html", "strangest.html"} <= set(template.split())
+    assert {"report.html", "report.css", "parts.html", "strangest.html", "classes.html", "moments.css"} <= set(
+        template.split()
+    )
     assert {"generator.safetensors", "model-card.json"} <= set(weights.split())
     assert {"alert.v1.schema.json", "drift.v1.schema.json"} <= set(schema.split())
 

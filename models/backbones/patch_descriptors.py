@@ -75,3 +75,21 @@ def channels(stages: Sequence[StageName]) -> int:
     152
     """
     return sum(STAGES[stage].channels for stage in stages)
+
+
+def check_layers(stages: Sequence[StageName], enlarge: int, grid: StageName | None) -> None:
+    """Check the settings of descriptors against one another.
+
+    Raises:
+        ValueError: stages that do not go from fine to coarse, a grid that is none of them, or an enlargement that does
+            not divide a cell.
+    """
+    order = list(STAGES)
+    places = [order.index(stage) for stage in stages]
+    if places != sorted(set(places)):
+        raise ValueError(f"layers must be different stages from fine to coarse, got {', '.join(stages)}")
+    cells = grid or stages[-1]
+    if cells not in stages:
+        raise ValueError(f"grid must be one of the layers {', '.join(stages)}, got {cells}")
+    if reduction(cells) % enlarge:
+        raise ValueError(f"enlarge must divide the {reduction(cells)} pixels of a cell of {cells}, got {enlarge}")

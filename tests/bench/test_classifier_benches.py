@@ -145,4 +145,4 @@ def test_the_table_takes_the_figures_of_other_benches(load, tmp_path: Path) -> N
     bench = load("families")
     found = {name: bench.row_of(row, tmp_path) for name, row in bench.ROWS.items()}
     row = next(line for line in bench.page({"detectors": found}).splitlines() if "motion" in line)
-    assert "| **0.750** (0.50 to 0.88) | 0.75 | 0.75 | 25 | – |" in row
+    assert "| **0.750** (0.50 to 0.88) | 0.750 (0.50 to 0.88) | 0.750 (0.50 to 0.88) | 25 | – |" in row

@@ -8,7 +8,7 @@ written out, because a served network has no automatic differentiation.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +72,7 @@ def blank_maps(name: BackboneName) -> nn.Module:
     return LiteMaps(EfficientNetLite0(classes=_IMAGENET_CLASSES))
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """The trained part: from what is read of a map to the logits of the classes."""
 
     @abstractmethod

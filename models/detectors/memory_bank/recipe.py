@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from models.backbones.efficientnet_stages import STAGES, StageName, reduction
-from models.backbones.patch_descriptors import cell_side
+from models.backbones.efficientnet_stages import StageName
+from models.backbones.patch_descriptors import cell_side, check_layers
 from models.data.camera_clips import clip_of_camera
 from models.data.normal_footage import NormalFootage
 from models.detectors.memory_bank.card import Distance, StageNames
@@ -46,17 +46,7 @@ class MemoryBankRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> MemoryBankRecipe:
-        order = list(STAGES)
-        places = [order.index(layer) for layer in self.layers]
-        if places != sorted(set(places)):
-            raise ValueError(f"layers must be different stages from fine to coarse, got {', '.join(self.layers)}")
-        grid = self.grid or self.layers[-1]
-        if grid not in self.layers:
-            raise ValueError(f"grid must be one of the layers {', '.join(self.layers)}, got {grid}")
-        if reduction(grid) % self.enlarge:
-            raise ValueError(
-                f"enlarge must divide the {reduction(grid)} pixels of a cell of {grid}, got {self.enlarge}"
-            )
+        check_layers(self.layers, self.enlarge, self.grid)
         if self.height % self.cell:
             raise ValueError(f"height must be a multiple of a cell's {self.cell} pixels, got {self.height}")
         return self

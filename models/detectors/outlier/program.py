@@ -5,6 +5,7 @@ This file is copied into exported version folders, where its imports are made re
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ def describe(network: Any, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float
     return found
 
 
-class _Scorer:
+class _Scorer(ABC):
     """One thread at a time may use it.
 
     Args:
@@ -65,9 +66,9 @@ class _Scorer:
         """Return the descriptors of the clips, (N, C, h, w) or (N, C)."""
         return describe(self._network, np.ascontiguousarray(clips[:, -self._frames :]))
 
+    @abstractmethod
     def judge(self, common: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.SharingScorer`."""
-        raise NotImplementedError
 
     def _measured(self, described: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return the values, (N, h, w), and FEATURES (N, C), the mean descriptors."""

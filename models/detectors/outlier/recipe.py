@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from models.backbones.efficientnet_stages import STAGES, StageName, reduction
+from models.backbones.efficientnet_stages import StageName
+from models.backbones.patch_descriptors import check_layers
 from models.data.camera_clips import clip_of_camera
 from models.data.normal_footage import NormalFootage
 from models.detectors.outlier.card import BackboneName, Estimator, Features, Mode, StageNames
@@ -83,23 +84,10 @@ class OutlierRecipe(BaseModel):
             for key in _OF_DESCRIPTORS:
                 if (got := getattr(self, key)) != type(self).model_fields[key].default:
                     raise ValueError(f"{key} is a setting of {EFFICIENTNET}, got {got} for {self.backbone}")
-        self._check_descriptors()
+        check_layers(self.layers, self.enlarge, self.grid)
         if self.height % (cell := self.describer.cell(self)):
             raise ValueError(f"height must be a multiple of a cell's {cell} pixels, got {self.height}")
         return self
-
-    def _check_descriptors(self) -> None:
-        order = list(STAGES)
-        places = [order.index(layer) for layer in self.layers]
-        if places != sorted(set(places)):
-            raise ValueError(f"layers must be different stages from fine to coarse, got {', '.join(self.layers)}")
-        grid = self.grid or self.layers[-1]
-        if grid not in self.layers:
-            raise ValueError(f"grid must be one of the layers {', '.join(self.layers)}, got {grid}")
-        if reduction(grid) % self.enlarge:
-            raise ValueError(
-                f"enlarge must divide the {reduction(grid)} pixels of a cell of {grid}, got {self.enlarge}"
-            )
 
     @property
     def contaminated_rows(self) -> float:

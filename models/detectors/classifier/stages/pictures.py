@@ -186,7 +186,7 @@ def _check(rows: list[Row], examples: ExampleSet) -> None:
 
 
 def sizes_note(rows: list[Row], classes: tuple[str, ...]) -> str | None:
-    """Return a line where a class can be told by the size of its pictures alone; None where it cannot.
+    """Return a warning if a class has only picture sizes that no other class has; None if there is no such class.
 
     A network does not see the size, but it sees what scaling does to a picture.
     """
