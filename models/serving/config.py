@@ -43,7 +43,7 @@ def config_pbtxt(
     if scene:
         size = f"{card.clip.height}, {card.clip.width}, 3"
         inputs.append(f'{{ name: "SCENE" data_type: TYPE_UINT8 dims: [ {size} ] optional: true }}')
-    return _config(
+    return triton_config(
         name,
         inputs,
         _scores(outputs),
@@ -77,7 +77,7 @@ def host_config(
         max_batch: bound of Triton's dynamic batches.
         heat: meaning of the output HEAT, where the model has it.
     """
-    return _config(
+    return triton_config(
         name,
         [
             _clip(card, optional=True),
@@ -187,7 +187,14 @@ def _scores(outputs: Mapping[str, list[int]]) -> list[str]:
     ]
 
 
-def _config(name: str, inputs: list[str], outputs: list[str], parameters: Mapping[str, object], max_batch: int) -> str:
+def triton_config(
+    name: str, inputs: list[str], outputs: list[str], parameters: Mapping[str, object], max_batch: int
+) -> str:
+    """Return a ``config.pbtxt`` for the Python backend, without a version.
+
+    Args:
+        inputs, outputs: a line each, in Triton's text form.
+    """
     lines = [
         "# Written by `mistwatch export`.",
         f"name: {json.dumps(name)}",

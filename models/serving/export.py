@@ -369,7 +369,7 @@ def _write_network(
     Args:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
-    _copy_modules(COPIED, draft)
+    copy_modules(COPIED, draft)
     if card.backbone is not None:
         _write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
@@ -404,7 +404,7 @@ def write_code(program: ServedProgram, folder: Path, runners: Mapping[str, str])
         runners: modules that run it, with their names in the folder.
     """
     own = {program.module: PROGRAM_MODULE, **{module: module.rpartition(".")[2] for module in program.uses}}
-    _copy_modules({**runners, **own}, folder)
+    copy_modules({**runners, **own}, folder)
     for member, place in _members(program, folder):
         write_code(member, place, _OF_MEMBERS)
 
@@ -456,7 +456,7 @@ def _members(program: ServedProgram, folder: Path) -> Iterator[tuple[ServedProgr
         yield member, place
 
 
-def _copy_modules(names: Mapping[str, str], draft: Path) -> None:
+def copy_modules(names: Mapping[str, str], draft: Path) -> None:
     """Copy modules, given with their names in a version folder, into ``draft``, where they import one another."""
     for module, name in names.items():
         spec = importlib.util.find_spec(module)

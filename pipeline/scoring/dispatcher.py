@@ -204,6 +204,7 @@ class Dispatcher:
             clip.window.pixels,
             scene=scene,
             heat=clip.asked_heat,
+            features=versions.asks_features and not clip.refused,
             timeout_seconds=self._deadline_seconds,
             on_answer=lambda answer: self._handle_later(partial(self._conclude, clip, answer)),
         )
@@ -244,7 +245,7 @@ class Dispatcher:
             return None
         if not 0.0 <= answer.score <= 1.0:  # NaN, too
             return Dropped(clip.window, DropReason.ERROR, f"Triton's SCORE must lie in [0, 1], got {answer.score}")
-        return Scored(clip.window, answer.score, served, datetime.now(UTC), answer.heat)
+        return Scored(clip.window, answer.score, served, datetime.now(UTC), answer.heat, answer.features)
 
     def _handle_failure(self, clip: Clip, failure: Failure) -> Dropped | None:
         """Return the outcome of a clip whose call failed; None when it is sent again."""

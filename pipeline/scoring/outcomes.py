@@ -39,6 +39,7 @@ class Scored:
         scored_monotonic: the same on the monotonic clock, seconds.
         heat: float32 (h, w), where in the clip's picture the score comes from; ``served.heat`` says how to read it.
             None unless the scorer asks for it and the model has it.
+        features: float32 (D,), the model's description of the clip. None unless the scorer asks for it.
     """
 
     window: ClipWindow
@@ -46,6 +47,7 @@ class Scored:
     served: ServedModel
     scored_at: datetime
     heat: npt.NDArray[np.float32] | None = None
+    features: npt.NDArray[np.float32] | None = None
     scored_monotonic: float = field(default_factory=time.monotonic)
 
     @property

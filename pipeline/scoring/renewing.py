@@ -155,6 +155,7 @@ class RenewingTransport:
         *,
         scene: npt.NDArray[np.uint8] | None,
         heat: bool,
+        features: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
@@ -167,7 +168,13 @@ class RenewingTransport:
                 on_answer(answer)
 
         line.transport.infer(
-            target, pixels, scene=scene, heat=heat, timeout_seconds=timeout_seconds, on_answer=conclude
+            target,
+            pixels,
+            scene=scene,
+            heat=heat,
+            features=features,
+            timeout_seconds=timeout_seconds,
+            on_answer=conclude,
         )
 
     def close(self) -> None:

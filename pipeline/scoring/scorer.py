@@ -73,7 +73,7 @@ class ScoredModel:
     Attributes:
         clip: the clips handed in for it; frames, height, width, fit and fps must be the model's.
         fits: called with every version that is to score; raises :class:`ClipMismatch` on one that cannot be used.
-        heat: ask for HEAT where the model has it.
+        heat, features: ask for HEAT, FEATURES where the model has it.
         part: of a model that hosts the parts of cameras; empty for one without parts.
     """
 
@@ -81,6 +81,7 @@ class ScoredModel:
     clip: ClipSpec
     fits: Callable[[ServedModel], None] = lambda _served: None
     heat: bool = False
+    features: bool = False
     part: str = ""
 
     @property
@@ -214,7 +215,7 @@ class Scorer:
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds
         self._models: dict[Target, Versions] = {
-            model.target: Versions(model.clip, model.fits, heat=model.heat) for model in models
+            model.target: Versions(model.clip, model.fits, heat=model.heat, features=model.features) for model in models
         }
         self._listener = listener or ScoringListener()
         self._transport = renewing_transport(address, self._listener, connect)
@@ -270,7 +271,7 @@ class Scorer:
         with self._dispatcher.lock:
             if model.target in self._models:
                 raise ValueError(f"{model.target}: added twice")
-            self._models[model.target] = Versions(model.clip, model.fits, heat=model.heat)
+            self._models[model.target] = Versions(model.clip, model.fits, heat=model.heat, features=model.features)
             self._dispatcher.add(model.target)
 
     def add_camera(

@@ -151,6 +151,7 @@ class ServedModel:
         close_threshold: suggested threshold below which an alert ends, at most ``threshold``; None when it names none.
         kernel: suggested moving average, in clips; None when it names none.
         heat: its output HEAT; None when it has none.
+        features: length of its output FEATURES; None when it has none.
         backbone: the network whose features or maps it reads; None when the server does not say.
         weights_sha256: of its weights; None when the server does not say.
         scene: the standing scene that it reads as its input SCENE; None when it reads none.
@@ -166,6 +167,7 @@ class ServedModel:
     close_threshold: float | None = None
     kernel: int | None = None
     heat: HeatMap | None = None
+    features: int | None = None
     backbone: str | None = None
     weights_sha256: str | None = None
     scene: SceneKind | None = None
@@ -293,6 +295,7 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         close_threshold=_number(said.get("close_threshold")),
         kernel=int(said["kernel"]) if said.get("kernel") else None,
         heat=_heat(config, said),
+        features=_features(config),
         backbone=said.get("backbone") or None,
         weights_sha256=said.get("weights_sha256") or None,
         scene=SceneKind(said["scene"]) if said.get("scene") else None,
@@ -444,6 +447,12 @@ def _heat(config: Any, said: dict[str, str]) -> HeatMap | None:
     if len(dims) != 2 or any(size < 1 for size in dims):
         raise ValueError(f"HEAT {list(dims)}, expected rows and columns")
     return HeatMap(dims[0], dims[1], HeatKind(said["heat"]))
+
+
+def _features(config: Any) -> int | None:
+    """Return the length of the output FEATURES; None where the model has no such output, or one of another shape."""
+    dims = _output(config, "FEATURES")
+    return dims[0] if dims is not None and len(dims) == 1 and dims[0] > 0 else None
 
 
 def _number(text: str | None) -> float | None:

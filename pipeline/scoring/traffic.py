@@ -87,7 +87,7 @@ class Clip:
         asked_heat: it was sent with a request for HEAT.
         sent_scene: it was sent with its standing scene.
         suspect: the model raised on it or on another clip of its batch; it is sent alone once more.
-        refused: the server has refused it; it is sent once more, without the request for HEAT.
+        refused: the server has refused it; it is sent once more, without the requests for HEAT and FEATURES.
     """
 
     lane: Lane

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -39,11 +39,13 @@ class Answer:
         version: of the model, ``1``; of a part with its own, ``1.3``.
         score: SCORE as it came, unchecked.
         heat: HEAT, float32 (h, w); None unless it was asked for.
+        features: FEATURES, float32 (D,); None unless they were asked for.
     """
 
     version: str
     score: float
     heat: npt.NDArray[np.float32] | None = None
+    features: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Transport(Protocol):
         *,
         scene: npt.NDArray[np.uint8] | None,
         heat: bool,
+        features: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
@@ -88,6 +91,7 @@ class Transport(Protocol):
 
         Args:
             scene: its standing scene, uint8 (H, W, 3), for a model that reads one; None sends none.
+            heat, features: ask for the output HEAT or FEATURES beside the score.
             on_answer: called exactly once, on any thread, also before this returns; it must be quick.
         """
         ...
@@ -133,11 +137,12 @@ class TritonTransport:
         *,
         scene: npt.NDArray[np.uint8] | None,
         heat: bool,
+        features: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         """See :meth:`Transport.infer`; ``on_answer`` is called on gRPC's thread, which serves every call."""
-        outputs = ["SCORE", *(["HEAT"] if heat else []), *(["PART_VERSION"] if target.part else [])]
+        wanted = _beside_score(target, heat=heat, features=features)
         try:
             inputs = [_one_of_a_batch("CLIP", pixels)]
             if scene is not None:
@@ -147,8 +152,8 @@ class TritonTransport:
             self._client.async_infer(
                 target.model,
                 inputs,
-                callback=partial(self._read, target, heat, on_answer),
-                outputs=[triton.InferRequestedOutput(name) for name in outputs],
+                callback=partial(self._read, target, wanted, on_answer),
+                outputs=[triton.InferRequestedOutput(name) for name in ("SCORE", *wanted)],
                 client_timeout=timeout_seconds,
             )
         except Exception as error:  # among them a ValueError for a closed channel
@@ -175,7 +180,7 @@ class TritonTransport:
     def _read(
         self,
         target: Target,
-        heat: bool,
+        wanted: Sequence[str],
         on_answer: Callable[[Answer | Failure], None],
         result: Any,
         error: Exception | None,
@@ -184,18 +189,24 @@ class TritonTransport:
             on_answer(Failure(*diagnose(error, self._address, target.model)))
             return
         try:
-            # HEAT is copied: the answer's own memory holds all of the answer.
-            values = np.array(result.as_numpy("HEAT")[0]) if heat else None
+            # Copies: the answer's own memory holds all of the answer.
+            arrays = {name: np.array(result.as_numpy(name)[0]) for name in wanted}
             version = result.get_response().model_version
             if target.part:
-                version = f"{version}.{result.as_numpy('PART_VERSION').item()}"
-            answer = Answer(version, float(result.as_numpy("SCORE").item()), values)
+                version = f"{version}.{arrays['PART_VERSION'].item()}"
+            score = float(result.as_numpy("SCORE").item())
+            answer = Answer(version, score, arrays.get("HEAT"), arrays.get("FEATURES"))
         except Exception as problem:
-            wanted = [*(["HEAT"] if heat else []), *(["PART_VERSION"] if target.part else [])]
             missing = next((name for name in wanted if result.as_numpy(name) is None), "single SCORE")
             on_answer(Failure(Trouble.UNREADABLE, f"Triton's answer holds no {missing} ({problem})"))
         else:
             on_answer(answer)
+
+
+def _beside_score(target: Target, *, heat: bool, features: bool) -> list[str]:
+    """Return the names of the outputs that are asked for beside SCORE."""
+    asked = {"HEAT": heat, "FEATURES": features, "PART_VERSION": bool(target.part)}
+    return [name for name, is_asked in asked.items() if is_asked]
 
 
 def _one_of_a_batch(name: str, array: npt.NDArray[np.uint8]) -> Any:

@@ -26,17 +26,20 @@ class Versions:
     Args:
         clip: the clips that are handed in for it.
         fits: called with each version that is to score; raises :class:`ClipMismatch` on one that cannot be used.
-        heat: ask for HEAT where the model has it.
+        heat, features: ask for HEAT, FEATURES where the model has it.
 
     Attributes:
         inspected: the model that stands on the server now is known to fit.
     """
 
-    def __init__(self, clip: ClipSpec, fits: Callable[[ServedModel], None], *, heat: bool) -> None:
+    def __init__(
+        self, clip: ClipSpec, fits: Callable[[ServedModel], None], *, heat: bool, features: bool = False
+    ) -> None:
         self.clip = clip
         self.inspected = False
         self._fits = fits
         self._heat = heat
+        self._features = features
         self._current: ServedModel | None = None  # as the answer to the newest question said
         self._current_as_of = float("-inf")  # when that was asked
         self._former: ServedModel | None = None
@@ -51,6 +54,11 @@ class Versions:
     def asks_heat(self) -> bool:
         """Return whether the next clip is sent with a request for HEAT."""
         return self._heat and self._current is not None and self._current.heat is not None
+
+    @property
+    def asks_features(self) -> bool:
+        """Return whether the next clip is sent with a request for FEATURES."""
+        return self._features and self._current is not None and self._current.features is not None
 
     def scene_of(self, window: ClipWindow) -> npt.NDArray[np.uint8] | None:
         """Return the standing scene that a window is sent with; None where the version that scores reads another kind.
