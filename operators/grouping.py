@@ -51,7 +51,7 @@ class Assigned:
 class Grouping:
     """Groups of embeddings of one model. Deterministic; not thread-safe.
 
-    Keys name items, and the caller gives each item once: see :meth:`leave` for an item whose embedding changes.
+    Keys name items. The caller gives each item once; see :meth:`replace` for one whose embedding changes.
 
     Args:
         similarity: least cosine similarity to a group's centre, in (0, 1].
@@ -138,8 +138,22 @@ class Grouping:
         kept = self._groups[group]
         kept.size = max(kept.size, size)
 
+    def replace(self, key: str, embedding: Embedding, group: str) -> None:
+        """Give an item of a group another embedding; the group's size and age stay.
+
+        Raises:
+            KeyError: an unknown group.
+            ValueError: as :meth:`assign`.
+        """
+        given, kept = self._checked(embedding), self._groups[group]
+        others = [one for one in kept.kept if one[1] != key]
+        if len(others) < len(kept.kept):
+            kept.kept = others
+            kept.keep(key, given, self._most_exemplars)
+            self._place_centre(kept)
+
     def leave(self, key: str, group: str, *, counted: bool = False) -> None:
-        """Remove an item: its embedding changes, or it was never one of the group. An empty group is gone.
+        """Remove an item from its group. A group without exemplars is gone.
 
         Args:
             counted: its size stays: the item was a member, and is now too old to be kept.

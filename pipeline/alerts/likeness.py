@@ -51,11 +51,6 @@ def embedding_from(text: str) -> Embedding:
     return scaled
 
 
-def rounded_embedding(embedding: Embedding) -> Embedding:
-    """Return the embedding as a reader of the document will have it. Raises ValueError as :func:`embedding_text`."""
-    return embedding_from(embedding_text(embedding))
-
-
 def _checked_text(text: str) -> str:
     embedding_from(text)
     return text
