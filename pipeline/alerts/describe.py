@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.printable import printable
 
@@ -13,7 +14,25 @@ def describe(event: Event) -> str:
 
     Characters that a terminal would interpret are escaped, because other programs may write to the topic too.
     """
-    return printable("  ".join(_of_drift(event) if isinstance(event, DriftEvent) else _of_alert(event)))
+    match event:
+        case DriftEvent():
+            parts = _of_drift(event)
+        case JudgementEvent():
+            parts = _of_judgement(event)
+        case AlertEvent():
+            parts = _of_alert(event)
+    return printable("  ".join(parts))
+
+
+def _of_judgement(event: JudgementEvent) -> list[str]:
+    data = event.data
+    target = f"{data.about} {str(data.target)[:8]}"
+    shown = [f"{data.judged_at:%Y-%m-%d %H:%M:%S}Z", event.subject, "JUDGED", f"{target}: {data.verdict}"]
+    if data.verdict == "normal":
+        shown.append(f"mutes alerts of similarity {data.similarity:g} and more")
+    if data.expires_at is not None and data.verdict != "withdrawn":
+        shown.append(f"until {data.expires_at:%Y-%m-%d %H:%M}Z")
+    return [*shown, *filter(None, [data.note])]
 
 
 def _of_drift(event: DriftEvent) -> list[str]:
@@ -27,7 +46,7 @@ def _of_drift(event: DriftEvent) -> list[str]:
     return shown if data.end_reason is None else [*shown, f"ended: {data.end_reason}"]
 
 
-def _head(event: Event, started: float, latest: float) -> list[str]:
+def _head(event: AlertEvent | DriftEvent, started: float, latest: float) -> list[str]:
     """Return the wall-clock time, the time on the stream's clock, and the camera with its detector."""
     data = event.data
     return [
@@ -45,6 +64,11 @@ def _of_alert(event: AlertEvent) -> list[str]:
         data.state.upper().ljust(6),
         f"{peak} (opens at {data.threshold:g})",
     ]
+    if data.likeness is not None:
+        group = data.likeness.group
+        shown.append(f"group {str(group.id)[:8]} of {group.size}")
+    if data.muted_because is not None:
+        shown.append(" ".join(filter(None, ["muted:", data.muted_because.note or "judged normal"])))
     if data.end_reason is not None:
         shown.append(f"ended: {data.end_reason}")
     return [*shown, *data.evidence]

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import SmoothedScore
 from pipeline.alerts.cloud_event import DECIMALS, CloudEvent, Document, Seconds, Share, Utc, rounded, source_of
+from pipeline.alerts.likeness import Likeness, MutedBecause
 
 #: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
 DATA_SCHEMA: Final = "urn:mistwatch:alert:v1#/$defs/AlertData"
@@ -67,6 +68,17 @@ class AlertData(Document):
     captured_at: Utc | None = Field(description="when the last clip's last frame was received (UTC)")
     scored_at: Utc | None = Field(description="when the last clip's score was received (UTC)")
     published_at: Utc | None = Field(description="when this event was sent to the topic (UTC)")
+    likeness: Likeness | None = Field(
+        None, description="the alert among the site's other alerts, absent where it is not known (yet)"
+    )
+    muted: bool | None = Field(
+        None, description="true: a judgement of the operator covers the alert; absent where the likeness is unknown"
+    )
+    muted_because: MutedBecause | None = Field(None, description="that judgement, absent where the alert is not muted")
+
+
+#: Keys that are left out of a document where they have no value: documents of sites without them are as before.
+_LEFT_OUT: Final = ("detector", "likeness", "muted", "muted_because")
 
 
 class AlertEvent(CloudEvent):
@@ -88,15 +100,34 @@ class AlertEvent(CloudEvent):
             raise ValueError("end_reason and ended_pts_seconds belong to the state end, and only to it")
         if (data.sequence == 0) != (data.state is AlertState.BEGIN):
             raise ValueError(f"sequence 0 belongs to the state begin, got {data.sequence} with {data.state}")
+        if (data.muted_because is not None) != (data.muted is True):
+            raise ValueError("muted_because belongs to a muted alert, and only to it")
         return self
 
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes.
 
-        Without a detector the key is left out, so that a site without ``detectors:`` has the documents of 0.1.0.
+        Keys of a detector, of likeness and of a mute are left out where they have no value, so that a site without
+        them has the documents of 0.1.0.
         """
-        exclude = {"data": {"detector"}} if self.data.detector is None else None
-        return self.model_dump_json(exclude=exclude).encode()
+        absent = {name for name in _LEFT_OUT if getattr(self.data, name) is None}
+        return self.model_dump_json(exclude={"data": absent}).encode()
+
+    def enriched(self, likeness: Likeness | None, muted_because: MutedBecause | None) -> AlertEvent:
+        """Return a copy with the alert's likeness.
+
+        Args:
+            likeness: None: it is not known, nor is whether the alert is muted.
+            muted_because: the judgement that mutes the alert; None: it is not muted.
+
+        Raises:
+            ValueError: a mute without a likeness.
+        """
+        if likeness is None and muted_because is not None:
+            raise ValueError("an alert without a likeness cannot be muted")
+        muted = None if likeness is None else muted_because is not None
+        changes = {"likeness": likeness, "muted": muted, "muted_because": muted_because}
+        return self.model_copy(update={"data": self.data.model_copy(update=changes)})
 
     def published(self, at: datetime) -> AlertEvent:
         """See :meth:`CloudEvent.published`."""

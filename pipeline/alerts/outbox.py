@@ -6,17 +6,15 @@ sink would mix the order of a camera's events.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline import logs
 from pipeline.alerts.reading import Event, explain_unreadable, read_event
+from pipeline.alerts.sqlite_file import SqliteFile
 from pipeline.errors import MistwatchError
 
 _log = logs.get("outbox")
@@ -45,84 +43,9 @@ _FROM_LAYOUT_1 = (
 )
 _DELETE_DELIVERED = "DELETE FROM events WHERE position NOT IN (SELECT position FROM deliveries)"
 
-#: SQLite's names of the errors that an operator can do something about, and what to do.
-_ADVICE = {
-    "SQLITE_NOTADB": "is not an outbox file; move it away or name another state folder",
-    "SQLITE_CORRUPT": "is damaged; move it away to start a new one (its events are lost)",
-    "SQLITE_BUSY": "is in use by another process; give each run a state folder of its own",
-    "SQLITE_FULL": "cannot grow: the disk is full",
-    "SQLITE_READONLY": "cannot be written; check its permissions",
-    "SQLITE_CANTOPEN": "cannot be opened; check that the folder exists and can be written",
-}
-
 
 class OutboxError(MistwatchError):
     """The outbox cannot be opened, read or written. One line that names the file."""
-
-
-class _File:
-    """The SQLite file of an outbox; every method raises OutboxError. Thread-safe.
-
-    Args:
-        path: the file; it and its folder are created when missing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        with self.explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # No implicit transactions: transaction() opens and closes them.
-            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
-
-    def lock_and_check(self) -> None:
-        """Keep other processes away from the file until it is closed, and check that it is whole."""
-        with self.explained():
-            run = self._connection.execute
-            run("PRAGMA locking_mode = EXCLUSIVE")  # held until close or death: a second process is refused
-            run("PRAGMA journal_mode = WAL")
-            run("PRAGMA synchronous = FULL")  # fsync of the log on every commit
-            if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise OutboxError(f"outbox {self.path} {_ADVICE['SQLITE_CORRUPT']}")
-
-    def close(self) -> None:
-        """Release the file."""
-        with self._lock:
-            self._connection.close()
-
-    def count(self, query: str, values: tuple[str, ...] = ()) -> int:
-        """Return the one number that a query gives."""
-        with self._lock, self.explained():
-            return int(self._connection.execute(query, values).fetchone()[0])
-
-    def rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
-        """Return the rows that a query gives."""
-        with self._lock, self.explained():
-            return self._connection.execute(query, values).fetchall()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit everything in the block at once (one fsync), or nothing."""
-        with self._lock, self.explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.rollback()
-                raise
-
-    @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn errors of the block into OutboxError."""
-        try:
-            yield
-        except OSError as error:
-            raise OutboxError(f"outbox {self.path}: {error.strerror}") from None
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")  # e.g. SQLITE_READONLY_DIRECTORY
-            advice = next((text for code, text in _ADVICE.items() if name.startswith(code)), f"cannot be used: {error}")
-            raise OutboxError(f"outbox {self.path} {advice}") from None
 
 
 class Outbox:
@@ -146,10 +69,10 @@ class Outbox:
         self._sinks = tuple(sinks)
         if not self._sinks:
             raise ValueError("an outbox needs at least one sink")
-        self._file = _File(path)
+        self._file = SqliteFile(path, kind="outbox", loss="its events are lost", error=OutboxError)
         self._deliveries = {sink: Deliveries(self._file, sink) for sink in self._sinks}
         try:
-            self._file.lock_and_check()
+            self._file.lock_and_check(sync_every_commit=True)
             self._prepare()
         except BaseException:
             self._file.close()
@@ -193,15 +116,9 @@ class Outbox:
     def _prepare(self) -> None:
         """Bring the file to this version's layout, and to the configured sinks."""
         with self._file.transaction() as connection:
-            layout = connection.execute("PRAGMA user_version").fetchone()[0]
-            if layout > _LAYOUT:
-                raise OutboxError(
-                    f"outbox {self.path}: written by a later version of mistwatch (layout {layout}; expected at most "
-                    f"{_LAYOUT}); use that version, or move the file away"
-                )
-            for statement in (*_SCHEMA, *(_FROM_LAYOUT_1 if layout == 1 else ())):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+            if self._file.prepare(connection, _SCHEMA, layout=_LAYOUT) == 1:
+                for statement in _FROM_LAYOUT_1:
+                    connection.execute(statement)
             self._forget_other_sinks(connection)
 
     def _forget_other_sinks(self, connection: sqlite3.Connection) -> None:
@@ -223,7 +140,7 @@ class Deliveries:
     Every method raises OutboxError when the file cannot be read or written.
     """
 
-    def __init__(self, file: _File, sink: str) -> None:
+    def __init__(self, file: SqliteFile, sink: str) -> None:
         self._file = file
         self._captured: dict[str, float] = {}  # pending events of this process: when the last frame was received
         self.sink = sink  #: the sink's name

@@ -8,9 +8,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.judgement import JudgementEvent
 
 #: An event of this version of mistwatch.
-Event = AlertEvent | DriftEvent
+Event = AlertEvent | DriftEvent | JudgementEvent
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 

@@ -118,6 +118,7 @@ class EventKind(StrEnum):
 
     ALERT = "alert"
     DRIFT = "drift"
+    JUDGEMENT = "judgement"
 
 
 @app.command()
@@ -127,9 +128,14 @@ def schema(
     """Print the JSON Schema of an event."""
     from pipeline.alerts.drift import drift_schema_text
     from pipeline.alerts.event import schema_text
+    from pipeline.alerts.judgement import judgement_schema_text
 
-    text = schema_text() if kind is EventKind.ALERT else drift_schema_text()
-    typer.echo(ascii_json(text), nl=False)
+    texts = {
+        EventKind.ALERT: schema_text,
+        EventKind.DRIFT: drift_schema_text,
+        EventKind.JUDGEMENT: judgement_schema_text,
+    }
+    typer.echo(ascii_json(texts[kind]()), nl=False)
 
 
 def _report(text: str) -> None:

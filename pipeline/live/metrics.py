@@ -12,6 +12,7 @@ from operators.background import SceneKind
 from operators.chain import ChainSettings
 from operators.drift import DriftSeen, DriftState
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
@@ -222,6 +223,8 @@ class MetricsListener(WorkerListener):
 
     def published(self, event: Event, delay_seconds: float | None) -> None:
         """The topic has an event; see :meth:`pipeline.sinks.relay.RelayListener.published`."""
+        if isinstance(event, JudgementEvent):  # of an operator, not of a camera's picture
+            return
         watch = Watch(event.subject, event.data.detector or "")
         with self._lock:
             if delay_seconds is not None and watch.camera not in self._removed:

@@ -17,6 +17,7 @@ from typing import Protocol
 from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
+from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
@@ -356,12 +357,12 @@ class Worker:
         Raises:
             OutboxError: one could not be committed, and the worker stops.
         """
-        events: list[Event] = [*alerts, *watcher.drift.pop()]
+        events: list[AlertEvent | DriftEvent] = [*alerts, *watcher.drift.pop()]
         for event in events:
             self._commit(event)
             self._report_accepted(watcher.watch, event)
 
-    def _report_accepted(self, watch: Watch, event: Event) -> None:
+    def _report_accepted(self, watch: Watch, event: AlertEvent | DriftEvent) -> None:
         if isinstance(event, AlertEvent):
             self._listeners.notify(lambda one: one.accepted(watch, event))
         else:

@@ -62,6 +62,14 @@ class TopicEvent:
         return describe(self.event)
 
 
+def parse_message(value: bytes | None) -> TopicEvent | None:
+    """Return the event of a message's value, None where it is not an event of this version."""
+    try:
+        return TopicEvent(read_event(value or b""), json.loads(value or b""))
+    except (ValidationError, ValueError, RecursionError):
+        return None
+
+
 class TopicReader:
     """Follows one topic from its end, or from a moment on, through outages of the broker.
 
@@ -197,14 +205,11 @@ class TopicReader:
             self._held = []
 
     def _parse(self, message: Any) -> TopicEvent | None:
-        try:
-            document = json.loads(message.value)
-            return TopicEvent(read_event(message.value), document)
-        except (ValidationError, ValueError, TypeError, RecursionError):  # TypeError: a message without a value
+        if (read := parse_message(message.value)) is None:
             self._foreign_messages += 1
             where = f"{self._topic}, partition {message.partition}, offset {message.offset}"
             self._listener.foreign_message(where, self._foreign_messages)
-            return None
+        return read
 
     def _report_listening(self) -> None:
         if self._outage is not None:

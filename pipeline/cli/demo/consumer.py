@@ -69,7 +69,7 @@ class Consumer:
             for line in self._process.stdout:
                 arrived_at = datetime.now(UTC)
                 event = read_event(line)
-                if not isinstance(event, AlertEvent):  # a camera's drift
+                if not isinstance(event, AlertEvent):  # a camera's drift, a judgement
                     continue
                 self._on_event(event, arrived_at)
                 with self._arrived:

@@ -238,7 +238,9 @@ class TestWithoutBroker:
         assert expected in line
         assert "s3cret-word" not in line
 
-    @pytest.mark.parametrize(("options", "kind"), [([], "alert"), (["--kind", "drift"], "drift")])
+    @pytest.mark.parametrize(
+        ("options", "kind"), [([], "alert"), (["--kind", "drift"], "drift"), (["--kind", "judgement"], "judgement")]
+    )
     def test_the_schema_command_prints_what_is_committed(self, root: Path, options: list[str], kind: str) -> None:
         command = [COMMAND[0], "alerts", "schema", *options]
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
