@@ -203,6 +203,20 @@ class EvidenceSettings(_Strict):
     attention: bool = Field(True, description="draw the model's heat map on the pictures, if the model has one")
 
 
+class LikenessSettings(_Strict):
+    """Alerts compared with earlier ones: groups of alike alerts, and mutes by judgements."""
+
+    model: str = Field("alike", min_length=1, description="name of the served embedding model on the Triton server")
+    detector: Name | None = Field(
+        None, description="detector whose features describe the alerts of a camera; needed where the site has several"
+    )
+    similarity: Threshold | None = Field(
+        None, description="least similarity of an alert to its group; default: the embedding model's"
+    )
+    alerts: int = Field(20_000, ge=1, le=1_000_000, description="alerts that are remembered; the oldest go first")
+    max_age_days: float = Field(90.0, gt=0, le=36_500, description="older alerts are forgotten")
+
+
 class LogSettings(_Strict):
     format: Literal["auto", "console", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -227,6 +241,7 @@ class Site(BaseSettings):
     alerts: AlertTuning = AlertTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     evidence: EvidenceSettings = EvidenceSettings()
+    likeness: LikenessSettings | None = Field(None, description="compare alerts with earlier ones; default: off")
     metrics: MetricsSettings | None = None
     log: LogSettings = LogSettings()
     detectors: dict[Name, DetectorSettings] = Field(
@@ -259,6 +274,18 @@ class Site(BaseSettings):
         for name in self.detectors:
             if name not in used:
                 raise ValueError(f"detector {name}: no camera uses it; list it under a camera, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _likeness_described(self) -> Site:
+        if self.likeness is None:
+            return self
+        named = self.likeness.detector
+        if named is None and len(self.detectors) > 1:
+            raise ValueError(f"likeness.detector: missing (several detectors); expected {_either(self.detectors)}")
+        if named is not None and named not in self.detectors:
+            known = _either(self.detectors) if self.detectors else "none (the site has no detectors: section)"
+            raise ValueError(f"likeness.detector: unknown detector {named}; expected {known}")
         return self
 
     def _check_detectors_of(self, camera: str, listed: list[str] | None) -> None:

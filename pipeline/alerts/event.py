@@ -129,6 +129,19 @@ class AlertEvent(CloudEvent):
         changes = {"likeness": likeness, "muted": muted, "muted_because": muted_because}
         return self.model_copy(update={"data": self.data.model_copy(update=changes)})
 
+    def numbered(self, sequence: int) -> AlertEvent:
+        """Return a copy with another number within its alert, and the id that goes with it."""
+        data = self.data.model_copy(update={"sequence": sequence})
+        return self.model_copy(update={"id": f"{data.alert_id}/{sequence}", "data": data})
+
+    def repeated(self) -> AlertEvent:
+        """Return the update that follows this event when nothing but the alert's likeness is new: it has no clips."""
+        changes = {"state": AlertState.UPDATE, "scores": (), "published_at": None}
+        update = self.model_copy(
+            update={"type": "mistwatch.alert.update", "data": self.data.model_copy(update=changes)}
+        )
+        return update.numbered(self.data.sequence + 1).captured(None)  # its clips' delay was that of this event
+
     def published(self, at: datetime) -> AlertEvent:
         """See :meth:`CloudEvent.published`."""
         if self.data.replay:

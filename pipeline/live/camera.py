@@ -13,6 +13,7 @@ from operators.chain import ChainSettings
 from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
+from pipeline.alerts.enrich import Enricher
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
 from pipeline.no_clips import sparse_part, why_no_clip
@@ -102,6 +103,7 @@ class Watcher:
     """
 
     port: CameraPort  #: its queue; set before the first frame
+    enricher: Enricher | None = None  #: adds likeness to its alerts, on the thread of the operators
 
     def __init__(self, watch: Watch, plan: DetectorPlan, assembler: AlertAssembler, drift: DriftWatch) -> None:
         self.watch = watch

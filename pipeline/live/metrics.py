@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from operators.background import SceneKind
 from operators.chain import ChainSettings
 from operators.drift import DriftSeen, DriftState
+from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
@@ -74,6 +75,10 @@ class Metrics:
             "background_known", "1 while clips are scored against the background of the last minutes", watch, **common
         )
         self.alerts = Counter("alerts", "Alerts begun", watch, **common)
+        self.likeness = Counter(
+            "alerts_likeness", "Alerts by when their likeness was known", [*watch, "outcome"], **common
+        )
+        self.muted = Counter("alerts_muted", "Alerts that were muted by a judgement", watch, **common)
         self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
         self.rare_clips_share = Gauge(
             "rare_clips_share",
@@ -121,6 +126,8 @@ class Metrics:
             self.part_missing,
             self.background_known,
             self.alerts,
+            self.likeness,
+            self.muted,
             self.drift,
             self.rare_clips_share,
             self.capture_to_score,
@@ -211,6 +218,12 @@ class MetricsListener(WorkerListener):
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         if event.data.sequence == 0:
             self._metrics.alerts.labels(*self._metrics.labels_of(watch)).inc()
+        if event.data.state == "end" and event.data.muted:
+            self._metrics.muted.labels(*self._metrics.labels_of(watch)).inc()
+
+    def likeness(self, watch: Watch, outcome: Outcome) -> None:
+        """Count an alert by what became of its likeness."""
+        self._metrics.likeness.labels(*self._metrics.labels_of(watch), outcome).inc()
 
     def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
         labels = self._metrics.labels_of(watch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board, CameraPhase
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
+from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
@@ -25,7 +26,7 @@ from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
 from pipeline.scoring.target import Target
-from pipeline.settings import CameraSettings, Site
+from pipeline.settings import CameraSettings, LikenessSettings, Site
 from pipeline.sinks import configured_sinks
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
@@ -111,6 +112,7 @@ class Service:
             max_age_seconds=site.evidence.max_age_days * 86_400,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
+        self._likeness = None if site.likeness is None else self._site_likeness(site.likeness)
 
         def delivered(event: Event, delay_seconds: float | None) -> None:
             self._counted.published(event, delay_seconds)
@@ -164,6 +166,8 @@ class Service:
             return False
         for model in served.values():
             self._check_model(model)
+        if self._likeness is not None:
+            self._prepare_likeness(self._likeness, served, patient=patient)
         if not patient:
             self._relays.check()
             self._relays.start()
@@ -189,6 +193,7 @@ class Service:
             pictures=self.evidence,
             listeners=self._listeners,
             several_detectors=len(self.site.detectors) > 1,
+            likeness=self._likeness,
         )
         return True
 
@@ -258,9 +263,48 @@ class Service:
         self._scoring.part_there(target)
         return True
 
+    def _site_likeness(self, settings: LikenessSettings) -> SiteLikeness:
+        return SiteLikeness(
+            settings,
+            site=self.site.site,
+            address=self.site.triton.address,
+            state_dir=self.site.state_dir,
+            kafka=self.site.kafka,
+            on_outcome=self._counted.likeness,
+        )
+
+    def _prepare_likeness(self, likeness: SiteLikeness, served: Mapping[Target, ServedModel], *, patient: bool) -> None:
+        """Look for the embedding model; alerts go without likeness until it is there.
+
+        Raises:
+            ScorerUnavailable: it is not there, and not patient.
+            ClipMismatch: it takes other features than those of the detector that describes alerts.
+        """
+        try:
+            likeness.check()
+        except ScorerUnavailable as error:
+            if not patient:
+                raise
+            _log.warning("waiting for the embedding model; alerts go without likeness", reason=str(error))
+        for target, model in served.items():
+            if self._describes_alerts(target):
+                likeness.require(model)
+        likeness.start()
+
+    def _describes_alerts(self, target: Target) -> bool:
+        """Return whether a model's features describe the alerts of a camera."""
+        likeness = self._likeness
+        return likeness is not None and any(likeness.describes(watch) for watch in self._watches_by(target))
+
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
-        fits = partial(self._judging.check_fit, watches=self._watches_by(target))
-        return ScoredModel(target.model, served.clip, fits=fits, heat=self.site.evidence.attention, part=target.part)
+        return ScoredModel(
+            target.model,
+            served.clip,
+            fits=partial(self._judging.check_fit, watches=self._watches_by(target)),
+            heat=self.site.evidence.attention,
+            features=self._describes_alerts(target),
+            part=target.part,
+        )
 
     def _watches(self, camera: str | None = None) -> list[Watch]:
         """The detectors of one camera, or of all."""
@@ -364,6 +408,8 @@ class Service:
             self.worker.stop()
         elif self._scorer is not None:
             self._scorer.close()
+        if self._likeness is not None:
+            self._likeness.close()
         self._relays.stop(relay_seconds)
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()

@@ -23,6 +23,7 @@ from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
 from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Result, Watcher
 from pipeline.live.drift import DriftWatch
+from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.scorer import Scorer
@@ -33,6 +34,8 @@ _log = logs.get("worker")
 
 #: An event that the outbox cannot take (the disk is full) is offered again after this many seconds.
 _OUTBOX_RETRY_SECONDS = 1.0
+#: While alerts wait for their likeness, and while an update with it may still come, seconds between two looks.
+_HOLDING_SECONDS, _LATE_SECONDS = 0.005, 0.05
 #: Limits within a stop, seconds: for the cameras to end by themselves, for the scorer to answer the clips in flight,
 #: for the operators to finish.
 _STOP_CAMERAS_SECONDS = 2.5
@@ -68,6 +71,7 @@ class Worker:
         pictures: PictureStore | None,
         listeners: Sequence[WorkerListener] = (),
         several_detectors: bool = False,
+        likeness: SiteLikeness | None = None,
     ) -> None:
         """
         Args:
@@ -78,6 +82,7 @@ class Worker:
             pictures: where alerts' pictures go; None: events go without.
             listeners: see :class:`pipeline.live.listener.WorkerListener`.
             several_detectors: the site names several detectors; the ids of alerts then include the detector.
+            likeness: adds likeness to alerts; None: they go without.
 
         Raises:
             SourceError: a source that can be refused before anything starts (a missing file, not a video).
@@ -91,6 +96,8 @@ class Worker:
         self._notify_relay = notify
         self._listeners = Listeners(listeners)
         self._several_detectors = several_detectors
+        self._likeness = likeness
+        self._waiting: set[Watcher] = set()  # whose alerts wait for their likeness, or for an update with it
         self._stop = threading.Event()
         self._all_done = threading.Event()
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
@@ -233,6 +240,8 @@ class Worker:
         """Forget a camera of which nothing is in flight any more."""
         for watcher in camera.watchers:
             watcher.port.close()
+        if self._likeness is not None:
+            self._likeness.forget(camera.name)
         self._listeners.notify(lambda one: one.camera_removed(camera.name))
 
     def _watcher(self, camera: Camera, plan: DetectorPlan) -> Watcher:
@@ -270,6 +279,8 @@ class Worker:
         )
         watcher = Watcher(watch, plan, assembler, drift)
         drift.adopt(plan.served)
+        if self._likeness is not None:
+            watcher.enricher = self._likeness.enricher(watch, live=live)
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -292,16 +303,36 @@ class Worker:
     # -- the operators' thread ---------------------------------------------------------------------------------
 
     def _run_operators(self) -> None:
-        while (item := self._results.get()) is not None:
+        while True:
+            try:
+                item = self._results.get(timeout=self._patience())
+            except queue.Empty:
+                self._pass_enriched()
+                continue
+            if item is None:
+                break
             if item.camera.finished.is_set():  # it was stopped, and this comes too late
                 continue
             if isinstance(item, Finished):
                 self._finish(item.camera)
             else:
                 self._handle(item.watcher, partial(self._take, item.watcher, item.value))
+            self._pass_enriched()
         for camera in list(self._cameras.values()):
             for watcher in camera.watchers:
-                self._handle(watcher, partial(self._close, watcher))
+                self._handle(watcher, partial(self._close, watcher, wait=False))
+
+    def _patience(self) -> float | None:
+        """Return how long the operators may sleep, seconds; None: until something comes."""
+        if not self._waiting:
+            return None
+        holding = any(watcher.enricher is not None and watcher.enricher.is_holding for watcher in self._waiting)
+        return _HOLDING_SECONDS if holding else _LATE_SECONDS
+
+    def _pass_enriched(self) -> None:
+        """Accept the alerts that waited for their likeness and have it now, or may wait no longer."""
+        for watcher in list(self._waiting):
+            self._handle(watcher, partial(self._accept, watcher, []))
 
     def _handle(self, watcher: Watcher, work: Callable[[], None]) -> None:
         """Do something for one camera; its failure is logged and does not end the others."""
@@ -318,6 +349,8 @@ class Worker:
         match value:
             case Scored():
                 self._listeners.notify(lambda one: one.scored(watch, value))
+                if self._likeness is not None:
+                    self._likeness.saw(watch, value)
                 if value.served != watcher.served:
                     self._turn_to(watcher, value.served)
                 events = assembler.scored(value)
@@ -328,15 +361,22 @@ class Worker:
                 events = assembler.segment_over(value)
         self._accept(watcher, events)
 
-    def _close(self, watcher: Watcher) -> None:
+    def _close(self, watcher: Watcher, *, wait: bool) -> None:
+        """Accept the last events of a camera and detector.
+
+        Args:
+            wait: wait for the likeness of its alerts.
+        """
         events = watcher.assembler.close()
         watcher.drift.close()
-        self._accept(watcher, events)
+        if watcher.enricher is not None:
+            events = watcher.enricher.finish(events, wait=wait)
+        self._accept(watcher, events, enriched=True)
 
     def _finish(self, camera: Camera) -> None:
         """Nothing more comes of this camera."""
         for watcher in camera.watchers:
-            self._handle(watcher, partial(self._close, watcher))
+            self._handle(watcher, partial(self._close, watcher, wait=not self._stop.is_set()))
         self._listeners.notify(lambda one: one.finished(camera.name))
         with self._done:
             camera.finished.set()
@@ -351,12 +391,22 @@ class Worker:
         watcher.drift.adopt(served)
         self._listeners.notify(lambda one: one.judged(watcher.watch, served, settings))
 
-    def _accept(self, watcher: Watcher, alerts: list[AlertEvent]) -> None:
-        """Commit events in their order: the alerts, then those of a drift.
+    def _accept(self, watcher: Watcher, alerts: list[AlertEvent], *, enriched: bool = False) -> None:
+        """Commit events in their order: the alerts that wait for nothing, then those of a drift.
+
+        Args:
+            enriched: the alerts have their likeness.
 
         Raises:
             OutboxError: one could not be committed, and the worker stops.
         """
+        enricher = watcher.enricher
+        if enricher is not None and not enriched:
+            alerts = enricher.take(alerts)
+        if enricher is not None and (enricher.is_holding or enricher.is_late):
+            self._waiting.add(watcher)
+        else:
+            self._waiting.discard(watcher)
         events: list[AlertEvent | DriftEvent] = [*alerts, *watcher.drift.pop()]
         for event in events:
             self._commit(event)

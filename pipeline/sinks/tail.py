@@ -7,7 +7,7 @@ import heapq
 import json
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -81,6 +81,7 @@ class TopicReader:
     Args:
         topic: its name; it may not exist yet.
         since: start with events published at or after this moment (UTC); None starts with new ones.
+        resume: start from these offsets of partitions instead, and from the beginning of all others.
         stopped: called a few times a second; the reading ends once it returns True.
     """
 
@@ -89,7 +90,8 @@ class TopicReader:
         broker: Broker,
         topic: str,
         *,
-        since: datetime | None,
+        since: datetime | None = None,
+        resume: Mapping[int, int] | None = None,
         listener: TailListener,
         stopped: Callable[[], bool],
     ) -> None:
@@ -98,14 +100,20 @@ class TopicReader:
         self._since = since
         self._listener = listener
         self._stopped = stopped
-        self._positions: dict[TopicPartition, int] = {}  # where another connection continues
-        self._topic_was_missing = False
+        # Where another connection continues.
+        self._positions = {TopicPartition(topic, number): offset for number, offset in (resume or {}).items()}
+        self._topic_was_missing = resume is not None  # then everything on it is new
         self._began = datetime.now(UTC)
         self._older: set[int] = set()  # the partitions that the reader found at its start
         self._held: list[TopicPartition] = []  # new ones, not read until the others are at _held_until
         self._held_until: dict[TopicPartition, int] = {}
         self._outage: str | None = "not connected yet"
         self._foreign_messages = 0
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Return the offset of each partition from which another reader continues after the latest yielded event."""
+        return {partition.partition: offset for partition, offset in self._positions.items()}
 
     def events(self) -> Generator[TopicEvent]:
         """Yield events until ``stopped``; other messages are counted and left out."""
