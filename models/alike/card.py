@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.card import BUILT_IN, Backbone, CardError, ModelName, read_card_file, write_card_file
+from models.card import BUILT_IN, Backbone, CardError, ModelCard, ModelName, read_card_file, write_card_file
 from pipeline.windows import StoredClip
 
 #: Not ``model-card.json``: the folder holds no detector.
@@ -35,6 +35,19 @@ class Features(BaseModel):
     contrast: dict[str, Any] | None = None
     clip: StoredClip
     count: int = Field(ge=1)
+
+    def are_those_of(self, card: ModelCard[Any]) -> bool:
+        """Return whether a detector's FEATURES are these, whatever its stride."""
+        given = card.model_dump(mode="json")
+        backbone = given.get("backbone") or {}
+        clips = [{**clip.model_dump(mode="json"), "stride": 0} for clip in (self.clip, card.clip)]
+        return (
+            backbone.get("name") == self.backbone.name
+            and backbone.get("tensors_sha256") == self.backbone.tensors_sha256
+            and tuple(backbone.get("layers", ())) == self.layers
+            and given.get("contrast") == self.contrast
+            and clips[0] == clips[1]
+        )
 
 
 class EmbeddingCard(BaseModel):

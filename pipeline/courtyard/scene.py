@@ -19,8 +19,10 @@ from pipeline.courtyard.layout import DOOR_X, FACADE_Z, day, view
 from pipeline.courtyard.light import Exposure
 from pipeline.courtyard.paint import Picture, paint, shadow_of
 from pipeline.courtyard.script import Posed, Script, Staged
-from pipeline.courtyard.settings import Box, Incident, SceneSettings, Seen
+from pipeline.courtyard.settings import Box, Incident, OrdinaryKind, SceneSettings, Seen
 
+_WITHIN_METRES = 0.2  # a figure that near the edge of the picture counts as not seen
+_JOG_METRES_PER_SECOND = 2.1  # joggers run at 2.2 and more; all others walk, but for those who hurry to an incident
 _SMALLEST_SIDE = 3  # pixels; a smaller part of an incident counts as invisible
 
 
@@ -67,6 +69,22 @@ class Courtyard:
             return ()
         incident = next(each for each in self.incidents if each.first_frame <= frame <= each.last_frame)
         return (Seen(incident, box),)
+
+    def ordinary(self, frame: int) -> frozenset[OrdinaryKind]:
+        """Return the kinds of hard normals that frame number ``frame`` shows, apart from those in an incident."""
+        seen = set()
+        for posed in self._script.cast(frame / self.settings.fps):
+            stance = posed.stance
+            aside = abs(stance.x - self._view.aside)
+            if posed.in_incident or aside > self._view.half_width(stance.z) - _WITHIN_METRES:
+                continue
+            if posed.figure == "dog":
+                seen.add(OrdinaryKind.DOG)
+            elif posed.figure == "person" and posed.look.umbrella is not None:
+                seen.add(OrdinaryKind.UMBRELLA)
+            elif posed.figure == "person" and stance.speed >= _JOG_METRES_PER_SECOND:
+                seen.add(OrdinaryKind.JOGGER)
+        return frozenset(seen)
 
     def frame(self, number: int) -> Picture:
         """Render frame number ``number``: uint8 (height, width, 3) RGB."""

@@ -27,6 +27,14 @@ class IncidentKind(StrEnum):
 MIXED_KINDS = tuple(kind for kind in IncidentKind if kind is not IncidentKind.ABANDONED)
 
 
+class OrdinaryKind(StrEnum):
+    """Kinds of ordinary life that a detector may take for an incident: the hard normals."""
+
+    UMBRELLA = "umbrella"  #: a person carries an open umbrella
+    JOGGER = "jogger"
+    DOG = "dog"  #: a person walks a dog
+
+
 class SceneError(UsageError, ValueError):
     """Invalid settings of a scene. One line that names the setting and the expected values."""
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 #: One that has learned from labels, and one that has learned this courtyard from footage without incidents.
 _MODELS = ("courtyard", "courtyard-motion")
 _SEED = 7001  # trainings and benchmarks do not use the seeds from here on
+#: Makes embeddings of the features of the first of these models, so that alerts can be compared.
+_EMBEDDING = "alike-courtyard"
+#: Name under which it is served.
+_ALIKE = "alike"
 #: Frame rate of the films: the model's own, because it would skip any further frames.
 _FPS = 12.5
 #: Films are this much longer than the watch, so that they do not start again while cameras are joined and left.
@@ -84,7 +88,8 @@ def demo(
         console = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else StandardOutput(ending(stop))
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = out or Path("runs") / f"demo-{stamp}"
-        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), _named(model or _MODELS))
+        models = _named(model or _MODELS)
+        plan = _Plan(folder, stamp, seconds, _scenes(seconds, cameras, seed), models, _described_by(models))
         _check_folder(folder)
         _run(plan, stop, DemoDisplay(console), lines)
     if stop.signal is not None:
@@ -94,13 +99,23 @@ def demo(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One run: its folder, cameras and duration, and its models by the names of their detectors."""
+    """One run: its folder, cameras and duration, and its models by the names of their detectors.
+
+    Attributes:
+        described_by: the detector whose features describe the alerts; None: no detector's features suit.
+    """
 
     folder: Path
     stamp: str
     seconds: float
     scenes: dict[str, SceneSettings]
     models: dict[str, str]
+    described_by: str | None = None
+
+    @property
+    def served(self) -> dict[str, str]:
+        """All models by the names under which they are served."""
+        return {**self.models, **({} if self.described_by is None else {_ALIKE: _EMBEDDING})}
 
     @property
     def films(self) -> dict[str, Path]:
@@ -109,6 +124,7 @@ class _Plan:
     def site(self, *, triton: str, bootstrap: str, urls: dict[str, str]) -> Site:
         from pipeline.settings import site_from_options
 
+        likeness = {} if self.described_by is None else {"model": _ALIKE, "detector": self.described_by}
         return site_from_options(
             {
                 "site": "demo",
@@ -118,6 +134,7 @@ class _Plan:
                 "alerts": {"cooldown_seconds": _COOLDOWN_SECONDS},
                 "detectors": {name: {"model": name, **_sparse(model)} for name, model in self.models.items()},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
+                **({"likeness": likeness} if likeness else {}),
             }
         )
 
@@ -149,6 +166,18 @@ def _named(models: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--model {model}: a model named {name} is there already: {named[name]}")
         named[name] = model
     return named
+
+
+def _described_by(models: Mapping[str, str]) -> str | None:
+    """Return the first detector whose features the embedding model takes; None where there is none."""
+    from models.alike.card import find_embedding_model, read_embedding_card
+    from models.card import read_card
+    from models.serving.export import find_model
+
+    folder = find_embedding_model(_EMBEDDING)
+    assert folder is not None, f"{_EMBEDDING} comes with mistwatch"
+    features = read_embedding_card(folder).features
+    return next((name for name, model in models.items() if features.are_those_of(read_card(find_model(model)))), None)
 
 
 def _scenes(seconds: float, cameras: int, seed: int) -> dict[str, SceneSettings]:
@@ -206,7 +235,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             consumer = servers.enter_context(
                 Consumer(broker.bootstrap, lambda event, at: watch.consumed(event, at), plan.folder / "consumer.log")
             )
-            triton = servers.enter_context(embedded.triton(serving_together(plan.models), plan.folder / "triton.log"))
+            triton = servers.enter_context(embedded.triton(serving_together(plan.served), plan.folder / "triton.log"))
             cameras = servers.enter_context(embedded.cameras(plan.films, plan.folder / "cameras.log"))
             watch = Watch(
                 {
@@ -278,6 +307,9 @@ def _report(
     for detector, asked in targets.items():
         display.console.print(f"\n{detector}", style="bold")
         display.console.print(tables(watch.sheet(detector), targets=asked))
+    if plan.described_by is not None:
+        display.console.print()
+        display.report(_alike_line(watch))
     display.console.print()
     clips = f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped"
     if summary.clips_dropped > _MUCH_DROPPED * (summary.clips_scored + summary.clips_dropped):
@@ -292,6 +324,13 @@ def _report(
         lines.write(json.dumps(_summary(watch, list(targets))))
 
 
+def _alike_line(watch: Watch) -> str:
+    right, compared = watch.of_the_same_kind()
+    if not compared:
+        return "no alert had an earlier one to be compared with"
+    return f"the nearest earlier alert was of the same kind for {right} of {compared} alerts (another incident's)"
+
+
 def _summary(watch: Watch, detectors: Sequence[str]) -> dict[str, Any]:
     assert watch.summary is not None
     return {
@@ -300,6 +339,7 @@ def _summary(watch: Watch, detectors: Sequence[str]) -> dict[str, Any]:
         "clips_dropped": watch.summary.clips_dropped,
         "alerts_consumed": watch.alerts,
         "detectors": {detector: _figures(watch.sheet(detector)) for detector in detectors},
+        "nearest_of_the_same_kind": dict(zip(("alerts", "of"), watch.of_the_same_kind(), strict=True)),
         "evidence": watch.evidence,
     }
 

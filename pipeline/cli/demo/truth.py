@@ -156,6 +156,11 @@ class Witness:
         found = self._found(showings).get(data.alert_id)
         return Verdict(found, None if found is None else (arrived_at - found.began).total_seconds())
 
+    def about(self) -> dict[UUID, Shown | None]:
+        """Return the showing that each alert is about; None for a false alarm."""
+        found = self._found(self.showings())
+        return {alert: found.get(alert) for alert in self._alerts}
+
     def _found(self, showings: Sequence[Shown]) -> dict[UUID, Shown]:
         names = list(self._alerts)
         pairs = match([one.span for one in showings], [alert.span for alert in self._alerts.values()])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from operators.figures.events import ScoreSheet
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.likeness import Likeness
 from pipeline.alerts.reading import Event
 from pipeline.cli.demo.display import DemoDisplay, path_of
-from pipeline.cli.demo.truth import Witness
+from pipeline.cli.demo.truth import Shown, Witness
 from pipeline.cli.display import JsonLines
 from pipeline.live.board import CameraState
 from pipeline.live.service import Summary
@@ -53,6 +55,7 @@ class Watch:
         self._joined: dict[str, datetime] = {}
         self._shown = dict.fromkeys(witnesses, 0)
         self._trouble: str | None = None
+        self._likeness: dict[UUID, Likeness] = {}  # as the latest event of each alert has it
 
     # -- called by the run -------------------------------------------------------------------------------------
 
@@ -96,6 +99,8 @@ class Watch:
         self.evidence += [path for uri in event.data.evidence if (path := path_of(uri)) not in self.evidence]
         if self._lines is not None:
             self._lines.published(event)
+        if event.data.likeness is not None:
+            self._likeness[event.data.alert_id] = event.data.likeness
         self._display.alert(event, arrived_at, verdict)
 
     # -- afterwards --------------------------------------------------------------------------------------------
@@ -112,6 +117,30 @@ class Watch:
         )
         return sum(sheets, ScoreSheet())
 
+    def of_the_same_kind(self) -> tuple[int, int]:
+        """Compare the alerts with the nearest earlier alert of another incident, as their likeness names it.
+
+        Returns:
+            Number of alerts whose nearest one is about an incident of the same kind, or is a false alarm like the alert
+            itself; number of alerts that name one.
+        """
+        about: dict[UUID, Shown | None] = {}
+        for of_camera in self._witnesses.values():
+            for witness in of_camera.values():
+                about |= witness.about()
+        right = compared = 0
+        for alert, likeness in self._likeness.items():
+            # Another detector's alert about the same showing resembles it, of course.
+            others = (
+                one.alert_id
+                for one in likeness.similar
+                if one.alert_id in about and (about[one.alert_id] is None or about[one.alert_id] != about.get(alert))
+            )
+            if alert in about and (nearest := next(others, None)) is not None:
+                compared += 1
+                right += _kind(about[nearest]) == _kind(about[alert])
+        return right, compared
+
     @property
     def _left(self) -> datetime:
         """End of the watch, known once every camera is connected."""
@@ -124,3 +153,8 @@ class Watch:
             for showing in showings[self._shown[camera] :]:
                 self._display.shown(camera, showing)
             self._shown[camera] = len(showings)
+
+
+def _kind(about: Shown | None) -> str | None:
+    """Return the kind of an alert's incident; None for a false alarm."""
+    return None if about is None else about.kind
