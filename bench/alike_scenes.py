@@ -11,7 +11,7 @@ import numpy.typing as npt
 from courtyard import film_of, render_missing
 from rich.progress import Progress
 
-from models.alike.card import Features
+from models.alike.served.card import Features
 from models.data.extraction import FeaturesError
 from models.data.features import FeatureStore
 from operators.figures.events import Span

@@ -170,7 +170,7 @@ def _named(models: Sequence[str]) -> dict[str, str]:
 
 def _described_by(models: Mapping[str, str]) -> str | None:
     """Return the first detector whose features the embedding model takes; None where there is none."""
-    from models.alike.card import find_embedding_model, read_embedding_card
+    from models.alike.served.card import find_embedding_model, read_embedding_card
     from models.card import read_card
     from models.serving.export import find_model
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.alike import embedder, triton_model
-from models.alike.card import EMBEDDING_CARD_FILE, EmbeddingCard, read_embedding_card
-from models.alike.embedder import EMBEDDER_FILE
-from models.alike.weights import load_embedder
+from models.alike.served import embedder, triton_model
+from models.alike.served.card import EMBEDDING_CARD_FILE, EmbeddingCard, read_embedding_card
+from models.alike.served.embedder import EMBEDDER_FILE
+from models.alike.served.weights import load_embedder
 from models.backbones.weights import cache_dir
 from models.card import CARD_FILE
 from models.code import code_digest

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from models.alike.card import EmbeddingCard
-from models.alike.embedder import CENTRE, SPREAD, Embedder
+from models.alike.served.card import EmbeddingCard
+from models.alike.served.embedder import CENTRE, SPREAD, Embedder
 from models.tensors import Array, load_arrays, save_arrays
 
 WEIGHTS_FILE = "embedder.safetensors"
 
 
 def save_embedder(arrays: dict[str, Array], folder: Path) -> str:
-    """Write the arrays of an :class:`~models.alike.embedder.Embedder`, in full or not at all.
+    """Write the arrays of an :class:`~models.alike.served.embedder.Embedder`, in full or not at all.
 
     Returns:
         The file's SHA-256, for the card.

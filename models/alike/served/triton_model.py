@@ -1,4 +1,4 @@
-"""A served embedding model: passes Triton's requests to an :class:`~models.alike.embedder.Embedder`.
+"""A served embedding model: passes Triton's requests to an :class:`~models.alike.served.embedder.Embedder`.
 
 Triton's stub loads this file from the version folder.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as triton
 
-from models.alike.embedder import EMBEDDER_FILE, Embedder
+from models.alike.served.embedder import EMBEDDER_FILE, Embedder
 from models.serving.triton_tensors import output
 
 
