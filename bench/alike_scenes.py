@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from courtyard import film_of, render_missing
 from rich.progress import Progress
 
-from models.alike.served.card import Features
-from models.data.extraction import FeaturesError
+from models.alike.served.card import EmbeddingCard, Features, find_embedding_model, read_embedding_card
+from models.alike.served.embedder import Embedder
+from models.alike.served.weights import load_embedder
+from models.backbones.i3d import I3D, ClipEncoder
 from models.data.features import FeatureStore
-from operators.figures.events import Span
+from models.detectors.base import read_detector
+from models.detectors.mist.generator_scoring import clip_scores
+from models.engines.openvino import OpenVinoNetwork
+from models.engines.openvino_convert import Input, to_openvino
+from models.serving.export import find_model
+from operators.alerting import AlertState, AlertTransition
+from operators.chain import ScoreChain
+from operators.figures.events import Span, match
+from operators.scores import ClipScore, SegmentEnd
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneSettings
+from pipeline.errors import UsageError
+from pipeline.live.judging import chain_settings
+from pipeline.scoring.served_model import ServedModel
+from pipeline.settings import AlertTuning
+from pipeline.sources.files import FileSource
+from pipeline.windows import ClipWindow, cut
 
 #: A clip shows an incident if it shares this much of its length with it.
 _SHARED = 0.6
@@ -107,8 +125,124 @@ def store_of(features: Features, stride: int | None = None) -> FeatureStore:
     return FeatureStore(clip.spec, backbone=features.backbone.name, layers=features.layers)
 
 
+def embedder_of(model: str) -> tuple[EmbeddingCard, Embedder]:
+    """Return an embedding model's card and the model.
+
+    Args:
+        model: the name of one that comes with mistwatch, or a folder.
+
+    Raises:
+        UsageError: there is no such model.
+        MistwatchError: it cannot be read.
+    """
+    if (folder := find_embedding_model(model)) is None:
+        raise UsageError(f"--model {model}: no embedding model; expected a folder, or one that comes with mistwatch")
+    card = read_embedding_card(folder)
+    return card, Embedder(load_embedder(card, folder))
+
+
+@dataclass(frozen=True)
+class FoundAlert:
+    """An alert of a day.
+
+    Attributes:
+        peak: the clip with which it begins: the highest smoothed score so far.
+        kind: of its incident; ``normal`` for a false alarm.
+        span: from its opening to its end, seconds.
+    """
+
+    peak: int
+    kind: str
+    span: Span
+
+
+def alerts_of(
+    days: Sequence[Day], model: str | None, *, cooldown_seconds: float, scored: Scored | None = None
+) -> list[list[FoundAlert]]:
+    """Return the alerts of each day.
+
+    Args:
+        model: a committed generator; its card has the operators' settings.
+        scored: instead of it, a function that scores clips, and the thresholds of the operators.
+    """
+    if scored is None:
+        assert model is not None
+        scored = committed(model)
+    tuning = AlertTuning(cooldown_seconds=cooldown_seconds)
+    return [_alerts_of(day, scored, tuning) for day in days]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A detector as the benches run it.
+
+    Attributes:
+        score: features of clips (n, D) → scores (n,).
+        served: names the thresholds and the kernel.
+    """
+
+    score: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    served: ServedModel
+
+
+def committed(model: str) -> Scored:
+    """Return a committed generator."""
+    family, card = read_detector(folder := find_model(model))
+    network = family.load(card, folder, lambda _line: None)
+    alerting = card.alerting
+    served = ServedModel(
+        card.name, "1", card.clip.spec, alerting.open_threshold, alerting.close_threshold, alerting.kernel
+    )
+    return Scored(lambda features: clip_scores(network.generator, features), served)  # type: ignore[union-attr,arg-type]
+
+
+def _alerts_of(day: Day, scored: Scored, tuning: AlertTuning) -> list[FoundAlert]:
+    chain = ScoreChain("bench", chain_settings(tuning, scored.served, max_in_flight=1))
+    values = scored.score(day.features)
+    begun: list[tuple[int, float]] = []
+    ended: list[float] = []
+    for index, value in enumerate(values):
+        clip = ClipScore("bench", "film", index, float(day.start[index]), float(day.end[index]), float(value), "m", "1")
+        for step in chain.score(clip):
+            _note(step, begun, ended)
+    for step in chain.end(SegmentEnd("bench", "film", len(values), "stream_end")):
+        _note(step, begun, ended)
+    spans = [Span(opened, end) for (_, opened), end in zip(begun, ended, strict=True)]
+    about = {pair.alert: pair.incident for pair in match(day.spans, spans)}
+    return [
+        FoundAlert(peak, str(day.incidents[about[number]].kind) if number in about else NORMAL, spans[number])
+        for number, (peak, _) in enumerate(begun)
+    ]
+
+
+def _note(step: AlertTransition, begun: list[tuple[int, float]], ended: list[float]) -> None:
+    if step.state is AlertState.BEGIN:
+        begun.append((step.peak.clip.index, step.last.end))
+    elif step.state is AlertState.END:
+        ended.append(step.last.end)
+
+
+def features_of_clips(
+    days: Sequence[Day], clips: Sequence[Sequence[int]], features: Features, kept: Path, bars: Progress
+) -> list[dict[int, npt.NDArray[np.float32]]]:
+    """Return the features of chosen clips of each day by a backbone with random weights, which are drawn once."""
+    torch.manual_seed(0)
+    encoder = ClipEncoder(I3D(), features.layers).eval()
+    size = (features.clip.frames, features.clip.height, features.clip.width, 3)
+    network = OpenVinoNetwork(to_openvino(encoder, {"CLIP": Input(size)}, ("FEATURES",)))
+    task = bars.add_task("clips through a random backbone", total=sum(map(len, clips)))
+    found: list[dict[int, npt.NDArray[np.float32]]] = []
+    for day, wanted in zip(days, clips, strict=True):
+        source = FileSource("bench", film_of(day.settings, kept), threads=1)
+        of_day: dict[int, npt.NDArray[np.float32]] = {}
+        spec = features.clip.spec
+        for item in cut(source.frames([spec.frame_spec], threading.Event()), spec):
+            if isinstance(item, ClipWindow) and item.index in wanted:
+                of_day[item.index] = network.run(item.pixels[None])["FEATURES"][0]
+                bars.advance(task)
+        found.append(of_day)
+    return found
+
+
 def _onto(bars: Progress, task: object) -> Callable[[int, int], None]:
     return lambda done, total: bars.update(task, completed=done, total=total)  # type: ignore[arg-type]
-
-
-__all__ = ["NORMAL", "Day", "FeaturesError", "store_of", "watched_days"]

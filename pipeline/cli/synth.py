@@ -24,7 +24,10 @@ def synth(
     width: Annotated[int, typer.Option(help="Width in pixels, 640 to 1920.")] = 640,
     height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="16:9")] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the first video; others follow.")] = 0,
-    abnormal: Annotated[float, typer.Option(help="Share of the videos that show an incident, 0 to 1.")] = 0.5,
+    abnormal: Annotated[float, typer.Option(help="Share of the videos that show incidents, 0 to 1.")] = 0.5,
+    incidents_per_minute: Annotated[
+        float | None, typer.Option(help="Incidents a minute in those videos, up to 6.", show_default="one a video")
+    ] = None,
     abandoned: Annotated[
         bool, typer.Option("--abandoned", help="The incidents are abandoned objects; videos of at least 60 s.")
     ] = False,
@@ -47,6 +50,12 @@ def synth(
     for name, value, fits, expected in (
         ("videos", videos, 1 <= videos <= _MOST_VIDEOS, f"1 to {_MOST_VIDEOS}"),
         ("abnormal", abnormal, 0 <= abnormal <= 1, "a share from 0 to 1"),
+        (
+            "incidents-per-minute",
+            incidents_per_minute,
+            incidents_per_minute is None or 0 < incidents_per_minute <= 6,
+            "above 0, and up to 6",
+        ),
         ("jobs", jobs, jobs is None or jobs >= 1, "at least 1"),
     ):
         if not fits:
@@ -54,7 +63,7 @@ def synth(
     try:
         side = round(width * 9 / 32) * 2 if height is None else height
         scene = SceneSettings(seed, fps, seconds, width, side, incidents_per_minute=0, abandoned=abandoned)
-        planned = recordings(out, scene, videos=videos, abnormal=abnormal)
+        planned = recordings(out, scene, videos=videos, abnormal=abnormal, incidents_per_minute=incidents_per_minute)
     except SceneError as error:
         raise UsageError(f"--{error}") from error
     check_opencv()

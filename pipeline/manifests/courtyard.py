@@ -39,7 +39,9 @@ class Written:
     kinds: Counter[str] = field(default_factory=Counter)
 
 
-def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: float) -> list[Film]:
+def recordings(
+    folder: Path, scene: SceneSettings, *, videos: int, abnormal: float, incidents_per_minute: float | None = None
+) -> list[Film]:
     """Plan the data set; nothing is rendered.
 
     Seed (``scene.seed + k``) and label of video k do not depend on the number of videos: normal and abnormal
@@ -47,7 +49,8 @@ def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: flo
 
     Args:
         scene: settings of the first video; its ``incidents_per_minute`` is ignored.
-        abnormal: share of videos with an incident, 0 to 1.
+        abnormal: share of videos with incidents, 0 to 1.
+        incidents_per_minute: of the abnormal videos; None: one a video.
 
     Raises:
         SceneError: a video that cannot be rendered; one line that names the setting.
@@ -60,7 +63,8 @@ def recordings(folder: Path, scene: SceneSettings, *, videos: int, abnormal: flo
         if label and scene.seconds < (least := 60 if scene.abandoned else 10):
             what = "an abandoned object" if scene.abandoned else "an incident"
             raise SceneError(f"seconds {scene.seconds:g}: expected at least {least} s for a video with {what}")
-        settings = replace(scene, seed=seed, incidents_per_minute=60 / scene.seconds if label else 0.0)
+        rate = 60 / scene.seconds if incidents_per_minute is None else incidents_per_minute
+        settings = replace(scene, seed=seed, incidents_per_minute=rate if label else 0.0)
         path = folder / ("abnormal" if label else "normal") / f"courtyard-{seed}.mp4"
         planned.append(Film(settings, path, folder / "truth" / f"courtyard-{seed}.jsonl", abnormal=bool(label)))
     return planned

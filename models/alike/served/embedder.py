@@ -62,9 +62,7 @@ class Embedder:
         Raises:
             ValueError: the features have another shape, are not finite, or have no direction after the last layer.
         """
-        if features.ndim != 2 or features.shape[1] != self.inputs or not np.isfinite(features).all():
-            raise ValueError(f"features must be finite (N, {self.inputs}), got {features.dtype} {features.shape}")
-        values = (features - self._centre) / self._spread
+        values = self.standardised(features)
         for layer, (weight, bias) in enumerate(self._layers):
             values = np.maximum(values, 0.0) if layer else values
             values = values @ weight.T + bias
@@ -72,3 +70,10 @@ class Embedder:
         if (lengths < _SHORTEST).any():
             raise ValueError("the features have an embedding without a direction")
         return np.ascontiguousarray(values / lengths, np.float32)
+
+    def standardised(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return features as the first layer reads them, (N, D) → (N, D). Raises ValueError: as :meth:`embed`."""
+        if features.ndim != 2 or features.shape[1] != self.inputs or not np.isfinite(features).all():
+            raise ValueError(f"features must be finite (N, {self.inputs}), got {features.dtype} {features.shape}")
+        values: npt.NDArray[np.float32] = (features - self._centre) / self._spread
+        return values

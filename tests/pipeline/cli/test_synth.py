@@ -361,3 +361,9 @@ def test_a_wrong_label_is_an_error(label: int, words: str, tmp_path: Path, monke
     with pytest.raises(RenderError, match=f"{words} in the scene of seed 41"):
         render_one(0, planned, Pipe()[0])
     assert files(tmp_path) == []
+
+
+def test_more_incidents_a_minute_than_one_a_video(tmp_path: Path) -> None:
+    scene = SceneSettings(seed=1000, seconds=60, fps=1)
+    planned = recordings(tmp_path, scene, videos=4, abnormal=0.5, incidents_per_minute=6)
+    assert [len(Courtyard(one.settings).incidents) for one in planned] == [0, 6, 0, 6]
