@@ -115,6 +115,11 @@ def hosts_parts(model: Path) -> bool:
     return _HOSTS.search(text) is not None
 
 
+def serves_embeddings(model: Path) -> bool:
+    """Return whether the served model in a folder makes embeddings of features, and no scores. Raises OSError."""
+    return "EMBEDDING" in score_outputs((model / CONFIG_FILE).read_text(encoding="utf-8", errors="replace"))
+
+
 def differences(config: str, other: str) -> list[str]:
     """Return the parameters, apart from the code, in which the second configuration differs from the first, in words.
 
@@ -141,7 +146,7 @@ def max_batch_of(config: str) -> int | None:
 
 
 def score_outputs(config: str) -> dict[str, list[int]]:
-    """Return the shape of each output for one clip that a configuration names: SCORE, FEATURES, HEAT."""
+    """Return the shape of each output for one clip that a configuration names: SCORE, FEATURES, HEAT, EMBEDDING."""
     return {name: [int(size) for size in dims.split(",")] for name, dims in _OUTPUT.findall(config)}
 
 

@@ -44,7 +44,7 @@ from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_d
 from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.config import config_pbtxt, hosts_parts
+from models.serving.config import config_pbtxt, hosts_parts, serves_embeddings
 from models.serving.contract import (
     CONFIG_FILE,
     MEMBERS_FOLDER,
@@ -248,6 +248,8 @@ def check_room(
         raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
     if hosts_parts(target):
         raise ExportError(f"{target} hosts the parts of cameras: add one with --into {name}, or name another --as")
+    if serves_embeddings(target):
+        raise ExportError(f"{target} serves embeddings, and {folder} is a detector: name another --as")
     if replace:
         return
     try:

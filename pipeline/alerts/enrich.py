@@ -23,6 +23,7 @@ import numpy.typing as npt
 from operators.alerting import AlertState
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.likeness import Likeness, MutedBecause
+from pipeline.scoring.embedding import Embedded
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,13 +45,6 @@ class Moment(NamedTuple):
     segment: str
     start: float
     end: float
-
-
-class Embedded(NamedTuple):
-    """An embedding, float32 (E,) of length 1, and the version of the model that made it."""
-
-    values: Floats
-    version: str
 
 
 #: Asks for the embedding of a clip's features, float32 (D,). The callback is called once, on any thread; it receives

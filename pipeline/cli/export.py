@@ -55,15 +55,28 @@ def export(
     A repository can hold several served models, each under its own name (--as). Running workers switch to a new version
     without losing a clip; `mistwatch versions rollback` goes back.
 
+    An embedding model, from which alerts get their likeness, is served as `alike` unless --as names it.
+
     With --into, the served model NAME hosts the parts of many cameras. A part that is added or exchanged scores from
     the next clip on, and no other part is touched.
     """
+    from models.alike.served.card import find_embedding_model
+    from models.alike.served.export import SERVED_NAME as EMBEDDING_NAME
+    from models.alike.served.export import export_embedding
     from models.serving.contract import EngineChoice
     from models.serving.export import SERVED_NAME
     from models.serving.export import export as write
-    from models.serving.versions import history
-    from pipeline.cli.repository import let_load, report
+    from pipeline.cli.repository import report
 
+    if (embedding := find_embedding_model(model)) is not None:
+        if into is not None or engine is not Engine.AUTO or max_batch is not None:
+            raise UsageError(
+                f"--into, --engine, --max-batch: leave them out; {model} is an embedding model, which has no parts and "
+                "one engine"
+            )
+        name = name or EMBEDDING_NAME
+        _report_written(export_embedding(embedding, out, name=name, replace=replace), out, triton)
+        return
     if into is not None:
         if name is not None or engine is not Engine.AUTO:
             raise UsageError("--into: leave out --as and --engine; a part is served as its hosting model is")
@@ -72,9 +85,18 @@ def export(
     name = name or SERVED_NAME
     choice = EngineChoice(engine.value)
     written = write(model, out, name=name, engine=choice, max_batch=max_batch, replace=replace, progress=report)
+    _report_written(written, out, triton)
+
+
+def _report_written(written: Path, out: Path, triton: str | None) -> None:
+    """Print that a served model was written, and have a Triton load it where one is named."""
+    from models.serving.export import SERVED_NAME
+    from models.serving.versions import history
+    from pipeline.cli.repository import let_load
+
     *earlier, number = history(written)
     size = _size(written / str(number))
-    chosen = "" if name == SERVED_NAME else f" --model {name}"
+    chosen = "" if written.name == SERVED_NAME else f" --model {written.name}"
     written_line = f"{written}: version {number}, {size / 1e6:.0f} MB"
     if triton is not None:
         typer.echo(written_line)

@@ -71,9 +71,12 @@ def serving(model: str) -> Iterator[Path]:
         UsageError: the model or the version is unknown.
         MistwatchError: it cannot be exported.
     """
+    from models.alike.served.card import find_embedding_model
     from models.serving.versions import find_served, link_version, served, served_models, versions
 
     name, number = name_and_version(model)
+    if find_embedding_model(name) is not None:
+        raise UsageError(f"{name} is an embedding model, which scores no clips; expected a detector")
     repository = Path(name) if served_models(Path(name)) else repository_of(name)
     if number is None or served(home := find_served(repository)) == number:
         yield repository
@@ -106,14 +109,21 @@ def serving_together(models: Mapping[str, str]) -> Iterator[Path]:
 
 
 def repository_of(model: str) -> Path:
-    """Return a repository that serves ``model`` (a built-in model's name, or a folder), from the user's cache.
+    """Return a repository that serves ``model``, a detector or an embedding model, from the user's cache.
+
+    Args:
+        model: a built-in model's name, or a trained model's folder.
 
     Raises:
         UsageError: the model is unknown.
         MistwatchError: it cannot be exported.
     """
+    from models.alike.served.card import find_embedding_model
+    from models.alike.served.export import ensure_embedding_repository
     from models.serving.export import ensure_repository
 
+    if (folder := find_embedding_model(model)) is not None:
+        return ensure_embedding_repository(folder)
     return ensure_repository(model, progress=report)
 
 

@@ -75,7 +75,6 @@ def rollback(repository: Repository, model: Served = None, part: Part = None, tr
 def _lines(folder: Path) -> list[str]:
     """Return a line for each version of a served model or part, and then of each part that the model hosts."""
     from models.card import CardError
-    from models.detectors.base import read_detector
     from models.serving.config import hosts_parts
     from models.serving.versions import VersionError, find_part, parts, served, versions
 
@@ -88,8 +87,7 @@ def _lines(folder: Path) -> list[str]:
                 count = len(parts(folder))
                 about = f"hosts the part{'s' * (count != 1)} of {count} camera{'s' * (count != 1)}"
             else:
-                _, card = read_detector(folder / str(number))
-                about = f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
+                about = _about(folder / str(number))
         except CardError as error:
             about = str(error)
         lines.append(f"{number}  {'served' if number == current else '      '}  {about}")
@@ -100,6 +98,21 @@ def _lines(folder: Path) -> list[str]:
             of_part = [str(error)]
         lines += [f"{name}:", *(f"  {line}" for line in of_part)]
     return lines
+
+
+def _about(version: Path) -> str:
+    """Return a few words about a version of a detector or of an embedding model. Raises CardError, OSError."""
+    from models.alike.served.card import read_embedding_card
+    from models.card import CARD_FILE
+    from models.detectors.base import read_detector
+    from models.serving.config import serves_embeddings
+    from models.serving.contract import CONFIG_FILE
+
+    if (version / CONFIG_FILE).is_file() and serves_embeddings(version):
+        embedding = read_embedding_card(version, CARD_FILE)
+        return f"{embedding.name} (embeddings {embedding.version}), similarity {embedding.similarity:g}"
+    _, card = read_detector(version)
+    return f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
 
 
 def _exchange(

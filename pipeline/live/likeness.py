@@ -18,9 +18,7 @@ from pipeline import logs
 from pipeline.alerts.enrich import (
     HOLD_SECONDS,
     REPLAY_HOLD_SECONDS,
-    Embedded,
     Enricher,
-    Floats,
     Moment,
     Outcome,
     RecentFeatures,
@@ -94,7 +92,7 @@ class SiteLikeness:
         """Return the enricher of a camera and detector."""
         return Enricher(
             lambda: self._history,
-            self._embed,
+            self._client.embed,
             self._recent.setdefault(watch.camera, RecentFeatures()),
             hold_seconds=HOLD_SECONDS if live else REPLAY_HOLD_SECONDS,
             on_outcome=partial(self._on_outcome, watch),
@@ -117,14 +115,6 @@ class SiteLikeness:
         self._client.close()
         with self._lock:
             self._leave()
-
-    def _embed(self, features: Floats, on_answer: Callable[[Embedded | None], None]) -> None:
-        model = self._client.model
-        if model is None or len(features) != model.inputs:
-            on_answer(None)
-            return
-        version = model.version
-        self._client.embed(features, lambda values: on_answer(None if values is None else Embedded(values, version)))
 
     def _turn_to(self, model: EmbeddingModel) -> None:
         """Open the memory of this model's embeddings, and follow the topic."""

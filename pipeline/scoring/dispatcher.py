@@ -255,7 +255,7 @@ class Dispatcher:
                 self._outages.answered(target, time.monotonic())
                 return Dropped(clip.window, DropReason.ERROR, failure.line)
             case Trouble.REFUSED:
-                # Perhaps another model stands there now: one without HEAT or SCENE, or for other clips.
+                # Perhaps another model stands there now: one without HEAT, FEATURES or SCENE, or for other clips.
                 self._versions[target].inspected = False
                 if clip.refused:
                     return Dropped(clip.window, DropReason.ERROR, failure.line)

@@ -1,7 +1,7 @@
 """The client of a served embedding model: from a clip's FEATURES to its embedding.
 
-The caller never waits for an answer: it is called back. A model that is away is asked for its description again, at
-most every few seconds, on a thread of its own.
+The caller never waits for an answer: it is called back. A model that is away is asked for its description again every
+few seconds, on a thread of its own. That thread also replaces a connection that has died without a sign.
 """
 
 from __future__ import annotations
@@ -9,14 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
 
 from pipeline import logs
-from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, connect, diagnose
+from pipeline.scoring.outcomes import notify
+from pipeline.scoring.served_model import (
+    ClipMismatch,
+    ScorerUnavailable,
+    ServedModel,
+    Trouble,
+    connect,
+    diagnose,
+)
 
 _log = logs.get("embedding")
 
@@ -26,10 +35,17 @@ _DESCRIBE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
 #: An answer that has not come after this many seconds never comes.
 _ANSWER_SECONDS = 10.0
-#: Lengths of an embedding may differ from 1 by so much.
+#: The length of an embedding may differ from 1 by this much.
 _ROUNDING = 1e-3
 
 Floats = npt.NDArray[np.float32]
+
+
+class Embedded(NamedTuple):
+    """An embedding, float32 (E,) of length 1, and the version of the model that made it."""
+
+    values: Floats
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +69,18 @@ class EmbeddingModel:
 
     def require(self, served: ServedModel) -> None:
         """Check that the model takes a detector's features. Raises ClipMismatch: one line."""
-        if served.features != self.inputs or (served.backbone or None) != self.backbone:
+        if served.features != self.inputs or served.backbone != self.backbone:
             raise ClipMismatch(
-                f"the embedding model {self.name} takes {self.inputs} features of {self.backbone}, and the detector "
-                f"{served.name} has {served.features or 'none'} of {served.backbone}: name another detector under "
+                f"the embedding model {self.name} takes {_in_words(self.inputs, self.backbone)}, and the detector "
+                f"{served.name} has {_in_words(served.features, served.backbone)}: name another detector under "
                 "likeness, or train an embedding model for this one"
             )
+
+
+def _in_words(features: int | None, backbone: str | None) -> str:
+    if features is None:
+        return "no output FEATURES"
+    return f"{features} features of {backbone or 'no published network'}"
 
 
 def describe_embedding(
@@ -68,7 +90,7 @@ def describe_embedding(
 
     Raises:
         ScorerUnavailable: the server or the model is not there.
-        ClipMismatch: it is no embedding model.
+        ClipMismatch: it is not an embedding model.
     """
     try:
         served = max(client.get_model_metadata(model, client_timeout=timeout_seconds).versions, key=int)
@@ -76,20 +98,32 @@ def describe_embedding(
     except Exception as error:
         raise ScorerUnavailable(*diagnose(error, address, model)) from error
     said = {key: value.string_value for key, value in config.parameters.items()}
-    inputs = {tensor.name: list(tensor.dims) for tensor in config.input}.get("FEATURES", [])
-    outputs = {tensor.name: list(tensor.dims) for tensor in config.output}.get("EMBEDDING", [])
     try:
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError("it lacks the input FEATURES or the output EMBEDDING")
-        similarity = float(said["similarity"])
+        inputs, _ = _length(config.input, "FEATURES"), _length(config.output, "EMBEDDING")
+        similarity = float(_said(said, "similarity"))
         if not 0 < similarity <= 1:
             raise ValueError(f"similarity {similarity:g} is not in (0, 1]")
-        return EmbeddingModel(model, said["embedding"], served, inputs[0], said.get("backbone"), similarity)
-    except (KeyError, ValueError) as error:
+        return EmbeddingModel(model, _said(said, "embedding"), served, inputs, said.get("backbone") or None, similarity)
+    except ValueError as error:
         raise ClipMismatch(
-            f"the model {model} at {address} is not an embedding model ({error}): serve one that `mistwatch export` "
-            "has written"
+            f"the model {model} at {address} is not an embedding model ({error}): serve one written by "
+            "`mistwatch export`"
         ) from None
+
+
+def _length(tensors: Any, name: str) -> int:
+    """Return the length of a vector among the inputs or outputs of a model. Raises ValueError: there is none."""
+    dims = {tensor.name: list(tensor.dims) for tensor in tensors}.get(name)
+    if dims is None or len(dims) != 1 or dims[0] < 1:
+        raise ValueError(f"{name} is {'missing' if dims is None else dims}; expected a vector")
+    return int(dims[0])
+
+
+def _said(parameters: dict[str, str], key: str) -> str:
+    """Return a parameter. Raises ValueError: it is missing or empty."""
+    if not (value := parameters.get(key)):
+        raise ValueError(f"parameter {key} is missing")
+    return value
 
 
 class EmbeddingClient:
@@ -97,8 +131,11 @@ class EmbeddingClient:
 
     Args:
         address: HOST:PORT of the server's gRPC endpoint, which need not run yet.
-        on_described: called with each description: the first one, and those after an outage that differ from the one
-            before. On any thread.
+        model: name of the served model.
+        on_described: called with each description that differs from the one before, before embeddings of that model
+            are asked for. On the thread of :meth:`describe` or on the client's own.
+        look_seconds: pause before a model that is away is asked for again.
+        answer_seconds: an answer that has not come after this many seconds never comes.
     """
 
     def __init__(
@@ -108,17 +145,21 @@ class EmbeddingClient:
         on_described: Callable[[EmbeddingModel], None] = lambda _model: None,
         *,
         look_seconds: float = _LOOK_SECONDS,
+        answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
         self._address = address
         self._model = model
         self._on_described = on_described
         self._look_seconds = look_seconds
+        self._answer_seconds = answer_seconds
         self._client = connect(address)
         self._described: EmbeddingModel | None = None
         self._is_there = threading.Event()
         self._wanted = threading.Event()  # the model is to be asked for its description
+        self._pause_seconds = 0.0  # before that
         self._closed = threading.Event()
-        self._waiting_for = ""
+        self._waiting_for = ""  # as logged
+        self._failing = ""  # likewise
         self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
 
     @property
@@ -128,93 +169,145 @@ class EmbeddingClient:
 
     def describe(self) -> EmbeddingModel:
         """Ask for the description now. Raises ScorerUnavailable, ClipMismatch."""
-        found = describe_embedding(self._client, self._address, self._model)
-        if found != self._described:
-            self._described = found
-            self._on_described(found)
+        limit = min(_DESCRIBE_SECONDS, self._answer_seconds)
+        found = describe_embedding(self._client, self._address, self._model, timeout_seconds=limit)
+        before, self._described = self._described, found
+        if found != before:
+            notify(self._on_described, found)
         self._is_there.set()
         return found
 
     def start(self) -> None:
-        """Start to look for the model whenever it is away."""
+        """Look for the model from now on, whenever it is away."""
         if not self._is_there.is_set():
             self._wanted.set()
         self._thread.start()
 
-    def embed(self, features: Floats, on_answer: Callable[[Floats | None], None]) -> None:
-        """Ask for the embedding of one clip.
+    def embed(self, features: Floats, on_answer: Callable[[Embedded | None], None]) -> None:
+        """Ask for the embedding of one clip, without waiting.
 
         Args:
             features: float32 (D,).
-            on_answer: called exactly once, on any thread, also before this returns, with the embedding, float32 (E,)
-                of length 1; with None where there is none, which is logged once an outage.
+            on_answer: called exactly once, on any thread, also before this returns. None: there is no embedding, for a
+                reason that is logged once an outage. It must be quick.
         """
-        if not self._is_there.is_set():
-            on_answer(None)
+        asked = self._described
+        if asked is None or not self._is_there.is_set():
+            notify(on_answer, None)
             return
-        tensor = triton.InferInput("FEATURES", (1, len(features)), "FP32")
+        if features.shape != (asked.inputs,):
+            self._fail(f"the embedding model {self._model} takes {asked.inputs} features, got {features.shape}")
+            notify(on_answer, None)
+            return
         try:
+            tensor = triton.InferInput("FEATURES", (1, asked.inputs), "FP32")
             tensor.set_data_from_numpy(np.ascontiguousarray(features, np.float32)[np.newaxis])
             self._client.async_infer(
                 self._model,
                 [tensor],
-                callback=lambda result, error: on_answer(self._read(result, error)),
+                callback=partial(self._answer, asked, on_answer),
                 outputs=[triton.InferRequestedOutput("EMBEDDING")],
-                client_timeout=_ANSWER_SECONDS,
+                client_timeout=self._answer_seconds,
             )
-        except Exception as error:  # among them a ValueError for a closed channel
-            self._lose(diagnose(error, self._address, self._model)[1])
-            on_answer(None)
+        except Exception as error:  # among them a ValueError for a closed channel; notify() lets none of a callback out
+            self._lose(asked, diagnose(error, self._address, self._model)[1])
+            notify(on_answer, None)
 
     def close(self) -> None:
         """End the connection, and with it every call under way."""
         self._closed.set()
+        self._is_there.clear()
         self._wanted.set()
         self._client.close()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_DESCRIBE_SECONDS)
 
-    def _read(self, result: Any, error: Exception | None) -> Floats | None:
+    def _answer(
+        self,
+        asked: EmbeddingModel,
+        on_answer: Callable[[Embedded | None], None],
+        result: Any,
+        error: Exception | None,
+    ) -> None:
+        try:
+            embedded = self._read(asked, result, error)
+        except Exception as problem:  # an answer of another shape than promised
+            self._fail(f"the answer of {self._model} at {self._address} cannot be read ({problem})")
+            embedded = None
+        notify(on_answer, embedded)
+
+    def _read(self, asked: EmbeddingModel, result: Any, error: Exception | None) -> Embedded | None:
+        """Return the embedding in an answer; None where it holds none that can be used.
+
+        Args:
+            asked: the description of the model when it was asked.
+        """
         if error is not None:
-            self._lose(diagnose(error, self._address, self._model)[1])
+            trouble, line = diagnose(error, self._address, self._model)
+            if trouble is Trouble.FAILED:  # on these features; the model is there
+                self._fail(line)
+            else:
+                self._lose(asked, line)
             return None
         answering = result.get_response().model_version
-        if self._described is None or answering != self._described.served_version:
-            self._lose(
-                f"version {answering} of {self._model} at {self._address} answers; it is asked to describe itself"
-            )
+        if answering != asked.served_version:  # perhaps with embeddings of another version
+            self._lose(asked, f"version {answering} of {self._model} has answered, which is new", at_once=True)
             return None
-        try:
-            values = np.array(result.as_numpy("EMBEDDING")[0], np.float32)
-        except (TypeError, IndexError, ValueError):
-            self._lose(f"the answer of {self._model} at {self._address} holds no EMBEDDING")
-            return None
+        values = np.array(result.as_numpy("EMBEDDING")[0], np.float32)
         if values.ndim != 1 or not abs(float(np.linalg.norm(values)) - 1.0) < _ROUNDING:  # NaN, too
-            self._lose(f"the embedding of {self._model} at {self._address} does not have the length 1")
+            self._fail(f"the embedding of {self._model} at {self._address} does not have the length 1")
             return None
-        return values
+        self._failing = ""
+        return Embedded(values, asked.version)
 
-    def _lose(self, reason: str) -> None:
-        """Log an outage once, and look for the model."""
-        if self._closed.is_set():
+    def _fail(self, reason: str) -> None:
+        """Log that a clip has no embedding, once for clips in a row without one."""
+        if not self._closed.is_set() and reason != self._failing:
+            self._failing = reason
+            _log.warning("no embedding of a clip; its alert goes without likeness", reason=reason)
+
+    def _lose(self, asked: EmbeddingModel, reason: str, *, at_once: bool = False) -> None:
+        """Log an outage once, and look for the model; a late answer of before its latest description changes nothing.
+
+        Args:
+            at_once: the model is there, and has a description of its own.
+        """
+        if self._closed.is_set() or asked is not self._described:
             return
         if self._is_there.is_set():
             self._is_there.clear()
-            _log.warning("no embeddings; alerts go without likeness", reason=reason)
+            if at_once:
+                _log.info("another version of the embedding model", reason=reason)
+            else:
+                _log.warning("no embeddings; alerts go without likeness", reason=reason)
+        self._pause_seconds = 0.0 if at_once else self._look_seconds
         self._wanted.set()
 
     def _run(self) -> None:
         while True:
             self._wanted.wait()
-            if self._closed.wait(self._look_seconds if self._described is not None or self._waiting_for else 0.0):
+            if self._closed.wait(self._pause_seconds):
                 return
+            self._wanted.clear()  # before the question: what is lost from here on is looked for again
             try:
                 self.describe()
             except (ScorerUnavailable, ClipMismatch) as error:
+                if self._closed.is_set():
+                    return
                 if (line := str(error)) != self._waiting_for:
                     self._waiting_for = line
                     _log.warning("waiting for the embedding model; alerts go without likeness", reason=line)
+                if isinstance(error, ScorerUnavailable) and error.trouble is Trouble.SILENT:
+                    self._renew()
+                self._pause_seconds = self._look_seconds
+                self._wanted.set()
             else:
                 self._waiting_for = ""
-                self._wanted.clear()
                 _log.info("the embedding model is there", model=self._model)
+
+    def _renew(self) -> None:
+        """Replace the connection: one that has died without a sign is not answered for a quarter of an hour."""
+        self._client.close()
+        self._client = connect(self._address)
+        if self._closed.is_set():
+            self._client.close()

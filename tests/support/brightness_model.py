@@ -1,7 +1,8 @@
 """A tiny model behind the served contract: its score is known, its service time and its failures are in the pixels.
 
 SCORE is the clip's mean / 255, with a SCENE the mean of its absolute difference from that / 255; HEAT (where the
-configuration has that output) the mean / 255 of each quarter of the picture over the whole clip. The first pixel of the
+configuration has that output) the mean / 255 of each quarter of the picture over the whole clip; FEATURES (likewise)
+the mean / 255 of each frame. The first pixel of the
 first frame steers: red × 10 ms is the service time of this clip, green 255 makes the model raise, blue 255 makes its
 score NaN.
 """
@@ -30,7 +31,7 @@ def _tensor(name: str, array: np.ndarray) -> Any:
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, Any]) -> None:
-        self.heat = any(output["name"] == "HEAT" for output in json.loads(args["model_config"])["output"])
+        self.outputs = {output["name"] for output in json.loads(args["model_config"])["output"]}
         self.keep: list[np.ndarray] = []  # outputs outlive `execute`: the capsule no longer owns them
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -47,9 +48,10 @@ class TritonPythonModel:
         shown = clips if scene is None else np.abs(clips - np.from_dlpack(scene)[:, None].astype(float))
         score = np.ascontiguousarray((shown.mean(axis=(1, 2, 3, 4)) / 255).astype(np.float32)[:, None])
         score[clips[:, 0, 0, 0, 2] == 255] = np.nan
-        features = np.zeros((len(clips), 4), np.float32)
-        tensors = {"SCORE": score, "FEATURES": features}
-        if self.heat:
+        tensors = {"SCORE": score}
+        if "FEATURES" in self.outputs:
+            tensors["FEATURES"] = np.ascontiguousarray((clips.mean(axis=(2, 3, 4)) / 255).astype(np.float32))
+        if "HEAT" in self.outputs:
             n, t, h, w, c = clips.shape
             quarters = clips.reshape(n, t, 2, h // 2, 2, w // 2, c).mean(axis=(1, 3, 5, 6)) / 255
             tensors["HEAT"] = np.ascontiguousarray(quarters.astype(np.float32))

@@ -71,6 +71,7 @@ class ScriptedServer:
         version: int = 1,
         heat: str = "",
         scene: str = "",
+        features: bool = True,
         name: str = "mean",
         height: int = H,
     ) -> None:
@@ -83,6 +84,7 @@ class ScriptedServer:
             kernel=3,
             heat=HeatMap(2, 2, HeatKind(heat)) if heat else None,
             scene=SceneKind(scene) if scene else None,
+            features=T if features else None,
         )
         with self._changed:
             if model in self._models:
@@ -173,10 +175,13 @@ class ScriptedServer:
         pixels: npt.NDArray[np.uint8],
         scene: npt.NDArray[np.uint8] | None,
         heat: bool,
+        features: bool,
         served: ServedModel,
     ) -> Answer | Failure:
         """Score a clip with a version that was loaded when it came."""
         clip = served.clip
+        if features and served.features is None:
+            return Failure(Trouble.REFUSED, f"Triton at {self.address}: unexpected inference output 'FEATURES'")
         if pixels.shape != (clip.frames, clip.height, clip.width, 3) or (heat and served.heat is None):
             return Failure(Trouble.REFUSED, f"Triton at {self.address}: unexpected shape for input 'CLIP'")
         if scene is not None and served.scene is None:
@@ -195,7 +200,13 @@ class ScriptedServer:
         score = np.nan if pixels[0, 0, 0, 2] == 255 else float(shown.mean() / 255)
         t, h, w, c = pixels.shape
         quarters = pixels.reshape(t, 2, h // 2, 2, w // 2, c).mean(axis=(0, 2, 4, 5)) / 255
-        return Answer(served.version, score, quarters.astype(np.float32) if heat else None)
+        of_frames = (pixels.mean(axis=(1, 2, 3)) / 255).astype(np.float32)
+        return Answer(
+            served.version,
+            score,
+            quarters.astype(np.float32) if heat else None,
+            of_frames if features else None,
+        )
 
 
 class ForgetfulPath:
@@ -251,13 +262,14 @@ class _ScriptedTransport:
         *,
         scene: npt.NDArray[np.uint8] | None,
         heat: bool,
+        features: bool,
         timeout_seconds: float,
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         def score() -> Answer | Failure:
             model = target.model
             served = self._server.ask(model, timeout_seconds, closed=self._closed)
-            return self._server.score(model, pixels, scene, heat, served)
+            return self._server.score(model, pixels, scene, heat, features, served)
 
         def answer() -> None:
             with self._link:

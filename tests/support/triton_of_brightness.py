@@ -21,7 +21,7 @@ MODEL = Path(__file__).with_name("brightness_model.py")
 T, H, W = 4, 16, 16  #: the tiny model's clips
 
 
-def _config(model: str, heat: str, scene: str, **parameters: str) -> str:
+def _config(model: str, heat: str, scene: str, features: bool = True, **parameters: str) -> str:
     said = {
         "name": "mean", "clip_frames": str(T), "clip_height": str(H), "clip_width": str(W), "clip_stride": "2",
         "clip_fit": "crop", "clip_fps": "native", "threshold": "0.5", "kernel": "3", "heat": heat, "scene": scene,
@@ -31,7 +31,7 @@ def _config(model: str, heat: str, scene: str, **parameters: str) -> str:
     ]
     outputs = [
         '{ name: "SCORE" data_type: TYPE_FP32 dims: [ 1 ] }',
-        '{ name: "FEATURES" data_type: TYPE_FP32 dims: [ 4 ] }',
+        *([f'{{ name: "FEATURES" data_type: TYPE_FP32 dims: [ {T} ] }}'] if features else []),
         *(['{ name: "HEAT" data_type: TYPE_FP32 dims: [ 2, 2 ] }'] if heat else []),
     ]
     size = f"{said['clip_height']}, {said['clip_width']}, 3"
@@ -52,20 +52,28 @@ instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 
 
 def write_repository(
-    folder: Path, model: str = "clip_scorer", *, version: int = 1, heat: str = "", scene: str = "", **parameters: str
+    folder: Path,
+    model: str = "clip_scorer",
+    *,
+    version: int = 1,
+    heat: str = "",
+    scene: str = "",
+    features: bool = True,
+    **parameters: str,
 ) -> Path:
     """A model repository with the tiny model, to serve this version of it; others that are there stay.
 
     Args:
         heat: the kind of its output HEAT, [2, 2]; empty for a model without one.
         scene: the kind of scene that it reads; empty for a model without the input SCENE.
+        features: it has the output FEATURES, [T].
         parameters: override what its config.pbtxt says of the clips.
     """
     home = folder / model / str(version)
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(MODEL, home / "model.py")
     policy = f"version_policy {{ specific {{ versions: [ {version} ] }} }}\n"
-    (folder / model / "config.pbtxt").write_text(policy + _config(model, heat, scene, **parameters))
+    (folder / model / "config.pbtxt").write_text(policy + _config(model, heat, scene, features, **parameters))
     return folder
 
 
@@ -124,12 +132,20 @@ class Server:
         version: int = 1,
         heat: str = "",
         scene: str = "",
+        features: bool = True,
         name: str = "mean",
         height: int = H,
     ) -> None:
         """Write this version of a model into the repository, and load it."""
         write_repository(
-            self.repository, model, version=version, heat=heat, scene=scene, name=name, clip_height=str(height)
+            self.repository,
+            model,
+            version=version,
+            heat=heat,
+            scene=scene,
+            features=features,
+            name=name,
+            clip_height=str(height),
         )
         self.load(model)
 

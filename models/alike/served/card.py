@@ -49,6 +49,14 @@ class Features(BaseModel):
             and clips[0] == clips[1]
         )
 
+    def are_like(self, other: Features) -> bool:
+        """Return whether both are the same features, whatever the strides of their clips."""
+        mine, theirs = (
+            {**features.model_dump(mode="json"), "clip": {**features.clip.model_dump(mode="json"), "stride": 0}}
+            for features in (self, other)
+        )
+        return mine == theirs
+
 
 class EmbeddingCard(BaseModel):
     """The card.
@@ -79,18 +87,19 @@ class EmbeddingCard(BaseModel):
         return f"{self.name}/{self.weights_sha256[:_DIGITS]}"
 
 
-def read_embedding_card(folder: Path) -> EmbeddingCard:
+def read_embedding_card(folder: Path, name: str = EMBEDDING_CARD_FILE) -> EmbeddingCard:
     """Read the card in a model's folder.
+
+    Args:
+        name: of the file; a served model's is ``model-card.json``.
 
     Raises:
         CardError: it is missing or damaged.
     """
     try:
-        return read_card_file(folder / EMBEDDING_CARD_FILE, EmbeddingCard)
+        return read_card_file(folder / name, EmbeddingCard)
     except FileNotFoundError:
-        raise CardError(
-            f"{folder}: no {EMBEDDING_CARD_FILE} there; expected the folder of an embedding model"
-        ) from None
+        raise CardError(f"{folder}: no {name} there; expected the folder of an embedding model") from None
 
 
 def write_embedding_card(card: EmbeddingCard, folder: Path) -> None:

@@ -16,43 +16,43 @@ from pathlib import Path
 
 import numpy as np
 
-from models.alike.served import embedder, triton_model
-from models.alike.served.card import EMBEDDING_CARD_FILE, EmbeddingCard, read_embedding_card
+from models.alike.served.card import EMBEDDING_CARD_FILE, EmbeddingCard, Features, read_embedding_card
 from models.alike.served.embedder import EMBEDDER_FILE
 from models.alike.served.weights import load_embedder
 from models.backbones.weights import cache_dir
-from models.card import CARD_FILE
+from models.card import CARD_FILE, CardError
 from models.code import code_digest
-from models.serving import triton_tensors, versions
-from models.serving.config import triton_config
+from models.serving import versions
+from models.serving.config import serves_embeddings, triton_config
 from models.serving.contract import CONFIG_FILE
-from models.serving.export import check_name, copy_modules, explained
+from models.serving.export import ExportError, check_name, copy_modules, explained
 from pipeline import files
-from pipeline.errors import UsageError
 
 SERVED_NAME = "alike"  #: name of a served embedding model where none is chosen
 #: Alerts come one by one; a batch serves a replay's.
 MAX_BATCH = 8
 
-#: By their modules and not by their names: what is exported depends on their code (models.code finds imports).
+#: Modules that are copied into the version folder, and their names there. Two of them import what exists inside Triton
+#: only, so they are not imported here.
 _COPIED = {
-    triton_model.__name__: "model",
-    embedder.__name__: "embedder",
-    triton_tensors.__name__: "triton_tensors",
+    "models.alike.served.triton_model": "model",
+    "models.alike.served.embedder": "embedder",
+    "models.serving.triton_tensors": "triton_tensors",
 }
 
 
 def export_embedding(folder: Path, out: Path, *, name: str = SERVED_NAME, replace: bool = False) -> Path:
     """Write a served embedding model into the repository ``out``, or its next version, and return its folder there.
 
-    The version appears in full or not at all.
+    The version appears in full or not at all. It must take the same features as the one before, because the workers
+    send those.
 
     Args:
         folder: of the embedding model.
-        replace: remove the existing versions.
+        replace: remove the existing versions, whatever features they take.
 
     Raises:
-        UsageError: another kind of model is served under the name.
+        ExportError: another kind of model is served under the name, or one that takes other features.
         MistwatchError: the model cannot be read or written.
     """
     check_name(name)
@@ -60,8 +60,7 @@ def export_embedding(folder: Path, out: Path, *, name: str = SERVED_NAME, replac
     arrays = load_embedder(card, folder)
     target = out / name
     with explained(out):
-        if target.exists() and not _serves_embeddings(target):
-            raise UsageError(f"{target} exists and serves no embeddings: name another folder or another --as")
+        _check_room(card, folder, target, replace=replace)
         out.mkdir(parents=True, exist_ok=True)
         place = out / f".{name}"  # a name that Triton does not take for a model, on the same file system
         files.remove_stale_drafts(out, place.name)
@@ -74,6 +73,7 @@ def export_embedding(folder: Path, out: Path, *, name: str = SERVED_NAME, replac
             (draft / CARD_FILE).write_bytes((folder / EMBEDDING_CARD_FILE).read_bytes())
             (draft / CONFIG_FILE).write_text(embedding_config(card, name=name), encoding="utf-8")
             with versions.locked(out):
+                _check_room(card, folder, target, replace=replace)  # another process may have been faster
                 versions.add(target, draft, replace=replace)
         finally:
             files.remove(draft)
@@ -117,6 +117,30 @@ def ensure_embedding_repository(folder: Path) -> Path:
     return where
 
 
-def _serves_embeddings(target: Path) -> bool:
-    config = target / CONFIG_FILE
-    return config.is_file() and '"EMBEDDING"' in config.read_text(encoding="utf-8", errors="replace")
+def _check_room(card: EmbeddingCard, folder: Path, target: Path, *, replace: bool) -> None:
+    """Check that a model can become a version of the served model ``target``. Raises ExportError: it cannot."""
+    if not target.exists():
+        return
+    if not (target / CONFIG_FILE).is_file():
+        raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
+    if not serves_embeddings(target):
+        raise ExportError(f"{target} serves a detector, and {folder} is an embedding model: name another --as")
+    if replace:
+        return
+    instead = "name another --as, or --replace the existing versions"
+    try:
+        present = read_embedding_card(target, CARD_FILE).features
+    except CardError as error:
+        raise ExportError(f"{error}; {instead}") from None
+    if not card.features.are_like(present):
+        raise ExportError(
+            f"{target} takes {_in_words(present)}, and {folder} was trained with {_in_words(card.features)}: {instead}"
+        )
+
+
+def _in_words(features: Features) -> str:
+    contrast = " less those of the standing scene" if features.contrast else ""
+    clip = features.clip
+    size = f"{clip.frames}×{clip.height}×{clip.width}"
+    layers = " and ".join(features.layers)
+    return f"{features.count} features of {features.backbone.name} ({layers}{contrast}; clips of {size})"

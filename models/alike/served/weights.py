@@ -8,7 +8,7 @@ import numpy as np
 
 from models.alike.served.card import EmbeddingCard
 from models.alike.served.embedder import CENTRE, SPREAD, Embedder
-from models.tensors import Array, load_arrays, save_arrays
+from models.tensors import Array, TensorsError, load_arrays, save_arrays
 
 WEIGHTS_FILE = "embedder.safetensors"
 
@@ -39,4 +39,10 @@ def load_embedder(card: EmbeddingCard, folder: Path) -> dict[str, Array]:
         expected[f"weight_{layer}"] = np.empty((outputs, inputs), np.float32)
         expected[f"bias_{layer}"] = np.empty(outputs, np.float32)
         inputs = outputs
-    return load_arrays(folder / WEIGHTS_FILE, expected, network="embedding model", sha256=card.weights_sha256)
+    file = folder / WEIGHTS_FILE
+    arrays = load_arrays(file, expected, network="embedding model", sha256=card.weights_sha256)
+    try:
+        Embedder(arrays)
+    except ValueError as error:
+        raise TensorsError(f"{file}: not the weights of an embedding model: {error}") from None
+    return arrays

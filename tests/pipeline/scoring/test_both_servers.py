@@ -49,9 +49,9 @@ class Site:
     def __init__(self, kit: Any, server: Any, **options: Any) -> None:
         self.kit, self.server = kit, server
         self.listener = kit.Listener()
-        heat = options.pop("heat", False)
+        heat, features = options.pop("heat", False), options.pop("features", False)
         models = [
-            ScoredModel("clip_scorer", kit.clip, heat=heat),
+            ScoredModel("clip_scorer", kit.clip, heat=heat, features=features),
             ScoredModel("tall", replace(kit.clip, height=TALL), heat=heat),
         ]
         connect = options.pop("connect", server.transport)
@@ -292,6 +292,35 @@ class TestEitherServer:
         expected = [[pixels[:, y : y + 8, x : x + 8].mean() / 255 for x in (0, 8)] for y in (0, 8)]
         np.testing.assert_allclose(hot.heat, expected, atol=1e-6)
         assert {outcome.model_version for outcome in tall.outcomes} == {"1"}
+
+    def test_features_come_from_the_models_that_are_asked_and_have_them(self, kit: Any, server: Any) -> None:
+        """A version without FEATURES refuses clips that ask for them; none is lost in the exchange."""
+        with Site(kit, server, features=True) as site:
+            film, tall = site.flow("film"), site.flow("film", "tall")
+            site.scored(film, tall)
+            server.serve(version=2, features=False)
+            kit.until(lambda: film.outcomes[-1].model_version == "2")
+            site.scored(film, clips=10)
+            server.serve(version=3)
+            kit.until(lambda: film.outcomes[-1].features is not None)
+            site.scored(film, tall)
+        assert [served.features for served in site.listener.exchanges] == [None, 4]
+        assert site.listener.said == []
+        assert film.dropped() == tall.dropped() == []
+        described = [outcome for outcome in film.outcomes if outcome.features is not None]
+        assert {outcome.model_version for outcome in described} == {"1", "3"}
+        for outcome in described:
+            expected = outcome.window.pixels.astype(float).mean(axis=(1, 2, 3)) / 255
+            np.testing.assert_allclose(outcome.features, expected, atol=1e-6)
+            assert outcome.features.flags.owndata, "a view keeps all of the answer"
+        assert all(outcome.features is None for outcome in tall.outcomes), "no caller has asked"
+
+    def test_heat_and_features_come_in_one_answer(self, kit: Any, server: Any) -> None:
+        server.serve(version=2, heat="anomaly")
+        with Site(kit, server, heat=True, features=True) as site:
+            site.submit(site.port("film"), 0, live=False)
+        (outcome,) = site.consumers["film clip_scorer"].outcomes
+        assert (outcome.heat.shape, outcome.features.shape) == ((2, 2), (4,))
 
     def test_scenes_are_sent_to_the_versions_that_read_one(self, kit: Any, server: Any) -> None:
         """A version without the input refuses clips that are sent with a scene; none is lost in the exchange.

@@ -53,6 +53,7 @@ class Calls:
             window.pixels,
             scene=None,
             heat=False,
+            features=False,
             timeout_seconds=timeout_seconds,
             on_answer=self.outcomes.append,
         )

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.realparts, pytest.mark.alone]
 
 
 def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:
-    expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3)
+    expected = ServedModel("mean", "1", kit.clip, threshold=0.5, kernel=3, features=4)
     assert served_model(server.address) == expected
     with Scorer(server.address, [ScoredModel("clip_scorer", ClipSpec(4, 1, 16, 16, Fit.CROP))]) as scorer:
         assert scorer.check() == expected  # another stride does not matter

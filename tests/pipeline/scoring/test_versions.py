@@ -18,6 +18,7 @@ CLIP = ClipSpec(frames=4, stride=4, height=16, width=16)
 ONE, TWO = ServedModel("mean", "1", CLIP), ServedModel("mean", "2", CLIP)
 OTHER_ONE = ServedModel("median", "1", CLIP)
 WITH_SCENE = ServedModel("mean", "4", CLIP, scene=SceneKind.CLIP)
+WITH_FEATURES = ServedModel("mean", "5", CLIP, features=4)
 WITH_HEAT = ServedModel("mean", "3", CLIP, heat=HeatMap(2, 2, HeatKind.ANOMALY))
 
 
@@ -26,8 +27,10 @@ def fits(served: ServedModel) -> None:
         raise ClipMismatch("no threshold")
 
 
-def inspected(served: ServedModel = ONE, *, heat: bool = False, asked_at: float = 0.0) -> Versions:
-    versions = Versions(CLIP, fits, heat=heat)
+def inspected(
+    served: ServedModel = ONE, *, heat: bool = False, features: bool = False, asked_at: float = 0.0
+) -> Versions:
+    versions = Versions(CLIP, fits, heat=heat, features=features)
     assert not versions.inspected
     assert not versions.inspect(served, asked_at=asked_at), "the first one replaces no other"
     return versions
@@ -104,6 +107,16 @@ def test_an_inspection_that_finds_the_same_model_is_not_an_exchange() -> None:
 def test_heat_is_asked_of_a_model_that_has_it(heat: bool, served: ServedModel, asks: bool) -> None:
     assert inspected(served, heat=heat).asks_heat == asks
     assert not Versions(CLIP, fits, heat=heat).asks_heat, "before the first inspection no model is known"
+
+
+@pytest.mark.parametrize(
+    ("features", "served", "asks"),
+    [(True, WITH_FEATURES, True), (True, ONE, False), (False, WITH_FEATURES, False)],
+)
+def test_features_are_asked_of_a_model_that_has_them(features: bool, served: ServedModel, asks: bool) -> None:
+    versions = inspected(served, features=features)
+    assert (versions.asks_features, versions.asks_heat) == (asks, False)
+    assert not Versions(CLIP, fits, heat=False, features=features).asks_features, "no model is known yet"
 
 
 def test_a_scene_is_sent_to_a_version_that_reads_that_kind(kit: Any) -> None:
