@@ -108,6 +108,7 @@ def _card(group: GroupSummary, evidence: Path | None) -> dict[str, Any]:
         "pictures": [_picture(alert, evidence) for alert in newest],
         "more": max(group.size - len(newest), 0),
         "bars": [_Bar(hour, count, _BAR * count / most if most else 0.0) for hour, count in enumerate(group.hours)],
+        "most": most,
         "dated": most > 0,
     }
 

@@ -82,7 +82,7 @@ def test_a_judgement_its_note_and_single_verdicts(history: AlertHistory, tmp_pat
     assert '<span class="badge normal">judged normal until 2026-03-05</span>' in text
     assert "&lt;b&gt;flag&lt;/b&gt;" in text
     assert "<dd>1 judged real</dd>" in text
-    assert "alerts without likeness are left out (2)." in text
+    assert "Alerts without likeness are left out (2)." in text
 
 
 def test_pictures_that_are_gone_or_damaged_leave_an_empty_place(history: AlertHistory, tmp_path: Path) -> None:
@@ -118,16 +118,22 @@ def test_a_group_of_unknown_times_has_no_chart(history: AlertHistory, tmp_path: 
 
 
 @pytest.mark.realparts
-def test_in_a_browser_it_asks_for_nothing_and_fits(
+def test_in_a_browser_it_reads_well_and_asks_for_nothing(
     history: AlertHistory, tmp_path: Path, require: Callable[[str], NoReturn]
 ) -> None:
     if chromium.program() is None:
-        require("Chromium")
-    written(tmp_path / "page.html", fill(history, tmp_path / "evidence", 12))
+        require("chromium (`make system` installs it)")
+    fill(history, tmp_path / "evidence", 12)
+    history.take(judged(begin(0, site=history.site).data.alert_id, "real", at(0), camera=None, site=history.site))
+    written(tmp_path / "page.html", summaries(history, NOW))
+    checks = Path(chromium.__file__).with_name("page_checks.js").read_text(encoding="utf-8")
     with chromium.Chromium() as browser:
-        for width in (1200, 400):
-            page = browser.open(tmp_path / "page.html", width=width)
-            assert len([one for one in page.requests if not one.startswith("data:")]) == 1
-            assert page.messages == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for width, dark in ((1280, False), (390, True)):
+            page = browser.open(tmp_path / "page.html", width=width, dark=dark)
+            found = page.evaluate(f"({checks})(4.5, 3.0)")  # WCAG 2.2: contrast of text, and of shapes with a meaning
+            assert (found["wide"], found["faint"]) == ([], [])
+            assert found["smallest"] >= 10.5
+            assert page.evaluate("document.documentElement.scrollWidth") == width
             assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
+            assert [one for one in page.requests[1:] if not one.startswith("data:")] == []
+            assert page.messages == []
