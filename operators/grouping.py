@@ -71,7 +71,7 @@ class Grouping:
         self._most_groups = groups
         self._groups: dict[str, _Group] = {}  # the one extended longest ago first
         self._founded = 0
-        self._centres: Embedding = np.empty((0, 0), np.float32)  # one row a group, and rows of zeros
+        self._centres: Embedding = np.empty((0, 0), np.float32)  # one row a group, and free rows
         self._free: list[int] = []  # those rows
         self._by_row: dict[int, str] = {}
 
@@ -217,7 +217,6 @@ class Grouping:
     def _forget(self, group: str) -> None:
         row = self._groups.pop(group).row
         del self._by_row[row]
-        self._centres[row] = 0.0
         self._free.append(row)
 
     def _checked(self, embedding: Embedding) -> Embedding:

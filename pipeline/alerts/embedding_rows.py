@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.grouping import Embedding, cosines
-
-#: Decimals of a similarity in a document: the rounding of float16 changes the fourth one.
-SIMILARITY_DECIMALS = 4
+from pipeline.alerts.likeness import SIMILARITY_DECIMALS
 
 
 class EmbeddingRows:

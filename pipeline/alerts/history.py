@@ -165,6 +165,8 @@ class AlertHistory:
         An alert keeps what its event with the highest sequence says. An alert that was considered in this process keeps
         its own embedding and group.
 
+        A new alert waits meanwhile, so give a hundred events at once and not thousands.
+
         Args:
             positions: offsets from which to read on after these events; written in the same commit.
 

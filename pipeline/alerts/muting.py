@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.grouping import Embedding, cosines
-from pipeline.alerts.embedding_rows import SIMILARITY_DECIMALS
 from pipeline.alerts.judgement import JudgementData
-from pipeline.alerts.likeness import MutedBecause, embedding_from
+from pipeline.alerts.likeness import SIMILARITY_DECIMALS, MutedBecause, embedding_from
 
 About = Literal["alert", "group"]
 

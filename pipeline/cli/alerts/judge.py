@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 #: A mute ends by itself after this time unless the operator says otherwise: a place changes with the season.
 _NORMAL_EXPIRES = "90d"
+#: Similarities have four decimals.
+_LEAST_SIMILARITY = 0.0001
 #: Longest note, characters: it is repeated in every alert that it mutes.
 _LONGEST_NOTE = 500
 
@@ -47,7 +48,7 @@ def judge(
     similarity: Annotated[
         float | None,
         typer.Option(
-            help="With --normal: least similarity of an alert that is muted, above 0 and at most 1.",
+            help="With --normal: least similarity of an alert that is muted, at most 1.",
             show_default="the one by which the site groups alerts",
         ),
     ] = None,
@@ -91,8 +92,8 @@ def _verdict(*, normal: bool, real: bool, withdraw: bool) -> Verdict:
 def _check(verdict: Verdict, note: str, similarity: float | None, expires: str | None) -> None:
     if similarity is not None and verdict != "normal":
         raise UsageError("--similarity: only a judgement --normal mutes; leave it out")
-    if similarity is not None and not (math.isfinite(similarity) and 0 < similarity <= 1):
-        raise UsageError(f"--similarity: must be above 0 and at most 1 (got {similarity:g})")
+    if similarity is not None and not _LEAST_SIMILARITY <= similarity <= 1:
+        raise UsageError(f"--similarity: must be {_LEAST_SIMILARITY:g} to 1 (got {similarity:g})")
     if verdict == "withdrawn" and (note or expires):
         raise UsageError("--withdraw: takes neither --note nor --expires; leave them out")
     if len(note) > _LONGEST_NOTE:

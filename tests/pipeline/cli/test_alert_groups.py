@@ -174,7 +174,7 @@ class TestJudge:
             "normal",
             "the flag",
         )
-        assert event.data.similarity == pytest.approx(ALIKE, abs=1e-6)
+        assert event.data.similarity == round(ALIKE, 4)
         assert event.data.expires_at is not None
         assert event.data.published_at is not None
         assert timedelta(0) <= event.data.expires_at - before - timedelta(days=90) < timedelta(minutes=5)
@@ -212,7 +212,7 @@ class TestJudge:
         assert (status, lines) == (2, [])
         assert problems == [
             f"mistwatch: alert {short(alerts[0])}: not judged, because it would mute all 12 alerts, at a similarity of "
-            f"{ALIKE:g} or more; raise --similarity, judge single alerts, or use --force"
+            f"{ALIKE:.4f} or more; raise --similarity, judge single alerts, or use --force"
         ]
         assert topic.judgements() == []
         assert topic.run("judge", short(alerts[0]), "--normal", "--force")[0] == 0
@@ -233,7 +233,8 @@ class TestBadInput:
         [
             ((), "expected one of --normal, --real and --withdraw, got 0 of them"),
             (("--normal", "--real"), "got 2 of them"),
-            (("--normal", "--similarity", 0), r"--similarity: must be above 0 and at most 1 \(got 0\)"),
+            (("--normal", "--similarity", 0), r"--similarity: must be 0.0001 to 1 \(got 0\)"),
+            (("--normal", "--similarity", 0.00001), r"\(got 1e-05\)"),
             (("--normal", "--similarity", 1.1), r"\(got 1.1\)"),
             (("--normal", "--similarity", "nan"), r"\(got nan\)"),
             (("--real", "--similarity", 0.9), "--similarity: only a judgement --normal mutes"),
