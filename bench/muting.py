@@ -4,9 +4,9 @@
 
 writes bench/results/muting.json and .md. A detector is trained on days of the courtyard whose labels call open
 umbrellas incidents, so it has a recurring false alarm. On fresh days, those of bench/alike_courtyard.py, its alerts
-begin with the operators as live. Five alerts about umbrellas are judged normal through the memory that a worker has, and every
-other alert is asked for its mute: once the first five in the order of the days, once five at random, many times. An alert
-is about an umbrella if no incident is, and an umbrella is open in the middle of its peak.
+begin with the operators as live. Five alerts about umbrellas are judged normal through the memory that a worker has,
+and every other alert is asked for its mute: once the first five in the order of the days, once five at random, many
+times. An alert is about an umbrella if no incident is, and an umbrella is open in the middle of its peak.
 """
 
 from __future__ import annotations

@@ -412,6 +412,14 @@ def few_pictures(found: dict[str, Any]) -> Iterator[Line]:
             yield Line(f"courtyard, {kind}s from {number} pictures: AUC", figure, "", None, "classifier")
 
 
+def alert_history(found: dict[str, Any]) -> Iterator[Line]:
+    milliseconds = found["consider_ms"]["median"]
+    what = f"a new alert among {found['alerts']:,}: time of a core"
+    yield Line(
+        what, f"{milliseconds} ms (99 %: {found['consider_ms']['p99']} ms)", "≤ 20 ms", milliseconds <= 20, "likeness"
+    )
+
+
 SECTIONS = (
     Section("families", "python bench/families.py", families),
     Section("fights_mist", "python bench/fights_mist.py", fights),
@@ -461,6 +469,7 @@ SECTIONS = (
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
     Section("parts", "python bench/parts.py", parts),
     Section("replay", "python bench/replay.py", replay),
+    Section("alert_history", "python bench/alert_history.py", alert_history),
 )
 
 

@@ -71,8 +71,9 @@ class Grouping:
         self._most_groups = groups
         self._groups: dict[str, _Group] = {}  # the one extended longest ago first
         self._founded = 0
-        self._centres: Embedding = np.empty((0, 0), np.float32)  # one row a group, and rows of zeros
+        self._centres: Embedding = np.empty((0, 0), np.float32)  # one row a group, and free rows
         self._free: list[int] = []  # those rows
+        self._by_row: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -128,7 +129,8 @@ class Grouping:
         if len(self._groups) == self._most_groups:
             forgotten = next(iter(self._groups))
             self._forget(forgotten)
-        self._groups[group] = _Group(self._free_row(len(given)), self._founded)
+        row = self._free_row(len(given))
+        self._groups[group], self._by_row[row] = _Group(row, self._founded), group
         self._founded += 1
         self._join(key, given, group, 1.0)
         return Assigned(group, True, 1.0, 1, forgotten)
@@ -190,13 +192,11 @@ class Grouping:
     def _nearest(self, embedding: Embedding) -> tuple[str | None, float]:
         if not self._groups:
             return None, -1.0
-        similarities = self._centres @ embedding
-        best = max(self._groups, key=lambda group: self._rank(similarities, group))
-        return best, _clipped(float(similarities[self._groups[best].row]))
-
-    def _rank(self, similarities: Embedding, group: str) -> tuple[float, int]:
-        kept = self._groups[group]
-        return similarities[kept.row], -kept.founded
+        similarities = cosines(self._centres, embedding)
+        similarities[self._free] = -np.inf
+        best = np.flatnonzero(similarities == similarities.max())
+        group = min((self._by_row[row] for row in best.tolist()), key=lambda one: self._groups[one].founded)
+        return group, _clipped(float(similarities[best[0]]))
 
     def _place_centre(self, group: _Group) -> None:
         # In the order of the digests, so that the sum does not depend on the order in which members came.
@@ -216,7 +216,7 @@ class Grouping:
 
     def _forget(self, group: str) -> None:
         row = self._groups.pop(group).row
-        self._centres[row] = 0.0
+        del self._by_row[row]
         self._free.append(row)
 
     def _checked(self, embedding: Embedding) -> Embedding:
@@ -258,6 +258,13 @@ def checked_embedding(embedding: npt.ArrayLike) -> Embedding:
     if not abs(length - 1) <= _LENGTH_TOLERANCE:
         raise ValueError(f"an embedding must have length 1, got {length:.4g}; divide it by its length")
     return given
+
+
+def cosines(rows: Embedding, embedding: Embedding) -> npt.NDArray[np.float32]:
+    """Return the cosine similarity of each of the rows (n, D) to an embedding (D,), float32 (n,); all of length 1."""
+    # Not rows @ embedding: BLAS shares the work between threads, and on a busy machine each of them waits for a core.
+    found: npt.NDArray[np.float32] = np.einsum("ij,j->i", rows, embedding)
+    return found
 
 
 def _cosine(one: Embedding, other: Embedding) -> float:

@@ -9,10 +9,8 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from operators.grouping import Embedding
-
-#: Decimals of a similarity in a document: the rounding of float16 changes the fourth one.
-SIMILARITY_DECIMALS = 4
+from operators.grouping import Embedding, cosines
+from pipeline.alerts.likeness import SIMILARITY_DECIMALS
 
 
 class EmbeddingRows:
@@ -69,7 +67,7 @@ class EmbeddingRows:
         if not self._rows:
             return []
         latest = math.inf if before is None else before.timestamp()
-        similarities = np.minimum(np.round(self._matrix @ embedding, SIMILARITY_DECIMALS), 1.0)
+        similarities = np.minimum(np.round(cosines(self._matrix, embedding), SIMILARITY_DECIMALS), 1.0)
         similarities[(self._started > latest) | (self._started == math.inf)] = 0.0
         if without in self._rows:
             similarities[self._rows[without]] = 0.0

@@ -165,6 +165,8 @@ class AlertHistory:
         An alert keeps what its event with the highest sequence says. An alert that was considered in this process keeps
         its own embedding and group.
 
+        A new alert waits meanwhile, so give a hundred events at once and not thousands.
+
         Args:
             positions: offsets from which to read on after these events; written in the same commit.
 
@@ -202,8 +204,8 @@ class AlertHistory:
         """Return the likeness of an alert of this process and the judgement that mutes it, and remember the alert.
 
         The same alert again, with the picture of a new peak, keeps its group unless it is no longer similar enough to
-        the group's centre. The founder of a group stays in it. 2 ms among 20 000 alerts of 128 values
-        (``bench/alert_history.py``).
+        the group's centre. The founder of a group stays in it. 4 ms of a core among 20 000 alerts of 128
+        values (``bench/alert_history.py``).
 
         If the file cannot be written, this is logged, and the alert is remembered in memory: no alert waits for a disk.
         Its event comes back by the topic.

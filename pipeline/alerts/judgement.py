@@ -15,8 +15,8 @@ from uuid import UUID, uuid5
 from pydantic import Field, model_validator
 
 from operators.grouping import Embedding
-from pipeline.alerts.cloud_event import CloudEvent, Document, Utc, rounded, source_of
-from pipeline.alerts.likeness import EmbeddingText, Similarity, embedding_text
+from pipeline.alerts.cloud_event import CloudEvent, Document, Utc, source_of
+from pipeline.alerts.likeness import SIMILARITY_DECIMALS, EmbeddingText, Similarity, embedding_text
 
 JUDGEMENT_TYPE: Final = "mistwatch.judgement"
 #: Names the schema of ``data``: the definition JudgementData in schema/judgement.v1.schema.json.
@@ -35,7 +35,7 @@ class JudgementData(Document):
     site: Annotated[str, Field(min_length=1)]
     about: Literal["alert", "group"]
     target: UUID = Field(description="alert_id of the alert, or id of the group")
-    camera: str | None = Field(description="the alert's camera, null for a group")
+    camera: Annotated[str, Field(min_length=1)] | None = Field(description="the alert's camera, null for a group")
     verdict: Literal["normal", "real", "withdrawn"] = Field(
         description="normal: a false alarm, alerts like it are muted; real: alerts nearer to this are never muted; "
         "withdrawn: there is no verdict on the target any more"
@@ -108,6 +108,7 @@ def judgement_event(
     Args:
         target: of an alert or a group.
         camera: of the alert; None for a group.
+        similarity: rounded to four decimals, as the similarities that it is compared with.
         exemplars: at most 16 of length 1; none for a withdrawn judgement.
 
     Raises:
@@ -127,7 +128,7 @@ def judgement_event(
         note=note,
         judged_at=judged_at,
         expires_at=expires_at,
-        similarity=rounded(similarity),
+        similarity=round(similarity, SIMILARITY_DECIMALS),
         embedding_version=embedding_version,
         exemplars=tuple(embedding_text(one) for one in exemplars),
         published_at=None,

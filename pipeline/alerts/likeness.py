@@ -17,6 +17,8 @@ from pydantic import AfterValidator, Field
 from operators.grouping import Embedding, checked_embedding
 from pipeline.alerts.cloud_event import Document, Utc
 
+#: Decimals of a similarity in a document: the rounding of float16 changes the fourth one.
+SIMILARITY_DECIMALS: Final = 4
 #: Most earlier alerts that an alert names.
 MOST_SIMILAR: Final = 5
 

@@ -16,10 +16,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from operators.grouping import Embedding
-from pipeline.alerts.embedding_rows import SIMILARITY_DECIMALS
+from operators.grouping import Embedding, cosines
 from pipeline.alerts.judgement import JudgementData
-from pipeline.alerts.likeness import MutedBecause, embedding_from
+from pipeline.alerts.likeness import SIMILARITY_DECIMALS, MutedBecause, embedding_from
 
 About = Literal["alert", "group"]
 
@@ -98,7 +97,7 @@ def similarity_to(rows: Embedding, embedding: Embedding) -> npt.NDArray[np.float
 
     Rounded, so that an alert of just the threshold is muted whatever the order of the summation was.
     """
-    return np.minimum(np.round((rows @ embedding).astype(np.float64), SIMILARITY_DECIMALS), 1.0)
+    return np.minimum(np.round(cosines(rows, embedding).astype(np.float64), SIMILARITY_DECIMALS), 1.0)
 
 
 @dataclass(frozen=True, slots=True)

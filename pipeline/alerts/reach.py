@@ -44,8 +44,8 @@ class Reach:
     def refusal(self) -> str | None:
         """Return why the judgement must be forced, with figures; None if it need not be."""
         if self.real:
-            named = ", ".join(str(alert)[:8] for alert in self.real[:3])
-            return f"it covers {len(self.real)} that are judged real ({named}{', …' if len(self.real) > 3 else ''})"
+            named = ", ".join([*(str(alert)[:8] for alert in self.real[:3]), *(["…"] if len(self.real) > 3 else [])])
+            return f"it covers alerts that are judged real ({len(self.real)}: {named})"
         if self.others >= LEAST_ALERTS and self.others_muted > MOST_SHARE * self.others:
             return f"it would mute {self.others_muted} of {self.others} alerts outside its own group"
         if self.alerts >= LEAST_ALERTS and self.muted == self.alerts:

@@ -41,9 +41,9 @@ class SiteMemory:
         other = sum(version != self.history.embedding_version for version in self.versions.values())
         lines = []
         if plain:
-            lines.append(f"{plain} alerts have no likeness and are left out")
+            lines.append(f"alerts without likeness are left out ({plain})")
         if other:
-            lines.append(f"{other} alerts have embeddings of another version and are left out")
+            lines.append(f"alerts with embeddings of another version are left out ({other})")
         return lines
 
     def alert(self, text: str) -> RememberedAlert:
@@ -137,7 +137,7 @@ class TopicMemory:
             raise UsageError(f"--site: the topic has no alerts of it (got {chosen}); expected {', '.join(sites)}")
         if chosen not in self._newest:
             raise MistwatchError(
-                f"site {chosen}: none of its {len(self._cameras[chosen])} alerts on the topic has a likeness; name a "
+                f"site {chosen}: no alert on the topic has a likeness (alerts: {len(self._cameras[chosen])}); name a "
                 "model of embeddings in the site's configuration"
             )
         history = self._histories[chosen, self._newest[chosen][1]]

@@ -46,7 +46,7 @@ def begin(
     Args:
         minutes: None: the times are unknown.
     """
-    start = 60.0 * (10_000 + (minutes or 0.0))
+    start = 60.0 * (10_000 + (-9_000.0 if minutes is None else minutes))
     began = None if minutes is None else NOON + timedelta(minutes=minutes)
     times = ClipTimes(began, began, began, began)
     clip = ClipScore(camera, "segment", int(start), start, start + 0.64, 0.75, "m", "1", times)

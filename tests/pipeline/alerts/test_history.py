@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -159,9 +160,11 @@ class TestANewPeak:
     def test_the_founder_stays(self, made: Made) -> None:
         history = made()
         founder = considered(history, begin(0), at(0))
+        considered(history, begin(1), at(1))
+        considered(history, begin(2), at(90))
         again = considered(history, begin(0), at(90))
         assert likeness_of(again).group.id == founder.data.alert_id
-        assert likeness_of(again).group.size == 1
+        assert likeness_of(again).group.size == 2
 
 
 def story(history: AlertHistory, count: int = 40) -> list[AlertEvent]:
@@ -266,13 +269,14 @@ class TestTheFile:
         history.take(judged(UUID(int=1), "normal", at(0), similarity=cosine(20), note="the flag"))
         history.set_positions({0: 17, 2: 5})
         history.set_positions({2: 6})
-        before = state(history)
+        before, order = state(history), [one.alert_id for one in history.alerts()]
         judgements, sizes = history.judgements(), {group.id: group.size for group in history.groups()}
         expected = made()
         expected.take_all(story(made()))
         history.close()
         again = made(tmp_path / "h")
         assert state(again) == before
+        assert [one.alert_id for one in again.alerts()] == order
         assert again.positions() == {0: 17, 2: 6}
         assert again.judgements() == judgements
         assert {group.id: group.size for group in again.groups()} == sizes
@@ -327,12 +331,16 @@ class TestTheFile:
         connection.execute(f"PRAGMA max_page_count = {pages}")
         events = story(history, 400)
         assert len(history) == 400
+        more = [alike(begin(1000 + number), at(0)) for number in range(400)]
         with pytest.raises(HistoryError, match="disk is full"):
-            history.take_all([alike(begin(1000 + number), at(0)) for number in range(400)])
+            history.take_all(more)
         connection.execute("PRAGMA max_page_count = 100000")
         history.take_all(events)
+        history.take_all(more)
+        before = state(history)
+        assert len(before) == 800
         history.close()
-        assert len(made(tmp_path / "h")) >= 400
+        assert state(made(tmp_path / "h")) == before
 
 
 def failing_after(event: AlertEvent) -> Iterator[AlertEvent]:
@@ -357,10 +365,9 @@ class TestLimits:
         for number in range(50):
             considered(history, begin(number), at(number / 5))
         [group] = history.groups()
-        remembered = {one.embedding.tobytes() for one in group.alerts}
+        kept = sorted(group.alerts, key=lambda one: blake2b(str(one.alert_id).encode(), digest_size=8).digest())[:4]
         _, *exemplars = history.exemplars_of(group.id)
-        assert len(exemplars) == 4
-        assert {one.tobytes() for one in exemplars} <= remembered
+        assert [one.tobytes() for one in exemplars] == [one.embedding.tobytes() for one in kept]
 
     def test_old_alerts_go(self, made: Made) -> None:
         now = NOON
@@ -523,8 +530,7 @@ def remembered(number: int, embedding: Embedding, event: AlertEvent = TWICE_SIX[
     return event.model_copy(update={"data": data})
 
 
-@pytest.mark.alone
-def test_an_alert_among_twenty_thousand_takes_less_than_20_ms(made: Made, tmp_path: Path) -> None:
+def test_an_alert_among_twenty_thousand_takes_less_than_20_ms_of_a_core(made: Made, tmp_path: Path) -> None:
     history = made(tmp_path / "h", limits=HistoryLimits(max_age=None))
     drawn = np.random.default_rng(0)
     points = np.eye(128)[drawn.integers(100, size=20_050)] + 0.03 * drawn.standard_normal((20_050, 128))
@@ -533,8 +539,8 @@ def test_an_alert_among_twenty_thousand_takes_less_than_20_ms(made: Made, tmp_pa
     history.take_all(remembered(number, embeddings[number]) for number in range(20_000))
     times = []
     for number in range(20_000, 20_050):
-        began = time.perf_counter()
+        began = time.thread_time()
         history.consider(UUID(int=number), embeddings[number], "gate", NOON)
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
     assert len(history) == 20_000
     assert np.median(times) < 0.02

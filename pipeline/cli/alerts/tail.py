@@ -1,4 +1,4 @@
-"""``mistwatch alerts``: print the events on the topic, and their schemas."""
+"""``mistwatch alerts tail``: print the events on the topic."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.output import ascii_json
 from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.cli.live import Stop
     from pipeline.sinks.tail import TopicEvent
-
-app = typer.Typer(help="Read events from the topic.", no_args_is_help=True)
 
 
 class _StandardError:
@@ -33,19 +29,18 @@ class _StandardError:
 
     def listening(self) -> None:
         self.outage = None
-        _report(f"listening to {self._place}")
+        report(f"listening to {self._place}")
 
     def waiting(self, reason: str) -> None:
         self.outage = reason
-        _report(f"waiting: {reason}")
+        report(f"waiting: {reason}")
 
     def foreign_message(self, where: str, count: int) -> None:
         # The 1st, 10th, 100th …: a topic full of other messages must not flood the terminal.
         if count == 10 ** (len(str(count)) - 1):
-            _report(f"not an event of this version, left out ({count} so far): {where}")
+            report(f"not an event of this version, left out ({count} so far): {where}")
 
 
-@app.command()
 def tail(
     bootstrap: Annotated[str, typer.Option(help="Kafka brokers, HOST:PORT[,HOST:PORT…].")],
     topic: Annotated[str, typer.Option(help="Topic with the events.")] = "mistwatch.alerts",
@@ -73,7 +68,7 @@ def tail(
             reader = TopicReader(
                 Broker(bootstrap),
                 topic,
-                since=_moment(since),
+                since=moment_of(since),
                 listener=reports,
                 # The signal itself: Python discards what its handler raises in a finalizer.
                 stopped=lambda: stop.signal is not None or time.monotonic() >= give_up_at,
@@ -103,8 +98,8 @@ def _next(events: Iterator[TopicEvent], stop: Stop) -> TopicEvent | None:
         return next(events, None)
 
 
-def _moment(since: str | None) -> datetime | None:
-    """Parse ``--since``. Raises UsageError."""
+def moment_of(since: str | None) -> datetime | None:
+    """Return the moment of ``--since``. Raises UsageError."""
     from pipeline.sinks.tail import parse_since
 
     try:
@@ -113,30 +108,6 @@ def _moment(since: str | None) -> datetime | None:
         raise UsageError(f"--since: {error}") from None
 
 
-class EventKind(StrEnum):
-    """A kind of event on the topic."""
-
-    ALERT = "alert"
-    DRIFT = "drift"
-    JUDGEMENT = "judgement"
-
-
-@app.command()
-def schema(
-    kind: Annotated[EventKind, typer.Option("--kind", help="Kind of event.")] = EventKind.ALERT,
-) -> None:
-    """Print the JSON Schema of an event."""
-    from pipeline.alerts.drift import drift_schema_text
-    from pipeline.alerts.event import schema_text
-    from pipeline.alerts.judgement import judgement_schema_text
-
-    texts = {
-        EventKind.ALERT: schema_text,
-        EventKind.DRIFT: drift_schema_text,
-        EventKind.JUDGEMENT: judgement_schema_text,
-    }
-    typer.echo(ascii_json(texts[kind]()), nl=False)
-
-
-def _report(text: str) -> None:
+def report(text: str) -> None:
+    """Print a line on standard error."""
     print(f"mistwatch: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,34 @@
+"""``mistwatch alerts schema``: print the schemas of events."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import ascii_json
+
+
+class EventKind(StrEnum):
+    """A kind of event on the topic."""
+
+    ALERT = "alert"
+    DRIFT = "drift"
+    JUDGEMENT = "judgement"
+
+
+def schema(
+    kind: Annotated[EventKind, typer.Option("--kind", help="Kind of event.")] = EventKind.ALERT,
+) -> None:
+    """Print the JSON Schema of an event."""
+    from pipeline.alerts.drift import drift_schema_text
+    from pipeline.alerts.event import schema_text
+    from pipeline.alerts.judgement import judgement_schema_text
+
+    texts = {
+        EventKind.ALERT: schema_text,
+        EventKind.DRIFT: drift_schema_text,
+        EventKind.JUDGEMENT: judgement_schema_text,
+    }
+    typer.echo(ascii_json(texts[kind]()), nl=False)
