@@ -71,6 +71,11 @@ class SiteLikeness:
         self._recent: dict[str, RecentFeatures] = {}
         self._closed = False
 
+    @property
+    def history(self) -> AlertHistory | None:
+        """Return the memory of the embeddings that are made now; None while there is none."""
+        return self._history
+
     def check(self) -> EmbeddingModel:
         """Ask for the model now. Raises ScorerUnavailable, ClipMismatch, HistoryError."""
         return self._client.describe()

@@ -112,7 +112,7 @@ class Service:
             max_age_seconds=site.evidence.max_age_days * 86_400,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
-        self._likeness = None if site.likeness is None else self._site_likeness(site.likeness)
+        self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
 
         def delivered(event: Event, delay_seconds: float | None) -> None:
             self._counted.published(event, delay_seconds)
@@ -166,8 +166,8 @@ class Service:
             return False
         for model in served.values():
             self._check_model(model)
-        if self._likeness is not None:
-            self._prepare_likeness(self._likeness, served, patient=patient)
+        if self.likeness is not None:
+            self._prepare_likeness(self.likeness, served, patient=patient)
         if not patient:
             self._relays.check()
             self._relays.start()
@@ -193,7 +193,7 @@ class Service:
             pictures=self.evidence,
             listeners=self._listeners,
             several_detectors=len(self.site.detectors) > 1,
-            likeness=self._likeness,
+            likeness=self.likeness,
         )
         return True
 
@@ -293,7 +293,7 @@ class Service:
 
     def _describes_alerts(self, target: Target) -> bool:
         """Return whether a model's features describe the alerts of a camera."""
-        likeness = self._likeness
+        likeness = self.likeness
         return likeness is not None and any(likeness.describes(watch) for watch in self._watches_by(target))
 
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
@@ -408,8 +408,8 @@ class Service:
             self.worker.stop()
         elif self._scorer is not None:
             self._scorer.close()
-        if self._likeness is not None:
-            self._likeness.close()
+        if self.likeness is not None:
+            self.likeness.close()
         self._relays.stop(relay_seconds)
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()
