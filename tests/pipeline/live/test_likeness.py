@@ -159,7 +159,7 @@ def test_an_embedding_model_of_other_features_ends_the_start_in_one_line(
 ) -> None:
     service = Service(a_site(tmp_path, served.address, broker, film, model="other"))
     try:
-        with pytest.raises(ClipMismatch, match="takes 5 features of .*, and .* has 4 features of"):
+        with pytest.raises(ClipMismatch, match=r"takes 5 features of .*, and .* has 4 features of"):
             service.prepare(threading.Event(), patient=False)
     finally:
         service.close()
