@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -112,6 +114,20 @@ class TestGroups:
         )
         assert "1 alert  " in lines[1]
         assert problems == ["mistwatch: alerts without likeness are left out (1)"]
+
+    def test_a_reader_that_goes_away(self, topic: Topic) -> None:
+        topic.publish(*incidents())
+        command = [str(Path(sys.executable).with_name("mistwatch")), "alerts", "groups"]
+        process = subprocess.Popen(
+            [*command, "--bootstrap", topic.bootstrap, "--topic", topic.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        _, problems = process.communicate(timeout=120)
+        assert (process.returncode, problems) == (0, "")
 
     def test_json_and_camera(self, topic: Topic) -> None:
         topic.publish(*flags(), *incidents())
