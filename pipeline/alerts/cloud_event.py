@@ -5,6 +5,7 @@ Each kind of event derives its own, with its ``type``, its ``data`` and their sc
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
@@ -69,6 +70,20 @@ class CloudEvent(Document):
     @abstractmethod
     def published(self, at: datetime) -> Self:
         """Return a copy that says when it was sent; a replay has no such time and stays as it is."""
+
+
+def schema_text_of(event: type[CloudEvent], data_schema: str) -> str:
+    """Return the JSON Schema (draft 2020-12) of a kind of event, as it is committed in ``schema/``.
+
+    Args:
+        data_schema: the ``dataschema`` of its documents.
+    """
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": data_schema.partition("#")[0],
+        **event.model_json_schema(mode="serialization"),
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def source_of(site: str) -> str:

@@ -5,15 +5,14 @@ One drift is one ``drift_id``, with two events: 0 (``begin``) and 1 (``end``).
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID, uuid5
 
 from pydantic import Field, model_validator
 
 from operators.drift import LEARNED_SHARE, LEVEL, DriftTransition
-from pipeline.alerts.cloud_event import CloudEvent, Document, Seconds, Share, Utc, rounded, source_of
+from pipeline.alerts.cloud_event import CloudEvent, Document, Seconds, Share, Utc, rounded, schema_text_of, source_of
 from pipeline.alerts.event import alert_id
 
 DRIFT_TYPE: Final = "mistwatch.drift"
@@ -133,9 +132,4 @@ def drift_event(
 
 def drift_schema_text() -> str:
     """Return the JSON Schema of a drift event, as it is committed in ``schema/drift.v1.schema.json``."""
-    schema: dict[str, Any] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": DATA_SCHEMA.partition("#")[0],
-        **DriftEvent.model_json_schema(mode="serialization"),
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return schema_text_of(DriftEvent, DATA_SCHEMA)

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID, uuid5
 
 from pydantic import Field, model_validator
 
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import SmoothedScore
-from pipeline.alerts.cloud_event import DECIMALS, CloudEvent, Document, Seconds, Share, Utc, rounded, source_of
+from pipeline.alerts.cloud_event import (
+    DECIMALS,
+    CloudEvent,
+    Document,
+    Seconds,
+    Share,
+    Utc,
+    rounded,
+    schema_text_of,
+    source_of,
+)
 from pipeline.alerts.likeness import Likeness, MutedBecause
 
 #: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
@@ -236,18 +246,9 @@ def event_from(
     return event if replay else event.captured(last.times.captured_monotonic)
 
 
-def alert_schema() -> dict[str, Any]:
-    """The JSON Schema of an alert event (draft 2020-12), as committed in ``schema/alert.v1.schema.json``."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": DATA_SCHEMA.partition("#")[0],
-        **AlertEvent.model_json_schema(mode="serialization"),
-    }
-
-
 def schema_text() -> str:
-    """The schema as it is committed."""
-    return json.dumps(alert_schema(), indent=2, ensure_ascii=False) + "\n"
+    """Return the JSON Schema of an alert event, as it is committed in ``schema/alert.v1.schema.json``."""
+    return schema_text_of(AlertEvent, DATA_SCHEMA)
 
 
 def _reading(score: SmoothedScore) -> ClipReading:

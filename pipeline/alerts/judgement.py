@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID, uuid5
 
 from pydantic import Field, model_validator
 
 from operators.grouping import Embedding
-from pipeline.alerts.cloud_event import CloudEvent, Document, Utc, source_of
+from pipeline.alerts.cloud_event import CloudEvent, Document, Utc, schema_text_of, source_of
 from pipeline.alerts.likeness import SIMILARITY_DECIMALS, EmbeddingText, Similarity, embedding_text
 
 JUDGEMENT_TYPE: Final = "mistwatch.judgement"
@@ -148,9 +148,4 @@ def judgement_event(
 
 def judgement_schema_text() -> str:
     """Return the JSON Schema of a judgement event, as committed in ``schema/judgement.v1.schema.json``."""
-    schema: dict[str, Any] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": DATA_SCHEMA.partition("#")[0],
-        **JudgementEvent.model_json_schema(mode="serialization"),
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return schema_text_of(JudgementEvent, DATA_SCHEMA)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from collections.abc import Iterable
 
 #: Name of the error handler of both streams.
 _HANDLER = "mistwatch.ascii"
@@ -31,6 +33,21 @@ _ASCII = str.maketrans(
     }
     | {"┃": "|", "█": "#", "░": ".", "✓": "+", "✗": "x", "∞": "inf"}
 )
+
+
+def discard_output() -> None:
+    """Let nothing more be written to standard output, whose reader has gone, as in ``… | head``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines on standard output, as long as it has a reader."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
 
 
 def escape_unencodable() -> None:

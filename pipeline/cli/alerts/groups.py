@@ -12,6 +12,7 @@ import typer
 
 from pipeline.cli.alerts.memory import DEFAULT_TOPIC, Bootstrap, Since, Site, Topic, read_memory
 from pipeline.cli.alerts.tail import report
+from pipeline.cli.output import print_lines
 from pipeline.errors import UsageError
 from pipeline.printable import printable
 
@@ -64,8 +65,7 @@ def groups(
             write_groups(html, found, site=memory.history.site, now=now, evidence=evidence, notes=memory.left_out)
         report(f"wrote {html}")
         return
-    for group in found:
-        print(json_module.dumps(group.as_json()) if json else printable(as_text(group)))
+    print_lines(json_module.dumps(group.as_json()) if json else printable(as_text(group)) for group in found)
 
 
 def as_text(group: GroupSummary) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.alerts.memory import DEFAULT_TOPIC, Bootstrap, Since, Site, Topic, read_memory
+from pipeline.cli.output import print_lines
 from pipeline.printable import printable
+
+if TYPE_CHECKING:
+    from pipeline.alerts.likeness import SimilarAlert
 
 
 def similar(
@@ -27,17 +31,19 @@ def similar(
     memory = read_memory(bootstrap, topic, since, site)
     chosen = memory.alert(alert)
     known = {one.alert_id: one for one in memory.history.alerts()}
-    for one in memory.history.similar_to(chosen.alert_id, number):
-        evidence = known[one.alert_id].evidence
-        if json:
-            print(json_module.dumps(one.model_dump(mode="json") | {"evidence": list(evidence)}))
-            continue
-        parts = [
-            f"{one.similarity:.3f}",
-            str(one.alert_id)[:8],
-            one.camera,
-            "(no wall clock)" if one.started_at is None else f"{one.started_at:%Y-%m-%d %H:%M:%S}Z",
-            *([] if one.judgement is None else [f"judged {one.judgement}"]),
-            *evidence,
-        ]
-        print(printable("  ".join(parts)))
+    found = memory.history.similar_to(chosen.alert_id, number)
+    print_lines(_line(one, known[one.alert_id].evidence, as_json=json) for one in found)
+
+
+def _line(one: SimilarAlert, evidence: tuple[str, ...], *, as_json: bool) -> str:
+    if as_json:
+        return json_module.dumps(one.model_dump(mode="json") | {"evidence": list(evidence)})
+    parts = [
+        f"{one.similarity:.3f}",
+        str(one.alert_id)[:8],
+        one.camera,
+        "(no wall clock)" if one.started_at is None else f"{one.started_at:%Y-%m-%d %H:%M:%S}Z",
+        *([] if one.judgement is None else [f"judged {one.judgement}"]),
+        *evidence,
+    ]
+    return printable("  ".join(parts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.output import discard_output
 from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def tail(
                     seen += 1
                     if seen == count:
                         return
-    except BrokenPipeError:  # the reader has gone, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        discard_output()
         return
     if count is None:
         return  # a signal is the usual way to stop it

@@ -364,10 +364,10 @@ class TestLimits:
         history = made(limits=HistoryLimits(alerts=10, exemplars=4))
         for number in range(50):
             considered(history, begin(number), at(number / 5))
-        [group] = history.groups()
-        kept = sorted(group.alerts, key=lambda one: blake2b(str(one.alert_id).encode(), digest_size=8).digest())[:4]
-        _, *exemplars = history.exemplars_of(group.id)
-        assert [one.tobytes() for one in exemplars] == [one.embedding.tobytes() for one in kept]
+            [group] = history.groups()
+            kept = sorted(group.alerts, key=lambda one: blake2b(str(one.alert_id).encode(), digest_size=8).digest())[:4]
+            _, *exemplars = history.exemplars_of(group.id)
+            assert [one.tobytes() for one in exemplars] == [one.embedding.tobytes() for one in kept]
 
     def test_old_alerts_go(self, made: Made) -> None:
         now = NOON

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,13 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from alike_alerts import alike, at, begin, cosine, judged
+from alike_alerts import VERSION, alike, at, begin, cosine, judged
 from in_process import called
 from kafka import KafkaProducer
 from PIL import Image
 
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.history import AlertHistory, HistoryLimits
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.sinks.kafka_broker import Broker
@@ -110,6 +114,20 @@ class TestGroups:
         )
         assert "1 alert  " in lines[1]
         assert problems == ["mistwatch: alerts without likeness are left out (1)"]
+
+    def test_a_reader_that_goes_away(self, topic: Topic) -> None:
+        topic.publish(*incidents())
+        command = [str(Path(sys.executable).with_name("mistwatch")), "alerts", "groups"]
+        process = subprocess.Popen(
+            [*command, "--bootstrap", topic.bootstrap, "--topic", topic.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        _, problems = process.communicate(timeout=120)
+        assert (process.returncode, problems) == (0, "")
 
     def test_json_and_camera(self, topic: Topic) -> None:
         topic.publish(*flags(), *incidents())
@@ -225,6 +243,42 @@ class TestJudge:
         status, _, problems = topic.run("judge", short(alerts[0]), "--normal")
         assert status == 2
         assert f"it covers alerts that are judged real (1: {short(alerts[4])})" in problems[0]
+
+
+class TestAWorkerLearns:
+    """What the commands publish, in the memory of a worker that reads the topic."""
+
+    def test_a_judgement_mutes_the_next_alert_until_it_is_withdrawn(self, topic: Topic) -> None:
+        alerts = [*flags(), *incidents()]
+        topic.publish(*alerts)
+
+        def next_alert(degrees: float) -> AlertEvent:
+            history = AlertHistory(
+                None,
+                site="yard",
+                embedding_version=VERSION,
+                similarity=ALIKE,
+                limits=HistoryLimits(max_age=None),
+            )
+            with closing(history):
+                history.take_all(topic.events())
+                data = begin(9000).data
+                return begin(9000).enriched(*history.consider(data.alert_id, at(degrees), data.camera, data.started_at))
+
+        assert next_alert(3).data.muted is False
+        words = ("judge", short(alerts[0]), "--group", "--normal", "--note", "the flag")
+        assert topic.run(*words)[0] == 0
+        muted = next_alert(3).data
+        assert muted.muted_because is not None
+        assert muted.muted_because.note == "the flag"
+        assert muted.likeness is not None
+        assert (muted.likeness.group.id, muted.likeness.group.size) == (alerts[0].data.alert_id, 13)
+        assert muted.likeness.group.judgement == "normal"
+        assert next_alert(90).data.muted is False
+        topic.publish(begin(9000).enriched(muted.likeness, muted.muted_because))
+        assert "1 muted" in topic.run("groups")[1][0]
+        assert topic.run("judge", short(alerts[0]), "--group", "--withdraw")[0] == 0
+        assert next_alert(3).data.muted is False
 
 
 class TestBadInput:

@@ -12,10 +12,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import av
 import numpy as np
 import pytest
+from alike_alerts import at, judged
 from prometheus_client import generate_latest
 from scripted_sink import ScriptedServer
 from site_runs import site
@@ -49,6 +51,13 @@ def test_a_scrape_shows_what_was_counted() -> None:
         server.close()
     assert 'mistwatch_clips_dropped_total{camera="gate",reason="overload"} 3.0' in text
     assert 'mistwatch_clips_dropped_total{camera="監視カメラ",reason="overload"} 4.0' in text
+
+
+def test_a_judgement_is_not_of_a_camera() -> None:
+    metrics = Metrics(detectors=True)
+    listener = MetricsListener(metrics)
+    listener.published(judged(UUID(int=1), "normal", at(0), camera="gate"), 0.5)
+    assert "gate" not in generate_latest(metrics.registry).decode()
 
 
 def test_a_taken_port_is_named() -> None:
