@@ -60,7 +60,13 @@ def event_of(plain: AlertEvent, number: int, embedding: Embedding, direction: in
     """Return another alert's event, as another worker has enriched it; each direction is a group."""
     identity = UUID(int=number)
     group = GroupSeen(
-        id=UUID(int=2**64 + direction), size=1, first_at=None, last_day=0, judgement=None, similarity=SIMILARITY
+        id=UUID(int=2**64 + direction),
+        size=1,
+        first_at=None,
+        last_day=0,
+        judgement=None,
+        similarity=SIMILARITY,
+        mute_similarity=SIMILARITY,
     )
     likeness = Likeness(embedding_version=VERSION, embedding=embedding_text(embedding), group=group, similar=())
     return plain.model_copy(update={"data": plain.data.model_copy(update={"alert_id": identity, "likeness": likeness})})

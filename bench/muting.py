@@ -45,8 +45,8 @@ RECIPE = ROOT / "configs" / "train" / "courtyard-generator.yaml"
 #: The films that the embedding was learned from, which have no labels there; see configs/train/simclr-courtyard.yaml.
 LABELLED_SEED, LABELLED_DAYS, LABELLED_SECONDS = 1000, 30, 90.0
 LABELLED = ROOT / "runs" / "muting"
-#: Clips of a bag: ten seconds, as the videos of the committed detector's training.
-TRAINING_STRIDE, BAG_CLIPS = 16, 7
+#: Clips of a bag: about four seconds, as an incident begins every ten.
+TRAINING_STRIDE, BAG_CLIPS = 16, 3
 #: Share of the training's bags without an incident or umbrella that may reach the threshold.
 FALSE_ALARMS = 0.05
 JUDGED = 5
@@ -131,7 +131,7 @@ def misled_detector(days: Sequence[Day]) -> Scored:
             bags.append(Bag(day.features[part], int(shown[part].any())))
             if not shown[part].any():
                 clean.append(day.features[part])
-    config = read_mist_config(RECIPE, ["recipe.sub_bags=4", "recipe.sub_bag_clips=1", "recipe.top_k=3"])
+    config = read_mist_config(RECIPE, ["recipe.sub_bags=3", "recipe.sub_bag_clips=1", "recipe.top_k=1"])
     generator = train_generator(bags, config.recipe, 0)
     highest = [float(clip_scores(generator, features).max()) for features in clean]
     threshold = float(np.quantile(highest, 1 - FALSE_ALARMS))

@@ -213,6 +213,11 @@ class LikenessSettings(_Strict):
     similarity: Threshold | None = Field(
         None, description="least similarity of an alert to its group; default: the embedding model's"
     )
+    mute_similarity: Threshold | None = Field(
+        None,
+        description="least similarity to a judged alert that mutes, unless the judgement names another; "
+        "default: the embedding model's",
+    )
     alerts: int = Field(20_000, ge=1, le=1_000_000, description="alerts that are remembered; the oldest go first")
     max_age_days: float = Field(90.0, gt=0, le=36_500, description="older alerts are forgotten")
 

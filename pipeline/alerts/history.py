@@ -96,6 +96,8 @@ class AlertHistory:
         embedding_version: names the model of the embeddings. A file of another version loses its alerts, with a line in
             the log; its judgements stay and do nothing.
         similarity: least similarity of an alert to the centre of its group, in (0, 1].
+        mute_similarity: similarity that a judgement takes where the operator names none, in (0, 1]; ``similarity`` by
+            default.
         limits: bounds of the memory.
         clock: gives the time (UTC), for ages and expiries.
 
@@ -112,12 +114,14 @@ class AlertHistory:
         site: str,
         embedding_version: str,
         similarity: float,
+        mute_similarity: float | None = None,
         limits: HistoryLimits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.site = site
         self.embedding_version = embedding_version
         self.similarity = similarity
+        self.mute_similarity = similarity if mute_similarity is None else mute_similarity
         self._limits = limits or HistoryLimits()
         self._clock = clock
         self._lock = threading.RLock()
@@ -261,6 +265,7 @@ class AlertHistory:
             last_day=self._last_day(alert),
             judgement=None if judgement is None else _verdict(judgement),
             similarity=self.similarity,
+            mute_similarity=self.mute_similarity,
         )
         return Likeness(
             embedding_version=self.embedding_version,

@@ -73,6 +73,10 @@ class GroupSeen(Document):
     )
     judgement: Verdict | None = Field(description="the operator's verdict on the group that is in force, null if none")
     similarity: Similarity = Field(description="the site's least similarity of an alert to the centre of its group")
+    mute_similarity: Similarity = Field(
+        description="the site's least similarity to a judged alert from which on one is muted, unless the judgement "
+        "names another"
+    )
 
 
 class SimilarAlert(Document):

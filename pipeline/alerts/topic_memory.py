@@ -116,6 +116,7 @@ class TopicMemory:
                     site=site,
                     embedding_version=version,
                     similarity=likeness.group.similarity,
+                    mute_similarity=likeness.group.mute_similarity,
                     limits=_LIMITS,
                 )
             history.take(event)

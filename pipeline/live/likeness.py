@@ -134,6 +134,7 @@ class SiteLikeness:
                     site=self._site,
                     embedding_version=model.version,
                     similarity=settings.similarity or model.similarity,
+                    mute_similarity=settings.mute_similarity or model.mute_similarity,
                     limits=HistoryLimits(alerts=settings.alerts, max_age=timedelta(days=settings.max_age_days)),
                 )
             except HistoryError as error:

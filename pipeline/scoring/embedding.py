@@ -57,7 +57,8 @@ class EmbeddingModel:
         served_version: the version that Triton serves; another one is asked for its description.
         inputs: number of features that it takes.
         backbone: the network whose features it takes; None where it does not say.
-        similarity: suggested similarity, from which on two alerts are alike.
+        similarity: suggested least similarity of an alert to its group.
+        mute_similarity: suggested least similarity to a judged alert from which on one is muted.
     """
 
     name: str
@@ -66,6 +67,7 @@ class EmbeddingModel:
     inputs: int
     backbone: str | None
     similarity: float
+    mute_similarity: float
 
     def require(self, served: ServedModel) -> None:
         """Check that the model takes a detector's features. Raises ClipMismatch: one line."""
@@ -100,10 +102,13 @@ def describe_embedding(
     said = {key: value.string_value for key, value in config.parameters.items()}
     try:
         inputs, _ = _length(config.input, "FEATURES"), _length(config.output, "EMBEDDING")
-        similarity = float(_said(said, "similarity"))
-        if not 0 < similarity <= 1:
-            raise ValueError(f"similarity {similarity:g} is not in (0, 1]")
-        return EmbeddingModel(model, _said(said, "embedding"), served, inputs, said.get("backbone") or None, similarity)
+        similarity, mute_similarity = (float(_said(said, name)) for name in ("similarity", "mute_similarity"))
+        for name, value in (("similarity", similarity), ("mute_similarity", mute_similarity)):
+            if not 0 < value <= 1:
+                raise ValueError(f"{name} {value:g} is not in (0, 1]")
+        return EmbeddingModel(
+            model, _said(said, "embedding"), served, inputs, said.get("backbone") or None, similarity, mute_similarity
+        )
     except ValueError as error:
         raise ClipMismatch(
             f"the model {model} at {address} is not an embedding model ({error}): serve one written by "

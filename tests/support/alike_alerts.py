@@ -74,6 +74,7 @@ def alike(
         last_day=None if event.data.started_at is None else size - 1,
         judgement=None,
         similarity=similarity,
+        mute_similarity=similarity,
     )
     likeness = Likeness(embedding_version=version, embedding=embedding_text(embedding), group=seen, similar=())
     return event.enriched(likeness, muted_because)

@@ -53,6 +53,7 @@ def write_embedder(
         ),
         widths=widths,
         similarity=similarity,
+        mute_similarity=similarity + 0.1,
         weights_sha256=save_embedder(make_arrays(inputs=inputs, widths=widths, seed=seed), folder),
         training={},
         figures={},

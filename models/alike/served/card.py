@@ -63,7 +63,9 @@ class EmbeddingCard(BaseModel):
 
     Attributes:
         widths: outputs of each linear layer; the last is the length of an embedding.
-        similarity: suggested similarity, from which on two alerts are alike.
+        similarity: suggested least similarity of an alert to its group.
+        mute_similarity: suggested least similarity to a judged alert from which on one is muted; stricter, because a
+            real incident may be muted.
         weights_sha256: of the weights' file.
         training: data, licence, recipe, seeds.
         figures: measurements, and their data.
@@ -77,6 +79,7 @@ class EmbeddingCard(BaseModel):
     features: Features
     widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
     similarity: Annotated[float, Field(gt=0, le=1)]
+    mute_similarity: Annotated[float, Field(gt=0, le=1)]
     weights_sha256: str
     training: dict[str, Any]
     figures: dict[str, Any]

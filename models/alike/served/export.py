@@ -91,6 +91,7 @@ def embedding_config(card: EmbeddingCard, *, name: str) -> str:
             "name": card.name,
             "embedding": card.version,
             "similarity": card.similarity,
+            "mute_similarity": card.mute_similarity,
             "backbone": features.backbone.name,
             "weights_sha256": card.weights_sha256,
         },

@@ -49,7 +49,7 @@ def judge(
         float | None,
         typer.Option(
             help="With --normal: least similarity of an alert that is muted, at most 1.",
-            show_default="the one by which the site groups alerts",
+            show_default="that of the site",
         ),
     ] = None,
     expires: Annotated[
@@ -155,7 +155,7 @@ def _event(
         note=note,
         judged_at=max([now, *(moment + timedelta(microseconds=1) for moment in earlier)]),
         expires_at=expires_at,
-        similarity=history.similarity if similarity is None else similarity,
+        similarity=history.mute_similarity if similarity is None else similarity,
         embedding_version=version,
         exemplars=exemplars,
     )

@@ -41,6 +41,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
             "site": "yard",
             "embedding_version": VERSION,
             "similarity": SIMILARITY,
+            "mute_similarity": SIMILARITY,
             "clock": lambda: NOON + timedelta(hours=3),
         }
         histories.append(AlertHistory(path, **settings | changes))
@@ -80,6 +81,7 @@ class TestLikenessByHand:
             "last_day": 0,
             "judgement": None,
             "similarity": SIMILARITY,
+            "mute_similarity": SIMILARITY,
         }
         assert likeness_of(first).similar == ()
         assert likeness_of(third).group.id == third.data.alert_id

@@ -76,6 +76,7 @@ def test_the_document_of_an_enriched_alert() -> None:
             "last_day": 2,
             "judgement": None,
             "similarity": 0.9,
+            "mute_similarity": 0.9,
         },
         "similar": [],
     }

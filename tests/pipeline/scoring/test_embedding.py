@@ -135,7 +135,7 @@ class TestDescription:
         client = EmbeddingClient(site.address, "alike")
         version = read_embedding_card(site.folder / "model-0").version
         number = str(versions.served(site.target))
-        expected = EmbeddingModel("alike", version, number, FEATURES, "i3d-kinetics400", 0.75)
+        expected = EmbeddingModel("alike", version, number, FEATURES, "i3d-kinetics400", 0.75, 0.85)
         assert client.model is None
         assert client.describe() == expected
         assert client.model == expected
@@ -190,7 +190,7 @@ class TestDescription:
     def test_a_detector_whose_features_it_does_not_take_is_refused(
         self, features: int | None, backbone: str | None, has: str | None
     ) -> None:
-        model = EmbeddingModel("alike", "tiny/0", "1", FEATURES, "i3d-kinetics400", 0.75)
+        model = EmbeddingModel("alike", "tiny/0", "1", FEATURES, "i3d-kinetics400", 0.75, 0.85)
         detector = ServedModel("yard", "1", ClipSpec(4, 2, 16, 16), features=features, backbone=backbone)
         if has is None:
             model.require(detector)
