@@ -32,8 +32,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
+from models.data.digits import Digits, read_digits
 from models.detectors.autoencoder.dense import Items, errors, train_dense
-from models.detectors.autoencoder.digits import Digits, read_digits
 from models.detectors.autoencoder.digits_job import PICTURE_FILE, train_digits
 from models.detectors.autoencoder.digits_recipe import DigitsRecipe
 from models.jobs.recipes import read_recipe

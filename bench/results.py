@@ -211,6 +211,20 @@ def digits(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(what, figure, "", None, f"{found['seeds']} seeds, half of the other nine digits learned")
 
 
+def alike_digits(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"{found['seeds']} seeds, {found['judged']} digits that were not learned from"
+    last = list(found["methods"])[-1]
+    for name, one in found["methods"].items():
+        figure, aim = one["accuracy"], found["aim"]
+        low, high = figure["interval_95"]
+        asked, met = (f"≥ {aim:g}", figure["mean"] >= aim) if name == last else ("", None)
+        what = f"handwritten digits without labels, {name}: clustering accuracy"
+        yield Line(what, f"{figure['mean']:.3f} ({low:.3f} to {high:.3f})", asked, met, judges)
+    nearest = found["neighbours"]["knn_accuracy"]
+    what = "handwritten digits, class by neighbours in SimCLR's embedding: accuracy"
+    yield Line(what, f"{nearest['mean']:.3f} (seeds: ± {nearest['spread']:.3f})", "", None, judges)
+
+
 def published(found: dict[str, Any]) -> Iterator[Line]:
     auc = found["left_out"]["per_video_auc"]
     yield Line(
@@ -433,6 +447,7 @@ SECTIONS = (
     ),
     Section("one_class_baselines", "python bench/one_class_baselines.py", one_class_baselines),
     Section("digits", "python bench/digits.py", digits),
+    Section("alike_digits", "python bench/alike_digits.py", alike_digits),
     Section("halves", "python bench/halves.py", halves),
     Section("ablation_students", "python bench/ablation_students.py", ablation_students),
     Section("planted_incidents-motion", "python bench/planted_incidents.py", planted_incidents),

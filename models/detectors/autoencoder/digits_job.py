@@ -27,10 +27,10 @@ from pydantic import BaseModel, ConfigDict
 
 from models.card import ModelName, write_card_file
 from models.code import code_digest
+from models.data import digits as digits_module
+from models.data.digits import Digits, read_digits
 from models.detectors.autoencoder import dense, digits_picture
-from models.detectors.autoencoder import digits as digits_module
 from models.detectors.autoencoder.dense import DenseAutoencoder
-from models.detectors.autoencoder.digits import Digits, read_digits
 from models.detectors.autoencoder.digits_picture import Unusual, draw_unusual
 from models.detectors.autoencoder.digits_recipe import DigitsRecipe
 from models.jobs.rows import read_json, write_json

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.data.digits import SIDE
 from models.detectors.autoencoder.dense import Items
-from models.detectors.autoencoder.digits import SIDE
 from pipeline import files
 
 Picture = npt.NDArray[np.uint8]

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.datasets import load_digits
 
-from models.detectors.autoencoder.dense import Items
-
 SIDE = 8  #: of a picture, pixels
 #: The highest values, which become 1.
 _PIXEL, _LABEL = 16, 9
+
+Items = npt.NDArray[np.float32]  #: (n, D), each value in 0 to 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The stages of the job :mod:`models.alike.job`."""
