@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,21 +26,6 @@ class ProjectionHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return embeddings of length 1, (N, inputs) → (N, values)."""
         return F.normalize(self.layers(features), dim=1)
-
-
-class Standardise(nn.Module):
-    """Centres and scales features of a frozen network by those of its training samples."""
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("scale", torch.ones(inputs))
-        self.mean: Tensor
-        self.scale: Tensor
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, inputs) → (N, inputs)."""
-        return (features - self.mean) * self.scale
 
 
 class SmallEncoder(nn.Module):

@@ -87,17 +87,21 @@ class ClipViews:
         """
         if len(stretch) != self.frames_read:
             raise ValueError(f"a stretch must have {self.frames_read} frames, got {len(stretch)}")
-        begin = (len(stretch) - self._frames) // 2
         pixels = np.ascontiguousarray(stretch)
         digest = hashlib.sha256(pixels.tobytes() + self._seed.to_bytes(8, "little")).digest()
         film = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-            views = [self._random_view(film) for _ in range(self._recipe.number)]
-        return np.stack([stretch[begin : begin + self._frames], *(view.permute(0, 2, 3, 1).numpy() for view in views)])
+            views = [self.random_view(film) for _ in range(self._recipe.number)]
+        return np.stack([self.plain(stretch), *(view.permute(0, 2, 3, 1).numpy() for view in views)])
 
-    def _random_view(self, film: Tensor) -> Tensor:
-        """uint8 (F, 3, H, W) → (T, 3, H, W)."""
+    def plain(self, stretch: Clips) -> Clips:
+        """Return the clip in the middle of a stretch, as it is: uint8 (F, H, W, 3) → (T, H, W, 3)."""
+        begin = (len(stretch) - self._frames) // 2
+        return stretch[begin : begin + self._frames]
+
+    def random_view(self, film: Tensor) -> Tensor:
+        """Return a view by torch's random numbers: uint8 (F, 3, H, W) → (T, 3, H, W)."""
         least, most = self._recipe.speeds
         speed = least + (most - least) * float(torch.rand(()))
         span = (self._frames - 1) * speed
