@@ -7,14 +7,14 @@ clips are judged. *Incidents*: the middle clip of every incident by the renderer
 (open umbrellas, joggers, dogs) at least 2.5 s apart. *Alerts*: the clip of the peak with which each alert of the
 committed model begins; an alert without an incident is of the kind "normal". The neighbours of a clip are sought among
 the other days. Compared are the model's features as they are (standardised as the embedding model does it), the
-embedding, and the features of a backbone with random weights. Intervals resample days.
+embedding, and the features of a backbone with random weights (of the clip alone). Intervals resample days.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,6 @@ class Clips:
         """Return the clips of one day."""
         return [int(clip) for clip in self.clip[self.day == day]]
 
-    def values(self, of_day: Callable[[int], Floats]) -> Floats:
-        """Return the features of the clips, (n, D), from those of the days' clips."""
-        return np.stack([of_day(int(day))[clip] for day, clip in zip(self.day, self.clip, strict=True)])
-
 
 def incidents(days: Sequence[Day]) -> Clips:
     """Return the middle clips of incidents, and clips of hard normals."""
@@ -130,7 +126,7 @@ def judged(
     clips: Clips, days: Sequence[Day], card: EmbeddingCard, embedder: Embedder, random: Sequence[dict[int, Floats]]
 ) -> dict[str, Any]:
     """Return the figures of a set of clips, for each kind of features."""
-    plain = clips.values(lambda day: days[day].features)
+    plain = np.stack([days[day].described(clip) for day, clip in zip(clips.day, clips.clip, strict=True)])
     noise = np.stack([random[day][clip] for day, clip in zip(clips.day, clips.clip, strict=True)])
     variants = {
         FROZEN: unit(embedder.standardised(plain)),

@@ -27,6 +27,7 @@ from operators.alerting import AlertState, AlertTransition
 from operators.chain import ScoreChain
 from operators.figures.events import Span, match
 from operators.scores import ClipScore, SegmentEnd
+from pipeline.alerts.enrich import Moment, RecentFeatures
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneSettings
 from pipeline.errors import UsageError
@@ -83,6 +84,16 @@ class Day:
             return None
         away = np.abs((self.start + self.end) / 2 - (span.start + span.end) / 2)
         return int(np.argmin(np.where(shares >= _SHARED, away, np.inf)))
+
+    def described(self, clip: int) -> npt.NDArray[np.float32]:
+        """Return the features that describe a clip, (D,), as a worker takes them: with those of the clip before."""
+        recent = RecentFeatures()
+        moments = [Moment("film", float(self.start[one]), float(self.end[one])) for one in range(clip + 1)]
+        for one in range(max(0, clip - 1), clip + 1):
+            recent.add(moments[one], self.features[one])
+        found = recent.at(moments[clip])
+        assert found is not None
+        return found
 
     @property
     def free_of_incidents(self) -> npt.NDArray[np.bool_]:

@@ -89,7 +89,7 @@ def main() -> None:
             seeds = range(options.first_seed, options.first_seed + options.count)
             fresh = watched_days(seeds, options.seconds, card.features, FRESH, bars)
         alerts = about_umbrellas_and_incidents(fresh, misled_detector(labelled))
-        embeddings = embedder.embed(np.stack([fresh[alert.day].features[alert.peak] for alert in alerts]))
+        embeddings = embedder.embed(np.stack([fresh[alert.day].described(alert.peak) for alert in alerts]))
     except MistwatchError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     umbrellas = [number for number, alert in enumerate(alerts) if alert.kind == OrdinaryKind.UMBRELLA]

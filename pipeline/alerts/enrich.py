@@ -82,18 +82,29 @@ class RecentFeatures:
         self._clips.append((moment, features))
 
     def at(self, moment: Moment) -> Floats | None:
-        """Return the features of the clip that shares most of a moment; None where they are not there yet.
+        """Return the features that describe a moment; None where they are not there yet.
 
-        They are there once a clip of the segment ends with the moment or after it.
+        They are those of the clip that shares most of it, averaged with those of the clip before where the two share at
+        least half: neighbours of an incident were found more often (bench/alike_courtyard.py). They are there once a
+        clip of the segment ends with the moment or after it.
         """
         same = [(clip, features) for clip, features in self._clips if clip.segment == moment.segment]
         if not same or max(clip.end for clip, _ in same) < moment.end - _ROUNDING_SECONDS:
             return None
-        shared, features = max(
-            ((min(clip.end, moment.end) - max(clip.start, moment.start), features) for clip, features in same),
-            key=lambda each: each[0],
-        )
-        return features if shared > 0 else None
+        clip, features = max(same, key=lambda each: _shared(each[0], moment))
+        if not _shared(clip, moment) > 0:
+            return None
+        half = (clip.end - clip.start) / 2 - _ROUNDING_SECONDS
+        earlier = [each for each in same if each[0].start < clip.start and _shared(each[0], clip) >= half]
+        if not earlier:
+            return features
+        before = max(earlier, key=lambda each: each[0].start)[1]
+        return np.asarray((features + before) / 2, np.float32)
+
+
+def _shared(one: Moment, other: Moment) -> float:
+    """Return the length of what two moments of a segment share, seconds; below 0 where they are apart."""
+    return min(one.end, other.end) - max(one.start, other.start)
 
 
 @dataclass(slots=True)

@@ -187,6 +187,17 @@ def test_features_of_another_detector_describe_the_moment_of_the_peak() -> None:
     assert np.array_equal(features, at(50.0)), "it shares .8 s with the peak, the other clip .6 s"
 
 
+def test_the_clip_before_counts_where_it_shares_half() -> None:
+    recent = RecentFeatures()
+    for start, value in ((0.0, 1.0), (0.5, 3.0), (1.0, 7.0), (1.75, 20.0)):
+        recent.add(Moment("s", start, start + 1.0), np.array([value], np.float32))
+    assert recent.at(Moment("s", 1.0, 2.0)) == np.float32(5.0)
+    assert recent.at(Moment("s", 0.0, 1.0)) == np.float32(1.0), "there is none before"
+    assert recent.at(Moment("s", 1.75, 2.75)) == np.float32(20.0), "the one before shares a quarter"
+    assert recent.at(Moment("s", 1.1, 1.6)) == np.float32(5.0), "a shorter moment within the third clip"
+    assert recent.at(Moment("s", 2.0, 3.0)) is None, "no clip ends there yet"
+
+
 def test_features_of_another_segment_are_never_taken() -> None:
     rig = Rig()
     rig.saw(0.0, 10.0, segment="before")
