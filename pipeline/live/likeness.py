@@ -46,6 +46,7 @@ class SiteLikeness:
         address: HOST:PORT of the server's gRPC endpoint.
         state_dir: the folder of the memory's file.
         kafka: the topic that alerts and judgements are on.
+        repair: no other process uses the server: load the embedding model anew when its process has died.
         on_outcome: called for each alert with what became of its likeness.
     """
 
@@ -57,6 +58,7 @@ class SiteLikeness:
         address: str,
         state_dir: Path,
         kafka: KafkaSettings,
+        repair: bool = False,
         on_outcome: Callable[[Watch, Outcome], None] = lambda _watch, _outcome: None,
     ) -> None:
         self._settings = settings
@@ -64,7 +66,7 @@ class SiteLikeness:
         self._file = state_dir / "alerts.sqlite"
         self._kafka = kafka
         self._on_outcome = on_outcome
-        self._client = EmbeddingClient(address, settings.model, self._turn_to)
+        self._client = EmbeddingClient(address, settings.model, self._turn_to, repair=repair)
         self._lock = threading.Lock()  # of the exchange of the memory and its follower
         self._history: AlertHistory | None = None
         self._follower: _Follower | None = None

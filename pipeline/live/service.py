@@ -270,6 +270,7 @@ class Service:
             address=self.site.triton.address,
             state_dir=self.site.state_dir,
             kafka=self.site.kafka,
+            repair=self._repair,
             on_outcome=self._counted.likeness,
         )
 

@@ -19,6 +19,7 @@ import tritonclient.grpc as triton
 from pipeline import logs
 from pipeline.scoring.outcomes import notify
 from pipeline.scoring.served_model import (
+    LOAD_SECONDS,
     ClipMismatch,
     ScorerUnavailable,
     ServedModel,
@@ -139,6 +140,7 @@ class EmbeddingClient:
         model: name of the served model.
         on_described: called with each description that differs from the one before, before embeddings of that model
             are asked for. On the thread of :meth:`describe` or on the client's own.
+        repair: no other process uses the server: load the model anew when its process has died.
         look_seconds: pause before a model that is away is asked for again.
         answer_seconds: an answer that has not come after this many seconds never comes.
     """
@@ -149,12 +151,15 @@ class EmbeddingClient:
         model: str,
         on_described: Callable[[EmbeddingModel], None] = lambda _model: None,
         *,
+        repair: bool = False,
         look_seconds: float = _LOOK_SECONDS,
         answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
         self._address = address
         self._model = model
         self._on_described = on_described
+        self._repair = repair
+        self._has_died = False  # the model's process
         self._look_seconds = look_seconds
         self._answer_seconds = answer_seconds
         self._client = connect(address)
@@ -252,6 +257,7 @@ class EmbeddingClient:
             if trouble is Trouble.FAILED:  # on these features; the model is there
                 self._fail(line)
             else:
+                self._has_died = trouble is Trouble.STUB_DIED
                 self._lose(asked, line)
             return None
         answering = result.get_response().model_version
@@ -295,6 +301,8 @@ class EmbeddingClient:
                 return
             self._wanted.clear()  # before the question: what is lost from here on is looked for again
             try:
+                if self._has_died and self._repair:
+                    self._load_anew()
                 self.describe()
             except (ScorerUnavailable, ClipMismatch) as error:
                 if self._closed.is_set():
@@ -309,6 +317,15 @@ class EmbeddingClient:
             else:
                 self._waiting_for = ""
                 _log.info("the embedding model is there", model=self._model)
+
+    def _load_anew(self) -> None:
+        """Unload the model and load it: a load alone does not start its process again. Raises ScorerUnavailable."""
+        self._has_died = False
+        try:
+            self._client.unload_model(self._model, client_timeout=LOAD_SECONDS)
+            self._client.load_model(self._model, client_timeout=LOAD_SECONDS)
+        except Exception as error:
+            raise ScorerUnavailable(*diagnose(error, self._address, self._model)) from error
 
     def _renew(self) -> None:
         """Replace the connection: one that has died without a sign is not answered for a quarter of an hour."""

@@ -329,6 +329,16 @@ class TestOutages:
             "no embeddings; alerts go without likeness"
         ]
 
+    def test_a_model_whose_process_has_died_is_loaded_anew_by_its_only_user(self, site: Site, answers: Answers) -> None:
+        with running(site.address, repair=True) as (client, described):
+            answers.wait_until_embedded(client, some_features())
+            site.server.kill_stub()
+            until(lambda: answers.wait(client, some_features()) is None)
+            check_embedding(answers.wait_until_embedded(client, some_features()), some_features())
+        assert len(described) == 1, "it is the same model"
+        site.server.unload()  # the detector's process has died, too
+        site.server.load()
+
     def test_another_version_is_followed_and_each_embedding_names_its_own(self, site: Site, answers: Answers) -> None:
         first = read_embedding_card(site.folder / "model-0").version
         features = some_features()
