@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ def bench(load):
     return load("alike_courtyard")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_day(bench):
     """Makes a day of clips of one second that do not overlap."""
 
@@ -35,9 +34,7 @@ def make_day(bench):
         starts = np.arange(count, dtype=np.float64)
         ordinary = [frozenset({OrdinaryKind.UMBRELLA} if clip in umbrellas else ()) for clip in range(count)]
         scene = SceneSettings(fps=FPS, seconds=float(count))
-        # As bench/alike_courtyard.py has loaded the module, whose class it is.
-        day = bench.Day
-        return day(scene, np.asarray(features, np.float32), starts, starts + 1, tuple(incidents), ordinary)
+        return bench.Day(scene, np.asarray(features, np.float32), starts, starts + 1, tuple(incidents), ordinary)
 
     return made
 
@@ -46,8 +43,8 @@ def incident(kind: IncidentKind, start: float, end: float) -> Incident:
     return Incident(kind, round(start * FPS), round(end * FPS) - 1)
 
 
-@pytest.fixture
-def judged(bench, make_day, tmp_path: Path):
+@pytest.fixture(scope="module")
+def judged(bench, make_day, tmp_path_factory):
     """Features that hide the kind among loud noise, and an embedder that finds it; a random network sees noise."""
     random = np.random.default_rng(0)
     clips_a_day = len(KINDS) * REPEATS
@@ -64,7 +61,7 @@ def judged(bench, make_day, tmp_path: Path):
         "weight_0": np.eye(len(KINDS), width),
         "bias_0": np.zeros(len(KINDS)),
     }
-    card = read_embedding_card(write_embedder(tmp_path / "model", inputs=width, widths=(len(KINDS),)))
+    card = read_embedding_card(write_embedder(tmp_path_factory.mktemp("made") / "model", inputs=width, widths=(4,)))
     clips = bench.Clips([(day, clip, str(kinds[clip])) for day in range(DAYS) for clip in range(clips_a_day)])
     return bench.judged(clips, days, card, Embedder(arrays), noise)
 
