@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import alike_courtyard as likeness_bench
+import muting as muting_bench
 from learning_time import ASKED_MINUTES
 from one_class_ped2 import KINDS, MOST_MILLISECONDS
 
@@ -223,6 +225,63 @@ def alike_digits(found: dict[str, Any]) -> Iterator[Line]:
     nearest = found["neighbours"]["knn_accuracy"]
     what = "handwritten digits, class by neighbours in SimCLR's embedding: accuracy"
     yield Line(what, f"{nearest['mean']:.3f} (seeds: ± {nearest['spread']:.3f})", "", None, judges)
+
+
+def alike_courtyard(found: dict[str, Any]) -> Iterator[Line]:
+    asked, trained = likeness_bench.ASKED, likeness_bench.TRAINED
+    for name, one in found["sets"].items():
+        judges = f"`{found['model']['name']}`, {one['clips']} clips of fresh days"
+        for variant in (likeness_bench.FROZEN, trained, likeness_bench.RANDOM):
+            for figure, what in (("accuracy", "kind by neighbours, accuracy"), ("nmi", "clusters, NMI")):
+                value, least = one[variant][figure], asked[figure]
+                target, met = (f"≥ {least:g}", value["value"] >= least) if variant == trained else ("", None)
+                yield Line(f"courtyard, {name}, {variant}: {what}", _within(value), target, met, judges)
+        gained = one["trained_minus_frozen"]
+        figure = f"{gained['value']:+.3f} ({gained['low']:+.3f} to {gained['high']:+.3f})"
+        what = f"courtyard, {name}, {trained} less frozen features: accuracy"
+        yield Line(what, figure, "interval above 0", gained["low"] > 0, judges)
+
+
+def muting(found: dict[str, Any]) -> Iterator[Line]:
+    asked = muting_bench.ASKED
+    for one in found["at"]:
+        suggested = one["similarity"] == found["model"]["mute_similarity"]
+        first, shares = one["first_judged"], one["at_random"]
+        begins = f"a mute from similarity {one['similarity']:g}{' (suggested)' if suggested else ''}"
+        for kind in ("umbrellas", "incidents"):
+            mean, low, high = (shares[kind][name] for name in ("mean", "low", "high"))
+            share, met = asked[f"muted_{kind}"], None
+            if suggested and kind == "umbrellas":
+                met = mean >= share
+            elif suggested:
+                few = first["incidents"] < asked["incidents"]
+                met = "too few incidents" if mean <= share and few else mean <= share
+            target = f"{'≥' if kind == 'umbrellas' else '≤'} {100 * share:g} %" if suggested else ""
+            figure = f"{mean:.0%} (middle 90 % of draws: {low:.0%} to {high:.0%})"
+            judges = f"`{found['model']['name']}`, {first[kind]} later alerts, {found['judged']} judged"
+            yield Line(f"{begins}: muted {kind}", figure, target, met, judges)
+
+
+def alike_cost(found: dict[str, Any]) -> Iterator[Line]:
+    asked, before, after = found["asked"], *found["load_average"].values()
+    judges = f"{found['cameras']} live cameras, load average {before:g} to {after:g}"
+    for name, what in (
+        ("share", "all processes"),
+        ("share_by_parts", "worker and embedding alone"),
+    ):
+        low, median, high = (found[name][part] for part in ("lowest", "median", "highest"))
+        figure = f"{median:+.1%} ({len(found['pairs'])} pairs: {low:+.1%} to {high:+.1%})"
+        target = f"≤ {100 * asked['share']:g} %"
+        yield Line(f"likeness, processor time, {what}", figure, target, _kept(low, high, asked["share"]), judges)
+    held = found["held_ms"]
+    figure = f"{held['highest']:.1f} ms (median: {held['median']:.1f}, 99 %: {held['p99']:.1f})"
+    what = f"likeness, longest time that an event was held back, of {held['events']}"
+    yield Line(what, figure, f"≤ {asked['held_ms']:g} ms", held["highest"] <= asked["held_ms"], judges)
+    outcomes = found["outcomes"]
+    figure = (
+        f"{outcomes['in_time']} of {sum(outcomes.values())} ({outcomes['late']} late, {outcomes['missing']} missing)"
+    )
+    yield Line("likeness, alerts that begin with it", figure, "", None, judges)
 
 
 def published(found: dict[str, Any]) -> Iterator[Line]:
@@ -448,6 +507,9 @@ SECTIONS = (
     Section("one_class_baselines", "python bench/one_class_baselines.py", one_class_baselines),
     Section("digits", "python bench/digits.py", digits),
     Section("alike_digits", "python bench/alike_digits.py", alike_digits),
+    Section("alike_courtyard", "python bench/alike_courtyard.py", alike_courtyard),
+    Section("muting", "python bench/muting.py", muting),
+    Section("alike_cost", "python bench/alike_cost.py", alike_cost),
     Section("halves", "python bench/halves.py", halves),
     Section("ablation_students", "python bench/ablation_students.py", ablation_students),
     Section("planted_incidents-motion", "python bench/planted_incidents.py", planted_incidents),
@@ -529,6 +591,10 @@ def _kept(low: float, high: float, budget: float) -> bool | str:
 def _auc(summary: dict[str, Any]) -> str:
     low, high = summary["interval_95"]
     return f"{summary['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _within(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def _at_least(what: str, summary: dict[str, Any], least: float | None, judges: str) -> Line:

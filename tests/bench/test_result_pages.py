@@ -242,7 +242,20 @@ def test_maps_are_judged_by_the_masks_of_their_videos(load, tmp_path):
     assert pixel_figures(counts)["pixel_auc"] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", ["ablation_students", "fights_mist", "halves", "one_class_baselines", "ped2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ablation_students",
+        "alike_cost",
+        "alike_courtyard",
+        "alike_digits",
+        "fights_mist",
+        "halves",
+        "muting",
+        "one_class_baselines",
+        "ped2",
+    ],
+)
 def test_the_committed_page_is_of_the_committed_figures(load, root, name):
     """What a page says is changed in the program, which writes it."""
     results = root / "bench" / "results"
