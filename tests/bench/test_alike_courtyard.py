@@ -22,7 +22,10 @@ DAYS, REPEATS = 8, 3  # each day shows each kind so many times
 
 @pytest.fixture(scope="module")
 def bench(load):
-    return load("alike_courtyard")
+    """The bench, with few draws of the intervals."""
+    loaded = load("alike_courtyard")
+    loaded.DRAWS, loaded.NMI_DRAWS = 200, 20
+    return loaded
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from tiny_motion import motion_model
 
 from models.card import BUILT_IN
-from pipeline.cli.demo.command import _named, _sparse
+from pipeline.cli.demo.command import _described_by, _named, _sparse
 from pipeline.courtyard.renderer import RenderError, render_films
 from pipeline.courtyard.settings import SceneSettings
 from pipeline.names import ascii_name, checked_name
@@ -106,6 +106,12 @@ def test_a_model_with_a_clip_for_every_frame_is_thinned_at_the_same_lag(tmp_path
         "alerts": {"kernel": 2},
     }
     assert _sparse("courtyard") == {}
+
+
+def test_alerts_are_described_by_the_detector_that_the_embedding_was_trained_on(tmp_path: Path) -> None:
+    motion = str(motion_model(tmp_path / "gate", "gate-motion"))
+    assert _described_by({"gate": motion, "any": "courtyard"}) == "any"
+    assert _described_by({"gate": motion, "fights": "fights"}) is None
 
 
 def test_without_opencv_it_names_what_to_install(tmp_path: Path) -> None:
