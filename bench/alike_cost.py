@@ -351,9 +351,10 @@ def page(results: dict[str, Any]) -> str:
     whole, parts = results["share"], results["share_by_parts"]
     lines += [
         "",
-        f"Likeness adds {_range(whole)} to the processor time (median, lowest and highest pair). The worker's "
-        f"difference and the embedding's stub alone, without the detector's stub, whose time varies by more: "
-        f"{_range(parts)}. Asked: at most {asked['share']:.0%}.",
+        f"Likeness adds {_range(whole)} to the processor time (median, lowest and highest pair). The detector's stub "
+        f"varies by more than likeness costs. The worker and the embedding's stub alone add {_range(parts)}. Asked: at "
+        f"most {100 * asked['share']:g} %. The memory of alerts is nearly empty in these runs; bench/alert_history.py "
+        "measures a full one.",
         "",
         f"Events are held back for {held['median']:.1f} ms (median), 99 % of them for at most {held['p99']:.1f} ms, "
         f"the longest for {held['highest']:.1f} ms ({held['events']} events). Asked: at most {asked['held_ms']:g} ms. "
