@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, overload
 
@@ -100,6 +102,32 @@ class ModelCard(_Part, Generic[Own]):
     held_out_sources: list[str] = []
     sees: list[str] = []
     does_not_see: list[str] = []
+
+
+def features_digest(card: ModelCard[Any]) -> str | None:
+    """Return a digest of what decides a detector's FEATURES, apart from the stride; None where its card does not say.
+
+    That is the backbone with its layers, the contrast, and the clips.
+    """
+    given = card.model_dump(mode="json")
+    backbone = given.get("backbone") or {}
+    if not backbone.get("layers"):
+        return None
+    return digest_of_features(backbone, given.get("contrast"), card.clip)
+
+
+def digest_of_features(backbone: Mapping[str, Any], contrast: Any, clip: StoredClip) -> str:
+    """Return the digest of features, 16 hexadecimal digits.
+
+    Args:
+        backbone: ``name``, ``tensors_sha256`` and ``layers``.
+    """
+    decides = [
+        [backbone["name"], backbone["tensors_sha256"], list(backbone["layers"])],
+        contrast,
+        {**clip.model_dump(mode="json"), "stride": 0},
+    ]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class CameraCard(ModelCard[Own], Generic[Own]):

@@ -218,7 +218,7 @@ class LikenessSettings(_Strict):
         description="least similarity to a judged alert that mutes, unless the judgement names another; "
         "default: the embedding model's",
     )
-    alerts: int = Field(20_000, ge=1, le=1_000_000, description="alerts that are remembered; the oldest go first")
+    alerts: int = Field(20_000, ge=1, le=100_000, description="alerts that are remembered; the oldest go first")
     max_age_days: float = Field(90.0, gt=0, le=36_500, description="older alerts are forgotten")
 
 

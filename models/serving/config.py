@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.card import ModelCard
+from models.card import ModelCard, features_digest
 from models.serving.contract import CONFIG_FILE, EngineChoice
 from models.serving.parts import HOST_VERSION, read_parameters
 from operators.background import SceneKind
@@ -156,6 +156,7 @@ def _of_detector(card: ModelCard, *, rarity: bool) -> dict[str, object]:
     return {
         "name": card.name,
         **({"backbone": card.backbone.name} if card.backbone else {}),
+        **({"features": digest} if (digest := features_digest(card)) else {}),
         "clip_stride": clip.stride,
         "clip_fit": clip.fit.value,
         "clip_fps": "native" if clip.fps is None else clip.fps,

@@ -21,22 +21,27 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.alerting import AlertState
+from pipeline import logs
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.likeness import Likeness, MutedBecause
 from pipeline.scoring.embedding import Embedded
 
+_log = logs.get("likeness")
+
 Floats = npt.NDArray[np.float32]
 
-#: A live alert is held back for its likeness by at most so much.
-HOLD_SECONDS = 0.1
+#: A live alert is held back for its likeness by at most 0.1 s. The worker looks every few milliseconds, between other
+#: clips, so the hold ends before.
+HOLD_SECONDS = 0.08
 #: A recording's alert is held back by at most so much: nothing waits for it, and a replay gives the same each time.
 REPLAY_HOLD_SECONDS = 30.0
-#: Clips of a camera whose features are kept: a minute at a clip a second.
-_KEPT_CLIPS = 64
+#: Clips of a camera whose features are kept, 7 kB each with 1856 values. An alert's update comes up to
+#: ``update_every_seconds`` after its peak.
+_KEPT_CLIPS = 256
+#: A peak without an embedding is asked for again after so long, while its alert is open.
+_AGAIN_SECONDS = 2.0
 #: Documents round times to microseconds.
 _ROUNDING_SECONDS = 1e-5
-#: Interval of the looks for an answer while an ended recording waits for it.
-_LOOK_SECONDS = 0.005
 
 
 class Moment(NamedTuple):
@@ -71,35 +76,67 @@ class Outcome(StrEnum):
     MISSING = "missing"  #: no event has it
 
 
+class _Described(NamedTuple):
+    moment: Moment
+    features: Floats
+    version: str
+
+
+class NeverDescribed(LookupError):
+    """No clip describes a moment, and none will."""
+
+
 class RecentFeatures:
     """The features of a camera's latest clips, for the alerts of all its detectors. Not thread-safe."""
 
     def __init__(self, kept: int = _KEPT_CLIPS) -> None:
-        self._clips: deque[tuple[Moment, Floats]] = deque(maxlen=kept)
+        self._clips: deque[_Described] = deque(maxlen=kept)
+        self._left: dict[str, float] = {}  # by segment, the latest end of a clip that is not kept any more
 
-    def add(self, moment: Moment, features: Floats) -> None:
-        """Take the features of a clip, float32 (D,)."""
-        self._clips.append((moment, features))
+    def add(self, moment: Moment, features: Floats, version: str = "") -> None:
+        """Take the features of a clip, float32 (D,).
 
-    def at(self, moment: Moment) -> Floats | None:
+        Args:
+            version: names the model that made them; features of two versions are never mixed.
+        """
+        if len(self._clips) == self._clips.maxlen:
+            oldest = self._clips[0].moment
+            self._left = {oldest.segment: max(self._left.get(oldest.segment, oldest.end), oldest.end)}
+        self._clips.append(_Described(moment, features, version))
+
+    def at(self, moment: Moment, *, final: bool = False) -> Floats | None:
         """Return the features that describe a moment; None where they are not there yet.
 
         They are those of the clip that shares most of it, averaged with those of the clip before where the two share at
         least half: neighbours of an incident were found more often (bench/alike_courtyard.py). They are there once a
         clip of the segment ends with the moment or after it.
+
+        Args:
+            final: no more clips come; take what is there.
+
+        Raises:
+            NeverDescribed: no clip shares the moment, and none will.
         """
-        same = [(clip, features) for clip, features in self._clips if clip.segment == moment.segment]
-        if not same or max(clip.end for clip, _ in same) < moment.end - _ROUNDING_SECONDS:
+        same = [one for one in self._clips if one.moment.segment == moment.segment]
+        passed = bool(same) and max(one.moment.end for one in same) >= moment.end - _ROUNDING_SECONDS
+        if not (passed or final):
+            if self._left.get(moment.segment, moment.end) > moment.end:
+                raise NeverDescribed
             return None
-        clip, features = max(same, key=lambda each: _shared(each[0], moment))
-        if not _shared(clip, moment) > 0:
-            return None
+        best = max(same, key=lambda one: _shared(one.moment, moment), default=None)
+        if best is None or not _shared(best.moment, moment) > 0:
+            raise NeverDescribed
+        clip = best.moment
         half = (clip.end - clip.start) / 2 - _ROUNDING_SECONDS
-        earlier = [each for each in same if each[0].start < clip.start and _shared(each[0], clip) >= half]
+        earlier = [
+            one
+            for one in same
+            if one.moment.start < clip.start and _shared(one.moment, clip) >= half and one.version == best.version
+        ]
         if not earlier:
-            return features
-        before = max(earlier, key=lambda each: each[0].start)[1]
-        return np.asarray((features + before) / 2, np.float32)
+            return best.features
+        before = max(earlier, key=lambda one: one.moment.start).features
+        return np.asarray((best.features + before) / 2, np.float32)
 
 
 def _shared(one: Moment, other: Moment) -> float:
@@ -112,7 +149,9 @@ class _Peak:
     """The peak of an event on its way to an embedding."""
 
     asked: bool = False
-    settled: bool = False
+    settled: bool = False  # it has its embedding, or has none now
+    never: bool = False  # and will have none
+    again_at: float = 0.0  # on the clock
     embedded: Embedded | None = None
 
 
@@ -158,6 +197,7 @@ class Enricher:
         self._held: deque[tuple[AlertEvent, float]] = deque()  # with the time since when
         self._peaks: dict[Moment, _Peak] = {}
         self._alert = _Alert()
+        self._is_final = False  # no more clips come
         self._answers: SimpleQueue[tuple[Moment, Embedded | None]] = SimpleQueue()
 
     @property
@@ -192,26 +232,23 @@ class Enricher:
             ready.append(update)
         return ready
 
-    def finish(self, events: list[AlertEvent], *, wait: bool) -> list[AlertEvent]:
-        """Take the last events, and return all that are left.
+    def finish(self, events: list[AlertEvent], *, at_once: bool) -> list[AlertEvent]:
+        """Take the last events, and return those that go out now; call :meth:`ready` while any is held back.
 
         Args:
-            wait: wait for their likeness, as long as events are held back; otherwise they go without what is not there.
+            at_once: hold nothing back: events go without what is not there.
         """
+        self._is_final = True
         ready = self.take(events)
-        while wait and self._held:
-            time.sleep(_LOOK_SECONDS)
-            ready += self.ready()
-        while self._held:
+        while at_once and self._held:
             event, _ = self._held.popleft()
             ready.append(self._pass(event, self._peaks[_peak_of(event)]))
         return ready
 
     def _read_answers(self) -> None:
         for moment, peak in self._peaks.items():
-            if not peak.asked and (features := self._recent.at(moment)) is not None:
-                peak.asked = True
-                self._embed(features, partial(self._answer, moment))
+            if not peak.asked and not peak.never and self._clock() >= peak.again_at:
+                self._ask(moment, peak)
         while True:
             try:
                 moment, embedded = self._answers.get_nowait()
@@ -219,6 +256,18 @@ class Enricher:
                 return
             if (answered := self._peaks.get(moment)) is not None:
                 answered.settled, answered.embedded = True, embedded
+                if embedded is None:
+                    answered.asked, answered.again_at = False, self._clock() + _AGAIN_SECONDS
+
+    def _ask(self, moment: Moment, peak: _Peak) -> None:
+        try:
+            features = self._recent.at(moment, final=self._is_final)
+        except NeverDescribed:
+            peak.settled = peak.never = True
+            return
+        if features is not None:
+            peak.asked = True
+            self._embed(features, partial(self._answer, moment))
 
     def _answer(self, moment: Moment, embedded: Embedded | None) -> None:
         self._answers.put((moment, embedded))
@@ -232,7 +281,7 @@ class Enricher:
         numbered = event.numbered(event.data.sequence + alert.shift) if alert.shift else event
         self._consider(event, peak)
         went = numbered if alert.likeness is None else numbered.enriched(*alert.likeness)
-        alert.last = None if peak.settled else went
+        alert.last = None if peak.embedded is not None or peak.never else went
         if event.data.state is AlertState.BEGIN:
             alert.missing = alert.likeness is None
             if not alert.missing:
@@ -249,6 +298,9 @@ class Enricher:
         alert = self._alert
         if alert.last is None or self._held or not (peak := self._peaks[_peak_of(alert.last)]).settled:
             return None
+        if peak.embedded is None:
+            alert.last = None if peak.never else alert.last
+            return None
         last, alert.last = alert.last, None
         if not self._consider(last, peak):
             return None
@@ -260,12 +312,23 @@ class Enricher:
         return last.repeated().enriched(*alert.likeness)
 
     def _consider(self, event: AlertEvent, peak: _Peak) -> bool:
-        """Ask the memory about the alert with the embedding of its peak; return whether it could be asked."""
+        """Ask the memory about the alert with the embedding of its peak; return whether it could be asked.
+
+        Where the peak has none yet, and no event of the alert had one, an earlier peak of it serves.
+        """
         memory = self._memory()
-        if peak.embedded is None or memory is None or memory.embedding_version != peak.embedded.version:
+        embedded = peak.embedded
+        if embedded is None and self._alert.likeness is None:
+            others = (self._peaks[moment].embedded for moment in self._alert.peaks if moment in self._peaks)
+            embedded = next((one for one in others if one is not None), None)
+        if embedded is None or memory is None or memory.embedding_version != embedded.version:
             return False
         data = event.data
-        self._alert.likeness = memory.consider(data.alert_id, peak.embedded.values, data.camera, data.started_at)
+        try:
+            self._alert.likeness = memory.consider(data.alert_id, embedded.values, data.camera, data.started_at)
+        except Exception:  # the alert is worth more than its likeness
+            _log.exception("an alert cannot be compared, and goes without likeness; this is a bug", camera=data.camera)
+            return False
         return True
 
     def _end(self) -> None:

@@ -195,6 +195,19 @@ class AlertHistory:
         """Return the offset from which to read on in each partition of the topic. Raises HistoryError."""
         return self._file.positions()
 
+    def positions_in(self, topic: str) -> dict[int, int]:
+        """Return the positions in a topic, and bind them to it: those of another topic are forgotten.
+
+        Args:
+            topic: its name with the brokers'.
+
+        Raises:
+            HistoryError: the file cannot be read or written.
+        """
+        with self._file.writing() as rows:
+            rows.bind_positions(topic)
+        return self._file.positions()
+
     def set_positions(self, positions: Mapping[int, int]) -> None:
         """Remember from which offset to read on in each of these partitions. Raises HistoryError."""
         with self._file.writing() as rows:
@@ -441,14 +454,20 @@ class AlertHistory:
             members = self._members[group]
             self._grouping.offer(str(group), [(str(one), self._alerts[one].embedding) for one in members])
 
-    def _prune(self, rows: HistoryRows) -> None:
-        """Drop the oldest alerts beyond the limits. An emptied group's row goes when the file is next opened."""
+    def _prune(self, rows: HistoryRows, *, but: UUID | None = None) -> None:
+        """Drop the oldest alerts beyond the limits. An emptied group's row goes when the file is next opened.
+
+        Args:
+            but: an alert that stays, whatever the clock says: it is being considered.
+        """
         max_age = self._limits.max_age
         too_old = None if max_age is None else self._clock() - max_age
         while self._oldest:
             seen_at, _, identity = self._oldest[0]
             if (alert := self._alerts.get(identity)) is not None and alert.seen_at == seen_at:
                 if len(self._alerts) <= self._limits.alerts and (too_old is None or seen_at >= too_old):
+                    return
+                if identity == but:
                     return
                 self._own.discard(identity)
                 self._drop(alert, counted=True)
@@ -460,7 +479,7 @@ class AlertHistory:
         try:
             with self._file.writing() as rows:
                 self._write(alert, rows, joined=joined)
-                self._prune(rows)
+                self._prune(rows, but=alert.alert_id)
         except HistoryError as error:
             if not self._write_failed:
                 _log.error("the alert history cannot be written; it goes on in memory", error=str(error))

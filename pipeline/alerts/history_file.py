@@ -210,6 +210,13 @@ class HistoryRows:
         rows = [(str(one.judgement_id),) for one in judgements]
         self._connection.executemany("DELETE FROM judgements WHERE judgement_id = ?", rows)
 
+    def bind_positions(self, topic: str) -> None:
+        """Forget the positions in another topic than this one."""
+        bound = self._connection.execute("SELECT value FROM meta WHERE name = 'topic'").fetchone()
+        if bound is not None and bound[0] != topic:
+            self._connection.execute("DELETE FROM positions")
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('topic', ?)", (topic,))
+
     def put_positions(self, positions: Mapping[int, int]) -> None:
         """Write positions; those of other partitions stay."""
         self._connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())

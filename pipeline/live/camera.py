@@ -174,6 +174,7 @@ class Camera:
             SourceError: a source that can be refused before anything starts (a missing file, not a video).
         """
         self.name = plan.camera
+        self.plan = plan
         self.stop = threading.Event()
         self.finished = threading.Event()  #: set by the operators' thread
         self.failure: SourceError | None = None  #: why the source could not be read to its end
@@ -196,6 +197,11 @@ class Camera:
     def start(self) -> None:
         """Start to read."""
         self._thread.start()
+
+    @property
+    def is_holding_alerts(self) -> bool:
+        """Return whether alerts are held back for their likeness; on the thread of the operators."""
+        return any(watcher.enricher is not None and watcher.enricher.is_holding for watcher in self.watchers)
 
     def join(self, seconds: float) -> None:
         """Wait for the end of the thread, which ``stop`` or the end of a recording brings about."""

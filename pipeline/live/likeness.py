@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,16 +25,19 @@ from pipeline.alerts.enrich import (
 )
 from pipeline.alerts.history import AlertHistory, HistoryLimits
 from pipeline.alerts.history_file import HistoryError
+from pipeline.alerts.reading import Event
 from pipeline.live.listener import Watch
 from pipeline.scoring.embedding import EmbeddingClient, EmbeddingModel
 from pipeline.scoring.outcomes import Scored
-from pipeline.scoring.served_model import ServedModel
+from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.settings import KafkaSettings, LikenessSettings
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.tail import TailListener, TopicReader
 
 _log = logs.get("likeness")
 
+#: Events that wait for a memory that cannot be written, at most; beyond that they are known in memory alone.
+_MOST_WAITING = 1000
 #: Limit for the end of the thread that follows the topic: a poll, and an answer of the broker.
 _FOLLOWER_SECONDS = 4.0
 
@@ -71,6 +74,8 @@ class SiteLikeness:
         self._history: AlertHistory | None = None
         self._follower: _Follower | None = None
         self._recent: dict[str, RecentFeatures] = {}
+        self._judged: tuple[EmbeddingModel, ServedModel] | None = None
+        self._misfit = False
         self._closed = False
 
     @property
@@ -79,7 +84,7 @@ class SiteLikeness:
         return self._history
 
     def check(self) -> EmbeddingModel:
-        """Ask for the model now. Raises ScorerUnavailable, ClipMismatch, HistoryError."""
+        """Ask for the model now. Raises ScorerUnavailable, ClipMismatch."""
         return self._client.describe()
 
     def start(self) -> None:
@@ -95,8 +100,14 @@ class SiteLikeness:
         """Return whether this detector's features describe the alerts of its camera."""
         return self._settings.detector in (None, watch.detector)
 
-    def enricher(self, watch: Watch, *, live: bool) -> Enricher:
-        """Return the enricher of a camera and detector."""
+    def enricher(self, watch: Watch, watches: Iterable[Watch], *, live: bool) -> Enricher | None:
+        """Return the enricher of a camera and detector; None where no detector of the camera describes its alerts.
+
+        Args:
+            watches: all detectors of the camera.
+        """
+        if not any(self.describes(each) for each in watches):
+            return None
         return Enricher(
             lambda: self._history,
             self._client.embed,
@@ -107,13 +118,34 @@ class SiteLikeness:
 
     def saw(self, watch: Watch, scored: Scored) -> None:
         """Keep a clip's features, where they describe the camera's alerts; on the thread of the operators."""
-        if scored.features is not None and self.describes(watch):
-            window = scored.window
-            self._recent[watch.camera].add(Moment(window.segment.id, window.start, window.end), scored.features)
+        if scored.features is not None and self.describes(watch) and self._fits(scored.served):
+            window, served = scored.window, scored.served
+            moment = Moment(window.segment.id, window.start, window.end)
+            self._recent[watch.camera].add(moment, scored.features, f"{served.name}/{served.version}")
+
+    def _fits(self, served: ServedModel) -> bool:
+        """Return whether the embedding model takes the features of a detector's version; log once that it does not."""
+        if (model := self._client.model) is None:
+            return True  # asked again when it is there
+        if self._judged != (model, served):
+            self._judged = (model, served)
+            try:
+                model.require(served)
+                self._misfit = False
+            except ClipMismatch as error:
+                self._misfit = True
+                _log.error("alerts go without likeness", reason=str(error))
+        return not self._misfit
 
     def forget(self, camera: str) -> None:
         """Forget a camera's features."""
         self._recent.pop(camera, None)
+
+    def stop(self) -> None:
+        """Follow the topic no longer; returns at once."""
+        with self._lock:
+            if self._follower is not None:
+                self._follower.stop()
 
     def close(self) -> None:
         """End everything, and release the file."""
@@ -162,6 +194,7 @@ class _Follower(TailListener):
         self._kafka = kafka
         self._stop = threading.Event()
         self._failed = ""
+        self._waiting: list[Event] = []
         self._thread = threading.Thread(target=self._run, name="follow-topic", daemon=True)
         self._thread.start()
 
@@ -175,29 +208,46 @@ class _Follower(TailListener):
         if count == 10 ** (len(str(count)) - 1):  # the 1st, 10th, 100th …
             _log.info("not an event of this version, left out", where=where, so_far=count)
 
+    def stop(self) -> None:
+        """Let the thread end."""
+        self._stop.set()
+
     def close(self) -> None:
         """End the thread."""
-        self._stop.set()
+        self.stop()
         self._thread.join(_FOLLOWER_SECONDS)
+
+    def _take(self, positions: Mapping[int, int]) -> None:
+        """Give the waiting events to the memory; positions are written with them, or not at all.
+
+        Events that cannot be written are given again with the next one. One that the memory cannot take is passed over.
+        """
+        try:
+            self._history.take_all(self._waiting, positions)
+        except HistoryError as error:
+            if (line := str(error)) != self._failed:
+                self._failed = line
+                _log.error("the memory of alerts cannot be written", error=line)
+            if len(self._waiting) < _MOST_WAITING:
+                return
+        except Exception:
+            _log.exception("an event of the topic cannot be remembered and is passed over; this is a bug")
+        else:
+            self._failed = ""
+        self._waiting.clear()
 
     def _run(self) -> None:
         try:
             reader = TopicReader(
                 Broker(self._kafka.bootstrap, self._kafka.security),
                 self._kafka.topic,
-                resume=self._history.positions(),
+                resume=self._history.positions_in(f"{self._kafka.bootstrap}/{self._kafka.topic}"),
                 listener=self,
                 stopped=self._stop.is_set,
             )
             with contextlib.closing(reader.events()) as events:
                 for read in events:
-                    try:
-                        self._history.take_all([read.event], reader.positions)
-                    except (
-                        HistoryError
-                    ) as error:  # the memory has the event; the positions are written with a later one
-                        if (line := str(error)) != self._failed:
-                            self._failed = line
-                            _log.error("the memory of alerts cannot be written", error=line)
+                    self._waiting.append(read.event)
+                    self._take(reader.positions)
         except Exception:
             _log.exception("the topic is not followed any more; this is a bug")

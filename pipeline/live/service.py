@@ -403,6 +403,8 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
+        if self.likeness is not None:
+            self.likeness.stop()
         if self._awaited is not None:
             self._awaited.close(_AWAITED_SECONDS)
         if self.worker is not None:

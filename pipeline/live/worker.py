@@ -98,6 +98,7 @@ class Worker:
         self._several_detectors = several_detectors
         self._likeness = likeness
         self._waiting: set[Watcher] = set()  # whose alerts wait for their likeness, or for an update with it
+        self._finishing: list[Camera] = []  # nothing more comes of them, and their last alerts wait for their likeness
         self._stop = threading.Event()
         self._all_done = threading.Event()
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
@@ -280,7 +281,8 @@ class Worker:
         watcher = Watcher(watch, plan, assembler, drift)
         drift.adopt(plan.served)
         if self._likeness is not None:
-            watcher.enricher = self._likeness.enricher(watch, live=live)
+            watches = [Watch(camera.name, detector.name) for detector in camera.plan.detectors]
+            watcher.enricher = self._likeness.enricher(watch, watches, live=live)
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -320,7 +322,7 @@ class Worker:
             self._pass_enriched()
         for camera in list(self._cameras.values()):
             for watcher in camera.watchers:
-                self._handle(watcher, partial(self._close, watcher, wait=False))
+                self._handle(watcher, partial(self._close, watcher, at_once=True))
 
     def _patience(self) -> float | None:
         """Return how long the operators may sleep, seconds; None: until something comes."""
@@ -333,6 +335,9 @@ class Worker:
         """Accept the alerts that waited for their likeness and have it now, or may wait no longer."""
         for watcher in list(self._waiting):
             self._handle(watcher, partial(self._accept, watcher, []))
+        for camera in [camera for camera in self._finishing if not camera.is_holding_alerts]:
+            self._finishing.remove(camera)
+            self._end(camera)
 
     def _handle(self, watcher: Watcher, work: Callable[[], None]) -> None:
         """Do something for one camera; its failure is logged and does not end the others."""
@@ -361,22 +366,29 @@ class Worker:
                 events = assembler.segment_over(value)
         self._accept(watcher, events)
 
-    def _close(self, watcher: Watcher, *, wait: bool) -> None:
-        """Accept the last events of a camera and detector.
+    def _close(self, watcher: Watcher, *, at_once: bool) -> None:
+        """Accept the last events of a camera and detector, but for those that are held back for their likeness.
 
         Args:
-            wait: wait for the likeness of its alerts.
+            at_once: hold nothing back.
         """
         events = watcher.assembler.close()
         watcher.drift.close()
         if watcher.enricher is not None:
-            events = watcher.enricher.finish(events, wait=wait)
+            events = watcher.enricher.finish(events, at_once=at_once)
         self._accept(watcher, events, enriched=True)
 
     def _finish(self, camera: Camera) -> None:
         """Nothing more comes of this camera."""
         for watcher in camera.watchers:
-            self._handle(watcher, partial(self._close, watcher, wait=not self._stop.is_set()))
+            self._handle(watcher, partial(self._close, watcher, at_once=self._stop.is_set()))
+        if camera.is_holding_alerts:
+            self._finishing.append(camera)
+        else:
+            self._end(camera)
+
+    def _end(self, camera: Camera) -> None:
+        """Everything of this camera is accepted."""
         self._listeners.notify(lambda one: one.finished(camera.name))
         with self._done:
             camera.finished.set()

@@ -34,6 +34,8 @@ _log = logs.get("embedding")
 _DESCRIBE_SECONDS = 5.0
 #: A model that is away is asked for again after this many seconds.
 _LOOK_SECONDS = 2.0
+#: A model that is there is asked for its description again after this many seconds.
+_AGAIN_SECONDS = 60.0
 #: An answer that has not come after this many seconds never comes.
 _ANSWER_SECONDS = 10.0
 #: The length of an embedding may differ from 1 by this much.
@@ -60,6 +62,7 @@ class EmbeddingModel:
         backbone: the network whose features it takes; None where it does not say.
         similarity: suggested least similarity of an alert to its group.
         mute_similarity: suggested least similarity to a judged alert from which on one is muted.
+        features_digest: of what decides the features that it takes; None where it does not say.
     """
 
     name: str
@@ -69,14 +72,22 @@ class EmbeddingModel:
     backbone: str | None
     similarity: float
     mute_similarity: float
+    features_digest: str | None = None
 
     def require(self, served: ServedModel) -> None:
         """Check that the model takes a detector's features. Raises ClipMismatch: one line."""
+        digests = {self.features_digest, served.features_digest} - {None}  # exported before there were digests
         if served.features != self.inputs or served.backbone != self.backbone:
             raise ClipMismatch(
                 f"the embedding model {self.name} takes {_in_words(self.inputs, self.backbone)}, and the detector "
                 f"{served.name} has {_in_words(served.features, served.backbone)}: name another detector under "
                 "likeness, or train an embedding model for this one"
+            )
+        if len(digests) > 1:
+            raise ClipMismatch(
+                f"the embedding model {self.name} takes features of other layers, other clips or another contrast than "
+                f"those of the detector {served.name}: name another detector under likeness, or train an embedding "
+                "model for this one"
             )
 
 
@@ -108,7 +119,14 @@ def describe_embedding(
             if not 0 < value <= 1:
                 raise ValueError(f"{name} {value:g} is not in (0, 1]")
         return EmbeddingModel(
-            model, _said(said, "embedding"), served, inputs, said.get("backbone") or None, similarity, mute_similarity
+            model,
+            _said(said, "embedding"),
+            served,
+            inputs,
+            said.get("backbone") or None,
+            similarity,
+            mute_similarity,
+            said.get("features") or None,
         )
     except ValueError as error:
         raise ClipMismatch(
@@ -296,8 +314,9 @@ class EmbeddingClient:
 
     def _run(self) -> None:
         while True:
-            self._wanted.wait()
-            if self._closed.wait(self._pause_seconds):
+            # Also now and then: another server may stand at the address, with a model of the same version number.
+            is_wanted = self._wanted.wait(_AGAIN_SECONDS)
+            if self._closed.wait(self._pause_seconds if is_wanted else 0.0):
                 return
             self._wanted.clear()  # before the question: what is lost from here on is looked for again
             try:
@@ -316,7 +335,8 @@ class EmbeddingClient:
                 self._wanted.set()
             else:
                 self._waiting_for = ""
-                _log.info("the embedding model is there", model=self._model)
+                if is_wanted:
+                    _log.info("the embedding model is there", model=self._model)
 
     def _load_anew(self) -> None:
         """Unload the model and load it: a load alone does not start its process again. Raises ScorerUnavailable."""

@@ -152,6 +152,7 @@ class ServedModel:
         kernel: suggested moving average, in clips; None when it names none.
         heat: its output HEAT; None when it has none.
         features: length of its output FEATURES; None when it has none.
+        features_digest: of what decides those; None when the server does not say.
         backbone: the network whose features or maps it reads; None when the server does not say.
         weights_sha256: of its weights; None when the server does not say.
         scene: the standing scene that it reads as its input SCENE; None when it reads none.
@@ -168,6 +169,7 @@ class ServedModel:
     kernel: int | None = None
     heat: HeatMap | None = None
     features: int | None = None
+    features_digest: str | None = None
     backbone: str | None = None
     weights_sha256: str | None = None
     scene: SceneKind | None = None
@@ -296,6 +298,7 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         kernel=int(said["kernel"]) if said.get("kernel") else None,
         heat=_heat(config, said),
         features=_features(config),
+        features_digest=said.get("features") or None,
         backbone=said.get("backbone") or None,
         weights_sha256=said.get("weights_sha256") or None,
         scene=SceneKind(said["scene"]) if said.get("scene") else None,

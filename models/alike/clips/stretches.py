@@ -63,10 +63,10 @@ def compute(folder: Path, films: FilmSet, recipe: ClipRecipe, seed: int, progres
         with np.load(file, allow_pickle=False) as stored:
             counts.append(len(stored["starts"]))
         progress(number + 1, len(films.films))
-    if sum(counts) < 2:
+    if (number := sum(count > 0 for count in counts)) < 2:
         raise TrainingError(
-            f"{films.folder}: {sum(counts)} stretches of {stretch.frames} frames; expected two or more: longer films, "
-            "or fewer views.lengths"
+            f"{films.folder}: {number} films with a stretch of {stretch.frames} frames; expected two or more: longer "
+            "films, or fewer views.lengths"
         )
     _join(folder, scratch, films)
 

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.card import BUILT_IN, Backbone, CardError, ModelCard, ModelName, read_card_file, write_card_file
+from models.card import (
+    BUILT_IN,
+    Backbone,
+    CardError,
+    ModelCard,
+    ModelName,
+    digest_of_features,
+    features_digest,
+    read_card_file,
+    write_card_file,
+)
 from pipeline.windows import StoredClip
 
 #: Not ``model-card.json``: the folder holds no detector.
@@ -36,26 +46,19 @@ class Features(BaseModel):
     clip: StoredClip
     count: int = Field(ge=1)
 
+    @property
+    def digest(self) -> str:
+        """Return a digest of what decides them; the number of values follows from it."""
+        backbone = {**self.backbone.model_dump(mode="json"), "layers": self.layers}
+        return digest_of_features(backbone, self.contrast, self.clip)
+
     def are_those_of(self, card: ModelCard[Any]) -> bool:
         """Return whether a detector's FEATURES are these, whatever its stride."""
-        given = card.model_dump(mode="json")
-        backbone = given.get("backbone") or {}
-        clips = [{**clip.model_dump(mode="json"), "stride": 0} for clip in (self.clip, card.clip)]
-        return (
-            backbone.get("name") == self.backbone.name
-            and backbone.get("tensors_sha256") == self.backbone.tensors_sha256
-            and tuple(backbone.get("layers", ())) == self.layers
-            and given.get("contrast") == self.contrast
-            and clips[0] == clips[1]
-        )
+        return features_digest(card) == self.digest
 
     def are_like(self, other: Features) -> bool:
         """Return whether both are the same features, whatever the strides of their clips."""
-        mine, theirs = (
-            {**features.model_dump(mode="json"), "clip": {**features.clip.model_dump(mode="json"), "stride": 0}}
-            for features in (self, other)
-        )
-        return mine == theirs
+        return (self.digest, self.count) == (other.digest, other.count)
 
 
 class EmbeddingCard(BaseModel):

@@ -93,6 +93,7 @@ def embedding_config(card: EmbeddingCard, *, name: str) -> str:
             "similarity": card.similarity,
             "mute_similarity": card.mute_similarity,
             "backbone": features.backbone.name,
+            "features": features.digest,
             "weights_sha256": card.weights_sha256,
         },
         MAX_BATCH,

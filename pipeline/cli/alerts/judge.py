@@ -136,7 +136,10 @@ def _event(
         identity, camera, version, exemplars = known.target, known.camera, known.embedding_version, []
     elif group:
         identity, camera, version = memory.group(target), None, history.embedding_version
-        exemplars = history.exemplars_of(identity)
+        try:
+            exemplars = history.exemplars_of(identity)
+        except KeyError:
+            raise UsageError(f"group {str(identity)[:8]}: too long ago to be judged; judge one of its alerts") from None
     else:
         alert = memory.alert(target)
         identity, camera, version, exemplars = (
@@ -147,13 +150,19 @@ def _event(
         )
     # The newest judgement holds, also where the clock of the machine that made the last one is ahead of this one.
     earlier = [one.judged_at for one in history.judgements() if one.target == identity]
+    judged_at = max([now, *(moment + timedelta(microseconds=1) for moment in earlier)])
+    if expires_at is not None and expires_at <= judged_at:
+        raise UsageError(
+            f"--expires: must be after {judged_at:%Y-%m-%dT%H:%M}Z, the time of the last judgement of this target (got "
+            f"{expires_at:%Y-%m-%dT%H:%M}Z); the clock of the machine that judged it was ahead"
+        )
     return judgement_event(
         site=history.site,
         target=identity,
         camera=camera,
         verdict=verdict,
         note=note,
-        judged_at=max([now, *(moment + timedelta(microseconds=1) for moment in earlier)]),
+        judged_at=judged_at,
         expires_at=expires_at,
         similarity=history.mute_similarity if similarity is None else similarity,
         embedding_version=version,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from operators.figures.events import ScoreSheet
-from pipeline.alerts.event import AlertEvent
-from pipeline.alerts.likeness import Likeness
+from pipeline.alerts.event import AlertData, AlertEvent
+from pipeline.alerts.likeness import SimilarAlert
 from pipeline.alerts.reading import Event
 from pipeline.cli.demo.display import DemoDisplay, path_of
 from pipeline.cli.demo.truth import Shown, Witness
@@ -19,6 +19,8 @@ from pipeline.live.service import Summary
 
 #: Time for scoring the last frames of the watch and publishing their alerts.
 _GRACE = timedelta(seconds=1)
+#: False alarms of one camera that begin within this time are about the same thing.
+_ONE_MOMENT = timedelta(seconds=5)
 #: Time after which a camera on this machine without a picture has failed.
 _JOIN = timedelta(seconds=60)
 
@@ -55,7 +57,7 @@ class Watch:
         self._joined: dict[str, datetime] = {}
         self._shown = dict.fromkeys(witnesses, 0)
         self._trouble: str | None = None
-        self._likeness: dict[UUID, Likeness] = {}  # as the latest event of each alert has it
+        self._likeness: dict[UUID, AlertData] = {}  # the latest of each alert that has one
 
     # -- called by the run -------------------------------------------------------------------------------------
 
@@ -100,7 +102,7 @@ class Watch:
         if self._lines is not None:
             self._lines.published(event)
         if event.data.likeness is not None:
-            self._likeness[event.data.alert_id] = event.data.likeness
+            self._likeness[event.data.alert_id] = event.data
         self._display.alert(event, arrived_at, verdict)
 
     # -- afterwards --------------------------------------------------------------------------------------------
@@ -129,12 +131,13 @@ class Watch:
             for witness in of_camera.values():
                 about |= witness.about()
         right = compared = 0
-        for alert, likeness in self._likeness.items():
-            # Another detector's alert about the same showing resembles it, of course.
+        for alert, data in self._likeness.items():
+            assert data.likeness is not None
+            # Another detector's alert about the same moment resembles it, of course.
             others = (
                 one.alert_id
-                for one in likeness.similar
-                if one.alert_id in about and (about[one.alert_id] is None or about[one.alert_id] != about.get(alert))
+                for one in data.likeness.similar
+                if one.alert_id in about and not _same_moment(data, about.get(alert), one, about[one.alert_id])
             )
             if alert in about and (nearest := next(others, None)) is not None:
                 compared += 1
@@ -158,3 +161,12 @@ class Watch:
 def _kind(about: Shown | None) -> str | None:
     """Return the kind of an alert's incident; None for a false alarm."""
     return None if about is None else about.kind
+
+
+def _same_moment(data: AlertData, about: Shown | None, other: SimilarAlert, about_other: Shown | None) -> bool:
+    """Return whether two alerts are about one showing, or are false alarms of one camera at about the same time."""
+    if about is not None or about_other is not None:
+        return about == about_other
+    if data.camera != other.camera or data.started_at is None or other.started_at is None:
+        return False
+    return abs(data.started_at - other.started_at) < _ONE_MOMENT

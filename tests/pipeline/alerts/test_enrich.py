@@ -16,7 +16,7 @@ from pipeline.alerts.enrich import Embedded, Enricher, Floats, Moment, Outcome, 
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.history import AlertHistory
 from pipeline.alerts.likeness import embedding_from
-from tests.support.alike_alerts import VERSION, at, begin, judged
+from tests.support.alike_alerts import VERSION, alike, at, begin, judged
 
 HOLD = 0.125  # exact in binary, as the clock of these tests
 OTHER_VERSION = "alike-courtyard/other"
@@ -143,6 +143,77 @@ def test_an_alert_without_an_embedding_goes_out_at_once(trouble: str) -> None:
     assert rig.outcomes == [Outcome.MISSING]
 
 
+def test_a_model_that_was_away_is_asked_again_while_the_alert_is_open() -> None:
+    rig = Rig()
+    rig.saw(0.0, 30.0)
+    rig.enricher.take([event(BEGIN, 0)])
+    rig.answer(fails=True)
+    assert rig.enricher.ready() == [event(BEGIN, 0)]
+    assert rig.later(1.0) == []
+    assert rig.asked == [], "not at once"
+    rig.later(1.5)
+    rig.answer(fails=True)
+    rig.later(2.5)
+    rig.answer()
+    (update,) = rig.enricher.ready()
+    assert update.data.likeness is not None
+    assert rig.outcomes == [Outcome.LATE]
+    assert not rig.enricher.is_late
+
+
+def test_an_embedding_that_came_for_an_earlier_peak_serves_where_the_later_has_none() -> None:
+    rig = Rig()
+    rig.saw(0.0, 30.0)
+    rig.saw(4.0, 80.0)
+    rig.enricher.take([event(BEGIN, 0)])
+    rig.later(HOLD)  # the begin goes without
+    rig.enricher.take([event(UPDATE, 1, peak=4.0)])
+    rig.answer()  # of the first peak
+    rig.answer(fails=True)  # of the second
+    (went,) = rig.enricher.ready()
+    assert went.data.likeness is not None
+    assert embedding_from(went.data.likeness.embedding) == pytest.approx(at(30.0), abs=1e-3)
+    assert rig.outcomes == [Outcome.LATE]
+
+
+def test_a_memory_that_fails_costs_the_likeness_and_not_the_alert() -> None:
+    rig = Rig()
+    assert rig.history is not None
+    rig.history.take(alike(begin(0.0), at(0.0, dimensions=3)))  # embeddings of this version have three values
+    rig.saw(0.0, 30.0)
+    rig.enricher.take([event(BEGIN, 0), event(END, 1)])
+    rig.answer()
+    assert rig.enricher.ready() == [event(BEGIN, 0), event(END, 1)]
+
+
+def test_a_moment_that_no_clip_will_describe_is_not_waited_for() -> None:
+    rig = Rig()
+    rig.saw(5.0, 30.0)  # the clip of the peak was dropped, and the detector is past it
+    assert rig.enricher.take([event(BEGIN, 0), event(END, 1)]) == [event(BEGIN, 0), event(END, 1)]
+    assert rig.outcomes == [Outcome.MISSING]
+    kept = RecentFeatures(kept=2)
+    late = Rig(recent=kept)
+    for start in (0.0, 5.0, 6.0, 7.0):
+        late.saw(start, 30.0)
+    assert late.enricher.take([event(BEGIN, 0)]) == [event(BEGIN, 0)], "its clip is not kept any more"
+
+
+def test_after_the_last_clip_what_is_there_serves() -> None:
+    rig = Rig()
+    rig.saw(-0.4, 10.0)
+    assert rig.enricher.take([event(BEGIN, 0)]) == []
+    rig.enricher.finish([event(END, 1)], at_once=False)
+    rig.answer()
+    assert [one.data.likeness is None for one in rig.enricher.ready()] == [False, False]
+
+
+def test_features_of_two_versions_are_not_mixed() -> None:
+    recent = RecentFeatures()
+    recent.add(Moment("s", 0.0, 1.0), np.ones(3, np.float32), "courtyard/1")
+    recent.add(Moment("s", 0.5, 1.5), np.ones(4, np.float32), "courtyard/2")
+    assert recent.at(Moment("s", 0.5, 1.5)) == pytest.approx(np.ones(4))
+
+
 def test_a_new_peak_has_an_embedding_of_its_own_and_until_then_the_earlier_one() -> None:
     rig = Rig()
     rig.saw(0.0, 30.0)
@@ -208,13 +279,22 @@ def test_features_of_another_segment_are_never_taken() -> None:
 def test_the_last_events_of_a_recording_wait_and_those_of_a_stop_do_not() -> None:
     rig = Rig()
     rig.saw(0.0, 30.0)
-    assert [one.data.state for one in rig.enricher.finish([event(BEGIN, 0), event(END, 1)], wait=False)] == [BEGIN, END]
+    assert [one.data.state for one in rig.enricher.finish([event(BEGIN, 0), event(END, 1)], at_once=True)] == [
+        BEGIN,
+        END,
+    ]
     answered = Rig()
     answered.saw(0.0, 30.0)
     answered.enricher.take([event(BEGIN, 0)])
     answered.answer()
-    last = answered.enricher.finish([event(END, 1)], wait=True)
-    assert all(one.data.likeness is not None for one in last)
+    last = answered.enricher.finish([event(END, 1)], at_once=False)
+    assert [one.data.likeness is None for one in last] == [False, False]
+    waiting = Rig()
+    waiting.saw(0.0, 30.0)
+    assert waiting.enricher.finish([event(BEGIN, 0), event(END, 1)], at_once=False) == []
+    assert waiting.enricher.is_holding, "the caller looks again, and goes on with other cameras meanwhile"
+    waiting.answer()
+    assert len(waiting.enricher.ready()) == 2
 
 
 @given(
@@ -245,7 +325,7 @@ def test_whatever_the_answers_do_every_event_goes_out_once_and_numbers_count_on(
             case "wait":
                 rig.now += HOLD
         went += rig.enricher.ready()
-    went += rig.enricher.finish([], wait=False)
+    went += rig.enricher.finish([], at_once=True)
     added = [one for one in went if not one.data.scores]
     rest = [one for one in went if one.data.scores]
     assert [(one.data.alert_id, one.data.state, one.data.scores) for one in rest] == [

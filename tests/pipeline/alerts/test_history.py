@@ -546,3 +546,27 @@ def test_an_alert_among_twenty_thousand_takes_less_than_20_ms_of_a_core(made: Ma
         times.append(time.thread_time() - began)
     assert len(history) == 20_000
     assert np.median(times) < 0.02
+
+
+def test_positions_belong_to_one_topic(tmp_path: Path) -> None:
+    with closing(
+        AlertHistory(tmp_path / "h.sqlite", site="yard", embedding_version=VERSION, similarity=0.9)
+    ) as history:
+        assert history.positions_in("kafka:9092/alerts") == {}
+        history.set_positions({0: 7})
+        assert history.positions_in("kafka:9092/alerts") == {0: 7}
+    with closing(
+        AlertHistory(tmp_path / "h.sqlite", site="yard", embedding_version=VERSION, similarity=0.9)
+    ) as history:
+        assert history.positions_in("kafka:9092/alerts") == {0: 7}
+        assert history.positions_in("kafka:9092/other") == {}
+
+
+def test_an_alert_in_hand_is_not_pruned_where_the_clock_is_set_meanwhile() -> None:
+    times = [datetime(1970, 1, 1, 0, 5, tzinfo=UTC)]
+    history = AlertHistory(None, site="yard", embedding_version=VERSION, similarity=0.9, clock=lambda: times[0])
+    alert = begin(0).data.alert_id
+    history.consider(alert, at(0), "gate", None)
+    times[0] = NOON  # NTP has set the clock
+    likeness, _ = history.consider(alert, at(1), "gate", NOON)
+    assert likeness.group.id == alert

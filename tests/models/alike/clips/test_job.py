@@ -157,8 +157,8 @@ def test_films_that_are_too_short(tmp_path: Path, backbone: Counted) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
     for number in range(2):
-        write_film(folder / f"{number}.mp4", frames=5, seed=number)
-    with pytest.raises(TrainingError, match="0 stretches of 8 frames; expected two or more"):
+        write_film(folder / f"{number}.mp4", frames=5 + 8 * number, seed=number)
+    with pytest.raises(TrainingError, match="1 films with a stretch of 8 frames; expected two or more"):
         run(folder, tmp_path / "run")
 
 
