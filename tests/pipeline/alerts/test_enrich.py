@@ -153,6 +153,7 @@ def test_a_model_that_was_away_is_asked_again_while_the_alert_is_open() -> None:
     assert rig.asked == [], "not at once"
     rig.later(1.5)
     rig.answer(fails=True)
+    rig.enricher.ready()
     rig.later(2.5)
     rig.answer()
     (update,) = rig.enricher.ready()

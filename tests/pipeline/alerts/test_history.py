@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -549,15 +549,14 @@ def test_an_alert_among_twenty_thousand_takes_less_than_20_ms_of_a_core(made: Ma
 
 
 def test_positions_belong_to_one_topic(tmp_path: Path) -> None:
-    with closing(
-        AlertHistory(tmp_path / "h.sqlite", site="yard", embedding_version=VERSION, similarity=0.9)
-    ) as history:
+    def opened() -> AlertHistory:
+        return AlertHistory(tmp_path / "h.sqlite", site="yard", embedding_version=VERSION, similarity=0.9)
+
+    with closing(opened()) as history:
         assert history.positions_in("kafka:9092/alerts") == {}
         history.set_positions({0: 7})
         assert history.positions_in("kafka:9092/alerts") == {0: 7}
-    with closing(
-        AlertHistory(tmp_path / "h.sqlite", site="yard", embedding_version=VERSION, similarity=0.9)
-    ) as history:
+    with closing(opened()) as history:
         assert history.positions_in("kafka:9092/alerts") == {0: 7}
         assert history.positions_in("kafka:9092/other") == {}
 

@@ -135,7 +135,8 @@ class TestDescription:
         client = EmbeddingClient(site.address, "alike")
         version = read_embedding_card(site.folder / "model-0").version
         number = str(versions.served(site.target))
-        expected = EmbeddingModel("alike", version, number, FEATURES, "i3d-kinetics400", 0.75, 0.85)
+        digest = read_embedding_card(site.folder / "model-0").features.digest
+        expected = EmbeddingModel("alike", version, number, FEATURES, "i3d-kinetics400", 0.75, 0.85, digest)
         assert client.model is None
         assert client.describe() == expected
         assert client.model == expected
@@ -201,6 +202,22 @@ class TestDescription:
             f"the embedding model alike takes 4 features of i3d-kinetics400, and the detector yard has {has}: name "
             "another detector under likeness, or train an embedding model for this one"
         )
+
+    @pytest.mark.parametrize(
+        ("takes", "has", "fits"), [("aa", "aa", True), ("aa", "bb", False), (None, "bb", True), ("aa", None, True)]
+    )
+    def test_features_of_other_layers_are_refused_where_both_say_which_they_are(
+        self, takes: str | None, has: str | None, fits: bool
+    ) -> None:
+        model = EmbeddingModel("alike", "tiny/0", "1", FEATURES, "i3d", 0.75, 0.85, takes)
+        detector = ServedModel(
+            "yard", "1", ClipSpec(4, 2, 16, 16), features=FEATURES, backbone="i3d", features_digest=has
+        )
+        if fits:
+            model.require(detector)
+            return
+        with pytest.raises(ClipMismatch, match="takes features of other layers, other clips or another contrast than"):
+            model.require(detector)
 
 
 class TestAnswers:

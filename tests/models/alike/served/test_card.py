@@ -18,7 +18,7 @@ from models.alike.served.card import (
     write_embedding_card,
 )
 from models.alike.served.weights import WEIGHTS_FILE, load_embedder, save_embedder
-from models.card import BUILT_IN, CARD_FILE, CardError, read_card
+from models.card import BUILT_IN, CARD_FILE, CardError, features_digest, read_card
 from models.tensors import TensorsError, save_arrays
 
 
@@ -137,3 +137,16 @@ class TestWeights:
         (model / WEIGHTS_FILE).unlink()
         with pytest.raises(TensorsError, match=r"embedder\.safetensors: cannot be read: No such file"):
             load_embedder(read_embedding_card(model), model)
+
+
+def test_the_digest_tells_features_apart_and_leaves_the_stride_out() -> None:
+    """Two built-in models have 1856 features of one backbone: of other layers, and as differences from the scene."""
+    courtyard, fights = (read_card(BUILT_IN / name) for name in ("courtyard", "fights"))
+    of_courtyard = read_embedding_card(BUILT_IN / "alike-courtyard").features
+    assert of_courtyard.are_those_of(courtyard)
+    assert not of_courtyard.are_those_of(fights)
+    other_stride = courtyard.model_copy(update={"clip": courtyard.clip.model_copy(update={"stride": 4})})
+    assert of_courtyard.are_those_of(other_stride)
+    taller = courtyard.model_copy(update={"clip": courtyard.clip.model_copy(update={"height": 160})})
+    assert not of_courtyard.are_those_of(taller)
+    assert features_digest(read_card(BUILT_IN / "courtyard-motion")) is None, "its card names no layers"

@@ -51,7 +51,9 @@ class TestRepository:
             "name": "alike-tiny",
             "embedding": card.version,
             "similarity": "0.75",
+            "mute_similarity": "0.85",
             "backbone": "i3d-kinetics400",
+            "features": card.features.digest,
             "weights_sha256": card.weights_sha256,
         }
         assert read_embedding_card(target, "model-card.json") == card
