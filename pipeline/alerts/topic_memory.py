@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
@@ -74,15 +75,25 @@ class SiteMemory:
         return named[0] if len(named) == 1 else self.alert(text).group
 
     def judgement(self, text: str, about: Literal["alert", "group"]) -> JudgementData:
-        """Return the verdict on a target that an id, or the beginning of one, names; expired or of any version.
+        """Return the verdict on a target; expired or of any version. The target itself may be gone from the topic.
 
-        The target itself may be gone from the topic.
+        Args:
+            text: the id, or the beginning of one, of the target, of its judgement (``muted_because`` has it), or of an
+                alert of a judged group.
 
         Raises:
             UsageError: there is none, or several begin like this.
         """
         judged = {one.target: one for one in self.history.judgements() if one.about == about}
         judged = {target: one for target, one in judged.items() if one.verdict != "withdrawn"}
+        prefix = _prefix(text, f"judged {about}")
+        by_judgement = [one for one in judged.values() if str(one.judgement_id).startswith(prefix)]
+        if len(by_judgement) == 1:
+            return by_judgement[0]
+        if about == "group" and not any(str(target).startswith(prefix) for target in judged):
+            with contextlib.suppress(UsageError):  # no alert of this id either
+                if (group := self.group(text)) in judged:
+                    return judged[group]
         return judged[one_of(text, judged, f"judged {about}")]
 
 

@@ -40,6 +40,17 @@ def test_a_withdrawn_judgement_cannot_be_withdrawn() -> None:
         found.judgement("0000", "alert")
 
 
+def test_a_judgement_is_found_by_its_own_id_and_that_of_a_group_by_its_alerts() -> None:
+    founder, member = alike(begin(0), at(0)), begin(1)
+    joined = alike(member, at(1), group=founder.data.alert_id, size=2)
+    of_group = judged(founder.data.alert_id, "normal", at(0), camera=None)
+    found = memory(founder, joined, of_group)
+    assert found.judgement(str(of_group.data.judgement_id)[:8], "group") == of_group.data
+    assert found.judgement(str(member.data.alert_id), "group") == of_group.data
+    with pytest.raises(UsageError, match="has no judged group of this id"):
+        found.judgement("beef", "group")
+
+
 def test_the_newest_embedding_version_is_compared() -> None:
     old = [alike(begin(number), at(0), version="alike/old").published(NOON) for number in range(3)]
     new = alike(begin(9), at(0), version="alike/new").published(NOON + timedelta(hours=1))
