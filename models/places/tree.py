@@ -32,14 +32,13 @@ import numpy.typing as npt
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from operators.figures.segments import VOID
 from pipeline.errors import UsageError
 
 Indices = npt.NDArray[np.int64]
 
 #: Name of the first classifier.
 ROOT = "root"
-#: Index of pixels without a class.
-VOID = -1
 
 
 class TreeError(UsageError):
@@ -235,9 +234,11 @@ def _structure_problems(classifiers: Mapping[str, tuple[str, ...]]) -> list[str]
             problems.append(f"node {ROOT}: is the first classifier and cannot be a class; remove it from the classes")
         elif number > 1:
             problems.append(f"node {node}: stands {number} times among the classes; expected one parent")
-    for classifier in classifiers:
-        if classifier != ROOT and classifier not in counts:
-            problems.append(f"classifier {classifier}: unknown node; expected a class of another classifier")
+    problems += [
+        f"classifier {classifier}: unknown node; expected a class of another classifier"
+        for classifier in classifiers
+        if classifier != ROOT and classifier not in counts
+    ]
     return problems or _cycles(classifiers)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.places.tree import VOID, LabelTree, TreeError, read_tree
+from models.places.tree import LabelTree, TreeError, read_tree
+from operators.figures.segments import VOID
 
 PAPER = Path("configs/places/meletis-2018.yaml")
 
