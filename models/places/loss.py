@@ -39,16 +39,15 @@ def hierarchical_loss(
         L   = Σ_j λ_{level of j} L_j
 
     P₁ are pixels of masks. P₂ are pixels of boxes that the current decision of j's parent assigns to j, because a box
-    contains more than its object. Boxes are not learned from by the root. A mean over no pixel is 0, with
-    gradients of 0. No gradient flows through the decision.
+    contains more than its object. The root does not learn from boxes. A mean over no pixel is 0, with gradients of 0.
+    No gradient flows through the decision.
 
-    The parent's decision is its own argmax, as in the authors' code. Whether the classifiers above it lead to the
-    parent is not asked.
+    The parent's decision is its own argmax, as in the authors' code. It does not depend on the classifiers above.
 
     Args:
         logits: of each classifier, (B, classes, H, W), its classes in the tree's order.
         nodes: the node of each pixel by its index in ``tree.nodes``, or VOID, (B, H, W), int64.
-        boxes: whether a picture's pixels come from boxes, (B,), bool.
+        boxes: true for pictures whose pixels come from boxes, (B,), bool.
         level_weights: λ by level; deeper levels have the last one.
 
     Raises:

@@ -194,6 +194,8 @@ def read_tree(file: Path) -> LabelTree:
         raise TreeError(f"{file}: no such file") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TreeError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise TreeError(f"{file}: not a label tree (got {type(values).__name__}); expected classifiers and data_sets")
     try:
         read = _TreeFile.model_validate(values)
     except ValidationError as error:
@@ -210,7 +212,7 @@ def read_tree(file: Path) -> LabelTree:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key stands once; PyYAML keeps the last of several without a word."""
+    """YAML in which a key stands once; PyYAML silently keeps the last of several."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))

@@ -44,7 +44,7 @@ class SegmentCounts:
         table: pixels by their true class (rows) and the one they were given, (classes, classes + 1). The last column
             has pixels that were given none.
         void: pixels left out because they have no true class.
-        ambiguous: pixels left out because their true or given class cannot be told.
+        ambiguous: pixels left out because their true or given class cannot be told. They are not counted as void.
     """
 
     table: Counts

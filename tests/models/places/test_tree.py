@@ -156,6 +156,12 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, old: str, new: str, message
     assert error.value.exit_status == 2
 
 
+@pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("- root", "list")])
+def test_another_file_is_not_a_tree(tmp_path: Path, text: str, kind: str) -> None:
+    with pytest.raises(TreeError, match=rf"not a label tree \(got {kind}\); expected classifiers and data_sets"):
+        tree_of(tmp_path, text)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TreeError, match=r"none\.yaml: no such file"):
         read_tree(tmp_path / "none.yaml")
