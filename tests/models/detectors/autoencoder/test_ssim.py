@@ -51,7 +51,8 @@ def test_every_pixel_is_that_of_the_definition(seed: int, near: float) -> None:
     found = mapped(first, second)
     wanted = [[by_definition(first, second, row, column) for column in range(17)] for row in range(12)]
     np.testing.assert_allclose(found, wanted, atol=2e-5)
-    np.testing.assert_array_equal(mapped(first, second, every=2), found[::2, ::2])
+    # Not bit by bit: on some processors torch adds up the same pixel in another order.
+    np.testing.assert_allclose(mapped(first, second, every=2), found[::2, ::2], atol=2e-6)
 
 
 def test_flat_pictures_differ_in_their_means_alone() -> None:
