@@ -337,7 +337,7 @@ class Enricher:
             self._on_outcome(Outcome.MISSING)
         waiting = {_peak_of(event) for event, _ in self._held}
         for moment in self._alert.peaks - waiting:
-            del self._peaks[moment]
+            self._peaks.pop(moment, None)
         self._alert = _Alert()
 
 
