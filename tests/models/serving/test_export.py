@@ -16,7 +16,7 @@ import tritonclient.grpc.model_config_pb2 as pb
 from google.protobuf import text_format
 
 from models.backbones.weights import UnknownWeightsError
-from models.card import BUILT_IN, CardError
+from models.card import BUILT_IN, CardError, features_digest, read_card
 from models.serving.contract import EngineChoice
 from models.serving.export import ExportError, UnknownModelError, ensure_repository, export, find_model
 from models.tensors import TensorsError
@@ -43,6 +43,7 @@ class TestConfiguration:
     def test_parameters(self, repository: Path, trained: Path) -> None:
         told = {key: value.string_value for key, value in config_of(repository).parameters.items()}
         assert told.pop("weights_sha256") == json.loads((trained / "model-card.json").read_text())["weights_sha256"]
+        assert told.pop("features") == features_digest(read_card(trained))
         assert told == {
             "name": "random",
             "family": "mist",
