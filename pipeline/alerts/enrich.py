@@ -82,10 +82,6 @@ class _Described(NamedTuple):
     version: str
 
 
-class NeverDescribed(LookupError):
-    """No clip describes a moment, and none will."""
-
-
 class RecentFeatures:
     """The features of a camera's latest clips, for the alerts of all its detectors. Not thread-safe."""
 
@@ -115,17 +111,17 @@ class RecentFeatures:
             final: no more clips come; take what is there.
 
         Raises:
-            NeverDescribed: no clip shares the moment, and none will.
+            LookupError: no clip shares the moment, and none will.
         """
         same = [one for one in self._clips if one.moment.segment == moment.segment]
         passed = bool(same) and max(one.moment.end for one in same) >= moment.end - _ROUNDING_SECONDS
         if not (passed or final):
             if self._left.get(moment.segment, moment.end) > moment.end:
-                raise NeverDescribed
+                raise LookupError(f"no clip describes {moment}")
             return None
         best = max(same, key=lambda one: _shared(one.moment, moment), default=None)
         if best is None or not _shared(best.moment, moment) > 0:
-            raise NeverDescribed
+            raise LookupError(f"no clip describes {moment}")
         clip = best.moment
         half = (clip.end - clip.start) / 2 - _ROUNDING_SECONDS
         earlier = [
@@ -262,7 +258,7 @@ class Enricher:
     def _ask(self, moment: Moment, peak: _Peak) -> None:
         try:
             features = self._recent.at(moment, final=self._is_final)
-        except NeverDescribed:
+        except LookupError:
             peak.settled = peak.never = True
             return
         if features is not None:
