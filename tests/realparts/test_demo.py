@@ -132,7 +132,10 @@ def test_the_path_works_and_says_what_it_did(run: Run, root: Path) -> None:
     assert run.status == 0, run.errors
     assert "Traceback" not in run.errors
     summary = run.summary
-    assert list(summary) == [*("type", "clips_scored", "clips_dropped", "alerts_consumed", "detectors", "evidence")]
+    assert list(summary) == [
+        *("type", "clips_scored", "clips_dropped", "alerts_consumed", "detectors"),
+        *("nearest_of_the_same_kind", "evidence"),
+    ]
     assert summary["type"] == "summary"
     assert list(summary["detectors"]) == [MODEL, LEARNED]
     for figures in summary["detectors"].values():
@@ -154,6 +157,15 @@ def test_the_counts_are_those_of_the_events(run: Run) -> None:
         raised = {event["data"]["alert_id"] for event in run.events if event["data"]["detector"] == detector}
         assert figures["incidents_found"] <= figures["incidents"]
         assert figures["incidents_found"] + figures["false_alarms"] <= len(raised)
+
+
+def test_alerts_are_compared(run: Run) -> None:
+    """All but those that a busy machine ends before their likeness is known."""
+    alike = {event["data"]["alert_id"] for event in run.events if "likeness" in event["data"]}
+    assert len(alike) >= run.summary["alerts_consumed"] / 2
+    nearest = run.summary["nearest_of_the_same_kind"]
+    assert 0 <= nearest["alerts"] <= nearest["of"] <= len(alike)
+    assert "was of the same kind for" in run.errors or not nearest["of"]
 
 
 def test_the_pictures_are_there(run: Run) -> None:
