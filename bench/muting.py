@@ -197,7 +197,7 @@ def _id_of(number: int) -> UUID:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a mute did to the alerts that were not judged.
+    """The effect of a mute on the alerts that were not judged.
 
     Attributes:
         umbrellas, incidents: number of such alerts, and of those that were muted.

@@ -6,7 +6,7 @@
 | ``iou`` | intersection over union: pixels of a class that were given it, over pixels of the class or given it |
 | ``mean_accuracy``, ``mean_iou`` | their means over classes, so that small and large classes count alike |
 
-Pixels without a true class are left out and counted, and so are ambiguous pixels, whose class cannot be told. Pixels
+Pixels without a true class are left out and counted, and so are ambiguous pixels, whose class is uncertain. Pixels
 with a true class that were given no class count as wrong.
 
     >>> import numpy as np
@@ -44,7 +44,7 @@ class SegmentCounts:
         table: pixels by their true class (rows) and the one they were given, (classes, classes + 1). The last column
             has pixels that were given none.
         void: pixels left out because they have no true class.
-        ambiguous: pixels left out because their true or given class cannot be told. They are not counted as void.
+        ambiguous: pixels left out because their true or given class is uncertain. They are not counted as void.
     """
 
     table: Counts

@@ -69,7 +69,7 @@ class Memory(Protocol):
 
 
 class Outcome(StrEnum):
-    """What became of an alert's likeness."""
+    """The outcome of an alert's likeness."""
 
     IN_TIME = "in_time"  #: the alert's begin has it
     LATE = "late"  #: a later event has it
@@ -104,8 +104,8 @@ class RecentFeatures:
         """Return the features that describe a moment; None where they are not there yet.
 
         They are those of the clip that shares most of it, averaged with those of the clip before where the two share at
-        least half: neighbours of an incident were found more often (bench/alike_courtyard.py). They are there once a
-        clip of the segment ends with the moment or after it.
+        least half: the noise of a single clip then counts less. They are there once a clip of the segment ends with the
+        moment or after it.
 
         Args:
             final: no more clips come; take what is there.

@@ -38,7 +38,7 @@ class JudgementData(Document):
     camera: Annotated[str, Field(min_length=1)] | None = Field(description="the alert's camera, null for a group")
     verdict: Literal["normal", "real", "withdrawn"] = Field(
         description="normal: a false alarm, alerts like it are muted; real: alerts nearer to this are never muted; "
-        "withdrawn: there is no verdict on the target any more"
+        "withdrawn: the earlier verdict on the target no longer holds"
     )
     note: str = Field(description="the operator's words, empty if none")
     judged_at: Utc = Field(description="when it was judged (UTC); of two judgements of a target the later one holds")

@@ -1,8 +1,8 @@
 """The stage ``head``: the embedding's weights, learned by telling two views of a stretch from views of others.
 
 Features are projected on their principal components, whose spreads are made more equal, and then by one linear layer
-that NT-Xent trains. Both are linear, so the embedder has one layer. With the few stretches that a CPU can read, a
-hidden layer learned the stretches by heart.
+that NT-Xent trains. Both are linear, so the embedder has one layer. In trials on the few stretches that a CPU
+can read, a head with a hidden layer found the kinds of other films less often.
 
 embedder.safetensors    the arrays of an embedder (:class:`models.alike.served.embedder.Embedder`)
 head.json               the file's SHA-256, and the history
