@@ -328,7 +328,10 @@ def _alike_line(watch: Watch) -> str:
     right, compared = watch.of_the_same_kind()
     if not compared:
         return "no alert had an earlier one to be compared with"
-    return f"the nearest earlier alert was of the same kind for {right} of {compared} alerts (another incident's)"
+    return (
+        f"the nearest earlier alert about another incident was of the same kind for {right} of {compared} alerts; "
+        "the first of each kind has none"
+    )
 
 
 def _summary(watch: Watch, detectors: Sequence[str]) -> dict[str, Any]:
