@@ -27,6 +27,7 @@ from pipeline.alerts.cloud_event import (
     source_of,
 )
 from pipeline.alerts.likeness import Likeness, MutedBecause
+from pipeline.alerts.place import Place
 
 #: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
 DATA_SCHEMA: Final = "urn:mistwatch:alert:v1#/$defs/AlertData"
@@ -82,13 +83,26 @@ class AlertData(Document):
         None, description="the alert among the site's other alerts, absent where it is not known (yet)"
     )
     muted: bool | None = Field(
-        None, description="true: a judgement of the operator covers the alert; absent where the likeness is unknown"
+        None,
+        description="true: a judgement of the operator covers the alert, or it lies outside a schedule; absent where "
+        "neither is known",
     )
-    muted_because: MutedBecause | None = Field(None, description="that judgement, absent where the alert is not muted")
+    muted_because: MutedBecause | None = Field(None, description="that judgement, absent where there is none")
+    outside_schedule: tuple[str, ...] | None = Field(
+        None,
+        description="the schedules that mute the alert: empty for the camera's own, else the names of its zones; absent "
+        "where the alert is within them or there are none",
+    )
+    zones: tuple[str, ...] | None = Field(
+        None,
+        description="the camera's zones that HEAT overlaps at the peak, the one with most of it first; absent where "
+        "the camera has no zones or the model no HEAT",
+    )
+    place: Place | None = Field(None, description="the place and the things of the peak, absent where not known (yet)")
 
 
 #: Keys that are left out of a document where they have no value: documents of sites without them are as before.
-_LEFT_OUT: Final = ("detector", "likeness", "muted", "muted_because")
+_LEFT_OUT: Final = ("detector", "likeness", "muted", "muted_because", "outside_schedule", "zones", "place")
 
 
 class AlertEvent(CloudEvent):
@@ -110,33 +124,52 @@ class AlertEvent(CloudEvent):
             raise ValueError("end_reason and ended_pts_seconds belong to the state end, and only to it")
         if (data.sequence == 0) != (data.state is AlertState.BEGIN):
             raise ValueError(f"sequence 0 belongs to the state begin, got {data.sequence} with {data.state}")
-        if (data.muted_because is not None) != (data.muted is True):
-            raise ValueError("muted_because belongs to a muted alert, and only to it")
+        because = (data.muted_because, data.outside_schedule)
+        if (because != (None, None)) != (data.muted is True):
+            raise ValueError("muted_because and outside_schedule belong to a muted alert, and only to it")
         return self
 
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes.
 
-        Keys of a detector, of likeness and of a mute are left out where they have no value, so that a site without
-        them has the documents of 0.1.0.
+        Keys of a detector, of likeness, of a mute, of zones and of a place are left out where they have no value, so
+        that a site without them has the documents of 0.1.0.
         """
         absent = {name for name in _LEFT_OUT if getattr(self.data, name) is None}
         return self.model_dump_json(exclude={"data": absent}).encode()
 
     def enriched(self, likeness: Likeness | None, muted_because: MutedBecause | None) -> AlertEvent:
-        """Return a copy with the alert's likeness.
+        """Return a copy with the alert's likeness. A mute by a schedule stays.
 
         Args:
-            likeness: None: it is not known, nor is whether the alert is muted.
-            muted_because: the judgement that mutes the alert; None: it is not muted.
+            likeness: None: it is not known, nor is whether a judgement mutes the alert.
+            muted_because: the judgement that mutes the alert; None: none does.
 
         Raises:
             ValueError: a mute without a likeness.
         """
         if likeness is None and muted_because is not None:
-            raise ValueError("an alert without a likeness cannot be muted")
-        muted = None if likeness is None else muted_because is not None
-        changes = {"likeness": likeness, "muted": muted, "muted_because": muted_because}
+            raise ValueError("an alert without a likeness cannot be muted by a judgement")
+        outside = self.data.outside_schedule is not None
+        known = likeness is not None or self.data.muted is not None
+        muted = (outside or muted_because is not None) if known else None
+        return self._with(likeness=likeness, muted=muted, muted_because=muted_because)
+
+    def zoned(self, zones: tuple[str, ...] | None, outside_schedule: tuple[str, ...] | None) -> AlertEvent:
+        """Return a copy of an event without a likeness, with the alert's zones.
+
+        Args:
+            zones: see :attr:`AlertData.zones`.
+            outside_schedule: the schedules that mute the alert; see :attr:`AlertData.outside_schedule`.
+        """
+        muted = True if outside_schedule is not None else self.data.muted
+        return self._with(zones=zones, outside_schedule=outside_schedule, muted=muted)
+
+    def placed(self, place: Place | None) -> AlertEvent:
+        """Return a copy with the alert's place and things."""
+        return self._with(place=place)
+
+    def _with(self, **changes: object) -> AlertEvent:
         return self.model_copy(update={"data": self.data.model_copy(update=changes)})
 
     def numbered(self, sequence: int) -> AlertEvent:
@@ -145,7 +178,7 @@ class AlertEvent(CloudEvent):
         return self.model_copy(update={"id": f"{data.alert_id}/{sequence}", "data": data})
 
     def repeated(self) -> AlertEvent:
-        """Return the update that follows this event when nothing but the alert's likeness is new: it has no clips."""
+        """Return the update that follows this event when only its likeness or place is new: it has no clips."""
         changes = {"state": AlertState.UPDATE, "scores": (), "published_at": None}
         update = self.model_copy(
             update={"type": "mistwatch.alert.update", "data": self.data.model_copy(update=changes)}
@@ -156,7 +189,7 @@ class AlertEvent(CloudEvent):
         """See :meth:`CloudEvent.published`."""
         if self.data.replay:
             return self
-        return self.model_copy(update={"data": self.data.model_copy(update={"published_at": at.astimezone(UTC)})})
+        return self._with(published_at=at.astimezone(UTC))
 
 
 def alert_id(
