@@ -84,14 +84,14 @@ class AlertData(Document):
     )
     muted: bool | None = Field(
         None,
-        description="true: a judgement of the operator covers the alert, or it lies outside a schedule; absent where "
-        "neither is known",
+        description="true: a judgement of the operator covers the alert, or it lies outside its schedules; else absent "
+        "where the likeness is unknown",
     )
     muted_because: MutedBecause | None = Field(None, description="that judgement, absent where there is none")
     outside_schedule: tuple[str, ...] | None = Field(
         None,
-        description="the schedules that mute the alert: empty for the camera's own, else the names of its zones; absent "
-        "where the alert is within them or there are none",
+        description="the schedules that mute the alert: empty for the camera's own, else the names of its zones; "
+        "absent where the alert is within them or there are none",
     )
     zones: tuple[str, ...] | None = Field(
         None,
@@ -150,10 +150,10 @@ class AlertEvent(CloudEvent):
         """
         if likeness is None and muted_because is not None:
             raise ValueError("an alert without a likeness cannot be muted by a judgement")
-        outside = self.data.outside_schedule is not None
-        known = likeness is not None or self.data.muted is not None
-        muted = (outside or muted_because is not None) if known else None
-        return self._with(likeness=likeness, muted=muted, muted_because=muted_because)
+        muted = self.data.outside_schedule is not None or muted_because is not None
+        return self._with(
+            likeness=likeness, muted=True if muted else None if likeness is None else False, muted_because=muted_because
+        )
 
     def zoned(self, zones: tuple[str, ...] | None, outside_schedule: tuple[str, ...] | None) -> AlertEvent:
         """Return a copy of an event without a likeness, with the alert's zones.
