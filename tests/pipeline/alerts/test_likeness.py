@@ -121,7 +121,7 @@ def test_enriched_documents_are_valid_and_read_back(muted: bool) -> None:
 def test_documents_that_contradict_themselves_are_refused(changes: dict[str, Any]) -> None:
     document = json.loads(begin(0).to_json())
     document["data"] |= changes
-    with pytest.raises(ValidationError, match="muted_because belongs to a muted alert"):
+    with pytest.raises(ValidationError, match="belong to a muted alert"):
         read_event(json.dumps(document))
 
 
@@ -136,3 +136,13 @@ def test_a_line_for_people_has_the_group_and_the_mute() -> None:
     because = MutedBecause(judgement=JUDGEMENT, similarity=0.97, note="the flag\x1b[2J")
     assert describe(alike(plain, at(0), size=3)) == f"{describe(plain)}  group {identity} of 3"
     assert describe(alike(plain, at(0), muted_because=because)).endswith(r"  muted: the flag\x1b[2J")
+
+
+def test_a_mute_by_a_schedule_needs_no_likeness_and_stays_with_one() -> None:
+    outside = begin(5).zoned(("gate",), ("gate",))
+    assert (outside.data.muted, outside.data.zones, outside.data.outside_schedule) == (True, ("gate",), ("gate",))
+    assert read_event(outside.to_json()) == outside
+    assert alike(outside, at(0)).data.muted is True
+    within = begin(5).zoned(("gate",), None)
+    assert within.data.muted is None
+    assert alike(within, at(0)).data.muted is False
