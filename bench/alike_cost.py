@@ -34,7 +34,7 @@ from courtyard import COOLDOWN_SECONDS
 from recorded import record
 from rich.console import Console
 
-import pipeline.live.likeness
+import pipeline.live.worker
 from deploy.broker.server import BrokerServer
 from deploy.camera.server import CameraServer
 from deploy.errors import DeployError
@@ -208,7 +208,7 @@ def watched(
     """
     served = {MODEL: MODEL, **({"alike": EMBEDDING} if likeness else {})}
     with ExitStack() as stack:
-        stack.enter_context(patch.object(pipeline.live.likeness, "Enricher", partial(TimedEnricher, held)))
+        stack.enter_context(patch.object(pipeline.live.worker, "Enricher", partial(TimedEnricher, held)))
         repository = stack.enter_context(serving_together(served))
         server = stack.enter_context(TritonServer(repository))
         broker = stack.enter_context(BrokerServer(folder / "broker"))

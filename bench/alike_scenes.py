@@ -27,7 +27,7 @@ from operators.alerting import AlertState, AlertTransition
 from operators.chain import ScoreChain
 from operators.figures.events import Span, match
 from operators.scores import ClipScore, SegmentEnd
-from pipeline.alerts.enrich import Moment, RecentFeatures
+from pipeline.alerts.recent_features import Moment, RecentFeatures
 from pipeline.courtyard.scene import Courtyard
 from pipeline.courtyard.settings import Incident, SceneSettings
 from pipeline.errors import UsageError

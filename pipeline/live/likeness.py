@@ -15,17 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from pipeline import logs
-from pipeline.alerts.enrich import (
-    HOLD_SECONDS,
-    REPLAY_HOLD_SECONDS,
-    Enricher,
-    Moment,
-    Outcome,
-    RecentFeatures,
-)
+from pipeline.alerts.added_likeness import AddedLikeness
+from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.history import AlertHistory, HistoryLimits
 from pipeline.alerts.history_file import HistoryError
 from pipeline.alerts.reading import Event
+from pipeline.alerts.recent_features import Moment, RecentFeatures
 from pipeline.live.listener import Watch
 from pipeline.scoring.embedding import EmbeddingClient, EmbeddingModel
 from pipeline.scoring.outcomes import Scored
@@ -43,7 +38,7 @@ _FOLLOWER_SECONDS = 4.0
 
 
 class SiteLikeness:
-    """Makes the enrichers of cameras, and keeps what they compare with.
+    """Compares the alerts of a site's cameras, and keeps what they are compared with.
 
     Args:
         address: HOST:PORT of the server's gRPC endpoint.
@@ -100,19 +95,18 @@ class SiteLikeness:
         """Return whether this detector's features describe the alerts of its camera."""
         return self._settings.detector in (None, watch.detector)
 
-    def enricher(self, watch: Watch, watches: Iterable[Watch], *, live: bool) -> Enricher | None:
-        """Return the enricher of a camera and detector; None where no detector of the camera describes its alerts.
+    def addition(self, watch: Watch, watches: Iterable[Watch]) -> AddedLikeness | None:
+        """Return what compares the alerts of a camera and detector; None where no detector of it describes its alerts.
 
         Args:
             watches: all detectors of the camera.
         """
         if not any(self.describes(each) for each in watches):
             return None
-        return Enricher(
+        return AddedLikeness(
             lambda: self._history,
             self._client.embed,
             self._recent.setdefault(watch.camera, RecentFeatures()),
-            hold_seconds=HOLD_SECONDS if live else REPLAY_HOLD_SECONDS,
             on_outcome=partial(self._on_outcome, watch),
         )
 

@@ -18,6 +18,7 @@ from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.drift import DriftEvent
+from pipeline.alerts.enrich import HOLD_SECONDS, REPLAY_HOLD_SECONDS, Enricher
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
@@ -282,7 +283,9 @@ class Worker:
         drift.adopt(plan.served)
         if self._likeness is not None:
             watches = [Watch(camera.name, detector.name) for detector in camera.plan.detectors]
-            watcher.enricher = self._likeness.enricher(watch, watches, live=live)
+            if (addition := self._likeness.addition(watch, watches)) is not None:
+                hold_seconds = HOLD_SECONDS if live else REPLAY_HOLD_SECONDS
+                watcher.enricher = Enricher([addition], hold_seconds=hold_seconds)
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,

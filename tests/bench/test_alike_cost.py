@@ -11,8 +11,9 @@ import pytest
 
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import ClipScore, ClipTimes, SmoothedScore
-from pipeline.alerts.enrich import RecentFeatures
+from pipeline.alerts.added_likeness import AddedLikeness
 from pipeline.alerts.event import event_from
+from pipeline.alerts.recent_features import RecentFeatures
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,8 @@ def begin():
 def test_the_stopwatch_reads_how_long_an_event_was_held_back(bench) -> None:
     """Without features there is no answer, so the event goes out when its time is over."""
     seconds: list[float] = []
-    enricher = bench.TimedEnricher(
-        seconds, lambda: None, lambda _features, _on_answer: None, RecentFeatures(), hold_seconds=0.05
-    )
+    likeness = AddedLikeness(lambda: None, lambda _features, _on_answer: None, RecentFeatures())
+    enricher = bench.TimedEnricher(seconds, [likeness], hold_seconds=0.05)
     began = time.monotonic()
     assert enricher.take([begin()]) == []
     assert seconds == []

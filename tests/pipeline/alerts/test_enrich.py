@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from operators.alerting import AlertState, AlertTransition
 from operators.scores import ClipScore, ClipTimes, SmoothedScore
-from pipeline.alerts.enrich import Embedded, Enricher, Floats, Moment, Outcome, RecentFeatures
+from pipeline.alerts.added_likeness import AddedLikeness
+from pipeline.alerts.enrich import Enricher, Outcome
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.history import AlertHistory
 from pipeline.alerts.likeness import embedding_from
+from pipeline.alerts.recent_features import Floats, Moment, RecentFeatures
+from pipeline.scoring.embedding import Embedded
 from tests.support.alike_alerts import VERSION, alike, at, begin, judged
 
 HOLD = 0.125  # exact in binary, as the clock of these tests
@@ -31,14 +34,13 @@ class Rig:
         self.recent = recent or RecentFeatures()
         self.asked: list[tuple[Floats, Callable[[Embedded | None], None]]] = []
         self.outcomes: list[Outcome] = []
-        self.enricher = Enricher(
+        likeness = AddedLikeness(
             lambda: self.history,
             lambda features, answer: self.asked.append((features, answer)),
             self.recent,
-            hold_seconds=HOLD,
             on_outcome=self.outcomes.append,
-            clock=lambda: self.now,
         )
+        self.enricher = Enricher([likeness], hold_seconds=HOLD, clock=lambda: self.now)
 
     def saw(self, start: float, degrees: float, *, segment: str = "segment") -> None:
         """The clip from ``start`` on is scored; its features are its embedding."""
