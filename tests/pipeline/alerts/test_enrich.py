@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipeline.alerts.enrich import Enricher, Outcome
 from pipeline.alerts.event import AlertEvent, event_from
 from pipeline.alerts.history import AlertHistory
 from pipeline.alerts.likeness import embedding_from
+from pipeline.alerts.place import Place
 from pipeline.alerts.recent_features import Floats, Moment, RecentFeatures
 from pipeline.scoring.embedding import Embedded
 from tests.support.alike_alerts import VERSION, alike, at, begin, judged
@@ -344,3 +345,100 @@ def test_whatever_the_answers_do_every_event_goes_out_once_and_numbers_count_on(
         assert AlertEvent.model_validate_json(one.to_json()) == one, "ids, types and numbers agree"
     assert len(rig.outcomes) == len(updates)
     assert all(a.data.alert_id == b.data.alert_id or b.data.sequence == 0 for a, b in pairwise(went))
+
+
+class Placed:
+    """A second addition: where the alert is, in an answer that the test gives."""
+
+    what = "place"
+
+    def __init__(self) -> None:
+        self.asked: dict[Moment, Callable[[str | None], None]] = {}
+        self.gone: set[Moment] = set()
+        self.outcomes: list[Outcome] = []
+
+    def ask(self, moment: Moment, answer: Callable[[str | None], None], *, final: bool) -> bool:
+        self.asked[moment] = answer
+        return True
+
+    def value(self, event: AlertEvent, answer: str) -> Place:
+        return Place(version="places/1", place=(answer,), object=None)
+
+    def added(self, event: AlertEvent, value: Place) -> AlertEvent:
+        return event.placed(value)
+
+    def forget(self, moments: Iterable[Moment]) -> None:
+        self.gone |= set(moments)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+
+def both(rig: Rig) -> Placed:
+    """Give the rig's enricher a second addition."""
+    placed = Placed()
+    likeness = rig.enricher._additions[0]
+    rig.enricher = Enricher([likeness, placed], hold_seconds=HOLD, clock=lambda: rig.now)
+    return placed
+
+
+def test_an_event_waits_for_each_of_its_additions_and_an_update_brings_what_came_late() -> None:
+    rig = Rig()
+    placed = both(rig)
+    rig.saw(0.0, 30.0)
+    assert rig.enricher.take([event(BEGIN, 0)]) == []
+    rig.answer()
+    assert rig.enricher.ready() == [], "its place is not known yet"
+    (went,) = rig.later(HOLD)
+    assert (went.data.likeness is None, went.data.place) == (False, None)
+    assert (rig.outcomes, placed.outcomes) == ([Outcome.IN_TIME], [])
+    assert rig.enricher.is_late
+    placed.asked[Moment("segment", 0.0, 1.0)]("walkway")
+    (update,) = rig.enricher.ready()
+    assert update.data.place is not None
+    assert (update.data.place.place, update.data.likeness, update.data.sequence) == (
+        ("walkway",),
+        went.data.likeness,
+        1,
+    )
+    assert placed.outcomes == [Outcome.LATE]
+    assert not rig.enricher.is_late
+    (ended,) = rig.enricher.take([event(END, 1)])
+    assert (ended.data.sequence, ended.data.place, ended.data.likeness) == (
+        2,
+        update.data.place,
+        update.data.likeness,
+    )
+    assert placed.gone == {Moment("segment", 0.0, 1.0)}
+
+
+def test_two_answers_that_come_late_one_after_the_other_bring_an_update_each() -> None:
+    rig = Rig()
+    placed = both(rig)
+    rig.saw(0.0, 30.0)
+    rig.enricher.take([event(BEGIN, 0)])
+    went = rig.later(HOLD)
+    placed.asked[Moment("segment", 0.0, 1.0)]("walkway")
+    went += rig.enricher.ready()
+    rig.answer()
+    went += rig.enricher.ready()
+    went += rig.enricher.take([event(END, 1)])
+    assert [one.data.sequence for one in went] == [0, 1, 2, 3]
+    assert [(one.data.place is not None, one.data.likeness is not None) for one in went] == [
+        (False, False),
+        (True, False),
+        (True, True),
+        (True, True),
+    ]
+    assert (rig.outcomes, placed.outcomes) == ([Outcome.LATE], [Outcome.LATE])
+
+
+def test_without_an_answer_about_one_addition_the_other_goes_out() -> None:
+    rig = Rig()
+    placed = both(rig)  # and no features: the likeness waits for a clip that never comes
+    rig.enricher.take([event(BEGIN, 0)])
+    placed.asked[Moment("segment", 0.0, 1.0)]("walkway")
+    (went,) = rig.later(HOLD)
+    assert (went.data.likeness, went.data.place is not None) == (None, True)
+    assert [one.data.state for one in rig.enricher.finish([event(END, 1)], at_once=True)] == [END]
+    assert (rig.outcomes, placed.outcomes) == ([Outcome.MISSING], [Outcome.IN_TIME])
