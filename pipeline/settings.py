@@ -222,6 +222,12 @@ class LikenessSettings(_Strict):
     max_age_days: float = Field(90.0, gt=0, le=36_500, description="older alerts are forgotten")
 
 
+class PlacesSettings(_Strict):
+    """Classes of places and things in alerts, from a served model of places."""
+
+    model: str = Field("places", min_length=1, description="name of the served model of places on the Triton server")
+
+
 class LogSettings(_Strict):
     format: Literal["auto", "console", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -247,6 +253,7 @@ class Site(BaseSettings):
     calibration: Path | None = Field(None, description=_CALIBRATION)
     evidence: EvidenceSettings = EvidenceSettings()
     likeness: LikenessSettings | None = Field(None, description="compare alerts with earlier ones; default: off")
+    places: PlacesSettings | None = Field(None, description="name the place and the thing of an alert; default: off")
     metrics: MetricsSettings | None = None
     log: LogSettings = LogSettings()
     detectors: dict[Name, DetectorSettings] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 
 from models.card import ModelCard, features_digest
@@ -16,7 +17,30 @@ from operators.heat_kind import HeatKind
 _CODE = "code"  #: parameter of a hosting model: the digest of its code
 _HOSTS = re.compile(r'^parameters \{ key: "parts" ', re.MULTILINE)
 _MAX_BATCH = re.compile(r"^max_batch_size: (\d{1,9})$", re.MULTILINE)
+_SIDE_OUTPUT = re.compile(r'\{ name: "(EMBEDDING|CLASSES)" ')
 _OUTPUT = re.compile(r'\{ name: "(\w+)" data_type: TYPE_FP32 dims: \[ ([\d, ]+) \] \}')
+
+
+class ServedKind(Enum):
+    """The kinds of served models, in words: what one serves, and what it is."""
+
+    DETECTOR = ("a detector", "a detector")
+    EMBEDDING = ("embeddings", "an embedding model")
+    PLACES = ("places", "a model of places")
+
+    @property
+    def serves(self) -> str:
+        """What such a served model serves."""
+        return self.value[0]
+
+    @property
+    def words(self) -> str:
+        """What such a model is."""
+        return self.value[1]
+
+
+#: The output that only this kind has.
+_KIND_OF_OUTPUT = {"EMBEDDING": ServedKind.EMBEDDING, "CLASSES": ServedKind.PLACES}
 
 
 def config_pbtxt(
@@ -115,9 +139,10 @@ def hosts_parts(model: Path) -> bool:
     return _HOSTS.search(text) is not None
 
 
-def serves_embeddings(model: Path) -> bool:
-    """Return whether the served model in a folder makes embeddings of features, and no scores. Raises OSError."""
-    return "EMBEDDING" in score_outputs((model / CONFIG_FILE).read_text(encoding="utf-8", errors="replace"))
+def served_kind(model: Path) -> ServedKind:
+    """Return the kind of the served model in a folder. Raises OSError."""
+    found = _SIDE_OUTPUT.search((model / CONFIG_FILE).read_text(encoding="utf-8", errors="replace"))
+    return ServedKind.DETECTOR if found is None else _KIND_OF_OUTPUT[found[1]]
 
 
 def differences(config: str, other: str) -> list[str]:
@@ -146,7 +171,7 @@ def max_batch_of(config: str) -> int | None:
 
 
 def score_outputs(config: str) -> dict[str, list[int]]:
-    """Return the shape of each output for one clip that a configuration names: SCORE, FEATURES, HEAT, EMBEDDING."""
+    """Return the shape of each output for one clip that a configuration of a detector names: SCORE, FEATURES, HEAT."""
     return {name: [int(size) for size in dims.split(",")] for name, dims in _OUTPUT.findall(config)}
 
 

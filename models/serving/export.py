@@ -44,7 +44,7 @@ from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_d
 from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.config import config_pbtxt, hosts_parts, serves_embeddings
+from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind
 from models.serving.contract import (
     CONFIG_FILE,
     MEMBERS_FOLDER,
@@ -168,17 +168,13 @@ def export(
     if max_batch is not None and max_batch < 1:
         raise ExportError(f"the largest batch must be at least 1, got {max_batch}")
     folder = find_model(model)
-    target = out / name
     with explained(out):
         family, card = read_detector(folder)
-        check_room(card, folder, out, name=name, replace=replace)
-        out.mkdir(parents=True, exist_ok=True)
-        # A name that Triton does not take for a model, on the same file system.
-        place = out / f".{name}"
-        files.remove_stale_drafts(out, place.name)
-        draft = files.draft_path(place)
-        try:
-            draft.mkdir()
+
+        def check() -> None:
+            check_room(card, folder, out, name=name, replace=replace)
+
+        with next_version(out, name, check=check, replace=replace) as draft:
             loaded = family.load(card, folder, progress)
             if isinstance(loaded, ServedProgram) and engine is not EngineChoice.AUTO:
                 raise ExportError(
@@ -208,12 +204,36 @@ def export(
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
-            with versions.locked(out):
-                check_room(card, folder, out, name=name, replace=replace)  # another process may have been faster
-                versions.add(target, draft, replace=replace)
-        finally:
-            files.remove(draft)
-    return target
+    return out / name
+
+
+@contextlib.contextmanager
+def next_version(out: Path, name: str, *, check: Callable[[], None], replace: bool) -> Iterator[Path]:
+    """Yield a draft folder that becomes the next version of a served model when the block ends, or not at all.
+
+    Args:
+        out: the repository; made when missing.
+        name: of the served model, as :func:`check_name` allows it.
+        check: raises where the model cannot become a version; called before the block and again after it.
+        replace: remove the existing versions.
+
+    Raises:
+        VersionError, OSError: the served model is as it was.
+    """
+    check()
+    out.mkdir(parents=True, exist_ok=True)
+    # A name that Triton does not take for a model, on the same file system.
+    place = out / f".{name}"
+    files.remove_stale_drafts(out, place.name)
+    draft = files.draft_path(place)
+    try:
+        draft.mkdir()
+        yield draft
+        with versions.locked(out):
+            check()  # another process may have been faster
+            versions.add(out / name, draft, replace=replace)
+    finally:
+        files.remove(draft)
 
 
 def _suitable_batch(loaded: ServedNetwork | ServedProgram, engine: EngineChoice) -> int:
@@ -244,12 +264,9 @@ def check_room(
     target = out / name
     if not target.exists():
         return
-    if not (target / CONFIG_FILE).is_file():
-        raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
-    if hosts_parts(target):
+    if (target / CONFIG_FILE).is_file() and hosts_parts(target):
         raise ExportError(f"{target} hosts the parts of cameras: add one with --into {name}, or name another --as")
-    if serves_embeddings(target):
-        raise ExportError(f"{target} serves embeddings, and {folder} is a detector: name another --as")
+    check_kind(target, ServedKind.DETECTOR, folder)
     if replace:
         return
     try:
@@ -261,6 +278,21 @@ def check_room(
             f"{target} serves clips of {_in_words(present)}, and {folder} was trained with {_in_words(card.clip)}: "
             f"{instead}"
         )
+
+
+def check_kind(target: Path, kind: ServedKind, folder: Path) -> None:
+    """Check that a model can become a version of an existing served model ``target`` by its kind.
+
+    Args:
+        folder: of the model.
+
+    Raises:
+        ExportError: the folder is not a served model, or serves another kind.
+    """
+    if not (target / CONFIG_FILE).is_file():
+        raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
+    if (present := served_kind(target)) is not kind:
+        raise ExportError(f"{target} serves {present.serves}, and {folder} is {kind.words}: name another --as")
 
 
 def _in_words(clip: StoredClip) -> str:
@@ -282,17 +314,41 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
         MistwatchError: it cannot be exported.
     """
     folder = find_model(model)
-    shelf = (cache_dir or weights.cache_dir()) / "repositories"
-    with explained(shelf):
+    with explained(cache_dir or weights.cache_dir()):
         family, card = read_detector(folder)
-        where = shelf / f"{card.name}-{_export_key(family, card)[:16]}"
-        finished = where / SERVED_NAME  # it appears in full
-        if finished.exists():
-            return where
+    return cached_repository(
+        card.name,
+        _export_key(family, card),
+        SERVED_NAME,
+        lambda where: export(model, where, progress=progress),
+        cache_dir=cache_dir,
+    )
+
+
+def cached_repository(
+    name: str, key: str, served_name: str, write: Callable[[Path], object], *, cache_dir: Path | None = None
+) -> Path:
+    """Return a model repository in the user's cache; write it when it is missing.
+
+    Args:
+        name: of the model.
+        key: a digest of all that decides its content.
+        served_name: of the served model in it, which appears in full.
+        write: writes the repository.
+
+    Raises:
+        MistwatchError: it cannot be written.
+    """
+    shelf = (cache_dir or weights.cache_dir()) / "repositories"
+    where = shelf / f"{name}-{key[:16]}"
+    finished = where / served_name
+    if finished.exists():
+        return where
+    with explained(shelf):
         shelf.mkdir(parents=True, exist_ok=True)
         with files.locked(shelf / f"{where.name}.lock"):  # a second process waits and finds it there
             if not finished.exists():
-                export(model, where, progress=progress)
+                write(where)
     return where
 
 
@@ -373,7 +429,7 @@ def _write_network(
     """
     copy_modules(COPIED, draft)
     if card.backbone is not None:
-        _write_notice({card.backbone.name}, draft)
+        write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
         from models.engines.openvino_convert import Input, save, to_openvino
@@ -437,12 +493,12 @@ def write_networks(
 
         (folder / NETWORKS_FOLDER).mkdir(exist_ok=True)
         save(network.converted(), folder / NETWORKS_FOLDER / f"{name}.xml")
-    _write_notice({network.weights for network in chosen.values()}, folder / NETWORKS_FOLDER)
+    write_notice({network.weights for network in chosen.values()}, folder / NETWORKS_FOLDER)
     for member, place in _members(program, folder):
         write_networks(member, place, wanted)
 
 
-def _write_notice(names: Collection[str], folder: Path) -> None:
+def write_notice(names: Collection[str], folder: Path) -> None:
     """State the origin and licence of published weights that lie in a folder."""
     if known := sorted(weights.PUBLISHED.keys() & {*names}):
         lines = ["The networks in this folder contain weights that others published, converted by mistwatch:", ""]

@@ -55,27 +55,26 @@ def export(
     A repository can hold several served models, each under its own name (--as). Running workers switch to a new version
     without losing a clip; `mistwatch versions rollback` goes back.
 
-    An embedding model, from which alerts get their likeness, is served as `alike` unless --as names it.
+    An embedding model, from which alerts get their likeness, is served as `alike` unless --as names it; a model of
+    places, as `places`.
 
     With --into, the served model NAME hosts the parts of many cameras. A part that is added or exchanged scores from
     the next clip on, and no other part is touched.
     """
-    from models.alike.served.card import find_embedding_model
-    from models.alike.served.export import SERVED_NAME as EMBEDDING_NAME
-    from models.alike.served.export import export_embedding
     from models.serving.contract import EngineChoice
     from models.serving.export import SERVED_NAME
     from models.serving.export import export as write
     from pipeline.cli.repository import report
+    from pipeline.cli.side_models import find_side_model
 
-    if (embedding := find_embedding_model(model)) is not None:
+    if (side := find_side_model(model)) is not None:
         if into is not None or engine is not Engine.AUTO or max_batch is not None:
             raise UsageError(
-                f"--into, --engine, --max-batch: leave them out; {model} is an embedding model, which has no parts and "
-                "one engine"
+                f"--into, --engine, --max-batch: leave them out; {model} is {side.words}, which has no parts and one "
+                "engine"
             )
-        name = name or EMBEDDING_NAME
-        _report_written(export_embedding(embedding, out, name=name, replace=replace), out, triton)
+        written = side.export(side.folder, out, name=name or side.served_name, replace=replace)
+        _report_written(written, out, triton)
         return
     if into is not None:
         if name is not None or engine is not Engine.AUTO:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.cli.side_models import find_side_model
 from pipeline.errors import MistwatchError, UsageError
 
 if TYPE_CHECKING:
@@ -71,12 +72,11 @@ def serving(model: str) -> Iterator[Path]:
         UsageError: the model or the version is unknown.
         MistwatchError: it cannot be exported.
     """
-    from models.alike.served.card import find_embedding_model
     from models.serving.versions import find_served, link_version, served, served_models, versions
 
     name, number = name_and_version(model)
-    if find_embedding_model(name) is not None:
-        raise UsageError(f"{name} is an embedding model, which scores no clips; expected a detector")
+    if (side := find_side_model(name)) is not None:
+        raise UsageError(f"{name} is {side.words}, which scores no clips; expected a detector")
     repository = Path(name) if served_models(Path(name)) else repository_of(name)
     if number is None or served(home := find_served(repository)) == number:
         yield repository
@@ -109,7 +109,7 @@ def serving_together(models: Mapping[str, str]) -> Iterator[Path]:
 
 
 def repository_of(model: str) -> Path:
-    """Return a repository that serves ``model``, a detector or an embedding model, from the user's cache.
+    """Return a repository that serves ``model``, a detector or a model of another kind, from the user's cache.
 
     Args:
         model: a built-in model's name, or a trained model's folder.
@@ -118,12 +118,10 @@ def repository_of(model: str) -> Path:
         UsageError: the model is unknown.
         MistwatchError: it cannot be exported.
     """
-    from models.alike.served.card import find_embedding_model
-    from models.alike.served.export import ensure_embedding_repository
     from models.serving.export import ensure_repository
 
-    if (folder := find_embedding_model(model)) is not None:
-        return ensure_embedding_repository(folder)
+    if (side := find_side_model(model)) is not None:
+        return side.ensure_repository(side.folder)
     return ensure_repository(model, progress=report)
 
 

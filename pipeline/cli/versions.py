@@ -101,16 +101,20 @@ def _lines(folder: Path) -> list[str]:
 
 
 def _about(version: Path) -> str:
-    """Return a few words about a version of a detector or of an embedding model. Raises CardError, OSError."""
+    """Return a few words about a version of a served model. Raises CardError, OSError."""
     from models.alike.served.card import read_embedding_card
     from models.card import CARD_FILE
     from models.detectors.base import read_detector
-    from models.serving.config import serves_embeddings
+    from models.places.served.card import describe_card, read_served_card
+    from models.serving.config import ServedKind, served_kind
     from models.serving.contract import CONFIG_FILE
 
-    if (version / CONFIG_FILE).is_file() and serves_embeddings(version):
+    kind = served_kind(version) if (version / CONFIG_FILE).is_file() else ServedKind.DETECTOR
+    if kind is ServedKind.EMBEDDING:
         embedding = read_embedding_card(version, CARD_FILE)
         return f"{embedding.name} (embeddings {embedding.version}), similarity {embedding.similarity:g}"
+    if kind is ServedKind.PLACES:
+        return describe_card(read_served_card(version))
     _, card = read_detector(version)
     return f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
 

@@ -19,14 +19,19 @@ import numpy as np
 from models.alike.served.card import EMBEDDING_CARD_FILE, EmbeddingCard, Features, read_embedding_card
 from models.alike.served.embedder import EMBEDDER_FILE
 from models.alike.served.weights import load_embedder
-from models.backbones.weights import cache_dir
 from models.card import CARD_FILE, CardError
 from models.code import code_digest
-from models.serving import versions
-from models.serving.config import serves_embeddings, triton_config
+from models.serving.config import ServedKind, triton_config
 from models.serving.contract import CONFIG_FILE
-from models.serving.export import ExportError, check_name, copy_modules, explained
-from pipeline import files
+from models.serving.export import (
+    ExportError,
+    cached_repository,
+    check_kind,
+    check_name,
+    copy_modules,
+    explained,
+    next_version,
+)
 
 SERVED_NAME = "alike"  #: name of a served embedding model where none is chosen
 #: Alerts come one by one; a batch serves a replay's.
@@ -58,26 +63,17 @@ def export_embedding(folder: Path, out: Path, *, name: str = SERVED_NAME, replac
     check_name(name)
     card = read_embedding_card(folder)
     arrays = load_embedder(card, folder)
-    target = out / name
-    with explained(out):
-        _check_room(card, folder, target, replace=replace)
-        out.mkdir(parents=True, exist_ok=True)
-        place = out / f".{name}"  # a name that Triton does not take for a model, on the same file system
-        files.remove_stale_drafts(out, place.name)
-        draft = files.draft_path(place)
-        try:
-            draft.mkdir()
-            copy_modules(_COPIED, draft)
-            with (draft / EMBEDDER_FILE).open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            (draft / CARD_FILE).write_bytes((folder / EMBEDDING_CARD_FILE).read_bytes())
-            (draft / CONFIG_FILE).write_text(embedding_config(card, name=name), encoding="utf-8")
-            with versions.locked(out):
-                _check_room(card, folder, target, replace=replace)  # another process may have been faster
-                versions.add(target, draft, replace=replace)
-        finally:
-            files.remove(draft)
-    return target
+
+    def check() -> None:
+        _check_room(card, folder, out / name, replace=replace)
+
+    with explained(out), next_version(out, name, check=check, replace=replace) as draft:
+        copy_modules(_COPIED, draft)
+        with (draft / EMBEDDER_FILE).open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        (draft / CARD_FILE).write_bytes((folder / EMBEDDING_CARD_FILE).read_bytes())
+        (draft / CONFIG_FILE).write_text(embedding_config(card, name=name), encoding="utf-8")
+    return out / name
 
 
 def embedding_config(card: EmbeddingCard, *, name: str) -> str:
@@ -109,24 +105,14 @@ def ensure_embedding_repository(folder: Path) -> Path:
     card = read_embedding_card(folder)
     digest = hashlib.sha256(card.model_dump_json().encode())
     digest.update(code_digest((__name__, *_COPIED)).encode())
-    shelf = cache_dir() / "repositories"
-    where = shelf / f"{card.name}-{digest.hexdigest()[:16]}"
-    with explained(shelf):
-        shelf.mkdir(parents=True, exist_ok=True)
-        with files.locked(shelf / f"{where.name}.lock"):  # a second process waits and finds it there
-            if not (where / SERVED_NAME).exists():
-                export_embedding(folder, where)
-    return where
+    return cached_repository(card.name, digest.hexdigest(), SERVED_NAME, lambda where: export_embedding(folder, where))
 
 
 def _check_room(card: EmbeddingCard, folder: Path, target: Path, *, replace: bool) -> None:
     """Check that a model can become a version of the served model ``target``. Raises ExportError: it cannot."""
     if not target.exists():
         return
-    if not (target / CONFIG_FILE).is_file():
-        raise ExportError(f"{target} exists and is not a served model: name another folder or another --as")
-    if not serves_embeddings(target):
-        raise ExportError(f"{target} serves a detector, and {folder} is an embedding model: name another --as")
+    check_kind(target, ServedKind.EMBEDDING, folder)
     if replace:
         return
     instead = "name another --as, or --replace the existing versions"
