@@ -78,6 +78,7 @@ class Metrics:
         self.likeness = Counter(
             "alerts_likeness", "Alerts by when their likeness was known", [*watch, "outcome"], **common
         )
+        self.place = Counter("alerts_place", "Alerts by when their place was known", [*watch, "outcome"], **common)
         self.muted = Counter("alerts_muted", "Alerts that were muted by a judgement", watch, **common)
         self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
         self.rare_clips_share = Gauge(
@@ -127,6 +128,7 @@ class Metrics:
             self.background_known,
             self.alerts,
             self.likeness,
+            self.place,
             self.muted,
             self.drift,
             self.rare_clips_share,
@@ -224,6 +226,10 @@ class MetricsListener(WorkerListener):
     def likeness(self, watch: Watch, outcome: Outcome) -> None:
         """Count an alert by what became of its likeness."""
         self._metrics.likeness.labels(*self._metrics.labels_of(watch), outcome).inc()
+
+    def place(self, watch: Watch, outcome: Outcome) -> None:
+        """Count an alert by what became of its place."""
+        self._metrics.place.labels(*self._metrics.labels_of(watch), outcome).inc()
 
     def drift_seen(self, watch: Watch, seen: DriftSeen) -> None:
         labels = self._metrics.labels_of(watch)

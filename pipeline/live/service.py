@@ -19,6 +19,7 @@ from pipeline.live.board import Board, CameraPhase
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
 from pipeline.live.likeness import SiteLikeness
+from pipeline.live.places import SitePlaces
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
@@ -26,7 +27,7 @@ from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
 from pipeline.scoring.target import Target
-from pipeline.settings import CameraSettings, LikenessSettings, Site
+from pipeline.settings import CameraSettings, LikenessSettings, PlacesSettings, Site
 from pipeline.sinks import configured_sinks
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
@@ -113,6 +114,7 @@ class Service:
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
         self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
+        self.places = None if site.places is None else self._site_places(site.places)
 
         def delivered(event: Event, delay_seconds: float | None) -> None:
             self._counted.published(event, delay_seconds)
@@ -168,6 +170,8 @@ class Service:
             self._check_model(model)
         if self.likeness is not None:
             self._prepare_likeness(self.likeness, served, patient=patient)
+        if self.places is not None:
+            self._prepare_places(self.places, patient=patient)
         if not patient:
             self._relays.check()
             self._relays.start()
@@ -194,6 +198,7 @@ class Service:
             listeners=self._listeners,
             several_detectors=len(self.site.detectors) > 1,
             likeness=self.likeness,
+            places=self.places,
         )
         return True
 
@@ -292,6 +297,30 @@ class Service:
                 likeness.require(model)
         likeness.start()
 
+    def _site_places(self, settings: PlacesSettings) -> SitePlaces:
+        return SitePlaces(
+            settings,
+            address=self.site.triton.address,
+            state_dir=self.site.state_dir,
+            repair=self._repair,
+            on_outcome=self._counted.place,
+        )
+
+    def _prepare_places(self, places: SitePlaces, *, patient: bool) -> None:
+        """Look for the model of places; alerts go without place until it is there.
+
+        Raises:
+            ScorerUnavailable: it is not there, and not patient.
+            ClipMismatch: the model of this name is not one of places.
+        """
+        try:
+            places.check()
+        except ScorerUnavailable as error:
+            if not patient:
+                raise
+            _log.warning("waiting for the model of places; alerts go without place", reason=str(error))
+        places.start()
+
     def _describes_alerts(self, target: Target) -> bool:
         """Return whether a model's features describe the alerts of a camera."""
         likeness = self.likeness
@@ -302,7 +331,7 @@ class Service:
             target.model,
             served.clip,
             fits=partial(self._judging.check_fit, watches=self._watches_by(target)),
-            heat=self.site.evidence.attention,
+            heat=self.site.evidence.attention or self.places is not None,
             features=self._describes_alerts(target),
             part=target.part,
         )
@@ -413,6 +442,8 @@ class Service:
             self._scorer.close()
         if self.likeness is not None:
             self.likeness.close()
+        if self.places is not None:
+            self.places.close()
         self._relays.stop(relay_seconds)
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()

@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
 from pipeline.alerts.drift import DriftEvent
-from pipeline.alerts.enrich import HOLD_SECONDS, REPLAY_HOLD_SECONDS, Enricher
+from pipeline.alerts.enrich import HOLD_SECONDS, REPLAY_HOLD_SECONDS, Addition, Enricher
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
@@ -26,6 +26,7 @@ from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Res
 from pipeline.live.drift import DriftWatch
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
+from pipeline.live.places import SitePlaces
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.scorer import Scorer
 from pipeline.scoring.served_model import ServedModel
@@ -35,7 +36,7 @@ _log = logs.get("worker")
 
 #: An event that the outbox cannot take (the disk is full) is offered again after this many seconds.
 _OUTBOX_RETRY_SECONDS = 1.0
-#: While alerts wait for their likeness, and while an update with it may still come, seconds between two looks.
+#: While alerts wait for an addition, and while an update with it may still come, seconds between two looks.
 _HOLDING_SECONDS, _LATE_SECONDS = 0.005, 0.05
 #: Limits within a stop, seconds: for the cameras to end by themselves, for the scorer to answer the clips in flight,
 #: for the operators to finish.
@@ -73,6 +74,7 @@ class Worker:
         listeners: Sequence[WorkerListener] = (),
         several_detectors: bool = False,
         likeness: SiteLikeness | None = None,
+        places: SitePlaces | None = None,
     ) -> None:
         """
         Args:
@@ -84,6 +86,7 @@ class Worker:
             listeners: see :class:`pipeline.live.listener.WorkerListener`.
             several_detectors: the site names several detectors; the ids of alerts then include the detector.
             likeness: adds likeness to alerts; None: they go without.
+            places: adds the place and the thing to alerts; None: they go without.
 
         Raises:
             SourceError: a source that can be refused before anything starts (a missing file, not a video).
@@ -98,8 +101,9 @@ class Worker:
         self._listeners = Listeners(listeners)
         self._several_detectors = several_detectors
         self._likeness = likeness
-        self._waiting: set[Watcher] = set()  # whose alerts wait for their likeness, or for an update with it
-        self._finishing: list[Camera] = []  # nothing more comes of them, and their last alerts wait for their likeness
+        self._places = places
+        self._waiting: set[Watcher] = set()  # whose alerts wait for an addition, or for an update with it
+        self._finishing: list[Camera] = []  # nothing more comes of them, and their last alerts wait for additions
         self._stop = threading.Event()
         self._all_done = threading.Event()
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
@@ -244,6 +248,8 @@ class Worker:
             watcher.port.close()
         if self._likeness is not None:
             self._likeness.forget(camera.name)
+        if self._places is not None:
+            self._places.forget(camera.name)
         self._listeners.notify(lambda one: one.camera_removed(camera.name))
 
     def _watcher(self, camera: Camera, plan: DetectorPlan) -> Watcher:
@@ -264,6 +270,7 @@ class Worker:
             self._listeners.notify(lambda one: one.smoothed(watch, score))
             drift.take(score.clip)
 
+        place = None if self._places is None else self._places.addition(watch)
         assembler = AlertAssembler(
             camera.name,
             settings,
@@ -278,14 +285,18 @@ class Worker:
                 "picture not written; the alert goes without", camera=camera.name, error=str(error)
             ),
             on_smoothed=smoothed,
+            on_peak=None if place is None else place.saw_peak,
         )
         watcher = Watcher(watch, plan, assembler, drift)
         drift.adopt(plan.served)
+        additions: list[Addition[Any, Any]] = [] if place is None else [place]
         if self._likeness is not None:
             watches = [Watch(camera.name, detector.name) for detector in camera.plan.detectors]
-            if (addition := self._likeness.addition(watch, watches)) is not None:
-                hold_seconds = HOLD_SECONDS if live else REPLAY_HOLD_SECONDS
-                watcher.enricher = Enricher([addition], hold_seconds=hold_seconds)
+            if (likeness := self._likeness.addition(watch, watches)) is not None:
+                additions.append(likeness)
+        if additions:
+            hold_seconds = HOLD_SECONDS if live else REPLAY_HOLD_SECONDS
+            watcher.enricher = Enricher(additions, hold_seconds=hold_seconds)
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -335,7 +346,7 @@ class Worker:
         return _HOLDING_SECONDS if holding else _LATE_SECONDS
 
     def _pass_enriched(self) -> None:
-        """Accept the alerts that waited for their likeness and have it now, or may wait no longer."""
+        """Accept the alerts that waited for additions and have them now, or may wait no longer."""
         for watcher in list(self._waiting):
             self._handle(watcher, partial(self._accept, watcher, []))
         for camera in [camera for camera in self._finishing if not camera.is_holding_alerts]:
@@ -359,6 +370,8 @@ class Worker:
                 self._listeners.notify(lambda one: one.scored(watch, value))
                 if self._likeness is not None:
                     self._likeness.saw(watch, value)
+                if self._places is not None:
+                    self._places.saw(watch, value)
                 if value.served != watcher.served:
                     self._turn_to(watcher, value.served)
                 events = assembler.scored(value)
@@ -370,7 +383,7 @@ class Worker:
         self._accept(watcher, events)
 
     def _close(self, watcher: Watcher, *, at_once: bool) -> None:
-        """Accept the last events of a camera and detector, but for those that are held back for their likeness.
+        """Accept the last events of a camera and detector, but for those that are held back for additions.
 
         Args:
             at_once: hold nothing back.
@@ -410,7 +423,7 @@ class Worker:
         """Commit events in their order: the alerts that wait for nothing, then those of a drift.
 
         Args:
-            enriched: the alerts have their likeness.
+            enriched: the alerts have their additions.
 
         Raises:
             OutboxError: one could not be committed, and the worker stops.

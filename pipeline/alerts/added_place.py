@@ -1,0 +1,115 @@
+"""Place and things for alerts: the class of the standing scene under the heat, and the thing in the heat's box."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import av
+
+from operators.places import Box, Point, box_in_shares, class_under, heat_box, heat_peak, object_in
+from pipeline.alerts.enrich import Outcome
+from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.place import Place
+from pipeline.alerts.place_map import PlaceMap
+from pipeline.alerts.recent_features import Moment
+from pipeline.heat import Heat
+from pipeline.scoring.places import Classified
+
+#: Peaks whose pictures are kept, for events that are held back; those of an ended alert go with it.
+_KEPT_PEAKS = 32
+
+#: Asks for the classes of a native picture. The callback is called once, on any thread, with None where there are none.
+Classify = Callable[[av.VideoFrame, Callable[[Classified | None], None]], None]
+
+
+class _Peak(NamedTuple):
+    """A peak's picture, upright, and where the heat is on it, in shares of the picture."""
+
+    picture: av.VideoFrame
+    hottest: Point
+    box: Box
+
+
+class Located(NamedTuple):
+    """The classes of a peak's picture, and where the heat is on it, in shares of the picture."""
+
+    classified: Classified
+    hottest: Point
+    box: Box
+
+
+class AddedPlace:
+    """Places the alerts of one camera and detector; an :class:`pipeline.alerts.enrich.Addition`.
+
+    Args:
+        classify: asks for the classes of a picture.
+        place_map: returns the camera's place map as the model of this version makes it; None while there is none.
+        on_outcome: called once for each alert, when its first place is known or will not be.
+    """
+
+    what = "place"
+
+    def __init__(
+        self,
+        classify: Classify,
+        place_map: Callable[[str], PlaceMap | None],
+        *,
+        on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
+    ) -> None:
+        self._classify = classify
+        self._place_map = place_map
+        self._on_outcome = on_outcome
+        self._peaks: OrderedDict[Moment, _Peak] = OrderedDict()
+
+    def saw_peak(self, moment: Moment, picture: av.VideoFrame, heat: Heat | None) -> None:
+        """Take the picture of a peak, before the event that reports it. Without heat its alert has no place.
+
+        Args:
+            picture: upright.
+        """
+        if heat is None or (shares := heat.shares) is None:
+            return
+        part = box_in_shares(heat.part, picture.width, picture.height)
+        self._peaks[moment] = _Peak(picture, heat_peak(shares, part), heat_box(shares, part))
+        while len(self._peaks) > _KEPT_PEAKS:
+            self._peaks.popitem(last=False)
+
+    def ask(self, moment: Moment, answer: Callable[[Located | None], None], *, final: bool) -> bool:
+        """Ask for the classes of a peak's picture. Raises LookupError: the peak has no picture or no heat."""
+        if (peak := self._peaks.get(moment)) is None:
+            raise LookupError(f"no picture of {moment}")
+
+        def locate(classified: Classified | None) -> None:
+            answer(None if classified is None else Located(classified, peak.hottest, peak.box))
+
+        self._classify(peak.picture, locate)
+        return True
+
+    def value(self, event: AlertEvent, answer: Located) -> Place:
+        """Return the place and the thing at the peak's heat."""
+        (classes, model), hottest, box = answer
+        thing = object_in(classes, box, model.things)
+        return Place(
+            version=model.version,
+            place=self._class_of_place(model.version, hottest),
+            object=None if thing is None else model.nodes[thing],
+        )
+
+    def added(self, event: AlertEvent, value: Place) -> AlertEvent:
+        """Return the event with its place."""
+        return event.placed(value)
+
+    def forget(self, moments: Iterable[Moment]) -> None:
+        """Forget the pictures of peaks."""
+        for moment in moments:
+            self._peaks.pop(moment, None)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Pass the outcome on."""
+        self._on_outcome(outcome)
+
+    def _class_of_place(self, version: str, hottest: Point) -> tuple[str, ...] | None:
+        place_map = self._place_map(version)
+        return None if place_map is None else place_map.nodes[class_under(place_map.classes, hottest)]
