@@ -37,6 +37,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
+from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
@@ -47,7 +48,7 @@ from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
-from pipeline.zone_settings import ScheduleSettings, Zones
+from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -164,6 +165,14 @@ class CameraSettings(_Strict):
     schedule: ScheduleSettings | None = Field(
         None, description="alerts outside of these hours are muted; default: none is"
     )
+
+    def camera_zones(self) -> CameraZones:
+        """Return the zones and schedules, for the camera's alerts."""
+        return CameraZones(
+            zones_of(self.zones),
+            None if self.schedule is None else self.schedule.schedule(),
+            {name: zone.schedule.schedule() for name, zone in self.zones.items() if zone.schedule is not None},
+        )
 
     @model_validator(mode="after")
     def _snapshots_of_a_web_server(self) -> CameraSettings:

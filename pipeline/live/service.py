@@ -110,6 +110,8 @@ class Service:
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,
             max_age_seconds=site.evidence.max_age_days * 86_400,
+            heat=site.evidence.attention,
+            zones=site.evidence.zones,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
         self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
@@ -297,12 +299,16 @@ class Service:
         likeness = self.likeness
         return likeness is not None and any(likeness.describes(watch) for watch in self._watches_by(target))
 
+    def _names_alerts(self, watch: Watch) -> bool:
+        """Return whether the camera's alerts are named by zones, which needs heat."""
+        return self.site.cameras[watch.camera].camera_zones().names_alerts
+
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
         return ScoredModel(
             target.model,
             served.clip,
             fits=partial(self._judging.check_fit, watches=self._watches_by(target)),
-            heat=self.site.evidence.attention,
+            heat=self.site.evidence.attention or any(map(self._names_alerts, self._watches_by(target))),
             features=self._describes_alerts(target),
             part=target.part,
         )
@@ -333,6 +339,7 @@ class Service:
                 for watch in self._watches(camera)
                 if (target := self._target_of(watch)) in self._served
             ],
+            settings.camera_zones(),
         )
 
     def _detector_plan(self, watch: Watch, target: Target) -> DetectorPlan:
