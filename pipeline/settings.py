@@ -37,6 +37,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
+from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
@@ -47,6 +48,7 @@ from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
+from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -159,6 +161,18 @@ class CameraSettings(_Strict):
     detectors: list[Name] | None = Field(
         None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
     )
+    zones: Zones = Field({}, description="zones of the picture, named in the alerts that they hold")
+    schedule: ScheduleSettings | None = Field(
+        None, description="alerts outside of these hours are muted; default: none is"
+    )
+
+    def camera_zones(self) -> CameraZones:
+        """Return the zones and schedules, for the camera's alerts."""
+        return CameraZones(
+            zones_of(self.zones),
+            None if self.schedule is None else self.schedule.schedule(),
+            {name: zone.schedule.schedule() for name, zone in self.zones.items() if zone.schedule is not None},
+        )
 
     @model_validator(mode="after")
     def _snapshots_of_a_web_server(self) -> CameraSettings:
@@ -201,6 +215,7 @@ class EvidenceSettings(_Strict):
     quota_mb: int = Field(1024, ge=1, description="megabytes; beyond them the oldest pictures are removed")
     max_age_days: float = Field(30.0, gt=0, description="older pictures are removed")
     attention: bool = Field(True, description="draw the model's heat map on the pictures, if the model has one")
+    zones: bool = Field(True, description="draw the camera's zones on the pictures")
 
 
 class LikenessSettings(_Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,11 @@ from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
 from operators.heat_kind import HeatKind
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
+from operators.zones import Zone
+from pipeline.alerts.cloud_event import rounded
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
+from pipeline.alerts.recent_features import Moment
+from pipeline.alerts.zoning import AlertZoning, CameraZones
 from pipeline.heat import Heat
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.served_model import ServedModel
@@ -25,8 +29,10 @@ from pipeline.sources.scale import seen_part, upright
 class PictureStore(Protocol):
     """A store of pictures; see :class:`pipeline.alerts.evidence.EvidenceStore`."""
 
-    def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
-        """Write the picture as JPEG, with ``heat`` over it, and return its URI."""
+    def save(
+        self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None, zones: Sequence[Zone] = ()
+    ) -> str:
+        """Write the picture as JPEG, with ``heat`` and ``zones`` over it, and return its URI."""
         ...
 
 
@@ -37,6 +43,13 @@ class _Picture:
     native: av.VideoFrame
     heat: npt.NDArray[np.float32] | None
     kind: HeatKind
+
+    def upright(self, clip: FrameSpec) -> tuple[av.VideoFrame, Heat | None]:
+        """Return the picture as people hold it, and the heat in its place on it."""
+        frame = upright(self.native)
+        if self.heat is None:
+            return frame, None
+        return frame, Heat(self.heat, seen_part(frame.width, frame.height, clip), self.kind)
 
 
 class AlertAssembler:
@@ -58,10 +71,12 @@ class AlertAssembler:
         run: str,
         replay: bool,
         pictures: PictureStore | None,
+        zones: CameraZones | None = None,
         detector: str | None = None,
         several_detectors: bool = False,
         on_picture_failed: Callable[[OSError], None],
         on_smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
+        on_peak: Callable[[Moment, av.VideoFrame, Heat | None], None] | None = None,
     ) -> None:
         """
         Args:
@@ -69,10 +84,13 @@ class AlertAssembler:
             run: names the run over a recording; empty for a live camera.
             replay: a recording: its events have no times of handling, and every clip is awaited.
             pictures: None: the events go without.
+            zones: zones and schedules of the camera; None: it has neither.
             detector: its name in the events; None at a site that names no detectors.
             several_detectors: the ids of alerts include the detector.
             on_picture_failed: called when a picture could not be written; the event goes without.
             on_smoothed: called with every smoothed score, in order.
+            on_peak: called with an alert's new peak as its events name it, its upright picture and the heat on it,
+                before the event that reports it.
         """
         self.camera = camera
         self._chain = ScoreChain(camera, chain, awaits_all=replay, smoothed=on_smoothed)
@@ -81,11 +99,15 @@ class AlertAssembler:
         self._run = run
         self._replay = replay
         self._pictures = pictures
+        self._zoning = AlertZoning(zones or CameraZones())
         self._detector = detector
         self._several_detectors = several_detectors
         self._on_picture_failed = on_picture_failed
+        self._on_peak = on_peak
         self._native: dict[ClipKey, _Picture] = {}
-        self._evidence: tuple[ClipKey, str] | None = None  # of the open alert: the peak last written, and its URI
+        # Of the open alert: the peak last seen, and the one whose picture was last written with its URI.
+        self._seen: ClipKey | None = None
+        self._evidence: tuple[ClipKey, str] | None = None
 
     @property
     def chain(self) -> ScoreChain:
@@ -99,7 +121,7 @@ class AlertAssembler:
     def scored(self, scored: Scored) -> list[AlertEvent]:
         """Take a scored clip."""
         window = scored.window
-        if self._pictures is not None:
+        if self._pictures is not None or self._on_peak is not None or self._zoning.camera.names_alerts:
             kind = HeatKind.ATTENTION if scored.served.heat is None else scored.served.heat.kind
             self._native[window.key] = _Picture(window.middle, scored.heat, kind)
         score = ClipScore(
@@ -136,41 +158,46 @@ class AlertAssembler:
     def _events(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
         events = []
         for transition in transitions:
-            evidence = self._picture_of(transition)
-            events.append(
-                event_from(
-                    transition,
-                    site=self._site,
-                    run=self._run,
-                    evidence=evidence,
-                    replay=self._replay,
-                    detector=self._detector,
-                    several_detectors=self._several_detectors,
-                )
+            if transition.sequence == 0:
+                self._seen = self._evidence = None
+                self._zoning.begin()
+            self._see_peak(transition)
+            event = event_from(
+                transition,
+                site=self._site,
+                run=self._run,
+                evidence=[self._evidence[1]] if self._evidence else [],
+                replay=self._replay,
+                detector=self._detector,
+                several_detectors=self._several_detectors,
             )
+            events.append(self._zoning.zoned(event, transition.last.times.ended_at))
         retained = self._chain.retained
         self._native = {key: picture for key, picture in self._native.items() if key in retained}
         return events
 
-    def _picture_of(self, transition: AlertTransition) -> list[str]:
-        """The picture of the alert's peak so far: written when the peak is new, else the one already written."""
-        if transition.sequence == 0:
-            self._evidence = None
-        peak = transition.peak.clip
-        picture = self._native.get(peak.key)
-        if picture is not None and (self._evidence is None or self._evidence[0] != peak.key):
-            assert self._pictures is not None  # else none was kept
-            frame = upright(picture.native)
-            heat = None
-            if picture.heat is not None:
-                heat = Heat(picture.heat, seen_part(frame.width, frame.height, self._clip), picture.kind)
-            name = self._picture_name(transition)
-            try:
-                uri = self._pictures.save(frame, camera=self.camera, name=name, heat=heat)
-                self._evidence = (peak.key, uri)
-            except OSError as error:
-                self._on_picture_failed(error)
-        return [self._evidence[1]] if self._evidence else []
+    def _see_peak(self, transition: AlertTransition) -> None:
+        """Find the zones of the alert's peak so far, hand it on and write its picture, where that is not done yet."""
+        clip = transition.peak.clip
+        peak = clip.key
+        picture = self._native.get(peak)
+        unwritten = self._pictures is not None and (self._evidence is None or self._evidence[0] != peak)
+        if picture is None or not (unwritten or self._seen != peak):
+            return
+        frame, heat = picture.upright(self._clip)
+        if self._seen != peak:
+            self._seen = peak
+            self._zoning.take_peak(heat, frame.width, frame.height)
+            if self._on_peak is not None:
+                self._on_peak(Moment(clip.segment, rounded(clip.start), rounded(clip.end)), frame, heat)
+        if self._pictures is None or not unwritten:
+            return
+        name, zones = self._picture_name(transition), self._zoning.camera.zones
+        try:
+            uri = self._pictures.save(frame, camera=self.camera, name=name, heat=heat, zones=zones)
+            self._evidence = (peak, uri)
+        except OSError as error:
+            self._on_picture_failed(error)
 
     def _picture_name(self, transition: AlertTransition) -> str:
         """For people who look into the folder: when the alert began, which alert, which of its pictures."""

@@ -67,6 +67,11 @@ def _of_alert(event: AlertEvent) -> list[str]:
     if data.likeness is not None:
         group = data.likeness.group
         shown.append(f"group {str(group.id)[:8]} of {group.size}")
+    if data.zones:
+        shown.append(f"in {', '.join(data.zones)}")
+    if data.outside_schedule is not None:
+        whose = ", ".join(data.outside_schedule) or "the camera"
+        shown.append(f"muted: outside the schedule of {whose}")
     if data.muted_because is not None:
         shown.append(" ".join(filter(None, ["muted:", data.muted_because.note or "judged normal"])))
     if data.end_reason is not None:

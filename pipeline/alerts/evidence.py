@@ -10,7 +10,7 @@ import threading
 import time
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +19,9 @@ import av
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
+from operators.zones import Zone
 from pipeline import files
+from pipeline.alerts.zone_drawing import draw_zones
 from pipeline.clocks import UNSET_BEFORE
 from pipeline.errors import MistwatchError
 from pipeline.heat import Heat, draw
@@ -63,6 +65,7 @@ class EvidenceStore:
         max_age_seconds: pictures last saved longer ago are removed when one is saved or :meth:`prune` is called.
         clock: gives seconds of a clock that does not jump; ages are counted by it.
         wall_clock: gives seconds since the epoch, as the files' own times.
+        heat, zones: whether those of a picture are drawn over it.
 
     Raises:
         EvidenceError: the folder cannot be made, read or written.
@@ -77,6 +80,8 @@ class EvidenceStore:
         max_age_seconds: float,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        heat: bool = True,
+        zones: bool = True,
     ) -> None:
         if quota_bytes <= 0 or not max_age_seconds > 0:
             raise ValueError(f"evidence: quota and age must be positive, got {quota_bytes} B and {max_age_seconds} s")
@@ -85,6 +90,7 @@ class EvidenceStore:
         self._max_age = max_age_seconds
         self._clock = clock
         self._wall_clock = wall_clock
+        self._draws_heat, self._draws_zones = heat, zones
         self._wall_ahead = wall_clock() - clock()  # of the clock, when the files' times were last right
         self._lock = threading.Lock()
         self._sizes: OrderedDict[Path, int] = OrderedDict()  # bytes of each picture, least recently saved first
@@ -101,10 +107,12 @@ class EvidenceStore:
         """Size of all pictures together, bytes."""
         return self._total
 
-    def save(self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None) -> str:
+    def save(
+        self, frame: av.VideoFrame, *, camera: str, name: str, heat: Heat | None = None, zones: Sequence[Zone] = ()
+    ) -> str:
         """Write the picture, or replace the one of this name, and make room for it.
 
-        ``heat`` is drawn over it.
+        ``heat`` and ``zones`` are drawn over it, as the store is asked to.
 
         The file appears complete or not at all. Camera and name may be any text: what a file's name may not hold is
         written as %XX.
@@ -116,7 +124,7 @@ class EvidenceStore:
             EvidenceError: it cannot be encoded or written, or is larger than the whole quota.
         """
         path = self.folder / file_name(camera) / (file_name(name) + _SUFFIX)
-        picture = encode_jpeg(frame, heat)
+        picture = encode_jpeg(frame, heat if self._draws_heat else None, zones if self._draws_zones else ())
         if len(picture) > self._quota:
             raise EvidenceError(f"picture {path}: its {len(picture)} bytes exceed the quota of {self._quota}")
         with self._lock:
@@ -188,16 +196,16 @@ class EvidenceStore:
                 oldest.parent.rmdir()  # succeeds with the camera's last picture
 
 
-def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None) -> bytes:
-    """The picture as JPEG, in its own size: full-range YCbCr of BT.601 in 4:2:0, as JFIF says; with ``heat`` over it.
+def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None, zones: Sequence[Zone] = ()) -> bytes:
+    """The picture as JPEG, in its own size: full-range YCbCr of BT.601 in 4:2:0, as JFIF says.
 
-    The frame is not changed. 5 ms for 768×576.
+    ``heat`` and ``zones`` are drawn over it. The frame is not changed. 5 ms for 768×576.
 
     Raises:
         EvidenceError: the encoder refuses it, e.g. more than 65535 pixels wide.
     """
     try:
-        picture = jfif(frame, heat)
+        picture = jfif(frame, heat, zones)
         encoder = av.CodecContext.create("mjpeg", "w")
         encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
         encoder.time_base = Fraction(1, 1)  # it wants one
@@ -209,8 +217,10 @@ def encode_jpeg(frame: av.VideoFrame, heat: Heat | None = None) -> bytes:
     return b"".join(bytes(packet) for packet in packets)
 
 
-def jfif(frame: av.VideoFrame, heat: Heat | None = None) -> av.VideoFrame:
-    """The picture as a JPEG has it: a new one, ``yuvj420p``, full-range YCbCr of BT.601; with ``heat`` over it.
+def jfif(frame: av.VideoFrame, heat: Heat | None = None, zones: Sequence[Zone] = ()) -> av.VideoFrame:
+    """The picture as a JPEG has it: a new one, ``yuvj420p``, full-range YCbCr of BT.601.
+
+    ``heat`` is drawn over it, and ``zones`` over both.
 
     Raises:
         av.FFmpegError: it cannot be converted.
@@ -225,9 +235,12 @@ def jfif(frame: av.VideoFrame, heat: Heat | None = None) -> av.VideoFrame:
     )
     if picture is frame:  # nothing to convert: who changes the copy, or encodes it, must not reach the caller's frame
         picture = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuvj420p")
-    if heat is not None:
+    if heat is not None or zones:
         picture.make_writable()
+    if heat is not None:
         draw(heat, picture)
+    if zones:
+        draw_zones(zones, picture)
     return picture
 
 

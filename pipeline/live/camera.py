@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from operators.background import SceneKind, StandingScene, standing_scene
@@ -14,6 +14,7 @@ from operators.scores import SegmentEnd
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
 from pipeline.alerts.enrich import Enricher
+from pipeline.alerts.zoning import CameraZones
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
 from pipeline.no_clips import sparse_part, why_no_clip
@@ -67,11 +68,13 @@ class CameraPlan:
     Attributes:
         build: makes the source, which then calls its camera back; see :func:`pipeline.sources.factory.open_source`.
         detectors: at least one.
+        zones: zones and schedules.
     """
 
     camera: str
     build: Callable[[SourceCallbacks], Source]
     detectors: Sequence[DetectorPlan]
+    zones: CameraZones = field(default_factory=CameraZones)
 
 
 @dataclass(frozen=True, slots=True)

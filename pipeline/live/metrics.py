@@ -79,7 +79,7 @@ class Metrics:
             "alerts_likeness", "Alerts by when their likeness was known", [*watch, "outcome"], **common
         )
         self.place = Counter("alerts_place", "Alerts by when their place was known", [*watch, "outcome"], **common)
-        self.muted = Counter("alerts_muted", "Alerts that were muted by a judgement", watch, **common)
+        self.muted = Counter("alerts_muted", "Alerts that ended muted, by a judgement or a schedule", watch, **common)
         self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
         self.rare_clips_share = Gauge(
             "rare_clips_share",

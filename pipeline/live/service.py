@@ -19,9 +19,9 @@ from pipeline.live.board import Board, CameraPhase
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, site_rules
 from pipeline.live.likeness import SiteLikeness
-from pipeline.live.places import SitePlaces
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
+from pipeline.live.places import SitePlaces
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
@@ -111,6 +111,8 @@ class Service:
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,
             max_age_seconds=site.evidence.max_age_days * 86_400,
+            heat=site.evidence.attention,
+            zones=site.evidence.zones,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
         self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
@@ -326,12 +328,18 @@ class Service:
         likeness = self.likeness
         return likeness is not None and any(likeness.describes(watch) for watch in self._watches_by(target))
 
+    def _reads_heat(self, target: Target) -> bool:
+        """Return whether heat is drawn on pictures, or names places or zones."""
+        if self.site.evidence.attention or self.places is not None:
+            return True
+        return any(self.site.cameras[watch.camera].camera_zones().names_alerts for watch in self._watches_by(target))
+
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
         return ScoredModel(
             target.model,
             served.clip,
             fits=partial(self._judging.check_fit, watches=self._watches_by(target)),
-            heat=self.site.evidence.attention or self.places is not None,
+            heat=self._reads_heat(target),
             features=self._describes_alerts(target),
             part=target.part,
         )
@@ -362,6 +370,7 @@ class Service:
                 for watch in self._watches(camera)
                 if (target := self._target_of(watch)) in self._served
             ],
+            settings.camera_zones(),
         )
 
     def _detector_plan(self, watch: Watch, target: Target) -> DetectorPlan:

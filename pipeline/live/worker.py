@@ -279,6 +279,7 @@ class Worker:
             run=run,
             replay=not live,
             pictures=self._pictures,
+            zones=camera.plan.zones,
             detector=plan.name or None,
             several_detectors=self._several_detectors,
             on_picture_failed=lambda error: _log.error(

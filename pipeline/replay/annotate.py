@@ -22,7 +22,7 @@ from pipeline import files
 from pipeline.alerts.evidence import file_name, jfif
 from pipeline.errors import MistwatchError
 from pipeline.heat import Heat
-from pipeline.replay.lettering import ADVANCE, HEIGHT, write
+from pipeline.lettering import ADVANCE, HEIGHT, write
 from pipeline.replay.score_chart import (
     ALERT,
     AVERAGE,

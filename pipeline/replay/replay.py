@@ -25,6 +25,7 @@ from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.reading import Event
+from pipeline.alerts.zoning import CameraZones
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, rules_of
@@ -382,6 +383,7 @@ class Replay:
                         self._part,
                     )
                 ],
+                self._site.cameras[camera].camera_zones() if camera is not None else CameraZones(),
             )
         )
 
