@@ -111,6 +111,11 @@ class Courtyard:
         segments, _, _ = self._segmented(frame)
         return segments
 
+    @property
+    def standing(self) -> Picture:
+        """The class of each pixel of the empty scene, as :meth:`segments` returns them."""
+        return self._empty_segments.copy()
+
     def things(self, frame: int) -> tuple[Thing, ...]:
         """Return the things of which frame number ``frame`` shows a pixel, the farthest first."""
         _, owners, parts = self._segmented(frame)

@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 if TYPE_CHECKING:
     from operators.figures.events import ScoreSheet
     from pipeline.cli.demo.display import DemoDisplay
+    from pipeline.cli.demo.places import PlacesRight
     from pipeline.cli.demo.watch import Watch
     from pipeline.cli.display import JsonLines
     from pipeline.cli.live import Stop
@@ -36,6 +37,8 @@ _SEED = 7001  # trainings and benchmarks do not use the seeds from here on
 _EMBEDDING = "alike-courtyard"
 #: Name under which it is served.
 _ALIKE = "alike"
+#: Names the places and things of alerts, and the name under which it is served.
+_PLACES_MODEL, _PLACES = "places-courtyard", "places"
 #: Frame rate of the films: the model's own, because it would skip any further frames.
 _FPS = 12.5
 #: Films are this much longer than the watch, so that they do not start again while cameras are joined and left.
@@ -115,7 +118,8 @@ class _Plan:
     @property
     def served(self) -> dict[str, str]:
         """All models by the names under which they are served."""
-        return {**self.models, **({} if self.described_by is None else {_ALIKE: _EMBEDDING})}
+        alike = {} if self.described_by is None else {_ALIKE: _EMBEDDING}
+        return {**self.models, **alike, _PLACES: _PLACES_MODEL}
 
     @property
     def films(self) -> dict[str, Path]:
@@ -134,6 +138,7 @@ class _Plan:
                 "alerts": {"cooldown_seconds": _COOLDOWN_SECONDS},
                 "detectors": {name: {"model": name, **_sparse(model)} for name, model in self.models.items()},
                 "cameras": {name: {"source": url} for name, url in urls.items()},
+                "places": {"model": _PLACES},
                 **({"likeness": likeness} if likeness else {}),
             }
         )
@@ -212,6 +217,7 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
     """Render, start everything, watch, and report."""
     from pipeline.cli import embedded
     from pipeline.cli.demo.consumer import Consumer
+    from pipeline.cli.demo.places import PlaceTruth
     from pipeline.cli.demo.truth import Witness
     from pipeline.cli.demo.watch import Watch
     from pipeline.cli.live import drive
@@ -228,7 +234,8 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             with display.rendering(f"rendering {len(plan.scenes)} camera(s)") as on_progress:
                 render_films({plan.films[name]: settings for name, settings in plan.scenes.items()}, on_progress)
             # Computed before the cameras run: their films play from then on.
-            incidents = {name: Courtyard(settings).incidents for name, settings in plan.scenes.items()}
+            scenes = {name: Courtyard(settings) for name, settings in plan.scenes.items()}
+            incidents = {name: scene.incidents for name, scene in scenes.items()}
             display.report("starting Triton, a broker, and the cameras …")
             broker = servers.enter_context(embedded.broker(plan.folder / "broker"))
             # Started before any alert can be raised, so that its start-up time is not part of a delay.
@@ -270,7 +277,9 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
                 detector: _targets(site, detector, served_model(triton.grpc_address, detector))
                 for detector in plan.models
             }
-            _report(watch, plan, targets, display, lines)
+            places = {name: PlaceTruth(scene) for name, scene in scenes.items()}
+            right = {detector: watch.places(detector, places) for detector in plan.models}
+            _report(watch, plan, targets, right, display, lines)
 
 
 def _targets(site: Site, detector: str, served: ServedModel) -> dict[str, Target]:
@@ -296,6 +305,7 @@ def _report(
     watch: Watch,
     plan: _Plan,
     targets: Mapping[str, Mapping[str, Target]],
+    places: Mapping[str, PlacesRight],
     display: DemoDisplay,
     lines: JsonLines | None,
 ) -> None:
@@ -307,6 +317,7 @@ def _report(
     for detector, asked in targets.items():
         display.console.print(f"\n{detector}", style="bold")
         display.console.print(tables(watch.sheet(detector), targets=asked))
+        display.report(_places_line(places[detector]))
     if plan.described_by is not None:
         display.console.print()
         display.report(_alike_line(watch))
@@ -321,7 +332,13 @@ def _report(
     for path in watch.evidence:
         display.report(f"  {path}")
     if lines is not None:
-        lines.write(json.dumps(_summary(watch, list(targets))))
+        lines.write(json.dumps(_summary(watch, places)))
+
+
+def _places_line(right: PlacesRight) -> str:
+    if not right.alerts:
+        return "no alert about an incident, whose place and thing could be compared"
+    return f"place right for {right.place}, thing for {right.object} of {right.alerts} alerts about incidents"
 
 
 def _alike_line(watch: Watch) -> str:
@@ -334,14 +351,20 @@ def _alike_line(watch: Watch) -> str:
     )
 
 
-def _summary(watch: Watch, detectors: Sequence[str]) -> dict[str, Any]:
+def _summary(watch: Watch, places: Mapping[str, PlacesRight]) -> dict[str, Any]:
     assert watch.summary is not None
     return {
         "type": "summary",
         "clips_scored": watch.summary.clips_scored,
         "clips_dropped": watch.summary.clips_dropped,
         "alerts_consumed": watch.alerts,
-        "detectors": {detector: _figures(watch.sheet(detector)) for detector in detectors},
+        "detectors": {
+            detector: {
+                **_figures(watch.sheet(detector)),
+                "places": {"alerts": right.alerts, "place": right.place, "object": right.object},
+            }
+            for detector, right in places.items()
+        },
         "nearest_of_the_same_kind": dict(zip(("alerts", "of"), watch.of_the_same_kind(), strict=True)),
         "evidence": watch.evidence,
     }

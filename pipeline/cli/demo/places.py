@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,8 +66,3 @@ class PlaceTruth:
     def things_of(self, frame: int) -> frozenset[str]:
         """Return the classes of the things that take part in the incident."""
         return frozenset(thing.name for thing in self._scene.things(frame) if thing.in_incident)
-
-
-def total(parts: Sequence[PlacesRight]) -> PlacesRight:
-    """Return the sum."""
-    return sum(parts, PlacesRight())

@@ -36,13 +36,19 @@ class Shown:
     """One showing of an incident in one pass of the film.
 
     Attributes:
+        incident: of the film.
         began: when its first frame was sent.
         ended: when the frame after its last one was due; None while it is in progress.
     """
 
-    kind: str
+    incident: Incident
     began: datetime
     ended: datetime | None
+
+    @property
+    def kind(self) -> str:
+        """The kind of the incident."""
+        return str(self.incident.kind)
 
     @property
     def span(self) -> Span:
@@ -71,7 +77,7 @@ def shown(incidents: Sequence[Incident], sendings: Iterable[Sending], *, fps: fl
     period = timedelta(seconds=1 / fps)
     return [
         Shown(
-            incidents[place].kind,
+            incidents[place],
             times[0],
             times[-1] + period if newest >= (pass_, incidents[place].last_frame) else None,
         )
@@ -165,6 +171,10 @@ class Witness:
         names = list(self._alerts)
         pairs = match([one.span for one in showings], [alert.span for alert in self._alerts.values()])
         return {names[pair.alert]: showings[pair.incident] for pair in pairs}
+
+    def frame_at(self, when: datetime) -> int:
+        """Return the frame of the film that the camera sent nearest to a moment; 0 where it has sent none."""
+        return min(self._sent(), key=lambda one: abs(one.at - when)).frame if self._sent() else 0
 
     def sheet(self, joined: datetime, left: datetime) -> ScoreSheet:
         """Return the score sheet of a watch from ``joined`` to ``left``, for completely watched incidents.

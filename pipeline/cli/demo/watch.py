@@ -12,6 +12,7 @@ from pipeline.alerts.event import AlertData, AlertEvent
 from pipeline.alerts.likeness import SimilarAlert
 from pipeline.alerts.reading import Event
 from pipeline.cli.demo.display import DemoDisplay, path_of
+from pipeline.cli.demo.places import PlacesRight, PlaceTruth
 from pipeline.cli.demo.truth import Shown, Witness
 from pipeline.cli.display import JsonLines
 from pipeline.live.board import CameraState
@@ -57,7 +58,7 @@ class Watch:
         self._joined: dict[str, datetime] = {}
         self._shown = dict.fromkeys(witnesses, 0)
         self._trouble: str | None = None
-        self._likeness: dict[UUID, AlertData] = {}  # the latest of each alert that has one
+        self._latest: dict[UUID, AlertData] = {}  # of each alert
 
     # -- called by the run -------------------------------------------------------------------------------------
 
@@ -101,8 +102,7 @@ class Watch:
         self.evidence += [path for uri in event.data.evidence if (path := path_of(uri)) not in self.evidence]
         if self._lines is not None:
             self._lines.published(event)
-        if event.data.likeness is not None:
-            self._likeness[event.data.alert_id] = event.data
+        self._latest[event.data.alert_id] = event.data
         self._display.alert(event, arrived_at, verdict)
 
     # -- afterwards --------------------------------------------------------------------------------------------
@@ -119,6 +119,31 @@ class Watch:
         )
         return sum(sheets, ScoreSheet())
 
+    def places(self, detector: str, truth: Mapping[str, PlaceTruth]) -> PlacesRight:
+        """Compare the places and things of a detector's alerts about incidents with the truth.
+
+        Args:
+            truth: by camera.
+        """
+        return sum(
+            (
+                self._place_of(alert, about, witness, truth[camera])
+                for camera, of_camera in self._witnesses.items()
+                for witness in [of_camera[detector]]
+                for alert, about in witness.about().items()
+                if about is not None
+            ),
+            PlacesRight(),
+        )
+
+    def _place_of(self, alert: UUID, about: Shown, witness: Witness, truth: PlaceTruth) -> PlacesRight:
+        data = self._latest[alert]
+        peak = data.peak
+        if peak.started_at is None or peak.ended_at is None:
+            return PlacesRight(1)
+        middle = peak.started_at + (peak.ended_at - peak.started_at) / 2
+        return truth.right(data.place, about.incident, witness.frame_at(middle))
+
     def of_the_same_kind(self) -> tuple[int, int]:
         """Compare the alerts with the nearest earlier alert of another incident, as their likeness names it.
 
@@ -131,8 +156,9 @@ class Watch:
             for witness in of_camera.values():
                 about |= witness.about()
         right = compared = 0
-        for alert, data in self._likeness.items():
-            assert data.likeness is not None
+        for alert, data in self._latest.items():
+            if data.likeness is None:
+                continue
             # Another detector's alert about the same moment resembles it, of course.
             others = (
                 one.alert_id
