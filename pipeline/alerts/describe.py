@@ -64,6 +64,8 @@ def _of_alert(event: AlertEvent) -> list[str]:
         data.state.upper().ljust(6),
         f"{peak} (opens at {data.threshold:g})",
     ]
+    if data.place is not None and data.place.words:
+        shown.append(data.place.words)
     if data.likeness is not None:
         group = data.likeness.group
         shown.append(f"group {str(group.id)[:8]} of {group.size}")

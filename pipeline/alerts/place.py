@@ -27,3 +27,10 @@ class Place(Document):
         description="class of most of the things' pixels in the box of HEAT, in the picture of the peak; null: none "
         "is there"
     )
+
+    @property
+    def words(self) -> str:
+        """The thing and the place for people, the most particular classes: ``cart on walkway``; may be empty."""
+        thing = "" if self.object is None else self.object[-1]
+        place = "" if self.place is None else self.place[-1]
+        return f"{thing} on {place}" if thing and place else thing or place

@@ -87,11 +87,13 @@ class DemoDisplay:
         watch = event.subject if data.detector is None else f"{event.subject}/{data.detector}"
         if verdict is not None:
             picture = "".join(f"  {path_of(uri)}" for uri in data.evidence[-1:])
+            place = f": {data.place.words}" if data.place is not None and data.place.words else ""
             if verdict.found is not None:
-                details = f"{verdict.found.kind}, {verdict.delay_seconds:.1f} s after its first frame was sent{picture}"
+                delay = f"{verdict.delay_seconds:.1f} s after its first frame was sent"
+                details = f"{verdict.found.kind}, {delay}{place}{picture}"
                 self._line(arrived_at, watch, "ALERT", details, style="bold green")
             else:
-                self._line(arrived_at, watch, "ALERT", f"false alarm{picture}", style="bold red")
+                self._line(arrived_at, watch, "ALERT", f"false alarm{place}{picture}", style="bold red")
         elif data.state is AlertState.END and data.ended_pts_seconds is not None:
             lasted = data.ended_pts_seconds - data.started_pts_seconds
             self._line(arrived_at, watch, "ends", f"after {lasted:.1f} s: {data.end_reason}", style="dim")
