@@ -47,14 +47,16 @@ def vistas(folder: Path, tree: LabelTree, *, name: str = "vistas", split: str = 
         TreeError: the tree has other labels than the configuration.
         MaskError: the configuration cannot be read, or pictures or masks are missing; a line for each.
     """
-    configuration, below = next((one for one in _CONFIGURATIONS if (folder / one[0]).is_file()), (None, None))
-    if configuration is None or below is None:
+    for file, below in _CONFIGURATIONS:
+        if (configuration := folder / file).is_file():
+            break
+    else:
         names = " or ".join(file for file, _ in _CONFIGURATIONS)
         raise MaskError(f"{folder}: the data set's configuration is missing; expected {names}")
-    check_labels(tree, name, "masks", _labels(folder / configuration), str(folder / configuration))
+    check_labels(tree, name, "masks", _labels(configuration), str(configuration))
     masks = folder / split / below
     pictures = list_pictures(folder / split / "images", "*.jpg")
-    return MaskedPictures(tree, name, [(file, masks / f"{file.stem}.png") for file in pictures])
+    return MaskedPictures(tree, name, [(picture, masks / f"{picture.stem}.png") for picture in pictures])
 
 
 def _labels(file: Path) -> list[str]:
