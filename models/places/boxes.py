@@ -1,10 +1,10 @@
-"""Boxes around things, painted as masks."""
+"""Bounding boxes as masks of nodes: a pixel has the node of the smallest box that contains it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,65 +12,69 @@ import numpy.typing as npt
 from models.places.masks import MaskError
 from operators.figures.segments import VOID
 
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A labelled rectangle.
-
-    Attributes:
-        label: its index in the labels of the data set.
-        left, top, right, bottom: in pixels from the upper left corner of the picture. The last two lie outside: a box
-            from 3 to 5 is two pixels wide.
-    """
-
-    label: int
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def area(self) -> float:
-        """The area in pixels."""
-        return (self.right - self.left) * (self.bottom - self.top)
-
-    def __str__(self) -> str:
-        return f"({self.left:g}, {self.top:g}, {self.right:g}, {self.bottom:g})"
+#: Left, top, right and bottom in pixels from the picture's top left corner; right and bottom are exclusive.
+Box = tuple[float, float, float, float]
 
 
-def painted(boxes: Iterable[tuple[Box, str]], classes: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Return the class of the smallest box that contains the centre of each pixel, VOID outside of all.
-
-    Of boxes of the same area the later one lies on top.
+def check_boxes(boxes: Sequence[Box], size: tuple[int, int], file: Path) -> None:
+    """Check that boxes lie within their picture.
 
     Args:
-        boxes: each with where it stands, such as its file and line, for messages.
-        classes: of each label, by index, such as :meth:`~models.places.tree.LabelTree.node_of_labels`.
-        size: height and width of the picture in pixels.
-
-    Returns:
-        int64 (H, W).
+        size: height and width of the picture.
+        file: the picture, for the message.
 
     Raises:
-        MaskError: boxes are empty, not finite or partly outside of the picture, or have an unknown label. A line for
-            each.
+        MaskError: a box is empty, inverted, not of finite numbers, or partly outside; a line for each.
     """
     height, width = size
-    own = list(boxes)
     problems = []
-    for box, place in own:
-        if not all(math.isfinite(value) for value in astuple(box)[1:]):
-            problems.append(f"{place}: box {box} is not finite; expected pixels")
-        elif box.left >= box.right or box.top >= box.bottom:
-            problems.append(f"{place}: box {box} is empty; expected left < right and top < bottom")
-        elif box.left < 0 or box.top < 0 or box.right > width or box.bottom > height:
-            problems.append(f"{place}: box {box} is partly outside of the picture of {width}×{height} pixels")
-        elif not 0 <= box.label < len(classes):
-            problems.append(f"{place}: unknown label (got {box.label}); expected 0 to {len(classes) - 1}")
+    for box in boxes:
+        left, top, right, bottom = box
+        if not all(math.isfinite(side) for side in box):
+            what = "has sides that are not finite numbers"
+        elif left >= right or top >= bottom:
+            what = "is empty or inverted"
+        elif left < 0 or top < 0 or right > width or bottom > height:
+            what = "lies partly outside the picture"
+        else:
+            continue
+        sides = ", ".join(f"{side:g}" for side in box)
+        problems.append(
+            f"{file}: box [{sides}] {what}; expected [left, top, right, bottom] within {width}×{height} pixels; "
+            "correct it, or remove it"
+        )
     if problems:
         raise MaskError("\n".join(problems))
+
+
+def painted(
+    boxes: Sequence[Box], nodes: Sequence[int], size: tuple[int, int], file: Path = Path("picture")
+) -> npt.NDArray[np.int64]:
+    """Paint boxes into a mask.
+
+    A box contains a pixel if it contains the pixel's middle. Smaller boxes lie over larger ones, and of boxes with
+    equal areas the later one lies above.
+
+    Args:
+        nodes: of each box, or VOID.
+        size: height and width of the picture.
+        file: the picture, for messages.
+
+    Returns:
+        the node of the smallest box that contains the pixel, (H, W); VOID outside of all boxes.
+
+    Raises:
+        MaskError: as :func:`check_boxes`.
+        ValueError: not one node for each box.
+    """
+    if len(boxes) != len(nodes):
+        raise ValueError(f"expected a node for each of {len(boxes)} boxes, got {len(nodes)}")
+    check_boxes(boxes, size, file)
     mask = np.full(size, VOID, np.int64)
-    for box, _ in sorted(own, key=lambda one: -one[0].area):  # stable: equal ones stay in their order
-        top, bottom, left, right = (math.ceil(edge - 0.5) for edge in (box.top, box.bottom, box.left, box.right))
-        mask[top:bottom, left:right] = classes[box.label]
+    largest_first = sorted(
+        zip(boxes, nodes, strict=True), key=lambda one: -(one[0][2] - one[0][0]) * (one[0][3] - one[0][1])
+    )
+    for box, node in largest_first:
+        left, top, right, bottom = (math.ceil(side - 0.5) for side in box)  # the first pixel whose middle is not before
+        mask[top:bottom, left:right] = node
     return mask

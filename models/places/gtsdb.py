@@ -81,7 +81,7 @@ class _SignPictures:
 
     of_boxes = True
 
-    def __init__(self, tree: LabelTree, name: str, boxes: Mapping[Path, list[tuple[Box, str]]], listing: Path) -> None:
+    def __init__(self, tree: LabelTree, name: str, boxes: Mapping[Path, list[tuple[int, Box]]], listing: Path) -> None:
         self.name = name
         self.digest = digest_of([listing, *boxes])
         self._boxes = list(boxes.items())
@@ -96,9 +96,10 @@ class _SignPictures:
         Raises:
             MaskError: the picture cannot be read, or boxes do not lie inside it; a line for each.
         """
-        file, boxes = self._boxes[index]
+        file, signs = self._boxes[index]
         picture = read_picture(file)
-        return PlaceSample(picture, painted(boxes, self._nodes.tolist(), picture.shape[:2]))
+        nodes = [int(self._nodes[label]) for label, _ in signs]
+        return PlaceSample(picture, painted([box for _, box in signs], nodes, picture.shape[:2], file))
 
 
 def gtsdb(folder: Path, tree: LabelTree, *, name: str = "gtsdb", split: str = "train") -> PlaceSet:
@@ -118,20 +119,23 @@ def gtsdb(folder: Path, tree: LabelTree, *, name: str = "gtsdb", split: str = "t
     if split not in _SPLITS:
         raise MaskError(f"{folder}: unknown split (got {split}); expected {' or '.join(_SPLITS)}")
     listing = folder / FILE
-    boxes: dict[Path, list[tuple[Box, str]]] = {}
+    boxes: dict[Path, list[tuple[int, Box]]] = {}
     problems = []
     for number, line in enumerate(_read_lines(listing), 1):
         place = f"{listing}: line {number}"
         if (found := _LINE.fullmatch(line)) is None:
             problems.append(f"{place}: malformed (got {line[:80]!r}); expected 00000.ppm;left;top;right;bottom;class")
-        elif (label := int(found["label"])) >= len(LABELS):
+            continue
+        label, (left, top, right, bottom) = int(found["label"]), map(int, found["box"][1:].split(";"))
+        if label >= len(LABELS):
             problems.append(f"{place}: unknown class (got {label}); expected 0 to {len(LABELS) - 1}")
+        elif left > right or top > bottom:
+            problems.append(f"{place}: inverted box (got {found['box'][1:]}); expected left ≤ right and top ≤ bottom")
         elif int(found["number"]) in range(*_SPLITS[split]):
             picture = folder / found["picture"]
             if picture not in boxes and not picture.is_file():
                 problems.append(f"{place}: no picture {picture.name} in the folder")
-            left, top, right, bottom = map(int, found["box"][1:].split(";"))
-            boxes.setdefault(picture, []).append((Box(label, left, top, right + 1, bottom + 1), place))
+            boxes.setdefault(picture, []).append((label, (left, top, right + 1, bottom + 1)))
     if problems:
         raise MaskError(listed(problems, "{} more lines are bad"))
     if not boxes:

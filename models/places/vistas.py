@@ -47,12 +47,11 @@ def vistas(folder: Path, tree: LabelTree, *, name: str = "vistas", split: str = 
         TreeError: the tree has other labels than the configuration.
         MaskError: the configuration cannot be read, or pictures or masks are missing; a line for each.
     """
-    for file, below in _CONFIGURATIONS:
-        if (configuration := folder / file).is_file():
-            break
-    else:
+    found = [(folder / file, below) for file, below in _CONFIGURATIONS if (folder / file).is_file()]
+    if not found:
         names = " or ".join(file for file, _ in _CONFIGURATIONS)
         raise MaskError(f"{folder}: the data set's configuration is missing; expected {names}")
+    configuration, below = found[0]
     check_labels(tree, name, "masks", _labels(configuration), str(configuration))
     masks = folder / split / below
     pictures = list_pictures(folder / split / "images", "*.jpg")
