@@ -15,6 +15,8 @@ from models.places.tree import read_tree
 
 VOID = "void"
 
+pytestmark = pytest.mark.slow  # three pictures of twelve million pixels, three times: a minute on a busy machine
+
 
 @pytest.fixture(scope="module")
 def bench(load):
