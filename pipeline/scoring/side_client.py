@@ -217,7 +217,7 @@ class SideClient(ABC, Generic[Model, Answer]):
         except triton.InferenceServerException as error:
             raise ScorerUnavailable(*diagnose(error, self._address, self._model)) from error
         if (answering := result.get_response().model_version) != asked.served_version:
-            raise ScorerUnavailable(Trouble.NOT_READY, self._exchanged(answering))
+            raise ScorerUnavailable(Trouble.NOT_READY, f"{self._exchanged(answering)}; run the command again")
         return self._read_output(asked, result.as_numpy(self.request.output))
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class TestPeakAndBox:
         arrays.arrays(
             np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.floats(0, 1, width=32)
         )
-    )  # noqa: E501
+    )
     def test_the_box_holds_the_peak_and_is_mirrored_with_the_map(self, values: np.ndarray) -> None:
         box, peak = heat_box(values), heat_peak(values)
         assert box.left <= peak.x <= box.right
