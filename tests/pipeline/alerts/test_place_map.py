@@ -118,7 +118,7 @@ def written(about: dict[str, Any] | None = None, **changed: Any) -> bytes:
         (written(picture=None), "holds about.npy, classes.npy"),
         (written(more=np.zeros(1)), "holds about.npy, classes.npy, picture.npy, more.npy"),
         (written(about=None, picture=np.array([{}], object)), "Object arrays cannot be loaded when allow_pickle=False"),
-        (written({"camera": "yard"}), 'of the camera "yard"'),
+        (written({"camera": "yard"}), 'belongs to camera "yard"'),
         (written({"nodes": [["a"]]}), "class 3 of 1"),
         (written({"things": [4]}), "things beyond its classes"),
         (written({"learned_at": "2026-05-01T12:30:00"}), "learned_at: Input should have timezone info"),

@@ -121,7 +121,7 @@ class TestLearn:
         assert np.array_equal(found.picture, noise())
 
     def test_a_live_camera_is_watched_for_the_time(self, server: Server, tmp_path: Path) -> None:
-        file = site(tmp_path, "synthetic://courtyard?seed=3&fps=5&width=320", server.address)
+        file = site(tmp_path, "synthetic://courtyard?seed=3&fps=5&width=640", server.address)
         options = ["--camera", "gate", "--pictures", "4", "--minutes", "0.05"]
         status, _, errors = called("places", "learn", file, *options)
         assert (status, errors) == (0, "")
