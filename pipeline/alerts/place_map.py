@@ -183,7 +183,7 @@ def _read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
 def _check(about: _About, camera: str, classes: npt.NDArray[Any], picture: npt.NDArray[Any]) -> None:
     """Check that a file's content fits together. Raises ValueError."""
     if about.camera != camera:
-        raise ValueError(f"of the camera {json.dumps(about.camera, ensure_ascii=False)}")
+        raise ValueError(f"belongs to camera {json.dumps(about.camera, ensure_ascii=False)}")
     if classes.dtype != np.uint8 or classes.ndim != 2 or not classes.size:
         raise ValueError(f"classes are {classes.dtype} {classes.shape}")
     if classes.max() >= len(about.nodes):

@@ -6,15 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from pipeline.errors import UsageError
 from pipeline.printable import printable
-
-if TYPE_CHECKING:
-    from pipeline.sources.reconnect import Outage
 
 _SCHEMES = ("rtsp://", "rtsps://", "http://", "https://")
 _STREAM = re.compile(r"(?!file:)[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -47,13 +43,13 @@ def record_camera(
         MistwatchError: the folder cannot be written.
         typer.Exit: a signal has ended the recording.
     """
+    from pipeline.cli.impatient import impatient_callbacks
     from pipeline.cli.live import stopping
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import locked, writing
-    from pipeline.sources.base import SourceError
     from pipeline.sources.connection import LiveStream
     from pipeline.sources.credentials import shown
-    from pipeline.sources.factory import SourceCallbacks, SourceOptions, open_source
+    from pipeline.sources.factory import SourceOptions, open_source
     from pipeline.sources.rtsp import Transport
     from pipeline.sources.stream_films import record
 
@@ -61,22 +57,10 @@ def record_camera(
         raise UsageError(f"{shown(location)}: cannot be recorded; expected rtsp://… or http://…, or videos")
     if minutes is None:
         raise UsageError(f"--minutes: missing (required for a camera: {shown(location)})")
-    was_connected = False
-
-    def on_connected(_camera: str) -> None:
-        nonlocal was_connected
-        was_connected = True
-
-    def on_outage(outage: Outage) -> None:
-        if not was_connected:
-            raise SourceError(outage.message, code=outage.code)
-        _print(f"{outage.message}; next attempt in {outage.retry_in_seconds:.0f} s")
-
     options = SourceOptions(
         transport=Transport(transport), user=username, password=os.environ.get("MISTWATCH_PASSWORD")
     )
-    callbacks = SourceCallbacks(on_outage=on_outage, on_connected=on_connected, on_choice=_print)
-    source = open_source(camera, location, options, callbacks)
+    source = open_source(camera, location, options, impatient_callbacks(_print))
     assert isinstance(source, LiveStream), "by its scheme"
     seconds = 60 * minutes
     with stopping() as stop, writing(folder):

@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
 
-from pipeline.scoring.side_client import ANSWER_SECONDS, LOOK_SECONDS, Request, SideClient, Words, ask_parameters, not_a
+from pipeline.scoring.side_client import Request, SideClient, Words, ask_parameters, not_a
 
 #: Limit of a question for the model's description.
 _DESCRIBE_SECONDS = 5.0
-#: Pictures in flight; each is about a megabyte, and a model that is slower than its alerts must not collect them.
-_MOST_IN_FLIGHT = 8
 #: Number of classes that fit into the output's type.
 _MOST_NODES = 255
 
@@ -108,7 +106,7 @@ def read_things(text: str, nodes: int) -> frozenset[int]:
 class PlacesClient(SideClient[PlacesModel, Classified]):
     """Asks a served model of places for classes; see :class:`pipeline.scoring.side_client.SideClient`.
 
-    At most eight pictures are in flight. A further one is answered with None at once.
+    A picture beyond eight in flight is answered with None at once.
     """
 
     words = Words(
@@ -119,26 +117,7 @@ class PlacesClient(SideClient[PlacesModel, Classified]):
         "alerts go without place",
     )
     request = Request("PICTURE", "UINT8", "CLASSES")
-
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        on_described: Callable[[PlacesModel], None] = lambda _model: None,
-        *,
-        repair: bool = False,
-        look_seconds: float = LOOK_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> None:
-        super().__init__(
-            address,
-            model,
-            on_described,
-            repair=repair,
-            look_seconds=look_seconds,
-            answer_seconds=answer_seconds,
-            most_in_flight=_MOST_IN_FLIGHT,
-        )
+    most_in_flight = 8  #: a picture is about a megabyte, and a model slower than its alerts must not collect them
 
     def classify(self, picture: Picture, on_answer: Callable[[Classified | None], None]) -> None:
         """Ask for the classes of one picture, without waiting.

@@ -31,11 +31,11 @@ from pipeline.scoring.served_model import (
 #: Limit of a question for the model's description.
 _DESCRIBE_SECONDS = 5.0
 #: A model that is away is asked for again after this many seconds.
-LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
 #: A model that is there is asked for its description again after this many seconds.
 _AGAIN_SECONDS = 60.0
 #: An answer that has not come after this many seconds never comes.
-ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0
 
 
 class Described(Protocol):
@@ -95,11 +95,14 @@ class SideClient(ABC, Generic[Model, Answer]):
         repair: no other process uses the server: load the model anew when its process has died.
         look_seconds: pause before a model that is away is asked for again.
         answer_seconds: an answer that has not come after this many seconds never comes.
+
+    Attributes:
         most_in_flight: a request beyond so many has no answer; None: any number.
     """
 
     words: Words
     request: Request
+    most_in_flight: int | None = None
 
     def __init__(
         self,
@@ -108,9 +111,8 @@ class SideClient(ABC, Generic[Model, Answer]):
         on_described: Callable[[Model], None] = lambda _model: None,
         *,
         repair: bool = False,
-        look_seconds: float = LOOK_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
-        most_in_flight: int | None = None,
+        look_seconds: float = _LOOK_SECONDS,
+        answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
         self._address = address
         self._model = model
@@ -119,7 +121,7 @@ class SideClient(ABC, Generic[Model, Answer]):
         self._has_died = False  # the model's process
         self._look_seconds = look_seconds
         self._answer_seconds = answer_seconds
-        self._room = None if most_in_flight is None else threading.Semaphore(most_in_flight)
+        self._room = None if self.most_in_flight is None else threading.Semaphore(self.most_in_flight)
         self._client = connect(address)
         self._described: Model | None = None
         self._is_there = threading.Event()
@@ -217,7 +219,7 @@ class SideClient(ABC, Generic[Model, Answer]):
         except triton.InferenceServerException as error:
             raise ScorerUnavailable(*diagnose(error, self._address, self._model)) from error
         if (answering := result.get_response().model_version) != asked.served_version:
-            raise ScorerUnavailable(Trouble.NOT_READY, self._exchanged(answering))
+            raise ScorerUnavailable(Trouble.NOT_READY, f"{self._exchanged(answering)}; run the command again")
         return self._read_output(asked, result.as_numpy(self.request.output))
 
     def close(self) -> None:
@@ -346,7 +348,7 @@ class Parameters:
 
     def __init__(self, config: Any, served_version: str) -> None:
         self.served_version = served_version
-        self._said = {key: value.string_value for key, value in config.parameters.items()}
+        self._said: dict[str, str] = {key: value.string_value for key, value in config.parameters.items()}
         self._inputs, self._outputs = (
             {tensor.name: tuple(tensor.dims) for tensor in tensors} for tensors in (config.input, config.output)
         )
