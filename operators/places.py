@@ -22,10 +22,10 @@ Heat = npt.NDArray[np.float32]
 WINDOW = 0.05
 #: A box of heat counts as at least this large, as a share of the picture's width and height. An anomaly map of fine
 #: cells may be hot on a part of a thing only.
-LEAST_SIDE = 0.08
+LEAST_SIDE = 0.05
 #: Things in a box must cover this share of it, or its few pixels count as noise. A cell of a map of 7 × 7 is a fiftieth
 #: of the picture: a bag of a thousandth of the picture covers a twentieth of that.
-LEAST_COVERED = 0.03
+LEAST_COVERED = 0.02
 #: A cell belongs to the heat around the peak from this share of the peak on.
 _HOT = 0.5
 
@@ -146,14 +146,7 @@ def object_in(
     Raises:
         ValueError: classes of another shape, or a box whose sides are the wrong way round.
     """
-    _check(classes)
-    left, top, right, bottom = box
-    if not (left <= right and top <= bottom):
-        raise ValueError(f"the box must have its left and top first; got {tuple(box)}")
-    height, width = classes.shape
-    first, last = _pixels(left, right, least_side, width)
-    above, below = _pixels(top, bottom, least_side, height)
-    seen = classes[above:below, first:last]
+    seen = _window(classes, box, least_side).pixels
     counts = np.bincount(seen.ravel(), minlength=256)
     mask = np.zeros(256, bool)
     mask[list(things)] = True
@@ -161,6 +154,53 @@ def object_in(
     if not counts.any() or counts.sum() < least_covered * seen.size:
         return None
     return int(counts.argmax())
+
+
+def foot_of(
+    classes: Classes, box: tuple[float, float, float, float], thing: int, *, least_side: float = LEAST_SIDE
+) -> Point | None:
+    """Return the point on which a thing stands, just below its lowest pixel; None where the box holds none of it.
+
+    The place of a thing is the class of the standing scene there. Behind its middle, where the heat's peak is, a camera
+    that looks down sees what lies beyond: the lawn behind a cart on the walkway.
+
+    Args:
+        classes, box, least_side: as for :func:`object_in`.
+        thing: its class. A thing that reaches below the box is followed down to its end.
+
+    Raises:
+        ValueError: see :func:`object_in`.
+    """
+    seen = _window(classes, box, least_side)
+    rows, columns = np.nonzero(seen.pixels == thing)
+    if not rows.size:
+        return None
+    lowest = np.sort(columns[rows == rows.max()])
+    row, column = int(seen.top + rows.max()), int(seen.left + lowest[len(lowest) // 2])
+    height, width = classes.shape
+    while row < height - 1 and classes[row, column] == thing:
+        row += 1
+    return Point((column + 0.5) / width, (row + 0.5) / height)
+
+
+class _Window(NamedTuple):
+    """The pixels of a box, and the place of the first one."""
+
+    pixels: Classes
+    left: int
+    top: int
+
+
+def _window(classes: Classes, box: tuple[float, float, float, float], least_side: float) -> _Window:
+    """Return the pixels of a box that is widened to its least size. Raises ValueError: see :func:`object_in`."""
+    _check(classes)
+    left, top, right, bottom = box
+    if not (left <= right and top <= bottom):
+        raise ValueError(f"the box must have its left and top first; got {tuple(box)}")
+    height, width = classes.shape
+    first, last = _pixels(left, right, least_side, width)
+    above, below = _pixels(top, bottom, least_side, height)
+    return _Window(classes[above:below, first:last], first, above)
 
 
 def _hottest(heat: Heat) -> tuple[int, int]:

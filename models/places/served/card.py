@@ -24,10 +24,9 @@ def paths_text(tree: LabelTree) -> str:
     return json.dumps([tree.path(node) for node in tree.nodes], ensure_ascii=False)
 
 
-def things_text(card: PlacesCard, tree: LabelTree) -> str:
+def things_text(tree: LabelTree) -> str:
     """Return the things as a served model's parameter: JSON, the indices of the nodes at or below a thing."""
-    things = set(card.things)
-    return json.dumps([tree.index[node] for node in tree.nodes if not things.isdisjoint(tree.path(node))])
+    return json.dumps([at for at, node in enumerate(tree.nodes) if node in tree.things])
 
 
 def describe_card(card: PlacesCard) -> str:

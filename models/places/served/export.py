@@ -111,7 +111,7 @@ def places_config(card: PlacesCard, *, name: str) -> str:
             "name": card.name,
             "places": version_of(card),
             "nodes": paths_text(tree),
-            "things": things_text(card, tree),
+            "things": things_text(tree),
             "weights_sha256": card.weights_sha256,
         },
         MAX_BATCH,
