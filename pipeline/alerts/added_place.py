@@ -1,4 +1,4 @@
-"""Place and things for alerts: the class of the standing scene under the heat, and the thing in the heat's box."""
+"""Place and things for alerts: the thing in the heat's box, and the class of the standing scene where it stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import av
 
-from operators.places import Box, Point, box_in_shares, class_under, heat_box, heat_peak, object_in
+from operators.places import Box, Point, box_in_shares, class_under, foot_of, heat_box, heat_peak, object_in
 from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.place import Place
@@ -88,12 +88,13 @@ class AddedPlace:
         return True
 
     def value(self, event: AlertEvent, answer: Located) -> Place:
-        """Return the place and the thing at the peak's heat."""
+        """Return the thing in the heat's box, and the place on which it stands; without one, that at the heat's peak."""
         (classes, model), hottest, box = answer
         thing = object_in(classes, box, model.things)
+        foot = None if thing is None else foot_of(classes, box, thing)
         return Place(
             version=model.version,
-            place=self._class_of_place(model.version, hottest),
+            place=self._class_at(foot or hottest, model.version),
             object=None if thing is None else model.nodes[thing],
         )
 
@@ -110,6 +111,6 @@ class AddedPlace:
         """Pass the outcome on."""
         self._on_outcome(outcome)
 
-    def _class_of_place(self, version: str, hottest: Point) -> tuple[str, ...] | None:
+    def _class_at(self, point: Point, version: str) -> tuple[str, ...] | None:
         place_map = self._place_map(version)
-        return None if place_map is None else place_map.nodes[class_under(place_map.classes, hottest)]
+        return None if place_map is None else place_map.nodes[class_under(place_map.classes, point)]

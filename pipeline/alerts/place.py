@@ -20,8 +20,8 @@ class Place(Document):
 
     version: Name = Field(description="the model of places and its weights")
     place: ClassPath | None = Field(
-        description="class of the standing scene under the peak of HEAT, from the root's class down; null where the "
-        "camera has no place map (yet)"
+        description="class of the standing scene at the foot of the thing, or under the peak of HEAT where none is "
+        "there, from the root's class down; null where the camera has no place map (yet)"
     )
     object: ClassPath | None = Field(
         description="class of most of the things' pixels in the box of HEAT, in the picture of the peak; null: none "

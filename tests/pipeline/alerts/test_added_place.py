@@ -79,6 +79,13 @@ def test_the_place_is_that_of_the_map_and_the_thing_that_of_the_peaks_picture(ki
     )
 
 
+def test_a_thing_is_where_it_stands_and_not_where_its_middle_is() -> None:
+    classes = lawn_above_walkway()
+    classes[8:22, 62:68] = CART  # its middle is before the lawn, its lowest pixels are on the walkway
+    assert Rig().located(heat_at(1, 6), classes).place == ("ground", "walkway")
+    assert Rig().located(heat_at(1, 6), lawn_above_walkway()).place == ("ground", "lawn")
+
+
 def test_heat_of_a_crop_lies_where_the_crop_does() -> None:
     """The map covers the right half of the picture: its first column is the picture's fifth of eight."""
     right_half = Part(400, 0, 800, 400)
