@@ -88,7 +88,7 @@ class AddedPlace:
         return True
 
     def value(self, event: AlertEvent, answer: Located) -> Place:
-        """Return the thing in the heat's box, and the place on which it stands; without one, that at the heat's peak."""
+        """Return the thing in the heat's box, and the place where it stands, else that at the heat's peak."""
         (classes, model), hottest, box = answer
         thing = object_in(classes, box, model.things)
         foot = None if thing is None else foot_of(classes, box, thing)
