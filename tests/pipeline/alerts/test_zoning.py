@@ -93,17 +93,19 @@ def _never(error: OSError) -> None:
     raise error
 
 
-def told(events: Sequence[AlertEvent]) -> list[tuple[str, object, object, object]]:
+def reported(events: Sequence[AlertEvent]) -> list[tuple[str, object, object, object]]:
     return [(one.data.state.value, one.data.zones, one.data.outside_schedule, one.data.muted) for one in events]
 
 
 def test_an_alert_names_the_zones_of_its_present_peak() -> None:
     yard = Yard(CameraZones((LEFT, RIGHT, UPPER)))
-    assert told(yard.clip(0.6, IN_LEFT)) == [("begin", ("left", "upper"), None, None)]
-    assert told(yard.clip(0.55, IN_RIGHT)) == [("update", ("left", "upper"), None, None)]  # the peak is the one before
-    assert told(yard.clip(0.9, IN_RIGHT)) == [("update", ("right", "upper"), None, None)]
+    assert reported(yard.clip(0.6, IN_LEFT)) == [("begin", ("left", "upper"), None, None)]
+    assert reported(yard.clip(0.55, IN_RIGHT)) == [
+        ("update", ("left", "upper"), None, None)
+    ]  # the peak is the one before
+    assert reported(yard.clip(0.9, IN_RIGHT)) == [("update", ("right", "upper"), None, None)]
     (end,) = yard.clip(0.1, IN_LEFT)
-    assert told([end]) == [("end", ("right", "upper"), None, None)]
+    assert reported([end]) == [("end", ("right", "upper"), None, None)]
     assert "in right, upper" in describe(end)
 
 
@@ -112,7 +114,7 @@ def test_the_next_alert_has_zones_of_its_own() -> None:
     yard.clip(0.9, IN_LEFT)
     yard.clip(0.1, IN_LEFT)
     events = [event for _ in range(60) for event in yard.clip(0.6, IN_RIGHT)]
-    assert told(events)[0] == ("begin", ("right",), None, None)
+    assert reported(events)[0] == ("begin", ("right",), None, None)
 
 
 def test_without_zones_or_heat_an_alert_names_none() -> None:
@@ -122,14 +124,14 @@ def test_without_zones_or_heat_an_alert_names_none() -> None:
         (CameraZones((Zone("left", LEFT.points, ignore=True),)), IN_LEFT),
     ):
         (event,) = Yard(zones).clip(0.6, heat)
-        assert told([event]) == [("begin", None, None, None)]
+        assert reported([event]) == [("begin", None, None, None)]
         assert b"zones" not in event.to_json()
         assert b"muted" not in event.to_json()
 
 
 def test_heat_outside_of_all_zones_names_none() -> None:
     (event,) = Yard(CameraZones((LEFT,))).clip(0.6, IN_RIGHT)
-    assert told([event]) == [("begin", (), None, None)]
+    assert reported([event]) == [("begin", (), None, None)]
 
 
 @pytest.mark.parametrize("kind", HeatKind)
@@ -213,26 +215,26 @@ def test_an_alert_that_comes_within_the_hours_is_unmuted_and_stays_so() -> None:
     yard = Yard(CameraZones(schedule=DAY))
     early, late = NOON.replace(hour=7, minute=59), EVENING
     (begin,) = yard.clip(0.6, None, early)
-    assert told([begin]) == [("begin", None, (), True)]
+    assert reported([begin]) == [("begin", None, (), True)]
     assert "muted: outside the schedule of the camera" in describe(begin)
-    assert told(yard.clip(0.6, None, NOON.replace(hour=8))) == [("update", None, None, None)]
+    assert reported(yard.clip(0.6, None, NOON.replace(hour=8))) == [("update", None, None, None)]
     (end,) = yard.clip(0.1, None, late)
-    assert told([end]) == [("end", None, None, None)]
+    assert reported([end]) == [("end", None, None, None)]
     assert "muted" not in describe(end)
 
 
 def test_the_last_clip_of_an_event_has_its_time() -> None:
     """An alert that ends after the hours stays muted through the end, and the next day's is not."""
     yard = Yard(CameraZones((LEFT, RIGHT), schedules={"left": DAY}))
-    assert told(yard.clip(0.6, IN_LEFT, EVENING)) == [("begin", ("left",), ("left",), True)]
+    assert reported(yard.clip(0.6, IN_LEFT, EVENING)) == [("begin", ("left",), ("left",), True)]
     (end,) = yard.clip(0.1, IN_LEFT, EVENING)
-    assert told([end]) == [("end", ("left",), ("left",), True)]
+    assert reported([end]) == [("end", ("left",), ("left",), True)]
     assert "muted: outside the schedule of left" in describe(end)
     later = [event for _ in range(60) for event in yard.clip(0.6, IN_LEFT, NOON)]
-    assert told(later)[0] == ("begin", ("left",), None, None)
+    assert reported(later)[0] == ("begin", ("left",), None, None)
 
 
 def test_a_peak_in_another_zone_unmutes() -> None:
     yard = Yard(CameraZones((LEFT, RIGHT), schedules={"left": DAY}))
-    assert told(yard.clip(0.6, IN_LEFT, EVENING)) == [("begin", ("left",), ("left",), True)]
-    assert told(yard.clip(0.9, IN_RIGHT, EVENING)) == [("update", ("right",), None, None)]
+    assert reported(yard.clip(0.6, IN_LEFT, EVENING)) == [("begin", ("left",), ("left",), True)]
+    assert reported(yard.clip(0.9, IN_RIGHT, EVENING)) == [("update", ("right",), None, None)]
