@@ -9,6 +9,8 @@ import pytest
 from in_process import called
 from PIL import Image
 from ports import free_port
+from rtsp_server import serve_file
+from site_runs import write_video
 from tiny_films import film
 
 ZONES = """
@@ -21,7 +23,7 @@ ZONES = """
 
 def site(folder: Path, source: str, more: str = ZONES) -> Path:
     file = folder / "site.yaml"
-    file.write_text(f"cameras:\n  gate:\n    source: {source}\n    open_timeout_seconds: 2\n{more}")
+    file.write_text(f"cameras:\n  gate:\n    source: {source}\n    open_timeout_seconds: 5\n{more}")
     return file
 
 
@@ -51,6 +53,16 @@ def test_a_recording_and_a_file_of_another_name(tmp_path: Path) -> None:
     assert (status, problems) == (0, "")
     assert (tmp_path / "a.png").exists()
     assert output.splitlines()[-1] == f"picture: {tmp_path / 'a.png'}"
+
+
+@pytest.mark.realparts
+def test_a_camera_over_rtsp(tmp_path: Path) -> None:
+    with serve_file(write_video(tmp_path / "a.mp4", [(5.0, 90)])) as server:
+        status, output, problems = called("config", "zones", site(tmp_path, server.url), folder=tmp_path)
+    assert (status, problems) == (0, "")
+    assert output.splitlines()[0] == "door: 25.0% of the picture, no schedule"
+    with Image.open(tmp_path / "gate-zones.png") as image:
+        assert image.size == (320, 180)
 
 
 def test_a_camera_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
