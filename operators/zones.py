@@ -34,7 +34,7 @@ class Zone:
 
     Attributes:
         points: its corners in order, either way round; it closes by itself.
-        ignore: whatever moves in it is no matter.
+        ignore: motion in it does not matter.
 
     Raises:
         ValueError: points that are not a simple polygon inside the picture.
@@ -160,7 +160,7 @@ def _mean_above_zero(first: npt.NDArray[np.float64], last: npt.NDArray[np.float6
 
 
 def _meet(points: Sequence[Point], first: int, second: int) -> bool:
-    """Whether two sides have a point in common, other than the corner between two neighbours."""
+    """Return whether two sides have a point in common, other than the corner between two neighbours."""
     count = len(points)
     a, b = points[first], points[(first + 1) % count]
     c, d = points[second], points[(second + 1) % count]
@@ -179,7 +179,7 @@ def _side(a: Point, b: Point, point: Point) -> float:
 
 
 def _on(point: Point, a: Point, b: Point) -> bool:
-    """Whether a point lies on the side from a to b."""
+    """Return whether a point lies on the side from a to b."""
     if abs(_side(a, b, point)) > _THIN * math.dist(a, b):
         return False
     return all(min(a[axis], b[axis]) - _THIN <= point[axis] <= max(a[axis], b[axis]) + _THIN for axis in (0, 1))

@@ -174,6 +174,10 @@ class CameraSettings(_Strict):
             {name: zone.schedule.schedule() for name, zone in self.zones.items() if zone.schedule is not None},
         )
 
+    def zones_document(self) -> dict[str, Any]:
+        """Return the settings ``zones`` and ``schedule`` as JSON has them, without defaults."""
+        return self.model_dump(mode="json", include={"zones", "schedule"}, exclude_defaults=True)
+
     @model_validator(mode="after")
     def _snapshots_of_a_web_server(self) -> CameraSettings:
         if self.snapshot_seconds is not None and not is_web_address(self.source):

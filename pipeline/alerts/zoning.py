@@ -14,7 +14,7 @@ from pipeline.heat import Heat
 
 @dataclass(frozen=True, slots=True)
 class CameraZones:
-    """What an operator drew and scheduled for one camera.
+    """The zones and schedules of one camera.
 
     Attributes:
         schedule: of the camera; None: alerts matter at any time.
@@ -68,11 +68,11 @@ class AlertZoning:
     def __init__(self, camera: CameraZones) -> None:
         self.camera = camera
         self._zones: tuple[str, ...] | None = None
-        self._heard = False  # an event of the alert was not muted
+        self._was_unmuted = False  # by an earlier event of the alert
 
     def begin(self) -> None:
         """Forget the alert before: the next event is another alert's first."""
-        self._zones, self._heard = None, False
+        self._zones, self._was_unmuted = None, False
 
     def take_peak(self, heat: Heat | None, width: int, height: int) -> None:
         """Take the heat of the alert's new peak, None where its model has none; see :meth:`CameraZones.holding`."""
@@ -87,6 +87,6 @@ class AlertZoning:
         Args:
             at: wall-clock time of the event's last clip, None when unknown.
         """
-        outside = None if self._heard else self.camera.muting(self._zones, at)
-        self._heard = outside is None
+        outside = None if self._was_unmuted else self.camera.muting(self._zones, at)
+        self._was_unmuted = outside is None
         return event.zoned(self._zones, outside)

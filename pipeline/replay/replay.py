@@ -127,6 +127,7 @@ def run_settings(
     """
     parts = {name: CameraPart(clip=RunClip.from_spec(clip), chain=chain) for name, (clip, chain) in cameras.items()}
     usual = parts.pop(ANY_CAMERA)
+    parts = {name: part.model_copy(update=site.cameras[name].zones_document()) for name, part in parts.items()}
     settings = RunSettings(
         mistwatch=version("mistwatch"),
         site=site.site,

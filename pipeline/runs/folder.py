@@ -155,10 +155,22 @@ class RunChain(_Part):
 
 
 class CameraPart(_Part):
-    """The settings of one of the site's cameras."""
+    """The settings of one of the site's cameras.
+
+    Attributes:
+        zones, schedule: as the site's file has them; not written where it has none.
+    """
 
     clip: RunClip
     chain: RunChain
+    zones: dict[str, Any] = {}
+    schedule: dict[str, Any] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out zones that are not there: a run's name, a hash of all this, stays as it was."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if value != {}}
 
 
 class RunSettings(_Part):
