@@ -34,7 +34,7 @@ def learn(
     """Make the place map of a camera: the class of each part of its standing scene.
 
     The median of pictures leaves out what moves. The site's model of places classifies it, and the map is written into
-    the site's state folder. A running worker uses it from its next start on. Make it again when the camera was moved or
+    the site's state folder. A running worker uses it at once. Make it again when the camera was moved or
     the model exchanged.
     """
     from operators.median import median_picture
