@@ -279,7 +279,7 @@ class Worker:
             ),
             on_smoothed=smoothed,
         )
-        watcher = Watcher(watch, plan, assembler, drift)
+        watcher = Watcher(watch, plan, assembler, drift, camera.plan.zones.zones)
         drift.adopt(plan.served)
         if self._likeness is not None:
             watches = [Watch(camera.name, detector.name) for detector in camera.plan.detectors]
