@@ -32,7 +32,7 @@ _log = logs.get("scoring")
 
 #: What a cell or pixel shows of the picture is ignored with this share of it.
 _LEAST_SHARE = 0.5
-_ROUNDING = 1e-9  # of exact shares that are added
+_ROUNDING = 1e-9  # of exact shares: of the bars of a letterbox, too
 
 
 class Ignoring:
@@ -119,7 +119,7 @@ def ignored_cells(zones: Sequence[Zone], rows: int, columns: int, part: Rectangl
     """
     covered = sum((coverage(zone.points, rows, columns, part) for zone in zones), np.zeros((rows, columns)))
     shown = coverage(WHOLE, rows, columns, part)
-    found: npt.NDArray[np.bool_] = (shown > 0) & (covered >= _LEAST_SHARE * shown - _ROUNDING)
+    found: npt.NDArray[np.bool_] = (covered > _ROUNDING) & (covered >= _LEAST_SHARE * shown - _ROUNDING)
     return found
 
 
