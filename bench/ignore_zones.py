@@ -59,9 +59,13 @@ OUTSIDE = 0.4
 EVERY = 4
 SECONDS = 20.0  # of a film
 AROUND_SECONDS = 1.0  # before and after an incident, in which clips are scored, too
+#: Number of seeds on which other pictures to replace pixels by are compared with the one that is used.
+COMPARED = 8
 LOCAL = {IncidentKind.FALL, IncidentKind.SCUFFLE}
 
 BEFORE = "without zones"
+#: How a worker ignores places, by the models' names.
+USED = {"courtyard": "standing scene", "courtyard-motion": "mask"}
 
 Change = Callable[[ClipWindow], ClipWindow]
 Zones = tuple[Zone, ...]
@@ -83,13 +87,14 @@ def main() -> None:
             films = [film_of(scene, options.kept) for scene in scenes]
             render_missing(dict(zip(films, scenes, strict=True)), bars)
             models = []
-            for name in ("courtyard", "courtyard-motion"):
+            for name in USED:
                 scorer = ZonedScorer(name, progress=bars.console.print)
                 task = bars.add_task(f"scoring films by {name}", total=len(scorer.ways) * len(films))
                 judged: dict[str, list[Watch]] = {}
                 for way in scorer.ways:
                     judged[way] = []
-                    for day, film in zip(days, films, strict=True):
+                    some = slice(None if way in scorer.judged else COMPARED)
+                    for day, film in zip(days[some], films[some], strict=True):
                         judged[way].append(day.judge(scorer, way, film, options.kept))
                         bars.advance(task)
                 models.append(figures(scorer, days, judged))
@@ -109,6 +114,7 @@ def main() -> None:
             for day in days
         },
         "models": models,
+        "used": USED,
     }
     record(options.results, "ignore_zones", results, page(results))
     print(page(results), end="")
@@ -278,14 +284,17 @@ def figures(scorer: ZonedScorer, days: list[Day], judged: dict[str, list[Watch]]
     ways: dict[str, Any] = {}
     for way, watches in judged.items():
         found = [found_in(watch) for watch in watches]
-        of_inside = [highest(watch, watch.spans[day.inside]) for day, watch in zip(days, watches, strict=True)]
+        judged_days = days[: len(watches)]
+        of_inside = [highest(watch, watch.spans[day.inside]) for day, watch in zip(judged_days, watches, strict=True)]
+        heard = [day.settings.seed for day, now in zip(judged_days, found, strict=True) if day.inside in now]
         ways[way] = {
-            "inside_found": sum(day.inside in now for day, now in zip(days, found, strict=True)),
+            "inside_found": len(heard),
+            "seeds_inside": heard,
             "highest_inside": _summary(of_inside),
-            "seeds_inside": [day.settings.seed for day, now in zip(days, found, strict=True) if day.inside in now],
+            "highest_inside_compared": _summary(of_inside[:COMPARED]),
         }
         if way in scorer.judged:
-            seen = [day.settings.seed for day, now in zip(days, found, strict=True) if 1 - day.inside in now]
+            seen = [day.settings.seed for day, now in zip(judged_days, found, strict=True) if 1 - day.inside in now]
             ways[way] |= {"outside_found": len(seen), "seeds_outside": seen}
     for found_there in ways.values():
         if "seeds_outside" in found_there:
@@ -301,6 +310,10 @@ def figures(scorer: ZonedScorer, days: list[Day], judged: dict[str, list[Watch]]
 
 def _summary(values: list[float]) -> dict[str, float]:
     return {"median": round(float(np.median(values)), 3), "greatest": round(max(values), 3)}
+
+
+def _scores(summary: dict[str, float]) -> str:
+    return f"{summary['median']:.2f} | {summary['greatest']:.2f}"
 
 
 def page(results: dict[str, Any]) -> str:
@@ -330,13 +343,25 @@ def page(results: dict[str, Any]) -> str:
             "|---|--:|--:|--:|--:|--:|--:|",
         ]
         for way, found in model["ways"].items():
-            outside = ["", "", ""]
             if "outside_found" in found:
-                outside = [f"{found['outside_found']} of {len(seeds)}", str(len(found["lost"])), str(len(found["won"]))]
-            lines.append(
-                f"| {way} | {found['inside_found']} of {len(seeds)} | {' | '.join(outside)} "
-                f"| {found['highest_inside']['median']:.2f} | {found['highest_inside']['greatest']:.2f} |"
-            )
+                lines.append(
+                    f"| {way} | {found['inside_found']} of {len(seeds)} | {found['outside_found']} of {len(seeds)} "
+                    f"| {len(found['lost'])} | {len(found['won'])} | {_scores(found['highest_inside'])} |"
+                )
+    lines += [
+        "",
+        f"## Pictures to replace pixels by, {min(COMPARED, len(seeds))} seeds",
+        "",
+        "The standing scene is the median of the last minutes, from the first clip on. The median or mean of the clip "
+        "alone shows what stands still in it or moves slowly.",
+        "",
+        "| `courtyard`, replaced by | found inside | highest score inside: median | greatest |",
+        "|---|--:|--:|--:|",
+    ]
+    compared = {*seeds[:COMPARED]}
+    for way, found in results["models"][0]["ways"].items():
+        heard = len(compared & {*found["seeds_inside"]})
+        lines.append(f"| {way} | {heard} of {len(compared)} | {_scores(found['highest_inside_compared'])} |")
     return "\n".join(lines) + "\n"
 
 
