@@ -133,9 +133,11 @@ def without(
         scene: uint8 (H, W, 3); None takes the median of the clip.
     """
     shown = median_picture(pixels) if scene is None else scene
-    # By bits: a tenth of the time of an index.
+    # By bits: quicker than by an index.
     kept = np.repeat(np.where(hidden, 0, 255).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-    return pixels & kept | shown & ~kept
+    copy = pixels & kept
+    copy |= shown & ~kept
+    return copy
 
 
 def _upright_size(window: ClipWindow) -> tuple[int, int]:
