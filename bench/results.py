@@ -262,6 +262,22 @@ def muting(found: dict[str, Any]) -> Iterator[Line]:
             yield Line(f"{begins}: muted {kind}", figure, target, met, judges)
 
 
+def ignore_zones(found: dict[str, Any]) -> Iterator[Line]:
+    seeds = len(found["seeds"])
+    for model in found["models"]:
+        way = found["used"][model["name"]]
+        before, now = model["ways"]["without zones"], model["ways"][way]
+        judges = f"`{model['name']}`, by {'the' if way == 'standing scene' else 'a'} {way}, {seeds} seeds"
+        inside = now["inside_found"]
+        was = f"(without zones {before['inside_found']})"
+        yield Line("ignore zones: incidents inside that raise an alert", f"{inside} {was}", "0", inside == 0, judges)
+        outside, lost = now["outside_found"], len(now["lost"])
+        was = f"of {before['outside_found']} without zones"
+        yield Line(
+            "ignore zones: incidents outside still found", f"{outside - len(now['won'])} {was}", "all", not lost, judges
+        )
+
+
 def alike_cost(found: dict[str, Any]) -> Iterator[Line]:
     asked, before, after = found["asked"], *found["load_average"].values()
     judges = f"{found['cameras']} live cameras, load average {before:g} to {after:g}"
@@ -517,6 +533,7 @@ SECTIONS = (
     Section("alike_courtyard", "python bench/alike_courtyard.py", alike_courtyard),
     Section("muting", "python bench/muting.py", muting),
     Section("alike_cost", "python bench/alike_cost.py", alike_cost),
+    Section("ignore_zones", "python bench/ignore_zones.py", ignore_zones),
     Section("halves", "python bench/halves.py", halves),
     Section("ablation_students", "python bench/ablation_students.py", ablation_students),
     Section("planted_incidents-motion", "python bench/planted_incidents.py", planted_incidents),

@@ -5,6 +5,9 @@ This file is copied into exported version folders, where its imports are made re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,8 +27,18 @@ def picture_value(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return value
 
 
+def clips_and_mask(
+    values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]],
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+    """Return the clips that a detector is run with, and their masks, if any: alone, or under CLIP and MASK."""
+    return (values["CLIP"], values.get("MASK")) if isinstance(values, Mapping) else (values, None)
+
+
 def judged(
-    cells: npt.NDArray[np.float32], features: npt.NDArray[np.float32], rarity: Rarity
+    cells: npt.NDArray[np.float32],
+    features: npt.NDArray[np.float32],
+    rarity: Rarity,
+    mask: npt.NDArray[np.uint8] | None = None,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Return what a detector serves of N pictures.
 
@@ -33,10 +46,22 @@ def judged(
         cells: raw values, (N, h, w).
         features: (N, D).
         rarity: the map from values of pictures to scores.
+        mask: cells that are ignored, not zero: uint8 (N, h, w). They are taken out before the picture's value, and
+            their HEAT is 0. Where all are, SCORE is 0.
 
     Returns:
         SCORE (N, 1), the rarity of the picture's value; FEATURES; HEAT (N, h, w), each cell on the scale of SCORE: as
         rare as a whole picture of that value.
+
+    Raises:
+        ValueError: a mask of another shape.
     """
     score, heat = rarity.scores(picture_value(cells))[:, None], rarity.scores(cells)
+    if mask is not None:
+        if mask.shape != cells.shape:
+            raise ValueError(f"a mask must have the shape of the cells, {cells.shape}, got {mask.shape}")
+        for ordinal, ignored in enumerate(mask != 0):
+            left = cells[ordinal][~ignored]
+            score[ordinal] = rarity.scores(picture_value(left[np.newaxis])) if left.size else 0.0
+            heat[ordinal][ignored] = 0.0
     return {"SCORE": score.astype(np.float32), "FEATURES": features, "HEAT": heat.astype(np.float32)}

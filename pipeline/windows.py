@@ -117,6 +117,9 @@ class ClipWindow:
         scene: uint8 (H, W, 3) RGB, the standing scene that the clip is scored against, by a model that reads one. Clips
             may share it. None: the model reads none, or takes the median of the clip.
         scene_kind: the kind of scene that is kept for the clip's camera; None: none. ``scene`` is of this kind.
+        mask: the cells of the model's HEAT that are ignored: uint8 (h, w), not 0. None: nothing is ignored, or it is
+            replaced in ``pixels``.
+        hidden: the pixels of those places, bool (H, W), for a model that takes no such mask; None without one.
     """
 
     segment: Segment
@@ -131,6 +134,8 @@ class ClipWindow:
     captured_monotonic: float = field(default_factory=time.monotonic)
     scene: npt.NDArray[np.uint8] | None = None
     scene_kind: SceneKind | None = None
+    mask: npt.NDArray[np.uint8] | None = None
+    hidden: npt.NDArray[np.bool_] | None = None
 
     @property
     def key(self) -> ClipKey:

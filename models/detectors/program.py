@@ -32,6 +32,9 @@ class Scorer(Protocol):
     ) -> Mapping[str, npt.NDArray[np.float32]]:
         """Clips, uint8 (N, T, H, W, 3) RGB → SCORE (N, 1) in [0, 1], FEATURES (N, D) and optionally HEAT (N, h, w).
 
+        A scorer whose HEAT has an absolute meaning also takes CLIP and MASK by these names: uint8 (N, h, w), not zero
+        where a place is ignored. SCORE and HEAT are then those of :func:`operators.cells.judged` with the mask.
+
         No value of a clip depends on the other clips of its batch.
         """
         ...
@@ -40,14 +43,16 @@ class Scorer(Protocol):
 class SharingScorer(Scorer, Protocol):
     """A scorer whose first step is the same for every camera: clips of several cameras take it together.
 
-    ``run(clips)`` is ``judge(common(clips))``.
+    ``run(clips)`` is ``judge(common(clips))``, and with a mask ``judge(common(clips), mask)``.
     """
 
     def common(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Clips → the results of the first step, (N, ...). No value depends on the other clips of the batch."""
         ...
 
-    def judge(self, common: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[np.float32]]:
+    def judge(
+        self, common: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None = None
+    ) -> Mapping[str, npt.NDArray[np.float32]]:
         """Results of the first step → the outputs of :meth:`run`."""
         ...
 

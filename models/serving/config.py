@@ -52,6 +52,7 @@ def config_pbtxt(
     max_batch: int,
     heat: HeatKind | None = None,
     scene: SceneKind | None = None,
+    mask: bool = False,
     rarity: bool = False,
 ) -> str:
     """Return Triton's configuration of a served model, without its version.
@@ -61,12 +62,15 @@ def config_pbtxt(
         max_batch: bound of Triton's dynamic batches.
         heat: meaning of the output HEAT, where the model has it.
         scene: the standing scene that the model reads, if any.
+        mask: it takes the places to ignore, a number for each cell of HEAT.
         rarity: its scores are rarities (:mod:`operators.rarity`).
     """
     inputs = [_clip(card)]
     if scene:
         size = f"{card.clip.height}, {card.clip.width}, 3"
         inputs.append(f'{{ name: "SCENE" data_type: TYPE_UINT8 dims: [ {size} ] optional: true }}')
+    if mask:
+        inputs.append(_mask(outputs))
     return triton_config(
         name,
         inputs,
@@ -106,6 +110,7 @@ def host_config(
         [
             _clip(card, optional=True),
             '{ name: "PART" data_type: TYPE_UINT8 dims: [ -1 ] allow_ragged_batch: true }',
+            *([_mask(outputs)] if takes_mask(heat) and "HEAT" in outputs else []),
         ],
         [
             *_scores(outputs),
@@ -120,6 +125,11 @@ def host_config(
         },
         max_batch,
     )
+
+
+def takes_mask(heat: HeatKind | None) -> bool:
+    """Return whether a program takes the places to ignore: those whose score comes from the cells of HEAT do."""
+    return heat is HeatKind.ANOMALY
 
 
 def part_config(card: ModelCard, *, host_version: int, rarity: bool) -> str:
@@ -209,6 +219,11 @@ def _clip(card: ModelCard, *, optional: bool = False) -> str:
     clip = card.clip
     dims = f"{clip.frames}, {clip.height}, {clip.width}, 3"
     return f'{{ name: "CLIP" data_type: TYPE_UINT8 dims: [ {dims} ]{" optional: true" if optional else ""} }}'
+
+
+def _mask(outputs: Mapping[str, list[int]]) -> str:
+    dims = ", ".join(map(str, outputs["HEAT"]))
+    return f'{{ name: "MASK" data_type: TYPE_UINT8 dims: [ {dims} ] optional: true }}'
 
 
 def _scores(outputs: Mapping[str, list[int]]) -> list[str]:

@@ -6,7 +6,7 @@ This file is copied into every exported version folder, where its imports are ma
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,15 +34,22 @@ class Engine:
         network: its outputs are SCORE (N, 1), FEATURES (N, D) and, where the model has it, HEAT (N, h, w).
         clip: (T, H, W, 3) that it was exported with.
         standing: the standing scenes of a model that reads one.
+        is_program: the network is a program, which takes masks where its HEAT has an absolute meaning.
     """
 
     def __init__(
-        self, network: Network, clip: tuple[int, int, int, int], standing: StandingScenes | None = None
+        self,
+        network: Network,
+        clip: tuple[int, int, int, int],
+        standing: StandingScenes | None = None,
+        *,
+        is_program: bool = False,
     ) -> None:
         self.name = network.name
         self._network = network
         self._clip = clip
         self._standing = standing
+        self._is_program = is_program
 
     @property
     def reads_scene(self) -> bool:
@@ -50,18 +57,25 @@ class Engine:
         return self._standing is not None
 
     def score(
-        self, clips: npt.NDArray[np.uint8], scenes: Sequence[npt.NDArray[np.uint8] | None] | None = None
+        self,
+        clips: npt.NDArray[np.uint8],
+        scenes: Sequence[npt.NDArray[np.uint8] | None] | None = None,
+        masks: npt.NDArray[np.uint8] | None = None,
     ) -> ScoredBatch:
         """Score N clips, uint8 (N, T, H, W, 3) RGB.
 
         Args:
             scenes: for a model that reads a scene, that of each clip: uint8 (H, W, 3), or None for the median of the
                 clip, which serves for all of them by default.
+            masks: for a model that takes masks, the cells of HEAT that are ignored, not zero: uint8 (N, h, w).
 
         Raises:
-            ValueError: the clips or scenes have another shape or type than the model's, or the model reads no scene.
+            ValueError: the clips, scenes or masks have another shape or type than the model's, or the model reads no
+                scene or takes no mask.
         """
         check_clips(clips, self._clip)
+        if masks is not None:
+            return self._score_masked(clips, scenes, masks)
         if self._standing is not None:
             of_scene = self._standing.of_clips(clips, [None] * len(clips) if scenes is None else scenes)
             outputs = self._network.run({"CLIP": clips, **of_scene})
@@ -69,7 +83,21 @@ class Engine:
             outputs = self._network.run(clips)
         else:
             raise ValueError("the model reads no scene; score clips without one")
-        return ScoredBatch(outputs["SCORE"].reshape(-1), outputs["FEATURES"], outputs.get("HEAT"))
+        return _scored(outputs)
+
+    def _score_masked(
+        self,
+        clips: npt.NDArray[np.uint8],
+        scenes: Sequence[npt.NDArray[np.uint8] | None] | None,
+        masks: npt.NDArray[np.uint8],
+    ) -> ScoredBatch:
+        if not self._is_program or scenes is not None:
+            raise ValueError("the model takes no mask; replace what is ignored in its clips")
+        return _scored(self._network.run({"CLIP": clips, "MASK": masks}))
+
+
+def _scored(outputs: Mapping[str, npt.NDArray[np.float32]]) -> ScoredBatch:
+    return ScoredBatch(outputs["SCORE"].reshape(-1), outputs["FEATURES"], outputs.get("HEAT"))
 
 
 def can_use_torch() -> bool:
@@ -97,7 +125,7 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
     if choice not in (known := [value.value for value in EngineChoice]):
         raise ValueError(f"ENGINE must be one of {', '.join(known)}, got {choice!r}")
     if (folder / PROGRAM_FILE).exists():
-        return Engine(open_program(folder), clip)
+        return Engine(open_program(folder), clip, is_program=True)
     wanted = EngineChoice(choice)
     on_cuda = wanted is not EngineChoice.OPENVINO and cuda_devices() > 0
     if wanted is EngineChoice.AUTO:

@@ -44,7 +44,7 @@ from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_d
 from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
 from models.serving import versions
-from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind
+from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind, takes_mask
 from models.serving.contract import (
     CONFIG_FILE,
     MEMBERS_FOLDER,
@@ -201,6 +201,7 @@ def export(
                 max_batch=max_batch or _suitable_batch(loaded, engine),
                 heat=heat,
                 scene=scene,
+                mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")

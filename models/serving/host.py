@@ -71,6 +71,7 @@ class TritonPythonModel:
         responses: list[Any] = [None] * len(requests)
         parts: dict[int, OpenedPart] = {}  # by the place of their request
         clips: dict[int, slice] = {}
+        masks: dict[int, npt.NDArray[Any] | None] = {}
         filled = 0
         for place, request in enumerate(requests):
             try:
@@ -85,13 +86,16 @@ class TritonPythonModel:
             given = np.from_dlpack(tensor)
             parts[place], clips[place] = part, slice(filled, filled + len(given))
             self._batch[clips[place]] = given
+            mask = triton.get_input_tensor_by_name(request, "MASK")
+            masks[place] = None if mask is None else np.from_dlpack(mask)
             filled += len(given)
         common: npt.NDArray[Any] | Exception | None = None
         if parts:
             common = _common(next(iter(parts.values())), self._batch[:filled])
         for place, part in parts.items():
             try:
-                responses[place] = _answered(part, _scored(part, self._batch[clips[place]], common, clips[place]))
+                scored = _scored(part, self._batch[clips[place]], common, clips[place], masks[place])
+                responses[place] = _answered(part, scored)
             except Exception as error:  # any error answers this request and leaves the server running
                 responses[place] = _failed(f"scoring failed: {error}", triton.TritonError.INTERNAL)
         return responses
@@ -125,12 +129,20 @@ def _common(part: OpenedPart, clips: npt.NDArray[np.uint8]) -> npt.NDArray[Any] 
 
 
 def _scored(
-    part: OpenedPart, clips: npt.NDArray[np.uint8], common: npt.NDArray[Any] | Exception | None, place: slice
+    part: OpenedPart,
+    clips: npt.NDArray[np.uint8],
+    common: npt.NDArray[Any] | Exception | None,
+    place: slice,
+    mask: npt.NDArray[np.uint8] | None,
 ) -> Outputs:
-    """Score clips with their part, which ``common`` has at ``place``."""
+    """Score clips with their part, which ``common`` has at ``place``; without their ignored places, if any."""
     if isinstance(common, Exception):
         raise common
-    outputs: Outputs = part.scorer.run(clips) if common is None else part.scorer.judge(common[place])
+    outputs: Outputs
+    if common is not None:
+        outputs = part.scorer.judge(common[place], *([] if mask is None else [mask]))
+    else:
+        outputs = part.scorer.run(clips if mask is None else {"CLIP": clips, "MASK": mask})
     return outputs
 
 

@@ -36,6 +36,7 @@ class TritonPythonModel:
         frames, height, width, channels = (int(size) for size in config["input"][0]["dims"])
         clip = (frames, height, width, channels)
         self._reads_scene = any(tensor["name"] == "SCENE" for tensor in config["input"])
+        cells = [tuple(map(int, tensor["dims"])) for tensor in config["input"] if tensor["name"] == "MASK"]
         self._engine: Engine = open_engine(
             parameters.get("ENGINE", "auto"),
             Path(args["model_repository"]) / args["model_version"],
@@ -45,10 +46,12 @@ class TritonPythonModel:
         if self._engine.reads_scene != self._reads_scene:
             raise ValueError("config.pbtxt and the network differ in the input SCENE; write it again: mistwatch export")
         self._batch = np.zeros((max(int(config["max_batch_size"]), 1), *clip), np.uint8)
+        #: The masks of the batch, where the model takes them.
+        self._masks = np.zeros((len(self._batch), *cells[0]), np.uint8) if cells else None
         for size in range(1, len(self._batch) + 1):
             # The same scene for all: it is computed once.
             scenes = size * [self._batch[0, 0]] if self._reads_scene else None
-            scored = self._engine.score(self._batch[:size], scenes)
+            scored = self._engine.score(self._batch[:size], scenes, None if self._masks is None else self._masks[:size])
         if any(tensor["name"] == "HEAT" for tensor in config["output"]) != (scored.heat is not None):
             raise ValueError("config.pbtxt and the network differ in the output HEAT; write it again: mistwatch export")
         seconds = time.monotonic() - started
@@ -59,18 +62,24 @@ class TritonPythonModel:
         """Score all requests in one batch; each brings one clip or more, and Triton keeps the sum in bounds."""
         sizes = []
         filled = 0
+        is_masked = False
         scenes: list[npt.NDArray[np.uint8] | None] = []
         for request in requests:
             # The tensor itself, not its capsule: numpy then asks for a view that is read-only, as the memory is shared.
             clips = np.from_dlpack(triton.get_input_tensor_by_name(request, "CLIP"))
             self._batch[filled : filled + len(clips)] = clips
+            if self._masks is not None:
+                mask = triton.get_input_tensor_by_name(request, "MASK")
+                self._masks[filled : filled + len(clips)] = 0 if mask is None else np.from_dlpack(mask)
+                is_masked |= mask is not None
             sizes.append(len(clips))
             filled += len(clips)
             if self._reads_scene:
                 scene = triton.get_input_tensor_by_name(request, "SCENE")
                 scenes += [None] * len(clips) if scene is None else list(np.from_dlpack(scene))
         try:
-            scored = self._engine.score(self._batch[:filled], scenes if self._reads_scene else None)
+            masks = self._masks[:filled] if self._masks is not None and is_masked else None
+            scored = self._engine.score(self._batch[:filled], scenes if self._reads_scene else None, masks)
         except Exception as error:  # any error answers these requests and leaves the server running
             return [triton.InferenceResponse(error=triton.TritonError(f"scoring failed: {error}")) for _ in requests]
 

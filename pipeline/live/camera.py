@@ -11,6 +11,7 @@ from functools import partial
 from operators.background import SceneKind, StandingScene, standing_scene
 from operators.chain import ChainSettings
 from operators.scores import SegmentEnd
+from operators.zones import Zone
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
 from pipeline.alerts.enrich import Enricher
@@ -18,6 +19,7 @@ from pipeline.alerts.zoning import CameraZones
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
 from pipeline.no_clips import sparse_part, why_no_clip
+from pipeline.scoring.ignoring import Ignoring
 from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.scorer import CameraPort
 from pipeline.scoring.served_model import ServedModel
@@ -99,6 +101,8 @@ class Watcher:
     :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``drift`` to the thread of
     the operators, which alone writes ``served``.
 
+    What the camera's ignore zones show is taken out of each clip (:mod:`pipeline.scoring.ignoring`).
+
     The scene is kept over all clips of a segment, whether they are scored or dropped, so it depends on the footage
     alone. Where another version of the model reads another kind of scene, it is kept from that version's first score
     on, beginning with nothing; clips that were cut before are scored against their own median. (The cost and memory of
@@ -108,7 +112,14 @@ class Watcher:
     port: CameraPort  #: its queue; set before the first frame
     enricher: Enricher | None = None  #: adds likeness to its alerts, on the thread of the operators
 
-    def __init__(self, watch: Watch, plan: DetectorPlan, assembler: AlertAssembler, drift: DriftWatch) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        plan: DetectorPlan,
+        assembler: AlertAssembler,
+        drift: DriftWatch,
+        zones: Sequence[Zone] = (),
+    ) -> None:
         self.watch = watch
         self.plan = plan
         self.assembler = assembler
@@ -120,6 +131,7 @@ class Watcher:
         self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
         self._scene_kind: SceneKind | None = None
         self._scene: StandingScene | None = None  # of that kind
+        self._ignoring = Ignoring(watch.camera, zones, plan.clip.frame_spec)
 
     def take(self, item: Frame | SegmentOver) -> None:
         """Take the camera's next frame, and hand in the clip that it completes; or forget an ended segment's frames."""
@@ -132,7 +144,7 @@ class Watcher:
         if isinstance(window, ClipWindow):
             self.clips += 1
             self._open = (segment, window.index + 1)
-            self.port.submit(self._with_scene(window))
+            self.port.submit(self._ignoring.apply(self._with_scene(window), self.served))
 
     def _with_scene(self, window: ClipWindow) -> ClipWindow:
         """Return the clip with the scene that it is scored against, where the model reads one and it is known."""

@@ -288,7 +288,7 @@ class Worker:
             on_smoothed=smoothed,
             on_peak=None if place is None else place.saw_peak,
         )
-        watcher = Watcher(watch, plan, assembler, drift)
+        watcher = Watcher(watch, plan, assembler, drift, camera.plan.zones.zones)
         drift.adopt(plan.served)
         additions: list[Addition[Any, Any]] = [] if place is None else [place]
         if self._likeness is not None:

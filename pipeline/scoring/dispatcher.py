@@ -201,8 +201,9 @@ class Dispatcher:
         clip.sent_scene = scene is not None
         self._transport.infer(
             clip.lane.target,
-            clip.window.pixels,
+            versions.pixels_of(clip.window),
             scene=scene,
+            mask=versions.mask_of(clip.window),
             heat=clip.asked_heat,
             features=versions.asks_features and not clip.refused,
             timeout_seconds=self._deadline_seconds,
@@ -255,7 +256,7 @@ class Dispatcher:
                 self._outages.answered(target, time.monotonic())
                 return Dropped(clip.window, DropReason.ERROR, failure.line)
             case Trouble.REFUSED:
-                # Perhaps another model stands there now: one without HEAT, FEATURES or SCENE, or for other clips.
+                # Perhaps another model stands there now: one without HEAT, FEATURES, SCENE or MASK, or for other clips.
                 self._versions[target].inspected = False
                 if clip.refused:
                     return Dropped(clip.window, DropReason.ERROR, failure.line)

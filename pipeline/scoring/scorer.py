@@ -29,7 +29,8 @@ gave it. A version that answers for the first time is asked to describe itself: 
 cannot judge its scores, its answer is not used and the clip waits as in an outage until an operator acts. The same
 holds for a clip that is refused: the model is asked to describe itself before the clip is sent again, and where it
 takes other clips by now, this one waits. So the server may exchange the model at any time without losing a clip. A clip
-is sent with its standing scene where the version that scores now reads that kind of scene.
+is sent with its standing scene where the version that scores now reads that kind of scene, and with its mask where that
+version takes one of that size; else the pixels of what is ignored are replaced first.
 
 **Parts.** Where a model hosts the parts of many cameras, each part has its own description, versions and outages: a
 clip names the part of its camera, and an answer names the version of the model and that of the part, ``1.3``. A part

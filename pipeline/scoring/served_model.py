@@ -156,6 +156,7 @@ class ServedModel:
         backbone: the network whose features or maps it reads; None when the server does not say.
         weights_sha256: of its weights; None when the server does not say.
         scene: the standing scene that it reads as its input SCENE; None when it reads none.
+        takes_mask: it has the input MASK, of the size of HEAT: places to ignore.
         rarity: its scores are rarities (:mod:`operators.rarity`), so that their drift can be noticed.
         hosts_parts: it scores nothing by itself: a request names a part, which has a description of its own. The
             version of a part names that of the model and its own, ``1.3``.
@@ -173,6 +174,7 @@ class ServedModel:
     backbone: str | None = None
     weights_sha256: str | None = None
     scene: SceneKind | None = None
+    takes_mask: bool = False
     rarity: bool = False
     hosts_parts: bool = False
 
@@ -277,6 +279,7 @@ def describe(
         ) from None
     _check_input(config, served, address)
     _check_scene(config, served, address)
+    _check_mask(config, served, address)
     return served
 
 
@@ -302,6 +305,7 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         backbone=said.get("backbone") or None,
         weights_sha256=said.get("weights_sha256") or None,
         scene=SceneKind(said["scene"]) if said.get("scene") else None,
+        takes_mask=any(tensor.name == "MASK" for tensor in config.input),
         rarity=said.get("scores") == "rarity",
     )
 
@@ -420,6 +424,23 @@ def _check_scene(config: Any, served: ServedModel, address: str) -> None:
             return
         wrong += f" takes SCENE {takes}{', optional' if tensor.optional else ''}, expected TYPE_UINT8 {size}, optional"
     raise ClipMismatch(f"{wrong}: serve one written by `mistwatch export`")
+
+
+def _check_mask(config: Any, served: ServedModel, address: str) -> None:
+    """Check that the input MASK is optional and fits HEAT, whose values must be absolute. Raises ClipMismatch."""
+    tensor = {tensor.name: tensor for tensor in config.input}.get("MASK")
+    if tensor is None:
+        return
+    heat = served.heat
+    if heat is None or heat.kind is not HeatKind.ANOMALY:
+        wrong = "has an input MASK but no output HEAT of the kind 'anomaly'"
+    else:
+        size = [heat.rows, heat.columns]
+        takes = f"{model_config.DataType.Name(tensor.data_type)} {list(tensor.dims)}"
+        if takes == f"TYPE_UINT8 {size}" and tensor.optional:
+            return
+        wrong = f"takes MASK {takes}{', optional' if tensor.optional else ''}, expected TYPE_UINT8 {size}, optional"
+    raise ClipMismatch(f"the model {config.name} at {address} {wrong}: serve one written by `mistwatch export`")
 
 
 def _output(config: Any, name: str) -> tuple[int, ...] | None:

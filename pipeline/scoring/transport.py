@@ -82,6 +82,7 @@ class Transport(Protocol):
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
+        mask: npt.NDArray[np.uint8] | None,
         heat: bool,
         features: bool,
         timeout_seconds: float,
@@ -91,6 +92,7 @@ class Transport(Protocol):
 
         Args:
             scene: its standing scene, uint8 (H, W, 3), for a model that reads one; None sends none.
+            mask: the cells of HEAT to ignore, uint8 (h, w), for a model that takes it; None sends none.
             heat, features: ask for the output HEAT or FEATURES beside the score.
             on_answer: called exactly once, on any thread, also before this returns; it must be quick.
         """
@@ -136,6 +138,7 @@ class TritonTransport:
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
+        mask: npt.NDArray[np.uint8] | None,
         heat: bool,
         features: bool,
         timeout_seconds: float,
@@ -147,6 +150,8 @@ class TritonTransport:
             inputs = [_one_of_a_batch("CLIP", pixels)]
             if scene is not None:
                 inputs.append(_one_of_a_batch("SCENE", scene))
+            if mask is not None:
+                inputs.append(_one_of_a_batch("MASK", mask))
             if target.part:
                 inputs.append(part_input(target.part))
             self._client.async_infer(

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.scoring.ignoring import without
 from pipeline.scoring.served_model import ServedModel
 from pipeline.windows import ClipSpec, ClipWindow
 
@@ -67,6 +68,19 @@ class Versions:
         """
         reads = None if self._current is None else self._current.scene
         return window.scene if reads is not None and window.scene_kind is reads else None
+
+    def mask_of(self, window: ClipWindow) -> npt.NDArray[np.uint8] | None:
+        """Return the mask that a window is sent with; None where the version that scores takes none of that size."""
+        mask, served = window.mask, self._current
+        if mask is None or served is None or not served.takes_mask or served.heat is None:
+            return None
+        return mask if mask.shape == (served.heat.rows, served.heat.columns) else None
+
+    def pixels_of(self, window: ClipWindow) -> npt.NDArray[np.uint8]:
+        """Return the pixels that a window is sent with: without what its mask ignores, where that is not sent."""
+        if window.hidden is None or self.mask_of(window) is not None:
+            return window.pixels
+        return without(window.pixels, window.hidden, self.scene_of(window))
 
     def misfit(self, window: ClipWindow) -> str:
         """Return the reason for which a window cannot be sent, as one line; empty when it can."""

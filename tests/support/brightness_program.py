@@ -22,7 +22,10 @@ class BrightnessProgram:
         self.level = level
 
     def run(self, values: Any) -> dict[str, npt.NDArray[np.float32]]:
-        grey = np.stack([median_picture(clip) for clip in values]).mean(axis=3, dtype=np.float32) / 255
+        clips, mask = (values["CLIP"], values["MASK"]) if isinstance(values, Mapping) else (values, None)
+        grey = np.stack([median_picture(clip) for clip in clips]).mean(axis=3, dtype=np.float32) / 255
         heat = np.abs(grey - np.float32(self.level)).astype(np.float32)
+        if mask is not None:
+            heat[mask != 0] = 0
         scores = heat.max(axis=(1, 2))[:, None]
         return {"SCORE": scores, "FEATURES": grey.mean(axis=(1, 2))[:, None], "HEAT": heat}

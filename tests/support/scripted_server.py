@@ -261,6 +261,7 @@ class _ScriptedTransport:
         pixels: npt.NDArray[np.uint8],
         *,
         scene: npt.NDArray[np.uint8] | None,
+        mask: npt.NDArray[np.uint8] | None,
         heat: bool,
         features: bool,
         timeout_seconds: float,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.detectors.autoencoder.normal_errors import NormalErrors
 from models.engines.one_by_one import Network
-from operators.cells import judged
+from operators.cells import clips_and_mask, judged
 from operators.rarity import Rarity
 
 #: The network that the program runs, its input and its outputs.
@@ -43,7 +43,8 @@ class AutoencoderScorer:
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.Scorer`."""
-        return judged(*self.measure(values[CLIP] if isinstance(values, Mapping) else values), self.rarity)
+        clips, mask = clips_and_mask(values)
+        return judged(*self.measure(clips), self.rarity, mask)
 
     def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.CellScorer`.

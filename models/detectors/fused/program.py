@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.detectors.fused.combining import combined
-from operators.cells import judged
+from operators.cells import clips_and_mask, judged
 from operators.rarity import Rarity
 
 
@@ -62,6 +62,7 @@ class FusedScorer:
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.Scorer`. FEATURES are those of the members, one after another."""
-        found = self._members.measure(values["CLIP"] if isinstance(values, Mapping) else values)
+        clips, mask = clips_and_mask(values)
+        found = self._members.measure(clips)
         cells = combined([maps for maps, _ in found], self._members.rarities, self._combination)
-        return judged(cells, np.concatenate([features for _, features in found], axis=1), self.rarity)
+        return judged(cells, np.concatenate([features for _, features in found], axis=1), self.rarity, mask)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.detectors.memory_bank.distances import Normality, cell_distances, from_arrays
-from operators.cells import judged
+from operators.cells import clips_and_mask, judged
 from operators.rarity import Rarity
 
 #: The network that the program runs, and its output.
@@ -46,16 +46,19 @@ class MemoryBankScorer:
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.Scorer`."""
-        return self.judge(self.common(values["CLIP"] if isinstance(values, Mapping) else values))
+        clips, mask = clips_and_mask(values)
+        return self.judge(self.common(clips), mask)
 
     def common(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the descriptors of the last picture of each clip, (N, C, h, w)."""
         descriptors: npt.NDArray[np.float32] = self._network.run(np.ascontiguousarray(clips[:, -1]))[DESCRIPTORS]
         return descriptors
 
-    def judge(self, common: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def judge(
+        self, common: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.SharingScorer`."""
-        return judged(*self._measured(common), self.rarity)
+        return judged(*self._measured(common), self.rarity, mask)
 
     def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.CellScorer`.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data.flow import DenseFlow
-from operators.cells import judged
+from operators.cells import clips_and_mask, judged
 from operators.motion import RowStatistics, cell_motion
 from operators.rarity import Rarity
 
@@ -40,7 +40,8 @@ class MotionScorer:
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.Scorer`."""
-        return judged(*self.measure(values["CLIP"] if isinstance(values, Mapping) else values), self.rarity)
+        clips, mask = clips_and_mask(values)
+        return judged(*self.measure(clips), self.rarity, mask)
 
     def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.CellScorer`.

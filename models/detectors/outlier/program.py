@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.detectors.outlier.judging import Judge, judge_of
-from operators.cells import judged
+from operators.cells import clips_and_mask, judged
 from operators.rarity import Rarity
 
 #: The network that the program runs, and its output.
@@ -60,14 +60,17 @@ class _Scorer(ABC):
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.Scorer`."""
-        return self.judge(self.common(values["CLIP"] if isinstance(values, Mapping) else values))
+        clips, mask = clips_and_mask(values)
+        return self.judge(self.common(clips), mask)
 
     def common(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the descriptors of the clips, (N, C, h, w) or (N, C)."""
         return describe(self._network, np.ascontiguousarray(clips[:, -self._frames :]))
 
     @abstractmethod
-    def judge(self, common: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def judge(
+        self, common: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.SharingScorer`."""
 
     def _measured(self, described: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -80,9 +83,11 @@ class _Scorer(ABC):
 class PlaceScorer(_Scorer):
     """Scores clips by the strangest places of their last picture."""
 
-    def judge(self, common: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def judge(
+        self, common: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.SharingScorer`."""
-        return judged(*self._measured(common), self.rarity)
+        return judged(*self._measured(common), self.rarity, mask)
 
     def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.CellScorer`. FEATURES is the mean descriptor of the picture."""
@@ -92,7 +97,11 @@ class PlaceScorer(_Scorer):
 class PooledScorer(_Scorer):
     """Scores clips by their pooled features; nothing shows where in the picture they are strange."""
 
-    def judge(self, common: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`models.detectors.program.SharingScorer`."""
+    def judge(
+        self, common: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8] | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """See :class:`models.detectors.program.SharingScorer`. Raises ValueError: a mask."""
+        if mask is not None:
+            raise ValueError("pooled features have no places to ignore")
         values, features = self._measured(common)
         return {"SCORE": self.rarity.scores(values[:, :, 0]).astype(np.float32), "FEATURES": features}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.data.flow import DenseFlow
 from models.detectors.student_teacher.strangeness import NormalMaps, RawMaps
 from models.engines.one_by_one import Network
-from operators.cells import judged
+from operators.cells import clips_and_mask, judged
 from operators.motion import cell_speeds
 from operators.rarity import Rarity
 
@@ -72,7 +72,8 @@ class StudentTeacherScorer:
 
     def run(self, values: npt.NDArray[np.uint8] | Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.Scorer`."""
-        return judged(*self.measure(values["CLIP"] if isinstance(values, Mapping) else values), self.rarity)
+        clips, mask = clips_and_mask(values)
+        return judged(*self.measure(clips), self.rarity, mask)
 
     def measure(self, clips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """See :class:`models.detectors.program.CellScorer`.

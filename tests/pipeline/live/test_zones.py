@@ -29,7 +29,7 @@ ZONES: dict[str, Any] = {
     "right": {"points": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]},
     "left": {"points": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]},
     "corner": {"points": [[0, 0], [0.2, 0], [0.2, 0.2], [0, 0.2]]},  # 0.04 of 0.5: less than a fifth of the heat
-    "sky": {"points": [[0, 0], [0.9, 0], [0.9, 0.4], [0, 0.4]], "ignore": True},
+    "sky": {"points": [[0, 0], [0.9, 0], [0.9, 0.1], [0, 0.1]], "ignore": True},
 }
 AT_NIGHT = {"timezone": "UTC", "weekdays": ["22:00-06:00"]}
 

@@ -52,6 +52,7 @@ class Calls:
             Target("clip_scorer"),
             window.pixels,
             scene=None,
+            mask=None,
             heat=False,
             features=False,
             timeout_seconds=timeout_seconds,

@@ -167,6 +167,56 @@ def test_a_model_that_contradicts_itself_about_its_scene_is_refused(
     assert message in refusal(server, "still", change)
 
 
+def with_mask(tensor: str) -> tuple[str, str]:
+    """Return the change of a configuration that adds an input after CLIP."""
+    clip = '{ name: "CLIP" data_type: TYPE_UINT8 dims: [ 4, 16, 16, 3 ] }'
+    return clip, f'{clip}, {{ name: "MASK" {tensor} }}'
+
+
+@pytest.mark.parametrize(
+    ("heat", "tensor", "message"),
+    [
+        ("anomaly", "data_type: TYPE_UINT8 dims: [ 2, 3 ] optional: true", "takes MASK TYPE_UINT8 [2, 3], optional"),
+        ("anomaly", "data_type: TYPE_BOOL dims: [ 2, 2 ] optional: true", "takes MASK TYPE_BOOL [2, 2], optional"),
+        ("anomaly", "data_type: TYPE_UINT8 dims: [ 2, 2 ]", "takes MASK TYPE_UINT8 [2, 2], expected"),
+        (
+            "attention",
+            "data_type: TYPE_UINT8 dims: [ 2, 2 ] optional: true",
+            "has an input MASK but no output HEAT of the kind 'anomaly'",
+        ),
+        (
+            "",
+            "data_type: TYPE_UINT8 dims: [ 2, 2 ] optional: true",
+            "has an input MASK but no output HEAT of the kind 'anomaly'",
+        ),
+    ],
+    ids=["size", "type", "required", "attention", "no heat"],
+)
+def test_a_mask_that_does_not_suit_the_heat_is_refused(
+    kit: Any, server: Any, heat: str, tensor: str, message: str
+) -> None:
+    kit.repository(server.repository, "hiding", heat=heat)
+    line = refusal(server, "hiding", with_mask(tensor))
+    assert message in line
+    if "takes MASK" in message:
+        assert "expected TYPE_UINT8 [2, 2], optional: serve one written by `mistwatch export`" in line
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_model_says_that_it_takes_a_mask(kit: Any, server: Any, takes: bool) -> None:
+    config = kit.repository(server.repository, "hiding", heat="anomaly") / "hiding" / "config.pbtxt"
+    if takes:
+        text = config.read_text()
+        before, after = with_mask("data_type: TYPE_UINT8 dims: [ 2, 2 ] optional: true")
+        assert before in text
+        config.write_text(text.replace(before, after))
+    server.load("hiding")
+    try:
+        assert served_model(server.address, "hiding").takes_mask is takes
+    finally:
+        server.unload("hiding")
+
+
 @pytest.mark.parametrize("kind", list(SceneKind))
 def test_a_model_says_which_scene_it_reads(kit: Any, server: Any, kind: SceneKind) -> None:
     kit.repository(server.repository, "still", scene=kind.value)

@@ -132,6 +132,25 @@ def test_a_scene_is_sent_to_a_version_that_reads_that_kind(kit: Any) -> None:
     assert Versions(CLIP, fits, heat=False).scene_of(short) is None, "before the first inspection no model is known"
 
 
+def test_a_mask_is_sent_to_a_version_that_takes_that_size_and_else_its_places_are_replaced(kit: Any) -> None:
+    hidden = np.zeros((16, 16), np.bool_)
+    hidden[:, 8:] = True
+    window = replace(kit.window("gate", 0), mask=np.array([[0, 1], [0, 1]], np.uint8), hidden=hidden)
+    with_mask = replace(WITH_HEAT, takes_mask=True)
+    finer = replace(with_mask, version="6", heat=HeatMap(4, 4, HeatKind.ANOMALY))
+    versions = inspected(with_mask)
+    assert versions.mask_of(window) is window.mask
+    assert versions.pixels_of(window) is window.pixels
+    for sent_at, other in enumerate((finer, TWO), 2):
+        answer(versions, other, float(sent_at))
+        assert versions.mask_of(window) is None
+        sent = versions.pixels_of(window)
+        assert (sent[:, :, 8:] == np.sort(window.pixels[:, :, 8:], axis=0)[1]).all()
+        np.testing.assert_array_equal(sent[:, :, :8], window.pixels[:, :, :8])
+    plain = kit.window("gate", 1)
+    assert versions.pixels_of(plain) is plain.pixels
+
+
 @pytest.mark.parametrize(
     ("served", "message"),
     [
