@@ -136,7 +136,6 @@ class ZonedScorer(Scorer):
         self.ways: dict[str, Callable[[Zones], Change]] = {BEFORE: lambda _: lambda window: window}
         if plain.takes_mask:
             self.ways["mask"] = self._as_worker(plain)
-            self.ways["standing scene"] = self._as_worker(replace(plain, takes_mask=False))
         else:
             self.ways["standing scene"] = self._as_worker(plain)
             self.ways["median of the clip"] = self._replacing(plain, median_picture)

@@ -251,6 +251,7 @@ def test_maps_are_judged_by_the_masks_of_their_videos(load, tmp_path):
         "alike_digits",
         "fights_mist",
         "halves",
+        "ignore_zones",
         "muting",
         "one_class_baselines",
         "ped2",
