@@ -278,26 +278,27 @@ def ignore_zones(found: dict[str, Any]) -> Iterator[Line]:
         )
 
 
-def alike_cost(found: dict[str, Any]) -> Iterator[Line]:
+def addition_cost(found: dict[str, Any]) -> Iterator[Line]:
     asked, before, after = found["asked"], *found["load_average"].values()
+    of = found["of"]
     judges = f"{found['cameras']} live cameras, load average {before:g} to {after:g}"
     for name, what in (
         ("share", "all processes"),
-        ("share_by_parts", "worker and embedding alone"),
+        ("share_by_parts", "worker and second model alone"),
     ):
         low, median, high = (found[name][part] for part in ("lowest", "median", "highest"))
         figure = f"{median:+.1%} ({len(found['pairs'])} pairs: {low:+.1%} to {high:+.1%})"
         target = f"≤ {100 * asked['share']:g} %"
-        yield Line(f"likeness, processor time, {what}", figure, target, _kept(low, high, asked["share"]), judges)
+        yield Line(f"{of}, processor time, {what}", figure, target, _kept(low, high, asked["share"]), judges)
     held = found["held_ms"]
     figure = f"{held['highest']:.1f} ms (median: {held['median']:.1f}, 99 %: {held['p99']:.1f})"
-    what = f"likeness, longest time that an event was held back, of {held['events']}"
+    what = f"{of}, longest time that an event was held back, of {held['events']}"
     yield Line(what, figure, f"≤ {asked['held_ms']:g} ms", held["highest"] <= asked["held_ms"], judges)
     outcomes = found["outcomes"]
     figure = (
         f"{outcomes['in_time']} of {sum(outcomes.values())} ({outcomes['late']} late, {outcomes['missing']} missing)"
     )
-    yield Line("likeness, alerts that begin with it", figure, "", None, judges)
+    yield Line(f"{of}, alerts that begin with it", figure, "", None, judges)
 
 
 def published(found: dict[str, Any]) -> Iterator[Line]:
@@ -532,7 +533,7 @@ SECTIONS = (
     Section("alike_digits", "python bench/alike_digits.py", alike_digits),
     Section("alike_courtyard", "python bench/alike_courtyard.py", alike_courtyard),
     Section("muting", "python bench/muting.py", muting),
-    Section("alike_cost", "python bench/alike_cost.py", alike_cost),
+    Section("alike_cost", "python bench/addition_cost.py --of likeness", addition_cost),
     Section("ignore_zones", "python bench/ignore_zones.py", ignore_zones),
     Section("halves", "python bench/halves.py", halves),
     Section("ablation_students", "python bench/ablation_students.py", ablation_students),

@@ -1,12 +1,12 @@
-"""Measure the cost of likeness at live cameras: processor time, and the time for which alerts are held back.
+"""Measure the cost of likeness, or of places, at live cameras: processor time, and the time that alerts are held back.
 
-    python bench/alike_cost.py [--cameras 2] [--seconds 40] [--pairs 3]
+    python bench/addition_cost.py --of likeness|place [--cameras 2] [--seconds 40] [--pairs 3]
 
-writes bench/results/alike_cost.json and .md. Rendered courtyards play as live cameras, as in the demo. A site watches
-them with an embedded Triton and broker, with and without ``likeness:``, alternately. Counted is the processor time of
-this process, which is the worker, and of Triton with its stubs, for each scored clip. The time of the embedding model's
-stub is also counted by itself, because a pair of runs differs by more than that on a busy machine. Run it at normal
-priority: the time for which alerts are held back depends on when the worker may run.
+writes bench/results/alike_cost.json and .md, or place_cost. Rendered courtyards play as live cameras, as in the demo. A
+site watches them with an embedded Triton and broker, with and without the addition, alternately. Counted is the
+processor time of this process, which is the worker, and of Triton with its stubs, for each scored clip. The time of the
+second model's stub is also counted by itself, because a pair of runs differs by more than that on a busy machine. Run
+it at normal priority: the time for which alerts are held back depends on when the worker may run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,41 @@ from pipeline.live.service import Service
 from pipeline.settings import Site, site_from_options
 
 RESULTS = Path(__file__).resolve().parent / "results"
-MODEL, EMBEDDING = "courtyard", "alike-courtyard"
+MODEL = "courtyard"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An addition to alerts.
+
+    Attributes:
+        results: name of the result files.
+        section: of the site's settings, which names the second model.
+        second: that model, and the name under which it is served.
+        stub: what its process computes, in words.
+        remark: on the runs, for the page.
+    """
+
+    results: str
+    section: str
+    second: str
+    served: str
+    stub: str
+    remark: str
+
+
+KINDS = {
+    "likeness": Kind(
+        "alike_cost",
+        "likeness",
+        "alike-courtyard",
+        "alike",
+        "embedding",
+        " The memory of alerts is nearly empty in these runs; bench/alert_history.py measures a full one.",
+    ),
+    "place": Kind("place_cost", "places", "places-courtyard", "places", "model of places", ""),
+}
+
 #: Reserved for this bench.
 FIRST_SEED = 23101
 #: The model's own frame rate.
@@ -70,7 +104,7 @@ class Run:
     Attributes:
         clips, dropped, alerts: numbers within the measured time.
         worker, server: processor seconds.
-        embedding: those of the server's that the embedding model's stub took.
+        second: those of the server's that the second model's stub took.
     """
 
     clips: int
@@ -78,7 +112,7 @@ class Run:
     alerts: int
     worker: float
     server: float
-    embedding: float
+    second: float
 
     @property
     def ms_a_clip(self) -> float:
@@ -88,24 +122,24 @@ class Run:
 
 @dataclass(frozen=True)
 class Pair:
-    """A run without likeness and one with it, next to each other."""
+    """A run without the addition and one with it, next to each other."""
 
     without: Run
-    with_likeness: Run
+    with_it: Run
 
     @property
     def share(self) -> float:
-        """Return the additional processor time of a clip, relative to that without likeness."""
-        return self.with_likeness.ms_a_clip / self.without.ms_a_clip - 1
+        """Return the additional processor time of a clip, relative to that without the addition."""
+        return self.with_it.ms_a_clip / self.without.ms_a_clip - 1
 
     @property
     def share_by_parts(self) -> float:
-        """Return the additional time of the worker and that of the embedding's stub, relative to all without likeness.
+        """Return the additional time of the worker and that of the second model's stub, relative to all without them.
 
-        Leaves out the detector's stub, whose time varies by more than likeness costs.
+        Leaves out the detector's stub, whose time varies by more than the addition costs.
         """
-        worker, before = self.with_likeness.worker, self.without.worker
-        added = (worker + self.with_likeness.embedding) / self.with_likeness.clips - before / self.without.clips
+        worker, before = self.with_it.worker, self.without.worker
+        added = (worker + self.with_it.second) / self.with_it.clips - before / self.without.clips
         return 1000 * added / self.without.ms_a_clip
 
 
@@ -134,14 +168,16 @@ class TimedEnricher(Enricher):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of", choices=KINDS, default="likeness", help="the addition")
     parser.add_argument("--cameras", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0, help="measured time of each run")
-    parser.add_argument("--pairs", type=int, default=3, help="runs without and with likeness")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of alike_cost.json and .md")
+    parser.add_argument("--pairs", type=int, default=3, help="runs without and with it")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     if min(options.cameras, options.pairs) < 1 or not options.seconds >= 10:
         parser.error("expected at least 1 camera, 1 pair and 10 seconds")
     logs.configure("auto", "warning")
+    kind = KINDS[options.of]
     console = Console(stderr=True)
     held: list[float] = []
     outcomes: Counter[str] = Counter()
@@ -153,10 +189,12 @@ def main() -> None:
             for number in range(options.pairs):
                 order = (False, True) if number % 2 == 0 else (True, False)
                 runs = {}
-                for likeness in order:
-                    console.print(f"pair {number + 1} of {options.pairs}, {'with' if likeness else 'without'} likeness")
-                    folder = Path(scratch, f"{number}-{likeness}")
-                    runs[likeness] = watched(films, folder, options.seconds, held, outcomes, likeness=likeness)
+                for added in order:
+                    console.print(
+                        f"pair {number + 1} of {options.pairs}, {'with' if added else 'without'} {options.of}"
+                    )
+                    folder = Path(scratch, f"{number}-{added}")
+                    runs[added] = watched(films, folder, options.seconds, held, outcomes, kind if added else None)
                 pairs.append(Pair(runs[False], runs[True]))
     except (DeployError, MistwatchError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -165,12 +203,13 @@ def main() -> None:
         "machine": {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "versions": {name: version(name) for name in ("nvidia-pytriton", "openvino", "tritonclient")},
         "load_average": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2)},
-        "models": [MODEL, EMBEDDING],
+        "of": options.of,
+        "models": [MODEL, kind.second],
         "cameras": options.cameras,
         "seconds": options.seconds,
         **figures(pairs, held, outcomes),
     }
-    record(options.results, "alike_cost", results, page(results))
+    record(options.results, kind.results, results, page(results))
     print(page(results), end="")
 
 
@@ -192,21 +231,21 @@ def watched(
     seconds: float,
     held: list[float],
     outcomes: Counter[str],
-    *,
-    likeness: bool,
+    kind: Kind | None,
 ) -> Run:
     """Watch the films once.
 
     Args:
         folder: for the state of the site and the broker's topics.
         held: receives the seconds for which events were held back.
-        outcomes: receives the number of alerts by what became of their likeness.
+        outcomes: receives the number of alerts by what became of their addition.
+        kind: the addition; None: without.
 
     Raises:
         DeployError: a server does not start.
         MistwatchError: the site does not start, or no clips come.
     """
-    served = {MODEL: MODEL, **({"alike": EMBEDDING} if likeness else {})}
+    served = {MODEL: MODEL, **({} if kind is None else {kind.served: kind.second})}
     with ExitStack() as stack:
         stack.enter_context(patch.object(pipeline.live.worker, "Enricher", partial(TimedEnricher, held)))
         repository = stack.enter_context(serving_together(served))
@@ -216,17 +255,18 @@ def watched(
         with triton.InferenceServerClient(server.grpc_address) as client:
             identity = client.get_server_metadata().name
         urls = {name: cameras.url(name) for name in films}
-        service = Service(site_of(folder / "state", server.grpc_address, broker.bootstrap, urls, likeness=likeness))
+        service = Service(site_of(folder / "state", server.grpc_address, broker.bootstrap, urls, kind))
         try:
             service.prepare(threading.Event(), patient=False)
             service.start()
             warm_up(service)
-            before, began = service.summary, spent(identity)
+            before, began = service.summary, spent(identity, kind)
             time.sleep(seconds)
-            after, ended = service.summary, spent(identity)
+            after, ended = service.summary, spent(identity, kind)
         finally:
             service.close()
-        outcomes.update(outcomes_of(service))
+        if kind is not None:
+            outcomes.update(outcomes_of(service, kind))
     return Run(
         after.clips_scored - before.clips_scored,
         after.clips_dropped - before.clips_dropped,
@@ -235,7 +275,7 @@ def watched(
     )
 
 
-def site_of(state_dir: Path, address: str, bootstrap: str, urls: dict[str, str], *, likeness: bool) -> Site:
+def site_of(state_dir: Path, address: str, bootstrap: str, urls: dict[str, str], kind: Kind | None) -> Site:
     """Return the site's settings."""
     return site_from_options(
         {
@@ -245,7 +285,7 @@ def site_of(state_dir: Path, address: str, bootstrap: str, urls: dict[str, str],
             "kafka": {"bootstrap": bootstrap},
             "alerts": {"cooldown_seconds": COOLDOWN_SECONDS},
             "cameras": {name: {"source": url} for name, url in urls.items()},
-            **({"likeness": {"model": "alike"}} if likeness else {}),
+            **({} if kind is None else {kind.section: {"model": kind.served}}),
         }
     )
 
@@ -259,13 +299,14 @@ def warm_up(service: Service) -> None:
         time.sleep(0.1)
 
 
-def spent(identity: str) -> tuple[float, float, float]:
-    """Return processor seconds so far: of this process, of a Triton with its stubs, of the embedding model's stub.
+def spent(identity: str, kind: Kind | None) -> tuple[float, float, float]:
+    """Return processor seconds so far: of this process, of a Triton with its stubs, of the second model's stub.
 
     Args:
         identity: the server's id.
+        kind: names the second model; None: there is none.
     """
-    ticks = {"all": 0, "alike": 0}
+    ticks = {"all": 0, "second": 0}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().decode(errors="replace")
@@ -275,14 +316,16 @@ def spent(identity: str) -> tuple[float, float, float]:
         name = Path(command.partition("\0")[0]).name
         if name in ("tritonserver", "triton_python_backend_stub") and identity in command:
             ticks["all"] += (used := int(fields[11]) + int(fields[12]))
-            ticks["alike"] += used if name != "tritonserver" and "/alike/" in command else 0
+            is_second = kind is not None and name != "tritonserver" and f"/{kind.served}/" in command
+            ticks["second"] += used if is_second else 0
     rate = os.sysconf("SC_CLK_TCK")
-    return time.process_time(), ticks["all"] / rate, ticks["alike"] / rate
+    return time.process_time(), ticks["all"] / rate, ticks["second"] / rate
 
 
-def outcomes_of(service: Service) -> dict[str, int]:
-    """Return the number of alerts by what became of their likeness, from the metrics."""
-    (metric,) = service.metrics.likeness.collect()
+def outcomes_of(service: Service, kind: Kind) -> dict[str, int]:
+    """Return the number of alerts by what became of their addition, from the metrics."""
+    metrics = service.metrics
+    (metric,) = (metrics.likeness if kind is KINDS["likeness"] else metrics.place).collect()
     found: Counter[str] = Counter()
     for sample in metric.samples:
         if sample.name.endswith("_total"):
@@ -298,7 +341,7 @@ def figures(pairs: Sequence[Pair], held: Sequence[float], outcomes: Counter[str]
     return {
         "asked": ASKED,
         "pairs": [
-            {"without": _rounded(pair.without), "with": _rounded(pair.with_likeness), "share": round(share, 4)}
+            {"without": _rounded(pair.without), "with": _rounded(pair.with_it), "share": round(share, 4)}
             for pair, share in zip(pairs, shares, strict=True)
         ],
         "share": _spread(shares),
@@ -326,19 +369,21 @@ def _spread(shares: Sequence[float]) -> dict[str, float]:
 def page(results: dict[str, Any]) -> str:
     """Write the results as Markdown."""
     before, after = results["load_average"].values()
+    of = results["of"]
+    kind = KINDS[of]
     held, outcomes, asked = results["held_ms"], results["outcomes"], results["asked"]
     alerts = sum(outcomes.values())
     shares = ", ".join(f"{count} of {alerts} {name.replace('_', ' ')}" for name, count in outcomes.items())
     lines = [
-        "# The cost of likeness",
+        f"# The cost of {of}",
         "",
         f"{results['cameras']} rendered courtyards as live cameras, `{results['models'][0]}` and "
-        f"`{results['models'][1]}` on an embedded Triton, {results['seconds']:g} s a run, without and with likeness "
+        f"`{results['models'][1]}` on an embedded Triton, {results['seconds']:g} s a run, without and with {of} "
         f"in turn, on {results['machine']['cores']} cores. The load average was {before:g} before and {after:g} after. "
         "Processor time is that of the worker and of Triton with its stubs, of a scored clip.",
         "",
         "| pair | clips, alerts without | ms a clip: worker, Triton | clips, alerts with | ms a clip: worker, Triton "
-        "| of it the embedding | more by |",
+        f"| of it the {kind.stub} | more by |",
         "|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for number, pair in enumerate(results["pairs"], 1):
@@ -346,19 +391,18 @@ def page(results: dict[str, Any]) -> str:
         for run in (pair["without"], pair["with"]):
             worker, server = (1000 * run[part] / run["clips"] for part in ("worker", "server"))
             cells += [f"{run['clips']}, {run['alerts']}", f"{worker:.1f}, {server:.1f}"]
-        embedding = 1000 * pair["with"]["embedding"] / pair["with"]["clips"]
-        lines.append(f"| {number} | " + " | ".join(cells) + f" | {embedding:.2f} | {pair['share']:+.1%} |")
+        second = 1000 * pair["with"]["second"] / pair["with"]["clips"]
+        lines.append(f"| {number} | " + " | ".join(cells) + f" | {second:.2f} | {pair['share']:+.1%} |")
     whole, parts = results["share"], results["share_by_parts"]
     lines += [
         "",
-        f"Likeness adds {_range(whole)} to the processor time (median, lowest and highest pair). The detector's stub "
-        f"varies by more than likeness costs. The worker and the embedding's stub alone add {_range(parts)}. Asked: at "
-        f"most {100 * asked['share']:g} %. The memory of alerts is nearly empty in these runs; bench/alert_history.py "
-        "measures a full one.",
+        f"{of.capitalize()} adds {_range(whole)} to the processor time (median, lowest and highest pair). The detector's stub "
+        f"varies by more than {of} costs. The worker and the stub of the {kind.stub} alone add {_range(parts)}. Asked: "
+        f"at most {100 * asked['share']:g} %.{kind.remark}",
         "",
         f"Events are held back for {held['median']:.1f} ms (median), 99 % of them for at most {held['p99']:.1f} ms, "
         f"the longest for {held['highest']:.1f} ms ({held['events']} events). Asked: at most {asked['held_ms']:g} ms. "
-        f"The likeness of alerts: {shares}.",
+        f"The {of} of alerts: {shares}.",
     ]
     return "\n".join(lines) + "\n"
 
