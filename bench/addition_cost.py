@@ -396,9 +396,9 @@ def page(results: dict[str, Any]) -> str:
     whole, parts = results["share"], results["share_by_parts"]
     lines += [
         "",
-        f"{of.capitalize()} adds {_range(whole)} to the processor time (median, lowest and highest pair). The detector's stub "
-        f"varies by more than {of} costs. The worker and the stub of the {kind.stub} alone add {_range(parts)}. Asked: "
-        f"at most {100 * asked['share']:g} %.{kind.remark}",
+        f"{of.capitalize()} adds {_range(whole)} to the processor time (median, lowest and highest pair). The "
+        f"detector's stub varies by more than {of} costs. The worker and the stub of the {kind.stub} alone add "
+        f"{_range(parts)}. Asked: at most {100 * asked['share']:g} %.{kind.remark}",
         "",
         f"Events are held back for {held['median']:.1f} ms (median), 99 % of them for at most {held['p99']:.1f} ms, "
         f"the longest for {held['highest']:.1f} ms ({held['events']} events). Asked: at most {asked['held_ms']:g} ms. "

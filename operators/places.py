@@ -7,7 +7,6 @@ stretched from its least value to its greatest.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -56,6 +55,23 @@ def box_in_shares(part: tuple[float, float, float, float], width: float, height:
     return Box(left / width, top / height, right / width, bottom / height)
 
 
+def in_picture(heat: Heat, part: tuple[float, float, float, float]) -> Heat:
+    """Return the heat with 0 in cells whose middle lies outside of the picture: a letterbox's bars show nothing.
+
+    Args:
+        heat, part: as for :func:`heat_peak`.
+
+    Raises:
+        ValueError: see :func:`heat_peak`.
+    """
+    _check_heat(heat)
+    left, top, right, bottom = part
+    across = left + (right - left) * (np.arange(heat.shape[1]) + 0.5) / heat.shape[1]
+    down = top + (bottom - top) * (np.arange(heat.shape[0]) + 0.5) / heat.shape[0]
+    inside = ((down > 0) & (down < 1))[:, None] & ((across > 0) & (across < 1))
+    return np.where(inside, heat, np.float32(0))
+
+
 def heat_peak(heat: Heat, part: tuple[float, float, float, float] = WHOLE) -> Point:
     """Return the centre of the hottest cell, within the picture.
 
@@ -68,6 +84,7 @@ def heat_peak(heat: Heat, part: tuple[float, float, float, float] = WHOLE) -> Po
     Raises:
         ValueError: a map that is not (h, w), empty or not finite.
     """
+    _check_heat(heat)
     row, column = _hottest(heat)
     rows, columns = heat.shape
     left, top, right, bottom = part
@@ -86,13 +103,13 @@ def heat_box(heat: Heat, part: tuple[float, float, float, float] = WHOLE) -> Box
     Raises:
         ValueError: see :func:`heat_peak`.
     """
-    start = _hottest(heat)
-    rows, columns = _connected(heat >= _HOT * heat.max(), start)
+    _check_heat(heat)
+    rows, columns = np.nonzero(_connected(heat >= _HOT * heat.max(), _hottest(heat)))
     left, top, right, bottom = part
     across, down = (right - left) / heat.shape[1], (bottom - top) / heat.shape[0]
     return _cut(
-        left + across * min(columns), top + down * min(rows),
-        left + across * (max(columns) + 1), top + down * (max(rows) + 1),
+        left + across * int(columns.min()), top + down * int(rows.min()),
+        left + across * (int(columns.max()) + 1), top + down * (int(rows.max()) + 1),
     )  # fmt: skip
 
 
@@ -204,27 +221,28 @@ def _window(classes: Classes, box: tuple[float, float, float, float], least_side
 
 
 def _hottest(heat: Heat) -> tuple[int, int]:
-    """Return the row and column of the hottest cell. Raises ValueError: see :func:`heat_peak`."""
-    if heat.ndim != 2 or not heat.size or not np.isfinite(heat).all():
-        raise ValueError(f"a heat map must be finite (h, w), got {heat.dtype} {heat.shape}")
+    """Return the row and column of the hottest cell."""
     cells = np.argwhere(heat == heat.max())
     nearest = ((cells - cells.mean(axis=0)) ** 2).sum(axis=1).argmin()
     row, column = cells[nearest]
     return int(row), int(column)
 
 
-def _connected(hot: npt.NDArray[np.bool_], start: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """Return the rows and the columns of the hot cells that are connected with one of them."""
-    height, width = hot.shape
-    reached = {start}
-    waiting = deque(reached)
-    while waiting:
-        row, column = waiting.popleft()
-        for near in ((row + down, column + across) for down in (-1, 0, 1) for across in (-1, 0, 1)):
-            if near not in reached and 0 <= near[0] < height and 0 <= near[1] < width and hot[near]:
-                reached.add(near)
-                waiting.append(near)
-    return [row for row, _ in reached], [column for _, column in reached]
+def _connected(hot: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the hot cells that are connected with one of them: it grows by its neighbours until it stays."""
+    reached = np.zeros_like(hot)
+    reached[start] = True
+    while True:
+        down = reached.copy()
+        down[1:] |= reached[:-1]
+        down[:-1] |= reached[1:]
+        grown = down.copy()
+        grown[:, 1:] |= down[:, :-1]
+        grown[:, :-1] |= down[:, 1:]
+        grown &= hot
+        if np.array_equal(grown, reached):
+            return reached
+        reached = grown
 
 
 def _cut(left: float, top: float, right: float, bottom: float) -> Box:
@@ -237,6 +255,11 @@ def _pixels(begin: float, end: float, least: float, pixels: int) -> tuple[int, i
     wider = max(0.0, least - (end - begin)) / 2
     first = min(max(round((begin - wider) * pixels), 0), pixels - 1)
     return first, max(first + 1, min(round((end + wider) * pixels), pixels))
+
+
+def _check_heat(heat: Heat) -> None:
+    if heat.ndim != 2 or not heat.size or not np.isfinite(heat).all():
+        raise ValueError(f"a heat map must be finite (h, w), got {heat.dtype} {heat.shape}")
 
 
 def _check(classes: Classes) -> None:

@@ -46,7 +46,7 @@ class Heat:
         clear and 1 is red, so that two pictures can be compared.
         """
         least, most = float(self.values.min()), float(self.values.max())
-        if math.isnan(least) or math.isnan(most):
+        if not (math.isfinite(least) and math.isfinite(most)):  # a NaN anywhere makes both of them NaN
             return None
         if self.kind is HeatKind.ANOMALY:
             return np.clip(self.values, 0.0, 1.0)

@@ -8,26 +8,27 @@ from typing import NamedTuple
 
 import av
 
-from operators.places import Box, Point, box_in_shares, class_under, foot_of, heat_box, heat_peak, object_in
+from operators.places import Box, Point, box_in_shares, class_under, foot_of, heat_box, heat_peak, in_picture, object_in
 from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.place import Place
 from pipeline.alerts.place_map import PlaceMap
 from pipeline.alerts.recent_features import Moment
 from pipeline.heat import Heat
-from pipeline.scoring.places import Classified
+from pipeline.scoring.places import Classified, Picture
 
 #: Peaks whose pictures are kept, for events that are held back; those of an ended alert go with it.
 _KEPT_PEAKS = 32
 
-#: Asks for the classes of a native picture. The callback is called once, on any thread, with None where there are none.
-Classify = Callable[[av.VideoFrame, Callable[[Classified | None], None]], None]
+#: Asks for the classes of a picture of the model's size. The callback is called once, on any thread, with None where
+#: there are none.
+Classify = Callable[[Picture, Callable[[Classified | None], None]], None]
 
 
 class _Peak(NamedTuple):
-    """A peak's picture, upright, and where the heat is on it, in shares of the picture."""
+    """A peak's picture of the model's size, and where the heat is on it, in shares of the picture."""
 
-    picture: av.VideoFrame
+    picture: Picture
     hottest: Point
     box: Box
 
@@ -44,6 +45,7 @@ class AddedPlace:
     """Places the alerts of one camera and detector; an :class:`pipeline.alerts.enrich.Addition`.
 
     Args:
+        scaled: returns a native picture in the model's size; None where it cannot, or the model was never there.
         classify: asks for the classes of a picture.
         place_map: returns the camera's place map as the model of this version makes it; None while there is none.
         on_outcome: called once for each alert, when its first place is known or will not be.
@@ -53,11 +55,13 @@ class AddedPlace:
 
     def __init__(
         self,
+        scaled: Callable[[av.VideoFrame], Picture | None],
         classify: Classify,
         place_map: Callable[[str], PlaceMap | None],
         *,
         on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> None:
+        self._scaled = scaled
         self._classify = classify
         self._place_map = place_map
         self._on_outcome = on_outcome
@@ -69,10 +73,13 @@ class AddedPlace:
         Args:
             picture: upright.
         """
-        if heat is None or (shares := heat.shares) is None:
+        if heat is None or (shares := heat.shares) is None or (scaled := self._scaled(picture)) is None:
             return
         part = box_in_shares(heat.part, picture.width, picture.height)
-        self._peaks[moment] = _Peak(picture, heat_peak(shares, part), heat_box(shares, part))
+        seen = in_picture(shares, part)
+        if not seen.any():
+            return
+        self._peaks[moment] = _Peak(scaled, heat_peak(seen, part), heat_box(seen, part))
         while len(self._peaks) > _KEPT_PEAKS:
             self._peaks.popitem(last=False)
 

@@ -15,6 +15,7 @@ from operators.chain import ChainSettings, ScoreChain
 from operators.heat_kind import HeatKind
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from operators.zones import Zone
+from pipeline import logs
 from pipeline.alerts.cloud_event import rounded
 from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.alerts.recent_features import Moment
@@ -24,6 +25,8 @@ from pipeline.scoring.outcomes import Dropped, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import seen_part, upright
+
+_log = logs.get("alerts")
 
 
 class PictureStore(Protocol):
@@ -188,8 +191,7 @@ class AlertAssembler:
         if self._seen != peak:
             self._seen = peak
             self._zoning.take_peak(heat, frame.width, frame.height)
-            if self._on_peak is not None:
-                self._on_peak(Moment(clip.segment, rounded(clip.start), rounded(clip.end)), frame, heat)
+            self._report_peak(Moment(clip.segment, rounded(clip.start), rounded(clip.end)), frame, heat)
         if self._pictures is None or not unwritten:
             return
         name, zones = self._picture_name(transition), self._zoning.camera.zones
@@ -198,6 +200,14 @@ class AlertAssembler:
             self._evidence = (peak, uri)
         except OSError as error:
             self._on_picture_failed(error)
+
+    def _report_peak(self, moment: Moment, frame: av.VideoFrame, heat: Heat | None) -> None:
+        if self._on_peak is None:
+            return
+        try:
+            self._on_peak(moment, frame, heat)
+        except Exception:  # the alert is worth more than what is added to it
+            _log.exception("the peak of an alert cannot be looked at; this is a bug", camera=self.camera)
 
     def _picture_name(self, transition: AlertTransition) -> str:
         """For people who look into the folder: when the alert began, which alert, which of its pictures."""

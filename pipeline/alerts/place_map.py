@@ -49,6 +49,7 @@ class _About(BaseModel):
     things: frozenset[int]
     learned_at: AwareDatetime
     pictures: int = Field(ge=1)
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,7 @@ class PlaceMap:
         picture: uint8 (H, W, 3) RGB: the median picture that was classified.
         learned_at: when it was made.
         pictures: number of pictures that the median is of.
+        provisional: of the first few pictures of a worker, which will make it again.
     """
 
     camera: str
@@ -73,6 +75,7 @@ class PlaceMap:
     picture: npt.NDArray[np.uint8]
     learned_at: datetime
     pictures: int
+    provisional: bool = False
 
     @property
     def shares(self) -> dict[int, float]:
@@ -97,6 +100,7 @@ def write_place_map(state_dir: Path, place_map: PlaceMap) -> Path:
         things=place_map.things,
         learned_at=place_map.learned_at,
         pictures=place_map.pictures,
+        provisional=place_map.provisional,
     )
     content = io.BytesIO()
     arrays = {
@@ -136,7 +140,15 @@ def read_place_map(state_dir: Path, camera: str) -> PlaceMap | None:
     except UNREADABLE as error:
         raise _damaged(file, str(error)) from None
     return PlaceMap(
-        about.camera, about.version, about.nodes, about.things, classes, picture, about.learned_at, about.pictures
+        about.camera,
+        about.version,
+        about.nodes,
+        about.things,
+        classes,
+        picture,
+        about.learned_at,
+        about.pictures,
+        about.provisional,
     )
 
 
@@ -155,10 +167,9 @@ def find_place_map(state_dir: Path, camera: str, version: str) -> PlaceMap | Non
         _log.warning("a place map is left out", camera=camera, reason=str(error))
         return None
     if found is None:
-        _log.info("no place map yet; make one with `mistwatch places learn`", camera=camera)
         return None
     if found.version != version:
-        reason = f"made by {found.version}, and {version} is served; renew it with `mistwatch places learn`"
+        reason = f"made by {found.version}, and {version} is served; a new one is made"
         _log.warning("a place map is left out", camera=camera, reason=reason)
         return None
     return found

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from operators.places import Box, box_in_shares, class_under, foot_of, heat_box, heat_peak, object_in
+from operators.places import Box, box_in_shares, class_under, foot_of, heat_box, heat_peak, in_picture, object_in
 
 WALL, PAVING, LAWN, PERSON, CART = range(5)
 THINGS = {PERSON, CART}
@@ -207,3 +207,17 @@ class TestFoot:
             assert row == 19
         else:
             assert classes[row - 1, column] == WALL
+
+
+def test_heat_in_a_letterboxs_bars_does_not_count() -> None:
+    part = box_in_shares((0, -160, 640, 480), 640, 320)  # four rows, of which the first and the last are bars
+    seen = in_picture(heat("0090", "0500", "0000", "0080"), part)
+    assert np.array_equal(seen, heat("0000", "0500", "0000", "0000"))
+    assert heat_peak(seen, part) == (0.375, 0.25)
+    assert not in_picture(heat("0090", "0000", "0000", "0000"), part).any()
+
+
+def test_the_box_is_that_of_cells_connected_by_sides_and_corners() -> None:
+    """A line of hot cells that winds through the map is one region; a cell apart from it is none of it."""
+    winding = heat("99990", "00009", "09990", "90000", "09990", "00000", "00009")
+    assert heat_box(winding) == pytest.approx((0.0, 0.0, 1.0, 5 / 7))
