@@ -20,15 +20,18 @@ FPS = 10
 DARK, BRIGHT = 40, 235
 
 
-def write_video(path: Path, seconds: list[tuple[float, int]], size: tuple[int, int] = (320, 180)) -> Path:
-    """A grey video: so many seconds of each brightness (0..255)."""
+def write_video(
+    path: Path, seconds: list[tuple[float, int | tuple[int, int]]], size: tuple[int, int] = (320, 180)
+) -> Path:
+    """A grey video: so many seconds of each brightness (0..255), or of one for each half, left and right."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "10", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         number = 0
         for duration, brightness in seconds:
             for _ in range(round(duration * FPS)):
-                picture = np.full((size[1], size[0], 3), brightness, np.uint8)
+                picture = np.empty((size[1], size[0], 3), np.uint8)
+                picture[:, : size[0] // 2], picture[:, size[0] // 2 :] = np.broadcast_to(brightness, 2)
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, FPS)
                 container.mux(stream.encode(frame))
