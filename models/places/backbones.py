@@ -61,8 +61,8 @@ class ResNet50Dilated(PlacesBackbone):
 class EfficientNetLite0Maps(PlacesBackbone):
     """EfficientNet-Lite0 up to ``stage_5``: its map at 1/8 beside the one at 1/16, scaled up.
 
-    BatchNorm uses the stored statistics, also in training. The stem and the stages at 1/2 and 1/4 are not trained: edges
-    are the same in all pictures, and no gradient at these sizes makes a step cheaper.
+    BatchNorm uses the stored statistics, also in training. The stem and the stages at 1/2 and 1/4 are not trained:
+    edges are the same in all pictures, and no gradient at these sizes makes a step cheaper.
 
     Args:
         network: its weights; at least up to ``stage_5``.
