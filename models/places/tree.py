@@ -11,6 +11,9 @@ and each label means one node. A label that means an inner node says nothing abo
         annotation: masks                 # or boxes
         labels: [road, building, sky]     # by their index in a mask
         means: {road: driveable}          # label: node, or null for void; the default is the node of the same name
+    things: [car]                         # optional
+
+Nodes under ``things``, and all nodes below them, are things that stand or move in a place; the others are the place.
 
 A label may be a parent in one data set and a child in another: ``road`` covers the bike lanes of the first set, and
 lies beside those of the second one. Where both mean one inner node, the second set's label gets a class of its own
@@ -21,7 +24,7 @@ classes of the node, its label may contain them. That is a conflict, and an erro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +78,7 @@ class _TreeFile(BaseModel):
 
     classifiers: dict[str, tuple[str, ...]]
     data_sets: dict[str, DataSet]
+    things: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class LabelTree:
     Attributes:
         classifiers: children of each inner node, parents before their children.
         data_sets: labels by data set.
+        things: nodes that are things rather than places; the argument names the topmost of them, the attribute has all.
         resolved: a line for each label that was moved below the node that it means.
 
     Raises:
@@ -92,15 +97,18 @@ class LabelTree:
 
     classifiers: Mapping[str, tuple[str, ...]]
     data_sets: Mapping[str, DataSet]
+    things: Collection[str] = frozenset()
     resolved: tuple[str, ...] = field(default=(), init=False, compare=False)
 
     def __post_init__(self) -> None:
         _refuse(_structure_problems(self.classifiers))
-        _refuse(_label_problems(self.classifiers, self.data_sets))
+        _refuse(_label_problems(self.classifiers, self.data_sets) + _thing_problems(self.classifiers, self.things))
         classifiers, data_sets, resolved = _resolve(self.classifiers, self.data_sets)
         object.__setattr__(self, "classifiers", _parents_first(classifiers))
         object.__setattr__(self, "data_sets", data_sets)
         object.__setattr__(self, "resolved", resolved)
+        things = {node for node in self.nodes if not set(self.path(node)).isdisjoint(self.things)}
+        object.__setattr__(self, "things", frozenset(things))
         _refuse(_supervision_problems(self.classifiers, self.data_sets))
 
     @cached_property
@@ -206,7 +214,7 @@ def read_tree(file: Path) -> LabelTree:
             )
         ) from None
     try:
-        return LabelTree(read.classifiers, read.data_sets)
+        return LabelTree(read.classifiers, read.data_sets, read.things)
     except TreeError as error:
         raise TreeError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
 
@@ -285,6 +293,21 @@ def _label_problems(classifiers: Mapping[str, tuple[str, ...]], data_sets: Mappi
             for label in data_set.means
             if label not in data_set.labels
         ]
+    return problems
+
+
+def _thing_problems(classifiers: Mapping[str, tuple[str, ...]], things: Collection[str]) -> list[str]:
+    parents = _parents(classifiers)
+    problems = []
+    for node, number in Counter(things).items():
+        if number > 1:
+            problems.append(f"things: node {node} stands {number} times; expected once")
+        elif node == ROOT:
+            problems.append(f"things: {ROOT} is the first classifier; expected a class of a classifier")
+        elif node not in parents:
+            problems.append(f"things: unknown node (got {node}); expected a class of a classifier")
+        elif above := [one for one in _path(node, parents)[:-1] if one in things]:
+            problems.append(f"things: node {node} is below {above[0]}, a thing already; remove it")
     return problems
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.courtyard.figures import Colour, Disc, Face, Limb, Shape
+from pipeline.courtyard.figures import Colour, Disc, Face, Limb, Point, Shape
 from pipeline.courtyard.layout import DOOR_X, FACADE_Z, LAMP, WALKWAY, Day
 from pipeline.courtyard.paint import Picture, paint, shadow_of
-from pipeline.courtyard.view import View
+from pipeline.courtyard.segments import CLASSES, Part, covered
+from pipeline.courtyard.view import Floats, View
 
 _GROUND_X, _GROUND_Z = (-18.0, 18.0), (3.0, FACADE_Z)
 _TEXELS = 36  # per metre of the ground's and the façade's texture
@@ -34,41 +35,84 @@ class Backdrop:
 
 def paint_backdrop(view: View, today: Day) -> Backdrop:
     """Paint the empty courtyard as ``view`` sees it, with the shadows of ``today``."""
-    rng = np.random.default_rng(_SURFACES)
+    surfaces, things = _place()
     fine = View(view.width * _OVERSAMPLING, view.height * _OVERSAMPLING, view.focal, view.mount, view.pitch, view.aside)
-    ground = _ground(rng)
-    facade = _facade(rng, DOOR_X)
     size = (fine.width, fine.height)
     picture = np.empty((fine.height, fine.width, 3), np.uint8)
     picture[:] = (176, 190, 206)
-    (left, right), (near, far) = _GROUND_X, _GROUND_Z
-    # Corners from the picture's top left on, clockwise.
-    floor = ((left, 0.0, far), (right, 0.0, far), (right, 0.0, near), (left, 0.0, near))
-    wall = ((left, 8.0, far), (right, 8.0, far), (right, 0.0, far), (left, 0.0, far))
     mask = np.zeros((fine.height, fine.width), np.uint8)
-    for texture, corners in ((facade, wall), (ground, floor)):
-        pixels, _ = fine.project(np.array(corners))
-        rows, columns = texture.shape[:2]
-        source = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], np.float32)
-        warp = cv2.getPerspectiveTransform(source, pixels.astype(np.float32))
-        painted = cv2.warpPerspective(texture, warp, size, flags=cv2.INTER_LINEAR)
-        mask[:] = cv2.warpPerspective(np.full((rows, columns), 255, np.uint8), warp, size, flags=cv2.INTER_NEAREST)
+    for surface in surfaces:
+        warp = surface.warp(fine)
+        painted = cv2.warpPerspective(surface.texture, warp, size, flags=cv2.INTER_LINEAR)
+        mask[:] = cv2.warpPerspective(np.full_like(surface.classes, 255), warp, size, flags=cv2.INTER_NEAREST)
         np.copyto(picture, painted, where=mask[:, :, None] > 0)
 
-    things = _things(rng)
     shadow = np.zeros((fine.height, fine.width), np.uint8)
     for thing in things:
-        paint(shadow, fine, shadow_of(thing, today.slant), (255, 255, 255))
+        paint(shadow, fine, shadow_of(thing.shapes, today.slant), (255, 255, 255))
     shadow = cv2.GaussianBlur(shadow, (0, 0), 2.0 * view.width / 640)
     dark = 1.0 - today.shade * (shadow / 255.0) * (mask > 0)
     picture = (picture * dark[:, :, None]).astype(np.uint8)
     for thing in things:
-        paint(picture, fine, thing)
+        paint(picture, fine, thing.shapes)
     small = (view.width, view.height)
     return Backdrop(
         cv2.resize(picture, small, interpolation=cv2.INTER_AREA),
         cv2.resize(mask, small, interpolation=cv2.INTER_AREA),
     )
+
+
+def segment_backdrop(view: View) -> Picture:
+    """Return the class of each pixel of the empty courtyard, uint8 (H, W): an index of CLASSES."""
+    surfaces, things = _place()
+    # Between façade and ground is a seam of a pixel.
+    segments: Picture = np.full((view.height, view.width), CLASSES.index("wall"), np.uint8)
+    for surface in surfaces:
+        cv2.warpPerspective(
+            surface.classes,
+            surface.warp(view),
+            (view.width, view.height),
+            dst=segments,
+            flags=cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
+    for thing in things:
+        segments[covered(view, thing.shapes)] = CLASSES.index(thing.name)
+    return segments
+
+
+@dataclass(frozen=True, slots=True)
+class _Surface:
+    """A painted rectangle of the world.
+
+    Attributes:
+        corners: from the texture's top left on, clockwise.
+        texture: uint8 (rows, columns, 3).
+        classes: uint8 (rows, columns), the class of each texel.
+    """
+
+    corners: tuple[Point, Point, Point, Point]
+    texture: Picture
+    classes: Picture
+
+    def warp(self, view: View) -> Floats:
+        """Return the homography (3, 3) from texels to the pixels of ``view``."""
+        pixels, _ = view.project(np.array(self.corners))
+        rows, columns = self.classes.shape
+        source = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], np.float32)
+        homography: Floats = cv2.getPerspectiveTransform(source, pixels.astype(np.float32))
+        return homography
+
+
+def _place() -> tuple[list[_Surface], list[Part]]:
+    """Return the surfaces and the things of the place, the farthest first."""
+    rng = np.random.default_rng(_SURFACES)
+    (left, right), (near, far) = _GROUND_X, _GROUND_Z
+    floor = ((left, 0.0, far), (right, 0.0, far), (right, 0.0, near), (left, 0.0, near))
+    wall = ((left, 8.0, far), (right, 8.0, far), (right, 0.0, far), (left, 0.0, far))
+    ground = _Surface(floor, *_ground(rng))  # drawn before the façade, by the order of random numbers
+    facade = _Surface(wall, *_facade(rng, DOOR_X))
+    return [facade, ground], _things(rng)
 
 
 def _texture(rng: np.random.Generator, height: float, width: float, colour: Colour, grain: float) -> Picture:
@@ -82,11 +126,16 @@ def _texture(rng: np.random.Generator, height: float, width: float, colour: Colo
     return surface
 
 
-def _ground(rng: np.random.Generator) -> Picture:
-    """Paint paving with a walkway across and lawns along the façade, seen from above; row 0 is the far edge."""
+def _ground(rng: np.random.Generator) -> tuple[Picture, Picture]:
+    """Paint paving with a walkway across and lawns along the façade, seen from above; row 0 is the far edge.
+
+    Returns:
+        the colours (rows, columns, 3) and the classes (rows, columns).
+    """
     depth, breadth = _GROUND_Z[1] - _GROUND_Z[0], _GROUND_X[1] - _GROUND_X[0]
     tint = rng.uniform(-8, 8)
     paving = _texture(rng, depth, breadth, (int(150 + tint), int(144 + tint), int(134 + tint)), 5)
+    classes: Picture = np.full(paving.shape[:2], CLASSES.index("paving"), np.uint8)
 
     def row(z: float) -> int:
         return round((_GROUND_Z[1] - z) * _TEXELS)
@@ -110,53 +159,64 @@ def _ground(rng: np.random.Generator) -> Picture:
     paving[row(WALKWAY[1]) : row(WALKWAY[1]) + walkway.shape[0]] = walkway
     for edge in WALKWAY:
         paving[row(edge) - 5 : row(edge) + 5] = (120, 114, 106)
+    classes[row(WALKWAY[1]) - 5 : row(WALKWAY[0]) + 5] = CLASSES.index("walkway")  # with its edges
     lawn = _texture(rng, 3.4, breadth, (84, 112, 62), 12)
     paving[row(17.7) : row(17.7) + lawn.shape[0]] = lawn
+    classes[row(17.7) : row(17.7) + lawn.shape[0]] = CLASSES.index("lawn")
     path = _texture(rng, 3.4, 2.4, (154, 146, 132), 5)  # to the door
     left = column(float(rng.uniform(-1.5, 1.5)))
-    paving[row(17.7) : row(17.7) + path.shape[0], left : left + path.shape[1]] = path
+    across = np.s_[row(17.7) : row(17.7) + path.shape[0], left : left + path.shape[1]]
+    paving[across] = path
+    classes[across] = CLASSES.index("path")
     for _ in range(4):  # stains and drain covers
         at = (column(float(rng.uniform(-10, 10))), row(float(rng.uniform(6, 13))))
         tone = int(rng.uniform(112, 134))
         cv2.ellipse(paving, at, (int(rng.uniform(8, 26)), int(rng.uniform(8, 22))), 0, 0, 360, (tone,) * 3, -1)
-    return paving
+    return paving, classes
 
 
-def _facade(rng: np.random.Generator, door_x: float) -> Picture:
-    """Paint a wall of 36 × 8 m with windows; row 0 is its top."""
+def _facade(rng: np.random.Generator, door_x: float) -> tuple[Picture, Picture]:
+    """Paint a wall of 36 × 8 m with windows; row 0 is its top.
+
+    Returns:
+        the colours (rows, columns, 3) and the classes (rows, columns).
+    """
     colour = [(168, 152, 132), (150, 112, 92), (178, 172, 160)][int(rng.integers(3))]
     wall = _texture(rng, 8.0, 36.0, colour, 4)
+    classes: Picture = np.full(wall.shape[:2], CLASSES.index("wall"), np.uint8)
     for top in range(0, wall.shape[0], round(0.3 * _TEXELS)):
         wall[top : top + 1] = (np.array(colour) * 0.86).astype(np.uint8)
 
-    def box(x: float, y: float, width: float, height: float, paint_with: Colour) -> None:
+    def box(x: float, y: float, width: float, height: float, paint_with: Colour, name: str) -> None:
         left, top = round((x + 18 - width / 2) * _TEXELS), round((8 - y - height) * _TEXELS)
-        wall[top : top + round(height * _TEXELS), left : left + round(width * _TEXELS)] = paint_with
+        where = np.s_[top : top + round(height * _TEXELS), left : left + round(width * _TEXELS)]
+        wall[where], classes[where] = paint_with, CLASSES.index(name)
 
     wall[round((8 - 0.6) * _TEXELS) :] = (np.array(colour) * 0.7).astype(np.uint8)
     for x in np.arange(-16.5, 17, 3.0):
         if abs(x - door_x) < 1.6:
             continue
         for y in (1.1, 4.3):
-            box(float(x), y, 1.5, 1.7, (206, 202, 192))
+            box(float(x), y, 1.5, 1.7, (206, 202, 192), "window")
             for pane in (-0.34, 0.34):
                 tone = rng.uniform(0.7, 1.15)
-                box(float(x) + pane, y + 0.12, 0.6, 1.46, (int(70 * tone), int(86 * tone), int(104 * tone)))
-    box(door_x, 0.0, 1.6, 2.5, (196, 192, 184))
-    box(door_x, 0.0, 1.3, 2.3, (74, 52, 38))
-    box(door_x, 2.9, 3.0, 0.15, (92, 92, 96))
-    return wall
+                glass = (int(70 * tone), int(86 * tone), int(104 * tone))
+                box(float(x) + pane, y + 0.12, 0.6, 1.46, glass, "window")
+    box(door_x, 0.0, 1.6, 2.5, (196, 192, 184), "door")
+    box(door_x, 0.0, 1.3, 2.3, (74, 52, 38), "door")
+    box(door_x, 2.9, 3.0, 0.15, (92, 92, 96), "wall")
+    return wall, classes
 
 
-def _things(rng: np.random.Generator) -> list[list[Shape]]:
+def _things(rng: np.random.Generator) -> list[Part]:
     """Return trees, a lamp post, benches and tubs, the farthest first; none in front of the door."""
     free = (-10.5, -7.0, 7.4, 10.8, -3.4, 3.6)
     places = [x for x in free if abs(x - DOOR_X) > 2.0 and abs(x - LAMP[0]) > 1.2]
-    things: list[list[Shape]] = []
+    things: list[Part] = []
     for index, x in enumerate(places[:5]):
         z = float(rng.uniform(14.6, 16.2))
         if index % 2 == 0:
-            things.append(_tree(rng, x, z))
+            things.append(Part("plant", _tree(rng, x, z)))
         else:
             tub: list[Shape] = [
                 Face(((x - 0.6, 0, z), (x + 0.6, 0, z), (x + 0.7, 0.6, z), (x - 0.7, 0.6, z)), (128, 104, 88))
@@ -165,16 +225,14 @@ def _things(rng: np.random.Generator) -> list[list[Shape]]:
                 green = rng.uniform(0.7, 1.2)
                 at = (x + float(rng.uniform(-0.6, 0.6)), 0.7 + float(rng.uniform(0, 0.6)), z)
                 tub.append(Disc(at, 0.22, (int(62 * green), int(98 * green), int(46 * green))))
-            things.append(tub)
+            things.append(Part("plant", tub))
     x, z = LAMP
-    things.append(
-        [
-            Limb(((x, 0, z), (x, 4.2, z)), (0.07, 0.05), (58, 60, 62)),
-            Limb(((x, 4.2, z), (x - math.copysign(0.8, x), 4.35, z)), (0.05, 0.05), (58, 60, 62)),
-            Disc((x - math.copysign(0.85, x), 4.25, z), 0.18, (214, 212, 200)),
-        ]
-    )
-    return things
+    lamp: list[Shape] = [
+        Limb(((x, 0, z), (x, 4.2, z)), (0.07, 0.05), (58, 60, 62)),
+        Limb(((x, 4.2, z), (x - math.copysign(0.8, x), 4.35, z)), (0.05, 0.05), (58, 60, 62)),
+        Disc((x - math.copysign(0.85, x), 4.25, z), 0.18, (214, 212, 200)),
+    ]
+    return [*things, Part("lamp", lamp)]
 
 
 def _tree(rng: np.random.Generator, x: float, z: float) -> list[Shape]:

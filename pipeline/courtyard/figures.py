@@ -105,7 +105,7 @@ def _placement(stance: Stance) -> Callable[[float, float, float], Point]:
 
 
 def person(look: Look, stance: Stance) -> list[Shape]:
-    """Return a person who stands, walks or runs (by ``speed``), fights, falls or lies."""
+    """Return a person who stands, walks or runs (by ``speed``), fights, falls or lies; :func:`umbrella` is apart."""
     h, place = look.height, _placement(stance)
     walk = min(stance.speed / 1.2, 1.0)
     run = min(max((stance.speed - 1.9) / 1.6, 0.0), 1.0)
@@ -189,14 +189,14 @@ def person(look: Look, stance: Stance) -> list[Shape]:
         Disc(place(head[0] - 0.022 * h, head[1] + 0.018 * h, 0), 0.064 * h, look.hair),
     ]
     shapes += arm(-far)
-    if look.umbrella is not None:
-        shapes += _umbrella(look, place)
     return shapes
 
 
-def _umbrella(look: Look, place: Callable[[float, float, float], Point]) -> list[Shape]:
-    h = look.height
-    assert look.umbrella is not None
+def umbrella(look: Look, stance: Stance) -> list[Shape]:
+    """Return the umbrella of a person; empty for one without."""
+    if look.umbrella is None:
+        return []
+    h, place = look.height, _placement(stance)
     rim = [
         place(0.12 + 0.56 * math.cos(turn), 1.06 * h, 0.56 * math.sin(turn) + 0.08)
         for turn in (index * math.pi / 6 for index in range(12))

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.courtyard.layout import LAMP, Day
 from pipeline.courtyard.paint import Picture
+from pipeline.courtyard.settings import Box
 from pipeline.courtyard.view import Floats, View
 
 _GAIN_ONE = 128  # of 8 bits: gains up to 2
@@ -17,6 +18,7 @@ _COARSE = (64, 36)  # size of the clouds' picture: small is enough for soft edge
 _MARGIN = 64  # pixels by which the noise tile exceeds the picture; it is shifted within them
 _STREAKS = 3  # pictures of rain; each frame takes a part of one of them
 _STAMP = "CAM 01  COURTYARD"  # below the time; another seed is another day of the same camera
+_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42  # at a width of 640 pixels
 
 
 class Exposure:
@@ -25,6 +27,7 @@ class Exposure:
     def __init__(self, view: View, today: Day, seed: int) -> None:
         self._day, self._seed = today, seed
         width, height = view.width, view.height
+        self._size = width / 640
         rng = np.random.default_rng([seed, 12])
         rough = np.pad(rng.normal(0, 1, (128, 128)).astype(np.float32), 32, mode="wrap")
         clouds = cv2.GaussianBlur(rough, (0, 0), 9)[32:-32, 32:-32]  # its edges fit together
@@ -67,14 +70,19 @@ class Exposure:
         return picture
 
     def _stamp(self, picture: Picture, seconds: float) -> None:
+        for text, at, (left, top, right, bottom) in self.stamps(seconds):
+            picture[top:bottom, left:right] //= 3  # keeps the text readable on any background
+            cv2.putText(picture, text, at, _FONT, _FONT_SCALE * self._size, (240, 240, 240), 1, cv2.LINE_AA)
+
+    def stamps(self, seconds: float) -> list[tuple[str, tuple[int, int], Box]]:
+        """Return each text of the time stamp, its place and its box, pixels."""
         now = self._midnight + timedelta(seconds=self._day.clock + seconds)
-        size = picture.shape[1] / 640
+        found = []
         for text, (x, y) in ((f"{now:%Y-%m-%d %H:%M:%S}", (8, 18)), (_STAMP, (8, 352))):
-            at, font, scale = (round(x * size), round(y * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size
-            (width, height), below = cv2.getTextSize(text, font, scale, 1)
-            box = np.s_[at[1] - height - 3 : at[1] + below, at[0] - 3 : at[0] + width + 3]
-            picture[box] //= 3  # keeps the text readable on any background
-            cv2.putText(picture, text, at, font, scale, (240, 240, 240), 1, cv2.LINE_AA)
+            at = (round(x * self._size), round(y * self._size))
+            (width, height), below = cv2.getTextSize(text, _FONT, _FONT_SCALE * self._size, 1)
+            found.append((text, at, (at[0] - 3, at[1] - height - 3, at[0] + width + 3, at[1] + below)))
+        return found
 
 
 def _streaks(rng: np.random.Generator, width: int, height: int) -> Picture:

@@ -11,14 +11,16 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.courtyard import figures
-from pipeline.courtyard.backdrop import Backdrop, paint_backdrop
+from pipeline.courtyard.backdrop import Backdrop, paint_backdrop, segment_backdrop
 from pipeline.courtyard.figures import Face, Limb, Shape
 from pipeline.courtyard.layout import DOOR_X, FACADE_Z, day, view
 from pipeline.courtyard.light import Exposure
 from pipeline.courtyard.paint import Picture, paint, shadow_of
 from pipeline.courtyard.script import Posed, Script, Staged
+from pipeline.courtyard.segments import CLASSES, VOID, Part, Thing, covered
 from pipeline.courtyard.settings import Box, Incident, OrdinaryKind, SceneSettings, Seen
 
 _WITHIN_METRES = 0.2  # a figure that near the edge of the picture counts as not seen
@@ -100,9 +102,46 @@ class Courtyard:
         lamp, rain = self._script.lamp(seconds), self._script.rain(seconds)
         return self._exposure.expose(picture, number, seconds, lamp=lamp, rain=rain)
 
+    def segments(self, frame: int) -> Picture:
+        """Return the class of each pixel of frame number ``frame``, without rendering it.
+
+        Returns:
+            uint8 (height, width): an index of :data:`~pipeline.courtyard.segments.CLASSES`, or VOID at the time stamp.
+        """
+        segments, _, _ = self._segmented(frame)
+        return segments
+
+    def things(self, frame: int) -> tuple[Thing, ...]:
+        """Return the things of which frame number ``frame`` shows a pixel, the farthest first."""
+        _, owners, parts = self._segmented(frame)
+        seen = []
+        for ordinal, part in enumerate(parts):
+            left, top, width, height = cv2.boundingRect((owners == ordinal).astype(np.uint8))
+            if width:
+                seen.append(Thing(part.name, (left, top, left + width, top + height), part.in_incident))
+        return tuple(seen)
+
+    def _segmented(self, frame: int) -> tuple[Picture, npt.NDArray[np.int16], list[Part]]:
+        """Return the classes (H, W), the part that each pixel shows (H, W), -1 for none, and the parts."""
+        seconds = frame / self.settings.fps
+        segments = self._empty_segments.copy()
+        segments[covered(self._view, self._door(self._script.door(seconds)))] = CLASSES.index("door")
+        owners = np.full(segments.shape, -1, np.int16)
+        parts = [part for posed in self._script.cast(seconds) for part in _parts(posed)]
+        for ordinal, part in enumerate(parts):
+            where = covered(self._view, part.shapes)
+            segments[where], owners[where] = CLASSES.index(part.name), ordinal
+        for _, _, (left, top, right, bottom) in self._exposure.stamps(seconds):
+            segments[top:bottom, left:right], owners[top:bottom, left:right] = VOID, -1
+        return segments, owners, parts
+
     @cached_property
     def _backdrop(self) -> Backdrop:
         return paint_backdrop(self._view, self._day)
+
+    @cached_property
+    def _empty_segments(self) -> Picture:
+        return segment_backdrop(self._view)
 
     @cached_property
     def _exposure(self) -> Exposure:
@@ -142,19 +181,28 @@ class Courtyard:
         return [inside, light, leaf]
 
 
-def _shapes(posed: Posed) -> list[Shape]:
+def _parts(posed: Posed) -> list[Part]:
+    """Return a figure and the things that it carries, in painting order; a leash is too thin to be one."""
+    look, colour, stance = posed.look, posed.colour, posed.stance
+    shapes: list[tuple[str, list[Shape]]]
     match posed.figure:
         case "dog":
-            return figures.dog(posed.colour, posed.stance)
+            shapes = [("dog", figures.dog(colour, stance))]
         case "bicycle":
-            return figures.bicycle(posed.look, posed.colour, posed.stance)
+            shapes = [("bicycle", figures.bicycle(look, colour, stance))]
         case "cart":
-            return figures.cart(posed.look, posed.colour, posed.stance)
+            shapes = [("cart", figures.cart(look, colour, stance))]
         case "bag":
-            return figures.bag(posed.colour, posed.stance)
-    shapes = figures.person(posed.look, posed.stance)
-    if posed.carries:
-        shapes += figures.bag(posed.colour, posed.stance, carried=True)
+            shapes = [("bag", figures.bag(colour, stance))]
+        case _:
+            shapes = [("person", figures.person(look, stance)), ("umbrella", figures.umbrella(look, stance))]
+            if posed.carries:
+                shapes.append(("bag", figures.bag(colour, stance, carried=True)))
+    return [Part(name, own, posed.in_incident) for name, own in shapes if own]
+
+
+def _shapes(posed: Posed) -> list[Shape]:
+    shapes = [shape for part in _parts(posed) for shape in part.shapes]
     if posed.leash_to is not None:
         x, z = posed.leash_to
         hand = (

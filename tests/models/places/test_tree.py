@@ -9,8 +9,10 @@ import pytest
 
 from models.places.tree import LabelTree, TreeError, read_tree
 from operators.figures.segments import VOID
+from pipeline.courtyard.segments import CLASSES
 
 PAPER = Path("configs/places/meletis-2018.yaml")
+COURTYARD = Path("configs/places/courtyard.yaml")
 
 SMALL = """
 classifiers:
@@ -87,6 +89,50 @@ class TestASmallTree:
     def test_refuses_an_unknown_data_set(self, tmp_path: Path) -> None:
         with pytest.raises(TreeError, match="data set night: unknown to the label tree; expected one of coarse, fine"):
             tree_of(tmp_path, SMALL).node_of_labels("night")
+
+
+class TestThings:
+    def test_are_all_nodes_below_those_named(self, tmp_path: Path) -> None:
+        assert tree_of(tmp_path, SMALL).things == frozenset()
+        assert tree_of(tmp_path, SMALL + "things: [thing]").things == {"thing", "car", "cart"}
+        assert tree_of(tmp_path, SMALL + "things: [bike lane, car]").things == {"bike lane", "car"}
+
+    def test_are_also_the_classes_that_resolve_a_label(self, tmp_path: Path) -> None:
+        assert tree_of(tmp_path, ROAD_TWICE + "things: [road]").things == {"road", "bike lane", "road (other)"}
+
+    def test_of_the_paper_are_people_animals_and_vehicles(self, root: Path) -> None:
+        things = read_tree(root / PAPER).things
+        assert {"Person", "Bicyclist", "Bird", "Car", "On Rails"} <= things
+        assert things.isdisjoint({"Road", "Building", "Traffic Sign (Front)", "o_stop", "Bench", "Ego Vehicle"})
+
+    @pytest.mark.parametrize(
+        ("things", "message"),
+        [
+            ("[root]", "things: root is the first classifier; expected a class of a classifier"),
+            ("[lawn]", "things: unknown node (got lawn); expected a class of a classifier"),
+            ("[car, thing]", "things: node car is below thing, a thing already; remove it"),
+            ("[car, car]", "things: node car stands 2 times; expected once"),
+        ],
+    )
+    def test_that_cannot_be_are_one_clear_line(self, tmp_path: Path, things: str, message: str) -> None:
+        with pytest.raises(TreeError) as error:
+            tree_of(tmp_path, f"{SMALL}things: {things}")
+        assert str(error.value) == f"{tmp_path / 'tree.yaml'}: {message}"
+
+
+class TestTheTreeOfTheCourtyard:
+    def test_has_leaves_that_are_the_classes_of_its_pixels(self, root: Path) -> None:
+        assert set(read_tree(root / COURTYARD).leaves) == set(CLASSES)
+
+    def test_knows_the_things(self, root: Path) -> None:
+        tree = read_tree(root / COURTYARD)
+        assert tree.things - set(tree.classifiers) == set(CLASSES[CLASSES.index("person") :])
+
+    def test_has_two_nodes_whose_classes_boxes_alone_tell_apart(self, root: Path) -> None:
+        tree = read_tree(root / COURTYARD)
+        of_masks = {node for one in tree.data_sets.values() if one.annotation == "masks" for node in one.nodes}
+        for node in ("vehicle", "small thing"):
+            assert of_masks.isdisjoint(tree.classifiers[node])
 
 
 ROAD_TWICE = """
