@@ -88,15 +88,14 @@ def whole_view(sample: PlaceSample, size: tuple[int, int]) -> PlaceSample:
 
 def _covering(sample: PlaceSample, size: tuple[int, int]) -> float:
     """Return the factor with which a picture just covers a height and a width."""
-    return max(side / own for side, own in zip(size, sample.nodes.shape, strict=True))
+    rows, columns = sample.nodes.shape
+    return float(max(size[0] / rows, size[1] / columns))
 
 
 def _part(sample: PlaceSample, box: tuple[float, float, float, float], size: tuple[int, int]) -> PlaceSample:
     """Return the part of a picture in a box (left, top, right, bottom), scaled; nodes by nearest."""
     height, width = size
     rows, columns = sample.nodes.shape
-    if (height, width) == (rows, columns) and box == (0, 0, columns, rows):
-        return sample
     left, top, right, bottom = box
     inside = (max(left, 0), max(top, 0), min(right, columns), min(bottom, rows))  # rounding may lead outside
     picture = Image.fromarray(sample.picture).resize((width, height), Image.Resampling.BILINEAR, box=inside)

@@ -20,7 +20,7 @@ class PlacesCard(BaseModel):
     Attributes:
         kind: ``hierarchical``, or ``flat``: the baseline, which is not served.
         classifiers, data_sets: the label tree; labels that were moved below their node have their new one.
-        things: nodes at or above which a class is a thing rather than a place.
+        things: the topmost nodes that are things rather than places.
         size: height and width of the pictures.
         channels: that the classifiers share.
         weights_sha256: hash of the file of weights.
@@ -52,4 +52,4 @@ class PlacesCard(BaseModel):
     @property
     def tree(self) -> LabelTree:
         """The label tree."""
-        return LabelTree(self.classifiers, self.data_sets)
+        return LabelTree(self.classifiers, self.data_sets, self.things)

@@ -18,13 +18,12 @@ from models.places.tree import LabelTree
 
 
 class Learner(Protocol):
-    """The two kinds of networks behind one interface.
+    """The two kinds of networks behind one interface."""
 
-    Attributes:
-        network: reads pictures, uint8 (B, H, W, 3).
-    """
-
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """The network, which reads pictures, uint8 (B, H, W, 3)."""
+        ...
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ``loss`` of a batch, and further scalars for the curves."""
@@ -54,7 +53,7 @@ def new_learner(recipe: PlacesRecipe, tree: LabelTree, *, pretrained: bool) -> L
 
 class _Hierarchical:
     def __init__(self, network: HierarchicalNetwork, tree: LabelTree, level_weights: tuple[float, ...]) -> None:
-        self.network = network
+        self.network: nn.Module = network
         self._tree, self._level_weights = tree, level_weights
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -69,7 +68,7 @@ class _Hierarchical:
 
 class _Flat:
     def __init__(self, network: FlatNetwork, classes: FlatClasses) -> None:
-        self.network = network
+        self.network: nn.Module = network
         self._classes = classes
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

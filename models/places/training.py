@@ -23,7 +23,7 @@ History = list[dict[str, float]]
 
 
 def number_of_steps(optimisation: Optimisation, sets: Mapping[str, PlaceSet], shares: Mapping[str, int]) -> int:
-    """Return the number of steps: as the recipe says, or those in which the largest data set is read ``epochs`` times."""
+    """Return the number of steps: given, or those in which the largest data set is read ``epochs`` times."""
     if optimisation.steps is not None:
         return optimisation.steps
     assert optimisation.epochs is not None
