@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -104,8 +105,9 @@ class _Surface:
         return homography
 
 
+@lru_cache(maxsize=1)
 def _place() -> tuple[list[_Surface], list[Part]]:
-    """Return the surfaces and the things of the place, the farthest first."""
+    """Return the surfaces and the things of the place, the farthest first. They are the same each day."""
     rng = np.random.default_rng(_SURFACES)
     (left, right), (near, far) = _GROUND_X, _GROUND_Z
     floor = ((left, 0.0, far), (right, 0.0, far), (right, 0.0, near), (left, 0.0, near))
