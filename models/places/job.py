@@ -1,6 +1,6 @@
 """The job that learns places and things from data sets with different labels.
 
-    training ─► judging ─► product
+    pictures ─► training ─► judging ─► product
 
 Each stage (:mod:`models.jobs.stages`) is a folder of the run, made again when something that it depends on has changed.
 """
@@ -16,11 +16,12 @@ from models.code import code_digest
 from models.jobs.errors import TrainingError
 from models.jobs.stages import Done, Stages
 from models.places.card import PlacesCard
-from models.places.place_data import PlaceData
+from models.places.place_data import PlaceData, PlaceSources
 from models.places.recipe import PlacesRecipe
 from models.places.stages import judging, product, training
 from models.places.trained import read_places_card
 from models.places.training import number_of_steps
+from models.places.tree import LabelTree
 
 Progress = Callable[[str, int, int], None]  #: (stage, steps or pictures done, total)
 
@@ -38,7 +39,7 @@ class Outcome:
 
 
 def train_places(
-    data: PlaceData,
+    sources: PlaceSources,
     recipe: PlacesRecipe,
     out: Path,
     *,
@@ -51,28 +52,35 @@ def train_places(
     Args:
         out: the run's folder; made when missing.
         report: called with a line for each stage.
+        progress: called with the stage's name, and its pictures or steps that are done and in all.
 
     Raises:
         TrainingError: data sets that do not fit to the label tree, a loss that is not finite, or a damaged checkpoint.
-        MaskError: a picture or its annotation cannot be read.
+        MaskError, TreeError: a data set cannot be read, or has other labels than the label tree.
         StageError: another job is running in ``out``, or a folder there is not of a stage.
         models.backbones.weights.WeightsError: the backbone's weights are not in the cache.
         OSError: ``out`` cannot be written.
     """
-    _check(data, recipe)
     stages = Stages(out, report=report)
-    tree = {"classifiers": data.tree.classifiers, "data_sets": _plain_sets(data), "things": sorted(data.tree.things)}
 
     def run(name: str, module: str, inputs: dict[str, Any], work: Callable[[Path], None]) -> Done:
-        return stages.run(name, {"code": code_digest([module]), "seed": seed, **inputs}, work)
+        return stages.run(name, {"code": code_digest([module]), **inputs}, work)
 
     with stages.alone():
+        rendered = stages.run(
+            "pictures",
+            sources.inputs,
+            lambda draft: sources.prepare(draft, lambda done, total: progress("pictures", done, total)),
+        )
+        data = sources.read(rendered.folder)
+        _check(data, recipe)
+        tree = _plain(data.tree)
         steps = number_of_steps(recipe.optimisation, data.sets, recipe.shares)
         digests = {name: one.digest for name, one in sorted(data.sets.items())}
         first = run(
             "training",
             training.__name__,
-            {"tree": tree, "sets": digests, "recipe": recipe.settings()},
+            {"seed": seed, "tree": tree, "sets": digests, "recipe": recipe.settings()},
             lambda draft: training.compute(draft, data, recipe, seed, lambda done: progress("training", done, steps)),
         )
         learner, history = training.read(first.folder, recipe, data.tree)
@@ -96,6 +104,7 @@ def train_places(
             {
                 "training": first.digest,
                 "judging": second.digest,
+                "seed": seed,
                 "recipe": recipe.model_dump(mode="json"),
                 "judged": data.judged_in_words,
             },
@@ -104,8 +113,9 @@ def train_places(
     return Outcome(last.folder, read_places_card(last.folder))
 
 
-def _plain_sets(data: PlaceData) -> dict[str, Any]:
-    return {name: one.model_dump(mode="json") for name, one in data.tree.data_sets.items()}
+def _plain(tree: LabelTree) -> dict[str, Any]:
+    data_sets = {name: one.model_dump(mode="json") for name, one in tree.data_sets.items()}
+    return {"classifiers": tree.classifiers, "data_sets": data_sets, "things": sorted(tree.things)}
 
 
 def _check(data: PlaceData, recipe: PlacesRecipe) -> None:

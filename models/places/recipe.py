@@ -29,22 +29,40 @@ class Source(Part):
         layout: ``courtyard``: rendered; ``folder``: our own layout of files; or that of a published data set.
         folder: of the files; relative to the folder that the command names, else to the current one.
         split: of a published data set.
-        first_seed, days, pictures: of the courtyard: its days have seeds in a row, each with so many pictures.
+        labels: for judged pictures of files: the data set of the label tree whose labels they have.
+        first_seed, days: of the courtyard: its days have seeds in a row.
     """
 
     layout: Literal["courtyard", "folder", "cityscapes", "vistas", "gtsdb"]
     folder: Path | None = None
     split: str = "train"
+    labels: str | None = None
     first_seed: int = Field(0, ge=0)
     days: int = Field(1, ge=1)
-    pictures: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _whole(self) -> Source:
         if (self.layout == "courtyard") != (self.folder is None):
-            needs = "expected no folder" if self.layout == "courtyard" else "expected a folder"
-            raise ValueError(f"layout {self.layout}: {needs} (got {self.folder})")
+            needs = "no folder" if self.layout == "courtyard" else "a folder"
+            raise ValueError(f"layout {self.layout}: expected {needs} (got {self.folder})")
         return self
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the courtyard's days."""
+        return range(self.first_seed, self.first_seed + self.days)
+
+
+class Rendering(Part):
+    """The pictures of the courtyard.
+
+    Attributes:
+        pictures: of each day; every second one shows a thing that is looked for.
+        width: pixels; pictures are of 16:9.
+    """
+
+    pictures: int = Field(8, ge=1, le=64)
+    width: Literal[640, 320, 160, 128, 80] = 320
 
 
 class Data(Part):
@@ -54,12 +72,14 @@ class Data(Part):
         tree: file of the label tree, relative to the current folder.
         sets: pictures of each data set of the tree.
         judged: pictures with dense masks of the finest classes; None for a training that is not judged.
+        rendering: of the courtyard, in all sets.
         obtain: how to get the pictures, for people who do not have them.
     """
 
     tree: Path
     sets: dict[str, Source]
     judged: Source | None = None
+    rendering: Rendering = Rendering()
     obtain: str = ""
 
 
