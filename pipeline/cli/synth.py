@@ -31,12 +31,16 @@ def synth(
     abandoned: Annotated[
         bool, typer.Option("--abandoned", help="The incidents are abandoned objects; videos of at least 60 s.")
     ] = False,
+    masks: Annotated[
+        float | None, typer.Option(help="Seconds between pictures with the class of each pixel.", show_default="none")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Rendering processes.", show_default="one per core")] = None,
 ) -> None:
     """Render videos of the courtyard, half of them with one incident each, and write a manifest of them.
 
     OUT/normal and OUT/abnormal hold courtyard-SEED.mp4. OUT/truth holds the incidents of each frame and their places.
-    `mistwatch train` reads OUT/manifest.jsonl. After an interruption the same command continues.
+    With --masks, a folder VIDEO.masks beside each video holds pictures and masks. `mistwatch train` reads
+    OUT/manifest.jsonl. After an interruption the same command continues.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -56,6 +60,12 @@ def synth(
             incidents_per_minute is None or 0 < incidents_per_minute <= 6,
             "above 0, and up to 6",
         ),
+        (
+            "masks",
+            masks,
+            masks is None or 0 < masks <= seconds,
+            f"above 0, and up to {seconds:g} s, the videos' length",
+        ),
         ("jobs", jobs, jobs is None or jobs >= 1, "at least 1"),
     ):
         if not fits:
@@ -63,7 +73,14 @@ def synth(
     try:
         side = round(width * 9 / 32) * 2 if height is None else height
         scene = SceneSettings(seed, fps, seconds, width, side, incidents_per_minute=0, abandoned=abandoned)
-        planned = recordings(out, scene, videos=videos, abnormal=abnormal, incidents_per_minute=incidents_per_minute)
+        planned = recordings(
+            out,
+            scene,
+            videos=videos,
+            abnormal=abnormal,
+            incidents_per_minute=incidents_per_minute,
+            masks_seconds=masks,
+        )
     except SceneError as error:
         raise UsageError(f"--{error}") from error
     check_opencv()
@@ -90,5 +107,6 @@ def synth(
     typer.echo(
         f"{written.manifest}: {len(planned)} videos of {seconds:g} s, {abnormal_videos} abnormal"
         + (f" ({shown})" if shown else "")
+        + (f"; {sum(film.masked_frames for film in planned)} masks" if masks is not None else "")
         + (f"; {written.kept} kept from before" if written.kept else "")
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline import files
 from pipeline.courtyard.film import truth_lines, write_film, write_truth
+from pipeline.courtyard.masks import mask_frames, masks_are_complete, write_masks
 from pipeline.courtyard.settings import SceneError, SceneSettings
 from pipeline.errors import MistwatchError
 
@@ -48,16 +49,29 @@ class Film:
         truth: the JSON lines of the incidents, written after the film; None: not written. A film whose truth file
             already has exactly this content is kept.
         abnormal: True: an incident must happen; False: none may; None: either.
+        masks_seconds: time between two pictures with masks, which are written beside the film; None: not written.
     """
 
     settings: SceneSettings
     path: Path
     truth: Path | None = None
     abnormal: bool | None = None
+    masks_seconds: float | None = None
 
     @property
     def frames(self) -> int:
+        """The number of frames."""
         return max(1, round(self.settings.seconds * self.settings.fps))
+
+    @property
+    def masks(self) -> Path:
+        """The folder of the pictures with masks."""
+        return self.path.with_suffix(".masks")
+
+    @property
+    def masked_frames(self) -> int:
+        """The number of pictures with masks."""
+        return len(mask_frames(self.settings, self.masks_seconds)) if self.masks_seconds is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +109,8 @@ def render(
         stop: when set, rendering ends.
 
     Yields:
-        The number of frames written since the last item (0 while nothing is new), and a :class:`Rendered` for each
-        film as it is completed.
+        The number of frames and masks written since the last item (0 while nothing is new), and a :class:`Rendered`
+        for each film as it is completed.
 
     Raises:
         RenderError: a film cannot be written, its scene is not as requested, or a process died.
@@ -106,7 +120,7 @@ def render(
         yield from _render_all(films, processes, stop or threading.Event())
     finally:  # a killed process could not remove its partial film
         for film in films:
-            for path in filter(None, (film.path, film.truth)):
+            for path in filter(None, (film.path, film.truth, film.masks)):
                 files.remove_stale_drafts(path.parent, path.name)
 
 
@@ -188,9 +202,9 @@ def render_all(
     """Render films as :func:`render` does, which raises the same errors, and return the outcomes in their order.
 
     Args:
-        progress: called with (frames done, frames in all) a few times a second.
+        progress: called with (frames and masks done, frames and masks in all) a few times a second.
     """
-    total = sum(film.frames for film in films)
+    total = sum(film.frames + film.masked_frames for film in films)
     outcomes: dict[int, Rendered] = {}
     done = 0
     progress(0, total)
@@ -198,7 +212,6 @@ def render_all(
         for item in items:
             if isinstance(item, Rendered):
                 outcomes[item.ordinal] = item
-                done += films[item.ordinal].frames * item.kept
             else:
                 done += item
             progress(done, total)
@@ -212,7 +225,7 @@ def render_films(films: Mapping[Path, SceneSettings], on_progress: Callable[[int
 
 
 def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
-    """Render one film, sending 1 on ``pipe`` for every frame.
+    """Render one film, sending on ``pipe`` the number of frames and masks that are new, or kept.
 
     Raises:
         RenderError: the scene has a forbidden incident, or lacks a required one.
@@ -228,12 +241,20 @@ def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
         what = "nothing abnormal happens" if film.abnormal else "something abnormal happens"
         raise RenderError(f"{film.path}: {what} in the scene of seed {film.settings.seed}; leave that seed out")
     kept = _is_complete(film, scene)
-    if not kept:
+    if kept:
+        pipe.send(film.frames)
+    else:
         if film.truth is not None:
             film.truth.unlink(missing_ok=True)  # until the film is complete
         write_film(scene, film.path, progress=lambda _done, _total: pipe.send(1))
         if film.truth is not None:
             write_truth(scene, film.truth)
+    if film.masks_seconds is not None:
+        if masks_are_complete(film.settings, film.masks, film.masks_seconds):
+            pipe.send(film.masked_frames)
+        else:
+            kept = False
+            write_masks(scene, film.masks, film.masks_seconds, progress=lambda _done, _total: pipe.send(1))
     return Rendered(
         ordinal,
         kept,

@@ -3,6 +3,7 @@
 FOLDER/normal/courtyard-SEED.mp4
 FOLDER/abnormal/courtyard-SEED.mp4     one incident each
 FOLDER/truth/courtyard-SEED.jsonl      see pipeline.courtyard.film.write_truth
+FOLDER/…/courtyard-SEED.masks/         on request, beside the video; see pipeline.courtyard.masks
 FOLDER/manifest.jsonl                  written last
 """
 
@@ -40,7 +41,13 @@ class Written:
 
 
 def recordings(
-    folder: Path, scene: SceneSettings, *, videos: int, abnormal: float, incidents_per_minute: float | None = None
+    folder: Path,
+    scene: SceneSettings,
+    *,
+    videos: int,
+    abnormal: float,
+    incidents_per_minute: float | None = None,
+    masks_seconds: float | None = None,
 ) -> list[Film]:
     """Plan the data set; nothing is rendered.
 
@@ -51,6 +58,7 @@ def recordings(
         scene: settings of the first video; its ``incidents_per_minute`` is ignored.
         abnormal: share of videos with incidents, 0 to 1.
         incidents_per_minute: of the abnormal videos; None: one a video.
+        masks_seconds: time between two pictures with masks; None: without.
 
     Raises:
         SceneError: a video that cannot be rendered; one line that names the setting.
@@ -66,7 +74,8 @@ def recordings(
         rate = 60 / scene.seconds if incidents_per_minute is None else incidents_per_minute
         settings = replace(scene, seed=seed, incidents_per_minute=rate if label else 0.0)
         path = folder / ("abnormal" if label else "normal") / f"courtyard-{seed}.mp4"
-        planned.append(Film(settings, path, folder / "truth" / f"courtyard-{seed}.jsonl", abnormal=bool(label)))
+        truth = folder / "truth" / f"courtyard-{seed}.jsonl"
+        planned.append(Film(settings, path, truth, abnormal=bool(label), masks_seconds=masks_seconds))
     return planned
 
 
@@ -85,7 +94,7 @@ def write_data_set(
 
     Args:
         jobs: number of processes that render, at least 1.
-        progress: called with (frames done, frames in all).
+        progress: called with (frames and masks done, frames and masks in all).
         stop: when set, writing ends and leaves neither a process nor a partial file.
 
     Raises:

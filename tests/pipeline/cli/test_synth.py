@@ -15,12 +15,16 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from in_process import called
+from PIL import Image
 
 from pipeline.courtyard import scene
+from pipeline.courtyard.masks import write_masks
 from pipeline.courtyard.renderer import RenderError, render_one
 from pipeline.courtyard.scene import Courtyard
+from pipeline.courtyard.segments import CLASSES
 from pipeline.courtyard.settings import SceneError, SceneSettings
 from pipeline.manifests.courtyard import recordings
 from pipeline.manifests.manifest import ManifestError, read_manifest
@@ -217,6 +221,56 @@ def test_two_writers_of_one_folder(written: tuple[Path, str]) -> None:
         os.close(handle)
 
 
+# -- masks -----------------------------------------------------------------------------------------------------
+
+
+def test_masks_on_request(written: tuple[Path, str], tmp_path: Path) -> None:
+    words = (*SMALL, "--videos", "2", "--masks", "5")
+    assert "; 6 masks\n" in synth(tmp_path, *words).stdout  # frames 0, 10 and 20 of two videos
+    names = [f"{number:06d}.png" for number in (0, 10, 20)]
+    for video in read_manifest(tmp_path / "manifest.jsonl"):
+        shown = Courtyard(SceneSettings(int(video.group), 2, 12, incidents_per_minute=5 * video.label))
+        folder = video.path.with_suffix(".masks")
+        assert files(folder) == [
+            "classes.json",
+            *(f"masks/{one}" for one in names),
+            *(f"pictures/{one}" for one in names),
+        ]
+        assert json.loads((folder / "classes.json").read_text())["classes"] == list(CLASSES)
+        for name in names:
+            mask = Image.open(folder / "masks" / name)
+            assert mask.mode == "L"
+            assert np.array_equal(np.asarray(mask), shown.segments(int(name[:6])))
+            assert np.array_equal(np.asarray(Image.open(folder / "pictures" / name)), shown.frame(int(name[:6])))
+    there = films(written[0])  # the films are those without masks
+    assert all(content == there[name][1] for name, (_, content) in films(tmp_path).items())
+
+    before = {one: (tmp_path / one).stat().st_mtime_ns for one in files(tmp_path)}
+    assert "; 6 masks; 2 kept from before\n" in synth(tmp_path, *words).stdout
+    others = next(tmp_path.glob("*/courtyard-41.masks"))
+    (others / "classes.json").unlink()
+    assert "; 6 masks; 1 kept from before\n" in synth(tmp_path, *words).stdout
+    changed = {one for one in files(tmp_path) if (tmp_path / one).stat().st_mtime_ns != before[one]}
+    assert changed - {"manifest.jsonl"} == {f"{others.relative_to(tmp_path)}/{one}" for one in files(others)}
+    assert "; 2 masks\n" in synth(tmp_path, *words[:-1], "12").stdout  # others instead of them, of frame 0
+    assert files(others) == ["classes.json", "masks/000000.png", "pictures/000000.png"]
+
+
+def test_masks_are_written_in_full_or_not_at_all(tmp_path: Path) -> None:
+    shown = Courtyard(SceneSettings(seed=41, fps=2, seconds=12))
+    folder = tmp_path / "film.masks"
+
+    def interrupted(done: int, total: int) -> None:
+        assert (done <= 2, total) == (True, 3)
+        assert not folder.exists()
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_masks(shown, folder, 5, progress=interrupted)
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- interrupted -----------------------------------------------------------------------------------------------
 
 
@@ -311,6 +365,9 @@ def test_a_renderer_that_is_killed(long_run, tmp_path: Path) -> None:
         (("--abnormal", "1.5"), ["--abnormal 1.5", "0 to 1"]),
         (("--abnormal", "nan"), ["--abnormal nan"]),
         (("--jobs", "0"), ["--jobs 0", "at least 1"]),
+        (("--masks", "0"), ["--masks 0.0", "above 0, and up to 12 s"]),
+        (("--masks", "12.5"), ["--masks 12.5"]),
+        (("--masks", "nan"), ["--masks nan"]),
     ],
 )
 def test_one_clear_line(options: tuple[str, str], named: list[str], tmp_path: Path) -> None:
