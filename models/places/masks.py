@@ -1,4 +1,4 @@
-"""Masks of labels, read from pictures: palette indices, or colours that stand for classes."""
+"""Pictures, and masks of labels stored as pictures: palette indices, or colours that stand for classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from operators.figures.segments import AMBIGUOUS
+from operators.figures.segments import AMBIGUOUS, VOID
 from pipeline.errors import UsageError
 
 Picture = npt.NDArray[np.uint8]
@@ -51,12 +51,31 @@ class ColourList:
         return tuple(name for name, own in pairs if tuple(own) == tuple(colour))
 
 
-def read_indices(file: Path, classes: Sequence[int]) -> Classes:
+def read_picture(file: Path) -> Picture:
+    """Return a picture as uint8 (H, W, 3) RGB; transparency is left out.
+
+    Raises:
+        MaskError: the file cannot be read, or its values are not bytes.
+    """
+    with _opened(file) as picture:
+        if picture.mode not in ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr"):
+            raise MaskError(f"{file}: not a picture of bytes (got mode {picture.mode}); expected 8 bits a channel")
+        return np.asarray(picture.convert("RGB"))
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """Return height and width of a picture without decoding it. Raises MaskError if it cannot be read."""
+    with _opened(file, load=False) as picture:
+        return picture.height, picture.width
+
+
+def read_indices(file: Path, classes: Sequence[int], *, void: int | None = None) -> Classes:
     """Read a mask of label indices, such as that of a palette.
 
     Args:
         file: a picture with one byte a pixel: a palette or grey.
         classes: of each label, by index, such as :meth:`~models.places.tree.LabelTree.node_of_labels`.
+        void: an index that stands for no label; None: without.
 
     Returns:
         classes of the pixels, (H, W).
@@ -68,9 +87,15 @@ def read_indices(file: Path, classes: Sequence[int]) -> Classes:
         if picture.mode not in ("P", "L"):
             raise MaskError(f"{file}: not a mask of indices (got mode {picture.mode}); expected a palette or grey")
         indices = np.asarray(picture)
-    if indices.size and int(indices.max()) >= len(classes):
-        raise MaskError(f"{file}: index {indices.max()} has no label; expected 0 to {len(classes) - 1}")
-    found: Classes = np.asarray(classes, np.int16)[indices]
+    table = np.full(max(256, len(classes)), VOID, np.int16)
+    table[: len(classes)] = classes
+    without = indices >= len(classes)
+    if void is not None:
+        without &= indices != void
+    if without.any():
+        expected = f"0 to {len(classes) - 1}" + (f", or {void} for void" if void is not None else "")
+        raise MaskError(f"{file}: index {indices[without].max()} has no label; expected {expected}")
+    found: Classes = table[indices]
     return found
 
 
@@ -127,10 +152,11 @@ def read_colours(file: Path, drawn: ColourList, classes: Sequence[int], *, leave
     return found
 
 
-def _opened(file: Path) -> Image.Image:
+def _opened(file: Path, *, load: bool = True) -> Image.Image:
     try:
         picture = Image.open(file)
-        picture.load()
+        if load:
+            picture.load()
     except FileNotFoundError:
         raise MaskError(f"{file}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

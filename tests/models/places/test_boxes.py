@@ -6,8 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.places.boxes import painted
+from models.places.boxes import Box, painted
 from models.places.masks import MaskError
 from operators.figures.segments import VOID
 
@@ -40,6 +42,30 @@ class TestPaintedBoxes:
 
     def test_of_void_hide_those_below(self) -> None:
         assert painted([(0, 0, 3, 1), (1, 0, 2, 1)], [1, VOID], (1, 3)).tolist() == [[1, V, 1]]
+
+
+SIDES = st.floats(0, 6, width=16)
+
+
+@st.composite
+def some_boxes(draw: st.DrawFn) -> list[Box]:
+    corners = st.tuples(SIDES, SIDES, SIDES, SIDES).filter(lambda box: box[0] != box[2] and box[1] != box[3])
+    found = draw(st.lists(corners, max_size=6))
+    return [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in found]
+
+
+@given(some_boxes())
+def test_a_pixel_has_the_node_of_the_smallest_box_about_its_middle(boxes: list[Box]) -> None:
+    mask = painted(boxes, range(len(boxes)), (6, 6))
+    for row in range(6):
+        for column in range(6):
+            y, x = row + 0.5, column + 0.5
+            about = [
+                ((right - left) * (bottom - top), -at)
+                for at, (left, top, right, bottom) in enumerate(boxes)
+                if left <= x < right and top <= y < bottom
+            ]
+            assert mask[row, column] == (-min(about)[1] if about else VOID)
 
 
 @pytest.mark.parametrize(
