@@ -33,8 +33,8 @@ def places(
     """
     from models.jobs.recipes import read_recipe
     from models.places.job import train_places
-    from models.places.place_data import RecipeSources
     from models.places.recipe import PlacesRecipe
+    from models.places.recipe_sources import RecipeSources
     from models.places.stages.product import PAGE_FILE
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import writing

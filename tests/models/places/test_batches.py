@@ -60,8 +60,8 @@ def test_picture_and_nodes_of_a_view_show_the_same_place(seed, height, width, fl
     view = random_view(coordinates(height, width), views, np.random.default_rng(seed))
     assert view.picture.shape == (32, 40, 3)
     rows, columns = np.divmod(view.nodes, 1000)
-    # The middle of a view's pixel lies in the node's pixel; the picture is an average around it. One level for rounding,
-    # and half of a pixel's width for the averages at the picture's margins.
+    # The middle of a view's pixel lies in the node's pixel; the picture is an average around it. One level is for
+    # rounding, and the rest for the averages at the picture's margins.
     slack = 1.5 + max(height / 48, width / 64)
     assert np.abs(view.picture[..., 0] - columns.astype(float)).max() <= slack
     assert np.abs(view.picture[..., 1] - rows.astype(float)).max() <= slack

@@ -70,5 +70,5 @@ def test_no_labelled_pixel_costs_nothing():
     logits = torch.zeros(1, len(FLAT.names), 1, 2, requires_grad=True)
     loss = FLAT.loss(logits, torch.full((1, 1, 2), VOID))
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert not logits.grad.any()
