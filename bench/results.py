@@ -493,6 +493,13 @@ def alert_history(found: dict[str, Any]) -> Iterator[Line]:
     )
 
 
+def places_samples(found: dict[str, Any]) -> Iterator[Line]:
+    for level in found["levels"]:
+        what = f"street scenes, level {level['level']} of the paper's tree: mean pixel accuracy, mean IoU"
+        figure = f"{level['mean_accuracy']:.3f}, {level['mean_iou']:.3f}"
+        yield Line(what, figure, "", None, f"the authors' decisions on {found['pictures']} pictures")
+
+
 SECTIONS = (
     Section("families", "python bench/families.py", families),
     Section("fights_mist", "python bench/fights_mist.py", fights),
@@ -546,6 +553,7 @@ SECTIONS = (
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
     Section("parts", "python bench/parts.py", parts),
     Section("replay", "python bench/replay.py", replay),
+    Section("places_samples", "python bench/places_samples.py", places_samples),
     Section("alert_history", "python bench/alert_history.py", alert_history),
 )
 
