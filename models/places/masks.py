@@ -152,21 +152,6 @@ def read_colours(file: Path, drawn: ColourList, classes: Sequence[int], *, leave
     return found
 
 
-def read_picture(file: Path) -> Picture:
-    """Read a picture.
-
-    The orientation in a file's metadata is not applied, because masks have the orientation of the stored pixels.
-
-    Returns:
-        uint8 (H, W, 3) RGB.
-
-    Raises:
-        MaskError: the file cannot be read.
-    """
-    with _opened(file) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
 def _opened(file: Path, *, load: bool = True) -> Image.Image:
     try:
         picture = Image.open(file)

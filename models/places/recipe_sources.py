@@ -12,6 +12,7 @@ from models.places import courtyard_set
 from models.places.cityscapes import cityscapes
 from models.places.courtyard_set import JUDGED, Sampling, courtyard_sets
 from models.places.data_set import PlaceSet
+from models.places.folder_set import read_folder_set
 from models.places.gtsdb import gtsdb
 from models.places.place_data import PlaceData
 from models.places.recipe import Data, Source
@@ -57,7 +58,7 @@ class RecipeSources:
         data = self._data
         found: dict[str, PlaceSet] = {}
         if self._seeds:
-            found.update(courtyard_sets(self._tree, self._seeds, folder, sampling=self._sampling))
+            found = dict(courtyard_sets(self._tree, self._seeds, folder, sampling=self._sampling))
         for name, source in data.sets.items():
             if source.layout != "courtyard":
                 found[name] = self._of_files(source, name)
@@ -71,9 +72,7 @@ class RecipeSources:
         assert source.folder is not None  # the recipe checks it
         folder = self._root / source.folder
         if source.layout == "folder":
-            from models.places.folder_set import folder_set
-
-            return folder_set(folder, self._tree, name)
+            return read_folder_set(folder, name, self._tree)
         return _PUBLISHED[source.layout](folder, self._tree, name=name, split=source.split)
 
 
