@@ -10,13 +10,13 @@ import torch
 
 from models.places.batches import whole_view
 from models.places.data_set import PlaceSet
-from models.places.learner import Learner
+from models.places.learner import Decider
 from models.places.tree import LabelTree
 from operators.figures.segments import SegmentCounts, SegmentFigures, count_segments, fold_counts, segment_figures
 
 
 def count_pixels(
-    learner: Learner,
+    decider: Decider,
     tree: LabelTree,
     judged: PlaceSet,
     size: tuple[int, int],
@@ -34,7 +34,7 @@ def count_pixels(
     total = SegmentCounts(np.zeros((len(tree.nodes), len(tree.nodes) + 1), np.int64))
     for index in range(len(judged)):
         sample = whole_view(judged.sample(index), size)
-        decided = learner.decide(torch.from_numpy(sample.picture)[None])[0].numpy()
+        decided = decider.decide(torch.from_numpy(sample.picture)[None])[0].numpy()
         total += count_segments(sample.nodes, decided, len(tree.nodes))
         progress(index + 1)
     return total

@@ -17,7 +17,15 @@ from models.places.recipe import PlacesRecipe
 from models.places.tree import LabelTree
 
 
-class Learner(Protocol):
+class Decider(Protocol):
+    """Decides about pixels."""
+
+    def decide(self, pictures: Tensor) -> Tensor:
+        """Return the node of each pixel, as its index in ``tree.nodes``: uint8 (B, H, W, 3) → int64 (B, H, W)."""
+        ...
+
+
+class Learner(Decider, Protocol):
     """The two kinds of networks behind one interface."""
 
     @property
@@ -27,10 +35,6 @@ class Learner(Protocol):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ``loss`` of a batch, and further scalars for the curves."""
-        ...
-
-    def decide(self, pictures: Tensor) -> Tensor:
-        """Return the node of each pixel, as its index in ``tree.nodes``: uint8 (B, H, W, 3) → int64 (B, H, W)."""
         ...
 
 
