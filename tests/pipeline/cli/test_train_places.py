@@ -100,7 +100,7 @@ def test_a_label_tree_that_cannot_be_used(folder: Path, change: dict[str, list[s
     (folder / "tree.yaml").write_text(yaml.safe_dump({**TREE, "classifiers": change}))
     status, output, problems = train(folder)
     assert (status, output) == (2, "")
-    assert problems.startswith(f"tree.yaml: {line}")
+    assert problems.startswith(f"mistwatch: tree.yaml: {line}")
     assert not (folder / "run").exists()
 
 
