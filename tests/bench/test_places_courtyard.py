@@ -57,7 +57,7 @@ def runs(bench):
 
 
 def test_student_s_interval_over_three_seeds(bench, runs):
-    """t of 2 degrees of freedom at 97.5 % is 4.3027, and the deviation 0.1: half of the interval is 4.3027 · 0.1 / √3."""
+    """t of 2 degrees of freedom at 97.5 % is 4.3027, the deviation 0.1: half of the interval is 4.3027 · 0.1 / √3."""
     found = bench.difference(runs, bench.FLAT, "mean_accuracy")
     assert found == {
         "value": 0.2,
