@@ -6,7 +6,6 @@ Everything random depends on the seed, the step and the place in the batch alone
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +39,6 @@ class Batches:
     def __init__(self, sets: Mapping[str, PlaceSet], shares: Mapping[str, int], views: Views, seed: int) -> None:
         self._sets = [(sets[name], share) for name, share in shares.items()]
         self._views, self._seed = views, seed
-        self._order = lru_cache(2 * len(self._sets))(self._new_order)
 
     def at(self, step: int) -> Batch:
         """Return the batch of a step.
@@ -62,7 +60,7 @@ class Batches:
             torch.tensor(boxes),
         )
 
-    def _new_order(self, ordinal: int, turn: int) -> npt.NDArray[np.int64]:
+    def _order(self, ordinal: int, turn: int) -> npt.NDArray[np.int64]:
         draw = np.random.default_rng(derived_seed(self._seed, ordinal, turn))
         return draw.permutation(len(self._sets[ordinal][0]))
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from models.jobs.errors import TrainingError
 from models.places.batches import Batch, Batches
 from models.places.learner import Learner
+from models.places.masks import MaskError
 from models.places.recipe import Optimisation
 from models.places.training import History, learning_rate
 
@@ -47,7 +48,9 @@ class TrainingModule(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = learning_rate(self._optimisation, self.global_step, self._steps)
 
-    def training_step(self, batch: Batch | list[Tensor], _ordinal: int) -> Tensor:
+    def training_step(self, batch: Batch | list[Tensor] | MaskError, _ordinal: int) -> Tensor:
+        if isinstance(batch, MaskError):
+            raise batch
         losses = self._learner.losses(Batch(*batch))
         if not torch.isfinite(losses["loss"]):
             raise TrainingError(
@@ -87,8 +90,8 @@ class EndEveryRound(pl.Callback):
         pl_module.end_round()
 
 
-class _Steps(Dataset[Batch]):
-    """The batches of a round."""
+class _Steps(Dataset[Batch | MaskError]):
+    """The batches of a round, or the error of one: raised in a worker it would have a traceback as its text."""
 
     def __init__(self, batches: Batches, first: int, number: int) -> None:
         self._batches, self._first, self._number = batches, first, number
@@ -96,5 +99,8 @@ class _Steps(Dataset[Batch]):
     def __len__(self) -> int:
         return self._number
 
-    def __getitem__(self, ordinal: int) -> Batch:
-        return self._batches.at(self._first + ordinal)
+    def __getitem__(self, ordinal: int) -> Batch | MaskError:
+        try:
+            return self._batches.at(self._first + ordinal)
+        except MaskError as error:
+            return error

@@ -14,6 +14,7 @@ from models.card import CardError
 from models.jobs.errors import TrainingError
 from models.places.decision import decide
 from models.places.job import train_places
+from models.places.masks import MaskError
 from models.places.recipe import Optimisation, PlacesRecipe
 from models.places.trained import WEIGHTS_FILE, load_places
 from models.places.training import learning_rate, number_of_steps
@@ -114,6 +115,21 @@ def test_a_stopped_job_continues_to_the_same_bytes(tmp_path):
     assert [step[1:] for step in rest if step[0] == "training"] == [(5, 5)]
     for file in (WEIGHTS_FILE, "places-card.json", "samples.png"):
         assert (unbroken.product / file).read_bytes() == (outcome.product / file).read_bytes(), file
+
+
+def test_workers_change_nothing_and_their_errors_are_one_line(tmp_path):
+    hashes = {
+        train_places(SquareSources(), short(2, workers=workers), tmp_path / str(workers)).card.weights_sha256
+        for workers in (0, 2)
+    }
+    assert len(hashes) == 1
+
+    class Missing(Squares):
+        def sample(self, index):
+            raise MaskError("masks/7.png: no such file")
+
+    with pytest.raises(MaskError, match=r"^masks/7.png: no such file$"):
+        train_places(SquareSources(boxes=Missing("boxes", 3, 0)), short(2, workers=2), tmp_path / "missing")
 
 
 def test_another_seed_gives_other_weights(run, tmp_path):
