@@ -6,7 +6,8 @@ Layout::
     gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png      # grey: ids 0 to 33
 
 Licence plates have the id −1. The authors' program does not draw labels below 0, so their pixels have the label of the
-car. Pictures of the split ``test`` are published without labels.
+car. In masks that were made otherwise, −1 in a byte is 255, which is void. Pictures of the split ``test`` are published
+without labels.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ LABELS = (
     "bicycle",
 )
 
+_LICENCE_PLATE = 255  # −1 in a byte
+
 _PICTURE, _MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
@@ -74,4 +77,4 @@ def cityscapes(folder: Path, tree: LabelTree, *, name: str = "cityscapes", split
     pictures = list_pictures(folder / "leftImg8bit" / split, f"*/*{_PICTURE}")
     masks = folder / "gtFine" / split
     files = [(file, masks / file.parent.name / (file.name.removesuffix(_PICTURE) + _MASK)) for file in pictures]
-    return MaskedPictures(tree, name, files)
+    return MaskedPictures(tree, name, files, void=_LICENCE_PLATE)

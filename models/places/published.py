@@ -20,6 +20,7 @@ class MaskedPictures:
     Args:
         name: of the data set in the tree.
         files: the picture and the mask of each sample.
+        void: an index of the masks that stands for no label; None: without.
 
     Raises:
         MaskError: a mask is missing. A line for each.
@@ -28,7 +29,9 @@ class MaskedPictures:
 
     of_boxes = False
 
-    def __init__(self, tree: LabelTree, name: str, files: Sequence[tuple[Path, Path]]) -> None:
+    def __init__(
+        self, tree: LabelTree, name: str, files: Sequence[tuple[Path, Path]], *, void: int | None = None
+    ) -> None:
         missing = [f"{mask}: no such mask; expected one for {picture}" for picture, mask in files if not mask.is_file()]
         if missing:
             raise MaskError(listed(missing, "{} more masks are missing"))
@@ -36,6 +39,7 @@ class MaskedPictures:
         self.digest = digest_of(chain.from_iterable(files))
         self._files = files
         self._nodes = tree.node_of_labels(name)
+        self._void = void
 
     def __len__(self) -> int:
         return len(self._files)
@@ -49,7 +53,7 @@ class MaskedPictures:
         """
         file, mask = self._files[index]
         picture = read_picture(file)
-        nodes = read_indices(mask, self._nodes.tolist())
+        nodes = read_indices(mask, self._nodes.tolist(), void=self._void)
         if nodes.shape != picture.shape[:2]:
             own, other = (f"{shape[1]}×{shape[0]}" for shape in (nodes.shape, picture.shape))
             raise MaskError(f"{mask}: another size than its picture (got {own}); expected {other} as in {file}")
