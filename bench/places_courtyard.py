@@ -2,13 +2,14 @@
 
     python bench/places_courtyard.py [--seeds 5]
 
-writes bench/results/places_courtyard.json and .md. Both kinds have the recipe configs/train/places-courtyard.yaml with
-fewer pictures and steps: the same backbone, pictures and batches. A seed draws the first weights, the order of the pictures and their views.
-Boxes are painted as masks for the flat network, which decides by the paper's protocol: a pixel of a subclass is right
-if its subclass comes first, or if the class above comes first and the subclass second. A third row is more generous to
-it: where the class above comes first, the best class below decides. All are judged on dense masks of days with other
-seeds than those by which the recipe's settings were chosen. The interval of a difference is Student's t over the seeds,
-whose trainings are paired. Trained runs are kept, so a stopped bench continues.
+writes bench/results/places_courtyard.json and .md. Both kinds have the recipe configs/train/places-courtyard.yaml, with
+fewer pictures and steps than the committed model: the same backbone, pictures and batches. A seed draws the first
+weights, the order of the pictures and their views. Boxes are painted as masks for the flat network, which decides by
+the paper's protocol: a pixel of a subclass is right if its subclass comes first, or if the class above comes first and
+the subclass second. A third row is more generous to it: where the class above comes first, the best class below
+decides. All are judged on dense masks of days with other seeds than those by which the recipe's settings were chosen.
+The interval of a difference is Student's t over the seeds, whose trainings are paired. Trained runs are kept, so a
+stopped bench continues.
 """
 
 from __future__ import annotations
