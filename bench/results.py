@@ -510,6 +510,20 @@ def alert_history(found: dict[str, Any]) -> Iterator[Line]:
     )
 
 
+def places_courtyard(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"{found['seeds']} seeds, {found['judged']}"
+    for kind, one in found["kinds"].items():
+        accuracy, iou = (one["only_boxed"][figure]["value"] for figure in ("mean_accuracy", "mean_iou"))
+        what = f"courtyard, {kind}: classes of boxes alone, mean accuracy and mean IoU"
+        yield Line(what, f"{accuracy:.3f}, {iou:.3f}", "", None, judges)
+    for other, figures in found["differences"].items():
+        for figure, gained in figures.items():
+            what = f"courtyard, hierarchical less {other}: classes of boxes alone, {figure.replace('_', ' ')}"
+            within = f"{gained['value']:+.3f} ({gained['low']:+.3f} to {gained['high']:+.3f})"
+            target, met = ("interval above 0", gained["low"] > 0) if other == "flat" else ("", None)
+            yield Line(what, within, target, met, judges)
+
+
 def places_samples(found: dict[str, Any]) -> Iterator[Line]:
     for level in found["levels"]:
         what = f"street scenes, level {level['level']} of the paper's tree: mean pixel accuracy, mean IoU"
@@ -571,6 +585,7 @@ SECTIONS = (
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
     Section("parts", "python bench/parts.py", parts),
     Section("replay", "python bench/replay.py", replay),
+    Section("places_courtyard", "python bench/places_courtyard.py", places_courtyard),
     Section("places_samples", "python bench/places_samples.py", places_samples),
     Section("alert_history", "python bench/alert_history.py", alert_history),
 )

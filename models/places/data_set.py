@@ -24,17 +24,22 @@ class PlaceSample:
 
 
 class PlaceSet(Protocol):
-    """The pictures of one data set of a label tree.
+    """The pictures of one data set of a label tree."""
 
-    Attributes:
-        name: of the data set in the tree.
-        of_boxes: whether boxes annotate its pictures.
-        digest: changes with the pictures and their annotation.
-    """
+    @property
+    def name(self) -> str:
+        """The name of the data set in the tree."""
+        ...
 
-    name: str
-    of_boxes: bool
-    digest: str
+    @property
+    def of_boxes(self) -> bool:
+        """Whether boxes annotate its pictures."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """A text that changes with the pictures and their annotation."""
+        ...
 
     def __len__(self) -> int: ...
 

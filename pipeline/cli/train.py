@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import train_autoencoder, train_classifier, train_mist, train_simclr, train_teacher
+from pipeline.cli import train_autoencoder, train_classifier, train_mist, train_places, train_simclr, train_teacher
 
 app = typer.Typer(help="Train detectors.", no_args_is_help=True)
 
@@ -17,6 +17,7 @@ app.command("classifier")(train_classifier.classifier)
 app.command("teacher")(train_teacher.teacher)
 app.command("autoencoder")(train_autoencoder.autoencoder)
 app.command("simclr")(train_simclr.simclr)
+app.command("places")(train_places.places)
 
 
 @app.callback()

@@ -1,0 +1,1 @@
+"""Stages of the job :mod:`models.places.job`, a file each."""
