@@ -8,8 +8,6 @@ import pytest
 import yaml
 from in_process import called as mistwatch
 
-pytest.importorskip("models.places.recipe_sources", reason="mistwatch train places is not there yet")
-
 TREE = {
     "classifiers": {"root": ["way", "sky"], "way": ["road", "lane"]},
     "data_sets": {
