@@ -524,6 +524,17 @@ def places_courtyard(found: dict[str, Any]) -> Iterator[Line]:
             yield Line(what, within, target, met, judges)
 
 
+def places_alerts(found: dict[str, Any]) -> Iterator[Line]:
+    judges = f"{len(found['seeds']) // 2} demos with two cameras"
+    for detector, one in found["detectors"].items():
+        for name, what in (("place", "place"), ("object", "thing")):
+            low, high = one[name]["interval_95"]
+            figure = f"{one[name]['share']:.2f} ({low:.2f} to {high:.2f}) of {one['alerts']}"
+            asked = found["asked"][name]
+            label = f"alerts of `{detector}` about an incident: {what} right"
+            yield Line(label, figure, f"≥ {asked:.1f}", one[name]["share"] >= asked, judges)
+
+
 def places_samples(found: dict[str, Any]) -> Iterator[Line]:
     for level in found["levels"]:
         what = f"street scenes, level {level['level']} of the paper's tree: mean pixel accuracy, mean IoU"
@@ -586,6 +597,8 @@ SECTIONS = (
     Section("parts", "python bench/parts.py", parts),
     Section("replay", "python bench/replay.py", replay),
     Section("places_courtyard", "python bench/places_courtyard.py", places_courtyard),
+    Section("places_alerts", "python bench/places_alerts.py", places_alerts),
+    Section("place_cost", "python bench/addition_cost.py --of place", addition_cost),
     Section("places_samples", "python bench/places_samples.py", places_samples),
     Section("alert_history", "python bench/alert_history.py", alert_history),
 )
