@@ -47,6 +47,8 @@ class AddedPlace:
     Args:
         scaled: returns a native picture in the model's size; None where it cannot, or the model was never there.
         classify: asks for the classes of a picture.
+        other_heat: returns the heat of another detector of the camera at a moment, for a picture of a width and height;
+            None where none has any.
         place_map: returns the camera's place map as the model of this version makes it; None while there is none.
         on_outcome: called once for each alert, when its first place is known or will not be.
     """
@@ -57,22 +59,27 @@ class AddedPlace:
         self,
         scaled: Callable[[av.VideoFrame], Picture | None],
         classify: Classify,
+        other_heat: Callable[[Moment, int, int], Heat | None],
         place_map: Callable[[str], PlaceMap | None],
         *,
         on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> None:
         self._scaled = scaled
         self._classify = classify
+        self._other_heat = other_heat
         self._place_map = place_map
         self._on_outcome = on_outcome
         self._peaks: OrderedDict[Moment, _Peak] = OrderedDict()
 
     def saw_peak(self, moment: Moment, picture: av.VideoFrame, heat: Heat | None) -> None:
-        """Take the picture of a peak, before the event that reports it. Without heat its alert has no place.
+        """Take the picture of a peak, before the event that reports it.
 
         Args:
             picture: upright.
+            heat: of the alert's detector; where it has none, that of another detector. Without any, no place.
         """
+        if heat is None:
+            heat = self._other_heat(moment, picture.width, picture.height)
         if heat is None or (shares := heat.shares) is None or (scaled := self._scaled(picture)) is None:
             return
         part = box_in_shares(heat.part, picture.width, picture.height)

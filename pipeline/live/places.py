@@ -16,6 +16,8 @@ from pipeline import logs
 from pipeline.alerts.added_place import AddedPlace
 from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.place_map import PlaceMap
+from pipeline.alerts.recent_features import Moment
+from pipeline.alerts.recent_heat import RecentHeat
 from pipeline.live.camera_map import CameraMap
 from pipeline.live.listener import Watch
 from pipeline.scoring.outcomes import Scored
@@ -52,6 +54,7 @@ class SitePlaces:
         self._size: tuple[int, int] | None = None  # of the scaler's pictures
         self._scaler: Scaler | None = None
         self._maps: dict[str, CameraMap] = {}
+        self._heat: dict[str, RecentHeat] = {}
 
     def check(self) -> PlacesModel:
         """Ask for the model now. Raises ScorerUnavailable, ClipMismatch."""
@@ -67,22 +70,30 @@ class SitePlaces:
         return AddedPlace(
             self._scaled,
             self._client.classify,
+            self._heat.setdefault(watch.camera, RecentHeat()).at,
             partial(self._map_of, watch.camera),
             on_outcome=partial(self._on_outcome, watch),
         )
 
-    def saw(self, watch: Watch, scored: Scored) -> None:
-        """Take a clip's picture, where the camera's map is made of it; on the thread of the operators."""
+    def saw(self, watch: Watch, scored: Scored, frames: FrameSpec) -> None:
+        """Take a clip's heat, and its picture where the camera's map is made of it; on the thread of the operators.
+
+        Args:
+            frames: the clip's frames.
+        """
+        window, heat = scored.window, scored.served.heat
+        if scored.heat is not None and heat is not None and (recent := self._heat.get(watch.camera)) is not None:
+            recent.add(Moment(window.segment.id, window.start, window.end), scored.heat, heat.kind, frames)
         model, camera_map = self._client.model, self._maps.get(watch.camera)
-        window = scored.window
         if model is None or camera_map is None or not camera_map.wants(window.segment.id, window.start, model.version):
             return
         if (picture := self._scaled(window.middle)) is not None and (median := camera_map.add(picture)) is not None:
             self._client.classify(median.picture, partial(camera_map.take, median))
 
     def forget(self, camera: str) -> None:
-        """Forget a camera's map."""
+        """Forget a camera's map and heat."""
         self._maps.pop(camera, None)
+        self._heat.pop(camera, None)
 
     def close(self) -> None:
         """End everything."""

@@ -372,7 +372,7 @@ class Worker:
                 if self._likeness is not None:
                     self._likeness.saw(watch, value)
                 if self._places is not None:
-                    self._places.saw(watch, value)
+                    self._places.saw(watch, value, watcher.plan.clip.frame_spec)
                 if value.served != watcher.served:
                     self._turn_to(watcher, value.served)
                 events = assembler.scored(value)

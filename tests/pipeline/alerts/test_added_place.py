@@ -16,8 +16,10 @@ from pipeline.alerts.place import Place
 from pipeline.alerts.place_map import PlaceMap
 from pipeline.alerts.reading import read_event
 from pipeline.alerts.recent_features import Moment
+from pipeline.alerts.recent_heat import RecentHeat
 from pipeline.heat import Heat
 from pipeline.scoring.places import Classified, PlacesModel
+from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import Part
 from tests.support.alike_alerts import begin
 
@@ -41,12 +43,14 @@ class Rig:
     def __init__(self, *, with_map: bool = True, version: str = MODEL.version) -> None:
         self.asked: list[tuple[np.ndarray, Callable[[Classified | None], None]]] = []
         self.answers: list[Located | None] = []
+        self.recent = RecentHeat()
         classes = lawn_above_walkway()
         empty = np.zeros((40, 80, 3), np.uint8)
         found = PlaceMap("gate", version, NODES, MODEL.things, classes, empty, datetime.now(UTC), 21)
         self.place = AddedPlace(
             lambda _picture: empty,
             lambda picture, on_answer: self.asked.append((picture, on_answer)),
+            self.recent.at,
             lambda wanted: found if with_map and wanted == version else None,
         )
 
@@ -96,6 +100,16 @@ def test_heat_of_a_crop_lies_where_the_crop_does() -> None:
     assert Rig().located(heat_at(0, 0), with_cart()) == Place(
         version="yard/1", place=("ground", "lawn"), object=("person",)
     )
+
+
+def test_a_detector_without_heat_borrows_that_of_another_one_at_the_same_moment() -> None:
+    rig = Rig()
+    for start, row, column in ((-3.0, 0, 0), (0.3, 2, 6), (5.0, 0, 0)):
+        values = heat_at(row, column).values
+        rig.recent.add(Moment("s", start, start + 1.0), values, HeatKind.ANOMALY, FrameSpec(20, 40))
+    assert rig.located(None, with_cart()).object == ("vehicle", "cart"), "of the clip that shares 0.7 s"
+    assert rig.recent.at(Moment("s", 1.5, 2.5), 800, 400) is None, "no clip shares this moment"
+    assert rig.recent.at(Moment("other", 0.0, 1.0), 800, 400) is None
 
 
 def test_without_a_map_of_the_models_version_the_place_is_unknown_and_the_thing_known() -> None:
