@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 #: x and y in shares of the picture's width and height, (0, 0) is its top left corner and (1, 1) its bottom right.
 Point = tuple[float, float]
+#: The corners of several polygons.
+Polygons = tuple[tuple[Point, ...], ...]
 #: Left, top, right and bottom of a rectangle, in shares of the picture; it may reach beyond the picture.
 Rectangle = tuple[float, float, float, float]
 

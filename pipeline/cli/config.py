@@ -39,7 +39,9 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
                 continue
             tuning = site.alerts_of(camera, detector, calibrated=True)
             try:
-                read_calibration(calibration).applied(tuning.model_dump(exclude_none=True))
+                found = read_calibration(calibration)
+                found.applied(tuning.model_dump(exclude_none=True))
+                found.require_ignored(settings.ignored)
             except CalibrationError as error:
                 problems.append(f"{file}: {Watch(camera, detector)}: {error}")
     if problems:
