@@ -46,8 +46,9 @@ def judged(
         cells: raw values, (N, h, w).
         features: (N, D).
         rarity: the map from values of pictures to scores.
-        mask: cells that are ignored, not zero: uint8 (N, h, w). They are taken out before the picture's value, and
-            their HEAT is 0. Where all are, SCORE is 0.
+        mask: cells that are ignored, not zero: uint8 (N, h, w). Before the picture's value each of them becomes as
+            low as the picture's lowest cell, so that it never raises SCORE, and its HEAT is 0. Where all are, SCORE is
+            0.
 
     Returns:
         SCORE (N, 1), the rarity of the picture's value; FEATURES; HEAT (N, h, w), each cell on the scale of SCORE: as
@@ -60,8 +61,9 @@ def judged(
     if mask is not None:
         if mask.shape != cells.shape:
             raise ValueError(f"a mask must have the shape of the cells, {cells.shape}, got {mask.shape}")
-        for ordinal, ignored in enumerate(mask != 0):
-            left = cells[ordinal][~ignored]
-            score[ordinal] = rarity.scores(picture_value(left[np.newaxis])) if left.size else 0.0
-            heat[ordinal][ignored] = 0.0
+        ignored = mask != 0
+        # Not left out: where fewer than HIGHEST are left, the mean would rise without the low ones among the ignored.
+        value = picture_value(np.where(ignored, cells.min(axis=(1, 2), keepdims=True), cells))
+        score = np.where(ignored.all(axis=(1, 2)), 0.0, rarity.scores(value))[:, None]
+        heat[ignored] = 0.0
     return {"SCORE": score.astype(np.float32), "FEATURES": features, "HEAT": heat.astype(np.float32)}

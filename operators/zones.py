@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 #: x and y in shares of the picture's width and height, (0, 0) is its top left corner and (1, 1) its bottom right.
 Point = tuple[float, float]
+#: The corners of several polygons.
+Polygons = tuple[tuple[Point, ...], ...]
 #: Left, top, right and bottom of a rectangle, in shares of the picture; it may reach beyond the picture.
 Rectangle = tuple[float, float, float, float]
 
@@ -22,10 +24,14 @@ WHOLE_RECTANGLE: Rectangle = (0.0, 0.0, 1.0, 1.0)
 LEAST_SHARE = 0.2
 #: Values below this share of the greatest one are background: a faint value everywhere adds up to much.
 _HOT = 0.5
-#: Cells of a side of the grid on which several zones are united.
-_FINE = 256
 #: Points that deviate less from one line, in shares of the picture, enclose nothing.
 _THIN = 1e-6
+#: Sides of less height count as level: their slope may not be finite. In cells, or in shares of the picture.
+_LEVEL = 1e-12
+
+#: A side from its first to its second point, and one of a numbered polygon from its upper to its lower point.
+_Side = tuple[Point, Point]
+_NumberedSide = tuple[int, Point, Point]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,34 +99,26 @@ def coverage(points: Sequence[Point], rows: int, columns: int, part: Rectangle) 
     Raises:
         ValueError: a grid without cells, or a part without area.
     """
-    left, top, right, bottom = part
-    if rows < 1 or columns < 1 or not (left < right and top < bottom):
-        raise ValueError(f"a grid needs cells and an area, got {rows} × {columns} cells over {part}")
-    # In cells, so that the result is the same at every scale.
-    corners = (np.array(points, np.float64) - (left, top)) / (right - left, bottom - top) * (columns, rows)
-    across, down = np.arange(columns + 1.0), np.arange(rows + 1.0)[:, None]
-    area = np.zeros((rows + 1, columns + 1))
-    doubled = 0.0
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        doubled += x0 * y1 - x1 * y0
-        if y0 == y1:
-            continue
-        begins, ends = np.minimum(y0, down), np.minimum(y1, down)  # the side above each Y
-        slope = (x1 - x0) / (y1 - y0)
-        area += (ends - begins) * _mean_above_zero(
-            across - (x0 + slope * (begins - y0)), across - (x0 + slope * (ends - y0))
-        )
-    cells = np.diff(np.diff(area, axis=0), axis=1)
+    sides = list(itertools.pairwise([*points, points[0]]))
     # The orientation of the corners gives the sign.
+    doubled = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in sides)
+    cells = _enclosed(sides, rows, columns, part)
     return np.clip(cells if doubled < 0 else -cells, 0.0, 1.0)
 
 
+def united_coverage(zones: Sequence[Zone], rows: int, columns: int, part: Rectangle) -> npt.NDArray[np.float64]:
+    """Return the share of each cell of a grid that lies in at least one of the zones, as :func:`coverage` does; exact.
+
+    What several zones cover counts once.
+    """
+    if len(zones) == 1:
+        return coverage(zones[0].points, rows, columns, part)
+    return np.clip(_enclosed(_outline([zone.points for zone in zones]), rows, columns, part), 0.0, 1.0)
+
+
 def left_over(zones: Sequence[Zone]) -> float:
-    """Return the share of the picture that lies in none of the zones, to half a percent."""
-    covered = np.zeros((_FINE, _FINE))
-    for zone in zones:
-        covered += coverage(zone.points, _FINE, _FINE, WHOLE_RECTANGLE)
-    return float(np.maximum(0.0, 1.0 - covered).mean())
+    """Return the share of the picture that lies in none of the zones."""
+    return 1.0 - float(united_coverage(zones, 1, 1, WHOLE_RECTANGLE)[0, 0])
 
 
 def overlapped(
@@ -149,6 +147,91 @@ def overlapped(
     # The sum of exact shares may miss the least one by rounding.
     holding = [name for name, share in shares.items() if share >= least - 1e-9]
     return tuple(sorted(holding, key=lambda name: -shares[name]))
+
+
+def _enclosed(sides: Sequence[_Side], rows: int, columns: int, part: Rectangle) -> npt.NDArray[np.float64]:
+    """Return the share of each cell that sides enclose, float64 (rows, columns).
+
+    A side that runs down encloses what is to its right, up to one that runs up. The other way round, the
+    shares are below 0.
+    """
+    left, top, right, bottom = part
+    if rows < 1 or columns < 1 or not (left < right and top < bottom):
+        raise ValueError(f"a grid needs cells and an area, got {rows} × {columns} cells over {part}")
+    # In cells, so that the result is the same at every scale.
+    scaled = (np.array(sides, np.float64).reshape(-1, 2, 2) - (left, top)) / (right - left, bottom - top)
+    across, down = np.arange(columns + 1.0), np.arange(rows + 1.0)[:, None]
+    area = np.zeros((rows + 1, columns + 1))
+    for (x0, y0), (x1, y1) in scaled * (columns, rows):
+        if abs(y1 - y0) < _LEVEL:
+            continue
+        begins, ends = np.minimum(y0, down), np.minimum(y1, down)  # the side above each Y
+        slope = (x1 - x0) / (y1 - y0)
+        area += (ends - begins) * _mean_above_zero(
+            across - (x0 + slope * (begins - y0)), across - (x0 + slope * (ends - y0))
+        )
+    return np.diff(np.diff(area, axis=0), axis=1)
+
+
+def _outline(polygons: Sequence[Sequence[Point]]) -> list[_Side]:
+    """Return the sides of what simple polygons cover together, without level ones; those at its left run down.
+
+    Between two heights at which corners lie or sides cross, no side begins, ends or crosses another.
+    """
+    sides: list[_NumberedSide] = [
+        (number, min(side, key=_height), max(side, key=_height))
+        for number, points in enumerate(polygons)
+        for side in itertools.pairwise([*points, points[0]])
+        if abs(side[1][1] - side[0][1]) >= _LEVEL
+    ]
+    heights: list[float] = []
+    for y in sorted({y for _, upper, lower in sides for y in (upper[1], lower[1])} | _crossings(sides)):
+        if not heights or y - heights[-1] >= _LEVEL:
+            heights.append(y)
+    pieces: dict[tuple[int, bool], list[tuple[float, float]]] = {}  # by side, and whether it runs down
+    for top, bottom in itertools.pairwise(heights):
+        middle = (top + bottom) / 2
+        met = sorted(
+            (_x_at(upper, lower, middle), ordinal)
+            for ordinal, (_, upper, lower) in enumerate(sides)
+            if upper[1] < middle < lower[1]
+        )
+        inside: set[int] = set()
+        for _, ordinal in met:
+            was_covered = bool(inside)
+            inside ^= {sides[ordinal][0]}
+            if bool(inside) == was_covered:
+                continue
+            found = pieces.setdefault((ordinal, bool(inside)), [])
+            goes_on = bool(found) and found[-1][1] == top
+            found.append((found.pop()[0] if goes_on else top, bottom))
+    outline: list[_Side] = []
+    for (ordinal, runs_down), stretches in pieces.items():
+        _, upper, lower = sides[ordinal]
+        for top, bottom in stretches:
+            first, last = (_x_at(upper, lower, top), top), (_x_at(upper, lower, bottom), bottom)
+            outline.append((first, last) if runs_down else (last, first))
+    return outline
+
+
+def _crossings(sides: Sequence[_NumberedSide]) -> set[float]:
+    """Return the heights at which two of the sides cross."""
+    x0, y0, x1, y1 = np.array([(*upper, *lower) for _, upper, lower in sides], np.float64).reshape(-1, 4).T
+    slope = (x1 - x0) / (y1 - y0)
+    at_zero = x0 - slope * y0
+    top, bottom = np.maximum(y0[:, None], y0), np.minimum(y1[:, None], y1)
+    apart = slope[:, None] - slope
+    are_parallel = apart == 0
+    height = (at_zero - at_zero[:, None]) / np.where(are_parallel, 1.0, apart)
+    return set(height[~are_parallel & (top < height) & (height < bottom)].tolist())
+
+
+def _height(point: Point) -> float:
+    return point[1]
+
+
+def _x_at(upper: Point, lower: Point, y: float) -> float:
+    return upper[0] + (lower[0] - upper[0]) * ((y - upper[1]) / (lower[1] - upper[1]))
 
 
 def _mean_above_zero(first: npt.NDArray[np.float64], last: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

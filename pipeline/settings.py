@@ -37,6 +37,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
+from operators.zones import Polygons
 from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
@@ -173,6 +174,11 @@ class CameraSettings(_Strict):
             None if self.schedule is None else self.schedule.schedule(),
             {name: zone.schedule.schedule() for name, zone in self.zones.items() if zone.schedule is not None},
         )
+
+    @property
+    def ignored(self) -> Polygons:
+        """The corners of its ignore zones, in the order of :attr:`pipeline.runs.folder.CameraPart.ignored`."""
+        return tuple(sorted(zone.points for zone in self.zones.values() if zone.ignore))
 
     def zones_document(self) -> dict[str, Any]:
         """Return the settings ``zones`` and ``schedule`` as JSON has them, without defaults."""

@@ -10,8 +10,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from operators.zones import Polygons
 from pipeline import files
 from pipeline.errors import UsageError
 from pipeline.windows import ClipSpec, StoredClip
@@ -96,6 +106,7 @@ class Calibration(_Part):
 
     Attributes:
         camera: the site's camera of the footage; None: recordings without a camera, treated as those of one.
+        ignored: the corners of its ignore zones; not written where it had none.
     """
 
     schema_version: Literal[1] = 1
@@ -104,10 +115,17 @@ class Calibration(_Part):
     alerts: CalibratedAlerts
     promise: Promise
     camera: str | None = None
+    ignored: Polygons = ()
     footage: list[NormalRecording]
     probability: ProbabilityMap | None = None
     created_at: AwareDatetime
     mistwatch: str
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ignore zones that are not there: an earlier version reads the file."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if value or name != "ignored"}
 
     def made_for(self, served: ServedModel) -> bool:
         """Return whether it was made with the scores of this version of this model (and of these weights, if known)."""
@@ -141,6 +159,18 @@ class Calibration(_Part):
                     f"clip.{key} is {cut[key]}, and the calibration was made with {value}: "
                     "use that value, or calibrate again"
                 )
+
+    def require_ignored(self, ignored: Polygons) -> None:
+        """Raise CalibrationError unless the same places of the picture are ignored as in its footage.
+
+        Args:
+            ignored: the corners of the camera's ignore zones, sorted.
+        """
+        if ignored != self.ignored:
+            raise CalibrationError(
+                f"ignore zones: other ones (got {len(ignored)}) than the calibration was made with "
+                f"({len(self.ignored)}); leave out the setting calibration, and calibrate again with these zones"
+            )
 
 
 def read_calibration(file: Path) -> Calibration:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from operators.chain import ChainSettings
+from operators.zones import Polygons
 from pipeline.calibration.search import Budget, NormalScores, require_hours
 from pipeline.errors import UsageError
 from pipeline.manifests.manifest import ManifestError
@@ -26,13 +27,15 @@ _NAMED = 5
 class Method(NamedTuple):
     """The settings with which a recording was replayed, and the site's camera of it.
 
-    A calibration is valid for one method: one model, one cutting into clips, one set of operators, one camera.
+    A calibration is valid for one method: one model, one cutting into clips, one set of operators, one camera with its
+    ignore zones.
     """
 
     model: RunModel
     clip: RunClip
     chain: RunChain
     camera: str | None
+    ignored: Polygons
 
     @property
     def settings(self) -> ChainSettings:
@@ -77,7 +80,13 @@ class Methods:
     def add(self, settings: RunSettings, rows: Iterable[VideoRow]) -> None:
         """Add the methods of a run's recordings."""
         for row in rows:
-            method = Method(settings.model, settings.clip_of(row), settings.chain_of(row), row.camera)
+            method = Method(
+                settings.model,
+                settings.clip_of(row),
+                settings.chain_of(row),
+                row.camera,
+                settings.ignored_of(row),
+            )
             self._first.setdefault(method, row.name)
 
     def require_one(self, labelled: Comparable | None = None) -> None:
@@ -191,8 +200,13 @@ def normal_footage(runs: Sequence[Run], camera: str | None) -> Footage:
 
 
 def _difference(first: Method, one: str, second: Method, other: str) -> str:
-    parts = zip(("models", "clips", "operators' settings"), first, second, strict=False)
-    different = " and ".join(words for words, ours, theirs in parts if ours != theirs)
+    differences = {
+        "models": first.model != second.model,
+        "clips": first.clip != second.clip,
+        "operators' settings": first.chain != second.chain,
+        "ignore zones": first.camera == second.camera and first.ignored != second.ignored,
+    }
+    different = " and ".join(words for words, differ in differences.items() if differ)
     if different:
         return (
             f"{one} and {other} were replayed with different {different}: replay them alike, or calibrate them one by "

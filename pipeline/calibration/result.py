@@ -44,6 +44,7 @@ def calibration_from(footage: Footage, found: Calibrated, probability: Probabili
             at_most_per_hour=found.at_most_per_hour,
         ),
         camera=footage.method.camera,
+        ignored=footage.method.ignored,
         footage=[
             NormalRecording(
                 name=row.name,

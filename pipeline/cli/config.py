@@ -39,7 +39,9 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
                 continue
             tuning = site.alerts_of(camera, detector, calibrated=True)
             try:
-                read_calibration(calibration).applied(tuning.model_dump(exclude_none=True))
+                found = read_calibration(calibration)
+                found.applied(tuning.model_dump(exclude_none=True))
+                found.require_ignored(settings.ignored)
             except CalibrationError as error:
                 problems.append(f"{file}: {Watch(camera, detector)}: {error}")
     if problems:
@@ -52,7 +54,7 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     for line in legend({name: camera.source for name, camera in site.cameras.items()}):
         typer.echo(printable(line))
     for line in watched(opened):
-        typer.echo(f"mistwatch: {printable(line)}", err=True)
+        _report(line)
 
 
 @app.command()
@@ -63,30 +65,34 @@ def zones(
         Path | None, typer.Option(help="PNG file to write.", show_default="CAMERA-zones.png in this folder")
     ] = None,
 ) -> None:
-    """Take one picture of a camera, draw its zones on it, and print a line for each."""
+    """Take one picture of a camera, draw its zones on it, and print a line for its schedule and each zone."""
     from datetime import UTC, datetime
 
     from pipeline.alerts.evidence import file_name
+    from pipeline.cli.site_camera import site_camera
     from pipeline.cli.zones import describe_zones, first_picture, write_zones
     from pipeline.live.service import source_options
     from pipeline.settings import load_site
 
     site = load_site(file)
-    name = camera or (next(iter(site.cameras)) if len(site.cameras) == 1 else None)
-    if name not in site.cameras:
-        problem = "missing (the site has several)" if name is None else f"unknown camera {name}"
-        raise UsageError(f"--camera: {problem}; expected {' or '.join(site.cameras)}")
+    name = site_camera(site, camera)
     target = Path(f"{file_name(name)}-zones.png") if out is None else out
     if target.suffix.lower() != ".png":
         raise UsageError(f"--out {target}: not the name of a PNG file; expected FILE.png")
     settings = site.cameras[name]
-    if not settings.zones:
-        raise UsageError(f"{file}: camera {name} has no zones; add them as cameras.{name}.zones")
-    picture = first_picture(name, settings.source, source_options(settings))
+    if not settings.zones and settings.schedule is None:
+        raise UsageError(
+            f"{file}: camera {name} has no zones and no schedule; add them as cameras.{name}.zones and .schedule"
+        )
+    picture = first_picture(name, settings.source, source_options(settings), _report)
     write_zones(target, picture, settings.camera_zones().zones)
     for line in describe_zones(name, settings.camera_zones(), datetime.now(UTC)):
         typer.echo(printable(line))
     typer.echo(printable(f"picture: {target}"))
+
+
+def _report(line: str) -> None:
+    typer.echo(f"mistwatch: {printable(line)}", err=True)
 
 
 @app.command()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 
@@ -17,28 +16,25 @@ from operators.zones import Zone
 from pipeline import files
 from pipeline.alerts.evidence import jfif
 from pipeline.alerts.zoning import CameraZones
+from pipeline.cli.impatient import impatient_callbacks
 from pipeline.errors import MistwatchError
 from pipeline.lettering import drawable
 from pipeline.sources.base import Frame, FrameSpec, SourceError
 from pipeline.sources.credentials import shown
-from pipeline.sources.factory import SourceCallbacks, SourceOptions, open_source
+from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.scale import upright
 
-if TYPE_CHECKING:
-    from pipeline.sources.reconnect import Outage
 
-
-def first_picture(camera: str, location: str, options: SourceOptions) -> av.VideoFrame:
+def first_picture(camera: str, location: str, options: SourceOptions, report: Callable[[str], None]) -> av.VideoFrame:
     """Return the first picture of a source, upright; a camera is asked once, under the limits of ``options``.
+
+    Args:
+        report: called with a line on the stream that is watched among several.
 
     Raises:
         SourceError: it cannot be opened, or has no picture.
     """
-
-    def on_outage(outage: Outage) -> None:
-        raise SourceError(outage.message, code=outage.code)
-
-    source = open_source(camera, location, options, SourceCallbacks(on_outage=on_outage))
+    source = open_source(camera, location, options, impatient_callbacks(report))
     with closing(source.frames([FrameSpec(16, 16)], threading.Event())) as items:  # type: ignore[type-var]
         for item in items:
             if isinstance(item, Frame):

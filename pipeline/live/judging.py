@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
+from operators.zones import Polygons
 from pipeline import logs
 from pipeline.calibration.file import Calibration, CalibrationError, read_calibration
 from pipeline.errors import UsageError
@@ -72,12 +73,14 @@ class Rules:
         clip: changes to the served model's clips.
         alerts: changes to the served model's suggestions and the operators' defaults.
         calibrated: the same, where ``calibration`` holds for the model that scores.
+        ignored: the corners of the camera's ignore zones.
     """
 
     clip: ClipSettings
     alerts: AlertTuning
     calibrated: AlertTuning
     calibration: Calibration | None
+    ignored: Polygons = ()
 
 
 def rules_of(site: Site, camera: str | None, detector: str = "") -> Rules:
@@ -88,6 +91,7 @@ def rules_of(site: Site, camera: str | None, detector: str = "") -> Rules:
         site.alerts_of(camera, detector),
         site.alerts_of(camera, detector, calibrated=True),
         None if file is None else read_calibration(file),
+        () if camera is None else site.cameras[camera].ignored,
     )
 
 
@@ -119,7 +123,7 @@ class Judging:
 
         Raises:
             ClipMismatch: its settings ask for other clips than the model was trained with.
-            JudgingError: as :func:`chain_settings`; its calibration was made with other clips.
+            JudgingError: as :func:`chain_settings`; its calibration was made with other clips or ignore zones.
         """
         clip = clip_spec(self._rules[watch].clip, served)
         served.require(clip, asked_by=str(watch))
@@ -193,11 +197,13 @@ class Judging:
         )
 
     def _check_calibration(self, watch: Watch, clip: ClipSpec, served: ServedModel) -> None:
-        """Refuse clips that the camera's calibration was not made with. Raises JudgingError."""
-        calibration = self._rules[watch].calibration
+        """Refuse clips or ignore zones that the camera's calibration was not made with. Raises JudgingError."""
+        rules = self._rules[watch]
+        calibration = rules.calibration
         if calibration is None or not calibration.made_for(served):
             return
         try:
             calibration.require_clip(clip)
+            calibration.require_ignored(rules.ignored)
         except CalibrationError as error:
             raise JudgingError(f"{watch}: {error}") from error

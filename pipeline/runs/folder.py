@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    TypeAdapter,
     ValidationError,
     model_serializer,
 )
@@ -37,6 +39,7 @@ from operators.alerting import AlertSettings
 from operators.background import SceneKind
 from operators.chain import ChainSettings
 from operators.heat_kind import HeatKind
+from operators.zones import Polygons
 from pipeline.errors import UsageError
 from pipeline.windows import StoredClip
 
@@ -154,6 +157,19 @@ class RunChain(_Part):
         return written
 
 
+class _RunZone(_Part):
+    points: tuple[tuple[float, float], ...]
+    ignore: bool = False
+
+
+_RUN_ZONES = TypeAdapter(dict[str, _RunZone])
+
+
+def _checked_zones(zones: dict[str, Any]) -> dict[str, Any]:
+    _RUN_ZONES.validate_python(zones)
+    return zones
+
+
 class CameraPart(_Part):
     """The settings of one of the site's cameras.
 
@@ -163,8 +179,13 @@ class CameraPart(_Part):
 
     clip: RunClip
     chain: RunChain
-    zones: dict[str, Any] = {}
+    zones: Annotated[dict[str, Any], AfterValidator(_checked_zones)] = {}
     schedule: dict[str, Any] = {}
+
+    @property
+    def ignored(self) -> Polygons:
+        """The corners of its ignore zones, sorted: neither names nor order matter to scores."""
+        return tuple(sorted(zone.points for zone in _RUN_ZONES.validate_python(self.zones).values() if zone.ignore))
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -215,6 +236,10 @@ class RunSettings(_Part):
     def chain_of(self, row: VideoRow) -> RunChain:
         """The operators' settings that this recording was judged by."""
         return self.chain if row.camera is None else self.cameras[row.camera].chain
+
+    def ignored_of(self, row: VideoRow) -> Polygons:
+        """The corners of the ignore zones of this recording."""
+        return () if row.camera is None else self.cameras[row.camera].ignored
 
 
 class RowFile(_Part):

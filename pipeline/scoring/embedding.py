@@ -12,9 +12,8 @@ import tritonclient.grpc as triton
 
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.scoring.side_client import Request, SideClient, Words, ask_parameters, not_a
+from pipeline.scoring.transport import DESCRIBE_SECONDS
 
-#: Limit of a question for the model's description.
-_DESCRIBE_SECONDS = 5.0
 #: The length of an embedding may differ from 1 by this much.
 _ROUNDING = 1e-3
 
@@ -75,7 +74,7 @@ def _in_words(features: int | None, backbone: str | None) -> str:
 
 
 def describe_embedding(
-    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = _DESCRIBE_SECONDS
+    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = DESCRIBE_SECONDS
 ) -> EmbeddingModel:
     """Ask the server for the description of an embedding model.
 

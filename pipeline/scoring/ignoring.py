@@ -20,7 +20,7 @@ import numpy.typing as npt
 from operators.background import Background, BackgroundSettings, Picture
 from operators.heat_kind import HeatKind
 from operators.median import median_picture
-from operators.zones import WHOLE, Rectangle, Zone, coverage
+from operators.zones import WHOLE, Rectangle, Zone, coverage, united_coverage
 from pipeline import logs
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec
@@ -117,7 +117,7 @@ def ignored_cells(zones: Sequence[Zone], rows: int, columns: int, part: Rectangl
         zones: all ignored.
         part: the part of the picture that the cells cover, in shares of the picture.
     """
-    covered = sum((coverage(zone.points, rows, columns, part) for zone in zones), np.zeros((rows, columns)))
+    covered = united_coverage(zones, rows, columns, part)
     shown = coverage(WHOLE, rows, columns, part)
     found: npt.NDArray[np.bool_] = (covered > _ROUNDING) & (covered >= _LEAST_SHARE * shown - _ROUNDING)
     return found

@@ -12,9 +12,8 @@ import numpy.typing as npt
 import tritonclient.grpc as triton
 
 from pipeline.scoring.side_client import Request, SideClient, Words, ask_parameters, not_a
+from pipeline.scoring.transport import DESCRIBE_SECONDS
 
-#: Limit of a question for the model's description.
-_DESCRIBE_SECONDS = 5.0
 #: Number of classes that fit into the output's type.
 _MOST_NODES = 255
 
@@ -53,7 +52,7 @@ class PlacesModel:
 
 
 def describe_places(
-    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = _DESCRIBE_SECONDS
+    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = DESCRIBE_SECONDS
 ) -> PlacesModel:
     """Ask the server for the description of a model of places.
 

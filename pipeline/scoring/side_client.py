@@ -27,9 +27,8 @@ from pipeline.scoring.served_model import (
     connect,
     diagnose,
 )
+from pipeline.scoring.transport import DESCRIBE_SECONDS
 
-#: Limit of a question for the model's description.
-_DESCRIBE_SECONDS = 5.0
 #: A model that is away is asked for again after this many seconds.
 _LOOK_SECONDS = 2.0
 #: A model that is there is asked for its description again after this many seconds.
@@ -152,7 +151,7 @@ class SideClient(ABC, Generic[Model, Answer]):
 
     def describe(self) -> Model:
         """Ask for the description now. Raises ScorerUnavailable, ClipMismatch."""
-        found = self._ask_description(self._client, min(_DESCRIBE_SECONDS, self._answer_seconds))
+        found = self._ask_description(self._client, min(DESCRIBE_SECONDS, self._answer_seconds))
         before, self._described = self._described, found
         if found != before:
             notify(self._on_described, found)
@@ -229,7 +228,7 @@ class SideClient(ABC, Generic[Model, Answer]):
         self._wanted.set()
         self._client.close()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(_DESCRIBE_SECONDS)
+            self._thread.join(DESCRIBE_SECONDS)
 
     def _tensor(self, asked: Model, values: npt.NDArray[Any]) -> triton.InferInput:
         batch = np.ascontiguousarray(self._checked(asked, values))[np.newaxis]
@@ -387,7 +386,7 @@ def _dims(tensors: Mapping[str, tuple[int, ...]], name: str, expected: str, axes
 
 
 def ask_parameters(
-    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = _DESCRIBE_SECONDS
+    client: triton.InferenceServerClient, address: str, model: str, *, timeout_seconds: float = DESCRIBE_SECONDS
 ) -> Parameters:
     """Ask the server how the version of a model that it serves is described. Raises ScorerUnavailable."""
     try:

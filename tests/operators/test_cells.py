@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from operators.cells import HIGHEST, judged, picture_value
 from operators.rarity import TAIL_FROM, Rarity
@@ -51,11 +54,26 @@ class TestMask:
         mask[0].flat[12:] = 1  # twelve are left, ten of them hot
         np.testing.assert_allclose(judged(cells, self.FEATURES, self.RARITY, mask)["SCORE"][0], 1 / 2, rtol=1e-6)
 
-    def test_fewer_cells_than_are_averaged_are_all_averaged(self) -> None:
+    def test_ten_are_averaged_also_where_fewer_are_left(self) -> None:
         cells = self.cells()
+        cells[0].flat[:9] = 5  # ignored
         mask = np.ones(cells.shape, np.uint8)
-        mask[0].flat[9:11] = 0  # one of value 3, one of value 1: the mean is 2
-        np.testing.assert_allclose(judged(cells, self.FEATURES, self.RARITY, mask)["SCORE"][0], 2 / 5, rtol=1e-6)
+        mask[0].flat[9:11] = 0  # one of value 3, one of value 1; eight more count as the lowest, 1: the mean is 1.2
+        np.testing.assert_allclose(judged(cells, self.FEATURES, self.RARITY, mask)["SCORE"][0], 1.2 / 4.2, rtol=1e-6)
+
+    @given(
+        hnp.arrays(np.float32, (3, 4, 5), elements=st.floats(-20, 20, width=32)),
+        hnp.arrays(np.uint8, (3, 4, 5), elements=st.sampled_from([0, 1, 255])),
+    )
+    def test_a_mask_never_raises_a_score(self, cells: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> None:
+        """Nor does it matter there how much higher the ignored cells are than all others."""
+        features = np.zeros((3, 1), np.float32)
+        whole = judged(cells, features, self.RARITY)["SCORE"]
+        masked = judged(cells, features, self.RARITY, mask)["SCORE"]
+        assert (masked <= whole).all()
+        left = (mask == 0).sum(axis=(1, 2)) >= HIGHEST
+        louder = judged(np.where(mask, cells + 9, cells), features, self.RARITY, mask)["SCORE"]
+        np.testing.assert_array_equal(louder[left], masked[left])
 
     def test_nothing_abnormal_is_left_where_all_is_ignored(self) -> None:
         found = judged(self.cells(), self.FEATURES, self.RARITY, np.ones((2, 3, 8), np.uint8))

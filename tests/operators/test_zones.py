@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from operators.zones import WHOLE, WHOLE_RECTANGLE, Point, Zone, coverage, left_over, overlapped
+from operators.zones import WHOLE, WHOLE_RECTANGLE, Point, Zone, coverage, left_over, overlapped, united_coverage
 
 TRIANGLE: tuple[Point, ...] = ((0, 0), (1, 0), (0, 1))
 LEFT: tuple[Point, ...] = ((0, 0), (0.5, 0), (0.5, 1), (0, 1))
@@ -111,20 +111,24 @@ def test_scale_and_place_do_not_matter(
     np.testing.assert_allclose(coverage(moved, rows, columns, part), expected, atol=1e-7)
 
 
+def inside(points: tuple[Point, ...], rows: int, columns: int, fine: int = 40) -> np.ndarray:
+    """Whether points of each cell, fine × fine, lie in a polygon, by the even-odd rule: (rows, fine, columns, fine)."""
+    x = ((np.arange(columns * fine) + 0.5) / (columns * fine))[None, :]
+    y = ((np.arange(rows * fine) + 0.5) / (rows * fine))[:, None]
+    found = np.zeros((rows * fine, columns * fine), bool)
+    for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
+        if y0 != y1:
+            found ^= ((y0 <= y) != (y1 <= y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return found.reshape(rows, fine, columns, fine)
+
+
 @given(SHAPES, st.integers(2, 6), st.integers(2, 6))
 def test_the_share_of_a_cell_is_that_of_points_in_it(
     shape: tuple[list[float], float, bool], rows: int, columns: int
 ) -> None:
     """An independent count: even-odd rule for 40 × 40 points a cell."""
     points = star(*shape)
-    fine = 40
-    x = ((np.arange(columns * fine) + 0.5) / (columns * fine))[None, :]
-    y = ((np.arange(rows * fine) + 0.5) / (rows * fine))[:, None]
-    inside = np.zeros((rows * fine, columns * fine), bool)
-    for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
-        if y0 != y1:
-            inside ^= ((y0 <= y) != (y1 <= y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-    counted = inside.reshape(rows, fine, columns, fine).mean(axis=(1, 3))
+    counted = inside(points, rows, columns).mean(axis=(1, 3))
     # A side crosses at most some 2 × 40 of a cell's 1600 points, and a cell has a few sides at most.
     np.testing.assert_allclose(coverage(points, rows, columns, WHOLE_RECTANGLE), counted, atol=0.1)
 
@@ -140,6 +144,69 @@ def test_what_zones_leave_over() -> None:
     assert left_over([Zone("left", LEFT)]) == pytest.approx(0.5)
     assert left_over([Zone("left", LEFT), Zone("right", RIGHT)]) == pytest.approx(0.0)
     assert left_over([Zone("left", LEFT), Zone("again", LEFT)]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("height", [1e-320, 1e-300, 1e-200, 1e-15])
+def test_a_side_that_is_almost_level_is_one(height: float) -> None:
+    points = ((0.2, 0.0), (0.8, height), (0.8, 1.0), (0.2, 1.0))
+    np.testing.assert_allclose(coverage(points, 2, 2, WHOLE_RECTANGLE), np.full((2, 2), 0.6), atol=1e-9)
+    assert Zone("gate", points).area == pytest.approx(0.6)
+    assert left_over([Zone("gate", points), Zone("left", LEFT)]) == pytest.approx(0.2)
+
+
+class TestUnited:
+    #: Its edges lie on no line of the grids here.
+    ODD: tuple[Point, ...] = ((0.1, 0.1), (0.43, 0.1), (0.43, 0.77), (0.1, 0.77))
+
+    def test_a_zone_counts_once(self) -> None:
+        """30 % of a cell stays that, however many zones cover it."""
+        odd = Zone("odd", self.ODD)
+        assert left_over([odd, odd]) == pytest.approx(1 - 0.33 * 0.67)
+        third = Zone("third", ((0, 0), (0.3, 0), (0.3, 1), (0, 1)))
+        np.testing.assert_allclose(united_coverage([third] * 3, 1, 1, WHOLE_RECTANGLE), [[0.3]], atol=1e-9)
+
+    def test_two_that_cross_by_hand(self) -> None:
+        """A cross of two bars, each a fifth of the picture; they share a twenty-fifth."""
+        upright, lying = (
+            Zone("upright", ((0.43, 0), (0.63, 0), (0.63, 1), (0.43, 1))),
+            Zone("lying", ((0, 0.31), (1, 0.31), (1, 0.51), (0, 0.51))),
+        )
+        assert left_over([upright, lying]) == pytest.approx(1 - (0.2 + 0.2 - 0.04))
+        # A diamond of half the picture hides the middle of two diagonals' triangles: what it leaves are four corners.
+        diamond = Zone("diamond", ((0.5, 0), (1, 0.5), (0.5, 1), (0, 0.5)))
+        above = Zone("above", TRIANGLE)
+        # Of the triangle, only the upper left corner and halves of two others lie outside of the diamond.
+        assert left_over([diamond, above]) == pytest.approx(1 - (0.5 + 1 / 8 + 2 / 16))
+
+    def test_neighbours_leave_no_gap(self) -> None:
+        below = Zone("below", ((1, 0), (1, 1), (0, 1)))
+        np.testing.assert_allclose(
+            united_coverage([Zone("above", TRIANGLE), below], 5, 7, WHOLE_RECTANGLE), np.ones((5, 7)), atol=1e-9
+        )
+
+    def test_no_zone_covers_nothing(self) -> None:
+        assert not united_coverage([], 2, 3, WHOLE_RECTANGLE).any()
+
+    @given(st.lists(SHAPES, min_size=1, max_size=3), st.integers(2, 6), st.integers(2, 6))
+    def test_the_share_of_a_cell_is_that_of_points_in_any(
+        self, shapes: list[tuple[list[float], float, bool]], rows: int, columns: int
+    ) -> None:
+        zones = [Zone(str(number), star(*shape)) for number, shape in enumerate(shapes)]
+        counted = np.logical_or.reduce([inside(zone.points, rows, columns) for zone in zones]).mean(axis=(1, 3))
+        found = united_coverage(zones, rows, columns, WHOLE_RECTANGLE)
+        np.testing.assert_allclose(found, counted, atol=0.1)
+        assert found.mean() == pytest.approx(counted.mean(), abs=0.03)
+
+    @given(SHAPES, SHAPES)
+    def test_order_and_repetition_do_not_matter(
+        self, one: tuple[list[float], float, bool], other: tuple[list[float], float, bool]
+    ) -> None:
+        first, second = Zone("one", star(*one)), Zone("other", star(*other))
+        expected = united_coverage([first, second], 4, 4, WHOLE_RECTANGLE)
+        for zones in ([second, first], [first, second, first]):
+            np.testing.assert_allclose(united_coverage(zones, 4, 4, WHOLE_RECTANGLE), expected, atol=1e-9)
+        alone = coverage(first.points, 4, 4, WHOLE_RECTANGLE)
+        np.testing.assert_allclose(united_coverage([first, first], 4, 4, WHOLE_RECTANGLE), alone, atol=1e-9)
 
 
 def heat(*rows: list[float]) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from pipeline.cli.site_camera import site_camera
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,5 @@ def placed_camera(file: Path, camera: str) -> PlacedCamera:
         raise UsageError(
             f"{file}: places: missing; expected a section `places: {{model: NAME}}` that names a served model of places"
         )
-    name = unicodedata.normalize("NFC", camera)  # as pipeline.names has it
-    if name not in site.cameras:
-        raise UsageError(f"--camera: unknown camera {camera}; expected {' or '.join(site.cameras)}")
+    name = site_camera(site, camera)
     return PlacedCamera(site, name, site.cameras[name], site.places.model)

@@ -15,20 +15,22 @@ from pipeline.calibration.file import read_calibration
 from pipeline.calibration.footage import require_one_archive
 from pipeline.cli.calibrate import calibrate
 from pipeline.errors import UsageError
-from pipeline.runs.folder import CameraPart, Clips
+from pipeline.runs.folder import CameraPart, Clips, RunError
 from pipeline.sources.archive import Joining
 
 HOUR = clips(np.full(3600, 0.1))
 
 
-def of_cameras(folder: Path, *cameras: str | None, scored: Clips = HOUR, **chain: Any) -> Path:
+def of_cameras(
+    folder: Path, *cameras: str | None, scored: Clips = HOUR, zones: dict[str, Any] | None = None, **chain: Any
+) -> Path:
     """A run with an hour's recording of each camera of a site, or of none of them."""
     rows = [
         (row(f"{camera or 'tape'}-{number}", scored, camera=camera, content_hash=f"{number:016}"), scored)
         for number, camera in enumerate(cameras)
     ]
     made = run(rows, folder=folder, **chain)
-    part = CameraPart(clip=made.settings.clip, chain=made.settings.chain)
+    part = CameraPart(clip=made.settings.clip, chain=made.settings.chain, zones=zones or {})
     parts = {camera: part for camera in cameras if camera is not None}
     return write_run(replace(made, settings=made.settings.model_copy(update={"cameras": parts})))
 
@@ -92,6 +94,47 @@ def test_one_cameras_footage_is_taken_and_named(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "All footage belongs to camera gate, and the promise holds for that camera." in said
     assert "set in the configuration of camera gate of the site: calibration: gate.json" in said
+
+
+ROAD = {"points": [[0.0, 0.0], [1.0, 0.0], [1.0, 0.25]], "ignore": True}
+POND = {"points": [[0.0, 0.5], [0.5, 0.5], [0.0, 1.0]], "ignore": True}
+
+
+def test_the_ignore_zones_of_the_footage_are_kept(tmp_path: Path) -> None:
+    gate = {"points": [[0.5, 0.5], [1.0, 0.5], [1.0, 1.0]]}
+    out = tmp_path / "gate.json"
+    calibrate(
+        [of_cameras(tmp_path / "run", "gate", zones={"pond": POND, "gate": gate, "road": ROAD})], "10/hour", out=out
+    )
+    assert read_calibration(out).ignored == (
+        ((0.0, 0.0), (1.0, 0.0), (1.0, 0.25)),
+        ((0.0, 0.5), (0.5, 0.5), (0.0, 1.0)),
+    )
+
+
+def test_footage_with_other_ignore_zones_is_refused(tmp_path: Path) -> None:
+    places = [
+        of_cameras(tmp_path / "before", "gate"),
+        of_cameras(tmp_path / "after", "gate", zones={"road": ROAD}),
+    ]
+    with pytest.raises(UsageError, match="were replayed with different ignore zones: replay them alike"):
+        calibrate(places, "10/hour", out=tmp_path / "gate.json")
+    # Names, order and other zones do not matter.
+    alike = [
+        of_cameras(tmp_path / "one", "gate", zones={"road": ROAD, "pond": POND}),
+        of_cameras(tmp_path / "other", "gate", "gate", zones={"a": POND, "b": ROAD, "c": {"points": POND["points"]}}),
+    ]
+    calibrate(alike, "10/hour", out=tmp_path / "gate.json")
+
+
+def test_a_run_whose_zones_are_damaged_is_one_line(tmp_path: Path) -> None:
+    folder = of_cameras(tmp_path / "run", "gate", zones={"road": ROAD})
+    told = json.loads((folder / "run.json").read_text())
+    told["cameras"]["gate"]["zones"]["road"]["points"] = "everywhere"
+    (folder / "run.json").write_text(json.dumps(told))
+    with pytest.raises(RunError, match=r"run\.json: .*points") as caught:
+        calibrate([folder], "10/hour", out=tmp_path / "gate.json")
+    assert "\n" not in str(caught.value)
 
 
 def test_recordings_of_no_camera_are_one_cameras_and_that_is_said(

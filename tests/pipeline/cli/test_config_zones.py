@@ -76,12 +76,35 @@ def test_a_camera_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.parametrize("typed", ["Zufahrt-S\u00fcd", "Zufahrt-Su\u0308d"])
+def test_a_name_may_be_typed_in_any_form_of_unicode(tmp_path: Path, typed: str) -> None:
+    film(tmp_path / "a.mp4", frames=5)
+    file = site(tmp_path, "a.mp4", ZONES)
+    file.write_text(file.read_text().replace("gate:", "Zufahrt-Su\u0308d:") + "  yard: {source: a.mp4}\n")
+    status, output, problems = called("config", "zones", file, "--camera", typed, "--out", tmp_path / "a.png")
+    assert (status, problems) == (0, "")
+    assert output.startswith("door: 25.0% of the picture, no schedule\n")
+
+
+def test_a_schedule_without_zones_is_enough(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4", frames=5)
+    file = site(tmp_path, "a.mp4", "    schedule: {timezone: UTC, weekdays: [00:00-24:00], weekend: [00:00-24:00]}\n")
+    status, output, problems = called("config", "zones", file, "--out", tmp_path / "a.png")
+    assert (status, problems) == (0, "")
+    schedule, picture = output.splitlines()
+    assert schedule.startswith("camera gate: inside its schedule now (")
+    assert picture == f"picture: {tmp_path / 'a.png'}"
+
+
+NOTHING = "{file}: camera gate has no zones and no schedule; add them as cameras.gate.zones and .schedule"
+
+
 @pytest.mark.parametrize(
     ("words", "more", "problem"),
     [
         (["--camera", "yard"], ZONES, "--camera: unknown camera yard; expected gate"),
         (["--out", "a.jpg"], ZONES, "--out a.jpg: not the name of a PNG file; expected FILE.png"),
-        ([], "", "{file}: camera gate has no zones; add them as cameras.gate.zones"),
+        ([], "", NOTHING),
         (
             [],
             "  yard: {source: a.mp4}\n",

@@ -256,6 +256,40 @@ def test_a_camera_that_cuts_no_clips_yet_does_not_keep_a_version_from_the_others
         site.clip_of(YARD, newer)
 
 
+IGNORED = (((0.0, 0.0), (1.0, 0.0), (1.0, 0.25)),)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "zones", "problem"),
+    [
+        ((), "{road: {points: [[0, 0], [1, 0], [1, 0.25]]}}", None),
+        (IGNORED, "{road: {points: [[0, 0], [1, 0], [1, 0.25]], ignore: true}}", None),
+        ((), "{road: {points: [[0, 0], [1, 0], [1, 0.25]], ignore: true}}", r"other ones \(got 1\) than .* \(0\)"),
+        (IGNORED, "{}", r"other ones \(got 0\) than .* \(1\)"),
+        (IGNORED, "{road: {points: [[0, 0], [1, 0], [1, 0.3]], ignore: true}}", r"other ones \(got 1\) than .* \(1\)"),
+    ],
+)
+def test_a_calibration_holds_for_its_ignore_zones(
+    tmp_path: Path, made_with: Any, zones: str, problem: str | None
+) -> None:
+    """A zone that is not ignored changes no score."""
+    written = calibration().model_copy(update={"ignored": made_with})
+    write_calibration(written, tmp_path / "yard.json")
+    assert read_calibration(tmp_path / "yard.json") == written
+    assert ("ignored" in json.loads((tmp_path / "yard.json").read_text())) == bool(made_with)
+    file = tmp_path / "site.yaml"
+    file.write_text(f"cameras: {{yard: {{source: 'rtsp://192.0.2.2/a', calibration: yard.json, zones: {zones}}}}}\n")
+    judging = judging_of(file)
+    if problem is None:
+        check(file)
+        judging.clip_of(YARD, MODEL)
+        return
+    for refused, by in ((lambda: judging.clip_of(YARD, MODEL), JudgingError), (lambda: check(file), UsageError)):
+        with pytest.raises(by, match=rf"camera yard: ignore zones: {problem}; leave out .* calibrate again"):
+            refused()
+    judging.clip_of(YARD, replace(MODEL, version="2"))  # which the calibration is not of
+
+
 def test_a_site_that_names_no_calibration_is_refused_before_it_starts(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("calibration: gone.json\ncameras: {gate: {source: a.mp4}}\n")

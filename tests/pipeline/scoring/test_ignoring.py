@@ -128,6 +128,15 @@ class TestPlaces:
         np.testing.assert_array_equal(ignored_cells(halves, 1, 1, (0.0, 0.0, 1.0, 1.0)), [[1]])
         np.testing.assert_array_equal(ignored_cells(halves[:1], 1, 1, (0.0, 0.0, 1.0, 1.0)), [[0]])
 
+    def test_what_two_zones_cover_counts_once(self) -> None:
+        """Each covers 30 % of the cell, off its edges; together the same 30 %, or 45 % where they are moved."""
+        third, moved = (
+            Zone(name, ((x, 0.0), (x + 0.3, 0.0), (x + 0.3, 1.0), (x, 1.0)), True)
+            for name, x in (("a", 0.11), ("b", 0.26))
+        )
+        for zones in ([third, third], [third, moved], [moved, third, moved]):
+            np.testing.assert_array_equal(ignored_cells(zones, 1, 1, (0.0, 0.0, 1.0, 1.0)), [[0]])
+
     def test_a_size_that_changes_moves_the_places(self) -> None:
         """A crop of a wide picture to 4:3 shows less of the left and right sides than of a narrow one."""
         side = Zone("side", ((0.0, 0.0), (0.2, 0.0), (0.2, 1.0), (0.0, 1.0)), ignore=True)
