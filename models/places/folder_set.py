@@ -1,7 +1,7 @@
 """A data set of a label tree in a folder of its own.
 
 DIR/pictures/NAME.png     or .jpg, .jpeg
-DIR/masks/NAME.png        of a data set with masks: indices of its labels, as a palette or grey; 255 is void
+DIR/masks/NAME.png        of a data set with masks: indices of its labels, as a palette or 8-bit grey; 255 is void
 DIR/boxes.json            of a data set with boxes: ``{"NAME.png": [{"label": …, "box": [left, top, right, bottom]}]}``
 
 A picture without objects has an empty list. Sizes of masks, labels and boxes are checked before a picture is decoded.
