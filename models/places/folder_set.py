@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.places.boxes import Box, check_boxes, painted
 from models.places.data_set import PlaceSample
-from models.places.masks import MaskError, read_indices, read_picture, size_of
+from models.places.masks import MaskError, check_size, read_indices, read_picture, size_of
 from models.places.tree import LabelTree
 from operators.figures.segments import VOID
 from pipeline.manifests.manifest import listed
@@ -79,7 +79,7 @@ class FolderSet:
             boxes, nodes = self._boxes[index]
             return PlaceSample(picture, painted(boxes, nodes, picture.shape[:2], self.pictures[index]))
         mask = read_indices(self._masks[index], self._node_of_labels, void=VOID_INDEX)
-        _check_size(self._masks[index], mask.shape, picture.shape)
+        check_size(self._masks[index], mask.shape, self.pictures[index], picture.shape)
         return PlaceSample(picture, mask.astype(np.int64))
 
 
@@ -133,7 +133,7 @@ def _masks_of(folder: Path, pictures: Sequence[Path]) -> tuple[Path, ...]:
     for picture, mask in zip(pictures, masks, strict=True):
         try:
             if mask in there:
-                _check_size(mask, size_of(mask), size_of(picture))
+                check_size(mask, size_of(mask), picture, size_of(picture))
             else:
                 problems.append(f"{picture}: its mask {mask} is missing; add it, or remove the picture")
         except MaskError as error:
@@ -142,14 +142,6 @@ def _masks_of(folder: Path, pictures: Sequence[Path]) -> tuple[Path, ...]:
     if problems:
         raise MaskError(listed(problems, _MORE))
     return masks
-
-
-def _check_size(mask: Path, size: Sequence[int], of_picture: Sequence[int]) -> None:
-    if tuple(size) != tuple(of_picture[:2]):
-        raise MaskError(
-            f"{mask}: another size than its picture (got {size[1]}×{size[0]}); "
-            f"expected {of_picture[1]}×{of_picture[0]} pixels"
-        )
 
 
 def _boxes_of(

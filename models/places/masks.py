@@ -69,6 +69,21 @@ def size_of(file: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
+def check_size(mask: Path, size: Sequence[int], picture: Path, of_picture: Sequence[int]) -> None:
+    """Check that a mask has the size of its picture.
+
+    Args:
+        size: height and width of the mask.
+        of_picture: height and width of the picture; later numbers do not count.
+
+    Raises:
+        MaskError: the sizes differ.
+    """
+    if tuple(size) != tuple(of_picture[:2]):
+        own, other = (f"{width}×{height}" for height, width in (size, of_picture[:2]))
+        raise MaskError(f"{mask}: another size than its picture (got {own}); expected {other} as in {picture}")
+
+
 def read_indices(file: Path, classes: Sequence[int], *, void: int | None = None) -> Classes:
     """Read a mask of label indices, such as that of a palette.
 

@@ -150,7 +150,7 @@ def of_other_size(folder: Path) -> None:
             lambda folder: (folder / "masks" / "b.png").unlink(),
             "{0}/pictures/b.png: its mask {0}/masks/b.png is missing; add it, or remove the picture",
         ),
-        (of_other_size, "{0}/masks/a.png: another size than its picture (got 2×3); expected 3×2 pixels"),
+        (of_other_size, "{0}/masks/a.png: another size than its picture (got 2×3); expected 3×2 as in {0}/pictures/a.png"),
         (
             lambda folder: (folder / "pictures" / "b.png").unlink(),
             "{0}/masks/b.png: a mask without its picture; remove it",
