@@ -5,7 +5,8 @@ DIR/masks/NAME.png        of a data set with masks: indices of its labels, as a 
 DIR/classes.json          optional, beside masks: ``{"classes": [label, …]}``, as `mistwatch synth --masks` writes it
 DIR/boxes.json            of a data set with boxes: ``{"NAME.png": [{"label": …, "box": [left, top, right, bottom]}]}``
 
-The labels of ``classes.json`` must be those of the tree's data set. A picture without objects has an empty list. Sizes of masks, labels and boxes are checked before a picture is decoded.
+The labels of ``classes.json`` must be those of the tree's data set. A picture without objects has an empty list. Sizes
+of masks, labels and boxes are checked before a picture is decoded.
 Pictures are taken as they are stored: a note of the camera that one should be turned is not followed.
 """
 

@@ -108,7 +108,6 @@ class TestMasks:
             for index, name in enumerate(CLASSES):
                 assert np.array_equal(sample.nodes == tree.index[name], segments == index)
 
-
     @pytest.mark.parametrize(
         ("name", "message"),
         [
@@ -186,7 +185,10 @@ def of_other_size(folder: Path) -> None:
             lambda folder: (folder / "masks" / "b.png").unlink(),
             "{0}/pictures/b.png: its mask {0}/masks/b.png is missing; add it, or remove the picture",
         ),
-        (of_other_size, "{0}/masks/a.png: another size than its picture (got 2×3); expected 3×2 as in {0}/pictures/a.png"),
+        (
+            of_other_size,
+            "{0}/masks/a.png: another size than its picture (got 2×3); expected 3×2 as in {0}/pictures/a.png",
+        ),
         (
             lambda folder: (folder / "pictures" / "b.png").unlink(),
             "{0}/masks/b.png: a mask without its picture; remove it",
