@@ -1,10 +1,12 @@
 """A data set of a label tree in a folder of its own.
 
 DIR/pictures/NAME.png     or .jpg, .jpeg
-DIR/masks/NAME.png        of a data set with masks: indices of its labels, as a palette or grey; 255 is void
+DIR/masks/NAME.png        of a data set with masks: indices of its labels, as a palette or 8-bit grey; 255 is void
+DIR/classes.json          optional, beside masks: ``{"classes": [label, …]}``, as `mistwatch synth --masks` writes it
 DIR/boxes.json            of a data set with boxes: ``{"NAME.png": [{"label": …, "box": [left, top, right, bottom]}]}``
 
-A picture without objects has an empty list. Sizes of masks, labels and boxes are checked before a picture is decoded.
+The labels of ``classes.json`` must be those of the tree's data set. A picture without objects has an empty list. Sizes
+of masks, labels and boxes are checked before a picture is decoded.
 Pictures are taken as they are stored: a note of the camera that one should be turned is not followed.
 """
 
@@ -24,9 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.places.boxes import Box, check_boxes, painted
 from models.places.data_set import PlaceSample
-from models.places.masks import MaskError, read_indices, read_picture, size_of
+from models.places.masks import MaskError, check_size, read_indices, read_picture, size_of
+from models.places.published import check_labels
 from models.places.tree import LabelTree
 from operators.figures.segments import VOID
+from pipeline.courtyard.masks import CLASSES_FILE
 from pipeline.manifests.manifest import listed
 
 #: Index of a pixel without a label in a mask.
@@ -41,6 +45,12 @@ class _Entry(BaseModel):
 
     label: str
     box: Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class _Classes(BaseModel):
+    """Labels of the masks, by index; other keys are passed over."""
+
+    classes: list[str]
 
 
 _BOXES: TypeAdapter[dict[str, list[_Entry]]] = TypeAdapter(dict[str, list[_Entry]])
@@ -79,7 +89,7 @@ class FolderSet:
             boxes, nodes = self._boxes[index]
             return PlaceSample(picture, painted(boxes, nodes, picture.shape[:2], self.pictures[index]))
         mask = read_indices(self._masks[index], self._node_of_labels, void=VOID_INDEX)
-        _check_size(self._masks[index], mask.shape, picture.shape)
+        check_size(self._masks[index], mask.shape, self.pictures[index], picture.shape)
         return PlaceSample(picture, mask.astype(np.int64))
 
 
@@ -89,7 +99,7 @@ def read_folder_set(folder: Path, name: str, tree: LabelTree) -> FolderSet:
     Raises:
         MaskError: pictures, masks or boxes are missing or do not fit together; a line for each problem that names the
             file, for the first ten of them.
-        models.places.tree.TreeError: the tree has no such data set.
+        models.places.tree.TreeError: the tree has no such data set, or other labels than ``classes.json``.
     """
     nodes = tree.node_of_labels(name)
     labels = tree.data_sets[name].labels
@@ -103,6 +113,8 @@ def read_folder_set(folder: Path, name: str, tree: LabelTree) -> FolderSet:
         boxes = _boxes_of(folder / "boxes.json", pictures, labels, nodes)
         read = [*pictures, folder / "boxes.json"]
     else:
+        if (published := _labels_of(folder / CLASSES_FILE)) is not None:
+            check_labels(tree, name, "masks", published, str(folder / CLASSES_FILE))
         masks = _masks_of(folder / "masks", pictures)
         read = [*pictures, *masks]
     return FolderSet(name, of_boxes, _digest(folder, read, nodes), pictures, tuple(nodes.tolist()), masks, boxes)
@@ -133,7 +145,7 @@ def _masks_of(folder: Path, pictures: Sequence[Path]) -> tuple[Path, ...]:
     for picture, mask in zip(pictures, masks, strict=True):
         try:
             if mask in there:
-                _check_size(mask, size_of(mask), size_of(picture))
+                check_size(mask, size_of(mask), picture, size_of(picture))
             else:
                 problems.append(f"{picture}: its mask {mask} is missing; add it, or remove the picture")
         except MaskError as error:
@@ -144,12 +156,18 @@ def _masks_of(folder: Path, pictures: Sequence[Path]) -> tuple[Path, ...]:
     return masks
 
 
-def _check_size(mask: Path, size: Sequence[int], of_picture: Sequence[int]) -> None:
-    if tuple(size) != tuple(of_picture[:2]):
-        raise MaskError(
-            f"{mask}: another size than its picture (got {size[1]}×{size[0]}); "
-            f"expected {of_picture[1]}×{of_picture[0]} pixels"
-        )
+def _labels_of(file: Path) -> Sequence[str] | None:
+    """Return the labels that a file states for the indices of masks; None where it is missing."""
+    try:
+        return _Classes.model_validate_json(file.read_bytes()).classes
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MaskError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise MaskError(f"{file}: {where}: {problem['msg']}; expected the labels of the masks as classes") from None
 
 
 def _boxes_of(

@@ -69,11 +69,26 @@ def size_of(file: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
+def check_size(mask: Path, size: Sequence[int], picture: Path, of_picture: Sequence[int]) -> None:
+    """Check that a mask has the size of its picture.
+
+    Args:
+        size: height and width of the mask.
+        of_picture: height and width of the picture; later numbers do not count.
+
+    Raises:
+        MaskError: the sizes differ.
+    """
+    if tuple(size) != tuple(of_picture[:2]):
+        own, other = (f"{width}×{height}" for height, width in (size, of_picture[:2]))
+        raise MaskError(f"{mask}: another size than its picture (got {own}); expected {other} as in {picture}")
+
+
 def read_indices(file: Path, classes: Sequence[int], *, void: int | None = None) -> Classes:
     """Read a mask of label indices, such as that of a palette.
 
     Args:
-        file: a picture with one byte a pixel: a palette or grey.
+        file: a picture with one byte a pixel: a palette or grey. A palette may have fewer bits a pixel.
         classes: of each label, by index, such as :meth:`~models.places.tree.LabelTree.node_of_labels`.
         void: an index that stands for no label; None: without.
 
@@ -81,9 +96,13 @@ def read_indices(file: Path, classes: Sequence[int], *, void: int | None = None)
         classes of the pixels, (H, W).
 
     Raises:
-        MaskError: the file cannot be read, is a picture of colours, or has an index without a label.
+        MaskError: the file cannot be read, is a picture of colours, or grey with another number of bits than 8, or has
+            an index without a label.
     """
     with _opened(file) as picture:
+        # Pillow scales grey of fewer bits to 0 … 255, so that its values are not the indices any more.
+        if picture.format == "PNG" and (bits := _bits_of_grey(file)) not in (None, 8):
+            raise MaskError(f"{file}: grey of {bits} bits a pixel; expected 8, or a palette; save it with 8 bits")
         if picture.mode not in ("P", "L"):
             raise MaskError(f"{file}: not a mask of indices (got mode {picture.mode}); expected a palette or grey")
         indices = np.asarray(picture)
@@ -162,6 +181,14 @@ def _opened(file: Path, *, load: bool = True) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise MaskError(f"{file}: cannot be read as a picture: {' '.join(str(error).split())}") from None
     return picture
+
+
+def _bits_of_grey(file: Path) -> int | None:
+    """Return the number of bits of a grey PNG's pixel; None for colours and palettes (PNG specification, IHDR)."""
+    with file.open("rb") as opened:
+        header = opened.read(26)
+    bits, kind = header[24:]
+    return bits if kind == 0 else None
 
 
 def _packed(colours: Picture) -> npt.NDArray[np.int32]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.places.data_set import PlaceSample
-from models.places.masks import MaskError, read_indices, read_picture
+from models.places.masks import MaskError, check_size, read_indices, read_picture
 from models.places.tree import LabelTree, TreeError
 from pipeline.manifests.manifest import listed
 
@@ -54,9 +54,7 @@ class MaskedPictures:
         file, mask = self._files[index]
         picture = read_picture(file)
         nodes = read_indices(mask, self._nodes.tolist(), void=self._void)
-        if nodes.shape != picture.shape[:2]:
-            own, other = (f"{shape[1]}×{shape[0]}" for shape in (nodes.shape, picture.shape))
-            raise MaskError(f"{mask}: another size than its picture (got {own}); expected {other} as in {file}")
+        check_size(mask, nodes.shape, file, picture.shape)
         return PlaceSample(picture, nodes.astype("int64"))
 
 

@@ -24,21 +24,34 @@ classes of the node, its label may contain them. That is a conflict, and an erro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from operators.figures.segments import VOID
 from pipeline.errors import UsageError
 
 Indices = npt.NDArray[np.int64]
+
+
+def _checked_name(name: str) -> str:
+    if not name or not name.isprintable():
+        raise PydanticCustomError(
+            "name", "not a name (got {got}); expected one line of at least one character", {"got": repr(name)}
+        )
+    return name
+
+
+#: Name of a node, a label or a data set; it stands in messages and tables of one line.
+Name = Annotated[str, AfterValidator(_checked_name)]
 
 #: Name of the first classifier.
 ROOT = "root"
@@ -60,8 +73,8 @@ class DataSet(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     annotation: Literal["masks", "boxes"]
-    labels: tuple[str, ...]
-    means: Mapping[str, str | None] = {}
+    labels: tuple[Name, ...]
+    means: Mapping[Name, Name | None] = {}
 
     def node(self, label: str) -> str | None:
         """Return the node that a label means; None for void."""
@@ -76,9 +89,9 @@ class DataSet(BaseModel):
 class _TreeFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    classifiers: dict[str, tuple[str, ...]]
-    data_sets: dict[str, DataSet]
-    things: tuple[str, ...] = ()
+    classifiers: dict[Name, tuple[Name, ...]]
+    data_sets: dict[Name, DataSet]
+    things: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +213,8 @@ def read_tree(file: Path) -> LabelTree:
         values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise TreeError(f"{file}: no such file") from None
+    except RecursionError:
+        raise TreeError(f"{file}: cannot be read as YAML: lists or mappings are nested too deeply") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TreeError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -209,7 +224,7 @@ def read_tree(file: Path) -> LabelTree:
     except ValidationError as error:
         raise TreeError(
             "\n".join(
-                f"{file}: {'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}"
+                f"{file}: {_where(problem['loc']) or 'the file'}: {problem['msg']}"
                 for problem in error.errors(include_url=False)
             )
         ) from None
@@ -217,6 +232,11 @@ def read_tree(file: Path) -> LabelTree:
         return LabelTree(read.classifiers, read.data_sets, read.things)
     except TreeError as error:
         raise TreeError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
+
+
+def _where(parts: Sequence[int | str]) -> str:
+    """Return the place of a problem in the file as one line, also where it is below a name of several."""
+    return ".".join(" ".join(str(part).split()) for part in parts)
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -22,7 +22,7 @@ _OUTPUT = re.compile(r'\{ name: "(\w+)" data_type: TYPE_FP32 dims: \[ ([\d, ]+) 
 
 
 class ServedKind(Enum):
-    """The kinds of served models, in words: what one serves, and what it is."""
+    """The kinds of served models, each with names of its outputs and of the model."""
 
     DETECTOR = ("a detector", "a detector")
     EMBEDDING = ("embeddings", "an embedding model")
@@ -30,12 +30,12 @@ class ServedKind(Enum):
 
     @property
     def serves(self) -> str:
-        """What such a served model serves."""
+        """Name of the outputs, as in "serves embeddings"."""
         return self.value[0]
 
     @property
     def words(self) -> str:
-        """What such a model is."""
+        """Name of the model, with its article."""
         return self.value[1]
 
 

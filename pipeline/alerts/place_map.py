@@ -39,7 +39,7 @@ class PlaceMapError(MistwatchError):
 
 
 class _About(BaseModel):
-    """What a file says of its arrays."""
+    """Description of the arrays of a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -39,7 +39,7 @@ def synth(
     """Render videos of the courtyard, half of them with one incident each, and write a manifest of them.
 
     OUT/normal and OUT/abnormal hold courtyard-SEED.mp4. OUT/truth holds the incidents of each frame and their places.
-    With --masks, a folder VIDEO.masks beside each video holds pictures and masks. `mistwatch train` reads
+    With --masks, OUT/masks/courtyard-SEED holds pictures and masks of that video. `mistwatch train` reads
     OUT/manifest.jsonl. After an interruption the same command continues.
     """
     from rich.console import Console

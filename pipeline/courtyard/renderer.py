@@ -49,14 +49,16 @@ class Film:
         truth: the JSON lines of the incidents, written after the film; None: not written. A film whose truth file
             already has exactly this content is kept.
         abnormal: True: an incident must happen; False: none may; None: either.
-        masks_seconds: time between two pictures with masks, which are written beside the film; None: not written.
+        masks: the folder of pictures with masks; None: not written.
+        masks_seconds: time between two of these pictures.
     """
 
     settings: SceneSettings
     path: Path
     truth: Path | None = None
     abnormal: bool | None = None
-    masks_seconds: float | None = None
+    masks: Path | None = None
+    masks_seconds: float = 1.0
 
     @property
     def frames(self) -> int:
@@ -64,14 +66,9 @@ class Film:
         return max(1, round(self.settings.seconds * self.settings.fps))
 
     @property
-    def masks(self) -> Path:
-        """The folder of the pictures with masks."""
-        return self.path.with_suffix(".masks")
-
-    @property
     def masked_frames(self) -> int:
         """The number of pictures with masks."""
-        return len(mask_frames(self.settings, self.masks_seconds)) if self.masks_seconds is not None else 0
+        return len(mask_frames(self.settings, self.masks_seconds)) if self.masks is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +246,7 @@ def render_one(ordinal: int, film: Film, pipe: Connection) -> Rendered:
         write_film(scene, film.path, progress=lambda _done, _total: pipe.send(1))
         if film.truth is not None:
             write_truth(scene, film.truth)
-    if film.masks_seconds is not None:
+    if film.masks is not None:
         if masks_are_complete(film.settings, film.masks, film.masks_seconds):
             pipe.send(film.masked_frames)
         else:

@@ -3,7 +3,7 @@
 FOLDER/normal/courtyard-SEED.mp4
 FOLDER/abnormal/courtyard-SEED.mp4     one incident each
 FOLDER/truth/courtyard-SEED.jsonl      see pipeline.courtyard.film.write_truth
-FOLDER/…/courtyard-SEED.masks/         on request, beside the video; see pipeline.courtyard.masks
+FOLDER/masks/courtyard-SEED/           on request; see pipeline.courtyard.masks
 FOLDER/manifest.jsonl                  written last
 """
 
@@ -75,7 +75,11 @@ def recordings(
         settings = replace(scene, seed=seed, incidents_per_minute=rate if label else 0.0)
         path = folder / ("abnormal" if label else "normal") / f"courtyard-{seed}.mp4"
         truth = folder / "truth" / f"courtyard-{seed}.jsonl"
-        planned.append(Film(settings, path, truth, abnormal=bool(label), masks_seconds=masks_seconds))
+        film = Film(settings, path, truth, abnormal=bool(label))
+        if masks_seconds is not None:
+            # Beside normal and abnormal, in which a folder of pictures is a video.
+            film = replace(film, masks=folder / "masks" / path.stem, masks_seconds=masks_seconds)
+        planned.append(film)
     return planned
 
 

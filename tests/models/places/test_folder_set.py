@@ -97,6 +97,7 @@ class TestMasks:
         write_masks(shown, tmp_path / "film.masks", 2)
         text = (root / "configs" / "places" / "courtyard.yaml").read_text()
         labels = ", ".join(CLASSES)
+        assert f"labels: [{labels}]\n" in (root / "docs" / "OPERATIONS.md").read_text()
         (tmp_path / "tree.yaml").write_text(f"{text}  all: {{annotation: masks, labels: [{labels}]}}\n")
         tree = read_tree(tmp_path / "tree.yaml")
         found = read_folder_set(tmp_path / "film.masks", "all", tree)
@@ -106,6 +107,40 @@ class TestMasks:
             assert np.array_equal(sample.picture, shown.frame(frame))
             for index, name in enumerate(CLASSES):
                 assert np.array_equal(sample.nodes == tree.index[name], segments == index)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("coarse", "data set coarse: 7 labels; expected the 15 of {0}/classes.json"),
+            ("mixed", "data set mixed: label 1 is path; expected walkway as in {0}/classes.json"),
+        ],
+    )
+    def test_of_synth_are_refused_as_a_data_set_with_other_labels(
+        self, tmp_path: Path, root: Path, name: str, message: str
+    ) -> None:
+        """Index 1 is the walkway there, and the building in "coarse"."""
+        folder = tmp_path / "film"
+        write_masks(Courtyard(SceneSettings(seed=5, fps=2, seconds=1)), folder, 1)
+        text = (root / "configs" / "places" / "courtyard.yaml").read_text()
+        labels = ", ".join([CLASSES[0], CLASSES[2], CLASSES[1], *CLASSES[3:]])
+        (tmp_path / "tree.yaml").write_text(f"{text}  mixed: {{annotation: masks, labels: [{labels}]}}\n")
+        with pytest.raises(TreeError) as error:
+            read_folder_set(folder, name, read_tree(tmp_path / "tree.yaml"))
+        assert str(error.value) == message.format(folder)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("{}", "classes: Field required; expected the labels of the masks as classes"),
+            ('{"classes": [1]}', "classes.0: Input should be a valid string"),
+            ("[" * 100_000, "the file: Invalid JSON: recursion limit exceeded"),
+        ],
+    )
+    def test_with_an_unreadable_list_of_labels_are_refused(
+        self, dense: Path, tree: LabelTree, text: str, message: str
+    ) -> None:
+        (dense / "classes.json").write_text(text)
+        assert_refused(dense, "dense", tree, f"{{0}}/classes.json: {message}")
 
 
 class TestBoxes:
@@ -150,7 +185,10 @@ def of_other_size(folder: Path) -> None:
             lambda folder: (folder / "masks" / "b.png").unlink(),
             "{0}/pictures/b.png: its mask {0}/masks/b.png is missing; add it, or remove the picture",
         ),
-        (of_other_size, "{0}/masks/a.png: another size than its picture (got 2×3); expected 3×2 pixels"),
+        (
+            of_other_size,
+            "{0}/masks/a.png: another size than its picture (got 2×3); expected 3×2 as in {0}/pictures/a.png",
+        ),
         (
             lambda folder: (folder / "pictures" / "b.png").unlink(),
             "{0}/masks/b.png: a mask without its picture; remove it",

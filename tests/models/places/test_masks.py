@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,16 @@ def indexed(file: Path, rows: list[list[int]]) -> Path:
     return file
 
 
+def png(file: Path, bits: int, kind: int, row: bytes, width: int) -> Path:
+    """Write a PNG of one row by its specification; ``kind`` is 0 for grey and 3 for a palette of equal colours."""
+    header = struct.pack(">IIBBBBB", width, 1, bits, kind, 0, 0, 0)
+    palette = [(b"PLTE", bytes(3 * 2**bits))] if kind == 3 else []
+    chunks = [(b"IHDR", header), *palette, (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return file
+
+
 class TestIndices:
     def test_stand_for_their_labels(self, tmp_path: Path) -> None:
         file = indexed(tmp_path / "mask.png", [[0, 1], [2, 0]])
@@ -39,6 +51,26 @@ class TestIndices:
         file = indexed(tmp_path / "mask.png", [[0, 66]])
         with pytest.raises(MaskError, match=r"mask\.png: index 66 has no label; expected 0 to 65"):
             read_indices(file, range(66))
+
+    @pytest.mark.parametrize(
+        ("bits", "row", "indices"),
+        [(1, 0b0110_0000, [0, 1, 1]), (2, 0b00_01_10_11, [0, 1, 2, 3]), (4, 0x2B, [2, 11]), (8, 0x0C, [12])],
+    )
+    def test_of_a_palette_may_have_fewer_bits(self, tmp_path: Path, bits: int, row: int, indices: list[int]) -> None:
+        file = png(tmp_path / "mask.png", bits, 3, bytes([row]), len(indices))
+        assert read_indices(file, range(20, 36)).tolist() == [[20 + index for index in indices]]
+
+    def test_of_grey_have_eight_bits(self, tmp_path: Path) -> None:
+        assert read_indices(png(tmp_path / "mask.png", 8, 0, b"\x02\x0b", 2), range(20, 36)).tolist() == [[22, 31]]
+
+    @pytest.mark.parametrize(("bits", "row"), [(1, b"\x00"), (2, b"\x00"), (4, b"\x00"), (16, b"\x00\x00")])
+    def test_of_grey_with_other_bits_are_refused(self, tmp_path: Path, bits: int, row: bytes) -> None:
+        """Also where the mask has only index 0, which no scaling changes."""
+        file = png(tmp_path / "mask.png", bits, 0, row, 1)
+        with pytest.raises(MaskError) as error:
+            read_indices(file, range(256))
+        expected = f"{file}: grey of {bits} bits a pixel; expected 8, or a palette; save it with 8 bits"
+        assert str(error.value) == expected
 
     def test_a_picture_of_colours_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(MaskError, match=r"not a mask of indices \(got mode RGB\); expected a palette or grey"):

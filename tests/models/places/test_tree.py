@@ -202,6 +202,36 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, old: str, new: str, message
     assert error.value.exit_status == 2
 
 
+@pytest.mark.parametrize("name", ["''", r'"two\nlines"', r'"a line\n"'])
+@pytest.mark.parametrize(
+    ("old", "new", "at"),
+    [
+        ("[way, sky, thing]\n", "[way, NAME, thing]\n", "classifiers.root.1"),
+        ("  thing: [car, cart]", "  NAME: [car, cart]", "classifiers."),
+        ("labels: [car, cart]", "labels: [NAME, cart]", "data_sets.boxes.labels.0"),
+        ("road: way}", "road: NAME}", "data_sets.coarse.means.road"),
+        ("  boxes:\n", "  NAME:\n", "data_sets."),
+    ],
+)
+def test_a_name_without_a_character_or_with_lines_is_refused(
+    tmp_path: Path, old: str, new: str, at: str, name: str
+) -> None:
+    assert SMALL.count(old) == 1
+    with pytest.raises(TreeError) as error:
+        tree_of(tmp_path, SMALL.replace(old, new.replace("NAME", name)))
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"{tmp_path / 'tree.yaml'}: {at}")
+    got = name.replace('"', "'")
+    assert line.endswith(f": not a name (got {got}); expected one line of at least one character")
+
+
+def test_deep_nesting_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(TreeError) as error:
+        tree_of(tmp_path, "classifiers: " + "[" * 5000 + "]" * 5000)
+    expected = "cannot be read as YAML: lists or mappings are nested too deeply"
+    assert str(error.value) == f"{tmp_path / 'tree.yaml'}: {expected}"
+
+
 @pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("- root", "list")])
 def test_another_file_is_not_a_tree(tmp_path: Path, text: str, kind: str) -> None:
     with pytest.raises(TreeError, match=rf"not a label tree \(got {kind}\); expected classifiers and data_sets"):

@@ -230,7 +230,7 @@ def test_masks_on_request(written: tuple[Path, str], tmp_path: Path) -> None:
     names = [f"{number:06d}.png" for number in (0, 10, 20)]
     for video in read_manifest(tmp_path / "manifest.jsonl"):
         shown = Courtyard(SceneSettings(int(video.group), 2, 12, incidents_per_minute=5 * video.label))
-        folder = video.path.with_suffix(".masks")
+        folder = tmp_path / "masks" / video.path.stem
         assert files(folder) == [
             "classes.json",
             *(f"masks/{one}" for one in names),
@@ -247,13 +247,25 @@ def test_masks_on_request(written: tuple[Path, str], tmp_path: Path) -> None:
 
     before = {one: (tmp_path / one).stat().st_mtime_ns for one in files(tmp_path)}
     assert "; 6 masks; 2 kept from before\n" in synth(tmp_path, *words).stdout
-    others = next(tmp_path.glob("*/courtyard-41.masks"))
+    others = tmp_path / "masks" / "courtyard-41"
     (others / "classes.json").unlink()
     assert "; 6 masks; 1 kept from before\n" in synth(tmp_path, *words).stdout
     changed = {one for one in files(tmp_path) if (tmp_path / one).stat().st_mtime_ns != before[one]}
     assert changed - {"manifest.jsonl"} == {f"{others.relative_to(tmp_path)}/{one}" for one in files(others)}
     assert "; 2 masks\n" in synth(tmp_path, *words[:-1], "12").stdout  # others instead of them, of frame 0
     assert files(others) == ["classes.json", "masks/000000.png", "pictures/000000.png"]
+
+
+def test_masks_are_not_taken_for_videos_of_the_folder(tmp_path: Path) -> None:
+    assert synth(tmp_path, *SMALL, "--videos", "2", "--masks", "12").returncode == 0
+    for rate in ((), ("--fps", "2")):  # with a rate, a folder of pictures is a video
+        status, printed, errors = called("manifest", "folder", tmp_path, "--out", tmp_path / "found.jsonl", *rate)
+        assert status == 0, (printed, errors)
+        found = [(video.path, video.label) for video in read_manifest(tmp_path / "found.jsonl")]
+        assert found == [
+            (tmp_path / "normal" / "courtyard-40.mp4", 0),
+            (tmp_path / "abnormal" / "courtyard-41.mp4", 1),
+        ]
 
 
 def test_masks_are_written_in_full_or_not_at_all(tmp_path: Path) -> None:
