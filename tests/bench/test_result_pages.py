@@ -254,6 +254,7 @@ def test_maps_are_judged_by_the_masks_of_their_videos(load, tmp_path):
         "muting",
         "one_class_baselines",
         "ped2",
+        "places_courtyard",
     ],
 )
 def test_the_committed_page_is_of_the_committed_figures(load, root, name):
