@@ -236,13 +236,14 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             # Computed before the cameras run: their films play from then on.
             scenes = {name: Courtyard(settings) for name, settings in plan.scenes.items()}
             incidents = {name: scene.incidents for name, scene in scenes.items()}
-            display.report("starting Triton, a broker, and the cameras …")
+            display.report("starting Triton, a broker, and the cameras, and making the cameras' place maps …")
             broker = servers.enter_context(embedded.broker(plan.folder / "broker"))
             # Started before any alert can be raised, so that its start-up time is not part of a delay.
             consumer = servers.enter_context(
                 Consumer(broker.bootstrap, lambda event, at: watch.consumed(event, at), plan.folder / "consumer.log")
             )
             triton = servers.enter_context(embedded.triton(serving_together(plan.served), plan.folder / "triton.log"))
+            _make_place_maps(plan, triton.grpc_address, stop)  # before the films play
             cameras = servers.enter_context(embedded.cameras(plan.films, plan.folder / "cameras.log"))
             watch = Watch(
                 {
@@ -280,6 +281,23 @@ def _run(plan: _Plan, stop: Stop, display: DemoDisplay, lines: JsonLines | None)
             places = {name: PlaceTruth(scene) for name, scene in scenes.items()}
             right = {detector: watch.places(detector, places) for detector in plan.models}
             _report(watch, plan, targets, right, display, lines)
+
+
+def _make_place_maps(plan: _Plan, address: str, stop: Stop) -> None:
+    """Make the map of each camera, so that its first alerts have a place, too. Raises MistwatchError."""
+    from pipeline.alerts.place_map import write_place_map
+    from pipeline.cli.places.making import ANSWER_SECONDS, make_place_map
+    from pipeline.scoring.places import PlacesClient
+    from pipeline.settings import CameraSettings
+
+    client = PlacesClient(address, _PLACES, answer_seconds=ANSWER_SECONDS)
+    try:
+        for camera, film in plan.films.items():
+            made = make_place_map(client, camera, CameraSettings(source=str(film)), stop=stop)
+            if made is not None:
+                write_place_map(plan.folder, made)
+    finally:
+        client.close()
 
 
 def _targets(site: Site, detector: str, served: ServedModel) -> dict[str, Target]:
