@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 KEPT = ROOT / "runs" / "places-bench"
 RECIPE = ROOT / "configs" / "train" / "places-courtyard.yaml"
-#: Reserved for this bench. The recipe's own judged days, with which its settings were chosen, are others.
+#: Reserved for this bench. The recipe names the days on which its settings were chosen.
 FIRST_JUDGED, JUDGED_DAYS = 35000, 20
 #: Ten trainings should take less than an hour of one core.
 CHANGES = (
