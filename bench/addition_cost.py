@@ -50,7 +50,6 @@ from pipeline.live.service import Service
 from pipeline.settings import Site, site_from_options
 
 RESULTS = Path(__file__).resolve().parent / "results"
-MODEL = "courtyard"
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Kind:
 
     Attributes:
         results: name of the result files.
+        model: the detector that watches: for places one with HEAT.
         section: of the site's settings, which names the second model.
         second: that model, and the name under which it is served.
         stub: what its process computes, in words.
@@ -66,6 +66,7 @@ class Kind:
     """
 
     results: str
+    model: str
     section: str
     second: str
     served: str
@@ -76,13 +77,14 @@ class Kind:
 KINDS = {
     "likeness": Kind(
         "alike_cost",
+        "courtyard",
         "likeness",
         "alike-courtyard",
         "alike",
         "embedding",
         " The memory of alerts is nearly empty in these runs; bench/alert_history.py measures a full one.",
     ),
-    "place": Kind("place_cost", "places", "places-courtyard", "places", "model of places", ""),
+    "place": Kind("place_cost", "courtyard-motion", "places", "places-courtyard", "places", "model of places", ""),
 }
 
 #: Reserved for this bench.
@@ -194,7 +196,7 @@ def main() -> None:
                         f"pair {number + 1} of {options.pairs}, {'with' if added else 'without'} {options.of}"
                     )
                     folder = Path(scratch, f"{number}-{added}")
-                    runs[added] = watched(films, folder, options.seconds, held, outcomes, kind if added else None)
+                    runs[added] = watched(films, folder, options.seconds, held, outcomes, kind, added=added)
                 pairs.append(Pair(runs[False], runs[True]))
     except (DeployError, MistwatchError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -204,7 +206,7 @@ def main() -> None:
         "versions": {name: version(name) for name in ("nvidia-pytriton", "openvino", "tritonclient")},
         "load_average": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2)},
         "of": options.of,
-        "models": [MODEL, kind.second],
+        "models": [kind.model, kind.second],
         "cameras": options.cameras,
         "seconds": options.seconds,
         **figures(pairs, held, outcomes),
@@ -231,7 +233,9 @@ def watched(
     seconds: float,
     held: list[float],
     outcomes: Counter[str],
-    kind: Kind | None,
+    kind: Kind,
+    *,
+    added: bool,
 ) -> Run:
     """Watch the films once.
 
@@ -239,13 +243,14 @@ def watched(
         folder: for the state of the site and the broker's topics.
         held: receives the seconds for which events were held back.
         outcomes: receives the number of alerts by what became of their addition.
-        kind: the addition; None: without.
+        kind: the addition.
+        added: with it.
 
     Raises:
         DeployError: a server does not start.
         MistwatchError: the site does not start, or no clips come.
     """
-    served = {MODEL: MODEL, **({} if kind is None else {kind.served: kind.second})}
+    served = {kind.model: kind.model, **({kind.served: kind.second} if added else {})}
     with ExitStack() as stack:
         stack.enter_context(patch.object(pipeline.live.worker, "Enricher", partial(TimedEnricher, held)))
         repository = stack.enter_context(serving_together(served))
@@ -255,17 +260,17 @@ def watched(
         with triton.InferenceServerClient(server.grpc_address) as client:
             identity = client.get_server_metadata().name
         urls = {name: cameras.url(name) for name in films}
-        service = Service(site_of(folder / "state", server.grpc_address, broker.bootstrap, urls, kind))
+        service = Service(site_of(folder / "state", server.grpc_address, broker.bootstrap, urls, kind, added=added))
         try:
             service.prepare(threading.Event(), patient=False)
             service.start()
             warm_up(service)
-            before, began = service.summary, spent(identity, kind)
+            before, began = service.summary, spent(identity, kind if added else None)
             time.sleep(seconds)
-            after, ended = service.summary, spent(identity, kind)
+            after, ended = service.summary, spent(identity, kind if added else None)
         finally:
             service.close()
-        if kind is not None:
+        if added:
             outcomes.update(outcomes_of(service, kind))
     return Run(
         after.clips_scored - before.clips_scored,
@@ -275,17 +280,17 @@ def watched(
     )
 
 
-def site_of(state_dir: Path, address: str, bootstrap: str, urls: dict[str, str], kind: Kind | None) -> Site:
+def site_of(state_dir: Path, address: str, bootstrap: str, urls: dict[str, str], kind: Kind, *, added: bool) -> Site:
     """Return the site's settings."""
     return site_from_options(
         {
             "site": "bench",
             "state_dir": state_dir,
-            "triton": {"address": address, "model": MODEL},
+            "triton": {"address": address, "model": kind.model},
             "kafka": {"bootstrap": bootstrap},
             "alerts": {"cooldown_seconds": COOLDOWN_SECONDS},
             "cameras": {name: {"source": url} for name, url in urls.items()},
-            **({} if kind is None else {kind.section: {"model": kind.served}}),
+            **({kind.section: {"model": kind.served}} if added else {}),
         }
     )
 

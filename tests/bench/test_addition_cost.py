@@ -44,7 +44,7 @@ def test_the_figures_and_the_page(bench, pair) -> None:
         "machine": {"cores": 2},
         "load_average": {"before": 1.5, "after": 2.0},
         "of": "likeness",
-        "models": [bench.MODEL, "alike-courtyard"],
+        "models": ["courtyard", "alike-courtyard"],
         "cameras": 2,
         "seconds": 40.0,
         **found,
