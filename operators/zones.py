@@ -130,7 +130,7 @@ def overlapped(
     if at least ``least`` of the mass lies inside it. ``ignore`` zones are never named.
 
     Args:
-        heat: (h, w), values ≥ 0; 0 is no heat.
+        heat: (h, w), values ≥ 0; a cell of 0 is cold.
         part: the part of the picture that the cells cover, in shares of the picture.
     """
     rows, columns = heat.shape

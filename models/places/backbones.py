@@ -11,6 +11,8 @@ stands beside the fine one. Dilated stages 4 and 5 would cost four times as much
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ REDUCTION = 8
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class PlacesBackbone(nn.Module):
+class PlacesBackbone(nn.Module, ABC):
     """A network that reads pictures.
 
     Attributes:
@@ -35,9 +37,9 @@ class PlacesBackbone(nn.Module):
 
     channels: int
 
+    @abstractmethod
     def forward(self, pictures: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) RGB → float32 (N, channels, H / 8, W / 8), rounded up."""
-        raise NotImplementedError
 
 
 class ResNet50Dilated(PlacesBackbone):

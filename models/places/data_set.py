@@ -33,7 +33,7 @@ class PlaceSet(Protocol):
 
     @property
     def of_boxes(self) -> bool:
-        """Whether boxes annotate its pictures."""
+        """True where boxes annotate its pictures, False where masks do."""
         ...
 
     @property

@@ -36,7 +36,7 @@ class FlatClasses:
 
     @cached_property
     def _below(self) -> Tensor:
-        """Whether the second class stands below the first one, (classes, classes)."""
+        """True where the second class stands below the first one, (classes, classes)."""
         return torch.tensor([[name in self._tree.path(other)[:-1] for other in self.names] for name in self.names])
 
     def loss(self, logits: Tensor, nodes: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class FlatClasses:
         """Return the node of each pixel, as its index in ``tree.nodes``, (B, H, W).
 
         The first class decides. Where it is an inner node and the second class stands below it, the second one decides,
-        and so on. A pixel whose second class stands elsewhere keeps the inner node, which is no answer at finer levels.
+        and so on. A pixel whose second class stands elsewhere keeps the inner node, which counts as wrong below.
 
         Args:
             logits: (B, classes, H, W).

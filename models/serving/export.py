@@ -333,7 +333,7 @@ def cached_repository(
 
     Args:
         name: of the model.
-        key: a digest of all that decides its content.
+        key: a digest of everything that determines its content.
         served_name: of the served model in it, which appears in full.
         write: writes the repository.
 

@@ -14,7 +14,7 @@ from pipeline.alerts.recent_features import Floats, Moment, RecentFeatures
 from pipeline.scoring.embedding import Embedded
 
 #: Asks for the embedding of a clip's features, float32 (D,). The callback is called once, on any thread; it receives
-#: None where there is no embedding.
+#: None if the clip cannot be embedded.
 Embed = Callable[[Floats, Callable[[Embedded | None], None]], None]
 Compared = tuple[Likeness, MutedBecause | None]
 

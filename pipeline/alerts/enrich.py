@@ -56,7 +56,7 @@ class Addition(Protocol[Answer, Value]):
         """Ask about a peak, and return whether it could be asked; False: not yet.
 
         Args:
-            answer: called once, on any thread; with None where there is no answer.
+            answer: called once, on any thread, with None if the question cannot be answered.
             final: no more clips come; take what is there.
 
         Raises:

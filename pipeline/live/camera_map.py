@@ -126,7 +126,7 @@ class CameraMap:
             _log.exception("a place map cannot be kept; this is a bug", camera=self._camera)
 
     def _stamp(self) -> int | None:
-        """Return the time of the file's latest change, nanoseconds; None where there is no file."""
+        """Return the time of the file's latest change, nanoseconds; None if it is missing."""
         try:
             return self._file.stat().st_mtime_ns
         except OSError:

@@ -168,8 +168,8 @@ class SideClient(ABC, Generic[Model, Answer]):
         """Ask for the answer to one input, without waiting.
 
         Args:
-            on_answer: called exactly once, on any thread, also before this returns. None: there is no answer, for a
-                reason that is logged once an outage. It must be quick.
+            on_answer: called exactly once, on any thread, perhaps before this returns. It must be quick. It
+                receives None where the model cannot answer; the reason is logged once an outage.
         """
         asked = self._described
         if asked is None or not self._is_there.is_set():

@@ -132,10 +132,10 @@ class TestRendering:
     def test_continues_after_an_interruption(
         self, tree: LabelTree, sets: dict[str, CourtyardSet], tmp_path: Path
     ) -> None:
-        told = []
+        reported = []
 
         def stop(done: int, total: int) -> None:
-            told.append((done, total))
+            reported.append((done, total))
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -147,7 +147,7 @@ class TestRendering:
         found = courtyard_sets(tree, {"fine": [SEED, SEED + 1]}, tmp_path, sampling=FEW)["fine"]
         assert found.digest == sets["fine"].digest
         assert first.stat().st_mtime_ns == before
-        assert told == [(6, 12), (6, 6)]
+        assert reported == [(6, 12), (6, 6)]
 
     def test_of_other_pictures_does_not_take_those_kept(self, tree: LabelTree, tmp_path: Path) -> None:
         small, large = (
