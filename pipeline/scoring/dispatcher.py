@@ -238,7 +238,7 @@ class Dispatcher:
         if served is None:
             return None
         with self.lock:
-            news = self._outages.scored(target)
+            news = self._outages.scored(target, sent_at=clip.sent_at)
         self._inspector.report(news, target)
         if versions.scored_by(served, sent_at=clip.sent_at):
             notify(self._listener.exchanged, served)

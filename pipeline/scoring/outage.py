@@ -114,6 +114,10 @@ class Outage:
         self.trouble, self.line = other.trouble, other.line
         other.end()
 
+    def is_later_than(self, sent_at: float) -> bool:
+        """Return whether there is an outage that began after a call was sent."""
+        return self.is_open and sent_at <= self._began
+
     def end(self) -> None:
         """End the outage, if there is one."""
         self.trouble, self.line = None, ""
@@ -253,8 +257,13 @@ class Outages:
         self._missing.add(target)
         return News(part_waiting=is_news, recovered=was_away and not self._scorer_is_away())
 
-    def scored(self, target: Target) -> News:
-        """Record a usable answer of ``target``; return the outages that ended with it."""
+    def scored(self, target: Target, *, sent_at: float) -> News:
+        """Record a usable answer of ``target`` to a clip sent at ``sent_at``; return the outages that ended with it.
+
+        An outage goes on where the clip was sent before it began: the failure of a later clip may overtake its answer.
+        """
+        if self._outage_of(target).is_later_than(sent_at):
+            return News()
         was_away, was_missing = self._scorer_is_away(), target in self._missing
         self._missing.discard(target)
         self._server.end()

@@ -146,7 +146,8 @@ class Site:
         self.hear(self.outages.failed(target, trouble, line, sent_at=self.now, now=self.now), target, line)
 
     def score(self, target: Target) -> None:
-        self.hear(self.outages.scored(target), target)
+        self.now += 10.0
+        self.hear(self.outages.scored(target, sent_at=self.now), target)
 
     def hear(self, news: News, target: Target, line: str = "") -> None:
         if news.recovered:
@@ -169,6 +170,24 @@ MODEL_TROUBLES = [
     Trouble.SILENT,
     Trouble.MISMATCH,
 ]
+
+
+@pytest.mark.parametrize("trouble", [*MODEL_TROUBLES, Trouble.UNREACHABLE])
+def test_an_answer_to_a_clip_that_was_sent_before_an_outage_does_not_end_it(trouble: Trouble) -> None:
+    """The failure of a later clip overtakes it, as where a model is unloaded while it works."""
+    site = Site()
+    before = site.now
+    site.fail(A, trouble, "a is away")
+    pause = site.outages.pause_left(A, site.now)
+    for sent_at in (before, site.now):
+        site.hear(site.outages.scored(A, sent_at=sent_at), A)
+    assert site.outages.state(A, site.now) is State.PAUSED
+    assert site.outages.pause_left(A, site.now) == pause
+    assert site.said == ["a is away"]
+    site.score(A)
+    assert site.said == ["a is away", "recovered"]
+    site.hear(site.outages.scored(A, sent_at=before), A)
+    assert site.said == ["a is away", "recovered"]
 
 
 @pytest.mark.parametrize("trouble", MODEL_TROUBLES)
