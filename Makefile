@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: help venv weights system test test-slow test-oldest test-312 lint demo clean
+.PHONY: help venv weights system test tests test-slow test-oldest test-312 lint demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -53,15 +53,21 @@ weights: venv  ## the published weights into the user's cache (a second run find
 	$(BIN)/mistwatch weights fetch efficientnet-lite0
 	$(BIN)/mistwatch weights fetch vgg16-convolutions
 
-# $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none.
+# $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none. Beside other tests, torch and its
+# like compute on one thread each: with as many threads as cores in each worker, they wait for one another.
 define run
-	parallel=0; alone=0; export MISTWATCH_DATA=$(DATA); \
-	$(BIN)/python -m pytest -m '$(1) and not alone' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
+	parallel=0; alone=0; export MISTWATCH_DATA=$(DATA); began=$$(date +%s); \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(1) and not alone' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
+	between=$$(date +%s); \
 	$(BIN)/python -m pytest -m '$(1) and alone' $(PYTEST_ARGS) || alone=$$?; \
+	echo "== tests in parallel: $$((between - began)) s; tests alone: $$(($$(date +%s) - between)) s"; \
 	case "$$parallel $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
 endef
 
 test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel
+	$(call run,not slow)
+
+tests: venv  ## the same without lint and weights
 	$(call run,not slow)
 
 test-slow: venv weights  ## the tests that take long, which CI leaves out
