@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: help venv weights system test tests test-slow test-oldest test-312 lint demo clean
+.PHONY: help venv weights system test test-slow test-oldest test-312 lint demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -65,9 +65,6 @@ define run
 endef
 
 test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel
-	$(call run,not slow)
-
-tests: venv  ## the same without lint and weights
 	$(call run,not slow)
 
 test-slow: venv weights  ## the tests that take long, which CI leaves out
