@@ -219,7 +219,9 @@ class Scorer:
             model.target: Versions(model.clip, model.fits, heat=model.heat, features=model.features) for model in models
         }
         self._listener = listener or ScoringListener()
-        self._transport = renewing_transport(address, self._listener, connect)
+        self._transport = renewing_transport(
+            address, self._listener, connect or partial(TritonTransport, address, shared_clips=max_in_flight)
+        )
         self._ports: list[CameraPort] = []
         self._dispatcher = Dispatcher(
             self._transport,
