@@ -59,6 +59,8 @@ RETRY_SECONDS = 60.0
 GRACE_SECONDS = 60.0
 #: In that time the server is asked so many times, as it must not be frozen meanwhile.
 _LOOKS = 6
+#: Largest segment: ``max_in_flight`` may be 256, whose clips would take 616 MB.
+_MOST_BYTES = 128_000_000
 #: A page of memory and more: slots begin at such offsets.
 _ALIGNMENT = 4096
 
@@ -154,7 +156,7 @@ class SharedMemory:
     Args:
         client: the connection; its owner closes it after :meth:`close`.
         address: of the server, HOST:PORT or ``unix:PATH``.
-        slots: of each segment: the clips that may be in flight.
+        slots: of each segment, fewer where it would be larger than 128 MB: the clips that may be in flight.
         create: makes a segment of this slot size and number; raises OSError.
         retry_seconds, grace_seconds: see ``RETRY_SECONDS``, ``GRACE_SECONDS``.
     """
@@ -302,10 +304,11 @@ class SharedMemory:
     def _open(self, size: int) -> None:
         """Create a segment and register it; on a refusal clips go by gRPC for a while."""
         remove_dead(self._folder)  # first: it may make the room that is needed
+        slots = max(min(self._slots, _MOST_BYTES // size), 1)
         try:
-            segment = self._create(size, self._slots)
+            segment = self._create(size, slots)
         except OSError as error:
-            self._refuse(_no_segment(error, size * self._slots, self._folder), is_trouble=True)
+            self._refuse(_no_segment(error, size * slots, self._folder), is_trouble=True)
             return
         try:
             self._client.register_system_shared_memory(

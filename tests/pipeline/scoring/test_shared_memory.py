@@ -212,6 +212,19 @@ def test_a_segment_that_has_lost_slots_is_replaced_once_none_is_free(
     assert placed(memory).segment is not slots[0].segment
 
 
+def test_a_segment_has_fewer_slots_where_it_would_be_too_large(kit: Any, new: Callable[..., SharedMemory]) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def create(size: int, slots: int) -> Segment:
+        asked.append((size, slots))
+        return Segment(1, 1)
+
+    memory = new(slots=256, create=create)
+    memory.settle(memory.place(np.zeros((16, 224, 224, 3), np.uint8)), answered=True)
+    kit.until(lambda: asked)
+    assert asked == [(16 * 224 * 224 * 3, 53)]  # 127.6 MB
+
+
 def test_clips_of_two_sizes_have_a_segment_each(
     kit: Any, server: ScriptedServer, new: Callable[..., SharedMemory]
 ) -> None:
@@ -278,7 +291,7 @@ def test_a_refused_registration_leaves_clips_to_grpc_and_is_tried_again(
 
 def test_a_full_folder_leaves_clips_to_grpc_with_a_warning(kit: Any, new: Callable[..., SharedMemory]) -> None:
     about = os.statvfs(FOLDER)
-    memory = new(slots=about.f_blocks * about.f_frsize // 8192 + 1)
+    memory = new(create=lambda _size, slots: Segment(about.f_blocks * about.f_frsize, slots))
     with capture_logs() as lines:
         memory.settle(memory.place(clip()), answered=True)
         kit.until(lambda: lines)
