@@ -1,6 +1,6 @@
 """Compare clips per second through Triton, by gRPC and by shared memory, with the same engine in a plain loop.
 
-    python bench/transport.py [--model fights | --repository FOLDER] [--rounds 12]
+    python bench/transport.py [--model fights | --repository FOLDER] [--rounds 12] [--results FOLDER]
 
 The ways take turns on the same clips, with four clips in flight as a worker has. Then the same two ways carry clips to
 a model that costs nothing (bench/free_model.py): milliseconds and processor time a clip, of client and server together.
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
-from alternately import Ratio, alternate, append, ratio
+from alternately import PERFORMANCE, alternate, append, ratio
 from rich.console import Console
 from rich.table import Table
 
@@ -53,6 +53,7 @@ def main() -> None:
     served.add_argument("--model", default="fights", help="committed model, or folder written by training")
     served.add_argument("--repository", type=Path, help="model repository written by mistwatch export")
     parser.add_argument("--rounds", type=int, default=12, help="rounds of the detector; half as many cost nothing")
+    parser.add_argument("--results", type=Path, default=PERFORMANCE, help="folder of transport.jsonl")
     options = parser.parse_args()
     console = Console()
     try:
@@ -62,7 +63,7 @@ def main() -> None:
     except (MistwatchError, OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     console.print(table(detector, free))
-    append("transport", {**detector, "transport_alone": free})
+    append("transport", {**detector, "transport_alone": free}, options.results)
 
 
 def measure_detector(repository: Path, rounds: int) -> dict[str, Any]:
@@ -87,7 +88,16 @@ def measure_detector(repository: Path, rounds: int) -> dict[str, Any]:
             LOOP: lambda: [score(engine, clips[at % len(clips)], scene) for at in range(count)],
             **{name: partial(send, way, SERVED_NAME, clips, scene, count) for name, way in ways.items()},
         }
-        taken = alternate(works, rounds=rounds)
+        processor: dict[str, list[float]] = {name: [] for name in works}
+        server_processes = processes(identity_of(server))
+
+        def counted(name: str) -> None:
+            before = processor_seconds(server_processes)
+            works[name]()
+            processor[name].append(processor_seconds(server_processes) - before)
+
+        taken = alternate({name: partial(counted, name) for name in works}, rounds=rounds)
+        processor = {name: seconds[1:] for name, seconds in processor.items()}
         for way in ways.values():
             way.close()
     return {
@@ -99,6 +109,11 @@ def measure_detector(repository: Path, rounds: int) -> dict[str, Any]:
         "clips_per_second": {name: count / statistics.median(seconds) for name, seconds in taken.items()},
         "grpc_against_loop": ratio(taken[LOOP], taken[GRPC]),
         "shared_memory_against_loop": ratio(taken[LOOP], taken[SHARED]),
+        "processor_milliseconds_a_clip": {
+            name: 1000 * statistics.median(seconds) / count for name, seconds in processor.items()
+        },
+        "processor_grpc_against_loop": ratio(processor[LOOP], processor[GRPC]),
+        "processor_shared_memory_against_loop": ratio(processor[LOOP], processor[SHARED]),
         "largest_score_difference": max(differences.values()),
     }
 
@@ -109,12 +124,11 @@ def measure_free(rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         write_free(Path(folder))
         with TritonServer(Path(folder)) as server:
-            with triton.InferenceServerClient(server.grpc_address) as client:
-                identity = client.get_server_metadata().name
+            server_processes = processes(identity_of(server))
             ways = {name: connected(server, _FREE, clips[0], None, shared=name == SHARED) for name in (GRPC, SHARED)}
             works = {name: partial(send, way, _FREE, clips, None, FREE_CLIPS) for name, way in ways.items()}
             wall = alternate(works, rounds=rounds)
-            processor = alternate(works, rounds=rounds, clock=partial(processor_seconds, identity))
+            processor = alternate(works, rounds=rounds, clock=partial(processor_seconds, server_processes))
             alone = {name: partial(send, way, _FREE, clips, None, FREE_CLIPS, 1) for name, way in ways.items()}
             latency = alternate(alone, rounds=rounds)
             for way in ways.values():
@@ -184,17 +198,23 @@ def send(
     return scores
 
 
-def processor_seconds(identity: str) -> float:
-    """Return the processor time so far of this process, the server and its models, in seconds."""
-    ticks = 0
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes()
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has just ended
-        if identity.encode() in command:
-            ticks += int(fields[11]) + int(fields[12])
+def identity_of(server: TritonServer) -> str:
+    """Return a word that is in the command line of the server and of its models."""
+    with triton.InferenceServerClient(server.grpc_address) as client:
+        return str(client.get_server_metadata().name)
+
+
+def processes(identity: str) -> list[Path]:
+    """Return the folders in /proc of the processes that have a word in their command line."""
+    return [
+        path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if identity in path.read_text(errors="replace")
+    ]
+
+
+def processor_seconds(others: Sequence[Path]) -> float:
+    """Return the processor time so far of this process and others, in seconds."""
+    fields = [(process / "stat").read_text().rpartition(")")[2].split() for process in others]
+    ticks = sum(int(user) + int(system) for *_, user, system in (each[:13] for each in fields))
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -216,25 +236,24 @@ def write_free(folder: Path) -> None:
 def table(detector: Mapping[str, Any], free: Mapping[str, Any]) -> Table:
     """Return the results for the terminal."""
     rows = Table(title=f"{detector['model']} ({detector['engine']}), {IN_FLIGHT} clips in flight")
-    for column in (
-        "way",
-        "clips/s",
-        "against the loop",
-        "transport alone: ms",
-        "processor ms",
-        "one clip at a time: ms",
-    ):
+    for column in ("", LOOP, GRPC, SHARED):
         rows.add_column(column)
-    against: dict[str, Ratio] = {
-        GRPC: detector["grpc_against_loop"],
-        SHARED: detector["shared_memory_against_loop"],
-    }
-    for name, rate in detector["clips_per_second"].items():
-        alone = [
-            f"{free[key][name]:.2f}" if name in free[key] else ""
-            for key in ("milliseconds_a_clip", "processor_milliseconds_a_clip", "milliseconds_of_a_single_clip")
-        ]
-        rows.add_row(name, f"{rate:.2f}", str(against.get(name, "")), *alone)
+
+    def add(name: str, values: Mapping[str, float]) -> None:
+        rows.add_row(name, *(f"{values[way]:.2f}" if way in values else "" for way in (LOOP, GRPC, SHARED)))
+
+    def add_ratios(name: str, key: str) -> None:
+        rows.add_row(
+            name, "", str(detector[f"{key}grpc_against_loop"]), str(detector[f"{key}shared_memory_against_loop"])
+        )
+
+    add("clips/s", detector["clips_per_second"])
+    add_ratios("  against the loop", "")
+    add("processor ms a clip", detector["processor_milliseconds_a_clip"])
+    add_ratios("  loop against it", "processor_")
+    add("transport alone: ms a clip", free["milliseconds_a_clip"])
+    add("  processor ms a clip", free["processor_milliseconds_a_clip"])
+    add("  one at a time: ms a clip", free["milliseconds_of_a_single_clip"])
     return rows
 
 
