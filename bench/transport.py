@@ -159,7 +159,7 @@ def connected(server: TritonServer, model: str, clip: Clips, scene: Clips | None
     send(transport, model, clip[np.newaxis], scene, 1)
     while transport.shares_memory is not shared:
         if time.monotonic() > deadline:
-            raise ValueError("the server does not share this machine's memory; run both on one machine")
+            raise ValueError(f"the server at {server.grpc_address} takes no shared memory; run both on one machine")
         time.sleep(0.05)
     return transport
 

@@ -317,7 +317,7 @@ class SharedMemory:
         except Exception as error:  # tritonclient's own; a closed channel a ValueError
             segment.unlink()
             self._tidy_after(0.0)  # the server may have registered it without an answer in time
-            self._refuse(f"the server does not share this machine's memory ({' '.join(str(error).split())})")
+            self._refuse(f"the server does not take this machine's shared memory ({' '.join(str(error).split())})")
             return
         with self._changed:
             self._wanted.discard(size)

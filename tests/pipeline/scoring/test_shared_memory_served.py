@@ -187,7 +187,7 @@ def test_a_client_with_another_dev_shm_sends_its_clips_by_grpc(server: Any) -> N
     said = next_line(process)
     assert process.wait(60) == 0
     assert said["transport"] == "gRPC"
-    assert "the server does not share this machine's memory" in said["reason"]
+    assert "the server does not take this machine's shared memory" in said["reason"]
     assert said["worst"] < 1e-6
 
 
