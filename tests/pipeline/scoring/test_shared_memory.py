@@ -285,7 +285,8 @@ def test_a_refused_registration_leaves_clips_to_grpc_and_is_tried_again(
         kit.until(lambda: len(lines) > 1)
     assert [line["transport"] for line in lines] == ["gRPC", "shared memory"]
     assert lines[0]["reason"] == (
-        "the server does not take this machine's shared memory (Unable to open shared memory region: '/mistwatch_clips_x')"
+        "the server does not take this machine's shared memory "
+        "(Unable to open shared memory region: '/mistwatch_clips_x')"
     )
 
 
