@@ -38,7 +38,8 @@ that is missing, damaged or unfit holds up the clips of its camera alone.
 
 **Memory.** Consumers that keep up: ``capacity`` clips a port and ``max_in_flight`` over all. A port whose consumer
 hangs: at most ``2 × capacity + max_in_flight`` of its own. A clip is ``clip.nbytes`` (2.4 MB for 16 × 224 × 224) and
-the native picture of its middle frame; gRPC holds up to three copies of the pixels of each clip in flight. Where the
+the native picture of its middle frame; gRPC holds up to three copies of the pixels of each clip in flight, shared
+memory one (:mod:`pipeline.scoring.shared_memory`). Where the
 model reads a scene, a clip has H · W · 3 bytes more (0.15 MB for 224 × 224), which clips share while it is the same.
 """
 
@@ -187,7 +188,8 @@ class Scorer:
             model's process has died.
         repair: load a model anew when its process died again and again. For a server that is ours alone, started
             with ``--model-control-mode=explicit``.
-        connect: makes the calls to the server, over a connection of its own; by default gRPC to ``address``. Called
+        connect: makes the calls to the server, over a connection of its own; by default gRPC to ``address``,
+            and shared memory where the server runs on this machine. Called
             again whenever a connection has died without a sign.
 
     Raises:
@@ -219,7 +221,9 @@ class Scorer:
             model.target: Versions(model.clip, model.fits, heat=model.heat, features=model.features) for model in models
         }
         self._listener = listener or ScoringListener()
-        self._transport = renewing_transport(address, self._listener, connect)
+        self._transport = renewing_transport(
+            address, self._listener, connect or partial(TritonTransport, address, shared_clips=max_in_flight)
+        )
         self._ports: list[CameraPort] = []
         self._dispatcher = Dispatcher(
             self._transport,

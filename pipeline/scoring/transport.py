@@ -24,11 +24,14 @@ from pipeline.scoring.served_model import (
     diagnose,
     part_input,
 )
+from pipeline.scoring.shared_memory import SharedMemory, Slot
 from pipeline.scoring.target import Target
 
 #: Limit of a question for a model's description, which costs a healthy server milliseconds.
 DESCRIBE_SECONDS = 5.0
 _UNLOAD_SECONDS = 15.0
+#: After these the server may still read the request.
+_WITHOUT_ANSWER = frozenset({Trouble.SILENT, Trouble.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,37 @@ class Transport(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A clip that is sent, and the way to its answer."""
+
+    target: Target
+    pixels: npt.NDArray[np.uint8]
+    others: Sequence[Any]  # inputs beside CLIP
+    wanted: Sequence[str]  # outputs beside SCORE
+    timeout_seconds: float
+    on_answer: Callable[[Answer | Failure], None]
+
+
 class TritonTransport:
     """A :class:`Transport` over gRPC to the Triton server at ``address`` (HOST:PORT), which need not run yet.
 
     One connection of its own serves all calls: each further client costs the server memory and threads.
+
+    Args:
+        shared_clips: number of clips in flight whose pixels may go through shared memory
+            (:mod:`pipeline.scoring.shared_memory`) where the server runs on this machine. 0: all go by gRPC.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, shared_clips: int = 0) -> None:
         self._address = address
         self._client = connect(address)
+        self._shared = SharedMemory(self._client, address, slots=shared_clips) if shared_clips else None
+
+    @property
+    def shares_memory(self) -> bool:
+        """Return whether clips go through shared memory at present."""
+        return self._shared is not None and self._shared.is_used
 
     def is_live(self, *, timeout_seconds: float) -> None:
         """See :meth:`Transport.is_live`."""
@@ -145,24 +170,31 @@ class TritonTransport:
         on_answer: Callable[[Answer | Failure], None],
     ) -> None:
         """See :meth:`Transport.infer`; ``on_answer`` is called on gRPC's thread, which serves every call."""
+        others = []
+        if scene is not None:
+            others.append(_one_of_a_batch("SCENE", scene))
+        if mask is not None:
+            others.append(_one_of_a_batch("MASK", mask))
+        if target.part:
+            others.append(part_input(target.part))
         wanted = _beside_score(target, heat=heat, features=features)
+        call = _Call(target, pixels, others, wanted, timeout_seconds, on_answer)
+        self._send(call, None if self._shared is None else self._shared.place(pixels))
+
+    def _send(self, call: _Call, slot: Slot | None) -> None:
+        """Send a clip that lies in shared memory; by gRPC without a slot."""
         try:
-            inputs = [_one_of_a_batch("CLIP", pixels)]
-            if scene is not None:
-                inputs.append(_one_of_a_batch("SCENE", scene))
-            if mask is not None:
-                inputs.append(_one_of_a_batch("MASK", mask))
-            if target.part:
-                inputs.append(part_input(target.part))
+            clip = slot.tensor("CLIP", call.pixels.shape) if slot else _one_of_a_batch("CLIP", call.pixels)
             self._client.async_infer(
-                target.model,
-                inputs,
-                callback=partial(self._read, target, wanted, on_answer),
-                outputs=[triton.InferRequestedOutput(name) for name in ("SCORE", *wanted)],
-                client_timeout=timeout_seconds,
+                call.target.model,
+                [clip, *call.others],
+                callback=partial(self._conclude, call, slot),
+                outputs=[triton.InferRequestedOutput(name) for name in ("SCORE", *call.wanted)],
+                client_timeout=call.timeout_seconds,
             )
         except Exception as error:  # among them a ValueError for a closed channel
-            on_answer(Failure(*diagnose(error, self._address, target.model)))
+            self._settle(slot, answered=False)
+            call.on_answer(Failure(*diagnose(error, self._address, call.target.model)))
 
     def load(self, model: str) -> None:
         """See :meth:`Transport.load`; waits for at most ``LOAD_SECONDS``."""
@@ -173,7 +205,9 @@ class TritonTransport:
         self._control(model, self._client.unload_model, _UNLOAD_SECONDS)
 
     def close(self) -> None:
-        """See :meth:`Transport.close`."""
+        """See :meth:`Transport.close`; a server that shares memory is given a second to let go of it."""
+        if self._shared is not None:
+            self._shared.close()
         self._client.close()
 
     def _control(self, model: str, call: Callable[..., None], seconds: float) -> None:
@@ -182,30 +216,34 @@ class TritonTransport:
         except Exception as error:
             raise ScorerUnavailable(*diagnose(error, self._address, model)) from error
 
-    def _read(
-        self,
-        target: Target,
-        wanted: Sequence[str],
-        on_answer: Callable[[Answer | Failure], None],
-        result: Any,
-        error: Exception | None,
-    ) -> None:
-        if error is not None:
-            on_answer(Failure(*diagnose(error, self._address, target.model)))
+    def _conclude(self, call: _Call, slot: Slot | None, result: Any, error: Exception | None) -> None:
+        if error is None:
+            answer = self._read(call, result)
+        elif self._shared is not None and self._shared.is_unknown(slot, error):
+            self._send(call, None)
             return
+        else:
+            answer = Failure(*diagnose(error, self._address, call.target.model))
+        lost = isinstance(answer, Failure) and answer.trouble in _WITHOUT_ANSWER
+        self._settle(slot, answered=not lost)
+        call.on_answer(answer)
+
+    def _settle(self, slot: Slot | None, *, answered: bool) -> None:
+        if self._shared is not None:
+            self._shared.settle(slot, answered=answered)
+
+    def _read(self, call: _Call, result: Any) -> Answer | Failure:
         try:
             # Copies: the answer's own memory holds all of the answer.
-            arrays = {name: np.array(result.as_numpy(name)[0]) for name in wanted}
+            arrays = {name: np.array(result.as_numpy(name)[0]) for name in call.wanted}
             version = result.get_response().model_version
-            if target.part:
+            if call.target.part:
                 version = f"{version}.{arrays['PART_VERSION'].item()}"
             score = float(result.as_numpy("SCORE").item())
-            answer = Answer(version, score, arrays.get("HEAT"), arrays.get("FEATURES"))
+            return Answer(version, score, arrays.get("HEAT"), arrays.get("FEATURES"))
         except Exception as problem:
-            missing = next((name for name in wanted if result.as_numpy(name) is None), "single SCORE")
-            on_answer(Failure(Trouble.UNREADABLE, f"Triton's answer holds no {missing} ({problem})"))
-        else:
-            on_answer(answer)
+            missing = next((name for name in call.wanted if result.as_numpy(name) is None), "single SCORE")
+            return Failure(Trouble.UNREADABLE, f"Triton's answer holds no {missing} ({problem})")
 
 
 def _beside_score(target: Target, *, heat: bool, features: bool) -> list[str]:

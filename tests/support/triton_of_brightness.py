@@ -89,7 +89,7 @@ class ForgetfulPath(ForgetfulProxy):
     """A proxy in front of a Triton."""
 
     def transport(self) -> TritonTransport:
-        return TritonTransport(self.address)
+        return TritonTransport(self.address, shared_clips=4)
 
 
 class Server:
@@ -150,7 +150,7 @@ class Server:
         self.load(model)
 
     def transport(self) -> TritonTransport:
-        return TritonTransport(self.address)
+        return TritonTransport(self.address, shared_clips=4)
 
     @contextmanager
     def forgetful_path(self) -> Iterator[ForgetfulPath]:
