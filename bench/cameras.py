@@ -4,9 +4,9 @@
 
 adds a line to bench/results/performance/cameras.jsonl, in about four minutes. Each measurement has a process of its own
 with a whole worker, its board and its metrics. The cameras are live: films of 640 × 480 and 25 pictures a second that
-are read at the pace of their own clock, by the code of all live cameras but for the network; the pacing is left out,
-as is the timing. Clips have 16 pictures of 224 × 224 at 12.5 a second. The scorer answers at once, so its transport costs nothing here
-(bench/transport.py measures that), and the encoder's processor time per clip is added as stated.
+are read at the pace of their own clock, by the code of all live cameras but for the network; neither the pacing nor the
+timing counts. Clips have 16 pictures of 224 × 224 at 12.5 a second. The scorer answers at once, so its transport costs
+nothing here (bench/transport.py measures that), and the encoder's processor time per clip is added as stated.
 
 Processor time is counted per decoded picture, so a machine that cannot keep up does not look cheap. Memory is PSS.
 """
