@@ -46,6 +46,7 @@ from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact, redact_location
+from pipeline.sources.hardware import Hwaccel
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
@@ -90,6 +91,10 @@ def _rate(value: object) -> object:
         if 0 < rate <= 240 and not isinstance(value, bool):
             return rate
     raise ValueError("must be native, or a number above 0 and up to 240")
+
+
+#: YAML reads a plain ``off`` as false.
+_Hwaccel = Annotated[Hwaccel, BeforeValidator(lambda value: Hwaccel.OFF if value is False else value)]
 
 
 class ClipSettings(_Strict):
@@ -153,6 +158,7 @@ class CameraSettings(_Strict):
     stream: int | None = Field(
         None, ge=0, le=99, description="number of the video stream to watch, from 0; default: the first of several"
     )
+    hwaccel: _Hwaccel | None = Field(None, description="decoding by a device, of a live camera; default: the site's")
     start_time: AwareDatetime | None = Field(
         None, description="wall-clock time of a recording's first frame, with its UTC offset"
     )
@@ -276,6 +282,9 @@ class Site(BaseSettings):
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
+    hwaccel: _Hwaccel = Field(
+        Hwaccel.OFF, description="auto: a device such as a GPU decodes live cameras, where there is one; off: software"
+    )
     evidence: EvidenceSettings = EvidenceSettings()
     likeness: LikenessSettings | None = Field(None, description="compare alerts with earlier ones; default: off")
     places: PlacesSettings | None = Field(None, description="name the place and the thing of an alert; default: off")

@@ -203,6 +203,7 @@ class Camera:
                 on_outage=self._on_outage,
                 on_connected=self._on_connected,
                 on_choice=lambda choice: _log.warning("several video streams", camera=self.name, watched=choice),
+                on_software=lambda why: _log.warning("decoding in software", camera=self.name, reason=why),
                 on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
                 on_slow=lambda problem: _log.warning("scene rendered too slowly", camera=self.name, error=problem),
                 on_stamps=self._on_stamps,

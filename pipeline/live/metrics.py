@@ -174,6 +174,7 @@ class MetricsListener(WorkerListener):
         self._metrics = metrics
         self._live: set[str] = set()
         self._removed: set[str] = set()
+        self._frame_counters: dict[str, tuple[Counter, Counter]] = {}  # looking them up costs more than counting
         self._lock = Lock()  # of a camera's removal: no late delivery may bring its series back
 
     def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
@@ -191,8 +192,13 @@ class MetricsListener(WorkerListener):
         self._metrics.connected.labels(outage.camera).set(0)
 
     def frame(self, camera: str, frame: Frame) -> None:
-        self._metrics.frames_decoded.labels(camera).inc()
-        self._metrics.pictures_scaled.labels(camera).inc(frame.scaled)
+        counters = self._frame_counters.get(camera)
+        if counters is None:
+            counters = self._metrics.frames_decoded.labels(camera), self._metrics.pictures_scaled.labels(camera)
+            self._frame_counters[camera] = counters
+        decoded, scaled = counters
+        decoded.inc()
+        scaled.inc(frame.scaled)
 
     def stamps(self, report: StampReport) -> None:
         if report.fault is StampFault.UNUSABLE:
@@ -257,4 +263,5 @@ class MetricsListener(WorkerListener):
         self._live.discard(camera)
         with self._lock:
             self._removed.add(camera)
+            self._frame_counters.pop(camera, None)
             self._metrics.forget(camera)

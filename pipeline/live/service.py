@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
@@ -31,6 +31,7 @@ from pipeline.settings import CameraSettings, LikenessSettings, PlacesSettings, 
 from pipeline.sinks import configured_sinks
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
+from pipeline.sources.hardware import Hwaccel, find_device
 from pipeline.sources.joined import JoinedSource
 
 _log = logs.get("service")
@@ -39,8 +40,12 @@ _log = logs.get("service")
 _AWAITED_SECONDS = 1.0
 
 
-def source_options(settings: CameraSettings) -> SourceOptions:
-    """Return the options of a camera's source, from its settings."""
+def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
+    """Return the options of a camera's source, from its settings.
+
+    Args:
+        device: kind of the device that decodes it; None: software.
+    """
     return SourceOptions(
         transport=settings.transport,
         user=settings.username,
@@ -49,6 +54,7 @@ def source_options(settings: CameraSettings) -> SourceOptions:
         read_timeout_seconds=settings.read_timeout_seconds,
         snapshot_seconds=settings.snapshot_seconds,
         video_stream=settings.stream,
+        device=device,
         started_at=settings.start_time,
     )
 
@@ -364,7 +370,7 @@ class Service:
         settings = self.site.cameras[camera]
         return CameraPlan(
             camera,
-            partial(open_source, camera, settings.source, source_options(settings)),
+            partial(open_source, camera, settings.source, source_options(settings, self._device_for(settings))),
             [
                 self._detector_plan(watch, target)
                 for watch in self._watches(camera)
@@ -372,6 +378,20 @@ class Service:
             ],
             settings.camera_zones(),
         )
+
+    def _device_for(self, settings: CameraSettings) -> str | None:
+        """Return the kind of the device that decodes a camera; None: software."""
+        return self._device if (settings.hwaccel or self.site.hwaccel) is Hwaccel.AUTO else None
+
+    @cached_property
+    def _device(self) -> str | None:
+        """The kind of the device that decodes where the settings ask for one; it is looked for and logged once."""
+        found = find_device()
+        if found.kind is None:
+            _log.warning("decoding in software", reason=f"no device can be used ({found.why})")
+        else:
+            _log.info("decoding by a device", device=found.kind)
+        return found.kind
 
     def _detector_plan(self, watch: Watch, target: Target) -> DetectorPlan:
         model = self._served[target]

@@ -14,11 +14,13 @@ from typing import NamedTuple, TypedDict, Unpack, cast
 
 import av
 import av.container
+from av.codec.hwaccel import HWAccel
 
 from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.credentials import redact
 from pipeline.sources.decode import FramePump, received
+from pipeline.sources.hardware import why_unusable
 from pipeline.sources.reconnect import Backoff, BackoffSettings, Outage, reconnecting
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
 
@@ -59,7 +61,9 @@ class LiveOptions(TypedDict, total=False):
     on_connected: Callable[[str], None] | None
     on_stamps: Callable[[StampReport], None] | None
     on_choice: Callable[[str], None] | None
+    on_software: Callable[[str], None] | None
     video_stream: int | None
+    device: str | None
     backoff: BackoffSettings | None
 
 
@@ -83,7 +87,10 @@ class LiveStream(ABC):
         on_stamps: called with every fault of the stream's time stamps.
         on_choice: called with one line that names the stream that is watched, where there are several; again only when
             the line has changed.
+        on_software: called with one line when ``device`` does not decode the stream after all.
         video_stream: the number of the stream to watch among the video streams, from 0; default the first.
+        device: kind of the device that decodes (:func:`pipeline.sources.hardware.find_device`); default none. Where it
+            cannot, decoding goes on in software.
 
     Raises:
         SourceError: ``usage``: limits that are not above 0.
@@ -106,7 +113,9 @@ class LiveStream(ABC):
         self._on_stamps = options.get("on_stamps")
         self._on_choice = options.get("on_choice")
         self._chosen: str | None = None  # the latest line for on_choice
+        self._on_software = options.get("on_software")
         self._video_stream = options.get("video_stream")
+        self._device = options.get("device")  # None also once it has failed
         self._backoff = options.get("backoff") or BackoffSettings()
         if not (self._open_timeout > 0 and self._read_timeout > 0):
             # FFmpeg takes a limit below 0 for none at all.
@@ -179,7 +188,7 @@ class LiveStream(ABC):
         started = time.monotonic()
         limits = (self._open_timeout, self._read_timeout)
         try:
-            container = av.open(url, format=form, options=dict(options), timeout=limits)
+            container = av.open(url, format=form, options=dict(options), timeout=limits, hwaccel=self._accelerator())
         except av.FFmpegError as error:
             took = time.monotonic() - started
             in_time = took < self._open_timeout * _RAN_OUT
@@ -190,6 +199,21 @@ class LiveStream(ABC):
             return container
         # Raised out here, it does not carry FFmpeg's exception, whose text holds the password.
         raise failure
+
+    def _accelerator(self) -> HWAccel | None:
+        """Return the device that is to decode; one that is gone by now is given up, not the camera."""
+        if self._device is None:
+            return None
+        if (problem := why_unusable(self._device)) is not None:
+            self._give_up_device(problem)
+            return None
+        return HWAccel(self._device, allow_software_fallback=True)
+
+    def _give_up_device(self, problem: str) -> None:
+        """Decode in software from the next connection on, and report it."""
+        if self._on_software is not None:
+            self._on_software(f"camera {self.camera}: {self._place}: decoding in software; {self._device}: {problem}")
+        self._device = None
 
     def _opened(self) -> None:  # noqa: B027  (a hook)
         """Called with each stream that could be opened."""
@@ -212,6 +236,8 @@ class LiveStream(ABC):
         """One connection, from opening to its end; see :data:`pipeline.sources.reconnect.Connection`."""
         with closing(self._open()) as container:
             stream = self._choose(container)
+            if self._device is not None and not stream.codec_context.is_hwaccel:
+                self._give_up_device(f"does not decode {stream.codec_context.name}")
             stream.codec_context.thread_count = 1
             rate = stream.average_rate
             pump = self._pump(specs, float(rate) if rate else None, stream.sample_aspect_ratio)
@@ -287,6 +313,8 @@ class LiveStream(ABC):
             if pump.delivered > delivered:
                 delivered, last_picture = pump.delivered, now
             elif now - last_picture > _NO_PICTURE_SECONDS:
+                if self._device is not None:
+                    self._give_up_device("it decodes nothing")
                 return self._error(f"no picture could be decoded for {_NO_PICTURE_SECONDS:.0f} s", "decode")
 
     def _arriving(

@@ -36,6 +36,7 @@ class SourceOptions:
         snapshot_seconds: the page of a web server is a single picture, and fetched every so many seconds.
         open_timeout_seconds, read_timeout_seconds: of a camera, see :class:`pipeline.sources.connection.LiveStream`.
         video_stream: the number of the stream to watch among several video streams, from 0; None takes the first.
+        device: kind of the device that decodes a camera, see :func:`pipeline.sources.hardware.find_device`; None: none.
         started_at: of a recording: wall-clock time of its first frame with its UTC offset, a datetime or ISO 8601.
     """
 
@@ -46,6 +47,7 @@ class SourceOptions:
     read_timeout_seconds: float = 5.0
     snapshot_seconds: float | None = None
     video_stream: int | None = None
+    device: str | None = None
     started_at: datetime | str | None = None
 
 
@@ -58,6 +60,7 @@ class SourceCallbacks:
         on_connected: called with the camera's id at the first picture of each connection.
         on_choice: called with one line that names the stream that is watched, where there are several video streams.
         on_damage: called with one line on what could not be decoded of a recording.
+        on_software: called with one line when ``device`` does not decode a camera after all.
         on_slow: called with one line when a synthetic scene is rendered slower than asked for.
         on_stamps: called with every fault of a camera's time stamps.
     """
@@ -65,6 +68,7 @@ class SourceCallbacks:
     on_outage: Callable[[Outage], None] | None = None
     on_connected: Callable[[str], None] | None = None
     on_choice: Callable[[str], None] | None = None
+    on_software: Callable[[str], None] | None = None
     on_damage: Callable[[str], None] | None = None
     on_slow: Callable[[str], None] | None = None
     on_stamps: Callable[[StampReport], None] | None = None
@@ -139,9 +143,11 @@ def _live_options(options: SourceOptions, callbacks: SourceCallbacks) -> LiveOpt
         "open_timeout_seconds": options.open_timeout_seconds,
         "read_timeout_seconds": options.read_timeout_seconds,
         "video_stream": options.video_stream,
+        "device": options.device,
         "on_outage": callbacks.on_outage,
         "on_connected": callbacks.on_connected,
         "on_choice": callbacks.on_choice,
+        "on_software": callbacks.on_software,
         "on_stamps": callbacks.on_stamps,
     }
 

@@ -23,7 +23,15 @@ from pipeline.sources.frame_index import FrameIndex, FrameLog
 from pipeline.sources.hidden_pictures import ShownPackets
 from pipeline.sources.lost_pictures import LostPictures
 from pipeline.sources.order_times import OrderTimes, is_picture, order_times
-from pipeline.sources.picture_times import NumberedTimes, PictureTimes, Stamps, StatedTimes, period_of, seconds_of
+from pipeline.sources.picture_times import (
+    NumberedTimes,
+    PictureTimes,
+    Stamps,
+    StatedTimes,
+    exact_seconds,
+    period_of,
+    seconds_of,
+)
 from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.timeline import BACKWARD_LIMIT_SECONDS
 from pipeline.sources.video_streams import NoVideoStream, choose_video_stream, describe_choice
@@ -370,7 +378,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 def _end_of(packet: av.Packet[av.VideoStream]) -> float:
     """Return until when a packet's picture is shown, seconds of the stream's clock; -inf where it has no time."""
-    begin = seconds_of(packet)
-    if begin is None or not is_picture(packet) or packet.time_base is None:
+    begin, base = seconds_of(packet), packet.time_base
+    if begin is None or not is_picture(packet) or base is None:
         return float("-inf")
-    return begin + float((packet.duration or 0) * packet.time_base)
+    return begin + exact_seconds(packet.duration or 0, base)

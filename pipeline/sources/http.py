@@ -154,7 +154,7 @@ class SnapshotSource(HttpSource):
         password: str | None = None,
         **options: Unpack[LiveOptions],
     ) -> None:
-        super().__init__(camera, location, user=user, password=password, **options)
+        super().__init__(camera, location, user=user, password=password, **options | {"device": None})
         self._every = every_seconds
         if not every_seconds > 0:
             raise self._error(f"snapshot_seconds must be above 0, got {every_seconds}", "usage")

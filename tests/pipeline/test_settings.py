@@ -155,6 +155,15 @@ def test_what_a_camera_says_of_its_source_reaches_the_source(tmp_path: Path) -> 
     assert (options.snapshot_seconds, options.video_stream, options.password) == (2.5, 1, "x")
 
 
+def test_a_plain_off_of_yaml_is_read(tmp_path: Path) -> None:
+    cameras = "cameras: {gate: {source: a.mp4, hwaccel: off}, yard: {source: a.mp4}}"
+    site = load_site(write(tmp_path, f"hwaccel: auto\n{cameras}\n"))
+    assert (site.hwaccel, site.cameras["gate"].hwaccel, site.cameras["yard"].hwaccel) == ("auto", "off", None)
+    assert load_site(write(tmp_path, f"hwaccel: off\n{cameras}\n")).hwaccel == "off"
+    with pytest.raises(SettingsError, match=r"hwaccel.*'auto' or 'off'"):
+        load_site(write(tmp_path, f"hwaccel: on\n{cameras}\n"))
+
+
 @pytest.mark.parametrize("source", ["rtsp://192.0.2.1/a", "a.mp4", "device:///dev/video0"])
 def test_snapshots_are_of_web_servers(source: str, tmp_path: Path) -> None:
     file = write(tmp_path, f"cameras: {{gate: {{source: '{source}', snapshot_seconds: 1}}}}\n")

@@ -32,7 +32,7 @@ from pipeline.scoring.outcomes import Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sinks import SINKS, SinkKind
 from pipeline.sinks.base import Verdict
-from pipeline.sources.base import Segment
+from pipeline.sources.base import Frame, FrameSpec, Segment
 from pipeline.windows import ClipSpec, ClipWindow
 
 CAPTURED_AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -83,6 +83,27 @@ def test_a_site_without_detectors_has_no_label_for_them() -> None:
     assert 'mistwatch_clips_scored_total{camera="gate",detector="fights"} 1.0' in text
     assert 'mistwatch_clips_dropped_total{camera="gate",detector="fights",reason="overload"} 1.0' in text
     assert 'mistwatch_frames_decoded_total{camera="gate"} 1.0' in text
+
+
+def test_frames_of_a_camera_that_was_removed_and_added_again_are_counted_anew() -> None:
+    metrics = Metrics()
+    listener = MetricsListener(metrics)
+    image = np.zeros((2, 2, 3), np.uint8)
+    now = datetime.now(UTC)
+    frame = Frame(
+        Segment("gate/1/0", "gate", live=True), 0.0, now, now, {FrameSpec(2, 2): image, FrameSpec(2, 2, fps=5): image},
+        av.VideoFrame(2, 2, "rgb24"),
+    )  # fmt: skip
+    listener.camera_added("gate", [Watch("gate")], live=True)
+    for _ in range(3):
+        listener.frame("gate", frame)
+    assert metrics.registry.get_sample_value("mistwatch_frames_decoded_total", {"camera": "gate"}) == 3
+    listener.camera_removed("gate")
+    assert metrics.registry.get_sample_value("mistwatch_frames_decoded_total", {"camera": "gate"}) is None
+    listener.camera_added("gate", [Watch("gate")], live=True)
+    listener.frame("gate", frame)
+    assert metrics.registry.get_sample_value("mistwatch_frames_decoded_total", {"camera": "gate"}) == 1
+    assert metrics.registry.get_sample_value("mistwatch_pictures_scaled_total", {"camera": "gate"}) == 1
 
 
 def window(**options: Any) -> ClipWindow:
