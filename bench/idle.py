@@ -23,7 +23,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ WIDTH, HEIGHT, FPS = 640, 480, 25
 FILM_SECONDS = 20
 #: Of the model's clips: those of a plain encoder, at the rate of the committed models.
 FRAMES, SIDE, CLIP_FPS = 16, 224, 12.5
+#: Limit for the worker to have its first clips.
+START_SECONDS = 120.0
 #: The gate learns the noise of the cameras first, and connections are made.
 WARM_UP_SECONDS = 20.0
 ASKED_SHARE = 0.01
@@ -116,6 +118,7 @@ def measured(seconds: float, rounds: int, cameras: int, console: Console) -> dic
         }
         pids = {name: stack.enter_context(running(name, command, folder)) for name, command in commands.items()}
         console.print(f"{WARM_UP_SECONDS:g} s to warm up, {rounds} rounds of {seconds:g} s")
+        await_clips(port)
         time.sleep(WARM_UP_SECONDS)
         before = counts(port)
         shares: dict[str, list[float]] = {name: [] for name in pids}
@@ -214,6 +217,17 @@ def running(name: str, command: Sequence[str], folder: Path) -> Iterator[int]:
         finally:
             process.kill()
             process.wait()
+
+
+def await_clips(port: int) -> None:
+    """Wait for the worker's first clips. Raises MistwatchError: they do not come."""
+    limit = time.monotonic() + START_SECONDS
+    while time.monotonic() < limit:
+        with suppress(OSError):
+            if sum(counts(port).values()):
+                return
+        time.sleep(0.2)
+    raise MistwatchError(f"worker: no clip within {START_SECONDS:g} s")
 
 
 def counts(port: int) -> dict[str, float]:
