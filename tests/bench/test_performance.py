@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import MistwatchError
+
 MACHINE = {"cpu": "made-up", "cores": 2, "features": ["avx2"], "load": 0.1, "packages": {"av": "18.1.0"}}
 
 
@@ -125,6 +127,14 @@ def test_an_idle_worker_is_compared_round_by_round(load: Any) -> None:
     assert share["beyond_decoding"]["high"] == pytest.approx(0.05)
     assert share["beyond_scaling"]["low"] == pytest.approx(0.005)
     assert "| `mistwatch alerts tail` | 0.20% | 0.10% to 0.30% |" in load("idle").page(found)
+
+
+def test_a_process_that_ends_by_itself_is_named(load: Any, tmp_path: Path) -> None:
+    with (
+        pytest.raises(MistwatchError, match=r"worker: ended by itself \(got no camera\)"),
+        load("idle").running("worker", [sys.executable, "-c", "print('no camera')"], tmp_path) as pid,
+    ):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def test_latencies_are_shown_by_stage(load: Any) -> None:
