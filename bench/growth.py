@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import partial
 from itertools import product
@@ -36,7 +36,7 @@ from pipeline.sources.recordings import open_recording
 
 #: Pictures of a camera by the name of its resolution: (width, height).
 RESOLUTIONS = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-FPS, FILM_SECONDS = 25, 4
+FPS, FILM_SECONDS = 25, 8
 CLIP_FPS = 12.5
 #: Of the clips of one detector, and of two.
 SIZES = (FrameSpec(224, 224, fps=CLIP_FPS), FrameSpec(128, 224, fps=CLIP_FPS))
@@ -68,7 +68,7 @@ def measured(film: Path, model: str, rounds: int) -> dict[str, Any]:
     clips = np.random.default_rng(0).integers(0, 256, (CLIPS, 1, *shape), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as scratch:
         films = {name: encode(film, Path(scratch, f"{name}.mp4"), *size) for name, size in RESOLUTIONS.items()}
-        works = {
+        works: dict[str, Callable[[], object]] = {
             f"{name}, {sizes}": partial(read, path, sizes) for (name, path), sizes in product(films.items(), DETECTORS)
         }
         works["clips"] = lambda: [engine.score(one) for one in clips]
