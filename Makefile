@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: help venv weights system test test-slow test-oldest test-312 lint demo clean
+.PHONY: help venv weights system test test-slow test-oldest test-312 lint demo bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -93,6 +93,9 @@ test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencie
 
 demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
 	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")
+
+bench: venv weights  ## every bench of speed, 35 minutes of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
+	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run
 
 clean:  ## what the commands above left, but not the environments
 	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,9 +5,8 @@
 
 **Throughput.** The same clips of the same recording go through the same embedded Triton in two ways, in turn: from
 memory through the scoring client alone, and by a whole replay, which decodes, scales, cuts, runs the operators and
-writes the run folder. The ratio of the two rates is taken for each pair of turns, so that other load on the machine
-affects both equally. On a busy machine rates say little, but processor time is still meaningful: where scoring takes
-all cores, the ratio of the rates equals the ratio of processor seconds per clip, of server and this process together.
+writes the run folder. Where scoring takes all cores, the ratio of the rates equals the ratio of processor seconds per
+clip, of server and this process together. Appends to bench/results/performance/replay.jsonl.
 
 **Memory.** Resident memory of the replaying process over an hour-long recording, which is joined from copies of the
 film without re-encoding: the level after the first tenth, the change from there, and the amount that writing the table
@@ -25,15 +24,19 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet  # noqa: F401  (as in the command: its 50 MB are loaded from the start)
-import tritonclient.grpc as triton
+from alternately import alternate, append, ratio
+from processor_time import tree_seconds
 
 from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository
@@ -80,17 +83,13 @@ def copies(film: Path, out: Path, seconds: float) -> Path:
     return out
 
 
-def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> float:
-    """Return clips per second from memory, through the same client as a replay's."""
+def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> None:
+    """Score the clips from memory, through the same client as a replay's."""
     with Scorer(address, [ScoredModel("clip_scorer", served.clip)]) as scorer:
         port = scorer.add_camera("bench", live=False, capacity=4, deliver=lambda _outcome: None)
-        port.submit(windows[0])  # connects, and reads the model's description
-        port.drain()
-        began = time.perf_counter()
         for window in windows:
             port.submit(window)
         port.drain()
-        return len(windows) / (time.perf_counter() - began)
 
 
 def replayed(
@@ -109,54 +108,44 @@ def replayed(
     return row.clips, took
 
 
-def cpu_seconds(server: str) -> tuple[float, float]:
-    """Return processor seconds so far, of this process and of the processes of the Triton with this id."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    served = 0
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        words = entry.read_bytes().split(b"\0")
-        name = Path(words[0].decode(errors="replace")).name
-        if name in ("tritonserver", "triton_python_backend_stub") and server.encode() in b" ".join(words):
-            fields = (entry.parent / "stat").read_text().rpartition(")")[2].split()
-            served += int(fields[11]) + int(fields[12])
-    return time.process_time(), served / ticks
-
-
 def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
+    """Compare a replay with scoring alone, in rounds."""
+    spent = {"scoring alone": np.zeros(2), "replay": np.zeros(2)}  # processor seconds: this process, the server
+
+    def counted(name: str, work: Callable[[], object]) -> None:
+        before = processor_seconds()
+        work()
+        spent[name] += processor_seconds() - before
+
     with TritonServer(ensure_repository(model, progress=print)) as server:
         served = served_model(server.grpc_address)
         items = cut(open_recording(film).frames([served.clip.frame_spec], threading.Event()), served.clip)
         windows = [item for item in items if isinstance(item, ClipWindow)]
-        with triton.InferenceServerClient(server.grpc_address) as client:
-            identity = client.get_server_metadata().name
-        alone, whole = [], []
-        cpu = {"scoring alone": np.zeros(2), "replay": np.zeros(2)}  # this process, the server
-        replayed(served, server.grpc_address, film)  # imports and warm-up happen the first time
-        for _ in range(rounds):
-            before = np.array(cpu_seconds(identity))
-            alone.append(scoring_alone(served, server.grpc_address, windows))
-            between = np.array(cpu_seconds(identity))
-            clips, took = replayed(served, server.grpc_address, film)
-            assert clips == len(windows)
-            whole.append(clips / took)
-            cpu["scoring alone"] += between - before
-            cpu["replay"] += np.array(cpu_seconds(identity)) - between
-    # Scoring alone sends one more clip at the start.
-    counted = {"scoring alone": rounds * (len(windows) + 1), "replay": rounds * len(windows)}
-    of_a_clip = {name: seconds / counted[name] for name, seconds in cpu.items()}
-    ratios = [replay / scoring for replay, scoring in zip(whole, alone, strict=True)]
+        works: dict[str, Callable[[], object]] = {
+            "scoring alone": lambda: scoring_alone(served, server.grpc_address, windows),
+            "replay": lambda: replayed(served, server.grpc_address, film),
+        }
+        taken = alternate({name: partial(counted, name, work) for name, work in works.items()}, rounds=rounds)
+    clips = (rounds + 1) * len(windows)  # with the round that alternate does not measure
+    of_a_clip = {name: seconds / clips for name, seconds in spent.items()}
     return {
         "model": model,
+        "film": film.name,
         "clips": len(windows),
-        "rounds": rounds,
-        "clips_per_second": {"scoring alone": [round(r, 3) for r in alone], "replay": [round(r, 3) for r in whole]},
-        "ratio": {"of each pair": [round(r, 3) for r in ratios], "median": round(statistics.median(ratios), 3)},
+        "clips_per_second": {name: [round(len(windows) / one, 3) for one in each] for name, each in taken.items()},
+        "replay_to_scoring": ratio(taken["scoring alone"], taken["replay"]),
         "cpu_seconds_a_clip": {
             name: {"this process": round(float(own), 4), "server": round(float(its), 4)}
             for name, (own, its) in of_a_clip.items()
         },
         "ratio_by_cpu": round(float(of_a_clip["scoring alone"].sum() / of_a_clip["replay"].sum()), 3),
     }
+
+
+def processor_seconds() -> npt.NDArray[np.float64]:
+    """Return the processor seconds so far, of this process and of the servers that it has started."""
+    own = time.process_time()
+    return np.array([own, tree_seconds() - own])
 
 
 def memory(film: Path, seconds: float) -> dict[str, Any]:
@@ -198,25 +187,36 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "replay.json")
     options = parser.parse_args()
 
-    load_before = os.getloadavg()[0]
-    if options.hour:
-        part = {"memory": memory(options.film, HOUR_SECONDS)}
-    else:
+    if not options.hour:
         with tempfile.TemporaryDirectory() as scratch:
-            film = copies(options.film, Path(scratch, "film.mkv"), options.seconds)
-            part = {"throughput": throughput(options.model, film, options.rounds)}
-    (measured,) = part.values()
-    measured |= {
+            film = copies(options.film, Path(scratch, options.film.with_suffix(".mkv").name), options.seconds)
+            results = throughput(options.model, film, options.rounds)
+        append("replay", results)
+        print(page(results), end="")
+        return
+    load_before = os.getloadavg()[0]
+    measured = memory(options.film, HOUR_SECONDS) | {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "film": options.film.name,
         "machine": {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "load_average": {"before": round(load_before, 2), "after": round(os.getloadavg()[0], 2)},
         "versions": {name: version(name) for name in ("av", "openvino", "tritonclient", "pyarrow")},
     }
-    there = json.loads(options.out.read_text()) if options.out.exists() else {}
+    text = json.dumps({"memory": measured}, indent=2) + "\n"
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(there | part, indent=2) + "\n")
-    print(json.dumps(part, indent=2))
+    options.out.write_text(text)
+    print(text, end="")
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """Return the results as a table in Markdown."""
+    lines = ["| | clips per second, median | processor seconds a clip: this process, server |", "|---|--:|--:|"]
+    for name, rates in results["clips_per_second"].items():
+        cpu = results["cpu_seconds_a_clip"][name]
+        lines.append(f"| {name} | {statistics.median(rates):.2f} | {cpu['this process']:.3f}, {cpu['server']:.3f} |")
+    found = results["replay_to_scoring"]
+    lines += ["", f"Replay relative to scoring alone: {found}; by processor time {results['ratio_by_cpu']:.2f}."]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

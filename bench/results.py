@@ -457,17 +457,11 @@ def drift(found: dict[str, Any]) -> Iterator[Line]:
 
 
 def replay(found: dict[str, Any]) -> Iterator[Line]:
-    if (fast := found.get("throughput")) is not None:
-        judges = f"no model: speed, with `{fast['model']}` on Triton"
-        ratio = fast["ratio"]["median"]
-        pairs = fast["ratio"]["of each pair"]
-        figure = f"{ratio:.2f} ({len(pairs)} turns: {min(pairs):.2f} to {max(pairs):.2f})"
-        yield Line("replay, relative to the scorer's own throughput", figure, "≥ 0.9", ratio >= 0.9, judges)
-    if (memory := found.get("memory")) is not None:
-        growth = memory["growth_after_first_tenth_mb"]
-        figure = f"{growth:+.1f} MB of {memory['rss_mb_by_tenth'][-1]:.0f}"
-        what = "replay of an hour: growth of memory after the first tenth"
-        yield Line(what, figure, "flat", growth < 10, "no model: memory")
+    memory = found["memory"]
+    growth = memory["growth_after_first_tenth_mb"]
+    figure = f"{growth:+.1f} MB of {memory['rss_mb_by_tenth'][-1]:.0f}"
+    what = "replay of an hour: growth of memory after the first tenth"
+    yield Line(what, figure, "flat", growth < 10, "no model: memory")
 
 
 def parts(found: dict[str, Any]) -> Iterator[Line]:
@@ -595,7 +589,7 @@ SECTIONS = (
     Section("features", "python bench/features.py", extraction),
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),
     Section("parts", "python bench/parts.py", parts),
-    Section("replay", "python bench/replay.py", replay),
+    Section("replay", "python bench/replay.py --hour", replay),
     Section("places_courtyard", "python bench/places_courtyard.py", places_courtyard),
     Section("places_alerts", "python bench/places_alerts.py", places_alerts),
     Section("place_cost", "python bench/addition_cost.py --of place", addition_cost),

@@ -32,6 +32,7 @@ class ClipTimes:
     captured_at: datetime | None = None  #: when the worker had the clip's last frame
     scored_at: datetime | None = None  #: when the worker had the clip's score
     captured_monotonic: float | None = None  #: ``captured_at`` on the worker's monotonic clock, seconds
+    scored_monotonic: float | None = None  #: ``scored_at`` on that clock, seconds
 
 
 NO_TIMES = ClipTimes()

@@ -112,6 +112,7 @@ class ClipWindow:
         started_at, ended_at: wall-clock of the first and the last frame (UTC), None when unknown.
         captured_at: when this process had the last frame (UTC).
         captured_monotonic: the same on the monotonic clock, seconds.
+        began_monotonic: when this process had the first frame, on the same clock; None where it does not count.
         pixels: uint8 (T, H, W, 3) RGB, C-contiguous, owned by the window.
         middle: the native picture of the middle frame (ordinal T // 2).
         scene: uint8 (H, W, 3) RGB, the standing scene that the clip is scored against, by a model that reads one. Clips
@@ -132,6 +133,7 @@ class ClipWindow:
     pixels: npt.NDArray[np.uint8]
     middle: av.VideoFrame
     captured_monotonic: float = field(default_factory=time.monotonic)
+    began_monotonic: float | None = None
     scene: npt.NDArray[np.uint8] | None = None
     scene_kind: SceneKind | None = None
     mask: npt.NDArray[np.uint8] | None = None
@@ -148,6 +150,7 @@ class _Held:
 
     pts_seconds: float
     taken_at: datetime | None
+    arrived_at: float
     image: npt.NDArray[np.uint8]
 
 
@@ -216,7 +219,7 @@ class WindowCutter:
                 self._spacings.append(spacing)
         ordinal = self._seen
         self._seen += 1
-        self._ring.append(_Held(item.pts_seconds, item.taken_at, image))
+        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.arrived_at, image))
         if ordinal >= spec.frames // 2 and (ordinal - spec.frames // 2) % spec.stride == 0:
             self._middles.append(item.native)
         if ordinal + 1 < spec.frames or (ordinal + 1 - spec.frames) % spec.stride:
@@ -254,6 +257,7 @@ class WindowCutter:
             pixels=pixels,
             middle=self._middles.popleft(),
             captured_monotonic=last.arrived_at,
+            began_monotonic=first.arrived_at,
         )
 
     def _period(self, last: Frame) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -142,6 +143,7 @@ class AlertAssembler:
                 captured_at=window.captured_at,
                 captured_monotonic=window.captured_monotonic,
                 scored_at=scored.scored_at,
+                scored_monotonic=scored.scored_monotonic,
             ),
         )
         return self._events(self._chain.score(score))
@@ -160,6 +162,7 @@ class AlertAssembler:
 
     def _events(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
         events = []
+        decided_monotonic = time.monotonic()
         for transition in transitions:
             if transition.sequence == 0:
                 self._seen = self._evidence = None
@@ -173,6 +176,7 @@ class AlertAssembler:
                 replay=self._replay,
                 detector=self._detector,
                 several_detectors=self._several_detectors,
+                decided_monotonic=decided_monotonic,
             )
             events.append(self._zoning.zoned(event, transition.last.times.ended_at))
         retained = self._chain.retained

@@ -41,6 +41,7 @@ class CloudEvent(Document):
     dataschema: str
     # When the last clip's last frame was received, on the monotonic clock of this process: not a part of the document.
     _captured_monotonic: float | None = PrivateAttr(None)
+    _decided_monotonic: float | None = PrivateAttr(None)  # likewise: when the operators decided on the event
 
     def __eq__(self, other: object) -> bool:
         """Events with the same document are equal."""
@@ -57,10 +58,20 @@ class CloudEvent(Document):
         """
         return self._captured_monotonic
 
-    def captured(self, monotonic: float | None) -> Self:
-        """Return a copy that knows when its last frame was received, seconds of this process's monotonic clock."""
+    @property
+    def decided_monotonic(self) -> float | None:
+        """Time at which the operators decided on the event, on the same clock. None as for the capture."""
+        return self._decided_monotonic
+
+    def captured(self, monotonic: float | None, decided_monotonic: float | None = None) -> Self:
+        """Return a copy that knows when its last frame was received, seconds of this process's monotonic clock.
+
+        Args:
+            decided_monotonic: when the operators decided on it.
+        """
         copy = self.model_copy()
         copy._captured_monotonic = monotonic
+        copy._decided_monotonic = decided_monotonic
         return copy
 
     def to_json(self) -> bytes:

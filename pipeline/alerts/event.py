@@ -217,6 +217,7 @@ def event_from(
     replay: bool = False,
     detector: str | None = None,
     several_detectors: bool = False,
+    decided_monotonic: float | None = None,
 ) -> AlertEvent:
     """Return the event that reports ``transition``.
 
@@ -226,6 +227,7 @@ def event_from(
         replay: a recording, which has no times of handling (capture, scoring, publishing).
         detector: its name in the site's configuration; None where the site names no detectors.
         several_detectors: the site names several: the alert's id includes the detector.
+        decided_monotonic: when the operators decided on it, seconds of this process's monotonic clock.
 
     Raises:
         pydantic.ValidationError: the transition is not a well-formed one.
@@ -276,7 +278,7 @@ def event_from(
         dataschema=DATA_SCHEMA,
         data=data,
     )
-    return event if replay else event.captured(last.times.captured_monotonic)
+    return event if replay else event.captured(last.times.captured_monotonic, decided_monotonic)
 
 
 def schema_text() -> str:

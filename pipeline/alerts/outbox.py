@@ -7,6 +7,7 @@ sink would mix the order of a camera's events.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -97,7 +98,9 @@ class Outbox:
                 return False
             rows = [(sink, added.lastrowid) for sink in self._sinks]
             connection.executemany("INSERT INTO deliveries (sink, position) VALUES (?, ?)", rows)
-            return True
+        for deliveries in self._deliveries.values():
+            deliveries.note_commit(event.id)
+        return True
 
     def deliveries(self, sink: str) -> Deliveries:
         """Return the part of the outbox that belongs to one of its sinks."""
@@ -143,12 +146,22 @@ class Deliveries:
     def __init__(self, file: SqliteFile, sink: str) -> None:
         self._file = file
         self._captured: dict[str, float] = {}  # pending events of this process: when the last frame was received
+        self._committed: dict[str, float] = {}  # the same events: when they were committed
         self.sink = sink  #: the sink's name
 
     def note_capture(self, event: Event) -> None:
         """Remember when the event's last frame was received, which the file does not know, until it is delivered."""
         if event.captured_monotonic is not None:
             self._captured[event.id] = event.captured_monotonic
+
+    def note_commit(self, identity: str) -> None:
+        """Remember when a pending event whose capture is known was committed: now."""
+        if identity in self._captured:
+            self._committed[identity] = time.monotonic()
+
+    def committed_monotonic(self, identity: str) -> float | None:
+        """Return when a pending event was committed, seconds of this process's monotonic clock; None if unknown."""
+        return self._committed.get(identity)
 
     def pending(self, limit: int = 500, *, on_unreadable: Callable[[str, str], None] | None = None) -> list[Event]:
         """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first.
@@ -200,7 +213,7 @@ class Deliveries:
                 rows,
             )
         for (identity,) in rows:
-            self._captured.pop(identity, None)
+            self._forget(identity)
 
     def set_aside(self, identity: str, reason: str) -> None:
         """Set aside an event that the sink will never take; it stays in the file, with the reason, for a person."""
@@ -210,11 +223,15 @@ class Deliveries:
                 " WHERE sink = ? AND position = (SELECT position FROM events WHERE id = ?)",
                 (reason, self.sink, identity),
             )
-        self._captured.pop(identity, None)
+        self._forget(identity)
 
     def depth(self) -> int:
         """Return the number of events that wait for this sink."""
         return self._file.count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
+
+    def _forget(self, identity: str) -> None:
+        self._captured.pop(identity, None)
+        self._committed.pop(identity, None)
 
     def _set_unreadable_aside(self, events: Iterable[tuple[int, str, str]]) -> None:
         with self._file.transaction() as connection:

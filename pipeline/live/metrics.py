@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from enum import StrEnum
 from threading import Lock, Thread
 from typing import Any
 
@@ -11,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from operators.background import SceneKind
 from operators.chain import ChainSettings
 from operators.drift import DriftSeen, DriftState
+from operators.scores import SmoothedScore
 from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.judgement import JudgementEvent
@@ -25,6 +28,22 @@ from pipeline.sources.reconnect import Outage
 
 # A clip is captured in 0.6 s to 1.6 s and scored in 0.02 s to 0.3 s; an overloaded scorer makes it tens of seconds.
 _LATENCY_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
+# Smoothing takes less than a millisecond where no earlier clip is outstanding.
+_STAGE_BUCKETS = (0.001, 0.003, 0.01, 0.03, *_LATENCY_BUCKETS[1:])
+
+
+class Stage(StrEnum):
+    """The stages on the way from a clip's first frame to the broker: each begins where the one before ends.
+
+    Every clip passes the first four, and every alert event the others with its last clip.
+    """
+
+    WINDOW = "window"  #: from the first frame to the last one
+    QUEUE = "queue"  #: scaled, cut and waiting, until it is sent to Triton
+    SCORE = "score"  #: until the answer
+    SMOOTH = "smooth"  #: waiting for the operators and for earlier clips, until it is smoothed
+    OUTBOX = "outbox"  #: picture and additions, until the event is committed
+    PUBLISH = "publish"  #: until the broker acknowledges the event
 
 
 class MetricsError(MistwatchError):
@@ -101,6 +120,13 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             **common,
         )
+        self.stage = Histogram(
+            "stage_seconds",
+            "Time in each stage on the way from a clip's first frame to the broker, live sources",
+            ["stage", *watch[1:]],  # of all cameras together: a series for each would be many
+            buckets=_STAGE_BUCKETS,
+            **common,
+        )
         self.sink_reconnects = Counter(
             "sink_reconnects", "Connections to a sink that failed and were replaced", ["sink"], **common
         )
@@ -112,6 +138,10 @@ class Metrics:
     def labels_of(self, watch: Watch) -> tuple[str, ...]:
         """The values of the labels that name a camera and its detector, in their order."""
         return tuple(watch) if self._labelled_by_detector else (watch.camera,)
+
+    def observe_stage(self, stage: Stage, watch: Watch, seconds: float) -> None:
+        """Count the time that a clip or an event of a live camera has spent in a stage."""
+        self.stage.labels(stage, *self.labels_of(watch)[1:]).observe(seconds)
 
     def forget(self, camera: str) -> None:
         """Remove every series of a camera."""
@@ -219,11 +249,27 @@ class MetricsListener(WorkerListener):
             self._metrics.background_known.labels(*labels).set(is_known)
         if scored.window.segment.live:
             self._metrics.capture_to_score.labels(*labels).observe(scored.delay_seconds)
+            self._observe_scoring(watch, scored)
+
+    def _observe_scoring(self, watch: Watch, scored: Scored) -> None:
+        window, sent = scored.window, scored.sent_monotonic
+        if window.began_monotonic is not None:
+            self._metrics.observe_stage(Stage.WINDOW, watch, window.captured_monotonic - window.began_monotonic)
+        if sent is not None:
+            self._metrics.observe_stage(Stage.QUEUE, watch, sent - window.captured_monotonic)
+            self._metrics.observe_stage(Stage.SCORE, watch, scored.scored_monotonic - sent)
+
+    def smoothed(self, watch: Watch, score: SmoothedScore) -> None:
+        scored = score.clip.times.scored_monotonic
+        if watch.camera in self._live and scored is not None:
+            self._metrics.observe_stage(Stage.SMOOTH, watch, time.monotonic() - scored)
 
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
         self._metrics.clips_dropped.labels(*self._metrics.labels_of(watch), dropped.reason).inc()
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
+        if event.decided_monotonic is not None:
+            self._metrics.observe_stage(Stage.OUTBOX, watch, time.monotonic() - event.decided_monotonic)
         if event.data.sequence == 0:
             self._metrics.alerts.labels(*self._metrics.labels_of(watch)).inc()
         if event.data.state == "end" and event.data.muted:
@@ -246,11 +292,13 @@ class MetricsListener(WorkerListener):
             self._metrics.drift.labels(*labels).set(seen.state is DriftState.DRIFTED)
             self._metrics.rare_clips_share.labels(*labels).set(seen.share)
 
-    def published(self, event: Event, delay_seconds: float | None) -> None:
+    def published(self, event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
         """The topic has an event; see :meth:`pipeline.sinks.relay.RelayListener.published`."""
         if isinstance(event, JudgementEvent):  # of an operator, not of a camera's picture
             return
         watch = Watch(event.subject, event.data.detector or "")
+        if publish_seconds is not None:
+            self._metrics.observe_stage(Stage.PUBLISH, watch, publish_seconds)
         with self._lock:
             if delay_seconds is not None and watch.camera not in self._removed:
                 self._metrics.capture_to_published.labels(*self._metrics.labels_of(watch)).observe(delay_seconds)

@@ -124,8 +124,8 @@ class Service:
         self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
         self.places = None if site.places is None else self._site_places(site.places)
 
-        def delivered(event: Event, delay_seconds: float | None) -> None:
-            self._counted.published(event, delay_seconds)
+        def delivered(event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
+            self._counted.published(event, delay_seconds, publish_seconds)
             published(event)
 
         first = next(iter(sinks), None)  # an event counts and is shown once, when the first sink has it
@@ -527,7 +527,11 @@ class _RelayLog(RelayListener):
     """Logs and counts the callbacks of one sink's relay, and passes its deliveries on."""
 
     def __init__(
-        self, metrics: Metrics, sink: str, place: str, delivered: Callable[[Event, float | None], None]
+        self,
+        metrics: Metrics,
+        sink: str,
+        place: str,
+        delivered: Callable[[Event, float | None, float | None], None],
     ) -> None:
         self._reconnects = metrics.sink_reconnects.labels(sink)
         self._set_aside = metrics.events_set_aside.labels(sink)
@@ -535,8 +539,8 @@ class _RelayLog(RelayListener):
         self._place = place
         self._delivered = delivered
 
-    def published(self, event: Event, delay_seconds: float | None) -> None:
-        self._delivered(event, delay_seconds)
+    def published(self, event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
+        self._delivered(event, delay_seconds, publish_seconds)
 
     def waiting(self, reason: str) -> None:
         _log.warning("waiting for the sink; alerts are kept", sink=self._sink, reason=reason)
@@ -552,5 +556,5 @@ class _RelayLog(RelayListener):
         _log.error("this event cannot be delivered; it is set aside", sink=self._sink, id=identity, reason=reason)
 
 
-def _ignore(_event: Event, _delay_seconds: float | None) -> None:
+def _ignore(_event: Event, _delay_seconds: float | None, _publish_seconds: float | None) -> None:
     pass

@@ -246,7 +246,15 @@ class Dispatcher:
             return None
         if not 0.0 <= answer.score <= 1.0:  # NaN, too
             return Dropped(clip.window, DropReason.ERROR, f"Triton's SCORE must lie in [0, 1], got {answer.score}")
-        return Scored(clip.window, answer.score, served, datetime.now(UTC), answer.heat, answer.features)
+        return Scored(
+            clip.window,
+            answer.score,
+            served,
+            datetime.now(UTC),
+            answer.heat,
+            answer.features,
+            sent_monotonic=clip.sent_at,
+        )
 
     def _handle_failure(self, clip: Clip, failure: Failure) -> Dropped | None:
         """Return the outcome of a clip whose call failed; None when it is sent again."""

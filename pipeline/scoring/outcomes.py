@@ -40,6 +40,7 @@ class Scored:
         heat: float32 (h, w), where in the clip's picture the score comes from; ``served.heat`` says how to read it.
             None unless the scorer asks for it and the model has it.
         features: float32 (D,), the model's description of the clip. None unless the scorer asks for it.
+        sent_monotonic: when the clip was sent, the last time if more than once, seconds of the monotonic clock.
     """
 
     window: ClipWindow
@@ -49,6 +50,7 @@ class Scored:
     heat: npt.NDArray[np.float32] | None = None
     features: npt.NDArray[np.float32] | None = None
     scored_monotonic: float = field(default_factory=time.monotonic)
+    sent_monotonic: float | None = None
 
     @property
     def delay_seconds(self) -> float:

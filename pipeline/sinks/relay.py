@@ -35,12 +35,13 @@ class RelayListener:
     They run on the relay's thread: they must be quick and must not raise.
     """
 
-    def published(self, event: Event, delay_seconds: float | None) -> None:
+    def published(self, event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
         """The sink has the event.
 
         Args:
             delay_seconds: from its last frame's arrival to the acknowledgement. None for recordings, and for an event
                 that an earlier process has accepted: no clock that cannot jump runs through both.
+            publish_seconds: from its commit to the outbox to the acknowledgement. None as ``delay_seconds``.
         """
 
     def waiting(self, reason: str) -> None:
@@ -196,11 +197,16 @@ class Relay:
             OutboxError: the outbox cannot be written (its disk is full). Without this the same events would be sent
                 again and again.
         """
+        committed = [self._deliveries.committed_monotonic(event.id) for event, _ in self._acknowledged]
         self._deliveries.delivered(event.id for event, _ in self._acknowledged)
         acknowledged, self._acknowledged = self._acknowledged, []
-        for event, answer in acknowledged:
+        for (event, answer), since_commit in zip(acknowledged, committed, strict=True):
             captured = event.captured_monotonic
-            self._listener.published(event, None if captured is None else answer.monotonic - captured)
+            self._listener.published(
+                event,
+                None if captured is None else answer.monotonic - captured,
+                None if since_commit is None else answer.monotonic - since_commit,
+            )
 
     def _keep_waiting(self, explain: Callable[[], str]) -> bool:
         """See :data:`pipeline.sinks.base.KeepWaiting`."""

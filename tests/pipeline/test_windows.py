@@ -127,11 +127,13 @@ def test_ends_of_segments_pass_through_in_their_place():
 
 
 def test_times():
-    (window,) = windows(film(4, fps=10, start=100.0), small())
+    frames = film(4, fps=10, start=100.0)
+    (window,) = windows(frames, small())
     assert (window.start, window.end) == (100.0, pytest.approx(100.4))
     assert window.started_at == ORIGIN + timedelta(seconds=100)
     assert window.ended_at == ORIGIN + timedelta(seconds=100.3)
     assert window.captured_at == RECEIVED + timedelta(seconds=100.3)
+    assert (window.began_monotonic, window.captured_monotonic) == (frames[0].arrived_at, frames[3].arrived_at)
     assert window.key == ("hash/0", 0)
 
 

@@ -221,6 +221,11 @@ def test_fights_over_rtsp_raise_alerts_and_most_normal_footage_does_not(
         assert metrics[f'mistwatch_frames_decoded_total{{camera="{camera}"}}'] > 300
         assert metrics[f'mistwatch_capture_to_score_seconds_count{{camera="{camera}"}}'] > 15
         assert metrics[f'mistwatch_capture_to_published_seconds_count{{camera="{camera}"}}'] >= 1
+    clips = sum(metrics[f'mistwatch_clips_scored_total{{camera="{camera}"}}'] for camera in ("fights", "street"))
+    for stage in ("window", "queue", "score", "smooth"):  # a few scores wait for earlier clips
+        assert metrics[f'mistwatch_stage_seconds_count{{stage="{stage}"}}'] == pytest.approx(clips, abs=8)
+    for stage in ("outbox", "publish"):
+        assert metrics[f'mistwatch_stage_seconds_count{{stage="{stage}"}}'] >= 2
     assert metrics['mistwatch_reconnects_total{camera="fights",reason="stream_end"}'] >= 1
     assert not [name for name in metrics if name.startswith("mistwatch_clips_dropped_total{")]
 

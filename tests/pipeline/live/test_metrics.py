@@ -25,8 +25,9 @@ from site_runs import site
 from operators.alerting import AlertSettings
 from operators.background import SceneKind
 from operators.chain import ChainSettings
+from operators.scores import ClipScore, ClipTimes, SmoothedScore
 from pipeline.live.listener import Watch
-from pipeline.live.metrics import Metrics, MetricsError, MetricsListener
+from pipeline.live.metrics import Metrics, MetricsError, MetricsListener, Stage
 from pipeline.live.service import Service
 from pipeline.scoring.outcomes import Scored
 from pipeline.scoring.served_model import ServedModel
@@ -56,7 +57,7 @@ def test_a_scrape_shows_what_was_counted() -> None:
 def test_a_judgement_is_not_of_a_camera() -> None:
     metrics = Metrics(detectors=True)
     listener = MetricsListener(metrics)
-    listener.published(judged(UUID(int=1), "normal", at(0), camera="gate"), 0.5)
+    listener.published(judged(UUID(int=1), "normal", at(0), camera="gate"), 0.5, 0.1)
     assert "gate" not in generate_latest(metrics.registry).decode()
 
 
@@ -125,6 +126,51 @@ def test_delays_do_not_follow_a_wall_clock_that_is_set(set_by: timedelta) -> Non
     assert total == pytest.approx(0.25)
 
 
+def test_the_stages_of_a_clip_and_of_its_event_add_up(make_event: Callable[..., Any]) -> None:
+    """A first frame 2 s ago, the last one 1 s ago, sent after 0.1 s, answered 0.2 s later; the rest is a moment."""
+    metrics = Metrics(detectors=True)
+    listener = MetricsListener(metrics)
+    now, watch = time.monotonic(), Watch("gate", "fights")
+    scored = Scored(
+        window(began_monotonic=now - 2.0, captured_monotonic=now - 1.0), 0.5, PLAIN, CAPTURED_AT,
+        scored_monotonic=now - 0.7, sent_monotonic=now - 0.9,
+    )  # fmt: skip
+    clip = ClipScore("gate", "gate/1/0", 0, 0.0, 0.64, 0.5, "m", "1", ClipTimes(scored_monotonic=now - 0.7))
+    event = make_event("gate", 0).captured(now - 1.0, decided_monotonic=now - 0.5)
+    event = event.model_copy(update={"data": event.data.model_copy(update={"detector": "fights"})})
+
+    def run() -> None:
+        listener.scored(watch, scored)
+        listener.smoothed(watch, SmoothedScore(clip, 0.5))
+        listener.accepted(watch, event)
+        listener.published(event, 1.0, 0.05)
+
+    run()
+    listener.camera_added("gate", [watch], live=True)
+    before = time.monotonic()
+    run()
+    moment = time.monotonic() - now
+
+    def seen(stage: Stage, what: str = "sum") -> float:
+        labels = {"stage": stage, "detector": "fights"}
+        return metrics.registry.get_sample_value(f"mistwatch_stage_seconds_{what}", labels) or 0.0
+
+    assert [seen(stage, "count") for stage in Stage] == [2, 2, 2, 1, 2, 2], "a recording's score has no delay"
+    of_two = [seen(stage) for stage in (Stage.WINDOW, Stage.QUEUE, Stage.SCORE, Stage.PUBLISH)]
+    assert of_two == pytest.approx([2.0, 0.2, 0.4, 0.1])
+    assert 0.7 + before - now <= seen(Stage.SMOOTH) <= 0.7 + moment
+    assert 2 * 0.5 <= seen(Stage.OUTBOX) <= 2 * (0.5 + moment)
+
+
+def test_events_of_a_recording_have_no_stages(make_event: Callable[..., Any]) -> None:
+    metrics = Metrics()
+    listener = MetricsListener(metrics)
+    event = make_event("gate", 0).captured(None)
+    listener.accepted(Watch("gate"), event)
+    listener.published(event, None, None)
+    assert 'stage="' not in generate_latest(metrics.registry).decode()
+
+
 def test_the_background_is_known_while_clips_are_scored_against_it() -> None:
     metrics = Metrics(detectors=True)
     listener = MetricsListener(metrics)
@@ -158,10 +204,10 @@ def test_a_delivery_after_a_cameras_removal_does_not_bring_its_series_back(make_
     metrics = Metrics()
     listener = MetricsListener(metrics)
     listener.camera_added("gate", [Watch("gate")], live=True)
-    listener.published(make_event("gate", 0), 1.0)
+    listener.published(make_event("gate", 0), 1.0, 0.1)
     assert 'camera="gate"' in generate_latest(metrics.registry).decode()
     listener.camera_removed("gate")
-    listener.published(make_event("gate", 1), 1.0)
+    listener.published(make_event("gate", 1), 1.0, 0.1)
     assert 'camera="gate"' not in generate_latest(metrics.registry).decode()
 
 

@@ -27,6 +27,8 @@ def test_scores_every_clip_of_a_recording_once(kit: Any, server: Any) -> None:
     assert len(consumer.scored) == 60
     assert {(outcome.model, outcome.model_version) for outcome in consumer.outcomes} == {("mean", "1")}
     assert all(outcome.scored_at >= outcome.window.captured_at for outcome in consumer.outcomes)
+    for outcome in consumer.outcomes:
+        assert outcome.window.captured_monotonic <= outcome.sent_monotonic <= outcome.scored_monotonic
     assert listener.said == []
     assert 1 < listener.most_in_flight <= 3
 

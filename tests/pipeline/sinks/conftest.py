@@ -267,10 +267,12 @@ class RecordingListener(RelayListener):
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
         self.delays: list[float | None] = []
+        self.publish_seconds: list[float | None] = []
 
-    def published(self, event: AlertEvent, delay_seconds: float | None) -> None:
+    def published(self, event: AlertEvent, delay_seconds: float | None, publish_seconds: float | None) -> None:
         self.calls.append(("published", event.id))
         self.delays.append(delay_seconds)
+        self.publish_seconds.append(publish_seconds)
 
     def waiting(self, reason: str) -> None:
         self.calls.append(("waiting", reason))

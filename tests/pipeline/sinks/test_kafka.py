@@ -36,7 +36,7 @@ from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.relay import Relay, RelayListener
 
 class Printing(RelayListener):
-    def published(self, event, delay_seconds):
+    def published(self, event, delay_seconds, publish_seconds):
         # So long that the pipe is full after some 60 of them: a slow reader stops it, and it is killed in the middle.
         print("published", event.id, "." * 1000, flush=True)
 

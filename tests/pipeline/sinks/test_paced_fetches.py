@@ -65,5 +65,5 @@ def test_an_idle_tail_on_the_embedded_broker(noida_db: Any, set_partitions: Any,
     before = processor_seconds(running.process.pid)
     time.sleep(8)
     used = processor_seconds(running.process.pid) - before
-    # bench/idle_tail.py measures it. This bound is for a machine that does other work; without the pause: 34 to 83 %.
+    # bench/idle.py measures it. This bound is for a machine that does other work; without the pause: 34 to 83 %.
     assert used / 8 < 0.03

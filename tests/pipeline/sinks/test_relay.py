@@ -156,6 +156,8 @@ class TestDelays:
             until(lambda: outbox.depth() == 0, "everything delivered")
         (delay,) = listener.delays
         assert 2.0 <= delay < 60.0
+        (publish_seconds,) = listener.publish_seconds
+        assert 0.0 <= publish_seconds <= delay - 2.0, "since the commit, not since the frame"
 
     def test_no_clock_runs_through_two_processes(
         self, server: ScriptedServer, tmp_path: Path, make_event: Any, listener: Any, until: Any
@@ -165,7 +167,7 @@ class TestDelays:
         outbox = Outbox(tmp_path / "outbox.sqlite", ["kafka"])
         with contextlib.closing(outbox), Relay(server.sink(), outbox.deliveries("kafka"), listener=listener):
             until(lambda: outbox.depth() == 0, "everything delivered")
-        assert listener.delays == [None]
+        assert listener.delays == listener.publish_seconds == [None]
 
 
 class TestTwoSinks:
