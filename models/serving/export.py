@@ -7,8 +7,8 @@ A repository holds one served model or several, a folder each::
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py contract.py device.py openvino_engine.py one_by_one.py standing.py hosted.py median.py
-            triton_tensors.py
+            model.py engine.py contract.py device.py openvino_engine.py precision.py one_by_one.py standing.py hosted.py
+            median.py triton_tensors.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
@@ -30,19 +30,19 @@ import importlib.metadata
 import importlib.util
 import json
 import re
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from models.backbones import weights
-from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
+from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, ServedPrecision, read_card, write_card
 from models.code import code_digest
 from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
+from models.engines.precision import Precision
 from models.serving import versions
 from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind, takes_mask
 from models.serving.contract import (
@@ -56,6 +56,8 @@ from models.serving.contract import (
     EngineChoice,
 )
 from models.serving.hosted import PROGRAM_MODULE
+from models.serving.precision_wish import PrecisionWish
+from operators.background import SceneKind
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.windows import StoredClip
@@ -85,12 +87,14 @@ COPIED = {
     "models.engines.device": "device",
     "models.engines.one_by_one": "one_by_one",
     "models.engines.openvino": "openvino_engine",
+    "models.engines.precision": "precision",
     "operators.median": "median",
 }
 
 
 #: Those that a program itself may import.
 _OF_MEMBERS = {name: COPIED[name] for name in ("models.engines.one_by_one",)}
+_FLOAT32 = PrecisionWish()
 
 
 class ExportError(MistwatchError):
@@ -147,6 +151,7 @@ def export(
     engine: EngineChoice = EngineChoice.AUTO,
     max_batch: int | None = None,
     replace: bool = False,
+    precision: PrecisionWish = _FLOAT32,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Write a served model into the repository ``out``, or its next version, and return its folder there.
@@ -159,6 +164,7 @@ def export(
         engine: engine to serve it on; ``auto`` writes the files that both engines need.
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
         replace: remove the existing versions, whatever clips they take.
+        precision: that a network computes with on a CPU; see :func:`models.serving.precisions.choose`.
 
     Raises:
         UnknownModelError: the model is unknown.
@@ -188,11 +194,18 @@ def export(
             scene = family.scene(card)
             if (scene is not None) != bool(of_scene):
                 raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
+            served = ServedPrecision(precision="fp32")
             if isinstance(loaded, ServedProgram):
+                if precision.precision not in (Precision.AUTO, Precision.FP32):
+                    raise ExportError(
+                        f"{folder}: a model of the family {family.name} is a program and computes in fp32 (got "
+                        f"--precision {precision.precision}); expected --precision auto or fp32"
+                    )
                 _write_program(loaded, draft)
             else:
-                _write_network(loaded, card, of_scene, draft, engine, progress)
-            shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+                source = _Source(card, folder, scene, of_scene)
+                served = _write_network(loaded, source, draft, engine, precision, progress)
+            write_card(card.model_copy(update={"served": served}), draft)
             config = config_pbtxt(
                 card,
                 outputs,
@@ -203,6 +216,7 @@ def export(
                 scene=scene,
                 mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
+                precision=Precision(served.precision),
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
     return out / name
@@ -415,38 +429,60 @@ def _tried(
     return of_scene, {name: list(values.shape[1:]) for name, values in zip(loaded.outputs, found, strict=True)}
 
 
-def _write_network(
-    network: ServedNetwork,
-    card: ModelCard,
-    of_scene: Mapping[str, Tensor],
-    draft: Path,
-    engine: EngineChoice,
-    progress: Progress,
-) -> None:
-    """Write what runs the network, and the network, into the version folder ``draft``.
+class _Source(NamedTuple):
+    """The origin of a network that is exported.
 
-    Args:
+    Attributes:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
+
+    card: ModelCard
+    folder: Path
+    scene: SceneKind | None
+    of_scene: Mapping[str, Tensor]
+
+
+def _write_network(
+    network: ServedNetwork,
+    source: _Source,
+    draft: Path,
+    engine: EngineChoice,
+    wish: PrecisionWish,
+    progress: Progress,
+) -> ServedPrecision:
+    """Write what runs the network, and the network, into the version folder ``draft``; return its precision."""
+    card = source.card
+    served = ServedPrecision(precision="fp32")
     copy_modules(COPIED, draft)
     if card.backbone is not None:
         write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
         from models.detectors.network import SceneNetwork
         from models.engines.openvino_convert import Input, save, to_openvino
+        from models.serving.precisions import Candidate, choose
 
         progress("converting the network for OpenVINO")
         size = (card.clip.height, card.clip.width, 3)
         inputs = {"CLIP": Input((card.clip.frames, *size))}
-        inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
-        save(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE)
+        inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in source.of_scene.items()}
+        scene = None
         if isinstance(network, SceneNetwork):
             scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
             save(scene, draft / SCENE_FILE)
+        converted = to_openvino(network, inputs, network.outputs)
+        chosen = choose(Candidate(converted, scene, card, source.folder, source.scene), wish, progress)
+        served = chosen.served
+        save(chosen.network, draft / OPENVINO_FILE)
+    elif wish.precision not in (Precision.AUTO, Precision.FP32):
+        raise ExportError(
+            f"--precision {wish.precision}: torch serves in fp32 (got --engine torch); expected --engine openvino, or "
+            "--precision auto or fp32"
+        )
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
         save_network(network, card, draft / TORCH_FILE)
+    return served
 
 
 def _write_program(program: ServedProgram, folder: Path) -> None:

@@ -1,0 +1,283 @@
+"""The choice of a network's precision at export, by the accuracy gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.card import ModelCard, PrecisionCost, ServedPrecision
+from models.detectors.base import Progress
+from models.engines.one_by_one import OneByOne
+from models.engines.openvino import OpenVinoNetwork, cpu_capabilities, ov
+from models.engines.precision import Precision, lacking
+from models.engines.quantised import (
+    LEAST_CLIPS,
+    QuantisationError,
+    Ranges,
+    calibrate,
+    load_ranges,
+    most_sensitive,
+    quantise,
+)
+from models.serving.accuracy import (
+    bound_of_move,
+    compare_scores,
+    complaint,
+    in_words,
+    scores_of,
+    validation_clips,
+)
+from models.serving.engine import Engine
+from models.serving.precision_wish import PrecisionWish
+from models.serving.standing import StandingScenes
+from operators.background import SceneKind
+from pipeline.errors import MistwatchError
+from pipeline.manifests.folds import group_folds
+from pipeline.manifests.manifest import Video
+
+RANGES_FILE = "int8-ranges.json"  #: of a model whose int8 network can be made without footage, beside its weights
+#: Most calibration clips. NNCF runs the float32 network once for each of them; the ranges hardly change beyond.
+MOST_CLIPS = 48
+
+#: Preferred first, where ``auto`` is wanted.
+_FASTEST_FIRST = (Precision.INT8, Precision.BF16)
+
+
+Sample = Mapping[str, npt.NDArray[Any]]  #: a calibration clip: each input of the network by its name, (1, ...)
+
+
+class PrecisionError(MistwatchError):
+    """A model cannot be exported with the wanted precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A network in OpenVINO's form, with everything that is needed to score validation clips.
+
+    Attributes:
+        network: ``openvino.Model`` in float32.
+        scene_network: its part over standing scenes; None for a model that reads none.
+        card: the model's.
+        folder: that it came from.
+        scene: kind of standing scene that the model reads.
+    """
+
+    network: Any
+    scene_network: Any | None
+    card: ModelCard
+    folder: Path
+    scene: SceneKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The network to be served.
+
+    Attributes:
+        ranges: of int8 that was measured here.
+    """
+
+    network: Any
+    served: ServedPrecision
+    ranges: Ranges | None = None
+
+
+def choose(candidate: Candidate, wish: PrecisionWish, progress: Progress) -> Chosen:
+    """Return the network in the wanted precision, or in the fastest one that this processor has and the gate accepts.
+
+    Raises:
+        PrecisionError: the processor lacks the precision, its accuracy is unknown, or the gate refuses it.
+        QuantisationError: the network cannot be quantised.
+        ImportError: NNCF is needed and missing.
+    """
+    if wish.precision is Precision.FP32:
+        return Chosen(candidate.network, ServedPrecision(precision="fp32"))
+    if wish.precision is Precision.FP16:
+        raise PrecisionError(
+            "--precision fp16: OpenVINO computes in fp32, bf16 or int8 on a CPU; expected one of these, or auto"
+        )
+    capabilities = cpu_capabilities()
+    if wish.precision is not Precision.AUTO:
+        if lacks := lacking(wish.precision, capabilities):
+            if not wish.force:
+                raise PrecisionError(
+                    f"--precision {wish.precision}: {lacks} (OpenVINO has {', '.join(capabilities)}); expected "
+                    "--precision auto or fp32; --force exports for another machine, and this one computes in float32"
+                )
+            progress(f"--precision {wish.precision}: {lacks}; here it will compute in float32")
+        return _gated(candidate, wish.precision, wish, progress)
+    reasons = []
+    for precision in _FASTEST_FIRST:
+        if lacks := lacking(precision, capabilities):
+            reasons.append(f"{precision}: {lacks}")
+            continue
+        try:
+            return _gated(candidate, precision, wish, progress)
+        except (PrecisionError, QuantisationError) as error:
+            reasons.append(str(error))
+        except ImportError as error:
+            reasons.append(f"{precision}: the package {error.name} is missing")
+    for reason in reasons:
+        progress(f"not served: {reason}")
+    return Chosen(candidate.network, ServedPrecision(precision="fp32", note="; ".join(reasons)))
+
+
+def _gated(candidate: Candidate, precision: Precision, wish: PrecisionWish, progress: Progress) -> Chosen:
+    """Return the network in one precision. Raises PrecisionError: the gate refuses it, or has no figures of it."""
+    cost: PrecisionCost | None
+    if wish.videos:
+        network, cost, ranges = measure(candidate, precision, wish.videos, wish.validation, progress)
+    else:
+        ranges = None
+        cost = next((one for one in candidate.card.precisions if one.precision == precision.value), None)
+        if cost is None and (precision is Precision.INT8 or not wish.force):
+            needs = "it also gives the calibration clips" if precision is Precision.INT8 else "or --force"
+            raise PrecisionError(
+                f"{precision}: the card of {candidate.folder.name} has no figures of its accuracy; measure it with "
+                f"--validate MANIFEST ({needs})"
+            )
+        network = candidate.network
+        if precision is Precision.INT8 and cost is not None:
+            kept = load_ranges(candidate.folder / RANGES_FILE, sha256=cost.ranges_sha256)
+            network = quantise(network, kept.without(cost.in_float))
+    refused = complaint(cost) if cost is not None else "its accuracy is unknown"
+    if refused and not wish.force:
+        raise PrecisionError(f"{precision}: the accuracy gate refuses it: {refused}; --force writes it nevertheless")
+    if refused:
+        progress(f"{precision}, forced: {refused}")
+    elif cost is not None:
+        progress(in_words(cost))
+    served = ServedPrecision.model_validate(
+        {"precision": precision.value, "cost": cost, "forced": bool(refused), "note": refused}
+    )
+    return Chosen(network, served, ranges)
+
+
+def measure(
+    candidate: Candidate, precision: Precision, videos: Sequence[Video], validation: str, progress: Progress
+) -> tuple[Any, PrecisionCost, Ranges | None]:
+    """Measure the cost of int8 or bfloat16 on validation videos.
+
+    Returns:
+        The network, its cost on the half of the videos that gave no calibration clip, and the ranges of int8.
+
+    Raises:
+        PrecisionError: the videos cannot be divided.
+        QuantisationError: they give too few calibration clips.
+        pipeline.sources.base.SourceError: a video cannot be read.
+    """
+    choosing, judging = _halves(videos)
+    opened = _Opened(candidate)
+    if precision is not Precision.INT8:
+        progress(f"measuring {precision} on {len(judging)} videos")
+        other = opened.engine(candidate.network, precision)
+        return candidate.network, opened.cost(other, precision, judging, validation), None
+    progress(f"calibrating int8 on clips of {len(choosing)} videos")
+    samples = opened.samples(choosing)
+    try:
+        ranges = calibrate(candidate.network, samples)
+    except QuantisationError as error:
+        raise PrecisionError(f"int8: {error}") from None
+    in_float = opened.layers_that_hurt(ranges, samples, progress)
+    network = quantise(candidate.network, ranges.without(in_float))
+    progress(f"measuring int8 on {len(judging)} videos")
+    cost = opened.cost(opened.engine(network), precision, judging, validation)
+    about = {
+        "calibration": f"the other half of {validation}",
+        "calibration_clips": len(samples),
+        "in_float": tuple(in_float),
+    }
+    return network, cost.model_copy(update=about), ranges
+
+
+class _Opened:
+    """A candidate, opened in float32, and the scoring of clips with it."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        clip = candidate.card.clip
+        self._size = (clip.frames, clip.height, clip.width, 3)
+        scene = candidate.scene_network
+        self._standing = None if scene is None else StandingScenes(OpenVinoNetwork(scene, threads=0))
+        self._precise_network = OpenVinoNetwork(candidate.network, threads=0)
+        self._precise = Engine(OneByOne(self._precise_network), self._size, self._standing)
+
+    def engine(self, network: Any, precision: Precision = Precision.FP32) -> Engine:
+        """Return a network as it is served."""
+        opened = OneByOne(OpenVinoNetwork(network, threads=0, precision=precision))
+        return Engine(opened, self._size, self._standing)
+
+    def samples(self, videos: Sequence[Video]) -> list[Sample]:
+        """Return calibration clips from all videos alike, each with the features of its scene."""
+        each = -(-max(MOST_CLIPS, LEAST_CLIPS) // len(videos))
+        taken = dict.fromkeys(range(len(videos)), 0)
+        found: list[Sample] = []
+        step = max(1, len(videos) // MOST_CLIPS)
+        for clip in validation_clips(videos[::step], self._candidate.card, self._candidate.scene):
+            if taken[clip.video] < each and len(found) < MOST_CLIPS:
+                taken[clip.video] += 1
+                scenes = {} if self._standing is None else self._standing.of_clips(clip.pixels[None], [clip.scene])
+                found.append({"CLIP": clip.pixels[None], **scenes})
+        return found
+
+    def layers_that_hurt(self, ranges: Ranges, samples: Sequence[Sample], progress: Progress) -> list[str]:
+        """Return the blocks that must stay in float32 for calibration clips to keep half of the gate's bound.
+
+        Half, because the gate judges other clips, which may move further.
+        """
+        most = bound_of_move(self._candidate.card.alerting) / 2
+        expected = self._scores(self._precise_network, samples)
+
+        def cost(fewer: Ranges) -> float:
+            network = OpenVinoNetwork(quantise(self._candidate.network, fewer), threads=0)
+            return float(np.abs(self._scores(network, samples) - expected).max())
+
+        return most_sensitive(ranges, cost, most, on_step=progress)
+
+    @staticmethod
+    def _scores(network: OpenVinoNetwork, samples: Sequence[Sample]) -> npt.NDArray[np.float32]:
+        return np.array([network.run(sample)["SCORE"].item() for sample in samples])
+
+    def cost(self, other: Engine, precision: Precision, videos: Sequence[Video], validation: str) -> PrecisionCost:
+        """Score the videos in float32 and with another engine, and return the other one's cost."""
+        scores: tuple[list[list[float]], list[list[float]]] = ([[] for _ in videos], [[] for _ in videos])
+        for clip in validation_clips(videos, self._candidate.card, self._candidate.scene):
+            for engine, of_engine in zip((self._precise, other), scores, strict=True):
+                of_engine[clip.video].append(scores_of(engine, clip))
+        alerting = self._candidate.card.alerting
+        try:
+            found = compare_scores(videos, *scores, kernel=alerting.kernel)
+        except ValueError as error:
+            raise PrecisionError(f"--validate: {error}; expected videos of at least one clip") from None
+        return PrecisionCost.model_validate(
+            {
+                **asdict(found),
+                "precision": precision.value,
+                "validation": validation,
+                "bound": bound_of_move(alerting),
+                "processor": processor(),
+            }
+        )
+
+
+def processor() -> str:
+    """Return the name of this processor, as OpenVINO gives it."""
+    return str(ov.Core().get_property("CPU", "FULL_DEVICE_NAME"))
+
+
+def _halves(videos: Sequence[Video]) -> tuple[list[Video], list[Video]]:
+    """Divide videos into halves of whole groups: for the choice of ranges, and for the figures."""
+    try:
+        first, second = group_folds(videos, 2, 0)
+    except ValueError:
+        groups = len({video.group for video in videos})
+        raise PrecisionError(
+            f"--validate: expected videos of at least 2 groups, one half for calibration and one for the figures; "
+            f"got {groups}"
+        ) from None
+    return [videos[i] for i in first], [videos[i] for i in second]
