@@ -146,8 +146,7 @@ def calibrate(network: Any, samples: Sequence[Values]) -> Ranges:
 def quantise(network: Any, ranges: Ranges) -> Any:
     """Return a copy of a network whose ``ranges.layers`` compute in int8.
 
-    The weights are quantised by channel, symmetrically, to the largest of their absolute values. Those of layers that
-    read the network's input get half of the levels: its values are signed, and processors without VNNI would saturate.
+    The weights are quantised by output channel, symmetrically, and so that no processor saturates.
 
     Raises:
         QuantisationError: the ranges belong to another network.
@@ -165,7 +164,7 @@ def quantise(network: Any, ranges: Ranges) -> Any:
     for layer in ranges.layers:
         sources = _sources(layers[layer])
         if sources.keys() <= ranges.activations.keys():
-            _quantise_weights(layers[layer], is_signed=any(ranges.activations[name][0] < 0 for name in sources))
+            _quantise_weights(layers[layer])
             needed |= sources
     for name, producer in needed.items():
         output = producer.output(0)
@@ -298,16 +297,36 @@ def _sources(convolution: Any) -> dict[str, Any]:
     return found
 
 
-def _quantise_weights(convolution: Any, *, is_signed: bool) -> None:
+def _quantise_weights(convolution: Any) -> None:
     output = convolution.input_value(1)
     node = output.get_node()
     constant = node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
     weights = np.asarray(constant.data, dtype=np.float32)
-    channels = _CONVOLUTIONS[convolution.get_type_name()]
-    largest = np.abs(weights).max(axis=tuple(range(channels, weights.ndim)), keepdims=True)
-    bound = np.maximum(largest, np.finfo(np.float32).tiny) * np.float32(2 if is_signed else 1)
+    bound = _bounds(weights, _CONVOLUTIONS[convolution.get_type_name()])
     quantised = _fake_quantise(output, -bound, bound, _WEIGHT_LEVELS)
     convolution.input(1).replace_source_output(quantised.output(0))
+
+
+def _bounds(weights: npt.NDArray[np.float32], channels: int) -> npt.NDArray[np.float32]:
+    """Return the largest weight of each output channel, and at least the sum of two neighbours of one sign.
+
+    Processors without VNNI add the products of two neighbouring input channels in 16 bits (``vpmaddubsw``). The sum
+    255 · (a + b) of such a pair must not exceed 32767, so a + b must not exceed 128 steps.
+
+    Args:
+        weights: (..., inputs, kernel) with ``channels`` leading axes of output channels.
+
+    Returns:
+        (..., 1, 1, ...), above 0.
+    """
+    axes = tuple(range(channels, weights.ndim))
+    largest = np.abs(weights).max(axis=axes, keepdims=True)
+    pairs = weights.shape[channels] // 2 * 2
+    first, second = (weights.take(range(at, pairs, 2), axis=channels) for at in (0, 1))
+    sums = np.where(first * second > 0, np.abs(first + second), 0)
+    summed = sums.max(axis=axes, keepdims=True) if pairs else largest
+    bounds: npt.NDArray[np.float32] = np.maximum(np.maximum(largest, summed), np.finfo(np.float32).tiny)
+    return bounds
 
 
 def _fake_quantise(output: Any, low: Any, high: Any, levels: int) -> Any:
