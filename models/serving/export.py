@@ -30,6 +30,7 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,6 +96,7 @@ COPIED = {
 #: Those that a program itself may import.
 _OF_MEMBERS = {name: COPIED[name] for name in ("models.engines.one_by_one",)}
 _FLOAT32 = PrecisionWish()
+_SERVED_FLOAT32 = ServedPrecision(precision="fp32")
 
 
 class ExportError(MistwatchError):
@@ -194,7 +196,7 @@ def export(
             scene = family.scene(card)
             if (scene is not None) != bool(of_scene):
                 raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
-            served = ServedPrecision(precision="fp32")
+            served = _SERVED_FLOAT32
             if isinstance(loaded, ServedProgram):
                 if precision.precision not in (Precision.AUTO, Precision.FP32):
                     raise ExportError(
@@ -203,9 +205,12 @@ def export(
                     )
                 _write_program(loaded, draft)
             else:
-                source = _Source(card, folder, scene, of_scene)
+                source = _Source(card, folder, scene)
                 served = _write_network(loaded, source, draft, engine, precision, progress)
-            write_card(card.model_copy(update={"served": served}), draft)
+            if served == _SERVED_FLOAT32:
+                shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+            else:
+                write_card(card.model_copy(update={"served": served}), draft)
             config = config_pbtxt(
                 card,
                 outputs,
@@ -430,16 +435,11 @@ def _tried(
 
 
 class _Source(NamedTuple):
-    """The origin of a network that is exported.
-
-    Attributes:
-        of_scene: the network's outputs for a scene; see :func:`_tried`.
-    """
+    """The origin of a network that is exported, and the kind of standing scene that it reads."""
 
     card: ModelCard
     folder: Path
     scene: SceneKind | None
-    of_scene: Mapping[str, Tensor]
 
 
 def _write_network(
@@ -452,25 +452,19 @@ def _write_network(
 ) -> ServedPrecision:
     """Write what runs the network, and the network, into the version folder ``draft``; return its precision."""
     card = source.card
-    served = ServedPrecision(precision="fp32")
+    served = _SERVED_FLOAT32
     copy_modules(COPIED, draft)
     if card.backbone is not None:
         write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
-        from models.detectors.network import SceneNetwork
-        from models.engines.openvino_convert import Input, save, to_openvino
-        from models.serving.precisions import Candidate, choose
+        from models.engines.openvino_convert import save
+        from models.serving.precisions import choose, converted
 
         progress("converting the network for OpenVINO")
-        size = (card.clip.height, card.clip.width, 3)
-        inputs = {"CLIP": Input((card.clip.frames, *size))}
-        inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in source.of_scene.items()}
-        scene = None
-        if isinstance(network, SceneNetwork):
-            scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
-            save(scene, draft / SCENE_FILE)
-        converted = to_openvino(network, inputs, network.outputs)
-        chosen = choose(Candidate(converted, scene, card, source.folder, source.scene), wish, progress)
+        candidate = converted(network, card, source.folder, source.scene)
+        if candidate.scene_network is not None:
+            save(candidate.scene_network, draft / SCENE_FILE)
+        chosen = choose(candidate, wish, progress)
         served = chosen.served
         save(chosen.network, draft / OPENVINO_FILE)
     elif wish.precision not in (Precision.AUTO, Precision.FP32):
@@ -574,6 +568,7 @@ def explained(out: Path) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ExportError(f"exporting needs the package {error.name}: install mistwatch[serve]") from error
+        extra = "int8" if error.name == "nncf" else "serve"
+        raise ExportError(f"exporting needs the package {error.name}: install mistwatch[{extra}]") from error
     except OSError as error:
         raise ExportError(f"cannot write {error.filename or out}: {error.strerror}") from error

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.card import ModelCard, PrecisionCost, ServedPrecision
-from models.detectors.base import Progress
+from models.card import ModelCard, PrecisionCost, ServedPrecision, write_card
+from models.detectors.base import Progress, read_detector
+from models.detectors.network import SceneNetwork, ServedNetwork
 from models.engines.one_by_one import OneByOne
 from models.engines.openvino import OpenVinoNetwork, cpu_capabilities, ov
+from models.engines.openvino_convert import Input, to_openvino
 from models.engines.precision import Precision, lacking
 from models.engines.quantised import (
     LEAST_CLIPS,
@@ -156,6 +158,46 @@ def _gated(candidate: Candidate, precision: Precision, wish: PrecisionWish, prog
         {"precision": precision.value, "cost": cost, "forced": bool(refused), "note": refused}
     )
     return Chosen(network, served, ranges)
+
+
+def keep_int8(folder: Path, videos: Sequence[Video], validation: str, progress: Progress = lambda _: None) -> None:
+    """Measure int8 of the model in ``folder``, and keep its ranges and its cost there, in the card.
+
+    An export of the model then needs neither footage nor NNCF.
+
+    Raises: see :func:`measure`.
+    """
+    family, card = read_detector(folder)
+    network = family.load(card, folder, progress)
+    if not isinstance(network, ServedNetwork):
+        raise PrecisionError(f"{folder}: a model of the family {family.name} is a program, which has no int8")
+    candidate = converted(network, card, folder, family.scene(card))
+    _, cost, ranges = measure(candidate, Precision.INT8, videos, validation, progress)
+    assert ranges is not None
+    cost = cost.model_copy(update={"ranges_sha256": ranges.save(folder / RANGES_FILE)})
+    others = [one for one in card.precisions if one.precision != cost.precision]
+    write_card(card.model_copy(update={"precisions": (*others, cost)}), folder)
+
+
+def converted(network: ServedNetwork, card: ModelCard, folder: Path, scene: SceneKind | None) -> Candidate:
+    """Return a served network in OpenVINO's form.
+
+    Args:
+        folder: that the model came from.
+        scene: kind of standing scene that the model reads.
+    """
+    import torch
+
+    size = (card.clip.height, card.clip.width, 3)
+    inputs = {"CLIP": Input((card.clip.frames, *size))}
+    standing = None
+    if isinstance(network, SceneNetwork):
+        with torch.inference_mode():
+            found = network.standing(torch.zeros(1, *size, dtype=torch.uint8))
+        of_scene = zip(network.of_scene, found, strict=True)
+        inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene}
+        standing = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
+    return Candidate(to_openvino(network, inputs, network.outputs), standing, card, folder, scene)
 
 
 def measure(
