@@ -18,7 +18,6 @@ from models.engines.openvino import OpenVinoNetwork, cpu_capabilities, ov
 from models.engines.openvino_convert import Input, to_openvino
 from models.engines.precision import Precision, lacking
 from models.engines.quantised import (
-    LEAST_CLIPS,
     QuantisationError,
     Ranges,
     calibrate,
@@ -133,7 +132,8 @@ def _gated(candidate: Candidate, precision: Precision, wish: PrecisionWish, prog
     """Return the network in one precision. Raises PrecisionError: the gate refuses it, or has no figures of it."""
     cost: PrecisionCost | None
     if wish.videos:
-        network, cost, ranges = measure(candidate, precision, wish.videos, wish.validation, progress)
+        sets = halves(wish.videos, wish.validation)
+        network, cost, ranges = measure(candidate, precision, sets, progress)
     else:
         ranges = None
         cost = next((one for one in candidate.card.precisions if one.precision == precision.value), None)
@@ -160,23 +160,57 @@ def _gated(candidate: Candidate, precision: Precision, wish: PrecisionWish, prog
     return Chosen(network, served, ranges)
 
 
-def keep_int8(folder: Path, videos: Sequence[Video], validation: str, progress: Progress = lambda _: None) -> None:
+@dataclass(frozen=True, slots=True)
+class ValidationSets:
+    """Videos for the choice of an int8 network, and other ones for its figures.
+
+    Attributes:
+        choosing_from, judging_from: names of the two sets, for the card.
+    """
+
+    choosing: Sequence[Video]
+    judging: Sequence[Video]
+    choosing_from: str
+    judging_from: str
+
+
+def halves(videos: Sequence[Video], name: str) -> ValidationSets:
+    """Divide videos into halves of whole groups.
+
+    Raises:
+        PrecisionError: they are of one group alone.
+    """
+    try:
+        first, second = group_folds(videos, 2, 0)
+    except ValueError:
+        groups = len({video.group for video in videos})
+        raise PrecisionError(
+            f"--validate: expected videos of at least 2 groups, one half for calibration and one for the figures; "
+            f"got {groups}"
+        ) from None
+    return ValidationSets(
+        [videos[i] for i in first], [videos[i] for i in second], f"the other half of {name}", f"a half of {name}"
+    )
+
+
+def keep_int8(folder: Path, sets: ValidationSets, progress: Progress = lambda _: None) -> PrecisionCost:
     """Measure int8 of the model in ``folder``, and keep its ranges and its cost there, in the card.
 
     An export of the model then needs neither footage nor NNCF.
 
-    Raises: see :func:`measure`.
+    Raises: see :func:`measure`; and PrecisionError: the model has no network.
     """
     family, card = read_detector(folder)
     network = family.load(card, folder, progress)
     if not isinstance(network, ServedNetwork):
         raise PrecisionError(f"{folder}: a model of the family {family.name} is a program, which has no int8")
     candidate = converted(network, card, folder, family.scene(card))
-    _, cost, ranges = measure(candidate, Precision.INT8, videos, validation, progress)
+    _, cost, ranges = measure(candidate, Precision.INT8, sets, progress)
     assert ranges is not None
     cost = cost.model_copy(update={"ranges_sha256": ranges.save(folder / RANGES_FILE)})
     others = [one for one in card.precisions if one.precision != cost.precision]
     write_card(card.model_copy(update={"precisions": (*others, cost)}), folder)
+    return cost
 
 
 def converted(network: ServedNetwork, card: ModelCard, folder: Path, scene: SceneKind | None) -> Candidate:
@@ -201,36 +235,34 @@ def converted(network: ServedNetwork, card: ModelCard, folder: Path, scene: Scen
 
 
 def measure(
-    candidate: Candidate, precision: Precision, videos: Sequence[Video], validation: str, progress: Progress
+    candidate: Candidate, precision: Precision, sets: ValidationSets, progress: Progress
 ) -> tuple[Any, PrecisionCost, Ranges | None]:
     """Measure the cost of int8 or bfloat16 on validation videos.
 
     Returns:
-        The network, its cost on the half of the videos that gave no calibration clip, and the ranges of int8.
+        The network, its cost on the videos for the figures, and the ranges of int8.
 
     Raises:
-        PrecisionError: the videos cannot be divided.
-        QuantisationError: they give too few calibration clips.
+        PrecisionError: the videos give too few calibration clips, or none for the figures.
         pipeline.sources.base.SourceError: a video cannot be read.
     """
-    choosing, judging = _halves(videos)
     opened = _Opened(candidate)
     if precision is not Precision.INT8:
-        progress(f"measuring {precision} on {len(judging)} videos")
+        progress(f"measuring {precision} on {len(sets.judging)} videos")
         other = opened.engine(candidate.network, precision)
-        return candidate.network, opened.cost(other, precision, judging, validation), None
-    progress(f"calibrating int8 on clips of {len(choosing)} videos")
-    samples = opened.samples(choosing)
+        return candidate.network, opened.cost(other, precision, sets), None
+    progress(f"calibrating int8 on clips of {len(sets.choosing)} videos")
+    samples = opened.samples(sets.choosing)
     try:
         ranges = calibrate(candidate.network, samples)
     except QuantisationError as error:
         raise PrecisionError(f"int8: {error}") from None
     in_float = opened.layers_that_hurt(ranges, samples, progress)
     network = quantise(candidate.network, ranges.without(in_float))
-    progress(f"measuring int8 on {len(judging)} videos")
-    cost = opened.cost(opened.engine(network), precision, judging, validation)
+    progress(f"measuring int8 on {len(sets.judging)} videos")
+    cost = opened.cost(opened.engine(network), precision, sets)
     about = {
-        "calibration": f"the other half of {validation}",
+        "calibration": sets.choosing_from,
         "calibration_clips": len(samples),
         "in_float": tuple(in_float),
     }
@@ -256,11 +288,11 @@ class _Opened:
 
     def samples(self, videos: Sequence[Video]) -> list[Sample]:
         """Return calibration clips from all videos alike, each with the features of its scene."""
-        each = -(-max(MOST_CLIPS, LEAST_CLIPS) // len(videos))
-        taken = dict.fromkeys(range(len(videos)), 0)
+        chosen = videos[:: -(-len(videos) // MOST_CLIPS)]
+        each = -(-MOST_CLIPS // len(chosen))
+        taken = dict.fromkeys(range(len(chosen)), 0)
         found: list[Sample] = []
-        step = max(1, len(videos) // MOST_CLIPS)
-        for clip in validation_clips(videos[::step], self._candidate.card, self._candidate.scene):
+        for clip in validation_clips(chosen, self._candidate.card, self._candidate.scene):
             if taken[clip.video] < each and len(found) < MOST_CLIPS:
                 taken[clip.video] += 1
                 scenes = {} if self._standing is None else self._standing.of_clips(clip.pixels[None], [clip.scene])
@@ -285,8 +317,9 @@ class _Opened:
     def _scores(network: OpenVinoNetwork, samples: Sequence[Sample]) -> npt.NDArray[np.float32]:
         return np.array([network.run(sample)["SCORE"].item() for sample in samples])
 
-    def cost(self, other: Engine, precision: Precision, videos: Sequence[Video], validation: str) -> PrecisionCost:
-        """Score the videos in float32 and with another engine, and return the other one's cost."""
+    def cost(self, other: Engine, precision: Precision, sets: ValidationSets) -> PrecisionCost:
+        """Score the videos for the figures in float32 and with another engine; return the other one's cost."""
+        videos = sets.judging
         scores: tuple[list[list[float]], list[list[float]]] = ([[] for _ in videos], [[] for _ in videos])
         for clip in validation_clips(videos, self._candidate.card, self._candidate.scene):
             for engine, of_engine in zip((self._precise, other), scores, strict=True):
@@ -300,7 +333,7 @@ class _Opened:
             {
                 **asdict(found),
                 "precision": precision.value,
-                "validation": validation,
+                "validation": sets.judging_from,
                 "bound": bound_of_move(alerting),
                 "processor": processor(),
             }
@@ -310,16 +343,3 @@ class _Opened:
 def processor() -> str:
     """Return the name of this processor, as OpenVINO gives it."""
     return str(ov.Core().get_property("CPU", "FULL_DEVICE_NAME"))
-
-
-def _halves(videos: Sequence[Video]) -> tuple[list[Video], list[Video]]:
-    """Divide videos into halves of whole groups: for the choice of ranges, and for the figures."""
-    try:
-        first, second = group_folds(videos, 2, 0)
-    except ValueError:
-        groups = len({video.group for video in videos})
-        raise PrecisionError(
-            f"--validate: expected videos of at least 2 groups, one half for calibration and one for the figures; "
-            f"got {groups}"
-        ) from None
-    return [videos[i] for i in first], [videos[i] for i in second]

@@ -98,7 +98,7 @@ class TestInt8:
         assert served is not None
         assert served.cost is not None
         assert (served.precision, served.forced) == ("int8", False)
-        assert served.cost.validation == "yard"
+        assert served.cost.validation == "a half of yard"
         assert served.cost.calibration == "the other half of yard"
         assert served.cost.calibration_clips == 15  # half of ten films, three clips each
         assert (served.cost.videos, served.cost.clips) == (5, 15)
@@ -169,7 +169,7 @@ def keep(model: Path, manifest: Path, shipped: Path) -> None:
     import shutil
 
     shutil.copytree(model, shipped)
-    precisions.keep_int8(shipped, tuple(read_manifest(manifest)), "yard")
+    precisions.keep_int8(shipped, precisions.halves(read_manifest(manifest), "yard"))
 
 
 class TestGate:
@@ -273,7 +273,7 @@ class TestCommand:
         command = ["export", "--model", str(model), "--out", str(out), "--precision", "int8"]
         status, _, problems = called(*command, "--validate", manifest)
         assert status == 0, problems
-        assert f"int8 on 5 videos of {manifest.parent.name}" in problems
+        assert f"int8 on 5 videos of a half of {manifest.parent.name}" in problems
         assert ", int8" in called("versions", "list", out)[1]
 
     @pytest.mark.parametrize(
