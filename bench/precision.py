@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,20 @@ BACKBONE = "i3d-kinetics400"
 Clips = npt.NDArray[np.uint8]
 
 
-def make_model(folder: Path) -> None:
-    """Write a model of the plain encoder with a random generator."""
+def random_generator() -> Generator:
+    """Return the random head, the same each time."""
     torch.manual_seed(20)
     generator = Generator(Architecture(inputs=1024))
     with torch.no_grad():  # as it is drawn, all clips score alike
         for layer in generator.modules():
             if isinstance(layer, nn.Linear):
                 layer.weight.mul_(8)
+    return generator
+
+
+def make_model(folder: Path) -> None:
+    """Write a model of the plain encoder with the random head."""
+    generator = random_generator()
     folder.mkdir()
     card = MistCard(
         name="plain",
@@ -103,7 +110,7 @@ def peaks() -> dict[str, Callable[[], object]]:
     int8 = quantise(network, Ranges({producer: (0.0, 1.0)}, tuple(layer_names(network))))
     values = {"VALUES": np.random.default_rng(0).random((1, *shape), dtype=np.float32)}
     opened = {name: OpenVinoNetwork(one, threads=2) for name, one in (("peak_f32", network), ("peak_int8", int8))}
-    return {name: lambda one=one: one.run(values) for name, one in opened.items()}
+    return {name: partial(one.run, values) for name, one in opened.items()}
 
 
 def gflop(network: Any) -> float:
@@ -184,7 +191,7 @@ def measured(folder: Path, rounds: int) -> dict[str, Any]:
         engines["bf16"] = open_engine("openvino", repository / "fp32" / "1", size, precision="bf16")
     else:
         print("bf16: skipped, this processor has no bfloat16 (AVX512-BF16 or AMX)")
-    eager = eager_network()
+    eager = ClipScorer(load_i3d(classifier=False), random_generator()).eval()
     tensors = torch.from_numpy(clips)
 
     def in_torch() -> None:
@@ -198,9 +205,9 @@ def measured(folder: Path, rounds: int) -> dict[str, Any]:
         clients = [triton.InferenceServerClient(server.grpc_address) for _ in range(IN_FLIGHT)]
         counted: dict[str, tuple[int, Callable[[], object]]] = {"eager": (EAGER, in_torch)}
         for name, engine in engines.items():
-            counted[f"{name}_in_process"] = (IN_PROCESS, lambda one=engine: loop(one, clips, IN_PROCESS))
+            counted[f"{name}_in_process"] = (IN_PROCESS, partial(loop, engine, clips, IN_PROCESS))
         for name in ("fp32", "int8"):
-            counted[f"{name}_served"] = (SERVED, lambda name=name: send(clients, name, clips, SERVED))
+            counted[f"{name}_served"] = (SERVED, partial(send, clients, name, clips, SERVED))
         counted["fp32_112"], counted["fp32_half_rate"] = (1, cheaper(16, 112)), (1, cheaper(8, 224))
         counted |= {name: (1, work) for name, work in peaks().items()}
         taken = alternate({name: work for name, (_, work) in counted.items()}, rounds=rounds)
@@ -211,17 +218,6 @@ def measured(folder: Path, rounds: int) -> dict[str, Any]:
     scores = {f"{name}_in_process": engine.score(clips).scores for name, engine in engines.items()}
     scores |= {f"{name}_served": np.array(found) for name, found in served.items()}
     return summary(each, scores, expected) | {"gate": gate_of(repository / "int8")}
-
-
-def eager_network() -> ClipScorer:
-    """Return the same network in torch, with the same random generator."""
-    torch.manual_seed(20)
-    generator = Generator(Architecture(inputs=1024))
-    with torch.no_grad():
-        for layer in generator.modules():
-            if isinstance(layer, nn.Linear):
-                layer.weight.mul_(8)
-    return ClipScorer(load_i3d(classifier=False), generator).eval()
 
 
 def gate_of(model: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import platform
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -320,7 +321,13 @@ def _in_words(clip: StoredClip) -> str:
     return f"{clip.frames}×{clip.height}×{clip.width} ({clip.fit.value}) at {fps} fps"
 
 
-def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Progress = lambda _: None) -> Path:
+def ensure_repository(
+    model: str,
+    cache_dir: Path | None = None,
+    *,
+    precision: Precision = Precision.AUTO,
+    progress: Progress = lambda _: None,
+) -> Path:
     """Return a model repository of ``model`` in the user's cache; export it when it is missing.
 
     It is found again by a hash over the model's card (which holds the hashes of all weights) and the exporting code;
@@ -328,6 +335,7 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
 
     Args:
         cache_dir: by default mistwatch's cache folder (``MISTWATCH_CACHE``).
+        precision: ``auto`` is what the figures in the model's card allow on this processor.
 
     Raises:
         UnknownModelError: the model is unknown.
@@ -338,9 +346,9 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
         family, card = read_detector(folder)
     return cached_repository(
         card.name,
-        _export_key(family, card),
+        _export_key(family, card, precision),
         SERVED_NAME,
-        lambda where: export(model, where, progress=progress),
+        lambda where: export(model, where, precision=PrecisionWish(precision), progress=progress),
         cache_dir=cache_dir,
     )
 
@@ -372,8 +380,9 @@ def cached_repository(
     return where
 
 
-def _export_key(family: Family[Any], card: ModelCard) -> str:
+def _export_key(family: Family[Any], card: ModelCard, precision: Precision) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
+    digest.update(precision.encode())
     digest.update(code_digest(export_entries(*family.families(card))).encode())
     digest.update(json.dumps(export_tools()).encode())
     return digest.hexdigest()
@@ -391,9 +400,9 @@ def export_entries(*families: str) -> tuple[str, ...]:
 def export_tools() -> dict[str, str]:
     """Return what decides the content of an export beside a model and our code.
 
-    These are the versions of packages, and the presence of CUDA (for the batches).
+    These are the versions of packages, the presence of CUDA (for the batches), and the processor (for ``auto``).
     """
-    tools = {"cuda": str(cuda_devices() > 0)}
+    tools = {"cuda": str(cuda_devices() > 0), "processor": platform.machine()}
     for package in ("openvino", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             tools[package] = importlib.metadata.version(package)
