@@ -103,20 +103,23 @@ def export(
 
     asks_precision = precision is not Precision.AUTO or validate is not None or force
     if (side := find_side_model(model)) is not None:
-        if into is not None or engine is not Engine.AUTO or max_batch is not None or asks_precision:
+        if into is not None or engine is not Engine.AUTO or max_batch is not None:
             raise UsageError(
-                f"--into, --engine, --max-batch, --precision, --validate, --force: leave them out; {model} is "
-                f"{side.words}, which has no parts, one engine and one precision"
+                f"--into, --engine, --max-batch: leave them out; {model} is {side.words}, which has no parts and one "
+                "engine"
+            )
+        if asks_precision:
+            raise UsageError(
+                f"--precision, --validate, --force: leave them out; {model} is {side.words}, which computes in fp32"
             )
         written = side.export(side.folder, out, name=name or side.served_name, replace=replace)
         _report_written(written, out, triton)
         return
     if into is not None:
-        if name is not None or engine is not Engine.AUTO or asks_precision:
-            raise UsageError(
-                "--into: leave out --as, --engine, --precision, --validate and --force; a part is served as its "
-                "hosting model is"
-            )
+        if name is not None or engine is not Engine.AUTO:
+            raise UsageError("--into: leave out --as and --engine; a part is served as its hosting model is")
+        if asks_precision:
+            raise UsageError("--into: leave out --precision, --validate and --force; parts compute in fp32")
         _export_part(model, out, into, max_batch=max_batch, replace=replace, triton=triton)
         return
     name = name or SERVED_NAME

@@ -299,7 +299,7 @@ class TestCommand:
                 ["--precision", "fp32", "--validate", "MANIFEST"],
                 "--validate: judges bf16 and int8 (got --precision fp32)",
             ),
-            (["--into", "cameras", "--precision", "int8"], "--into: leave out --as, --engine, --precision"),
+            (["--into", "cameras", "--precision", "int8"], "--into: leave out --precision, --validate and --force"),
             (["--validate", "missing.jsonl"], "missing.jsonl: no such manifest"),
         ],
     )
