@@ -217,7 +217,9 @@ def measured(folder: Path, rounds: int) -> dict[str, Any]:
     each = {name: [seconds / counted[name][0] for seconds in of] for name, of in taken.items()}
     scores = {f"{name}_in_process": engine.score(clips).scores for name, engine in engines.items()}
     scores |= {f"{name}_served": np.array(found) for name, found in served.items()}
-    return summary(each, scores, expected) | {"gate": gate_of(repository / "int8")}
+    encoder = ClipEncoder(load_i3d(classifier=False)).eval()
+    work = gflop(to_openvino(encoder, {"CLIP": Input(size)}, ["FEATURES"]))
+    return summary(each, scores, expected, work) | {"gate": gate_of(repository / "int8")}
 
 
 def gate_of(model: Path) -> dict[str, Any]:
@@ -229,14 +231,16 @@ def gate_of(model: Path) -> dict[str, Any]:
 
 
 def summary(
-    each: dict[str, list[float]], scores: dict[str, npt.NDArray[Any]], expected: npt.NDArray[Any]
+    each: dict[str, list[float]], scores: dict[str, npt.NDArray[Any]], expected: npt.NDArray[Any], work: float
 ) -> dict[str, Any]:
-    """Return the results: ratios of seconds a clip, differences of scores, the processor's peak and the share of it."""
+    """Return the results: ratios of seconds a clip, differences of scores, the processor's peak and the share of it.
+
+    Args:
+        each: seconds of one clip, or of the peak's convolution, in each round.
+        scores: of the same clips by each way; ``expected`` are torch's.
+        work: of the encoder for a clip, 10⁹ operations.
+    """
     median = {name: float(np.median(seconds)) for name, seconds in each.items()}
-    encoder = to_openvino(
-        ClipEncoder(load_i3d(classifier=False)).eval(), {"CLIP": Input((16, 224, 224, 3))}, ["FEATURES"]
-    )
-    work = gflop(encoder)
     peak = {name: PEAK_GFLOP / median[f"peak_{name}"] for name in ("f32", "int8")}
     ratios: dict[str, Ratio] = {
         f"eager_over_{name}": ratio(each["eager"], seconds)
