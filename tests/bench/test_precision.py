@@ -60,3 +60,29 @@ def test_fights_are_divided_by_the_card(load, tmp_path):
     sets = bench.of_fights(bench.BUILT_IN / "fights", tmp_path)
     assert [video.group for video in sets.choosing] == ["yt02"]
     assert [video.group for video in sets.judging] == ["yt07", "yt39"]
+
+
+def test_features_that_are_equal_cost_nothing_out_of_fold_and_noise_costs_much(load, monkeypatch):
+    """Films of one label pair each, separable by their first value; noise leaves an AUC of about a half."""
+    from pathlib import Path
+
+    from models.detectors.mist.generator_recipe import Recipe
+    from pipeline.manifests.manifest import Video
+
+    bench = load("precision_folds")
+    monkeypatch.setattr(bench, "DIVISIONS", (0,))
+    monkeypatch.setattr(bench, "FOLDS", 2)
+    rng = np.random.default_rng(0)
+    videos = [Video(Path(f"/films/{n}.mp4"), n % 2, group=str(n // 4)) for n in range(40)]
+    rows = [rng.normal(0, 0.1, (3, 8)).astype(np.float32) + np.float32(video.label) for video in videos]
+    rows[7] = rows[7][:0]
+    recipe = Recipe(name="tests", loss="reference", epochs=5, standardise=True, top_k=2)
+    same = bench.out_of_fold(videos, rows, rows, recipe)
+    assert (same["videos"], same["films"]) == (39, 10)
+    assert same["auc_fp32"] == same["auc_int8"]
+    assert (same["auc_points_lost"], same["largest_move_of_a_smoothed_score"]) == (0, 0)
+    assert min(same["auc_fp32"]) > 0.9
+    noise = [rng.normal(0.5, 0.1, row.shape).astype(np.float32) for row in rows]
+    lost = bench.out_of_fold(videos, rows, noise, recipe)
+    assert lost["auc_points_lost"] > 20
+    assert lost["auc_points_interval_95"][0] > 5
