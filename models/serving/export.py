@@ -473,6 +473,8 @@ def _write_network(
         candidate = converted(network, card, source.folder, source.scene)
         if candidate.scene_network is not None:
             save(candidate.scene_network, draft / SCENE_FILE)
+        if wish.precision is Precision.AUTO and engine is EngineChoice.AUTO and cuda_devices() > 0:
+            wish = _FLOAT32  # torch will serve it there
         chosen = choose(candidate, wish, progress)
         served = chosen.served
         save(chosen.network, draft / OPENVINO_FILE)

@@ -96,7 +96,8 @@ def choose(candidate: Candidate, wish: PrecisionWish, progress: Progress) -> Cho
         QuantisationError: the network cannot be quantised.
         ImportError: NNCF is needed and missing.
     """
-    if wish.precision is Precision.FP32:
+    unmeasured = not wish.videos and not candidate.card.precisions
+    if wish.precision is Precision.FP32 or (wish.precision is Precision.AUTO and unmeasured):
         return Chosen(candidate.network, ServedPrecision(precision="fp32"))
     if wish.precision is Precision.FP16:
         raise PrecisionError(
