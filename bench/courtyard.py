@@ -147,7 +147,7 @@ class Scorer:
     @property
     def key(self) -> str:
         """Hash of everything that scores depend on: weights, backbone, clips, scene, exported code; not thresholds."""
-        decides = {"weights_sha256", "architecture", "backbone", "clip", "contrast"}
+        decides = {"weights_sha256", "architecture", "backbone", "clip", "contrast", "served"}
         return _digest(self.card.model_dump_json(include=decides), code_digest(export_entries(self.card.family)))
 
     def scores(self, film: Path) -> Iterator[ClipScore]:

@@ -68,6 +68,54 @@ class Alerting(_Part):
         return self
 
 
+class PrecisionCost(_Part):
+    """The cost of computing with another precision than float32, as the accuracy gate measured it.
+
+    Attributes:
+        calibration: origin of the clips that gave the ranges of int8; empty for other precisions.
+        in_float: layers that stay in float32 because they hurt, by parts of their names.
+        ranges_sha256: of the file with the ranges, beside the weights; empty for other precisions.
+        validation: name of the validation set; no clip of it gave a range.
+        auc_fp32, auc: over the videos, each scored by the mean of its clips; None where one label is missing.
+        auc_points_interval: 95 % interval of the loss, by groups of videos.
+        largest_move, mean_move: of a smoothed score.
+        bound: most that the gate lets a smoothed score move.
+        processor: the one that it was measured on.
+    """
+
+    precision: Literal["bf16", "int8", "fp16"]
+    calibration: str = ""
+    calibration_clips: int = 0
+    in_float: tuple[str, ...] = ()
+    ranges_sha256: str = ""
+    validation: str
+    videos: int
+    clips: int
+    auc_fp32: float | None
+    auc: float | None
+    auc_points_lost: float | None
+    auc_points_interval: tuple[float, float] | None
+    largest_move: float
+    mean_move: float
+    bound: float
+    processor: str
+
+
+class ServedPrecision(_Part):
+    """The precision of an exported version.
+
+    Attributes:
+        cost: as the accuracy gate measured it; None for float32, and for a precision that was forced unmeasured.
+        forced: the export was asked to ignore the gate.
+        note: the reason, for people.
+    """
+
+    precision: Literal["fp32", "bf16", "int8", "fp16"]
+    cost: PrecisionCost | None = None
+    forced: bool = False
+    note: str = ""
+
+
 #: A family's own kind of architecture.
 Own = TypeVar("Own", default=Any)
 
@@ -84,6 +132,8 @@ class ModelCard(_Part, Generic[Own]):
         training: data, licence, manifest digest, recipe, seeds.
         figures: measurements, and their data.
         held_out_sources: groups of the manifest that the weights never saw.
+        precisions: the measured cost of precisions, by which an export chooses.
+        served: of an exported version, if it does not compute in float32, or was asked to choose.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -102,6 +152,8 @@ class ModelCard(_Part, Generic[Own]):
     held_out_sources: list[str] = []
     sees: list[str] = []
     does_not_see: list[str] = []
+    precisions: tuple[PrecisionCost, ...] = ()
+    served: ServedPrecision | None = None
 
 
 def features_digest(card: ModelCard[Any]) -> str | None:

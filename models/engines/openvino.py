@@ -7,29 +7,42 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.engines.precision import Precision, lacking
+
 # OpenVINO's import reports its use to Intel unless one has opted out. None makes the import of that part fail.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
 
-__all__ = ["OpenVinoNetwork", "ov"]
+__all__ = ["OpenVinoNetwork", "cpu_capabilities", "ov"]
+
+
+def cpu_capabilities() -> Sequence[str]:
+    """Return what OpenVINO computes natively on this processor: ``FP32``, ``INT8``, ``BF16``, ..."""
+    found: Sequence[str] = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
 
 
 class OpenVinoNetwork:
-    """A network, compiled for the CPU in float32. One thread at a time may use it.
+    """A network, compiled for the CPU. One thread at a time may use it.
 
     Args:
         network: an ``openvino.Model`` or the path of its ``.xml``: normalisation inside, any batch size, the other
             dimensions fixed, a name for each input and output.
+        precision: of what is not quantised: ``fp32``, and also ``int8`` for a network with quantised layers; ``bf16``
+            where the processor has it, else float32, which :attr:`name` then says.
         threads: number of threads of one stream that computes each batch at once, as a server wants it; 0 takes every
             core that this process may use. None leaves threads and streams to OpenVINO.
+
+    Attributes:
+        name: the engine and its precision, for the log.
 
     Raises:
         RuntimeError: OpenVINO cannot read the network.
@@ -37,12 +50,19 @@ class OpenVinoNetwork:
 
     name = "openvino"
 
-    def __init__(self, network: Path | Any, *, threads: int | None = None) -> None:
+    def __init__(
+        self, network: Path | Any, *, threads: int | None = None, precision: Precision = Precision.FP32
+    ) -> None:
+        hint = "f32"
+        if precision is not Precision.FP32:
+            lacks = lacking(precision, cpu_capabilities())
+            self.name = f"openvino in float32, not {precision}: {lacks}" if lacks else f"openvino {precision}"
+            hint = "bf16" if precision is Precision.BF16 and not lacks else "f32"
         settings = {
             # Decoding shares the cores: a pinned thread would wait for its core while another one idles.
             "ENABLE_CPU_PINNING": "NO",
             # Else a CPU with bf16 units computes in bf16, 1e-2 away from torch.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": hint,
         }
         if threads is not None:
             settings |= {

@@ -9,7 +9,8 @@ from enum import Enum
 from pathlib import Path
 
 from models.card import ModelCard, features_digest
-from models.serving.contract import CONFIG_FILE, EngineChoice
+from models.engines.precision import Precision
+from models.serving.contract import CONFIG_FILE, PRECISION, EngineChoice
 from models.serving.parts import HOST_VERSION, read_parameters
 from operators.background import SceneKind
 from operators.heat_kind import HeatKind
@@ -54,6 +55,7 @@ def config_pbtxt(
     scene: SceneKind | None = None,
     mask: bool = False,
     rarity: bool = False,
+    precision: Precision = Precision.FP32,
 ) -> str:
     """Return Triton's configuration of a served model, without its version.
 
@@ -64,6 +66,7 @@ def config_pbtxt(
         scene: the standing scene that the model reads, if any.
         mask: it takes the places to ignore, a number for each cell of HEAT.
         rarity: its scores are rarities (:mod:`operators.rarity`).
+        precision: that the network computes with.
     """
     inputs = [_clip(card)]
     if scene:
@@ -80,6 +83,7 @@ def config_pbtxt(
             **_in_common(card, heat),
             **({"scene": scene.value} if scene else {}),
             "ENGINE": engine.value,
+            **({} if precision is Precision.FP32 else {PRECISION: precision.value}),
         },
         max_batch,
     )

@@ -19,6 +19,7 @@ NETWORKS_FOLDER = "networks"  #: the networks of a program that has some, for Op
 CONFIG_FILE = "config.pbtxt"  #: the settings of a served model, and those of a part
 PARTS_FOLDER = "parts"  #: the parts that a model hosts, a folder for each camera, beside its version folders
 PART_TROUBLE = "PART "  #: beginning of the text of an error that concerns the part of a request alone
+PRECISION = "PRECISION"  #: parameter of a network that does not compute in fp32; see models.engines.precision
 MEMBERS_FOLDER = "members"  #: programs that a program combines, a folder NAME each, as complete as its own
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from models.engines.device import cuda_devices
 from models.engines.one_by_one import Network, OneByOne
+from models.engines.precision import Precision
 from models.serving.contract import (
     OPENVINO_FILE,
     PROGRAM_FILE,
@@ -109,21 +110,31 @@ def can_use_torch() -> bool:
         return False
 
 
-def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, device: int = 0) -> Engine:
+def open_engine(
+    choice: str,
+    folder: Path,
+    clip: tuple[int, int, int, int],
+    *,
+    precision: str = Precision.FP32,
+    device: int = 0,
+) -> Engine:
     """Load the engine that ``choice`` means on this machine; a program is its own engine.
 
     Args:
         folder: the version folder of an exported repository.
         clip: (T, H, W, 3) that it was exported with.
+        precision: that it was exported with. A processor without it computes in float32, as the engine's name says.
         device: ordinal of the CUDA device for torch.
 
     Raises:
-        ValueError: the choice is unknown.
+        ValueError: the choice or the precision is unknown.
         FileNotFoundError: the repository was exported without the files that the engine needs.
         RuntimeError: the engine cannot read them.
     """
     if choice not in (known := [value.value for value in EngineChoice]):
         raise ValueError(f"ENGINE must be one of {', '.join(known)}, got {choice!r}")
+    if precision not in (known := [value.value for value in Precision]):
+        raise ValueError(f"PRECISION must be one of {', '.join(known)}, got {precision!r}")
     if (folder / PROGRAM_FILE).exists():
         return Engine(open_program(folder), clip, is_program=True)
     wanted = EngineChoice(choice)
@@ -143,4 +154,5 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
 
     scenes = folder / SCENE_FILE
     of_scenes = StandingScenes(OpenVinoNetwork(scenes, threads=0)) if scenes.exists() else None
-    return Engine(OneByOne(OpenVinoNetwork(file, threads=0)), clip, of_scenes)
+    network = OpenVinoNetwork(file, threads=0, precision=Precision(precision))
+    return Engine(OneByOne(network), clip, of_scenes)

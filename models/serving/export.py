@@ -7,8 +7,8 @@ A repository holds one served model or several, a folder each::
         model-card.json
         1/
             config.pbtxt model-card.json
-            model.py engine.py contract.py device.py openvino_engine.py one_by_one.py standing.py hosted.py median.py
-            triton_tensors.py
+            model.py engine.py contract.py device.py openvino_engine.py precision.py one_by_one.py standing.py hosted.py
+            median.py triton_tensors.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
@@ -29,20 +29,22 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import platform
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from models.backbones import weights
-from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, read_card
+from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, ServedPrecision, read_card, write_card
 from models.code import code_digest
 from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ProgramNetwork, ServedProgram
 from models.engines.device import cuda_devices
+from models.engines.precision import Precision
 from models.serving import versions
 from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind, takes_mask
 from models.serving.contract import (
@@ -56,6 +58,8 @@ from models.serving.contract import (
     EngineChoice,
 )
 from models.serving.hosted import PROGRAM_MODULE
+from models.serving.precision_wish import PrecisionWish
+from operators.background import SceneKind
 from pipeline import files
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.windows import StoredClip
@@ -85,12 +89,15 @@ COPIED = {
     "models.engines.device": "device",
     "models.engines.one_by_one": "one_by_one",
     "models.engines.openvino": "openvino_engine",
+    "models.engines.precision": "precision",
     "operators.median": "median",
 }
 
 
 #: Those that a program itself may import.
 _OF_MEMBERS = {name: COPIED[name] for name in ("models.engines.one_by_one",)}
+_FLOAT32 = PrecisionWish()
+_SERVED_FLOAT32 = ServedPrecision(precision="fp32")
 
 
 class ExportError(MistwatchError):
@@ -147,6 +154,7 @@ def export(
     engine: EngineChoice = EngineChoice.AUTO,
     max_batch: int | None = None,
     replace: bool = False,
+    precision: PrecisionWish = _FLOAT32,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Write a served model into the repository ``out``, or its next version, and return its folder there.
@@ -159,6 +167,7 @@ def export(
         engine: engine to serve it on; ``auto`` writes the files that both engines need.
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
         replace: remove the existing versions, whatever clips they take.
+        precision: that a network computes with on a CPU; see :func:`models.serving.precisions.choose`.
 
     Raises:
         UnknownModelError: the model is unknown.
@@ -188,11 +197,21 @@ def export(
             scene = family.scene(card)
             if (scene is not None) != bool(of_scene):
                 raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
+            served = _SERVED_FLOAT32
             if isinstance(loaded, ServedProgram):
+                if precision.precision not in (Precision.AUTO, Precision.FP32):
+                    raise ExportError(
+                        f"{folder}: a model of the family {family.name} is a program and computes in fp32 (got "
+                        f"--precision {precision.precision}); expected --precision auto or fp32"
+                    )
                 _write_program(loaded, draft)
             else:
-                _write_network(loaded, card, of_scene, draft, engine, progress)
-            shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+                source = _Source(card, folder, scene)
+                served = _write_network(loaded, source, draft, engine, precision, progress)
+            if served == _SERVED_FLOAT32:
+                shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
+            else:
+                write_card(card.model_copy(update={"served": served}), draft)
             config = config_pbtxt(
                 card,
                 outputs,
@@ -203,6 +222,7 @@ def export(
                 scene=scene,
                 mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
+                precision=Precision(served.precision),
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
     return out / name
@@ -301,7 +321,13 @@ def _in_words(clip: StoredClip) -> str:
     return f"{clip.frames}×{clip.height}×{clip.width} ({clip.fit.value}) at {fps} fps"
 
 
-def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Progress = lambda _: None) -> Path:
+def ensure_repository(
+    model: str,
+    cache_dir: Path | None = None,
+    *,
+    precision: Precision = Precision.AUTO,
+    progress: Progress = lambda _: None,
+) -> Path:
     """Return a model repository of ``model`` in the user's cache; export it when it is missing.
 
     It is found again by a hash over the model's card (which holds the hashes of all weights) and the exporting code;
@@ -309,6 +335,7 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
 
     Args:
         cache_dir: by default mistwatch's cache folder (``MISTWATCH_CACHE``).
+        precision: ``auto`` is what the figures in the model's card allow on this processor.
 
     Raises:
         UnknownModelError: the model is unknown.
@@ -319,9 +346,9 @@ def ensure_repository(model: str, cache_dir: Path | None = None, *, progress: Pr
         family, card = read_detector(folder)
     return cached_repository(
         card.name,
-        _export_key(family, card),
+        _export_key(family, card, precision),
         SERVED_NAME,
-        lambda where: export(model, where, progress=progress),
+        lambda where: export(model, where, precision=PrecisionWish(precision), progress=progress),
         cache_dir=cache_dir,
     )
 
@@ -353,8 +380,9 @@ def cached_repository(
     return where
 
 
-def _export_key(family: Family[Any], card: ModelCard) -> str:
+def _export_key(family: Family[Any], card: ModelCard, precision: Precision) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
+    digest.update(precision.encode())
     digest.update(code_digest(export_entries(*family.families(card))).encode())
     digest.update(json.dumps(export_tools()).encode())
     return digest.hexdigest()
@@ -372,9 +400,9 @@ def export_entries(*families: str) -> tuple[str, ...]:
 def export_tools() -> dict[str, str]:
     """Return what decides the content of an export beside a model and our code.
 
-    These are the versions of packages, and the presence of CUDA (for the batches).
+    These are the versions of packages, the presence of CUDA (for the batches), and the processor (for ``auto``).
     """
-    tools = {"cuda": str(cuda_devices() > 0)}
+    tools = {"cuda": str(cuda_devices() > 0), "processor": platform.machine()}
     for package in ("openvino", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             tools[package] = importlib.metadata.version(package)
@@ -415,38 +443,51 @@ def _tried(
     return of_scene, {name: list(values.shape[1:]) for name, values in zip(loaded.outputs, found, strict=True)}
 
 
+class _Source(NamedTuple):
+    """The origin of a network that is exported, and the kind of standing scene that it reads."""
+
+    card: ModelCard
+    folder: Path
+    scene: SceneKind | None
+
+
 def _write_network(
     network: ServedNetwork,
-    card: ModelCard,
-    of_scene: Mapping[str, Tensor],
+    source: _Source,
     draft: Path,
     engine: EngineChoice,
+    wish: PrecisionWish,
     progress: Progress,
-) -> None:
-    """Write what runs the network, and the network, into the version folder ``draft``.
-
-    Args:
-        of_scene: the network's outputs for a scene; see :func:`_tried`.
-    """
+) -> ServedPrecision:
+    """Write what runs the network, and the network, into the version folder ``draft``; return its precision."""
+    card = source.card
+    served = _SERVED_FLOAT32
     copy_modules(COPIED, draft)
     if card.backbone is not None:
         write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
-        from models.detectors.network import SceneNetwork
-        from models.engines.openvino_convert import Input, save, to_openvino
+        from models.engines.openvino_convert import save
+        from models.serving.precisions import choose, converted
 
         progress("converting the network for OpenVINO")
-        size = (card.clip.height, card.clip.width, 3)
-        inputs = {"CLIP": Input((card.clip.frames, *size))}
-        inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
-        save(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE)
-        if isinstance(network, SceneNetwork):
-            scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
-            save(scene, draft / SCENE_FILE)
+        candidate = converted(network, card, source.folder, source.scene)
+        if candidate.scene_network is not None:
+            save(candidate.scene_network, draft / SCENE_FILE)
+        if wish.precision is Precision.AUTO and engine is EngineChoice.AUTO and cuda_devices() > 0:
+            wish = _FLOAT32  # torch will serve it there
+        chosen = choose(candidate, wish, progress)
+        served = chosen.served
+        save(chosen.network, draft / OPENVINO_FILE)
+    elif wish.precision not in (Precision.AUTO, Precision.FP32):
+        raise ExportError(
+            f"--precision {wish.precision}: torch serves in fp32 (got --engine torch); expected --engine openvino, or "
+            "--precision auto or fp32"
+        )
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
         save_network(network, card, draft / TORCH_FILE)
+    return served
 
 
 def _write_program(program: ServedProgram, folder: Path) -> None:
@@ -538,6 +579,7 @@ def explained(out: Path) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ExportError(f"exporting needs the package {error.name}: install mistwatch[serve]") from error
+        extra = "int8" if error.name == "nncf" else "serve"
+        raise ExportError(f"exporting needs the package {error.name}: install mistwatch[{extra}]") from error
     except OSError as error:
         raise ExportError(f"cannot write {error.filename or out}: {error.strerror}") from error

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as triton
 
+from models.engines.precision import Precision
+from models.serving.contract import PRECISION
 from models.serving.engine import Engine, open_engine
 from models.serving.triton_tensors import output
 
@@ -41,6 +43,7 @@ class TritonPythonModel:
             parameters.get("ENGINE", "auto"),
             Path(args["model_repository"]) / args["model_version"],
             clip,
+            precision=parameters.get(PRECISION, Precision.FP32),
             device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
         )
         if self._engine.reads_scene != self._reads_scene:

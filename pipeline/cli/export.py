@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.versions import Triton
 from pipeline.errors import UsageError
 from pipeline.printable import printable
+
+if TYPE_CHECKING:
+    from models.serving.precision_wish import PrecisionWish
 
 
 class Engine(StrEnum):
@@ -19,6 +22,16 @@ class Engine(StrEnum):
     AUTO = "auto"
     OPENVINO = "openvino"
     TORCH = "torch"
+
+
+class Precision(StrEnum):
+    """The values of models.engines.precision.Precision, which is not imported before the command runs."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP16 = "fp16"
 
 
 def export(
@@ -40,6 +53,23 @@ def export(
     engine: Annotated[
         Engine, typer.Option(help="Engine to serve it on; auto uses torch where CUDA is available, else OpenVINO.")
     ] = Engine.AUTO,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Numbers to compute with on a CPU; auto takes the fastest that the accuracy gate accepts there."
+        ),
+    ] = Precision.AUTO,
+    validate: Annotated[
+        Path | None,
+        typer.Option(
+            "--validate",
+            metavar="MANIFEST",
+            help="Labelled videos that the model was not trained on, for int8 and for the accuracy gate.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a precision that the accuracy gate refuses; the card says so.")
+    ] = False,
     max_batch: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Largest batch of Triton.", show_default="2; 16 with CUDA; 8 with --into"),
@@ -58,6 +88,10 @@ def export(
     An embedding model, from which alerts get their likeness, is served as `alike` unless --as names it; a model of
     places, as `places`.
 
+    With --validate, half of the videos' groups give int8 its ranges, and the other half judges: an export that loses
+    more than 0.5 points of AUC, or moves a smoothed score by more than half of the room between the model's thresholds,
+    is refused. Without it, the figures in the model's card count.
+
     With --into, the served model NAME hosts the parts of many cameras. A part that is added or exchanged scores from
     the next clip on, and no other part is touched.
     """
@@ -67,11 +101,16 @@ def export(
     from pipeline.cli.repository import report
     from pipeline.cli.side_models import find_side_model
 
+    asks_precision = precision is not Precision.AUTO or validate is not None or force
     if (side := find_side_model(model)) is not None:
         if into is not None or engine is not Engine.AUTO or max_batch is not None:
             raise UsageError(
                 f"--into, --engine, --max-batch: leave them out; {model} is {side.words}, which has no parts and one "
                 "engine"
+            )
+        if asks_precision:
+            raise UsageError(
+                f"--precision, --validate, --force: leave them out; {model} is {side.words}, which computes in fp32"
             )
         written = side.export(side.folder, out, name=name or side.served_name, replace=replace)
         _report_written(written, out, triton)
@@ -79,12 +118,35 @@ def export(
     if into is not None:
         if name is not None or engine is not Engine.AUTO:
             raise UsageError("--into: leave out --as and --engine; a part is served as its hosting model is")
+        if asks_precision:
+            raise UsageError("--into: leave out --precision, --validate and --force; parts compute in fp32")
         _export_part(model, out, into, max_batch=max_batch, replace=replace, triton=triton)
         return
     name = name or SERVED_NAME
     choice = EngineChoice(engine.value)
-    written = write(model, out, name=name, engine=choice, max_batch=max_batch, replace=replace, progress=report)
+    written = write(
+        model,
+        out,
+        name=name,
+        engine=choice,
+        max_batch=max_batch,
+        replace=replace,
+        precision=_wish(precision, validate, force),
+        progress=report,
+    )
     _report_written(written, out, triton)
+
+
+def _wish(precision: Precision, validate: Path | None, force: bool) -> PrecisionWish:
+    from models.engines.precision import Precision as Choice
+    from models.serving.precision_wish import PrecisionWish
+    from pipeline.manifests.manifest import read_manifest
+
+    if validate is not None and precision in (Precision.FP32, Precision.FP16):
+        raise UsageError(f"--validate: judges bf16 and int8 (got --precision {precision}); leave it out")
+    videos = () if validate is None else tuple(read_manifest(validate))
+    name = "" if validate is None else validate.stem if validate.stem != "manifest" else validate.resolve().parent.name
+    return PrecisionWish(Choice(precision.value), videos, name, force)
 
 
 def _report_written(written: Path, out: Path, triton: str | None) -> None:

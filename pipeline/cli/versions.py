@@ -116,7 +116,10 @@ def _about(version: Path) -> str:
     if kind is ServedKind.PLACES:
         return describe_card(read_served_card(version))
     _, card = read_detector(version)
-    return f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}"
+    precision = "" if card.served is None or card.served.precision == "fp32" else f", {card.served.precision}"
+    if card.served is not None and card.served.forced:
+        precision += " (forced)"
+    return f"{card.name} ({card.architecture.type}), threshold {card.alerting.open_threshold:g}{precision}"
 
 
 def _exchange(

@@ -13,6 +13,7 @@ from joined_stream import Joined, build
 
 from deploy.broker.server import BrokerServer
 from deploy.triton.server import TritonServer
+from models.engines.precision import Precision
 from models.serving.export import ensure_repository
 
 
@@ -36,7 +37,7 @@ def ffmpeg(require: Callable[[str], NoReturn]) -> str:
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A Triton that serves the committed fights model; its backbone is fetched when the cache has none."""
     folder = tmp_path_factory.mktemp("triton")
-    with TritonServer(ensure_repository("fights"), log=folder / "triton.log") as server:
+    with TritonServer(ensure_repository("fights", precision=Precision.FP32), log=folder / "triton.log") as server:
         yield server
 
 
