@@ -11,6 +11,7 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -132,6 +133,37 @@ class AlertTuning(_Strict):
     )
 
 
+class GateMode(StrEnum):
+    """Whether clips in which nothing moves are sent to be scored."""
+
+    AUTO = "auto"  #: they are not, where the model allows it
+    OFF = "off"  #: every clip is
+
+
+def _gate_mode(value: object) -> object:
+    """YAML reads a plain ``off`` as false."""
+    return GateMode.OFF if value is False else value
+
+
+def _floor(value: object) -> object:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 1000):
+        return value
+    raise ValueError(
+        "would gate everything or nothing; must be a whole number of 2 to 1000: one clip in so many is sent"
+    )
+
+
+class GateTuning(_Strict):
+    """The motion gate: a clip in which nothing moves is not sent to be scored. See :mod:`operators.gate`."""
+
+    mode: Annotated[GateMode | None, BeforeValidator(_gate_mode)] = Field(
+        None, description="auto gates where the model allows it; off sends every clip; default: auto"
+    )
+    floor: Annotated[int | None, BeforeValidator(_floor)] = Field(
+        None, description="of clips in which nothing moves, one in this many is sent anyway"
+    )
+
+
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
 
 
@@ -158,6 +190,7 @@ class CameraSettings(_Strict):
     )
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     detectors: list[Name] | None = Field(
         None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
@@ -198,6 +231,7 @@ class DetectorSettings(_Strict):
     camera: CameraId | None = Field(None, description="the one camera that it belongs to; default: the whole site")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
 
 
@@ -275,6 +309,7 @@ class Site(BaseSettings):
     sinks: dict[str, SerializeAsAny[BaseModel]] = Field({}, description="further sinks and their settings, by name")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     evidence: EvidenceSettings = EvidenceSettings()
     likeness: LikenessSettings | None = Field(None, description="compare alerts with earlier ones; default: off")
@@ -376,6 +411,13 @@ class Site(BaseSettings):
         for part in self._particular(camera, detector):
             clip = _merged(clip, part.clip)
         return clip
+
+    def gate_of(self, camera: str | None, detector: str = "") -> GateTuning:
+        """Return the site's gate settings with the detector's and the camera's own on top; as :meth:`clip_of`."""
+        gate = self.gate
+        for part in self._particular(camera, detector):
+            gate = _merged(gate, part.gate)
+        return gate
 
     def alerts_of(self, camera: str | None, detector: str = "", *, calibrated: bool = False) -> AlertTuning:
         """Return the site's alert settings with the detector's and the camera's own on top.

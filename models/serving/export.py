@@ -203,6 +203,7 @@ def export(
                 scene=scene,
                 mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
+                gated=family.may_be_gated,
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
     return out / name
