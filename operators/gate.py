@@ -13,6 +13,7 @@ person who stays does not become noise.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -32,11 +33,16 @@ _QUANTILE = 0.5
 #: Change of a noise by one clip, as a share of it: tenfold after 230 clips (2.5 minutes) in which it was exceeded.
 _NOISE_STEP = 0.01
 #: Least and greatest noise of a cell, levels of 255. The ceiling keeps a person who stays in motion visible.
-_LEAST_NOISE, _MOST_NOISE = 0.25, 4.0
+_LEAST_NOISE, _MOST_NOISE = 0.25, 1.5
 #: A cell moves where a difference is this many times its noise, and at least so many levels of 255.
-_TIMES_NOISE, _LEAST_LEVELS = 6.0, 2.0
+_TIMES_NOISE, _LEAST_LEVELS = 8.0, 3.0
+#: A cell's noise counts as at least this share of the usual cell's: of 800 cells some were calm by chance.
+_USUAL_SHARE = 0.7
 #: Cells that must move: a single one may be a pixel fault or a fly.
 _CELLS = 2
+
+#: Pictures of fewer cells cannot be levelled.
+_LEAST_CELLS = 16
 
 _Cells = npt.NDArray[np.float32]  # (..., rows, columns): grey means, levels of 255
 
@@ -48,6 +54,7 @@ class Why(StrEnum):
     MOTION = "motion"  #: something moves, or has changed since the last clip that was sent
     HANGOVER = "hangover"  #: something moved a moment ago
     FLOOR = "floor"  #: nothing moves; one clip in so many is sent anyway
+    TOO_SMALL = "too small"  #: the picture has too few cells to tell movement from light
     STILL = "still"  #: nothing moves: not sent
 
 
@@ -131,6 +138,8 @@ class MotionGate:
         if segment != self._segment:
             self._segment, self._scene = segment, _Scene()
             self._since_motion = self._since_sent = 0
+        if self._measure.count < _LEAST_CELLS:
+            return GateDecision(True, math.inf, Why.TOO_SMALL)
         seen = None if hidden is None else self._measure.seen(hidden)
         return self._decide(self._measure.cells(pixels), seen)
 
@@ -177,7 +186,8 @@ class _Scene:
         self._differences = np.stack([residues[:-1].max(axis=0), residues[-1]])
         if self._noise is None:
             return 0.0
-        limits = np.maximum(_TIMES_NOISE * self._noise, _LEAST_LEVELS)
+        usual = _USUAL_SHARE * np.median(self._noise, axis=(1, 2), keepdims=True)
+        limits = np.maximum(_TIMES_NOISE * np.maximum(self._noise, usual), _LEAST_LEVELS)
         strength = (self._differences / limits).max(axis=0)
         if seen is not None:
             strength = strength[seen]
@@ -213,6 +223,7 @@ class _Measure:
         self._height = height
         self._rows, self._columns = max(1, height // _CELL), max(1, width // _CELL)
         self._side = min(_CELL, height)
+        self.count = self._rows * self._columns
         of_column = np.minimum(np.arange(width) * self._columns // width, self._columns - 1)
         weights = np.zeros((width, 3, self._columns), np.float32)
         weights[np.arange(width), :, of_column] = _GREY
