@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.float32]  # (H, W, 3), levels of 255
 
-WIDTH, HEIGHT, FPS = 320, 240, 25
-#: Bits a second: a good camera, and one whose compression flickers.
+FPS = 25
+#: Bits a second of 320 × 240: a good camera, and one whose compression flickers.
 FINE, COARSE = 1_500_000, 60_000
 
 
@@ -29,7 +29,8 @@ def _noisy(scene: Picture, _second: float, rng: np.random.Generator) -> Picture:
 def _rain(scene: Picture, _second: float, rng: np.random.Generator) -> Picture:
     """Streaks of rain: 80 in each frame, brighter than what is behind them."""
     streaks = np.zeros(scene.shape[:2], np.float32)
-    for x, y in rng.integers((0, 0), (WIDTH, HEIGHT), (80, 2)).tolist():
+    height, width = scene.shape[:2]
+    for x, y in rng.integers((0, 0), (width, height), (80, 2)).tolist():
         cv2.line(streaks, (x, y), (x + 2, y + 16), float(rng.uniform(15, 45)), 1, cv2.LINE_AA)
     return scene + streaks[..., None] + _noise(scene, 2.0, rng)
 
@@ -38,10 +39,11 @@ def _leaves(scene: Picture, second: float, rng: np.random.Generator) -> Picture:
     """A quarter of the picture whose texture sways by up to two pixels, in gusts."""
     gust = 0.6 + 0.4 * np.sin(second / 7)
     sway = 2 * gust * np.sin(2 * np.pi * second / 1.3)
-    part = scene[: HEIGHT // 2, : WIDTH // 2]
+    half, across = scene.shape[0] // 2, scene.shape[1] // 2
+    part = scene[:half, :across]
     moved = scene.copy()
     shift = np.array([[1, 0, sway], [0, 1, sway / 2]], np.float32)
-    moved[: HEIGHT // 2, : WIDTH // 2] = cv2.warpAffine(part, shift, part.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+    moved[:half, :across] = cv2.warpAffine(part, shift, part.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
     return moved + _noise(scene, 2.0, rng)
 
 
@@ -65,7 +67,8 @@ def _headlights(scene: Picture, second: float, rng: np.random.Generator) -> Pict
     night = scene * np.float32(0.35)
     at = (second % 20) / 2
     if at < 1:
-        across = np.arange(WIDTH, dtype=np.float32) - at * WIDTH
+        width = scene.shape[1]
+        across = np.arange(width, dtype=np.float32) - at * width
         night *= 1 + 1.5 * np.exp(-((across / 45) ** 2))[None, :, None]
     return night + _noise(scene, 3.0, rng)
 
@@ -90,17 +93,17 @@ def _noise(scene: Picture, levels: float, rng: np.random.Generator) -> Picture:
 
 
 def write(film: Path, camera: str, scene: Picture, seconds: float, seed: int) -> None:
-    """Write a camera's film, H.264 of 320 × 240 at 25 frames a second.
+    """Write a camera's film, H.264 at 25 frames a second.
 
     Args:
-        scene: (240, 320, 3), what the camera sees.
+        scene: (H, W, 3), what the camera sees; both sides even.
     """
     effect, bits = CAMERAS[camera]
     draft = film.with_name(f"{film.stem}.part.mp4")
     draft.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(draft), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "g": str(10 * FPS)})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *scene.shape[:2], "yuv420p"
         stream.bit_rate, stream.time_base = bits, Fraction(1, FPS)
         for picture in _pictures(effect, scene, seconds, seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
@@ -116,11 +119,11 @@ def _pictures(
         yield np.clip(effect(scene, frame / FPS, rng), 0, 255).round().astype(np.uint8)
 
 
-def scene_of(film: Path) -> Picture:
-    """Return what a film shows without its moving parts: the median of frames from all over it, 320 × 240."""
+def scene_of(film: Path, width: int, height: int) -> Picture:
+    """Return what a film shows without its moving parts: the median of frames from all over it."""
     pictures = []
     with av.open(str(film)) as container:
         for number, frame in enumerate(container.decode(video=0)):
             if number % 10 == 0:
-                pictures.append(frame.reformat(WIDTH, HEIGHT, "rgb24").to_ndarray())
+                pictures.append(frame.reformat(width, height, "rgb24").to_ndarray())
     return np.median(np.stack(pictures[:60]), axis=0).astype(np.float32)

@@ -24,7 +24,7 @@ from operators.checks import whole_number
 
 #: Side of a cell, pixels: noise averages out, a hand does not.
 _CELL = 8
-#: Frames of a clip that are looked at; of 0.64 s each 0.2 s.
+#: Frames of a clip that are looked at, at most; of 0.64 s one every 0.2 s.
 _FRAMES = 4
 #: Grey of red, green and blue (ITU-R BT.601).
 _GREY = (0.299, 0.587, 0.114)
@@ -186,7 +186,7 @@ class _Scene:
         self._differences = np.stack([residues[:-1].max(axis=0), residues[-1]])
         if self._noise is None:
             return 0.0
-        usual = _USUAL_SHARE * np.median(self._noise, axis=(1, 2), keepdims=True)
+        usual = _USUAL_SHARE * _middle(self._noise.reshape(2, -1))[..., None]
         limits = np.maximum(_TIMES_NOISE * np.maximum(self._noise, usual), _LEAST_LEVELS)
         strength = (self._differences / limits).max(axis=0)
         if seen is not None:
@@ -220,22 +220,23 @@ class _Measure:
     """Means of the cells of pictures of one size."""
 
     def __init__(self, height: int, width: int) -> None:
-        self._height = height
+        self._height, self._width = height, width
         self._rows, self._columns = max(1, height // _CELL), max(1, width // _CELL)
         self._side = min(_CELL, height)
         self.count = self._rows * self._columns
         of_column = np.minimum(np.arange(width) * self._columns // width, self._columns - 1)
         weights = np.zeros((width, 3, self._columns), np.float32)
         weights[np.arange(width), :, of_column] = _GREY
-        self._weights = weights.reshape(3 * width, self._columns) / (self._side * np.bincount(of_column))
+        widths = (self._side * np.bincount(of_column)).astype(np.float32)
+        self._weights = weights.reshape(3 * width, self._columns) / widths
         self._of_column = of_column
 
     def cells(self, pixels: npt.NDArray[np.uint8]) -> _Cells:
         """Return the means of some frames of a clip, (frames, rows, columns)."""
-        count = min(_FRAMES, len(pixels))
-        frames = pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)]
-        bands = self._bands(frames.reshape(count, self._height, -1))
-        return (bands.astype(np.float32) @ self._weights).astype(np.float32, copy=False)
+        step = max(1, -(-(len(pixels) - 1) // (_FRAMES - 1)))
+        bands = self._bands(pixels[::step].reshape(-1, self._height, self._width * 3))
+        means: _Cells = bands.astype(np.float32) @ self._weights
+        return means
 
     def seen(self, hidden: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return the cells of which less than half is hidden, bool (rows, columns)."""
@@ -251,6 +252,12 @@ class _Measure:
         whole = rows[:, : self._rows * self._side].reshape(len(rows), self._rows, self._side, -1)
         sums: npt.NDArray[np.uint16] = whole.sum(axis=2, dtype=np.uint16)
         return sums
+
+
+def _middle(rows: _Cells) -> _Cells:
+    """Return the middle one of each row, (n, 1): a median without the mean of two."""
+    at = rows.shape[1] // 2
+    return np.partition(rows, at, axis=1)[:, at : at + 1]
 
 
 def _levelled(pictures: _Cells, others: _Cells) -> _Cells:
@@ -272,6 +279,6 @@ def _levelled(pictures: _Cells, others: _Cells) -> _Cells:
         gain = ((counted * centred * (picture - mean)).sum(1, keepdims=True) + total) / (spread + total)
         left = picture - mean - gain * centred
         size = np.abs(left)
-        counted = (size <= 3 * np.median(size, axis=1, keepdims=True) + 1e-3).astype(np.float32)
+        counted = (size <= 3 * _middle(size) + 1e-3).astype(np.float32)
     residues: _Cells = left.reshape(pictures.shape)
     return residues
