@@ -53,7 +53,7 @@ class Why(StrEnum):
     LEARNING = "learning"  #: the noise of the camera is not known yet
     MOTION = "motion"  #: something moves, or has changed since the last clip that was sent
     HANGOVER = "hangover"  #: something moved a moment ago
-    FLOOR = "floor"  #: nothing moves; one clip in so many is sent anyway
+    FLOOR = "floor"  #: nothing moves; one in that many is sent anyway
     TOO_SMALL = "too small"  #: the picture has too few cells to tell movement from light
     STILL = "still"  #: nothing moves: not sent
 

@@ -133,6 +133,10 @@ class AlertTuning(_Strict):
     )
 
 
+#: Clips of a still camera between two that are scored, at most: ten minutes of the usual clips.
+_MOST_FLOOR = 1000
+
+
 class GateMode(StrEnum):
     """Whether clips in which nothing moves are sent to be scored."""
 
@@ -146,11 +150,16 @@ def _gate_mode(value: object) -> object:
 
 
 def _floor(value: object) -> object:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 1000):
+    """Refuse a floor rate that keeps the gate from its work, or the model from seeing the camera."""
+    if value is None:
         return value
-    raise ValueError(
-        "would gate everything or nothing; must be a whole number of 2 to 1000: one clip in so many is sent"
-    )
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    if value == 1:
+        raise ValueError("would gate nothing; expected 2 to 1000, or mode: off")
+    if not 2 <= value <= _MOST_FLOOR:
+        raise ValueError(f"would gate everything; expected 2 to {_MOST_FLOOR}, the number of still clips of which one is sent")
+    return value
 
 
 class GateTuning(_Strict):
@@ -162,6 +171,12 @@ class GateTuning(_Strict):
     floor: Annotated[int | None, BeforeValidator(_floor)] = Field(
         None, description="of clips in which nothing moves, one in this many is sent anyway"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_alone(cls, value: object) -> object:
+        """Take ``gate: off`` for ``gate: {mode: off}``."""
+        return {"mode": value} if isinstance(value, (str, bool)) else value
 
 
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
