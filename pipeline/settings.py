@@ -158,7 +158,9 @@ def _floor(value: object) -> object:
     if value == 1:
         raise ValueError("would gate nothing; expected 2 to 1000, or mode: off")
     if not 2 <= value <= _MOST_FLOOR:
-        raise ValueError(f"would gate everything; expected 2 to {_MOST_FLOOR}, the number of still clips of which one is sent")
+        raise ValueError(
+            f"would gate everything; expected 2 to {_MOST_FLOOR}, the number of still clips of which one is sent"
+        )
     return value
 
 

@@ -59,8 +59,8 @@ PARTS_FOLDER = "parts"  #: of a run that is not finished, see :mod:`pipeline.run
 #: ``end_frame``, half open, are the recording's frames, counted from 0, that the clip's time span covers; those that
 #: could not be decoded count (:class:`pipeline.sources.lost_pictures.LostPictures`);
 #: ``smoothed`` is the causal average that runs live. A clip that the server could not score has no row. A ``gated``
-#: clip was not sent: its score, and its heat map, are those of the last clip that was. Folders of before the gate lack the
-#: column.
+#: clip was not sent: its score, and its heat map, are those of the last clip that was. Folders of before the gate lack
+#: that column.
 SCORE_COLUMNS = (
     ("video", "string"),
     ("segment", "string"),
