@@ -1,6 +1,6 @@
 """Judge the motion gate against the ungated run: incidents lost, share of clips gated, and what it costs.
 
-    python bench/gate.py [--data ../shared/data] [--seeds 20] [--fights 30] [--rounds 5]
+    python bench/gate.py [--data ../shared/data] [--seeds 20] [--minutes 1] [--fights 30] [--rounds 5]
 
 prints a table and adds a line to bench/results/performance/gate.jsonl.
 
@@ -76,17 +76,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with fights/, ped2/ and cctv/")
     parser.add_argument("--model", default="courtyard-motion", help="committed model that scores the courtyard")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="first seed of the courtyard")
-    parser.add_argument("--seeds", type=int, default=20, help="number of courtyards of two minutes")
+    parser.add_argument("--seeds", type=int, default=20, help="number of courtyards")
+    parser.add_argument("--minutes", type=float, default=1.0, help="length of each of them")
     parser.add_argument("--fights", type=int, default=30, help="films of fights that are scored, too")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the measurement of cost")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of films and scores")
     parser.add_argument("--results", type=Path, default=PERFORMANCE, help="folder of gate.jsonl")
     options = parser.parse_args()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Console(stderr=True)) as bars:
             sets = [
-                courtyards(options.model, options.first_seed, options.seeds, options.kept / "courtyard", bars),
+                courtyards(options.model, seeds, options.minutes, options.kept / "courtyard", bars),
                 planted_fights(options.data / "fights", options.fights, bars),
                 walkway(options.data / "ped2", bars),
             ]
@@ -175,10 +177,10 @@ def figures(name: str, gated: Sequence[bool], abnormal: Sequence[bool], compared
     return found
 
 
-def courtyards(model: str, first_seed: int, count: int, kept: Path, bars: Progress) -> dict[str, Any]:
+def courtyards(model: str, seeds: range, minutes: float, kept: Path, bars: Progress) -> dict[str, Any]:
     """Compare rendered courtyards, with incidents at known times."""
     scorer = Scorer(model, progress=bars.console.print)
-    scenes = [SceneSettings(seed=seed, seconds=120) for seed in range(first_seed, first_seed + count)]
+    scenes = [SceneSettings(seed=seed, seconds=60 * minutes) for seed in seeds]
     watches = watch(scenes, scorer, kept, bars)
     gated: list[bool] = []
     abnormal: list[bool] = []
@@ -193,7 +195,7 @@ def courtyards(model: str, first_seed: int, count: int, kept: Path, bars: Progre
         gated += of_film
         compared.append(Compared.of(scored, of_film, scorer.chain, spans, one.watched))
     assert all(Courtyard(one.settings).incidents == one.incidents for one in watches)
-    return figures(f"courtyard, {count} seeds of 2 minutes", gated, abnormal, compared)
+    return figures(f"courtyard, {len(seeds)} seeds of {minutes:g} min", gated, abnormal, compared)
 
 
 def planted_fights(folder: Path, scored_films: int, bars: Progress) -> dict[str, Any]:
@@ -227,10 +229,11 @@ def planted_fights(folder: Path, scored_films: int, bars: Progress) -> dict[str,
 
 
 def stills(picture: Pixels, spec: ClipSpec, rng: np.random.Generator) -> Iterator[Pixels]:
-    """Yield clips of a still camera: one picture (1, H, W, 3) with the noise of a sensor."""
+    """Yield clips of a still camera: one picture (1, H, W, 3) with the noise of a sensor, drawn once and shifted."""
+    noise = NOISE * rng.standard_normal((spec.frames, spec.height, spec.width, 1), dtype=np.float32)
     for _ in range(STILL_CLIPS):
-        noise = rng.normal(0, NOISE, (spec.frames, spec.height, spec.width, 1)).astype(np.float32)
-        yield np.clip(picture + noise, 0, 255).round().astype(np.uint8)
+        shifted = np.roll(noise, rng.integers(0, spec.height, 2).tolist(), axis=(1, 2))
+        yield np.clip(picture + shifted, 0, 255).round().astype(np.uint8)
 
 
 def walkway(folder: Path, bars: Progress) -> dict[str, Any]:
