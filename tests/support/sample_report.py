@@ -33,7 +33,6 @@ def timeline(number: int, *, clips: int = 20, path: Path | None = None, label: i
         end=start + 1,
         score=np.clip(smoothed + 0.1 * (-1) ** start, 0, 1),
         smoothed=smoothed,
-        gated=np.zeros(len(smoothed), np.bool_),
         length=float(clips),
         middle_frame=(start * 10 + 5).astype(int),
         path=path,

@@ -46,7 +46,7 @@ def piece(scores: Sequence[float], seconds: float = 36.0, *, index: Sequence[int
 
 
 def test_no_false_alarm_begins_or_ends_on_a_gated_clip() -> None:
-    """By hand: clips 1 and 2 were gated, with the score of clip 0; so was clip 5, within an alert."""
+    """By hand: clips 1 and 2 would begin one, and clip 5 would end one; all three were gated."""
     scores = [0.25, 0.75, 0.75, 0.25, 0.75, 0.25, 0.75, 0.25]
     gated = np.array([False, True, True, False, False, True, False, False])
     footage = [replace(piece(scores), gated=gated)]
