@@ -72,7 +72,7 @@ class GateSettings:
         ValueError: invalid value; the message names the setting, the value and what is allowed.
     """
 
-    floor: int = 16
+    floor: int = 64
     hangover: int = 8
     learning: int = 16
 
