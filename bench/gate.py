@@ -293,6 +293,7 @@ def cost(scene: Picture, kept: Path, rounds: int) -> dict[str, Any]:
         "clip_seconds": CLIP_SECONDS,
         "cameras_against_decoding": ratio(taken["decode"], gated),
         "cameras_against_decoding_without_scoring": ratio(taken["decode"], taken["gate"]),
+        "cutting_against_decoding": ratio(taken["decode"], taken["clips"]),
         "cameras_against_ungated": ratio(ungated, gated),
     }
 
@@ -338,7 +339,8 @@ def page(results: dict[str, Any]) -> str:
         f"gate {results['gate_ms_a_clip']} ms a clip, decoding {results['decode_ms_a_clip']} ms, scoring "
         f"{results['score_ms_a_clip']} ms (processor time)",
         f"static cameras a core holds, against decoding alone: {results['cameras_against_decoding']} with one clip in "
-        f"{results['gate'].floor} scored, {results['cameras_against_decoding_without_scoring']} without scoring",
+        f"{results['gate'].floor} scored, {results['cameras_against_decoding_without_scoring']} without scoring, "
+        f"{results['cutting_against_decoding']} without gate and scoring",
         f"against ungated: {results['cameras_against_ungated']} times as many",
     ]
     return "\n".join(lines) + "\n"
