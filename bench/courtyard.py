@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from minute_plot import Minute, draw
 from recorded import record
 from rich.console import Console
@@ -149,6 +150,10 @@ class Scorer:
         """Hash of everything that scores depend on: weights, backbone, clips, scene, exported code; not thresholds."""
         decides = {"weights_sha256", "architecture", "backbone", "clip", "contrast", "served"}
         return _digest(self.card.model_dump_json(include=decides), code_digest(export_entries(self.card.family)))
+
+    def score_of(self, clip: npt.NDArray[np.uint8]) -> float:
+        """Return the score of one clip, uint8 (T, H, W, 3), without a scene."""
+        return float(self._engine.score(clip[None], None).scores[0])
 
     def scores(self, film: Path) -> Iterator[ClipScore]:
         """Yield the scores of a film's clips, in order, each against the scene that a worker would send."""

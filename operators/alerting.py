@@ -142,7 +142,7 @@ class _Row:
     def add(self, score: SmoothedScore) -> None:
         self.last = score.clip
         self.unreported.append(score)
-        if score.value > self.peak.value:
+        if score.value > self.peak.value and not score.clip.gated:
             self.peak = score
 
 
@@ -162,6 +162,10 @@ class AlertMachine:
     any     score of another model or version                     quiet   end model_changed, if open
     any     the segment's end                                     quiet   end with its reason, if open
     ======= ===================================================== ======= ==========================
+
+    A gated clip has a held score, which decides nothing: it neither begins nor ends an alert, whatever
+    the average has become meanwhile; the next real clip does. It belongs to an open alert, which it may update, and is
+    never the peak. It neither adds to a row of rising clips nor breaks it.
 
     One score causes one transition, with two exceptions: an alert whose first ``min_clips`` clips already last
     ``max_duration_seconds`` begins and ends immediately, and a score of another model first ends the old alert and is
@@ -242,6 +246,8 @@ class AlertMachine:
 
     def _rise(self, score: SmoothedScore) -> list[AlertTransition]:
         """Handle a score in the states quiet and rising."""
+        if score.clip.gated:
+            return []
         cooling = score.clip.start < self._cool_until - _TOLERANCE_SECONDS
         if score.value < self._settings.open_threshold or cooling:
             self._row = None
@@ -258,10 +264,11 @@ class AlertMachine:
     def _continue_alert(self, row: _Row, score: SmoothedScore) -> list[AlertTransition]:
         """Handle a score in the state open."""
         row.add(score)
-        if score.value < self._settings.close_threshold:
-            return self._break(BELOW_THRESHOLD)
-        if ended := self._end_if_long(row):
-            return ended
+        if not score.clip.gated:
+            if score.value < self._settings.close_threshold:
+                return self._break(BELOW_THRESHOLD)
+            if ended := self._end_if_long(row):
+                return ended
         if row.last.end - row.reported_until >= self._settings.update_every_seconds - _TOLERANCE_SECONDS:
             return [self._report(row, AlertState.UPDATE)]
         return []

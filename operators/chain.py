@@ -1,15 +1,16 @@
-"""The operators of one camera in sequence: reorder, smooth, raise alerts."""
+"""The operators of one camera in sequence: reorder, hold the score over gated clips, smooth, raise alerts."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from operators.alerting import AlertMachine, AlertSettings, AlertTransition
 from operators.checks import whole_number
+from operators.holding import ScoreHold
 from operators.reorder import Reorderer
-from operators.scores import ClipKey, ClipScore, ScoreItem, SegmentEnd, SmoothedScore
+from operators.scores import ClipKey, ClipScore, GatedClip, ScoreItem, SegmentEnd, SmoothedScore
 from operators.smoothing import CausalMovingAverage
 
 
@@ -40,7 +41,9 @@ class ChainSettings:
 
 
 class ScoreChain:
-    """One camera's way from scores to alerts. Pass every clip once, to :meth:`score` or :meth:`drop`, in any order.
+    """One camera's way from scores to alerts.
+
+    Pass every clip once, to :meth:`score`, :meth:`gate` or :meth:`drop`, in any order.
 
     As long as no clip arrives after one that is more than ``max_hole`` places newer (or if all are awaited), the
     transitions do not depend on the order of arrival.
@@ -74,6 +77,7 @@ class ScoreChain:
         self._of_version: dict[tuple[str, str], ChainSettings] = {}
         self._smoothed = smoothed
         self._reorderer = Reorderer(camera, sys.maxsize if awaits_all else settings.max_hole)
+        self._hold = ScoreHold(settings.max_hole)
         self._average = CausalMovingAverage(settings.kernel, settings.max_hole)
         self._machine = AlertMachine(camera, settings.alert, max_hole=settings.max_hole)
         self._latest: SmoothedScore | None = None
@@ -88,6 +92,10 @@ class ScoreChain:
     def score(self, score: ClipScore) -> list[AlertTransition]:
         """Take a clip's score. Raises ValueError as :meth:`operators.reorder.Reorderer.push`."""
         return self._run(self._reorderer.push(score))
+
+    def gate(self, clip: GatedClip) -> list[AlertTransition]:
+        """Take a clip that was not sent. Raises ValueError as :meth:`operators.reorder.Reorderer.push`."""
+        return self._run(self._reorderer.push(clip))
 
     def drop(self, segment: str, index: int) -> list[AlertTransition]:
         """Record that a clip will have no score. Raises ValueError as :meth:`Reorderer.push`."""
@@ -127,7 +135,7 @@ class ScoreChain:
 
     @property
     def holes(self) -> int:
-        """Number of clips released without a score: dropped and missing clips."""
+        """Number of clips released without a score: dropped and missing clips. Gated clips do not count."""
         return self._reorderer.holes
 
     @property
@@ -140,9 +148,10 @@ class ScoreChain:
         """Number of repeated arrivals of clips that had arrived before."""
         return self._reorderer.duplicates
 
-    def _run(self, items: list[ScoreItem]) -> list[AlertTransition]:
+    def _run(self, items: Iterable[ScoreItem | GatedClip]) -> list[AlertTransition]:
         transitions: list[AlertTransition] = []
-        for item in items:
+        for arrived in items:
+            item: ScoreItem = self._hold.push(arrived)
             if isinstance(item, ClipScore):
                 transitions += self._switch_settings(
                     self._of_version.get((item.model, item.model_version), self._default)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from operators.checks import whole_number
-from operators.scores import ClipKey, ClipScore, Hole, ScoreItem, SegmentEnd
+from operators.scores import ClipKey, ClipScore, GatedClip, Hole, ScoreItem, SegmentEnd
 
 # Number of holes and finished segments kept, to distinguish a late score from a repeated one. A score outstanding for
 # longer than 256 later holes or reconnections is long past every request's deadline.
@@ -28,18 +28,19 @@ class _Segment:
 class Reorderer:
     """A buffer that puts one camera's scores back into the order of its clips.
 
-    The caller passes every clip of a segment once, to :meth:`push` (its score) or :meth:`drop` (it will never have
-    one), in any order, and the segment's end to :meth:`end`. Segments are ordered by their first mention: ``end`` of
-    one comes before the first clip of the next, while scores of the ended one may still be outstanding. A segment's id
-    is never used again.
+    The caller passes every clip of a segment once, in any order: to :meth:`push` its score, or that it was gated, or to
+    :meth:`drop` that it will never have a score. The segment's end goes to :meth:`end`. Segments are ordered by their
+    first mention: ``end`` of one comes before the first clip of the next, while scores of the ended one may still be
+    outstanding. A segment's id is never used again.
 
-    A clip that has not arrived is awaited until a clip more than ``max_hole`` places after it has arrived; then it is
-    declared missing. Places are counted along the camera's clips, segment after segment, so that at most ``max_hole``
-    clips wait at any time, across segments. A segment's end alone declares nothing missing: a recording's
-    last clips may take as long as they need. With ``max_hole`` 0 nothing waits.
+    A clip that has not arrived is awaited until the score or drop of a clip more than ``max_hole`` places after it has
+    arrived; then it is declared missing. Gated clips arrive at once, so they declare nothing missing. Places are
+    counted along the camera's clips, segment after segment, so that at most ``max_hole`` scores wait at any time,
+    across segments. A segment's end alone declares nothing missing: a recording's last clips may take as long as they
+    need. With ``max_hole`` 0 nothing waits.
 
-    The output is in order: scores, holes (adjoining ones merged within a call, but not across calls) and, after the
-    last clip of an ended segment, its SegmentEnd.
+    The output is in order: scores, gated clips, holes (adjoining ones merged within a call, but not across calls) and,
+    after the last clip of an ended segment, its SegmentEnd.
 
     Not thread-safe; no clock, no I/O.
 
@@ -55,17 +56,18 @@ class Reorderer:
         self._camera = camera
         self._max_hole = max_hole
         self._segments: deque[_Segment] = deque()  # not yet completely released, in order; only the last may be open
-        self._waiting: dict[int, ClipScore | None] = {}  # by place; None for a dropped clip
+        self._waiting: dict[int, ClipScore | GatedClip | None] = {}  # by place; None for a dropped clip
         self._next = 0  # the place that is released next
         self._newest = -1  # the highest place that has arrived
+        self._newest_outcome = -1  # the same of scores and drops
         self._missing: deque[Hole] = deque(maxlen=_REMEMBERED)
         self._finished: deque[str] = deque(maxlen=_REMEMBERED)
         self.holes = 0
         self.late = 0
         self.duplicates = 0
 
-    def push(self, score: ClipScore) -> list[ScoreItem]:
-        """Take a clip's score; return the items that are now in order.
+    def push(self, score: ClipScore | GatedClip) -> list[ScoreItem | GatedClip]:
+        """Take a clip's score, or a gated clip; return the items that are now in order.
 
         Raises:
             ValueError: a score of another camera; a segment that begins before the one before it has ended; a clip
@@ -74,13 +76,13 @@ class Reorderer:
         self._check_camera(score.camera)
         return self._arrive(score.key, score)
 
-    def drop(self, segment: str, index: int) -> list[ScoreItem]:
+    def drop(self, segment: str, index: int) -> list[ScoreItem | GatedClip]:
         """Record that a clip will never have a score; return the items now in order. Raises as :meth:`push`."""
         if index < 0:
             raise ValueError(f"camera {self._camera}: clip index must be at least 0, got {index}")
         return self._arrive(ClipKey(segment, index), None)
 
-    def end(self, over: SegmentEnd) -> list[ScoreItem]:
+    def end(self, over: SegmentEnd) -> list[ScoreItem | GatedClip]:
         """Take a segment's end; return the items that are now in order. A second end of a segment changes nothing.
 
         Raises:
@@ -99,9 +101,9 @@ class Reorderer:
                 f"but its clip {arrived - 1} has arrived"
             )
         segment.over = over
-        return self._release(self._newest - self._max_hole)
+        return self._release(self._newest_outcome - self._max_hole)
 
-    def flush(self) -> list[ScoreItem]:
+    def flush(self) -> list[ScoreItem | GatedClip]:
         """Stop waiting: return all waiting scores, with holes for the outstanding ones."""
         if not self._segments:
             return []
@@ -117,8 +119,8 @@ class Reorderer:
 
     @property
     def waiting(self) -> frozenset[ClipKey]:
-        """Return the clips whose scores wait here for an earlier clip; never more than ``max_hole``."""
-        return frozenset(score.key for score in self._waiting.values() if score is not None)
+        """Return the clips whose scores wait here for an earlier clip; never more than ``max_hole``. None is gated."""
+        return frozenset(score.key for score in self._waiting.values() if isinstance(score, ClipScore))
 
     def _check_camera(self, camera: str) -> None:
         if camera != self._camera:
@@ -143,7 +145,7 @@ class Reorderer:
         self._segments.append(_Segment(segment_id, base))
         return self._segments[-1]
 
-    def _arrive(self, key: ClipKey, score: ClipScore | None) -> list[ScoreItem]:
+    def _arrive(self, key: ClipKey, score: ClipScore | GatedClip | None) -> list[ScoreItem | GatedClip]:
         if key.segment in self._finished:
             self._count_again(key)
             return []
@@ -159,7 +161,9 @@ class Reorderer:
             return []
         self._waiting[place] = score
         self._newest = max(self._newest, place)
-        return self._release(self._newest - self._max_hole)
+        if not isinstance(score, GatedClip):
+            self._newest_outcome = max(self._newest_outcome, place)
+        return self._release(self._newest_outcome - self._max_hole)
 
     def _count_again(self, key: ClipKey) -> None:
         """Count a clip whose place was already taken or declared missing."""
@@ -168,9 +172,9 @@ class Reorderer:
         else:
             self.duplicates += 1
 
-    def _release(self, awaited_from: int) -> list[ScoreItem]:
+    def _release(self, awaited_from: int) -> list[ScoreItem | GatedClip]:
         """Release the items in order; declare missing clips before the place ``awaited_from`` as holes."""
-        out: list[ScoreItem] = []
+        out: list[ScoreItem | GatedClip] = []
         while self._segments:
             segment = self._segments[0]
             index = self._next - segment.base
@@ -197,7 +201,7 @@ class Reorderer:
                 break
         return out
 
-    def _add_hole(self, out: list[ScoreItem], hole: Hole) -> None:
+    def _add_hole(self, out: list[ScoreItem | GatedClip], hole: Hole) -> None:
         self.holes += hole.count
         last = out[-1] if out else None
         if isinstance(last, Hole) and last.segment == hole.segment:

@@ -2,7 +2,8 @@
 
 Everything here is plain data. A camera's stream of scores is a sequence of segments; within a segment the clips
 are numbered from 0. The operators see a segment as :class:`ClipScore` items, :class:`Hole` items where clips are
-missing, and one :class:`SegmentEnd`.
+missing, and one :class:`SegmentEnd`. Clips that the motion gate kept back arrive as :class:`GatedClip` items, and go on
+as scores that are held.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class ClipScore:
         model: name of the served model.
         model_version: its version; scores of two versions are never averaged.
         times: wall-clock times, for people; operators do not compute with them.
+        gated: the clip was not scored because nothing moved in it; ``score`` is that of an earlier clip
+            (:class:`operators.holding.ScoreHold`).
     """
 
     camera: str
@@ -60,6 +63,7 @@ class ClipScore:
     model: str
     model_version: str
     times: ClipTimes = NO_TIMES
+    gated: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 1.0:  # also refuses NaN
@@ -68,6 +72,25 @@ class ClipScore:
             raise ValueError(f"camera {self.camera}: clip index must be at least 0, got {self.index}")
         if not self.start < self.end:
             raise ValueError(f"camera {self.camera}: clip must end after it starts, got {self.start}..{self.end}")
+
+    @property
+    def key(self) -> ClipKey:
+        return ClipKey(self.segment, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class GatedClip:
+    """A clip that was not sent to be scored, because nothing moved in it (:mod:`operators.gate`).
+
+    Attributes: as those of :class:`ClipScore`.
+    """
+
+    camera: str
+    segment: str
+    index: int
+    start: float
+    end: float
+    times: ClipTimes = NO_TIMES
 
     @property
     def key(self) -> ClipKey:

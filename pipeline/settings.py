@@ -11,6 +11,7 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -137,6 +138,54 @@ class AlertTuning(_Strict):
     )
 
 
+#: Clips of a still camera between two that are scored, at most: ten minutes of the usual clips.
+_MOST_FLOOR = 1000
+
+
+class GateMode(StrEnum):
+    """Whether clips in which nothing moves are sent to be scored."""
+
+    AUTO = "auto"  #: they are not, where the model allows it
+    OFF = "off"  #: every clip is
+
+
+def _gate_mode(value: object) -> object:
+    """YAML reads a plain ``off`` as false."""
+    return GateMode.OFF if value is False else value
+
+
+def _floor(value: object) -> object:
+    """Refuse a floor rate that keeps the gate from its work, or the model from seeing the camera."""
+    if value is None:
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    if value == 1:
+        raise ValueError("would gate nothing; expected 2 to 1000, or mode: off")
+    if not 2 <= value <= _MOST_FLOOR:
+        raise ValueError(
+            f"would gate everything; expected 2 to {_MOST_FLOOR}, the number of still clips of which one is sent"
+        )
+    return value
+
+
+class GateTuning(_Strict):
+    """The motion gate: a clip in which nothing moves is not sent to be scored. See :mod:`operators.gate`."""
+
+    mode: Annotated[GateMode | None, BeforeValidator(_gate_mode)] = Field(
+        None, description="auto gates where the model allows it; off sends every clip; default: auto"
+    )
+    floor: Annotated[int | None, BeforeValidator(_floor)] = Field(
+        None, description="of clips in which nothing moves, one in this many is sent anyway"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_alone(cls, value: object) -> object:
+        """Take ``gate: off`` for ``gate: {mode: off}``."""
+        return {"mode": value} if isinstance(value, (str, bool)) else value
+
+
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
 
 
@@ -164,6 +213,7 @@ class CameraSettings(_Strict):
     )
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     detectors: list[Name] | None = Field(
         None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
@@ -204,6 +254,7 @@ class DetectorSettings(_Strict):
     camera: CameraId | None = Field(None, description="the one camera that it belongs to; default: the whole site")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
 
 
@@ -281,6 +332,7 @@ class Site(BaseSettings):
     sinks: dict[str, SerializeAsAny[BaseModel]] = Field({}, description="further sinks and their settings, by name")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
+    gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     hwaccel: _Hwaccel = Field(
         Hwaccel.OFF, description="auto: a device such as a GPU decodes live cameras, where there is one; off: software"
@@ -385,6 +437,13 @@ class Site(BaseSettings):
         for part in self._particular(camera, detector):
             clip = _merged(clip, part.clip)
         return clip
+
+    def gate_of(self, camera: str | None, detector: str = "") -> GateTuning:
+        """Return the site's gate settings with the detector's and the camera's own on top; as :meth:`clip_of`."""
+        gate = self.gate
+        for part in self._particular(camera, detector):
+            gate = _merged(gate, part.gate)
+        return gate
 
     def alerts_of(self, camera: str | None, detector: str = "", *, calibrated: bool = False) -> AlertTuning:
         """Return the site's alert settings with the detector's and the camera's own on top.

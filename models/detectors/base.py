@@ -57,6 +57,8 @@ class Family(Generic[Card]):
         load: builds what is served from the model's folder: a network with its weights, in evaluation mode on the
             CPU, or a program. Missing weights of a published backbone are fetched. Raises
             :class:`pipeline.errors.MistwatchError`.
+        may_be_gated: the score of a clip may be held while nothing moves in the picture (:mod:`operators.gate`):
+            anomalies appear with movement.
         blank: builds the network without its weights; None for a family of programs.
         members: returns the families whose models a model combines.
         scene: returns the standing scene that a model reads; None for a model that reads none. The network of one that
@@ -70,6 +72,7 @@ class Family(Generic[Card]):
     training: str
     heat: Callable[[Card], HeatKind | None]
     load: Callable[[Card, Path, Progress], ServedNetwork | ServedProgram]
+    may_be_gated: bool = False
     blank: Callable[[Card], ServedNetwork] | None = None
     scene: Callable[[Card], SceneKind | None] = lambda _card: None
     recipe: str | None = None

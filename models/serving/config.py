@@ -56,6 +56,7 @@ def config_pbtxt(
     mask: bool = False,
     rarity: bool = False,
     precision: Precision = Precision.FP32,
+    gated: bool = False,
 ) -> str:
     """Return Triton's configuration of a served model, without its version.
 
@@ -67,6 +68,7 @@ def config_pbtxt(
         mask: it takes the places to ignore, a number for each cell of HEAT.
         rarity: its scores are rarities (:mod:`operators.rarity`).
         precision: that the network computes with.
+        gated: a clip in which nothing moves need not be scored (:mod:`operators.gate`).
     """
     inputs = [_clip(card)]
     if scene:
@@ -79,7 +81,7 @@ def config_pbtxt(
         inputs,
         _scores(outputs),
         {
-            **_of_detector(card, rarity=rarity),
+            **_of_detector(card, rarity=rarity, gated=gated),
             **_in_common(card, heat),
             **({"scene": scene.value} if scene else {}),
             "ENGINE": engine.value,
@@ -136,14 +138,14 @@ def takes_mask(heat: HeatKind | None) -> bool:
     return heat is HeatKind.ANOMALY
 
 
-def part_config(card: ModelCard, *, host_version: int, rarity: bool) -> str:
+def part_config(card: ModelCard, *, host_version: int, rarity: bool, gated: bool) -> str:
     """Return the settings of a part, without its version.
 
     Args:
         host_version: the version of the hosting model that the part needs.
-        rarity: as for :func:`config_pbtxt`.
+        rarity, gated: as for :func:`config_pbtxt`.
     """
-    parameters = _parameters({**_of_detector(card, rarity=rarity), HOST_VERSION: host_version})
+    parameters = _parameters({**_of_detector(card, rarity=rarity, gated=gated), HOST_VERSION: host_version})
     return "\n".join(["# Written by `mistwatch export`.", *parameters]) + "\n"
 
 
@@ -189,7 +191,7 @@ def score_outputs(config: str) -> dict[str, list[int]]:
     return {name: [int(size) for size in dims.split(",")] for name, dims in _OUTPUT.findall(config)}
 
 
-def _of_detector(card: ModelCard, *, rarity: bool) -> dict[str, object]:
+def _of_detector(card: ModelCard, *, rarity: bool, gated: bool) -> dict[str, object]:
     """Return the detector's own parameters: its identity, the cutting of its clips, and the judging of its scores."""
     clip = card.clip
     return {
@@ -204,6 +206,7 @@ def _of_detector(card: ModelCard, *, rarity: bool) -> dict[str, object]:
         "kernel": card.alerting.kernel,
         "weights_sha256": card.weights_sha256,
         **({"scores": "rarity"} if rarity else {}),
+        **({"gate": "allowed"} if gated else {}),
     }
 
 

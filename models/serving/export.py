@@ -223,6 +223,7 @@ def export(
                 mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
                 precision=Precision(served.precision),
+                gated=family.may_be_gated,
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
     return out / name

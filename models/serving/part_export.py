@@ -194,7 +194,8 @@ def _write_part(
     write_learned(loaded, draft)
     write_networks(loaded, draft, lambda network: not network.common)
     shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
-    config = part_config(card, host_version=host_version, rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE)
+    rarity = family.learns_from is LearnsFrom.NORMAL_FOOTAGE
+    config = part_config(card, host_version=host_version, rarity=rarity, gated=family.may_be_gated)
     (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ from pipeline.alerts.event import AlertEvent, alert_id, event_from
 from pipeline.alerts.recent_features import Moment
 from pipeline.alerts.zoning import AlertZoning, CameraZones
 from pipeline.heat import Heat
-from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import FrameSpec
 from pipeline.sources.scale import seen_part, upright
@@ -151,6 +151,10 @@ class AlertAssembler:
     def dropped(self, dropped: Dropped) -> list[AlertEvent]:
         """Take note that a clip will never have a score."""
         return self._events(self._chain.drop(dropped.window.segment.id, dropped.window.index))
+
+    def gated(self, gated: Gated) -> list[AlertEvent]:
+        """Take a clip that was not sent."""
+        return self._events(self._chain.gate(gated.clip))
 
     def segment_over(self, end: SegmentEnd) -> list[AlertEvent]:
         """Take note that a segment is over; its alert ends once its last clips are through."""

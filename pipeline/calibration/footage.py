@@ -252,6 +252,7 @@ def _pieces(clips: Clips, recording: str) -> list[NormalScores]:
             clips.start[part],
             clips.end[part],
             clips.score[part].astype(np.float64),
+            clips.gated[part],
         )
         for part in np.split(np.arange(len(clips)), changes)
     ]

@@ -179,9 +179,10 @@ class NormalScores:
         index: int (N,), each clip's ordinal in the segment, rising.
         start, end: float64 (N,), seconds of the recording's clock.
         score: float64 (N,), raw, in [0, 1].
+        gated: bool (N,), the clips that were not sent, whose score is held; None: none.
 
     Raises:
-        ValueError: not four rows of the same length, of at least one clip.
+        ValueError: not rows of the same length, of at least one clip.
     """
 
     recording: str
@@ -189,9 +190,11 @@ class NormalScores:
     start: npt.NDArray[np.float64]
     end: npt.NDArray[np.float64]
     score: npt.NDArray[np.float64]
+    gated: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        shapes = {row.shape for row in (self.index, self.start, self.end, self.score)}
+        rows = (self.index, self.start, self.end, self.score, self.score if self.gated is None else self.gated)
+        shapes = {row.shape for row in rows}
         if len(shapes) != 1 or len(*shapes) != 1 or not len(self.score):
             raise ValueError(f"{self.recording}: expected index, start, end and score of each clip, of at least one")
 
@@ -372,6 +375,7 @@ def _clip(piece: NormalScores, place: int) -> ClipScore:
         float(piece.score[place]),
         "",
         "",
+        gated=piece.gated is not None and bool(piece.gated[place]),
     )
 
 

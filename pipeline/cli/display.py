@@ -103,9 +103,15 @@ class Lines:
 
     def finish(self, states: list[CameraState], summary: Summary) -> None:
         self._console.print(
-            f"{summary.clips_scored} clips scored, {summary.clips_dropped} dropped, {summary.alerts} alert(s) "
+            f"{summary.clips_scored} clips scored, {gated_clips(summary.clips_gated)}{summary.clips_dropped} dropped, "
+            f"{summary.alerts} alert(s) "
             f"from {summary.cameras} camera(s){replaced_connections(summary.scorer_reconnects)}"
         )
+
+
+def gated_clips(count: int) -> str:
+    """Return a part of a summary, if the motion gate kept clips back."""
+    return f"{count} gated, " if count else ""
 
 
 def replaced_connections(count: int) -> str:
@@ -141,7 +147,7 @@ def table(states: list[CameraState], width: int) -> Table:
     rows = Table(box=None, header_style="bold", pad_edge=False)
     rows.add_column("camera")  # only this column and the message may be cut
     rows.add_column("state", no_wrap=True)
-    for header in (*(("at", "frames") if wide else ()), "clips", "dropped", "alerts"):
+    for header in (*(("at", "frames") if wide else ()), "clips", *(("gated",) if wide else ()), "dropped", "alerts"):
         rows.add_column(header, justify="right", no_wrap=True)
     rows.add_column("smoothed score" if wide else "score", no_wrap=True)
     if wide:
@@ -155,6 +161,7 @@ def table(states: list[CameraState], width: int) -> Table:
             Text("ALERT" if state.alert_open else state.phase, style),
             *((f"{int(minutes)}:{seconds:04.1f}", str(state.frames)) if wide else ()),
             str(state.scored),
+            *((str(state.gated),) if wide else ()),
             Text(str(state.dropped), "yellow" if state.dropped else ""),
             str(state.alerts),
             _bar(state, cells=_BAR_CELLS if wide else 0),

@@ -21,7 +21,12 @@ _EARLY_SECONDS = 1.0
 
 
 def alert_spans(
-    scores: Floats, start: Floats, end: Floats, breaks: Sequence[int], settings: AlertSettings
+    scores: Floats,
+    start: Floats,
+    end: Floats,
+    breaks: Sequence[int],
+    settings: AlertSettings,
+    gated: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Span, ...]:
     """Return the alerts that smoothed scores raise: opening (see :mod:`operators.figures.events`) and end of each.
 
@@ -29,11 +34,14 @@ def alert_spans(
         scores, start, end: (n,), of a video's clips; scores in [0, 1], times in seconds.
         breaks: see :class:`pipeline.evaluation.judged.JudgedVideo`.
         settings: of the alerts.
+        gated: (n,), the clips on which no alert begins or ends, as they were not scored; None: none.
     """
+    kept_back = np.zeros(len(scores), np.bool_) if gated is None else gated
     spans: list[Span] = []
     for first, behind in zip(breaks, [*breaks[1:], len(scores)], strict=True):
         opened = 0.0
-        for transition in _transitions(scores[first:behind], start[first:behind], end[first:behind], settings):
+        part = slice(first, behind)
+        for transition in _transitions(scores[part], start[part], end[part], kept_back[part], settings):
             if transition.state is AlertState.BEGIN:
                 opened = transition.last.end
             elif transition.state is AlertState.END:
@@ -41,22 +49,25 @@ def alert_spans(
     return tuple(spans)
 
 
-def _transitions(scores: Floats, start: Floats, end: Floats, settings: AlertSettings) -> Iterator[AlertTransition]:
+def _transitions(
+    scores: Floats, start: Floats, end: Floats, gated: npt.NDArray[np.bool_], settings: AlertSettings
+) -> Iterator[AlertTransition]:
     """Yield the machine's transitions in a segment. Only the begin and end of an alert are as they would be live.
 
     The machine gets only the clips that can begin or end an alert, so the cost of a threshold depends on its alerts
     alone: a hundred thresholds are tried on a month of footage.
     """
-    high = np.flatnonzero(scores >= settings.open_threshold)
+    high = np.flatnonzero((scores >= settings.open_threshold) & ~gated)
     if not len(high):
         return
-    low = np.flatnonzero(scores < settings.close_threshold)
+    low = np.flatnonzero((scores < settings.close_threshold) & ~gated)
     # Clips get new numbers: a clip that the server could not score (a replay drops none) must not end an alert here.
     machine, number = AlertMachine("judged", settings, max_hole=0), 0
     place, last = int(high[0]), len(scores) - 1
     began: ClipScore | None = None
     while place <= last:
-        clip = ClipScore("judged", "", number, float(start[place]), float(end[place]), float(scores[place]), "", "")
+        times, value = (float(start[place]), float(end[place])), float(scores[place])
+        clip = ClipScore("judged", "", number, *times, value, "", "", gated=bool(gated[place]))
         for transition in machine.push(SmoothedScore(clip, clip.score)):
             began = transition.first if transition.state is AlertState.BEGIN else began
             began = None if transition.state is AlertState.END else began
@@ -111,7 +122,8 @@ def alarm_curve(videos: Sequence[JudgedVideo], column: str = CAUSAL) -> list[Ala
         for video, own in raising:
             ratio = own.close_threshold / own.open_threshold
             settings = replace(own, open_threshold=threshold, close_threshold=min(threshold, threshold * ratio))
-            alerts = alert_spans(video.clip_scores[column], video.start, video.end, video.breaks, settings)
+            clips = (video.clip_scores[column], video.start, video.end, video.breaks)
+            alerts = alert_spans(*clips, settings, video.gated)
             sheets.append(video.sheet_of(alerts))
         points.append(AlarmPoint(threshold, total(sheets)))
     return points

@@ -70,6 +70,7 @@ class JudgedVideo:
         unit: of the axis.
         damaged: not all of it could be decoded or scored.
         content_hash: of the recording; None if unknown.
+        gated: (n,), its clips that were not scored, and whose score is held; None: none.
     """
 
     columns: Mapping[str, ScoredVideo]
@@ -87,6 +88,7 @@ class JudgedVideo:
     unit: Literal["seconds", "frames"] = "seconds"
     damaged: bool = False
     content_hash: str | None = None
+    gated: npt.NDArray[np.bool_] | None = None
 
     @property
     def name(self) -> str:

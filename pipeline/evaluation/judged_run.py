@@ -112,7 +112,7 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
     alerts = {
         name: _kept_alerts(run, row, clock)
         if name == CAUSAL
-        else alert_spans(of_clips, clock.start, clock.end, breaks, chain.alert)
+        else alert_spans(of_clips, clock.start, clock.end, breaks, chain.alert, clips.gated)
         for name, of_clips in scores.items()
     }
     incidents = tuple(Span(*clock.of_frames([first, end])) for first, end in intervals)
@@ -131,6 +131,7 @@ def _judged(run: Run, row: VideoRow, how: VideoScore) -> JudgedVideo:
         alerts=alerts,
         damaged=row.damage is not None,
         content_hash=row.content_hash,
+        gated=clips.gated,
     )
 
 

@@ -10,7 +10,7 @@ from operators.chain import ChainSettings
 from operators.scores import SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.listener import Watch, WorkerListener
-from pipeline.scoring.outcomes import Dropped, DropReason, Scored
+from pipeline.scoring.outcomes import Dropped, DropReason, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import Frame, SourceError
 from pipeline.sources.reconnect import Outage
@@ -43,6 +43,7 @@ class CameraState:
     position_seconds: float = 0.0  #: PTS of the latest frame
     scored: int = 0
     dropped: int = 0
+    gated: int = 0  #: clips not sent, because nothing moved in them
     lost: int = 0  #: of the dropped clips, those that the server refused or failed on
     no_clips_because: str = ""  #: why not one clip could be cut from a recording
     lost_because: str = ""  #: the cause of the first of them
@@ -118,6 +119,9 @@ class Board(WorkerListener):
         if dropped.reason is DropReason.ERROR:
             state.lost_because = state.lost_because or dropped.detail
             state.lost += 1
+
+    def gated(self, watch: Watch, gated: Gated) -> None:
+        self._states[watch].gated += 1
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         state = self._states[watch]

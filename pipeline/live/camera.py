@@ -10,6 +10,7 @@ from functools import partial
 
 from operators.background import SceneKind, StandingScene, standing_scene
 from operators.chain import ChainSettings
+from operators.gate import GateSettings, MotionGate
 from operators.scores import SegmentEnd
 from operators.zones import Zone
 from pipeline import logs
@@ -20,7 +21,7 @@ from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.scoring.ignoring import Ignoring
-from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.scorer import CameraPort
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
@@ -53,6 +54,7 @@ class DetectorPlan:
         name: the detector's name; empty at a site that names no detectors.
         model: its model's name on the server; None takes the scorer's only one.
         part: the part that scores, of a model that hosts the parts of cameras; else empty.
+        gate: of the motion gate; None: every clip is sent.
     """
 
     clip: ClipSpec
@@ -61,6 +63,7 @@ class DetectorPlan:
     name: str = ""
     model: str | None = None
     part: str = ""
+    gate: GateSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Result:
 
     camera: Camera
     watcher: Watcher
-    value: Scored | Dropped | SegmentEnd
+    value: Scored | Dropped | Gated | SegmentEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,9 @@ class Watcher:
     :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``drift`` to the thread of
     the operators, which alone writes ``served``.
 
+    A clip in which nothing moves is not sent where the model allows it; the gate sees every clip of the segment, and no
+    score, so it too depends on the footage alone.
+
     What the camera's ignore zones show is taken out of each clip (:mod:`pipeline.scoring.ignoring`).
 
     The scene is kept over all clips of a segment, whether they are scored or dropped, so it depends on the footage
@@ -110,6 +116,7 @@ class Watcher:
     """
 
     port: CameraPort  #: its queue; set before the first frame
+    put_gated: Callable[[Gated], None]  #: takes the clips that are not sent; set before the first frame
     enricher: Enricher | None = None  #: adds likeness to its alerts, on the thread of the operators
 
     def __init__(
@@ -131,6 +138,7 @@ class Watcher:
         self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
         self._scene_kind: SceneKind | None = None
         self._scene: StandingScene | None = None  # of that kind
+        self._gate = None if plan.gate is None else MotionGate(plan.gate)
         self._ignoring = Ignoring(watch.camera, zones, plan.clip.frame_spec)
 
     def take(self, item: Frame | SegmentOver) -> None:
@@ -144,7 +152,17 @@ class Watcher:
         if isinstance(window, ClipWindow):
             self.clips += 1
             self._open = (segment, window.index + 1)
-            self.port.submit(self._ignoring.apply(self._with_scene(window), self.served))
+            served = self.served
+            window = self._ignoring.apply(self._with_scene(window), served)
+            if self._is_sent(window, served):
+                self.port.submit(window)
+            else:
+                self.put_gated(Gated.from_window(window))
+
+    def _is_sent(self, window: ClipWindow, served: ServedModel) -> bool:
+        if self._gate is None or not served.may_be_gated:
+            return True
+        return self._gate.push(window.segment.id, window.pixels, self._ignoring.hidden).sent
 
     def _with_scene(self, window: ClipWindow) -> ClipWindow:
         """Return the clip with the scene that it is scored against, where the model reads one and it is known."""

@@ -7,19 +7,23 @@ from dataclasses import dataclass, replace
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
+from operators.gate import GateSettings
 from operators.zones import Polygons
 from pipeline import logs
 from pipeline.calibration.file import Calibration, CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.live.listener import Watch
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
-from pipeline.settings import AlertTuning, ClipSettings, Site
+from pipeline.settings import AlertTuning, ClipSettings, GateMode, GateTuning, Site
 from pipeline.windows import ClipSpec
 
 _log = logs.get("judging")
 
 #: Where neither the site nor the model names a close threshold, an alert closes at this share of its open threshold.
 CLOSE_SHARE = 0.8
+
+#: Clips that are sent after motion, beyond the kernel of the average.
+_AFTER_KERNEL = 3
 
 
 class JudgingError(UsageError):
@@ -63,6 +67,19 @@ def chain_settings(
         return ChainSettings(alert=AlertSettings(open_threshold=opens, close_threshold=closes, **chosen), **chain)
     except ValueError as error:
         raise JudgingError(str(error)) from error
+
+
+def gate_settings(tuning: GateTuning, chain: ChainSettings) -> GateSettings | None:
+    """Return the motion gate's settings; None where the site has switched it off.
+
+    Args:
+        chain: of the scores; after motion, real scores fill its average and some more.
+    """
+    if tuning.mode is GateMode.OFF:
+        return None
+    gate = GateSettings()
+    hangover = max(gate.hangover, chain.kernel + _AFTER_KERNEL)
+    return replace(gate, hangover=hangover, floor=tuning.floor or gate.floor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
-from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Frame, SourceError
@@ -71,6 +71,9 @@ class WorkerListener:
 
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
         """A clip will have no score."""
+
+    def gated(self, watch: Watch, gated: Gated) -> None:
+        """A clip was not sent, because nothing moves in it."""
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         """An alert event is in the outbox."""

@@ -20,7 +20,7 @@ from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
-from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import Frame
@@ -81,6 +81,7 @@ class Metrics:
         )
         self.clips_scored = Counter("clips_scored", "Clips that Triton scored", watch, **common)
         self.clips_dropped = Counter("clips_dropped", "Clips without a score", [*watch, "reason"], **common)
+        self.clips_gated = Counter("clips_gated", "Clips not sent, because nothing moved in them", watch, **common)
         self.clips_in_flight = Gauge("clips_in_flight", "Clips sent to Triton and not answered", **common)
         self.scorer_reconnects = Counter(
             "scorer_reconnects", "Connections to Triton that had died without a sign and were replaced", **common
@@ -152,6 +153,7 @@ class Metrics:
             self.stamps_unusable,
             self.clips_scored,
             self.clips_dropped,
+            self.clips_gated,
             self.reconnects,
             self.connected,
             self.part_missing,
@@ -266,6 +268,9 @@ class MetricsListener(WorkerListener):
 
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
         self._metrics.clips_dropped.labels(*self._metrics.labels_of(watch), dropped.reason).inc()
+
+    def gated(self, watch: Watch, gated: Gated) -> None:
+        self._metrics.clips_gated.labels(*self._metrics.labels_of(watch)).inc()
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         if event.decided_monotonic is not None:

@@ -17,7 +17,7 @@ from pipeline.errors import MistwatchError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board, CameraPhase
 from pipeline.live.camera import CameraPlan, DetectorPlan
-from pipeline.live.judging import Judging, site_rules
+from pipeline.live.judging import Judging, gate_settings, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
@@ -69,6 +69,7 @@ class Summary:
 
     clips_scored: int
     clips_dropped: int
+    clips_gated: int
     alerts: int
     cameras: int
     scorer_reconnects: int = 0
@@ -397,7 +398,8 @@ class Service:
         model = self._served[target]
         clip = self._judging.clip_of(watch, model)
         chain = partial(self._judging.chain_of, watch)
-        return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part)
+        gate = gate_settings(self.site.gate_of(watch.camera, watch.detector), chain(model))
+        return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part, gate)
 
     def start(self) -> None:
         """Begin to read and score."""
@@ -446,6 +448,7 @@ class Service:
         return Summary(
             clips_scored=sum(state.scored for state in states),
             clips_dropped=sum(state.dropped for state in states),
+            clips_gated=sum(state.gated for state in states),
             alerts=sum(state.alerts for state in states),
             cameras=len(self.site.cameras),
             scorer_reconnects=self._scoring.reconnects,

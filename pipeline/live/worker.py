@@ -27,7 +27,7 @@ from pipeline.live.drift import DriftWatch
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.live.places import SitePlaces
-from pipeline.scoring.outcomes import Dropped, Scored
+from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.scorer import Scorer
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.base import EndReason, SourceError
@@ -268,7 +268,8 @@ class Worker:
 
         def smoothed(score: SmoothedScore) -> None:
             self._listeners.notify(lambda one: one.smoothed(watch, score))
-            drift.take(score.clip)
+            if not score.clip.gated:
+                drift.take(score.clip)
 
         place = None if self._places is None else self._places.addition(watch)
         assembler = AlertAssembler(
@@ -298,6 +299,7 @@ class Worker:
         if additions:
             hold_seconds = HOLD_SECONDS if live else REPLAY_HOLD_SECONDS
             watcher.enricher = Enricher(additions, hold_seconds=hold_seconds)
+        watcher.put_gated = lambda gated: self._results.put(Result(camera, watcher, gated))
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -364,7 +366,7 @@ class Worker:
         except Exception:
             _log.exception("alerts of this camera could not be handled; this is a bug", camera=name)
 
-    def _take(self, watcher: Watcher, value: Scored | Dropped | SegmentEnd) -> None:
+    def _take(self, watcher: Watcher, value: Scored | Dropped | Gated | SegmentEnd) -> None:
         watch, assembler = watcher.watch, watcher.assembler
         match value:
             case Scored():
@@ -379,6 +381,9 @@ class Worker:
             case Dropped():
                 self._listeners.notify(lambda one: one.dropped(watch, value))
                 events = assembler.dropped(value)
+            case Gated():
+                self._listeners.notify(lambda one: one.gated(watch, value))
+                events = assembler.gated(value)
             case SegmentEnd():
                 events = assembler.segment_over(value)
         self._accept(watcher, events)

@@ -19,6 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from operators.gate import GateSettings
 from operators.heat_kind import HeatKind
 from operators.scores import SmoothedScore
 from pipeline import logs
@@ -28,7 +29,7 @@ from pipeline.alerts.reading import Event
 from pipeline.alerts.zoning import CameraZones
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.camera import CameraPlan, DetectorPlan
-from pipeline.live.judging import Judging, rules_of
+from pipeline.live.judging import Judging, gate_settings, rules_of
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.worker import Acceptance, Worker
 from pipeline.replay.lengths import Lengths
@@ -39,7 +40,7 @@ from pipeline.runs.folder import CameraPart, RunChain, RunClip, RunModel, RunSet
 from pipeline.runs.parts import Parts
 from pipeline.runs.recordings import Wanted
 from pipeline.runs.replayed import Replayed, not_replayed
-from pipeline.scoring.outcomes import Dropped, OutageLog, Scored
+from pipeline.scoring.outcomes import Dropped, Gated, OutageLog, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ServedModel
 from pipeline.scoring.target import Target
@@ -224,9 +225,12 @@ class Replay:
         rules |= {Watch(name, detector): rules_of(site, name, detector) for name in used}
         self._judging = Judging(rules, max_in_flight=site.triton.max_in_flight)
         self._clip_of = {watch.camera: self._judging.clip_of(watch, served) for watch in rules}
+        self._gate_of = {watch.camera: self._gate(watch) for watch in rules}
         chains = {
             watch.camera: RunChain.from_settings(
-                self._judging.chain_of(watch, served), self._judging.own_share_of(watch, served)
+                self._judging.chain_of(watch, served),
+                self._judging.own_share_of(watch, served),
+                self._gate_of[watch.camera],
             )
             for watch in rules
         }
@@ -342,6 +346,13 @@ class Replay:
         """Seconds since nothing is scored: the scorer is away, or the part that scores the recordings."""
         return max(self._scoring.away_seconds, self._scoring.missing_seconds(Target(self._model, self._part)))
 
+    def _gate(self, watch: Watch) -> GateSettings | None:
+        """Return the settings of a camera's motion gate; None where every clip is sent."""
+        if not self._served.may_be_gated:
+            return None
+        camera = None if watch.camera == ANY_CAMERA else watch.camera
+        return gate_settings(self._site.gate_of(camera, watch.detector), self._judging.chain_of(watch, self._served))
+
     def _begin(self, one: Wanted, worker: Worker, stop: threading.Event, show: Callable[[Progress], None]) -> None:
         """Start a recording, unless it is kept already, cannot be read, or ``stop`` comes while it is hashed."""
         damage: list[str] = []
@@ -382,6 +393,7 @@ class Replay:
                         self._detector,
                         self._model,
                         self._part,
+                        self._gate_of[watch.camera],
                     )
                 ],
                 self._site.cameras[camera].camera_zones() if camera is not None else CameraZones(),
@@ -540,6 +552,9 @@ class _Recorder(WorkerListener):
 
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
         self._running[watch.camera].dropped(dropped)
+
+    def gated(self, watch: Watch, gated: Gated) -> None:
+        self._running[watch.camera].gated()
 
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         self._on_accepted(event)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 #: The numbers of every clip, in this order, and the kind of array that holds each.
-_NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"))
+_NUMBERS = (("index", "i"), ("start", "d"), ("end", "d"), ("score", "f"), ("smoothed", "f"), ("gated", "b"))
 
 #: Number of causes that are named for clips without a score; a cause may name a clip's own numbers.
 _CAUSES = 3
@@ -58,6 +58,7 @@ class RecordingResults:
     _segments: list[str] = field(default_factory=list)
     _models: list[tuple[str, str]] = field(default_factory=list)
     _drops: Counter[str] = field(default_factory=Counter)
+    gated_clips: int = 0  #: not sent, because nothing moves in them
     _scored: int = 0
     _heat: dict[ClipKey, npt.NDArray[np.float32]] = field(default_factory=dict)
     _maps: list[npt.NDArray[np.float32]] = field(default_factory=list)
@@ -80,12 +81,18 @@ class RecordingResults:
             self.started_at = clip.times.started_at
         self._segments.append(clip.segment)
         self._models.append((clip.model, clip.model_version))
-        numbers = (clip.index, clip.start, clip.end, clip.score, score.value)
+        numbers = (clip.index, clip.start, clip.end, clip.score, score.value, clip.gated)
         for (name, _), value in zip(_NUMBERS, numbers, strict=True):
             self._columns[name].append(value)
-        if (heat := self._heat.pop(clip.key, None)) is not None:
+        if clip.gated and self._maps:
+            self._maps.append(self._maps[-1])  # the score is held, and so is its map
+        elif (heat := self._heat.pop(clip.key, None)) is not None:
             self._maps.append(heat)
         self.seconds = clip.end - self._columns["start"][0]
+
+    def gated(self) -> None:
+        """Count a clip that was not sent."""
+        self.gated_clips += 1
 
     def dropped(self, dropped: Dropped) -> None:
         """Count a clip that will have no score."""
@@ -129,7 +136,7 @@ class RecordingResults:
             why = one_line("; ".join(self.damage))
             causes = [*([why] if why else []), why_no_clip(index, self.clip)]
             return not_replayed(self.wanted, f"nothing to score: {'; '.join(causes)}", content)
-        if clips != self._scored:
+        if clips != self._scored + self.gated_clips:
             return not_replayed(self.wanted, "unexpected failure, see the log", content)
         fps, seconds = rate_and_length(index, self.wanted.fps)
         row = self.wanted.row(
@@ -164,6 +171,7 @@ class RecordingResults:
         spans = [index.span(*clip) for clip in zip(ordinals, starts, ends, strict=True)]
         columns = {
             **{name: np.asarray(self._columns[name]) for name, _ in _NUMBERS},
+            "gated": np.asarray(self._columns["gated"]).astype(np.bool_),
             "video": [self.wanted.name] * len(ordinals),
             "segment": self._segments,
             "first_frame": [first for first, _ in spans],

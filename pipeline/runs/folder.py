@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,6 +38,7 @@ from pydantic import (
 from operators.alerting import AlertSettings
 from operators.background import SceneKind
 from operators.chain import ChainSettings
+from operators.gate import GateSettings
 from operators.heat_kind import HeatKind
 from operators.zones import Polygons
 from pipeline.errors import UsageError
@@ -57,7 +58,9 @@ PARTS_FOLDER = "parts"  #: of a run that is not finished, see :mod:`pipeline.run
 #: Columns of ``scores.parquet``. ``start`` and ``end`` are seconds of the recording's clock; ``first_frame`` and
 #: ``end_frame``, half open, are the recording's frames, counted from 0, that the clip's time span covers; those that
 #: could not be decoded count (:class:`pipeline.sources.lost_pictures.LostPictures`);
-#: ``smoothed`` is the causal average that runs live. A clip that the server could not score has no row.
+#: ``smoothed`` is the causal average that runs live. A clip that the server could not score has no row. A ``gated``
+#: clip was not sent: its score, and its heat map, are those of the last clip that was. Folders of before the gate lack
+#: that column.
 SCORE_COLUMNS = (
     ("video", "string"),
     ("segment", "string"),
@@ -70,6 +73,7 @@ SCORE_COLUMNS = (
     ("smoothed", "float32"),
     ("model", "string"),
     ("model_version", "string"),
+    ("gated", "bool"),
 )
 
 
@@ -118,10 +122,19 @@ class RunClip(StoredClip):
     fps: float | None
 
 
+class RunGate(_Part):
+    """The motion gate's settings; see :class:`operators.gate.GateSettings`."""
+
+    floor: int
+    hangover: int
+    learning: int
+
+
 class RunChain(_Part):
     """The operators' settings; see :class:`operators.chain.ChainSettings`.
 
     Attributes:
+        gate: of the motion gate; None, and not written, where every clip was sent.
         own_share: where the thresholds are a calibration's, which part of the open threshold the close one is without
             it, by the site or the model; else None, and not written.
     """
@@ -135,25 +148,30 @@ class RunChain(_Part):
     cooldown_seconds: float
     max_duration_seconds: float
     own_share: float | None = None
+    gate: RunGate | None = None
 
     @classmethod
-    def from_settings(cls, chain: ChainSettings, own_share: float | None = None) -> RunChain:
+    def from_settings(
+        cls, chain: ChainSettings, own_share: float | None = None, gate: GateSettings | None = None
+    ) -> RunChain:
         """Return the stored form of ``chain``."""
         alert = {name: getattr(chain.alert, name) for name in AlertSettings.__dataclass_fields__}
-        return cls(kernel=chain.kernel, max_hole=chain.max_hole, own_share=own_share, **alert)
+        run_gate = None if gate is None else RunGate(**asdict(gate))
+        return cls(kernel=chain.kernel, max_hole=chain.max_hole, own_share=own_share, gate=run_gate, **alert)
 
     @property
     def settings(self) -> ChainSettings:
         """The same for the operators."""
-        alert = self.model_dump(exclude={"kernel", "max_hole", "own_share"})
+        alert = self.model_dump(exclude={"kernel", "max_hole", "own_share", "gate"})
         return ChainSettings(alert=AlertSettings(**alert), kernel=self.kernel, max_hole=self.max_hole)
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A run without a calibration has the name that it always had: that is a hash of all this."""
+        """A run without calibration or gate has the name that it always had: that is a hash of all this."""
         written: dict[str, Any] = handler(self)
-        if written.get("own_share", ...) is None:
-            del written["own_share"]
+        for name in ("own_share", "gate"):
+            if written.get(name, ...) is None:
+                del written[name]
         return written
 
 
@@ -343,6 +361,7 @@ class Clips:
         first_frame, end_frame: the frames that it covers, half open, counted from 0, int64.
         score: as the model gave it, float32 in [0, 1].
         smoothed: the causal average that ends with it, as live, float32.
+        gated: it was not sent, and its score is held, bool.
     """
 
     segment: tuple[str, ...]
@@ -353,6 +372,7 @@ class Clips:
     end_frame: npt.NDArray[np.int64]
     score: npt.NDArray[np.float32]
     smoothed: npt.NDArray[np.float32]
+    gated: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -473,9 +493,13 @@ def read_scores(file: Path) -> pyarrow.Table:
 
     try:
         with file.open("rb") as table:  # opened here, as pyarrow takes only paths that are UTF-8
-            columns = [name for name, _ in SCORE_COLUMNS]
+            columns = [name for name, _ in SCORE_COLUMNS if name != "gated"]
+            columns += ["gated"] * ("gated" in parquet.read_schema(table).names)
+            table.seek(0)
             # On this thread alone: on a busy machine, threads that still ended with the process made it abort (134).
             read = parquet.read_table(table, columns=columns, use_threads=False, pre_buffer=False)
+            if "gated" not in columns:
+                read = read.append_column("gated", pyarrow.array(np.zeros(len(read), np.bool_)))
             return read.cast(score_schema())
     except FileNotFoundError:
         raise RunError(f"{file.parent}: no {file.name} there; expected a run of `mistwatch replay`") from None
@@ -532,6 +556,7 @@ _NO_CLIPS = Clips(
     end_frame=np.empty(0, np.int64),
     score=np.empty(0, np.float32),
     smoothed=np.empty(0, np.float32),
+    gated=np.empty(0, np.bool_),
 )
 
 

@@ -78,6 +78,11 @@ class Ignoring:
             scene = self._background.push(window.segment.id, window.start, window.pixels)
         return replace(window, pixels=without(window.pixels, self._pixels, scene))
 
+    @property
+    def hidden(self) -> npt.NDArray[np.bool_] | None:
+        """The ignored pixels of the clips, bool (H, W), as of the last one; None without ignore zones."""
+        return self._pixels if self._zones else None
+
     def _turn_to(self, size: tuple[int, int]) -> None:
         if size == self._size:
             return

@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from operators.scores import ClipTimes, GatedClip
 from pipeline import logs
 from pipeline.scoring.served_model import ServedModel
 from pipeline.scoring.target import Target
@@ -75,6 +76,25 @@ class Dropped:
     window: ClipWindow
     reason: DropReason
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A clip that the motion gate kept back (:mod:`operators.gate`): its place in time, without its pixels."""
+
+    clip: GatedClip
+
+    @classmethod
+    def from_window(cls, window: ClipWindow) -> Gated:
+        """Return the outcome of a window that is not sent."""
+        times = ClipTimes(
+            started_at=window.started_at,
+            ended_at=window.ended_at,
+            captured_at=window.captured_at,
+            captured_monotonic=window.captured_monotonic,
+        )
+        place = (window.segment.camera, window.segment.id, window.index, window.start, window.end)
+        return cls(GatedClip(*place, times))
 
 
 class ScoringListener:

@@ -158,6 +158,8 @@ class ServedModel:
         scene: the standing scene that it reads as its input SCENE; None when it reads none.
         takes_mask: it has the input MASK, of the size of HEAT: places to ignore.
         rarity: its scores are rarities (:mod:`operators.rarity`), so that their drift can be noticed.
+        may_be_gated: the score of a clip in which nothing moves may be held instead of computed
+            (:mod:`operators.gate`).
         hosts_parts: it scores nothing by itself: a request names a part, which has a description of its own. The
             version of a part names that of the model and its own, ``1.3``.
     """
@@ -176,6 +178,7 @@ class ServedModel:
     scene: SceneKind | None = None
     takes_mask: bool = False
     rarity: bool = False
+    may_be_gated: bool = False
     hosts_parts: bool = False
 
     def require(self, clip: ClipSpec, *, asked_by: str = "the site") -> None:
@@ -307,6 +310,7 @@ def _read_description(config: Any, said: dict[str, str], model: str, version: st
         scene=SceneKind(said["scene"]) if said.get("scene") else None,
         takes_mask=any(tensor.name == "MASK" for tensor in config.input),
         rarity=said.get("scores") == "rarity",
+        may_be_gated=said.get("gate") == "allowed",
     )
 
 

@@ -36,6 +36,16 @@ def test_a_camera_overrides_the_site_and_only_for_itself(tmp_path: Path) -> None
     assert site.clip_of("gate").fps is None
 
 
+def test_the_gate_of_a_camera_comes_on_top_of_the_sites(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, GOOD + "gate: {floor: 40}\n"))
+    assert (site.gate_of("door").mode, site.gate_of("door").floor) == (None, 40)
+    off = GOOD.replace("clip: {fps: 12.5}", "gate: off") + "gate: {floor: 40}\n"
+    site = load_site(write(tmp_path, off))  # YAML reads a plain off as false
+    assert (site.gate_of("door").mode, site.gate_of("door").floor) == ("off", 40)
+    assert site.gate_of("gate").mode is None
+    assert site.gate_of(None) == site.gate
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MISTWATCH_KAFKA__BOOTSTRAP", "kafka.example:9092")
     monkeypatch.setenv("MISTWATCH_CAMERAS__GATE__PASSWORD", "from-env")
@@ -88,6 +98,11 @@ def test_what_the_file_names_stands_beside_it(tmp_path: Path) -> None:
         ("cameras: {gate: {source: a.mp4, start_time: 2024-05-01T18:00:00}}\n", "cameras.gate.start_time"),
         ("cameras: {gate: {source: a.mp4, ? [a] : b}}\n", "line 1: not valid YAML"),
         ("cameras: {'rtsp://me:hunter2@192.0.2.1/a': {source: a}}\n", "cameras.rtsp://***@192.0.2.1/a"),
+        ("cameras: {a: {source: a.mp4}}\ngate: {floor: 0}\n", "gate.floor: would gate everything; expected 2 to 1000"),
+        ("cameras: {a: {source: a.mp4, gate: {floor: 5000}}}\n", "cameras.a.gate.floor: would gate everything"),
+        ("cameras: {a: {source: a.mp4}}\ngate: {floor: 1}\n", "gate.floor: would gate nothing; expected 2"),
+        ("cameras: {a: {source: a.mp4}}\ngate: {floor: never}\n", "gate.floor: must be a whole number (got 'never')"),
+        ("cameras: {a: {source: a.mp4}}\ngate: {mode: always}\n", "gate.mode: "),
         ("cameras: [a, b]\n", "cameras: "),
         ("- a\n- b\n", "expected a mapping"),
         ("a: b: c\n", "line 1: not valid YAML"),

@@ -132,7 +132,14 @@ def test_scores_of_vtest_are_those_of_an_independent_decoder_and_torch(
     )
     assert result.returncode == 0, result.stderr
     *events, summary = [json.loads(line) for line in result.stdout.splitlines()]
-    counts = {"clips_scored": 26, "clips_dropped": 0, "alerts": 1, "cameras": 1, "scorer_reconnects": 0}
+    counts = {
+        "clips_scored": 26,
+        "clips_dropped": 0,
+        "clips_gated": 0,
+        "alerts": 1,
+        "cameras": 1,
+        "scorer_reconnects": 0,
+    }
     assert summary == {"type": "summary", **counts}
     assert events == read_topic(broker, "vtest")
     for event in events:

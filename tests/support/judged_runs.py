@@ -79,6 +79,7 @@ def clips(
         end_frame=np.array(places * 16 + 16 if end_frame is None else end_frame, np.int64),
         score=values,
         smoothed=np.concatenate(smoothed).astype(np.float32) if count else np.empty(0, np.float32),
+        gated=np.zeros(count, np.bool_),
     )
 
 
@@ -118,7 +119,7 @@ def write_run(run: Run) -> Path:
     columns: dict[str, list[Any]] = {name: [] for name in score_schema().names}
     for video in run.videos:
         scored = run.clips[video.name]
-        for name in ("index", "start", "end", "first_frame", "end_frame", "score", "smoothed"):
+        for name in ("index", "start", "end", "first_frame", "end_frame", "score", "smoothed", "gated"):
             columns[name] += getattr(scored, name).tolist()
         columns["segment"] += scored.segment
         for name, value in (("video", video.name), ("model", "m"), ("model_version", "1")):

@@ -25,6 +25,7 @@ FAMILY = Family(
     card=AutoencoderCard,
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
+    may_be_gated=True,
     training="models.detectors.autoencoder.job:learn_autoencoder",
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,

@@ -33,6 +33,7 @@ FAMILY = Family(
     card=ClassifierCard,
     learns_from=LearnsFrom.LABELS,
     belongs_to=BelongsTo.SITE,
+    may_be_gated=True,
     training="models.detectors.classifier.job:train_classifier",
     heat=lambda _card: HeatKind.ATTENTION,
     blank=_blank,

@@ -25,6 +25,7 @@ FAMILY = Family(
     card=FusedCard,
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
+    may_be_gated=True,
     training="models.detectors.fused.job:learn_fused",
     recipe="models.detectors.fused.recipe:FusedRecipe",
     heat=lambda _card: HeatKind.ANOMALY,

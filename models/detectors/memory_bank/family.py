@@ -28,6 +28,7 @@ FAMILY = Family(
     card=MemoryBankCard,
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
+    may_be_gated=True,
     training="models.detectors.memory_bank.job:learn_memory_bank",
     recipe="models.detectors.memory_bank.recipe:MemoryBankRecipe",
     pictures=("height=256", "kernel=1"),

@@ -89,6 +89,7 @@ FAMILY = Family(
     card=MistCard,
     learns_from=LearnsFrom.LABELS,
     belongs_to=BelongsTo.SITE,
+    may_be_gated=True,
     training="models.detectors.mist.job:train_mist",
     heat=_heat,
     scene=_scene,

@@ -25,6 +25,7 @@ FAMILY = Family(
     card=MotionCard,
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
+    may_be_gated=True,
     training="models.detectors.motion.job:learn_motion",
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,

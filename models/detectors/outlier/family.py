@@ -33,6 +33,7 @@ FAMILY = Family(
     card=OutlierCard,
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
+    may_be_gated=True,
     training="models.detectors.outlier.job:learn_outlier",
     recipe="models.detectors.outlier.recipe:OutlierRecipe",
     pictures=("height=256", "kernel=1"),

@@ -29,6 +29,7 @@ FAMILY = Family(
     card=StudentTeacherCard,
     learns_from=LearnsFrom.NORMAL_FOOTAGE,
     belongs_to=BelongsTo.CAMERA,
+    may_be_gated=True,
     training="models.detectors.student_teacher.job:learn_student_teacher",
     heat=lambda _card: HeatKind.ANOMALY,
     load=_load,

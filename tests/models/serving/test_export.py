@@ -57,6 +57,7 @@ class TestConfiguration:
             "threshold": "0.625",
             "close_threshold": "0.5",
             "kernel": "5",
+            "gate": "allowed",
             "ENGINE": "auto",
         }
 

@@ -45,6 +45,16 @@ def piece(scores: Sequence[float], seconds: float = 36.0, *, index: Sequence[int
     return NormalScores("gate", places, places * seconds, (places + 1) * seconds, np.array(scores, dtype=np.float64))
 
 
+def test_no_false_alarm_begins_or_ends_on_a_gated_clip() -> None:
+    """By hand: clips 1 and 2 would begin one, and clip 5 would end one; all three were gated."""
+    scores = [0.25, 0.75, 0.75, 0.25, 0.75, 0.25, 0.75, 0.25]
+    gated = np.array([False, True, True, False, False, True, False, False])
+    footage = [replace(piece(scores), gated=gated)]
+    (alarm,) = false_alarms(smoothed(footage, operators()), operators())
+    assert (alarm.opened, alarm.ended) == (5 * 36.0, 8 * 36.0)
+    assert len(list(false_alarms(smoothed([piece(scores)], operators()), operators()))) == 3
+
+
 # -- the bound -------------------------------------------------------------------------------------------------------
 
 

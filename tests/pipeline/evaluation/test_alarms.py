@@ -19,13 +19,14 @@ from pipeline.evaluation.judged_run import judge_run
 LEVELS = [0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0]
 
 
-def shown_every_clip(scores, start, end, breaks, chosen):
+def shown_every_clip(scores, start, end, breaks, chosen, gated):
     spans = []
     for first, behind in zip(breaks, [*breaks[1:], len(scores)], strict=True):
         machine = AlertMachine("gate", chosen, max_hole=0)
         transitions = []
         for place in range(first, behind):
-            clip = ClipScore("gate", "s", place, start[place], end[place], scores[place], "m", "1")
+            times = (start[place], end[place])
+            clip = ClipScore("gate", "s", place, *times, scores[place], "m", "1", gated=gated[place])
             transitions += machine.push(SmoothedScore(clip, scores[place]))
         transitions += machine.push(SegmentEnd("gate", "s", behind, "stream_end"))
         begins = [one for one in transitions if one.state is AlertState.BEGIN]
@@ -43,9 +44,10 @@ def shown_every_clip(scores, start, end, breaks, chosen):
     st.sampled_from([0.0, 2.0, 7.0]),
     st.sampled_from([0.7, 3.0, 20.0, 600.0]),
     st.floats(0.5, 3.0),
+    st.lists(st.booleans(), min_size=60, max_size=60),
 )
 def test_the_alerts_are_those_of_the_machine_that_is_shown_every_clip(
-    scores, breaks, thresholds, min_clips, cooldown, longest, length
+    scores, breaks, thresholds, min_clips, cooldown, longest, length, gated
 ):
     start = np.arange(len(scores)) * 0.64
     end = start + length  # clips may overlap, or have something between them
@@ -57,8 +59,8 @@ def test_the_alerts_are_those_of_the_machine_that_is_shown_every_clip(
         cooldown_seconds=cooldown,
         max_duration_seconds=longest,
     )
-    found = alert_spans(np.array(scores), start, end, segments, chosen)
-    assert found == shown_every_clip(scores, start.tolist(), end.tolist(), segments, chosen)
+    found = alert_spans(np.array(scores), start, end, segments, chosen, np.array(gated[: len(scores)]))
+    assert found == shown_every_clip(scores, start.tolist(), end.tolist(), segments, chosen, gated)
 
 
 def test_hours_have_as_many_thresholds_as_a_minute():

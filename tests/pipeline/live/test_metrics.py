@@ -58,7 +58,7 @@ def test_a_judgement_is_not_of_a_camera() -> None:
     metrics = Metrics(detectors=True)
     listener = MetricsListener(metrics)
     listener.published(judged(UUID(int=1), "normal", at(0), camera="gate"), 0.5, 0.1)
-    assert "gate" not in generate_latest(metrics.registry).decode()
+    assert '"gate"' not in generate_latest(metrics.registry).decode()
 
 
 def test_a_taken_port_is_named() -> None:

@@ -49,6 +49,7 @@ def folder(tmp_path: Path) -> Path:
         "video": ["a", "a", "b\u2028"], "segment": ["s/0", "s/0", "t/0"], "index": [0, 1, 0],
         "start": [0.0, 0.64, 0.0], "end": [0.64, 1.28, 0.64], "first_frame": [0, 16, 0], "end_frame": [16, 32, 16],
         "score": [0.25, 0.75, 0.5], "smoothed": [0.25, 0.5, 0.5], "model": ["m"] * 3, "model_version": ["2"] * 3,
+        "gated": [False] * 3,
     }  # fmt: skip
     parquet.write_table(pyarrow.table(columns, schema=score_schema()), tmp_path / "scores.parquet")
     scores = [{"ended_pts_seconds": 1.5}, {"ended_pts_seconds": 2.5}]
