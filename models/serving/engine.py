@@ -24,6 +24,7 @@ from models.serving.contract import (
     check_clips,
 )
 from models.serving.hosted import open_program
+from models.serving.over_backbone import OpensBackbone, OverBackbone, open_beside, read_backbone
 from models.serving.standing import StandingScenes
 
 
@@ -109,13 +110,21 @@ def can_use_torch() -> bool:
         return False
 
 
-def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, device: int = 0) -> Engine:
+def open_engine(
+    choice: str,
+    folder: Path,
+    clip: tuple[int, int, int, int],
+    *,
+    device: int = 0,
+    backbone: OpensBackbone | None = None,
+) -> Engine:
     """Load the engine that ``choice`` means on this machine; a program is its own engine.
 
     Args:
         folder: the version folder of an exported repository.
         clip: (T, H, W, 3) that it was exported with.
         device: ordinal of the CUDA device for torch.
+        backbone: opens the backbone of a model that shares one; by default it is run here, from the same repository.
 
     Raises:
         ValueError: the choice is unknown.
@@ -143,4 +152,9 @@ def open_engine(choice: str, folder: Path, clip: tuple[int, int, int, int], *, d
 
     scenes = folder / SCENE_FILE
     of_scenes = StandingScenes(OpenVinoNetwork(scenes, threads=0)) if scenes.exists() else None
-    return Engine(OneByOne(OpenVinoNetwork(file, threads=0)), clip, of_scenes)
+    network: Network = OneByOne(OpenVinoNetwork(file, threads=0))
+    if (named := read_backbone(folder)) is not None:
+        network = OverBackbone(
+            network, open_beside(folder, named) if backbone is None else backbone(named), named.reads
+        )
+    return Engine(network, clip, of_scenes)

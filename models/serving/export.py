@@ -46,6 +46,7 @@ from models.engines.device import cuda_devices
 from models.serving import versions
 from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind, takes_mask
 from models.serving.contract import (
+    BACKBONE_PREFIX,
     CONFIG_FILE,
     MEMBERS_FOLDER,
     NETWORKS_FOLDER,
@@ -81,6 +82,9 @@ COPIED = {
     "models.serving.contract": "contract",
     "models.serving.hosted": "hosted",
     "models.serving.standing": "standing",
+    "models.serving.kept": "kept",
+    "models.serving.over_backbone": "over_backbone",
+    "models.serving.asked_backbone": "asked_backbone",
     "models.serving.triton_tensors": "triton_tensors",
     "models.engines.device": "device",
     "models.engines.one_by_one": "one_by_one",
@@ -133,6 +137,10 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it cannot be one.
     """
+    if name.startswith(BACKBONE_PREFIX):
+        raise UsageError(
+            f"the served model's name must not begin with {BACKBONE_PREFIX}, as shared backbones do; got {name!r}"
+        )
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"the served model's name must be 1 to 100 letters, digits, - and _, and not begin with -; got {name!r}"
@@ -147,6 +155,7 @@ def export(
     engine: EngineChoice = EngineChoice.AUTO,
     max_batch: int | None = None,
     replace: bool = False,
+    share_backbone: bool = False,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Write a served model into the repository ``out``, or its next version, and return its folder there.
@@ -159,6 +168,8 @@ def export(
         engine: engine to serve it on; ``auto`` writes the files that both engines need.
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
         replace: remove the existing versions, whatever clips they take.
+        share_backbone: serve the backbone by itself, for all detectors of the repository that stand on it with clips of
+            this size (:mod:`models.serving.backbone_export`); on OpenVINO alone.
 
     Raises:
         UnknownModelError: the model is unknown.
@@ -181,6 +192,8 @@ def export(
                     f"{folder}: a model of the family {family.name} has one engine alone, its own program "
                     f"(got {engine}); expected --engine auto"
                 )
+            if share_backbone:
+                check_shares(loaded, folder, engine)
             of_scene, outputs = _tried(loaded, card, folder)
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
@@ -190,6 +203,8 @@ def export(
                 raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
             if isinstance(loaded, ServedProgram):
                 _write_program(loaded, draft)
+            elif share_backbone:
+                _write_head(loaded, card, of_scene, out, draft, progress)
             else:
                 _write_network(loaded, card, of_scene, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
@@ -428,25 +443,63 @@ def _write_network(
     Args:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
-    copy_modules(COPIED, draft)
-    if card.backbone is not None:
-        write_notice({card.backbone.name}, draft)
+    _copy_for_network(card, draft)
     if engine is not EngineChoice.TORCH:
-        from models.detectors.network import SceneNetwork
         from models.engines.openvino_convert import Input, save, to_openvino
 
         progress("converting the network for OpenVINO")
-        size = (card.clip.height, card.clip.width, 3)
-        inputs = {"CLIP": Input((card.clip.frames, *size))}
+        inputs = {"CLIP": Input((card.clip.frames, card.clip.height, card.clip.width, 3))}
         inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
         save(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE)
-        if isinstance(network, SceneNetwork):
-            scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
-            save(scene, draft / SCENE_FILE)
+        _write_scene(network, card, draft)
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
         save_network(network, card, draft / TORCH_FILE)
+
+
+def _write_head(
+    network: ServedNetwork,
+    card: ModelCard,
+    of_scene: Mapping[str, Tensor],
+    out: Path,
+    draft: Path,
+    progress: Progress,
+) -> None:
+    """Write what a detector has of its own into ``draft``, and its backbone into the repository unless it is there."""
+    from models.serving.backbone_export import ensure_backbone, write_head
+
+    divided = network.divided()
+    assert divided is not None
+    _copy_for_network(card, draft)
+    progress("converting the network for OpenVINO")
+    backbone = ensure_backbone(divided, card, out)
+    write_head(divided, network.outputs, of_scene, card, backbone, draft)
+    _write_scene(network, card, draft)
+
+
+def check_shares(loaded: ServedNetwork | ServedProgram, folder: Path, engine: EngineChoice) -> None:
+    """Check that a model can stand on a shared backbone. Raises ExportError."""
+    if engine is EngineChoice.TORCH:
+        raise ExportError("a shared backbone runs on OpenVINO alone; leave out --share-backbone or --engine torch")
+    if isinstance(loaded, ServedProgram) or loaded.divided() is None:
+        raise ExportError(f"{folder}: a model of this kind has no backbone to share; leave out --share-backbone")
+
+
+def _copy_for_network(card: ModelCard, draft: Path) -> None:
+    copy_modules(COPIED, draft)
+    if card.backbone is not None:
+        write_notice({card.backbone.name}, draft)
+
+
+def _write_scene(network: ServedNetwork, card: ModelCard, draft: Path) -> None:
+    """Write the part over standing scenes for OpenVINO, where the network has one."""
+    from models.detectors.network import SceneNetwork
+    from models.engines.openvino_convert import Input, save, to_openvino
+
+    if isinstance(network, SceneNetwork):
+        size = (card.clip.height, card.clip.width, 3)
+        save(to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene), draft / SCENE_FILE)
 
 
 def _write_program(program: ServedProgram, folder: Path) -> None:

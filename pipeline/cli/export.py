@@ -48,6 +48,13 @@ def export(
         bool,
         typer.Option("--replace", help="Remove the model's, or part's, existing versions, whatever clips they take."),
     ] = False,
+    share_backbone: Annotated[
+        bool,
+        typer.Option(
+            "--share-backbone",
+            help="Serve the backbone once, for all detectors of DIR on it that take clips of the same size.",
+        ),
+    ] = False,
     triton: Triton = None,
 ) -> None:
     """Write a model repository for Triton, or add a served model or its next version to one.
@@ -68,22 +75,31 @@ def export(
     from pipeline.cli.side_models import find_side_model
 
     if (side := find_side_model(model)) is not None:
-        if into is not None or engine is not Engine.AUTO or max_batch is not None:
+        if into is not None or engine is not Engine.AUTO or max_batch is not None or share_backbone:
             raise UsageError(
-                f"--into, --engine, --max-batch: leave them out; {model} is {side.words}, which has no parts and one "
+                f"--into, --engine, --max-batch, --share-backbone: leave them out; {model} is {side.words}, which has no parts and one "
                 "engine"
             )
         written = side.export(side.folder, out, name=name or side.served_name, replace=replace)
         _report_written(written, out, triton)
         return
     if into is not None:
-        if name is not None or engine is not Engine.AUTO:
-            raise UsageError("--into: leave out --as and --engine; a part is served as its hosting model is")
+        if name is not None or engine is not Engine.AUTO or share_backbone:
+            raise UsageError("--into: leave out --as, --engine and --share-backbone; a part is served as its hosting model is")
         _export_part(model, out, into, max_batch=max_batch, replace=replace, triton=triton)
         return
     name = name or SERVED_NAME
     choice = EngineChoice(engine.value)
-    written = write(model, out, name=name, engine=choice, max_batch=max_batch, replace=replace, progress=report)
+    written = write(
+        model,
+        out,
+        name=name,
+        engine=choice,
+        max_batch=max_batch,
+        replace=replace,
+        share_backbone=share_backbone,
+        progress=report,
+    )
     _report_written(written, out, triton)
 
 

@@ -253,7 +253,7 @@ class TestOtherCommands:
         assert called("export", "--model", model, "--out", tmp_path / "out", *options) == (
             2,
             "",
-            f"mistwatch: --into, --engine, --max-batch: leave them out; {model} is a model of places, which has no "
+            f"mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; {model} is a model of places, which has no "
             "parts and one engine\n",
         )
 
