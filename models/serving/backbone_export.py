@@ -53,9 +53,9 @@ def ensure_backbone(divided: Divided, card: ModelCard, out: Path) -> str:
     Raises:
         OSError: it cannot be written.
     """
-    assert card.backbone is not None
+    of = card.backbone.name if card.backbone is not None else card.family
     clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
-    name = _name(card.backbone.name, divided, clip)
+    name = _name(of, divided, clip)
     files.remove_stale_drafts(out, f".{name}")
     draft = files.draft_path(out / f".{name}")
     if (out / name).exists():
@@ -63,7 +63,7 @@ def ensure_backbone(divided: Divided, card: ModelCard, out: Path) -> str:
     try:
         draft.mkdir()
         copy_modules(_COPIED, draft)
-        write_notice({card.backbone.name}, draft)
+        write_notice({of}, draft)
         save(to_openvino(divided.backbone, {"CLIP": Input(clip)}, divided.layers), draft / OPENVINO_FILE)
         config = triton_config(
             name,
@@ -72,7 +72,7 @@ def ensure_backbone(divided: Divided, card: ModelCard, out: Path) -> str:
                 f'{{ name: "{layer}" data_type: TYPE_FP32 dims: [ {_dims(shape)} ] }}'
                 for layer, shape in _shapes(divided, clip)
             ],
-            {"backbone": card.backbone.name},
+            {"backbone": of},
             BACKBONE_BATCH,
         )
         (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
