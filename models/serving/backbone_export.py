@@ -24,17 +24,24 @@ import torch
 
 from models.card import ModelCard
 from models.code import code_digest
+from models.detectors.network import Divided, SceneNetwork, ServedNetwork
 from models.engines.openvino_convert import Input, save, to_openvino
 from models.serving import versions
 from models.serving.config import triton_config
-from models.serving.contract import BACKBONE_BATCH, BACKBONE_FILE, BACKBONE_PREFIX, CONFIG_FILE, OPENVINO_FILE
+from models.serving.contract import (
+    BACKBONE_BATCH,
+    BACKBONE_FILE,
+    BACKBONE_PREFIX,
+    CONFIG_FILE,
+    OPENVINO_FILE,
+    SCENE_FILE,
+)
 from models.serving.export import copy_modules, export_tools, write_notice
 from pipeline import files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.detectors.network import Divided
 
 _COPIED = {
     "models.serving.backbone_model": "model",
@@ -47,12 +54,28 @@ _COPIED = {
 }
 
 
-def ensure_backbone(divided: Divided, card: ModelCard, out: Path) -> str:
-    """Write the backbone into the repository ``out`` unless it is there, and return its name.
+def write_on_backbone(
+    network: ServedNetwork, card: ModelCard, of_scene: Mapping[str, Tensor], out: Path, draft: Path
+) -> None:
+    """Write a detector's own part into the version folder ``draft``, and its backbone into the repository.
+
+    Args:
+        network: one that can be divided.
+        of_scene: its outputs for a scene, (1, ...) by their names.
+        out: the repository.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: they cannot be written.
     """
+    divided = network.divided()
+    assert divided is not None
+    _write_head(network, divided, card, of_scene, draft)
+    named = {"model": _ensure_backbone(divided, card, out), "reads": divided.reads}
+    (draft / BACKBONE_FILE).write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+
+
+def _ensure_backbone(divided: Divided, card: ModelCard, out: Path) -> str:
+    """Write the backbone into the repository ``out`` unless it is there, and return its name. Raises OSError."""
     of = card.backbone.name if card.backbone is not None else card.family
     clip = (card.clip.frames, card.clip.height, card.clip.width, 3)
     name = _name(of, divided, clip)
@@ -84,30 +107,18 @@ def ensure_backbone(divided: Divided, card: ModelCard, out: Path) -> str:
     return name
 
 
-def write_head(
-    divided: Divided,
-    outputs: Sequence[str],
-    of_scene: Mapping[str, Tensor],
-    card: ModelCard,
-    backbone: str,
-    draft: Path,
+def _write_head(
+    network: ServedNetwork, divided: Divided, card: ModelCard, of_scene: Mapping[str, Tensor], draft: Path
 ) -> None:
-    """Write a detector's own part into a version folder.
-
-    Args:
-        outputs: those of the served network, in order.
-        of_scene: its outputs for a scene, (1, ...) by their names.
-        backbone: name of the served backbone.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
     shapes = dict(_shapes(divided, (card.clip.frames, card.clip.height, card.clip.width, 3)))
     inputs = {name: Input(shapes[name], torch.float32) for name in divided.reads}
     inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
-    save(to_openvino(divided.head, inputs, outputs), draft / OPENVINO_FILE)
-    named = {"model": backbone, "reads": divided.reads}
-    (draft / BACKBONE_FILE).write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+    save(to_openvino(divided.head, inputs, network.outputs), draft / OPENVINO_FILE)
+    if isinstance(network, SceneNetwork):
+        scene = {"SCENE": Input((card.clip.height, card.clip.width, 3))}
+        save(to_openvino(network.standing, scene, network.of_scene), draft / SCENE_FILE)
+        if card.backbone is not None:  # the network over scenes has the backbone's weights
+            write_notice({card.backbone.name}, draft)
 
 
 def _shapes(divided: Divided, clip: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import triton_python_backend_utils as triton
 
 from models.engines.one_by_one import OneByOne
@@ -54,7 +53,7 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         before = self._kept.passes
         try:
-            clips: npt.NDArray[np.uint8] = np.from_dlpack(triton.get_input_tensor_by_name(request, "CLIP"))
+            clips = np.asarray(np.from_dlpack(triton.get_input_tensor_by_name(request, "CLIP")), np.uint8)
             found = self._kept.run(clips)
             tensors = [output(name, np.require(found[name], requirements=["C", "W"])) for name in _wanted(request)]
         except Exception as error:  # any error answers this request and leaves the server running

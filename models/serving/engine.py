@@ -116,6 +116,7 @@ def open_engine(
     clip: tuple[int, int, int, int],
     *,
     device: int = 0,
+    most: int = 1,
     backbone: OpensBackbone | None = None,
 ) -> Engine:
     """Load the engine that ``choice`` means on this machine; a program is its own engine.
@@ -124,6 +125,7 @@ def open_engine(
         folder: the version folder of an exported repository.
         clip: (T, H, W, 3) that it was exported with.
         device: ordinal of the CUDA device for torch.
+        most: clips in a batch at most, for torch on a CUDA device.
         backbone: opens the backbone of a model that shares one; by default it is run here, from the same repository.
 
     Raises:
@@ -146,7 +148,7 @@ def open_engine(
     if wanted is EngineChoice.TORCH:
         from models.serving.torch_file import open_networks
 
-        scorer, standing = open_networks(file, f"cuda:{device}" if on_cuda else "cpu")
+        scorer, standing = open_networks(file, f"cuda:{device}" if on_cuda else "cpu", most=most)
         return Engine(scorer, clip, None if standing is None else StandingScenes(standing))
     from models.engines.openvino import OpenVinoNetwork
 

@@ -204,7 +204,11 @@ def export(
             if isinstance(loaded, ServedProgram):
                 _write_program(loaded, draft)
             elif share_backbone:
-                _write_head(loaded, card, of_scene, out, draft, progress)
+                from models.serving.backbone_export import write_on_backbone
+
+                progress("converting the network for OpenVINO")
+                copy_modules(COPIED, draft)
+                write_on_backbone(loaded, card, of_scene, out, draft)
             else:
                 _write_network(loaded, card, of_scene, draft, engine, progress)
             shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
@@ -443,39 +447,25 @@ def _write_network(
     Args:
         of_scene: the network's outputs for a scene; see :func:`_tried`.
     """
-    _copy_for_network(card, draft)
+    copy_modules(COPIED, draft)
+    if card.backbone is not None:
+        write_notice({card.backbone.name}, draft)
     if engine is not EngineChoice.TORCH:
+        from models.detectors.network import SceneNetwork
         from models.engines.openvino_convert import Input, save, to_openvino
 
         progress("converting the network for OpenVINO")
-        inputs = {"CLIP": Input((card.clip.frames, card.clip.height, card.clip.width, 3))}
+        size = (card.clip.height, card.clip.width, 3)
+        inputs = {"CLIP": Input((card.clip.frames, *size))}
         inputs |= {name: Input(tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in of_scene.items()}
         save(to_openvino(network, inputs, network.outputs), draft / OPENVINO_FILE)
-        _write_scene(network, card, draft)
+        if isinstance(network, SceneNetwork):
+            scene = to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene)
+            save(scene, draft / SCENE_FILE)
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
         save_network(network, card, draft / TORCH_FILE)
-
-
-def _write_head(
-    network: ServedNetwork,
-    card: ModelCard,
-    of_scene: Mapping[str, Tensor],
-    out: Path,
-    draft: Path,
-    progress: Progress,
-) -> None:
-    """Write what a detector has of its own into ``draft``, and its backbone into the repository unless it is there."""
-    from models.serving.backbone_export import ensure_backbone, write_head
-
-    divided = network.divided()
-    assert divided is not None
-    _copy_for_network(card, draft)
-    progress("converting the network for OpenVINO")
-    backbone = ensure_backbone(divided, card, out)
-    write_head(divided, network.outputs, of_scene, card, backbone, draft)
-    _write_scene(network, card, draft)
 
 
 def check_shares(loaded: ServedNetwork | ServedProgram, folder: Path, engine: EngineChoice) -> None:
@@ -484,22 +474,6 @@ def check_shares(loaded: ServedNetwork | ServedProgram, folder: Path, engine: En
         raise ExportError("a shared backbone runs on OpenVINO alone; leave out --share-backbone or --engine torch")
     if isinstance(loaded, ServedProgram) or loaded.divided() is None:
         raise ExportError(f"{folder}: a model of this kind has no backbone to share; leave out --share-backbone")
-
-
-def _copy_for_network(card: ModelCard, draft: Path) -> None:
-    copy_modules(COPIED, draft)
-    if card.backbone is not None:
-        write_notice({card.backbone.name}, draft)
-
-
-def _write_scene(network: ServedNetwork, card: ModelCard, draft: Path) -> None:
-    """Write the part over standing scenes for OpenVINO, where the network has one."""
-    from models.detectors.network import SceneNetwork
-    from models.engines.openvino_convert import Input, save, to_openvino
-
-    if isinstance(network, SceneNetwork):
-        size = (card.clip.height, card.clip.width, 3)
-        save(to_openvino(network.standing, {"SCENE": Input(size)}, network.of_scene), draft / SCENE_FILE)
 
 
 def _write_program(program: ServedProgram, folder: Path) -> None:

@@ -48,6 +48,7 @@ class TritonPythonModel:
             version,
             clip,
             device=int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else 0,
+            most=max(int(config["max_batch_size"]), 1),
             backbone=AskedBackbone,
         )
         if self._engine.reads_scene != self._reads_scene:

@@ -253,7 +253,8 @@ class TestOtherCommands:
         assert called("export", "--model", model, "--out", tmp_path / "out", *options) == (
             2,
             "",
-            f"mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; {model} is a model of places, which has no "
+            "mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; "
+            f"{model} is a model of places, which has no "
             "parts and one engine\n",
         )
 
