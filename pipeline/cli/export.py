@@ -77,15 +77,17 @@ def export(
     if (side := find_side_model(model)) is not None:
         if into is not None or engine is not Engine.AUTO or max_batch is not None or share_backbone:
             raise UsageError(
-                f"--into, --engine, --max-batch, --share-backbone: leave them out; {model} is {side.words}, which has no parts and one "
-                "engine"
+                f"--into, --engine, --max-batch, --share-backbone: leave them out; {model} is {side.words}, which has "
+                "no parts and one engine"
             )
         written = side.export(side.folder, out, name=name or side.served_name, replace=replace)
         _report_written(written, out, triton)
         return
     if into is not None:
         if name is not None or engine is not Engine.AUTO or share_backbone:
-            raise UsageError("--into: leave out --as, --engine and --share-backbone; a part is served as its hosting model is")
+            raise UsageError(
+                "--into: leave out --as, --engine and --share-backbone; a part is served as its hosting model is"
+            )
         _export_part(model, out, into, max_batch=max_batch, replace=replace, triton=triton)
         return
     name = name or SERVED_NAME

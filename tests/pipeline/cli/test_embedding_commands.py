@@ -61,8 +61,7 @@ class TestExport:
         assert (status, said) == (2, "")
         assert errors == (
             "mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; "
-            f"{model} is an embedding model, which has no "
-            "parts and one engine\n"
+            f"{model} is an embedding model, which has no parts and one engine\n"
         )
         assert not (tmp_path / "out").exists()
 

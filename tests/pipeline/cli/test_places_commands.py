@@ -254,8 +254,7 @@ class TestOtherCommands:
             2,
             "",
             "mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; "
-            f"{model} is a model of places, which has no "
-            "parts and one engine\n",
+            f"{model} is a model of places, which has no parts and one engine\n",
         )
 
     def test_it_is_not_a_detector_to_replay_with(self, model: Path, tmp_path: Path) -> None:
