@@ -7,6 +7,7 @@ I3D has a new clip:
 
 * two detectors on I3D, clips of 16 × 224 × 224: the committed ``fights``, which reads a standing scene, and a generator
   with drawn weights; in process, and through two Tritons, with both requests of a clip sent at once as a worker does;
+  On a busy machine two processes get twice the time of one, so that of the processors is compared, too;
 * ``fights`` alone through Triton, on a shared backbone: the price of a backbone that a single detector stands on;
 * two memory banks of one camera on EfficientNet-Lite0, in process: the network once for both, and once for each.
 """
@@ -14,6 +15,7 @@ I3D has a new clip:
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import tritonclient.grpc as triton
-from parts import memory_bank_product, memory_mb
+from parts import memory_bank_product, memory_mb, processes_of
 from rich.console import Console
 
 from deploy.triton.server import TritonServer
@@ -156,16 +158,34 @@ def served(apart: Path, shared: Path, rounds: int, console: Console) -> dict[str
         def one(client: triton.InferenceServerClient) -> Callable[[], object]:
             return lambda: ask(client, "fights", next(clips))
 
-        of_two = alternately.alternate({"apart": both(clients[0]), "shared": both(clients[1])}, rounds=rounds)
-        of_one = alternately.alternate({"apart": one(clients[0]), "shared": one(clients[1])}, rounds=rounds)
+        def processor() -> float:
+            return processor_seconds(first) + processor_seconds(second)  # the one that is not asked is idle
+
+        two = {"apart": both(clients[0]), "shared": both(clients[1])}
+        of_two = alternately.alternate(two, rounds=rounds)
+        of_two_processors = alternately.alternate(two, rounds=rounds, clock=processor)
+        alone = {"apart": one(clients[0]), "shared": one(clients[1])}
+        of_one = alternately.alternate(alone, rounds=rounds)
+        of_one_processors = alternately.alternate(alone, rounds=rounds, clock=processor)
         memory = [memory_mb(server) for server in (first, second)]
         for client in clients:
             client.close()
     return {
         "i3d_served": alternately.ratio(of_two["apart"], of_two["shared"]),
+        "i3d_served_processor": alternately.ratio(of_two_processors["apart"], of_two_processors["shared"]),
         "i3d_served_alone": alternately.ratio(of_one["apart"], of_one["shared"]),
+        "i3d_served_alone_processor": alternately.ratio(of_one_processors["apart"], of_one_processors["shared"]),
         "memory_mb": {"apart": round(memory[0]), "shared": round(memory[1])},
     }
+
+
+def processor_seconds(server: TritonServer) -> float:
+    """Return the processor time of a server's processes."""
+    ticks = 0
+    for process in processes_of(server):
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # user and system
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def of_programs(scratch: Path, rounds: int, console: Console) -> dict[str, Any]:
@@ -209,7 +229,9 @@ def table(results: dict[str, Any]) -> str:
         "|---|--:|",
         f"| I3D, in process | {results['i3d_in_process']} |",
         f"| I3D, through Triton | {results['i3d_served']} |",
+        f"| I3D, through Triton, time of the processors | {results['i3d_served_processor']} |",
         f"| one detector on a shared backbone, through Triton | {results['i3d_served_alone']} |",
+        f"| the same, time of the processors | {results['i3d_served_alone_processor']} |",
         f"| two memory banks on EfficientNet-Lite0, in process | {results['memory_banks']} |",
         "",
         f"Greatest difference of a score on I3D: {results['i3d_score_difference']:.1e}. Memory of Triton (PSS): "

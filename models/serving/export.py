@@ -8,10 +8,11 @@ A repository holds one served model or several, a folder each::
         1/
             config.pbtxt model-card.json
             model.py engine.py contract.py device.py openvino_engine.py one_by_one.py standing.py hosted.py median.py
-            triton_tensors.py
+            triton_tensors.py kept.py over_backbone.py asked_backbone.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
+            backbone.json              of a model on a shared backbone: its name (:mod:`models.serving.backbone_export`)
             program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
             networks/NAME.xml .bin     the networks that the program runs, if any
             NOTICE                     origin and licence of weights that others published; also in networks/
