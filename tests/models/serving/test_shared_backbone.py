@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc as triton
+from in_process import called
 from tritonclient.utils import InferenceServerException
 
 from deploy.triton.server import TritonServer
@@ -95,6 +96,17 @@ class TestRepository:
         assert {versions.backbone_of(shared / model / "1") for model in TIMES} == {name}
         stored = json.loads((shared / "loud" / "1" / "backbone.json").read_text())
         assert stored == {"model": name, "reads": ["SHOWN"]}
+
+    def test_the_command_writes_both_and_the_list_of_versions_leaves_the_backbone_out(
+        self, detectors: dict[str, Path], tmp_path: Path
+    ) -> None:
+        for name, model in detectors.items():
+            status, said, _ = called("export", "--model", model, "--out", tmp_path, "--as", name, "--share-backbone")
+            assert (status, said.startswith(f"{tmp_path / name}: version 1, ")) == (0, True)
+        assert len(backbones(tmp_path)) == 1
+        status, said, _ = called("versions", "list", tmp_path)
+        assert status == 0
+        assert "backbone" not in said
 
     def test_other_weights_and_other_clips_stand_on_another_backbone(
         self, detectors: dict[str, Path], tmp_path: Path
