@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from torch import Tensor, nn
+
+
+class Divided(NamedTuple):
+    """A served network in two parts, so that several detectors can share the first one.
+
+    Attributes:
+        backbone: uint8 (N, T, H, W, 3) RGB → ``layers``, float32 (N, ...); the same for every detector on it.
+        layers: names of the backbone's outputs, in order.
+        head: the layers that it ``reads`` and, of a :class:`SceneNetwork`, the results of the scene → the outputs of
+            the network.
+        reads: names of these layers, in order.
+        weights: the backbone's weights, by which it is recognised.
+    """
+
+    backbone: nn.Module
+    layers: tuple[str, ...]
+    head: nn.Module
+    reads: tuple[str, ...]
+    weights: dict[str, Tensor]
 
 
 class ServedNetwork(nn.Module, ABC):
@@ -19,6 +39,10 @@ class ServedNetwork(nn.Module, ABC):
     @abstractmethod
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, T, H, W, 3) RGB → scores (N, 1) in [0, 1], features (N, D), heat (N, h, w), all float32."""
+
+    def divided(self) -> Divided | None:
+        """Return the network in two parts; None where its backbone cannot be shared."""
+        return None
 
 
 class SceneNetwork(ServedNetwork):

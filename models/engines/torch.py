@@ -1,9 +1,9 @@
-"""Networks with torch, on a CUDA device or on the CPU, in float32."""
+"""Networks with torch, on a CUDA device or on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ import torch
 from torch import nn
 
 from pipeline.errors import MistwatchError
+
+#: Types that layers compute in, by the words of the precision; None leaves them in float32.
+TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EngineError(MistwatchError):
@@ -28,8 +31,13 @@ class TorchNetwork:
         inputs: the names of its inputs, in the order of its arguments.
         batch: number of clips that every batch is filled up to, see :func:`filled_up`; None leaves batches as they are.
         tf32: let cuDNN compute convolutions in TF32, torch's default on CUDA: faster, and 1e-3 away from float32.
+        precision: ``fp32``, or ``bf16`` or ``fp16``: convolutions and products in that type, with channels last in
+            memory, as matrix units want them; sums, normalisation and outputs stay in float32.
+        compiled: compile the network for each shape that it is run with, and replay it as a CUDA graph; on CUDA alone,
+            because a compiler for CPUs is not part of an installation.
 
     Raises:
+        ValueError: the precision is unknown.
         EngineError: torch finds no GPU that it can use, or no memory is left there.
     """
 
@@ -42,9 +50,18 @@ class TorchNetwork:
         inputs: Sequence[str] = ("CLIP",),
         batch: int | None = None,
         tf32: bool = False,
+        precision: str = "fp32",
+        compiled: bool = False,
     ) -> None:
-        self.name = f"torch on {device}"
+        if precision not in TYPES:
+            raise ValueError(f"precision must be one of {', '.join(TYPES)}, got {precision!r}")
+        self._type = TYPES[precision]
+        self.name = f"torch on {device}" + ("" if self._type is None else f" in {precision}")
         self._network = moved_to(device, network)
+        if self._type is not None:
+            self._network = self._network.to(memory_format=torch.channels_last_3d)
+        if compiled and torch.device(device).type == "cuda":
+            self._network.compile(mode="reduce-overhead", dynamic=False)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._device = torch.device(device)
         self._batch = batch
@@ -69,12 +86,15 @@ class TorchNetwork:
         if self._batch is not None:
             ordered = [filled_up(array, self._batch) for array in ordered]
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
-        with with_room(), torch.inference_mode(), nullcontext() if self._tf32 else exact:
+        with with_room(), torch.inference_mode(), nullcontext() if self._tf32 else exact, self._autocast():
             tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in ordered]
             found = self._network(*(tensor.to(self._device) for tensor in tensors))
             outputs = found if isinstance(found, tuple) else (found,)
-            results = [output[:count].cpu().contiguous().numpy() for output in outputs]
+            results = [output[:count].to(torch.float32).cpu().contiguous().numpy() for output in outputs]
         return dict(zip(self._outputs, results, strict=True))
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._type is None else torch.autocast(self._device.type, self._type)
 
 
 def filled_up(clips: npt.NDArray[Any], batch: int) -> npt.NDArray[Any]:

@@ -25,6 +25,7 @@ from models.serving.contract import (
     check_clips,
 )
 from models.serving.hosted import open_program
+from models.serving.over_backbone import OpensBackbone, OverBackbone, open_beside, read_backbone
 from models.serving.standing import StandingScenes
 
 
@@ -117,6 +118,8 @@ def open_engine(
     *,
     precision: str = Precision.FP32,
     device: int = 0,
+    most: int = 1,
+    backbone: OpensBackbone | None = None,
 ) -> Engine:
     """Load the engine that ``choice`` means on this machine; a program is its own engine.
 
@@ -125,6 +128,8 @@ def open_engine(
         clip: (T, H, W, 3) that it was exported with.
         precision: that it was exported with. A processor without it computes in float32, as the engine's name says.
         device: ordinal of the CUDA device for torch.
+        most: clips in a batch at most, for torch on a CUDA device.
+        backbone: opens the backbone of a model that shares one; by default it is run here, from the same repository.
 
     Raises:
         ValueError: the choice or the precision is unknown.
@@ -148,11 +153,15 @@ def open_engine(
     if wanted is EngineChoice.TORCH:
         from models.serving.torch_file import open_networks
 
-        scorer, standing = open_networks(file, f"cuda:{device}" if on_cuda else "cpu")
+        scorer, standing = open_networks(file, f"cuda:{device}" if on_cuda else "cpu", most=most)
         return Engine(scorer, clip, None if standing is None else StandingScenes(standing))
     from models.engines.openvino import OpenVinoNetwork
 
     scenes = folder / SCENE_FILE
     of_scenes = StandingScenes(OpenVinoNetwork(scenes, threads=0)) if scenes.exists() else None
-    network = OpenVinoNetwork(file, threads=0, precision=Precision(precision))
-    return Engine(OneByOne(network), clip, of_scenes)
+    network: Network = OneByOne(OpenVinoNetwork(file, threads=0, precision=Precision(precision)))
+    if (named := read_backbone(folder)) is not None:
+        network = OverBackbone(
+            network, open_beside(folder, named) if backbone is None else backbone(named), named.reads
+        )
+    return Engine(network, clip, of_scenes)

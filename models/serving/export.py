@@ -8,10 +8,11 @@ A repository holds one served model or several, a folder each::
         1/
             config.pbtxt model-card.json
             model.py engine.py contract.py device.py openvino_engine.py precision.py one_by_one.py standing.py hosted.py
-            median.py triton_tensors.py
+            median.py triton_tensors.py kept.py over_backbone.py asked_backbone.py
             scorer.xml scorer.bin      the network for OpenVINO
             scene.xml scene.bin        its part over standing scenes, of a model that reads one
             scorer.safetensors         the weights for torch
+            backbone.json              of a model on a shared backbone: its name (:mod:`models.serving.backbone_export`)
             program.py … scorer.npz    of a detector that is a program instead: its code, and what it has learned
             networks/NAME.xml .bin     the networks that the program runs, if any
             NOTICE                     origin and licence of weights that others published; also in networks/
@@ -48,6 +49,7 @@ from models.engines.precision import Precision
 from models.serving import versions
 from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind, takes_mask
 from models.serving.contract import (
+    BACKBONE_PREFIX,
     CONFIG_FILE,
     MEMBERS_FOLDER,
     NETWORKS_FOLDER,
@@ -85,6 +87,9 @@ COPIED = {
     "models.serving.contract": "contract",
     "models.serving.hosted": "hosted",
     "models.serving.standing": "standing",
+    "models.serving.kept": "kept",
+    "models.serving.over_backbone": "over_backbone",
+    "models.serving.asked_backbone": "asked_backbone",
     "models.serving.triton_tensors": "triton_tensors",
     "models.engines.device": "device",
     "models.engines.one_by_one": "one_by_one",
@@ -140,6 +145,10 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it cannot be one.
     """
+    if name.startswith(BACKBONE_PREFIX):
+        raise UsageError(
+            f"the served model's name must not begin with {BACKBONE_PREFIX}, as shared backbones do; got {name!r}"
+        )
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"the served model's name must be 1 to 100 letters, digits, - and _, and not begin with -; got {name!r}"
@@ -155,6 +164,7 @@ def export(
     max_batch: int | None = None,
     replace: bool = False,
     precision: PrecisionWish = _FLOAT32,
+    share_backbone: bool = False,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Write a served model into the repository ``out``, or its next version, and return its folder there.
@@ -168,6 +178,8 @@ def export(
         max_batch: bound of Triton's dynamic batches; by default what suits this machine.
         replace: remove the existing versions, whatever clips they take.
         precision: that a network computes with on a CPU; see :func:`models.serving.precisions.choose`.
+        share_backbone: serve the backbone by itself, for all detectors of the repository that stand on it with clips of
+            this size (:mod:`models.serving.backbone_export`); on OpenVINO alone.
 
     Raises:
         UnknownModelError: the model is unknown.
@@ -190,6 +202,8 @@ def export(
                     f"{folder}: a model of the family {family.name} has one engine alone, its own program "
                     f"(got {engine}); expected --engine auto"
                 )
+            if share_backbone:
+                check_shares(loaded, folder, engine)
             of_scene, outputs = _tried(loaded, card, folder)
             heat = family.heat(card)
             if (heat is not None) != ("HEAT" in outputs):
@@ -205,6 +219,18 @@ def export(
                         f"--precision {precision.precision}); expected --precision auto or fp32"
                     )
                 _write_program(loaded, draft)
+            elif share_backbone:
+                from models.serving.backbone_export import write_on_backbone
+
+                if precision.precision not in (Precision.AUTO, Precision.FP32):
+                    raise ExportError(
+                        f"{folder}: a shared backbone computes in fp32 (got --precision {precision.precision}); expected "
+                        "--precision auto or fp32, or leave out --share-backbone"
+                    )
+
+                progress("converting the network for OpenVINO")
+                copy_modules(COPIED, draft)
+                write_on_backbone(loaded, card, of_scene, out, draft)
             else:
                 source = _Source(card, folder, scene)
                 served = _write_network(loaded, source, draft, engine, precision, progress)
@@ -489,6 +515,14 @@ def _write_network(
 
         save_network(network, card, draft / TORCH_FILE)
     return served
+
+
+def check_shares(loaded: ServedNetwork | ServedProgram, folder: Path, engine: EngineChoice) -> None:
+    """Check that a model can stand on a shared backbone. Raises ExportError."""
+    if engine is EngineChoice.TORCH:
+        raise ExportError("a shared backbone runs on OpenVINO alone; leave out --share-backbone or --engine torch")
+    if isinstance(loaded, ServedProgram) or loaded.divided() is None:
+        raise ExportError(f"{folder}: a model of this kind has no backbone to share; leave out --share-backbone")
 
 
 def _write_program(program: ServedProgram, folder: Path) -> None:

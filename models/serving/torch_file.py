@@ -5,22 +5,26 @@ The network is built by this package, so the Python that reads the file needs mi
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import safetensors
 import safetensors.torch
 
 from models.card import ModelCard
 from models.detectors.base import find_family
 from models.detectors.network import SceneNetwork, ServedNetwork
-from models.engines.torch import TorchNetwork
+from models.engines.batches import in_suitable_batches
+from models.engines.one_by_one import Network
+from models.engines.torch import EngineError, TorchNetwork
 
 
 class OpenedNetworks(NamedTuple):
     """A served network, and the one over standing scenes of a model that reads one."""
 
-    scorer: TorchNetwork
+    scorer: Network
     standing: TorchNetwork | None
 
 
@@ -31,8 +35,14 @@ def save_network(network: ServedNetwork, card: ModelCard, file: Path) -> None:
     file.write_bytes(safetensors.torch.save(tensors, metadata={"card": card.model_dump_json()}))
 
 
-def open_networks(file: Path, device: str) -> OpenedNetworks:
-    """Load the network, in float32 throughout, so that it agrees with OpenVINO within 1e-3.
+def open_networks(file: Path, device: str, *, precision: str = "fp32", most: int = 1) -> OpenedNetworks:
+    """Load the network; in fp32 it agrees with OpenVINO within 1e-3.
+
+    On a CUDA device the network is compiled, and the batch sizes that suit the device are chosen by measurement.
+
+    Args:
+        precision: see :class:`models.engines.torch.TorchNetwork`. Standing scenes are computed in fp32.
+        most: clips in a batch at most, on a CUDA device.
 
     Raises:
         RuntimeError: the weights belong to another network, or to a family without networks.
@@ -50,12 +60,31 @@ def open_networks(file: Path, device: str) -> OpenedNetworks:
     shared = {name: tensors[first] for name, first in _first_names(network).items() if first in tensors}
     network.load_state_dict(tensors | shared)
     network.eval()
-    if not isinstance(network, SceneNetwork):
-        return OpenedNetworks(TorchNetwork(network, network.outputs, device), None)
-    return OpenedNetworks(
-        TorchNetwork(network, network.outputs, device, inputs=("CLIP", *network.of_scene)),
-        TorchNetwork(network.standing, network.of_scene, device, inputs=("SCENE",)),
-    )
+    standing = None
+    if isinstance(network, SceneNetwork):
+        standing = TorchNetwork(network.standing, network.of_scene, device, inputs=("SCENE",))
+    if device == "cpu":
+        return OpenedNetworks(_scorer(network, device, precision), standing)
+    clip = family.card.model_validate_json(text).clip
+    black = np.zeros((1, clip.frames, clip.height, clip.width, 3), np.uint8)
+    inputs = {"CLIP": black, **({} if standing is None else standing.run(black[:, 0]))}
+    try:
+        scorer = in_suitable_batches(_scorer(network, device, precision, compiled=True), inputs, most, _report)
+    except EngineError:
+        raise
+    except Exception as error:  # the compiler of torch has many of its own
+        _report(f"torch cannot compile the network here ({type(error).__name__}); it runs as it is")
+        scorer = in_suitable_batches(_scorer(network, device, precision), inputs, most, _report)
+    return OpenedNetworks(scorer, standing)
+
+
+def _scorer(network: ServedNetwork, device: str, precision: str, *, compiled: bool = False) -> TorchNetwork:
+    inputs = ("CLIP", *(network.of_scene if isinstance(network, SceneNetwork) else ()))
+    return TorchNetwork(network, network.outputs, device, inputs=inputs, precision=precision, compiled=compiled)
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # Triton's log
 
 
 def _first_names(network: ServedNetwork) -> dict[str, str]:

@@ -30,7 +30,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.card import CARD_FILE
-from models.serving.contract import CONFIG_FILE, PARTS_FOLDER
+from models.serving.contract import BACKBONE_PREFIX, CONFIG_FILE, PARTS_FOLDER
+from models.serving.over_backbone import read_backbone
 from models.serving.parts import HOST_VERSION, part_names, read_parameters
 from pipeline import files
 from pipeline.errors import UsageError
@@ -61,12 +62,14 @@ def locked(repository: Path) -> Iterator[None]:
 def served_models(repository: Path) -> list[str]:
     """Return the names of the served models in a repository, sorted; empty if the folder is missing.
 
+    Shared backbones are left out: they are parts of the models that stand on them.
+
     Raises:
         OSError: the repository cannot be read.
     """
     if not repository.is_dir():
         return []
-    folders = [entry for entry in repository.iterdir() if not entry.name.startswith(".")]
+    folders = [entry for entry in repository.iterdir() if not entry.name.startswith((".", BACKBONE_PREFIX))]
     return sorted(folder.name for folder in folders if (folder / CONFIG_FILE).is_file())
 
 
@@ -259,10 +262,23 @@ def _keep_config(model: Path, number: int) -> None:
         _write(home / CARD_FILE, _read(model / CARD_FILE))
 
 
+def backbone_of(version: Path) -> str | None:
+    """Return the name of the backbone that a version shares with others of its repository; None where it has its own.
+
+    Raises:
+        VersionError: it cannot be read.
+    """
+    try:
+        found = read_backbone(version)
+    except RuntimeError as error:
+        raise VersionError(str(error)) from None
+    return None if found is None else found.model
+
+
 def link_version(model: Path, number: int, into: Path) -> None:
     """Make ``into`` a served model of that folder's name, which has version ``number`` of ``model`` alone, by a link.
 
-    Parts that the model hosts are linked too.
+    Parts that the model hosts are linked too, and the backbone that it shares, beside ``into``.
 
     Raises:
         OSError: the version is missing, or ``into`` exists or cannot be made.
@@ -272,6 +288,8 @@ def link_version(model: Path, number: int, into: Path) -> None:
     (into / str(number)).symlink_to(home, target_is_directory=True)
     if (hosted := (model / PARTS_FOLDER).resolve()).is_dir():
         (into / PARTS_FOLDER).symlink_to(hosted, target_is_directory=True)
+    if (backbone := backbone_of(home)) is not None and not (beside := into.with_name(backbone)).exists():
+        beside.symlink_to((model.parent / backbone).resolve(), target_is_directory=True)
     named = _NAME.sub(f"name: {json.dumps(into.name)}", _read(home / CONFIG_FILE), count=1)
     _write(into / CONFIG_FILE, _policy(number) + named)
 

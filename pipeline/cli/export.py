@@ -78,6 +78,13 @@ def export(
         bool,
         typer.Option("--replace", help="Remove the model's, or part's, existing versions, whatever clips they take."),
     ] = False,
+    share_backbone: Annotated[
+        bool,
+        typer.Option(
+            "--share-backbone",
+            help="Serve the backbone once, for all detectors of DIR on it that take clips of the same size.",
+        ),
+    ] = False,
     triton: Triton = None,
 ) -> None:
     """Write a model repository for Triton, or add a served model or its next version to one.
@@ -103,10 +110,10 @@ def export(
 
     asks_precision = precision is not Precision.AUTO or validate is not None or force
     if (side := find_side_model(model)) is not None:
-        if into is not None or engine is not Engine.AUTO or max_batch is not None:
+        if into is not None or engine is not Engine.AUTO or max_batch is not None or share_backbone:
             raise UsageError(
-                f"--into, --engine, --max-batch: leave them out; {model} is {side.words}, which has no parts and one "
-                "engine"
+                f"--into, --engine, --max-batch, --share-backbone: leave them out; {model} is {side.words}, which has "
+                "no parts and one engine"
             )
         if asks_precision:
             raise UsageError(
@@ -116,8 +123,10 @@ def export(
         _report_written(written, out, triton)
         return
     if into is not None:
-        if name is not None or engine is not Engine.AUTO:
-            raise UsageError("--into: leave out --as and --engine; a part is served as its hosting model is")
+        if name is not None or engine is not Engine.AUTO or share_backbone:
+            raise UsageError(
+                "--into: leave out --as, --engine and --share-backbone; a part is served as its hosting model is"
+            )
         if asks_precision:
             raise UsageError("--into: leave out --precision, --validate and --force; parts compute in fp32")
         _export_part(model, out, into, max_batch=max_batch, replace=replace, triton=triton)
@@ -132,6 +141,7 @@ def export(
         max_batch=max_batch,
         replace=replace,
         precision=_wish(precision, validate, force),
+        share_backbone=share_backbone,
         progress=report,
     )
     _report_written(written, out, triton)

@@ -140,11 +140,13 @@ def let_load(model: Path, triton: str, earlier: Sequence[int], *, timeout_second
     Raises:
         MistwatchError: it is not served.
     """
-    from models.serving.versions import served
+    from models.serving.versions import backbone_of, served
     from pipeline.scoring.served_model import LOAD_SECONDS, NotLoaded, ScorerUnavailable, load_version
 
     number = served(model)
     try:
+        if (backbone := backbone_of(model / str(number))) is not None:
+            load_version(triton, backbone, 1, timeout_seconds=timeout_seconds or LOAD_SECONDS)
         load_version(triton, model.name, number, timeout_seconds=timeout_seconds or LOAD_SECONDS)
     except NotLoaded as error:
         raise MistwatchError(f"{error}; {_take_back(model, number, earlier)}") from error

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from models.backbones.i3d import I3D, ClipEncoder
 from models.backbones.still import StillEncoder, still_mixed_4f
 from models.detectors.mist.card import Architecture, MistCard
+from models.detectors.mist.divided import on_features, on_maps
 from models.detectors.mist.encoder import AttentionEncoder, blank_backbone
 from models.detectors.mist.generator import Generator
-from models.detectors.mist.sga import SelfGuidedHeads, score
-from models.detectors.network import SceneNetwork, ServedNetwork
+from models.detectors.mist.sga import HeadsOutput, SelfGuidedHeads, score
+from models.detectors.network import Divided, SceneNetwork, ServedNetwork
 
 
 class ClipScorer(ServedNetwork):
@@ -25,8 +26,15 @@ class ClipScorer(ServedNetwork):
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, T, H, W, 3) RGB → scores (N, 1) in [0, 1] and features (N, D), both float32."""
-        features = self.encoder(clips)
+        return self.judge(self.encoder(clips))
+
+    def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, D) → the outputs of :meth:`forward`."""
         return self.generator(features).reshape(-1, 1), features
+
+    def divided(self) -> Divided:
+        """See :meth:`models.detectors.network.ServedNetwork.divided`."""
+        return on_features(self, self.encoder, self.judge)
 
 
 class SelfGuidedScorer(ServedNetwork):
@@ -40,8 +48,15 @@ class SelfGuidedScorer(ServedNetwork):
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 (N, T, H, W, 3) RGB → scores (N, 1) in [0, 1], features (N, D), attention (N, h, w) in [0, 1]."""
-        output = self.encoder(clips)
-        return score(output).reshape(-1, 1), output.features, output.attention
+        return self.judge(*self.encoder.backbone.maps(clips))
+
+    def judge(self, early: Tensor, late: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both maps → the outputs of :meth:`forward`."""
+        return _answers(self.encoder.heads(early, late))
+
+    def divided(self) -> Divided | None:
+        """See :meth:`models.detectors.network.ServedNetwork.divided`."""
+        return on_maps(self, self.encoder, self.judge)
 
 
 class ContrastScorer(SceneNetwork):
@@ -57,9 +72,16 @@ class ContrastScorer(SceneNetwork):
 
     def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, T, H, W, 3) RGB and the scene's features (N, D) → scores (N, 1) and differences (N, D)."""
-        (standing,) = of_scene
-        features = self.encoder(clips) - standing
+        return self.judge(self.encoder(clips), *of_scene)
+
+    def judge(self, features: Tensor, standing: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of clips and of their scenes, (N, D) → the outputs of :meth:`forward`."""
+        features = features - standing
         return self.generator(features).reshape(-1, 1), features
+
+    def divided(self) -> Divided:
+        """See :meth:`models.detectors.network.ServedNetwork.divided`."""
+        return on_features(self, self.encoder, self.judge)
 
 
 class ContrastSelfGuidedScorer(SceneNetwork):
@@ -77,9 +99,20 @@ class ContrastSelfGuidedScorer(SceneNetwork):
 
     def forward(self, clips: Tensor, *of_scene: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 (N, T, H, W, 3) RGB and both maps of the scene → see :class:`SelfGuidedScorer`."""
-        early, late = (seen - still for seen, still in zip(self.encoder.backbone.maps(clips), of_scene, strict=True))
-        output = self.encoder.heads(early, late)
-        return score(output).reshape(-1, 1), output.features, output.attention
+        return self.judge(*self.encoder.backbone.maps(clips), *of_scene)
+
+    def judge(self, early: Tensor, late: Tensor, *of_scene: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both maps of clips and of their scenes → the outputs of :meth:`forward`."""
+        still_early, still_late = of_scene
+        return _answers(self.encoder.heads(early - still_early, late - still_late))
+
+    def divided(self) -> Divided | None:
+        """See :meth:`models.detectors.network.ServedNetwork.divided`."""
+        return on_maps(self, self.encoder, self.judge)
+
+
+def _answers(output: HeadsOutput) -> tuple[Tensor, Tensor, Tensor]:
+    return score(output).reshape(-1, 1), output.features, output.attention
 
 
 class _StandingFeatures(nn.Module):

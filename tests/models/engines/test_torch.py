@@ -94,3 +94,48 @@ def test_several_inputs_go_by_their_names():
     assert network.run({"WEIGHT": weights, "SCENE": scenes})["MEAN"].ravel().tolist() == [4, 16]
     with pytest.raises(ValueError, match=r"^inputs must be SCENE, WEIGHT, got SCENE$"):
         network.run(scenes)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    from models.backbones.i3d import I3D, ClipEncoder
+
+    torch.manual_seed(3)
+    return ClipEncoder(I3D(classes=0)).eval()
+
+
+class TestPrecision:
+    """The path for GPUs, on the CPU: bfloat16 products and channels last in memory."""
+
+    CLIPS = np.random.default_rng(8).integers(0, 256, (2, 16, 32, 32, 3), dtype=np.uint8)
+
+    def test_bfloat16_is_close_to_float32_and_other_than_it(self, encoder):
+        exact = TorchNetwork(encoder, ("FEATURES",), "cpu").run(self.CLIPS)["FEATURES"]
+        network = TorchNetwork(encoder, ("FEATURES",), "cpu", precision="bf16")
+        assert network.name == "torch on cpu in bf16"
+        found = network.run(self.CLIPS)["FEATURES"]
+        assert found.dtype == np.float32
+        # bfloat16 has 8 bits; errors of 57 layers add up like a random walk.
+        assert 0 < np.abs(found - exact).max() < 0.03 * np.abs(exact).max()
+
+    def test_convolutions_get_channels_last(self, encoder):
+        network = TorchNetwork(encoder, ("FEATURES",), "cpu", precision="bf16")
+        seen = []
+        hook = encoder.backbone.Conv3d_2c_3x3.conv.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        weight = encoder.backbone.Mixed_3b.Branch_1["Conv3d_0b_3x3"].conv.weight
+        try:
+            network.run(self.CLIPS)
+        finally:
+            hook.remove()
+        assert weight.is_contiguous(memory_format=torch.channels_last_3d)
+        assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in seen)
+
+    def test_nothing_is_compiled_on_a_cpu(self, encoder, monkeypatch):
+        monkeypatch.setattr(torch, "compile", None)
+        compiled = TorchNetwork(encoder, ("FEATURES",), "cpu", compiled=True)
+        expected = TorchNetwork(encoder, ("FEATURES",), "cpu").run(self.CLIPS[:1])
+        np.testing.assert_array_equal(compiled.run(self.CLIPS[:1])["FEATURES"], expected["FEATURES"])
+
+    def test_an_unknown_precision(self, encoder):
+        with pytest.raises(ValueError, match=r"must be one of fp32, bf16, fp16, got 'int4'"):
+            TorchNetwork(encoder, ("FEATURES",), "cpu", precision="int4")

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.serving.standing import OfScene, StandingScenes
+from models.serving.kept import Results
+from models.serving.standing import StandingScenes
 
 SIZE = (4, 6, 3)
 NBYTES = 4 * (3 + 1)  #: of one scene's results
@@ -18,7 +19,7 @@ class Counting:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def run(self, pictures: npt.NDArray[np.uint8]) -> OfScene:
+    def run(self, pictures: npt.NDArray[np.uint8]) -> Results:
         assert len(pictures) == 1, "a scene must not depend on its batch"
         self.asked.append(int(pictures[0, 0, 0, 0]))
         return {

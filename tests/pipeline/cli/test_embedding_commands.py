@@ -60,8 +60,8 @@ class TestExport:
         status, said, errors = called("export", "--model", model, "--out", tmp_path / "out", *options)
         assert (status, said) == (2, "")
         assert errors == (
-            f"mistwatch: --into, --engine, --max-batch: leave them out; {model} is an embedding model, which has no "
-            "parts and one engine\n"
+            "mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; "
+            f"{model} is an embedding model, which has no parts and one engine\n"
         )
         assert not (tmp_path / "out").exists()
 

@@ -96,7 +96,10 @@ def test_a_hosting_model_of_other_code_is_renewed(mistwatch: Command) -> None:
         (("versions", "list", "models", "--part", "door"), "has no part 'door' (it has: gate)"),
         (("versions", "use", "models", "7", "--part", "gate"), "parts/gate has no version 7 (there are: 1)"),
         (("versions", "rollback", "models", "--part", "../parts/gate"), "has no part '../parts/gate' (it has: gate)"),
-        (("export", "--out", "models", "--into", HOST, "--as", "x"), "--into: leave out --as and --engine"),
+        (
+            ("export", "--out", "models", "--into", HOST, "--as", "x"),
+            "--into: leave out --as, --engine and --share-backbone",
+        ),
         (("export", "--out", "models", "--into", "../x"), "the served model's name must be 1 to 100 letters"),
         (
             ("export", "--out", "models", "--into", HOST, "--model", "fights"),

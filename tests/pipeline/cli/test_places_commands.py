@@ -253,8 +253,8 @@ class TestOtherCommands:
         assert called("export", "--model", model, "--out", tmp_path / "out", *options) == (
             2,
             "",
-            f"mistwatch: --into, --engine, --max-batch: leave them out; {model} is a model of places, which has no "
-            "parts and one engine\n",
+            "mistwatch: --into, --engine, --max-batch, --share-backbone: leave them out; "
+            f"{model} is a model of places, which has no parts and one engine\n",
         )
 
     def test_it_is_not_a_detector_to_replay_with(self, model: Path, tmp_path: Path) -> None:
