@@ -224,8 +224,8 @@ def export(
 
                 if precision.precision not in (Precision.AUTO, Precision.FP32):
                     raise ExportError(
-                        f"{folder}: a shared backbone computes in fp32 (got --precision {precision.precision}); expected "
-                        "--precision auto or fp32, or leave out --share-backbone"
+                        f"{folder}: a shared backbone computes in fp32 (got --precision {precision.precision}); "
+                        "expected --precision auto or fp32, or leave out --share-backbone"
                     )
 
                 progress("converting the network for OpenVINO")
