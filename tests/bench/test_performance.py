@@ -63,9 +63,12 @@ def test_the_worst_of_several_figures_counts(performance: Any) -> None:
     films = {name: {"ours_to": {"ffmpeg": figure}} for name, figure in (("small, 25 fps", 0.9), ("large", 1.2))}
     assert decode.judged(run(films=films)) == ("1.20", "**missed**")
     (gate,) = [row for row in performance.ROWS if row.bench == "gate"]
-    assert gate.judged(run(gated_to_decoding=0.8, incidents_lost=1)) == ("0.80; incidents lost: 1.00", "**missed**")
-    assert gate.judged(run(gated_to_decoding=0.8, incidents_lost=0)) == ("0.80; incidents lost: 0", "met")
-    assert gate.judged(run(gated_to_decoding=0.8)) == ("0.80", "not measured"), "one of two is not enough"
+    assert gate.judged(run(cameras_against_decoding=0.8, sets=[{"lost": 1}, {"lost": 0}])) == (
+        "0.80; incidents lost: 1.00",
+        "**missed**",
+    )
+    assert gate.judged(run(cameras_against_decoding=0.8, sets=[{"lost": 0}, {}])) == ("0.80; incidents lost: 0", "met")
+    assert gate.judged(run(cameras_against_decoding=0.8)) == ("0.80", "not measured"), "one of two is not enough"
 
 
 def test_a_worker_without_a_gate_does_not_count_as_gated(performance: Any) -> None:
@@ -88,13 +91,13 @@ def test_peers_stand_in_one_table(performance: Any) -> None:
 
 
 def test_a_core_holds_as_many_cameras_as_its_seconds_allow(performance: Any) -> None:
-    """Reading 0.02 s and scoring 0.08 s of a core: 10 cameras; with a sixteenth of the clips 1 / 0.025 = 40."""
+    """Reading 0.02 s and scoring 0.08 s of a core: 10 cameras; with a 64th of the clips 1 / 0.02125 = 47.06."""
     one = {"resolution": "720p", "stride": 16, "detectors": 1, "reading": 0.02, "scoring": 0.08}
     lines = performance.sizing(run(camera_second=[one, one | {"detectors": 2}]))
     (row,) = [line for line in lines if line.startswith("| 720p")]
     always, tenth, never = (cell.strip() for cell in row.split("|")[2:5])
-    assert (always, never) == ("10.0", "40.0")
-    assert float(tenth) == pytest.approx(1 / (0.02 + 0.08 * (0.1 + 0.9 / 16)), abs=0.05)
+    assert (always, never) == ("10.0", "47.1")
+    assert float(tenth) == pytest.approx(1 / (0.02 + 0.08 * (0.1 + 0.9 / 64)), abs=0.05)
 
 
 def test_every_bench_that_a_row_names_is_run(performance: Any) -> None:
