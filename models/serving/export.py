@@ -410,13 +410,17 @@ def cached_repository(
 def _export_key(family: Family[Any], card: ModelCard, precision: Precision) -> str:
     digest = hashlib.sha256(card.model_dump_json().encode())
     digest.update(precision.encode())
-    digest.update(code_digest(export_entries(*family.families(card))).encode())
+    digest.update(code_digest(export_entries(*family.families(card)), without=MEASURES).encode())
     digest.update(json.dumps(export_tools()).encode())
     return digest.hexdigest()
 
 
+#: Code of the accuracy gate, which measures a precision on footage: its figures stand in the card, another input.
+MEASURES = ("models.serving.accuracy", "pipeline.manifests")
+
+
 def export_entries(*families: str) -> tuple[str, ...]:
-    """Return the modules whose code, with all that they import, decides the content of an export.
+    """Return the modules whose code decides the content of an export, with all that they import but :data:`MEASURES`.
 
     Args:
         families: of the model; see :attr:`models.detectors.base.Family.families`.

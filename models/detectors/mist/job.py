@@ -31,7 +31,7 @@ from models.jobs.repository import Export, Repository
 from models.jobs.stages import SCRATCH, Done, Place, Stages
 from models.jobs.thresholds import usable_kernels
 from models.jobs.video_plan import planned
-from models.serving.export import export_entries, export_tools
+from models.serving.export import MEASURES, export_entries, export_tools
 from pipeline import files
 from pipeline.manifests.manifest import Video, open_video
 from pipeline.manifests.ordinary import ordinary_footage
@@ -64,7 +64,7 @@ CODE: dict[str, tuple[Sequence[str], Collection[str]]] = {
     "encoder": (("models.detectors.mist.stages.encoder",), (*FILLS_CACHES, *DECODES)),
     "folds": (("models.detectors.mist.stages.folds",), (*FILLS_CACHES, *DECODES)),
     "product": (("models.detectors.mist.stages.product",), FILLS_CACHES),  # frames of recordings are counted
-    "repository": (export_entries("mist"), ()),
+    "repository": (export_entries("mist"), MEASURES),
 }
 
 
