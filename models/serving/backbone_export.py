@@ -51,6 +51,7 @@ _COPIED = {
     "models.serving.triton_tensors": "triton_tensors",
     "models.engines.one_by_one": "one_by_one",
     "models.engines.openvino": "openvino_engine",
+    "models.engines.precision": "precision",
 }
 
 

@@ -47,6 +47,7 @@ MAX_BATCH = 1
 _COPIED = {
     "models.places.served.triton_model": "model",
     "models.engines.openvino": "openvino_engine",
+    "models.engines.precision": "precision",
     "models.serving.triton_tensors": "triton_tensors",
 }
 #: What else decides the content of an export.

@@ -133,7 +133,8 @@ def test_a_driver_without_a_picture_is_asked_again(error, code, monkeypatch):
 def test_its_settings_reach_the_driver(monkeypatch):
     opened: list[tuple[str, dict[str, str], str]] = []
 
-    def remember(path: str, *, format: str, options: dict[str, str], timeout: object) -> None:
+    def remember(path: str, *, format: str, options: dict[str, str], timeout: object, hwaccel: object) -> None:
+        assert hwaccel is None  # the default is off
         opened.append((path, options, format))
         av.error.err_check(-errno.ENOENT, path)
 
