@@ -50,9 +50,8 @@ def clips_of(scores, starts, length, segments) -> Clips:
     count = len(scores)
     starts, scores = np.array(starts, np.float64), np.array(scores, np.float32)
     first = np.arange(count, dtype=np.int64) * 4
-    return Clips(
-        tuple(segments), np.arange(count, dtype=np.int32), starts, starts + length, first, first + 4, scores, scores
-    )
+    index, gated = np.arange(count, dtype=np.int32), np.zeros(count, bool)
+    return Clips(tuple(segments), index, starts, starts + length, first, first + 4, scores, scores, gated)
 
 
 def span(segment: str, started: float, opened: float, ended: float) -> AlertSpan:
