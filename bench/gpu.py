@@ -37,6 +37,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         parser.exit(1, f"{parser.prog}: torch finds no GPU here; nothing was measured\n")
     console = Console(stderr=True)
+    compile_each_batch()
     results: dict[str, Any] = {
         "gpu": torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -45,6 +46,12 @@ def main() -> None:
     }
     alternately.append("gpu", results)
     print(table(results), end="")
+
+
+def compile_each_batch() -> None:
+    """Have torch compile as many shapes as there are batches, and raise beyond that instead of going on uncompiled."""
+    torch._dynamo.config.recompile_limit = len(CANDIDATES)
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
 
 
 def floating_point_operations(clip: tuple[int, ...] = CLIP) -> int:
@@ -61,6 +68,7 @@ def of_precision(precision: str, options: argparse.Namespace, console: Console) 
     """Return clips per second by batch, as it is and compiled, and the matrix peak, TFLOP/s."""
     found: dict[str, Any] = {"peak_tflops": round(matrix_peak(precision, options.seconds) / 1e12, 1)}
     for name, compiled in (("as_it_is", False), ("compiled", True)):
+        torch._dynamo.reset()  # it counts compilations of the same code: those of the precision before, too
         console.print(f"{precision}, {name.replace('_', ' ')}")
         network = TorchNetwork(
             ClipEncoder(I3D(classes=0)).eval(), ("FEATURES",), "cuda", precision=precision, compiled=compiled

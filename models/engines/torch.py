@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -33,8 +33,8 @@ class TorchNetwork:
         tf32: let cuDNN compute convolutions in TF32, torch's default on CUDA: faster, and 1e-3 away from float32.
         precision: ``fp32``, or ``bf16`` or ``fp16``: convolutions and products in that type, with channels last in
             memory, as matrix units want them; sums, normalisation and outputs stay in float32.
-        compiled: compile the network for each shape that it is run with, and replay it as a CUDA graph; on CUDA alone,
-            because a compiler for CPUs is not part of an installation.
+        compiled: compile the network for each shape that it is run with, and replay it as a CUDA graph. A CPU needs a
+            compiler for that, which is not part of an installation.
 
     Raises:
         ValueError: the precision is unknown.
@@ -60,8 +60,10 @@ class TorchNetwork:
         self._network = moved_to(device, network)
         if self._type is not None:
             self._network = self._network.to(memory_format=torch.channels_last_3d)
-        if compiled and torch.device(device).type == "cuda":
-            self._network.compile(mode="reduce-overhead", dynamic=False)
+        # Beside the network, which stays as it is: nn.Module.compile would change it for the next TorchNetwork, too.
+        self._compute: Callable[..., Any] = self._network
+        if compiled:
+            self._compute = torch.compile(self._network, mode="reduce-overhead", dynamic=False)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._device = torch.device(device)
         self._batch = batch
@@ -88,7 +90,7 @@ class TorchNetwork:
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
         with with_room(), torch.inference_mode(), nullcontext() if self._tf32 else exact, self._autocast():
             tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in ordered]
-            found = self._network(*(tensor.to(self._device) for tensor in tensors))
+            found = self._compute(*(tensor.to(self._device) for tensor in tensors))
             outputs = found if isinstance(found, tuple) else (found,)
             results = [output[:count].to(torch.float32).cpu().contiguous().numpy() for output in outputs]
         return dict(zip(self._outputs, results, strict=True))

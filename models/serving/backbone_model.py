@@ -18,7 +18,7 @@ import triton_python_backend_utils as triton
 
 from models.engines.one_by_one import OneByOne
 from models.engines.openvino import OpenVinoNetwork
-from models.serving.contract import OPENVINO_FILE
+from models.serving.contract import OPENVINO_FILE, RAISED
 from models.serving.kept import KeptResults
 from models.serving.over_backbone import ROOM
 from models.serving.triton_tensors import output
@@ -57,7 +57,7 @@ class TritonPythonModel:
             found = self._kept.run(clips)
             tensors = [output(name, np.require(found[name], requirements=["C", "W"])) for name in _wanted(request)]
         except Exception as error:  # any error answers this request and leaves the server running
-            return triton.InferenceResponse(error=triton.TritonError(f"the backbone failed: {error}"))
+            return triton.InferenceResponse(error=triton.TritonError(f"{RAISED}{error}"))
         computed = self._kept.passes - before
         self._counted["computed"].increment(computed)
         self._counted["kept"].increment(len(clips) - computed)

@@ -15,6 +15,7 @@ OPENVINO_FILE = "scorer.xml"  #: the network for OpenVINO; its weights lie besid
 SCENE_FILE = "scene.xml"  #: the network over standing scenes for OpenVINO, of a model that reads one
 BACKBONE_FILE = "backbone.json"  #: the served backbone that a network stands on, of a version that shares one
 BACKBONE_PREFIX = "backbone_"  #: beginning of the names of served backbones
+RAISED = "the backbone failed: "  #: beginning of the text of a served backbone's own error
 BACKBONE_BATCH = 2  #: clips in a request to a served backbone at most
 TORCH_FILE = "scorer.safetensors"  #: the weights for torch
 PROGRAM_FILE = "scorer.npz"  #: what a program has learned, of a detector that is one

@@ -6,10 +6,12 @@ The network is built by this package, so the Python that reads the file needs mi
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 
@@ -68,14 +70,28 @@ def open_networks(file: Path, device: str, *, precision: str = "fp32", most: int
     clip = family.card.model_validate_json(text).clip
     black = np.zeros((1, clip.frames, clip.height, clip.width, 3), np.uint8)
     inputs = {"CLIP": black, **({} if standing is None else standing.run(black[:, 0]))}
+    return OpenedNetworks(in_batches(network, device, inputs, precision=precision, most=most), standing)
+
+
+def in_batches(
+    network: ServedNetwork, device: str, inputs: Mapping[str, npt.NDArray[Any]], *, precision: str, most: int
+) -> Network:
+    """Return a network in batches that suit the device: compiled, or as it is where torch cannot compile it.
+
+    Args:
+        inputs: one item of each input, (1, ...).
+        precision, most: see :func:`open_networks`.
+
+    Raises:
+        models.engines.torch.EngineError: the device cannot be used.
+    """
     try:
-        scorer = in_suitable_batches(_scorer(network, device, precision, compiled=True), inputs, most, _report)
+        return in_suitable_batches(_scorer(network, device, precision, compiled=True), inputs, most, _report)
     except EngineError:
         raise
     except Exception as error:  # the compiler of torch has many of its own
         _report(f"torch cannot compile the network here ({type(error).__name__}); it runs as it is")
-        scorer = in_suitable_batches(_scorer(network, device, precision), inputs, most, _report)
-    return OpenedNetworks(scorer, standing)
+        return in_suitable_batches(_scorer(network, device, precision), inputs, most, _report)
 
 
 def _scorer(network: ServedNetwork, device: str, precision: str, *, compiled: bool = False) -> TorchNetwork:

@@ -287,5 +287,7 @@ class Dispatcher:
                     self._inspector.pause(target, failure.trouble, failure.line, sent_at=clip.sent_at)
                 return Dropped(clip.window, DropReason.DEADLINE) if clip.lane.live else None
             case _:
-                self._inspector.pause(target, failure.trouble, failure.line, sent_at=clip.sent_at)
+                self._inspector.pause(
+                    target, failure.trouble, failure.line, backbone=failure.backbone, sent_at=clip.sent_at
+                )
                 return None

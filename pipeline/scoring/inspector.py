@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from pipeline import logs
-from pipeline.scoring.outage import News, Outages
+from pipeline.scoring.outage import News, Outages, Repair
 from pipeline.scoring.outcomes import ScoringListener, notify
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, Trouble
 from pipeline.scoring.target import Target
@@ -84,14 +84,15 @@ class Inspector:
         versions.describe(served)
         return served
 
-    def pause(self, target: Target, trouble: Trouble, line: str, *, sent_at: float) -> None:
+    def pause(self, target: Target, trouble: Trouble, line: str, *, backbone: str = "", sent_at: float) -> None:
         """Hold up the clips of the server, the model or its part, according to the trouble, and report it once.
 
         Args:
+            backbone: the shared backbone whose process has died; empty where it was the model's own.
             sent_at: when the call that failed was sent.
         """
         with self._lock:
-            news = self._outages.failed(target, trouble, line, sent_at=sent_at, now=time.monotonic())
+            news = self._outages.failed(target, trouble, line, backbone=backbone, sent_at=sent_at, now=time.monotonic())
             for other, versions in self._versions.items():
                 if self._outages.away(other) and (self._outages.server_away or other.model == target.model):
                     versions.inspected = False
@@ -112,26 +113,29 @@ class Inspector:
         return self._transport.describe(target, version=version, timeout_seconds=self._timeout_seconds)
 
     def _begin_repair(self, target: Target) -> None:
-        """Unload and load a model, on a thread of its own: it can take minutes, and other models go on."""
+        """Unload and load the model that is to be repaired, on a thread of its own: it can take minutes."""
         with self._lock:
-            self._outages.repair_of(target).begin()
-        threading.Thread(target=self._repair, args=(target,), name=f"repair-{target.model}", daemon=True).start()
+            repair = self._outages.repair_of(target)
+            repair.begin()
+        threading.Thread(target=self._repair, args=(target, repair), name=f"repair-{repair.model}", daemon=True).start()
 
-    def _repair(self, target: Target) -> None:
+    def _repair(self, target: Target, repair: Repair) -> None:
         asked_at = time.monotonic()
         unloaded, problem = False, None
         try:
-            self._transport.unload(target.model)  # loading alone does nothing: to Triton the model is still there
+            self._transport.unload(repair.model)  # loading alone does nothing: to Triton the model is still there
             unloaded = True
-            self._transport.load(target.model)
+            self._transport.load(repair.model)
         except ScorerUnavailable as error:
             problem = error
-        self._handle_later(partial(self._end_repair, target, unloaded, problem, asked_at))
+        self._handle_later(partial(self._end_repair, target, repair, unloaded, problem, asked_at))
 
-    def _end_repair(self, target: Target, unloaded: bool, problem: ScorerUnavailable | None, asked_at: float) -> None:
-        model = target.model
+    def _end_repair(
+        self, target: Target, repair: Repair, unloaded: bool, problem: ScorerUnavailable | None, asked_at: float
+    ) -> None:
+        model = repair.model
         with self._lock:
-            away = self._outages.repair_of(target).end(unloaded=unloaded, loaded=problem is None)
+            away = repair.end(unloaded=unloaded, loaded=problem is None)
         if problem is None:
             _log.warning("the model's process had died; the model was loaded anew", model=model)
             return

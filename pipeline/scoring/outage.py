@@ -13,7 +13,7 @@ An :class:`Outage` is a state machine::
                             a clip is scored
 
 A :class:`Repair` adds a fourth state, REPAIRING, which begins and ends in PROBING: a model whose process keeps dying is
-unloaded and loaded again.
+unloaded and loaded again. Where it is the process of a shared backbone, the models on it have its repair in common.
 
 :class:`Outages` combines the outage of the server with those of its models and of the parts that they host. An
 unreachable server is one outage that holds up every model. Most other trouble is an outage of one model, which leaves
@@ -127,13 +127,15 @@ class Repair:
     """Decides when a served model whose process keeps dying is unloaded and loaded anew.
 
     Args:
+        model: its name: the model that clips are sent to, or the shared backbone of that.
         allowed: the server is ours alone, so that its models may be loaded anew.
 
     Attributes:
         is_running: the model is being unloaded and loaded now.
     """
 
-    def __init__(self, *, allowed: bool) -> None:
+    def __init__(self, model: str, *, allowed: bool) -> None:
+        self.model = model
         self.is_running = False
         self._allowed = allowed
         self._deaths = 0
@@ -170,11 +172,11 @@ class Repair:
 
 
 class _Model:
-    """The outage of one model and its repair."""
+    """The outage of one model, and the repair of the process that died last: its own or that of its backbone."""
 
-    def __init__(self, *, repair: bool) -> None:
+    def __init__(self, repair: Repair) -> None:
         self.outage = Outage()
-        self.repair = Repair(allowed=repair)
+        self.repair = repair
         self.answered_at = float("-inf")
 
 
@@ -191,13 +193,14 @@ class Outages:
         self._models: dict[str, _Model] = {}
         self._parts: dict[Target, Outage] = {}
         self._missing: set[Target] = set()  # parts that are reported as waited for
-        self._repair = repair
+        self._may_repair = repair
+        self._repairs: dict[str, Repair] = {}  # by the name of the model that is loaded anew
         for target in targets:
             self.add(target)
 
     def add(self, target: Target) -> None:
         """Take in one more model or part that clips are sent to."""
-        self._models.setdefault(target.model, _Model(repair=self._repair))
+        self._models.setdefault(target.model, _Model(self._repair(target.model)))
         if target.part:
             self._parts.setdefault(target, Outage())
 
@@ -220,7 +223,7 @@ class Outages:
         return self._outage_of(target).pause_left(now)
 
     def repair_of(self, target: Target) -> Repair:
-        """Return the repair of the model."""
+        """Return the repair of the model, or of the backbone that it stands on."""
         return self._models[target.model].repair
 
     def answered(self, target: Target, now: float) -> None:
@@ -231,15 +234,21 @@ class Outages:
         """Return whether the model has not answered a single clip since ``sent_at``."""
         return self._models[target.model].answered_at < sent_at
 
-    def failed(self, target: Target, trouble: Trouble, line: str, *, sent_at: float, now: float) -> News:
+    def failed(
+        self, target: Target, trouble: Trouble, line: str, *, backbone: str = "", sent_at: float, now: float
+    ) -> News:
         """Record a failure that makes clips wait; return whether ``line`` is to be reported, and as which news.
 
         A line is reported once an outage, again when the kind of trouble changes, and never for two models at once.
+
+        Args:
+            backbone: the shared backbone whose process has died; empty where it was the model's own.
         """
         was_away = self._scorer_is_away()
         reported = {outage.line for outage in self._open()}
         own = self._models[target.model]
         if trouble is Trouble.STUB_DIED:
+            own.repair = self._repair(backbone or target.model)
             own.repair.count_death()
         if trouble is Trouble.UNREACHABLE:
             failing = self._server
@@ -282,6 +291,9 @@ class Outages:
         model = self._models[target.model].outage
         levels = (self._server, model, self._parts.get(target, model))
         return next((outage for outage in levels if outage.is_open), levels[-1])
+
+    def _repair(self, model: str) -> Repair:
+        return self._repairs.setdefault(model, Repair(model, allowed=self._may_repair))
 
     def _all(self) -> list[Outage]:
         return [self._server, *(model.outage for model in self._models.values()), *self._parts.values()]

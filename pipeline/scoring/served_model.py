@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -78,6 +79,9 @@ class Trouble(StrEnum):
 OF_A_PART = frozenset({Trouble.PART, Trouble.MISMATCH})
 #: Beginning of the text of an error about a part, as of :mod:`models.serving.contract`.
 _PART_TROUBLE = "PART "
+#: A dead process in Triton's words, which name the instance of the model: of a shared backbone, whose name begins as in
+#: :mod:`models.serving.contract`.
+_DEAD_BACKBONE = re.compile(r"tub process '(backbone_\w+?)_\d+_\d+' is not healthy")
 
 
 class ScorerUnavailable(ScorerError):
@@ -108,8 +112,9 @@ def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
         case "DEADLINE_EXCEEDED":
             return Trouble.SILENT, f"{server} did not answer in time: it is frozen, overloaded or cut off"
         case "INTERNAL" if "tub process" in text and "not healthy" in text:
+            dead = dead_backbone(error) or model
             return Trouble.STUB_DIED, (
-                f"{server}: the process of the model {model} has died; unload and load the model, or restart the server"
+                f"{server}: the process of the model {dead} has died; unload and load the model, or restart the server"
             )
         case "INTERNAL":
             return Trouble.FAILED, f"{server}: {text}"
@@ -119,6 +124,12 @@ def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
             return Trouble.UNREACHABLE, f"{address} answers, but not as a Triton server for us ({status})"
     cause = next((words for known, words in _CAUSES.items() if known in text), _short(text))
     return Trouble.UNREACHABLE, f"{server} cannot be reached ({cause})"
+
+
+def dead_backbone(error: Exception) -> str:
+    """Return the name of the shared backbone whose process has died, where that made a call of a model on it fail."""
+    dead = _DEAD_BACKBONE.search(_one_line(error))
+    return "" if dead is None else dead[1]
 
 
 def _one_line(error: Exception) -> str:

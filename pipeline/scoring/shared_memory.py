@@ -269,10 +269,17 @@ class SharedMemory:
     # -- the thread that registers and unregisters -------------------------------------------------------------
 
     def _run(self) -> None:
-        if not is_own(self._address):
-            self._say("gRPC", "the server is on another machine")
-            return
+        is_here = False
         while (size := self._next_size()) is not None:
+            if size and not is_here:
+                try:
+                    is_here = is_own(self._address)
+                except OSError as error:
+                    self._refuse(f"the server's name cannot be resolved ({error.strerror or error})")
+                    continue
+                if not is_here:
+                    self._say("gRPC", "the server is on another machine")
+                    return
             if size:
                 self._open(size)
             elif not self._tidy():
@@ -317,7 +324,9 @@ class SharedMemory:
         except Exception as error:  # tritonclient's own; a closed channel a ValueError
             segment.unlink()
             self._tidy_after(0.0)  # the server may have registered it without an answer in time
-            self._refuse(f"the server does not take this machine's shared memory ({' '.join(str(error).split())})")
+            # Triton quotes the name, which is another one at each try: the log is to have one line of a cause.
+            words = " ".join(str(error).replace(segment.name, _PREFIX + "...").split())
+            self._refuse(f"the server does not take this machine's shared memory ({words})")
             return
         with self._changed:
             self._wanted.discard(size)
@@ -389,13 +398,17 @@ def remove_dead(folder: Path = FOLDER) -> None:
 
 
 def is_own(address: str) -> bool:
-    """Return whether ``HOST:PORT`` or ``unix:PATH`` is an address of this machine; asks the resolver for a name."""
+    """Return whether ``HOST:PORT`` or ``unix:PATH`` is an address of this machine; asks the resolver for a name.
+
+    Raises:
+        OSError: the name cannot be resolved now.
+    """
     if address.startswith("unix:"):
         return True
     host = address.rpartition(":")[0].strip("[]")
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
+    except UnicodeError:  # no host can have such a name
         return False
     for family, kind, protocol, _, place in found:
         try:

@@ -20,6 +20,7 @@ from pipeline.scoring.served_model import (
     ServedModel,
     Trouble,
     connect,
+    dead_backbone,
     describe,
     diagnose,
     part_input,
@@ -53,10 +54,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A clip that was not answered, or not usably: the kind of trouble, and one line for an operator."""
+    """A clip that was not answered, or not usably: the kind of trouble, and one line for an operator.
+
+    Attributes:
+        backbone: the shared backbone whose process has died; empty where it was the model's own.
+    """
 
     trouble: Trouble
     line: str
+    backbone: str = ""
 
 
 class Transport(Protocol):
@@ -223,7 +229,7 @@ class TritonTransport:
             self._send(call, None)
             return
         else:
-            answer = Failure(*diagnose(error, self._address, call.target.model))
+            answer = Failure(*diagnose(error, self._address, call.target.model), dead_backbone(error))
         lost = isinstance(answer, Failure) and answer.trouble in _WITHOUT_ANSWER
         self._settle(slot, answered=not lost)
         call.on_answer(answer)

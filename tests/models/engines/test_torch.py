@@ -130,11 +130,21 @@ class TestPrecision:
         assert weight.is_contiguous(memory_format=torch.channels_last_3d)
         assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in seen)
 
-    def test_nothing_is_compiled_on_a_cpu(self, encoder, monkeypatch):
-        monkeypatch.setattr(torch, "compile", None)
-        compiled = TorchNetwork(encoder, ("FEATURES",), "cpu", compiled=True)
-        expected = TorchNetwork(encoder, ("FEATURES",), "cpu").run(self.CLIPS[:1])
-        np.testing.assert_array_equal(compiled.run(self.CLIPS[:1])["FEATURES"], expected["FEATURES"])
+    def test_a_compiled_network_is_apart_from_the_network(self, monkeypatch):
+        graphs = []
+
+        def count(graph, _inputs, **_options):
+            graphs.append(graph)
+            return graph.forward
+
+        compile_with = torch.compile  # the compiler of torch for CPUs is not part of an installation
+        monkeypatch.setattr(torch, "compile", lambda network, **_: compile_with(network, backend=count, dynamic=False))
+        network = MeanAndSize()
+        compiled, plain = (TorchNetwork(network, ("MEAN", "SIZE"), "cpu", compiled=which) for which in (True, False))
+        expected = plain.run(self.CLIPS)
+        assert graphs == []
+        np.testing.assert_array_equal(compiled.run(self.CLIPS)["MEAN"], expected["MEAN"])
+        assert len(graphs) == 1
 
     def test_an_unknown_precision(self, encoder):
         with pytest.raises(ValueError, match=r"must be one of fp32, bf16, fp16, got 'int4'"):

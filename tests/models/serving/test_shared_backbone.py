@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+import av
 import contrast_family
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +33,25 @@ from models.serving.kept import KeptResults
 from models.serving.over_backbone import NamedBackbone, open_beside
 from pipeline.cli.repository import let_load
 from pipeline.errors import UsageError
+from pipeline.scoring.outcomes import Dropped, DropReason, Scored, ScoringListener
+from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import Trouble, diagnose
+from pipeline.sources.base import Fit, Segment
+from pipeline.windows import ClipSpec, ClipWindow
 
 CLIP = (4, 16, 24, 3)
 TIMES = {"quiet": 0.5, "loud": 2.0}  #: the detectors, and what their heads multiply the score by
 GAIN = 0.25  #: of their backbone
 Clips = npt.NDArray[np.uint8]
+#: Code for the served backbone, which then raises on a clip whose first byte is 255: words like Triton's own.
+RAISES = """
+def _run(self, clips, run=KeptResults.run):
+    if (clips[:, 0, 0, 0, 0] == 255).any():
+        raise ValueError("Model 'backbone' is not ready")
+    return run(self, clips)
+
+KeptResults.run = _run
+"""
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +220,8 @@ def server(
         require("the wheel nvidia-pytriton (make venv)")
     repository = tmp_path_factory.mktemp("served") / "repository"
     shutil.copytree(shared, repository)
+    with (repository / backbones(repository)[0] / "1" / "model.py").open("a") as code:
+        code.write(RAISES)
     with TritonServer(repository) as server:
         yield server
 
@@ -212,6 +231,73 @@ def infer(server: TritonServer, name: str, clips: Clips) -> triton.InferResult:
     tensor.set_data_from_numpy(clips)
     with triton.InferenceServerClient(server.grpc_address) as client:
         return client.infer(name, [tensor], client_timeout=120)
+
+
+def window(index: int, pixels: Clips) -> ClipWindow:
+    now = datetime.now(UTC)
+    segment = Segment("gate-1", "gate", live=False)
+    middle = av.VideoFrame(32, 32, "rgb24")
+    return ClipWindow(segment, index, float(index), index + 1.0, None, None, now, pixels, middle)
+
+
+def kill_stub(server: TritonServer, model: str) -> None:
+    """SIGKILL to the process of a model, which its command line names."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if b"stub" in command.split(b"\0")[0] and f"{server.repository}/{model}/1/model.py".encode() in command:
+            os.kill(int(process.name), signal.SIGKILL)
+            return
+    pytest.fail(f"{model} has no process")
+
+
+class Site:
+    """Two detectors of a camera that score the same clips, and what their worker says."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.outcomes: dict[str, list[Scored | Dropped]] = {name: [] for name in TIMES}
+        self._ports = [
+            scorer.add_camera("gate", model=name, detector=name, live=False, capacity=9, deliver=outcomes.append)
+            for name, outcomes in self.outcomes.items()
+        ]
+
+    def score(self, first: int, clips: Clips) -> dict[str, list[float | None]]:
+        """Return each detector's scores once all are there; None for a dropped clip."""
+        for index, clip in enumerate(clips, first):
+            for port in self._ports:
+                port.submit(window(index, clip))
+        limit = time.monotonic() + 60
+        while min(map(len, self.outcomes.values())) < first + len(clips):
+            assert time.monotonic() < limit, "waited in vain"
+            time.sleep(0.02)
+        found = {}
+        for name, outcomes in self.outcomes.items():
+            ordered = sorted(outcomes, key=lambda outcome: outcome.window.index)[first:]
+            found[name] = [outcome.score if isinstance(outcome, Scored) else None for outcome in ordered]
+        return found
+
+
+class Said(ScoringListener):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def waiting(self, reason: str) -> None:
+        self.lines.append(reason)
+
+    def recovered(self) -> None:
+        self.lines.append("recovered")
+
+
+@pytest.fixture
+def site(server: TritonServer) -> Iterator[tuple[Site, Said]]:
+    """A worker whose Triton is its own."""
+    spec = ClipSpec(frames=CLIP[0], stride=2, height=CLIP[1], width=CLIP[2], fit=Fit.STRETCH, fps=5.0)
+    said = Said()
+    models = [ScoredModel(name, spec) for name in TIMES]
+    with Scorer(server.grpc_address, models, listener=said, repair=True) as scorer:
+        yield Site(scorer), said
 
 
 def passes(server: TritonServer) -> dict[str, int]:
@@ -235,6 +321,42 @@ class TestTriton:
         now = passes(server)
         assert now["computed"] - before["computed"] == 4
         assert now["kept"] - before["kept"] == 4
+
+    def test_a_dead_backbone_is_loaded_anew_for_all_its_detectors(
+        self,
+        server: TritonServer,
+        site: tuple[Site, Said],
+        some_clips: Clips,
+        expected: dict[str, npt.NDArray[np.float64]],
+    ) -> None:
+        on_site, said = site
+        found = on_site.score(0, some_clips[:1])
+        backbone = versions.backbone_of(server.repository / "quiet" / "1")
+        assert backbone is not None
+        kill_stub(server, backbone)
+        later = on_site.score(1, some_clips[1:])
+        for name in TIMES:
+            np.testing.assert_allclose(found[name] + later[name], expected[name], atol=1e-6, rtol=0)
+        assert said.lines == [
+            f"Triton at {server.grpc_address}: the process of the model {backbone} has died; "
+            "unload and load the model, or restart the server",
+            "recovered",
+        ]
+
+    def test_a_clip_that_the_backbone_fails_on_is_dropped_and_the_others_go_on(
+        self, site: tuple[Site, Said], some_clips: Clips, expected: dict[str, npt.NDArray[np.float64]]
+    ) -> None:
+        on_site, said = site
+        bad = some_clips.copy()
+        bad[1, 0, 0, 0, 0] = 255
+        found = on_site.score(0, bad)
+        for name in TIMES:
+            assert found[name].pop(1) is None
+            np.testing.assert_allclose(found[name], np.delete(expected[name], 1), atol=1e-6, rtol=0)
+            (dropped,) = (outcome for outcome in on_site.outcomes[name] if isinstance(outcome, Dropped))
+            assert dropped.reason is DropReason.ERROR
+            assert "does not answer: the backbone failed: Model 'backbone' is not ready" in dropped.detail
+        assert said.lines == []
 
     def test_a_version_is_exchanged_and_the_other_detector_goes_on(
         self,

@@ -86,7 +86,7 @@ def test_one_outage_takes_over_the_backoff_of_another() -> None:
 
 
 def dead(*, allowed: bool, deaths: int = REPAIR_AFTER_DEATHS) -> Repair:
-    repair = Repair(allowed=allowed)
+    repair = Repair("a", allowed=allowed)
     for _ in range(deaths):
         repair.count_death()
     return repair
@@ -273,6 +273,21 @@ def test_deaths_are_counted_for_each_model_and_forgotten_with_a_score() -> None:
     site.score(A)
     site.fail(A, Trouble.STUB_DIED, "a has died")
     assert not site.outages.repair_of(A).is_due
+
+
+def test_models_on_a_dead_backbone_have_one_repair_and_then_their_own_again() -> None:
+    site = Site(repair=True)
+    for target in (A, B, A):
+        site.outages.failed(target, Trouble.STUB_DIED, "c has died", backbone="c", sent_at=site.now, now=site.now)
+    repair = site.outages.repair_of(A)
+    assert (repair.model, repair.is_due) == ("c", True)
+    assert site.outages.repair_of(B) is repair
+    repair.begin()
+    assert site.states == [State.REPAIRING, State.REPAIRING]
+    repair.end(unloaded=True, loaded=True)
+    assert not site.outages.repair_of(B).is_due
+    site.fail(B, Trouble.STUB_DIED, "b has died")
+    assert [site.outages.repair_of(target).model for target in (A, B)] == ["c", "b"]
 
 
 def test_a_model_is_silent_when_it_has_answered_nothing_since() -> None:

@@ -21,6 +21,7 @@ from pipeline.scoring.served_model import (
     ScorerUnavailable,
     ServedModel,
     Trouble,
+    dead_backbone,
     diagnose,
     served_model,
 )
@@ -321,3 +322,12 @@ def test_the_cause_of_a_failure_is_given_whole() -> None:
     )
     error = InferenceServerException(f"{words}\n\nAt:\n  model.py(46): execute\n", status="StatusCode.INTERNAL")
     assert diagnose(error, "gpu:8001", "clip_scorer") == (Trouble.FAILED, f"Triton at gpu:8001: {words}")
+
+
+def test_a_dead_process_is_that_of_the_shared_backbone_where_triton_names_it() -> None:
+    dead = "scoring failed: the served model backbone_i3d_0_12ab does not answer: Stub process '{}_0_0' is not healthy."
+    for name, backbone in {"backbone_i3d_0_12ab": "backbone_i3d_0_12ab", "clip_scorer": ""}.items():
+        error = InferenceServerException(dead.format(name), status="StatusCode.INTERNAL")
+        trouble, line = diagnose(error, "gpu:8001", "clip_scorer")
+        assert (trouble, dead_backbone(error)) == (Trouble.STUB_DIED, backbone)
+        assert f"the process of the model {name} has died" in line

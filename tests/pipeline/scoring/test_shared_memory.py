@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -30,7 +31,8 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.regions: dict[str, int] = {}
-        self.refusal = ""  # of a registration
+        self.refusal = ""  # of a registration; {key} is the name that it quotes
+        self.refused = 0
         self.is_frozen = False
         self.asked = threading.Event()
         self.registered = 0
@@ -39,7 +41,8 @@ class ScriptedServer:
         self._answer()
         assert key == f"/{name}"
         if self.refusal:
-            raise InferenceServerException(self.refusal)
+            self.refused += 1
+            raise InferenceServerException(self.refusal.format(key=key))
         assert (FOLDER / name).stat().st_size == nbytes
         self.regions[name] = nbytes
         self.registered += 1
@@ -273,12 +276,14 @@ def test_nothing_is_tried_before_the_server_has_answered(
 def test_a_refused_registration_leaves_clips_to_grpc_and_is_tried_again(
     kit: Any, server: ScriptedServer, new: Callable[..., SharedMemory]
 ) -> None:
-    server.refusal = "Unable to open shared memory region: '/mistwatch_clips_x'"
-    memory = new(retry_seconds=0.2)
+    server.refusal = "Unable to open shared memory region: '{key}'"
+    memory = new(retry_seconds=0.05)
     with capture_logs() as lines:
         memory.settle(memory.place(clip()), answered=True)
         kit.until(lambda: lines)
         assert memory.place(clip()) is None
+        kit.until(lambda: server.refused > 2)
+        assert len(lines) == 1, "each try has another name"
         server.refusal = ""
         memory.settle(None, answered=True)
         kit.until(lambda: memory.is_used)
@@ -286,8 +291,29 @@ def test_a_refused_registration_leaves_clips_to_grpc_and_is_tried_again(
     assert [line["transport"] for line in lines] == ["gRPC", "shared memory"]
     assert lines[0]["reason"] == (
         "the server does not take this machine's shared memory "
-        "(Unable to open shared memory region: '/mistwatch_clips_x')"
+        "(Unable to open shared memory region: '/mistwatch_clips_...')"
     )
+
+
+def test_a_name_that_cannot_be_resolved_now_is_tried_again(
+    kit: Any, server: ScriptedServer, new: Callable[..., SharedMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, failures = socket.getaddrinfo, iter([socket.EAI_AGAIN, socket.EAI_NONAME])
+
+    def fail_first(*where: Any, **options: Any) -> Any:
+        for code in failures:
+            raise socket.gaierror(code, "Temporary failure in name resolution")
+        return resolve(*where, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail_first)
+    with capture_logs() as lines:
+        memory = opened(kit, new("localhost:1", retry_seconds=0.05))
+        kit.until(lambda: len(lines) > 1)
+    assert memory.is_used
+    assert [(line["transport"], line["reason"]) for line in lines] == [
+        ("gRPC", "the server's name cannot be resolved (Temporary failure in name resolution)"),
+        ("shared memory", "the server runs on this machine"),
+    ]
 
 
 def test_a_full_folder_leaves_clips_to_grpc_with_a_warning(kit: Any, new: Callable[..., SharedMemory]) -> None:
@@ -318,12 +344,16 @@ def test_only_an_error_about_its_own_segment_is_a_refusal(kit: Any, new: Callabl
         ("unix:/run/triton.sock", True),
         ("192.0.2.1:8001", False),
         ("[2001:db8::1]:8001", False),
-        ("no-such-host.invalid:8001", False),
         (f"{'x' * 70}.invalid:8001", False),
     ],
 )
 def test_own_addresses(address: str, expected: bool) -> None:
     assert is_own(address) is expected
+
+
+def test_a_name_without_an_address_says_nothing_about_the_machine() -> None:
+    with pytest.raises(socket.gaierror):
+        is_own("no-such-host.invalid:8001")
 
 
 # -- what is left behind -------------------------------------------------------------------------------------------
