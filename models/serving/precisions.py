@@ -112,6 +112,9 @@ def choose(candidate: Candidate, wish: PrecisionWish, progress: Progress) -> Cho
                     "--precision auto or fp32; --force exports for another machine, and this one computes in float32"
                 )
             progress(f"--precision {wish.precision}: {lacks}; here it will compute in float32")
+            if wish.precision is Precision.BF16:  # its files need no footage, and scores here would be those of float32
+                unknown = ServedPrecision(precision="bf16", forced=True, note=f"not measured: {lacks}")
+                return Chosen(candidate.network, unknown)
         return _gated(candidate, wish.precision, wish, progress)
     reasons = []
     for precision in _FASTEST_FIRST:
@@ -244,9 +247,12 @@ def measure(
         The network, its cost on the videos for the figures, and the ranges of int8.
 
     Raises:
-        PrecisionError: the videos give too few calibration clips, or none for the figures.
+        PrecisionError: this processor lacks the precision, or the videos give too few calibration clips, or none for
+            the figures.
         pipeline.sources.base.SourceError: a video cannot be read.
     """
+    if lacks := lacking(precision, cpu_capabilities()):
+        raise PrecisionError(f"{precision} cannot be measured here: {lacks}; measure it on a processor that has it")
     opened = _Opened(candidate)
     if precision is not Precision.INT8:
         progress(f"measuring {precision} on {len(sets.judging)} videos")

@@ -242,16 +242,27 @@ class TestProcessors:
         assert bool(lacking(precision, has)) == lacks
 
     def test_a_lacking_precision_is_refused_and_forced_for_another_machine(
-        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(precisions, "cpu_capabilities", lambda: ("FP32", "INT8"))
         with pytest.raises(PrecisionError, match=r"--precision bf16: this processor has no bfloat16.*--force"):
             export(str(model), tmp_path, precision=PrecisionWish(Precision.BF16))
-        export(str(model), tmp_path, precision=PrecisionWish(Precision.BF16, force=True))
-        assert parameters(tmp_path)["PRECISION"] == "bf16"
-        served = card_of(tmp_path).served
-        assert served is not None
-        assert (served.precision, served.forced, served.note) == ("bf16", True, "its accuracy is unknown")
+        for name, videos in (("without", ()), ("with", tuple(read_manifest(manifest)))):
+            out = tmp_path / name
+            export(str(model), out, precision=PrecisionWish(Precision.BF16, videos, "yard", force=True))
+            assert parameters(out)["PRECISION"] == "bf16"
+            served = card_of(out).served
+            assert served is not None
+            assert (served.precision, served.forced, served.cost) == ("bf16", True, None)  # float32 is not its cost
+            assert served.note == "not measured: this processor has no bfloat16 (AVX512-BF16 or AMX)"
+
+    def test_a_lacking_precision_is_not_measured(
+        self, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(precisions, "cpu_capabilities", lambda: ("FP32",))
+        wish = PrecisionWish(Precision.INT8, tuple(read_manifest(manifest)), "yard", force=True)
+        with pytest.raises(PrecisionError, match="int8 cannot be measured here: OpenVINO has no int8"):
+            export(str(model), tmp_path, precision=wish)
 
     def test_a_version_computes_in_float32_where_the_processor_lacks_it(
         self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
