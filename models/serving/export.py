@@ -40,7 +40,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from models.backbones import weights
-from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, ServedPrecision, read_card, write_card
+from models.card import (
+    BUILT_IN,
+    CARD_FILE,
+    SERVED_FLOAT32,
+    CardError,
+    ModelCard,
+    ServedPrecision,
+    read_card,
+    write_card,
+)
 from models.code import code_digest
 from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ProgramNetwork, ServedProgram
@@ -102,7 +111,6 @@ COPIED = {
 #: Those that a program itself may import.
 _OF_MEMBERS = {name: COPIED[name] for name in ("models.engines.one_by_one",)}
 _FLOAT32 = PrecisionWish()
-_SERVED_FLOAT32 = ServedPrecision(precision="fp32")
 
 
 class ExportError(MistwatchError):
@@ -211,7 +219,7 @@ def export(
             scene = family.scene(card)
             if (scene is not None) != bool(of_scene):
                 raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
-            served = _SERVED_FLOAT32
+            served = SERVED_FLOAT32
             if isinstance(loaded, ServedProgram):
                 if precision.precision not in (Precision.AUTO, Precision.FP32):
                     raise ExportError(
@@ -234,7 +242,7 @@ def export(
             else:
                 source = _Source(card, folder, scene)
                 served = _write_network(loaded, source, draft, engine, precision, progress)
-            if served == _SERVED_FLOAT32:
+            if served == SERVED_FLOAT32:
                 shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
             else:
                 write_card(card.model_copy(update={"served": served}), draft)
@@ -248,7 +256,7 @@ def export(
                 scene=scene,
                 mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
-                precision=Precision(served.precision),
+                served=served,
                 gated=family.may_be_gated,
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -492,7 +500,7 @@ def _write_network(
 ) -> ServedPrecision:
     """Write what runs the network, and the network, into the version folder ``draft``; return its precision."""
     card = source.card
-    served = _SERVED_FLOAT32
+    served = SERVED_FLOAT32
     copy_modules(COPIED, draft)
     if card.backbone is not None:
         write_notice({card.backbone.name}, draft)

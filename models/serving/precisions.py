@@ -211,7 +211,7 @@ def keep_int8(folder: Path, sets: ValidationSets, progress: Progress = lambda _:
     candidate = converted(network, card, folder, family.scene(card))
     _, cost, ranges = measure(candidate, Precision.INT8, sets, progress)
     assert ranges is not None
-    cost = cost.model_copy(update={"ranges_sha256": ranges.save(folder / RANGES_FILE)})
+    ranges.save(folder / RANGES_FILE)
     others = [one for one in card.precisions if one.precision != cost.precision]
     write_card(card.model_copy(update={"precisions": (*others, cost)}), folder)
     return cost
@@ -272,6 +272,7 @@ def measure(
         "calibration": sets.choosing_from,
         "calibration_clips": len(samples),
         "in_float": tuple(in_float),
+        "ranges_sha256": ranges.digest(),
     }
     return network, cost.model_copy(update=about), ranges
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import av
 import convolving_family
@@ -29,7 +29,9 @@ from models.serving.export import ExportError, export
 from models.serving.parts import read_parameters
 from models.serving.precision_wish import PrecisionWish
 from models.serving.precisions import RANGES_FILE, PrecisionError
+from pipeline.calibration.file import CalibratedModel, Calibration
 from pipeline.manifests.manifest import Video, manifest_lines, read_manifest
+from pipeline.scoring.served_model import ServedModel
 
 ALL = ("FP32", "INT8", "BF16")
 
@@ -117,6 +119,22 @@ class TestInt8:
         difference = np.abs(int8.score(clips).scores - plain.score(clips).scores)
         assert 0 < difference.max() < 0.05
 
+    def test_it_is_another_model_than_float32(self, quantised: Path, model: Path, tmp_path: Path) -> None:
+        """Workers and replays compare the whole description of a model, calibrations its weights."""
+        export(str(model), tmp_path / "fp32")
+        export(str(model), tmp_path / "bf16", precision=PrecisionWish(Precision.BF16, force=True))
+        said = {name: parameters(tmp_path / name) for name in ("fp32", "bf16")} | {"int8": parameters(quantised)}
+        assert len({one["weights_sha256"] for one in said.values()}) == 3
+        assert said["fp32"]["weights_sha256"] == read_card(model).weights_sha256
+        clip = read_card(model).clip.spec
+        served = {
+            name: ServedModel("convolving", "1", clip, weights_sha256=one["weights_sha256"])
+            for name, one in said.items()
+        }
+        made = CalibratedModel(name="convolving", version="1", weights_sha256=said["fp32"]["weights_sha256"])
+        calibration: Calibration = cast("Any", Calibration).model_construct(model=made)  # it reads nothing else
+        assert [calibration.made_for(served[name]) for name in ("fp32", "bf16", "int8")] == [True, False, False]
+
     def test_the_same_footage_gives_the_same_files(
         self, quantised: Path, model: Path, manifest: Path, tmp_path: Path
     ) -> None:
@@ -135,6 +153,7 @@ class TestInt8:
             export(str(shipped), tmp_path / precision, precision=PrecisionWish(precision))
             found, expected = (one / "clip_scorer" / "1" / "scorer.bin" for one in (tmp_path / precision, quantised))
             assert found.read_bytes() == expected.read_bytes()
+            assert parameters(tmp_path / precision)["weights_sha256"] == parameters(quantised)["weights_sha256"]
         (shipped / RANGES_FILE).write_text("{}")
         with pytest.raises(QuantisationError, match="is not that of its model card"):
             export(str(shipped), tmp_path / "damaged", precision=PrecisionWish(Precision.INT8))
