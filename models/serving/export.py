@@ -226,6 +226,7 @@ def export(
                         f"{folder}: a model of the family {family.name} is a program and computes in fp32 (got "
                         f"--precision {precision.precision}); expected --precision auto or fp32"
                     )
+                _check_gateless(precision, f"a model of the family {family.name} is a program and computes in fp32")
                 _write_program(loaded, draft)
             elif share_backbone:
                 from models.serving.backbone_export import write_on_backbone
@@ -235,7 +236,7 @@ def export(
                         f"{folder}: a shared backbone computes in fp32 (got --precision {precision.precision}); "
                         "expected --precision auto or fp32, or leave out --share-backbone"
                     )
-
+                _check_gateless(precision, "a shared backbone computes in fp32")
                 progress("converting the network for OpenVINO")
                 copy_modules(COPIED, draft)
                 write_on_backbone(loaded, card, of_scene, out, draft)
@@ -513,7 +514,8 @@ def _write_network(
         if candidate.scene_network is not None:
             save(candidate.scene_network, draft / SCENE_FILE)
         if wish.precision is Precision.AUTO and engine is EngineChoice.AUTO and cuda_devices() > 0:
-            wish = _FLOAT32  # torch will serve it there
+            _check_gateless(wish, "torch serves in fp32 on the CUDA device here (or choose --engine openvino)")
+            wish = _FLOAT32
         chosen = choose(candidate, wish, progress)
         served = chosen.served
         save(chosen.network, draft / OPENVINO_FILE)
@@ -522,11 +524,19 @@ def _write_network(
             f"--precision {wish.precision}: torch serves in fp32 (got --engine torch); expected --engine openvino, or "
             "--precision auto or fp32"
         )
+    else:
+        _check_gateless(wish, "torch serves in fp32 (got --engine torch)")
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
         save_network(network, card, draft / TORCH_FILE)
     return served
+
+
+def _check_gateless(wish: PrecisionWish, reason: str) -> None:
+    """Check that nothing is asked of the accuracy gate where it has nothing to judge. Raises ExportError."""
+    if wish.videos or wish.force:
+        raise ExportError(f"--validate, --force: leave them out; {reason}")
 
 
 def check_shares(loaded: ServedNetwork | ServedProgram, folder: Path, engine: EngineChoice) -> None:

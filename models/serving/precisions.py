@@ -97,6 +97,11 @@ def choose(candidate: Candidate, wish: PrecisionWish, progress: Progress) -> Cho
         ImportError: NNCF is needed and missing.
     """
     unmeasured = not wish.videos and not candidate.card.precisions
+    if wish.precision is Precision.AUTO and unmeasured and wish.force:
+        raise PrecisionError(
+            f"--force: the card of {candidate.folder.name} has no figures by which auto could choose; expected "
+            "--validate MANIFEST, or --precision bf16"
+        )
     if wish.precision is Precision.FP32 or (wish.precision is Precision.AUTO and unmeasured):
         return Chosen(candidate.network, ServedPrecision(precision="fp32"))
     if wish.precision is Precision.FP16:

@@ -312,6 +312,8 @@ class TestCommand:
             (["--precision", "int8"], "measure it with --validate MANIFEST"),
             (["--precision", "fp16"], "OpenVINO computes in fp32, bf16 or int8 on a CPU"),
             (["--precision", "int8", "--engine", "torch"], "torch serves in fp32"),
+            (["--force", "--engine", "torch"], "--validate, --force: leave them out; torch serves in fp32"),
+            (["--force"], "--force: the card of convolving has no figures by which auto could choose"),
         ],
     )
     def test_refusals_are_one_line_and_status_1(
@@ -329,6 +331,7 @@ class TestCommand:
                 ["--precision", "fp32", "--validate", "MANIFEST"],
                 "--validate: judges bf16 and int8 (got --precision fp32)",
             ),
+            (["--precision", "fp32", "--force"], "--force: the accuracy gate refuses bf16 and int8 alone"),
             (["--into", "cameras", "--precision", "int8"], "--into: leave out --precision, --validate and --force"),
             (["--validate", "missing.jsonl"], "missing.jsonl: no such manifest"),
         ],
