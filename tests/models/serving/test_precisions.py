@@ -235,6 +235,11 @@ class TestGate:
         with pytest.raises(PrecisionError, match=r"expected videos of at least 2 groups.*got 1"):
             export(str(model), tmp_path, precision=alone)
 
+    def test_int8_needs_videos_of_both_labels(self, model: Path, manifest: Path, tmp_path: Path) -> None:
+        normal = tuple(video for video in read_manifest(manifest) if video.label == 0) * 2
+        with pytest.raises(PrecisionError, match="one label alone; add abnormal and normal videos of further groups"):
+            export(str(model), tmp_path, precision=PrecisionWish(Precision.INT8, normal, "normal"))
+
     def test_a_missing_nncf_is_one_line(
         self, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
