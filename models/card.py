@@ -74,7 +74,7 @@ class PrecisionCost(_Part):
     Attributes:
         calibration: origin of the clips that gave the ranges of int8; empty for other precisions.
         in_float: layers that stay in float32 because they hurt, by parts of their names.
-        ranges_sha256: of the file with the ranges, beside the weights; empty for other precisions.
+        ranges_sha256: of the ranges, as a model keeps them in a file beside its weights; empty for other precisions.
         validation: name of the validation set; no clip of it gave a range.
         auc_fp32, auc: over the videos, each scored by the mean of its clips; None where one label is missing.
         auc_points_interval: 95 % interval of the loss, by groups of videos.
@@ -114,6 +114,21 @@ class ServedPrecision(_Part):
     cost: PrecisionCost | None = None
     forced: bool = False
     note: str = ""
+
+    def identity(self, weights_sha256: str) -> str:
+        """Return a SHA-256 of what computes the scores: the weights, the precision, and what quantised them.
+
+        In float32 it is that of the weights itself. The processor has no part in it.
+        """
+        if self.precision == "fp32":
+            return weights_sha256
+        parts: list[object] = [weights_sha256, self.precision]
+        if self.cost is not None:
+            parts += [self.cost.ranges_sha256, self.cost.in_float]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+SERVED_FLOAT32 = ServedPrecision(precision="fp32")
 
 
 #: A family's own kind of architecture.

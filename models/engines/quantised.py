@@ -70,9 +70,15 @@ class Ranges:
 
     def save(self, file: Path) -> str:
         """Write them as JSON, in full or not at all, and return the file's SHA-256. Raises OSError."""
-        text = json.dumps({"layers": self.layers, "activations": self.activations}, indent=1) + "\n"
-        files.write_text(file, text)
-        return hashlib.sha256(text.encode()).hexdigest()
+        files.write_text(file, self._text())
+        return self.digest()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file that :meth:`save` writes."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def _text(self) -> str:
+        return json.dumps({"layers": self.layers, "activations": self.activations}, indent=1) + "\n"
 
 
 def load_ranges(file: Path, *, sha256: str) -> Ranges:

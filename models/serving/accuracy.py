@@ -147,6 +147,11 @@ def compare_scores(
 def complaint(cost: PrecisionCost) -> str:
     """Return why the accuracy gate refuses a precision, with the figures; empty where it accepts it."""
     problems = []
+    if cost.auc_points_lost is None and cost.precision == "int8":
+        problems.append(
+            "its loss of AUC is unknown, because the videos for the figures have one label alone; add abnormal and "
+            "normal videos of further groups"
+        )
     if cost.auc_points_lost is not None and cost.auc_points_lost > MOST_AUC_POINTS:
         problems.append(
             f"it loses {cost.auc_points_lost:.2f} points of AUC ({cost.auc_fp32:.4f} to {cost.auc:.4f}); "

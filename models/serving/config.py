@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-from models.card import ModelCard, features_digest
-from models.engines.precision import Precision
+from models.card import SERVED_FLOAT32, ModelCard, ServedPrecision, features_digest
 from models.serving.contract import CONFIG_FILE, PRECISION, EngineChoice
 from models.serving.parts import HOST_VERSION, read_parameters
 from operators.background import SceneKind
@@ -55,7 +54,7 @@ def config_pbtxt(
     scene: SceneKind | None = None,
     mask: bool = False,
     rarity: bool = False,
-    precision: Precision = Precision.FP32,
+    served: ServedPrecision = SERVED_FLOAT32,
     gated: bool = False,
 ) -> str:
     """Return Triton's configuration of a served model, without its version.
@@ -67,7 +66,8 @@ def config_pbtxt(
         scene: the standing scene that the model reads, if any.
         mask: it takes the places to ignore, a number for each cell of HEAT.
         rarity: its scores are rarities (:mod:`operators.rarity`).
-        precision: that the network computes with.
+        served: the precision that the network computes with, which is part of the parameter ``weights_sha256``: a
+            version in int8 is another model than one in float32 for a calibration, a replay and a worker.
         gated: a clip in which nothing moves need not be scored (:mod:`operators.gate`).
     """
     inputs = [_clip(card)]
@@ -85,7 +85,8 @@ def config_pbtxt(
             **_in_common(card, heat),
             **({"scene": scene.value} if scene else {}),
             "ENGINE": engine.value,
-            **({} if precision is Precision.FP32 else {PRECISION: precision.value}),
+            "weights_sha256": served.identity(card.weights_sha256),
+            **({} if served.precision == "fp32" else {PRECISION: served.precision}),
         },
         max_batch,
     )

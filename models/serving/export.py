@@ -40,7 +40,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from models.backbones import weights
-from models.card import BUILT_IN, CARD_FILE, CardError, ModelCard, ServedPrecision, read_card, write_card
+from models.card import (
+    BUILT_IN,
+    CARD_FILE,
+    SERVED_FLOAT32,
+    CardError,
+    ModelCard,
+    ServedPrecision,
+    read_card,
+    write_card,
+)
 from models.code import code_digest
 from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ProgramNetwork, ServedProgram
@@ -102,7 +111,6 @@ COPIED = {
 #: Those that a program itself may import.
 _OF_MEMBERS = {name: COPIED[name] for name in ("models.engines.one_by_one",)}
 _FLOAT32 = PrecisionWish()
-_SERVED_FLOAT32 = ServedPrecision(precision="fp32")
 
 
 class ExportError(MistwatchError):
@@ -211,13 +219,14 @@ def export(
             scene = family.scene(card)
             if (scene is not None) != bool(of_scene):
                 raise ExportError(f"{folder}: the family {family.name} and its model differ in the input SCENE")
-            served = _SERVED_FLOAT32
+            served = SERVED_FLOAT32
             if isinstance(loaded, ServedProgram):
                 if precision.precision not in (Precision.AUTO, Precision.FP32):
                     raise ExportError(
                         f"{folder}: a model of the family {family.name} is a program and computes in fp32 (got "
                         f"--precision {precision.precision}); expected --precision auto or fp32"
                     )
+                _check_gateless(precision, f"a model of the family {family.name} is a program and computes in fp32")
                 _write_program(loaded, draft)
             elif share_backbone:
                 from models.serving.backbone_export import write_on_backbone
@@ -227,14 +236,14 @@ def export(
                         f"{folder}: a shared backbone computes in fp32 (got --precision {precision.precision}); "
                         "expected --precision auto or fp32, or leave out --share-backbone"
                     )
-
+                _check_gateless(precision, "a shared backbone computes in fp32")
                 progress("converting the network for OpenVINO")
                 copy_modules(COPIED, draft)
                 write_on_backbone(loaded, card, of_scene, out, draft)
             else:
                 source = _Source(card, folder, scene)
                 served = _write_network(loaded, source, draft, engine, precision, progress)
-            if served == _SERVED_FLOAT32:
+            if served == SERVED_FLOAT32:
                 shutil.copyfile(folder / CARD_FILE, draft / CARD_FILE)
             else:
                 write_card(card.model_copy(update={"served": served}), draft)
@@ -248,7 +257,7 @@ def export(
                 scene=scene,
                 mask=isinstance(loaded, ServedProgram) and takes_mask(heat),
                 rarity=family.learns_from is LearnsFrom.NORMAL_FOOTAGE,
-                precision=Precision(served.precision),
+                served=served,
                 gated=family.may_be_gated,
             )
             (draft / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -492,7 +501,7 @@ def _write_network(
 ) -> ServedPrecision:
     """Write what runs the network, and the network, into the version folder ``draft``; return its precision."""
     card = source.card
-    served = _SERVED_FLOAT32
+    served = SERVED_FLOAT32
     copy_modules(COPIED, draft)
     if card.backbone is not None:
         write_notice({card.backbone.name}, draft)
@@ -505,7 +514,8 @@ def _write_network(
         if candidate.scene_network is not None:
             save(candidate.scene_network, draft / SCENE_FILE)
         if wish.precision is Precision.AUTO and engine is EngineChoice.AUTO and cuda_devices() > 0:
-            wish = _FLOAT32  # torch will serve it there
+            _check_gateless(wish, "torch serves in fp32 on the CUDA device here (or choose --engine openvino)")
+            wish = _FLOAT32
         chosen = choose(candidate, wish, progress)
         served = chosen.served
         save(chosen.network, draft / OPENVINO_FILE)
@@ -514,11 +524,19 @@ def _write_network(
             f"--precision {wish.precision}: torch serves in fp32 (got --engine torch); expected --engine openvino, or "
             "--precision auto or fp32"
         )
+    else:
+        _check_gateless(wish, "torch serves in fp32 (got --engine torch)")
     if engine is not EngineChoice.OPENVINO:
         from models.serving.torch_file import save_network
 
         save_network(network, card, draft / TORCH_FILE)
     return served
+
+
+def _check_gateless(wish: PrecisionWish, reason: str) -> None:
+    """Check that nothing is asked of the accuracy gate where it has nothing to judge. Raises ExportError."""
+    if wish.videos or wish.force:
+        raise ExportError(f"--validate, --force: leave them out; {reason}")
 
 
 def check_shares(loaded: ServedNetwork | ServedProgram, folder: Path, engine: EngineChoice) -> None:

@@ -97,6 +97,11 @@ def choose(candidate: Candidate, wish: PrecisionWish, progress: Progress) -> Cho
         ImportError: NNCF is needed and missing.
     """
     unmeasured = not wish.videos and not candidate.card.precisions
+    if wish.precision is Precision.AUTO and unmeasured and wish.force:
+        raise PrecisionError(
+            f"--force: the card of {candidate.folder.name} has no figures by which auto could choose; expected "
+            "--validate MANIFEST, or --precision bf16"
+        )
     if wish.precision is Precision.FP32 or (wish.precision is Precision.AUTO and unmeasured):
         return Chosen(candidate.network, ServedPrecision(precision="fp32"))
     if wish.precision is Precision.FP16:
@@ -112,6 +117,9 @@ def choose(candidate: Candidate, wish: PrecisionWish, progress: Progress) -> Cho
                     "--precision auto or fp32; --force exports for another machine, and this one computes in float32"
                 )
             progress(f"--precision {wish.precision}: {lacks}; here it will compute in float32")
+            if wish.precision is Precision.BF16:  # its files need no footage, and scores here would be those of float32
+                unknown = ServedPrecision(precision="bf16", forced=True, note=f"not measured: {lacks}")
+                return Chosen(candidate.network, unknown)
         return _gated(candidate, wish.precision, wish, progress)
     reasons = []
     for precision in _FASTEST_FIRST:
@@ -208,7 +216,7 @@ def keep_int8(folder: Path, sets: ValidationSets, progress: Progress = lambda _:
     candidate = converted(network, card, folder, family.scene(card))
     _, cost, ranges = measure(candidate, Precision.INT8, sets, progress)
     assert ranges is not None
-    cost = cost.model_copy(update={"ranges_sha256": ranges.save(folder / RANGES_FILE)})
+    ranges.save(folder / RANGES_FILE)
     others = [one for one in card.precisions if one.precision != cost.precision]
     write_card(card.model_copy(update={"precisions": (*others, cost)}), folder)
     return cost
@@ -244,9 +252,12 @@ def measure(
         The network, its cost on the videos for the figures, and the ranges of int8.
 
     Raises:
-        PrecisionError: the videos give too few calibration clips, or none for the figures.
+        PrecisionError: this processor lacks the precision, or the videos give too few calibration clips, or none for
+            the figures.
         pipeline.sources.base.SourceError: a video cannot be read.
     """
+    if lacks := lacking(precision, cpu_capabilities()):
+        raise PrecisionError(f"{precision} cannot be measured here: {lacks}; measure it on a processor that has it")
     opened = _Opened(candidate)
     if precision is not Precision.INT8:
         progress(f"measuring {precision} on {len(sets.judging)} videos")
@@ -266,6 +277,7 @@ def measure(
         "calibration": sets.choosing_from,
         "calibration_clips": len(samples),
         "in_float": tuple(in_float),
+        "ranges_sha256": ranges.digest(),
     }
     return network, cost.model_copy(update=about), ranges
 

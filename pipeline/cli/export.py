@@ -154,6 +154,8 @@ def _wish(precision: Precision, validate: Path | None, force: bool) -> Precision
 
     if validate is not None and precision in (Precision.FP32, Precision.FP16):
         raise UsageError(f"--validate: judges bf16 and int8 (got --precision {precision}); leave it out")
+    if force and precision is Precision.FP32:
+        raise UsageError("--force: the accuracy gate refuses bf16 and int8 alone (got --precision fp32); leave it out")
     videos = () if validate is None else tuple(read_manifest(validate))
     name = "" if validate is None else validate.stem if validate.stem != "manifest" else validate.resolve().parent.name
     return PrecisionWish(Choice(precision.value), videos, name, force)

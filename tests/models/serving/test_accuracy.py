@@ -73,7 +73,14 @@ def test_the_bound_is_half_of_the_room_between_the_thresholds(one: float, other:
     [
         ({}, ""),
         ({"auc_points_lost": 0.5, "largest_move": 0.1}, ""),
-        ({"auc": None, "auc_fp32": None, "auc_points_lost": None, "auc_points_interval": None}, ""),
+        (
+            {"auc": None, "auc_fp32": None, "auc_points_lost": None, "auc_points_interval": None},
+            "one label alone; add abnormal and normal videos",
+        ),
+        (
+            {"precision": "bf16", "auc": None, "auc_fp32": None, "auc_points_lost": None, "auc_points_interval": None},
+            "",
+        ),
         ({"auc_points_lost": 0.51}, "it loses 0.51 points of AUC (0.9000 to 0.8980); expected at most 0.5"),
         ({"largest_move": 0.101}, "it moves a smoothed score by 0.101; expected at most 0.1, half of the room"),
     ],

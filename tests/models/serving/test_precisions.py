@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import av
 import convolving_family
@@ -29,7 +29,9 @@ from models.serving.export import ExportError, export
 from models.serving.parts import read_parameters
 from models.serving.precision_wish import PrecisionWish
 from models.serving.precisions import RANGES_FILE, PrecisionError
+from pipeline.calibration.file import CalibratedModel, Calibration
 from pipeline.manifests.manifest import Video, manifest_lines, read_manifest
+from pipeline.scoring.served_model import ServedModel
 
 ALL = ("FP32", "INT8", "BF16")
 
@@ -117,6 +119,22 @@ class TestInt8:
         difference = np.abs(int8.score(clips).scores - plain.score(clips).scores)
         assert 0 < difference.max() < 0.05
 
+    def test_it_is_another_model_than_float32(self, quantised: Path, model: Path, tmp_path: Path) -> None:
+        """Workers and replays compare the whole description of a model, calibrations its weights."""
+        export(str(model), tmp_path / "fp32")
+        export(str(model), tmp_path / "bf16", precision=PrecisionWish(Precision.BF16, force=True))
+        said = {name: parameters(tmp_path / name) for name in ("fp32", "bf16")} | {"int8": parameters(quantised)}
+        assert len({one["weights_sha256"] for one in said.values()}) == 3
+        assert said["fp32"]["weights_sha256"] == read_card(model).weights_sha256
+        clip = read_card(model).clip.spec
+        served = {
+            name: ServedModel("convolving", "1", clip, weights_sha256=one["weights_sha256"])
+            for name, one in said.items()
+        }
+        made = CalibratedModel(name="convolving", version="1", weights_sha256=said["fp32"]["weights_sha256"])
+        calibration: Calibration = cast("Any", Calibration).model_construct(model=made)  # it reads nothing else
+        assert [calibration.made_for(served[name]) for name in ("fp32", "bf16", "int8")] == [True, False, False]
+
     def test_the_same_footage_gives_the_same_files(
         self, quantised: Path, model: Path, manifest: Path, tmp_path: Path
     ) -> None:
@@ -135,6 +153,7 @@ class TestInt8:
             export(str(shipped), tmp_path / precision, precision=PrecisionWish(precision))
             found, expected = (one / "clip_scorer" / "1" / "scorer.bin" for one in (tmp_path / precision, quantised))
             assert found.read_bytes() == expected.read_bytes()
+            assert parameters(tmp_path / precision)["weights_sha256"] == parameters(quantised)["weights_sha256"]
         (shipped / RANGES_FILE).write_text("{}")
         with pytest.raises(QuantisationError, match="is not that of its model card"):
             export(str(shipped), tmp_path / "damaged", precision=PrecisionWish(Precision.INT8))
@@ -216,6 +235,11 @@ class TestGate:
         with pytest.raises(PrecisionError, match=r"expected videos of at least 2 groups.*got 1"):
             export(str(model), tmp_path, precision=alone)
 
+    def test_int8_needs_videos_of_both_labels(self, model: Path, manifest: Path, tmp_path: Path) -> None:
+        normal = tuple(video for video in read_manifest(manifest) if video.label == 0) * 2
+        with pytest.raises(PrecisionError, match="one label alone; add abnormal and normal videos of further groups"):
+            export(str(model), tmp_path, precision=PrecisionWish(Precision.INT8, normal, "normal"))
+
     def test_a_missing_nncf_is_one_line(
         self, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -242,16 +266,27 @@ class TestProcessors:
         assert bool(lacking(precision, has)) == lacks
 
     def test_a_lacking_precision_is_refused_and_forced_for_another_machine(
-        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(precisions, "cpu_capabilities", lambda: ("FP32", "INT8"))
         with pytest.raises(PrecisionError, match=r"--precision bf16: this processor has no bfloat16.*--force"):
             export(str(model), tmp_path, precision=PrecisionWish(Precision.BF16))
-        export(str(model), tmp_path, precision=PrecisionWish(Precision.BF16, force=True))
-        assert parameters(tmp_path)["PRECISION"] == "bf16"
-        served = card_of(tmp_path).served
-        assert served is not None
-        assert (served.precision, served.forced, served.note) == ("bf16", True, "its accuracy is unknown")
+        for name, videos in (("without", ()), ("with", tuple(read_manifest(manifest)))):
+            out = tmp_path / name
+            export(str(model), out, precision=PrecisionWish(Precision.BF16, videos, "yard", force=True))
+            assert parameters(out)["PRECISION"] == "bf16"
+            served = card_of(out).served
+            assert served is not None
+            assert (served.precision, served.forced, served.cost) == ("bf16", True, None)  # float32 is not its cost
+            assert served.note == "not measured: this processor has no bfloat16 (AVX512-BF16 or AMX)"
+
+    def test_a_lacking_precision_is_not_measured(
+        self, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(precisions, "cpu_capabilities", lambda: ("FP32",))
+        wish = PrecisionWish(Precision.INT8, tuple(read_manifest(manifest)), "yard", force=True)
+        with pytest.raises(PrecisionError, match="int8 cannot be measured here: OpenVINO has no int8"):
+            export(str(model), tmp_path, precision=wish)
 
     def test_a_version_computes_in_float32_where_the_processor_lacks_it(
         self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -282,6 +317,8 @@ class TestCommand:
             (["--precision", "int8"], "measure it with --validate MANIFEST"),
             (["--precision", "fp16"], "OpenVINO computes in fp32, bf16 or int8 on a CPU"),
             (["--precision", "int8", "--engine", "torch"], "torch serves in fp32"),
+            (["--force", "--engine", "torch"], "--validate, --force: leave them out; torch serves in fp32"),
+            (["--force"], "--force: the card of convolving has no figures by which auto could choose"),
         ],
     )
     def test_refusals_are_one_line_and_status_1(
@@ -299,6 +336,7 @@ class TestCommand:
                 ["--precision", "fp32", "--validate", "MANIFEST"],
                 "--validate: judges bf16 and int8 (got --precision fp32)",
             ),
+            (["--precision", "fp32", "--force"], "--force: the accuracy gate refuses bf16 and int8 alone"),
             (["--into", "cameras", "--precision", "int8"], "--into: leave out --precision, --validate and --force"),
             (["--validate", "missing.jsonl"], "missing.jsonl: no such manifest"),
         ],
