@@ -35,6 +35,7 @@ from models.detectors.mist.generator import Generator
 from models.detectors.mist.served import ClipScorer
 from models.engines.openvino import OpenVinoNetwork
 from models.engines.openvino_convert import Input, to_openvino
+from models.engines.precision import Precision
 from models.serving.engine import Engine, open_engine
 from models.serving.export import SERVED_NAME, ensure_repository, find_model
 from operators.background import HELD_TOLERANCE, HeldScene, SceneKind
@@ -70,7 +71,7 @@ def main() -> None:
         card = read_card(find_model(options.model), MistCard)
         if card.contrast is None or card.contrast.scene is not SceneKind.CLIP:
             parser.error(f"--model {options.model}: reads no scene of its clips; expected a model with contrast: clip")
-        folder = ensure_repository(options.model, progress=console.print) / SERVED_NAME
+        folder = ensure_repository(options.model, precision=Precision.FP32, progress=console.print) / SERVED_NAME
         films = {film.name: film_clips(film, card.clip.spec, options.clips) for film in films_of(options.cctv)}
     except MistwatchError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

@@ -28,6 +28,7 @@ import numpy as np
 from alternately import alternate, append
 
 from models.card import CARD_FILE, ModelCard
+from models.engines.precision import Precision
 from models.serving.engine import open_engine
 from models.serving.export import ensure_repository
 from pipeline.errors import MistwatchError
@@ -61,7 +62,7 @@ def main() -> None:
 
 def measured(film: Path, model: str, rounds: int) -> dict[str, Any]:
     """Measure the parts, and return the results."""
-    folder = ensure_repository(model, progress=print) / "clip_scorer"
+    folder = ensure_repository(model, precision=Precision.FP32, progress=print) / "clip_scorer"
     clip = ModelCard.model_validate_json((folder / CARD_FILE).read_text()).clip
     shape = (clip.frames, clip.height, clip.width, 3)
     engine = open_engine("auto", folder / "1", shape)

@@ -161,7 +161,7 @@ ROWS = (
         ),
     ),
     Row(
-        "the same, bfloat16 on processors that have it, against PyTorch eager",
+        "the same, bfloat16 on processors that have it (in process), against PyTorch eager",
         "precision",
         (Check(("eager_over_bf16_in_process",), least=4.5),),
         "The processors of this machine lack bfloat16: an export to it is refused here, or falls back with a log line.",

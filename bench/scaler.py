@@ -25,6 +25,7 @@ from alternately import alternate, append, ratio
 
 from models.card import read_card
 from models.detectors.mist.card import MistCard
+from models.engines.precision import Precision
 from models.serving.engine import Engine, open_engine
 from models.serving.export import SERVED_NAME, ensure_repository, find_model
 from pipeline.errors import MistwatchError
@@ -128,7 +129,7 @@ def main() -> None:
         parser.exit(2, f"{parser.prog}: {options.data}: holds no films in cctv/; give its folder with --data\n")
     try:
         spec = read_card(find_model(options.model), MistCard).clip.spec
-        folder = ensure_repository(options.model, progress=print) / SERVED_NAME / "1"
+        folder = ensure_repository(options.model, precision=Precision.FP32, progress=print) / SERVED_NAME / "1"
     except MistwatchError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     assert spec.frame_spec == FrameSpec(SIDE, SIDE, spec.fit, spec.fps), "the ways are of this size"

@@ -26,6 +26,7 @@ import tritonclient.grpc as triton
 
 from deploy.triton.server import TritonServer
 from models.card import CARD_FILE, ModelCard
+from models.engines.precision import Precision
 from models.serving.engine import open_engine
 from models.serving.export import ensure_repository
 
@@ -85,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
 
     load_before = os.getloadavg()[0]
-    repository = ensure_repository(options.model, progress=print)
+    repository = ensure_repository(options.model, precision=Precision.FP32, progress=print)
     folder = repository / "clip_scorer"
     card = ModelCard.model_validate_json((folder / CARD_FILE).read_text())
     size = (card.clip.frames, card.clip.height, card.clip.width, 3)

@@ -30,6 +30,7 @@ from rich.table import Table
 
 from deploy.triton.server import TritonServer
 from models.card import CARD_FILE, ModelCard
+from models.engines.precision import Precision
 from models.serving.config import triton_config
 from models.serving.engine import Engine, open_engine
 from models.serving.export import SERVED_NAME, ensure_repository
@@ -57,7 +58,9 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     try:
-        repository = options.repository or ensure_repository(options.model, progress=console.print)
+        repository = options.repository or ensure_repository(
+            options.model, precision=Precision.FP32, progress=console.print
+        )
         detector = measure_detector(repository, options.rounds)
         free = measure_free(max(options.rounds // 2, 1))
     except (MistwatchError, OSError, ValueError) as error:
