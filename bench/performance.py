@@ -76,7 +76,8 @@ class Check:
     """One figure that a target bounds.
 
     Attributes:
-        key: its place in the bench's results. ``*`` stands for any key, or any item of a list: the worst of all such figures counts.
+        key: its place in the bench's results. ``*`` stands for any key, or any item of a list: the
+            worst of all such figures counts.
         least, most: the bound; exactly one is given.
         unit: printed behind the figure and the bound; ``%`` also multiplies by 100.
         what: printed before the figure, where a row has several.

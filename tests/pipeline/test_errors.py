@@ -32,7 +32,13 @@ def test_no_exception_stands_outside_the_trees(root: Path) -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef) and node.bases and all(map(is_builtin_exception, node.bases))
     }
-    assert found == {"pipeline/errors.py: MistwatchError", "deploy/errors.py: DeployError", SIGNAL, UNDEFINED, BACKBONE_AWAY}
+    assert found == {
+        "pipeline/errors.py: MistwatchError",
+        "deploy/errors.py: DeployError",
+        SIGNAL,
+        UNDEFINED,
+        BACKBONE_AWAY,
+    }
 
 
 def test_the_status_is_in_the_tree() -> None:
