@@ -63,12 +63,21 @@ def test_the_worst_of_several_figures_counts(performance: Any) -> None:
     films = {name: {"ours_to": {"ffmpeg": figure}} for name, figure in (("small, 25 fps", 0.9), ("large", 1.2))}
     assert decode.judged(run(films=films)) == ("1.20", "**missed**")
     (gate,) = [row for row in performance.ROWS if row.bench == "gate"]
-    assert gate.judged(run(cameras_against_decoding=0.8, sets=[{"lost": 1}, {"lost": 0}])) == (
-        "0.80; incidents lost: 1.00",
-        "**missed**",
-    )
-    assert gate.judged(run(cameras_against_decoding=0.8, sets=[{"lost": 0}, {}])) == ("0.80; incidents lost: 0", "met")
-    assert gate.judged(run(cameras_against_decoding=0.8)) == ("0.80", "not measured"), "one of two is not enough"
+    one_lost, kept = ({"footage": name, "incidents": 5, "lost": lost} for name, lost in (("a", 1), ("b", 0)))
+    found = run(cameras_against_decoding=0.8, sets=[one_lost, kept])
+    assert gate.judged(found) == ("0.80; incidents lost: 1.00", "**missed**")
+    assert gate.judged(found | {"sets": [kept]}) == ("0.80; incidents lost: 0", "met")
+    not_judged = found | {"sets": [kept, {"footage": "Ped2"}]}
+    assert gate.judged(not_judged)[1] == "not measured: no lost incidents counted for Ped2"
+    assert gate.judged(found | {"sets": []}) == ("0.80", "not measured"), "one of two is not enough"
+
+
+def test_the_rows_read_the_keys_of_the_gates_bench(performance: Any, load: Any) -> None:
+    bench = load("gate")
+    (gate,) = [row for row in performance.ROWS if row.bench == "gate"]
+    unscored = bench.figures("Ped2", [True, False], [True, True], [], [True, False])
+    found = json.loads(json.dumps(run(cameras_against_decoding=0.8, sets=[unscored])))
+    assert gate.judged(found) == ("0.80; incidents lost: 1.00", "**missed**")
 
 
 def test_a_worker_without_a_gate_does_not_count_as_gated(performance: Any) -> None:

@@ -40,7 +40,7 @@ def test_a_narrow_table_shows_gated_clips_where_there_are_some(width: int) -> No
     Console(file=screen, width=width).print(table(gated, width))
     header, door, gate, _away = screen.getvalue().splitlines()
     assert header.split()[:6] == ["camera", "state", "clips", "gated", "dropped", "alerts"]
-    assert ["31", "1987", "0", "0"] == door.split()[2:6]
+    assert door.split()[2:6] == ["31", "1987", "0", "0"]
     assert all(text in gate for text in ("7716", "1042", "17"))
 
 
