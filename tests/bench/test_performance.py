@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.errors import MistwatchError
@@ -107,6 +109,21 @@ def test_a_core_holds_as_many_cameras_as_its_seconds_allow(performance: Any) -> 
     always, tenth, never = (cell.strip() for cell in row.split("|")[2:5])
     assert (always, never) == ("10.0", "47.1")
     assert float(tenth) == pytest.approx(1 / (0.02 + 0.08 * (0.1 + 0.9 / 64)), abs=0.05)
+
+
+def test_the_rows_read_the_keys_of_the_bench_of_precision(performance: Any, load: Any) -> None:
+    """Every row of the page but that of bfloat16, which few processors have; and the peers are ways of scoring."""
+    ways = ("eager", "fp32_in_process", "fp32_served", "int8_in_process", "int8_served", "peak_f32", "peak_int8")
+    scores = {"fp32_served": np.array([0.5]), "int8_served": np.array([0.5])}
+    summary = load("precision").summary({way: [0.1, 0.1] for way in ways}, scores, np.array([0.5]), work=50.0)
+    found = json.loads(json.dumps(run(**summary), default=asdict))
+    rows = [row for row in performance.ROWS if row.bench == "precision" and "bfloat16" not in row.what]
+    assert len(rows) == 3
+    assert all("not measured" not in row.judged(found)[1] for row in rows)
+    peers = "\n".join(performance.table_of(performance.PEERS[0], found))
+    assert "| int8_served |" in peers
+    assert "peak" not in peers
+    assert all("not measured" not in "\n".join(performance.table_of(limit, found)) for limit in performance.LIMITS)
 
 
 def test_every_bench_that_a_row_names_is_run(performance: Any) -> None:
