@@ -1,12 +1,14 @@
 """Measure what one more camera costs a worker: processor time, its share beside decoding and encoder, and memory.
 
-    python bench/cameras.py [--data ../shared/data] [--rounds 3] [--seconds 6] [--encoder-seconds 0.15]
+    python bench/cameras.py [--data ../shared/data] [--rounds 3] [--seconds 6] [--encoder-seconds SECONDS]
 
 adds a line to bench/results/performance/cameras.jsonl, in about four minutes. Each measurement has a process of its own
 with a whole worker, its board and its metrics. The cameras are live: films of 640 × 480 and 25 pictures a second that
 are read at the pace of their own clock, by the code of all live cameras but for the network; neither the pacing nor the
 timing counts. Clips have 16 pictures of 224 × 224 at 12.5 a second. The scorer answers at once, so its transport costs
-nothing here (bench/transport.py measures that), and the encoder's processor time per clip is added as stated.
+nothing here. Two figures are added for each clip: the transport's processor time, through shared memory to a model that
+costs nothing, of the newest run of bench/transport.py; and the encoder's, in int8, of that of bench/precision.py: its
+milliseconds times the cores that it takes. A worker that falls behind its cameras is marked as late.
 
 Processor time is counted per decoded picture, so a machine that cannot keep up does not look cheap. Memory is PSS.
 """
@@ -28,7 +30,7 @@ from typing import Any
 
 import av
 import av.container
-from alternately import append, ratio
+from alternately import append, newest, ratio
 
 from operators.chain import ChainSettings
 from pipeline.live.board import Board
@@ -54,6 +56,7 @@ CLIP = ClipSpec(fps=12.5)
 SERVED = ServedModel("stub", "1", CLIP, threshold=0.5, kernel=3)
 COUNTS = (4, 8, 16, 32)
 SHARE_AT = 16  #: cameras at which the share beside decoding and encoder is asked for
+ON_TIME = 0.95  #: least share of the pictures that come in their time; below, the worker fell behind
 WARM_SECONDS = 4.0  #: until every camera has its decoder, its scaler and a full window
 _TIMINGS = 2000
 #: Seconds of a camera's stream for each clip.
@@ -253,16 +256,33 @@ def make_film(data: Path, folder: Path, seconds: float) -> Path:
     return film
 
 
-def shares(costs: dict[str, float], encoder_seconds: float) -> dict[str, float]:
-    """Return shares of the whole, the encoder's processor time for each clip among it."""
-    encoder = 1000 * encoder_seconds / (CLIP_SECONDS * FPS)  # ms a decoded picture
-    whole = costs["all"] + encoder
+def transport_of(found: dict[str, Any] | None) -> float | None:
+    """Return the processor milliseconds of a clip's way through shared memory, of bench/transport.py; None: unknown."""
+    if found is None:
+        return None
+    value: float | None = found["transport_alone"]["processor_milliseconds_a_clip"].get("shared memory")
+    return value
+
+
+def encoder_of(found: dict[str, Any] | None) -> float | None:
+    """Return the processor seconds of the int8 encoder for a clip, of bench/precision.py; None: unknown."""
+    if found is None or "int8_in_process" not in found["milliseconds"]:
+        return None
+    return float(found["milliseconds"]["int8_in_process"] * found["machine"]["cores"] / 1000)
+
+
+def shares(costs: dict[str, float], encoder_seconds: float, transport_ms: float = 0.0) -> dict[str, float]:
+    """Return shares of the whole, the processor time of encoder and transport for each clip among it."""
+    pictures = CLIP_SECONDS * FPS
+    encoder, transport = 1000 * encoder_seconds / pictures, transport_ms / pictures  # ms a decoded picture
+    whole = costs["all"] + encoder + transport
     return {
         "encoder": encoder / whole,
         "decoding": costs["decoding"] / whole,
         "scaling": costs["scaling"] / whole,
+        "transport": transport / whole,
         "rest": costs["rest"] / whole,
-        "neither_decoding_nor_encoder": (costs["rest"] + costs["scaling"]) / whole,
+        "neither_decoding_nor_encoder": (costs["rest"] + costs["scaling"] + transport) / whole,
     }
 
 
@@ -273,7 +293,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument(
-        "--encoder-seconds", type=float, default=0.15, help="processor time of the int8 encoder for one clip"
+        "--encoder-seconds",
+        type=float,
+        help="processor time of the int8 encoder for one clip (default: of the newest run of bench/precision.py)",
     )
     options = parser.parse_args()
     if options.child:
@@ -282,19 +304,28 @@ def main() -> None:
         return
     if not (options.data / "cctv" / "vtest.avi").exists():
         parser.exit(2, f"{parser.prog}: {options.data}: lacks cctv/vtest.avi; give its folder with --data\n")
+    encoder = encoder_of(newest("precision")) if options.encoder_seconds is None else options.encoder_seconds
+    if encoder is None:
+        parser.exit(2, f"{parser.prog}: bench/precision.py has not run; run it first, or give --encoder-seconds\n")
     runs: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
     with tempfile.TemporaryDirectory() as folder:
         film = make_film(options.data, Path(folder), 4 * (WARM_SECONDS + options.seconds))
         for number in range(options.rounds):
             for count in COUNTS if number % 2 else reversed(COUNTS):
                 runs[count].append(in_a_process(film, count, options.seconds))
-    results = summary(runs, options.encoder_seconds)
+    results = summary(runs, encoder, transport_of(newest("transport")))
     print_table(results)
     append("cameras", results)
 
 
-def summary(runs: dict[int, list[dict[str, float]]], encoder_seconds: float) -> dict[str, Any]:
-    """Return the medians by number of cameras, and the figures that are asked for."""
+def summary(
+    runs: dict[int, list[dict[str, float]]], encoder_seconds: float, transport_ms: float | None
+) -> dict[str, Any]:
+    """Return the medians by number of cameras, and the figures that are asked for.
+
+    Args:
+        transport_ms: processor milliseconds of the transport of one clip; None: not measured, and not counted.
+    """
     medians = {
         count: {name: statistics.median(run[name] for run in found) for name in found[0]}
         for count, found in runs.items()
@@ -306,7 +337,9 @@ def summary(runs: dict[int, list[dict[str, float]]], encoder_seconds: float) -> 
     return {
         "cameras": {str(count): found for count, found in medians.items()},
         "encoder_seconds_a_clip": encoder_seconds,
-        "shares_at_16": shares(medians[SHARE_AT], encoder_seconds),
+        "transport_ms_a_clip": transport_ms,
+        "late_at": [count for count, found in runs.items() if min(run["on_time"] for run in found) < ON_TIME],
+        "shares_at_16": shares(medians[SHARE_AT], encoder_seconds, transport_ms or 0.0),
         "cost_at_32_to_4": ratio([run["all"] for run in runs[most]], [run["all"] for run in runs[fewest]]),
         "memory_mb_a_camera": statistics.median(memory),
     }
@@ -322,6 +355,10 @@ def print_table(results: dict[str, Any]) -> None:
     print(f"memory of one more camera: {results['memory_mb_a_camera']:.1f} MB")
     parts = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in results["shares_at_16"].items())
     print(f"at {SHARE_AT} cameras, with {results['encoder_seconds_a_clip']} s of the encoder a clip: {parts}")
+    if results["transport_ms_a_clip"] is None:
+        print("the transport is not counted: bench/transport.py has not run")
+    if results["late_at"]:
+        print(f"LATE at {results['late_at']} cameras: less than {ON_TIME:.0%} of the pictures came in time")
 
 
 COLUMNS = {"all": 9, "decoding": 10, "scaling": 9, "rest": 8}

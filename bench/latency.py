@@ -206,6 +206,7 @@ def watched(
                 "triton": {"address": address, "model": model},
                 "kafka": {"bootstrap": bootstrap},
                 "alerts": {"cooldown_seconds": COOLDOWN_SECONDS},
+                "gate": "off",
                 "cameras": {name: {"source": url} for name, url in urls.items()},
             }
         )

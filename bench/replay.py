@@ -96,7 +96,9 @@ def replayed(
     served: ServedModel, address: str, film: Path, show: Any = lambda _progress: None, **clip: int
 ) -> tuple[int, float]:
     """Replay ``film``; return its clips and the seconds it took. ``clip``: settings that differ from the model's."""
-    site = site_from_options({"triton": {"address": address}, "clip": clip, "cameras": {"any": {"source": "any"}}})
+    site = site_from_options(
+        {"triton": {"address": address}, "clip": clip, "gate": "off", "cameras": {"any": {"source": "any"}}}
+    )
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         outcome = Replay([Wanted(film.stem, film)], Path(folder), site=site, served=served, jobs=1).run(

@@ -24,13 +24,13 @@ from operators.checks import whole_number
 
 #: Side of a cell, pixels: noise averages out, a hand does not.
 _CELL = 8
-#: Frames of a clip that are looked at, at most; of 0.64 s one every 0.2 s.
+#: Frames of a clip that are looked at, at most; of 1.28 s one every 0.4 s.
 _FRAMES = 4
 #: Grey of red, green and blue (ITU-R BT.601).
 _GREY = (0.299, 0.587, 0.114)
 #: A cell's noise is this quantile of its differences: half of the clips may show something without becoming noise.
 _QUANTILE = 0.5
-#: Change of a noise by one clip, as a share of it: tenfold after 230 clips (2.5 minutes) in which it was exceeded.
+#: Change of a noise by one clip, as a share of it: tenfold after 230 clips (5 minutes) in which it was exceeded.
 _NOISE_STEP = 0.01
 #: Least and greatest noise of a cell, levels of 255. The ceiling keeps a person who stays in motion visible.
 _LEAST_NOISE, _MOST_NOISE = 0.25, 1.5

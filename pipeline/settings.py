@@ -138,7 +138,7 @@ class AlertTuning(_Strict):
     )
 
 
-#: Clips of a still camera between two that are scored, at most: ten minutes of the usual clips.
+#: Clips of a still camera between two that are scored, at most: 21 minutes of clips of 1.28 s.
 _MOST_FLOOR = 1000
 
 
@@ -158,6 +158,8 @@ def _floor(value: object) -> object:
     """Refuse a floor rate that keeps the gate from its work, or the model from seeing the camera."""
     if value is None:
         return value
+    if isinstance(value, str) and value.isdecimal():  # of the environment
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("must be a whole number")
     if value == 1:
@@ -495,6 +497,21 @@ class Site(BaseSettings):
         return _Environment(settings_cls, init_settings.init_kwargs), init_settings
 
 
+#: ``MISTWATCH_GATE=off``, for the site, a camera or a detector.
+_GATE_VARIABLE = re.compile(r"mistwatch_((cameras|detectors)__.+__)?gate")
+
+
+def _modes_of_gates(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the variables with ``…GATE=off`` as ``…GATE__MODE=off``, which the file's ``gate: off`` means, too."""
+    short = {
+        name: value
+        for name, value in variables.items()
+        if value is not None and not value.lstrip().startswith("{") and _GATE_VARIABLE.fullmatch(name)
+    }
+    modes: dict[str, str | None] = {f"{name}__mode": value for name, value in short.items()}
+    return modes | {name: value for name, value in variables.items() if name not in short}
+
+
 class _Environment(EnvSettingsSource):
     """Environment variables, in whose names a camera or detector ``Gate-1`` can only be written as ``GATE_1``."""
 
@@ -502,6 +519,7 @@ class _Environment(EnvSettingsSource):
         """``document``: the content of the file, not checked yet."""
         super().__init__(settings_cls)
         self._document = document
+        self.env_vars = _modes_of_gates(self.env_vars)
 
     def __call__(self) -> dict[str, Any]:
         found = super().__call__()

@@ -144,10 +144,12 @@ class LiveTable(Lines):
 def table(states: list[CameraState], width: int) -> Table:
     """Return the cameras as a table of state, position and score; a narrow table has fewer columns."""
     wide = width >= _WIDE
+    with_gated = wide or any(state.gated for state in states)
     rows = Table(box=None, header_style="bold", pad_edge=False)
     rows.add_column("camera")  # only this column and the message may be cut
     rows.add_column("state", no_wrap=True)
-    for header in (*(("at", "frames") if wide else ()), "clips", *(("gated",) if wide else ()), "dropped", "alerts"):
+    gated = ("gated",) if with_gated else ()
+    for header in (*(("at", "frames") if wide else ()), "clips", *gated, "dropped", "alerts"):
         rows.add_column(header, justify="right", no_wrap=True)
     rows.add_column("smoothed score" if wide else "score", no_wrap=True)
     if wide:
@@ -161,7 +163,7 @@ def table(states: list[CameraState], width: int) -> Table:
             Text("ALERT" if state.alert_open else state.phase, style),
             *((f"{int(minutes)}:{seconds:04.1f}", str(state.frames)) if wide else ()),
             str(state.scored),
-            *((str(state.gated),) if wide else ()),
+            *((str(state.gated),) if with_gated else ()),
             Text(str(state.dropped), "yellow" if state.dropped else ""),
             str(state.alerts),
             _bar(state, cells=_BAR_CELLS if wide else 0),

@@ -156,6 +156,7 @@ def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False, zone
         "seconds": round(sum(row.duration_seconds for row in scored), 3),
         "frames": sum(row.frames for row in scored),
         "clips": sum(row.clips for row in scored),
+        "clips_gated": sum(row.gated for row in scored),
         "alerts": outcome.alerts,
         "scorer_reconnects": outcome.scorer_reconnects,
     }
@@ -163,7 +164,9 @@ def print_summary(folder: Path, outcome: Outcome, *, as_json: bool = False, zone
         print(json.dumps({"type": "summary", "out": str(folder), **counts}), flush=True)
         return
     parts = [f"{counts['recordings']} recordings ({timedelta(seconds=round(counts['seconds']))})"]
-    parts += [f"{counts['clips']} clips scored", f"{counts['alerts']} alert(s)"]
+    gated = counts["clips_gated"]
+    parts += [f"{counts['clips'] - gated} clips scored", *([f"{gated} gated"] if gated else [])]
+    parts += [f"{counts['alerts']} alert(s)"]
     parts += [f"{counts[key]} {words}" for key, words in _OPTIONAL_COUNTS if counts[key]]
     typer.echo(f"{folder}: {', '.join(parts)}")
 

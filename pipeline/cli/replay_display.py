@@ -68,7 +68,8 @@ class ReplayDisplay:
             self._began = at, now.seconds
             self.bar.reset(self._task, completed=int(now.seconds), total=now.total_seconds)
         bad = f", {now.failed} cannot be replayed" if now.failed else ""
-        words = f"{now.done} of {now.recordings} recordings, {now.clips} clips, {now.alerts} alert(s){bad}"
+        gated = f" ({now.gated} gated)" if now.gated else ""
+        words = f"{now.done} of {now.recordings} recordings, {now.clips} clips{gated}, {now.alerts} alert(s){bad}"
         if now.hashing is not None:
             name, done, files = now.hashing
             words += f"; {printable(name)}: {done} of {files} files hashed"

@@ -80,6 +80,7 @@ class Progress:
     Attributes:
         hashing: an archive whose files are read for the hash of their contents: its name, the number of files that are
             done and of all.
+        gated: how many of the clips were not sent, because nothing moves in them.
     """
 
     recordings: int
@@ -90,6 +91,7 @@ class Progress:
     seconds: float
     total_seconds: float | None
     hashing: tuple[str, int, int] | None = None
+    gated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ class Replay:
         self._unread: list[str] = []
         self._alerts = 0
         self._clips = 0
+        self._gated = 0
         self._mismatch: str | None = None
         self._cut_short = False
         self._lengths = Lengths(self._recordings)
@@ -460,6 +463,7 @@ class Replay:
     def _add_row(self, row: VideoRow, alerts: int = 0) -> None:
         self._rows[row.name] = row
         self._clips += row.clips
+        self._gated += row.gated
         self._alerts += alerts
         self._lengths.done(row.name)
 
@@ -507,6 +511,7 @@ class Replay:
             seconds=self._lengths.done_seconds
             + sum(min(one.seconds, self._lengths.of(one.wanted.name)) for one in running),
             total_seconds=self._lengths.total_seconds,
+            gated=self._gated + sum(one.gated_clips for one in running),
         )
 
 

@@ -65,7 +65,7 @@ class RecordingResults:
 
     @property
     def clips(self) -> int:
-        """Number of clips scored so far."""
+        """Number of clips so far, scored or gated."""
         return len(self._segments)
 
     def scored(self, scored: Scored) -> None:
@@ -151,6 +151,7 @@ class RecordingResults:
             damage=one_line("; ".join(self.damage)) or None,
             sparse=sparse_part(index, self.clip),
             gaps=_gaps(self.source),
+            gated=self.gated_clips,
         )
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
         return Replayed(row, self._table(index), b"".join(self.events), maps)

@@ -309,6 +309,7 @@ class VideoRow(_Part):
         stream: number of the video stream that was read, if not the first; see ``mistwatch replay --stream``.
         masks: of its abnormal pixels, absolute, as the manifest says (:mod:`pipeline.manifests.masks`); not written
             where the manifest names none.
+        gated: how many of the clips were not sent, because nothing moves in them; not written where none was.
     """
 
     name: str
@@ -332,12 +333,13 @@ class VideoRow(_Part):
     stream: Annotated[int, Field(ge=0)] | None = None
     gaps: tuple[RowGap, ...] = ()
     masks: str | None = None
+    gated: Annotated[int, Field(ge=0)] = 0
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what few recordings have."""
         written: dict[str, Any] = handler(self)
-        rare = ("files", "gaps", "sparse", "stream", "masks")
+        rare = ("files", "gaps", "sparse", "stream", "masks", "gated")
         return {name: value for name, value in written.items() if value or name not in rare}
 
     @property

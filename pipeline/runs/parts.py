@@ -277,7 +277,7 @@ def _content(wanted: Wanted) -> str | None:
 
 #: What a replay finds out of a recording; the rest of its row is what is said of it.
 _MEASURED = {
-    "content_hash", "camera", "frames", "fps", "duration_seconds", "started_at", "segments", "clips", "damage",
+    "content_hash", "camera", "frames", "fps", "duration_seconds", "started_at", "segments", "clips", "gated", "damage",
     "gaps", "sparse",
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,44 @@ def test_a_camera_more_is_the_most_against_the_fewest_round_by_round(load):
         16: [run(), run()],
         32: [run(all=1.5, pss_mb=380.0), run(all=2.2, pss_mb=418.0)],
     }
-    found = cameras.summary(runs, 0.16)
+    found = cameras.summary(runs, 0.16, None)
     assert found["memory_mb_a_camera"] == pytest.approx(10.5)  # 280 / 28 and 308 / 28
     assert found["cost_at_32_to_4"].median == pytest.approx(1.05)
     assert found["cameras"]["4"]["all"] == pytest.approx(1.75)
     json.dumps({**found, "cost_at_32_to_4": None})
+
+
+def test_the_transport_belongs_to_the_rest_that_is_asked_for(load):
+    """A clip is 32 decoded pictures: 1.6 ms of transport are 0.05 ms for each, beside 5 ms of the encoder."""
+    shares = load("cameras").shares(run(), encoder_seconds=0.16, transport_ms=1.6)
+    assert shares["transport"] == pytest.approx(0.05 / 6.55)
+    assert shares["neither_decoding_nor_encoder"] == pytest.approx(0.55 / 6.55)
+
+
+def test_encoder_and_transport_come_of_their_own_benches(load):
+    cameras = load("cameras")
+    assert cameras.encoder_of({"milliseconds": {"int8_in_process": 80.0}, "machine": {"cores": 2}}) == 0.16
+    assert cameras.encoder_of({"milliseconds": {"fp32_in_process": 80.0}, "machine": {"cores": 2}}) is None
+    found = {"transport_alone": {"processor_milliseconds_a_clip": {"gRPC": 3.0, "shared memory": 1.6}}}
+    assert cameras.transport_of(found) == 1.6
+    assert cameras.encoder_of(None) is cameras.transport_of(None) is None
+
+
+def test_the_page_reads_the_keys_of_the_bench_of_cameras(load):
+    """A worker that falls behind, or a transport that is not counted, is no measurement."""
+    cameras, performance = load("cameras"), load("performance")
+    share, growth, _memory = [row for row in performance.ROWS if row.bench == "cameras"]
+
+    def judged(row, transport_ms=1.6, **changed: float) -> tuple[str, str]:
+        found = cameras.summary({4: [run()], 16: [run(**changed)], 32: [run(**changed)]}, 0.16, transport_ms)
+        return row.judged(json.loads(json.dumps(found, default=asdict)))
+
+    assert judged(share) == ("8.4 %", "**missed**")  # 0.55 / 6.55
+    assert judged(share, scaling=0.05, rest=0.05, all=1.1)[1] == "met"  # 0.15 / 6.15 = 2.4 %
+    assert judged(share, transport_ms=None)[1] == "not measured: the transport is not counted"
+    assert judged(share, on_time=0.94)[1] == "not measured: the worker fell behind at 16 cameras"
+    assert judged(growth)[1] == "met"
+    assert judged(growth, on_time=0.94)[1] == "not measured: the worker fell behind at 32 cameras"
 
 
 def test_the_times_of_threads_are_summed(load):

@@ -35,6 +35,22 @@ def test_an_incident_that_only_a_gated_clip_shows_is_lost(bench):
     assert (found["clips"], found["gated"], found["abnormal_gated"]) == (2, 1, 1)
 
 
+def test_lost_counts_by_incident(bench):
+    """Each incident is compared with itself."""
+    clips, whole = scored(0.1, 0.9, 0.1, *[0.1] * 20, 0.9, 0.1), Span(0.0, 25.0)
+    incidents = [Span(1.0, 2.0), Span(23.0, 24.0)]
+    gated = [at == 1 for at in range(len(clips))]
+    both = bench.Compared.of(clips, gated, CHAIN, incidents, whole)
+    assert (both.lost, both.ungated.found, both.gated.found) == (1, 2, 1)
+    assert bench.Compared(both.gated, both.ungated).lost == 0
+
+
+def test_incidents_without_scores_are_lost_where_a_clip_is_gated(bench):
+    found = bench.figures("Ped2", [True, False, False], [True, True, True], [], [True, False])
+    assert (found["incidents"], found["incidents_scored"], found["lost"]) == (2, 0, 1)
+    assert "found_gated" not in found
+
+
 def test_an_alert_goes_on_over_gated_clips(bench):
     held = bench.alerts(scored(0.9, 0.0, 0.0, 0.9, 0.0), [False, True, True, False, False], CHAIN)
     assert held == [Span(1.0, 5.0)]

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.errors import MistwatchError
@@ -63,12 +65,21 @@ def test_the_worst_of_several_figures_counts(performance: Any) -> None:
     films = {name: {"ours_to": {"ffmpeg": figure}} for name, figure in (("small, 25 fps", 0.9), ("large", 1.2))}
     assert decode.judged(run(films=films)) == ("1.20", "**missed**")
     (gate,) = [row for row in performance.ROWS if row.bench == "gate"]
-    assert gate.judged(run(cameras_against_decoding=0.8, sets=[{"lost": 1}, {"lost": 0}])) == (
-        "0.80; incidents lost: 1.00",
-        "**missed**",
-    )
-    assert gate.judged(run(cameras_against_decoding=0.8, sets=[{"lost": 0}, {}])) == ("0.80; incidents lost: 0", "met")
-    assert gate.judged(run(cameras_against_decoding=0.8)) == ("0.80", "not measured"), "one of two is not enough"
+    one_lost, kept = ({"footage": name, "incidents": 5, "lost": lost} for name, lost in (("a", 1), ("b", 0)))
+    found = run(cameras_against_decoding=0.8, sets=[one_lost, kept])
+    assert gate.judged(found) == ("0.80; incidents lost: 1.00", "**missed**")
+    assert gate.judged(found | {"sets": [kept]}) == ("0.80; incidents lost: 0", "met")
+    not_judged = found | {"sets": [kept, {"footage": "Ped2"}]}
+    assert gate.judged(not_judged)[1] == "not measured: no lost incidents counted for Ped2"
+    assert gate.judged(found | {"sets": []}) == ("0.80", "not measured"), "one of two is not enough"
+
+
+def test_the_rows_read_the_keys_of_the_gates_bench(performance: Any, load: Any) -> None:
+    bench = load("gate")
+    (gate,) = [row for row in performance.ROWS if row.bench == "gate"]
+    unscored = bench.figures("Ped2", [True, False], [True, True], [], [True, False])
+    found = json.loads(json.dumps(run(cameras_against_decoding=0.8, sets=[unscored])))
+    assert gate.judged(found) == ("0.80; incidents lost: 1.00", "**missed**")
 
 
 def test_a_worker_without_a_gate_does_not_count_as_gated(performance: Any) -> None:
@@ -98,6 +109,21 @@ def test_a_core_holds_as_many_cameras_as_its_seconds_allow(performance: Any) -> 
     always, tenth, never = (cell.strip() for cell in row.split("|")[2:5])
     assert (always, never) == ("10.0", "47.1")
     assert float(tenth) == pytest.approx(1 / (0.02 + 0.08 * (0.1 + 0.9 / 64)), abs=0.05)
+
+
+def test_the_rows_read_the_keys_of_the_bench_of_precision(performance: Any, load: Any) -> None:
+    """Every row of the page but that of bfloat16, which few processors have; and the peers are ways of scoring."""
+    ways = ("eager", "fp32_in_process", "fp32_served", "int8_in_process", "int8_served", "peak_f32", "peak_int8")
+    scores = {"fp32_served": np.array([0.5]), "int8_served": np.array([0.5])}
+    summary = load("precision").summary({way: [0.1, 0.1] for way in ways}, scores, np.array([0.5]), work=50.0)
+    found = json.loads(json.dumps(run(**summary), default=asdict))
+    rows = [row for row in performance.ROWS if row.bench == "precision" and "bfloat16" not in row.what]
+    assert len(rows) == 3
+    assert all("not measured" not in row.judged(found)[1] for row in rows)
+    peers = "\n".join(performance.table_of(performance.PEERS[0], found))
+    assert "| int8_served |" in peers
+    assert "peak" not in peers
+    assert all("not measured" not in "\n".join(performance.table_of(limit, found)) for limit in performance.LIMITS)
 
 
 def test_every_bench_that_a_row_names_is_run(performance: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,45 @@ def test_a_camera_overrides_the_site_and_only_for_itself(tmp_path: Path) -> None
     assert site.alerts_of("gate").open_threshold == 0.7
     assert site.clip_of("door").fps == 12.5
     assert site.clip_of("gate").fps is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "site", "door"),
+    [
+        ("MISTWATCH_GATE__FLOOR", "32", ("auto", 32), ("auto", 32)),
+        ("MISTWATCH_GATE__MODE", "off", ("off", 40), ("off", 40)),
+        ("MISTWATCH_GATE", "off", ("off", 40), ("off", 40)),
+        ("MISTWATCH_GATE", '{"mode": "off", "floor": 9}', ("off", 9), ("off", 9)),
+        ("MISTWATCH_CAMERAS__DOOR__GATE__FLOOR", "32", ("auto", 40), ("auto", 32)),
+        ("MISTWATCH_CAMERAS__DOOR__GATE", "off", ("auto", 40), ("off", 40)),
+    ],
+)
+def test_the_environment_sets_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, site: object, door: object
+) -> None:
+    monkeypatch.setenv(variable, value)
+    found = load_site(write(tmp_path, GOOD + "gate: {mode: auto, floor: 40}\n"))
+    assert ((found.gate.mode, found.gate.floor), (found.gate_of("door").mode, found.gate_of("door").floor)) == (
+        site,
+        door,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("MISTWATCH_GATE", "never", "gate.mode: Input should be 'auto' or 'off' (got 'never')"),
+        ("MISTWATCH_GATE__FLOOR", "1", "gate.floor: would gate nothing; expected 2 to 1000, or mode: off (got '1')"),
+        ("MISTWATCH_GATE__FLOOR", "often", "gate.floor: must be a whole number (got 'often')"),
+    ],
+)
+def test_a_gate_of_the_environment_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=re.escape(message)) as refused:
+        load_site(write(tmp_path, GOOD))
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_the_gate_of_a_camera_comes_on_top_of_the_sites(tmp_path: Path) -> None:

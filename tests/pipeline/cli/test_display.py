@@ -33,6 +33,17 @@ def test_every_figure_is_readable_at_every_width(width: int) -> None:
     assert "waiting" in away
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_table_shows_gated_clips_where_there_are_some(width: int) -> None:
+    screen = io.StringIO()
+    gated = [CameraState("door", True, CameraPhase.RUNNING, scored=31, gated=1987), *STATES]
+    Console(file=screen, width=width).print(table(gated, width))
+    header, door, gate, _away = screen.getvalue().splitlines()
+    assert header.split()[:6] == ["camera", "state", "clips", "gated", "dropped", "alerts"]
+    assert door.split()[2:6] == ["31", "1987", "0", "0"]
+    assert all(text in gate for text in ("7716", "1042", "17"))
+
+
 def test_a_camera_with_two_detectors_has_a_line_for_each() -> None:
     screen = io.StringIO()
     states = [CameraState("gate", True, detector=name) for name in ("fights", "falls")]

@@ -64,6 +64,7 @@ def test_a_gated_replay_has_every_clip_and_the_alert_of_the_ungated_one(
     clips, all_clips = gated.clips["yard"], ungated.clips["yard"]
     assert len(clips) == len(all_clips) == CLIPS
     assert clips.gated.sum() > CLIPS / 4
+    assert (gated.videos[0].gated, ungated.videos[0].gated) == (clips.gated.sum(), 0)
     assert not all_clips.gated.any()
     np.testing.assert_array_equal(clips.start, all_clips.start)
     np.testing.assert_array_equal(clips.score[~clips.gated], all_clips.score[~clips.gated])
