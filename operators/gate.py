@@ -65,7 +65,8 @@ class GateSettings:
     Attributes:
         floor: of clips in which nothing moves, one in this many is sent.
         hangover: clips that are sent after the last one with motion, so that the average and the end of an alert come
-            of real scores: at least the kernel of the average.
+            of real scores: at least the kernel of the average. With more than ``max_hole`` of the chain, a movement
+            none of whose clips got a score ends the holding (:class:`operators.holding.ScoreHold`).
         learning: clips at a segment's start that are all sent, and from which the noise is learned.
 
     Raises:
