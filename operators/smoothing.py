@@ -77,10 +77,7 @@ class CausalMovingAverage:
             return None  # a hole shows in the next clip's ordinal
         if self._newest is not None and self._must_restart(self._newest.clip, item):
             self._restart()
-        if item.gated:
-            value = item.score if self._newest is None else self._newest.value
-        else:
-            value = self._add(item)
+        value = self._held(item) if item.gated else self._add(item)
         self._holes.take(item)
         self._newest = SmoothedScore(item, value)
         return self._newest
@@ -88,6 +85,9 @@ class CausalMovingAverage:
     def _restart(self) -> None:
         self._window.clear()
         self._newest, self._holes = None, HoleCount()
+
+    def _held(self, clip: ClipScore) -> float:
+        return clip.score if self._newest is None else self._newest.value
 
     def _add(self, clip: ClipScore) -> float:
         self._place += 1 + self._holes.before(clip.index)

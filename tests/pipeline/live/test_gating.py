@@ -159,7 +159,7 @@ class Watching:
         def chain(model: ServedModel) -> Any:
             return chain_settings(AlertTuning(max_hole=CLIPS), model, max_in_flight=4)
 
-        plan = DetectorPlan(CLIP, served, chain, model="bright", gate=gate)
+        plan = DetectorPlan(CLIP, served, chain, model="bright", gate=lambda _served: gate)
         worker.add(CameraPlan("yard", lambda _callbacks: source, [plan], zones or CameraZones()))
         try:
             assert worker.wait(60)
@@ -237,3 +237,10 @@ def test_a_site_may_switch_it_off_and_choose_the_floor() -> None:
     assert gate is not None
     assert gate.floor == 40
     assert gate.hangover > 20, "real scores fill the average before it is held"
+
+
+def test_a_movement_of_which_no_clip_is_scored_is_a_long_hole() -> None:
+    chain = chain_settings(AlertTuning(kernel=1, max_hole=30), SERVED, max_in_flight=1)
+    gate = gate_settings(GateTuning(), chain)
+    assert gate is not None
+    assert gate.hangover > chain.max_hole
