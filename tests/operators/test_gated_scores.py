@@ -206,9 +206,9 @@ def test_the_real_clips_are_smoothed_as_if_there_were_no_gated_ones(
     _, smoothed = run(steps, clip, kernel=kernel, max_hole=max_hole)
     assert [one.value for one in smoothed if not one.clip.gated] == [one.value for one in plain]
     newest = 0.0
-    for one in smoothed:
-        newest = one.value if not one.clip.gated else newest
-        assert one.value == newest
+    for each in smoothed:
+        newest = each.value if not each.clip.gated else newest
+        assert each.value == newest
 
 
 def test_gated_clips_do_not_declare_a_slow_score_missing(clip: Callable[..., ClipScore]) -> None:
