@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from operators.checks import seconds, threshold, whole_number
-from operators.scores import ClipKey, ClipScore, Hole, SegmentEnd, SmoothedScore, is_long_hole, is_other_model
+from operators.scores import ClipKey, ClipScore, Hole, HoleCount, SegmentEnd, SmoothedScore, is_other_model
 
 # Reasons for which the machine itself ends an alert. A segment's end has its own reason.
 BELOW_THRESHOLD = "below_threshold"
@@ -163,9 +163,10 @@ class AlertMachine:
     any     the segment's end                                     quiet   end with its reason, if open
     ======= ===================================================== ======= ==========================
 
-    A gated clip has a held score, which decides nothing: it neither begins nor ends an alert, whatever
-    the average has become meanwhile; the next real clip does. It belongs to an open alert, which it may update, and is
-    never the peak. It neither adds to a row of rising clips nor breaks it.
+    A gated clip has a held score, which decides nothing: it neither begins an alert nor ends one ``below_threshold``;
+    the next real clip does. It belongs to an open alert, which it may update, and is never the peak. An alert that
+    lasts too long ends on it as on any other. It neither adds to a row of rising clips nor breaks it; clips without a
+    score are counted over it.
 
     One score causes one transition, with two exceptions: an alert whose first ``min_clips`` clips already last
     ``max_duration_seconds`` begins and ends immediately, and a score of another model first ends the old alert and is
@@ -185,6 +186,7 @@ class AlertMachine:
         self._max_hole = max_hole
         self._row: _Row | None = None
         self._newest: ClipScore | None = None  # of this segment
+        self._holes = HoleCount()
         self._cool_until = -math.inf  # seconds of this segment's clock
 
     def push(self, item: SmoothedScore | Hole | SegmentEnd) -> list[AlertTransition]:
@@ -225,7 +227,7 @@ class AlertMachine:
 
     def _end_segment(self, over: SegmentEnd) -> list[AlertTransition]:
         transitions = self._break(over.reason)
-        self._newest = None
+        self._newest, self._holes = None, HoleCount()
         self._cool_until = -math.inf
         return transitions
 
@@ -238,6 +240,7 @@ class AlertMachine:
             if is_other_model(self._newest, clip):
                 transitions += self._break(MODEL_CHANGED)
         self._newest = clip
+        self._holes.take(clip)
         if self._row is not None and self._row.is_open:
             transitions += self._continue_alert(self._row, score)
         else:
@@ -264,11 +267,10 @@ class AlertMachine:
     def _continue_alert(self, row: _Row, score: SmoothedScore) -> list[AlertTransition]:
         """Handle a score in the state open."""
         row.add(score)
-        if not score.clip.gated:
-            if score.value < self._settings.close_threshold:
-                return self._break(BELOW_THRESHOLD)
-            if ended := self._end_if_long(row):
-                return ended
+        if score.value < self._settings.close_threshold and not score.clip.gated:
+            return self._break(BELOW_THRESHOLD)
+        if ended := self._end_if_long(row):
+            return ended
         if row.last.end - row.reported_until >= self._settings.update_every_seconds - _TOLERANCE_SECONDS:
             return [self._report(row, AlertState.UPDATE)]
         return []
@@ -279,7 +281,7 @@ class AlertMachine:
         return []
 
     def _break_at_gap(self, next_index: int) -> list[AlertTransition]:
-        if self._newest is None or not is_long_hole(self._newest, next_index, self._max_hole):
+        if self._newest is None or self._holes.before(next_index) <= self._max_hole:
             return []
         return self._break(GAP)
 

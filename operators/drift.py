@@ -88,7 +88,7 @@ class DriftTransition:
     Attributes:
         first: the first clip of the drift: that after which S was never 0 again before it reached its limit.
         last: the newest clip.
-        clips: scored clips of its complete blocks.
+        clips: clips of its complete blocks; gated ones count with their held score.
         share: the share of them above :data:`LEVEL`.
         end_reason: ``as_learned_again``, ``model_changed``, or the reason given to :meth:`DriftMachine.close`; None for
             the begin.

@@ -4,7 +4,7 @@ The measure is cheap: the grey means of cells of 8 × 8 pixels in four frames of
 cell. Within the clip, a frame against the mean of the four: quick movement. Across clips, that mean against the picture
 of the last clip that was sent: movement too slow to show within a clip, and things left behind or taken away. Before
 both, one gain and one offset are taken out of the whole picture, so that slow light, exposure and lamps that flicker do
-not count.
+not count. A gain that light does not have, from a covered lens, smoke or lamps that go out, is movement itself.
 
 Each cell has its own noise, learned from the footage: rain, leaves, a screen or a coarse codec raise it where they are.
 A cell moves where a difference exceeds its noise several times. The noise follows slowly and has a ceiling, so that a
@@ -38,6 +38,8 @@ _LEAST_NOISE, _MOST_NOISE = 0.25, 1.5
 _TIMES_NOISE, _LEAST_LEVELS = 8.0, 3.0
 #: A cell's noise counts as at least this share of the usual cell's: of 800 cells some were calm by chance.
 _USUAL_SHARE = 0.7
+#: Gains of the whole picture that light and exposure have from one clip sent to the next; others are movement.
+_LEAST_GAIN, _MOST_GAIN = 0.4, 2.5
 #: Cells that must move: a single one may be a pixel fault or a fly.
 _CELLS = 2
 
@@ -65,7 +67,8 @@ class GateSettings:
     Attributes:
         floor: of clips in which nothing moves, one in this many is sent.
         hangover: clips that are sent after the last one with motion, so that the average and the end of an alert come
-            of real scores: at least the kernel of the average.
+            of real scores: at least the kernel of the average. With more than ``max_hole`` of the chain, a movement
+            none of whose clips got a score ends the holding (:class:`operators.holding.ScoreHold`).
         learning: clips at a segment's start that are all sent, and from which the noise is learned.
 
     Raises:
@@ -116,6 +119,10 @@ class MotionGate:
         self._scene = _Scene()
         self._since_motion = 0  # clips since the last with motion, it included
         self._since_sent = 0  # clips gated since the last that was sent
+
+    def retune(self, settings: GateSettings) -> None:
+        """Decide the following clips by ``settings``; what is learned of the camera stays."""
+        self._settings = settings
 
     def push(
         self, segment: str, pixels: npt.NDArray[np.uint8], hidden: npt.NDArray[np.bool_] | None = None
@@ -181,7 +188,8 @@ class _Scene:
         """Take the next clip, (frames, rows, columns); return the strength of its motion."""
         mean = cells.mean(axis=0)
         sent = mean if self._sent is None else self._sent
-        residues = np.abs(_levelled(np.concatenate([cells, mean[None]]), np.stack([mean] * len(cells) + [sent])))
+        left, gains = _levelled(np.concatenate([cells, mean[None]]), np.stack([mean] * len(cells) + [sent]))
+        residues = np.abs(left)
         self._mean = mean
         self._differences = np.stack([residues[:-1].max(axis=0), residues[-1]])
         if self._noise is None:
@@ -193,6 +201,8 @@ class _Scene:
             strength = strength[seen]
         if strength.size < _CELLS:
             return 0.0
+        if gains.min() < _LEAST_GAIN or gains.max() > _MOST_GAIN:
+            return math.inf
         return float(np.partition(strength, -_CELLS, axis=None)[-_CELLS])
 
     def learn(self, *, sent: bool, fast: bool) -> None:
@@ -260,8 +270,10 @@ def _middle(rows: _Cells) -> _Cells:
     return np.partition(rows, at, axis=1)[:, at : at + 1]
 
 
-def _levelled(pictures: _Cells, others: _Cells) -> _Cells:
+def _levelled(pictures: _Cells, others: _Cells) -> tuple[_Cells, _Cells]:
     """Return what is left of pictures, (n, rows, columns), after one gain and offset of the whole of each other one.
+
+    The gains, (n, 1), are returned too.
 
     Fitted by least squares, twice: the second time without the cells that deviate, where something moves.
     """
@@ -281,4 +293,4 @@ def _levelled(pictures: _Cells, others: _Cells) -> _Cells:
         size = np.abs(left)
         counted = (size <= 3 * _middle(size) + 1e-3).astype(np.float32)
     residues: _Cells = left.reshape(pictures.shape)
-    return residues
+    return residues, gain

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from operators.checks import whole_number
-from operators.scores import ClipScore, GatedClip, Hole, ScoreItem, SegmentEnd, is_long_hole
+from operators.scores import ClipScore, GatedClip, Hole, HoleCount, ScoreItem, SegmentEnd
 
 
 class ScoreHold:
     """Gives each gated clip of one camera the last real score before it: a zero-order hold.
 
-    Nothing has moved since the last clip that was sent, so its score still describes the picture: somebody who lies
-    still after a fall stays in alert. The last real score is of the same segment; its model version is the gated
-    clip's, too. A gated clip without one becomes a hole, as does one after more than ``max_hole`` clips without any
-    score: there the average restarts as well.
+    Nothing has moved since the last clip that was sent, so its score still describes the picture. The last real score
+    is of the same segment; its model version is the gated clip's, too. The average does not count held scores
+    (:class:`operators.smoothing.CausalMovingAverage`).
+
+    A gated clip without a real score before it becomes a hole. So does one after more than ``max_hole`` sent clips in a
+    row without a score, whatever was gated between them: what happened there is not known.
 
     It stands after the reordering, so that the held score does not depend on the order in which scores arrive.
 
-    Pure and not thread-safe. Memory: two scores.
+    Pure and not thread-safe. Memory: one score.
     """
 
     def __init__(self, max_hole: int) -> None:
@@ -26,21 +28,22 @@ class ScoreHold:
         whole_number("max_hole", max_hole, least=0)
         self._max_hole = max_hole
         self._real: ClipScore | None = None  # the last one of this segment
-        self._newest: ClipScore | None = None  # the last one, real or held
+        self._holes = HoleCount()
 
     def push(self, item: ScoreItem | GatedClip) -> ScoreItem:
         """Take the next item in order; return it, or for a gated clip a held score or a hole."""
-        if isinstance(item, SegmentEnd):
-            self._real = self._newest = None
-        elif isinstance(item, ClipScore):
-            self._real = self._newest = item
-        elif isinstance(item, GatedClip):
+        if isinstance(item, GatedClip):
             return self._hold(item)
+        if isinstance(item, SegmentEnd):
+            self._real, self._holes = None, HoleCount()
+        elif isinstance(item, ClipScore):
+            self._real = item
+            self._holes.take(item)
         return item
 
     def _hold(self, clip: GatedClip) -> ClipScore | Hole:
-        newest, real = self._newest, self._real
-        if newest is None or real is None or is_long_hole(newest, clip.index, self._max_hole):
+        if self._real is None or self._holes.before(clip.index) > self._max_hole:
             return Hole(clip.camera, clip.segment, clip.index, 1)
-        self._newest = replace(real, index=clip.index, start=clip.start, end=clip.end, times=clip.times, gated=True)
-        return self._newest
+        held = replace(self._real, index=clip.index, start=clip.start, end=clip.end, times=clip.times, gated=True)
+        self._holes.take(held)
+        return held

@@ -134,9 +134,21 @@ class SmoothedScore:
 ScoreItem = ClipScore | Hole | SegmentEnd
 
 
-def is_long_hole(last: ClipScore, next_index: int, max_hole: int) -> bool:
-    """Return whether more than ``max_hole`` clips lie between ``last`` and ordinal ``next_index`` of its segment."""
-    return next_index - last.index - 1 > max_hole
+@dataclass(slots=True)
+class HoleCount:
+    """The number of clips of a segment in a row that have no score. Gated clips neither add to it nor end the row."""
+
+    _next: int = 0  # the ordinal after the newest clip
+    _missing: int = 0  # before it
+
+    def before(self, index: int) -> int:
+        """Return the number of clips without a score between the last real score and the ordinal ``index``."""
+        return self._missing + index - self._next
+
+    def take(self, clip: ClipScore) -> None:
+        """Take the next clip in order, real or held."""
+        self._missing = self.before(clip.index) if clip.gated else 0
+        self._next = clip.index + 1
 
 
 def is_other_model(last: ClipScore, clip: ClipScore) -> bool:

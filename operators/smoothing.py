@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.checks import whole_number
-from operators.scores import ClipScore, ScoreItem, SegmentEnd, SmoothedScore, is_long_hole, is_other_model
+from operators.scores import ClipScore, HoleCount, ScoreItem, SegmentEnd, SmoothedScore, is_other_model
 
 
 def delay_clips(kernel: int) -> float:
@@ -46,6 +46,10 @@ class CausalMovingAverage:
     segment, and at another model or model version: scores of two versions are never averaged. It is
     :func:`delay_clips` behind the scores.
 
+    Gated clips do not count: the ordinals are those of the other clips, and a gated clip has the value of the last real
+    one. So one real score weighs 1/k, however long it is held, and the values of the real clips are those of a stream
+    without the gated ones.
+
     A value always lies between the least and the greatest of the scores it averages, to the last bit: equal scores
     average to themselves, so a threshold that the scores meet is met by the average too.
     """
@@ -56,7 +60,10 @@ class CausalMovingAverage:
         whole_number("max_hole", max_hole, least=0)
         self._kernel = kernel
         self._max_hole = max_hole
-        self._window: deque[ClipScore] = deque()  # clips of the last `kernel` ordinals, oldest first; never more than k
+        self._window: deque[tuple[int, float]] = deque()  # (place, score) of the last `kernel` places; at most k
+        self._place = 0  # of the newest real clip: its ordinal, gated clips not counted
+        self._newest: SmoothedScore | None = None  # of this segment
+        self._holes = HoleCount()
 
     def push(self, item: ScoreItem) -> SmoothedScore | None:
         """Take the next item in order; return the smoothed score of a ClipScore, None for a Hole or a SegmentEnd.
@@ -65,15 +72,29 @@ class CausalMovingAverage:
             ValueError: a clip that does not come after the one before it in the same segment.
         """
         if isinstance(item, SegmentEnd):
-            self._window.clear()
+            self._restart()
         if not isinstance(item, ClipScore):
             return None  # a hole shows in the next clip's ordinal
-        if self._window and self._must_restart(self._window[-1], item):
-            self._window.clear()
-        while self._window and self._window[0].index <= item.index - self._kernel:
+        if self._newest is not None and self._must_restart(self._newest.clip, item):
+            self._restart()
+        value = self._held(item) if item.gated else self._add(item)
+        self._holes.take(item)
+        self._newest = SmoothedScore(item, value)
+        return self._newest
+
+    def _restart(self) -> None:
+        self._window.clear()
+        self._newest, self._holes = None, HoleCount()
+
+    def _held(self, clip: ClipScore) -> float:
+        return clip.score if self._newest is None else self._newest.value
+
+    def _add(self, clip: ClipScore) -> float:
+        self._place += 1 + self._holes.before(clip.index)
+        while self._window and self._window[0][0] <= self._place - self._kernel:
             self._window.popleft()
-        self._window.append(item)
-        return SmoothedScore(item, _mean([clip.score for clip in self._window]))
+        self._window.append((self._place, clip.score))
+        return _mean([score for _, score in self._window])
 
     def _must_restart(self, last: ClipScore, clip: ClipScore) -> bool:
         if clip.segment != last.segment:
@@ -82,7 +103,9 @@ class CausalMovingAverage:
             raise ValueError(
                 f"camera {clip.camera}: clip {clip.index} of segment {clip.segment} came after clip {last.index}"
             )
-        return is_long_hole(last, clip.index, self._max_hole) or is_other_model(last, clip)
+        if is_other_model(last, clip):
+            return True
+        return not clip.gated and self._holes.before(clip.index) > self._max_hole
 
 
 def causal(scores: npt.ArrayLike, kernel: int) -> npt.NDArray[np.float64]:

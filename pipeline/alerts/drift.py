@@ -41,7 +41,7 @@ class DriftData(Document):
     last_at: Utc | None = Field(description="wall-clock time of the last frame so far (UTC), null when unknown")
     last_pts_seconds: Seconds = Field(description="PTS of the end of the last clip so far, on the clock of its segment")
     end_reason: str | None = Field(description="as_learned_again, model_changed or closed; null until then")
-    clips: Annotated[int, Field(ge=1)] = Field(description="scored clips of the drift so far")
+    clips: Annotated[int, Field(ge=1)] = Field(description="clips of the drift so far, gated ones included")
     share: Share = Field(description="the share of them with a score above level")
     level: Share = Field(description="the score that is compared with")
     learned_share: Share = Field(description="the share of clips above level in footage like the learned one, at most")

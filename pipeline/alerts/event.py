@@ -77,7 +77,9 @@ class AlertData(Document):
     model_version: str
     evidence: tuple[str, ...] = Field(description="URIs of pictures of the peak")
     captured_at: Utc | None = Field(description="when the last clip's last frame was received (UTC)")
-    scored_at: Utc | None = Field(description="when the last clip's score was received (UTC)")
+    scored_at: Utc | None = Field(
+        description="when the last clip's score was received (UTC); null in a replay, and where that clip was gated"
+    )
     published_at: Utc | None = Field(description="when this event was sent to the topic (UTC)")
     likeness: Likeness | None = Field(
         None, description="the alert among the site's other alerts, absent where it is not known (yet)"

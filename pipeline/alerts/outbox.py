@@ -156,8 +156,9 @@ class Deliveries:
 
     def note_commit(self, identity: str) -> None:
         """Remember when a pending event whose capture is known was committed: now."""
-        if identity in self._captured:
-            self._committed[identity] = time.monotonic()
+        self._committed[identity] = time.monotonic()
+        if identity not in self._captured:  # unknown, or delivered meanwhile
+            self._committed.pop(identity, None)
 
     def committed_monotonic(self, identity: str) -> float | None:
         """Return when a pending event was committed, seconds of this process's monotonic clock; None if unknown."""

@@ -54,7 +54,7 @@ class DetectorPlan:
         name: the detector's name; empty at a site that names no detectors.
         model: its model's name on the server; None takes the scorer's only one.
         part: the part that scores, of a model that hosts the parts of cameras; else empty.
-        gate: of the motion gate; None: every clip is sent.
+        gate: returns the settings of the motion gate for the clips of a model; None: every clip is sent.
     """
 
     clip: ClipSpec
@@ -63,7 +63,7 @@ class DetectorPlan:
     name: str = ""
     model: str | None = None
     part: str = ""
-    gate: GateSettings | None = None
+    gate: Callable[[ServedModel], GateSettings | None] = lambda _served: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ class Watcher:
     :meth:`take` and :meth:`close_segment` belong to the camera's thread, ``assembler`` and ``drift`` to the thread of
     the operators, which alone writes ``served``.
 
-    A clip in which nothing moves is not sent where the model allows it; the gate sees every clip of the segment, and no
-    score, so it too depends on the footage alone.
+    A clip in which nothing moves is not sent where the model allows it. The gate sees every clip of the segment,
+    whatever the model allows, and no score, so it too depends on the footage alone.
 
     What the camera's ignore zones show is taken out of each clip (:mod:`pipeline.scoring.ignoring`).
 
@@ -138,7 +138,8 @@ class Watcher:
         self._open: tuple[str, int] | None = None  # (id, clips cut so far) of the segment being read
         self._scene_kind: SceneKind | None = None
         self._scene: StandingScene | None = None  # of that kind
-        self._gate = None if plan.gate is None else MotionGate(plan.gate)
+        self._gated_for: ServedModel | None = None  # whose settings the gate has
+        self._gate: MotionGate | None = None
         self._ignoring = Ignoring(watch.camera, zones, plan.clip.frame_spec)
 
     def take(self, item: Frame | SegmentOver) -> None:
@@ -160,9 +161,23 @@ class Watcher:
                 self.put_gated(Gated.from_window(window))
 
     def _is_sent(self, window: ClipWindow, served: ServedModel) -> bool:
-        if self._gate is None or not served.may_be_gated:
+        if served is not self._gated_for:
+            self._turn_gate_to(served)
+        if self._gate is None:
             return True
-        return self._gate.push(window.segment.id, window.pixels, self._ignoring.hidden).sent
+        decision = self._gate.push(window.segment.id, window.pixels, self._ignoring.hidden)
+        return decision.sent or not served.may_be_gated
+
+    def _turn_gate_to(self, served: ServedModel) -> None:
+        """Use the gate's settings for another model, or another version of it, which has its own average."""
+        self._gated_for = served
+        settings = self.plan.gate(served)
+        if settings is None:
+            self._gate = None
+        elif self._gate is None:
+            self._gate = MotionGate(settings)
+        else:
+            self._gate.retune(settings)
 
     def _with_scene(self, window: ClipWindow) -> ClipWindow:
         """Return the clip with the scene that it is scored against, where the model reads one and it is known."""

@@ -73,12 +73,13 @@ def gate_settings(tuning: GateTuning, chain: ChainSettings) -> GateSettings | No
     """Return the motion gate's settings; None where the site has switched it off.
 
     Args:
-        chain: of the scores; after motion, real scores fill its average and some more.
+        chain: of the scores; after motion, real scores fill its average and some more. If all of them were lost, that
+            is a long hole.
     """
     if tuning.mode is GateMode.OFF:
         return None
     gate = GateSettings()
-    hangover = max(gate.hangover, chain.kernel + _AFTER_KERNEL)
+    hangover = max(gate.hangover, chain.kernel + _AFTER_KERNEL, chain.max_hole + 1)
     return replace(gate, hangover=hangover, floor=tuning.floor or gate.floor)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+from operators.gate import GateSettings
 from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
@@ -398,7 +399,11 @@ class Service:
         model = self._served[target]
         clip = self._judging.clip_of(watch, model)
         chain = partial(self._judging.chain_of, watch)
-        gate = gate_settings(self.site.gate_of(watch.camera, watch.detector), chain(model))
+        tuning = self.site.gate_of(watch.camera, watch.detector)
+
+        def gate(served: ServedModel) -> GateSettings | None:
+            return gate_settings(tuning, chain(served))
+
         return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part, gate)
 
     def start(self) -> None:

@@ -268,8 +268,7 @@ class Worker:
 
         def smoothed(score: SmoothedScore) -> None:
             self._listeners.notify(lambda one: one.smoothed(watch, score))
-            if not score.clip.gated:
-                drift.take(score.clip)
+            drift.take(score.clip)  # gated clips count, else a quiet camera would be judged by its movement alone
 
         place = None if self._places is None else self._places.addition(watch)
         assembler = AlertAssembler(
@@ -299,7 +298,9 @@ class Worker:
         if additions:
             hold_seconds = HOLD_SECONDS if live else REPLAY_HOLD_SECONDS
             watcher.enricher = Enricher(additions, hold_seconds=hold_seconds)
-        watcher.put_gated = lambda gated: self._results.put(Result(camera, watcher, gated))
+        watcher.put_gated = lambda gated: self._put_until_stop(
+            partial(self._results.put, Result(camera, watcher, gated), timeout=_LOOK_SECONDS), camera.stop
+        )
         watcher.port = self._scorer.add_camera(
             camera.name,
             model=plan.model,
@@ -312,9 +313,13 @@ class Worker:
         self._listeners.notify(lambda one: one.judged(watch, plan.served, settings))
         return watcher
 
-    def _put_until_stop(self, put: Callable[[], None]) -> None:
-        """Put something into the results, however long the operators have no room, until the whole worker stops."""
-        while not self._stop.is_set():
+    def _put_until_stop(self, put: Callable[[], None], camera_stop: threading.Event | None = None) -> None:
+        """Put something into the results, however long the operators have no room, until the whole worker stops.
+
+        Args:
+            camera_stop: the stop of the camera whose thread waits here; it ends the waiting, too.
+        """
+        while not (self._stop.is_set() or (camera_stop is not None and camera_stop.is_set())):
             with contextlib.suppress(queue.Full):
                 put()
                 break
@@ -419,8 +424,8 @@ class Worker:
 
     def _turn_to(self, watcher: Watcher, served: ServedModel) -> None:
         """Judge the scores of another model, or another version, which has its own threshold."""
-        watcher.served = served
         settings = watcher.plan.chain(served)
+        watcher.served = served
         watcher.assembler.adopt(served, settings)
         watcher.drift.adopt(served)
         self._listeners.notify(lambda one: one.judged(watcher.watch, served, settings))

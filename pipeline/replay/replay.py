@@ -384,6 +384,7 @@ class Replay:
         results = self._running[one.name] = RecordingResults(one, source, camera, clip, damage, modified_ns=modified_ns)
         paced: Source = source if self._speed is None else Paced(source, self._speed)
         watched = _Watched(paced, results)
+        gate = self._gate_of[watch.camera]
         worker.add(
             CameraPlan(
                 one.name,
@@ -396,7 +397,7 @@ class Replay:
                         self._detector,
                         self._model,
                         self._part,
-                        self._gate_of[watch.camera],
+                        lambda _served: gate,
                     )
                 ],
                 self._site.cameras[camera].camera_zones() if camera is not None else CameraZones(),

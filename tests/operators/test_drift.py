@@ -13,9 +13,11 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 from scipy.stats import norm
 
+from operators.alerting import AlertSettings
+from operators.chain import ChainSettings, ScoreChain
 from operators.drift import DriftMachine, DriftSeen, DriftState, DriftTransition
 from operators.rarity import fit_rarity
-from operators.scores import ClipScore
+from operators.scores import ClipScore, GatedClip
 
 Clip = Callable[..., ClipScore]
 RARE, USUAL = 0.3, 0.1  # 0.25 is reached by a tenth of the learned clips
@@ -196,3 +198,22 @@ def test_transitions_alternate_and_begin_no_sooner_than_they_can(counts: list[in
     for place, (at, transition) in enumerate(found):
         assert (transition.end_reason is None) == (place % 2 == 0)
         assert at.end - transition.first.start >= 15 * 60
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_quiet_camera_whose_movement_is_rare_has_not_drifted(gated: bool) -> None:
+    """Of 100 clips ten move and are rare; with the gate, nine more are sent, and the rest hold the last one's score."""
+    clips: list[ClipScore] = []
+    settings = ChainSettings(alert=AlertSettings(open_threshold=1.0, close_threshold=1.0), kernel=1)
+    chain = ScoreChain("cam", settings, smoothed=lambda score: clips.append(score.clip))
+    for index in range(20_000):
+        start, end, phase = 0.64 * index, 0.64 * (index + 1), index % 100
+        if gated and phase >= 19:
+            chain.gate(GatedClip("cam", "s", index, start, end))
+        else:
+            chain.score(ClipScore("cam", "s", index, start, end, RARE if phase < 10 else USUAL, "m", "1"))
+    assert len(clips) == 20_000
+    machine = DriftMachine("cam")
+    assert follow(machine, clips) == []
+    assert machine.seen.state is DriftState.AS_LEARNED
+    assert machine.seen.share == pytest.approx(0.1, abs=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -112,6 +113,29 @@ def test_light_that_changes_everywhere_is_not_movement(light: str) -> None:
     assert moving_after_learning(decide(LEARNING + 30, CHANGES_OF_LIGHT[light])) == 0
 
 
+def hazy(picture: Picture, clip: int, _frame: int) -> Picture:
+    """Let smoke of 150 levels rise in ten steps to nine tenths."""
+    share = 0.09 * min(10, max(0, clip - LEARNING - 1))
+    return (1 - share) * picture + share * 150
+
+
+def uncovered(picture: Picture, clip: int, _frame: int) -> Picture:
+    return picture if clip >= LEARNING + 2 else 60 + 0.02 * picture
+
+
+GONE: dict[str, Draw] = {
+    "a covered lens": lambda picture, clip, _frame: 0 * picture + 12 if clip >= LEARNING + 2 else picture,
+    "smoke": hazy,
+    "an uncovered lens": uncovered,
+    "a negative": lambda picture, clip, _frame: 255 - picture if clip >= LEARNING + 2 else picture,
+}
+
+
+@pytest.mark.parametrize("change", GONE)
+def test_a_picture_that_is_lost_or_comes_back_is_movement(change: str) -> None:
+    assert moving_after_learning(decide(LEARNING + 14, GONE[change], settings=replace(SETTINGS, floor=1000))) >= 1
+
+
 def test_somebody_who_walks_while_the_light_changes_is_movement() -> None:
     def walking(picture: Picture, clip: int, frame: int) -> Picture:
         lit = picture * (0.6 + 0.01 * clip)
@@ -174,6 +198,15 @@ def test_another_segment_or_size_is_learned_anew() -> None:
     assert [gate.push("t", clip).why for clip in clips(LEARNING + 1)] == [Why.LEARNING] * LEARNING + [Why.STILL]
     smaller = [gate.push("t", clip[:, :40]).why for clip in clips(LEARNING + 1)]
     assert smaller == [Why.LEARNING] * LEARNING + [Why.STILL]
+
+
+def test_other_settings_apply_from_the_next_clip_on_and_nothing_is_learned_anew() -> None:
+    gate = MotionGate(SETTINGS)
+    for clip in clips(LEARNING + 1):
+        last = gate.push("s", clip)
+    assert last.why is Why.STILL
+    gate.retune(replace(SETTINGS, floor=2))
+    assert [gate.push("s", clip).why for clip in clips(4)] == [Why.FLOOR, Why.STILL, Why.FLOOR, Why.STILL]
 
 
 @pytest.mark.parametrize("shape", [(1, 30, 50), (3, 33, 39), (16, 100, 75)])

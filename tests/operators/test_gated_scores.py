@@ -59,9 +59,27 @@ def test_a_gated_clip_has_the_last_real_score_and_its_own_time(clip: Callable[..
     assert [(one.clip.start, one.clip.end) for one in smoothed] == [(n, n + 1.0) for n in range(5)]
 
 
-def test_the_held_score_goes_through_the_average(clip: Callable[..., ClipScore]) -> None:
-    _, smoothed = run([0.0, 0.75, GATED, GATED], clip, kernel=3)
-    assert [one.value for one in smoothed] == [0.0, 0.375, 0.5, 0.75]
+def test_the_average_does_not_count_gated_clips(clip: Callable[..., ClipScore]) -> None:
+    _, smoothed = run([0.0, 0.75, GATED, GATED, 0.0, GATED, 1.0], clip, kernel=3)
+    # The last: (0.75 + 0 + 1) / 3.
+    assert [one.value for one in smoothed] == [0.0, 0.375, 0.375, 0.375, 0.25, 0.25, pytest.approx(1.75 / 3)]
+
+
+def test_holding_a_high_score_does_not_switch_the_smoothing_off(clip: Callable[..., ClipScore]) -> None:
+    """A glitch that is held for 59 clips weighs as one: (3 · 0.1 + 0.9 + 0.1) / 5 = 0.26."""
+    alert = AlertSettings(open_threshold=0.6, close_threshold=0.5)
+    transitions, smoothed = run([*[0.1] * 10, 0.9, *[GATED] * 59, 0.1], clip, kernel=5, alert=alert)
+    assert transitions == []
+    assert [one.value for one in smoothed[10:]] == pytest.approx([0.26] * 61)
+
+
+def test_one_low_clip_of_the_floor_rate_does_not_end_an_alert(clip: Callable[..., ClipScore]) -> None:
+    """(4 · 0.9 + 0.1) / 5 = 0.74, however long it is held."""
+    alert = AlertSettings(open_threshold=0.6, close_threshold=0.5)
+    steps: list[Step] = [*[0.9] * 10, *[GATED] * 59, 0.1, *[GATED] * 63, 0.9, *[GATED] * 20]
+    transitions, _ = run(steps, clip, kernel=5, alert=alert)
+    assert [one.state for one in transitions if one.state is not AlertState.UPDATE] == ["begin", "end"]
+    assert transitions[-1].end_reason == "stream_end"
 
 
 def test_a_gated_clip_is_no_hole(clip: Callable[..., ClipScore]) -> None:
@@ -108,32 +126,34 @@ def test_somebody_who_lies_still_after_a_fall_stays_in_alert(clip: Callable[...,
     assert transitions[-1].end_reason == "stream_end"
 
 
-def test_the_average_may_cross_the_thresholds_on_gated_clips_without_consequence(
-    clip: Callable[..., ClipScore],
-) -> None:
-    rises: list[Step] = [0.0, 0.0, 1.0, GATED, GATED, 0.0, 0.0, 0.0]
-    transitions, smoothed = run(rises, clip, kernel=3)
-    assert smoothed[4].value == 1.0, "above the threshold"
-    # The clip after them is real: (1 + 1 + 0) / 3 is still above, and begins.
-    assert [(one.state, one.last.index) for one in transitions] == [("begin", 5), ("end", 6)]
-    falls: list[Step] = [1.0, 1.0, 0.0, GATED, GATED, 1.0, 1.0, 1.0]
-    transitions, smoothed = run(falls, clip, kernel=3)
-    assert smoothed[4].value == 0.0, "below the closing threshold"
-    # (0 + 0 + 1) / 3 ends it, (0 + 1 + 1) / 3 begins the next.
-    assert [one.last.index for one in transitions if one.state is AlertState.END] == [5, 7]
-
-
 def test_a_gated_clip_is_never_the_peak(clip: Callable[..., ClipScore]) -> None:
-    """Its average may be the highest, but its picture was not kept."""
-    transitions, smoothed = run([0.5, 1.0, GATED, GATED, 0.0], clip, kernel=2)
-    assert smoothed[2].value == 1.0
+    """Its picture was not kept."""
+    transitions, _ = run([0.5, 1.0, GATED, GATED, 0.0], clip)
     assert transitions[-1].peak.clip.index == 1
 
 
-def test_an_alert_too_long_ends_with_the_next_real_clip(clip: Callable[..., ClipScore]) -> None:
-    alert = AlertSettings(open_threshold=0.5, close_threshold=0.4, max_duration_seconds=4.0)
+def test_an_alert_too_long_ends_on_a_gated_clip(clip: Callable[..., ClipScore]) -> None:
+    """The gate does not end it: it would have ended there without. The next real clip may begin another."""
+    alert = AlertSettings(open_threshold=0.5, close_threshold=0.4, max_duration_seconds=4.0, cooldown_seconds=0.0)
     transitions, _ = run([0.75, *[GATED] * 6, 0.75], clip, alert=alert)
-    assert (transitions[-1].end_reason, transitions[-1].last.index) == ("max_duration", 7)
+    shown = [(one.state, one.last.index, one.end_reason) for one in transitions]
+    assert shown == [("begin", 0, None), ("end", 3, "max_duration"), ("begin", 7, None), ("end", 7, "stream_end")]
+
+
+def test_clips_without_a_score_are_counted_over_the_gated_ones_between(clip: Callable[..., ClipScore]) -> None:
+    """The scorer is away and only clips of the floor rate are sent: the third in a row ends holding and alert."""
+    away: list[Step] = [GATED, GATED, DROPPED] * 3
+    transitions, smoothed = run([0.75, *away, GATED, GATED, 0.75, GATED], clip, kernel=3)
+    assert [one.clip.index for one in smoothed] == [0, 1, 2, 4, 5, 7, 8, 12, 13]
+    ends = [(one.last.index, one.end_reason) for one in transitions if one.state is AlertState.END]
+    assert ends == [(8, "gap"), (13, "stream_end")]
+
+
+def test_a_real_score_begins_the_count_anew(clip: Callable[..., ClipScore]) -> None:
+    steps: list[Step] = [0.75, DROPPED, GATED, DROPPED, 0.75, DROPPED, GATED, DROPPED, GATED]
+    transitions, smoothed = run(steps, clip)
+    assert [one.clip.index for one in smoothed] == [0, 2, 4, 6, 8]
+    assert [one.end_reason for one in transitions if one.state is AlertState.END] == ["stream_end"]
 
 
 @pytest.mark.parametrize("between", [GATED, DROPPED])
@@ -165,13 +185,30 @@ def test_any_order_of_arrival_gives_the_same_alerts_and_none_begins_or_ends_on_a
     for one in transitions:
         assert not one.peak.clip.gated
         assert not one.first.gated
-        if one.state is AlertState.BEGIN or one.end_reason in ("below_threshold", "max_duration"):
+        if one.state is AlertState.BEGIN or one.end_reason == "below_threshold":
             assert not one.last.gated
     real = {index: step for index, step in enumerate(steps) if isinstance(step, float)}
     for one in smoothed:
         source = max(index for index in real if index <= one.clip.index)
         assert one.clip.score == real[source]
         assert one.clip.gated == (source != one.clip.index)
+
+
+@settings(max_examples=200)
+@given(STEPS, st.integers(1, 5), st.integers(0, 4))
+def test_the_real_clips_are_smoothed_as_if_there_were_no_gated_ones(
+    clip: Callable[..., ClipScore], steps: list[Step], kernel: int, max_hole: int
+) -> None:
+    # Gated clips before the first score, and after a long hole, are holes and no part of this.
+    steps = [0.5, *steps]
+    taken_out = [step for step in steps if step != GATED]
+    _, plain = run(taken_out, clip, kernel=kernel, max_hole=max_hole)
+    _, smoothed = run(steps, clip, kernel=kernel, max_hole=max_hole)
+    assert [one.value for one in smoothed if not one.clip.gated] == [one.value for one in plain]
+    newest = 0.0
+    for each in smoothed:
+        newest = each.value if not each.clip.gated else newest
+        assert each.value == newest
 
 
 def test_gated_clips_do_not_declare_a_slow_score_missing(clip: Callable[..., ClipScore]) -> None:

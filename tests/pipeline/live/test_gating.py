@@ -16,13 +16,13 @@ import pytest
 from grey_cameras import Kept
 
 from operators.gate import GateSettings
-from operators.scores import SmoothedScore
+from operators.scores import GatedClip, SmoothedScore
 from operators.zones import Zone
 from pipeline.alerts.zoning import CameraZones
 from pipeline.live.board import Board
-from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Watcher
 from pipeline.live.judging import chain_settings, gate_settings
-from pipeline.live.listener import Watch, WorkerListener
+from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -33,7 +33,7 @@ from pipeline.scoring.transport import Answer, Failure
 from pipeline.settings import AlertTuning, GateMode, GateTuning
 from pipeline.sources.base import EndReason, Frame, FrameSpec, SegmentOver, Source
 from pipeline.sources.decode import FramePump, received
-from pipeline.windows import ClipSpec
+from pipeline.windows import ClipSpec, ClipWindow
 
 T, SIDE, FPS = 4, 64, 10
 CLIP = ClipSpec(frames=T, stride=T, height=SIDE, width=SIDE)
@@ -159,7 +159,7 @@ class Watching:
         def chain(model: ServedModel) -> Any:
             return chain_settings(AlertTuning(max_hole=CLIPS), model, max_in_flight=4)
 
-        plan = DetectorPlan(CLIP, served, chain, model="bright", gate=gate)
+        plan = DetectorPlan(CLIP, served, chain, model="bright", gate=lambda _served: gate)
         worker.add(CameraPlan("yard", lambda _callbacks: source, [plan], zones or CameraZones()))
         try:
             assert worker.wait(60)
@@ -224,6 +224,68 @@ def test_a_model_that_does_not_allow_it_gets_every_clip() -> None:
     assert not Watching(served=replace(SERVED, may_be_gated=False)).gated
 
 
+class Sent:
+    """The clips that a watcher has handed in, in place of its queue."""
+
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+
+    def submit(self, window: ClipWindow) -> None:
+        self.indices.append(window.index)
+
+
+def test_the_gate_goes_on_while_a_version_forbids_it_and_follows_the_version_that_is_served(watched: Watching) -> None:
+    """Versions 2 (not gated) and 3 (with a longer hangover) score in turn; what the gate knows stays."""
+    forbids, calmer = replace(SERVED, version="2", may_be_gated=False), replace(SERVED, version="3")
+    longer = replace(GATE, hangover=GATE.hangover + 5)
+    nothing: Any = None  # its operators are not at work here
+    plan = DetectorPlan(CLIP, SERVED, nothing, gate=lambda one: longer if one is calmer else GATE)
+    watcher, sent, gated = Watcher(Watch("yard", ""), plan, nothing, nothing), Sent(), list[int]()
+    watcher.port = sent  # type: ignore[assignment]
+    watcher.put_gated = lambda one: gated.append(one.clip.index)
+    for item in Yard(live=False).frames([CLIP.frame_spec], threading.Event()):
+        if isinstance(item, Frame):
+            watcher.served = forbids if watcher.clips < 15 else SERVED if watcher.clips < LIES else calmer
+        watcher.take(item)
+    assert sorted([*gated, *sent.indices]) == [*range(CLIPS)]
+    before = sorted(one for one in watched.gated if 15 <= one < LIES)
+    assert before
+    assert [one for one in gated if one < LIES] == before
+    assert min(one for one in gated if one > LIES) == min(one for one in watched.gated if one > LIES) + 5
+
+
+def test_a_camera_that_is_stopped_does_not_wait_for_operators_that_hang() -> None:
+    """Here they have not started, so the results have no room."""
+    server = Brightness(SERVED, 0)
+    scorer = Scorer("scripted:1", [ScoredModel("bright", CLIP)], connect=lambda: server)
+    worker = Worker(
+        [],
+        site="test",
+        run="r",
+        scorer=scorer,
+        queue_clips=CLIPS,
+        outbox=Kept(),  # type: ignore[arg-type]
+        notify=lambda: None,
+        pictures=None,
+        listeners=[],
+    )
+    plan = DetectorPlan(CLIP, SERVED, lambda model: chain_settings(AlertTuning(max_hole=CLIPS), model, max_in_flight=4))
+    camera = Camera(CameraPlan("yard", lambda _callbacks: Yard(live=True), [plan]), Listeners(()), lambda *_: None)
+    watcher = worker._watcher(camera, plan)
+    while not worker._results.full():
+        watcher.put_gated(Gated(GatedClip("yard", "s", 0, 0.0, 1.0)))
+    waiting = threading.Thread(
+        target=watcher.put_gated, args=(Gated(GatedClip("yard", "s", 1, 1.0, 2.0)),), daemon=True
+    )
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    camera.stop.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    worker.stop()
+
+
 def test_movement_in_an_ignore_zone_does_not_count() -> None:
     whole = Zone("street", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)), ignore=True)
     gated = Watching(zones=CameraZones((whole,))).gated
@@ -237,3 +299,10 @@ def test_a_site_may_switch_it_off_and_choose_the_floor() -> None:
     assert gate is not None
     assert gate.floor == 40
     assert gate.hangover > 20, "real scores fill the average before it is held"
+
+
+def test_a_movement_of_which_no_clip_is_scored_is_a_long_hole() -> None:
+    chain = chain_settings(AlertTuning(kernel=1, max_hole=30), SERVED, max_in_flight=1)
+    gate = gate_settings(GateTuning(), chain)
+    assert gate is not None
+    assert gate.hangover > chain.max_hole
