@@ -179,6 +179,8 @@ ROWS = (
             Check(("eager_over_fp32_served",), least=2.6),
             Check(("largest_score_difference", "fp32_served"), most=1e-2, what="score moved by"),
         ),
+        "The ratio depends on the processor: see its features, and the share of its peak that the encoder reaches. A "
+        "profile of the layers, by hand, found most of the time in convolutions, and no cheap change of the graph.",
     ),
     Row(
         "the same, bfloat16 on processors that have it (in process), against PyTorch eager",
@@ -190,6 +192,9 @@ ROWS = (
         "clips per second, int8, served, against PyTorch eager (aim: 12)",
         "precision",
         (Check(("eager_over_int8_served",), least=8.0),),
+        "Without VNNI or AMX a product of int8 takes several instructions. Clips of a lower resolution or rate cost "
+        "less, as the peers show; what they cost in accuracy was not measured. A smaller encoder by distillation was "
+        "not tried.",
     ),
     Row(
         "points of AUC that int8 loses on the folds of the fights",

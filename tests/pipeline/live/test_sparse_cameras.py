@@ -25,7 +25,7 @@ NOW = datetime(2024, 5, 1, 18, tzinfo=UTC)
 def taken(times: Sequence[float], *, live: bool) -> tuple[list[ClipWindow], list[Any]]:
     """The clips that a watcher hands in, and what it logs."""
     windows: list[ClipWindow] = []
-    plan: Any = SimpleNamespace(clip=SPEC, served=ServedModel("mean", "1", SPEC), gate=None)
+    plan: Any = SimpleNamespace(clip=SPEC, served=ServedModel("mean", "1", SPEC), gate=lambda _served: None)
     assembler: Any = None
     drift: Any = None
     watcher = Watcher(Watch("gate"), plan, assembler, drift)
