@@ -94,7 +94,7 @@ test-oldest: $(OLDEST)/.installed  ## the same tests with the oldest dependencie
 demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=runs/NAME/... for a model of your own
 	$(BIN)/mistwatch demo $(if $(MODEL),--model "$(MODEL)")
 
-bench: venv weights  ## every bench of speed, 35 minutes of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
+bench: venv weights  ## every bench of speed, an hour or more of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
 	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run
 
 clean:  ## what the commands above left, but not the environments

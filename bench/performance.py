@@ -3,7 +3,7 @@
     python bench/performance.py          # write the page
     python bench/performance.py --run    # run every bench first, one after the other: `make bench`
 
-Run the benches on a quiet machine, for they take all of its cores in turn: about 35 minutes on two. This program
+Run the benches on a quiet machine, for they take all of its cores in turn: an hour or more on two. This program
 measures nothing. A bench that has not been run is listed as not measured. All keys of the results that the page reads
 stand in :data:`ROWS` and :data:`PEERS`.
 """
