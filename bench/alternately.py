@@ -28,7 +28,7 @@ _PACKAGES = ("av", "openvino", "torch", "nncf", "tritonclient", "opencv-python-h
 
 @dataclass(frozen=True)
 class Ratio:
-    """How often the second thing fits into the first: above 1, the second is faster.
+    """The time of the first thing over that of the second: above 1, the second is faster.
 
     Attributes:
         median: of the rounds' ratios.

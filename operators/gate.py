@@ -87,7 +87,7 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """What becomes of a clip.
+    """The decision about a clip.
 
     Attributes:
         sent: it is to be scored.

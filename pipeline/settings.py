@@ -143,7 +143,7 @@ _MOST_FLOOR = 1000
 
 
 class GateMode(StrEnum):
-    """Whether clips in which nothing moves are sent to be scored."""
+    """Treatment of clips in which nothing moves."""
 
     AUTO = "auto"  #: they are not, where the model allows it
     OFF = "off"  #: every clip is

@@ -53,7 +53,7 @@ class QuantisationError(MistwatchError):
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """What quantises a network, beside its weights.
+    """The data that quantise a network, beside its weights.
 
     Attributes:
         activations: lowest and highest value by the name of the operator that produces them.

@@ -90,7 +90,7 @@ class Segment:
         self._free = list(range(slots))
         self._slots = slots
         self.lost = 0  #: slots whose request ended without an answer
-        # Without a name at first: nobody sees the file before it is locked and has its memory.
+        # Without a name at first: no other process sees the file before it is locked and has its memory.
         file = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -54,7 +54,7 @@ def test_encoder_and_transport_come_of_their_own_benches(load):
 
 
 def test_the_page_reads_the_keys_of_the_bench_of_cameras(load):
-    """A worker that falls behind, or a transport that is not counted, is no measurement."""
+    """A run in which a worker falls behind, or the transport is not counted, does not count as a measurement."""
     cameras, performance = load("cameras"), load("performance")
     share, growth, _memory = [row for row in performance.ROWS if row.bench == "cameras"]
 

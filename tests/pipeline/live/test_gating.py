@@ -39,7 +39,7 @@ T, SIDE, FPS = 4, 64, 10
 CLIP = ClipSpec(frames=T, stride=T, height=SIDE, width=SIDE)
 SERVED = ServedModel("bright", "1", CLIP, threshold=0.5, kernel=3, may_be_gated=True)
 GATE = GateSettings(floor=8, hangover=6, learning=10)
-#: Clips: the yard, a walk, and from there on somebody who lies still.
+#: Clips: the yard, a walk, and from there on a person who lies still.
 CLIPS, WALKS, LIES = 90, 20, 25
 
 
@@ -188,7 +188,7 @@ def test_clips_in_which_nothing_moves_are_not_sent(watched: Watching) -> None:
     assert len(watched.gated) > CLIPS / 3
     assert watched.server.clips == CLIPS - len(watched.gated)
     assert watched.gated.isdisjoint(range(GATE.learning)), "the noise is learned"
-    assert watched.gated.isdisjoint(range(WALKS, LIES + GATE.hangover)), "somebody walks"
+    assert watched.gated.isdisjoint(range(WALKS, LIES + GATE.hangover)), "a person walks"
     state = watched.board.states[0]
     assert (state.scored, state.gated, state.dropped) == (watched.server.clips, len(watched.gated), 0)
     counted = watched.metrics.registry.get_sample_value("mistwatch_clips_gated_total", {"camera": "yard"})

@@ -92,7 +92,7 @@ def opened(kit: Any, memory: SharedMemory) -> SharedMemory:
 
 
 def content(slot: Slot) -> np.ndarray:
-    """What the server would read."""
+    """Return the bytes that the server would read."""
     with (FOLDER / slot.segment.name).open("rb") as file:
         file.seek(slot.offset)
         return np.frombuffer(file.read(slot.nbytes), np.uint8)
@@ -256,7 +256,7 @@ def test_the_way_is_logged_once(kit: Any, new: Callable[..., SharedMemory]) -> N
 def test_a_server_elsewhere_is_asked_nothing(
     kit: Any, server: ScriptedServer, new: Callable[..., SharedMemory]
 ) -> None:
-    memory = new("192.0.2.1:8001")  # an address for documents, which is nobody's
+    memory = new("192.0.2.1:8001")  # an address reserved for documents
     with capture_logs() as lines:
         memory.settle(memory.place(clip()), answered=True)
         kit.until(lambda: lines)
