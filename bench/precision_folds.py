@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from alternately import append
 
-from models.card import BUILT_IN
+from models.card import BUILT_IN, Comparison
 from models.detectors.base import read_detector
 from models.detectors.mist.bag import Bag
 from models.detectors.mist.config import read_mist_config
@@ -32,7 +32,7 @@ from models.detectors.network import ServedNetwork
 from models.engines.openvino import OpenVinoNetwork
 from models.engines.quantised import load_ranges, quantise
 from models.jobs.calibration import fit_calibration
-from models.serving.accuracy import Comparison, compare_scores, validation_clips
+from models.serving.accuracy import compare_scores, validation_clips
 from models.serving.precisions import RANGES_FILE, converted
 from models.serving.standing import StandingScenes
 from operators.figures.bootstrap import compare

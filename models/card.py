@@ -68,7 +68,27 @@ class Alerting(_Part):
         return self
 
 
-class PrecisionCost(_Part):
+class Comparison(_Part):
+    """Figures of a precision against float32 on the same clips.
+
+    Attributes:
+        auc_fp32, auc: over the videos, each scored by the mean of its clips; None where one label is missing.
+        auc_points_lost: in hundredths; negative where the other precision is better.
+        auc_points_interval: 95 % interval of the loss, by groups of videos.
+        largest_move, mean_move: of a smoothed score.
+    """
+
+    videos: int
+    clips: int
+    auc_fp32: float | None
+    auc: float | None
+    auc_points_lost: float | None
+    auc_points_interval: tuple[float, float] | None
+    largest_move: float
+    mean_move: float
+
+
+class PrecisionCost(Comparison):
     """The cost of computing with another precision than float32, as the accuracy gate measured it.
 
     Attributes:
@@ -76,9 +96,6 @@ class PrecisionCost(_Part):
         in_float: layers that stay in float32 because they hurt, by parts of their names.
         ranges_sha256: of the ranges, as a model keeps them in a file beside its weights; empty for other precisions.
         validation: name of the validation set; no clip of it gave a range.
-        auc_fp32, auc: over the videos, each scored by the mean of its clips; None where one label is missing.
-        auc_points_interval: 95 % interval of the loss, by groups of videos.
-        largest_move, mean_move: of a smoothed score.
         bound: most that the gate lets a smoothed score move.
         processor: the one that it was measured on.
     """
@@ -89,14 +106,6 @@ class PrecisionCost(_Part):
     in_float: tuple[str, ...] = ()
     ranges_sha256: str = ""
     validation: str
-    videos: int
-    clips: int
-    auc_fp32: float | None
-    auc: float | None
-    auc_points_lost: float | None
-    auc_points_interval: tuple[float, float] | None
-    largest_move: float
-    mean_move: float
     bound: float
     processor: str
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.card import Alerting, ModelCard, PrecisionCost
+from models.card import Alerting, Comparison, ModelCard, PrecisionCost
 from models.serving.engine import Engine
 from operators.background import SceneKind, standing_scene
 from operators.figures.bootstrap import compare
@@ -74,27 +74,6 @@ def scores_of(engine: Engine, clip: ValidationClip) -> float:
     """Return the score of one clip."""
     scenes = [clip.scene] if engine.reads_scene else None
     return float(engine.score(clip.pixels[None], scenes).scores[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Figures of a precision against float32 on the same clips.
-
-    Attributes:
-        auc_fp32, auc: over videos, each scored by the mean of its clips; None where one label is missing.
-        auc_points_lost: in hundredths; negative where the other precision is better.
-        auc_points_interval: its 95 % interval, by groups of videos.
-        largest_move, mean_move: of the smoothed scores.
-    """
-
-    videos: int
-    clips: int
-    auc_fp32: float | None
-    auc: float | None
-    auc_points_lost: float | None
-    auc_points_interval: tuple[float, float] | None
-    largest_move: float
-    mean_move: float
 
 
 def compare_scores(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +344,7 @@ class _Opened:
             raise PrecisionError(f"--validate: {error}; expected videos of at least one clip") from None
         return PrecisionCost.model_validate(
             {
-                **asdict(found),
+                **found.model_dump(),
                 "precision": precision.value,
                 "validation": sets.judging_from,
                 "bound": bound_of_move(alerting),
