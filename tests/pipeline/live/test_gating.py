@@ -16,6 +16,7 @@ import pytest
 from grey_cameras import Kept
 
 from operators.gate import GateSettings
+from operators.heat_kind import HeatKind
 from operators.scores import GatedClip, SmoothedScore
 from operators.zones import Zone
 from pipeline.alerts.zoning import CameraZones
@@ -27,7 +28,7 @@ from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
-from pipeline.scoring.served_model import ServedModel
+from pipeline.scoring.served_model import HeatMap, ServedModel
 from pipeline.scoring.target import Target
 from pipeline.scoring.transport import Answer, Failure
 from pipeline.settings import AlertTuning, GateMode, GateTuning
@@ -286,9 +287,17 @@ def test_a_camera_that_is_stopped_does_not_wait_for_operators_that_hang() -> Non
     worker.stop()
 
 
-def test_movement_in_an_ignore_zone_does_not_count() -> None:
+@pytest.mark.parametrize(
+    "served",
+    [
+        pytest.param(SERVED, id="pixels replaced"),
+        pytest.param(replace(SERVED, heat=HeatMap(4, 4, HeatKind.ANOMALY), takes_mask=True), id="mask"),
+    ],
+)
+def test_movement_in_an_ignore_zone_does_not_count(served: ServedModel) -> None:
+    """A model that takes a mask gets the pixels as they are, so that the gate itself must leave the zone out."""
     whole = Zone("street", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)), ignore=True)
-    gated = Watching(zones=CameraZones((whole,))).gated
+    gated = Watching(served=served, zones=CameraZones((whole,))).gated
     assert gated & set(range(WALKS, LIES))
 
 
