@@ -85,7 +85,7 @@ class TestRepository:
     def test_the_files_and_what_a_client_must_know(self, model: Path, exported: Path) -> None:
         assert sorted(file.name for file in (exported / "1").iterdir()) == [
             "NOTICE", "config.pbtxt", "model-card.json", "model.py", "openvino_engine.py", "places.bin", "places.xml",
-            "triton_tensors.py",
+            "precision.py", "triton_tensors.py",
         ]  # fmt: skip
         card = read_served_card(exported)
         parameters = read_parameters((exported / "config.pbtxt").read_text())
