@@ -38,7 +38,7 @@ for _owner, _name, _parameters in _NAMES:
 _HELD_SECONDS = 0.25
 #: Time from one such fetch to the next: a new message is seen this much later at most. One fetch takes some 0.6 ms of
 #: processor time.
-PAUSE_SECONDS = 0.3
+PAUSE_SECONDS = 0.4
 
 
 class PacedFetches(KafkaConnectionManager):  # type: ignore[misc]  # kafka-python has no types

@@ -21,7 +21,7 @@ from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.since import offsets_since
 
 #: Length of one poll of the topic, and so the delay with which ``stopped`` is noticed.
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.5
 #: New partitions are noticed after this time.
 _METADATA_SECONDS = 10.0
 #: After this silence the broker may be gone, which the client does not report.
@@ -82,7 +82,7 @@ class TopicReader:
         topic: its name; it may not exist yet.
         since: start with events published at or after this moment (UTC); None starts with new ones.
         resume: start from these offsets of partitions instead, and from the beginning of all others.
-        stopped: called a few times a second; the reading ends once it returns True.
+        stopped: called twice a second; the reading ends once it returns True.
     """
 
     def __init__(
