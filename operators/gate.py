@@ -105,7 +105,7 @@ class MotionGate:
     A decision depends on this footage up to the clip alone, never on scores or clocks: a replay decides as the live
     camera did.
 
-    Cost: 0.4 ms of a core for a clip of 224 × 224 pixels, whatever its frames. Memory: a few arrays of the size of the
+    Cost: 1 ms of a core for a clip of 224 × 224 pixels, whatever its frames. Memory: a few arrays of the size of the
     grid (28 × 28).
 
     Pure and not thread-safe.
