@@ -19,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from models.engines.device import processor_features
+
 PERFORMANCE = Path(__file__).resolve().parent / "results" / "performance"
-#: Processor features that decide the speed of networks.
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "amx_tile")
 #: Packages whose versions belong to a measurement.
 _PACKAGES = ("av", "openvino", "torch", "nncf", "tritonclient", "opencv-python-headless", "decord", "torchcodec")
 
@@ -88,11 +88,10 @@ def machine() -> dict[str, Any]:
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     about = {key.strip(): value.strip() for key, value in lines.items()}
-    flags = about.get("flags", "").split()
     return {
         "cpu": about.get("model name", platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
-        "features": [name for name in _FEATURES if name in flags],
+        "features": processor_features(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "packages": found,

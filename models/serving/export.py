@@ -53,7 +53,7 @@ from models.card import (
 from models.code import code_digest
 from models.detectors.base import FAMILIES, Family, LearnsFrom, Progress, read_detector
 from models.detectors.program import ProgramNetwork, ServedProgram
-from models.engines.device import cuda_devices
+from models.engines.device import cuda_devices, processor_features
 from models.engines.precision import Precision
 from models.serving import versions
 from models.serving.config import ServedKind, config_pbtxt, hosts_parts, served_kind, takes_mask
@@ -440,9 +440,11 @@ def export_entries(*families: str) -> tuple[str, ...]:
 def export_tools() -> dict[str, str]:
     """Return what decides the content of an export beside a model and our code.
 
-    These are the versions of packages, the presence of CUDA (for the batches), and the processor (for ``auto``).
+    These are the versions of packages, the presence of CUDA (for the batches), and what the processor can compute in
+    (for ``auto``): a cache in a home folder that machines share serves each its own precision.
     """
     tools = {"cuda": str(cuda_devices() > 0), "processor": platform.machine()}
+    tools["computes"] = " ".join(processor_features())
     for package in ("openvino", "torch"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             tools[package] = importlib.metadata.version(package)
