@@ -24,7 +24,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -40,6 +41,7 @@ from processor_time import tree_seconds
 
 from deploy.triton.server import TritonServer
 from models.serving.export import ensure_repository
+from operators.background import SceneKind, standing_scene
 from pipeline.replay.replay import Progress, Replay
 from pipeline.runs.recordings import Wanted
 from pipeline.scoring.scorer import ScoredModel, Scorer
@@ -83,6 +85,16 @@ def copies(film: Path, out: Path, seconds: float) -> Path:
     return out
 
 
+def with_scenes(windows: Iterable[ClipWindow], kind: SceneKind | None) -> list[ClipWindow]:
+    """Return clips with the standing scene that a worker sends with each: a server without it computes one more."""
+    if kind is None:
+        return list(windows)
+    standing = standing_scene(kind)
+    return [
+        replace(one, scene=standing.push(one.segment.id, one.start, one.pixels), scene_kind=kind) for one in windows
+    ]
+
+
 def scoring_alone(served: ServedModel, address: str, windows: list[ClipWindow]) -> None:
     """Score the clips from memory, through the same client as a replay's."""
     with Scorer(address, [ScoredModel("clip_scorer", served.clip)]) as scorer:
@@ -122,7 +134,7 @@ def throughput(model: str, film: Path, rounds: int) -> dict[str, Any]:
     with TritonServer(ensure_repository(model, progress=print)) as server:
         served = served_model(server.grpc_address)
         items = cut(open_recording(film).frames([served.clip.frame_spec], threading.Event()), served.clip)
-        windows = [item for item in items if isinstance(item, ClipWindow)]
+        windows = with_scenes((item for item in items if isinstance(item, ClipWindow)), served.scene)
         works: dict[str, Callable[[], object]] = {
             "scoring alone": lambda: scoring_alone(served, server.grpc_address, windows),
             "replay": lambda: replayed(served, server.grpc_address, film),
