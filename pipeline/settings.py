@@ -203,6 +203,9 @@ class CameraSettings(_Strict):
     password: SecretStr | None = None
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
+    stall_seconds: float | None = Field(
+        None, gt=0, le=3600, description="seconds without a frame that are a stall; default: read_timeout_seconds"
+    )
     snapshot_seconds: float | None = Field(
         None, gt=0, le=3600, description="the http:// source is a single picture; seconds from one fetch to the next"
     )
@@ -272,6 +275,11 @@ class KafkaSettings(_Strict):
     bootstrap: Addresses = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
     topic: str = Field("mistwatch.alerts", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     create_topic: bool = True
+    cameras_topic: str | None = Field(
+        "mistwatch.cameras",
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="compacted topic with the state of each camera; null: none",
+    )
     security: KafkaSecurity = Field(default_factory=security_from_environment)
 
 
@@ -328,6 +336,9 @@ class Site(BaseSettings):
     )
 
     site: Name = Field("site", description="name of this site in alerts")
+    worker: Name | None = Field(
+        None, description="name of this worker in the states of cameras; default: its host and process id"
+    )
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment

@@ -17,14 +17,17 @@ from rich.text import Text
 from pipeline.alerts.describe import describe
 from pipeline.alerts.reading import Event
 from pipeline.cli.output import ascii_json
-from pipeline.live.board import CameraPhase, CameraState
+from pipeline.live.board import CameraState
 from pipeline.live.service import Summary
+from pipeline.live.supervision import State
 
-_PHASE_STYLE = {
-    CameraPhase.RUNNING: "green",
-    CameraPhase.WAITING: "yellow",
-    CameraPhase.FAILED: "red",
-    CameraPhase.DONE: "dim",
+#: Styles of the states; connecting has none.
+STATE_STYLES = {
+    State.STREAMING: "green",
+    State.STALLED: "yellow",
+    State.BACKING_OFF: "yellow",
+    State.FAILED: "red",
+    State.STOPPED: "dim",
 }
 _BAR_CELLS = 16
 #: Width of a terminal that shows all columns.
@@ -156,11 +159,11 @@ def table(states: list[CameraState], width: int) -> Table:
         rows.add_column("")
     for state in states:
         minutes, seconds = divmod(state.position_seconds, 60)
-        style = "bold white on red" if state.alert_open else _PHASE_STYLE.get(state.phase, "")
+        style = "bold white on red" if state.alert_open else STATE_STYLES.get(state.condition.state, "")
         message = state.message.removeprefix(f"camera {state.camera}: ")
         rows.add_row(
             Text(state.name, overflow="ellipsis", no_wrap=True),
-            Text("ALERT" if state.alert_open else state.phase, style),
+            Text("ALERT" if state.alert_open else state.shown, style),
             *((f"{int(minutes)}:{seconds:04.1f}", str(state.frames)) if wide else ()),
             str(state.scored),
             *((str(state.gated),) if with_gated else ()),

@@ -197,8 +197,9 @@ def _lost_clips(state: CameraState) -> str:
 
 def _no_camera_there(states: list[CameraState]) -> str | None:
     """Return why no camera can be reached, if none has been reached so far; else None."""
-    from pipeline.live.board import CameraPhase
+    from pipeline.live.supervision import State
 
-    if all(state.phase is CameraPhase.WAITING and not state.ever_connected for state in states):
+    away = (State.BACKING_OFF, State.CONNECTING)  # connecting has the reason of the attempt before
+    if all(state.condition.state in away and state.condition.reason and not state.ever_connected for state in states):
         return "\n".join(dict.fromkeys(state.message for state in states))
     return None

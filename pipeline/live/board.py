@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
 
 from operators.chain import ChainSettings
 from operators.scores import SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.live.listener import Watch, WorkerListener
+from pipeline.live.supervision import Condition, State
 from pipeline.scoring.outcomes import Dropped, DropReason, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
-from pipeline.sources.base import Frame, SourceError
-from pipeline.sources.reconnect import Outage
-
-
-class CameraPhase(StrEnum):
-    """The state of a camera, for people."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    WAITING = "waiting"  #: an outage; it will be tried again
-    DONE = "done"  #: a recording scored to its end, or a camera that was stopped
-    FAILED = "failed"
+from pipeline.sources.base import Frame
 
 
 @dataclass(slots=True)
@@ -31,19 +23,20 @@ class CameraState:
     """One camera as one detector sees it: a line of the live table.
 
     Each field has one writer; a reader may see values of different moments. A camera with several detectors has one
-    state for each, in which what concerns the camera (``phase`` to ``position_seconds``) is the same.
+    state for each, in which what concerns the camera (``condition`` to ``last_frame_at``) is the same.
     """
 
     camera: str
     live: bool
-    phase: CameraPhase = CameraPhase.STARTING
-    message: str = ""
+    condition: Condition = field(default_factory=lambda: Condition(State.CONNECTING, datetime.now(UTC)))
     ever_connected: bool = False
     frames: int = 0
     position_seconds: float = 0.0  #: PTS of the latest frame
+    last_frame_at: datetime | None = None  #: when the latest frame was received (UTC)
     scored: int = 0
     dropped: int = 0
     gated: int = 0  #: clips not sent, because nothing moved in them
+    dropped_by: Counter[str] = field(default_factory=Counter)  #: of the dropped clips, number by reason
     lost: int = 0  #: of the dropped clips, those that the server refused or failed on
     no_clips_because: str = ""  #: why not one clip could be cut from a recording
     lost_because: str = ""  #: the cause of the first of them
@@ -51,8 +44,28 @@ class CameraState:
     smoothed: float | None = None
     open_threshold: float = 0.0
     alerts: int = 0
-    alert_open: bool = False
+    open_alert: UUID | None = None  #: its id
+    model: str = ""  #: name and version of the model that scores, with a slash
     detector: str = ""  #: empty at a site that names no detectors
+
+    @property
+    def alert_open(self) -> bool:
+        return self.open_alert is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a recording has been scored to its end, or the camera was stopped."""
+        return self.condition.state is State.STOPPED
+
+    @property
+    def shown(self) -> str:
+        """The state of the camera for people."""
+        return "done" if self.is_done and not self.live else self.condition.state.words
+
+    @property
+    def message(self) -> str:
+        """The reason of the state in one line; empty while frames come."""
+        return self.condition.message
 
     @property
     def name(self) -> str:
@@ -77,33 +90,28 @@ class Board(WorkerListener):
             watch: self._states.get(watch) or CameraState(camera, live, detector=watch.detector) for watch in watches
         }
         for state in states.values():
-            state.phase = CameraPhase.STARTING  # also where it is opened again
+            state.condition = Condition(State.CONNECTING, datetime.now(UTC))  # also where it is opened again
         self._states |= states
         self._cameras[camera] = list(states.values())
 
-    def connected(self, camera: str) -> None:
-        for state in self._cameras[camera]:
-            state.phase, state.message, state.ever_connected = CameraPhase.RUNNING, "", True
-
-    def away(self, outage: Outage) -> None:
-        for state in self._cameras[outage.camera]:
-            state.phase, state.message = CameraPhase.WAITING, outage.message
+    def condition_changed(self, camera: str, condition: Condition) -> None:
+        for state in self._cameras.get(camera, ()):  # none where a stalled camera is removed meanwhile
+            state.condition = condition
+            state.ever_connected = state.ever_connected or condition.state is State.STREAMING
 
     def frame(self, camera: str, frame: Frame) -> None:
         for state in self._cameras[camera]:
             state.frames += 1
             state.position_seconds = frame.pts_seconds
-            state.phase, state.ever_connected = CameraPhase.RUNNING, True
-
-    def failed(self, camera: str, error: SourceError) -> None:
-        for state in self._cameras[camera]:
-            state.phase, state.message = CameraPhase.FAILED, str(error)
+            state.last_frame_at = frame.received_at
 
     def without_clips(self, watch: Watch, why: str) -> None:
         self._states[watch].no_clips_because = why
 
     def judged(self, watch: Watch, served: ServedModel, settings: ChainSettings) -> None:
-        self._states[watch].open_threshold = settings.alert.open_threshold
+        state = self._states[watch]
+        state.open_threshold = settings.alert.open_threshold
+        state.model = f"{served.name}/{served.version}"
 
     def scored(self, watch: Watch, scored: Scored) -> None:
         state = self._states[watch]
@@ -116,6 +124,7 @@ class Board(WorkerListener):
     def dropped(self, watch: Watch, dropped: Dropped) -> None:
         state = self._states[watch]
         state.dropped += 1
+        state.dropped_by[dropped.reason] += 1
         if dropped.reason is DropReason.ERROR:
             state.lost_because = state.lost_because or dropped.detail
             state.lost += 1
@@ -126,12 +135,7 @@ class Board(WorkerListener):
     def accepted(self, watch: Watch, event: AlertEvent) -> None:
         state = self._states[watch]
         state.alerts += event.data.sequence == 0
-        state.alert_open = event.data.state != "end"
-
-    def finished(self, camera: str) -> None:
-        for state in self._cameras[camera]:
-            if state.phase is not CameraPhase.FAILED:
-                state.phase = CameraPhase.DONE
+        state.open_alert = None if event.data.state == "end" else event.data.alert_id
 
     def camera_removed(self, camera: str) -> None:
         for state in self._cameras.pop(camera):

@@ -19,6 +19,7 @@ from pipeline.alerts.enrich import Enricher
 from pipeline.alerts.zoning import CameraZones
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
+from pipeline.live.supervision import Condition, SilenceLimits, Supervision
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.scoring.ignoring import Ignoring
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -74,12 +75,14 @@ class CameraPlan:
         build: makes the source, which then calls its camera back; see :func:`pipeline.sources.factory.open_source`.
         detectors: at least one.
         zones: zones and schedules.
+        silence: time without frames after which a live camera is stalled.
     """
 
     camera: str
     build: Callable[[SourceCallbacks], Source]
     detectors: Sequence[DetectorPlan]
     zones: CameraZones = field(default_factory=CameraZones)
+    silence: SilenceLimits = field(default_factory=SilenceLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,7 @@ class Camera:
             SourceCallbacks(
                 on_outage=self._on_outage,
                 on_connected=self._on_connected,
+                on_attempt=lambda _name: self.supervision.attempt(),
                 on_choice=lambda choice: _log.warning("several video streams", camera=self.name, watched=choice),
                 on_software=lambda why: _log.warning("decoding in software", camera=self.name, reason=why),
                 on_damage=lambda damage: _log.warning("recording damaged", camera=self.name, damage=damage),
@@ -242,6 +246,7 @@ class Camera:
                 on_stamps=self._on_stamps,
             )
         )
+        self.supervision = Supervision(self.name, plan.silence if self.source.live else None, self._on_condition)
 
     def start(self) -> None:
         """Start to read."""
@@ -272,6 +277,7 @@ class Camera:
     def _run(self) -> None:
         while not self.stop.is_set():
             try:
+                self.supervision.attempt()
                 self._read()
             except SourceError as error:
                 self._give_up(error)
@@ -295,6 +301,8 @@ class Camera:
     def _read(self) -> None:
         specs = [watcher.plan.clip.frame_spec for watcher in self.watchers]
         for item in self.source.frames(specs, self.stop):
+            if isinstance(item, Frame):
+                self.supervision.frame()
             if not isinstance(item, Frame):
                 self.close_segments(item.reason)
             elif not self.stop.is_set():  # else it may have come too late, and the camera be removed already
@@ -303,6 +311,7 @@ class Camera:
                 continue
             for watcher in self.watchers:
                 watcher.take(item)
+            self.supervision.await_frame()
 
     def _report_sparse(self, index: FrameIndex) -> None:
         """Report the detectors that had no clip of a recording, or not of all of it."""
@@ -324,12 +333,14 @@ class Camera:
         if self.stop.is_set():
             return
         self.failure = error
+        self.supervision.fail(error)
         _log.error("camera given up", camera=self.name, reason=error.code, error=str(error))
         self._listeners.notify(lambda one: one.failed(self.name, error))
 
     def _on_outage(self, outage: Outage) -> None:
         if self.stop.is_set():
             return
+        self.supervision.outage(outage)
         _log.warning(
             "camera away",
             camera=self.name,
@@ -338,6 +349,11 @@ class Camera:
             retry_in_seconds=round(outage.retry_in_seconds, 1),
         )
         self._listeners.notify(lambda one: one.away(outage))
+
+    def _on_condition(self, condition: Condition) -> None:
+        self._listeners.notify(lambda one: one.condition_changed(self.name, condition))
+        if condition.reason == "stall":
+            _log.warning("camera stalled", camera=self.name, error=condition.message)
 
     def _on_connected(self, _name: str) -> None:
         if self.stop.is_set():

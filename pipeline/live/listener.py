@@ -11,6 +11,7 @@ from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
+from pipeline.live.supervision import Condition
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampReport
@@ -34,13 +35,17 @@ class WorkerListener:
     """The worker's calls, all empty; a listener overrides the ones that it needs.
 
     ``camera_added`` and ``camera_removed`` are called from the thread that adds or removes; ``connected``, ``away``,
-    ``frame``, ``stamps``, ``failed`` and ``without_clips`` from the camera's; all others from the operators' thread,
-    which serves all cameras. A method must return quickly and must not call the worker. An exception that it raises is
+    ``frame``, ``stamps``, ``failed`` and ``without_clips`` from the camera's; ``condition_changed`` from any of these
+    and the supervision's; all others from the operators' thread, which serves all cameras. A method must return quickly
+    and must not call the worker. An exception that it raises is
     logged and changes nothing.
     """
 
     def camera_added(self, camera: str, watches: Sequence[Watch], *, live: bool) -> None:
         """A camera is there, with the detectors that watch it; the first call for this camera."""
+
+    def condition_changed(self, camera: str, condition: Condition) -> None:
+        """A camera has another state, or another reason for it. The first one, connecting, is not reported."""
 
     def connected(self, camera: str) -> None:
         """A live source delivers frames."""

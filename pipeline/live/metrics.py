@@ -20,6 +20,7 @@ from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
+from pipeline.live.supervision import Condition, State
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
 from pipeline.sources.arrival import StampFault, StampReport
@@ -88,6 +89,10 @@ class Metrics:
         )
         self.reconnects = Counter("reconnects", "Outages of a live source", ["camera", "reason"], **common)
         self.connected = Gauge("camera_connected", "1 while the source delivers frames", ["camera"], **common)
+        self.camera_state = Gauge(
+            "camera_state", "1 for the state of a live camera, 0 for the others", ["camera", "state"], **common
+        )
+        self.stalls = Counter("stalls", "Times that a live camera gave no frame for its limit", ["camera"], **common)
         self.part_missing = Gauge(
             "part_missing", "1 while the camera waits for its part in a hosting model", watch, **common
         )
@@ -156,6 +161,8 @@ class Metrics:
             self.clips_gated,
             self.reconnects,
             self.connected,
+            self.camera_state,
+            self.stalls,
             self.part_missing,
             self.background_known,
             self.alerts,
@@ -215,6 +222,20 @@ class MetricsListener(WorkerListener):
         if live:
             self._live.add(camera)
             self._metrics.connected.labels(camera).set(0)  # also while its very first attempt hangs
+            self._metrics.stalls.labels(camera)
+            self._set_state(camera, State.CONNECTING)
+
+    def condition_changed(self, camera: str, condition: Condition) -> None:
+        with self._lock:
+            if camera not in self._live:  # a recording, or removed meanwhile
+                return
+            self._set_state(camera, condition.state)
+            if condition.state is State.STALLED:
+                self._metrics.stalls.labels(camera).inc()
+
+    def _set_state(self, camera: str, present: State) -> None:
+        for state in State:
+            self._metrics.camera_state.labels(camera, state).set(state is present)
 
     def connected(self, camera: str) -> None:
         self._metrics.connected.labels(camera).set(1)
@@ -313,8 +334,8 @@ class MetricsListener(WorkerListener):
             self._metrics.connected.labels(camera).set(0)
 
     def camera_removed(self, camera: str) -> None:
-        self._live.discard(camera)
         with self._lock:
+            self._live.discard(camera)
             self._removed.add(camera)
             self._frame_counters.pop(camera, None)
             self._metrics.forget(camera)

@@ -16,13 +16,15 @@ from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
-from pipeline.live.board import Board, CameraPhase
+from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.judging import Judging, gate_settings, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.places import SitePlaces
+from pipeline.live.reporting import CameraReports, default_worker_id
+from pipeline.live.supervision import ENDED, SilenceLimits
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
@@ -30,6 +32,8 @@ from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Troubl
 from pipeline.scoring.target import Target
 from pipeline.settings import CameraSettings, LikenessSettings, PlacesSettings, Site
 from pipeline.sinks import configured_sinks
+from pipeline.sinks.compacted_topic import CompactedTopic
+from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.hardware import Hwaccel, find_device
@@ -37,6 +41,8 @@ from pipeline.sources.joined import JoinedSource
 
 _log = logs.get("service")
 
+#: Limit for the last reports of the cameras' states.
+_REPORTS_SECONDS = 1.0
 #: Limit for the end of the thread that asks for missing parts.
 _AWAITED_SECONDS = 1.0
 
@@ -57,6 +63,18 @@ def source_options(settings: CameraSettings, device: str | None = None) -> Sourc
         video_stream=settings.stream,
         device=device,
         started_at=settings.start_time,
+    )
+
+
+def silence_limits(settings: CameraSettings) -> SilenceLimits:
+    """Return the time without frames after which a camera is stalled, from its settings.
+
+    Opening it, and asking it why it refuses, have three limits of their own; a limit fires late by as much again.
+    """
+    pause = settings.snapshot_seconds or 0.0
+    return SilenceLimits(
+        streaming=pause + (settings.stall_seconds or settings.read_timeout_seconds),
+        connecting=pause + 2 * (3 * settings.open_timeout_seconds + settings.read_timeout_seconds),
     )
 
 
@@ -109,7 +127,8 @@ class Service:
         self._repair = repair_scorer
         self._check_model = check_model
         self._counted = MetricsListener(self.metrics)
-        self._listeners = [self.board, self._counted, *listeners]
+        self.reports = self._camera_reports()
+        self._listeners = [self.board, self._counted, *([self.reports] if self.reports else []), *listeners]
         self._scoring = _ScoringLog(self.metrics, self._watches_by)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
@@ -278,6 +297,14 @@ class Service:
         self._scoring.part_there(target)
         return True
 
+    def _camera_reports(self) -> CameraReports | None:
+        kafka = self.site.kafka
+        if kafka.cameras_topic is None:
+            return None
+        broker = Broker(kafka.bootstrap, kafka.security)
+        topic = CompactedTopic(broker, kafka.cameras_topic, partitions=1, create=kafka.create_topic)
+        return CameraReports(self.board, topic, site=self.site.site, worker=self.site.worker or default_worker_id())
+
     def _site_likeness(self, settings: LikenessSettings) -> SiteLikeness:
         return SiteLikeness(
             settings,
@@ -379,6 +406,7 @@ class Service:
                 if (target := self._target_of(watch)) in self._served
             ],
             settings.camera_zones(),
+            silence_limits(settings),
         )
 
     def _device_for(self, settings: CameraSettings) -> str | None:
@@ -409,6 +437,8 @@ class Service:
     def start(self) -> None:
         """Begin to read and score."""
         assert self.worker is not None, "prepare() comes first"
+        if self.reports is not None:
+            self.reports.start()
         self.worker.start()
         if self._missing:
             self._awaited = AwaitedParts(self.site.triton.address, self._missing, self._add_late)
@@ -438,8 +468,7 @@ class Service:
 
     def _going(self) -> set[str]:
         """The cameras that have not ended."""
-        ended = (CameraPhase.DONE, CameraPhase.FAILED)
-        return {state.camera for state in self.board.states if state.phase not in ended}
+        return {state.camera for state in self.board.states if state.condition.state not in ENDED}
 
     def _missing_seconds(self, camera: str) -> float:
         """Seconds since no clip of a camera is scored for want of a part; 0 when one is scored."""
@@ -481,6 +510,8 @@ class Service:
             self.likeness.close()
         if self.places is not None:
             self.places.close()
+        if self.reports is not None:
+            self.reports.close(_REPORTS_SECONDS)
         self._relays.stop(relay_seconds)
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()

@@ -45,6 +45,8 @@ _STOP_SCORER_SECONDS = 1.5
 _STOP_OPERATORS_SECONDS = 1.0
 #: Results that may wait for the operators; each holds its clip (2.4 MB at 16 × 224 × 224).
 _WAITING_RESULTS = 32
+#: How often the cameras are looked at for stalls, seconds.
+_SUPERVISION_SECONDS = 0.25
 #: How often a camera that is being stopped looks whether the whole worker stops, seconds.
 _LOOK_SECONDS = 0.2
 
@@ -109,6 +111,7 @@ class Worker:
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
         self._results: queue.Queue[Result | Finished | None] = queue.Queue(_WAITING_RESULTS)
         self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
+        self._supervision = threading.Thread(target=self._supervise, name="supervision", daemon=True)
         self._changing = threading.Lock()  # cameras are added and removed one after the other
         self._done = threading.Lock()  # of _cameras against _all_done
         self._cameras: dict[str, Camera] = {}
@@ -125,6 +128,7 @@ class Worker:
     def start(self) -> None:
         """Start every thread."""
         self._operators.start()
+        self._supervision.start()
         for camera in self._cameras.values():
             camera.start()
 
@@ -221,6 +225,8 @@ class Worker:
             self._operators.join(_STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
             _log.error("the operators did not finish in time; open alerts end when the worker starts again")
+        for camera in cameras:
+            camera.supervision.end("shutdown")
 
     def _add(self, plan: CameraPlan) -> Camera:
         with self._changing:
@@ -324,6 +330,14 @@ class Worker:
                 put()
                 break
 
+    # -- the supervision's thread ------------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        while not self._stop.wait(_SUPERVISION_SECONDS):
+            for camera in list(self._cameras.values()):
+                if not camera.stop.is_set():
+                    camera.supervision.look()
+
     # -- the operators' thread ---------------------------------------------------------------------------------
 
     def _run_operators(self) -> None:
@@ -416,6 +430,7 @@ class Worker:
 
     def _end(self, camera: Camera) -> None:
         """Everything of this camera is accepted."""
+        camera.supervision.end("shutdown" if camera.stop.is_set() else "end")
         self._listeners.notify(lambda one: one.finished(camera.name))
         with self._done:
             camera.finished.set()

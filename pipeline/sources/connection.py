@@ -59,6 +59,7 @@ class LiveOptions(TypedDict, total=False):
     read_timeout_seconds: float
     on_outage: Callable[[Outage], None] | None
     on_connected: Callable[[str], None] | None
+    on_attempt: Callable[[str], None] | None
     on_stamps: Callable[[StampReport], None] | None
     on_choice: Callable[[str], None] | None
     on_software: Callable[[str], None] | None
@@ -84,6 +85,7 @@ class LiveStream(ABC):
         read_timeout_seconds: the limit for the next packet; default 5.
         on_outage: called with every outage and the time of the next attempt.
         on_connected: called with the camera's id at the first picture of each connection.
+        on_attempt: called with the camera's id before each attempt to connect.
         on_stamps: called with every fault of the stream's time stamps.
         on_choice: called with one line that names the stream that is watched, where there are several; again only when
             the line has changed.
@@ -110,6 +112,7 @@ class LiveStream(ABC):
         self._read_timeout = options.get("read_timeout_seconds", 5.0)
         self._on_outage = options.get("on_outage")
         self._on_connected = options.get("on_connected")
+        self._on_attempt = options.get("on_attempt")
         self._on_stamps = options.get("on_stamps")
         self._on_choice = options.get("on_choice")
         self._chosen: str | None = None  # the latest line for on_choice
@@ -134,6 +137,7 @@ class LiveStream(ABC):
             backoff=Backoff(self._backoff),
             on_outage=self._on_outage,
             on_connected=self._on_connected,
+            on_attempt=self._on_attempt,
         )
 
     def packets(self, stop: threading.Event) -> Iterator[Received]:
@@ -149,6 +153,7 @@ class LiveStream(ABC):
             backoff=Backoff(self._backoff),
             on_outage=self._on_outage,
             on_connected=self._on_connected,
+            on_attempt=self._on_attempt,
         )
 
     def _packets(self, stop: threading.Event) -> Iterator[Received]:

@@ -58,6 +58,7 @@ class SourceCallbacks:
     Attributes:
         on_outage: called with every outage of a camera and the time of the next attempt.
         on_connected: called with the camera's id at the first picture of each connection.
+        on_attempt: called with the camera's id before each attempt to connect.
         on_choice: called with one line that names the stream that is watched, where there are several video streams.
         on_damage: called with one line on what could not be decoded of a recording.
         on_software: called with one line when ``device`` does not decode a camera after all.
@@ -67,6 +68,7 @@ class SourceCallbacks:
 
     on_outage: Callable[[Outage], None] | None = None
     on_connected: Callable[[str], None] | None = None
+    on_attempt: Callable[[str], None] | None = None
     on_choice: Callable[[str], None] | None = None
     on_software: Callable[[str], None] | None = None
     on_damage: Callable[[str], None] | None = None
@@ -146,6 +148,7 @@ def _live_options(options: SourceOptions, callbacks: SourceCallbacks) -> LiveOpt
         "device": options.device,
         "on_outage": callbacks.on_outage,
         "on_connected": callbacks.on_connected,
+        "on_attempt": callbacks.on_attempt,
         "on_choice": callbacks.on_choice,
         "on_software": callbacks.on_software,
         "on_stamps": callbacks.on_stamps,

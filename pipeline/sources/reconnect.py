@@ -81,10 +81,12 @@ def reconnecting(
     backoff: Backoff,
     on_outage: Callable[[Outage], None] | None = None,
     on_connected: Callable[[str], None] | None = None,
+    on_attempt: Callable[[str], None] | None = None,
 ) -> Iterator[Item]:
     """The items of one connection after the other, until ``stop``, which also cuts the waits short.
 
-    ``on_connected`` is called with the camera's id at the first item of each connection, ``on_outage`` after each.
+    ``on_attempt`` is called with the camera's id before each connection, ``on_connected`` at the first item of each,
+    ``on_outage`` after each.
 
     Args:
         connect: opens a connection and yields its items. It raises SourceError for why it ended, and returns only when
@@ -95,6 +97,8 @@ def reconnecting(
     """
     while not stop.is_set():
         connected_at: float | None = None
+        if on_attempt is not None:
+            on_attempt(camera)
         code, message = "stream_end", f"camera {camera}: the stream ended"
         try:
             with closing(connect()) as items:  # type: ignore[type-var]  # a generator, which Iterator does not say

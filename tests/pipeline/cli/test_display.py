@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 from pipeline.cli.display import StandardOutput, table
-from pipeline.live.board import CameraPhase, CameraState
+from pipeline.live.board import CameraState
+from pipeline.live.supervision import Condition, State
 
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+RUNNING = Condition(State.STREAMING, AT)
+AWAY = Condition(State.BACKING_OFF, AT, "refused", "connection refused")
 STATES = [
     CameraState(
-        "gate", True, CameraPhase.RUNNING, frames=123456, scored=7716, dropped=1042, alerts=17, smoothed=0.9,
+        "gate", True, RUNNING, frames=123456, scored=7716, dropped=1042, alerts=17, smoothed=0.9,
         open_threshold=0.5, position_seconds=5025.0,
     ),
-    CameraState("a-camera-with-quite-a-long-name-indeed", True, CameraPhase.WAITING, message="connection refused"),
+    CameraState("a-camera-with-quite-a-long-name-indeed", True, AWAY),
 ]  # fmt: skip
 
 
@@ -27,16 +32,16 @@ def test_every_figure_is_readable_at_every_width(width: int) -> None:
     assert all(len(line) <= width for line in (header, gate, away))
     for text in ("camera", "state", "clips", "dropped", "alerts", "score"):
         assert text in header
-    for text in ("gate", "running", "7716", "1042", "17", "0.90"):
+    for text in ("gate", "streaming", "7716", "1042", "17", "0.90"):
         assert text in gate
     assert away.startswith("a-camera")
-    assert "waiting" in away
+    assert "backing off" in away
 
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_a_narrow_table_shows_gated_clips_where_there_are_some(width: int) -> None:
     screen = io.StringIO()
-    gated = [CameraState("door", True, CameraPhase.RUNNING, scored=31, gated=1987), *STATES]
+    gated = [CameraState("door", True, RUNNING, scored=31, gated=1987), *STATES]
     Console(file=screen, width=width).print(table(gated, width))
     header, door, gate, _away = screen.getvalue().splitlines()
     assert header.split()[:6] == ["camera", "state", "clips", "gated", "dropped", "alerts"]

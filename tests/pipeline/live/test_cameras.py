@@ -12,8 +12,8 @@ from site_runs import BRIGHT, DARK, write_video
 from triton_of_brightness import Server, until
 
 from operators.scores import SmoothedScore
-from pipeline.live.board import CameraPhase
 from pipeline.live.listener import Watch, WorkerListener
+from pipeline.live.supervision import State
 from pipeline.sources.files import FileSource
 
 pytestmark = [pytest.mark.realparts, pytest.mark.alone]
@@ -57,7 +57,7 @@ def test_a_camera_that_is_stopped_stays_in_the_table_until_it_is_removed(triton:
         (gate,) = site.board.states
         until(lambda: gate.alert_open)
         site.worker.stop_camera("gate")
-        assert gate.phase is CameraPhase.DONE
+        assert gate.condition.state is State.STOPPED
         assert not gate.alert_open
         assert [event.data.state for event in site.outbox.events] == ["begin", "end"]
         frames = gate.frames

@@ -128,7 +128,7 @@ def test_a_broken_and_a_missing_camera_do_not_disturb_the_others(tmp_path: Path,
         assert service.worker is not None
         good, away = service.board.states
         limit = time.monotonic() + 120
-        while good.phase != "done" or away.phase != "waiting":
+        while good.shown != "done" or away.condition.reason != "refused":
             assert time.monotonic() < limit, (good, away)
             time.sleep(0.05)
         assert not service.worker.wait(0.1)  # the live camera is still waited for
