@@ -26,6 +26,7 @@ from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Res
 from pipeline.live.drift import DriftWatch
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
+from pipeline.live.ownership import Claim
 from pipeline.live.places import SitePlaces
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.scorer import Scorer
@@ -128,15 +129,31 @@ class Worker:
         for camera in self._cameras.values():
             camera.start()
 
-    def add(self, plan: CameraPlan) -> None:
+    def add(self, plan: CameraPlan, claim: Claim | None = None) -> None:
         """Add a camera while the others run.
+
+        Args:
+            claim: the camera is shared between workers: its events carry the claim's generation, and its operators
+                continue from the claim's states.
 
         Raises:
             SourceError: its source can be refused at once.
             ValueError: there is a camera of this name.
             RuntimeError: the worker is stopped.
         """
+        if claim is not None:
+            raise NotImplementedError
         self._add(plan).start()
+
+    def hand_over(self, name: str) -> None:
+        """Stop a camera without ending its alerts, and remove it: another worker continues them.
+
+        Must not be called by a listener.
+
+        Raises:
+            KeyError: unknown camera.
+        """
+        raise NotImplementedError
 
     def put(self, plan: CameraPlan) -> None:
         """Add a camera, or watch it by other detectors: its source is opened again, and its counts continue.
@@ -196,12 +213,17 @@ class Worker:
         """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
         return self._all_done.wait(timeout)
 
-    def stop(self) -> None:
+    def stop(self, *, hand_over: bool = False) -> None:
         """End every source, let what is in flight be answered, close every alert: within about 7 s.
+
+        Args:
+            hand_over: leave alerts open: other workers continue the cameras.
 
         Clips not yet scored are dropped and counted with the reason ``shutdown``. Every event accepted is in the
         outbox when this returns.
         """
+        if hand_over:
+            raise NotImplementedError
         self._stop.set()
         with self._done:
             cameras = list(self._cameras.values())
