@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.reading import Event
-from pipeline.errors import MistwatchError
+from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
@@ -22,8 +24,10 @@ from pipeline.live.judging import Judging, gate_settings, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
+from pipeline.live.ownership import Ownership
 from pipeline.live.places import SitePlaces
 from pipeline.live.reporting import CameraReports, default_worker_id
+from pipeline.live.score_states import PARTITIONS, ScoreStates
 from pipeline.live.supervision import ENDED, SilenceLimits
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
@@ -45,6 +49,8 @@ _log = logs.get("service")
 _REPORTS_SECONDS = 1.0
 #: Limit for the end of the thread that asks for missing parts.
 _AWAITED_SECONDS = 1.0
+#: The last states of cameras may take so long.
+_STATES_SECONDS = 2.0
 
 
 def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
@@ -106,6 +112,7 @@ class Service:
         published: Callable[[Event], None] = lambda _event: None,
         listeners: Sequence[WorkerListener] = (),
         check_model: Callable[[ServedModel], None] = lambda _served: None,
+        on_fenced: Callable[[str, int], None] | None = None,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
 
@@ -115,6 +122,8 @@ class Service:
             published: called with every event that the topic has, on the relay's thread.
             listeners: of the worker, besides the board and the metrics.
             check_model: called in :meth:`prepare` with each model that is served; what it raises ends the start.
+            on_fenced: workers share cameras (:attr:`ownership` is there), and :meth:`close` leaves alerts open; see
+                :class:`pipeline.live.ownership.Ownership`.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -142,6 +151,10 @@ class Service:
             zones=site.evidence.zones,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
+        self.states = self._score_states()
+        self.ownership: Ownership | None = None  #: of the cameras, where workers share them
+        if on_fenced is not None:
+            self.ownership = self._shared_ownership(on_fenced)
         self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
         self.places = None if site.places is None else self._site_places(site.places)
 
@@ -155,6 +168,7 @@ class Service:
                 sink,
                 self.outbox.deliveries(name),
                 listener=_RelayLog(self.metrics, name, str(sink), delivered if name == first else _ignore),
+                is_late=_never_late if self.ownership is None else self.ownership.is_late,
             )
             for name, sink in sinks.items()
         )
@@ -228,8 +242,36 @@ class Service:
             several_detectors=len(self.site.detectors) > 1,
             likeness=self.likeness,
             places=self.places,
+            states=self.states,
         )
         return True
+
+    def _score_states(self) -> ScoreStates | None:
+        """The publisher of scores; None where the site has switched it off."""
+        kafka = self.site.kafka
+        if kafka.scores_topic is None:
+            return None
+        topic = CompactedTopic(
+            Broker(kafka.bootstrap, kafka.security),
+            kafka.scores_topic,
+            partitions=PARTITIONS,
+            create=kafka.create_topic,
+        )
+        return ScoreStates(
+            topic,
+            site=self.site.site,
+            on_unsecured=lambda watch: self.metrics.unsecured.labels(*self.metrics.labels_of(watch)).inc(),
+        )
+
+    def _shared_ownership(self, on_fenced: Callable[[str, int], None]) -> Ownership:
+        """The ownership of cameras. Raises UsageError: the site has switched the topic of scores off."""
+        if self.states is None:
+            raise UsageError(
+                "kafka.scores_topic: workers that share cameras need it (got null); expected the name of a topic"
+            )
+        ownership = Ownership(self.states, worker=f"{socket.gethostname()}:{os.getpid()}", on_fenced=on_fenced)
+        ownership.start()
+        return ownership
 
     def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[Target, ServedModel] | None:
         """The models of the site's detectors, or the parts of its cameras in them; None when ``stop`` came first.
@@ -503,7 +545,7 @@ class Service:
         if self._awaited is not None:
             self._awaited.close(_AWAITED_SECONDS)
         if self.worker is not None:
-            self.worker.stop()
+            self.worker.stop(hand_over=self.ownership is not None)
         elif self._scorer is not None:
             self._scorer.close()
         if self.likeness is not None:
@@ -512,7 +554,11 @@ class Service:
             self.places.close()
         if self.reports is not None:
             self.reports.close(_REPORTS_SECONDS)
+        if self.states is not None:
+            self.states.stop(_STATES_SECONDS)
         self._relays.stop(relay_seconds)
+        if self.ownership is not None:  # the relays have asked it until now
+            self.ownership.close()
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()
         self.metrics.outbox_depth.set_function(lambda: left)
@@ -593,6 +639,10 @@ class _RelayLog(RelayListener):
     def failed(self, identity: str, reason: str) -> None:
         self._set_aside.inc()
         _log.error("this event cannot be delivered; it is set aside", sink=self._sink, id=identity, reason=reason)
+
+
+def _never_late(_event: Event) -> bool:
+    return False
 
 
 def _ignore(_event: Event, _delay_seconds: float | None, _publish_seconds: float | None) -> None:
