@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from operators.chain_state import ChainState, ClipState, RowState
 from operators.checks import seconds, threshold, whole_number
 from operators.scores import ClipKey, ClipScore, Hole, HoleCount, SegmentEnd, SmoothedScore, is_other_model
 
@@ -90,17 +91,18 @@ class AlertTransition:
     """One event of one alert. An alert is a begin, any number of updates, and one end.
 
     Attributes:
-        segment: the segment's id; an alert never leaves its segment.
+        segment: id of the segment in which the alert began. An alert leaves its segment only where another process
+            continues it (:meth:`AlertMachine.resume`).
         sequence: 0 for the begin, then counted up without a gap.
         first: the alert's first clip; (segment, first clip) identifies the alert and is never used again.
         last: the newest clip of the alert. For ``below_threshold`` it is the clip whose smoothed score
             fell below, for ``max_duration`` the one that reached it; otherwise the last that had a score. The alert
-            lasts from ``first.start`` to ``last.end``.
+            lasts from ``first.start`` to ``last.end``, where both are of one segment.
         peak: the clip of the highest smoothed score since ``first``, the earliest of equal ones.
         threshold: the ``open_threshold`` at which it was raised.
         scores: the smoothed scores since the alert's last transition (since ``first`` for the begin). All transitions
-            together hold every score from ``first`` to ``last`` exactly once. Empty for an end that follows a report
-            with no score in between.
+            together hold every score from ``first`` to ``last`` exactly once, except those that another process has
+            seen since its last transition. Empty for an end that follows a report with no score in between.
         end_reason: reason of the end: ``below_threshold``, ``max_duration``, ``gap`` (more than ``max_hole`` clips
             without a score), ``model_changed``, or the reason of the segment's end. None unless ``state`` is end.
     """
@@ -123,13 +125,18 @@ class _Row:
 
     first: ClipScore
     peak: SmoothedScore
+    threshold: float
     last: ClipScore = field(init=False)
+    start: float = field(init=False)  #: of the first clip, seconds on the clock of the present segment
+    until: float = field(init=False)  #: end of the last clip, on that clock
     unreported: list[SmoothedScore] = field(default_factory=list)
+    clips: int = 0  #: added since the last transition, also by another process
     sequence: int = 0  #: of the next transition; above 0 once the alert is open
-    reported_until: float = math.nan  #: seconds; set by the begin
+    reported_until: float = math.nan  #: seconds on that clock; set by the begin
 
     def __post_init__(self) -> None:
         self.last = self.first
+        self.start, self.until = self.first.start, self.first.end
 
     @property
     def is_open(self) -> bool:
@@ -137,11 +144,12 @@ class _Row:
 
     @property
     def duration(self) -> float:
-        return self.last.end - self.first.start
+        return self.until - self.start
 
     def add(self, score: SmoothedScore) -> None:
-        self.last = score.clip
+        self.last, self.until = score.clip, score.clip.end
         self.unreported.append(score)
+        self.clips += 1
         if score.value > self.peak.value and not score.clip.gated:
             self.peak = score
 
@@ -225,6 +233,56 @@ class AlertMachine:
         """
         return frozenset() if self._row is None else frozenset({self._row.peak.clip.key})
 
+    @property
+    def row(self) -> RowState | None:
+        """Return the open or rising alert as another process continues it; None when quiet."""
+        if (row := self._row) is None:
+            return None
+        return RowState(
+            first=ClipState.of(row.first),
+            last=ClipState.of(row.last),
+            peak=ClipState.of(row.peak.clip),
+            peak_value=row.peak.value,
+            start=row.start,
+            until=row.until,
+            clips=row.clips,
+            sequence=row.sequence,
+            reported_until=row.reported_until if row.is_open else None,
+            threshold=row.threshold,
+        )
+
+    @property
+    def cool_until(self) -> float | None:
+        """Return the end of the cooldown, seconds of the segment's clock; None where there is none."""
+        return None if math.isinf(self._cool_until) else self._cool_until
+
+    def resume(self, state: ChainState, index: int, shift: float) -> None:
+        """Continue from the state of another machine, with the clip of ordinal ``index`` of a new segment.
+
+        An open alert stays open, a rising one goes on rising and a cooldown goes on, by the new segment's clock. The
+        clips lost in between do not count as a gap: the caller breaks off an alert after too long a hand-over.
+
+        Args:
+            shift: seconds to add to times of the state to have them on the new segment's clock.
+        """
+        self._row = None if state.row is None else self._resumed_row(state.row, state, shift)
+        self._newest, self._holes = None, HoleCount(index)
+        self._cool_until = -math.inf if state.cool_until is None else state.cool_until + shift
+
+    def break_off(self, reason: str) -> list[AlertTransition]:
+        """Discard a rising row, or end an open alert, and start the cooldown."""
+        return self._break(reason)
+
+    def _resumed_row(self, row: RowState, state: ChainState, shift: float) -> _Row:
+        first, last, peak = (
+            clip.clip(self._camera, state.model, state.model_version) for clip in (row.first, row.last, row.peak)
+        )
+        resumed = _Row(first, SmoothedScore(peak, row.peak_value), row.threshold)
+        resumed.last, resumed.start, resumed.until = last, row.start + shift, row.until + shift
+        resumed.clips, resumed.sequence = row.clips, row.sequence
+        resumed.reported_until = math.nan if row.reported_until is None else row.reported_until + shift
+        return resumed
+
     def _end_segment(self, over: SegmentEnd) -> list[AlertTransition]:
         transitions = self._break(over.reason)
         self._newest, self._holes = None, HoleCount()
@@ -256,10 +314,10 @@ class AlertMachine:
             self._row = None
             return []
         if self._row is None:
-            self._row = _Row(score.clip, score)
+            self._row = _Row(score.clip, score, self._settings.open_threshold)
         row = self._row
         row.add(score)
-        if len(row.unreported) < self._settings.min_clips:
+        if row.clips < self._settings.min_clips:
             return []
         begin = self._report(row, AlertState.BEGIN)
         return [begin, *self._end_if_long(row)]
@@ -271,7 +329,7 @@ class AlertMachine:
             return self._break(BELOW_THRESHOLD)
         if ended := self._end_if_long(row):
             return ended
-        if row.last.end - row.reported_until >= self._settings.update_every_seconds - _TOLERANCE_SECONDS:
+        if row.until - row.reported_until >= self._settings.update_every_seconds - _TOLERANCE_SECONDS:
             return [self._report(row, AlertState.UPDATE)]
         return []
 
@@ -291,7 +349,7 @@ class AlertMachine:
         if row is None or not row.is_open:
             return []
         cooldown = self._settings.cooldown_seconds
-        self._cool_until = row.last.end + cooldown if cooldown > 0 else -math.inf
+        self._cool_until = row.until + cooldown if cooldown > 0 else -math.inf
         return [self._report(row, AlertState.END, reason)]
 
     def _report(self, row: _Row, state: AlertState, reason: str | None = None) -> AlertTransition:
@@ -303,13 +361,14 @@ class AlertMachine:
             first=row.first,
             last=row.last,
             peak=row.peak,
-            threshold=self._settings.open_threshold,
+            threshold=row.threshold,
             scores=tuple(row.unreported),
             end_reason=reason,
         )
         row.sequence += 1
-        row.reported_until = row.last.end
+        row.reported_until = row.until
         row.unreported.clear()
+        row.clips = 0
         return transition
 
     def _check_order(self, newest: ClipScore, clip: ClipScore) -> None:

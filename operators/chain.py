@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from operators.alerting import AlertMachine, AlertSettings, AlertTransition
-from operators.checks import whole_number
+from operators.alerting import GAP, MODEL_CHANGED, AlertMachine, AlertSettings, AlertTransition
+from operators.chain_state import ChainState, ClipState, HandOver
+from operators.checks import seconds, whole_number
 from operators.holding import ScoreHold
 from operators.reorder import Reorderer
 from operators.scores import ClipKey, ClipScore, GatedClip, ScoreItem, SegmentEnd, SmoothedScore
@@ -26,6 +27,8 @@ class ChainSettings:
             run of more than this many clips without a score restarts the average and ends an open alert with ``gap``.
             A larger value tolerates slower scoring and more dropped clips; it delays scores only while one is
             outstanding. It should be at least the number of clips that one camera has in flight.
+        max_handover_seconds: seconds by wall clock. Where another process continues the camera, with more than this
+            between two clips, the average restarts and an open alert ends with ``gap``.
 
     Raises:
         ValueError: invalid value; the message names the setting, the value and what is allowed.
@@ -34,8 +37,10 @@ class ChainSettings:
     alert: AlertSettings
     kernel: int = 5
     max_hole: int = 8
+    max_handover_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        seconds("max_handover_seconds", self.max_handover_seconds)
         whole_number("kernel", self.kernel, least=1)
         whole_number("max_hole", self.max_hole, least=0)
 
@@ -53,6 +58,19 @@ class ScoreChain:
     :attr:`retained`: fetch the pictures of the returned transitions' peaks first, then discard those not retained.
 
     A threshold belongs to a model version: :meth:`adopt` sets the settings for another version's scores.
+
+    Another process can continue the camera: :meth:`snapshot` there, :meth:`restored` here. The new chain begins in a
+    new segment, and the hand-over is a gap between two clips:
+
+    * An open alert stays open under its id, which its first clip and segment give, and its sequence goes on. A rising
+      row goes on rising, and a cooldown goes on.
+    * Seconds over the hand-over go by wall clock, because the stream's clock may have started anew.
+    * The clips lost in between have their places in the average and no weight. They do not count against
+      ``max_hole``: the limit is ``max_handover_seconds``. After a longer gap the average restarts, and an open alert
+      ends with ``gap``; so it does where a wall-clock time is missing. Another model version ends it with
+      ``model_changed``.
+    * Scores that waited for an earlier clip are lost, and so are those that no transition of an open alert has
+      reported.
 
     Not thread-safe: the caller serialises the calls for a camera.
     """
@@ -81,6 +99,64 @@ class ScoreChain:
         self._average = CausalMovingAverage(settings.kernel, settings.max_hole)
         self._machine = AlertMachine(camera, settings.alert, max_hole=settings.max_hole)
         self._latest: SmoothedScore | None = None
+        self._newest: SmoothedScore | None = None  # of this segment
+        self._stride_seconds: float | None = None
+        self._left: ChainState | None = None  # by another process; until the first clip
+
+    @classmethod
+    def restored(
+        cls,
+        camera: str,
+        settings: ChainSettings,
+        state: ChainState | None,
+        *,
+        awaits_all: bool = False,
+        smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
+    ) -> ScoreChain:
+        """Return a chain that continues from ``state`` with the first clip that it takes; None: from nothing.
+
+        Args: as those of the class.
+        """
+        chain = cls(camera, settings, awaits_all=awaits_all, smoothed=smoothed)
+        chain._left = state
+        return chain
+
+    def snapshot(self) -> ChainState | None:
+        """Return the state after the newest clip; None where there is nothing to continue from.
+
+        Scores that wait for an earlier clip are not in it; :meth:`let_go` comes first where the camera is given up.
+        """
+        if self._left is not None or self._newest is None:
+            return self._left
+        clip = self._newest.clip
+        return ChainState(
+            model=clip.model,
+            model_version=clip.model_version,
+            newest=ClipState.of(clip),
+            smoothed=self._newest.value,
+            stride_seconds=self._stride_seconds,
+            window=self._average.window,
+            held=self._hold.held,
+            row=self._machine.row,
+            cool_until=self._machine.cool_until,
+        )
+
+    @property
+    def is_continuing(self) -> bool:
+        """Return whether the chain was restored and no clip has come yet."""
+        return self._left is not None
+
+    def let_go(self) -> list[AlertTransition]:
+        """Stop waiting without an end: outstanding clips become holes, and an open alert stays open."""
+        return self._run(self._reorderer.flush())
+
+    def abandon(self, reason: str = GAP) -> list[AlertTransition]:
+        """End the alert that another process has left open, with ``reason``, where no clip has come yet."""
+        left, self._left = self._left, None
+        if left is None:
+            return []
+        self._machine.resume(left, 0, 0.0)
+        return self._machine.break_off(reason)
 
     def adopt(self, model: str, version: str, settings: ChainSettings) -> None:
         """Judge the scores of this model version by ``settings``, at any position in the order of the clips.
@@ -114,7 +190,7 @@ class ScoreChain:
 
         Scores that arrive afterwards are counted as late.
         """
-        transitions: list[AlertTransition] = []
+        transitions = self.abandon(reason)
         if open_at := self._reorderer.open_at:
             over = SegmentEnd(self._camera, open_at.segment, clips=open_at.index, reason=reason)
             transitions += self._run(self._reorderer.end(over))
@@ -151,6 +227,10 @@ class ScoreChain:
     def _run(self, items: Iterable[ScoreItem | GatedClip]) -> list[AlertTransition]:
         transitions: list[AlertTransition] = []
         for arrived in items:
+            if self._left is not None:
+                if not isinstance(arrived, ClipScore | GatedClip):
+                    continue  # holes, or a segment without a clip: the gap goes on
+                transitions += self._resume(self._left, arrived)
             item: ScoreItem = self._hold.push(arrived)
             if isinstance(item, ClipScore):
                 transitions += self._switch_settings(
@@ -158,12 +238,34 @@ class ScoreChain:
                 )
             smoothed = self._average.push(item)
             if smoothed is not None:
-                self._latest = smoothed
+                self._take_newest(smoothed)
                 self._smoothed(smoothed)
+            elif isinstance(item, SegmentEnd):
+                self._newest = None
             step = item if smoothed is None else smoothed
             assert not isinstance(step, ClipScore)  # the average returns a value for every clip
             transitions += self._machine.push(step)
         return transitions
+
+    def _resume(self, left: ChainState, clip: ClipScore | GatedClip) -> list[AlertTransition]:
+        """Continue from another process's state, with the first clip."""
+        self._left = None
+        gap = HandOver.between(left, clip.start, clip.times)
+        self._machine.resume(left, clip.index, gap.shift)
+        if gap.seconds is None or gap.seconds > self._default.max_handover_seconds:
+            return self._machine.break_off(GAP)
+        if isinstance(clip, ClipScore) and (clip.model, clip.model_version) != (left.model, left.model_version):
+            return self._machine.break_off(MODEL_CHANGED)
+        self._hold.resume(self._camera, left, clip.index)
+        self._average.resume(left, clip.index, gap.lost)
+        self._stride_seconds = left.stride_seconds
+        return []
+
+    def _take_newest(self, smoothed: SmoothedScore) -> None:
+        clip, before = smoothed.clip, self._newest
+        if before is not None and before.clip.segment == clip.segment:
+            self._stride_seconds = (clip.start - before.clip.start) / (clip.index - before.clip.index)
+        self._latest = self._newest = smoothed
 
     def _switch_settings(self, settings: ChainSettings) -> list[AlertTransition]:
         """Use these settings from the next score on."""

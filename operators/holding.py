@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from operators.chain_state import ChainState
 from operators.checks import whole_number
 from operators.scores import ClipScore, GatedClip, Hole, HoleCount, ScoreItem, SegmentEnd
 
@@ -41,9 +42,28 @@ class ScoreHold:
             self._holes.take(item)
         return item
 
+    @property
+    def held(self) -> float | None:
+        """Return the score that a gated clip would get now; None before the first real score of the segment."""
+        return None if self._real is None else self._real.score
+
+    def resume(self, camera: str, state: ChainState, index: int) -> None:
+        """Continue from the state of another hold, with the clip of ordinal ``index`` of a new segment."""
+        newest = state.newest.clip(camera, state.model, state.model_version)
+        self._real = None if state.held is None else replace(newest, score=state.held, gated=False)
+        self._holes = HoleCount(index)
+
     def _hold(self, clip: GatedClip) -> ClipScore | Hole:
         if self._real is None or self._holes.before(clip.index) > self._max_hole:
             return Hole(clip.camera, clip.segment, clip.index, 1)
-        held = replace(self._real, index=clip.index, start=clip.start, end=clip.end, times=clip.times, gated=True)
+        held = replace(
+            self._real,
+            segment=clip.segment,
+            index=clip.index,
+            start=clip.start,
+            end=clip.end,
+            times=clip.times,
+            gated=True,
+        )
         self._holes.take(held)
         return held

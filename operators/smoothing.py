@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from operators.chain_state import ChainState
 from operators.checks import whole_number
 from operators.scores import ClipScore, HoleCount, ScoreItem, SegmentEnd, SmoothedScore, is_other_model
 
@@ -62,7 +63,8 @@ class CausalMovingAverage:
         self._max_hole = max_hole
         self._window: deque[tuple[int, float]] = deque()  # (place, score) of the last `kernel` places; at most k
         self._place = 0  # of the newest real clip: its ordinal, gated clips not counted
-        self._newest: SmoothedScore | None = None  # of this segment
+        self._newest: ClipScore | None = None  # of this segment
+        self._value: float | None = None  # of the newest clip
         self._holes = HoleCount()
 
     def push(self, item: ScoreItem) -> SmoothedScore | None:
@@ -75,19 +77,37 @@ class CausalMovingAverage:
             self._restart()
         if not isinstance(item, ClipScore):
             return None  # a hole shows in the next clip's ordinal
-        if self._newest is not None and self._must_restart(self._newest.clip, item):
+        if self._newest is not None and self._must_restart(self._newest, item):
             self._restart()
         value = self._held(item) if item.gated else self._add(item)
         self._holes.take(item)
-        self._newest = SmoothedScore(item, value)
-        return self._newest
+        self._newest, self._value = item, value
+        return SmoothedScore(item, value)
+
+    @property
+    def window(self) -> tuple[tuple[int, float], ...]:
+        """Return the scores that the average covers: (clips before the newest real one, score), oldest first."""
+        return tuple((self._place - place, score) for place, score in self._window)
+
+    def resume(self, state: ChainState, index: int, lost: int) -> None:
+        """Continue from the state of another average, with the clip of ordinal ``index`` of a new segment.
+
+        The clips lost in between have their places, so they have no weight.
+
+        Args:
+            lost: number of them.
+        """
+        self._restart()
+        self._window.extend((self._place - age, score) for age, score in state.window)
+        self._place += lost
+        self._value, self._holes = state.smoothed, HoleCount(index)
 
     def _restart(self) -> None:
         self._window.clear()
-        self._newest, self._holes = None, HoleCount()
+        self._newest, self._value, self._holes = None, None, HoleCount()
 
     def _held(self, clip: ClipScore) -> float:
-        return clip.score if self._newest is None else self._newest.value
+        return clip.score if self._value is None else self._value
 
     def _add(self, clip: ClipScore) -> float:
         self._place += 1 + self._holes.before(clip.index)
