@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from operators.alerting import AlertTransition
 from operators.chain import ChainSettings, ScoreChain
+from operators.chain_state import ChainState, RowState
 from operators.heat_kind import HeatKind
 from operators.scores import ClipKey, ClipScore, ClipTimes, SegmentEnd, SmoothedScore
 from operators.zones import Zone
@@ -38,6 +39,24 @@ class PictureStore(Protocol):
     ) -> str:
         """Write the picture as JPEG, with ``heat`` and ``zones`` over it, and return its URI."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblerState:
+    """The state that an assembler leaves to the next worker that watches its camera; all of it can be JSON.
+
+    Attributes:
+        chain: of the operators.
+        evidence: URI of the picture of the open alert's peak, where it is written. The picture stays on the disk of
+            the worker that wrote it.
+        zones: see :attr:`pipeline.alerts.zoning.AlertZoning.zones`; of the open alert.
+        was_unmuted: the same.
+    """
+
+    chain: ChainState
+    evidence: str | None = None
+    zones: tuple[str, ...] | None = None
+    was_unmuted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,8 @@ class AlertAssembler:
         on_picture_failed: Callable[[OSError], None],
         on_smoothed: Callable[[SmoothedScore], None] = lambda _score: None,
         on_peak: Callable[[Moment, av.VideoFrame, Heat | None], None] | None = None,
+        generation: int | None = None,
+        state: AssemblerState | None = None,
     ) -> None:
         """
         Args:
@@ -95,9 +116,12 @@ class AlertAssembler:
             on_smoothed: called with every smoothed score, in order.
             on_peak: called with an alert's new peak as its events name it, its upright picture and the heat on it,
                 before the event that reports it.
+            generation: of the camera, where workers share cameras.
+            state: of the worker that watched the camera before; None: there was none.
         """
         self.camera = camera
-        self._chain = ScoreChain(camera, chain, awaits_all=replay, smoothed=on_smoothed)
+        left = None if state is None else state.chain
+        self._chain = ScoreChain.restored(camera, chain, left, awaits_all=replay, smoothed=on_smoothed)
         self._clip = clip
         self._site = site
         self._run = run
@@ -112,6 +136,24 @@ class AlertAssembler:
         # Of the open alert: the peak last seen, and the one whose picture was last written with its URI.
         self._seen: ClipKey | None = None
         self._evidence: tuple[ClipKey, str] | None = None
+        self._generation = generation
+        self._left = state
+        if state is not None and state.chain.row is not None and state.chain.row.sequence:
+            self._resume_alert(state, state.chain.row)
+
+    def snapshot(self) -> AssemblerState | None:
+        """Return the state after the newest smoothed score; None where there is nothing to continue from."""
+        chain = self._chain.snapshot()
+        if chain is None:
+            return None
+        if self._chain.is_continuing or chain.row is None or not chain.row.sequence:
+            return self._left if self._chain.is_continuing else AssemblerState(chain=chain)
+        return AssemblerState(
+            chain=chain,
+            evidence=None if self._evidence is None else self._evidence[1],
+            zones=self._zoning.zones,
+            was_unmuted=self._zoning.was_unmuted,
+        )
 
     @property
     def chain(self) -> ScoreChain:
@@ -164,6 +206,20 @@ class AlertAssembler:
         """Let whatever waits go through, and end an open alert: nothing more comes."""
         return self._events(self._chain.close())
 
+    def let_go(self) -> list[AlertEvent]:
+        """Let whatever waits go through; an open alert stays open, for the next worker."""
+        return self._events(self._chain.let_go())
+
+    def abandon(self) -> list[AlertEvent]:
+        """End the alert that the worker before has left open, where no clip has come to continue it."""
+        return self._events(self._chain.abandon())
+
+    def _resume_alert(self, state: AssemblerState, row: RowState) -> None:
+        """Continue the open alert of the worker before; its peak's picture is not here any more."""
+        self._seen = ClipKey(row.peak.segment, row.peak.index)
+        self._evidence = None if state.evidence is None else (self._seen, state.evidence)
+        self._zoning.resume(state.zones, was_unmuted=state.was_unmuted)
+
     def _events(self, transitions: Iterable[AlertTransition]) -> list[AlertEvent]:
         events = []
         decided_monotonic = time.monotonic()
@@ -181,6 +237,7 @@ class AlertAssembler:
                 detector=self._detector,
                 several_detectors=self._several_detectors,
                 decided_monotonic=decided_monotonic,
+                generation=self._generation,
             )
             events.append(self._zoning.zoned(event, transition.last.times.ended_at))
         retained = self._chain.retained

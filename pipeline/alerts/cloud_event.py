@@ -18,6 +18,7 @@ DECIMALS = 6
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Generation = Annotated[int, Field(ge=0)]
 Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 
 
@@ -77,6 +78,10 @@ class CloudEvent(Document):
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes."""
         return self.model_dump_json().encode()
+
+    def marked_late(self) -> Self:
+        """Return a copy that says that a worker of a higher generation has the camera; events without one stay."""
+        return self
 
     @abstractmethod
     def published(self, at: datetime) -> Self:

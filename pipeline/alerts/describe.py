@@ -78,6 +78,8 @@ def _of_alert(event: AlertEvent) -> list[str]:
         shown.append(" ".join(filter(None, ["muted:", data.muted_because.note or "judged normal"])))
     if data.end_reason is not None:
         shown.append(f"ended: {data.end_reason}")
+    if data.late:
+        shown.append(f"late: of generation {data.generation}, which had the camera before")
     return [*shown, *data.evidence]
 
 

@@ -12,7 +12,17 @@ from uuid import UUID, uuid5
 from pydantic import Field, model_validator
 
 from operators.drift import LEARNED_SHARE, LEVEL, DriftTransition
-from pipeline.alerts.cloud_event import CloudEvent, Document, Seconds, Share, Utc, rounded, schema_text_of, source_of
+from pipeline.alerts.cloud_event import (
+    CloudEvent,
+    Document,
+    Generation,
+    Seconds,
+    Share,
+    Utc,
+    rounded,
+    schema_text_of,
+    source_of,
+)
 from pipeline.alerts.event import alert_id
 
 DRIFT_TYPE: Final = "mistwatch.drift"
@@ -48,6 +58,12 @@ class DriftData(Document):
     model: str
     model_version: str
     published_at: Utc | None = Field(description="when this event was sent to the topic (UTC)")
+    generation: Generation | None = Field(
+        None, description="of the camera when the drift began or ended; absent where workers do not share cameras"
+    )
+    late: Literal[True] | None = Field(
+        None, description="true: sent when a worker of a higher generation already had the camera; else absent"
+    )
 
 
 class DriftEvent(CloudEvent):
@@ -68,6 +84,15 @@ class DriftEvent(CloudEvent):
             raise ValueError("sequence 1 and end_reason belong to the state end, and only to it")
         return self
 
+    def to_json(self) -> bytes:
+        """See :meth:`CloudEvent.to_json`. Keys of a generation are left out where they have no value."""
+        absent = {name for name in ("generation", "late") if getattr(self.data, name) is None}
+        return self.model_dump_json(exclude={"data": absent}).encode()
+
+    def marked_late(self) -> DriftEvent:
+        """See :meth:`CloudEvent.marked_late`."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"late": True})})
+
     def published(self, at: datetime) -> DriftEvent:
         """See :meth:`CloudEvent.published`."""
         if self.data.replay:
@@ -83,6 +108,7 @@ def drift_event(
     replay: bool = False,
     detector: str | None = None,
     several_detectors: bool = False,
+    generation: int | None = None,
 ) -> DriftEvent:
     """Return the event that reports ``transition``; the arguments are those of an alert's event.
 
@@ -116,6 +142,7 @@ def drift_event(
         model=first.model,
         model_version=first.model_version,
         published_at=None,
+        generation=generation,
     )
     return DriftEvent(
         specversion="1.0",

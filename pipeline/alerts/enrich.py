@@ -146,6 +146,11 @@ class Enricher:
         """Return whether an event went out without an addition, and an update may follow: call :meth:`ready`."""
         return self._alert.last is not None
 
+    @property
+    def shift(self) -> int:
+        """Return the number of updates that were added to the open alert, by which its events' numbers are higher."""
+        return self._alert.shift
+
     def take(self, events: list[AlertEvent]) -> list[AlertEvent]:
         """Take the next events, and return those that go out now; see :meth:`ready`."""
         for event in events:
@@ -308,4 +313,5 @@ class Enricher:
 def peak_of(event: AlertEvent) -> Moment:
     """Return the moment of an event's peak."""
     peak = event.data.peak
-    return Moment(event.data.segment, peak.started_pts_seconds, peak.ended_pts_seconds)
+    segment = event.data.peak_segment or event.data.segment
+    return Moment(segment, peak.started_pts_seconds, peak.ended_pts_seconds)

@@ -2,6 +2,11 @@
 
 One incident is one ``alert_id``; its events are numbered from 0 (``begin``), and ``alert_id/sequence`` is the event's
 own ``id``: an event that arrives twice is recognised by it.
+
+Where several workers share cameras, a camera has a *generation*: a number that rises with each worker that takes it
+over. The id is then ``alert_id/generation.sequence``. A camera's events are in order within a generation. The next
+generation continues an open alert with the sequence number that it knows of, so a number can occur in two generations,
+and the begin may lie in the outbox of a worker that is away: each event says all there is to know of its alert.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from pipeline.alerts.cloud_event import (
     DECIMALS,
     CloudEvent,
     Document,
+    Generation,
     Seconds,
     Share,
     Utc,
@@ -81,6 +87,22 @@ class AlertData(Document):
         description="when the last clip's score was received (UTC); null in a replay, and where that clip was gated"
     )
     published_at: Utc | None = Field(description="when this event was sent to the topic (UTC)")
+    generation: Generation | None = Field(
+        None,
+        description="rises with each worker that takes the camera over; order holds within one. Absent where workers "
+        "do not share cameras",
+    )
+    late: Literal[True] | None = Field(
+        None, description="true: sent when a worker of a higher generation already had the camera; else absent"
+    )
+    last_segment: str | None = Field(
+        None,
+        description="the stretch of the stream that the last clip and scores lie in, where another worker has "
+        "continued the alert in another one; ended_pts_seconds is on its clock",
+    )
+    peak_segment: str | None = Field(
+        None, description="the stretch of the stream that the peak lies in, where it is not segment"
+    )
     likeness: Likeness | None = Field(
         None, description="the alert among the site's other alerts, absent where it is not known (yet)"
     )
@@ -104,13 +126,27 @@ class AlertData(Document):
 
 
 #: Keys that are left out of a document where they have no value: documents of sites without them are as before.
-_LEFT_OUT: Final = ("detector", "likeness", "muted", "muted_because", "outside_schedule", "zones", "place")
+_LEFT_OUT: Final = (
+    "detector",
+    "generation",
+    "last_segment",
+    "late",
+    "likeness",
+    "muted",
+    "muted_because",
+    "outside_schedule",
+    "peak_segment",
+    "zones",
+    "place",
+)
 
 
 class AlertEvent(CloudEvent):
     """A CloudEvents 1.0 document in structured JSON mode."""
 
-    id: str = Field(description="alert_id/sequence: the same event sent twice has the same id")
+    id: str = Field(
+        description="alert_id/sequence, or alert_id/generation.sequence: the same event sent twice has the same id"
+    )
     type: Literal["mistwatch.alert.begin", "mistwatch.alert.update", "mistwatch.alert.end"]
     dataschema: Literal["urn:mistwatch:alert:v1#/$defs/AlertData"]
     data: AlertData
@@ -118,7 +154,8 @@ class AlertEvent(CloudEvent):
     @model_validator(mode="after")
     def _agrees_with_its_data(self) -> AlertEvent:
         data = self.data
-        expected = (f"{data.alert_id}/{data.sequence}", f"mistwatch.alert.{data.state}", data.camera)
+        identity = _event_id(data.alert_id, data.generation, data.sequence)
+        expected = (identity, f"mistwatch.alert.{data.state}", data.camera)
         if (self.id, self.type, self.subject) != expected:
             raise ValueError(f"id, type and subject must be {expected}, got {(self.id, self.type, self.subject)}")
         ended = data.state is AlertState.END
@@ -134,8 +171,8 @@ class AlertEvent(CloudEvent):
     def to_json(self) -> bytes:
         """Return the document: UTF-8, one line, keys in the order of the fields; equal events give equal bytes.
 
-        Keys of a detector, of likeness, of a mute, of zones and of a place are left out where they have no value, so
-        that a site without them has the documents of 0.1.0.
+        Keys of a detector, of a generation, of likeness, of a mute, of zones and of a place are left out where they
+        have no value, so that a site without them has the documents of 0.1.0.
         """
         absent = {name for name in _LEFT_OUT if getattr(self.data, name) is None}
         return self.model_dump_json(exclude={"data": absent}).encode()
@@ -177,7 +214,12 @@ class AlertEvent(CloudEvent):
     def numbered(self, sequence: int) -> AlertEvent:
         """Return a copy with another number within its alert, and the id that goes with it."""
         data = self.data.model_copy(update={"sequence": sequence})
-        return self.model_copy(update={"id": f"{data.alert_id}/{sequence}", "data": data})
+        identity = _event_id(data.alert_id, data.generation, sequence)
+        return self.model_copy(update={"id": identity, "data": data})
+
+    def marked_late(self) -> AlertEvent:
+        """See :meth:`CloudEvent.marked_late`."""
+        return self._with(late=True)
 
     def repeated(self) -> AlertEvent:
         """Return the update that follows this event when only its likeness or place is new: it has no clips."""
@@ -220,6 +262,7 @@ def event_from(
     detector: str | None = None,
     several_detectors: bool = False,
     decided_monotonic: float | None = None,
+    generation: int | None = None,
 ) -> AlertEvent:
     """Return the event that reports ``transition``.
 
@@ -230,6 +273,7 @@ def event_from(
         detector: its name in the site's configuration; None where the site names no detectors.
         several_detectors: the site names several: the alert's id includes the detector.
         decided_monotonic: when the operators decided on it, seconds of this process's monotonic clock.
+        generation: of the camera; None where workers do not share cameras.
 
     Raises:
         pydantic.ValidationError: the transition is not a well-formed one.
@@ -268,10 +312,13 @@ def event_from(
         captured_at=None if replay else last.times.captured_at,
         scored_at=None if replay else last.times.scored_at,
         published_at=None,
+        generation=generation,
+        last_segment=_other(last.segment, transition.segment),
+        peak_segment=_other(transition.peak.clip.segment, transition.segment),
     )
     event = AlertEvent(
         specversion="1.0",
-        id=f"{identity}/{transition.sequence}",
+        id=_event_id(identity, generation, transition.sequence),
         source=source_of(site),
         type=f"mistwatch.alert.{transition.state.value}",
         subject=transition.camera,
@@ -281,6 +328,14 @@ def event_from(
         data=data,
     )
     return event if replay else event.captured(last.times.captured_monotonic, decided_monotonic)
+
+
+def _other(segment: str, usual: str) -> str | None:
+    return None if segment == usual else segment
+
+
+def _event_id(alert: UUID, generation: int | None, sequence: int) -> str:
+    return f"{alert}/{sequence}" if generation is None else f"{alert}/{generation}.{sequence}"
 
 
 def schema_text() -> str:

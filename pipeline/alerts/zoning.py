@@ -70,6 +70,20 @@ class AlertZoning:
         self._zones: tuple[str, ...] | None = None
         self._was_unmuted = False  # by an earlier event of the alert
 
+    @property
+    def zones(self) -> tuple[str, ...] | None:
+        """Return the zones of the alert's present peak; None where they are not known."""
+        return self._zones
+
+    @property
+    def was_unmuted(self) -> bool:
+        """Return whether an event of the alert lay within the schedules."""
+        return self._was_unmuted
+
+    def resume(self, zones: tuple[str, ...] | None, *, was_unmuted: bool) -> None:
+        """Continue another worker's alert."""
+        self._zones, self._was_unmuted = zones, was_unmuted
+
     def begin(self) -> None:
         """Forget the alert before: the next event is another alert's first."""
         self._zones, self._was_unmuted = None, False

@@ -35,10 +35,11 @@ class DriftWatch:
         replay: bool,
         several_detectors: bool,
         on_seen: Callable[[DriftSeen], None],
+        generation: int | None = None,
     ) -> None:
         """
         Args:
-            run, replay, several_detectors: as those of :class:`pipeline.alerts.assembler.AlertAssembler`.
+            run, replay, several_detectors, generation: as those of :class:`pipeline.alerts.assembler.AlertAssembler`.
             on_seen: called with the state after each block, and when it starts over.
         """
         self._watch = watch
@@ -53,6 +54,7 @@ class DriftWatch:
             replay=replay,
             detector=watch.detector or None,
             several_detectors=several_detectors,
+            generation=generation,
         )
 
     def adopt(self, served: ServedModel) -> None:

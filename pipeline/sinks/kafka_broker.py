@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.cluster import ClusterMetadata
 from kafka.errors import (
     IllegalSaslStateError,
@@ -18,6 +19,7 @@ from kafka.errors import (
     RequestTimedOutError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
 
@@ -55,6 +57,10 @@ _connection_log.addHandler(logging.NullHandler())
 #: The broker's clock says when an event was published, as retention and ``--since`` need it: the clock of a worker may
 #: not be set yet, and brokers refuse messages whose own time is an hour ahead.
 _TOPIC_CONFIGS = {"message.timestamp.type": "LogAppendTime"}
+
+#: A compacted topic. Kafka compacts closed segments only, and by default closes one after a week: a reader would read
+#: the states of a week.
+_COMPACTED_CONFIGS = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"}
 
 #: Limit for a client to learn the cluster's brokers.
 _BOOTSTRAP_SECONDS = 5.0
@@ -180,7 +186,9 @@ class Broker:
         """The addresses that the cluster gives to its clients."""
         return [] if self._cluster is None else [(broker.host, broker.port) for broker in self._cluster.brokers()]
 
-    def ensure_topic(self, topic: str, *, create: bool, keep: bool = False) -> None:
+    def ensure_topic(
+        self, topic: str, *, create: bool, keep: bool = False, compacted_partitions: int | None = None
+    ) -> None:
         """Check that the topic exists, and create it where it is missing and ``create`` allows that.
 
         Args:
@@ -192,18 +200,35 @@ class Broker:
         """
         with self.explained(), contextlib.closing(self.client(KafkaAdminClient)) as admin:
             if topic in admin.list_topics():
+                if compacted_partitions is not None:
+                    self._check_compacted(admin, topic)
                 return
             if not create:
                 raise BrokerUnavailableError(
                     f"{self}: topic {topic} does not exist; create it, or allow it to be created"
                 )
-            configs = _TOPIC_CONFIGS | ({"retention.ms": "-1"} if keep else {})
+            options: dict[str, Any] = {"configs": _TOPIC_CONFIGS | ({"retention.ms": "-1"} if keep else {})}
+            if compacted_partitions is not None:
+                options = {"configs": _TOPIC_CONFIGS | _COMPACTED_CONFIGS, "num_partitions": compacted_partitions}
             try:
-                admin.create_topics({topic: {"configs": configs}}, wait_for_metadata=True)
+                admin.create_topics({topic: options}, wait_for_metadata=True)
             except TopicAlreadyExistsError:
                 pass  # another process was faster
             except KafkaError as error:
                 raise BrokerUnavailableError(f"{self}: topic {topic} cannot be created: {reason_of(error)}") from None
+
+    def _check_compacted(self, admin: KafkaAdminClient, topic: str) -> None:
+        """Check that the topic keeps the newest record of each key. Raises BrokerUnavailableError: it does not."""
+        try:
+            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        except TopicAuthorizationFailedError:
+            return  # the user may use the topic, not look at its settings
+        policy = found.get("topic", {}).get(topic, {}).get("cleanup.policy", {}).get("value")
+        if policy is not None and "compact" not in policy:
+            raise BrokerUnavailableError(
+                f"{self}: topic {topic} must keep the newest record of each key (got cleanup.policy={policy}); "
+                "expected cleanup.policy=compact; alter the topic, or name another one"
+            )
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:

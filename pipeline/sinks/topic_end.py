@@ -1,24 +1,16 @@
-"""Reads a topic from its beginning, or from a moment on, to the end that it has now."""
+"""Reads the events of a topic from its beginning, or from a moment on, to the end that it has now."""
 
 from __future__ import annotations
 
-import contextlib
-import heapq
-import time
 from collections.abc import Callable, Generator
 from datetime import datetime
 
 from kafka import KafkaConsumer, TopicPartition
 
-from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
+from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.since import offsets_since
 from pipeline.sinks.tail import TopicEvent, parse_message
-
-_POLL_SECONDS = 0.25
-#: Without a message for this time, although some are missing, the broker has stopped answering.
-_SILENCE_SECONDS = 15.0
-#: Limit for the answer of a broker that is asked for a position.
-_ANSWER_SECONDS = 3.0
+from pipeline.sinks.topic_records import from_the_beginning, read_records
 
 
 def read_to_end(
@@ -40,55 +32,18 @@ def read_to_end(
         BrokerUnavailableError: the broker cannot be reached, the topic does not exist, or a partition of it cannot be
             read. The events so far are not all.
     """
-    consumer = broker.client(
-        KafkaConsumer,
-        client_id="mistwatch-history",
-        group_id=None,
-        metrics_enabled=False,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",  # where retention removes messages meanwhile
-        allow_auto_create_topics=False,
-    )
-    try:
-        with broker.explained():
-            yield from _read(consumer, broker, topic, since, on_foreign)
-    finally:
-        with contextlib.suppress(Exception):
-            consumer.close()
 
-
-def _read(
-    consumer: KafkaConsumer, broker: Broker, topic: str, since: datetime | None, on_foreign: Callable[[str, int], None]
-) -> Generator[TopicEvent]:
-    if not (numbers := consumer.partitions_for_topic(topic)):
-        raise BrokerUnavailableError(f"{broker}: topic {topic} does not exist")
-    if missing := broker.partitions_without_leader(topic):
-        raise BrokerUnavailableError(
-            f"{broker}: {len(missing)} of {len(numbers)} partitions of topic {topic} have no leader; are the brokers "
-            "that store them down?"
+    def starts(consumer: KafkaConsumer, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int]
+        found = (
+            from_the_beginning(consumer, partitions) if since is None else offsets_since(consumer, partitions, since)
         )
-    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-    consumer.assign(partitions)
-    starts = consumer.beginning_offsets(partitions) if since is None else offsets_since(consumer, partitions, since)
-    for partition in partitions:
-        consumer.seek(partition, starts[partition])
-    ends = {each: end for each, end in consumer.end_offsets(partitions).items() if end > starts[each]}
-    foreign, heard_at = 0, time.monotonic()
-    while ends:
-        batches = consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000))
-        for message in heapq.merge(*batches.values(), key=lambda message: message.timestamp):
-            if message.offset >= ends.get(TopicPartition(topic, message.partition), 0):
-                continue  # published meanwhile
-            if (read := parse_message(message.value)) is not None:
-                yield read
-            else:
-                foreign += 1
-                on_foreign(f"{topic}, partition {message.partition}, offset {message.offset}", foreign)
-        if batches:
-            heard_at = time.monotonic()
-        elif time.monotonic() - heard_at > _SILENCE_SECONDS:
-            raise BrokerUnavailableError(f"{broker}: has stopped answering before the end of topic {topic}")
-        for partition, end in list(ends.items()):
-            position = consumer.position(partition, timeout_ms=int(_ANSWER_SECONDS * 1000))
-            if position is not None and position >= end:  # None: it is being looked up
-                del ends[partition]
+        return found
+
+    foreign = 0
+    for record in read_records(broker, topic, client_id="mistwatch-history", starts=starts):
+        if (read := parse_message(record.value)) is not None:
+            yield read
+        else:
+            foreign += 1
+            on_foreign(f"{topic}, partition {record.partition}, offset {record.offset}", foreign)
