@@ -99,7 +99,7 @@ class RowState:
     until: float
     clips: int
     sequence: int
-    reported_until: float | None
+    reported_until: float | None = None
     threshold: float
 
     def __post_init__(self) -> None:

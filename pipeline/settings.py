@@ -136,6 +136,11 @@ class AlertTuning(_Strict):
     max_duration_seconds: float | None = Field(
         None, gt=0, description="seconds of stream time; a longer alert is ended"
     )
+    max_handover_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="seconds without a clip after which another worker ends an open alert instead of continuing it",
+    )
 
 
 #: Clips of a still camera between two that are scored, at most: 21 minutes of clips of 1.28 s.
@@ -271,6 +276,11 @@ class TritonSettings(_Strict):
 class KafkaSettings(_Strict):
     bootstrap: Addresses = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
     topic: str = Field("mistwatch.alerts", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    scores_topic: str | None = Field(
+        "mistwatch.scores",
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="compacted topic of live cameras' scores and operators' states; null: they are not published",
+    )
     create_topic: bool = True
     control_topic: str = Field(
         "mistwatch.control",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 import av
 import numpy as np
@@ -154,6 +155,15 @@ class AlertAssembler:
             zones=self._zoning.zones,
             was_unmuted=self._zoning.was_unmuted,
         )
+
+    @property
+    def open_alert(self) -> UUID | None:
+        """Return the id of the open alert; None where none is open."""
+        state = self._chain.snapshot()
+        if state is None or state.row is None or not state.row.sequence:
+            return None
+        first, detector = state.row.first, self._detector if self._several_detectors else None
+        return alert_id(self._site, self._run, self.camera, first.segment, first.start, detector=detector)
 
     @property
     def chain(self) -> ScoreChain:

@@ -19,6 +19,7 @@ from pipeline.alerts.enrich import Enricher
 from pipeline.alerts.zoning import CameraZones
 from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
+from pipeline.live.score_states import WatchStates
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.scoring.ignoring import Ignoring
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -118,6 +119,7 @@ class Watcher:
     port: CameraPort  #: its queue; set before the first frame
     put_gated: Callable[[Gated], None]  #: takes the clips that are not sent; set before the first frame
     enricher: Enricher | None = None  #: adds likeness to its alerts, on the thread of the operators
+    states: WatchStates | None = None  #: publishes its scores, on that thread
 
     def __init__(
         self,
@@ -224,6 +226,9 @@ class Camera:
         self.name = plan.camera
         self.plan = plan
         self.stop = threading.Event()
+        #: Another worker continues the camera: its stop ends no segment and no alert. Set before ``stop``.
+        self.is_handed_over = False
+        self.generation: int | None = None  #: of this worker's claim, where workers share cameras
         self.finished = threading.Event()  #: set by the operators' thread
         self.failure: SourceError | None = None  #: why the source could not be read to its end
         self.watchers: list[Watcher] = []
@@ -260,9 +265,13 @@ class Camera:
     def close_segments(self, reason: EndReason, timeout: float | None = None) -> None:
         """Report the end of what is being read to the operators, before any clip of the next segment reaches them.
 
+        Where the camera is handed over, nothing is reported: the segment goes on elsewhere.
+
         Raises:
             queue.Full: the operators had no room within ``timeout`` seconds.
         """
+        if self.is_handed_over:
+            return
         for watcher in self.watchers:
             watcher.close_segment(reason, partial(self._put_end, watcher, timeout))
 

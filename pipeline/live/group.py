@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from pipeline import logs
@@ -51,8 +51,8 @@ class CameraHost(Protocol):
         """Return whether a detector that a camera lacks is there now."""
         ...
 
-    def remove_camera(self, name: str) -> None:
-        """Watch a camera no longer: its open alert ends."""
+    def remove_camera(self, name: str) -> Collection[str]:
+        """Watch a camera no longer: its open alert ends. Return the names of its detectors."""
         ...
 
     def hand_over_camera(self, name: str) -> None:
@@ -60,15 +60,15 @@ class CameraHost(Protocol):
         ...
 
 
-class Claims(Protocol):
+class OwnedCameras(Protocol):
     """See :class:`pipeline.live.ownership.Ownership`."""
 
     def claim(self, camera: str) -> Claim:
         """Claim a camera. Raises BrokerUnavailableError."""
         ...
 
-    def release(self, camera: str) -> None:
-        """Send the camera's last states, and follow its claims no longer."""
+    def release(self, camera: str, *, detectors: Collection[str] | None = None) -> None:
+        """Send the camera's last states, and follow its claims no longer; with ``detectors``, remove them all."""
         ...
 
 
@@ -122,7 +122,7 @@ class Group:
         self._capacity = capacity
         self._host = host
         self._listener = listener or GroupListener()
-        self._claims: Claims | None = None
+        self._claims: OwnedCameras | None = None
         self._share = Share()
         self._tenancies: dict[str, Tenancy] = {}
         self._busy: set[str] = set()
@@ -135,7 +135,7 @@ class Group:
         self._thread = threading.Thread(target=self._run, name="group-cameras", daemon=True)
         self._member = make_member(self._take)
 
-    def start(self, claims: Claims) -> None:
+    def start(self, claims: OwnedCameras) -> None:
         """Join the group, and watch what it gives."""
         self._claims = claims
         self._thread.start()
@@ -271,12 +271,9 @@ class Group:
                 case Action.COMPLETE if record is not None:
                     self._complete(tenancy, record)
                 case Action.REMOVE:
-                    self._end(tenancy, self._host.remove_camera)
-                    _log.info("camera removed", camera=tenancy.camera)
+                    self._remove(tenancy)
                 case Action.HAND_OVER:
-                    self._end(tenancy, self._host.hand_over_camera)
-                    self._listener.moved("lost")
-                    _log.info("camera handed over", camera=tenancy.camera)
+                    self._hand_over(tenancy)
         except (ScorerUnavailable, SinkUnavailableError) as error:
             self._wait(tenancy, str(error))
         except MistwatchError as error:
@@ -312,7 +309,8 @@ class Group:
     def _change(self, tenancy: Tenancy, record: ControlRecord) -> None:
         """Start a camera anew with other settings; what cannot be used leaves it as it is."""
         camera_of(record.key, record.value)
-        self._end(tenancy, self._host.remove_camera)
+        self._host.remove_camera(tenancy.camera)
+        self._release(tenancy)
         self._add(tenancy, record)
         _log.info("camera changed", camera=tenancy.camera)
 
@@ -320,15 +318,30 @@ class Group:
         """Watch a camera by a detector that it lacked, too; its alerts continue."""
         tenancy.complete_at = time.monotonic() + COMPLETE_SECONDS
         if self._host.can_complete(tenancy.camera):
-            self._end(tenancy, self._host.hand_over_camera)
+            self._host.hand_over_camera(tenancy.camera)
+            self._release(tenancy)
             self._add(tenancy, record)
 
-    def _end(self, tenancy: Tenancy, end: Callable[[str], None]) -> None:
+    def _hand_over(self, tenancy: Tenancy) -> None:
+        self._host.hand_over_camera(tenancy.camera)
+        self._release(tenancy)
+        self._listener.moved("lost")
+        _log.info("camera handed over", camera=tenancy.camera)
+
+    def _remove(self, tenancy: Tenancy) -> None:
+        detectors = self._host.remove_camera(tenancy.camera)
+        self._release(tenancy, detectors)
+        _log.info("camera removed", camera=tenancy.camera)
+
+    def _release(self, tenancy: Tenancy, detectors: Collection[str] | None = None) -> None:
+        """Give up the claim of a camera that is not watched any more."""
         assert self._claims is not None
-        end(tenancy.camera)
         with self._changed:
             tenancy.running, tenancy.fenced = None, False
-        self._claims.release(tenancy.camera)
+        try:
+            self._claims.release(tenancy.camera, detectors=detectors)
+        except SinkUnavailableError as error:
+            _log.warning("the claim of a camera is not removed", camera=tenancy.camera, reason=str(error))
 
     def _wait(self, tenancy: Tenancy, reason: str) -> None:
         tenancy.retry_at = time.monotonic() + _RETRY_SECONDS

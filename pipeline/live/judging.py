@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from operators.alerting import AlertSettings
 from operators.chain import ChainSettings
@@ -59,7 +60,9 @@ def chain_settings(
         raise JudgingError(f"the served model {served.name} suggests no threshold: set alerts.open_threshold")
     closes = chosen.pop("close_threshold", opens * CLOSE_SHARE if suggested is None else suggested)
     # All clips in flight may belong to one camera: an interval that short is not a hole yet.
-    chain = {"max_hole": max(chosen.pop("max_hole", 8), max_in_flight)}
+    chain: dict[str, Any] = {"max_hole": max(chosen.pop("max_hole", 8), max_in_flight)}
+    if (limit := chosen.pop("max_handover_seconds", None)) is not None:
+        chain["max_handover_seconds"] = limit
     kernel = chosen.pop("kernel", served.kernel)
     if kernel is not None:
         chain["kernel"] = kernel

@@ -99,6 +99,9 @@ class Metrics:
             "alerts_likeness", "Alerts by when their likeness was known", [*watch, "outcome"], **common
         )
         self.place = Counter("alerts_place", "Alerts by when their place was known", [*watch, "outcome"], **common)
+        self.unsecured = Counter(
+            "alerts_unsecured", "Alerts begun while the topic of scores could not take their state", watch, **common
+        )
         self.muted = Counter("alerts_muted", "Alerts that ended muted, by a judgement or a schedule", watch, **common)
         self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
         self.rare_clips_share = Gauge(
@@ -154,6 +157,7 @@ class Metrics:
             self.clips_scored,
             self.clips_dropped,
             self.clips_gated,
+            self.unsecured,
             self.reconnects,
             self.connected,
             self.part_missing,

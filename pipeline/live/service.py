@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -14,7 +16,7 @@ from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
 from pipeline.alerts.reading import Event
-from pipeline.errors import MistwatchError
+from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board, CameraPhase
 from pipeline.live.camera import CameraPlan, DetectorPlan
@@ -25,6 +27,7 @@ from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
 from pipeline.live.ownership import Claim, Ownership
 from pipeline.live.places import SitePlaces
+from pipeline.live.score_states import PARTITIONS, ScoreStates
 from pipeline.live.site_group import site_group
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
@@ -33,6 +36,8 @@ from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Troubl
 from pipeline.scoring.target import Target
 from pipeline.settings import CameraSettings, GroupSite, LikenessSettings, PlacesSettings, SettingsError, Site
 from pipeline.sinks import configured_sinks
+from pipeline.sinks.compacted_topic import CompactedTopic
+from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.hardware import Hwaccel, find_device
@@ -44,6 +49,8 @@ _log = logs.get("service")
 _AWAITED_SECONDS = 1.0
 #: Limits within the stop of a group's worker, seconds: to leave the group, and for others to claim its cameras.
 _LEAVE_SECONDS, _CLAIMED_SECONDS = 4.0, 4.0
+#: The last states of cameras may take so long.
+_STATES_SECONDS = 2.0
 
 
 def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
@@ -94,6 +101,7 @@ class Service:
         listeners: Sequence[WorkerListener] = (),
         check_model: Callable[[ServedModel], None] = lambda _served: None,
         group: str | None = None,
+        on_fenced: Callable[[str, int], None] | None = None,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
 
@@ -104,6 +112,8 @@ class Service:
             listeners: of the worker, besides the board and the metrics.
             check_model: called in :meth:`prepare` with each model that is served; what it raises ends the start.
             group: with a :class:`~pipeline.settings.GroupSite`: the group of workers that share its cameras.
+            on_fenced: workers share cameras (:attr:`ownership` is there), and :meth:`close` leaves alerts open; see
+                :class:`pipeline.live.ownership.Ownership`.
 
         Raises:
             CalibrationError, OutboxError, MetricsError, KafkaSecurityError, OSError: one line each.
@@ -130,6 +140,15 @@ class Service:
             zones=site.evidence.zones,
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
+        self.states = self._score_states()
+        self._group: Group | None = None
+        if isinstance(site, GroupSite):
+            assert group is not None, "a site without cameras is a group's"
+            self._group = site_group(site, group, host=self, metrics=self.metrics)
+            on_fenced = self._group.fenced
+        self.ownership: Ownership | None = None  #: of the cameras, where workers share them
+        if on_fenced is not None:
+            self.ownership = self._shared_ownership(on_fenced)
         self.likeness = None if site.likeness is None else self._site_likeness(site.likeness)
         self.places = None if site.places is None else self._site_places(site.places)
 
@@ -143,15 +162,12 @@ class Service:
                 sink,
                 self.outbox.deliveries(name),
                 listener=_RelayLog(self.metrics, name, str(sink), delivered if name == first else _ignore),
+                is_late=_never_late if self.ownership is None else self.ownership.is_late,
             )
             for name, sink in sinks.items()
         )
-        self._group: Group | None = None
-        if isinstance(site, GroupSite):
-            assert group is not None, "a site without cameras is a group's"
-            self._group = site_group(site, group, host=self, metrics=self.metrics)
         self._scorer: Scorer | None = None
-        self._ownership: Ownership | None = None
+        self._is_member = False  # of the group
         self._changing = threading.Lock()  # cameras of a group come and go one after the other
         self._live: set[str] = set()  # cameras whose source is live
         self._served: dict[Target, ServedModel] = {}
@@ -222,8 +238,36 @@ class Service:
             several_detectors=len(self.site.detectors) > 1,
             likeness=self.likeness,
             places=self.places,
+            states=self.states,
         )
         return True
+
+    def _score_states(self) -> ScoreStates | None:
+        """The publisher of scores; None where the site has switched it off."""
+        kafka = self.site.kafka
+        if kafka.scores_topic is None:
+            return None
+        topic = CompactedTopic(
+            Broker(kafka.bootstrap, kafka.security),
+            kafka.scores_topic,
+            partitions=PARTITIONS,
+            create=kafka.create_topic,
+        )
+        return ScoreStates(
+            topic,
+            site=self.site.site,
+            on_unsecured=lambda watch: self.metrics.unsecured.labels(*self.metrics.labels_of(watch)).inc(),
+        )
+
+    def _shared_ownership(self, on_fenced: Callable[[str, int], None]) -> Ownership:
+        """The ownership of cameras. Raises UsageError: the site has switched the topic of scores off."""
+        if self.states is None:
+            raise UsageError(
+                "kafka.scores_topic: workers that share cameras need it (got null); expected the name of a topic"
+            )
+        ownership = Ownership(self.states, worker=f"{socket.gethostname()}:{os.getpid()}", on_fenced=on_fenced)
+        ownership.start()
+        return ownership
 
     def _find_models(self, stop: threading.Event, *, patient: bool) -> dict[Target, ServedModel] | None:
         """The models of the site's detectors, or the parts of its cameras in them; None when ``stop`` came first.
@@ -458,12 +502,14 @@ class Service:
                 raise
         return complete
 
-    def remove_camera(self, name: str) -> None:
-        """Watch a camera of a group no longer: its open alert ends."""
+    def remove_camera(self, name: str) -> Collection[str]:
+        """Watch a camera of a group no longer: its open alert ends. Return the names of its detectors."""
         assert self.worker is not None
+        detectors = self.site.detectors_of(name)
         with contextlib.suppress(KeyError):
             self.worker.remove(name)
         self._forget_camera(name)
+        return detectors
 
     def hand_over_camera(self, name: str) -> None:
         """Watch a camera of a group no longer, and leave its open alert to the worker that does."""
@@ -480,11 +526,6 @@ class Service:
                 served_model(self.site.triton.address, self.site.model_of(watch.detector), part=name)
                 return True
         return False
-
-    def _own(self) -> Ownership:
-        """Return what claims the cameras of a group for this worker."""
-        assert self._group is not None
-        return Ownership(on_fenced=self._group.fenced)
 
     def _forget_camera(self, name: str) -> None:
         with self._changing:
@@ -531,9 +572,9 @@ class Service:
         assert self.worker is not None, "prepare() comes first"
         self.worker.start()
         if self._group is not None:
-            self._ownership = self._own()
-            self._ownership.start()
-            self._group.start(self._ownership)
+            assert self.ownership is not None
+            self._group.start(self.ownership)
+            self._is_member = True
         if self._missing:
             self._awaited = AwaitedParts(self.site.triton.address, self._missing, self._add_late)
             self._awaited.start()
@@ -596,23 +637,25 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
-        if self._group is not None and self._ownership is not None:
+        if self._group is not None and self._is_member:
             self._group.leave(leave_seconds=_LEAVE_SECONDS, claimed_seconds=_CLAIMED_SECONDS)
         if self.likeness is not None:
             self.likeness.stop()
         if self._awaited is not None:
             self._awaited.close(_AWAITED_SECONDS)
         if self.worker is not None:
-            self.worker.stop(hand_over=self._group is not None)
+            self.worker.stop(hand_over=self.ownership is not None)
         elif self._scorer is not None:
             self._scorer.close()
         if self.likeness is not None:
             self.likeness.close()
         if self.places is not None:
             self.places.close()
-        if self._ownership is not None:
-            self._ownership.close()
+        if self.states is not None:
+            self.states.stop(_STATES_SECONDS)
         self._relays.stop(relay_seconds)
+        if self.ownership is not None:  # the relays have asked it until now
+            self.ownership.close()
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
         left = self.outbox.depth()
         self.metrics.outbox_depth.set_function(lambda: left)
@@ -693,6 +736,10 @@ class _RelayLog(RelayListener):
     def failed(self, identity: str, reason: str) -> None:
         self._set_aside.inc()
         _log.error("this event cannot be delivered; it is set aside", sink=self._sink, id=identity, reason=reason)
+
+
+def _never_late(_event: Event) -> bool:
+    return False
 
 
 def _ignore(_event: Event, _delay_seconds: float | None, _publish_seconds: float | None) -> None:

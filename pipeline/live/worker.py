@@ -11,9 +11,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from operators.alerting import AlertState
 from operators.scores import SegmentEnd, SmoothedScore
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler, PictureStore
@@ -28,6 +30,7 @@ from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.live.ownership import Claim
 from pipeline.live.places import SitePlaces
+from pipeline.live.score_states import ScoreStates, WatchStates
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.scorer import Scorer
 from pipeline.scoring.served_model import ServedModel
@@ -46,6 +49,8 @@ _STOP_SCORER_SECONDS = 1.5
 _STOP_OPERATORS_SECONDS = 1.0
 #: Results that may wait for the operators; each holds its clip (2.4 MB at 16 × 224 × 224).
 _WAITING_RESULTS = 32
+#: How often the operators look whether another worker's alert was continued in time, seconds.
+_CONTINUING_SECONDS = 0.5
 #: How often a camera that is being stopped looks whether the whole worker stops, seconds.
 _LOOK_SECONDS = 0.2
 
@@ -76,6 +81,7 @@ class Worker:
         several_detectors: bool = False,
         likeness: SiteLikeness | None = None,
         places: SitePlaces | None = None,
+        states: ScoreStates | None = None,
     ) -> None:
         """
         Args:
@@ -88,6 +94,7 @@ class Worker:
             several_detectors: the site names several detectors; the ids of alerts then include the detector.
             likeness: adds likeness to alerts; None: they go without.
             places: adds the place and the thing to alerts; None: they go without.
+            states: publishes the scores and states of live cameras; None: they are not published.
 
         Raises:
             SourceError: a source that can be refused before anything starts (a missing file, not a video).
@@ -103,6 +110,9 @@ class Worker:
         self._several_detectors = several_detectors
         self._likeness = likeness
         self._places = places
+        self._states = states
+        # Those that continue another worker's alerts, until their first clip: when it is too late for one, monotonic.
+        self._continuing: dict[Watcher, float] = {}
         self._waiting: set[Watcher] = set()  # whose alerts wait for an addition, or for an update with it
         self._finishing: list[Camera] = []  # nothing more comes of them, and their last alerts wait for additions
         self._stop = threading.Event()
@@ -141,19 +151,19 @@ class Worker:
             ValueError: there is a camera of this name.
             RuntimeError: the worker is stopped.
         """
-        if claim is not None:
-            raise NotImplementedError
-        self._add(plan).start()
+        self._add(plan, claim).start()
 
     def hand_over(self, name: str) -> None:
         """Stop a camera without ending its alerts, and remove it: another worker continues them.
 
-        Must not be called by a listener.
+        Its last states are given to the publisher of states when this returns; as :meth:`stop_camera` does, within
+        about 5 s. Must not be called by a listener.
 
         Raises:
             KeyError: unknown camera.
         """
-        raise NotImplementedError
+        self._cameras[name].is_handed_over = True
+        self.remove(name)
 
     def put(self, plan: CameraPlan) -> None:
         """Add a camera, or watch it by other detectors: its source is opened again, and its counts continue.
@@ -169,7 +179,9 @@ class Worker:
                 watcher.port.close()
             with self._changing, self._done:
                 self._cameras.pop(plan.camera, None)
-        self.add(plan)
+        # Its alerts have ended, so there is nothing to continue; the camera is still this worker's.
+        generation = None if camera is None else camera.generation
+        self.add(plan, None if generation is None else Claim(plan.camera, generation))
 
     def stop_camera(self, name: str) -> None:
         """End one camera, live or not: its source ends, waiting clips are dropped, an open alert ends.
@@ -216,17 +228,17 @@ class Worker:
     def stop(self, *, hand_over: bool = False) -> None:
         """End every source, let what is in flight be answered, close every alert: within about 7 s.
 
-        Args:
-            hand_over: leave alerts open: other workers continue the cameras.
-
         Clips not yet scored are dropped and counted with the reason ``shutdown``. Every event accepted is in the
         outbox when this returns.
+
+        Args:
+            hand_over: leave alerts open: other workers continue the cameras.
         """
-        if hand_over:
-            raise NotImplementedError
-        self._stop.set()
         with self._done:
             cameras = list(self._cameras.values())
+        for camera in cameras:
+            camera.is_handed_over = camera.is_handed_over or hand_over
+        self._stop.set()
         for camera in cameras:
             camera.stop.set()
         deadline = time.monotonic() + _STOP_CAMERAS_SECONDS
@@ -244,18 +256,19 @@ class Worker:
         if self._operators.is_alive():
             _log.error("the operators did not finish in time; open alerts end when the worker starts again")
 
-    def _add(self, plan: CameraPlan) -> Camera:
+    def _add(self, plan: CameraPlan, claim: Claim | None = None) -> Camera:
         with self._changing:
             if self._stop.is_set():
                 raise RuntimeError(f"camera {plan.camera}: the worker is stopped")
             if plan.camera in self._cameras:
                 raise ValueError(f"camera {plan.camera}: there is a camera of this name already")
             camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))
+            camera.generation = None if claim is None else claim.generation
             watches = [Watch(plan.camera, detector.name) for detector in plan.detectors]
             self._listeners.notify(lambda one: one.camera_added(plan.camera, watches, live=camera.source.live))
             try:
                 for detector in plan.detectors:
-                    camera.watchers.append(self._watcher(camera, detector))
+                    camera.watchers.append(self._watcher(camera, detector, claim))
             except BaseException:
                 self._forget(camera)
                 raise
@@ -274,11 +287,13 @@ class Worker:
             self._places.forget(camera.name)
         self._listeners.notify(lambda one: one.camera_removed(camera.name))
 
-    def _watcher(self, camera: Camera, plan: DetectorPlan) -> Watcher:
+    def _watcher(self, camera: Camera, plan: DetectorPlan, claim: Claim | None) -> Watcher:
         watch = Watch(camera.name, plan.name)
         live = camera.source.live
         run = "" if live else self._run
         settings = plan.chain(plan.served)
+        generation = camera.generation
+        left = None if claim is None else claim.states.get(plan.name)
         drift = DriftWatch(
             watch,
             site=self._site,
@@ -286,6 +301,7 @@ class Worker:
             replay=not live,
             several_detectors=self._several_detectors,
             on_seen=lambda seen: self._listeners.notify(lambda one: one.drift_seen(watch, seen)),
+            generation=generation,
         )
 
         def smoothed(score: SmoothedScore) -> None:
@@ -309,9 +325,18 @@ class Worker:
             ),
             on_smoothed=smoothed,
             on_peak=None if place is None else place.saw_peak,
+            generation=generation,
+            state=left,
         )
         watcher = Watcher(watch, plan, assembler, drift, camera.plan.zones.zones)
         drift.adopt(plan.served)
+        if self._states is not None and live:
+            watcher.states = WatchStates(self._states, watch, assembler, generation)
+        if left is not None:
+            # The gap counts from the last clip that the worker before has seen; its clock may differ from ours.
+            since = left.chain.newest.captured_at or datetime.now(UTC)
+            passed = min(max((datetime.now(UTC) - since).total_seconds(), 0.0), settings.max_handover_seconds)
+            self._continuing[watcher] = time.monotonic() + settings.max_handover_seconds - passed
         additions: list[Addition[Any, Any]] = [] if place is None else [place]
         if self._likeness is not None:
             watches = [Watch(camera.name, detector.name) for detector in camera.plan.detectors]
@@ -354,6 +379,7 @@ class Worker:
                 item = self._results.get(timeout=self._patience())
             except queue.Empty:
                 self._pass_enriched()
+                self._abandon_late()
                 continue
             if item is None:
                 break
@@ -364,16 +390,29 @@ class Worker:
             else:
                 self._handle(item.watcher, partial(self._take, item.watcher, item.value))
             self._pass_enriched()
+            self._abandon_late()
         for camera in list(self._cameras.values()):
             for watcher in camera.watchers:
-                self._handle(watcher, partial(self._close, watcher, at_once=True))
+                self._handle(watcher, partial(self._close, watcher, at_once=True, is_handed_over=camera.is_handed_over))
 
     def _patience(self) -> float | None:
         """Return how long the operators may sleep, seconds; None: until something comes."""
         if not self._waiting:
-            return None
+            return _CONTINUING_SECONDS if self._states is not None else None
         holding = any(watcher.enricher is not None and watcher.enricher.is_holding for watcher in self._waiting)
         return _HOLDING_SECONDS if holding else _LATE_SECONDS
+
+    def _abandon_late(self) -> None:
+        """End the alerts that other workers have left open and that no clip has continued in time."""
+        for watcher, until in list(self._continuing.items()):
+            if not watcher.assembler.chain.is_continuing:
+                self._continuing.pop(watcher, None)
+            elif time.monotonic() >= until:
+                self._continuing.pop(watcher, None)
+                self._handle(watcher, partial(self._abandon, watcher))
+
+    def _abandon(self, watcher: Watcher) -> None:
+        self._accept(watcher, watcher.assembler.abandon())
 
     def _pass_enriched(self) -> None:
         """Accept the alerts that waited for additions and have them now, or may wait no longer."""
@@ -415,22 +454,30 @@ class Worker:
                 events = assembler.segment_over(value)
         self._accept(watcher, events)
 
-    def _close(self, watcher: Watcher, *, at_once: bool) -> None:
+    def _close(self, watcher: Watcher, *, at_once: bool, is_handed_over: bool) -> None:
         """Accept the last events of a camera and detector, but for those that are held back for additions.
+
+        Where the camera is handed over, its alert stays open, and its last state is published.
 
         Args:
             at_once: hold nothing back.
         """
-        events = watcher.assembler.close()
+        self._continuing.pop(watcher, None)
+        events = watcher.assembler.let_go() if is_handed_over else watcher.assembler.close()
         watcher.drift.close()
         if watcher.enricher is not None:
-            events = watcher.enricher.finish(events, at_once=at_once)
+            events = watcher.enricher.finish(events, at_once=at_once or is_handed_over)
         self._accept(watcher, events, enriched=True)
+        if is_handed_over and watcher.states is not None:
+            watcher.states.put(watcher.enricher)
 
     def _finish(self, camera: Camera) -> None:
         """Nothing more comes of this camera."""
         for watcher in camera.watchers:
-            self._handle(watcher, partial(self._close, watcher, at_once=self._stop.is_set()))
+            self._handle(
+                watcher,
+                partial(self._close, watcher, at_once=self._stop.is_set(), is_handed_over=camera.is_handed_over),
+            )
         if camera.is_holding_alerts:
             self._finishing.append(camera)
         else:
@@ -470,8 +517,12 @@ class Worker:
             self._waiting.discard(watcher)
         events: list[AlertEvent | DriftEvent] = [*alerts, *watcher.drift.pop()]
         for event in events:
+            if watcher.states is not None and isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
+                watcher.states.before_begin(enricher)
             self._commit(event)
             self._report_accepted(watcher.watch, event)
+        if watcher.states is not None:
+            watcher.states.after(enricher, changed=bool(alerts))
 
     def _report_accepted(self, watch: Watch, event: AlertEvent | DriftEvent) -> None:
         if isinstance(event, AlertEvent):

@@ -72,12 +72,22 @@ class Relay:
     Args:
         sink: the destination, used by this relay alone.
         deliveries: the sink's part of the outbox.
+        is_late: asked before each event is sent whether another worker has taken its camera over meanwhile; the event
+            is then marked so.
     """
 
-    def __init__(self, sink: Sink, deliveries: Deliveries, *, listener: RelayListener | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        deliveries: Deliveries,
+        *,
+        listener: RelayListener | None = None,
+        is_late: Callable[[Event], bool] = lambda _event: False,
+    ) -> None:
         self._sink = sink
         self._deliveries = deliveries
         self._listener = listener or RelayListener()
+        self._is_late = is_late
         self._accepted = threading.Event()
         self._stopping = threading.Event()
         self._stop_at = math.inf  # on the monotonic clock
@@ -176,7 +186,7 @@ class Relay:
     def _deliver(self, events: Sequence[Event]) -> None:
         """Send one event of each camera, and record the answers."""
         now = datetime.now(UTC)
-        sent = [event.published(now) for event in events]
+        sent = [(event.marked_late() if self._is_late(event) else event).published(now) for event in events]
         self._slow_at = time.monotonic() + _SLOW_SECONDS
         answers = list(zip(sent, self._sink.send(sent, self._keep_waiting), strict=True))
         self._acknowledged += [pair for pair in answers if pair[1].verdict is Verdict.ACKNOWLEDGED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from pipeline.live.assignment import GroupView
 from pipeline.live.group import Group, GroupListener
 from pipeline.live.group_member import ControlRecord, Share
 from pipeline.live.ownership import Claim
-from pipeline.scoring.served_model import ScorerUnavailable
+from pipeline.scoring.served_model import ScorerUnavailable, Trouble
 from pipeline.settings import CameraSettings
 from pipeline.sinks.kafka_broker import BrokerUnavailableError
 
@@ -85,8 +85,8 @@ class Worker(GroupListener):
     def claim(self, camera: str) -> Claim:
         return self.topic.claim(self, camera)
 
-    def release(self, camera: str) -> None:
-        self._note("release", camera)
+    def release(self, camera: str, *, detectors: Collection[str] | None = None) -> None:
+        self._note("release" if detectors is None else "remove claim", camera)
 
     def add_camera(self, name: str, settings: CameraSettings, claim: Claim) -> bool:
         if self.refusal is not None:
@@ -98,9 +98,10 @@ class Worker(GroupListener):
     def can_complete(self, name: str) -> bool:
         return not self.lacks_a_part
 
-    def remove_camera(self, name: str) -> None:
+    def remove_camera(self, name: str) -> Collection[str]:
         del self.cameras[name]
         self._note("remove", name)
+        return ("fights",)
 
     def hand_over_camera(self, name: str) -> None:
         del self.cameras[name]
@@ -167,8 +168,8 @@ def test_a_share_is_claimed_and_watched_and_a_removed_camera_ends(worker: Any) -
     one.wait_for(lambda: one.cameras.keys() == {"a", "b", "c"})
     assert one.cameras["b"].source == "rtsp://192.0.2.7/2"
     one.member.give(share(0, 1, a=CAMERAS["a"], c=CAMERAS["c"]))
-    one.wait_for(lambda: ("release", "b") in one.did)
-    assert one.did[-2:] == [("remove", "b"), ("release", "b")]
+    one.wait_for(lambda: ("remove claim", "b") in one.did)
+    assert one.did[-2:] == [("remove", "b"), ("remove claim", "b")]
     assert one.cameras.keys() == {"a", "c"}
 
 
@@ -287,7 +288,7 @@ def test_a_camera_that_the_models_refuse_is_given_back_until_its_message_changes
 
 def test_a_camera_whose_scorer_is_away_waits_and_is_tried_again(worker: Any) -> None:
     one = worker()
-    one.refusal = ScorerUnavailable("Triton 127.0.0.1:1: connection refused")
+    one.refusal = ScorerUnavailable(Trouble.UNREACHABLE, "Triton 127.0.0.1:1: connection refused")
     with capture_logs() as logged:
         one.member.give(share(0, **CAMERAS))
         one.wait_for(lambda: one.did.count(("release", "a")) >= 2)
