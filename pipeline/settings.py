@@ -290,7 +290,21 @@ class KafkaSettings(_Strict):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="compacted topic with the state of each camera; null: none",
     )
+    control_topic: str = Field(
+        "mistwatch.control",
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="topic of the cameras that a group of workers watches (run --group)",
+    )
     security: KafkaSecurity = Field(default_factory=security_from_environment)
+
+
+class GroupSettings(_Strict):
+    """A group of workers that share cameras: ``mistwatch run --group``."""
+
+    capacity: int | None = Field(
+        None, ge=1, le=10_000, description="cameras that this worker can watch; default: 8 for each of its cores"
+    )
+    partitions: int = Field(32, ge=1, le=1000, description="partitions of the control topic, where it is created")
 
 
 class MetricsSettings(_Strict):
@@ -365,6 +379,7 @@ class Site(BaseSettings):
     places: PlacesSettings | None = Field(None, description="name the place and the thing of an alert; default: off")
     metrics: MetricsSettings | None = None
     log: LogSettings = LogSettings()
+    group: GroupSettings = GroupSettings()
     detectors: dict[Name, DetectorSettings] = Field(
         {}, description="detectors by name; default: one without a name, the model triton.model"
     )
@@ -386,6 +401,10 @@ class Site(BaseSettings):
     def _detectors_known_and_used(self) -> Site:
         if self.detectors and "model" in self.triton.model_fields_set:
             raise ValueError("triton.model: with detectors each one names its model; leave triton.model out")
+        self._check_detectors()
+        return self
+
+    def _check_detectors(self) -> None:
         for name, detector in self.detectors.items():
             if detector.camera is not None and detector.camera not in self.cameras:
                 raise ValueError(f"detector {name}: unknown camera {detector.camera}; expected {_either(self.cameras)}")
@@ -395,7 +414,6 @@ class Site(BaseSettings):
         for name in self.detectors:
             if name not in used:
                 raise ValueError(f"detector {name}: no camera uses it; list it under a camera, or remove it")
-        return self
 
     @model_validator(mode="after")
     def _likeness_described(self) -> Site:
@@ -426,15 +444,23 @@ class Site(BaseSettings):
     @model_validator(mode="after")
     def _thresholds_ordered(self) -> Site:
         for camera in self.cameras:
-            for detector in self.detectors_of(camera):
-                tuning = self.alerts_of(camera, detector)
-                opens, closes = tuning.open_threshold, tuning.close_threshold
-                if opens is not None and closes is not None and closes > opens:
-                    by = f", detector {detector}" if detector else ""
-                    raise ValueError(
-                        f"camera {camera}{by}: close_threshold ({closes}) must not exceed open_threshold ({opens})"
-                    )
+            self._check_thresholds_of(camera)
         return self
+
+    def _check_thresholds_of(self, camera: str) -> None:
+        for detector in self.detectors_of(camera):
+            tuning = self.alerts_of(camera, detector)
+            opens, closes = tuning.open_threshold, tuning.close_threshold
+            if opens is not None and closes is not None and closes > opens:
+                by = f", detector {detector}" if detector else ""
+                raise ValueError(
+                    f"camera {camera}{by}: close_threshold ({closes}) must not exceed open_threshold ({opens})"
+                )
+
+    @property
+    def watched_models(self) -> list[str]:
+        """The names of the served models of all detectors, each once."""
+        return list(dict.fromkeys(self.model_of(detector) for detector in self.detectors or [""]))
 
     def detectors_of(self, camera: str) -> tuple[str, ...]:
         """Return the names of the detectors that watch this camera; one empty name at a site without detectors."""
@@ -518,6 +544,76 @@ class Site(BaseSettings):
         return _Environment(settings_cls, init_settings.init_kwargs), init_settings
 
 
+class GroupSite(Site):
+    """The site of a group of workers: its cameras come at run time, as messages of the control topic."""
+
+    cameras: dict[CameraId, CameraSettings] = Field({}, max_length=0)
+
+    def with_camera(self, name: str, settings: CameraSettings) -> GroupSite:
+        """Return the site with this camera, instead of the one of its name.
+
+        Raises:
+            ValueError: the camera does not fit the site; one line that begins with the camera.
+        """
+        site = self.model_copy(update={"cameras": {**self.cameras, name: settings}})
+        site._check_detectors_of(name, settings.detectors)
+        site._check_thresholds_of(name)
+        return site
+
+    def without_camera(self, name: str) -> GroupSite:
+        """Return the site without this camera."""
+        return self.model_copy(update={"cameras": {key: one for key, one in self.cameras.items() if key != name}})
+
+    def _check_detectors(self) -> None:
+        """Accept every detector: cameras that use it may come."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment's variables of cameras wait for their cameras: :func:`camera_from_document`."""
+        assert isinstance(init_settings, InitSettingsSource)
+        return _EnvironmentWithoutCameras(settings_cls, init_settings.init_kwargs), init_settings
+
+
+def camera_from_document(name: str, document: Mapping[str, Any], *, environment: bool = True) -> CameraSettings:
+    """Return the settings of a camera that is not in a site's file.
+
+    Args:
+        document: as under ``cameras:`` in a site's file.
+        environment: the variables ``MISTWATCH_CAMERAS__NAME__…`` win over the document, as over a file.
+
+    Raises:
+        SettingsError: one line per problem, each beginning with the camera.
+    """
+    try:
+        merged = dict(document)
+        if environment:
+            named = _Environment(Site, {"cameras": {name: {}}})().get("cameras", {})
+            merged = _overridden(merged, named.get(name, {}))
+        return CameraSettings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"camera {name}: {_explain(problem)}" for problem in error.errors())) from error
+    except EnvironmentUnreadableError as error:
+        raise SettingsError(f"camera {name}, with the environment's MISTWATCH_… variables: {error}") from error
+
+
+def _overridden(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``document`` with the values of ``changes``; of a mapping in both, key by key."""
+    merged = dict(document)
+    for key, value in changes.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = _overridden(before, value)
+        merged[key] = value
+    return merged
+
+
 #: ``MISTWATCH_GATE=off``, for the site, a camera or a detector.
 _GATE_VARIABLE = re.compile(r"mistwatch_((cameras|detectors)__.+__)?gate")
 
@@ -566,6 +662,13 @@ class _Environment(EnvSettingsSource):
                 f"{', '.join(matching)}: give them names that differ in letters or digits"
             )
         return matching[0]
+
+
+class _EnvironmentWithoutCameras(_Environment):
+    """The environment's variables but for those of cameras."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {key: value for key, value in super().__call__().items() if key != "cameras"}
 
 
 _Settings = TypeVar("_Settings", bound=_Strict)
@@ -630,6 +733,18 @@ def load_site(path: Path) -> Site:
         SettingsError: one line per problem, each naming the file, the key and what was expected.
         KafkaSecurityError: the environment's security for Kafka cannot be used.
     """
+    return _load(path, Site)
+
+
+def load_group_site(path: Path) -> GroupSite:
+    """Read and check the configuration of a group's workers, which names no cameras. Raises as :func:`load_site`."""
+    return _load(path, GroupSite)
+
+
+_SiteKind = TypeVar("_SiteKind", bound=Site)
+
+
+def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
     try:
         text = path.read_text(encoding="utf-8")
         document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
@@ -648,8 +763,13 @@ def load_site(path: Path) -> Site:
         raise SettingsError(f"{path}{line}: not valid YAML: {problem}") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
+    if kind is GroupSite and document.get("cameras"):
+        raise SettingsError(
+            f"{path}: cameras: a group takes its cameras from the control topic, and each worker would watch these, "
+            "too; add them with `mistwatch cameras add`, and leave the section out"
+        )
     try:
-        site = Site(**document)
+        site = kind(**document)
     except ValidationError as error:
         raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
     except EnvironmentUnreadableError as error:  # MISTWATCH_KAFKA=text, where a key of it was meant

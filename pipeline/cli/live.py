@@ -128,6 +128,7 @@ def drive(
     repair_scorer: bool = False,
     servers_lost: Callable[[], str | None] = lambda: None,
     check_model: Callable[[ServedModel], None] = lambda _served: None,
+    group: str | None = None,
 ) -> None:
     """Run ``site`` and show it.
 
@@ -139,6 +140,7 @@ def drive(
         repair_scorer: no other process uses the scorer.
         servers_lost: returns why the embedded servers cannot be waited for any more, or None.
         check_model: called with each served model before anything is watched; what it raises ends the run.
+        group: of workers that share the cameras of the control topic.
 
     Raises:
         MistwatchError: one line for each problem, among them recordings of which no clip could be cut or scored.
@@ -146,7 +148,14 @@ def drive(
     """
     from pipeline.live.service import Service, Summary
 
-    service = Service(site, run=run, repair_scorer=repair_scorer, published=display.published, check_model=check_model)
+    service = Service(
+        site,
+        run=run,
+        repair_scorer=repair_scorer,
+        published=display.published,
+        check_model=check_model,
+        group=group,
+    )
     failure: str | None = None
     try:
         if service.prepare(stop, patient=await_servers):

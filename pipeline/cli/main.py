@@ -16,6 +16,7 @@ from deploy.errors import DeployError
 from pipeline.cli import (
     alerts,
     calibrate,
+    cameras,
     compare,
     config,
     evaluate,
@@ -71,6 +72,7 @@ app.command("compare")(compare.compare)
 app.command("synth")(synth.synth)
 app.command("features")(features.features)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(cameras.app, name="cameras")
 app.add_typer(config.app, name="config")
 app.add_typer(weights.app, name="weights")
 app.add_typer(manifest.app, name="manifest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,18 +15,31 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print alert events as JSON lines, then a summary line.")
     ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Share the cameras of the control topic with the workers of this group; see `mistwatch cameras`.",
+            show_default="watch the cameras of --config",
+        ),
+    ] = None,
 ) -> None:
     """Watch a site's cameras until SIGTERM or Ctrl-C, or until all its recordings have ended.
 
     Waits for a missing Triton or broker and for cameras that are away. SIGTERM ends it within 10 seconds; every alert
     accepted by then is on the topic, or kept in the outbox for the next start.
+
+    With --group, the file names no cameras. A worker that ends or dies leaves its cameras to the others.
     """
     from pipeline import logs
     from pipeline.cli.live import display_for, drive, stopping
-    from pipeline.settings import load_site
+    from pipeline.errors import UsageError
+    from pipeline.settings import load_group_site, load_site
     from pipeline.sources.credentials import shown
 
-    site = load_site(config)
+    if group is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", group):
+        raise UsageError(f"--group {group}: expected letters, digits, dots, dashes and underscores, up to 200")
+    site = load_site(config) if group is None else load_group_site(config)
     logs.configure(site.log.format, site.log.level)
     for name, camera in site.cameras.items():
         logs.get("site").info("camera", camera=name, source=shown(camera.source))
@@ -37,4 +51,5 @@ def run(
             run=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
             await_servers=True,
             await_cameras=True,
+            group=group,
         )

@@ -139,6 +139,11 @@ class Judging:
         self._clips: dict[Watch, ClipSpec] = {}  # that cameras cut, whichever version scores
         self._uncalibrated: set[tuple[Watch, str, str]] = set()  # (watch, model, version) that the log has named
 
+    def adopt(self, watch: Watch, rules: Rules) -> None:
+        """Judge a camera and detector by these rules, new or changed: for cameras that come at run time."""
+        self._rules[watch] = rules
+        self._clips.pop(watch, None)
+
     def clip_of(self, watch: Watch, served: ServedModel) -> ClipSpec:
         """Return the clips that this camera cuts for ``served``.
 

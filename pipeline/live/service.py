@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -20,21 +20,23 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
-from pipeline.live.judging import Judging, gate_settings, site_rules
+from pipeline.live.group import Group
+from pipeline.live.judging import Judging, gate_settings, rules_of, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
-from pipeline.live.ownership import Ownership
+from pipeline.live.ownership import Claim, Ownership
 from pipeline.live.places import SitePlaces
 from pipeline.live.reporting import CameraReports, default_worker_id
 from pipeline.live.score_states import PARTITIONS, ScoreStates
 from pipeline.live.supervision import ENDED, SilenceLimits
+from pipeline.live.site_group import site_group
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
 from pipeline.scoring.target import Target
-from pipeline.settings import CameraSettings, LikenessSettings, PlacesSettings, Site
+from pipeline.settings import CameraSettings, GroupSite, LikenessSettings, PlacesSettings, SettingsError, Site
 from pipeline.sinks import configured_sinks
 from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.kafka_broker import Broker
@@ -49,6 +51,8 @@ _log = logs.get("service")
 _REPORTS_SECONDS = 1.0
 #: Limit for the end of the thread that asks for missing parts.
 _AWAITED_SECONDS = 1.0
+#: Limits within the stop of a group's worker, seconds: to leave the group, and for others to claim its cameras.
+_LEAVE_SECONDS, _CLAIMED_SECONDS = 4.0, 4.0
 #: The last states of cameras may take so long.
 _STATES_SECONDS = 2.0
 
@@ -112,6 +116,7 @@ class Service:
         published: Callable[[Event], None] = lambda _event: None,
         listeners: Sequence[WorkerListener] = (),
         check_model: Callable[[ServedModel], None] = lambda _served: None,
+        group: str | None = None,
         on_fenced: Callable[[str, int], None] | None = None,
     ) -> None:
         """Open the outbox, the folder of pictures and the metrics port.
@@ -122,6 +127,7 @@ class Service:
             published: called with every event that the topic has, on the relay's thread.
             listeners: of the worker, besides the board and the metrics.
             check_model: called in :meth:`prepare` with each model that is served; what it raises ends the start.
+            group: with a :class:`~pipeline.settings.GroupSite`: the group of workers that share its cameras.
             on_fenced: workers share cameras (:attr:`ownership` is there), and :meth:`close` leaves alerts open; see
                 :class:`pipeline.live.ownership.Ownership`.
 
@@ -152,6 +158,11 @@ class Service:
         )
         self.metrics.outbox_depth.set_function(self.outbox.depth)
         self.states = self._score_states()
+        self._group: Group | None = None
+        if isinstance(site, GroupSite):
+            assert group is not None, "a site without cameras is a group's"
+            self._group = site_group(site, group, host=self, metrics=self.metrics)
+            on_fenced = self._group.fenced
         self.ownership: Ownership | None = None  #: of the cameras, where workers share them
         if on_fenced is not None:
             self.ownership = self._shared_ownership(on_fenced)
@@ -173,6 +184,8 @@ class Service:
             for name, sink in sinks.items()
         )
         self._scorer: Scorer | None = None
+        self._is_member = False  # of the group
+        self._changing = threading.Lock()  # cameras of a group come and go one after the other
         self._live: set[str] = set()  # cameras whose source is live
         self._served: dict[Target, ServedModel] = {}
         self._missing: list[Target] = []  # parts that live cameras lack at the start
@@ -279,7 +292,7 @@ class Service:
         A part that a live camera lacks is left out where ``patient``: everything else starts.
         """
         found: dict[Target, ServedModel] = {}
-        for name in dict.fromkeys(self.site.model_of(detector) for detector in self.site.detectors or [""]):
+        for name in self.site.watched_models:
             if (served := self._find(Target(name), stop, patient=patient)) is None:
                 return None
             if not served.hosts_parts:
@@ -403,19 +416,19 @@ class Service:
     def _describes_alerts(self, target: Target) -> bool:
         """Return whether a model's features describe the alerts of a camera."""
         likeness = self.likeness
-        return likeness is not None and any(likeness.describes(watch) for watch in self._watches_by(target))
+        return likeness is not None and any(likeness.describes(watch) for watch in self._possible_watches(target))
 
     def _reads_heat(self, target: Target) -> bool:
         """Return whether heat is drawn on pictures, or names places or zones."""
-        if self.site.evidence.attention or self.places is not None:
-            return True
+        if self.site.evidence.attention or self.places is not None or self._is_group:
+            return True  # a camera with zones may come to a group
         return any(self.site.cameras[watch.camera].camera_zones().names_alerts for watch in self._watches_by(target))
 
     def _scored_model(self, target: Target, served: ServedModel) -> ScoredModel:
         return ScoredModel(
             target.model,
             served.clip,
-            fits=partial(self._judging.check_fit, watches=self._watches_by(target)),
+            fits=lambda version: self._judging.check_fit(version, self._watches_by(target)),
             heat=self._reads_heat(target),
             features=self._describes_alerts(target),
             part=target.part,
@@ -430,6 +443,18 @@ class Service:
         """The cameras and detectors whose clips a model or part scores."""
         watches = self._watches(target.part or None)
         return [watch for watch in watches if self.site.model_of(watch.detector) == target.model]
+
+    def _possible_watches(self, target: Target) -> list[Watch]:
+        """The watches of a model, with one for each detector of it whose cameras may still come."""
+        coming = [Watch("", name) for name in self.site.detectors or [""]] if self._is_group else []
+        return self._watches_by(target) + [
+            watch for watch in coming if self.site.model_of(watch.detector) == target.model
+        ]
+
+    @property
+    def _is_group(self) -> bool:
+        """Whether cameras come at run time."""
+        return isinstance(self.site, GroupSite)
 
     def _target_of(self, watch: Watch) -> Target:
         """The model, or its part, that scores the clips of a camera and detector."""
@@ -476,12 +501,108 @@ class Service:
 
         return DetectorPlan(clip, model, chain, watch.detector, target.model, target.part, gate)
 
+    # -- cameras that come at run time ---------------------------------------------------------------------------
+
+    def add_camera(self, name: str, settings: CameraSettings, claim: Claim | None) -> bool:
+        """Watch one more camera of a group; return whether all its detectors are there.
+
+        Raises:
+            ScorerUnavailable: none of its detectors is there.
+            MistwatchError: it does not fit the site or the models; one line.
+        """
+        assert self.worker is not None, "prepare() comes first"
+        with self._changing:
+            try:
+                site = self._group_site.with_camera(name, settings)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+            rules = {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
+            for watch, rule in rules.items():
+                self._judging.adopt(watch, rule)
+            self.site = site
+            try:
+                complete = self._use_models(rules)
+                self.worker.add(self._plan(name), claim)
+            except BaseException:
+                self.site = site.without_camera(name)
+                raise
+        return complete
+
+    def remove_camera(self, name: str) -> Collection[str]:
+        """Watch a camera of a group no longer: its open alert ends. Return the names of its detectors."""
+        assert self.worker is not None
+        detectors = self.site.detectors_of(name)
+        with contextlib.suppress(KeyError):
+            self.worker.remove(name)
+        self._forget_camera(name)
+        return detectors
+
+    def hand_over_camera(self, name: str) -> None:
+        """Watch a camera of a group no longer, and leave its open alert to the worker that does."""
+        assert self.worker is not None
+        with contextlib.suppress(KeyError):
+            self.worker.hand_over(name)
+        self._forget_camera(name)
+
+    def can_complete(self, name: str) -> bool:
+        """Return whether a detector that a camera of a group lacks is there now."""
+        lacking = [watch for watch in self._watches(name) if self._target_of(watch) not in self._served]
+        for watch in lacking:
+            with contextlib.suppress(ScorerUnavailable):
+                served_model(self.site.triton.address, self.site.model_of(watch.detector), part=name)
+                return True
+        return False
+
+    def _forget_camera(self, name: str) -> None:
+        with self._changing:
+            self.site = self._group_site.without_camera(name)
+
+    def _use_models(self, watches: Iterable[Watch]) -> bool:
+        """Find the models or parts of a camera, and send clips to those that are new; return whether all are there.
+
+        Raises:
+            ScorerUnavailable: none is.
+            ClipMismatch, JudgingError: one cannot be used with the camera's settings.
+        """
+        assert self._scorer is not None
+        missing: list[ScorerUnavailable] = []
+        there = 0
+        for watch in watches:
+            target = self._target_of(watch)
+            try:
+                model = self._served.get(target) or served_model(
+                    self.site.triton.address, target.model, part=target.part
+                )
+            except ScorerUnavailable as error:
+                self._scoring.part_waiting(target, str(error))
+                missing.append(error)
+                continue
+            self._check_model(model)
+            self._judging.clip_of(watch, model)
+            if target not in self._served:
+                self._scorer.add_model(self._scored_model(target, model))
+                self._served[target] = model
+                self._scoring.part_there(target)
+            there += 1
+        if missing and not there:
+            raise missing[0]
+        return not missing
+
+    @property
+    def _group_site(self) -> GroupSite:
+        assert isinstance(self.site, GroupSite), "cameras come at run time to a group only"
+        return self.site
+
     def start(self) -> None:
         """Begin to read and score."""
         assert self.worker is not None, "prepare() comes first"
         if self.reports is not None:
             self.reports.start()
         self.worker.start()
+        if self._group is not None:
+            assert self.ownership is not None
+            self._group.start(self.ownership)
+            self._is_member = True
         if self._missing:
             self._awaited = AwaitedParts(self.site.triton.address, self._missing, self._add_late)
             self._awaited.start()
@@ -489,6 +610,9 @@ class Service:
     def wait(self, timeout: float) -> bool:
         """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
         assert self.worker is not None, "prepare() comes first"
+        if self._group is not None:
+            time.sleep(timeout)
+            return False  # cameras may always come
         # The awaited cameras first: one that joins after the others have ended is waited for, too.
         return (self._awaited is None or self._awaited.wait(timeout)) and self.worker.wait(timeout)
 
@@ -540,6 +664,8 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
+        if self._group is not None and self._is_member:
+            self._group.leave(leave_seconds=_LEAVE_SECONDS, claimed_seconds=_CLAIMED_SECONDS)
         if self.likeness is not None:
             self.likeness.stop()
         if self._awaited is not None:

@@ -193,7 +193,7 @@ class Scorer:
             again whenever a connection has died without a sign.
 
     Raises:
-        ValueError: a bound that no scorer can have, no model, or a model named twice.
+        ValueError: a bound that no scorer can have, or a model named twice.
     """
 
     def __init__(
@@ -212,8 +212,8 @@ class Scorer:
         if not deadline_seconds > 0:
             raise ValueError(f"deadline_seconds must be above 0, got {deadline_seconds}")
         targets = [model.target for model in models]
-        if not targets or len(set(targets)) < len(targets):
-            raise ValueError(f"models must be one or more, each named once, got {[*map(str, targets)]}")
+        if len(set(targets)) < len(targets):
+            raise ValueError(f"models must be named once each, got {[*map(str, targets)]}")
         self.address = address
         self.max_in_flight = max_in_flight
         self.deadline_seconds = deadline_seconds

@@ -1,0 +1,102 @@
+"""Messages of the control topic: the cameras that a group of workers watches, one message each.
+
+The key is the camera's id and the value the JSON of its settings, as under ``cameras:`` in a site's file. The newest
+message of a key holds; one without a value removes the camera.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import UsageError
+from pipeline.names import checked_name
+from pipeline.settings import CameraSettings, SettingsError, camera_from_document
+from pipeline.sources.base import SourceError
+from pipeline.sources.credentials import redact_location
+from pipeline.sources.factory import open_source
+
+#: Keys of a camera's settings that are never on the topic.
+_SECRETS = ("password",)
+
+
+class ControlError(UsageError):
+    """A camera cannot be watched as a control message asks. One line."""
+
+
+def camera_of(key: str, value: bytes, *, environment: bool = True) -> tuple[str, CameraSettings]:
+    """Return the camera of a control message.
+
+    Args:
+        environment: the variables ``MISTWATCH_CAMERAS__NAME__…`` come on top, as of a camera in a file.
+
+    Raises:
+        ControlError: the message is not a camera of this version; one line without its place.
+    """
+    try:
+        name = checked_name(key)
+        if name != key:  # its partition is that of the bytes of the key
+            raise ValueError
+    except ValueError:
+        raise ControlError(f"the key {key[:80]!r} is not the name of a camera, in composed form (NFC)") from None
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        raise ControlError(f"camera {name}: the message is not JSON; expected the camera's settings") from None
+    if not isinstance(document, dict):
+        raise ControlError(f"camera {name}: expected a JSON object with the camera's settings")
+    return name, _checked(name, document, environment=environment)
+
+
+def message_of(name: str, document: Mapping[str, Any]) -> bytes:
+    """Return the value of the control message of a camera; the same camera has the same bytes.
+
+    Raises:
+        ControlError: its settings are wrong, or hold a credential.
+    """
+    for secret in _SECRETS:
+        if document.get(secret) is not None:
+            raise ControlError(f"camera {name}: {secret}: {_WHERE_SECRETS_ARE.format(variable=_variable(name))}")
+    source = document.get("source")
+    if isinstance(source, str) and redact_location(source) != source:
+        raise ControlError(
+            f"camera {name}: source: holds credentials; leave them out of it: "
+            f"{_WHERE_SECRETS_ARE.format(variable=_variable(name))}"
+        )
+    settings = _checked(name, document, environment=False)
+    plain = settings.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()
+
+
+#: The operator's way out, where a message would hold a credential.
+_WHERE_SECRETS_ARE = (
+    "secrets are not sent to the topic; give the workers the variable {variable}, or the setting password_file, and "
+    "the user as the setting username"
+)
+
+
+def _variable(name: str) -> str:
+    """Return the environment variable of a camera's password."""
+    plain = name.replace(".", "_").replace("-", "_").upper()
+    return f"MISTWATCH_CAMERAS__{plain}__PASSWORD"
+
+
+def _checked(name: str, document: Mapping[str, Any], *, environment: bool) -> CameraSettings:
+    """Return the settings of a camera that a group can watch. Raises ControlError."""
+    try:
+        settings = camera_from_document(name, document, environment=environment)
+        if settings.calibration is not None and not settings.calibration.is_absolute():
+            raise ControlError(
+                f"camera {name}: calibration: expected an absolute path, the same on each worker "
+                f"(got {settings.calibration})"
+            )
+        if "://" not in settings.source or settings.source.lower().startswith("file:"):
+            raise ControlError(f"camera {name}: source: a group watches live cameras only; use `mistwatch replay`")
+        if not open_source(name, settings.source).live:
+            raise ControlError(f"camera {name}: source: a group watches live cameras only; use `mistwatch replay`")
+    except SettingsError as error:
+        raise ControlError("; ".join(str(error).splitlines())) from None
+    except SourceError as error:
+        raise ControlError(str(error)) from None
+    return settings

@@ -1,0 +1,120 @@
+"""The control topic for commands: add, change, remove and list the cameras of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import Any
+
+from pipeline.live.control import ControlError, camera_of, message_of
+from pipeline.names import checked_name
+from pipeline.settings import CameraSettings
+from pipeline.sinks.compacted_topic import CompactedTopic, Record
+
+
+class Change(StrEnum):
+    """The effect of a message."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCamera:
+    """One message of the topic.
+
+    Attributes:
+        settings: None where the message cannot be used.
+        problem: why not, in one line.
+    """
+
+    name: str
+    partition: int
+    offset: int
+    settings: CameraSettings | None
+    problem: str = ""
+
+
+def put_camera(topic: CompactedTopic, name: str, document: Mapping[str, Any]) -> Change:
+    """Publish a camera's settings, unless the topic has the same already.
+
+    Args:
+        document: as under ``cameras:`` in a site's file.
+
+    Raises:
+        ControlError: the name or the settings are wrong, or hold a credential; nothing is sent.
+        BrokerUnavailableError: the broker cannot be reached.
+    """
+    name = _name(name)
+    value = message_of(name, document)
+    topic.ensure()
+    home = topic.partition_of(name)
+    found = _records_of(topic, name)
+    before = found.get(home)
+    strays = [partition for partition in found if partition != home]
+    if before is not None and before.value == value and not strays:
+        return Change.UNCHANGED
+    topic.send_now(name, value)
+    _clear(topic, name, strays)
+    return Change.CHANGED if found else Change.ADDED
+
+
+def remove_camera(topic: CompactedTopic, name: str) -> bool:
+    """Take a camera back; return whether the topic had it.
+
+    Raises:
+        ControlError: the name cannot be one of a camera.
+        BrokerUnavailableError: the broker cannot be reached, or the topic does not exist.
+    """
+    name = _name(name)
+    found = _records_of(topic, name)
+    _clear(topic, name, list(found))
+    return bool(found)
+
+
+def list_cameras(topic: CompactedTopic) -> list[ListedCamera]:
+    """Return the cameras of the topic, by name. Raises BrokerUnavailableError."""
+    newest: dict[tuple[str, int], Record] = {}
+    for record in topic.read():
+        newest[(record.key, record.partition)] = record
+    return [_listed(record) for _, record in sorted(newest.items()) if record.value is not None]
+
+
+def _listed(record: Record) -> ListedCamera:
+    assert record.value is not None
+    try:
+        _, settings = camera_of(record.key, record.value, environment=False)
+    except ControlError as error:
+        return ListedCamera(record.key, record.partition, record.offset, None, str(error))
+    return ListedCamera(record.key, record.partition, record.offset, settings)
+
+
+def _records_of(topic: CompactedTopic, name: str) -> dict[int, Record]:
+    """Return the newest record of a camera in each partition: where partitions were added, it has an older place."""
+    found: dict[int, Record] = {}
+    for record in topic.read():
+        if record.key != name:
+            continue
+        if record.value is None:
+            found.pop(record.partition, None)
+        else:
+            found[record.partition] = record
+    return found
+
+
+def _clear(topic: CompactedTopic, name: str, partitions: list[int]) -> None:
+    """Remove a camera from these partitions."""
+    for partition in partitions:
+        placing = next(key for key in map(str, count()) if topic.partition_of(key) == partition)
+        topic.send_now(name, None, partition_key=placing)
+
+
+def _name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except ValueError as error:
+        raise ControlError(f"camera {text[:80]!r}: {error}") from None

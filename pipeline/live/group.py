@@ -1,0 +1,365 @@
+"""The cameras that a group shares out to this worker: claimed, added, changed, removed and handed over as they come.
+
+Kafka's consumer group says which partitions of the control topic belong to this worker
+(:mod:`pipeline.live.group_member`), and a claim which worker watches a camera (:mod:`pipeline.live.ownership`). So two
+workers that both believe that they own a camera settle it by the later claim, and no camera is dark while they do.
+
+Threads: the member's; one that decides (:mod:`pipeline.live.tenancy`); and for each camera that is being opened or
+handed over one of its own, a few at a time, since that takes seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from pipeline import logs
+from pipeline.errors import MistwatchError
+from pipeline.live.control import camera_of
+from pipeline.live.group_member import ControlRecord, Share
+from pipeline.live.ownership import Claim
+from pipeline.live.tenancy import COMPLETE_SECONDS, RECLAIM_SECONDS, Action, Tenancy
+from pipeline.scoring.served_model import ScorerUnavailable
+from pipeline.settings import CameraSettings
+from pipeline.sinks.base import SinkUnavailableError
+
+_log = logs.get("group")
+
+#: Cameras that are opened or handed over at a time.
+_AT_A_TIME = 8
+#: A camera that cannot be claimed or scored now is tried again after this many seconds.
+_RETRY_SECONDS = 1.0
+#: Longest sleep of the thread that decides, seconds.
+_TICK_SECONDS = 0.5
+
+
+class CameraHost(Protocol):
+    """The cameras of this worker; see :class:`pipeline.live.service.Service`."""
+
+    def add_camera(self, name: str, settings: CameraSettings, claim: Claim) -> bool:
+        """Watch a camera; return whether all its detectors are there.
+
+        Raises:
+            ScorerUnavailable: it cannot be watched yet.
+            MistwatchError: it cannot be watched so.
+        """
+        ...
+
+    def can_complete(self, name: str) -> bool:
+        """Return whether a detector that a camera lacks is there now."""
+        ...
+
+    def remove_camera(self, name: str) -> Collection[str]:
+        """Watch a camera no longer: its open alert ends. Return the names of its detectors."""
+        ...
+
+    def hand_over_camera(self, name: str) -> None:
+        """Watch a camera no longer, and leave its open alert to the worker that does."""
+        ...
+
+
+class OwnedCameras(Protocol):
+    """See :class:`pipeline.live.ownership.Ownership`."""
+
+    def claim(self, camera: str) -> Claim:
+        """Claim a camera. Raises BrokerUnavailableError."""
+        ...
+
+    def release(self, camera: str, *, detectors: Collection[str] | None = None) -> None:
+        """Send the camera's last states, and follow its claims no longer; with ``detectors``, remove them all."""
+        ...
+
+
+class Membership(Protocol):
+    """See :class:`pipeline.live.group_member.GroupMember`."""
+
+    def start(self) -> None:
+        """Join the group."""
+        ...
+
+    def leave(self, timeout: float) -> bool:
+        """Leave it; return whether that was done in time."""
+        ...
+
+
+class GroupListener:
+    """The calls of a group, all empty; a listener overrides the ones that it needs."""
+
+    def shared(self, share: Share) -> None:
+        """This worker has a new share, or its messages have changed."""
+
+    def watching(self, cameras: int) -> None:
+        """So many cameras of the group are watched by this worker."""
+
+    def refused(self) -> None:
+        """A control message cannot be used."""
+
+    def moved(self, direction: str) -> None:
+        """A camera was gained or lost, or fenced: claimed by another worker."""
+
+
+class Group:
+    """Watches the cameras of this worker's share.
+
+    Args:
+        name: of the group.
+        capacity: cameras that this worker can watch; more are watched all the same, and reported.
+        make_member: makes the membership, given the function that takes each new share.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        capacity: int,
+        host: CameraHost,
+        make_member: Callable[[Callable[[Share], None]], Membership],
+        listener: GroupListener | None = None,
+    ) -> None:
+        self._name = name
+        self._capacity = capacity
+        self._host = host
+        self._listener = listener or GroupListener()
+        self._claims: OwnedCameras | None = None
+        self._share = Share()
+        self._tenancies: dict[str, Tenancy] = {}
+        self._busy: set[str] = set()
+        self._said: dict[str, str] = {}  # why a camera waits, as it was logged
+        self._refused: set[tuple[int, int]] = set()  # places of messages that the log has named
+        self._warned: frozenset[str] = frozenset()  # what the log has said of the group's members
+        self._overloaded = False
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="group-cameras", daemon=True)
+        self._member = make_member(self._take)
+
+    def start(self, claims: OwnedCameras) -> None:
+        """Join the group, and watch what it gives."""
+        self._claims = claims
+        self._thread.start()
+        self._member.start()
+
+    def fenced(self, camera: str, generation: int) -> None:
+        """Take the news that another worker has claimed a camera; see :class:`pipeline.live.ownership.Ownership`."""
+        with self._changed:
+            tenancy = self._tenancies.get(camera)
+            if tenancy is None or (tenancy.running is None and camera not in self._busy):
+                return
+            tenancy.fenced = True
+            if tenancy.partition in self._share.partitions:
+                tenancy.retry_at = time.monotonic() + RECLAIM_SECONDS
+                _log.warning(
+                    "another worker has claimed a camera of this one; it is handed over, and claimed again if it stays "
+                    "in this worker's share",
+                    camera=camera,
+                    generation=generation,
+                )
+            self._changed.notify_all()
+        self._listener.moved("fenced")
+
+    def leave(self, *, leave_seconds: float, claimed_seconds: float) -> None:
+        """Leave the group: cameras go on until other workers have claimed them, or for ``claimed_seconds``.
+
+        The cameras that are left are the worker's to hand over.
+        """
+        if not self._member.leave(leave_seconds):
+            _log.warning("the group could not be left in time; it takes this worker for dead in some seconds")
+        with self._changed:
+            view = self._share.view
+            if view is not None and view.size > 1:
+                # The share is another's from now on; the loop hands over what is claimed.
+                self._share = Share(view=view)
+                self._changed.notify_all()
+                self._changed.wait_for(self._is_idle, claimed_seconds)
+            self._stopped = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._busy, claimed_seconds)
+
+    # -- on the member's thread --------------------------------------------------------------------------------
+
+    def _take(self, share: Share) -> None:
+        with self._changed:
+            self._share = share
+            self._changed.notify_all()
+        self._listener.shared(share)
+        self._report_members(share)
+
+    def _report_members(self, share: Share) -> None:
+        """Log what an operator should know of the group's members, each once."""
+        if (view := share.view) is None:
+            return
+        warnings = []
+        if view.idle:
+            warnings.append(
+                f"{view.size} workers, {view.partitions} partition(s): {view.idle} of them watch nothing; add "
+                "partitions to the control topic"
+            )
+        if len(versions := sorted(set(view.workers.values()))) > 1:
+            warnings.append(f"workers of several versions: {', '.join(versions)}; update the older ones")
+        if view.strangers:
+            warnings.append(
+                f"{view.strangers} member(s) of the group are not workers that this version knows; they count as one "
+                "camera each"
+            )
+        for line in warnings:
+            if line not in self._warned:
+                _log.warning(line, group=self._name)
+        if not warnings and self._warned:
+            _log.info("the group is in order", group=self._name, workers=view.size, partitions=view.partitions)
+        self._warned = frozenset(warnings)
+
+    # -- on the thread that decides ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._stopped:
+                try:
+                    self._decide()
+                except Exception:  # a bug in one decision must not end the others
+                    _log.exception("unexpected failure in the group's cameras; this is a bug")
+                self._changed.wait(_TICK_SECONDS)
+
+    def _decide(self) -> None:
+        now, share = time.monotonic(), self._share
+        for camera, record in share.records.items():
+            if camera not in self._tenancies:
+                self._tenancies[camera] = Tenancy(camera, record.partition)
+        for camera, tenancy in list(self._tenancies.items()):
+            tenancy.follow(share, now)
+            if camera in self._busy:
+                continue
+            if tenancy.is_over and camera not in share.records:
+                del self._tenancies[camera]
+                self._said.pop(camera, None)
+                continue
+            action = tenancy.next_action(share, now)
+            if action is not Action.WAIT and len(self._busy) < _AT_A_TIME:
+                self._busy.add(camera)
+                arguments = (tenancy, action, share.records.get(camera))
+                threading.Thread(target=self._act, args=arguments, name=f"move {camera}", daemon=True).start()
+        self._report_load()
+
+    def _report_load(self) -> None:
+        watching = sum(tenancy.running is not None for tenancy in self._tenancies.values())
+        self._listener.watching(watching)
+        if (overloaded := watching > self._capacity) != self._overloaded:
+            self._overloaded = overloaded
+            if overloaded:
+                _log.warning(
+                    "more cameras than this worker's capacity; all are watched, and clips may be dropped. Start "
+                    "another worker, or raise group.capacity",
+                    cameras=watching,
+                    capacity=self._capacity,
+                )
+            else:
+                _log.info("within this worker's capacity again", cameras=watching, capacity=self._capacity)
+
+    def _is_idle(self) -> bool:
+        return not self._busy and all(tenancy.running is None for tenancy in self._tenancies.values())
+
+    # -- on a thread for each camera that moves ----------------------------------------------------------------
+
+    def _act(self, tenancy: Tenancy, action: Action, record: ControlRecord | None) -> None:
+        try:
+            match action:
+                case Action.ADD if record is not None:
+                    self._add(tenancy, record)
+                case Action.CHANGE if record is not None:
+                    self._change(tenancy, record)
+                case Action.COMPLETE if record is not None:
+                    self._complete(tenancy, record)
+                case Action.REMOVE:
+                    self._remove(tenancy)
+                case Action.HAND_OVER:
+                    self._hand_over(tenancy)
+        except (ScorerUnavailable, SinkUnavailableError) as error:
+            self._wait(tenancy, str(error))
+        except MistwatchError as error:
+            if record is not None:
+                self._refuse(tenancy, record, str(error))
+        except Exception:
+            _log.exception("a camera could not be moved; trying again. This is a bug", camera=tenancy.camera)
+            tenancy.retry_at = time.monotonic() + RECLAIM_SECONDS
+        finally:
+            with self._changed:
+                self._busy.discard(tenancy.camera)
+                self._changed.notify_all()
+
+    def _add(self, tenancy: Tenancy, record: ControlRecord) -> None:
+        assert self._claims is not None
+        name, settings = camera_of(record.key, record.value)
+        if self._stopped:
+            return
+        tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
+        claim = self._claims.claim(name)
+        try:
+            complete = self._host.add_camera(name, settings, claim)
+        except BaseException:
+            self._claims.release(name)
+            raise
+        with self._changed:
+            tenancy.running, tenancy.refused = record.value, None
+            tenancy.complete_at = None if complete else time.monotonic() + COMPLETE_SECONDS
+        self._said.pop(tenancy.camera, None)
+        self._listener.moved("gained")
+        _log.info("camera taken", camera=name, generation=claim.generation)
+
+    def _change(self, tenancy: Tenancy, record: ControlRecord) -> None:
+        """Start a camera anew with other settings; what cannot be used leaves it as it is."""
+        camera_of(record.key, record.value)
+        self._host.remove_camera(tenancy.camera)
+        self._release(tenancy)
+        self._add(tenancy, record)
+        _log.info("camera changed", camera=tenancy.camera)
+
+    def _complete(self, tenancy: Tenancy, record: ControlRecord) -> None:
+        """Watch a camera by a detector that it lacked, too; its alerts continue."""
+        tenancy.complete_at = time.monotonic() + COMPLETE_SECONDS
+        if self._host.can_complete(tenancy.camera):
+            self._host.hand_over_camera(tenancy.camera)
+            self._release(tenancy)
+            self._add(tenancy, record)
+
+    def _hand_over(self, tenancy: Tenancy) -> None:
+        self._host.hand_over_camera(tenancy.camera)
+        self._release(tenancy)
+        self._listener.moved("lost")
+        _log.info("camera handed over", camera=tenancy.camera)
+
+    def _remove(self, tenancy: Tenancy) -> None:
+        detectors = self._host.remove_camera(tenancy.camera)
+        self._release(tenancy, detectors)
+        _log.info("camera removed", camera=tenancy.camera)
+
+    def _release(self, tenancy: Tenancy, detectors: Collection[str] | None = None) -> None:
+        """Give up the claim of a camera that is not watched any more."""
+        assert self._claims is not None
+        with self._changed:
+            tenancy.running, tenancy.fenced = None, False
+        try:
+            self._claims.release(tenancy.camera, detectors=detectors)
+        except SinkUnavailableError as error:
+            _log.warning("the claim of a camera is not removed", camera=tenancy.camera, reason=str(error))
+
+    def _wait(self, tenancy: Tenancy, reason: str) -> None:
+        tenancy.retry_at = time.monotonic() + _RETRY_SECONDS
+        if self._said.get(tenancy.camera) != reason:
+            self._said[tenancy.camera] = reason
+            _log.warning("a camera of this worker's share waits", camera=tenancy.camera, reason=reason)
+
+    def _refuse(self, tenancy: Tenancy, record: ControlRecord, reason: str) -> None:
+        tenancy.refused = record.offset
+        place = (record.partition, record.offset)
+        if place in self._refused:
+            return
+        self._refused.add(place)
+        self._listener.refused()
+        what_next = "the camera goes on with its old settings" if tenancy.running is not None else "it is skipped"
+        _log.error(
+            f"a control message cannot be used; {what_next}",
+            partition=record.partition,
+            offset=record.offset,
+            error=" ".join(reason.split()),
+        )
