@@ -46,6 +46,7 @@ from pipeline.names import Name
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
+from pipeline.sources.certificates import CameraTls
 from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.hardware import Hwaccel
 from pipeline.sources.http import is_web_address
@@ -188,6 +189,29 @@ class GateTuning(_Strict):
         return {"mode": value} if isinstance(value, (str, bool)) else value
 
 
+class CameraTlsSettings(_Strict):
+    """Trust in the certificate of a camera over rtsps:// or https://."""
+
+    verify: bool = Field(True, description="false: take any certificate")
+    ca: Path | None = Field(
+        None, description="PEM file of the authority, or of the camera's own certificate, relative to this one"
+    )
+    server_name: str | None = Field(None, min_length=1, description="name in the certificate; default: the host's")
+    fingerprint: str | None = Field(
+        None, description="SHA-256 of the one certificate to trust, in hexadecimal, instead of an authority"
+    )
+
+    def verification(self) -> CameraTls:
+        """Return the settings as the sources take them."""
+        return CameraTls(self.verify, self.ca, self.server_name, self.fingerprint)
+
+    @model_validator(mode="after")
+    def _usable(self) -> CameraTlsSettings:
+        if (problem := self.verification().problem()) is not None:
+            raise ValueError(problem)
+        return self
+
+
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
 
 
@@ -201,6 +225,11 @@ class CameraSettings(_Strict):
     transport: Transport = Field(Transport.TCP, description="transport of RTSP")
     username: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = Field(
+        None,
+        description="file with the password on its first line, relative to this one; read at each connection",
+    )
+    tls: CameraTlsSettings = CameraTlsSettings()
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
     snapshot_seconds: float | None = Field(
@@ -241,6 +270,14 @@ class CameraSettings(_Strict):
     def zones_document(self) -> dict[str, Any]:
         """Return the settings ``zones`` and ``schedule`` as JSON has them, without defaults."""
         return self.model_dump(mode="json", include={"zones", "schedule"}, exclude_defaults=True)
+
+    @model_validator(mode="after")
+    def _one_password(self) -> CameraSettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs username")
+        return self
 
     @model_validator(mode="after")
     def _snapshots_of_a_web_server(self) -> CameraSettings:
@@ -636,7 +673,12 @@ def load_site(path: Path) -> Site:
     # Relative paths are relative to the file, wherever the command is started.
     cameras = {
         name: camera.model_copy(
-            update={"source": _beside(path, camera.source), "calibration": _calibration(path, camera.calibration)}
+            update={
+                "source": _beside(path, camera.source),
+                "calibration": _calibration(path, camera.calibration),
+                "password_file": _file_beside(path, camera.password_file),
+                "tls": camera.tls.model_copy(update={"ca": _file_beside(path, camera.tls.ca)}),
+            }
         )
         for name, camera in site.cameras.items()
     }
@@ -667,6 +709,10 @@ def _calibration(site: Path, named: Path | None) -> Path | None:
 
 def _beside(file: Path, source: str) -> str:
     return source if "://" in source else str(file.parent / source)
+
+
+def _file_beside(site: Path, file: Path | None) -> Path | None:
+    return None if file is None else site.parent / file
 
 
 def _is_secret(text: str) -> bool:
