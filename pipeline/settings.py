@@ -43,6 +43,7 @@ from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
+from pipeline.scoring.tls_address import TlsAddress, TritonTls
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
@@ -51,6 +52,7 @@ from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.hardware import Hwaccel
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
+from pipeline.tls import TlsFileError
 from pipeline.unquoted import explain_unquoted
 from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
@@ -297,12 +299,36 @@ class DetectorSettings(_Strict):
     calibration: Path | None = Field(None, description=_CALIBRATION)
 
 
+class TritonTlsSettings(_Strict):
+    """TLS of the connection to Triton; its certificate is verified always."""
+
+    ca: Path | None = Field(None, description="PEM file of the authority to trust; default: the public ones")
+    certificate: Path | None = Field(None, description="PEM file of our own certificate, where the server asks for one")
+    key: Path | None = Field(None, description="PEM file of its key, not encrypted")
+    server_name: str | None = Field(None, min_length=1, description="name in the certificate; default: the host's")
+
+    @model_validator(mode="after")
+    def _complete(self) -> TritonTlsSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate needs key, and key needs certificate")
+        return self
+
+
 class TritonSettings(_Strict):
     address: Address = Field("127.0.0.1:8001", description="gRPC address of a Triton server")
+    tls: TritonTlsSettings | None = Field(None, description="encrypt the connection; default: in clear")
     model: str = Field("clip_scorer", description="name of the served model; with detectors, each names its own")
     max_in_flight: int = Field(4, ge=1, le=256, description="clips in flight, over all cameras")
     deadline_seconds: float = Field(10.0, gt=0, le=600, description="seconds to wait for one clip's score")
     queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera and detector")
+
+    @property
+    def endpoint(self) -> str:
+        """The address to connect to, with its TLS."""
+        if self.tls is None:
+            return self.address
+        tls = self.tls
+        return TlsAddress(self.address, TritonTls(tls.ca, tls.certificate, tls.key, tls.server_name))
 
 
 class KafkaSettings(_Strict):
@@ -690,6 +716,7 @@ def load_site(path: Path) -> Site:
         update={
             "state_dir": path.parent / site.state_dir,
             "calibration": _calibration(path, site.calibration),
+            "triton": _triton_beside(path, site.triton),
             "detectors": detectors,
             "cameras": cameras,
         }
@@ -713,6 +740,20 @@ def _beside(file: Path, source: str) -> str:
 
 def _file_beside(site: Path, file: Path | None) -> Path | None:
     return None if file is None else site.parent / file
+
+
+def _triton_beside(site: Path, triton: TritonSettings) -> TritonSettings:
+    """Return the settings with the files of TLS relative to the site's, after checking that they can be used."""
+    if triton.tls is None:
+        return triton
+    files = {name: _file_beside(site, getattr(triton.tls, name)) for name in ("ca", "certificate", "key")}
+    placed = triton.model_copy(update={"tls": triton.tls.model_copy(update=files)})
+    assert isinstance(placed.endpoint, TlsAddress)
+    try:
+        placed.endpoint.tls.check()
+    except TlsFileError as error:
+        raise SettingsError(f"{site}: triton.tls: {error}") from None
+    return placed
 
 
 def _is_secret(text: str) -> bool:

@@ -161,13 +161,38 @@ def tls_problem(
                 # Since TLS 1.3 a server refuses a client's certificate only after the handshake.
                 connection.settimeout(0.5)
                 with suppress(TimeoutError):
-                    connection.recv(1)
+                    if not connection.recv(1):
+                        return "it ends the connection after the TLS handshake; does it expect a client's certificate?"
         except OSError as error:
             names: tuple[str, ...] = ()
             if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OTHER_NAME:
                 names = _names_at(address, context, name, limit_seconds)
             return describe_failure(error, name, remedy=remedy, names=names)
     return None
+
+
+def shown_certificate(address: tuple[str, int], limit_seconds: float = _LIMIT_SECONDS) -> bytes | None:
+    """Return the certificate that a server shows, in DER, unverified; None where it makes no handshake."""
+    try:
+        with (
+            socket.create_connection(address, limit_seconds) as plain,
+            unverifying_context().wrap_socket(plain, server_hostname=address[0]) as connection,
+        ):
+            return connection.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return None
+
+
+def speaks_tls(address: tuple[str, int]) -> bool:
+    """Return whether a server makes a TLS handshake at ``address``."""
+    return shown_certificate(address) is not None
+
+
+def unverifying_context() -> ssl.SSLContext:
+    """Return a client's context that takes any certificate: to look at it, or where the operator says so."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def fingerprint(certificate: bytes) -> str:

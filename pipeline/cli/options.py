@@ -39,8 +39,8 @@ CameraTrust = Annotated[
     typer.Option(
         "--tls",
         metavar="FILE|SHA-256|any",
-        help="Trust in cameras over rtsps:// and https://: PEM file of their authority, fingerprint of one certificate, "
-        "or any certificate.",
+        help="Trust in cameras over rtsps:// and https://: PEM file of their authority, fingerprint of one "
+        "certificate, or any certificate.",
         show_default="the system's authorities",
     ),
 ]

@@ -17,7 +17,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.sources.credentials import Location
-from pipeline.tls import fingerprint, system_authorities, tls_problem, verifying_context
+from pipeline.tls import (
+    fingerprint,
+    shown_certificate,
+    system_authorities,
+    tls_problem,
+    unverifying_context,
+    verifying_context,
+)
 
 #: Ports of the schemes.
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -73,7 +80,7 @@ class CameraTls:
             pipeline.tls.TlsFileError: the file of authorities cannot be used.
         """
         trusts_any = not self.verify or bool(self.pinned)
-        context = _trusting_any() if trusts_any else verifying_context("camera TLS", ca=self.ca)
+        context = unverifying_context() if trusts_any else verifying_context("camera TLS", ca=self.ca)
         connection = context.wrap_socket(plain, server_hostname=self.server_name or host)
         if self.pinned and (shown := fingerprint(connection.getpeercert(binary_form=True) or b"")) != self.pinned:
             connection.close()
@@ -131,21 +138,3 @@ def certificate_problem(location: Location, tls: CameraTls, *, until: float) -> 
         remedy=f"set tls.ca to its authority, or, once compared, tls.fingerprint to {fingerprint(certificate)}",
     )
     return problem if problem is not None and problem.startswith("its certificate") else None
-
-
-def shown_certificate(address: tuple[str, int], limit_seconds: float) -> bytes | None:
-    """Return the certificate that a server shows, in DER, unverified; None where it makes no handshake."""
-    try:
-        with (
-            socket.create_connection(address, limit_seconds) as plain,
-            _trusting_any().wrap_socket(plain, server_hostname=address[0]) as connection,
-        ):
-            return connection.getpeercert(binary_form=True)
-    except (OSError, ValueError):
-        return None
-
-
-def _trusting_any() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context

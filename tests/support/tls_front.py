@@ -56,7 +56,11 @@ class TlsFront:
             plain.close()
             return
         self.accepted += 1
-        server = socket.create_connection(("127.0.0.1", self._behind))
+        try:
+            server = socket.create_connection(("127.0.0.1", self._behind))
+        except OSError:
+            client.close()
+            return
         self._open += [client, server]
         threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
         self._pass(client, server, keep=True)
