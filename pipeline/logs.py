@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+import threading
+import traceback
+from collections.abc import Mapping, MutableMapping
+from types import TracebackType
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-from pipeline.sources.credentials import redact
+from pipeline.sources.credentials import HIDDEN, names_secret, redact
 
 LogFormat = Literal["auto", "console", "json"]
 
@@ -27,9 +30,41 @@ class _StandardError:
 def _redact_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Redact every value: FFmpeg puts the whole URL, password included, into every exception's text."""
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redact(value)
+        event[key] = _redacted(value)
     return event
+
+
+def _redacted(value: Any) -> Any:
+    """Return a value without credentials: numbers as they are, text redacted, of everything else its redacted text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {
+            redact(str(key)): HIDDEN if names_secret(str(key)) and isinstance(each, str) else _redacted(each)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(each) for each in value]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    return redact(value if isinstance(value, str) else str(value))
+
+
+def redact_tracebacks() -> None:
+    """Let the traceback of an error that nothing handles, in any thread, show no credentials."""
+
+    def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+    def show_of_thread(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_type is SystemExit:
+            return
+        name = arguments.thread.name if arguments.thread is not None else "?"
+        sys.stderr.write(f"Exception in thread {name}:\n")
+        show(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+
+    sys.excepthook = show
+    threading.excepthook = show_of_thread
 
 
 def configure(fmt: LogFormat = "auto", level: str = "info") -> None:

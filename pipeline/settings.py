@@ -43,13 +43,16 @@ from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
+from pipeline.scoring.tls_address import TlsAddress, TritonTls
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
 from pipeline.sources.base import Fit
+from pipeline.sources.certificates import CameraTls
 from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.hardware import Hwaccel
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
+from pipeline.tls import TlsFileError
 from pipeline.unquoted import explain_unquoted
 from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
@@ -193,6 +196,29 @@ class GateTuning(_Strict):
         return {"mode": value} if isinstance(value, (str, bool)) else value
 
 
+class CameraTlsSettings(_Strict):
+    """Trust in the certificate of a camera over rtsps:// or https://."""
+
+    verify: bool = Field(True, description="false: take any certificate")
+    ca: Path | None = Field(
+        None, description="PEM file of the authority, or of the camera's own certificate, relative to this one"
+    )
+    server_name: str | None = Field(None, min_length=1, description="name in the certificate; default: the host's")
+    fingerprint: str | None = Field(
+        None, description="SHA-256 of the one certificate to trust, in hexadecimal, instead of an authority"
+    )
+
+    def verification(self) -> CameraTls:
+        """Return the settings as the sources take them."""
+        return CameraTls(self.verify, self.ca, self.server_name, self.fingerprint)
+
+    @model_validator(mode="after")
+    def _usable(self) -> CameraTlsSettings:
+        if (problem := self.verification().problem()) is not None:
+            raise ValueError(problem)
+        return self
+
+
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
 
 
@@ -206,6 +232,11 @@ class CameraSettings(_Strict):
     transport: Transport = Field(Transport.TCP, description="transport of RTSP")
     username: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = Field(
+        None,
+        description="file with the password on its first line, relative to this one; read at each connection",
+    )
+    tls: CameraTlsSettings = CameraTlsSettings()
     open_timeout_seconds: float = Field(10.0, gt=0, le=120)
     read_timeout_seconds: float = Field(5.0, gt=0, le=120)
     stall_seconds: float | None = Field(
@@ -251,6 +282,14 @@ class CameraSettings(_Strict):
         return self.model_dump(mode="json", include={"zones", "schedule"}, exclude_defaults=True)
 
     @model_validator(mode="after")
+    def _one_password(self) -> CameraSettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs username")
+        return self
+
+    @model_validator(mode="after")
     def _snapshots_of_a_web_server(self) -> CameraSettings:
         if self.snapshot_seconds is not None and not is_web_address(self.source):
             raise ValueError("snapshot_seconds needs an http:// or https:// source; remove it")
@@ -268,12 +307,36 @@ class DetectorSettings(_Strict):
     calibration: Path | None = Field(None, description=_CALIBRATION)
 
 
+class TritonTlsSettings(_Strict):
+    """TLS of the connection to Triton; its certificate is verified always."""
+
+    ca: Path | None = Field(None, description="PEM file of the authority to trust; default: the public ones")
+    certificate: Path | None = Field(None, description="PEM file of our own certificate, where the server asks for one")
+    key: Path | None = Field(None, description="PEM file of its key, not encrypted")
+    server_name: str | None = Field(None, min_length=1, description="name in the certificate; default: the host's")
+
+    @model_validator(mode="after")
+    def _complete(self) -> TritonTlsSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate needs key, and key needs certificate")
+        return self
+
+
 class TritonSettings(_Strict):
     address: Address = Field("127.0.0.1:8001", description="gRPC address of a Triton server")
+    tls: TritonTlsSettings | None = Field(None, description="encrypt the connection; default: in clear")
     model: str = Field("clip_scorer", description="name of the served model; with detectors, each names its own")
     max_in_flight: int = Field(4, ge=1, le=256, description="clips in flight, over all cameras")
     deadline_seconds: float = Field(10.0, gt=0, le=600, description="seconds to wait for one clip's score")
     queue_clips: int = Field(4, ge=1, le=256, description="clips that may wait for each camera and detector")
+
+    @property
+    def endpoint(self) -> str:
+        """The address to connect to, with its TLS."""
+        if self.tls is None:
+            return self.address
+        tls = self.tls
+        return TlsAddress(self.address, TritonTls(tls.ca, tls.certificate, tls.key, tls.server_name))
 
 
 class KafkaSettings(_Strict):
@@ -777,7 +840,12 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
     # Relative paths are relative to the file, wherever the command is started.
     cameras = {
         name: camera.model_copy(
-            update={"source": _beside(path, camera.source), "calibration": _calibration(path, camera.calibration)}
+            update={
+                "source": _beside(path, camera.source),
+                "calibration": _calibration(path, camera.calibration),
+                "password_file": _file_beside(path, camera.password_file),
+                "tls": camera.tls.model_copy(update={"ca": _file_beside(path, camera.tls.ca)}),
+            }
         )
         for name, camera in site.cameras.items()
     }
@@ -789,6 +857,7 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
         update={
             "state_dir": path.parent / site.state_dir,
             "calibration": _calibration(path, site.calibration),
+            "triton": _triton_beside(path, site.triton),
             "detectors": detectors,
             "cameras": cameras,
         }
@@ -808,6 +877,24 @@ def _calibration(site: Path, named: Path | None) -> Path | None:
 
 def _beside(file: Path, source: str) -> str:
     return source if "://" in source else str(file.parent / source)
+
+
+def _file_beside(site: Path, file: Path | None) -> Path | None:
+    return None if file is None else site.parent / file
+
+
+def _triton_beside(site: Path, triton: TritonSettings) -> TritonSettings:
+    """Return the settings with the files of TLS relative to the site's, after checking that they can be used."""
+    if triton.tls is None:
+        return triton
+    files = {name: _file_beside(site, getattr(triton.tls, name)) for name in ("ca", "certificate", "key")}
+    placed = triton.model_copy(update={"tls": triton.tls.model_copy(update=files)})
+    assert isinstance(placed.endpoint, TlsAddress)
+    try:
+        placed.endpoint.tls.check()
+    except TlsFileError as error:
+        raise SettingsError(f"{site}: triton.tls: {error}") from None
+    return placed
 
 
 def _is_secret(text: str) -> bool:

@@ -89,7 +89,7 @@ class Request:
             parts = urlsplit(self.url)
         except ValueError:
             raise Refused(400) from None
-        if parts.scheme.lower() != "rtsp":
+        if parts.scheme.lower() not in ("rtsp", "rtsps"):  # rtsps: behind a server that decrypts
             raise Refused(400)
         return unquote(parts.path).strip("/").removesuffix(TRACK).rstrip("/")
 

@@ -24,6 +24,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.errors import DeployError
@@ -56,6 +57,26 @@ class _PortTakenError(TritonError):
     """Triton found a port taken."""
 
 
+@dataclass(frozen=True)
+class GrpcTls:
+    """PEM files of the gRPC interface.
+
+    Attributes:
+        clients: authority of the clients, who then must show a certificate; None asks for none.
+    """
+
+    certificate: Path
+    key: Path
+    clients: Path | None = None
+
+    def arguments(self) -> list[str]:
+        """Return tritonserver's options."""
+        options = ["--grpc-use-ssl=1", f"--grpc-server-cert={self.certificate}", f"--grpc-server-key={self.key}"]
+        if self.clients is not None:
+            options += ["--grpc-use-ssl-mutual=1", f"--grpc-root-cert={self.clients}"]
+        return options
+
+
 class TritonServer(ChildServer):
     """One embedded Triton over one model repository.
 
@@ -71,6 +92,7 @@ class TritonServer(ChildServer):
         drain_seconds: time in which a stop lets Triton answer the requests in flight and unload its models, which takes
             it 2 to 5 s. 0 kills it at once: no request of a caller that has all its answers is lost, and Triton keeps
             nothing on disk.
+        grpc_tls: certificate and key for gRPC; None serves it in clear. HTTP and metrics stay in clear.
     """
 
     name = "Triton"
@@ -86,6 +108,7 @@ class TritonServer(ChildServer):
         metrics_port: int = 0,
         log: Path | None = None,
         drain_seconds: float = 0.0,
+        grpc_tls: GrpcTls | None = None,
     ) -> None:
         self.repository = repository.absolute()
         self.models = () if models is None else tuple(models)
@@ -96,6 +119,7 @@ class TritonServer(ChildServer):
         self.metrics_port = metrics_port
         self.log = log.absolute() if log else None
         self.drain_seconds = drain_seconds
+        self.grpc_tls = grpc_tls
         self._folder: Path | None = None
         self._id = ""
         self._log_path = Path()
@@ -229,6 +253,8 @@ class TritonServer(ChildServer):
                 f"--{interface}-address={self.host}",
                 f"--{interface}-port={getattr(self, interface + '_port')}",
             ]
+        if self.grpc_tls is not None:
+            command += self.grpc_tls.arguments()
         guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), self._id, str(self._folder)]
         guarded += [str(self.drain_seconds), *command]
 

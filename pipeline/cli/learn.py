@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import one_of
+from pipeline.cli.options import CameraTrust, one_of
 from pipeline.errors import UsageError
 from pipeline.printable import printable
 
@@ -99,6 +99,7 @@ def learn(
     transport: Annotated[
         str, typer.Option(parser=one_of("--transport", "tcp", "udp"), metavar="tcp|udp", help="Transport of RTSP.")
     ] = "tcp",
+    tls: CameraTrust = None,
 ) -> None:
     """Learn a detector of one camera from its normal footage alone, without labels.
 
@@ -152,7 +153,7 @@ def learn(
         if before is not None:  # refused before the recording
             before.check_camera(camera)
             before.kept()
-        record_camera(camera, location, places[0], minutes=minutes, username=username, transport=transport)
+        record_camera(camera, location, places[0], minutes=minutes, username=username, transport=transport, tls=tls)
     passed_over = PassedOver()
     footage: NormalFootage
     if of_pictures := [place for place in places if is_of_pictures(place)]:

@@ -32,7 +32,14 @@ def camera_among(sources: Sequence[str]) -> str | None:
 
 
 def record_camera(
-    camera: str, location: str, folder: Path, *, minutes: float | None, username: str | None, transport: str
+    camera: str,
+    location: str,
+    folder: Path,
+    *,
+    minutes: float | None,
+    username: str | None,
+    transport: str,
+    tls: str | None = None,
 ) -> None:
     """Record the camera until ``folder`` holds ``minutes`` of films; print each outage.
 
@@ -45,8 +52,10 @@ def record_camera(
     """
     from pipeline.cli.impatient import impatient_callbacks
     from pipeline.cli.live import stopping
+    from pipeline.cli.options import camera_tls
     from pipeline.cli.train_mist import progress_bars
     from pipeline.files import locked, writing
+    from pipeline.sources.certificates import CameraTls
     from pipeline.sources.connection import LiveStream
     from pipeline.sources.credentials import shown
     from pipeline.sources.factory import SourceOptions, open_source
@@ -57,8 +66,12 @@ def record_camera(
         raise UsageError(f"{shown(location)}: cannot be recorded; expected rtsp://… or http://…, or videos")
     if minutes is None:
         raise UsageError(f"--minutes: missing (required for a camera: {shown(location)})")
+    trust = camera_tls(tls)
     options = SourceOptions(
-        transport=Transport(transport), user=username, password=os.environ.get("MISTWATCH_PASSWORD")
+        transport=Transport(transport),
+        user=username,
+        password=os.environ.get("MISTWATCH_PASSWORD"),
+        tls=CameraTls(**trust | ({"ca": Path(trust["ca"])} if "ca" in trust else {})),
     )
     source = open_source(camera, location, options, impatient_callbacks(_print))
     assert isinstance(source, LiveStream), "by its scheme"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +23,27 @@ def one_of(option: str, *allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def camera_tls(trust: str | None) -> dict[str, Any]:
+    """Return the settings ``tls`` of a camera for the option ``--tls``."""
+    if trust is None:
+        return {}
+    if trust == "any":
+        return {"verify": False}
+    if re.fullmatch(r"(?i)(sha256:)?([0-9a-f]{2}:?){32}", trust):
+        return {"fingerprint": trust}
+    return {"ca": trust}
+
+
+CameraTrust = Annotated[
+    str | None,
+    typer.Option(
+        "--tls",
+        metavar="FILE|SHA-256|any",
+        help="Trust in cameras over rtsps:// and https://: PEM file of their authority, fingerprint of one "
+        "certificate, or any certificate.",
+        show_default="the system's authorities",
+    ),
+]
 Draws = Annotated[int, typer.Option(min=1, help="Bootstrap draws for the intervals.")]
 By = Annotated[
     Literal["video", "group"],

@@ -194,14 +194,14 @@ def _run(
                 own.append(server := servers.enter_context(started))
             model = embedded.MODEL
             site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": server.grpc_address})})
-        served, part = served_model(site.triton.address, model), ""
+        served, part = served_model(site.triton.endpoint, model), ""
         if served.hosts_parts:
             part = _part(site, detector, options, model)
-            served = served_model(site.triton.address, model, part=part)
+            served = served_model(site.triton.endpoint, model, part=part)
         elif options.part is not None:
             raise UsageError(f"--part {options.part}: the model {model} hosts no parts of cameras; leave out --part")
         if options.model is not None and not own:
-            require_model(options.model, served, site.triton.address)
+            require_model(options.model, served, site.triton.endpoint)
         topic = servers.enter_context(_publishing(folder, site, options, stop, unsent))
         shown = servers.enter_context(replay_display(as_json=as_json, stop=stop))
 
@@ -247,7 +247,7 @@ def _site(folder: Path, options: Options) -> Site:
         checked = site_from_options(
             {"triton": {"address": options.triton}, "cameras": {"any": {"source": "any"}}, "state_dir": folder}
         )
-        address = checked.triton.address
+        address = checked.triton.endpoint
         site = site.model_copy(update={"triton": site.triton.model_copy(update={"address": address})})
     return site
 

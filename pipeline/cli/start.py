@@ -41,8 +41,10 @@ def main() -> None:
             signal.signal(number, end_unstarted)  # until the command has handlers of its own
     from pipeline.cli.main import main as run
     from pipeline.cli.output import escape_unencodable
+    from pipeline.logs import redact_tracebacks
 
     escape_unencodable()
+    redact_tracebacks()
     interrupts = _Interrupts()
     sys.unraisablehook = interrupts.on_unraisable
     if not until_stopped:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.options import CameraTrust, camera_tls
 from pipeline.cli.repository import DEFAULT_MODEL, require_model, serving
 from pipeline.errors import UsageError
 from pipeline.printable import printable
@@ -61,6 +62,7 @@ def watch(
         str | None, typer.Option(help="For the cameras; the password comes from MISTWATCH_PASSWORD.")
     ] = None,
     transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
+    tls: CameraTrust = None,
     snapshot_seconds: Annotated[
         float | None, typer.Option(help="Seconds between two fetches of an http:// source that is a single picture.")
     ] = None,
@@ -96,6 +98,7 @@ def watch(
             "username": username,
             "password": os.environ.get("MISTWATCH_PASSWORD"),
             "transport": transport,
+            "tls": camera_tls(tls),
             "stream": stream,
         }
         snapshots = {"snapshot_seconds": snapshot_seconds}

@@ -67,6 +67,8 @@ def source_options(settings: CameraSettings, device: str | None = None) -> Sourc
         transport=settings.transport,
         user=settings.username,
         password=settings.password.get_secret_value() if settings.password else None,
+        password_file=settings.password_file,
+        tls=settings.tls.verification(),
         open_timeout_seconds=settings.open_timeout_seconds,
         read_timeout_seconds=settings.read_timeout_seconds,
         snapshot_seconds=settings.snapshot_seconds,
@@ -235,7 +237,7 @@ class Service:
         self._served = served
         plans = [plan for camera in self.site.cameras if (plan := self._plan(camera)).detectors]
         self._scorer = Scorer(
-            triton.address,
+            triton.endpoint,
             [self._scored_model(target, model) for target, model in served.items()],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=triton.deadline_seconds,
@@ -309,7 +311,7 @@ class Service:
         while self._missing and not found:  # nothing can start without one of them
             for target in list(self._missing):
                 with contextlib.suppress(ScorerUnavailable):
-                    found[target] = served_model(self.site.triton.address, target.model, part=target.part)
+                    found[target] = served_model(self.site.triton.endpoint, target.model, part=target.part)
                     self._missing.remove(target)
                     self._scoring.part_there(target)
             if not found and stop.wait(LOOK_SECONDS):
@@ -317,7 +319,7 @@ class Service:
         return found
 
     def _find(self, target: Target, stop: threading.Event, *, patient: bool) -> ServedModel | None:
-        address = self.site.triton.address
+        address = self.site.triton.endpoint
         if patient:
             return wait_for_model(address, target.model, stop, self._scoring, part=target.part)
         return served_model(address, target.model, part=target.part)
@@ -325,7 +327,7 @@ class Service:
     def _lacks(self, target: Target) -> bool:
         """Return whether a part is missing or damaged, which is logged."""
         try:
-            served_model(self.site.triton.address, target.model, part=target.part)
+            served_model(self.site.triton.endpoint, target.model, part=target.part)
         except ScorerUnavailable as error:
             if error.trouble is Trouble.PART:
                 self._scoring.part_waiting(target, str(error))
@@ -364,7 +366,7 @@ class Service:
         return SiteLikeness(
             settings,
             site=self.site.site,
-            address=self.site.triton.address,
+            address=self.site.triton.endpoint,
             state_dir=self.site.state_dir,
             kafka=self.site.kafka,
             repair=self._repair,
@@ -392,7 +394,7 @@ class Service:
     def _site_places(self, settings: PlacesSettings) -> SitePlaces:
         return SitePlaces(
             settings,
-            address=self.site.triton.address,
+            address=self.site.triton.endpoint,
             state_dir=self.site.state_dir,
             repair=self._repair,
             on_outcome=self._counted.place,
@@ -604,7 +606,7 @@ class Service:
             self._group.start(self.ownership)
             self._is_member = True
         if self._missing:
-            self._awaited = AwaitedParts(self.site.triton.address, self._missing, self._add_late)
+            self._awaited = AwaitedParts(self.site.triton.endpoint, self._missing, self._add_late)
             self._awaited.start()
 
     def wait(self, timeout: float) -> bool:

@@ -280,7 +280,7 @@ class Replay:
         """
         triton = self._site.triton
         scorer = Scorer(
-            triton.address,
+            triton.endpoint,
             [ScoredModel(self._model, self._served.clip, fits=self._require_same_model, heat=True, part=self._part)],
             max_in_flight=triton.max_in_flight,
             deadline_seconds=max(triton.deadline_seconds, _DEADLINE_SECONDS),
@@ -495,7 +495,7 @@ class Replay:
         """A run is of one model. Raises ClipMismatch."""
         if served != self._served:
             self._mismatch = (
-                f"Triton at {self._site.triton.address} now serves {served.name} version {served.version}, and this "
+                f"Triton at {self._site.triton.endpoint} now serves {served.name} version {served.version}, and this "
                 f"run is of {self._served.name} version {self._served.version}: serve that one and replay again, or "
                 "name another folder"
             )

@@ -17,6 +17,7 @@ from operators.background import SceneKind
 from operators.heat_kind import HeatKind
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.scoring.target import Target
+from pipeline.scoring.tls_address import TlsAddress, tls_trouble
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
@@ -93,8 +94,16 @@ class ScorerUnavailable(ScorerError):
 
 
 def connect(address: str) -> triton.InferenceServerClient:
-    """Return a client whose connection comes back within about a second of the server. Nothing is sent yet."""
-    return triton.InferenceServerClient(address, channel_args=_CHANNEL)
+    """Return a client whose connection comes back within about a second of the server. Nothing is sent yet.
+
+    Raises:
+        pipeline.tls.TlsFileError: of a :class:`TlsAddress`: a file cannot be read.
+    """
+    if not isinstance(address, TlsAddress):
+        return triton.InferenceServerClient(address, channel_args=_CHANNEL)
+    name = address.tls.server_name
+    named = [] if name is None else [("grpc.ssl_target_name_override", name)]
+    return triton.InferenceServerClient(str(address), creds=address.tls.credentials(), channel_args=[*_CHANNEL, *named])
 
 
 def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
@@ -122,6 +131,8 @@ def diagnose(error: Exception, address: str, model: str) -> tuple[Trouble, str]:
             return Trouble.REFUSED, f"{server}: {text}"
         case "UNIMPLEMENTED" | "UNAUTHENTICATED" | "PERMISSION_DENIED":
             return Trouble.UNREACHABLE, f"{address} answers, but not as a Triton server for us ({status})"
+    if (trouble := tls_trouble(address, text)) is not None:
+        return Trouble.UNREACHABLE, f"{server} cannot be used: {trouble}"
     cause = next((words for known, words in _CAUSES.items() if known in text), _short(text))
     return Trouble.UNREACHABLE, f"{server} cannot be reached ({cause})"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
@@ -33,6 +34,7 @@ from pipeline.sinks.kafka_diagnosis import (
     offered_mechanisms,
 )
 from pipeline.sinks.kafka_security import KafkaSecurity, Mechanism, reason_of, security_from_environment
+from pipeline.tls import speaks_tls, tls_problem
 
 #: Makes a network client with pauses between fetches; None with a kafka-python that does not allow them.
 PACED_CLIENT: Callable[..., Any] | None
@@ -70,6 +72,9 @@ _REQUEST_SECONDS = 10.0
 #: Texts for the operator where no answer came in time.
 _NEVER_ANSWERED = "does not answer; is it frozen, or does it expect other security settings?"
 _STOPPED_ANSWERING = "has stopped answering: it is frozen, or the connection has died; connecting again"
+
+#: The setting that trusts another authority.
+_TRUST = "set kafka.security.tls_ca to its authority"
 
 #: Errors of kafka-python that an advertised address which cannot be reached may have caused.
 _NO_CONNECTION = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError, OSError)
@@ -247,8 +252,20 @@ class Broker:
                 return cause
             if (problem := self.describe_unreachable()) is not None:
                 return BrokerUnavailableError(f"{self}: {problem}")
+            if (problem := self._tls_problem()) is not None:
+                return BrokerUnavailableError(f"{self}: {problem}; check the security settings")
         timed_out = isinstance(error, KafkaTimeoutError | RequestTimedOutError)
         return BrokerUnavailableError(f"{self}: {silent if timed_out else reason_of(error)}")
+
+    def _tls_problem(self) -> str | None:
+        """Return why no TLS comes about at the first address that accepts connections; None where all is well."""
+        context: ssl.SSLContext | None = self._options.get("ssl_context")
+        address = next(filter(lambda each: connection_failure(each) is None, self._addresses), None)
+        if address is None:
+            return None
+        if context is not None:
+            return tls_problem(address, context, remedy=_TRUST)
+        return "expects TLS at this address; set kafka.security.tls or tls_ca" if speaks_tls(address) else None
 
     def _refused(self, cause: Exception) -> BrokerUnavailableError:
         """Explain a connection that was made and then not kept."""
@@ -259,10 +276,15 @@ class Broker:
             address = next(filter(lambda each: connection_failure(each) is None, self._addresses), self._addresses[0])
             offered = offered_mechanisms(address, asked, self._options.get("ssl_context"))
             refused = refused or (bool(offered) and asked not in offered)
-        if refused:
+        tls = None if isinstance(cause, _SASL_ERRORS) else self._tls_problem()
+        if tls is not None:
+            why = f"{tls}; check the security settings"
+        elif refused:
             why = describe_mechanisms(offered, asked, get_args(Mechanism))
         elif isinstance(cause, IllegalSaslStateError):
             why = "has no SASL at this address; leave out the user, or name the address of its SASL listener"
+        elif offered and isinstance(cause, KafkaConnectionError):
+            why = f"hangs up at the login ({asked}); check user and password in the security settings"
         else:
             why = f"{reason_of(cause)}; check the address and the security settings"
         return BrokerUnavailableError(f"{self}: {why}")

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import UsageError
 from pipeline.printable import printable
+from pipeline.secret_file import SecretFileError, read_secret
+from pipeline.tls import TlsFileError, verifying_context
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -39,6 +41,12 @@ class KafkaSecurity(BaseSettings):
     mechanism: Mechanism = Field(default="SCRAM-SHA-512", description="SASL mechanism")
     tls: bool = Field(default=False, description="encrypt the connection, trusting the system's authorities")
     tls_ca: Path | None = Field(default=None, description="PEM file of the authority to trust instead; switches TLS on")
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file of this client's own certificate, for a broker that asks for one (mTLS)"
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of its key; default: in the certificate's file")
+    tls_key_password: SecretStr | None = Field(default=None, description="password of an encrypted key")
+    tls_key_password_file: Path | None = Field(default=None, description="file that holds it on its first line")
 
     @model_validator(mode="after")
     def _complete(self) -> KafkaSecurity:
@@ -46,6 +54,11 @@ class KafkaSecurity(BaseSettings):
             raise ValueError("give password or password_file, not both")
         if (self.user is None) != (self.password is None and self.password_file is None):
             raise ValueError("user needs password or password_file, and these need user")
+        if self.tls_key_password is not None and self.tls_key_password_file is not None:
+            raise ValueError("give tls_key_password or tls_key_password_file, not both")
+        of_key = (self.tls_key, self.tls_key_password, self.tls_key_password_file)
+        if self.tls_certificate is None and any(part is not None for part in of_key):
+            raise ValueError("tls_key and its password need tls_certificate")
         return self
 
     def client_options(self) -> dict[str, Any]:
@@ -54,7 +67,7 @@ class KafkaSecurity(BaseSettings):
         Raises:
             KafkaSecurityError: a file cannot be read or does not hold what it should.
         """
-        encrypted = self.tls or self.tls_ca is not None
+        encrypted = self.tls or self.tls_ca is not None or self.tls_certificate is not None
         options: dict[str, Any] = {
             "security_protocol": ("SASL_" if self.user else "") + ("SSL" if encrypted else "PLAINTEXT")
         }
@@ -70,19 +83,29 @@ class KafkaSecurity(BaseSettings):
         if self.password is not None:
             return self.password.get_secret_value()
         assert self.password_file is not None
-        try:
-            lines = self.password_file.read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise KafkaSecurityError(f"Kafka password file {self.password_file}: {reason_of(error)}") from None
-        if not lines or not lines[0]:
-            raise KafkaSecurityError(f"Kafka password file {self.password_file}: no password on its first line")
-        return lines[0]
+        return _read("Kafka password file", self.password_file)
 
     def _ssl_context(self) -> ssl.SSLContext:
+        key_password = self.tls_key_password.get_secret_value() if self.tls_key_password else None
+        if self.tls_key_password_file is not None:
+            key_password = _read("Kafka TLS key password file", self.tls_key_password_file)
         try:
-            return ssl.create_default_context(cafile=self.tls_ca)
-        except OSError as error:  # ssl.SSLError is one
-            raise KafkaSecurityError(f"Kafka TLS authority {self.tls_ca}: {reason_of(error)}") from None
+            return verifying_context(
+                "Kafka TLS",
+                ca=self.tls_ca,
+                certificate=self.tls_certificate,
+                key=self.tls_key,
+                key_password=key_password,
+            )
+        except TlsFileError as error:
+            raise KafkaSecurityError(str(error)) from None
+
+
+def _read(what: str, file: Path) -> str:
+    try:
+        return read_secret(what, file)
+    except SecretFileError as error:
+        raise KafkaSecurityError(str(error)) from None
 
 
 def security_from_environment() -> KafkaSecurity:

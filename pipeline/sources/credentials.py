@@ -15,6 +15,8 @@ _USERINFO = re.compile(
     rf"(?!{_NUMERIC_HOST}/[^\s'\"<>:]*:?(?:[\s'\"<>]|$))"
     r"[^\s'\"<>]*@"
 )
+#: A URL that passed for a path has one slash: ``rtsp:/admin:12345@camera/x``.
+_ONE_SLASH = re.compile(r"(?P<scheme>\b(?:rtsps?|https?|srt|rtmps?):/)(?=[^/])", re.IGNORECASE)
 #: Some cameras want them in the path or the query: ``?user=admin&password=…``, ``/user=admin_password=…_channel=1``.
 #: A colon behind the URL is the message's.
 _PARAMETER = re.compile(
@@ -33,6 +35,19 @@ _FOLDER = re.compile(
 _MISSPELT_USERINFO = re.compile(
     r"\A(?P<scheme>(?>(?:(?:rtsp|http)s?:?)?/{0,2}))[^/:@\s]+:.*@", re.DOTALL | re.IGNORECASE
 )
+#: Outside of URLs: ``password='…'``, ``"token": "…"``, ``sasl.password=…``, ``Authorization: Basic …``.
+_NAMES_OF_SECRETS = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|private[_-]?key|credentials?|authorization)"
+)
+_NAME = re.compile(rf"(?:\A|[^a-z]){_NAMES_OF_SECRETS}\Z", re.IGNORECASE)
+_QUOTED_PAIR = re.compile(
+    rf"(?P<name>\b[\w.-]*{_NAMES_OF_SECRETS}['\"]?\s*[=:]\s*)(?P<quote>['\"])(?:\\.|(?!(?P=quote))[^\\])*(?P=quote)",
+    re.IGNORECASE | re.DOTALL,
+)
+_BARE_PAIR = re.compile(rf"(?P<name>\b[\w.-]*{_NAMES_OF_SECRETS}=)(?!['\"]|\*\*\*)[^\s,;&<>'\"()]+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(?P<name>\b(?:proxy-)?authorization['\"]?\s*:\s*['\"]?(?:basic|bearer|digest)\s+)[^\r\n'\"]+", re.IGNORECASE
+)
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 #: No port is like this: ``rtsp://admin:s3cret/x``, a URL without its host.
 _NO_PORT = re.compile(r"(?P<before>://[^/?#:@\[\]]*:)(?!\d{0,5}(?:[/?#]|$))[^/?#]*")
@@ -41,14 +56,30 @@ HIDDEN = "***"
 
 
 def redact(text: str) -> str:
-    """The text with the credentials of every URL in it hidden; a text without any comes back as it is.
+    """The text with the credentials of every URL, and the values of named secrets, hidden; else as it is.
 
     >>> redact("cannot open rtsp://admin:s3cret@10.0.0.7/stream1")
     'cannot open rtsp://***@10.0.0.7/stream1'
     """
-    if "://" not in text:
+    if (with_both := _ONE_SLASH.sub(r"\g<scheme>/", text)) != text:
+        hidden = _redacted(with_both)
+        return text if hidden == with_both else hidden
+    return _redacted(text)
+
+
+def _redacted(text: str) -> str:
+    if "://" in text:
+        text = _without_those_behind_the_host(_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text))
+    if "=" not in text and ":" not in text:
         return text
-    return _without_those_behind_the_host(_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text))
+    text = _HEADER.sub(rf"\g<name>{HIDDEN}", text)
+    text = _QUOTED_PAIR.sub(rf"\g<name>\g<quote>{HIDDEN}\g<quote>", text)
+    return _BARE_PAIR.sub(rf"\g<name>{HIDDEN}", text)
+
+
+def names_secret(name: str) -> bool:
+    """Return whether a setting or key of this name holds a secret: ``password``, ``sasl_plain_password``, …"""
+    return _NAME.search(name) is not None
 
 
 def redact_location(location: str) -> str:

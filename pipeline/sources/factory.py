@@ -12,12 +12,14 @@ from urllib.parse import unquote
 from pipeline.sources.archive_folder import open_archive
 from pipeline.sources.arrival import StampReport
 from pipeline.sources.base import Source, SourceError
+from pipeline.sources.certificates import CameraTls
 from pipeline.sources.connection import LiveOptions
 from pipeline.sources.credentials import shown
 from pipeline.sources.device import DeviceSource
 from pipeline.sources.files import FileSource
 from pipeline.sources.http import HttpSource, SnapshotSource
 from pipeline.sources.joined import JoinedSource
+from pipeline.sources.network import NetworkOptions
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.rtsp import RtspSource, Transport
 from pipeline.sources.synthetic import SyntheticSource
@@ -32,7 +34,8 @@ class SourceOptions:
 
     Attributes:
         transport: of an RTSP camera.
-        user, password: of a camera behind a URL, see :class:`pipeline.sources.network.NetworkStream`.
+        user, password, password_file, tls: of a camera behind a URL, see
+            :class:`pipeline.sources.network.NetworkStream`.
         snapshot_seconds: the page of a web server is a single picture, and fetched every so many seconds.
         open_timeout_seconds, read_timeout_seconds: of a camera, see :class:`pipeline.sources.connection.LiveStream`.
         video_stream: the number of the stream to watch among several video streams, from 0; None takes the first.
@@ -43,6 +46,8 @@ class SourceOptions:
     transport: Transport = Transport.TCP
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+    tls: CameraTls | None = None
     open_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 5.0
     snapshot_seconds: float | None = None
@@ -116,28 +121,29 @@ def _open_rtsp(camera: str, location: str, options: SourceOptions, callbacks: So
         camera,
         location,
         transport=options.transport,
-        user=options.user,
-        password=options.password,
-        **_live_options(options, callbacks),
+        **_network_options(options, callbacks),
     )
 
 
 def _open_http(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
-    live = _live_options(options, callbacks)
+    of_network = _network_options(options, callbacks)
     if options.snapshot_seconds is None:
-        return HttpSource(camera, location, user=options.user, password=options.password, **live)
-    return SnapshotSource(
-        camera,
-        location,
-        every_seconds=options.snapshot_seconds,
-        user=options.user,
-        password=options.password,
-        **live,
-    )
+        return HttpSource(camera, location, **of_network)
+    return SnapshotSource(camera, location, every_seconds=options.snapshot_seconds, **of_network)
 
 
 def _open_device(camera: str, location: str, options: SourceOptions, callbacks: SourceCallbacks) -> Source:
     return DeviceSource(camera, location, **_live_options(options, callbacks))
+
+
+def _network_options(options: SourceOptions, callbacks: SourceCallbacks) -> NetworkOptions:
+    return {
+        **_live_options(options, callbacks),
+        "user": options.user,
+        "password": options.password,
+        "password_file": options.password_file,
+        "tls": options.tls,
+    }
 
 
 def _live_options(options: SourceOptions, callbacks: SourceCallbacks) -> LiveOptions:

@@ -7,21 +7,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Unpack
+from urllib.parse import urlsplit
 
 import av
 import av.container
 
 from pipeline.sources.base import Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.certificates import is_encrypted
 from pipeline.sources.challenge import Challenge
-from pipeline.sources.connection import LiveOptions, Reading
+from pipeline.sources.connection import Reading
 from pipeline.sources.decode import FramePump
 from pipeline.sources.files import NOT_VIDEO_FORMATS
-from pipeline.sources.network import NetworkStream, said
+from pipeline.sources.network import NetworkOptions, NetworkStream, said
 from pipeline.sources.pace import ArrivalClock, PacedClock
 from pipeline.sources.probe import Answer
 
 #: A playlist names its segments freely; with these it reaches web servers alone, no file of this machine.
 _PROTOCOLS = "http,https,tcp,tls,crypto,httpproxy"
+#: Inside a tunnel: no TLS of FFmpeg's, which would not verify what a playlist names.
+_TUNNEL_PROTOCOLS = "http,tcp,crypto"
 
 #: Servers name a playlist's segments without a suffix, too (``segment?id=7``). FFmpeg refuses those for the sake of
 #: files, which no playlist reaches here.
@@ -41,6 +45,9 @@ _SINGLE_PICTURE = "image2"
 #: FFmpeg shows the missing part of a JPEG that was cut off grey, without an error, unless it is to take none.
 _MUST_BE_COMPLETE = {"err_detect": "explode"}
 
+#: FFmpeg's name of a playlist.
+_PLAYLIST = "hls"
+
 #: Marks of JPEG: the start of a picture's (or its thumbnail's) content, in which no end occurs, and the end.
 _CONTENT, _END = b"\xff\xda", b"\xff\xd9"
 
@@ -59,8 +66,9 @@ class HttpSource(NetworkStream):
     It is a live source whatever the server has. Pictures come at the pace of their own clock; those of multipart MJPEG,
     which has none, as they arrive. The end of a film is an outage (``stream_end``), and then it begins again.
 
-    A redirect is followed, but without the credentials where it leads to another address. With https:// the stream is
-    encrypted, but FFmpeg does not verify the server's certificate.
+    A redirect is followed, but without the credentials where it leads to another address. With https:// the server's
+    certificate is verified. A playlist (HLS) is then read through our own tunnel, where its segments come from the same
+    address: FFmpeg would not verify theirs.
 
     Args:
         location: ``http://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or https), for Basic or Digest (MD5).
@@ -69,24 +77,39 @@ class HttpSource(NetworkStream):
     schemes = ("http", "https")
     max_userinfo_bytes = 1023
 
+    _is_playlist = False  # a verified address has answered with one
     _multipart_refused = False  # the latest refusal was FFmpeg's of multipart, not the camera's
 
     def _open(self) -> av.container.InputContainer:
+        self._renew_password()
         options = {
             "protocol_whitelist": _PROTOCOLS,
             "fpsprobesize": "0",  # knowing the frame rate exactly would take a slow MJPEG camera many seconds
             **_ANY_SUFFIX,
         }
-        container = self._open_as_it_comes(options)
+        if is_encrypted(self.location):
+            options |= self._tls.options()
+        if self._verifies_by_tunnel or self._is_playlist:
+            container = self._open_as_it_comes(self._url_through_tunnel(), self._inside_tunnel(options))
+        else:
+            container = self._open_as_it_comes(self.location.for_ffmpeg(), options)
+            if container.format.name == _PLAYLIST and is_encrypted(self.location) and self._tls.verify:
+                container.close()
+                self._is_playlist = True
+                container = self._open_as_it_comes(self._url_through_tunnel(), self._inside_tunnel(options))
         problem = self._problem_with(container)
         if problem is not None:
             container.close()
             raise self._error(problem, "not_a_video")
         return container
 
-    def _open_as_it_comes(self, options: dict[str, str]) -> av.container.InputContainer:
+    def _inside_tunnel(self, options: dict[str, str]) -> dict[str, str]:
+        """Return FFmpeg's options for a URL of the tunnel: the server is to see its own name."""
+        host = urlsplit(self.location.bare).netloc
+        return options | {"protocol_whitelist": _TUNNEL_PROTOCOLS, "headers": f"Host: {host}\r\n"}
+
+    def _open_as_it_comes(self, url: str, options: dict[str, str]) -> av.container.InputContainer:
         """Open the stream as FFmpeg takes it, or multipart that it does not take by the marks of its pictures."""
-        url = self.location.for_ffmpeg()
         self._multipart_refused = False
         try:
             container = self._open_with_ffmpeg(url, options)
@@ -150,11 +173,9 @@ class SnapshotSource(HttpSource):
         location: str,
         *,
         every_seconds: float,
-        user: str | None = None,
-        password: str | None = None,
-        **options: Unpack[LiveOptions],
+        **options: Unpack[NetworkOptions],
     ) -> None:
-        super().__init__(camera, location, user=user, password=password, **options | {"device": None})
+        super().__init__(camera, location, **options | {"device": None})
         self._every = every_seconds
         if not every_seconds > 0:
             raise self._error(f"snapshot_seconds must be above 0, got {every_seconds}", "usage")

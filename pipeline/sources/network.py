@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Unpack
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack, cast
 from urllib.parse import urljoin, urlsplit
 
 import av
 
-from pipeline.sources.base import SourceError
+from pipeline.secret_file import SecretFileError, read_secret
+from pipeline.sources.base import Frame, FrameSpec, SegmentOver, SourceError
+from pipeline.sources.certificates import CameraTls, certificate_problem, is_encrypted
 from pipeline.sources.challenge import Challenge, parse_challenges, taken_by_ffmpeg
-from pipeline.sources.connection import LiveOptions, LiveStream
+from pipeline.sources.connection import LiveOptions, LiveStream, Received
 from pipeline.sources.credentials import Location, shown, split
 from pipeline.sources.probe import Answer, ask, listens, method_for, request_uri
+from pipeline.sources.tunnel import Tunnel
+from pipeline.tls import TlsFileError
 
 #: Statuses of a server that has no room for one more client: RTSP's "not enough bandwidth", HTTP's "too many requests"
 #: and both protocols' "service unavailable".
@@ -46,6 +53,15 @@ def said(text: str) -> str:
     return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
 
 
+class NetworkOptions(LiveOptions, total=False):
+    """The options of every camera behind a URL, see :class:`NetworkStream`."""
+
+    user: str | None
+    password: str | None
+    password_file: Path | None
+    tls: CameraTls | None
+
+
 class NetworkStream(LiveStream):
     """A camera behind a URL that FFmpeg opens.
 
@@ -54,9 +70,14 @@ class NetworkStream(LiveStream):
     sent them, and after a refusal of them only once until the camera can be opened again: cameras lock an account after
     a few attempts. All questions after one refusal together have one more open limit.
 
+    The certificate of a camera with TLS is verified before anything is sent (code ``certificate``), by FFmpeg or by
+    a tunnel of our own; see :mod:`pipeline.sources.certificates`.
+
     Args:
         location: ``SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH``.
         user, password: go before those in the location.
+        password_file: file with the password on its first line, read at each connection; instead of ``password``.
+        tls: how the camera's certificate is verified; default: by the system's authorities.
         options: limits and callbacks, see :class:`pipeline.sources.connection.LiveStream`.
 
     Raises:
@@ -72,23 +93,74 @@ class NetworkStream(LiveStream):
         self,
         camera: str,
         location: str,
-        *,
-        user: str | None = None,
-        password: str | None = None,
-        **options: Unpack[LiveOptions],
+        **options: Unpack[NetworkOptions],
     ) -> None:
-        self.location = split(location, user, password)
+        self.location = split(location, options.pop("user", None), options.pop("password", None))
+        self._password_file = options.pop("password_file", None)
+        self._tls = options.pop("tls", None) or CameraTls()
+        self._tunnel: Tunnel | None = None  # once one was needed, until the source ends
         self._refusal: Answer | None = None  # the answer to the credentials, until the camera can be opened again
         self._ask_until = 0.0  # the questions after the latest refusal, on the monotonic clock
-        super().__init__(camera, str(self.location), **options)
+        super().__init__(camera, str(self.location), **cast(LiveOptions, options))
         if (problem := self._problem()) is not None:
             raise self._error(problem, "usage")
+
+    def frames(self, specs: Sequence[FrameSpec], stop: threading.Event) -> Iterator[Frame | SegmentOver]:
+        """See :class:`pipeline.sources.base.Source`; it ends by ``stop`` alone."""
+        try:
+            yield from super().frames(specs, stop)
+        finally:
+            self._close_tunnel()
+
+    def packets(self, stop: threading.Event) -> Iterator[Received]:
+        """See :meth:`pipeline.sources.connection.LiveStream.packets`."""
+        try:
+            yield from super().packets(stop)
+        finally:
+            self._close_tunnel()
+
+    def _renew_password(self) -> None:
+        """Read the password anew, so that one that was changed is used. Raises SourceError: the file cannot be used."""
+        if self._password_file is None:
+            return
+        problem = None
+        try:
+            password = read_secret("password file", self._password_file)
+        except SecretFileError as error:
+            problem = str(error)
+        if problem is not None:
+            raise self._error(problem, "unauthorized")
+        if password != self.location.password:
+            self._refusal = None
+            self.location = replace(self.location, password=password)
+            if (problem := self._problem()) is not None:
+                raise self._error(problem, "unauthorized")
+
+    def _url_through_tunnel(self) -> str:
+        """Return the URL for FFmpeg by which the camera is reached through the tunnel, without TLS."""
+        if self._tunnel is None:
+            self._tunnel = Tunnel(self.location, self._tls, timeout_seconds=self._open_timeout)
+        parts = urlsplit(self.location.bare)
+        plain = parts._replace(scheme=parts.scheme.lower().removesuffix("s"), netloc=self._tunnel.authority)
+        return replace(self.location, bare=plain.geturl()).for_ffmpeg()
+
+    def _close_tunnel(self) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.close()
+
+    @property
+    def _verifies_by_tunnel(self) -> bool:
+        """A pinned certificate is to be verified, which FFmpeg cannot."""
+        return is_encrypted(self.location) and bool(self._tls.pinned)
 
     def _opened(self) -> None:
         self._refusal = None
 
     def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
         self._ask_until = time.monotonic() + self._open_timeout
+        if (problem := self._certificate_problem()) is not None:
+            return self._error(problem, "certificate")
         if isinstance(error, av.error.HTTPForbiddenError):
             return self._error("refused (403 Forbidden); are this user and address allowed?", "unauthorized")
         if isinstance(error, av.error.HTTPUnauthorizedError):
@@ -97,6 +169,15 @@ class NetworkStream(LiveStream):
             return None
         reason = self._why_refused(error, self._ask_as_ffmpeg())
         return self._error(reason[1], reason[0]) if reason is not None else None
+
+    def _certificate_problem(self) -> str | None:
+        """Return why the camera is not trusted, None where it is."""
+        if not is_encrypted(self.location):
+            return None
+        try:
+            return certificate_problem(self.location, self._tls, until=self._ask_until)
+        except TlsFileError as error:
+            return str(error)
 
     def _why_unauthorized(self) -> str:
         if self.location.user is None:
@@ -171,7 +252,7 @@ class NetworkStream(LiveStream):
         return self._ask(self._authorization(answer)) or answer
 
     def _ask(self, authorization: str | None = None) -> Answer | None:
-        return ask(self.location, until=self._ask_until, authorization=authorization)
+        return ask(self.location, until=self._ask_until, authorization=authorization, tls=self._tls)
 
     def _authorization(self, answer: Answer) -> str | None:
         challenge = taken_by_ffmpeg(parse_challenges(answer.all("www-authenticate")))
@@ -181,8 +262,10 @@ class NetworkStream(LiveStream):
         return challenge.authorization(method, uri, self.location.user, self.location.password or "")
 
     def _problem(self) -> str | None:
-        """Return what is wrong with the location or the credentials, None where nothing is."""
-        return location_problem(self.location, self.schemes, self.max_userinfo_bytes)
+        """Return what is wrong with the location, the credentials or the settings of TLS, None where nothing is."""
+        if self._password_file is not None and self.location.user is None:
+            return "a password file without a user name"
+        return self._tls.problem() or location_problem(self.location, self.schemes, self.max_userinfo_bytes)
 
 
 def _listed(challenges: Sequence[Challenge]) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pipeline.sources.certificates import CameraTls, address_of, is_encrypted
 from pipeline.sources.credentials import Location
-
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+from pipeline.tls import TlsFileError
 
 #: No answer's head is so long. Bytes.
 _MAX_HEAD = 64 << 10
@@ -63,20 +62,23 @@ def listens(location: Location, *, until: float) -> bool:
         until: when no longer to wait, on the monotonic clock.
     """
     with suppress(OSError, ValueError):
-        _connected(location, until, encrypted=False).close()
+        _connected(location, until, None).close()
         return True
     return False
 
 
-def ask(location: Location, *, until: float, authorization: str | None = None) -> Answer | None:
+def ask(
+    location: Location, *, until: float, authorization: str | None = None, tls: CameraTls | None = None
+) -> Answer | None:
     """Send one request to the camera and return the head of its answer; None where none came in time.
 
     No credentials are sent but those in ``authorization``, no redirect is followed, and no stream is set up.
 
     Args:
         until: when no longer to wait, on the monotonic clock.
+        tls: how to verify a certificate; default: :class:`CameraTls`'s. A camera that is not trusted gets no request.
     """
-    with suppress(OSError, ValueError), _connected(location, until) as connection:
+    with suppress(OSError, ValueError, TlsFileError), _connected(location, until, tls or CameraTls()) as connection:
         connection.settimeout(_left(until))
         connection.sendall(_request(location, authorization))
         head = b""
@@ -96,17 +98,15 @@ def _left(until: float) -> float:
     return left
 
 
-def _connected(location: Location, until: float, *, encrypted: bool = True) -> socket.socket:
-    parts = urlsplit(location.bare)
-    scheme = parts.scheme.lower()
-    plain = socket.create_connection((parts.hostname or "", parts.port or _PORTS[scheme]), _left(until))
-    if not encrypted or scheme not in ("rtsps", "https"):
+def _connected(location: Location, until: float, tls: CameraTls | None) -> socket.socket:
+    """Return a connection to the camera; without ``tls`` a plain one to whatever listens."""
+    host, port = address_of(location)
+    plain = socket.create_connection((host, port), _left(until))
+    if tls is None or not is_encrypted(location):
         return plain
-    context = ssl.create_default_context()  # as FFmpeg: encrypted, but the certificate is not verified
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         plain.settimeout(_left(until))
-        return context.wrap_socket(plain, server_hostname=parts.hostname)
+        return tls.wrap(plain, host)
     except BaseException:
         plain.close()
         raise

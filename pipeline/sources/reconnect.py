@@ -12,6 +12,9 @@ from typing import TypeVar
 
 from pipeline.sources.base import SourceError
 
+#: Reasons that last until a person does something.
+_BY_A_PERSON = frozenset({"unauthorized", "certificate"})
+
 #: Item of a connection: a frame or the end of a segment, or a packet.
 Item = TypeVar("Item")
 
@@ -38,7 +41,8 @@ class BackoffSettings:
 
     The wait doubles from ``first`` to ``longest`` and is drawn between its half and its whole, so that a switch that
     comes back does not meet all its cameras at once. A connection that gave pictures for ``healthy`` seconds starts it
-    afresh. Wrong credentials wait for ``longest`` at once: cameras lock an account after a few attempts.
+    afresh. Wrong credentials wait for ``longest`` at once: cameras lock an account after a few attempts. So does a
+    certificate that is not trusted: only a person mends it.
     """
 
     first: float = 1.0
@@ -66,9 +70,7 @@ class Backoff:
             self._failures = 0
         # The exponent is bounded: 2.0 ** 1024 is an error, and a camera may be away for months.
         longest = self._settings.longest
-        wait = (
-            longest if code == "unauthorized" else min(longest, self._settings.first * 2.0 ** min(self._failures, 60))
-        )
+        wait = longest if code in _BY_A_PERSON else min(longest, self._settings.first * 2.0 ** min(self._failures, 60))
         self._failures += 1
         return wait * (0.5 + 0.5 * self._draw())
 

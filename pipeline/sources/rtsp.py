@@ -10,9 +10,9 @@ import av
 import av.container
 
 from pipeline.sources.base import SourceError
+from pipeline.sources.certificates import is_encrypted
 from pipeline.sources.challenge import Challenge
-from pipeline.sources.connection import LiveOptions
-from pipeline.sources.network import NetworkStream
+from pipeline.sources.network import NetworkOptions, NetworkStream
 
 #: Room for the burst of a key frame's datagrams; the kernel gives less where its own limit is lower.
 _UDP_BUFFER_BYTES = 1 << 20
@@ -28,8 +28,9 @@ class Transport(StrEnum):
 class RtspSource(NetworkStream):
     """A camera over RTSP, see :class:`pipeline.sources.network.NetworkStream`.
 
-    With rtsps:// the stream is encrypted, but FFmpeg does not verify the camera's certificate. FFmpeg follows
-    redirections by itself. Where the first camera asked for Basic or for nothing, the second gets the password.
+    With rtsps:// the RTSP connection is encrypted and the camera's certificate verified; over UDP the pictures
+    themselves are neither, so rtsps:// needs the transport ``tcp``. FFmpeg follows redirections by itself. Where the
+    first camera asked for Basic or for nothing, the second gets the password.
 
     Args:
         location: ``rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or rtsps).
@@ -47,23 +48,27 @@ class RtspSource(NetworkStream):
         location: str,
         *,
         transport: Transport | str = Transport.TCP,
-        user: str | None = None,
-        password: str | None = None,
-        **options: Unpack[LiveOptions],
+        **options: Unpack[NetworkOptions],
     ) -> None:
-        super().__init__(camera, location, user=user, password=password, **options)
+        super().__init__(camera, location, **options)
         self._transport = transport
         if transport not in list(Transport):
             raise self._error(f"transport must be {' or '.join(Transport)}, got {transport!r}", "usage")
+        if transport != Transport.TCP and is_encrypted(self.location) and self._tls.verify:
+            raise self._error("over UDP pictures are not encrypted; set transport: tcp, or tls.verify: false", "usage")
 
     def _open(self) -> av.container.InputContainer:
+        self._renew_password()
         options = {
             "rtsp_transport": str(self._transport),
             "allowed_media_types": "video",
             "fpsprobesize": "0",  # knowing the frame rate exactly takes FFmpeg two more seconds
             "buffer_size": str(_UDP_BUFFER_BYTES),
         }
-        return self._open_with_ffmpeg(self.location.for_ffmpeg(), options)
+        if is_encrypted(self.location):
+            options |= self._tls.options()
+        url = self._url_through_tunnel() if self._verifies_by_tunnel else self.location.for_ffmpeg()
+        return self._open_with_ffmpeg(url, options)
 
     def _password_follows(self, location: str, asked: Challenge | None) -> bool:
         # FFmpeg repeats its answer to the first camera, and gives another only where that was none.

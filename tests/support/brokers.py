@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -68,10 +68,19 @@ class ApacheKafka:
     Args:
         formatted: folder for the formatted storage of the first one, which takes a JVM; further ones begin with a copy.
         scram: a user and a password; with it the clients' listener is SASL_SSL with SCRAM-SHA-512.
+        further: settings beside ours; of these values that list listeners, ours come first.
+        storage: arguments of the formatting beside ours.
     """
 
     def __init__(
-        self, folder: Path, jars: Path, *, formatted: Path | None = None, scram: tuple[str, str] | None = None
+        self,
+        folder: Path,
+        jars: Path,
+        *,
+        formatted: Path | None = None,
+        scram: tuple[str, str] | None = None,
+        further: Mapping[str, str] | None = None,
+        storage: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._java = ["java", "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
@@ -113,6 +122,9 @@ class ApacheKafka:
                 "ssl.truststore.location": str(self.ca),
             }
             extra = ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
+        for key, value in (further or {}).items():
+            settings[key] = f"{settings[key]},{value}" if "listener" in key and key in settings else value
+        extra += storage
         self._settings = folder / "server.properties"
         self._settings.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if formatted is not None and formatted.is_dir():

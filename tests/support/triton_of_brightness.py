@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from forgetful_proxy import ForgetfulProxy
 from ports import free_port
 
-from deploy.triton.server import TritonServer
+from deploy.triton.server import GrpcTls, TritonServer
 from pipeline.scoring.transport import TritonTransport
 
 MODEL = Path(__file__).with_name("brightness_model.py")
@@ -95,10 +95,10 @@ class ForgetfulPath(ForgetfulProxy):
 class Server:
     """An embedded Triton over the tiny model, on ports that stay its own, so that it can die and come back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, grpc_tls: GrpcTls | None = None) -> None:
         self.repository = write_repository(folder / "models")
         ports = {f"{name}_port": free_port() for name in ("grpc", "http", "metrics")}
-        self._triton = TritonServer(self.repository, log=folder / "triton.log", **ports)
+        self._triton = TritonServer(self.repository, log=folder / "triton.log", grpc_tls=grpc_tls, **ports)
 
     @property
     def address(self) -> str:

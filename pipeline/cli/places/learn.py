@@ -41,7 +41,7 @@ def learn(
     from pipeline.scoring.places import PlacesClient
 
     watched = placed_camera(site, camera)
-    client = PlacesClient(watched.site.triton.address, watched.model, answer_seconds=ANSWER_SECONDS)
+    client = PlacesClient(watched.site.triton.endpoint, watched.model, answer_seconds=ANSWER_SECONDS)
     try:
         with stopping() as stop, progress_bars() as show:
             place_map = make_place_map(

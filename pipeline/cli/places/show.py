@@ -53,7 +53,7 @@ def _difference(watched: PlacedCamera, place_map: PlaceMap) -> str | None:
     from pipeline.scoring.places import PlacesClient
     from pipeline.scoring.served_model import ScorerError
 
-    client = PlacesClient(watched.site.triton.address, watched.model)
+    client = PlacesClient(watched.site.triton.endpoint, watched.model)
     try:
         served = client.describe().version
     except ScorerError as error:

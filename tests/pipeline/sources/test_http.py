@@ -21,6 +21,7 @@ from watched_camera import Watched
 from web_camera import Page, WebCamera, at_rate
 
 from pipeline.sources.base import EndReason, FrameSpec, SourceError
+from pipeline.sources.certificates import CameraTls
 from pipeline.sources.http import HttpSource, SnapshotSource
 
 Stream = partial(Watched, kind=HttpSource)
@@ -482,7 +483,7 @@ def test_an_interval_that_no_retry_can_mend():
 
 
 def test_https_with_a_certificate_of_ones_own(tmp_path):
-    """As cameras have: the stream is encrypted, the certificate is not verified."""
+    """As cameras have: the stream is encrypted, and by the setting the certificate is not verified."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     subprocess.run(
@@ -494,10 +495,11 @@ def test_https_with_a_certificate_of_ones_own(tmp_path):
     context.load_cert_chain(certificate, key)
     with WebCamera("viewer", "s3cr3t", tls=context) as server:
         server.pages["/snap.jpg"] = Page(jpeg(7), "image/jpeg")
-        with Snapshots(server.url("/snap.jpg"), user="viewer", password="s3cr3t") as camera:
+        anyone = CameraTls(verify=False)
+        with Snapshots(server.url("/snap.jpg"), user="viewer", password="s3cr3t", tls=anyone) as camera:
             camera.until(lambda: camera.frames)
             assert number_in(camera.frames[0].image) == 7
-        with Stream(server.url("/none"), user="viewer", password="wr0ng") as camera:
+        with Stream(server.url("/none"), user="viewer", password="wr0ng", tls=anyone) as camera:
             camera.until(lambda: camera.outages)
             assert "user name or password refused" in camera.outages[0].message
 
