@@ -1,8 +1,4 @@
-"""The Kafka topic as a sink: the producer, the topic's creation, and the meaning of the broker's errors.
-
-kafka-python 3.0.12: with an idempotent producer, a record that expires in flight at a frozen broker blocks the producer
-for good. Idempotence is therefore off, one request is in flight at a time, and a producer that failed is discarded.
-"""
+"""The Kafka topic as a sink: the topic's creation, and the meaning of the broker's errors."""
 
 from __future__ import annotations
 
@@ -13,18 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import (
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RequestTimedOutError,
-)
+from kafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 from kafka.future import Future
 
 from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, KeepWaiting, Verdict
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
+from pipeline.sinks.kafka_producer import PERMANENT_ERRORS, close_producer, open_producer
 from pipeline.sinks.kafka_security import KafkaSecurity, reason_of
 
 DEFAULT_TOPIC = "mistwatch.alerts"
@@ -34,9 +25,6 @@ CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 
 #: While waiting for an acknowledgement, ``keep_waiting`` is called this often.
 _POLL_SECONDS = 0.2
-
-#: Errors that the broker would repeat for the same event.
-_PERMANENT = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class KafkaDestination(Protocol):
@@ -92,24 +80,12 @@ class KafkaSink:
     def connect(self) -> Iterator[None]:
         """See :class:`pipeline.sinks.base.Sink`. Raises BrokerUnavailableError."""
         self._broker.ensure_topic(self._topic, create=self._create_topic)
-        timeout_ms = int(self._request_timeout_seconds * 1000)
-        self._producer = self._broker.client(
-            KafkaProducer,
-            client_id="mistwatch-relay",
-            acks="all",
-            enable_idempotence=False,
-            max_in_flight_requests_per_connection=1,
-            request_timeout_ms=timeout_ms,
-            # No second attempt over the same producer: its connection may have died without a sign.
-            delivery_timeout_ms=timeout_ms,
-            max_block_ms=timeout_ms,
-            allow_auto_create_topics=False,
-        )
+        self._producer = open_producer(self._broker, "mistwatch-relay", self._request_timeout_seconds)
         try:
             yield
         finally:
             producer, self._producer = self._producer, None
-            _close(producer)
+            close_producer(producer)
 
     def send(self, events: Sequence[Event], keep_waiting: KeepWaiting) -> list[Delivery]:
         """See :class:`pipeline.sinks.base.Sink`."""
@@ -145,7 +121,7 @@ class KafkaSink:
             )
         if error is None:
             return Delivery(Verdict.ACKNOWLEDGED)
-        return Delivery(Verdict.NEVER if isinstance(error, _PERMANENT) else Verdict.RETRY, reason_of(error))
+        return Delivery(Verdict.NEVER if isinstance(error, PERMANENT_ERRORS) else Verdict.RETRY, reason_of(error))
 
     def _explain_silence(self) -> str:
         try:
@@ -157,11 +133,3 @@ class KafkaSink:
 
     def __str__(self) -> str:
         return str(self._broker)
-
-
-def _close(producer: KafkaProducer) -> None:
-    """Close a producer for good: with a record in flight, ``close`` raises and leaves a thread that reconnects."""
-    try:
-        producer.close(timeout=1)
-    except KafkaError:
-        producer._sender.force_close()
