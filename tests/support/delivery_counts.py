@@ -103,7 +103,7 @@ def count(accepted: Iterable[tuple[str, str]], messages: Iterable[Message], kept
 
 
 def _disordered(ledger: list[tuple[str, str]], first: dict[str, Message]) -> int:
-    """Events that came before one that their camera has accepted earlier, or that their own alert has numbered lower."""
+    """Events that came before an earlier one of their camera, or before a lower number of their alert."""
     place = {identity: number for number, (_, identity) in enumerate(ledger)}
     by_camera: dict[str, int] = defaultdict(lambda: -1)
     by_alert: dict[str, int] = defaultdict(lambda: -1)
@@ -117,3 +117,28 @@ def _disordered(ledger: list[tuple[str, str]], first: dict[str, Message]) -> int
             by_camera[message.camera] = max(by_camera[message.camera], place[identity])
         disordered += early
     return disordered
+
+
+def illegal_alerts(messages: Iterable[Message]) -> list[str]:
+    """Alerts that break the rules, a line each: a camera has one alert at a time, begun, updated and ended in order."""
+    problems: list[str] = []
+    opened: dict[str, tuple[str, int]] = {}  # by camera: the open alert, and its last number
+    seen: set[str] = set()
+    for message in messages:
+        if message.id in seen or not message.type.startswith("mistwatch.alert."):
+            continue
+        seen.add(message.id)
+        alert, _, number = message.id.rpartition("/")
+        state, now = message.type.rpartition(".")[2], opened.get(message.camera)
+        expected = ("begin", "0") if now is None else (None, str(now[1] + 1))
+        if state == "begin" and now is not None:
+            problems.append(f"{message.id} of {message.camera} begins while {now[0]} is open")
+        elif now is None and (state, number) != expected:
+            problems.append(f"{message.id} of {message.camera} is a {state} of an alert that has not begun")
+        elif now is not None and (alert, number) != (now[0], expected[1]):
+            problems.append(f"{message.id} of {message.camera} follows {now[0]}/{now[1]}")
+        if state == "end":
+            opened.pop(message.camera, None)
+        else:
+            opened[message.camera] = (alert, int(number))
+    return problems + [f"{alert} of {camera} has not ended" for camera, (alert, _) in opened.items()]

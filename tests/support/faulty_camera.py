@@ -32,7 +32,7 @@ class FaultyCameras:
         """Start the process, with cameras in good order, and wait until they listen."""
         assert self._process is None, "the cameras run already"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(MAIN), *(f"{name}={port}" for name, port in self._ports.items())],
+            [sys.executable, str(MAIN), *(f"{name}={port}" for name, port in self._ports.items())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

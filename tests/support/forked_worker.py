@@ -75,6 +75,10 @@ class Bench:
             return []
         return [(camera, identity) for camera, identity in map(str.split, self.ledger.read_text().splitlines())]
 
+    def arrived(self) -> int:
+        """The number of events that the worker knows to be on the topic."""
+        return sum(line.startswith('{"specversion"') for line in self.log.read_text().splitlines()) if self.log.exists() else 0
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of this name that have these labels; 0 where there are none."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as page:
