@@ -128,7 +128,7 @@ class SourceError(MistwatchError):
     Attributes:
         code: short reason code for metrics: ``not_found``, ``not_a_video``, ``no_video_stream``, ``unauthorized``,
             ``certificate``, ``busy``, ``refused``, ``timeout``, ``unreachable``, ``protocol``, ``stream_end``,
-            ``decode``, ``changed``, ``usage``.
+            ``decode``, ``changed``, ``usage``, ``decoder_crashed``.
     """
 
     def __init__(self, message: str, *, code: str) -> None:
