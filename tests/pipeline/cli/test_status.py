@@ -32,10 +32,22 @@ def status(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 def report(camera: str, state: str = "streaming", heartbeat: float = 60.0, **changes: Any) -> NewRecord:
     now = datetime.now(UTC)
     fields: dict[str, Any] = {
-        "site": "yard", "camera": camera, "worker": "box:7", "generation": None, "live": True, "state": state, "reason": None, "message": None,
-        "since": now - timedelta("hours": 3, "minutes": 5, "seconds": 20), "reported_at": now, "heartbeat_seconds": heartbeat, "frames": 1,
-        "last_frame_at": None, "clips": {"scored": 71, "gated": 5, "dropped": {"overload": 3, "error": 1}},
-        "open_alerts": [], "models": {"": "m/1"},
+        "site": "yard",
+        "camera": camera,
+        "worker": "box:7",
+        "generation": None,
+        "live": True,
+        "state": state,
+        "reason": None,
+        "message": None,
+        "since": now - timedelta(hours=3, minutes=5, seconds=20),
+        "reported_at": now,
+        "heartbeat_seconds": heartbeat,
+        "frames": 1,
+        "last_frame_at": None,
+        "clips": {"scored": 71, "gated": 5, "dropped": {"overload": 3, "error": 1}},
+        "open_alerts": [],
+        "models": {"": "m/1"},
     }
     return NewRecord(camera, CameraReport.model_validate(fields | changes).to_json())
 
