@@ -28,6 +28,7 @@ from pipeline.cli import (
     replay,
     run,
     serve,
+    status,
     synth,
     train,
     versions,
@@ -61,6 +62,7 @@ app = typer.Typer(
 )
 app.command("watch")(watch.watch)
 app.command("run")(run.run)
+app.command("status")(status.status)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
