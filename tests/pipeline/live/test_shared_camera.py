@@ -168,11 +168,12 @@ def test_a_handed_over_alert_continues_under_its_id(start: Callable[[], Process]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_workers_killed_at_random_begin_no_alert_twice(start: Callable[[], Process]) -> None:
     draw = random.Random(18)
     workers: list[list[AlertEvent]] = []
     process = start()
-    for number in range(12):
+    for number in range(8):
         process.watch()
         following = start()  # it has to import everything before it can take over
         after = len(process.lines)
@@ -192,6 +193,7 @@ def test_workers_killed_at_random_begin_no_alert_twice(start: Callable[[], Proce
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_frozen_worker_is_fenced_when_it_comes_back(start: Callable[[], Process]) -> None:
     first, second = start(), start()
     claim = first.watch()
