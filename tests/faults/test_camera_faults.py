@@ -166,7 +166,7 @@ def test_a_camera_is_watched_again_by_itself(story: Story, name: str, record: Ca
         counts.arrived,
         counts.duplicates,
         max(recoveries, default=None),
-        f"{len(notes.clips)} clips, {len(notes.outages)} outages{' (' + ', '.join(codes) + ')' if codes else ''}",
+        f"{len(notes.clips)} clips, outages: {len(notes.outages)}{' (' + ', '.join(codes) + ')' if codes else ''}",
     )
 
 

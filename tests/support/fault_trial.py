@@ -1,4 +1,4 @@
-"""One worker through one fault: watched, interrupted, recovered, interrupted again, ended by SIGTERM, drained, counted."""
+"""One worker through one fault: interrupted, recovered, interrupted again, ended by SIGTERM, drained and counted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class Result:
         counts: of everything accepted.
         recovery_seconds: from the end of the fault to the next event that reached the topic.
         stop_seconds: from SIGTERM, sent during the second fault, to the worker's end.
-        left: events in the outbox when it ended.
         illegal: see :func:`illegal_alerts`.
         dropped: clips without a score before the second fault, all cameras and reasons.
     """
@@ -58,7 +57,6 @@ def try_fault(forge: Forge, bench: Bench, fault: Fault, *, patience: float = 180
         time.sleep(fault.lasts)
         fault.end()
         ended, before = time.monotonic(), bench.arrived()
-        # Events of before the fault may still be on their way: the recovery is the first event that was accepted after it.
         _until(lambda: bench.arrived() > before, "alerts arrive again", patience, bench)
         recovery = time.monotonic() - ended
         after = len(bench.accepted)

@@ -77,7 +77,9 @@ class Bench:
 
     def arrived(self) -> int:
         """The number of events that the worker knows to be on the topic."""
-        return sum(line.startswith('{"specversion"') for line in self.log.read_text().splitlines()) if self.log.exists() else 0
+        if not self.log.exists():
+            return 0
+        return sum(line.startswith('{"specversion"') for line in self.log.read_text().splitlines())
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of this name that have these labels; 0 where there are none."""
@@ -86,7 +88,7 @@ class Bench:
         total = 0.0
         for line in lines:
             head, _, value = line.rpartition(" ")
-            if head.partition("{")[0] == name and all(f'{key}="{text}"' for key, text in labels.items()):
+            if head.partition("{")[0] == name and all(f'{key}="{text}"' in head for key, text in labels.items()):
                 total += float(value)
         return total
 

@@ -39,7 +39,11 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
     folder.mkdir(parents=True)
     options = ["-o", f"size={megabytes}m,mode=700,uid={os.getuid()}"]
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, text=True, timeout=30, check=False
+        ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     if mounted.returncode != 0:
         pytest.skip(f"missing: the right to mount a tmpfs ({mounted.stderr.strip()})")
