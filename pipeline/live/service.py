@@ -33,6 +33,8 @@ from pipeline.sinks import configured_sinks
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.hardware import Hwaccel, find_device
+from pipeline.sources.isolation.pool import DecoderPool, Decoding
+from pipeline.sources.isolation.source import open_contained
 from pipeline.sources.joined import JoinedSource
 
 _log = logs.get("service")
@@ -138,6 +140,9 @@ class Service:
                 listener=_RelayLog(self.metrics, name, str(sink), delivered if name == first else _ignore),
             )
             for name, sink in sinks.items()
+        )
+        self._decoders = (
+            DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
         )
         self._scorer: Scorer | None = None
         self._live: set[str] = set()  # cameras whose source is live
@@ -372,7 +377,13 @@ class Service:
         settings = self.site.cameras[camera]
         return CameraPlan(
             camera,
-            partial(open_source, camera, settings.source, source_options(settings, self._device_for(settings))),
+            partial(
+                open_contained,
+                camera,
+                settings.source,
+                source_options(settings, self._device_for(settings)),
+                pool=self._decoders,
+            ),
             [
                 self._detector_plan(watch, target)
                 for watch in self._watches(camera)
@@ -477,6 +488,8 @@ class Service:
             self.worker.stop()
         elif self._scorer is not None:
             self._scorer.close()
+        if self._decoders is not None:
+            self._decoders.close()
         if self.likeness is not None:
             self.likeness.close()
         if self.places is not None:
