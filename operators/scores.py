@@ -34,6 +34,8 @@ class ClipTimes:
     scored_at: datetime | None = None  #: when the worker had the clip's score
     captured_monotonic: float | None = None  #: ``captured_at`` on the worker's monotonic clock, seconds
     scored_monotonic: float | None = None  #: ``scored_at`` on that clock, seconds
+    time_source: str | None = None  #: origin of ``started_at`` and ``ended_at``: ``rtcp``, ``arrival`` or ``file``
+    time_error_seconds: float | None = None  #: their estimated error
 
 
 NO_TIMES = ClipTimes()

@@ -50,6 +50,7 @@ from pipeline.sources.base import Fit
 from pipeline.sources.certificates import CameraTls
 from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.hardware import Hwaccel
+from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.http import is_web_address
 from pipeline.sources.rtsp import Transport
 from pipeline.tls import TlsFileError
@@ -436,6 +437,14 @@ class Site(BaseSettings):
     calibration: Path | None = Field(None, description=_CALIBRATION)
     hwaccel: _Hwaccel = Field(
         Hwaccel.OFF, description="auto: a device such as a GPU decodes live cameras, where there is one; off: software"
+    )
+    decoding: Decoding = Field(
+        Decoding.PROCESSES,
+        description="processes: each live camera has a decoder process, whose crash ends no other camera; threads: "
+        "the worker decodes, in less memory",
+    )
+    decoder_memory_mb: int | None = Field(
+        MEMORY_MB, ge=200, le=1_000_000, description="memory that a decoder process may ask for; null: no limit"
     )
     evidence: EvidenceSettings = EvidenceSettings()
     likeness: LikenessSettings | None = Field(None, description="compare alerts with earlier ones; default: off")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from operators.scores import ClipKey
-from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver
+from pipeline.sources.base import Fit, Frame, FrameSpec, Segment, SegmentOver, TimeSource
 from pipeline.sources.timeline import FORWARD_LIMIT_SECONDS
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class ClipWindow:
         start: PTS of the first frame, seconds.
         end: PTS of the last frame plus one frame period, seconds.
         started_at, ended_at: wall-clock of the first and the last frame (UTC), None when unknown.
+        time_source, time_error_seconds: the origin of these two, and the larger of their estimated errors; None where
+            not known.
         captured_at: when this process had the last frame (UTC).
         captured_monotonic: the same on the monotonic clock, seconds.
         began_monotonic: when this process had the first frame, on the same clock; None where it does not count.
@@ -138,6 +140,8 @@ class ClipWindow:
     scene_kind: SceneKind | None = None
     mask: npt.NDArray[np.uint8] | None = None
     hidden: npt.NDArray[np.bool_] | None = None
+    time_source: TimeSource | None = None
+    time_error_seconds: float | None = None
 
     @property
     def key(self) -> ClipKey:
@@ -151,6 +155,7 @@ class _Held:
     pts_seconds: float
     taken_at: datetime | None
     arrived_at: float
+    time_error_seconds: float | None
     image: npt.NDArray[np.uint8]
 
 
@@ -219,7 +224,7 @@ class WindowCutter:
                 self._spacings.append(spacing)
         ordinal = self._seen
         self._seen += 1
-        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.arrived_at, image))
+        self._ring.append(_Held(item.pts_seconds, item.taken_at, item.arrived_at, item.time_error_seconds, image))
         if ordinal >= spec.frames // 2 and (ordinal - spec.frames // 2) % spec.stride == 0:
             self._middles.append(item.native)
         if ordinal + 1 < spec.frames or (ordinal + 1 - spec.frames) % spec.stride:
@@ -246,6 +251,7 @@ class WindowCutter:
         first = self._ring[0]
         index = self.clips
         self.clips += 1
+        errors = [one.time_error_seconds for one in (first, last) if one.time_error_seconds is not None]
         return ClipWindow(
             segment=last.segment,
             index=index,
@@ -258,6 +264,8 @@ class WindowCutter:
             middle=self._middles.popleft(),
             captured_monotonic=last.arrived_at,
             began_monotonic=first.arrived_at,
+            time_source=last.time_source,
+            time_error_seconds=max(errors) if errors else None,
         )
 
     def _period(self, last: Frame) -> float:

@@ -196,6 +196,8 @@ class AlertAssembler:
                 captured_monotonic=window.captured_monotonic,
                 scored_at=scored.scored_at,
                 scored_monotonic=scored.scored_monotonic,
+                time_source=window.time_source,
+                time_error_seconds=window.time_error_seconds,
             ),
         )
         return self._events(self._chain.score(score))

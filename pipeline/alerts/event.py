@@ -122,6 +122,14 @@ class AlertData(Document):
         description="the camera's zones that HEAT overlaps at the peak, the one with most of it first; absent where "
         "the camera has no zones or the model no HEAT",
     )
+    time_source: str | None = Field(
+        None,
+        description="origin of the wall-clock times: rtcp, the camera's clock by its sender reports; arrival, that of "
+        "its pictures, smoothed; file, the start of a recording; absent where there are none",
+    )
+    time_error_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="estimated error of the wall-clock times; absent where it is not known"
+    )
     place: Place | None = Field(None, description="the place and the things of the peak, absent where not known (yet)")
 
 
@@ -137,6 +145,8 @@ _LEFT_OUT: Final = (
     "outside_schedule",
     "peak_segment",
     "zones",
+    "time_source",
+    "time_error_seconds",
     "place",
 )
 
@@ -279,6 +289,7 @@ def event_from(
         pydantic.ValidationError: the transition is not a well-formed one.
     """
     first, last = transition.first, transition.last
+    doubtful = max(first.times, last.times, key=lambda times: times.time_error_seconds or 0.0)
     ended = transition.state is AlertState.END
     identity = alert_id(
         site,
@@ -315,6 +326,8 @@ def event_from(
         generation=generation,
         last_segment=_other(last.segment, transition.segment),
         peak_segment=_other(transition.peak.clip.segment, transition.segment),
+        time_source=doubtful.time_source,
+        time_error_seconds=None if doubtful.time_error_seconds is None else rounded(doubtful.time_error_seconds),
     )
     event = AlertEvent(
         specversion="1.0",

@@ -36,7 +36,7 @@ from pipeline.windows import ClipSpec, ClipWindow, WindowCutter, longest_spacing
 _log = logs.get("worker")
 
 #: Faults of a camera's time stamps that are logged, once a connection. The others happen to sound cameras too.
-_LOGGED_FAULTS = frozenset({StampFault.STRAY, StampFault.UNUSABLE})
+_LOGGED_FAULTS = frozenset({StampFault.STRAY, StampFault.UNUSABLE, StampFault.CLOCK_WRONG, StampFault.STAMPS_DRIFT})
 
 #: A live camera that has delivered the frames of so many clips without one is reported.
 _CLIPLESS_FRAMES = 3

@@ -23,7 +23,7 @@ from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.supervision import Condition, State
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
-from pipeline.sources.arrival import StampFault, StampReport
+from pipeline.sources.arrival import CLOCK_FAULTS, StampFault, StampReport
 from pipeline.sources.base import Frame
 from pipeline.sources.reconnect import Outage
 
@@ -79,6 +79,12 @@ class Metrics:
             "Connections in which the time of arrival took over from time stamps",
             ["camera"],
             **common,
+        )
+        self.clock_faults = Counter(
+            "clock_faults", "Faults of the wall clock of a camera, and drift", ["camera", "reason"], **common
+        )
+        self.negative_times = Counter(
+            "negative_times", "Times between two events that were below 0 and count as 0", **common
         )
         self.clips_scored = Counter("clips_scored", "Clips that Triton scored", watch, **common)
         self.clips_dropped = Counter("clips_dropped", "Clips without a score", [*watch, "reason"], **common)
@@ -150,7 +156,14 @@ class Metrics:
 
     def observe_stage(self, stage: Stage, watch: Watch, seconds: float) -> None:
         """Count the time that a clip or an event of a live camera has spent in a stage."""
-        self.stage.labels(stage, *self.labels_of(watch)[1:]).observe(seconds)
+        self.observe_time(self.stage.labels(stage, *self.labels_of(watch)[1:]), seconds)
+
+    def observe_time(self, histogram: Histogram, seconds: float) -> None:
+        """Count a time between two events; one below 0, by an error of a clock, is counted as 0 and apart."""
+        if not seconds >= 0:  # also NaN
+            self.negative_times.inc()
+            seconds = 0.0
+        histogram.observe(seconds)
 
     def forget(self, camera: str) -> None:
         """Remove every series of a camera."""
@@ -159,6 +172,7 @@ class Metrics:
             self.pictures_scaled,
             self.pictures_dropped,
             self.stamps_unusable,
+            self.clock_faults,
             self.clips_scored,
             self.clips_dropped,
             self.clips_gated,
@@ -260,6 +274,8 @@ class MetricsListener(WorkerListener):
     def stamps(self, report: StampReport) -> None:
         if report.fault is StampFault.UNUSABLE:
             self._metrics.stamps_unusable.labels(report.camera).inc()
+        elif report.fault in CLOCK_FAULTS:
+            self._metrics.clock_faults.labels(report.camera, report.fault).inc()
         else:
             self._metrics.pictures_dropped.labels(report.camera, report.fault).inc()
 
@@ -275,7 +291,7 @@ class MetricsListener(WorkerListener):
             is_known = window.scene is not None and window.scene_kind is SceneKind.BACKGROUND
             self._metrics.background_known.labels(*labels).set(is_known)
         if scored.window.segment.live:
-            self._metrics.capture_to_score.labels(*labels).observe(scored.delay_seconds)
+            self._metrics.observe_time(self._metrics.capture_to_score.labels(*labels), scored.delay_seconds)
             self._observe_scoring(watch, scored)
 
     def _observe_scoring(self, watch: Watch, scored: Scored) -> None:
@@ -331,7 +347,8 @@ class MetricsListener(WorkerListener):
             self._metrics.observe_stage(Stage.PUBLISH, watch, publish_seconds)
         with self._lock:
             if delay_seconds is not None and watch.camera not in self._removed:
-                self._metrics.capture_to_published.labels(*self._metrics.labels_of(watch)).observe(delay_seconds)
+                histogram = self._metrics.capture_to_published.labels(*self._metrics.labels_of(watch))
+                self._metrics.observe_time(histogram, delay_seconds)
 
     def finished(self, camera: str) -> None:
         if camera in self._live:

@@ -43,6 +43,8 @@ from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.relay import Relay, RelayListener, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.hardware import Hwaccel, find_device
+from pipeline.sources.isolation.pool import DecoderPool, Decoding
+from pipeline.sources.isolation.source import open_contained
 from pipeline.sources.joined import JoinedSource
 
 _log = logs.get("service")
@@ -184,6 +186,9 @@ class Service:
                 is_late=_never_late if self.ownership is None else self.ownership.is_late,
             )
             for name, sink in sinks.items()
+        )
+        self._decoders = (
+            DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
         )
         self._scorer: Scorer | None = None
         self._is_member = False  # of the group
@@ -468,7 +473,13 @@ class Service:
         settings = self.site.cameras[camera]
         return CameraPlan(
             camera,
-            partial(open_source, camera, settings.source, source_options(settings, self._device_for(settings))),
+            partial(
+                open_contained,
+                camera,
+                settings.source,
+                source_options(settings, self._device_for(settings)),
+                pool=self._decoders,
+            ),
             [
                 self._detector_plan(watch, target)
                 for watch in self._watches(camera)
@@ -676,6 +687,8 @@ class Service:
             self.worker.stop(hand_over=self.ownership is not None)
         elif self._scorer is not None:
             self._scorer.close()
+        if self._decoders is not None:
+            self._decoders.close()
         if self.likeness is not None:
             self.likeness.close()
         if self.places is not None:

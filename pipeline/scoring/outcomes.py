@@ -92,6 +92,8 @@ class Gated:
             ended_at=window.ended_at,
             captured_at=window.captured_at,
             captured_monotonic=window.captured_monotonic,
+            time_source=window.time_source,
+            time_error_seconds=window.time_error_seconds,
         )
         place = (window.segment.camera, window.segment.id, window.index, window.start, window.end)
         return cls(GatedClip(*place, times))

@@ -37,7 +37,17 @@ class StampFault(StrEnum):
     MISSING = "missing"  #: a picture without a stamp is left out
     REPEATED = "repeated"  #: a picture whose stamp does not advance is left out
     STRAY = "stray"  #: a picture whose stamp is of no clock of the stream is left out
+    CLOCK_WRONG = "clock_wrong"  #: the camera's wall clock is not used: it does not agree with the arrival
+    CLOCK_JUMP = "clock_jump"  #: the camera's wall clock was set
+    CLOCK_DRIFT = "clock_drift"  #: the camera's wall clock has moved away from this machine's
+    STAMPS_DRIFT = "stamps_drift"  #: the clock of the time stamps has moved away from the arrival
     UNUSABLE = "unusable"  #: the stamps of the connection are given up, and the time of arrival takes over
+
+
+#: Faults of the clocks, by which no picture is left out.
+CLOCK_FAULTS = frozenset(
+    {StampFault.CLOCK_WRONG, StampFault.CLOCK_JUMP, StampFault.CLOCK_DRIFT, StampFault.STAMPS_DRIFT}
+)
 
 
 @dataclass(frozen=True, slots=True)

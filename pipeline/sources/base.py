@@ -64,19 +64,28 @@ class Segment:
     live: bool
 
 
+class TimeSource(StrEnum):
+    """The origin of a picture's wall-clock time (``time_source`` of an alert)."""
+
+    RTCP = "rtcp"  #: the camera's clock, from its sender reports
+    ARRIVAL = "arrival"  #: the arrival in the worker, smoothed
+    FILE = "file"  #: the start of a recording and the PTS in it
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture with its place in time.
 
     Attributes:
         pts_seconds: presentation time on the stream's own clock; strictly increasing within a segment.
-        taken_at: wall-clock time of the picture (UTC): when it was received for a live camera, origin + PTS for a
-            recording with a known origin, else None.
+        taken_at: wall-clock time of the picture (UTC): by the clock or the arrival for a live camera
+            (:mod:`pipeline.sources.wall_time`), origin + PTS for a recording with a known origin, else None.
         received_at: when this process had the frame (UTC).
         arrived_at: the same on the monotonic clock, seconds: the wall clock may be set, and delays are counted by this.
         images: for each FrameSpec whose resampling keeps this picture: uint8 (H, W, 3) RGB as it asks. Specs of one
             picture size share one array. The source never writes to it again.
         native: the picture as decoded, at the camera's own resolution; a reference, not a copy.
+        time_source, time_error_seconds: the origin of ``taken_at`` and its estimated error; None where not known.
     """
 
     segment: Segment
@@ -86,6 +95,8 @@ class Frame:
     images: Mapping[FrameSpec, npt.NDArray[np.uint8]]
     native: av.VideoFrame
     arrived_at: float = field(default_factory=time.monotonic)
+    time_source: TimeSource | None = None
+    time_error_seconds: float | None = None
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:

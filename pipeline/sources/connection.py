@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 import threading
 import time
 import uuid
@@ -52,6 +53,17 @@ class Received(NamedTuple):
     stream: av.VideoStream
 
 
+def sender_time(packet: av.Packet[av.VideoStream]) -> tuple[float, float] | None:
+    """Return what the sender says of a packet: its wall-clock time, seconds since 1970, and its PTS, seconds.
+
+    FFmpeg adds it (AVProducerReferenceTime) to the packets after the first RTCP sender report.
+    """
+    if packet.pts is None or packet.time_base is None or not packet.has_sidedata("prft"):
+        return None
+    (microseconds,) = struct.unpack_from("=q", bytes(packet.get_sidedata("prft")))
+    return microseconds / 1e6, float(packet.pts * packet.time_base)
+
+
 class LiveOptions(TypedDict, total=False):
     """The options of every live stream, see :class:`LiveStream`."""
 
@@ -73,10 +85,11 @@ class LiveStream(ABC):
 
     Segment ids are ``CAMERA/CONNECTION/ORDINAL``, CONNECTION a random UUID: unique for ever.
 
-    ``taken_at`` is when the picture was received. The decoder and the scaler use one thread: with many cameras the
-    cores are shared out by camera. A stop is noticed at the next packet, at the latest when the limit that is running
-    (open or read) is over: FFmpeg crashes when its connection is closed under it. Decoder, scaler and a WindowCutter
-    together hold some 10 MB a camera of 768 × 576 (``bench/results/sources.txt``).
+    ``taken_at`` is by the camera's clock or the arrival, see :mod:`pipeline.sources.wall_time`. The decoder and the
+    scaler use one thread: with many cameras the cores are shared out by camera. A stop is noticed at the next packet,
+    at the latest when the limit that is running (open or read) is over: FFmpeg crashes when its connection is closed
+    under it. Decoder, scaler and a WindowCutter together hold some 10 MB a camera of 768 × 576
+    (``bench/results/sources.txt``).
 
     Args:
         place: the location as messages show it, without credentials.
@@ -277,6 +290,7 @@ class LiveStream(ABC):
             nominal_fps=nominal_fps,
             pixel_aspect=pixel_aspect,
             on_stamps=self._on_stamps,
+            has_sender_clock=True,
         )
 
     def _to_its_end(
@@ -309,6 +323,8 @@ class LiveStream(ABC):
                 failure: SourceError | None = end.value
                 return failure
             now = time.monotonic()
+            if (sender := sender_time(packet)) is not None:
+                pump.sender_time(*sender)
             try:
                 for picture in packet.decode():
                     assert isinstance(picture, av.VideoFrame)

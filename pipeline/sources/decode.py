@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.sources.arrival import StampFault, StampReport, StampWatch
-from pipeline.sources.base import EndReason, Frame, FrameSpec, PictureSize, Segment, SegmentOver
+from pipeline.sources.base import EndReason, Frame, FrameSpec, PictureSize, Segment, SegmentOver, TimeSource
 from pipeline.sources.frame_index import FrameLog
 from pipeline.sources.resample import RuleFor, resampler
 from pipeline.sources.scale import Scaler
 from pipeline.sources.timeline import Timeline, Verdict
+from pipeline.sources.wall_time import StreamTime, WallTime
 
 #: When a picture was taken: from its PTS (seconds) and the moment this process had it; None where it is unknown.
 WallClock = Callable[[float, datetime], datetime | None]
@@ -55,7 +56,9 @@ class FramePump:
         pixel_aspect: width over height of one pixel; None means square.
         log: where every picture's time is written down, if anywhere; a live camera's would grow for ever.
         rule: makes the rule of resampling to so many frames a second, at the start of each segment.
-        on_stamps: called with every fault of a live stream's time stamps.
+        on_stamps: called with every fault of a live stream's time stamps and of its wall clock.
+        has_sender_clock: ``wall_clock`` gives way to :class:`pipeline.sources.wall_time.StreamTime`, which is given
+            the sender's reports by :meth:`sender_time`.
         clock: seconds of a clock that does not jump.
     """
 
@@ -73,6 +76,7 @@ class FramePump:
         log: FrameLog | None = None,
         rule: RuleFor = resampler,
         on_stamps: Callable[[StampReport], None] | None = None,
+        has_sender_clock: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pictures = 0  #: decoded so far
@@ -95,6 +99,7 @@ class FramePump:
         self._rule = rule
         self._on_stamps = on_stamps
         self._clock = clock
+        self._stream_time = StreamTime(self._report) if has_sender_clock else None
         self._stamps = StampWatch() if live else None  # None also once the time of arrival has taken over
         self._arrivals_since: float | None = None  # when it did, on the clock
         self._segment: Segment | None = None
@@ -116,6 +121,11 @@ class FramePump:
             pts_seconds = arrived_at - self._arrivals_since
         self._take(_Picture(picture, pts_seconds, datetime.now(UTC), arrived_at))
         yield from self._deliver()
+
+    def sender_time(self, unix_seconds: float, pts_seconds: float) -> None:
+        """Take the camera's word for the wall-clock time of a PTS."""
+        if self._stream_time is not None and self._arrivals_since is None:
+            self._stream_time.report(unix_seconds, pts_seconds)
 
     def lost(self, times: Sequence[float | None]) -> None:
         """Take note of pictures of a recording that could not be decoded, in their place among the others."""
@@ -163,6 +173,8 @@ class FramePump:
         size = (native.width, native.height)
         if verdict is not Verdict.GO_ON:
             self.jumps += 1
+            if self._stream_time is not None:
+                self._stream_time.restart()
             yield from self._close(EndReason.CLOCK_JUMP)
         elif size != self._size:
             yield from self._close(EndReason.SIZE_CHANGED)  # nothing before the first picture
@@ -173,18 +185,28 @@ class FramePump:
             self._segments += 1
             self._resamplers = {fps: self._rule(fps) for fps in {spec.fps for spec in self._specs}}
         self._log_picture(pts_seconds, first=first)
+        taken = self._time_of(pts_seconds, one)
         kept = {fps for fps, rule in self._resamplers.items() if rule.keep(pts_seconds)}
         if not kept:
             return
         yield Frame(
             segment=self._segment,
             pts_seconds=pts_seconds,
-            taken_at=self._wall_clock(pts_seconds, one.received_at),
+            taken_at=None if taken is None else taken.at,
             received_at=one.received_at,
             images=self._scaled([spec for spec in self._specs if spec.fps in kept], native),
             native=native,
             arrived_at=one.arrived_at,
+            time_source=None if taken is None else taken.source,
+            time_error_seconds=None if taken is None else taken.error_seconds,
         )
+
+    def _time_of(self, pts_seconds: float, one: _Picture) -> WallTime | None:
+        """Return the wall-clock time of a picture, kept or not: each one tells of the delays."""
+        if self._stream_time is not None:
+            return self._stream_time.time_of(pts_seconds, one.received_at, one.arrived_at)
+        at = self._wall_clock(pts_seconds, one.received_at)
+        return None if at is None else WallTime(at, TimeSource.ARRIVAL if self._live else TimeSource.FILE, None)
 
     def _leave_out(self, one: _Picture, verdict: Verdict) -> None:
         self._log_picture(None)
@@ -202,6 +224,8 @@ class FramePump:
     def _give_up_stamps(self, problem: str) -> Iterator[SegmentOver]:
         """Let the time of arrival take over, in another segment."""
         self._stamps = None
+        if self._stream_time is not None:
+            self._stream_time = StreamTime(self._report)  # without the sender's word, which is of its stamps
         self.dropped += sum(one.native is not None for one, _ in (*self._decided, *self._timeline.rest()))
         self._decided.clear()
         self._timeline = Timeline(self._nominal_fps)

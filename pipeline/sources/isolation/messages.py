@@ -21,7 +21,7 @@ from av.plane import Plane
 
 from pipeline.errors import MistwatchError
 from pipeline.sources.arrival import StampFault, StampReport
-from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
+from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError, TimeSource
 from pipeline.sources.isolation.ring import SlotReader
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.scale import upright
@@ -112,6 +112,8 @@ def encode_frame(frame: Frame, description: Mapping[str, Any], slot: int, arrays
         taken_at=frame.taken_at.isoformat() if frame.taken_at is not None else None,
         received_at=frame.received_at.isoformat(),
         arrived_at=frame.arrived_at,
+        time_source=frame.time_source,
+        time_error_seconds=frame.time_error_seconds,
         slot=slot,
         arrays=[[offset, *array.shape] for offset, array in zip(offsets, arrays, strict=True)],
         **description,
@@ -150,6 +152,8 @@ class ItemReader:
                 images={self._specs[key]: scaled[place] for key, place in message["images"].items()},
                 native=_picture(message["native"], views[message["scaled"] :]),
                 arrived_at=float(message["arrived_at"]),
+                time_source=None if message["time_source"] is None else TimeSource(message["time_source"]),
+                time_error_seconds=message["time_error_seconds"],
             )
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise MessageError(f"a frame: {error!r}") from None

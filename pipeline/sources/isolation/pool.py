@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ _FORK_SECONDS = 60.0
 
 #: Room for a picture's message and for the calls of a camera that has much to report. Bytes.
 _SOCKET_BYTES = 1 << 20
+
+class Decoding(StrEnum):
+    """The settings for the place where live cameras are decoded."""
+
+    PROCESSES = "processes"  #: a process for each camera: a crash of its decoder is its own
+    THREADS = "threads"  #: the worker: less memory, and a crash of one decoder ends all
+
 
 #: Memory of a decoder process, by default, MB: a decoder of 4K holds some 400 MB.
 MEMORY_MB = 2048
