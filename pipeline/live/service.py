@@ -379,6 +379,7 @@ class Service:
                 if (target := self._target_of(watch)) in self._served
             ],
             settings.camera_zones(),
+            self.site.tamper_of(camera),
         )
 
     def _device_for(self, settings: CameraSettings) -> str | None:
