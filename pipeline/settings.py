@@ -38,6 +38,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as EnvironmentUnreadableError
 
+from operators.tamper.kinds import ALL_KINDS, TamperKind
 from operators.zones import Polygons
 from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
@@ -50,8 +51,8 @@ from pipeline.sources.base import Fit
 from pipeline.sources.certificates import CameraTls
 from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.hardware import Hwaccel
-from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.http import is_web_address
+from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.rtsp import Transport
 from pipeline.tls import TlsFileError
 from pipeline.unquoted import explain_unquoted
@@ -220,6 +221,35 @@ class CameraTlsSettings(_Strict):
         return self
 
 
+class TamperMode(StrEnum):
+    """Watching for tampering."""
+
+    AUTO = "auto"  #: cameras and recordings are watched
+    OFF = "off"
+
+
+def _tamper_mode(value: object) -> object:
+    """YAML reads a plain ``off`` as false."""
+    return TamperMode.OFF if value is False else value
+
+
+class TamperTuning(_Strict):
+    """Events of frozen, corrupt, covered, blinded, defocused and moved cameras. See :mod:`operators.tamper`."""
+
+    mode: Annotated[TamperMode | None, BeforeValidator(_tamper_mode)] = Field(
+        None, description="auto watches every camera; off does not; default: auto"
+    )
+    kinds: Annotated[tuple[TamperKind, ...], Field(min_length=1)] | None = Field(
+        None, description="kinds to be reported; default: all. A camera that patrols needs a list without moved"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_alone(cls, value: object) -> object:
+        """Take ``tamper: off`` for ``tamper: {mode: off}``."""
+        return {"mode": value} if isinstance(value, (str, bool)) else value
+
+
 _CALIBRATION = "file of `mistwatch calibrate`, relative to this one: thresholds that keep a budget of false alarms"
 
 
@@ -257,6 +287,7 @@ class CameraSettings(_Strict):
     alerts: AlertTuning = AlertTuning()
     gate: GateTuning = GateTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
+    tamper: TamperTuning = TamperTuning()
     detectors: list[Name] | None = Field(
         None, description="detectors that watch this camera; default: all that belong to the site or to this camera"
     )
@@ -434,6 +465,7 @@ class Site(BaseSettings):
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
     gate: GateTuning = GateTuning()
+    tamper: TamperTuning = TamperTuning()
     calibration: Path | None = Field(None, description=_CALIBRATION)
     hwaccel: _Hwaccel = Field(
         Hwaccel.OFF, description="auto: a device such as a GPU decodes live cameras, where there is one; off: software"
@@ -566,6 +598,17 @@ class Site(BaseSettings):
             gate = _merged(gate, part.gate)
         return gate
 
+    def tamper_of(self, camera: str | None) -> frozenset[TamperKind]:
+        """Return the kinds of tampering that are reported of a camera; none where it is off.
+
+        Args:
+            camera: None for a recording that belongs to no camera.
+        """
+        tuning = self.tamper if camera is None else _merged(self.tamper, self.cameras[camera].tamper)
+        if tuning.mode is TamperMode.OFF:
+            return frozenset()
+        return ALL_KINDS if tuning.kinds is None else frozenset(tuning.kinds)
+
     def alerts_of(self, camera: str | None, detector: str = "", *, calibrated: bool = False) -> AlertTuning:
         """Return the site's alert settings with the detector's and the camera's own on top.
 
@@ -686,16 +729,16 @@ def _overridden(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
     return merged
 
 
-#: ``MISTWATCH_GATE=off``, for the site, a camera or a detector.
-_GATE_VARIABLE = re.compile(r"mistwatch_((cameras|detectors)__.+__)?gate")
+#: ``MISTWATCH_GATE=off``, for the site, a camera or a detector; the same of tamper.
+_MODE_VARIABLE = re.compile(r"mistwatch_(((cameras|detectors)__.+__)?gate|(cameras__.+__)?tamper)")
 
 
-def _modes_of_gates(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the variables with ``…GATE=off`` as ``…GATE__MODE=off``, which the file's ``gate: off`` means, too."""
+def _modes(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the variables with ``…GATE=off`` as ``…GATE__MODE=off``, as the file has it; the same of tamper."""
     short = {
         name: value
         for name, value in variables.items()
-        if value is not None and not value.lstrip().startswith("{") and _GATE_VARIABLE.fullmatch(name)
+        if value is not None and not value.lstrip().startswith("{") and _MODE_VARIABLE.fullmatch(name)
     }
     modes: dict[str, str | None] = {f"{name}__mode": value for name, value in short.items()}
     return modes | {name: value for name, value in variables.items() if name not in short}
@@ -708,7 +751,7 @@ class _Environment(EnvSettingsSource):
         """``document``: the content of the file, not checked yet."""
         super().__init__(settings_cls)
         self._document = document
-        self.env_vars = _modes_of_gates(self.env_vars)
+        self.env_vars = _modes(self.env_vars)
 
     def __call__(self) -> dict[str, Any]:
         found = super().__call__()

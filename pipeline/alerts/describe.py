@@ -6,6 +6,7 @@ from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
+from pipeline.alerts.tamper import TamperEvent
 from pipeline.printable import printable
 
 
@@ -17,6 +18,8 @@ def describe(event: Event) -> str:
     match event:
         case DriftEvent():
             parts = _of_drift(event)
+        case TamperEvent():
+            parts = _of_tamper(event)
         case JudgementEvent():
             parts = _of_judgement(event)
         case AlertEvent():
@@ -46,13 +49,24 @@ def _of_drift(event: DriftEvent) -> list[str]:
     return shown if data.end_reason is None else [*shown, f"ended: {data.end_reason}"]
 
 
-def _head(event: AlertEvent | DriftEvent, started: float, latest: float) -> list[str]:
-    """Return the wall-clock time, the time on the stream's clock, and the camera with its detector."""
+def _of_tamper(event: TamperEvent) -> list[str]:
     data = event.data
+    words = str(data.kind) if data.state == "begin" else f"{data.kind} is over"
+    shown = [
+        *_head(event, data.started_pts_seconds, data.last_pts_seconds),
+        "TAMPER",
+        f"{words}: measure {data.measure:.3g} (counts from {data.threshold:.3g})",
+    ]
+    return [*shown, *([] if data.end_reason is None else [f"ended: {data.end_reason}"]), *data.evidence]
+
+
+def _head(event: AlertEvent | DriftEvent | TamperEvent, started: float, latest: float) -> list[str]:
+    """Return the wall-clock time, the time on the stream's clock, and the camera with its detector."""
+    detector = None if isinstance(event, TamperEvent) else event.data.detector  # it is the camera's
     return [
         f"{event.time:%Y-%m-%d %H:%M:%S}Z" if event.time else "(no wall clock)".ljust(20),
         f"{_clock(started)}-{_clock(latest)}",
-        data.camera if data.detector is None else f"{data.camera} ({data.detector})",
+        event.data.camera if detector is None else f"{event.data.camera} ({detector})",
     ]
 
 

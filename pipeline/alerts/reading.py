@@ -9,9 +9,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.judgement import JudgementEvent
+from pipeline.alerts.tamper import TamperEvent
 
 #: An event of this version of mistwatch.
-Event = AlertEvent | DriftEvent | JudgementEvent
+Event = AlertEvent | DriftEvent | TamperEvent | JudgementEvent
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 

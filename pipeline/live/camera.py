@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,6 +13,7 @@ from operators.background import SceneKind, StandingScene, standing_scene
 from operators.chain import ChainSettings
 from operators.gate import GateSettings, MotionGate
 from operators.scores import SegmentEnd
+from operators.tamper.kinds import TamperKind
 from operators.zones import Zone
 from pipeline import logs
 from pipeline.alerts.assembler import AlertAssembler
@@ -21,6 +23,7 @@ from pipeline.live.drift import DriftWatch
 from pipeline.live.listener import Listeners, Watch
 from pipeline.live.score_states import WatchStates
 from pipeline.live.supervision import Condition, SilenceLimits, Supervision
+from pipeline.live.tamper import TamperReporter, TamperSeen, TamperWatch
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.scoring.ignoring import Ignoring
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
@@ -43,6 +46,9 @@ _CLIPLESS_FRAMES = 3
 
 #: A live source that fails in an unexpected way is tried again after this many seconds.
 _RESTART_SECONDS = 5.0
+
+#: How often a camera that waits for room looks whether it stops, seconds.
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class CameraPlan:
         detectors: at least one.
         zones: zones and schedules.
         silence: time without frames after which a live camera is stalled.
+        tamper: kinds of tampering to report.
     """
 
     camera: str
@@ -84,6 +91,7 @@ class CameraPlan:
     detectors: Sequence[DetectorPlan]
     zones: CameraZones = field(default_factory=CameraZones)
     silence: SilenceLimits = field(default_factory=SilenceLimits)
+    tamper: frozenset[TamperKind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,14 @@ class Result:
     camera: Camera
     watcher: Watcher
     value: Scored | Dropped | Gated | SegmentEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Tampered:
+    """The begin or the end of a tampering on its way to the outbox."""
+
+    camera: Camera
+    seen: TamperSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +233,12 @@ class Watcher:
 class Camera:
     """A camera and its thread. Its trouble stays in that thread."""
 
-    def __init__(self, plan: CameraPlan, listeners: Listeners, put: Callable[[Result | Finished, float | None], None]):
+    def __init__(
+        self,
+        plan: CameraPlan,
+        listeners: Listeners,
+        put: Callable[[Result | Tampered | Finished, float | None], None],
+    ):
         """Build the source; the watchers are added before :meth:`start`.
 
         Args:
@@ -235,8 +256,10 @@ class Camera:
         self.finished = threading.Event()  #: set by the operators' thread
         self.failure: SourceError | None = None  #: why the source could not be read to its end
         self.watchers: list[Watcher] = []
+        self.tamper_reporter: TamperReporter | None = None  #: of the thread of the operators
         self._listeners = listeners
         self._put = put
+        self._tamper = TamperWatch(plan.camera, plan.tamper, self._put_tamper) if plan.tamper else None
         self._logged_faults: set[StampFault] = set()  # of the present connection
         self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
         self.source: Source = plan.build(
@@ -283,6 +306,12 @@ class Camera:
     def _put_end(self, watcher: Watcher, timeout: float | None, end: SegmentEnd) -> None:
         self._put(Result(self, watcher, end), timeout)
 
+    def _put_tamper(self, seen: TamperSeen) -> None:
+        while not self.stop.is_set():  # it may come too late then, and the camera be removed already
+            with suppress(queue.Full):
+                self._put(Tampered(self, seen), _LOOK_SECONDS)
+                break
+
     def _run(self) -> None:
         while not self.stop.is_set():
             try:
@@ -318,6 +347,8 @@ class Camera:
                 self._report_frame(item)
             else:
                 continue
+            if self._tamper is not None and isinstance(item, Frame):
+                self._tamper.take(item)
             for watcher in self.watchers:
                 watcher.take(item)
             self.supervision.await_frame()

@@ -11,6 +11,7 @@ from operators.scores import SmoothedScore
 from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
+from pipeline.alerts.tamper import TamperEvent
 from pipeline.live.supervision import Condition
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.served_model import ServedModel
@@ -91,6 +92,9 @@ class WorkerListener:
 
     def drifted(self, watch: Watch, event: DriftEvent) -> None:
         """A drift event is in the outbox."""
+
+    def tampered(self, event: TamperEvent) -> None:
+        """A tamper event of a camera is in the outbox."""
 
     def finished(self, camera: str) -> None:
         """Every clip of the camera has its outcome, and no alert is open; the last call but ``camera_removed``."""

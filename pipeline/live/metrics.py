@@ -18,6 +18,7 @@ from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.judgement import JudgementEvent
 from pipeline.alerts.reading import Event
+from pipeline.alerts.tamper import TamperEvent
 from pipeline.errors import MistwatchError
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.supervision import Condition, State
@@ -115,6 +116,8 @@ class Metrics:
         )
         self.muted = Counter("alerts_muted", "Alerts that ended muted, by a judgement or a schedule", watch, **common)
         self.drift = Gauge("drift", "1 while the camera no longer looks as it was learned", watch, **common)
+        self.tamper_active = Gauge("tamper_active", "1 while the camera is tampered with", ["camera", "kind"], **common)
+        self.tamper = Counter("tamper", "Tamperings begun", ["camera", "kind"], **common)
         self.rare_clips_share = Gauge(
             "rare_clips_share",
             "Share of clips, in the last hour of footage, with a score that a tenth of the learned ones has",
@@ -188,6 +191,8 @@ class Metrics:
             self.place,
             self.muted,
             self.drift,
+            self.tamper_active,
+            self.tamper,
             self.rare_clips_share,
             self.capture_to_score,
             self.capture_to_published,
@@ -338,9 +343,16 @@ class MetricsListener(WorkerListener):
             self._metrics.drift.labels(*labels).set(seen.state is DriftState.DRIFTED)
             self._metrics.rare_clips_share.labels(*labels).set(seen.share)
 
+    def tampered(self, event: TamperEvent) -> None:
+        labels = (event.data.camera, str(event.data.kind))
+        begun = event.data.state == "begin"
+        self._metrics.tamper_active.labels(*labels).set(begun)
+        if begun:
+            self._metrics.tamper.labels(*labels).inc()
+
     def published(self, event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
         """The topic has an event; see :meth:`pipeline.sinks.relay.RelayListener.published`."""
-        if isinstance(event, JudgementEvent):  # of an operator, not of a camera's picture
+        if isinstance(event, JudgementEvent | TamperEvent):  # not of a clip: no delay from its capture is known
             return
         watch = Watch(event.subject, event.data.detector or "")
         if publish_seconds is not None:

@@ -29,8 +29,8 @@ from pipeline.live.ownership import Claim, Ownership
 from pipeline.live.places import SitePlaces
 from pipeline.live.reporting import CameraReports, default_worker_id
 from pipeline.live.score_states import PARTITIONS, ScoreStates
-from pipeline.live.supervision import ENDED, SilenceLimits
 from pipeline.live.site_group import site_group
+from pipeline.live.supervision import ENDED, SilenceLimits
 from pipeline.live.worker import Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
@@ -187,9 +187,7 @@ class Service:
             )
             for name, sink in sinks.items()
         )
-        self._decoders = (
-            DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
-        )
+        self._decoders = DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
         self._scorer: Scorer | None = None
         self._is_member = False  # of the group
         self._changing = threading.Lock()  # cameras of a group come and go one after the other
@@ -486,7 +484,8 @@ class Service:
                 if (target := self._target_of(watch)) in self._served
             ],
             settings.camera_zones(),
-            silence_limits(settings),
+            silence=silence_limits(settings),
+            tamper=self.site.tamper_of(camera),
         )
 
     def _device_for(self, settings: CameraSettings) -> str | None:

@@ -24,13 +24,15 @@ from pipeline.alerts.enrich import HOLD_SECONDS, REPLAY_HOLD_SECONDS, Addition, 
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
-from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Result, Watcher
+from pipeline.alerts.tamper import TamperEvent
+from pipeline.live.camera import Camera, CameraPlan, DetectorPlan, Finished, Result, Tampered, Watcher
 from pipeline.live.drift import DriftWatch
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Listeners, Watch, WorkerListener
 from pipeline.live.ownership import Claim
 from pipeline.live.places import SitePlaces
 from pipeline.live.score_states import ScoreStates, WatchStates
+from pipeline.live.tamper import TamperReporter
 from pipeline.scoring.outcomes import Dropped, Gated, Scored
 from pipeline.scoring.scorer import Scorer
 from pipeline.scoring.served_model import ServedModel
@@ -120,7 +122,7 @@ class Worker:
         self._stop = threading.Event()
         self._all_done = threading.Event()
         # Bounded, so that the scorer feels operators that cannot keep up (a slow disk), and drops or waits.
-        self._results: queue.Queue[Result | Finished | None] = queue.Queue(_WAITING_RESULTS)
+        self._results: queue.Queue[Result | Tampered | Finished | None] = queue.Queue(_WAITING_RESULTS)
         self._operators = threading.Thread(target=self._run_operators, name="operators", daemon=True)
         self._supervision = threading.Thread(target=self._supervise, name="supervision", daemon=True)
         self._changing = threading.Lock()  # cameras are added and removed one after the other
@@ -270,6 +272,8 @@ class Worker:
                 raise ValueError(f"camera {plan.camera}: there is a camera of this name already")
             camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))
             camera.generation = None if claim is None else claim.generation
+            if plan.tamper:
+                camera.tamper_reporter = self._tamper_reporter(live=camera.source.live)
             watches = [Watch(plan.camera, detector.name) for detector in plan.detectors]
             self._listeners.notify(lambda one: one.camera_added(plan.camera, watches, live=camera.source.live))
             try:
@@ -292,6 +296,10 @@ class Worker:
         if self._places is not None:
             self._places.forget(camera.name)
         self._listeners.notify(lambda one: one.camera_removed(camera.name))
+
+    def _tamper_reporter(self, *, live: bool) -> TamperReporter:
+        run = "" if live else self._run
+        return TamperReporter(site=self._site, run=run, replay=not live, pictures=self._pictures)
 
     def _watcher(self, camera: Camera, plan: DetectorPlan, claim: Claim | None) -> Watcher:
         watch = Watch(camera.name, plan.name)
@@ -401,13 +409,18 @@ class Worker:
                 continue
             if isinstance(item, Finished):
                 self._finish(item.camera)
+            elif isinstance(item, Tampered):
+                self._handle(item.camera.name, partial(self._take_tampered, item))
             else:
-                self._handle(item.watcher, partial(self._take, item.watcher, item.value))
+                self._handle(item.camera.name, partial(self._take, item.watcher, item.value))
             self._pass_enriched()
             self._abandon_late()
         for camera in list(self._cameras.values()):
             for watcher in camera.watchers:
-                self._handle(watcher, partial(self._close, watcher, at_once=True, is_handed_over=camera.is_handed_over))
+                self._handle(
+                    camera.name, partial(self._close, watcher, at_once=True, is_handed_over=camera.is_handed_over)
+                )
+            self._handle(camera.name, partial(self._close_tampered, camera))
 
     def _patience(self) -> float | None:
         """Return how long the operators may sleep, seconds; None: until something comes."""
@@ -423,7 +436,7 @@ class Worker:
                 self._continuing.pop(watcher, None)
             elif time.monotonic() >= until:
                 self._continuing.pop(watcher, None)
-                self._handle(watcher, partial(self._abandon, watcher))
+                self._handle(watcher.watch.camera, partial(self._abandon, watcher))
 
     def _abandon(self, watcher: Watcher) -> None:
         self._accept(watcher, watcher.assembler.abandon())
@@ -431,14 +444,13 @@ class Worker:
     def _pass_enriched(self) -> None:
         """Accept the alerts that waited for additions and have them now, or may wait no longer."""
         for watcher in list(self._waiting):
-            self._handle(watcher, partial(self._accept, watcher, []))
+            self._handle(watcher.watch.camera, partial(self._accept, watcher, []))
         for camera in [camera for camera in self._finishing if not camera.is_holding_alerts]:
             self._finishing.remove(camera)
             self._end(camera)
 
-    def _handle(self, watcher: Watcher, work: Callable[[], None]) -> None:
+    def _handle(self, name: str, work: Callable[[], None]) -> None:
         """Do something for one camera; its failure is logged and does not end the others."""
-        name = watcher.watch.camera
         try:
             work()
         except OutboxError as error:
@@ -489,9 +501,10 @@ class Worker:
         """Nothing more comes of this camera."""
         for watcher in camera.watchers:
             self._handle(
-                watcher,
+                camera.name,
                 partial(self._close, watcher, at_once=self._stop.is_set(), is_handed_over=camera.is_handed_over),
             )
+        self._handle(camera.name, partial(self._close_tampered, camera))
         if camera.is_holding_alerts:
             self._finishing.append(camera)
         else:
@@ -505,6 +518,20 @@ class Worker:
             camera.finished.set()
             if all(other.finished.is_set() for other in self._cameras.values()):
                 self._all_done.set()
+
+    def _take_tampered(self, item: Tampered) -> None:
+        assert item.camera.tamper_reporter is not None, "the camera is watched for tampering"
+        self._accept_tampered([item.camera.tamper_reporter.report(item.seen)])
+
+    def _close_tampered(self, camera: Camera) -> None:
+        """End what is open of a camera's tampering: nothing more comes."""
+        if camera.tamper_reporter is not None:
+            self._accept_tampered(camera.tamper_reporter.close())
+
+    def _accept_tampered(self, events: list[TamperEvent]) -> None:
+        for event in events:
+            self._commit(event)
+            self._listeners.notify(partial(_notify_tampered, event))
 
     def _turn_to(self, watcher: Watcher, served: ServedModel) -> None:
         """Judge the scores of another model, or another version, which has its own threshold."""
@@ -568,3 +595,7 @@ class Worker:
         if waiting:
             _log.info("alerts can be kept again")
         self._notify_relay()
+
+
+def _notify_tampered(event: TamperEvent, listener: WorkerListener) -> None:
+    listener.tampered(event)

@@ -26,6 +26,7 @@ from pipeline import logs
 from pipeline.alerts.drift import DriftEvent
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.reading import Event
+from pipeline.alerts.tamper import TamperEvent
 from pipeline.alerts.zoning import CameraZones
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.camera import CameraPlan, DetectorPlan
@@ -401,6 +402,7 @@ class Replay:
                     )
                 ],
                 self._site.cameras[camera].camera_zones() if camera is not None else CameraZones(),
+                tamper=self._site.tamper_of(camera),
             )
         )
 
@@ -566,6 +568,9 @@ class _Recorder(WorkerListener):
         self._on_accepted(event)
 
     def drifted(self, watch: Watch, event: DriftEvent) -> None:
+        self._on_accepted(event)
+
+    def tampered(self, event: TamperEvent) -> None:
         self._on_accepted(event)
 
     def finished(self, camera: str) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from operators.scores import ClipKey, SmoothedScore
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.reading import Event
+from pipeline.alerts.tamper import TamperEvent
 from pipeline.no_clips import sparse_part, why_no_clip
 from pipeline.runs.folder import RowGap, score_schema
 from pipeline.runs.recordings import Wanted
@@ -48,6 +49,7 @@ class RecordingResults:
     clip: ClipSpec
     damage: list[str] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)
+    tamper_events: list[bytes] = field(default_factory=list)
     alerts: int = 0
     started_at: datetime | None = None
     seconds: float = 0.0  #: of the recording, as far as it is scored
@@ -104,9 +106,13 @@ class RecordingResults:
         return not (self.has_failed or self._drops)
 
     def accepted(self, event: Event) -> None:
-        """Add an accepted event."""
+        """Add an accepted event.
+
+        Those of tampering come last. They do not wait for scores, so their place among the others is chance.
+        """
         self.alerts += isinstance(event, AlertEvent) and event.data.sequence == 0
-        self.events.append(event.to_json() + b"\n")
+        events = self.tamper_events if isinstance(event, TamperEvent) else self.events
+        events.append(event.to_json() + b"\n")
 
     def has_changed(self) -> bool:
         """Return whether the file changed since the replay began: still being recorded, or copied there.
@@ -154,7 +160,7 @@ class RecordingResults:
             gated=self.gated_clips,
         )
         maps = np.stack(self._maps).astype(np.float32) if len(self._maps) == clips else None
-        return Replayed(row, self._table(index), b"".join(self.events), maps)
+        return Replayed(row, self._table(index), b"".join([*self.events, *self.tamper_events]), maps)
 
     def _lost(self) -> str:
         """Return the number of clips without a score, with the causes, most frequent first."""

@@ -16,6 +16,7 @@ class EventKind(StrEnum):
     ALERT = "alert"
     CAMERA = "camera"
     DRIFT = "drift"
+    TAMPER = "tamper"
     JUDGEMENT = "judgement"
 
 
@@ -27,11 +28,13 @@ def schema(
     from pipeline.alerts.drift import drift_schema_text
     from pipeline.alerts.event import schema_text
     from pipeline.alerts.judgement import judgement_schema_text
+    from pipeline.alerts.tamper import tamper_schema_text
 
     texts = {
         EventKind.ALERT: schema_text,
         EventKind.CAMERA: camera_schema_text,
         EventKind.DRIFT: drift_schema_text,
+        EventKind.TAMPER: tamper_schema_text,
         EventKind.JUDGEMENT: judgement_schema_text,
     }
     typer.echo(ascii_json(texts[kind]()), nl=False)

@@ -1,0 +1,130 @@
+"""Tampering from frames to events: the watch of a camera, the reporter of its events, settings and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+from tampered_pictures import HEIGHT, WIDTH, Luma, noisy, scene
+
+from operators.tamper.kinds import ALL_KINDS, Moment, TamperKind, TamperTransition
+from pipeline.alerts.evidence import EvidenceStore
+from pipeline.live.metrics import Metrics, MetricsListener
+from pipeline.live.tamper import TamperReporter, TamperSeen, TamperWatch, look_of
+from pipeline.settings import load_site
+from pipeline.sources.base import Frame, Segment
+
+BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
+CLOTH = np.full((HEIGHT, WIDTH), 70.0)
+
+
+def picture(luma: Luma) -> av.VideoFrame:
+    """Return a decoded picture without colour."""
+    height, width = luma.shape
+    grey = np.full((height // 2, width), 128, np.uint8)
+    return av.VideoFrame.from_ndarray(np.concatenate([luma, grey]), format="yuv420p")
+
+
+def feed(watch: TamperWatch, pictures: Iterable[Luma], start: float, segment: str = "gate/a/0") -> None:
+    """Give a watch each picture three times, a second apart."""
+    for number, luma in enumerate(pictures):
+        native = picture(luma)
+        for third in range(3):
+            pts = start + number + third / 4
+            at = BEGAN + timedelta(seconds=pts)
+            watch.take(Frame(Segment(segment, "gate", live=True), pts, at, at, {}, native))
+
+
+def test_a_covered_lens_is_one_event_across_connections_with_its_picture(tmp_path: Path) -> None:
+    seen: list[TamperSeen] = []
+    watch = TamperWatch("gate", ALL_KINDS, seen.append)
+    feed(watch, noisy(scene(), 80), 0)
+    feed(watch, noisy(CLOTH, 20), 80)
+    feed(watch, noisy(CLOTH, 20), 5, "gate/b/0")
+    feed(watch, noisy(scene(), 20), 0, "gate/c/0")
+    store = EvidenceStore(tmp_path, quota_bytes=10_000_000, max_age_seconds=3600)
+    reporter = TamperReporter(site="yard", run="", replay=False, pictures=store)
+    with capture_logs() as logs:
+        begin, end = (reporter.report(one) for one in seen)
+    assert (begin.data.kind, begin.data.state, begin.data.segment) == ("covered", "begin", "gate/a/0")
+    assert begin.data.started_at == BEGAN + timedelta(seconds=80)
+    assert 10 <= begin.data.last_pts_seconds - begin.data.started_pts_seconds <= 12
+    assert (end.data.end_reason, end.data.last_segment) == ("cleared", "gate/c/0")
+    (uri,) = begin.data.evidence
+    assert Path(uri.removeprefix("file://")).read_bytes()[:2] == b"\xff\xd8"
+    assert not end.data.evidence
+    assert [(one["log_level"], one["kind"]) for one in logs] == [("warning", "covered"), ("info", "covered")]
+    assert reporter.close() == []
+
+
+def test_what_is_open_ends_when_the_camera_is_not_watched_any_more() -> None:
+    reporter = TamperReporter(site="yard", run="r", replay=True, pictures=None)
+    transition = TamperTransition("gate", TamperKind.MOVED, Moment("a", 1.0), Moment("a", 61.0), 1.0, 0.7)
+    begin = reporter.report(TamperSeen(transition, picture(next(noisy(scene(), 1)))))
+    (end,) = reporter.close()
+    assert begin.data.tamper_id == end.data.tamper_id
+    assert end.data.end_reason == "closed"
+    assert reporter.close() == []
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuvj422p", "yuv444p", "nv12", "gray", "rgb24", "yuv420p10le"])
+def test_every_format_of_pictures_has_the_same_look(name: str) -> None:
+    luma = next(noisy(scene(), 1))
+    expected, found = look_of(picture(luma)), look_of(picture(luma).reformat(format=name))
+    assert expected is not None
+    assert found is not None
+    wide = name in ("yuvj422p", "rgb24", "gray")  # of the full range of levels, or converted to it
+    np.testing.assert_allclose(found.grey, expected.grey, atol=20 if wide else 1)
+    assert found.damaged < 0.01
+
+
+def test_a_picture_that_is_too_small_has_none() -> None:
+    frame = av.VideoFrame(64, 48, "yuv420p")
+    frame.pts, frame.time_base = 0, Fraction(1, 10)
+    assert look_of(frame) is None
+
+
+def test_its_metrics() -> None:
+    metrics = Metrics()
+    listener = MetricsListener(metrics)
+    reporter = TamperReporter(site="yard", run="", replay=False, pictures=None)
+    transition = TamperTransition("gate", TamperKind.FROZEN, Moment("a", 1.0), Moment("a", 21.0), 20.0, 20.0)
+    labels = {"camera": "gate", "kind": "frozen"}
+    listener.tampered(reporter.report(TamperSeen(transition, None)))
+    assert metrics.registry.get_sample_value("mistwatch_tamper_active", labels) == 1
+    for event in reporter.close():
+        listener.tampered(event)
+        listener.published(event, None, None)
+    assert metrics.registry.get_sample_value("mistwatch_tamper_active", labels) == 0
+    assert metrics.registry.get_sample_value("mistwatch_tamper_total", labels) == 1
+    metrics.forget("gate")
+    assert metrics.registry.get_sample_value("mistwatch_tamper_total", labels) is None
+
+
+@pytest.mark.parametrize(
+    ("site", "camera", "expected"),
+    [
+        ("", "", ALL_KINDS),
+        ("tamper: off", "", frozenset()),
+        ("tamper: off", "tamper: auto", ALL_KINDS),
+        ("tamper: {kinds: [covered, frozen]}", "", {TamperKind.COVERED, TamperKind.FROZEN}),
+        ("tamper: auto", "tamper: {kinds: [moved]}", {TamperKind.MOVED}),
+    ],
+)
+def test_its_settings(site: str, camera: str, expected: set[TamperKind], tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(f"{site}\ncameras:\n  gate:\n    source: rtsp://gate/1\n    {camera}\n")
+    assert load_site(file).tamper_of("gate") == expected
+
+
+def test_the_environment_switches_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("cameras:\n  gate:\n    source: rtsp://gate/1\n")
+    monkeypatch.setenv("MISTWATCH_TAMPER", "off")
+    assert load_site(file).tamper_of("gate") == frozenset()
