@@ -52,8 +52,8 @@ _LOOK_SECONDS = 0.2
 class Acceptance(Protocol):
     """A place where events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
 
-    def accept(self, event: Event) -> bool:
-        """Commit the event; it is safe once this returns. Raises OutboxError."""
+    def accept(self, event: Event) -> bool | None:
+        """Commit the event; it is safe once this returns, unless that is None: it is refused. Raises OutboxError."""
         ...
 
 
@@ -448,8 +448,8 @@ class Worker:
             self._waiting.discard(watcher)
         events: list[AlertEvent | DriftEvent] = [*alerts, *watcher.drift.pop()]
         for event in events:
-            self._commit(event)
-            self._report_accepted(watcher.watch, event)
+            if self._commit(event):
+                self._report_accepted(watcher.watch, event)
 
     def _report_accepted(self, watch: Watch, event: AlertEvent | DriftEvent) -> None:
         if isinstance(event, AlertEvent):
@@ -457,8 +457,11 @@ class Worker:
         else:
             self._listeners.notify(lambda one: one.drifted(watch, event))
 
-    def _commit(self, event: Event) -> None:
+    def _commit(self, event: Event) -> bool:
         """Commit the event, however long the disk is full: meanwhile recordings wait and live cameras drop clips.
+
+        Returns:
+            False when it is refused, because too much waits for every sink.
 
         Raises:
             OutboxError: it could not be committed, and the worker stops.
@@ -467,7 +470,7 @@ class Worker:
         while True:
             stopping = self._stop.is_set()
             try:
-                self._outbox.accept(event)
+                is_refused = self._outbox.accept(event) is None
             except OutboxError as error:
                 if stopping:
                     raise
@@ -480,3 +483,4 @@ class Worker:
         if waiting:
             _log.info("alerts can be kept again")
         self._notify_relay()
+        return not is_refused
