@@ -16,6 +16,8 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from mosquitto_broker import MOSQUITTO, MosquittoBroker, Subscriber
+from odd_webhook import OddWebhook
 from ports import free_port
 from tail_process import TOPIC, Tail
 
@@ -246,6 +248,43 @@ def secured_kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) ->
     broker = ApacheKafka(tmp_path_factory.mktemp("secured") / "broker", kafka_jars, scram=("alerts", "s3cret-word"))
     yield broker
     end(broker)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a certificate for 127.0.0.1 that is its own authority, ``ca.pem``, and its key, ``key.pem``."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -keyout key.pem -out ca.pem"
+    command += " -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def odd_webhook() -> Iterator[OddWebhook]:
+    """A running receiver of webhooks."""
+    made = OddWebhook()
+    yield made
+    made.thaw()
+    made.stop()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, require: Callable[[str], NoReturn]) -> Iterator[MosquittoBroker]:
+    """A running mosquitto without users."""
+    if not MOSQUITTO.exists():
+        require("mosquitto, a broker of MQTT (Debian package mosquitto)")
+    made = MosquittoBroker(tmp_path / "mosquitto")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def subscriber(mosquitto: MosquittoBroker) -> Iterator[Subscriber]:
+    """A subscriber to everything on the running mosquitto."""
+    made = Subscriber(mosquitto.port)
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["noida_db", "apache_kafka"])
