@@ -272,7 +272,21 @@ class KafkaSettings(_Strict):
     bootstrap: Addresses = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT…]")
     topic: str = Field("mistwatch.alerts", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     create_topic: bool = True
+    dead_topic: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="topic of events that a sink refuses or that cannot be read; default: the topic's name and .dead",
+    )
     security: KafkaSecurity = Field(default_factory=security_from_environment)
+
+
+class OutboxSettings(_Strict):
+    """Limits of the events that wait for one sink."""
+
+    max_events: int = Field(
+        100_000, ge=100, le=10_000_000, description="beyond them updates merge, and then new alerts are refused"
+    )
+    max_mb: int = Field(256, ge=1, le=1_000_000, description="megabytes of events; as max_events")
 
 
 class MetricsSettings(_Strict):
@@ -331,6 +345,7 @@ class Site(BaseSettings):
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
+    outbox: OutboxSettings = OutboxSettings()
     sinks: dict[str, SerializeAsAny[BaseModel]] = Field({}, description="further sinks and their settings, by name")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()
