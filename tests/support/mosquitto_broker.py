@@ -35,8 +35,15 @@ class MosquittoBroker:
         self.port = free_port()
         self._file = folder / "mosquitto.conf"
         self._log = folder / "mosquitto.log"
-        # As root it would change to a user that may not read the test's folder.
-        head = [f"listener {self.port} 127.0.0.1", f"max_packet_size {LIMIT_BYTES}", "user root"]
+        head = [
+            f"listener {self.port} 127.0.0.1",
+            f"max_packet_size {LIMIT_BYTES}",
+            "user root",  # started as root it would change to a user that may not read the test's folder
+            "persistence true",  # a subscriber's session outlives the broker's death
+            f"persistence_location {folder}/",
+            "autosave_on_changes true",
+            "autosave_interval 1",
+        ]
         self._file.write_text("\n".join([*head, *(lines or ["allow_anonymous true"])]) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
