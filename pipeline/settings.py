@@ -390,6 +390,11 @@ class KafkaSettings(_Strict):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="topic of the cameras that a group of workers watches (run --group)",
     )
+    dead_topic: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="topic of events that a sink refuses or that cannot be read; default: the topic's name and .dead",
+    )
     security: KafkaSecurity = Field(default_factory=security_from_environment)
 
 
@@ -400,6 +405,15 @@ class GroupSettings(_Strict):
         None, ge=1, le=10_000, description="cameras that this worker can watch; default: 8 for each of its cores"
     )
     partitions: int = Field(32, ge=1, le=1000, description="partitions of the control topic, where it is created")
+
+
+class OutboxSettings(_Strict):
+    """Limits of the events that wait for one sink."""
+
+    max_events: int = Field(
+        100_000, ge=100, le=10_000_000, description="beyond them updates merge, and then new alerts are refused"
+    )
+    max_mb: int = Field(256, ge=1, le=1_000_000, description="megabytes of events; as max_events")
 
 
 class MetricsSettings(_Strict):
@@ -461,6 +475,7 @@ class Site(BaseSettings):
     state_dir: Path = Field(Path("mistwatch-state"), description="outbox and pictures")
     triton: TritonSettings = TritonSettings()
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)  # reads the environment
+    outbox: OutboxSettings = OutboxSettings()
     sinks: dict[str, SerializeAsAny[BaseModel]] = Field({}, description="further sinks and their settings, by name")
     clip: ClipSettings = ClipSettings()
     alerts: AlertTuning = AlertTuning()

@@ -12,6 +12,7 @@ and the begin may lie in the outbox of a worker that is away: each event says al
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID, uuid5
@@ -37,6 +38,9 @@ from pipeline.alerts.place import Place
 
 #: Names the schema of ``data``: the definition AlertData in schema/alert.v1.schema.json.
 DATA_SCHEMA: Final = "urn:mistwatch:alert:v1#/$defs/AlertData"
+
+#: Most clips in a merged update: some 250 kB, a quarter of the largest message that a Kafka broker takes by default.
+MOST_MERGED_SCORES: Final = 1000
 
 #: The namespace of alert ids: a constant of this project, drawn once.
 _ALERT_NAMESPACE = UUID("6d9c1f0e-50a8-4b0e-9e0c-6f3c2b6c5a41")
@@ -131,6 +135,14 @@ class AlertData(Document):
         None, description="estimated error of the wall-clock times; absent where it is not known"
     )
     place: Place | None = Field(None, description="the place and the things of the peak, absent where not known (yet)")
+    merged: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="number of earlier updates that this one stands for as well: they were merged while the sink was "
+        "away, and their numbers are missing; absent where there are none",
+    )
+    scores_left_out: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="number of clips, the oldest of a merged update, that scores lacks; absent where it has all"
+    )
 
 
 #: Keys that are left out of a document where they have no value: documents of sites without them are as before.
@@ -148,6 +160,8 @@ _LEFT_OUT: Final = (
     "time_source",
     "time_error_seconds",
     "place",
+    "merged",
+    "scores_left_out",
 )
 
 
@@ -238,6 +252,23 @@ class AlertEvent(CloudEvent):
             update={"type": "mistwatch.alert.update", "data": self.data.model_copy(update=changes)}
         )
         return update.numbered(self.data.sequence + 1).captured(None)  # its clips' delay was that of this event
+
+    def absorbing(self, earlier: Sequence[AlertEvent]) -> AlertEvent:
+        """Return a copy of this update that stands for earlier updates of its alert as well.
+
+        It keeps its own number, id, peak and additions. It has the clips of all of them, at most
+        :data:`MOST_MERGED_SCORES`: the oldest ones are left out and counted.
+
+        Args:
+            earlier: the updates directly before it, oldest first; each may be a merged one.
+        """
+        parts = [*earlier, self]
+        scores = tuple(score for part in parts for score in part.data.scores)
+        left_out = sum(part.data.scores_left_out or 0 for part in parts) + max(0, len(scores) - MOST_MERGED_SCORES)
+        merged = len(earlier) + sum(part.data.merged or 0 for part in parts)
+        return self._with(
+            scores=scores[-MOST_MERGED_SCORES:], merged=merged or None, scores_left_out=left_out or None
+        ).captured(self.captured_monotonic, self.decided_monotonic)
 
     def published(self, at: datetime) -> AlertEvent:
         """See :meth:`CloudEvent.published`."""

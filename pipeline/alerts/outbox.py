@@ -7,46 +7,48 @@ sink would mix the order of a camera's events.
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pipeline import logs
-from pipeline.alerts.reading import Event, explain_unreadable, read_event
+from pipeline.alerts import outbox_layout
+from pipeline.alerts.deliveries import Deliveries
+from pipeline.alerts.outbox_capacity import (
+    Capacity,
+    Changes,
+    Entry,
+    Fill,
+    OutboxLimits,
+    OutboxListener,
+    forget_old_refusals,
+)
+from pipeline.alerts.reading import Event
 from pipeline.alerts.sqlite_file import SqliteFile
 from pipeline.errors import MistwatchError
 
 _log = logs.get("outbox")
 
-#: Written into the file; another number means another layout. Layout 1 (mistwatch 0.1.0) had one table and one sink,
-#: Kafka: a row was deleted when the topic had the event.
-_LAYOUT = 2
-
-# A camera's events leave in order, but cameras do not wait for one another: the events that a sink lacks are a set, not
-# everything after a number. One row for each of them is that sink's position.
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS events ("
-    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
-    " id TEXT NOT NULL UNIQUE,"
-    " document TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS deliveries ("
-    " sink TEXT NOT NULL,"
-    " position INTEGER NOT NULL,"  # of the event
-    " refused TEXT,"  # why the sink will never take it; NULL while it is pending
-    " PRIMARY KEY (sink, position)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS deliveries_position ON deliveries (position)",
-)
-_FROM_LAYOUT_1 = (
-    "INSERT INTO deliveries (sink, position, refused) SELECT 'kafka', position, refused FROM events",
-    "ALTER TABLE events DROP COLUMN refused",
-)
-_DELETE_DELIVERED = "DELETE FROM events WHERE position NOT IN (SELECT position FROM deliveries)"
-
 
 class OutboxError(MistwatchError):
     """The outbox cannot be opened, read or written. One line that names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An event that a sink will never take.
+
+    Attributes:
+        position: of the event in the outbox.
+        document: as it is stored; it may be damaged.
+        reason: why it was set aside, one line.
+    """
+
+    sink: str
+    position: int
+    id: str
+    document: bytes
+    reason: str
 
 
 class Outbox:
@@ -56,22 +58,36 @@ class Outbox:
     the events that are accepted from now on. A sink of the file that is not among ``sinks`` any more is forgotten, and
     so are its pending events; the log says how many. An outbox of an earlier version is converted when it is opened.
 
+    Where too much waits for a sink, updates of one alert merge; where that is not enough, the sink does not get new
+    alerts. See :mod:`pipeline.alerts.outbox_capacity`.
+
     Args:
         path: the file; it and its folder are created when missing.
         sinks: names of the sinks that are to receive every event, at least one.
+        limits: most that waits for each sink; None: any number.
+        listener: hears of merged and refused events.
 
     Raises:
         OutboxError: not an outbox, damaged, not writable, held by another process, or written by a later version.
         ValueError: ``sinks`` is empty.
     """
 
-    def __init__(self, path: Path, sinks: Iterable[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sinks: Iterable[str],
+        *,
+        limits: OutboxLimits | None = None,
+        listener: OutboxListener | None = None,
+    ) -> None:
         self.path = path
         self._sinks = tuple(sinks)
         if not self._sinks:
             raise ValueError("an outbox needs at least one sink")
+        self._listener = listener or OutboxListener()
+        self._capacity = Capacity(self._sinks, limits)
         self._file = SqliteFile(path, kind="outbox", loss="its events are lost", error=OutboxError)
-        self._deliveries = {sink: Deliveries(self._file, sink) for sink in self._sinks}
+        self._deliveries = {sink: Deliveries(self._file, sink, self._listener) for sink in self._sinks}
         try:
             self._file.lock_and_check(sync_every_commit=True)
             self._prepare()
@@ -79,28 +95,34 @@ class Outbox:
             self._file.close()
             raise
 
-    def accept(self, event: Event) -> bool:
+    def accept(self, event: Event) -> bool | None:
         """Commit the event; it survives the death of this process once this returns.
 
         Returns:
-            False when an event with this id is in the outbox already.
+            False when an event with this id is in the outbox already; None when no sink gets it, because too much waits
+            for each of them.
 
         Raises:
             OutboxError: it could not be committed and is not accepted.
         """
         for deliveries in self._deliveries.values():  # before the relay can see the event
             deliveries.note_capture(event)
+        entry, changes = Entry.of(event), Changes()
         with self._file.transaction() as connection:
-            added = connection.execute(
-                "INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", (event.id, event.to_json().decode())
-            )
-            if added.rowcount == 0:
+            if connection.execute("SELECT 1 FROM events WHERE id = ?", (event.id,)).fetchone():
                 return False
-            rows = [(sink, added.lastrowid) for sink in self._sinks]
-            connection.executemany("INSERT INTO deliveries (sink, position) VALUES (?, ?)", rows)
-        for deliveries in self._deliveries.values():
-            deliveries.note_commit(event.id)
-        return True
+            takers = self._capacity.takers(connection, entry, changes)
+            if takers:
+                _insert(connection, entry, takers)
+                self._capacity.make_room(connection, entry, takers, changes)
+        self._capacity.commit(changes)
+        for sink, deliveries in self._deliveries.items():
+            if sink in takers:
+                deliveries.note_commit(event.id)
+            else:
+                deliveries.forget(event.id)
+        self._report(event, changes)
+        return True if takers else None
 
     def deliveries(self, sink: str) -> Deliveries:
         """Return the part of the outbox that belongs to one of its sinks."""
@@ -112,17 +134,65 @@ class Outbox:
         """Return the number of events that some sink has not acknowledged; events set aside do not count."""
         return self._file.count("SELECT count(DISTINCT position) FROM deliveries WHERE refused IS NULL")
 
+    def fill(self, sink: str) -> Fill:
+        """Return what waits for a sink."""
+        [(events, size)] = self._file.rows("SELECT events, bytes FROM fill WHERE sink = ?", (sink,))
+        return Fill(events, size)
+
+    def size_bytes(self) -> int:
+        """Return the size of the file on the disk, its log included."""
+        return self._file.size_bytes()
+
+    def set_aside(self, limit: int = 100) -> list[SetAside]:
+        """Return the oldest events that were set aside and are not reported yet; see :meth:`report_set_aside`."""
+        rows = self._file.rows(
+            "SELECT sink, position, CAST(id AS BLOB), CAST(document AS BLOB), refused FROM deliveries"
+            " JOIN events USING (position) WHERE refused IS NOT NULL AND NOT reported ORDER BY position, sink LIMIT ?",
+            (limit,),
+        )
+        return [
+            SetAside(sink, position, identity.decode(errors="replace"), document, reason)
+            for sink, position, identity, document, reason in rows
+        ]
+
+    def report_set_aside(self, events: Iterable[SetAside], *, keep: bool = False) -> None:
+        """Record that a dead-letter topic has events that were set aside.
+
+        Args:
+            keep: the topic knows of them, and does not have their documents: they stay in the file.
+        """
+        rows = [(each.sink, each.position) for each in events]
+        change = "UPDATE deliveries SET reported = 1" if keep else "DELETE FROM deliveries"
+        with self._file.transaction() as connection:
+            connection.executemany(f"{change} WHERE sink = ? AND position = ?", rows)
+            connection.executemany(
+                "DELETE FROM events WHERE position = ? AND position NOT IN (SELECT position FROM deliveries)",
+                [(position,) for _, position in rows],
+            )
+
     def close(self) -> None:
         """Release the file. Using the outbox afterwards raises OutboxError."""
         self._file.close()
 
+    def _report(self, event: Event, changes: Changes) -> None:
+        """Report the changes of a transaction that is committed."""
+        for merge in changes.merges:
+            for sink in merge.sinks:
+                self._deliveries[sink].note_merge(merge.ids)
+                self._listener.merged(sink, len(merge.ids))
+        for sink, fill in changes.became_full.items():
+            self._listener.full(sink, fill)
+        for sink in changes.has_room:
+            self._listener.has_room(sink)
+        for sink in changes.refused:
+            self._listener.refused(sink, event)
+
     def _prepare(self) -> None:
         """Bring the file to this version's layout, and to the configured sinks."""
         with self._file.transaction() as connection:
-            if self._file.prepare(connection, _SCHEMA, layout=_LAYOUT) == 1:
-                for statement in _FROM_LAYOUT_1:
-                    connection.execute(statement)
+            outbox_layout.prepare(self._file, connection, self._sinks)
             self._forget_other_sinks(connection)
+            forget_old_refusals(connection, self._sinks)
 
     def _forget_other_sinks(self, connection: sqlite3.Connection) -> None:
         """Delete the rows of sinks that are not configured any more, so that events can leave the file."""
@@ -134,122 +204,18 @@ class Outbox:
         for sink, count in others:
             connection.execute("DELETE FROM deliveries WHERE sink = ?", (sink,))
             _log.warning("a sink is not configured any more; its events are dropped", sink=sink, events=count)
-        connection.execute(_DELETE_DELIVERED)
+        refusals = f"DELETE FROM refused_incidents WHERE sink NOT IN ({marks})"  # noqa: S608  (marks)
+        connection.execute(refusals, self._sinks)
+        connection.execute(outbox_layout.DELETE_DELIVERED)
 
 
-class Deliveries:
-    """The events of an outbox that one sink does not have yet; made by :meth:`Outbox.deliveries`. Thread-safe.
-
-    Every method raises OutboxError when the file cannot be read or written.
-    """
-
-    def __init__(self, file: SqliteFile, sink: str) -> None:
-        self._file = file
-        self._captured: dict[str, float] = {}  # pending events of this process: when the last frame was received
-        self._committed: dict[str, float] = {}  # the same events: when they were committed
-        self.sink = sink  #: the sink's name
-
-    def note_capture(self, event: Event) -> None:
-        """Remember when the event's last frame was received, which the file does not know, until it is delivered."""
-        if event.captured_monotonic is not None:
-            self._captured[event.id] = event.captured_monotonic
-
-    def note_commit(self, identity: str) -> None:
-        """Remember when a pending event whose capture is known was committed: now."""
-        self._committed[identity] = time.monotonic()
-        if identity not in self._captured:  # unknown, or delivered meanwhile
-            self._committed.pop(identity, None)
-
-    def committed_monotonic(self, identity: str) -> float | None:
-        """Return when a pending event was committed, seconds of this process's monotonic clock; None if unknown."""
-        return self._committed.get(identity)
-
-    def pending(self, limit: int = 500, *, on_unreadable: Callable[[str, str], None] | None = None) -> list[Event]:
-        """Return the oldest ``limit`` events that the sink neither has nor refused, oldest first.
-
-        Events among them that this version cannot read are set aside for the sink: damaged ones, and those of a type
-        that a later version has added. They hold up no other event.
-
-        Args:
-            on_unreadable: receives the id of each event that was set aside, and the reason.
-        """
-        while True:
-            # As bytes: SQLite checks no encoding, and one damaged text would fail the whole query.
-            rows = self._file.rows(
-                "SELECT position, CAST(id AS BLOB), CAST(document AS BLOB) FROM events JOIN deliveries USING (position)"
-                " WHERE sink = ? AND refused IS NULL ORDER BY position LIMIT ?",
-                (self.sink, limit),
-            )
-            events: list[Event] = []
-            unreadable: list[tuple[int, str, str]] = []  # position, id, reason
-            for position, stored, document in rows:
-                identity = stored.decode(errors="replace")
-                event = _event_or_reason(identity, document)
-                if isinstance(event, str):
-                    unreadable.append((position, identity, event))
-                else:
-                    events.append(event.captured(self._captured.get(identity)))
-            if unreadable:
-                self._set_unreadable_aside(unreadable)
-            for _, identity, reason in unreadable:
-                if on_unreadable is not None:
-                    on_unreadable(identity, reason)
-            if events or not rows:
-                return events
-
-    def delivered(self, ids: Iterable[str]) -> None:
-        """Record that the sink has these events. An event that every sink has leaves the file."""
-        rows = [(identity,) for identity in ids]
-        if not rows:
-            return
-        position = "(SELECT position FROM events WHERE id = ?)"
-        with self._file.transaction() as connection:
-            connection.executemany(
-                f"DELETE FROM deliveries WHERE sink = ? AND position = {position}",  # noqa: S608  (a constant)
-                [(self.sink, *row) for row in rows],
-            )
-            connection.executemany(
-                "DELETE FROM events WHERE id = ?"
-                " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.position = events.position)",
-                rows,
-            )
-        for (identity,) in rows:
-            self._forget(identity)
-
-    def set_aside(self, identity: str, reason: str) -> None:
-        """Set aside an event that the sink will never take; it stays in the file, with the reason, for a person."""
-        with self._file.transaction() as connection:
-            connection.execute(
-                "UPDATE deliveries SET refused = ?"
-                " WHERE sink = ? AND position = (SELECT position FROM events WHERE id = ?)",
-                (reason, self.sink, identity),
-            )
-        self._forget(identity)
-
-    def depth(self) -> int:
-        """Return the number of events that wait for this sink."""
-        return self._file.count("SELECT count(*) FROM deliveries WHERE sink = ? AND refused IS NULL", (self.sink,))
-
-    def _forget(self, identity: str) -> None:
-        self._captured.pop(identity, None)
-        self._committed.pop(identity, None)
-
-    def _set_unreadable_aside(self, events: Iterable[tuple[int, str, str]]) -> None:
-        with self._file.transaction() as connection:
-            connection.executemany(
-                "UPDATE deliveries SET refused = ? WHERE sink = ? AND position = ?",  # the id may be damaged, too
-                [(reason, self.sink, position) for position, _, reason in events],
-            )
-
-
-def _event_or_reason(identity: str, document: bytes) -> Event | str:
-    """Return the event of a row, or why this version cannot read it."""
-    try:
-        event = read_event(document)
-    except ValidationError as error:
-        reason = explain_unreadable(error)
-    else:
-        if event.id == identity:
-            return event
-        reason = f"its id is {event.id} in the document"  # an acknowledgement would not find the row
-    return f"this version of mistwatch cannot read it: {reason}"
+def _insert(connection: sqlite3.Connection, entry: Entry, sinks: Sequence[str]) -> None:
+    """Write an event, and a row for each sink that gets it."""
+    event = entry.event
+    added = connection.execute(
+        "INSERT INTO events (id, document, camera, incident, state) VALUES (?, ?, ?, ?, ?)",
+        (event.id, entry.document, event.subject, entry.incident, entry.state),
+    )
+    size = len(entry.document.encode())
+    rows = [(sink, added.lastrowid, size) for sink in sinks]
+    connection.executemany("INSERT INTO deliveries (sink, position, size) VALUES (?, ?, ?)", rows)

@@ -11,6 +11,9 @@ from typing import Any
 
 from pipeline.errors import MistwatchError
 
+#: The write-ahead log is cut down to this size once its content is in the file.
+_LOG_BYTES = 4 << 20
+
 
 class SqliteFile:
     """A file with a write-ahead log; errors of every method are ``error``. Thread-safe.
@@ -24,6 +27,7 @@ class SqliteFile:
 
     def __init__(self, path: Path | None, *, kind: str, loss: str, error: type[MistwatchError]) -> None:
         self._name = kind if path is None else f"{kind} {path}"
+        self._path = path
         self._error = error
         self._lock = threading.RLock()
         #: SQLite's names of the errors that an operator can do something about, and what to do.
@@ -53,6 +57,7 @@ class SqliteFile:
             run = self._connection.execute
             run("PRAGMA locking_mode = EXCLUSIVE")  # held until close or death: a second process is refused
             run("PRAGMA journal_mode = WAL")
+            run(f"PRAGMA journal_size_limit = {_LOG_BYTES}")  # else the log keeps the size of the largest transaction
             run(f"PRAGMA synchronous = {'FULL' if sync_every_commit else 'NORMAL'}")  # FULL: fsync of the log
             if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise self._error(f"{self._name} {self._advice['SQLITE_CORRUPT']}")
@@ -89,6 +94,16 @@ class SqliteFile:
         """Return the rows that a query gives."""
         with self._lock, self.explained():
             return self._connection.execute(query, values).fetchall()
+
+    def size_bytes(self) -> int:
+        """Return the size on the disk, the write-ahead log included; 0 in memory."""
+        if self._path is None:
+            return 0
+        total = 0
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            with self.explained(), contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -151,6 +151,24 @@ class Metrics:
         self.events_set_aside = Counter(
             "events_set_aside", "Events that a sink refuses or this version cannot read", ["sink"], **common
         )
+        self.dead_letters = Counter(
+            "dead_letters",
+            "Events that a sink refuses or this version cannot read, on the dead-letter topic",
+            ["sink"],
+            **common,
+        )
+        self.outbox_events = Gauge("outbox_events", "Events that wait for a sink", ["sink"], **common)
+        self.outbox_bytes = Gauge("outbox_bytes", "Bytes of the events that wait for a sink", ["sink"], **common)
+        self.outbox_file_bytes = Gauge("outbox_file_bytes", "Size of the outbox's file with its log", **common)
+        self.outbox_merged = Counter(
+            "outbox_merged", "Updates merged into later ones while a sink was away", ["sink"], **common
+        )
+        self.outbox_refused = Counter(
+            "outbox_refused", "Alerts that a sink does not get, as too much waits for it", ["sink", "camera"], **common
+        )
+        self.outbox_dropped = Counter(
+            "outbox_dropped", "Events set aside that were deleted, as there were too many", ["sink"], **common
+        )
         self.outbox_depth = Gauge("outbox_depth", "Events that some sink has not acknowledged", **common)
 
     def labels_of(self, watch: Watch) -> tuple[str, ...]:
@@ -196,6 +214,7 @@ class Metrics:
             self.rare_clips_share,
             self.capture_to_score,
             self.capture_to_published,
+            self.outbox_refused,
         ):
             metric.remove_by_labels({"camera": camera})
 

@@ -15,11 +15,13 @@ from operators.gate import GateSettings
 from pipeline import logs
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.alerts.outbox import Outbox
+from pipeline.alerts.outbox_capacity import OutboxLimits
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
 from pipeline.live.judging import Judging, gate_settings, rules_of, site_rules
 from pipeline.live.likeness import SiteLikeness
@@ -37,10 +39,12 @@ from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
 from pipeline.scoring.target import Target
 from pipeline.settings import CameraSettings, GroupSite, LikenessSettings, PlacesSettings, SettingsError, Site
-from pipeline.sinks import configured_sinks
+from pipeline.sinks import SINKS, configured_sinks
 from pipeline.sinks.compacted_topic import CompactedTopic
+from pipeline.sinks.dead_letters import DeadLetters
+from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_broker import Broker
-from pipeline.sinks.relay import Relay, RelayListener, Relays
+from pipeline.sinks.relay import Relay, Relays
 from pipeline.sources.factory import SourceOptions, open_source
 from pipeline.sources.hardware import Hwaccel, find_device
 from pipeline.sources.isolation.pool import DecoderPool, Decoding
@@ -57,6 +61,8 @@ _AWAITED_SECONDS = 1.0
 _LEAVE_SECONDS, _CLAIMED_SECONDS = 4.0, 4.0
 #: The last states of cameras may take so long.
 _STATES_SECONDS = 2.0
+#: Limit for the end of the thread of dead letters.
+_DEAD_LETTERS_SECONDS = 0.5
 
 
 def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
@@ -151,8 +157,13 @@ class Service:
         self._scoring = _ScoringLog(self.metrics, self._watches_by)
         self._judging = Judging(site_rules(site), max_in_flight=site.triton.max_in_flight)
         site.state_dir.mkdir(parents=True, exist_ok=True)
-        sinks = configured_sinks(site.sink_settings)
-        self.outbox = Outbox(site.state_dir / "outbox.sqlite", sinks)
+        sinks = configured_sinks(site.sink_settings, site=site.site, cameras=list(site.cameras))
+        self._sinks = list(sinks)
+        self._outbox_log = OutboxLog(self.metrics)
+        limits = OutboxLimits(site.outbox.max_events, site.outbox.max_mb * 1_000_000)
+        dead_topic = KafkaSink.for_dead_letters(site.kafka)
+        self.outbox = Outbox(site.state_dir / "outbox.sqlite", sinks, limits=limits, listener=self._outbox_log)
+        self._dead_letters = DeadLetters(dead_topic, self.outbox, site.site, DeadLetterLog(self.metrics))
         self.evidence = EvidenceStore(
             site.state_dir / "evidence",
             quota_bytes=site.evidence.quota_mb * 1_000_000,
@@ -160,7 +171,7 @@ class Service:
             heat=site.evidence.attention,
             zones=site.evidence.zones,
         )
-        self.metrics.outbox_depth.set_function(self.outbox.depth)
+        self._outbox_log.watch(self.outbox, self._sinks)
         self.states = self._score_states()
         self._group: Group | None = None
         if isinstance(site, GroupSite):
@@ -182,7 +193,10 @@ class Service:
             Relay(
                 sink,
                 self.outbox.deliveries(name),
-                listener=_RelayLog(self.metrics, name, str(sink), delivered if name == first else _ignore),
+                listener=RelayLog(
+                    self.metrics, name, str(sink), delivered if name == first else ignore, self._dead_letters.notify
+                ),
+                most_backoff_seconds=SINKS[name].most_backoff_seconds,
                 is_late=_never_late if self.ownership is None else self.ownership.is_late,
             )
             for name, sink in sinks.items()
@@ -222,6 +236,7 @@ class Service:
                 self._live.add(camera)
             if isinstance(source, JoinedSource) and (line := source.passed_over.line()) is not None:
                 _log.info("files passed over", camera=camera, files=line)
+        self._dead_letters.start()
         if patient:
             self._relays.start()  # events that an earlier run has left need not wait for the scorer
         served = self._find_models(stop, patient=patient)
@@ -700,8 +715,8 @@ class Service:
         if self.ownership is not None:  # the relays have asked it until now
             self.ownership.close()
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
-        left = self.outbox.depth()
-        self.metrics.outbox_depth.set_function(lambda: left)
+        self._dead_letters.stop(_DEAD_LETTERS_SECONDS)
+        left = self._outbox_log.freeze(self.outbox, self._sinks)
         self.outbox.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
@@ -748,42 +763,5 @@ class _ScoringLog(OutageLog):
         )
 
 
-class _RelayLog(RelayListener):
-    """Logs and counts the callbacks of one sink's relay, and passes its deliveries on."""
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        sink: str,
-        place: str,
-        delivered: Callable[[Event, float | None, float | None], None],
-    ) -> None:
-        self._reconnects = metrics.sink_reconnects.labels(sink)
-        self._set_aside = metrics.events_set_aside.labels(sink)
-        self._sink = sink
-        self._place = place
-        self._delivered = delivered
-
-    def published(self, event: Event, delay_seconds: float | None, publish_seconds: float | None) -> None:
-        self._delivered(event, delay_seconds, publish_seconds)
-
-    def waiting(self, reason: str) -> None:
-        _log.warning("waiting for the sink; alerts are kept", sink=self._sink, reason=reason)
-
-    def resumed(self) -> None:
-        _log.info("the sink accepts alerts", sink=self._sink, place=self._place)
-
-    def reconnected(self) -> None:
-        self._reconnects.inc()
-
-    def failed(self, identity: str, reason: str) -> None:
-        self._set_aside.inc()
-        _log.error("this event cannot be delivered; it is set aside", sink=self._sink, id=identity, reason=reason)
-
-
 def _never_late(_event: Event) -> bool:
     return False
-
-
-def _ignore(_event: Event, _delay_seconds: float | None, _publish_seconds: float | None) -> None:
-    pass

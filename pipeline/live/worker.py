@@ -62,8 +62,8 @@ _LOOK_SECONDS = 0.2
 class Acceptance(Protocol):
     """A place where events are committed; see :class:`pipeline.alerts.outbox.Outbox`."""
 
-    def accept(self, event: Event) -> bool:
-        """Commit the event; it is safe once this returns. Raises OutboxError."""
+    def accept(self, event: Event) -> bool | None:
+        """Commit the event; it is safe once this returns, unless that is None: it is refused. Raises OutboxError."""
         ...
 
 
@@ -561,8 +561,8 @@ class Worker:
         for event in events:
             if watcher.states is not None and isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
                 watcher.states.before_begin(enricher)
-            self._commit(event)
-            self._report_accepted(watcher.watch, event)
+            if self._commit(event):
+                self._report_accepted(watcher.watch, event)
         if watcher.states is not None:
             watcher.states.after(enricher, changed=bool(alerts))
 
@@ -572,8 +572,11 @@ class Worker:
         else:
             self._listeners.notify(lambda one: one.drifted(watch, event))
 
-    def _commit(self, event: Event) -> None:
+    def _commit(self, event: Event) -> bool:
         """Commit the event, however long the disk is full: meanwhile recordings wait and live cameras drop clips.
+
+        Returns:
+            False when it is refused, because too much waits for every sink.
 
         Raises:
             OutboxError: it could not be committed, and the worker stops.
@@ -582,7 +585,7 @@ class Worker:
         while True:
             stopping = self._stop.is_set()
             try:
-                self._outbox.accept(event)
+                is_refused = self._outbox.accept(event) is None
             except OutboxError as error:
                 if stopping:
                     raise
@@ -595,6 +598,7 @@ class Worker:
         if waiting:
             _log.info("alerts can be kept again")
         self._notify_relay()
+        return not is_refused
 
 
 def _notify_tampered(event: TamperEvent, listener: WorkerListener) -> None:

@@ -593,7 +593,7 @@ class _Events:
         self._counts = counts
         self._record = record
 
-    def accept(self, event: Event) -> bool:
+    def accept(self, event: Event) -> bool | None:
         if not self._counts(event):
             return True
         is_new = self._acceptance is None or self._acceptance.accept(event)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.sinks.base import Sink
+from pipeline.sinks.base import KnowsSite, Sink
+from pipeline.sinks.mqtt_settings import MqttSettings
+from pipeline.sinks.webhook_settings import WebhookSettings
 from pipeline.unquoted import explain_unquoted
 
 
@@ -21,10 +23,12 @@ class SinkKind:
             password file that cannot be read.
         settings: the settings of a sink under ``sinks:`` in a site's configuration; None for Kafka, which has a key of
             its own there.
+        most_backoff_seconds: the longest pause between two attempts to send.
     """
 
     make: Callable[[Any], Sink]
     settings: type[BaseModel] | None = None
+    most_backoff_seconds: float = 1.0
 
 
 def _kafka(settings: Any) -> Sink:
@@ -33,9 +37,23 @@ def _kafka(settings: Any) -> Sink:
     return KafkaSink.from_settings(settings)
 
 
+def _webhook(settings: Any) -> Sink:
+    from pipeline.sinks.webhook import WebhookSink
+
+    return WebhookSink(settings)
+
+
+def _mqtt(settings: Any) -> Sink:
+    from pipeline.sinks.mqtt import MqttSink
+
+    return MqttSink(settings)
+
+
 #: Every kind of sink. The key is its key in a site's configuration and its name in the outbox.
 SINKS: dict[str, SinkKind] = {
     "kafka": SinkKind(_kafka),
+    "webhook": SinkKind(_webhook, WebhookSettings, most_backoff_seconds=30.0),  # it may be another company's server
+    "mqtt": SinkKind(_mqtt, MqttSettings),
 }
 
 
@@ -48,7 +66,7 @@ def read_settings(name: str, document: object) -> BaseModel:
     kind = SINKS.get(name)
     if kind is None or kind.settings is None:
         known = ", ".join(known for known, kind in SINKS.items() if kind.settings is not None)
-        raise ValueError(f"unknown sink {name}; expected {known or 'none (Kafka has the key kafka)'}")
+        raise ValueError(f"unknown sink {name}; expected {known} (Kafka has the key kafka)")
     try:
         return kind.settings.model_validate(document)
     except ValidationError as error:
@@ -58,13 +76,20 @@ def read_settings(name: str, document: object) -> BaseModel:
         raise ValueError(f"{where}: {problem}") from None
 
 
-def configured_sinks(settings: Mapping[str, Any]) -> dict[str, Sink]:
+def configured_sinks(
+    settings: Mapping[str, Any], *, site: str = "site", cameras: Sequence[str] = ()
+) -> dict[str, Sink]:
     """Return the sinks by name, in the order of :data:`SINKS`.
 
     Args:
         settings: the settings of each configured sink by its name.
+        site: the site's name, and its cameras, for the sinks that need them.
 
     Raises:
         UsageError: settings that cannot be used; one line.
     """
-    return {name: kind.make(settings[name]) for name, kind in SINKS.items() if name in settings}
+    sinks = {name: kind.make(settings[name]) for name, kind in SINKS.items() if name in settings}
+    for sink in sinks.values():
+        if isinstance(sink, KnowsSite):
+            sink.introduce(site, cameras)
+    return sinks

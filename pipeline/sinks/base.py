@@ -11,14 +11,22 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.alerts.reading import Event
 from pipeline.errors import MistwatchError
 
 
 class SinkUnavailableError(MistwatchError):
-    """A sink cannot be used now; trying again may help. One line that names the sink."""
+    """A sink cannot be used now; trying again may help. One line that names the sink.
+
+    Attributes:
+        wait_seconds: the least time until the sink wants to be asked again.
+    """
+
+    def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class Verdict(StrEnum):
@@ -36,11 +44,13 @@ class Delivery:
     Attributes:
         reason: one line without the sink's name; empty for an acknowledged event.
         monotonic: time of the answer, seconds of the monotonic clock.
+        wait_seconds: for ``RETRY``: the least time until the sink wants to be asked again.
     """
 
     verdict: Verdict
     reason: str = ""
     monotonic: float = field(default_factory=time.monotonic)
+    wait_seconds: float = 0.0
 
 
 #: Called by a sink a few times a second while it waits for an answer, with a function that explains the silence in one
@@ -72,3 +82,11 @@ class Sink(Protocol):
         Raises:
             SinkUnavailableError: the sink has none of the events; the same as ``RETRY`` for all of them.
         """
+
+
+@runtime_checkable
+class KnowsSite(Protocol):
+    """A sink that needs the names of the site and its cameras before it connects."""
+
+    def introduce(self, site: str, cameras: Sequence[str]) -> None:
+        """Take the names. Events of further cameras may follow: cameras are added while a worker runs."""

@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 from kafka.future import Future
 
-from pipeline.alerts.reading import Event
+from pipeline.alerts.cloud_event import CloudEvent
 from pipeline.sinks.base import Delivery, KeepWaiting, Verdict
 from pipeline.sinks.kafka_broker import Broker, BrokerUnavailableError
 from pipeline.sinks.kafka_producer import PERMANENT_ERRORS, close_producer, open_producer
@@ -38,6 +38,13 @@ class KafkaDestination(Protocol):
     def create_topic(self) -> bool: ...
     @property
     def security(self) -> KafkaSecurity: ...
+
+
+class DeadLetterDestination(KafkaDestination, Protocol):
+    """The part of the settings that names a topic and its dead-letter topic."""
+
+    @property
+    def dead_topic(self) -> str | None: ...
 
 
 class KafkaSink:
@@ -76,6 +83,12 @@ class KafkaSink:
         """Make the sink of a site's ``kafka:`` settings. Raises as the class does."""
         return cls(settings.bootstrap, settings.topic, create_topic=settings.create_topic, security=settings.security)
 
+    @classmethod
+    def for_dead_letters(cls, settings: DeadLetterDestination) -> KafkaSink:
+        """Make the sink of the dead-letter topic beside the site's topic. Raises as the class does."""
+        topic = settings.dead_topic or f"{settings.topic}.dead"
+        return cls(settings.bootstrap, topic, create_topic=settings.create_topic, security=settings.security)
+
     @contextlib.contextmanager
     def connect(self) -> Iterator[None]:
         """See :class:`pipeline.sinks.base.Sink`. Raises BrokerUnavailableError."""
@@ -87,14 +100,14 @@ class KafkaSink:
             producer, self._producer = self._producer, None
             close_producer(producer)
 
-    def send(self, events: Sequence[Event], keep_waiting: KeepWaiting) -> list[Delivery]:
+    def send(self, events: Sequence[CloudEvent], keep_waiting: KeepWaiting) -> list[Delivery]:
         """See :class:`pipeline.sinks.base.Sink`."""
         self._unreachable = None
         deadline = time.monotonic() + 2 * self._request_timeout_seconds
         flights = [self._begin(event) for event in events]
         return [self._result(flight, deadline, keep_waiting) for flight in flights]
 
-    def _begin(self, event: Event) -> Future:
+    def _begin(self, event: CloudEvent) -> Future:
         assert self._producer is not None, "send() is called inside connect()"
         headers = [("content-type", CONTENT_TYPE), ("ce_id", event.id.encode()), ("ce_type", event.type.encode())]
         try:

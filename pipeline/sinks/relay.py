@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from pipeline.alerts.outbox import Deliveries, OutboxError
+from pipeline.alerts.deliveries import Deliveries
+from pipeline.alerts.outbox import OutboxError
 from pipeline.alerts.reading import Event
 from pipeline.sinks.base import Delivery, Sink, SinkUnavailableError, Verdict
 
-#: Between two attempts to connect, doubled from the first to the last.
+#: Between two attempts to connect or to send, doubled from the first to the last.
 _BACKOFF_SECONDS = (0.2, 1.0)
 #: A send without an answer is reported to the operator after this time; the relay keeps waiting.
 _SLOW_SECONDS = 3.0
@@ -74,6 +75,7 @@ class Relay:
         deliveries: the sink's part of the outbox.
         is_late: asked before each event is sent whether another worker has taken its camera over meanwhile; the event
             is then marked so.
+        most_backoff_seconds: the longest pause between two attempts, unless the sink asks for a longer one.
     """
 
     def __init__(
@@ -83,7 +85,10 @@ class Relay:
         *,
         listener: RelayListener | None = None,
         is_late: Callable[[Event], bool] = lambda _event: False,
+        most_backoff_seconds: float = _BACKOFF_SECONDS[1],
     ) -> None:
+        self._most_backoff_seconds = most_backoff_seconds
+        self._backoff_seconds = _BACKOFF_SECONDS[0]
         self._sink = sink
         self._deliveries = deliveries
         self._listener = listener or RelayListener()
@@ -140,10 +145,9 @@ class Relay:
     # -- on the relay's thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        backoff = _BACKOFF_SECONDS[0]
         failed = False  # a connection, since the last one was made
         while not self._time_is_up():
-            connected = False
+            connected, wait_seconds = False, 0.0
             try:
                 if self._stopping.is_set() and self._deliveries.depth() == 0:
                     return
@@ -151,19 +155,19 @@ class Relay:
                     if failed:
                         self._listener.reconnected()
                     connected, failed = True, False
-                    backoff = _BACKOFF_SECONDS[0]
                     self._deliver_all()
                     return
             except OutboxError as error:
                 self._report_outage(str(error))
             except SinkUnavailableError as error:
                 failed = failed or connected
+                wait_seconds = error.wait_seconds
                 self._report_outage(str(error))
             except Exception as error:  # a bug, ours or the client's, must not end the delivery of alerts
                 failed = failed or connected
                 self._report_outage(f"{self._sink}: {type(error).__name__}: {' '.join(str(error).split())}")
-            if not self._stopping.wait(backoff):
-                backoff = min(2 * backoff, _BACKOFF_SECONDS[1])
+            if not self._stopping.wait(max(self._backoff_seconds, wait_seconds)):
+                self._backoff_seconds = min(2 * self._backoff_seconds, self._most_backoff_seconds)
             else:
                 time.sleep(_BACKOFF_SECONDS[0])
 
@@ -172,12 +176,16 @@ class Relay:
         while True:
             self._record_acknowledged()
             self._accepted.clear()  # before reading, so that no event accepted meanwhile is missed
+            merges = self._deliveries.merges
             pending = self._deliveries.pending(_BATCH, on_unreadable=self._listener.failed)
             for events in one_of_each_camera(pending):
                 if self._time_is_up():
                     return
+                if self._deliveries.merges != merges:  # those read before may be gone: read again
+                    break
                 self._deliver(events)
             if not pending:
+                self._backoff_seconds = _BACKOFF_SECONDS[0]
                 self._report_resumed()
                 if self._stopping.is_set():
                     return
@@ -189,7 +197,10 @@ class Relay:
         sent = [(event.marked_late() if self._is_late(event) else event).published(now) for event in events]
         self._slow_at = time.monotonic() + _SLOW_SECONDS
         answers = list(zip(sent, self._sink.send(sent, self._keep_waiting), strict=True))
-        self._acknowledged += [pair for pair in answers if pair[1].verdict is Verdict.ACKNOWLEDGED]
+        acknowledged = [pair for pair in answers if pair[1].verdict is Verdict.ACKNOWLEDGED]
+        if acknowledged:  # a connection alone shows nothing: a sink may take it and answer errors
+            self._backoff_seconds = _BACKOFF_SECONDS[0]
+        self._acknowledged += acknowledged
         self._record_acknowledged()
         for event, answer in answers:
             if answer.verdict is Verdict.NEVER:
@@ -197,7 +208,8 @@ class Relay:
                 self._listener.failed(event.id, f"{self._sink} refuses it permanently: {answer.reason}")
         for _, answer in answers:
             if answer.verdict is Verdict.RETRY:
-                raise SinkUnavailableError(f"{self._sink}: {answer.reason}")
+                wait_seconds = max(each.wait_seconds for _, each in answers)
+                raise SinkUnavailableError(f"{self._sink}: {answer.reason}", wait_seconds)
         self._report_resumed()
 
     def _record_acknowledged(self) -> None:

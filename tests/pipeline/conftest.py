@@ -72,6 +72,20 @@ def make_event() -> Callable[..., AlertEvent]:
 
 
 @pytest.fixture
+def make_end(make_event: Callable[..., AlertEvent]) -> Callable[[str, int], AlertEvent]:
+    """Makes the end of a camera's only alert with this sequence number; see ``make_event``."""
+
+    def make(camera: str, sequence: int) -> AlertEvent:
+        event = make_event(camera, sequence)
+        data = event.data.model_copy(
+            update={"state": AlertState.END, "end_reason": "below_threshold", "ended_pts_seconds": 10.0}
+        )
+        return event.model_copy(update={"type": "mistwatch.alert.end", "data": data})
+
+    return make
+
+
+@pytest.fixture
 def until() -> Callable[..., None]:
     """Waits for a condition; fails after ``timeout`` seconds, saying for what."""
 

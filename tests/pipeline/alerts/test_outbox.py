@@ -408,7 +408,7 @@ class TestOneClearLine:
         file = sqlite3.connect(tmp_path / "o")
         file.execute("PRAGMA user_version = 99")
         file.close()
-        self.check(tmp_path / "o", r"written by a later version of mistwatch \(layout 99; expected at most 2\)")
+        self.check(tmp_path / "o", r"written by a later version of mistwatch \(layout 99; expected at most 3\)")
 
     def test_a_full_disk(self, tmp_path: Path, make_event: Any) -> None:
         outbox = one_sink(tmp_path / "o")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from brokers import (  # noqa: F401  # fixtures
@@ -18,6 +19,8 @@ from brokers import (  # noqa: F401  # fixtures
     secured_kafka,
 )
 from kafka import KafkaAdminClient, KafkaProducer
+from mosquitto_broker import MOSQUITTO, MosquittoBroker, Subscriber
+from odd_webhook import OddWebhook
 from tail_process import TOPIC, Tail
 
 from pipeline.alerts.event import AlertEvent
@@ -110,3 +113,40 @@ def publish(make_event: Any) -> Callable[..., None]:
         producer.close(timeout=30)
 
     return send
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a certificate for 127.0.0.1 that is its own authority, ``ca.pem``, and its key, ``key.pem``."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -keyout key.pem -out ca.pem"
+    command += " -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def odd_webhook() -> Iterator[OddWebhook]:
+    """A running receiver of webhooks."""
+    made = OddWebhook()
+    yield made
+    made.thaw()
+    made.stop()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, require: Callable[[str], NoReturn]) -> Iterator[MosquittoBroker]:
+    """A running mosquitto without users."""
+    if not MOSQUITTO.exists():
+        require("mosquitto, a broker of MQTT (Debian package mosquitto)")
+    made = MosquittoBroker(tmp_path / "mosquitto")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def subscriber(mosquitto: MosquittoBroker) -> Iterator[Subscriber]:
+    """A subscriber to everything on the running mosquitto."""
+    made = Subscriber(mosquitto.port)
+    yield made
+    made.close()
