@@ -122,7 +122,7 @@ def test_a_refused_event_is_not_pending_but_stays_with_its_reason(tmp_path: Path
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"document": b'{"type":"mistwatch.tamper.begin"}'}, "unknown type 'mistwatch.tamper.begin'"),
+        ({"document": b'{"type":"mistwatch.weather"}'}, "unknown type 'mistwatch.weather'"),
         ({"document": b"{}"}, "without a type"),
         ({"document": b'{"type":"mistwatch.alert.be'}, "Invalid JSON"),
         ({"document": b"\xff\xfe"}, "Invalid JSON"),

@@ -71,7 +71,7 @@ class TestOneSink:
         with contextlib.closing(Outbox(path, ["kafka"])) as outbox:
             for event in (make_event("gate", 0), unknown, make_event("gate", 2), make_event("hall", 0)):
                 outbox.accept(event)
-        document = json.loads(unknown.to_json()) | {"type": "mistwatch.tamper.begin"}
+        document = json.loads(unknown.to_json()) | {"type": "mistwatch.weather"}
         with contextlib.closing(sqlite3.connect(path)) as file, file:
             file.execute("UPDATE events SET document = ? WHERE id = ?", (json.dumps(document), unknown.id))
 
@@ -85,7 +85,7 @@ class TestOneSink:
         assert [number for camera, number in arrived(server) if camera == "gate"] == [0, 2, 3]
         assert ("hall", 0) in arrived(server)
         assert listener.texts("failed") == [
-            f"{unknown.id} this version of mistwatch cannot read it: unknown type 'mistwatch.tamper.begin'"
+            f"{unknown.id} this version of mistwatch cannot read it: unknown type 'mistwatch.weather'"
         ]
         assert listener.texts("waiting") == []
 
