@@ -239,7 +239,8 @@ class TestWithoutBroker:
         assert "s3cret-word" not in line
 
     @pytest.mark.parametrize(
-        ("options", "kind"), [([], "alert"), (["--kind", "drift"], "drift"), (["--kind", "judgement"], "judgement")]
+        ("options", "kind"),
+        [([], "alert"), *((["--kind", kind], kind) for kind in ("camera", "drift", "judgement"))],
     )
     def test_the_schema_command_prints_what_is_committed(self, root: Path, options: list[str], kind: str) -> None:
         command = [COMMAND[0], "alerts", "schema", *options]
