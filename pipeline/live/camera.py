@@ -120,6 +120,7 @@ class Watcher:
     put_gated: Callable[[Gated], None]  #: takes the clips that are not sent; set before the first frame
     enricher: Enricher | None = None  #: adds likeness to its alerts, on the thread of the operators
     states: WatchStates | None = None  #: publishes its scores, on that thread
+    is_lost = False  #: another worker had the camera when an alert was to begin; on that thread
 
     def __init__(
         self,

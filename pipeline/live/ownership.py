@@ -8,7 +8,9 @@ claim. Until then consumers tell their events apart by the generation.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +29,8 @@ _log = logs.get("ownership")
 
 #: Between two looks at the topic.
 _POLL_SECONDS = 0.2
+#: Without a look for so long the process was frozen, or the machine is overloaded.
+_FROZEN_SECONDS = 1.0
 #: After a failure to follow the topic.
 _RETRY_SECONDS = 1.0
 #: Limit for the end of the thread.
@@ -69,11 +73,15 @@ class Ownership:
         self._newest: dict[str, int] = {}  # the newest claims of cameras in the partitions that were read
         self._fenced: set[str] = set()  # reported
         self._known: dict[int, int] = {}  # partitions that are followed, with the offset that is read next
+        self._polled_at = math.inf  # when the topic was last looked at, on the monotonic clock
+        self._polled = threading.Condition()
         self._stop = threading.Event()
+        states.is_lost = self.is_lost
         self._thread = threading.Thread(target=self._run, name="ownership", daemon=True)
 
     def start(self) -> None:
         """Start to follow the claims of other workers."""
+        self._states.start()
         self._thread.start()
 
     def claim(self, camera: str) -> Claim:
@@ -128,6 +136,18 @@ class Ownership:
         """Return the generation of this worker's claim; None where it has none."""
         with self._lock:
             return self._owned.get(camera)
+
+    def is_lost(self, camera: str, generation: int) -> bool:
+        """Return whether another worker is known to have claimed a camera of this worker's after ``generation``.
+
+        Where the process has not looked at the topic for a while, because it was frozen, this looks first, for at most
+        a second.
+        """
+        if time.monotonic() - self._polled_at > _FROZEN_SECONDS:
+            with self._polled:
+                self._polled.wait(_FROZEN_SECONDS)
+        with self._lock:
+            return self._newest.get(camera, generation) > generation
 
     def is_late(self, event: Event) -> bool:
         """Return whether a worker of a higher generation has claimed the event's camera meanwhile.
@@ -209,8 +229,12 @@ class Ownership:
                     for records in consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000)).values():
                         for record in records:
                             self._take(record_of(record))
+                    with self._polled:
+                        self._polled_at = time.monotonic()
+                        self._polled.notify_all()
                     self._report_fenced()
         finally:
+            self._polled_at = math.inf  # the topic is away, and to wait for it would hold up alerts
             with contextlib.suppress(Exception):
                 consumer.close()
 

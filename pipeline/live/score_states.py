@@ -81,9 +81,20 @@ class ScoreStates:
         self._started = False
         self._last: dict[str, bytes] = {}
         self._is_away = False  # the last begin waited in vain
+        #: Returns whether a camera is known to be claimed by a worker of a higher generation than this.
+        self.is_lost: Callable[[str, int], bool] = lambda _camera, _generation: False
+
+    def start(self) -> None:
+        """Connect now rather than with the first record, which an alert may wait for."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._values.start()
 
     def put(self, record: ScoreRecord) -> None:
-        """Publish a record soon, in place of an older one that waits."""
+        """Publish a record soon, in place of an older one that waits; not that of a camera that is lost."""
+        if record.generation is not None and self.is_lost(record.camera, record.generation):
+            return
         self._put(record.key, record.model_dump_json(exclude_none=True).encode())
 
     def secure(self, record: ScoreRecord) -> bool:
@@ -125,10 +136,8 @@ class ScoreStates:
         return self._values.stop(seconds)
 
     def _put(self, key: str, value: bytes) -> None:
+        self.start()  # here: a site of recordings publishes none, and needs no connection
         with self._lock:
-            if not self._started:  # a site of recordings publishes none, and needs no connection
-                self._started = True
-                self._values.start()
             self._last[key] = value
         self._values.put(key, value, partition_key=key.rpartition("/")[0])
 
@@ -158,15 +167,21 @@ class WatchStates:
         self._sent_at = -_EVERY_SECONDS  # on the monotonic clock
         self._sent_newest: object = None
 
-    def before_begin(self, enricher: Enricher | None) -> None:
+    def may_begin(self, enricher: Enricher | None) -> bool:
         """Publish the state that holds the alert, and wait for it, before the alert's begin is committed.
 
         An alert that is over meanwhile is in no state: it is committed first, since a lost alert is worse than one that
         is begun twice.
+
+        Returns:
+            False where another worker has claimed the camera: the alert is its to begin.
         """
-        if self._generation is not None and self._assembler.open_alert is not None:
+        if self._generation is None:
+            return True
+        if self._assembler.open_alert is not None:
             self._states.secure(self._record(enricher))
             self._sent_at = time.monotonic()
+        return not self._states.is_lost(self._watch.camera, self._generation)
 
     def after(self, enricher: Enricher | None, *, changed: bool) -> None:
         """Publish the newest score, unless one was published within the last second.

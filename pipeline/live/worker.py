@@ -517,12 +517,26 @@ class Worker:
             self._waiting.discard(watcher)
         events: list[AlertEvent | DriftEvent] = [*alerts, *watcher.drift.pop()]
         for event in events:
-            if watcher.states is not None and isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
-                watcher.states.before_begin(enricher)
+            if self._is_anothers(watcher, event):
+                return
             self._commit(event)
             self._report_accepted(watcher.watch, event)
         if watcher.states is not None:
             watcher.states.after(enricher, changed=bool(alerts))
+
+    def _is_anothers(self, watcher: Watcher, event: AlertEvent | DriftEvent) -> bool:
+        """Return whether the event belongs to another worker, which has claimed the camera before this alert began.
+
+        That worker watches the camera and begins the alert by itself. This one is about to hand the camera over; what
+        it finds until then is left out.
+        """
+        if watcher.states is None or watcher.is_lost:
+            return watcher.is_lost
+        if isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
+            watcher.is_lost = not watcher.states.may_begin(watcher.enricher)
+            if watcher.is_lost:
+                _log.warning("an alert is left to the worker that has the camera now", camera=watcher.watch.camera)
+        return watcher.is_lost
 
     def _report_accepted(self, watch: Watch, event: AlertEvent | DriftEvent) -> None:
         if isinstance(event, AlertEvent):
