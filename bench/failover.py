@@ -2,9 +2,10 @@
 
 ``python bench/failover.py [--rounds 20] [--workers 3] [--cameras 24] [--broker apache|embedded]``
 
-Workers are processes, ``mistwatch run --group``. They watch synthetic cameras with a Triton that scores the brightness
-of a clip, so next to nothing is computed. Each camera has an alert that stays open. A camera is watched while its count
-of scored clips rises, as the workers' metrics have it (looked at every 0.2 s; a clip a second).
+Workers are processes, ``mistwatch run --group``. They watch cameras of small pictures, two a second, with a Triton
+that scores the brightness of a clip, so next to nothing is computed. Each camera has an alert that stays open. A camera
+is watched while its count of scored clips rises, as the workers' metrics have it (looked at every 0.2 s; a clip a
+second).
 
 The embedded broker never ends the session of a member that is silent: only a restart is measured there.
 """
@@ -12,6 +13,7 @@ The embedded broker never ends the session of a member that is silent: only a re
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import statistics
@@ -24,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 from brokers import JARS, ApacheKafka
-from group_workers import GroupWorker, Watchman, add_cameras, states_by_camera
+from group_workers import GroupWorker, Pictures, Watchman, add_cameras, states_by_camera
 from recorded import record
 from triton_of_brightness import Server
 
@@ -45,15 +47,15 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--record", action="store_true", help="write bench/results/failover.json and .md")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="failover-") as folder:
-        results = measure(Path(folder), given)
+    with tempfile.TemporaryDirectory(prefix="failover-") as folder, contextlib.ExitStack() as stack:
+        results = measure(Path(folder), given, stack)
     page = page_of(results)
     print(page)
     if given.record:
         record(RESULTS, "failover", results, page)
 
 
-def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+def measure(folder: Path, given: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, Any]:
     """Return the figures."""
     broker: Any
     if given.broker == "apache":
@@ -63,13 +65,14 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         broker.start()
     triton = Server(folder / "triton")
     triton.start()
+    pictures = stack.enter_context(Pictures())
     names = [f"cam{number:02}" for number in range(given.cameras)]
     workers = [
         GroupWorker(folder / f"worker{number}", triton.address, broker.bootstrap) for number in range(given.workers)
     ]
     watchman = Watchman(workers)
     try:
-        add_cameras(broker.bootstrap, names)
+        add_cameras(broker.bootstrap, pictures, names)
         for worker in workers:
             worker.start()
         settle(watchman, workers, names)

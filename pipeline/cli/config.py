@@ -15,18 +15,23 @@ app = typer.Typer(help="Check a site's configuration.", no_args_is_help=True)
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -> None:
+def check(
+    file: Annotated[Path, typer.Argument(help="The site's YAML file.")],
+    group: Annotated[
+        bool, typer.Option("--group", help="The configuration of a group's workers, which names no cameras.")
+    ] = False,
+) -> None:
     """Check FILE: status 0, or 2 and a line for each problem. Cameras and Triton are not contacted."""
     from pipeline.calibration.file import CalibrationError, read_calibration
     from pipeline.cli.archives import watched
     from pipeline.cli.legend import legend
     from pipeline.live.listener import Watch
     from pipeline.live.service import source_options
-    from pipeline.settings import load_site
+    from pipeline.settings import load_group_site, load_site
     from pipeline.sources.base import SourceError
     from pipeline.sources.factory import open_source
 
-    site = load_site(file)
+    site = load_group_site(file) if group else load_site(file)
     problems, opened = [], []
     for camera, settings in site.cameras.items():
         try:
@@ -47,8 +52,13 @@ def check(file: Annotated[Path, typer.Argument(help="The site's YAML file.")]) -
     if problems:
         raise UsageError("\n".join(problems))
     detectors = f"{len(site.detectors)} detector(s) ({', '.join(site.detectors)}), " if site.detectors else ""
+    cameras = (
+        f"cameras from {site.kafka.control_topic}"
+        if group
+        else f"{len(site.cameras)} camera(s) ({', '.join(site.cameras)})"
+    )
     typer.echo(
-        f"{file}: good. Site {site.site}: {len(site.cameras)} camera(s) ({', '.join(site.cameras)}), {detectors}"
+        f"{file}: good. Site {site.site}: {cameras}, {detectors}"
         f"Triton at {site.triton.address}, alerts to {site.kafka.topic} at {site.kafka.bootstrap}"
     )
     for line in legend({name: camera.source for name, camera in site.cameras.items()}):

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol
 
 from pipeline import logs
@@ -63,8 +64,8 @@ class CameraHost(Protocol):
 class OwnedCameras(Protocol):
     """See :class:`pipeline.live.ownership.Ownership`."""
 
-    def claim(self, camera: str) -> Claim:
-        """Claim a camera. Raises BrokerUnavailableError."""
+    def claim_all(self, cameras: Sequence[str]) -> list[Claim]:
+        """Claim cameras with one exchange. Raises BrokerUnavailableError."""
         ...
 
     def release(self, camera: str, *, detectors: Collection[str] | None = None) -> None:
@@ -126,9 +127,12 @@ class Group:
         self._share = Share()
         self._tenancies: dict[str, Tenancy] = {}
         self._busy: set[str] = set()
+        self._is_claiming = False
+        self._claiming: set[str] = set()  # by the newest exchange
         self._said: dict[str, str] = {}  # why a camera waits, as it was logged
         self._refused: set[tuple[int, int]] = set()  # places of messages that the log has named
         self._warned: frozenset[str] = frozenset()  # what the log has said of the group's members
+        self._shown = (0, 0)  # partitions and workers that the log has named last
         self._overloaded = False
         self._changed = threading.Condition()
         self._stopped = False
@@ -145,7 +149,7 @@ class Group:
         """Take the news that another worker has claimed a camera; see :class:`pipeline.live.ownership.Ownership`."""
         with self._changed:
             tenancy = self._tenancies.get(camera)
-            if tenancy is None or (tenancy.running is None and camera not in self._busy):
+            if tenancy is None or (tenancy.running is None and camera not in self._busy | self._claiming):
                 return
             tenancy.fenced = True
             if tenancy.partition in self._share.partitions:
@@ -175,7 +179,7 @@ class Group:
                 self._changed.wait_for(self._is_idle, claimed_seconds)
             self._stopped = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._busy, claimed_seconds)
+            self._changed.wait_for(lambda: not self._busy and not self._is_claiming, claimed_seconds)
 
     # -- on the member's thread --------------------------------------------------------------------------------
 
@@ -184,6 +188,10 @@ class Group:
             self._share = share
             self._changed.notify_all()
         self._listener.shared(share)
+        size = 0 if share.view is None else share.view.size
+        if (shown := (len(share.partitions), size)) != self._shown:
+            self._shown = shown
+            _log.info("this worker's share", group=self._name, workers=size, partitions=len(share.partitions))
         self._report_members(share)
 
     def _report_members(self, share: Share) -> None:
@@ -226,6 +234,7 @@ class Group:
         for camera, record in share.records.items():
             if camera not in self._tenancies:
                 self._tenancies[camera] = Tenancy(camera, record.partition)
+        adding: list[tuple[Tenancy, ControlRecord]] = []
         for camera, tenancy in list(self._tenancies.items()):
             tenancy.follow(share, now)
             if camera in self._busy:
@@ -234,12 +243,20 @@ class Group:
                 del self._tenancies[camera]
                 self._said.pop(camera, None)
                 continue
-            action = tenancy.next_action(share, now)
-            if action is not Action.WAIT and len(self._busy) < _AT_A_TIME:
-                self._busy.add(camera)
-                arguments = (tenancy, action, share.records.get(camera))
-                threading.Thread(target=self._act, args=arguments, name=f"move {camera}", daemon=True).start()
+            action, record = tenancy.next_action(share, now), share.records.get(camera)
+            if action is Action.ADD and record is not None:
+                adding.append((tenancy, record))
+            elif action is not Action.WAIT and len(self._busy) < _AT_A_TIME:
+                self._begin(tenancy, partial(self._act, tenancy, action, record))
+        if adding and not self._is_claiming:
+            self._is_claiming = True
+            threading.Thread(target=self._claim_all, args=(adding,), name="claim", daemon=True).start()
         self._report_load()
+
+    def _begin(self, tenancy: Tenancy, work: Callable[[], None]) -> None:
+        """Move a camera on a thread of its own."""
+        self._busy.add(tenancy.camera)
+        threading.Thread(target=self._guarded, args=(tenancy, work), name=f"move {tenancy.camera}", daemon=True).start()
 
     def _report_load(self) -> None:
         watching = sum(tenancy.running is not None for tenancy in self._tenancies.values())
@@ -257,28 +274,17 @@ class Group:
                 _log.info("within this worker's capacity again", cameras=watching, capacity=self._capacity)
 
     def _is_idle(self) -> bool:
-        return not self._busy and all(tenancy.running is None for tenancy in self._tenancies.values())
+        return (
+            not self._busy
+            and not self._is_claiming
+            and all(tenancy.running is None for tenancy in self._tenancies.values())
+        )
 
     # -- on a thread for each camera that moves ----------------------------------------------------------------
 
-    def _act(self, tenancy: Tenancy, action: Action, record: ControlRecord | None) -> None:
+    def _guarded(self, tenancy: Tenancy, work: Callable[[], None]) -> None:
         try:
-            match action:
-                case Action.ADD if record is not None:
-                    self._add(tenancy, record)
-                case Action.CHANGE if record is not None:
-                    self._change(tenancy, record)
-                case Action.COMPLETE if record is not None:
-                    self._complete(tenancy, record)
-                case Action.REMOVE:
-                    self._remove(tenancy)
-                case Action.HAND_OVER:
-                    self._hand_over(tenancy)
-        except (ScorerUnavailable, SinkUnavailableError) as error:
-            self._wait(tenancy, str(error))
-        except MistwatchError as error:
-            if record is not None:
-                self._refuse(tenancy, record, str(error))
+            work()
         except Exception:
             _log.exception("a camera could not be moved; trying again. This is a bug", camera=tenancy.camera)
             tenancy.retry_at = time.monotonic() + RECLAIM_SECONDS
@@ -287,40 +293,98 @@ class Group:
                 self._busy.discard(tenancy.camera)
                 self._changed.notify_all()
 
-    def _add(self, tenancy: Tenancy, record: ControlRecord) -> None:
-        assert self._claims is not None
-        name, settings = camera_of(record.key, record.value)
-        if self._stopped:
-            return
-        tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
-        claim = self._claims.claim(name)
+    def _act(self, tenancy: Tenancy, action: Action, record: ControlRecord | None) -> None:
+        match action:
+            case Action.CHANGE if record is not None:
+                self._change(tenancy, record)
+            case Action.COMPLETE if record is not None:
+                self._complete(tenancy, record)
+            case Action.REMOVE:
+                self._remove(tenancy)
+            case Action.HAND_OVER:
+                self._hand_over(tenancy)
+
+    def _claim_all(self, adding: Sequence[tuple[Tenancy, ControlRecord]]) -> None:
+        """Claim cameras with one exchange, and watch each of them; when a worker has died that is many at once."""
         try:
-            complete = self._host.add_camera(name, settings, claim)
-        except BaseException:
-            self._claims.release(name)
-            raise
+            usable = [(each, settings) for each in adding if (settings := self._settings_of(*each)) is not None]
+            claims = self._claimed([tenancy for (tenancy, _), _ in usable])
+            with self._changed:
+                for ((tenancy, record), settings), claim in zip(usable, claims, strict=False):
+                    self._begin(tenancy, partial(self._add, tenancy, record, settings, claim))
+        except Exception:
+            _log.exception("cameras could not be claimed; trying again. This is a bug")
+            for tenancy, _ in adding:
+                tenancy.retry_at = time.monotonic() + RECLAIM_SECONDS
+        finally:
+            with self._changed:
+                self._is_claiming = False
+                self._changed.notify_all()
+
+    def _settings_of(self, tenancy: Tenancy, record: ControlRecord) -> CameraSettings | None:
+        """Return a camera's settings; None where its message cannot be used, which is reported."""
+        try:
+            return camera_of(record.key, record.value)[1]
+        except MistwatchError as error:
+            self._refuse(tenancy, record, str(error))
+            return None
+
+    def _claimed(self, tenancies: Sequence[Tenancy]) -> list[Claim]:
+        """Return the claims of cameras; none where they cannot be claimed now, or the worker ends."""
+        assert self._claims is not None
+        if self._stopped or not tenancies:
+            return []
+        for tenancy in tenancies:
+            tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
+        with self._changed:
+            self._claiming = {tenancy.camera for tenancy in tenancies}
+        try:
+            return self._claims.claim_all([tenancy.camera for tenancy in tenancies])
+        except SinkUnavailableError as error:
+            for tenancy in tenancies:
+                self._wait(tenancy, str(error))
+            return []
+
+    def _add(self, tenancy: Tenancy, record: ControlRecord, settings: CameraSettings, claim: Claim) -> None:
+        assert self._claims is not None
+        try:
+            complete = self._host.add_camera(tenancy.camera, settings, claim)
+        except ScorerUnavailable as error:
+            self._claims.release(tenancy.camera)
+            self._wait(tenancy, str(error))
+            return
+        except MistwatchError as error:
+            self._claims.release(tenancy.camera)
+            self._refuse(tenancy, record, str(error))
+            return
         with self._changed:
             tenancy.running, tenancy.refused = record.value, None
             tenancy.complete_at = None if complete else time.monotonic() + COMPLETE_SECONDS
         self._said.pop(tenancy.camera, None)
         self._listener.moved("gained")
-        _log.info("camera taken", camera=name, generation=claim.generation)
+        _log.info("camera taken", camera=tenancy.camera, generation=claim.generation)
+
+    def _restart(self, tenancy: Tenancy, record: ControlRecord, settings: CameraSettings) -> None:
+        """Watch a camera again that has just been stopped."""
+        self._release(tenancy)
+        for claim in self._claimed([tenancy]):
+            self._add(tenancy, record, settings, claim)
 
     def _change(self, tenancy: Tenancy, record: ControlRecord) -> None:
         """Start a camera anew with other settings; what cannot be used leaves it as it is."""
-        camera_of(record.key, record.value)
+        if (settings := self._settings_of(tenancy, record)) is None:
+            return
         self._host.remove_camera(tenancy.camera)
-        self._release(tenancy)
-        self._add(tenancy, record)
+        self._restart(tenancy, record, settings)
         _log.info("camera changed", camera=tenancy.camera)
 
     def _complete(self, tenancy: Tenancy, record: ControlRecord) -> None:
         """Watch a camera by a detector that it lacked, too; its alerts continue."""
         tenancy.complete_at = time.monotonic() + COMPLETE_SECONDS
-        if self._host.can_complete(tenancy.camera):
+        settings = self._settings_of(tenancy, record)
+        if settings is not None and self._host.can_complete(tenancy.camera):
             self._host.hand_over_camera(tenancy.camera)
-            self._release(tenancy)
-            self._add(tenancy, record)
+            self._restart(tenancy, record, settings)
 
     def _hand_over(self, tenancy: Tenancy) -> None:
         self._host.hand_over_camera(tenancy.camera)

@@ -165,6 +165,8 @@ def check_opencv() -> None:
         found = importlib.util.find_spec("cv2") is not None
     except ImportError:
         found = False
+    except ValueError:
+        found = True  # another thread is importing it
     if not found:
         raise SceneError("rendering a scene needs OpenCV: pip install 'mistwatch[demo]'")
 

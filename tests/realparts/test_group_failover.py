@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from brokers import apache_kafka, broker, formatted_kafka, kafka_jars, noida_db  # noqa: F401  # fixtures
-from group_workers import GroupWorker, Watchman, add_cameras, control_topic, remove_cameras, states_by_camera
+from group_workers import GroupWorker, Pictures, Watchman, add_cameras, control_topic, remove_cameras, states_by_camera
 from triton_of_brightness import Server
 
 pytestmark = [pytest.mark.realparts, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -28,13 +28,22 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[Pictures]:
+    """The pictures of all cameras."""
+    with Pictures() as server:
+        yield server
+
+
 @pytest.fixture
-def group(tmp_path: Path, triton: Server) -> Iterator[Callable[..., tuple[list[GroupWorker], Watchman]]]:
+def group(
+    tmp_path: Path, triton: Server, pictures: Pictures
+) -> Iterator[Callable[..., tuple[list[GroupWorker], Watchman]]]:
     """Starts workers over six cameras, and waits until all are watched and shared."""
     made: list[tuple[list[GroupWorker], Watchman]] = []
 
     def start(bootstrap: str, count: int, partitions: int = 32) -> tuple[list[GroupWorker], Watchman]:
-        add_cameras(bootstrap, CAMERAS, partitions)
+        add_cameras(bootstrap, pictures, CAMERAS, partitions)
         workers = [GroupWorker(tmp_path / f"worker{number}", triton.address, bootstrap) for number in range(count)]
         watchman = Watchman(workers)
         made.append((workers, watchman))
@@ -97,10 +106,14 @@ def test_a_frozen_worker_that_comes_back_hands_over_what_others_have_claimed(
     assert_each_alert_begun_once(apache_kafka.bootstrap)
 
 
-def test_messages_change_what_is_watched_without_a_restart(broker: Any, group: Any) -> None:  # noqa: F811
+def test_messages_change_what_is_watched_without_a_restart(
+    broker: Any,  # noqa: F811
+    group: Any,
+    pictures: Pictures,
+) -> None:
     workers, watchman = group(broker.bootstrap, 1)
     process = workers[0].process
-    add_cameras(broker.bootstrap, [*CAMERAS, "late"])
+    add_cameras(broker.bootstrap, pictures, [*CAMERAS, "late"])
     watchman.wait_for(lambda now: "late" in now.owners, 90)
     remove_cameras(broker.bootstrap, ["late", "cam0"])
     topic = control_topic(broker.bootstrap)

@@ -7,6 +7,8 @@ first one of a camera is an alert that was begun twice.
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import os
 import signal
 import subprocess
@@ -18,9 +20,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
+from PIL import Image
 from ports import free_port
 from site_runs import scrape
+from web_camera import Page, WebCamera
 
+from deploy.lifetime import end_with_parent
 from pipeline.alerts.reading import read_event
 from pipeline.live.control_topic import put_camera, remove_camera
 from pipeline.sinks.compacted_topic import CompactedTopic
@@ -29,7 +34,24 @@ from pipeline.sinks.kafka_broker import Broker
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Seconds between two looks at the workers' metrics.
 LOOK_SECONDS = 0.2
-SOURCE = "synthetic://courtyard?seed={seed}&fps=2&width=640"
+#: Seconds between two pictures of a camera. The model's clips begin every second picture.
+PICTURE_SECONDS = 0.5
+
+
+class Pictures(WebCamera):
+    """Grey pictures, of another brightness each, for every camera: cameras that cost next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shades = itertools.cycle([jpeg_of(brightness) for brightness in range(100, 150, 5)])
+        self.pages["/picture"] = lambda: Page(next(shades), "image/jpeg")
+
+
+def jpeg_of(brightness: int) -> bytes:
+    """Return a small grey picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (brightness, brightness, brightness)).save(file, "jpeg")
+    return file.getvalue()
 
 
 class GroupWorker:
@@ -53,7 +75,12 @@ class GroupWorker:
         command = [sys.executable, "-P", "-m", "pipeline.cli", "run", "--config", str(self.config), "--group", "g"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--json"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
+                [*command, "--json"],
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     @property
@@ -171,11 +198,11 @@ def control_topic(bootstrap: str, partitions: int = 32) -> CompactedTopic:
     return CompactedTopic(Broker(bootstrap), "mistwatch.control", partitions=partitions)
 
 
-def add_cameras(bootstrap: str, names: Sequence[str], partitions: int = 32) -> None:
-    """Add synthetic cameras to the group."""
+def add_cameras(bootstrap: str, pictures: Pictures, names: Sequence[str], partitions: int = 32) -> None:
+    """Add cameras to the group."""
     topic = control_topic(bootstrap, partitions)
-    for seed, name in enumerate(names):
-        put_camera(topic, name, {"source": SOURCE.format(seed=seed)})
+    for name in names:
+        put_camera(topic, name, {"source": pictures.url("/picture"), "snapshot_seconds": PICTURE_SECONDS})
     topic.close()
 
 
