@@ -43,6 +43,7 @@ from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
+from pipeline.printable import printable
 from pipeline.scoring.tls_address import TlsAddress, TritonTls
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
@@ -681,6 +682,8 @@ def load_site(path: Path) -> Site:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: not valid YAML: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -766,7 +769,7 @@ def _explain(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # settings that do not fit together: the message names them
         return redact(message)
-    where = redact(".".join(str(part) for part in problem["loc"]))
+    where = printable(redact(".".join(str(part) for part in problem["loc"])))
     match problem["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key; `mistwatch config schema` lists the known ones"
