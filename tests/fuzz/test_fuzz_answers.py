@@ -140,7 +140,7 @@ def _clean(value: object) -> str:
 
 
 VERSIONS = st.sampled_from([["1"], ["3", "12"]]) | st.lists(st.text(max_size=3), max_size=3)
-PART = mutated_bytes([json.dumps(SCORER).encode()])
+PART = mutated_bytes([json.dumps(HOST).encode()])
 
 
 @fuzz(0.09, config=configurations(), versions=VERSIONS, part=PART, name=st.sampled_from(["", "gate"]))
@@ -152,7 +152,7 @@ def test_a_description_by_triton(config: Any, versions: list[str], part: bytes, 
 
 
 def test_the_descriptions_can_be_read_before_they_are_mutated() -> None:
-    part = json.dumps(SCORER).encode()
+    part = json.dumps(HOST).encode()
     clients: list[Any] = [Described(["1"], configuration(number), part) for number in range(len(MODELS))]
     assert describe(clients[0], "h:1", Target("clip_scorer")).heat is not None
     assert describe(clients[1], "h:1", Target("clip_scorer", "gate")).name == "mean"
