@@ -127,5 +127,6 @@ def test_no_code_of_ours_loads_a_pickle_with_code(root: Path) -> None:
         for pattern in unsafe
         if re.search(pattern, line)
     ]
-    # Steps that an error message proposes, for a file that the user trusts.
-    assert all("plain_arrays.py" in one for one in found), found
+    # Steps that an error message proposes, for a file that the user trusts; requests of a worker to its own child.
+    allowed = ("pipeline/plain_arrays.py: ", "pipeline/sources/isolation/host.py: ")
+    assert not [one for one in found if not one.startswith(allowed)]
