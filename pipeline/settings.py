@@ -91,7 +91,7 @@ def _rate(value: object) -> object:
     """One message where pydantic's union would give one a branch."""
     if value is None or value == "native":
         return value
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         rate = float(value)  # type: ignore[arg-type]
         if 0 < rate <= 240 and not isinstance(value, bool):
             return rate
