@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: help venv weights system test test-slow test-oldest test-312 lint demo bench clean
+.PHONY: help venv weights system test fuzz test-slow test-oldest test-312 lint demo bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -69,6 +69,10 @@ test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many test
 
 test-slow: venv weights  ## the tests that take long, which CI leaves out
 	$(call run,slow)
+
+FUZZ_INPUTS ?= 100000
+fuzz: venv  ## documents and answers from outside, mutated: FUZZ_INPUTS of them (100000); make test runs 1000
+	MISTWATCH_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest tests/fuzz -m fuzz -p no:xdist --timeout 3600 $(PYTEST_ARGS)
 
 test-312:  ## Python 3.12, in .venv-3.12: the tests but those marked realparts and the browser's; PYTHON312=... names it
 	@$(PYTHON312) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || \

@@ -10,8 +10,16 @@ import subprocess
 from abc import ABC, abstractmethod
 from typing import Self
 
+#: Settings of a site, passwords among them, are variables of this kind; servers need none of them.
+_SETTINGS_PREFIX = "MISTWATCH_"
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
+
+
+def child_environment() -> dict[str, str]:
+    """Return this process's environment without the site's settings, which may hold passwords."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(_SETTINGS_PREFIX)}
 
 
 class ChildServer(ABC):

@@ -44,6 +44,7 @@ from pipeline.alerts.zoning import CameraZones
 from pipeline.calibration.file import CalibrationError, read_calibration
 from pipeline.errors import UsageError
 from pipeline.names import Name
+from pipeline.printable import printable
 from pipeline.scoring.tls_address import TlsAddress, TritonTls
 from pipeline.sinks import read_settings
 from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environment
@@ -92,7 +93,7 @@ def _rate(value: object) -> object:
     """One message where pydantic's union would give one a branch."""
     if value is None or value == "native":
         return value
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         rate = float(value)  # type: ignore[arg-type]
         if 0 < rate <= 240 and not isinstance(value, bool):
             return rate
@@ -884,6 +885,8 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: not valid YAML: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -974,7 +977,7 @@ def _explain(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # settings that do not fit together: the message names them
         return redact(message)
-    where = redact(".".join(str(part) for part in problem["loc"]))
+    where = printable(redact(".".join(str(part) for part in problem["loc"])))
     match problem["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key; `mistwatch config schema` lists the known ones"

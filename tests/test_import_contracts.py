@@ -23,7 +23,9 @@ OPEN_TO_MODELS = {
     "pipeline.names",
     "pipeline.plain_arrays",
     "pipeline.printable",
+    "pipeline.secret_file",
     "pipeline.sources",
+    "pipeline.tls",
     "pipeline.windows",
 }
 

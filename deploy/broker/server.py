@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from deploy.errors import DeployError
-from deploy.lifetime import ChildServer, end_with_parent
+from deploy.lifetime import ChildServer, child_environment, end_with_parent
 
 #: The broker's line on standard output that names its port.
 _LISTENING = re.compile(r"^\s*kafka\s+\S+:(\d+)\s*$", re.MULTILINE)
@@ -79,6 +79,7 @@ class BrokerServer(ChildServer):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=child_environment(),
                     start_new_session=True,
                     preexec_fn=end_with_parent,
                 )

@@ -21,7 +21,7 @@ from typing import IO
 from deploy.camera import record
 from deploy.camera.record import Sending
 from deploy.errors import DeployError
-from deploy.lifetime import ChildServer, end_with_parent
+from deploy.lifetime import ChildServer, child_environment, end_with_parent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _STOP_SECONDS = 2.0
@@ -114,6 +114,7 @@ class CameraServer(ChildServer):
                     stdout=subprocess.PIPE,
                     stderr=log,
                     pass_fds=(self._record.fileno(),),
+                    env=child_environment(),
                     start_new_session=True,
                     preexec_fn=end_with_parent,
                 )

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.errors import DeployError
-from deploy.lifetime import ChildServer, signal_group
+from deploy.lifetime import ChildServer, child_environment, signal_group
 from deploy.triton.guard import remove_shared_memory
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -387,7 +387,7 @@ def _environment(binary: Path) -> dict[str, str]:
     """The environment in which the stub finds this Python's packages and every library finds its neighbours."""
     bundled = binary.parents[3] / "nvidia_pytriton.libs"
     libraries = [str(_library_folder()), str(bundled), os.environ.get("LD_LIBRARY_PATH", "")]
-    environment = dict(os.environ)
+    environment = child_environment()
     # The stub takes the packages of the first `python3` on PATH; PYTHONHOME would mislead it.
     environment.pop("PYTHONHOME", None)
     environment["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])

@@ -132,9 +132,13 @@ class EvidenceStore:
             self._prune(room_for=len(picture))
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files.write_bytes(path, picture)
+                leads_out = not path.parent.resolve().is_relative_to(self.folder.resolve())
+                if not leads_out:
+                    files.write_bytes(path, picture)
             except OSError as error:
                 raise EvidenceError(f"picture {path}: {error.strerror}") from None
+            if leads_out:
+                raise EvidenceError(f"picture {path}: {path.parent} leads out of the evidence folder; remove it")
             self._add(path, len(picture), self._clock())
         return path.as_uri()
 

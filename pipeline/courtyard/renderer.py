@@ -159,6 +159,7 @@ def _process() -> Iterator[Connection]:
             [sys.executable, "-P", "-c", f"from {__name__} import work; work({handle})"],
             stdin=subprocess.DEVNULL,
             pass_fds=(handle,),
+            env={name: value for name, value in os.environ.items() if not name.startswith("MISTWATCH_")},  # passwords
             start_new_session=True,  # the parent handles Ctrl-C
         )
     try:

@@ -197,7 +197,7 @@ def _shown(path: str) -> str:
 
 def _explain(problem: object) -> str:
     assert isinstance(problem, dict)
-    key = ".".join(str(part) for part in problem["loc"])
+    key = _shown(".".join(str(part) for part in problem["loc"]))
     match problem["type"]:
         case "missing":
             return f"{key} is missing"

@@ -39,7 +39,7 @@ class TritonTls:
         return context
 
     def credentials(self) -> Any:
-        """Return the same for gRPC; the files are read anew. Raises pipeline.tls.TlsFileError."""
+        """Return the same for gRPC; the files are read again. Raises pipeline.tls.TlsFileError."""
         import grpc  # most commands read a configuration, and few of them talk to Triton
 
         return grpc.ssl_channel_credentials(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.errors import MistwatchError
 from pipeline.sources.credentials import Location
 from pipeline.tls import (
     fingerprint,
@@ -32,7 +33,7 @@ PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
-class PinnedElsewhereError(ConnectionError):
+class PinnedElsewhereError(MistwatchError, ConnectionError):
     """The certificate that a camera shows is not the one whose fingerprint is trusted."""
 
     def __init__(self, shown: str) -> None:

@@ -120,7 +120,7 @@ class NetworkStream(LiveStream):
             self._close_tunnel()
 
     def _renew_password(self) -> None:
-        """Read the password anew, so that one that was changed is used. Raises SourceError: the file cannot be used."""
+        """Read the password again, so that a changed one is used. Raises SourceError: the file cannot be used."""
         if self._password_file is None:
             return
         problem = None

@@ -177,6 +177,16 @@ class TestNames:
         assert path.resolve().parent.parent == folder.resolve()
         assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
 
+    def test_a_link_that_leads_out_of_the_folder_is_not_followed(self, tmp_path: Path) -> None:
+        folder, outside = tmp_path / "evidence", tmp_path / "outside"
+        folder.mkdir()
+        outside.mkdir()
+        (folder / "gate").symlink_to(outside)
+        store = EvidenceStore(folder, quota_bytes=10**7, max_age_seconds=1e6)
+        with pytest.raises(EvidenceError, match="leads out of the evidence folder; remove it"):
+            store.save(plain(32, 32), camera="gate", name="one")
+        assert list(outside.iterdir()) == []
+
     @given(st.text(max_size=300))
     def test_a_name_is_one_visible_part_of_a_path(self, text: str) -> None:
         name = file_name(text)
