@@ -35,11 +35,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+import reliability  # noqa: E402
 from delivery_counts import ids_in_outbox, make_topic, read_messages  # noqa: E402
 from faulty_camera import FaultyCameras  # noqa: E402
 from ports import free_port  # noqa: E402
 from processor_time import tree_pids, tree_seconds  # noqa: E402
-from reliability import SOAK, write_page  # noqa: E402
 from triton_of_brightness import Server, write_repository  # noqa: E402
 
 from deploy.broker.server import BrokerServer  # noqa: E402
@@ -312,7 +312,8 @@ def draw(name: str, run: Mapping[str, Any], path: Path) -> None:
         span = (later["minutes"] - earlier["minutes"]) * 60
         cores.append(max(0.0, later["cpu_seconds"] - earlier["cpu_seconds"]) / span if span > 0 else cores[-1])
     figure = Figure(figsize=(10, 6.4), facecolor="white", layout="constrained")
-    figure.suptitle(f"Soak “{name}”: {run['cameras']} cameras, {run['hours']:.1f} h, {run['faults']} camera faults")
+    lasted = f"{run['hours']:.1f} h" if run["hours"] >= 1 else f"{run['hours'] * 60:.0f} min"
+    figure.suptitle(f"Soak “{name}”: {run['cameras']} cameras, {lasted}, {run['faults']} camera faults")
     for axes, (key, title) in zip(figure.subplots(3, 2, sharex=True).flat, panels, strict=True):
         heights = cores if key == "cpu" else [one[key] for one in samples]
         start = 1 if key == "cpu" else 0
@@ -349,7 +350,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    results = SOAK if options.out is None else options.out / "soak.json"
+    results = reliability.SOAK if options.out is None else options.out / "soak.json"
     picture = PICTURE if options.out is None else options.out / "soak.webp"
     results.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -360,7 +361,7 @@ def main() -> None:
     longest = max(runs, key=lambda name: runs[name]["hours"])
     draw(longest, runs[longest], picture)
     if options.out is None:
-        write_page()
+        reliability.write_page()
     problems = growth(run)
     for problem in problems:
         print(f"soak: {problem}", file=sys.stderr)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
 
 @pytest.fixture(scope="module")
-def reliability(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reliability", root / "bench" / "reliability.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def reliability(load: Any) -> Any:
+    return load("reliability")
 
 
-def test_the_page_is_that_of_the_committed_results(reliability: ModuleType) -> None:
+def test_the_page_is_that_of_the_committed_results(reliability: Any) -> None:
     page = reliability.PAGE.read_text(encoding="utf-8")
     assert reliability.generated() in page, "run `python bench/reliability.py`"
 
 
-def test_the_committed_rows_keep_what_they_promise(reliability: ModuleType) -> None:
+def test_the_committed_rows_keep_what_they_promise(reliability: Any) -> None:
     rows = [json.loads(line) for line in reliability.FAULTS.read_text(encoding="utf-8").splitlines()]
     assert rows
     for row in rows:
@@ -33,7 +26,7 @@ def test_the_committed_rows_keep_what_they_promise(reliability: ModuleType) -> N
         assert row["accepted"] > 0, row
 
 
-def test_a_row_without_a_count_shows_a_dash(reliability: ModuleType) -> None:
+def test_a_row_without_a_count_shows_a_dash(reliability: Any) -> None:
     row = {"fault": "f", "promise": "p", "accepted": 3, "arrived": None, "duplicates": 0, "recovery_seconds": 1.26}
     last = reliability.table([row | {"note": ""}]).splitlines()[-1]
     assert last == "| f | p | 3 | – | 0 | 1.3 s | – |"
