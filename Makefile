@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: help venv weights system test fuzz test-slow test-oldest test-312 lint demo bench clean
+.PHONY: help venv weights system test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml
 
 venv: $(STAMP)  ## everything into .venv (a second run reuses it)
 
-system:  ## Debian's packages for the tests: Chromium, FFmpeg and GStreamer's RTSP server (as root)
+system:  ## Debian's packages for the tests: Chromium, FFmpeg, GStreamer's RTSP server, Java and Maven for Apache Kafka (as root)
 	xargs -a debian-packages.txt sh -c 'dpkg -s "$$@" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "$$@"; }' --
 
 lint: venv  ## ruff, mypy, import contracts
@@ -68,7 +68,7 @@ test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many test
 	$(call run,not slow)
 
 test-slow: venv weights  ## the tests that take long, which CI leaves out
-	$(call run,slow)
+	$(call run,slow and not faults)
 
 FUZZ_INPUTS ?= 100000
 fuzz: venv  ## documents and answers from outside, mutated: FUZZ_INPUTS of them (100000); make test runs 1000
@@ -100,6 +100,13 @@ demo: venv  ## the whole path on rendered cameras whose truth is known; MODEL=ru
 
 bench: venv weights  ## every bench of speed, an hour or more of a quiet machine, into bench/results/performance and docs/PERFORMANCE.md
 	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/performance.py --run
+
+# The whole form of tests/faults/; `make test` runs a bounded one. The table goes into docs/RELIABILITY.md where all of it passes.
+faults: venv  ## the fault suite: half an hour of cameras, servers and workers that fail, its table into docs/RELIABILITY.md
+	MISTWATCH_DATA=$(DATA) $(BIN)/python bench/reliability.py --run $(PYTEST_ARGS)
+
+soak: venv  ## HOURS of cameras that come and go (default 1): memory, descriptors, threads; docs/soak.webp
+	$(BIN)/python bench/soak.py --hours $(or $(HOURS),1) $(SOAK_ARGS)
 
 clean:  ## what the commands above left, but not the environments
 	rm -rf runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

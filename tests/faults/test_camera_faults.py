@@ -101,6 +101,8 @@ def story(
         cameras: dict[str, dict[str, Any]] = {name: {"source": group.url(name)} for name, group in groups.items()}
         for name, fault in FAULTS.items():
             cameras[name] |= fault.settings
+        for name in STEADY:  # a busy machine may be slow; the camera is not silent
+            cameras[name] |= {"read_timeout_seconds": 60}
         fleet = stack.enter_context(Fleet(folder, triton.address, broker.bootstrap, cameras))
         for lasts in (12.0, 4.0, 30.0, 90.0, 8.0) if whole else (12.0,):
             since = time.monotonic()

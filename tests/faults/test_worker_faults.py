@@ -23,7 +23,7 @@ from deploy.broker.server import BrokerServer
 pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.realparts]
 
 STOP_SECONDS = 25.0  # 10 s, and the time that a busy machine takes
-LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 BLINKING = {f"cam{number}": "blink://?bright=0.6&dark=0.6" for number in range(6)}
 
 
@@ -85,7 +85,7 @@ def test_the_wall_clock_is_set_back_and_forth(
     tmp_path: Path, triton: Server, broker: str, require: Callable[[str], NoReturn], record: Callable[..., None]
 ) -> None:
     """An hour forward, a day back, to 1970 and back to the right time: no clip is lost, no latency is negative."""
-    if not LIBFAKETIME.exists():
+    if LIBFAKETIME is None:
         require("libfaketime (`make system` installs it)")
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
@@ -100,17 +100,14 @@ def test_the_wall_clock_is_set_back_and_forth(
     sums: list[float] = []
 
     def set_clock() -> None:
-        for offset in ("+3600", "-86400", f"-{int(time.time()) - 1000}", "+0"):
+        for offset in ("+3600", "-86400", f"-{int(time.time()) - 1000}"):
             clock.write_text(f"{offset}\n")
             time.sleep(2.0)
-
-    def look() -> None:
-        sums.extend(
-            bench.metric(f"mistwatch_{name}_seconds_sum") for name in ("capture_to_score", "capture_to_published")
-        )
+        delays = ("capture_to_score", "capture_to_published")
+        sums.extend(bench.metric(f"mistwatch_{name}_seconds_sum") for name in delays)
 
     with Forge(tmp_path, **faked) as forge:
-        result = try_fault(forge, bench, Fault(set_clock, look, 0))
+        result = try_fault(forge, bench, Fault(set_clock, lambda: clock.write_text("+0\n"), 1))
     counts = result.counts
     assert (counts.missing, counts.disordered, counts.duplicates, counts.unlogged) == (0, 0, 0, 0)
     assert not result.illegal
@@ -189,7 +186,9 @@ def test_half_of_the_cameras_flap(
     steady = [f"calm{each:02}" for each in range(number // 2)]
     draw = random.Random(64)
     with BrokerServer(tmp_path / "broker") as server, FaultyCameras([*flapping, *steady]) as cameras:
-        sources = {name: {"source": cameras.url(name)} for name in [*flapping, *steady]}
+        sources: dict[str, dict[str, object]] = {name: {"source": cameras.url(name)} for name in [*flapping, *steady]}
+        for name in steady:  # a busy machine may be slow; the camera is not silent
+            sources[name] |= {"read_timeout_seconds": 60}
         with Fleet(tmp_path, triton.address, server.bootstrap, sources) as fleet:
             for name in sources:
                 until(lambda name=name: fleet.notes[name].clips, f"{name} is watched")
@@ -215,7 +214,8 @@ def test_half_of_the_cameras_flap(
             fleet.close()
         messages = read_messages(server.bootstrap)
     counts = count(fleet.ledger, messages)
-    assert [name for name in steady if fleet.notes[name].outages or fleet.notes[name].holes()] == []
+    hurt = {name: (fleet.notes[name].outages, fleet.notes[name].holes()) for name in steady}
+    assert hurt == {name: ([], 0) for name in steady}
     assert {reason for name in steady for reason in fleet.notes[name].dropped} <= {"shutdown"}
     assert (counts.missing, counts.disordered, counts.duplicates, fleet.left) == (0, 0, 0, 0)
     assert not illegal_alerts(messages)

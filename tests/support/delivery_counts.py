@@ -12,6 +12,8 @@ from pathlib import Path
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+_ALERT = "mistwatch.alert."  # how the types of an alert's events begin
+
 
 @dataclass(frozen=True)
 class Message:
@@ -109,14 +111,22 @@ def _disordered(ledger: list[tuple[str, str]], first: dict[str, Message]) -> int
     by_alert: dict[str, int] = defaultdict(lambda: -1)
     disordered = 0
     for identity, message in first.items():
-        alert, _, number = identity.rpartition("/")
-        early = int(number) <= by_alert[alert]
-        by_alert[alert] = max(by_alert[alert], int(number))
+        early = False
+        if message.type.startswith(_ALERT):
+            alert, number = _numbered(identity)
+            early = number <= by_alert[alert]
+            by_alert[alert] = max(by_alert[alert], number)
         if identity in place:
             early |= place[identity] < by_camera[message.camera]
             by_camera[message.camera] = max(by_camera[message.camera], place[identity])
         disordered += early
     return disordered
+
+
+def _numbered(identity: str) -> tuple[str, int]:
+    """The alert and the number of an alert's event; the id of an event may name a generation before the number."""
+    alert, _, number = identity.rpartition("/")
+    return alert, int(number.rpartition(".")[2])
 
 
 def illegal_alerts(messages: Iterable[Message]) -> list[str]:
@@ -125,20 +135,19 @@ def illegal_alerts(messages: Iterable[Message]) -> list[str]:
     opened: dict[str, tuple[str, int]] = {}  # by camera: the open alert, and its last number
     seen: set[str] = set()
     for message in messages:
-        if message.id in seen or not message.type.startswith("mistwatch.alert."):
+        if message.id in seen or not message.type.startswith(_ALERT):
             continue
         seen.add(message.id)
-        alert, _, number = message.id.rpartition("/")
-        state, now = message.type.rpartition(".")[2], opened.get(message.camera)
-        expected = ("begin", "0") if now is None else (None, str(now[1] + 1))
+        alert, number = _numbered(message.id)
+        state, now = message.type.removeprefix(_ALERT), opened.get(message.camera)
         if state == "begin" and now is not None:
             problems.append(f"{message.id} of {message.camera} begins while {now[0]} is open")
-        elif now is None and (state, number) != expected:
-            problems.append(f"{message.id} of {message.camera} is a {state} of an alert that has not begun")
-        elif now is not None and (alert, number) != (now[0], expected[1]):
+        elif now is None and (state, number) != ("begin", 0):
+            problems.append(f"{message.id} of {message.camera} is the {state} of an alert that has not begun")
+        elif now is not None and (alert, number) != (now[0], now[1] + 1):
             problems.append(f"{message.id} of {message.camera} follows {now[0]}/{now[1]}")
         if state == "end":
             opened.pop(message.camera, None)
         else:
-            opened[message.camera] = (alert, int(number))
+            opened[message.camera] = (alert, number)
     return problems + [f"{alert} of {camera} has not ended" for camera, (alert, _) in opened.items()]

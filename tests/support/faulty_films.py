@@ -51,14 +51,15 @@ class Film:
 
 @cache
 def film(name: str) -> Film:
-    """``h264``, ``large`` (another size), ``hevc``, ``bframes``, ``slow`` (1 fps) or ``fast`` (20 fps).
+    """``h264``, ``large`` (another size), ``hevc``, ``bframes``, ``slow`` (1 fps), ``fast`` (20 fps) or ``vga``.
 
-    Bright and dark in turns of 1.2 s (of 12 s at 1 fps), 10 fps, with a grain that makes the pictures some kB large.
+    Bright and dark in turns of 1.2 s (of 12 s at 1 fps, of 20 s in ``vga``, which has 640 × 480), 10 fps, with a grain
+    that makes the pictures some kB large.
     """
     fps = {"slow": 1.0, "fast": 20.0}.get(name, 10.0)
-    turn = 12 if name == "slow" else round(1.2 * fps)
-    keys = min(turn, 4) if name == "slow" else turn
-    width, height = (224, 168) if name == "large" else (160, 120)
+    turn = {"slow": 12, "vga": 200}.get(name, round(1.2 * fps))
+    keys = {"slow": 4, "vga": 20}.get(name, turn)
+    width, height = {"large": (224, 168), "vga": (640, 480)}.get(name, (160, 120))
     codec = av.CodecContext.create("libx265" if name == "hevc" else "libx264", "w")
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
     codec.framerate, codec.time_base = round(fps), Fraction(1, round(fps))

@@ -1,0 +1,101 @@
+"""Run the whole fault suite and write its table into docs/RELIABILITY.md.
+
+    python bench/reliability.py --run     # `make faults`: half an hour and more of a quiet machine
+    python bench/reliability.py           # the page from the committed results
+
+The rows are JSON lines in bench/results/reliability/faults.jsonl, written by the tests of tests/faults/ that passed.
+The soak (bench/soak.py) has a file of its own beside it. The part of the page between the two marks is generated, and
+tests/bench/test_reliability_page.py compares it with the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "RELIABILITY.md"
+FAULTS = ROOT / "bench" / "results" / "reliability" / "faults.jsonl"
+SOAK = ROOT / "bench" / "results" / "reliability" / "soak.json"
+BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
+
+
+def table(rows: list[Mapping[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| fault | promise | accepted | arrived | duplicates | recovery | further counts |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        recovery = "–" if row["recovery_seconds"] is None else f"{row['recovery_seconds']:.1f} s"
+        numbers = ["–" if row[key] is None else str(row[key]) for key in ("accepted", "arrived", "duplicates")]
+        lines.append("| " + " | ".join([row["fault"], row["promise"], *numbers, recovery, row["note"] or "–"]) + " |")
+    return "\n".join(lines)
+
+
+def soak_lines(soak: Mapping[str, Any] | None) -> str:
+    """Return the figures of the newest soak of each kind as Markdown."""
+    if soak is None:
+        return "No soak has been committed yet."
+    head = "| soak | hours | cameras | PSS early, late | descriptors | threads | CPU | events | outbox |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    for name, run in soak.items():
+        counts = [
+            f"{run['pss_mb']['early']:.0f} MB, {run['pss_mb']['late']:.0f} MB ({run['mb_a_camera']:.1f} MB a camera)",
+            f"{run['descriptors']['early']:.0f}, {run['descriptors']['late']:.0f}",
+            f"{run['threads']['early']:.0f}, {run['threads']['late']:.0f}",
+            f"{run['cpu_cores']:.2f} cores ({run['cpu_cores'] / run['cameras'] * 100:.1f} % of one a camera)",
+            f"{run['accepted']} accepted, {run['arrived']} arrived",
+            f"{run['outbox']['most']:.0f} at most",
+        ]
+        lines.append("| " + " | ".join([name, f"{run['hours']:.2f}", str(run["cameras"]), *counts]) + " |")
+    return "\n".join(lines)
+
+
+def generated() -> str:
+    """Return the generated part of the page, from the committed files."""
+    rows = [json.loads(line) for line in FAULTS.read_text(encoding="utf-8").splitlines()]
+    soak = json.loads(SOAK.read_text(encoding="utf-8")) if SOAK.exists() else None
+    return f"{BEGIN}\n\n{table(rows)}\n\n### The soak\n\n{soak_lines(soak)}\n\n{END}"
+
+
+def write_page() -> None:
+    """Replace the generated part of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    PAGE.write_text(head + generated() + rest.partition(END)[2], encoding="utf-8")
+
+
+def run(arguments: list[str]) -> int:
+    """Run the suite; the results replace the committed ones where it passes."""
+    fresh = FAULTS.with_suffix(".new")
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    fresh.unlink(missing_ok=True)
+    environment = os.environ | {"MISTWATCH_FAULTS": "whole", "MISTWATCH_FAULTS_RESULTS": str(fresh)}
+    command = [sys.executable, "-m", "pytest", "tests/faults", "-m", "faults", "-v", *arguments]
+    status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    if status == 0:
+        fresh.replace(FAULTS)
+        write_page()
+    else:
+        print(f"not every promise was kept: the committed table stays as it is, and the new rows are in {fresh}")
+    return status
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", action="store_true", help="run the suite first")
+    options, arguments = parser.parse_known_args()
+    if options.run:
+        sys.exit(run(arguments))
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
