@@ -48,8 +48,8 @@ from pipeline.sinks.kafka_security import KafkaSecurity, security_from_environme
 from pipeline.sources.base import Fit
 from pipeline.sources.credentials import redact, redact_location
 from pipeline.sources.hardware import Hwaccel
-from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.http import is_web_address
+from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.rtsp import Transport
 from pipeline.unquoted import explain_unquoted
 from pipeline.zone_settings import ScheduleSettings, Zones, zones_of

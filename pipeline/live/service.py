@@ -141,9 +141,7 @@ class Service:
             )
             for name, sink in sinks.items()
         )
-        self._decoders = (
-            DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
-        )
+        self.decoders = DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
         self._scorer: Scorer | None = None
         self._live: set[str] = set()  # cameras whose source is live
         self._served: dict[Target, ServedModel] = {}
@@ -382,7 +380,7 @@ class Service:
                 camera,
                 settings.source,
                 source_options(settings, self._device_for(settings)),
-                pool=self._decoders,
+                pool=self.decoders,
             ),
             [
                 self._detector_plan(watch, target)
@@ -488,8 +486,8 @@ class Service:
             self.worker.stop()
         elif self._scorer is not None:
             self._scorer.close()
-        if self._decoders is not None:
-            self._decoders.close()
+        if self.decoders is not None:
+            self.decoders.close()
         if self.likeness is not None:
             self.likeness.close()
         if self.places is not None:

@@ -28,6 +28,7 @@ _FORK_SECONDS = 60.0
 #: Room for a picture's message and for the calls of a camera that has much to report. Bytes.
 _SOCKET_BYTES = 1 << 20
 
+
 class Decoding(StrEnum):
     """The settings for the place where live cameras are decoded."""
 
