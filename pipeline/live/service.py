@@ -201,7 +201,7 @@ class Service:
             )
             for name, sink in sinks.items()
         )
-        self._decoders = DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
+        self.decoders = DecoderPool(memory_mb=site.decoder_memory_mb) if site.decoding is Decoding.PROCESSES else None
         self._scorer: Scorer | None = None
         self._is_member = False  # of the group
         self._changing = threading.Lock()  # cameras of a group come and go one after the other
@@ -491,7 +491,7 @@ class Service:
                 camera,
                 settings.source,
                 source_options(settings, self._device_for(settings)),
-                pool=self._decoders,
+                pool=self.decoders,
             ),
             [
                 self._detector_plan(watch, target)
@@ -701,8 +701,8 @@ class Service:
             self.worker.stop(hand_over=self.ownership is not None)
         elif self._scorer is not None:
             self._scorer.close()
-        if self._decoders is not None:
-            self._decoders.close()
+        if self.decoders is not None:
+            self.decoders.close()
         if self.likeness is not None:
             self.likeness.close()
         if self.places is not None:

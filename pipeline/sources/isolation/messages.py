@@ -22,7 +22,7 @@ from av.plane import Plane
 from pipeline.errors import MistwatchError
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError, TimeSource
-from pipeline.sources.isolation.ring import SlotReader
+from pipeline.sources.isolation.ring import SLOTS, SlotReader
 from pipeline.sources.reconnect import Outage
 from pipeline.sources.scale import upright
 
@@ -31,6 +31,9 @@ MOST_BYTES = 1 << 16
 
 #: The longest text of a failure, characters.
 _MOST_TEXT = 8000
+
+#: Errors of reading a message that is damaged.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 Arrays = list[npt.NDArray[np.uint8]]
 
@@ -143,7 +146,7 @@ class ItemReader:
         try:
             views = [self._memory.view(offset, tuple(shape)) for offset, *shape in message["arrays"]]
             scaled = [view.copy() for view in views[: message["scaled"]]]
-            taken_at = message["taken_at"]
+            taken_at, error_seconds = message["taken_at"], message["time_error_seconds"]
             return Frame(
                 segment=self._read_segment(message),
                 pts_seconds=float(message["pts_seconds"]),
@@ -153,16 +156,23 @@ class ItemReader:
                 native=_picture(message["native"], views[message["scaled"] :]),
                 arrived_at=float(message["arrived_at"]),
                 time_source=None if message["time_source"] is None else TimeSource(message["time_source"]),
-                time_error_seconds=message["time_error_seconds"],
+                time_error_seconds=None if error_seconds is None else float(error_seconds),
             )
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        except _DAMAGE as error:
             raise MessageError(f"a frame: {error!r}") from None
+
+    def slot(self, message: Mapping[str, Any]) -> int:
+        """Return the number of a frame's slot. Raises MessageError."""
+        slot = message.get("slot")
+        if not isinstance(slot, int) or not 0 <= slot < SLOTS:
+            raise MessageError(f"the slot {slot}")
+        return slot
 
     def over(self, message: Mapping[str, Any]) -> SegmentOver:
         """Return the segment's end of a message. Raises MessageError."""
         try:
             return SegmentOver(self._read_segment(message), EndReason(message["reason"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except _DAMAGE as error:
             raise MessageError(f"a segment's end: {error!r}") from None
 
     def _read_segment(self, message: Mapping[str, Any]) -> Segment:
@@ -183,6 +193,8 @@ def _picture(found: Mapping[str, Any], planes: Sequence[npt.NDArray[np.uint8]]) 
     width, height = found["size"]
     if not (0 < width <= 1 << 15 and 0 < height <= 1 << 15):
         raise ValueError(f"a picture of {width}×{height}")
+    if width * height > 4 * sum(plane.size for plane in planes):
+        raise ValueError(f"a picture of {width}×{height} in {sum(plane.size for plane in planes)} bytes")
     picture = av.VideoFrame(width, height, found["format"])
     if len(planes) != len(picture.planes):
         raise ValueError(f"{len(planes)} planes in {found['format']}")
@@ -225,7 +237,7 @@ def decode_call(message: Mapping[str, Any]) -> tuple[str, Any]:
         if not isinstance(argument, str):
             raise TypeError(f"the argument of {name}")
         return name, argument
-    except (KeyError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise MessageError(f"a call: {error!r}") from None
 
 

@@ -128,7 +128,7 @@ class IsolatedSource:
         match message["kind"]:
             case "frame":
                 frame = reader.frame(message)
-                attachment.release(message["slot"])
+                attachment.release(reader.slot(message))
                 return frame
             case "over":
                 return reader.over(message)

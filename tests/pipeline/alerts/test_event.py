@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,18 @@ def test_the_detector_is_in_the_document_and_only_where_there_are_several_in_the
     assert [event.data.detector for event in (unnamed, only, one, other)] == [None, "fights", "fights", "normal"]
     assert unnamed.id == only.id
     assert len({event.data.alert_id for event in (unnamed, one, other)}) == 3
+
+
+def test_the_origin_and_the_error_of_times_are_in_the_document_and_left_out_where_not_known() -> None:
+    """Those of the first or last clip, whichever is less certain."""
+    plain = json.loads(event_from(an_end(), site="s", run="", evidence=[]).to_json())["data"]
+    assert "time_source" not in plain
+    assert "time_error_seconds" not in plain
+    end = an_end()
+    first = replace(end.first, times=replace(end.first.times, time_source="arrival", time_error_seconds=0.6))
+    last = replace(end.last, times=replace(end.last.times, time_source="rtcp", time_error_seconds=0.02))
+    data = json.loads(event_from(an_end(first=first, last=last), site="s", run="", evidence=[]).to_json())["data"]
+    assert (data["time_source"], data["time_error_seconds"]) == ("arrival", 0.6)
 
 
 def test_a_document_from_before_detectors_is_read() -> None:

@@ -18,6 +18,8 @@ import av
 import numpy as np
 import pytest
 from alike_alerts import at, judged
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from scripted_sink import ScriptedServer
 from site_runs import site
@@ -52,6 +54,25 @@ def test_a_scrape_shows_what_was_counted() -> None:
         server.close()
     assert 'mistwatch_clips_dropped_total{camera="gate",reason="overload"} 3.0' in text
     assert 'mistwatch_clips_dropped_total{camera="監視カメラ",reason="overload"} 4.0' in text
+
+
+@given(times=st.lists(st.floats(-1e6, 1e6) | st.sampled_from([float("nan"), -0.0]), min_size=1, max_size=30))
+def test_delays_are_never_below_0(times: list[float]) -> None:
+    """Whatever two clocks say: the sum of a histogram grows, and the others are counted."""
+    metrics = Metrics()
+    watch = Watch("gate", "")
+    histogram = metrics.capture_to_score.labels("gate")
+    before = 0.0
+    for seconds in times:
+        metrics.observe_time(histogram, seconds)
+        metrics.observe_stage(Stage.QUEUE, watch, seconds)
+        value = metrics.registry.get_sample_value("mistwatch_capture_to_score_seconds_sum", {"camera": "gate"})
+        assert value is not None
+        assert value >= before
+        before = value
+    wrong = sum(not seconds >= 0 for seconds in times)
+    assert metrics.registry.get_sample_value("mistwatch_negative_times_total") == 2 * wrong
+    assert metrics.registry.get_sample_value("mistwatch_stage_seconds_count", {"stage": "queue"}) == len(times)
 
 
 def test_a_judgement_is_not_of_a_camera() -> None:
