@@ -24,7 +24,7 @@ from operators.tamper.usual import Usual
 #: Footage from one look to the next that counts, seconds, at most: a camera of one picture a minute must show several.
 MOST_STEP_SECONDS = 2.0
 #: Footage after which a new view is the usual one, seconds, and a picture without structure. An operator who turned the
-#: camera needs no alert for ever; a lens that was not wiped for a day needs none either.
+#: camera needs no alert for ever. A lens that was not wiped for a day needs none either.
 ADOPT_VIEW_SECONDS, ADOPT_OBSCURED_SECONDS = 3600.0, 86_400.0
 
 
