@@ -43,8 +43,8 @@ class TamperMachine:
     between looks, gaps left out.
 
     Frozen pictures have no news for the other operators, damaged ones say little of the view, and the view through a
-    covered lens says nothing of the place of the camera. So an operator sees only looks at which those before it take no
-    offence.
+    covered lens says nothing of the place of the camera. So an operator sees only looks at which those before it take
+    no offence.
 
     Pure and not thread-safe.
     """
