@@ -456,6 +456,22 @@ def drift(found: dict[str, Any]) -> Iterator[Line]:
         yield Line(f"drift, second half {name}", f"{figure} ({one['share_above']:.0%} of clips)", asked, met, judges)
 
 
+def tamper(found: dict[str, Any]) -> Iterator[Line]:
+    judges = "no model: looks at pictures"
+    alarms = sum(len(one["begun"]) for one in found["ordinary"])
+    hours = sum(one["seconds"] for one in found["ordinary"]) / 3600
+    yield Line(f"tampering, false alarms in {hours:.1f} h of ordinary footage", str(alarms), "0", alarms == 0, judges)
+    for name in dict.fromkeys(one["trial"] for one in found["trials"]):
+        ones = [one for one in found["trials"] if one["trial"] == name]
+        if not ones[0]["expected"]:
+            reports = sum(len(one["kinds"]) for one in ones)
+            yield Line(f"tampering, {name}: reports", f"{reports} in {len(ones)}", "0", reports == 0, judges)
+            continue
+        noticed = [one["delay_seconds"] for one in ones if one["delay_seconds"] is not None]
+        delay = f", within {max(noticed)} s" if noticed else ""
+        yield Line(f"tampering, {name}: noticed", f"{len(noticed)} of {len(ones)}{delay}", "", None, judges)
+
+
 def replay(found: dict[str, Any]) -> Iterator[Line]:
     memory = found["memory"]
     growth = memory["growth_after_first_tenth_mb"]
@@ -585,6 +601,7 @@ SECTIONS = (
     Section("calibration", "python bench/calibration.py", calibration),
     Section("labelled_sets", "python bench/labelled_sets.py", labelled_sets),
     Section("drift", "python bench/drift.py", drift),
+    Section("tamper", "python bench/tamper.py --films FOLDER --seeds 7201", tamper),
     Section("misleading", "python bench/misleading.py", misleading),
     Section("features", "python bench/features.py", extraction),
     Section("clip_cost", "python bench/clip_cost.py --clips 20", clip_cost),

@@ -78,9 +78,8 @@ def test_the_wheel_brings_weights_schemas_and_templates(installed: Path, foreign
         template.split()
     )
     assert {"generator.safetensors", "model-card.json"} <= set(weights.split())
-    assert {"alert.v1.schema.json", "camera.v1.schema.json", "drift.v1.schema.json", "judgement.v1.schema.json"} <= set(
-        schema.split()
-    )
+    kinds = ("alert", "camera", "drift", "judgement", "tamper")
+    assert {f"{kind}.v1.schema.json" for kind in kinds} <= set(schema.split())
 
 
 def test_a_type_checker_sees_the_types_of_the_installed_packages(installed: Path, tmp_path: Path) -> None:

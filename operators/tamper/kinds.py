@@ -20,7 +20,7 @@ class TamperKind(StrEnum):
 
 ALL_KINDS = frozenset(TamperKind)
 
-#: Kinds that one operator tells apart by the begin's picture: only one of them is open at a time.
+#: Kinds of one operator, named by the picture of the begin: only one of them is open at a time.
 OBSCURED_KINDS = frozenset({TamperKind.COVERED, TamperKind.BLINDED, TamperKind.DEFOCUSED})
 
 # Reasons of an end.

@@ -24,7 +24,7 @@ from operators.tamper.usual import Usual
 #: Footage from one look to the next that counts, seconds, at most: a camera of one picture a minute must show several.
 MOST_STEP_SECONDS = 2.0
 #: Footage after which a new view is the usual one, seconds, and a picture without structure. An operator who turned the
-#: camera needs no alert for ever; a lens that nobody has wiped for a day is not wiped because of another event.
+#: camera needs no alert for ever. A lens that was not wiped for a day needs none either.
 ADOPT_VIEW_SECONDS, ADOPT_OBSCURED_SECONDS = 3600.0, 86_400.0
 
 
@@ -42,8 +42,9 @@ class TamperMachine:
     It knows no segments: neither a new connection nor another picture size clears a covered lens. Time is the footage
     between looks, gaps left out.
 
-    Frozen pictures tell the other operators nothing, damaged ones nothing of the view, and the view through a covered
-    lens nothing of the camera's place. So an operator sees only looks at which those before it take no offence.
+    Frozen pictures have no news for the other operators, damaged ones say little of the view, and the view through a
+    covered lens says nothing of the place of the camera. So an operator sees only looks at which those before it take
+    no offence.
 
     Pure and not thread-safe.
     """

@@ -12,7 +12,7 @@ The kinds: *defocused* where light and dark are in their places; else *blinded* 
 white; else *covered*.
 
 Not reported, or late: light that is switched off leaves light and dark in their places, if there is any light left. A
-black picture has nothing to tell a lens cap from a dark night by, so it must last five minutes. Dusk and fog come
+black picture is a lens cap or a dark night, so it must last five minutes. Dusk and fog come
 slowly and are learned (:data:`operators.tamper.usual.MEMORY_SECONDS`).
 """
 

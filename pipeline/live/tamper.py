@@ -34,7 +34,7 @@ _LUMA_ALONE = ("gray", "nv12", "nv21", *_LUMA_FIRST)
 _WORDS = {
     TamperKind.FROZEN: "the picture stands still; restart the camera or its recorder",
     TamperKind.CORRUPT: "the pictures are damaged; look at the network and the camera's encoder",
-    TamperKind.COVERED: "the lens is covered, or there is no light; look at the camera",
+    TamperKind.COVERED: "the lens is covered, or the place is dark; look at the camera",
     TamperKind.BLINDED: "the lens is blinded; look at the camera",
     TamperKind.DEFOCUSED: "the picture is out of focus; look at the lens",
     TamperKind.MOVED: "the camera shows another view; turn it back, or leave it there",

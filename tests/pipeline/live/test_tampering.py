@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -10,14 +12,21 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from json_lines_sink import JsonLinesSettings, JsonLinesSink
+from ports import free_port
+from replays import contents, replay
 from structlog.testing import capture_logs
 from tampered_pictures import HEIGHT, WIDTH, Luma, noisy, scene
+from triton_of_brightness import Server
 
 from operators.tamper.kinds import ALL_KINDS, Moment, TamperKind, TamperTransition
 from pipeline.alerts.evidence import EvidenceStore
 from pipeline.live.metrics import Metrics, MetricsListener
+from pipeline.live.service import Service
 from pipeline.live.tamper import TamperReporter, TamperSeen, TamperWatch, look_of
-from pipeline.settings import load_site
+from pipeline.runs.folder import ALERTS_FILE
+from pipeline.settings import Site, load_site
+from pipeline.sinks import SINKS, SinkKind
 from pipeline.sources.base import Frame, Segment
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -54,7 +63,7 @@ def test_a_covered_lens_is_one_event_across_connections_with_its_picture(tmp_pat
         begin, end = (reporter.report(one) for one in seen)
     assert (begin.data.kind, begin.data.state, begin.data.segment) == ("covered", "begin", "gate/a/0")
     assert begin.data.started_at == BEGAN + timedelta(seconds=80)
-    assert 10 <= begin.data.last_pts_seconds - begin.data.started_pts_seconds <= 12
+    assert 9 <= begin.data.last_pts_seconds - begin.data.started_pts_seconds <= 12
     assert (end.data.end_reason, end.data.last_segment) == ("cleared", "gate/c/0")
     (uri,) = begin.data.evidence
     assert Path(uri.removeprefix("file://")).read_bytes()[:2] == b"\xff\xd8"
@@ -79,7 +88,7 @@ def test_every_format_of_pictures_has_the_same_look(name: str) -> None:
     expected, found = look_of(picture(luma)), look_of(picture(luma).reformat(format=name))
     assert expected is not None
     assert found is not None
-    wide = name in ("yuvj422p", "rgb24", "gray")  # of the full range of levels, or converted to it
+    wide = name in ("yuvj422p", "rgb24", "gray", "yuv420p10le")  # of the full range of levels, or converted to it
     np.testing.assert_allclose(found.grey, expected.grey, atol=20 if wide else 1)
     assert found.damaged < 0.01
 
@@ -128,3 +137,56 @@ def test_the_environment_switches_it_off(tmp_path: Path, monkeypatch: pytest.Mon
     file.write_text("cameras:\n  gate:\n    source: rtsp://gate/1\n")
     monkeypatch.setenv("MISTWATCH_TAMPER", "off")
     assert load_site(file).tamper_of("gate") == frozenset()
+
+
+def write_film(path: Path) -> Path:
+    """Write a lossless film of a picture a second: 80 s of the usual scene, and 20 s of a cloth."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=1)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for luma in (*noisy(scene(), 80), *noisy(CLOTH, 20)):
+            container.mux(stream.encode(picture(luma)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.realparts
+def test_a_worker_sends_its_events_and_a_replay_keeps_them(
+    tmp_path: Path, triton: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SINKS, "json_lines", SinkKind(JsonLinesSink, JsonLinesSettings))
+    film, sent = write_film(tmp_path / "gate.mkv"), tmp_path / "sent.jsonl"
+    site = Site(
+        site="test",
+        state_dir=tmp_path / "state",
+        cameras={"gate": {"source": str(film)}},
+        triton={"address": triton.address},
+        kafka={"bootstrap": f"127.0.0.1:{free_port()}"},
+        sinks={"json_lines": {"path": sent}},
+    )
+    service = Service(site, run="r")
+    try:
+        assert service.prepare(threading.Event(), patient=True)
+        service.start()
+        assert service.worker is not None
+        assert service.worker.wait(300)
+    finally:
+        service.close()
+    events = [one for one in map(json.loads, sent.read_text().splitlines()) if "tamper" in one["type"]]
+    assert [(one["type"], one["data"]["kind"], one["data"]["end_reason"]) for one in events] == [
+        ("mistwatch.tamper.begin", "covered", None),
+        ("mistwatch.tamper.end", "covered", "closed"),
+    ]
+    assert events[0]["data"]["started_pts_seconds"] == 80
+    assert Path(events[0]["data"]["evidence"][0].removeprefix("file://")).is_file()
+
+    for folder in ("run", "again"):
+        replay(tmp_path / folder, [film], triton.address)
+    lines = [json.loads(line) for line in (tmp_path / "run" / ALERTS_FILE).read_text().splitlines()]
+    assert [(one["type"], one["data"]["state"]) for one in lines[-2:]] == [
+        ("mistwatch.tamper.begin", "begin"),
+        ("mistwatch.tamper.end", "end"),
+    ]
+    assert contents(tmp_path / "again") == contents(tmp_path / "run")
+    assert replay(tmp_path / "off", [film], triton.address, site={"tamper": {"mode": "off"}}) is not None
+    assert "tamper" not in (tmp_path / "off" / ALERTS_FILE).read_text()
