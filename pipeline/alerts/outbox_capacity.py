@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.alerts.outbox_merging import Merge, merge_updates
+from pipeline.alerts.outbox_merging import MOST_GROUPS, Merge, merge_alert, merge_some
 from pipeline.alerts.reading import Event
 
 #: A sink that is full takes new alerts again below this share of its limits: else one alert would be taken and the next
@@ -104,6 +104,7 @@ class Capacity:
     def __init__(self, sinks: Iterable[str], limits: OutboxLimits | None) -> None:
         self._limits = limits
         self._is_full = dict.fromkeys(sinks, False)
+        self._merge_after = dict.fromkeys(self._is_full, "")  # see merge_some()
 
     def takers(self, connection: sqlite3.Connection, entry: Entry, changes: Changes) -> list[str]:
         """Return the sinks that get the event; the others are noted in ``changes``."""
@@ -111,11 +112,11 @@ class Capacity:
 
     def make_room(self, connection: sqlite3.Connection, entry: Entry, sinks: Iterable[str], changes: Changes) -> None:
         """Merge updates where an update that was just added has filled a sink's share."""
-        if self._limits is None or entry.state != "update":
+        if self._limits is None or entry.state != "update" or entry.incident is None:
             return
         for sink in sinks:
             if self._fills(connection, sink, self._limits, changes) and self._is_full[sink]:
-                changes.merges += merge_updates(connection, sink, entry.incident)
+                changes.merges += merge_alert(connection, sink, entry.incident)
 
     def commit(self, changes: Changes) -> None:
         """Take over the changes of a transaction that is committed."""
@@ -149,10 +150,11 @@ class Capacity:
             return False
         if not fill_of(connection, sink).reaches(limits):
             return False
-        changes.merges += merge_updates(connection, sink)
+        merges, self._merge_after[sink] = merge_some(connection, sink, self._merge_after[sink])
+        changes.merges += merges
         fill = fill_of(connection, sink)
-        if not fill.reaches(limits, _RESUME_SHARE):
-            return False
+        if len(merges) >= MOST_GROUPS or not fill.reaches(limits, _RESUME_SHARE):
+            return False  # there may be more to merge for the next event
         changes.became_full[sink] = fill
         return True
 

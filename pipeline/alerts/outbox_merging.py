@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -23,12 +23,19 @@ _BETWEEN = "/"
 _REFUSED = "!"
 
 
-_PENDING = "FROM events JOIN deliveries USING (position) WHERE refused IS NULL"
-#: The updates that wait for a sink, each with the sinks that lack it.
+#: Most groups that are merged at once, some 0.1 s: one thread accepts all events, and must not stand still for long.
+MOST_GROUPS = 32
+
+#: The updates that wait for a sink, each with the sinks that lack it, read along the index: a part costs a part.
 _UPDATES = (
-    "SELECT position, incident, (SELECT group_concat(sink || CASE WHEN refused IS NULL THEN '' ELSE ? END, ?)"  # noqa: S608
+    "SELECT position, incident, (SELECT group_concat(sink || CASE WHEN refused IS NULL THEN '' ELSE ? END, ?)"
     " FROM deliveries AS others WHERE others.position = events.position)"
-    f" {_PENDING} AND sink = ? AND state = 'update' AND incident IS NOT NULL"
+    " FROM events INDEXED BY events_incident CROSS JOIN deliveries USING (position)"
+    " WHERE refused IS NULL AND sink = ? AND state = 'update'"
+)
+_OLDEST_PENDING = (
+    "SELECT position FROM events JOIN deliveries USING (position)"
+    " WHERE refused IS NULL AND camera = ? AND sink = ? ORDER BY position LIMIT 1"
 )
 
 
@@ -54,67 +61,87 @@ class _Row:
     sinks: str
 
 
-def merge_updates(connection: sqlite3.Connection, sink: str, incident: str | None = None) -> list[Merge]:
-    """Merge the updates that wait for ``sink``, within a transaction.
+def merge_alert(connection: sqlite3.Connection, sink: str, incident: str) -> list[Merge]:
+    """Merge the updates of one alert that wait for ``sink``, within a transaction."""
+    rows = _updates(connection, sink, "incident = ?", incident)
+    return _merge_all(connection, _groups(connection, rows))
+
+
+def merge_some(connection: sqlite3.Connection, sink: str, after: str) -> tuple[list[Merge], str]:
+    """Merge updates that wait for ``sink``, of up to about :data:`MOST_GROUPS` alerts, within a transaction.
 
     Args:
-        incident: only those of this alert; None: of every alert.
+        after: where the last call has stopped; at first empty.
+
+    Returns:
+        the merges, fewer than :data:`MOST_GROUPS` once nothing is left to merge; and where to continue.
     """
-    return [merge for run in _runs(connection, sink, incident) if (merge := _merge(connection, run)) is not None]
+    found: list[list[_Row]] = []
+    for first, last in ((after, None), ("", after)) if after else (("", None),):
+        rows = _updates(connection, sink, "incident > ?", first)
+        for incident, group in itertools.groupby(rows, lambda row: row.incident):
+            if last is not None and incident > last:
+                break
+            found += _groups(connection, group)
+            if len(found) >= MOST_GROUPS:
+                return _merge_all(connection, found), incident
+    return _merge_all(connection, found), ""
 
 
-def _runs(connection: sqlite3.Connection, sink: str, incident: str | None) -> list[list[_Row]]:
-    """Return the groups of two or more updates that can become one, each oldest first."""
-    values = (_REFUSED, _BETWEEN, sink)
-    if incident is None:
-        rows = connection.execute(f"{_UPDATES} ORDER BY incident, position", values)
-    else:
-        rows = connection.execute(f"{_UPDATES} AND incident = ? ORDER BY position", (*values, incident))
-    updates = [_Row(*row) for row in rows]
-    if len(updates) < 2:
+def _updates(connection: sqlite3.Connection, sink: str, which: str, value: str) -> Iterator[_Row]:
+    """Yield the updates that wait for a sink, by alert and then oldest first."""
+    query = f"{_UPDATES} AND {which} ORDER BY incident, position"
+    for row in connection.execute(query, (_REFUSED, _BETWEEN, sink, value)):
+        yield _Row(*row)
+
+
+def _groups(connection: sqlite3.Connection, updates: Iterable[_Row]) -> list[list[_Row]]:
+    """Return the groups of two or more updates of one alert that can become one, each oldest first."""
+    rows = list(updates)
+    if len(rows) < 2:
         return []
-    heads = _heads(connection, incident)
-    keyed = itertools.groupby(updates, lambda row: _run_key(row, heads))
-    return [run for _, group in keyed if len(run := list(group)) > 1]
+    heads = _heads(connection, rows[0].incident)
+    grouped = itertools.groupby(rows, lambda row: _group_key(row, heads))
+    return [group for _, found in grouped if len(group := list(found)) > 1]
 
 
-def _run_key(row: _Row, heads: set[int]) -> tuple[str, str, int]:
+def _group_key(row: _Row, heads: set[int]) -> tuple[str, int]:
     """Return a key that is equal for neighbouring updates that can be merged."""
     alone = row.position in heads or _REFUSED in row.sinks
-    return row.incident, row.sinks, row.position if alone else 0
+    return row.sinks, row.position if alone else 0
 
 
-def _heads(connection: sqlite3.Connection, incident: str | None) -> set[int]:
-    """Return the positions of the events that some sink is next to send, of every camera or of the incident's."""
-    if incident is None:
-        rows = connection.execute(f"SELECT min(position) {_PENDING} GROUP BY sink, camera").fetchall()
-    else:
-        [camera] = connection.execute("SELECT camera FROM events WHERE incident = ? LIMIT 1", (incident,)).fetchone()
-        oldest = f"SELECT position {_PENDING} AND camera = ? AND sink = ? ORDER BY position LIMIT 1"
-        sinks = connection.execute("SELECT sink FROM fill").fetchall()
-        rows = [row for (sink,) in sinks for row in connection.execute(oldest, (camera, sink))]
+def _heads(connection: sqlite3.Connection, incident: str) -> set[int]:
+    """Return the positions of the events of an incident's camera that some sink is next to send."""
+    [camera] = connection.execute("SELECT camera FROM events WHERE incident = ? LIMIT 1", (incident,)).fetchone()
+    sinks = connection.execute("SELECT sink FROM fill").fetchall()
+    rows = (row for (sink,) in sinks for row in connection.execute(_OLDEST_PENDING, (camera, sink)))
     return {position for (position,) in rows}
 
 
-def _merge(connection: sqlite3.Connection, run: Sequence[_Row]) -> Merge | None:
-    """Merge a run into its newest update; None where one of them cannot be read."""
+def _merge_all(connection: sqlite3.Connection, groups: Iterable[Sequence[_Row]]) -> list[Merge]:
+    return [merge for group in groups if (merge := _merge(connection, group)) is not None]
+
+
+def _merge(connection: sqlite3.Connection, group: Sequence[_Row]) -> Merge | None:
+    """Merge a group into its newest update; None where one of them cannot be read."""
     try:
-        events = list(_read(connection, run))
+        events = list(_read(connection, group))
     except ValidationError:
         return None
     *earlier, newest = events
     document = newest.absorbing(earlier).to_json()
-    position = run[-1].position
+    position = group[-1].position
     connection.execute("UPDATE events SET document = ? WHERE position = ?", (document.decode(), position))
     connection.execute("UPDATE deliveries SET size = ? WHERE position = ?", (len(document), position))
-    gone = [(row.position,) for row in run[:-1]]
+    gone = [(row.position,) for row in group[:-1]]
     connection.executemany("DELETE FROM deliveries WHERE position = ?", gone)
     connection.executemany("DELETE FROM events WHERE position = ?", gone)
-    return Merge(tuple(run[-1].sinks.split(_BETWEEN)), tuple(event.id for event in earlier))
+    return Merge(tuple(group[-1].sinks.split(_BETWEEN)), tuple(event.id for event in earlier))
 
 
-def _read(connection: sqlite3.Connection, run: Sequence[_Row]) -> Iterator[AlertEvent]:
-    for row in run:
+def _read(connection: sqlite3.Connection, group: Sequence[_Row]) -> Iterator[AlertEvent]:
+    for row in group:
         query = "SELECT CAST(document AS BLOB) FROM events WHERE position = ?"
         (document,) = connection.execute(query, (row.position,)).fetchone()
         yield AlertEvent.model_validate_json(document)

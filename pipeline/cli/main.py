@@ -24,6 +24,7 @@ from pipeline.cli import (
     features,
     learn,
     manifest,
+    outbox,
     places,
     replay,
     run,
@@ -78,6 +79,7 @@ app.add_typer(cameras.app, name="cameras")
 app.add_typer(config.app, name="config")
 app.add_typer(weights.app, name="weights")
 app.add_typer(manifest.app, name="manifest")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(places.app, name="places")
 app.add_typer(train.app, name="train")
 app.add_typer(versions.app, name="versions")

@@ -178,10 +178,11 @@ class Relay:
             self._accepted.clear()  # before reading, so that no event accepted meanwhile is missed
             merges = self._deliveries.merges
             pending = self._deliveries.pending(_BATCH, on_unreadable=self._listener.failed)
-            for events in one_of_each_camera(pending):
+            for number, events in enumerate(one_of_each_camera(pending)):
                 if self._time_is_up():
                     return
-                if self._deliveries.merges != merges:  # those read before may be gone: read again
+                # Those read before may be gone: read again. The first round is of events that are never merged.
+                if number > 0 and self._deliveries.merges != merges:
                     break
                 self._deliver(events)
             if not pending:

@@ -166,6 +166,26 @@ class TestMerging:
             assert known == 1 + 12 * 200
             assert len(merged.to_json()) < 500_000
 
+    def test_many_alerts_are_merged_bit_by_bit(
+        self, limited: Callable[..., Outbox], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Accepting an event never merges everything at once, and nothing is refused while there is more to merge."""
+        monkeypatch.setattr("pipeline.alerts.outbox_merging.MOST_GROUPS", 2)
+        monkeypatch.setattr("pipeline.alerts.outbox_capacity.MOST_GROUPS", 2)
+        with closing(limited("kafka", events=50)) as outbox:
+            for number in range(10):
+                alert = Alert(f"camera{number}", number)
+                for event in (alert.begin(), alert.update(), alert.update(), alert.update(), alert.end()):
+                    outbox.accept(event)
+            merged = []
+            for number in range(10, 26):
+                assert outbox.accept(Alert(f"camera{number}", number).begin())
+                merged.append(recorder.merged_updates["kafka"])
+            steps = [after - before for before, after in zip([0, *merged], merged, strict=False)]
+            assert max(steps) == 4, "two alerts at once, two updates of each"
+            assert outbox.fill("kafka").events == 10 * 5 + 16 - merged[-1] <= 50
+            assert recorder.refused_alerts == []
+
     def test_events_read_before_a_merge_are_known_to_be_stale(self, limited: Callable[..., Outbox]) -> None:
         alert = Alert("gate", 0)
         with closing(limited("kafka", events=3)) as outbox:
