@@ -124,10 +124,12 @@ def _merge_all(connection: sqlite3.Connection, groups: Iterable[Sequence[_Row]])
 
 
 def _merge(connection: sqlite3.Connection, group: Sequence[_Row]) -> Merge | None:
-    """Merge a group into its newest update; None where one of them cannot be read."""
+    """Merge a group into its newest update; None where one cannot be read, or another worker or segment begins in it."""
     try:
         events = list(_read(connection, group))
     except ValidationError:
+        return None
+    if len({(event.data.generation, event.data.last_segment) for event in events}) > 1:
         return None
     *earlier, newest = events
     document = newest.absorbing(earlier).to_json()

@@ -243,11 +243,11 @@ class Group:
                 del self._tenancies[camera]
                 self._said.pop(camera, None)
                 continue
-            action, record = tenancy.next_action(share, now), share.records.get(camera)
-            if action is Action.ADD and record is not None:
-                adding.append((tenancy, record))
+            action, wanted = tenancy.next_action(share, now), share.records.get(camera)
+            if action is Action.ADD and wanted is not None:
+                adding.append((tenancy, wanted))
             elif action is not Action.WAIT and len(self._busy) < _AT_A_TIME:
-                self._begin(tenancy, partial(self._act, tenancy, action, record))
+                self._begin(tenancy, partial(self._act, tenancy, action, wanted))
         if adding and not self._is_claiming:
             self._is_claiming = True
             threading.Thread(target=self._claim_all, args=(adding,), name="claim", daemon=True).start()

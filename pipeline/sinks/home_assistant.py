@@ -72,6 +72,8 @@ class HomeAssistant:
     @staticmethod
     def _note(camera: _Camera, event: AlertEvent) -> None:
         alert = str(event.data.alert_id)
+        if event.data.late:  # the worker that has the camera now says whether the alert is open
+            return
         if event.data.state == "end":
             camera.open.discard(alert)
             camera.ended[alert] = None
