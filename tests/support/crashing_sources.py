@@ -140,8 +140,9 @@ def _talk(camera: str, callbacks: SourceCallbacks) -> CountingSource:
 
 
 def crash_by(signal_number: signal.Signals) -> None:
-    """Send a signal to this process."""
+    """Send a signal to this process, and do nothing until another of its threads has it."""
     os.kill(os.getpid(), signal_number)
+    hang()
 
 
 class GrowingSource:

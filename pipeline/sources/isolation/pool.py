@@ -73,11 +73,9 @@ class Attachment:
         """Return the next message; empty: the process, or this camera in it, has ended. None: none came in time."""
         self._link.settimeout(seconds)
         try:
-            return self._link.recv(messages.MOST_BYTES)
+            return receive(self._link)
         except TimeoutError:
             return None
-        except OSError:
-            return b""
 
     def release(self, slot: int) -> None:
         """Let the decoder write to a slot again."""
@@ -102,6 +100,26 @@ class Attachment:
         self.reader.close()
         os.close(self._memory)
         self._pool.leave(self._host)
+
+
+def receive(link: socket.socket) -> bytes:
+    """Return the next packet; empty: the other side is gone, and all that it had sent is read.
+
+    A peer that ends with packets of ours unread resets the connection. That error comes once, before what it had sent.
+
+    Raises:
+        TimeoutError: none came within the socket's limit.
+    """
+    for _ in range(2):
+        try:
+            return link.recv(messages.MOST_BYTES)
+        except ConnectionResetError:
+            continue
+        except TimeoutError:
+            raise
+        except OSError:
+            break
+    return b""
 
 
 def _describe(exit_code: int | None) -> str:
@@ -255,10 +273,7 @@ class DecoderPool:
     def _listen(self, control: socket.socket) -> None:
         """Take the reports of one fork server until it ends."""
         while True:
-            try:
-                data = control.recv(messages.MOST_BYTES)
-            except OSError:
-                data = b""
+            data = receive(control)
             if not data:
                 break
             with self._lock:

@@ -65,7 +65,10 @@ class ForkServer:
 
     def _serve(self) -> bool:
         """Serve one request; returns whether there may be more."""
-        data, descriptors, _, _ = socket.recv_fds(self._control, _PACKET_BYTES, 1)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, _PACKET_BYTES, 1)
+        except ConnectionResetError:  # the worker is gone, with reports unread
+            return False
         if not data:
             return False
         request = json.loads(data)

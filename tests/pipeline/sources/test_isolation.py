@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Fit, Frame, FrameSpec, SegmentOver, SourceError
 from pipeline.sources.factory import SourceCallbacks, SourceOptions
 from pipeline.sources.files import FileSource
-from pipeline.sources.isolation.pool import DecoderPool
+from pipeline.sources.isolation.pool import DecoderPool, receive
 from pipeline.sources.isolation.source import IsolatedSource, open_contained
 from pipeline.sources.reconnect import BackoffSettings, Outage
 from pipeline.sources.scale import upright
@@ -151,6 +152,17 @@ def test_a_crash_is_an_outage_of_its_camera(ending: Callable[[], None], says: st
     assert "camera gate" in outages[0].message
     assert "\n" not in outages[0].message
     assert len(connected) == 3
+
+
+def test_what_a_crashed_process_had_sent_is_read() -> None:
+    """Linux resets the connection of a process that ends with packets unread, before the peer has read its own."""
+    mine, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with mine:
+        with others:
+            mine.send(b"unread")
+            others.send(b"first")
+            others.send(b"second")
+        assert [receive(mine) for _ in range(4)] == [b"first", b"second", b"", b""]
 
 
 def test_a_source_that_hangs_is_ended(pool: DecoderPool) -> None:
