@@ -59,6 +59,9 @@ from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
+#: No site's file nests more brackets.
+_DEEPEST = 200
+
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -675,6 +678,8 @@ def load_site(path: Path) -> Site:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if _brackets_deep(text) > _DEEPEST:
+            raise RecursionError  # PyYAML's time grows with the square of the depth
         document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise SettingsError(
@@ -724,6 +729,15 @@ def load_site(path: Path) -> Site:
             "cameras": cameras,
         }
     )
+
+
+def _brackets_deep(text: str) -> int:
+    """Return how deep the brackets of a text are nested, those in quotes and comments included."""
+    depth = deepest = 0
+    for sign in re.findall(r"[][{}]", text):
+        depth = depth + 1 if sign in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _calibration(site: Path, named: Path | None) -> Path | None:
