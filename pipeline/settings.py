@@ -61,6 +61,9 @@ from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
+#: No site's file nests more brackets.
+_DEEPEST = 200
+
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -878,6 +881,8 @@ _SiteKind = TypeVar("_SiteKind", bound=Site)
 def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
     try:
         text = path.read_text(encoding="utf-8")
+        if _brackets_deep(text) > _DEEPEST:
+            raise RecursionError  # PyYAML's time grows with the square of the depth
         document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise SettingsError(
@@ -932,6 +937,15 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
             "cameras": cameras,
         }
     )
+
+
+def _brackets_deep(text: str) -> int:
+    """Return how deep the brackets of a text are nested, those in quotes and comments included."""
+    depth = deepest = 0
+    for sign in re.findall(r"[][{}]", text):
+        depth = depth + 1 if sign in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _calibration(site: Path, named: Path | None) -> Path | None:

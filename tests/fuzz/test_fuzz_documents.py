@@ -27,7 +27,7 @@ from pipeline.alerts.reading import Event, explain_unreadable, read_event
 from pipeline.calibration.file import read_calibration
 from pipeline.manifests.manifest import read_manifest
 from pipeline.secret_file import read_secret
-from pipeline.settings import load_site
+from pipeline.settings import SettingsError, load_site
 from pipeline.sinks.tail import parse_message
 from pipeline.tls import verifying_context
 
@@ -162,6 +162,15 @@ def test_a_site_as_a_document(folder: Path, document: Any) -> None:
 @fuzz(0.08, content=mutated_bytes([EXAMPLE.encode(), yaml.safe_dump(SITES[1]).encode()]) | st.binary(max_size=200))
 def test_a_site_as_bytes(folder: Path, content: bytes) -> None:
     outcome("site, bytes", lambda: load_site(write(folder, content)))
+
+
+@pytest.mark.parametrize("sign", ["[", "{", "- ", '{"a":', "a: ["])
+def test_a_site_nested_without_end_is_refused_soon(folder: Path, sign: str) -> None:
+    """PyYAML's time grows with the square of the depth, and its recursion ends in an error of Python's."""
+    file = write(folder, (sign * 20_000).encode())
+    with pytest.raises(SettingsError) as caught:
+        load_site(file)
+    assert "\n" not in str(caught.value)
 
 
 def _read(content: bytes) -> Event | str:
