@@ -17,9 +17,10 @@ LANE      := -m 'not realparts' --ignore=tests/pipeline/evaluation/report/test_r
 # and ours anew (importing torch and lightning: 20 s of a core in place of 8; collecting the tests: 65 in place of 22).
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests in parallel, a file on one worker, as its fixtures are shared. Those marked alone measure times: they run one after
-# another.
+# Tests in parallel, a file on one worker, as its fixtures are shared. Those marked waits mostly wait for limits of time, two at
+# a time; those marked alone measure times: they run one after another.
 PARALLEL  := -n $(or $(WORKERS),2) --dist loadfile
+WAITING   := -n 2 --dist loadfile
 
 .PHONY: help venv weights system test fuzz faults soak test-slow test-oldest test-312 lint demo bench clean
 
@@ -56,12 +57,16 @@ weights: venv  ## the published weights into the user's cache (a second run find
 # $(call run,KIND): the tests of a kind. pytest ends with 5 where PYTEST_ARGS selects none. Beside other tests, torch and its
 # like compute on one thread each: with as many threads as cores in each worker, they wait for one another.
 define run
-	parallel=0; alone=0; export MISTWATCH_DATA=$(DATA); began=$$(date +%s); \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(1) and not alone' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
-	between=$$(date +%s); \
+	parallel=0; waiting=0; alone=0; export MISTWATCH_DATA=$(DATA); began=$$(date +%s); \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(1) and not alone and not waits' $(PARALLEL) $(PYTEST_ARGS) || parallel=$$?; \
+	after_parallel=$$(date +%s); \
+	$(BIN)/python -m pytest -m '$(1) and waits' $(WAITING) $(PYTEST_ARGS) || waiting=$$?; \
+	after_waiting=$$(date +%s); \
 	$(BIN)/python -m pytest -m '$(1) and alone' $(PYTEST_ARGS) || alone=$$?; \
-	echo "== tests in parallel: $$((between - began)) s; tests alone: $$(($$(date +%s) - between)) s"; \
-	case "$$parallel $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
+	echo "== tests in parallel: $$((after_parallel - began)) s; that wait: $$((after_waiting - after_parallel)) s;" \
+	  "alone: $$(($$(date +%s) - after_waiting)) s"; \
+	for ended in $$parallel $$waiting $$alone; do case "$$ended" in 0 | 5) ;; *) exit 1 ;; esac; done; \
+	case "$$parallel $$waiting $$alone" in "5 5 5") exit 1 ;; esac
 endef
 
 test: venv lint weights  ## everything that CI runs; WORKERS=4 runs as many tests in parallel

@@ -18,7 +18,7 @@ from ports import free_port
 from small_disks import SmallDisk, small_disk
 from triton_of_brightness import Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.realparts]
+pytestmark = [pytest.mark.faults, pytest.mark.waits, pytest.mark.realparts]
 
 PROMISE = "every accepted alert arrives at least once, in order within its camera; nothing else waits for the broker"
 TOPIC = "mistwatch.alerts"

@@ -17,7 +17,7 @@ from watched_fleet import Fleet
 from deploy.broker.server import BrokerServer
 from pipeline.sources.reconnect import BackoffSettings
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.realparts]
+pytestmark = [pytest.mark.faults, pytest.mark.waits, pytest.mark.realparts]
 
 #: A camera is watched again within the longest wait between two attempts, the limits of one attempt (open, describe,
 #: first packet), and the time that a busy machine takes.

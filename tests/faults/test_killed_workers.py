@@ -13,7 +13,7 @@ from delivery_counts import count, make_topic, read_messages
 from forked_worker import Bench, Forge, drain
 from triton_of_brightness import Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.realparts]
+pytestmark = [pytest.mark.faults, pytest.mark.waits, pytest.mark.realparts]
 
 CAMERAS = 12
 #: A worker lives for between so many seconds.

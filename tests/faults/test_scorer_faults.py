@@ -14,7 +14,7 @@ from triton_of_brightness import Server, write_repository
 
 from deploy.broker.server import BrokerServer
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.realparts]
+pytestmark = [pytest.mark.faults, pytest.mark.waits, pytest.mark.realparts]
 
 PROMISE = "scoring goes on by itself; every accepted alert arrives once, in order; alerts stay legal; drops are counted"
 BLINK = "blink://?bright=0.6&dark=0.6"

@@ -20,7 +20,7 @@ from watched_fleet import Fleet
 
 from deploy.broker.server import BrokerServer
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.realparts]
+pytestmark = [pytest.mark.faults, pytest.mark.waits, pytest.mark.realparts]
 
 STOP_SECONDS = 25.0  # 10 s, and the time that a busy machine takes
 LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)

@@ -15,7 +15,7 @@ from replays import contents, replay, start_replay
 from site_runs import BRIGHT, DARK, start_run, wait_for_metric, write_site, write_video
 from triton_of_brightness import Server
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 #: After the death of a connection scoring goes on within this time.
 RECOVERY_SECONDS = 20.0

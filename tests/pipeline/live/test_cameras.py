@@ -16,7 +16,7 @@ from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.supervision import State
 from pipeline.sources.files import FileSource
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 #: Limits within a removal sum to about 5 s; beyond them a busy machine takes its time.
 REMOVE_SECONDS = 15.0

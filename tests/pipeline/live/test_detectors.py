@@ -18,7 +18,7 @@ from pipeline.live.listener import Watch
 from pipeline.live.service import Service
 from pipeline.scoring.outcomes import Scored
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 SCENE = [(3.0, DARK), (3.0, BRIGHT), (3.0, DARK)]
 FRAMES = 90

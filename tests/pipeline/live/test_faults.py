@@ -23,7 +23,7 @@ from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Outbox, OutboxError
 from pipeline.live.service import Service
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.waits
 
 AWAY = "rtsp://127.0.0.1:9/none"  # the discard port: nobody listens
 #: A stop's limits sum to less than 10 s; beyond them a busy machine takes its time.

@@ -199,7 +199,7 @@ def test_a_member_keeps_its_share_over_a_restart_of_the_broker(broker: Any, join
     assert shares.wait_for(lambda share: "door" in share.records).partitions == frozenset(range(3))
 
 
-@pytest.mark.alone
+@pytest.mark.waits
 def test_the_share_of_a_killed_member_goes_to_the_others(apache_kafka: Any, in_process: Any) -> None:  # noqa: F811
     # On Apache Kafka alone: noida-db never ends the session of a member that is silent.
     create_topic(apache_kafka.bootstrap, 8)
@@ -215,7 +215,7 @@ def test_the_share_of_a_killed_member_goes_to_the_others(apache_kafka: Any, in_p
     assert time.monotonic() - began < 15
 
 
-@pytest.mark.alone
+@pytest.mark.waits
 def test_a_member_frozen_beyond_its_session_comes_back(apache_kafka: Any, in_process: Any) -> None:  # noqa: F811
     create_topic(apache_kafka.bootstrap, 8)
     awake, frozen = in_process(apache_kafka.bootstrap, "a"), in_process(apache_kafka.bootstrap, "b")

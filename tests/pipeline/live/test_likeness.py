@@ -22,7 +22,7 @@ from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable
 from pipeline.settings import Site
 from pipeline.sinks.kafka import KafkaSink
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 BACKBONE = "i3d-kinetics400"  #: of the tiny embedding model
 Until = Callable[..., None]

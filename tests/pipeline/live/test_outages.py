@@ -22,7 +22,7 @@ from pipeline.sources.factory import SourceCallbacks
 from pipeline.sources.reconnect import BackoffSettings
 from pipeline.sources.rtsp import RtspSource
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 #: The cameras' own limits, seconds; the stall is noticed first.
 STALL, READ, OPEN = 1.0, 3.0, 4.0

@@ -25,7 +25,7 @@ from pipeline.live.service import Service
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable
 from pipeline.settings import PlacesSettings, Site
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 THINGS = frozenset({3, 4, 5})
 

@@ -24,7 +24,7 @@ from pipeline.live.service import Service
 from pipeline.settings import Site
 from pipeline.sources.base import SourceError
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 KERNEL, THRESHOLD, CLIP_FRAMES, STRIDE = 3, 0.5, 4, 2  # what the served model says of itself
 

@@ -28,7 +28,7 @@ from brokers import (  # noqa: F401  # fixtures
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.outbox import Outbox
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 #: Far more than a busy machine needs.
 SECONDS = 90.0

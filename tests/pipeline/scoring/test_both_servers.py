@@ -19,7 +19,7 @@ from pipeline.scoring.outcomes import DropReason, Scored
 from pipeline.scoring.scorer import CameraPort, ScoredModel, Scorer
 from pipeline.scoring.served_model import HeatMap
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.waits
 
 TALL = 32  #: height of the second model's clips
 

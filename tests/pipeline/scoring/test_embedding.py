@@ -26,7 +26,7 @@ from pipeline.scoring.embedding import Embedded, EmbeddingClient, EmbeddingModel
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, ServedModel, load_version
 from pipeline.windows import ClipSpec
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 #: A call that does not wait returns within this many seconds, on a busy machine too.
 AT_ONCE = 0.5

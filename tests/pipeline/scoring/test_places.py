@@ -25,7 +25,7 @@ from models.serving import versions
 from pipeline.scoring.places import Classified, PlacesClient, PlacesModel, describe_places, read_paths, read_things
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, load_version
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 #: A call that does not wait returns within this many seconds, on a busy machine too.
 AT_ONCE = 0.5

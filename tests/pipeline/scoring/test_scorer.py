@@ -13,7 +13,7 @@ from pipeline.scoring.outcomes import Dropped, DropReason, Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.windows import ClipSpec
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 
 def test_scores_every_clip_of_a_recording_once(kit: Any, server: Any) -> None:

@@ -18,7 +18,7 @@ from pipeline.scoring.outcomes import DropReason
 from pipeline.scoring.scorer import Scorer, wait_for_model
 from pipeline.scoring.served_model import ServedModel
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from pipeline.scoring.outcomes import DropReason, Scored
 from pipeline.scoring.scorer import CameraPort, ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, ScorerUnavailable, Trouble, part_input, served_model
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 LEVELS = {"gate": 0.2, "yard": 0.6}
 SIZE = {"stride": 2, "fit": "crop", "fps": None}  #: of the clips of this folder's kit

@@ -16,7 +16,7 @@ from pipeline.scoring.outcomes import Scored
 from pipeline.scoring.scorer import ScoredModel, Scorer
 from pipeline.scoring.served_model import ClipMismatch, HeatMap, ServedModel, served_model
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 
 @pytest.fixture

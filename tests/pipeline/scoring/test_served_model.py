@@ -28,7 +28,7 @@ from pipeline.scoring.served_model import (
 from pipeline.sources.base import Fit
 from pipeline.windows import ClipSpec
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 
 def test_the_served_model_describes_itself(kit: Any, server: Any) -> None:

@@ -200,7 +200,7 @@ def test_a_client_whose_dev_shm_is_full_sends_its_clips_by_grpc(server: Any) -> 
     assert said["worst"] < 1e-6
 
 
-@pytest.mark.alone  # the server has half a second to answer
+@pytest.mark.waits  # the server has half a second to answer
 def test_the_end_leaves_neither_file_nor_registration(kit: Any, server: Any) -> None:
     before = registered(server), ours()
     with capture_logs() as lines:

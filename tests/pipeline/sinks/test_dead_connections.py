@@ -15,7 +15,7 @@ from pipeline.sinks.kafka import KafkaSink
 from pipeline.sinks.kafka_security import KafkaSecurity
 from pipeline.sinks.relay import Relay
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tail_process import TOPIC
 from pipeline.sinks.kafka_broker import Broker
 from pipeline.sinks.kafka_security import KafkaSecurity
 
-pytestmark = [pytest.mark.realparts, pytest.mark.alone]
+pytestmark = [pytest.mark.realparts, pytest.mark.waits]
 
 
 def processor_seconds(pid: int) -> float:

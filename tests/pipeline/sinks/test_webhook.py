@@ -243,7 +243,7 @@ class TestRelayed:
         assert server.requests == 4
         assert listener.texts("waiting") == [f"webhook 127.0.0.1:{server.port}: answers 500 Internal Server Error"]
 
-    @pytest.mark.alone
+    @pytest.mark.waits
     def test_retry_after_is_waited_for(self, server: OddWebhook, outbox: Outbox, make_event: Any, until: Any) -> None:
         server.script = [(429, {"Retry-After": "3"})]
         outbox.accept(make_event("gate", 0))
