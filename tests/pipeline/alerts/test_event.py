@@ -281,3 +281,19 @@ def test_a_document_from_before_detectors_is_read() -> None:
     assert read.to_json() == document
     named = event_from(an_end(), site="yard", run="", evidence=[], detector="fights").to_json()
     assert json.loads(named)["data"]["detector"] == "fights"
+
+
+def test_a_generation_is_in_the_document_and_in_the_id(make_event: Any) -> None:
+    plain = make_event("gate", 3)
+    data = plain.data.model_copy(update={"generation": 17})
+    event = plain.model_copy(update={"data": data}).numbered(3)
+    assert event.id == f"{data.alert_id}/17.3"
+    assert event.numbered(4).id == f"{data.alert_id}/17.4"
+    late = event.marked_late()
+    document = json.loads(late.to_json())["data"]
+    assert (document["generation"], document["late"]) == (17, True)
+    assert late.id == event.id, "the same event, whether it comes late or not"
+    assert AlertEvent.model_validate_json(late.to_json()) == late
+    assert {"generation", "late", "last_segment", "peak_segment"}.isdisjoint(json.loads(plain.to_json())["data"])
+    with pytest.raises(ValueError, match="id, type and subject must be"):
+        AlertEvent.model_validate(event.model_dump() | {"id": plain.id})

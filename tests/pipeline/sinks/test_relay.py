@@ -137,6 +137,20 @@ class TestOneSink:
         assert [kind for kind, _ in listener.calls] == ["waiting", "published", "resumed"]
         assert server.connections == 1
 
+    def test_events_of_a_camera_that_another_worker_has_are_marked_late(
+        self, server: ScriptedServer, outbox: Outbox, make_event: Any, listener: Any, until: Any
+    ) -> None:
+        for number in range(2):
+            outbox.accept(make_event("gate", number))
+            outbox.accept(make_event("yard", number))
+        relay = Relay(
+            server.sink(), outbox.deliveries("kafka"), listener=listener, is_late=lambda event: event.subject == "gate"
+        )
+        with relay:
+            until(lambda: outbox.depth() == 0, "everything delivered")
+        late = {(data["camera"], data.get("late")) for data in (json.loads(each)["data"] for each in server.received)}
+        assert late == {("gate", True), ("yard", None)}
+
     def test_check_reports_a_missing_sink(self, server: ScriptedServer, outbox: Outbox) -> None:
         relays = Relays([Relay(server.sink(), outbox.deliveries("kafka"))])
         relays.check()
