@@ -78,6 +78,7 @@ def measure(folder: Path, given: argparse.Namespace, stack: contextlib.ExitStack
         settle(watchman, workers, names)
         began = states_by_camera(broker.bootstrap)
         rolling = restart_one_by_one(watchman, workers, names)
+        print(f"rolling restart: {rolling}", file=sys.stderr, flush=True)
         killed = kill_again_and_again(watchman, workers, names, given) if given.broker == "apache" else []
         states = states_by_camera(broker.bootstrap)
     finally:

@@ -231,9 +231,9 @@ class Group:
 
     def _decide(self) -> None:
         now, share = time.monotonic(), self._share
-        for camera, record in share.records.items():
+        for camera, message in share.records.items():
             if camera not in self._tenancies:
-                self._tenancies[camera] = Tenancy(camera, record.partition)
+                self._tenancies[camera] = Tenancy(camera, message.partition)
         adding: list[tuple[Tenancy, ControlRecord]] = []
         for camera, tenancy in list(self._tenancies.items()):
             tenancy.follow(share, now)
