@@ -45,8 +45,8 @@ class CameraReports(WorkerListener):
         topic: where the reports go.
         worker: this worker's id.
         generation_of: returns the generation of this worker's claim to a camera; None outside a group.
-        owns: returns whether a removed camera is still this worker's: its state is then removed from the topic. In a
-            group another worker may have it.
+        owns: returns whether a camera is this worker's: where another worker of a group watches it, that one reports
+            it, and this one says no more of it.
     """
 
     def __init__(
@@ -147,7 +147,11 @@ class CameraReports(WorkerListener):
             cameras.setdefault(state.camera, []).append(state)
         with self._wake:  # a camera that is removed meanwhile must not come back
             known = {state.camera for state in self._board.states}
-            chosen = [camera for camera in cameras if camera in known and (everything or camera in self._changed)]
+            chosen = [
+                camera
+                for camera in cameras
+                if camera in known and (everything or camera in self._changed) and self._owns(camera)
+            ]
             self._changed.clear()
             for camera in chosen:
                 self._values.put(camera, self._report_of(camera, cameras[camera]).to_json())

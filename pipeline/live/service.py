@@ -152,6 +152,7 @@ class Service:
         self._repair = repair_scorer
         self._check_model = check_model
         self._counted = MetricsListener(self.metrics)
+        self._others: set[str] = set()  # cameras that this worker of a group has left to others
         self.reports = self._camera_reports()
         self._listeners = [self.board, self._counted, *([self.reports] if self.reports else []), *listeners]
         self._scoring = _ScoringLog(self.metrics, self._watches_by)
@@ -378,7 +379,14 @@ class Service:
             return None
         broker = Broker(kafka.bootstrap, kafka.security)
         topic = CompactedTopic(broker, kafka.cameras_topic, partitions=1, create=kafka.create_topic)
-        return CameraReports(self.board, topic, site=self.site.site, worker=self.site.worker or default_worker_id())
+        return CameraReports(
+            self.board,
+            topic,
+            site=self.site.site,
+            worker=self.site.worker or default_worker_id(),
+            generation_of=lambda camera: None if self.ownership is None else self.ownership.generation_of(camera),
+            owns=lambda camera: camera not in self._others,
+        )
 
     def _site_likeness(self, settings: LikenessSettings) -> SiteLikeness:
         return SiteLikeness(
@@ -538,6 +546,7 @@ class Service:
             MistwatchError: it does not fit the site or the models; one line.
         """
         assert self.worker is not None, "prepare() comes first"
+        self._others.discard(name)
         with self._changing:
             try:
                 site = self._group_site.with_camera(name, settings)
@@ -567,6 +576,7 @@ class Service:
     def hand_over_camera(self, name: str) -> None:
         """Watch a camera of a group no longer, and leave its open alert to the worker that does."""
         assert self.worker is not None
+        self._others.add(name)
         with contextlib.suppress(KeyError):
             self.worker.hand_over(name)
         self._forget_camera(name)
@@ -692,6 +702,7 @@ class Service:
             them.
         """
         if self._group is not None and self._is_member:
+            self._others.update(state.camera for state in self.board.states)
             self._group.leave(leave_seconds=_LEAVE_SECONDS, claimed_seconds=_CLAIMED_SECONDS)
         if self.likeness is not None:
             self.likeness.stop()

@@ -108,12 +108,16 @@ class TestTheTopic:
         assert states(reported) == {"gate": "stopped"}
 
     def test_a_camera_that_another_worker_has_taken_keeps_its_state(self, broker: str, until: Any) -> None:
-        reported = Reported(broker, owns=lambda _camera: False, generation_of=lambda _camera: 7)
+        others: set[str] = set()
+        reported = Reported(broker, owns=lambda camera: camera not in others, generation_of=lambda _camera: 7)
         reported.add("gate")
         wait_for_topic(reported, until)
+        others.add("gate")
+        reported.change("gate", State.STOPPED, "handed over")
         reported.both(lambda one: one.camera_removed("gate"))
         assert reported.reports.close(60.0)
         assert reported.latest["gate"].generation == 7
+        assert states(reported) != {"gate": "stopped"}, "the other worker's report would be replaced"
 
     def test_heartbeats_come_without_a_change(self, broker: str, until: Any) -> None:
         reported = Reported(broker, heartbeat_seconds=0.3)
