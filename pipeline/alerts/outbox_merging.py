@@ -124,7 +124,7 @@ def _merge_all(connection: sqlite3.Connection, groups: Iterable[Sequence[_Row]])
 
 
 def _merge(connection: sqlite3.Connection, group: Sequence[_Row]) -> Merge | None:
-    """Merge a group into its newest update; None where one cannot be read, or another worker or segment begins in it."""
+    """Merge a group into its newest update; None where one cannot be read, or they are of two workers or segments."""
     try:
         events = list(_read(connection, group))
     except ValidationError:
