@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.sources.archive_clock import SECOND, ArchiveClock
-from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError
+from pipeline.sources.base import EndReason, Frame, FrameSpec, Segment, SegmentOver, SourceError, TimeSource
 from pipeline.sources.credentials import shown
 from pipeline.sources.files import FileSource
 from pipeline.sources.film_files import PassedOver
@@ -346,11 +346,13 @@ class _Reading:
                 placed.opened.append(ordinal)
         assert self._segment is not None
         self._size = size
+        taken_at = placed.wall_at(frame.pts_seconds) if border.wall is not None else frame.taken_at
         yield replace(
             frame,
             segment=self._segment,
             pts_seconds=placed.at(frame.pts_seconds),
-            taken_at=placed.wall_at(frame.pts_seconds) if border.wall is not None else frame.taken_at,
+            taken_at=taken_at,
+            time_source=None if taken_at is None else TimeSource.FILE,
         )
 
     def _end(self, reason: EndReason) -> Iterator[SegmentOver]:
