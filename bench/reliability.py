@@ -62,7 +62,10 @@ def generated() -> str:
     """Return the generated part of the page, from the committed files."""
     rows = [json.loads(line) for line in FAULTS.read_text(encoding="utf-8").splitlines()]
     soak = json.loads(SOAK.read_text(encoding="utf-8")) if SOAK.exists() else None
-    return f"{BEGIN}\n\n{table(rows)}\n\n### The soak\n\n{soak_lines(soak)}\n\n{END}"
+    form = "whole" if any("300 ×" in row["fault"] for row in rows) else "bounded"
+    return (
+        f"{BEGIN}\n\nThese rows are of the {form} form.\n\n{table(rows)}\n\n### The soak\n\n{soak_lines(soak)}\n\n{END}"
+    )
 
 
 def write_page() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from brokers import TestBroker
+from brokers import ApacheKafka, TestBroker
 from delivery_counts import count, make_topic, read_messages
 from forked_worker import Bench, Forge, drain
 from triton_of_brightness import Server
@@ -55,8 +55,9 @@ def test_no_accepted_alert_is_lost_when_workers_are_killed(
     assert (counts.missing, counts.disordered) == (0, 0)
     assert counts.unlogged <= kills
     assert counts.arrived == counts.accepted + counts.duplicates
+    name = "Apache Kafka" if isinstance(broker, ApacheKafka) else "embedded broker"
     record(
-        f"worker: {kills} × SIGKILL at random moments, {type(broker).__name__}",
+        f"worker: {kills} × SIGKILL at random moments, {name}",
         "no accepted alert missing, none out of order within a camera, duplicates recognisable by their id",
         counts.accepted,
         counts.arrived,

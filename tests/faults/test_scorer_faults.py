@@ -16,7 +16,7 @@ from deploy.broker.server import BrokerServer
 
 pytestmark = [pytest.mark.faults, pytest.mark.waits, pytest.mark.realparts]
 
-PROMISE = "scoring goes on by itself; every accepted alert arrives once, in order; alerts stay legal; drops are counted"
+PROMISE = "scoring goes on by itself; every accepted alert arrives, in order; alerts stay legal; drops are counted"
 BLINK = "blink://?bright=0.6&dark=0.6"
 
 

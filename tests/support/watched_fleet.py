@@ -60,7 +60,7 @@ class Fleet(WorkerListener):
         options = {
             "site": "fleet",
             "state_dir": folder / "state",
-            "triton": {"address": triton, "queue_clips": 64, "max_in_flight": 16, "deadline_seconds": 60},
+            "triton": {"address": triton, "queue_clips": 256, "max_in_flight": 16, "deadline_seconds": 60},
             "kafka": {"bootstrap": kafka},
             "alerts": {"min_clips": 1},
             "cameras": {name: dict(settings) for name, settings in cameras.items()},
