@@ -84,7 +84,7 @@ def test_the_outboxs_disk_is_full(
 def test_the_wall_clock_is_set_back_and_forth(
     tmp_path: Path, triton: Server, broker: str, require: Callable[[str], NoReturn], record: Callable[..., None]
 ) -> None:
-    """An hour forward, a day back, to 1970 and back to the right time: no accepted alert is lost, no latency is negative."""
+    """An hour forward, a day back, to 1970 and right again: no accepted alert is lost, no latency is negative."""
     if LIBFAKETIME is None:
         require("libfaketime (`make system` installs it)")
     clock = tmp_path / "clock"
