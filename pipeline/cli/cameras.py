@@ -52,7 +52,7 @@ def add(
 ) -> None:
     """Add a camera to the group, or change its settings: one worker begins to watch it, without a restart.
 
-    Passwords are not sent: give them to the workers as MISTWATCH_CAMERAS__NAME__PASSWORD, or name a password_file.
+    Passwords are not sent: give the workers MISTWATCH_CAMERAS__NAME__PASSWORD, or a file in ..._PASSWORD_FILE.
     """
     from pipeline.live.control_topic import put_camera
 

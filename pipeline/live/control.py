@@ -17,8 +17,9 @@ from pipeline.sources.base import SourceError
 from pipeline.sources.credentials import redact_location
 from pipeline.sources.factory import open_source
 
-#: Keys of a camera's settings that are never on the topic.
-_SECRETS = ("password",)
+#: Keys of a camera's settings that are never on the topic: whoever may write it could have a worker send the first line
+#: of any of its files to a host of theirs.
+_SECRETS = ("password", "password_file")
 
 
 class ControlError(UsageError):
@@ -46,6 +47,7 @@ def camera_of(key: str, value: bytes, *, environment: bool = True) -> tuple[str,
         raise ControlError(f"camera {name}: the message is not JSON; expected the camera's settings") from None
     if not isinstance(document, dict):
         raise ControlError(f"camera {name}: expected a JSON object with the camera's settings")
+    _refuse_secrets(name, document)
     return name, _checked(name, document, environment=environment)
 
 
@@ -55,9 +57,7 @@ def message_of(name: str, document: Mapping[str, Any]) -> bytes:
     Raises:
         ControlError: its settings are wrong, or hold a credential.
     """
-    for secret in _SECRETS:
-        if document.get(secret) is not None:
-            raise ControlError(f"camera {name}: {secret}: {_WHERE_SECRETS_ARE.format(variable=_variable(name))}")
+    _refuse_secrets(name, document)
     source = document.get("source")
     if isinstance(source, str) and redact_location(source) != source:
         raise ControlError(
@@ -71,9 +71,15 @@ def message_of(name: str, document: Mapping[str, Any]) -> bytes:
 
 #: The operator's way out, where a message would hold a credential.
 _WHERE_SECRETS_ARE = (
-    "secrets are not sent to the topic; give the workers the variable {variable}, or the setting password_file, and "
-    "the user as the setting username"
+    "neither secrets nor their files are named on the topic; give the workers the variable {variable} or "
+    "{variable}_FILE, and the user as the setting username"
 )
+
+
+def _refuse_secrets(name: str, document: Mapping[str, Any]) -> None:
+    for secret in _SECRETS:
+        if document.get(secret) is not None:
+            raise ControlError(f"camera {name}: {secret}: {_WHERE_SECRETS_ARE.format(variable=_variable(name))}")
 
 
 def _variable(name: str) -> str:

@@ -95,6 +95,7 @@ def test_any_document_is_a_camera_or_one_line(document: dict[str, Any]) -> None:
         {"source": "rtsp://admin:s3cret@192.0.2.7/stream"},
         {"source": "rtsp://192.0.2.7/stream?user=admin&password=s3cret"},
         {"source": SOURCE, "password": "s3cret"},
+        {"source": SOURCE, "password_file": "/run/secrets/gate"},
     ],
 )
 def test_credentials_are_refused_with_what_to_do_and_are_not_shown(document: dict[str, Any]) -> None:
@@ -102,7 +103,12 @@ def test_credentials_are_refused_with_what_to_do_and_are_not_shown(document: dic
         message_of("Gate-1", document)
     assert "s3cret" not in str(caught.value)
     assert "MISTWATCH_CAMERAS__GATE_1__PASSWORD" in str(caught.value)
-    assert "password_file" in str(caught.value)
+    assert "MISTWATCH_CAMERAS__GATE_1__PASSWORD_FILE" in str(caught.value)
+
+
+def test_a_message_cannot_name_a_file_of_the_workers() -> None:
+    value = json.dumps({"source": SOURCE, "password_file": "/etc/shadow"}).encode()
+    assert problem_of("gate", value).startswith("camera gate: password_file: neither secrets nor their files are named")
 
 
 def test_the_environment_of_a_worker_adds_what_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
