@@ -221,6 +221,8 @@ class Worker:
         """
         camera = self._cameras[name]
         self.stop_camera(name)
+        if self._operators.is_alive() and not camera.finished.is_set():
+            return  # the whole worker stops meanwhile: the operators still have its clips, and end it as the others
         with self._changing:
             if self._cameras.get(name) is camera:  # else another thread has removed it meanwhile
                 self._forget(camera)
