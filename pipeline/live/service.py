@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -303,7 +301,7 @@ class Service:
             raise UsageError(
                 "kafka.scores_topic: workers that share cameras need it (got null); expected the name of a topic"
             )
-        ownership = Ownership(self.states, worker=f"{socket.gethostname()}:{os.getpid()}", on_fenced=on_fenced)
+        ownership = Ownership(self.states, worker=self.site.worker or default_worker_id(), on_fenced=on_fenced)
         ownership.start()
         return ownership
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +11,7 @@ from prometheus_client import Counter, Gauge
 from pipeline.live.group import CameraHost, Group, GroupListener
 from pipeline.live.group_member import GroupMember, Share
 from pipeline.live.metrics import Metrics
+from pipeline.live.reporting import default_worker_id
 from pipeline.settings import GroupSite
 from pipeline.sinks.compacted_topic import CompactedTopic
 from pipeline.sinks.kafka_broker import Broker
@@ -19,11 +19,6 @@ from pipeline.sinks.kafka_broker import Broker
 #: Cameras for each core of this machine, where the site names no capacity: at 640 × 480 and 5 fps a core decodes,
 #: scales and judges some twice as many (docs/PERFORMANCE.md).
 CAMERAS_A_CORE = 8
-
-
-def worker_name() -> str:
-    """Return the name of this process among the workers of its group."""
-    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def capacity_of(site: GroupSite) -> int:
@@ -45,7 +40,7 @@ def site_group(site: GroupSite, name: str, *, host: CameraHost, metrics: Metrics
             broker,
             kafka.control_topic,
             f"mistwatch-{name}",
-            worker=worker_name(),
+            worker=site.worker or default_worker_id(),
             version=version("mistwatch"),
             capacity=capacity,
             ensure_topic=topic.ensure,
