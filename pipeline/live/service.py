@@ -584,7 +584,7 @@ class Service:
         lacking = [watch for watch in self._watches(name) if self._target_of(watch) not in self._served]
         for watch in lacking:
             with contextlib.suppress(ScorerUnavailable):
-                served_model(self.site.triton.address, self.site.model_of(watch.detector), part=name)
+                served_model(self.site.triton.endpoint, self.site.model_of(watch.detector), part=name)
                 return True
         return False
 
@@ -606,7 +606,7 @@ class Service:
             target = self._target_of(watch)
             try:
                 model = self._served.get(target) or served_model(
-                    self.site.triton.address, target.model, part=target.part
+                    self.site.triton.endpoint, target.model, part=target.part
                 )
             except ScorerUnavailable as error:
                 self._scoring.part_waiting(target, str(error))
