@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -95,6 +96,10 @@ class Worker(GroupListener):
         self._note("add", name)
         return not self.lacks_a_part
 
+    def check_camera(self, name: str, settings: CameraSettings) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
     def can_complete(self, name: str) -> bool:
         return not self.lacks_a_part
 
@@ -181,6 +186,61 @@ def test_a_changed_message_restarts_that_camera_alone(worker: Any) -> None:
     one.member.give(share(0, 1, **{**CAMERAS, "b": (1, SOURCE % 9)}))
     one.wait_for(lambda: one.did[before:] == [("remove", "b"), ("release", "b"), ("add", "b")])
     assert one.cameras["b"].source == "rtsp://192.0.2.7/9"
+
+
+def changed(offset: int) -> Share:
+    """A share of camera a alone, with a changed message."""
+    return Share(frozenset({0}), frozenset({0}), {"a": ControlRecord("a", SOURCE % 9, 0, offset)})
+
+
+def test_a_change_that_the_models_refuse_leaves_the_camera_as_it_is(worker: Any) -> None:
+    one = worker()
+    one.member.give(share(0, **CAMERAS))
+    one.wait_for(lambda: "a" in one.cameras)
+    one.refusal = UsageError("camera a: detector typo is not among the site's")
+    with capture_logs() as logged:
+        one.member.give(changed(9))
+        one.wait_for(lambda: one.counts.get("refused") == 1)
+    (line,) = [line for line in logged if line["log_level"] == "error"]
+    assert line["event"] == "a control message cannot be used; the camera goes on with its old settings"
+    assert one.cameras["a"].source == "rtsp://192.0.2.7/1"
+    assert one.did == [("add", "a"), ("refused", "")]
+
+
+def test_a_change_waits_for_a_scorer_that_is_away_and_the_camera_goes_on(worker: Any) -> None:
+    one = worker()
+    one.member.give(share(0, **CAMERAS))
+    one.wait_for(lambda: "a" in one.cameras)
+    one.refusal = ScorerUnavailable(Trouble.UNREACHABLE, "Triton 127.0.0.1:1: connection refused")
+    with capture_logs() as logged:
+        one.member.give(changed(9))
+        waits = "a camera goes on with its old settings for now"
+        until_logged(logged, waits)
+        assert one.cameras["a"].source == "rtsp://192.0.2.7/1"
+        one.refusal = None
+        one.wait_for(lambda: "a" in one.cameras and one.cameras["a"].source == "rtsp://192.0.2.7/9")
+    assert one.did == [("add", "a"), ("remove", "a"), ("release", "a"), ("add", "a")]
+
+
+def until_logged(logged: Sequence[Any], line: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while all(each["event"] != line for each in logged):
+        assert time.monotonic() < deadline, f"not logged: {line}"
+        time.sleep(0.02)
+
+
+def test_a_part_that_cannot_be_used_leaves_the_camera_as_it_is(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "COMPLETE_SECONDS", 0.2)
+    one = worker()
+    one.lacks_a_part = True
+    one.member.give(share(0, **CAMERAS))
+    one.wait_for(lambda: "a" in one.cameras)
+    one.refusal, one.lacks_a_part = UsageError("camera a: other clips"), False
+    with capture_logs() as logged:
+        until_logged(logged, "a detector that a camera lacked cannot be used; trying again")
+    assert one.did == [("add", "a")]
+    one.refusal = None
+    one.wait_for(lambda: one.did.count(("add", "a")) == 2)
 
 
 def test_cameras_go_on_until_another_worker_claims_them_and_no_camera_is_dark(worker: Any, topic: ClaimsTopic) -> None:
