@@ -132,7 +132,7 @@ class Group:
         self._tenancies: dict[str, Tenancy] = {}
         self._busy: set[str] = set()
         self._is_claiming = False
-        self._claiming: set[str] = set()  # by the newest exchange
+        self._claiming: set[str] = set()  # cameras of the exchange of :meth:`_claim_all`; others are busy meanwhile
         self._said: dict[str, str] = {}  # why a camera waits, as it was logged
         self._refused: set[tuple[int, int]] = set()  # places of messages that the log has named
         self._warned: frozenset[str] = frozenset()  # what the log has said of the group's members
@@ -312,6 +312,8 @@ class Group:
         """Claim cameras with one exchange, and watch each of them; when a worker has died that is many at once."""
         try:
             usable = [(each, settings) for each in adding if (settings := self._settings_of(*each)) is not None]
+            with self._changed:
+                self._claiming = {tenancy.camera for (tenancy, _), _ in usable}
             claims = self._claimed([tenancy for (tenancy, _), _ in usable])
             with self._changed:
                 for ((tenancy, record), settings), claim in zip(usable, claims, strict=False):
@@ -323,6 +325,7 @@ class Group:
         finally:
             with self._changed:
                 self._is_claiming = False
+                self._claiming = set()
                 self._changed.notify_all()
 
     def _settings_of(self, tenancy: Tenancy, record: ControlRecord) -> CameraSettings | None:
@@ -340,8 +343,6 @@ class Group:
             return []
         for tenancy in tenancies:
             tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
-        with self._changed:
-            self._claiming = {tenancy.camera for tenancy in tenancies}
         try:
             return self._claims.claim_all([tenancy.camera for tenancy in tenancies])
         except SinkUnavailableError as error:

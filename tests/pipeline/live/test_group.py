@@ -67,6 +67,8 @@ class Worker(GroupListener):
         self.did: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
         self.lacks_a_part = False
+        self.held: str | None = None  # the answer to a claim of this camera waits
+        self.claimed, self.let_go = threading.Event(), threading.Event()
         self.counts: dict[str, int] = {}
         self.watched = 0
         self.changed = threading.Condition()
@@ -84,7 +86,11 @@ class Worker(GroupListener):
         self.group.start(self)
 
     def claim_all(self, cameras: Sequence[str]) -> list[Claim]:
-        return [self.topic.claim(self, camera) for camera in cameras]
+        claims = [self.topic.claim(self, camera) for camera in cameras]
+        if self.held in cameras:
+            self.claimed.set()
+            assert self.let_go.wait(PATIENCE_SECONDS)
+        return claims
 
     def release(self, camera: str, *, detectors: Collection[str] | None = None) -> None:
         self._note("release" if detectors is None else "remove claim", camera)
@@ -303,6 +309,26 @@ def test_a_camera_that_a_zombie_has_claimed_is_claimed_again(
     assert topic.owners["a"] is owner
     assert owner.counts["fenced"] == 1
     assert any("another worker has claimed a camera of this one" in line["event"] for line in logged)
+
+
+def test_a_fence_counts_while_the_claim_is_answered_and_another_camera_changes(
+    worker: Any, topic: ClaimsTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_module, "RECLAIM_SECONDS", 0.3)
+    owner, zombie = worker(), worker()
+    owner.member.give(share(1, **CAMERAS))
+    owner.wait_for(lambda: owner.cameras.keys() == {"b", "c"})
+    owner.held = "a"
+    owner.member.give(share(0, 1, **CAMERAS))
+    assert owner.claimed.wait(PATIENCE_SECONDS)
+    owner.member.give(share(0, 1, **{**CAMERAS, "b": (1, SOURCE % 9)}))
+    owner.wait_for(lambda: owner.did.count(("add", "b")) == 2)
+    topic.claim(zombie, "a")
+    owner.held = None
+    owner.let_go.set()
+    owner.wait_for(lambda: ("hand over", "a") in owner.did)
+    owner.wait_for(lambda: owner.did.count(("add", "a")) == 2)
+    assert topic.owners["a"] is owner
 
 
 def test_a_message_that_is_not_a_camera_is_said_once_counted_and_skipped(worker: Any) -> None:
