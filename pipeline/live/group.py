@@ -48,6 +48,10 @@ class CameraHost(Protocol):
         """
         ...
 
+    def check_camera(self, name: str, settings: CameraSettings) -> None:
+        """Check that a camera can be watched with these settings, and change nothing. Raises as :meth:`add_camera`."""
+        ...
+
     def can_complete(self, name: str) -> bool:
         """Return whether a detector that a camera lacks is there now."""
         ...
@@ -128,7 +132,7 @@ class Group:
         self._tenancies: dict[str, Tenancy] = {}
         self._busy: set[str] = set()
         self._is_claiming = False
-        self._claiming: set[str] = set()  # by the newest exchange
+        self._claiming: set[str] = set()  # cameras of the exchange of :meth:`_claim_all`; others are busy meanwhile
         self._said: dict[str, str] = {}  # why a camera waits, as it was logged
         self._refused: set[tuple[int, int]] = set()  # places of messages that the log has named
         self._warned: frozenset[str] = frozenset()  # what the log has said of the group's members
@@ -308,6 +312,8 @@ class Group:
         """Claim cameras with one exchange, and watch each of them; when a worker has died that is many at once."""
         try:
             usable = [(each, settings) for each in adding if (settings := self._settings_of(*each)) is not None]
+            with self._changed:
+                self._claiming = {tenancy.camera for (tenancy, _), _ in usable}
             claims = self._claimed([tenancy for (tenancy, _), _ in usable])
             with self._changed:
                 for ((tenancy, record), settings), claim in zip(usable, claims, strict=False):
@@ -319,6 +325,7 @@ class Group:
         finally:
             with self._changed:
                 self._is_claiming = False
+                self._claiming = set()
                 self._changed.notify_all()
 
     def _settings_of(self, tenancy: Tenancy, record: ControlRecord) -> CameraSettings | None:
@@ -336,8 +343,6 @@ class Group:
             return []
         for tenancy in tenancies:
             tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
-        with self._changed:
-            self._claiming = {tenancy.camera for tenancy in tenancies}
         try:
             return self._claims.claim_all([tenancy.camera for tenancy in tenancies])
         except SinkUnavailableError as error:
@@ -374,6 +379,14 @@ class Group:
         """Start a camera anew with other settings; what cannot be used leaves it as it is."""
         if (settings := self._settings_of(tenancy, record)) is None:
             return
+        try:
+            self._host.check_camera(tenancy.camera, settings)
+        except ScorerUnavailable as error:
+            self._wait(tenancy, str(error))
+            return
+        except MistwatchError as error:
+            self._refuse(tenancy, record, str(error))
+            return
         self._host.remove_camera(tenancy.camera)
         self._restart(tenancy, record, settings)
         _log.info("camera changed", camera=tenancy.camera)
@@ -382,9 +395,15 @@ class Group:
         """Watch a camera by a detector that it lacked, too; its alerts continue."""
         tenancy.complete_at = time.monotonic() + COMPLETE_SECONDS
         settings = self._settings_of(tenancy, record)
-        if settings is not None and self._host.can_complete(tenancy.camera):
-            self._host.hand_over_camera(tenancy.camera)
-            self._restart(tenancy, record, settings)
+        if settings is None or not self._host.can_complete(tenancy.camera):
+            return
+        try:
+            self._host.check_camera(tenancy.camera, settings)
+        except MistwatchError as error:
+            self._say_waiting(tenancy, "a detector that a camera lacked cannot be used; trying again", str(error))
+            return
+        self._host.hand_over_camera(tenancy.camera)
+        self._restart(tenancy, record, settings)
 
     def _hand_over(self, tenancy: Tenancy) -> None:
         self._host.hand_over_camera(tenancy.camera)
@@ -409,9 +428,15 @@ class Group:
 
     def _wait(self, tenancy: Tenancy, reason: str) -> None:
         tenancy.retry_at = time.monotonic() + _RETRY_SECONDS
+        waits = "a camera of this worker's share waits"
+        if tenancy.running is not None:
+            waits = "a camera goes on with its old settings for now"
+        self._say_waiting(tenancy, waits, reason)
+
+    def _say_waiting(self, tenancy: Tenancy, line: str, reason: str) -> None:
         if self._said.get(tenancy.camera) != reason:
             self._said[tenancy.camera] = reason
-            _log.warning("a camera of this worker's share waits", camera=tenancy.camera, reason=reason)
+            _log.warning(line, camera=tenancy.camera, reason=reason)
 
     def _refuse(self, tenancy: Tenancy, record: ControlRecord, reason: str) -> None:
         tenancy.refused = record.offset

@@ -21,7 +21,7 @@ from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
-from pipeline.live.judging import Judging, gate_settings, rules_of, site_rules
+from pipeline.live.judging import Judging, Rules, gate_settings, rules_of, site_rules
 from pipeline.live.likeness import SiteLikeness
 from pipeline.live.listener import Watch, WorkerListener
 from pipeline.live.metrics import Metrics, MetricsListener
@@ -536,6 +536,30 @@ class Service:
 
     # -- cameras that come at run time ---------------------------------------------------------------------------
 
+    def check_camera(self, name: str, settings: CameraSettings) -> None:
+        """Check that a camera of a group can be watched with these settings, and change nothing.
+
+        Raises:
+            ScorerUnavailable, MistwatchError: as :meth:`add_camera`.
+        """
+        site, rules = self._rules_with(name, settings)
+        open_source(name, settings.source, source_options(settings))
+        judging = Judging(rules, max_in_flight=site.triton.max_in_flight)
+        found = self._find_served(rules)
+        for watch, model in found.items():
+            if isinstance(model, ServedModel):
+                self._check_model(model)
+                judging.clip_of(watch, model)
+        _require_one(found.values())
+
+    def _rules_with(self, name: str, settings: CameraSettings) -> tuple[GroupSite, dict[Watch, Rules]]:
+        """Return the site with a camera, and the camera's rules. Raises MistwatchError: it does not fit the site."""
+        try:
+            site = self._group_site.with_camera(name, settings)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        return site, {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
+
     def add_camera(self, name: str, settings: CameraSettings, claim: Claim | None) -> bool:
         """Watch one more camera of a group; return whether all its detectors are there.
 
@@ -546,11 +570,7 @@ class Service:
         assert self.worker is not None, "prepare() comes first"
         self._others.discard(name)
         with self._changing:
-            try:
-                site = self._group_site.with_camera(name, settings)
-            except ValueError as error:
-                raise SettingsError(str(error)) from None
-            rules = {Watch(name, detector): rules_of(site, name, detector) for detector in site.detectors_of(name)}
+            site, rules = self._rules_with(name, settings)
             for watch, rule in rules.items():
                 self._judging.adopt(watch, rule)
             self.site = site
@@ -584,7 +604,7 @@ class Service:
         lacking = [watch for watch in self._watches(name) if self._target_of(watch) not in self._served]
         for watch in lacking:
             with contextlib.suppress(ScorerUnavailable):
-                served_model(self.site.triton.address, self.site.model_of(watch.detector), part=name)
+                served_model(self.site.triton.endpoint, self.site.model_of(watch.detector), part=name)
                 return True
         return False
 
@@ -600,17 +620,11 @@ class Service:
             ClipMismatch, JudgingError: one cannot be used with the camera's settings.
         """
         assert self._scorer is not None
-        missing: list[ScorerUnavailable] = []
-        there = 0
-        for watch in watches:
+        found = self._find_served(watches)
+        for watch, model in found.items():
             target = self._target_of(watch)
-            try:
-                model = self._served.get(target) or served_model(
-                    self.site.triton.address, target.model, part=target.part
-                )
-            except ScorerUnavailable as error:
-                self._scoring.part_waiting(target, str(error))
-                missing.append(error)
+            if isinstance(model, ScorerUnavailable):
+                self._scoring.part_waiting(target, str(model))
                 continue
             self._check_model(model)
             self._judging.clip_of(watch, model)
@@ -618,10 +632,21 @@ class Service:
                 self._scorer.add_model(self._scored_model(target, model))
                 self._served[target] = model
                 self._scoring.part_there(target)
-            there += 1
-        if missing and not there:
-            raise missing[0]
-        return not missing
+        _require_one(found.values())
+        return all(isinstance(model, ServedModel) for model in found.values())
+
+    def _find_served(self, watches: Iterable[Watch]) -> dict[Watch, ServedModel | ScorerUnavailable]:
+        """Return the model or part of each watch, or why it is not there. Raises ClipMismatch."""
+        found: dict[Watch, ServedModel | ScorerUnavailable] = {}
+        for watch in watches:
+            target = self._target_of(watch)
+            try:
+                found[watch] = self._served.get(target) or served_model(
+                    self.site.triton.endpoint, target.model, part=target.part
+                )
+            except ScorerUnavailable as error:
+                found[watch] = error
+        return found
 
     @property
     def _group_site(self) -> GroupSite:
@@ -770,6 +795,14 @@ class _ScoringLog(OutageLog):
             version=served.version,
             threshold=served.threshold,
         )
+
+
+def _require_one(found: Iterable[ServedModel | ScorerUnavailable]) -> None:
+    """Raise the first ScorerUnavailable unless a model is there, or none is asked for."""
+    models = list(found)
+    missing = [each for each in models if isinstance(each, ScorerUnavailable)]
+    if missing and len(missing) == len(models):
+        raise missing[0]
 
 
 def _never_late(_event: Event) -> bool:
