@@ -25,8 +25,8 @@ FAULTS = ROOT / "bench" / "results" / "reliability" / "faults.jsonl"
 SOAK = ROOT / "bench" / "results" / "reliability" / "soak.json"
 WHOLE = "These rows are of the whole form."
 SHORT = (
-    "These rows are **not of the whole form**: each worker was killed 10 times in place of 300, each camera failed once\n"
-    "in place of five times, 12 cameras flapped in place of 64, and the faults that take longest are missing."
+    "These rows are **not of the whole form**: each worker was killed 10 times in place of 300, each camera failed\n"
+    "once in place of five times, 12 cameras flapped in place of 64, and the faults that take longest are missing."
 )
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
