@@ -23,6 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "RELIABILITY.md"
 FAULTS = ROOT / "bench" / "results" / "reliability" / "faults.jsonl"
 SOAK = ROOT / "bench" / "results" / "reliability" / "soak.json"
+WHOLE = "These rows are of the whole form."
+SHORT = (
+    "These rows are **not of the whole form**: each worker was killed 10 times in place of 300, each camera failed\n"
+    "once in place of five times, 12 cameras flapped in place of 64, and the faults that take longest are missing."
+)
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
@@ -62,10 +67,8 @@ def generated() -> str:
     """Return the generated part of the page, from the committed files."""
     rows = [json.loads(line) for line in FAULTS.read_text(encoding="utf-8").splitlines()]
     soak = json.loads(SOAK.read_text(encoding="utf-8")) if SOAK.exists() else None
-    form = "whole" if any("300 ×" in row["fault"] for row in rows) else "bounded"
-    return (
-        f"{BEGIN}\n\nThese rows are of the {form} form.\n\n{table(rows)}\n\n### The soak\n\n{soak_lines(soak)}\n\n{END}"
-    )
+    form = WHOLE if any("300 ×" in row["fault"] for row in rows) else SHORT
+    return f"{BEGIN}\n\n{form}\n\n{table(rows)}\n\n### The soak\n\n{soak_lines(soak)}\n\n{END}"
 
 
 def write_page() -> None:

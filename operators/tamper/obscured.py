@@ -25,8 +25,7 @@ from operators.tamper.kinds import TamperKind
 from operators.tamper.look import Look, structure
 from operators.tamper.usual import Usual
 
-#: Share of the usual structure that must be lost. Ordinary footage, with crowds and rain, loses up to 0.41
-#: (bench/tamper.py).
+#: Share of the usual structure that must be lost. bench/tamper.py measures what crowds and rain take.
 THRESHOLD = 0.6
 #: The lost share below which the view counts as free again.
 END_THRESHOLD = 0.45

@@ -66,8 +66,8 @@ def test_the_broker_goes_away(
     note(record, f"{how} and restart, {name_of(broker)}", result)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("broker", ["noida_db", pytest.param("apache_kafka", marks=pytest.mark.slow)], indirect=True)
 def test_the_broker_is_frozen(
     tmp_path: Path, triton: Server, broker: TestBroker, forge: Forge, whole: bool, record: Callable[..., None]
 ) -> None:

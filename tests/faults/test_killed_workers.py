@@ -21,6 +21,7 @@ LIVES_SECONDS = (0.3, 2.0)
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("broker", ["noida_db", pytest.param("apache_kafka", marks=pytest.mark.slow)], indirect=True)
 def test_no_accepted_alert_is_lost_when_workers_are_killed(
     tmp_path: Path,
     triton: Server,

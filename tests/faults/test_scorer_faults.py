@@ -78,6 +78,7 @@ def test_triton_is_killed(
     note(record, "SIGKILL and restart", result)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_triton_comes_back_with_another_version(
     own_triton: Server, bench: Any, forge: Forge, record: Callable[..., None]
@@ -114,6 +115,7 @@ def test_a_connection_to_triton_is_half_dead(
     note(record, "its connection is half dead (nothing closed, nothing answered)", result)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_model_is_slow_and_its_queue_full(
     own_triton: Server, bench: Any, forge: Forge, record: Callable[..., None]
@@ -132,6 +134,7 @@ def test_the_model_is_slow_and_its_queue_full(
     note(record, "slow (200 ms a clip, four times its rate) and its queue full", result)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_model_answers_nan(own_triton: Server, bench: Any, forge: Forge, record: Callable[..., None]) -> None:
     site = bench(own_triton.address, ill=f"{BLINK}&nan=2-6")

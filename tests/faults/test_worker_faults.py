@@ -41,6 +41,7 @@ def state_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield disk
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_outboxs_disk_is_full(
     tmp_path: Path,
@@ -80,6 +81,7 @@ def test_the_outboxs_disk_is_full(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_wall_clock_is_set_back_and_forth(
     tmp_path: Path, triton: Server, broker: str, require: Callable[[str], NoReturn], record: Callable[..., None]
@@ -172,6 +174,7 @@ def test_a_signal_ends_a_worker_whose_cameras_fail(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_half_of_the_cameras_flap(
     tmp_path: Path,

@@ -227,6 +227,7 @@ def first_of(source: Any) -> None:
 LIMITS: LiveOptions = {"open_timeout_seconds": 1.0, "read_timeout_seconds": 0.5}
 
 
+@pytest.mark.slow  # each answer costs the client its limits of time
 @fuzz(0.004, answer=mutated_bytes([RTSP_HEAD, DESCRIBED, SDP]))
 def test_the_rtsp_client(answering: Answering, answer: bytes) -> None:
     answering.answer = answer
@@ -235,6 +236,7 @@ def test_the_rtsp_client(answering: Answering, answer: bytes) -> None:
         outcome("RTSP client", lambda: first_of(RtspSource("gate", location, **LIMITS)))
 
 
+@pytest.mark.slow
 @fuzz(0.004, answer=mutated_bytes(HTTP))
 def test_the_http_client(answering: Answering, answer: bytes) -> None:
     answering.answer = answer

@@ -75,7 +75,7 @@ def test_the_cameras_of_a_killed_worker_are_watched_by_the_others(
     workers[0].kill()
     watchman.reset()
     watchman.wait_for(lambda now: all(now.owners[camera] == 1 for camera in lost), 60)
-    assert watchman.longest_gap() < 25  # 15 s on a quiet machine: bench/failover.py
+    assert watchman.longest_gap() < 25  # 15 s are promised; this machine may be busy
     # What the new owner sends of the alerts that the dead one began are updates.
     assert_each_alert_begun_once(apache_kafka.bootstrap)
 
@@ -90,7 +90,7 @@ def test_a_rolling_restart_leaves_no_camera_dark_and_begins_no_alert_again(broke
         watchman.wait_for(lambda now, other=1 - number: set(now.owners.values()) == {other}, 60)
         worker.start()
         watchman.wait_for(lambda now: len(set(now.owners.values())) == 2, START_SECONDS)
-    assert watchman.longest_gap() < 15  # 5 s on a quiet machine: bench/failover.py
+    assert watchman.longest_gap() < 15  # a worker that ends hands over at once; this machine may be busy
     assert_each_alert_begun_once(broker.bootstrap)
 
 

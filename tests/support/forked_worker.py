@@ -60,6 +60,11 @@ class Bench:
         return self.folder / "ledger"
 
     @property
+    def ready(self) -> Path:
+        """Holds the process id of the newest worker that obeys SIGTERM."""
+        return self.folder / "ready"
+
+    @property
     def log(self) -> Path:
         return self.folder / "worker.log"
 
@@ -109,8 +114,8 @@ class Forge:
 
     def start(self, bench: Bench) -> Forged:
         """Fork a worker over a site."""
-        answer = self._ask(config=str(bench.config), ledger=str(bench.ledger), log=str(bench.log))
-        return Forged(self, int(answer))
+        files = {name: str(getattr(bench, name)) for name in ("config", "ledger", "ready", "log")}
+        return Forged(self, int(self._ask(**files)), bench)
 
     def status_of(self, pid: int) -> int:
         """Wait for a worker's end; its status, or the negative number of the signal that ended it."""
@@ -140,8 +145,9 @@ class Forge:
 class Forged:
     """One worker. As a context it is killed at the end, whatever state it is in."""
 
-    def __init__(self, forge: Forge, pid: int) -> None:
+    def __init__(self, forge: Forge, pid: int, bench: Bench) -> None:
         self._forge = forge
+        self._bench = bench
         self.pid = pid
         self.status: int | None = None
 
@@ -164,6 +170,15 @@ class Forged:
         else:
             self.status = self._forge.status_of(self.pid)
         return took
+
+    def wait_until_ready(self, timeout: float = 120.0) -> None:
+        """Wait until SIGTERM ends it in order; before, the signal kills it as it does any process."""
+        deadline = time.monotonic() + timeout
+        ready, log = self._bench.ready, self._bench.log
+        while not ready.exists() or ready.read_text() != str(self.pid):
+            assert self.alive(), f"the worker ended before it was ready: {log.read_text()[-3000:]}"
+            assert time.monotonic() < deadline, f"not within {timeout:g} s: the worker obeys SIGTERM"
+            time.sleep(0.02)
 
     def alive(self) -> bool:
         """Whether it runs."""
@@ -191,6 +206,7 @@ def drain(forge: Forge, bench: Bench, *, patience: int = 20) -> None:
 def _drain(forge: Forge, quiet: Bench, patience: int) -> None:
     for _ in range(patience):
         with forge.start(quiet) as worker:
+            worker.wait_until_ready()
             time.sleep(1.0)
             worker.terminate()
         assert worker.status == 0, quiet.log.read_text()[-3000:]

@@ -1,8 +1,9 @@
 """Forks ``mistwatch run`` from a process that has imported everything: a worker starts in 0.3 s in place of 3.
 
-Commands are JSON lines on standard input, answered by a line each: ``{"config": FILE, "ledger": FILE, "log": FILE}``
-forks a worker and answers its process id; ``{"wait": PID}`` answers its status. The worker writes ``CAMERA ID`` to the
-ledger after each event that its outbox has accepted. A worker ends with this process.
+Commands are JSON lines on standard input, answered by a line each: ``{"config": FILE, "ledger": FILE, "ready": FILE,
+"log": FILE}`` forks a worker and answers its process id; ``{"wait": PID}`` answers its status. The worker writes
+``CAMERA ID`` to the ledger after each event that its outbox has accepted, and its process id to the file ``ready`` once
+SIGTERM ends it in order. A worker ends with this process.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def work(command: dict[str, Any]) -> int:
         site = load_site(Path(command["config"]))
         logs.configure(site.log.format, site.log.level)
         with stopping() as stop:
+            Path(command["ready"]).write_text(str(os.getpid()))
             run = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             display = display_for(as_json=True, stop=stop)
             drive(site, stop=stop, display=display, run=run, await_servers=True, await_cameras=True)

@@ -23,6 +23,7 @@ from pipeline.sources.reconnect import BackoffSettings
 from pipeline.sources.rtsp import RtspSource
 
 pytestmark = [pytest.mark.realparts, pytest.mark.waits]
+SLOW = pytest.mark.slow
 
 #: The cameras' own limits, seconds; the stall is noticed first.
 STALL, READ, OPEN = 1.0, 3.0, 4.0
@@ -99,7 +100,8 @@ def fail_and_return(kind: str, server: RtspServer, has_reason: Callable[[], bool
     server.start()
 
 
-@pytest.mark.parametrize("kind", ["killed", "frozen", "silent"])
+# The fault suite kills and silences cameras in CI.
+@pytest.mark.parametrize("kind", [pytest.param("killed", marks=SLOW), "frozen", pytest.param("silent", marks=SLOW)])
 def test_an_outage_ends_by_itself_and_another_camera_loses_nothing(triton: Server, kind: str) -> None:
     seen = Seen()
     with serve_live() as gate_camera, serve_live() as yard_camera, Site(triton.address, listeners=[seen]) as site:
