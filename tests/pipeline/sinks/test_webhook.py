@@ -128,11 +128,12 @@ class TestVerdicts:
 
     @pytest.mark.parametrize(
         ("text", "low", "high"),
-        [("7", 7, 7), ("999999", 300, 300), ("soon", 0, 0), ("-3", 0, 0), (formatdate(usegmt=True), 0, 1)],
+        [("7", 7, 7), ("999999", 300, 300), ("soon", 0, 0), ("-3", 0, 0), ("now", 0, 1)],
     )
     def test_retry_after_is_followed_up_to_five_minutes(
         self, server: OddWebhook, make_event: Any, text: str, low: float, high: float
     ) -> None:
+        text = formatdate(usegmt=True) if text == "now" else text  # not in the test's name, which workers compare
         server.script = [(503, {"Retry-After": text})]
         [answer] = send(sink_to(server.url), make_event("gate", 0))
         assert low <= answer.wait_seconds <= high
