@@ -495,7 +495,11 @@ class Worker:
         watcher.drift.close()
         if watcher.enricher is not None:
             events = watcher.enricher.finish(events, at_once=at_once or is_handed_over)
-        self._accept(watcher, events, enriched=True)
+        try:
+            self._accept(watcher, events, enriched=True)
+        finally:
+            if is_handed_over:
+                self._waiting.discard(watcher)  # an answer that comes later is not this worker's to report
         if is_handed_over and watcher.states is not None:
             watcher.states.put(watcher.enricher)
 
