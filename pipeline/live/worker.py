@@ -569,6 +569,8 @@ class Worker:
                 return
             if self._commit(event):
                 self._report_accepted(watcher.watch, event)
+            elif isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
+                watcher.assembler.refuse(event.data.alert_id)  # its outbox leaves out the rest; the state says so
         if watcher.states is not None:
             watcher.states.after(enricher, changed=bool(alerts))
 

@@ -14,6 +14,8 @@ from pipeline.alerts.enrich import Outcome
 from pipeline.alerts.event import AlertEvent
 from pipeline.alerts.recent_features import Moment
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.ownership import Claim
+from pipeline.live.score_states import ScoreRecord
 from pipeline.live.worker import Worker
 
 BRIGHT = 230
@@ -26,13 +28,15 @@ class Kept:
 
     def __init__(self) -> None:
         self.events: list[AlertEvent] = []
+        self.refused: list[AlertEvent] = []
+        self.is_full = False
         self._changed = threading.Condition()
 
     def accept(self, event: AlertEvent) -> bool | None:
         with self._changed:
-            self.events.append(event)
+            (self.refused if self.is_full else self.events).append(event)
             self._changed.notify_all()
-        return True
+        return None if self.is_full else True
 
     def of(self, camera: str) -> list[AlertEvent]:
         return [event for event in list(self.events) if event.data.camera == camera]
@@ -40,6 +44,30 @@ class Kept:
     def wait_for(self, right: Callable[[], bool]) -> None:
         with self._changed:
             assert self._changed.wait_for(right, SECONDS), [event.id for event in self.events]
+
+
+class States:
+    """In place of the publisher of scores and states: the records, in their order, as JSON has them."""
+
+    site = "test"
+
+    def __init__(self) -> None:
+        self.records: list[ScoreRecord] = []
+        self._changed = threading.Condition()
+
+    def put(self, record: ScoreRecord) -> None:
+        with self._changed:
+            self.records.append(ScoreRecord.model_validate_json(record.model_dump_json(exclude_none=True)))
+            self._changed.notify_all()
+
+    secure = put
+
+    def is_lost(self, _camera: str, _generation: int) -> bool:
+        return False
+
+    def wait_for(self, right: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(right, SECONDS), self.records
 
 
 class LateLikeness:
@@ -113,3 +141,24 @@ def test_an_answer_that_comes_after_the_hand_over_is_not_reported(outbox: Kept, 
     outbox.wait_for(lambda: bool(outbox.of("yard")))
     assert outbox.of("gate") == given
     assert all(event.data.state != "end" for event in given)
+
+
+def test_an_alert_that_a_full_outbox_has_refused_is_continued_without_a_word(
+    outbox: Kept, worker: Callable[..., Worker]
+) -> None:
+    outbox.is_full = True
+    states = States()
+    first = worker(states=states)
+    first.add(plan("gate"), Claim("gate", 1))
+    outbox.wait_for(lambda: bool(outbox.refused))
+    first.hand_over("gate")
+    left = states.records[-1].state
+    assert left is not None
+
+    outbox.is_full = False
+    second = worker(states=states)
+    second.add(plan("gate"), Claim("gate", 2, {"": left}))
+    newest = left.chain.newest
+    states.wait_for(lambda: (state := states.records[-1].state) is not None and state.chain.newest != newest)
+    second.stop_camera("gate")  # which ends the alert
+    assert outbox.events == []
