@@ -19,6 +19,7 @@ from typing import Protocol
 from pipeline import logs
 from pipeline.errors import MistwatchError
 from pipeline.live.control import camera_of
+from pipeline.live.deadline import Deadline
 from pipeline.live.group_member import ControlRecord, Share
 from pipeline.live.ownership import Claim
 from pipeline.live.tenancy import COMPLETE_SECONDS, RECLAIM_SECONDS, Action, Tenancy
@@ -32,6 +33,8 @@ _log = logs.get("group")
 _AT_A_TIME = 8
 #: A camera that cannot be claimed or scored now is tried again after this many seconds.
 _RETRY_SECONDS = 1.0
+#: Within the stop: for the moves and claims in flight. At a frozen broker they may take much longer, and are left.
+_MOVES_SECONDS = 1.0
 #: Longest sleep of the thread that decides, seconds.
 _TICK_SECONDS = 0.5
 
@@ -167,23 +170,30 @@ class Group:
             self._changed.notify_all()
         self._listener.moved("fenced")
 
-    def leave(self, *, leave_seconds: float, claimed_seconds: float) -> None:
-        """Leave the group: cameras go on until other workers have claimed them, or for ``claimed_seconds``.
+    def leave(self, *, leave_seconds: float, seconds: float) -> None:
+        """Leave the group: cameras go on until other workers have claimed them, if it could be left.
 
         The cameras that are left are the worker's to hand over.
+
+        Args:
+            leave_seconds: limit of the leaving itself.
+            seconds: limit of everything.
         """
-        if not self._member.leave(leave_seconds):
+        deadline = Deadline(seconds)
+        left = self._member.leave(deadline.share(leave_seconds))
+        if not left:
             _log.warning("the group could not be left in time; it takes this worker for dead in some seconds")
         with self._changed:
             view = self._share.view
-            if view is not None and view.size > 1:
+            if left and view is not None and view.size > 1:
                 # The share is another's from now on; the loop hands over what is claimed.
                 self._share = Share(view=view)
                 self._changed.notify_all()
-                self._changed.wait_for(self._is_idle, claimed_seconds)
+                self._changed.wait_for(self._is_idle, deadline.share(seconds, keep=_MOVES_SECONDS))
             self._stopped = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._busy and not self._is_claiming, claimed_seconds)
+            moves_seconds = deadline.share(_MOVES_SECONDS)
+            self._changed.wait_for(lambda: not self._busy and not self._is_claiming, moves_seconds)
 
     # -- on the member's thread --------------------------------------------------------------------------------
 
@@ -289,8 +299,11 @@ class Group:
     def _guarded(self, tenancy: Tenancy, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:
-            _log.exception("a camera could not be moved; trying again. This is a bug", camera=tenancy.camera)
+        except Exception as error:
+            if self._stopped:  # the worker takes no camera any more
+                _log.info("a camera was left while it moved", camera=tenancy.camera, reason=str(error))
+            else:
+                _log.exception("a camera could not be moved; trying again. This is a bug", camera=tenancy.camera)
             tenancy.retry_at = time.monotonic() + RECLAIM_SECONDS
         finally:
             with self._changed:
@@ -344,7 +357,8 @@ class Group:
         for tenancy in tenancies:
             tenancy.fenced = False  # a later claim than the one below fences it, also while it is being added
         try:
-            return self._claims.claim_all([tenancy.camera for tenancy in tenancies])
+            claims = self._claims.claim_all([tenancy.camera for tenancy in tenancies])
+            return [] if self._stopped else claims  # the worker takes no camera any more
         except SinkUnavailableError as error:
             for tenancy in tenancies:
                 self._wait(tenancy, str(error))

@@ -20,6 +20,7 @@ from pipeline import logs
 from pipeline.alerts.assembler import AssemblerState
 from pipeline.alerts.reading import Event
 from pipeline.live.claims import ClaimRecord, Claims
+from pipeline.live.deadline import Deadline
 from pipeline.live.listener import Watch
 from pipeline.live.score_states import ScoreStates, key_of
 from pipeline.sinks.compacted_topic import NewRecord, Record, record_of
@@ -33,7 +34,7 @@ _POLL_SECONDS = 0.2
 _FROZEN_SECONDS = 1.0
 #: After a failure to follow the topic.
 _RETRY_SECONDS = 1.0
-#: Limit for the end of the thread.
+#: Limit of a close.
 _CLOSE_SECONDS = 4.0
 #: The last states of cameras that are released may take so long.
 _FLUSH_SECONDS = 2.0
@@ -171,12 +172,16 @@ class Ownership:
                 newest = self._newest.setdefault(camera, -1)
         return newest > generation
 
-    def close(self) -> None:
-        """End the thread. The last states are sent by :meth:`ScoreStates.stop`."""
+    def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """End the thread, within ``seconds``. The last states are sent by :meth:`ScoreStates.stop`.
+
+        A claim in flight is left to the thread that makes it.
+        """
+        deadline = Deadline(seconds)
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(_CLOSE_SECONDS)
-        self._topic.close()
+            self._thread.join(seconds)
+        self._topic.close(deadline.share(seconds))
 
     def _read(self, partitions: Collection[int]) -> Claims:
         """Read partitions to their ends, and follow them from there on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from pipeline.errors import MistwatchError, UsageError
 from pipeline.live.awaited_parts import LOOK_SECONDS, AwaitedParts
 from pipeline.live.board import Board
 from pipeline.live.camera import CameraPlan, DetectorPlan
+from pipeline.live.deadline import Deadline, at_once
 from pipeline.live.delivery import DeadLetterLog, OutboxLog, RelayLog, ignore
 from pipeline.live.group import Group
 from pipeline.live.judging import Judging, Rules, gate_settings, rules_of, site_rules
@@ -31,7 +33,7 @@ from pipeline.live.reporting import CameraReports, default_worker_id
 from pipeline.live.score_states import PARTITIONS, ScoreStates
 from pipeline.live.site_group import site_group
 from pipeline.live.supervision import ENDED, SilenceLimits
-from pipeline.live.worker import Worker
+from pipeline.live.worker import STOP_SECONDS, Worker
 from pipeline.scoring.outcomes import OutageLog
 from pipeline.scoring.scorer import ScoredModel, Scorer, wait_for_model
 from pipeline.scoring.served_model import ScorerUnavailable, ServedModel, Trouble, served_model
@@ -55,12 +57,20 @@ _log = logs.get("service")
 _REPORTS_SECONDS = 1.0
 #: Limit for the end of the thread that asks for missing parts.
 _AWAITED_SECONDS = 1.0
-#: Limits within the stop of a group's worker, seconds: to leave the group, and for others to claim its cameras.
-_LEAVE_SECONDS, _CLAIMED_SECONDS = 4.0, 4.0
+#: Limit of a stop, with the relays' limit as it is by default. The process takes one or two seconds more to end.
+_STOP_SECONDS, _RELAY_SECONDS = 8.5, 2.0
+#: Limits within the stop of a group's worker, seconds: to leave the group, and until others have claimed its cameras.
+_LEAVE_SECONDS, _GROUP_SECONDS = 3.5, 5.0
 #: The last states of cameras may take so long.
 _STATES_SECONDS = 2.0
-#: Limit for the end of the thread of dead letters.
-_DEAD_LETTERS_SECONDS = 0.5
+#: Limits for the ends of the thread of dead letters, and of the one that follows claims.
+_DEAD_LETTERS_SECONDS, _OWNERSHIP_SECONDS = 0.5, 1.0
+#: Seconds that a stop keeps for what is published last, and for the threads that end after that.
+_LAST_SECONDS, _ENDS_SECONDS = 2.0, 1.2
+#: Least time for the worker to accept its last events, and for the last publications: others may have used it up.
+_LEAST_WORKER_SECONDS, _LEAST_LAST_SECONDS = 2.5, 0.5
+#: Relays and publishers end a little after their limit.
+_GRACE_SECONDS = 0.3
 
 
 def source_options(settings: CameraSettings, device: str | None = None) -> SourceOptions:
@@ -714,8 +724,8 @@ class Service:
             scorer_reconnects=self._scoring.reconnects,
         )
 
-    def close(self, *, relay_seconds: float = 2.0) -> int:
-        """Stop everything, within about 10 s at the default.
+    def close(self, *, relay_seconds: float = _RELAY_SECONDS) -> int:
+        """Stop everything, within about 10 s at the default, also when the broker is away or frozen.
 
         Args:
             relay_seconds: how long the relays may go on publishing the contents of the outbox.
@@ -724,37 +734,46 @@ class Service:
             Number of accepted events that some sink does not have yet. They stay in the outbox; the next run publishes
             them.
         """
+        deadline = Deadline(_STOP_SECONDS + max(relay_seconds - _RELAY_SECONDS, 0.0))
         if self._group is not None and self._is_member:
             self._others.update(state.camera for state in self.board.states)
-            self._group.leave(leave_seconds=_LEAVE_SECONDS, claimed_seconds=_CLAIMED_SECONDS)
+            self._group.leave(leave_seconds=_LEAVE_SECONDS, seconds=_GROUP_SECONDS)
         if self.likeness is not None:
             self.likeness.stop()
         if self._awaited is not None:
             self._awaited.close(_AWAITED_SECONDS)
         if self.worker is not None:
-            self.worker.stop(hand_over=self.ownership is not None)
+            seconds = deadline.share(STOP_SECONDS, keep=max(relay_seconds, _LAST_SECONDS))
+            self.worker.stop(hand_over=self.ownership is not None, seconds=max(seconds, _LEAST_WORKER_SECONDS))
         elif self._scorer is not None:
             self._scorer.close()
-        if self.decoders is not None:
-            self.decoders.close()
-        if self.likeness is not None:
-            self.likeness.close()
-        if self.places is not None:
-            self.places.close()
-        if self.reports is not None:
-            self.reports.close(_REPORTS_SECONDS)
-        if self.states is not None:
-            self.states.stop(_STATES_SECONDS)
-        self._relays.stop(relay_seconds)
-        if self.ownership is not None:  # the relays have asked it until now
-            self.ownership.close()
+        self._publish_last(deadline, relay_seconds)
+        ends = [] if self.ownership is None else [partial(self.ownership.close, _OWNERSHIP_SECONDS)]
+        # The relays have asked the ownership until now.
+        at_once([*ends, partial(self._dead_letters.stop, _DEAD_LETTERS_SECONDS)], _ENDS_SECONDS)
         self.evidence.prune()  # also where nothing was saved since the wall clock was set
-        self._dead_letters.stop(_DEAD_LETTERS_SECONDS)
         left = self._outbox_log.freeze(self.outbox, self._sinks)
         self.outbox.close()
         if self._metrics_server is not None:
             self._metrics_server.close()
         return left
+
+    def _publish_last(self, deadline: Deadline, relay_seconds: float) -> None:
+        """Publish the last reports, states and events at the same time: at an absent broker each takes its limit."""
+        seconds = max(deadline.share(math.inf, keep=_ENDS_SECONDS + _GRACE_SECONDS), _LEAST_LAST_SECONDS)
+        ends: list[Callable[[], object]] = []
+        if self.decoders is not None:
+            ends.append(self.decoders.close)
+        if self.likeness is not None:
+            ends.append(self.likeness.close)
+        if self.places is not None:
+            ends.append(self.places.close)
+        if self.reports is not None:
+            ends.append(partial(self.reports.close, _REPORTS_SECONDS))
+        if self.states is not None:
+            ends.append(partial(self.states.stop, min(_STATES_SECONDS, seconds)))
+        ends.append(partial(self._relays.stop, min(relay_seconds, seconds)))
+        at_once(ends, seconds + _GRACE_SECONDS)
 
 
 class _ScoringLog(OutageLog):

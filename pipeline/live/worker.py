@@ -49,6 +49,8 @@ _HOLDING_SECONDS, _LATE_SECONDS = 0.005, 0.05
 _STOP_CAMERAS_SECONDS = 2.5
 _STOP_SCORER_SECONDS = 1.5
 _STOP_OPERATORS_SECONDS = 1.0
+#: All of them together: the operators have their limit twice, and the scorer a second beyond its own.
+STOP_SECONDS = _STOP_CAMERAS_SECONDS + _STOP_SCORER_SECONDS + 1.0 + 2 * _STOP_OPERATORS_SECONDS
 #: Results that may wait for the operators; each holds its clip (2.4 MB at 16 × 224 × 224).
 _WAITING_RESULTS = 32
 #: How often the cameras are looked at for stalls, seconds.
@@ -233,15 +235,17 @@ class Worker:
         """Wait until every camera is a recording that is done, has failed or was stopped; True when that is so."""
         return self._all_done.wait(timeout)
 
-    def stop(self, *, hand_over: bool = False) -> None:
-        """End every source, let what is in flight be answered, close every alert: within about 7 s.
+    def stop(self, *, hand_over: bool = False, seconds: float = STOP_SECONDS) -> None:
+        """End every source, let what is in flight be answered, close every alert: within about ``seconds``.
 
         Clips not yet scored are dropped and counted with the reason ``shutdown``. Every event accepted is in the
         outbox when this returns.
 
         Args:
             hand_over: leave alerts open: other workers continue the cameras.
+            seconds: below :data:`STOP_SECONDS`, every step has less time in proportion.
         """
+        share = min(seconds / STOP_SECONDS, 1.0)
         with self._done:
             cameras = list(self._cameras.values())
         for camera in cameras:
@@ -249,18 +253,18 @@ class Worker:
         self._stop.set()
         for camera in cameras:
             camera.stop.set()
-        deadline = time.monotonic() + _STOP_CAMERAS_SECONDS
+        deadline = time.monotonic() + share * _STOP_CAMERAS_SECONDS
         for camera in cameras:
             camera.join(max(0.0, deadline - time.monotonic()))
         for camera in cameras:
             # A camera that hangs in a read is left to its daemon thread; its segment is closed on its behalf.
             with contextlib.suppress(queue.Full):  # the operators hang, which is logged below
                 camera.close_segments(EndReason.SHUTDOWN, max(0.0, deadline - time.monotonic()))
-        self._scorer.close(_STOP_SCORER_SECONDS)
+        self._scorer.close(share * _STOP_SCORER_SECONDS)
         with contextlib.suppress(queue.Full):
-            self._results.put(None, timeout=_STOP_OPERATORS_SECONDS)
+            self._results.put(None, timeout=share * _STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
-            self._operators.join(_STOP_OPERATORS_SECONDS)
+            self._operators.join(share * _STOP_OPERATORS_SECONDS)
         if self._operators.is_alive():
             _log.error("the operators did not finish in time; open alerts end when the worker starts again")
         for camera in cameras:
@@ -495,7 +499,11 @@ class Worker:
         watcher.drift.close()
         if watcher.enricher is not None:
             events = watcher.enricher.finish(events, at_once=at_once or is_handed_over)
-        self._accept(watcher, events, enriched=True)
+        try:
+            self._accept(watcher, events, enriched=True)
+        finally:
+            if is_handed_over:
+                self._waiting.discard(watcher)  # an answer that comes later is not this worker's to report
         if is_handed_over and watcher.states is not None:
             watcher.states.put(watcher.enricher)
 
@@ -565,6 +573,8 @@ class Worker:
                 return
             if self._commit(event):
                 self._report_accepted(watcher.watch, event)
+            elif isinstance(event, AlertEvent) and event.data.state is AlertState.BEGIN:
+                watcher.assembler.refuse(event.data.alert_id)  # its outbox leaves out the rest; the state says so
         if watcher.states is not None:
             watcher.states.after(enricher, changed=bool(alerts))
 

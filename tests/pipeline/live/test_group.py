@@ -31,13 +31,14 @@ class Member:
     def __init__(self, on_share: Callable[[Share], None]) -> None:
         self.give = on_share
         self.left = False
+        self.is_cut_off = False
 
     def start(self) -> None:
         pass
 
     def leave(self, timeout: float) -> bool:
-        self.left = True
-        return True
+        self.left = not self.is_cut_off
+        return self.left
 
 
 class ClaimsTopic:
@@ -167,7 +168,7 @@ def worker(topic: ClaimsTopic) -> Iterator[Callable[..., Worker]]:
 
     yield start
     for each in started:
-        each.group.leave(leave_seconds=1, claimed_seconds=0)
+        each.group.leave(leave_seconds=1, seconds=1)
 
 
 CAMERAS = {"a": (0, SOURCE % 1), "b": (1, SOURCE % 2), "c": (1, SOURCE % 3)}
@@ -276,7 +277,7 @@ def test_one_that_leaves_waits_until_its_cameras_are_claimed(worker: Any) -> Non
     one, two = worker(), worker()
     one.member.give(share(0, 1, view=view, **CAMERAS))
     one.wait_for(lambda: len(one.cameras) == 3)
-    leaving = threading.Thread(target=lambda: one.group.leave(leave_seconds=5, claimed_seconds=PATIENCE_SECONDS))
+    leaving = threading.Thread(target=lambda: one.group.leave(leave_seconds=5, seconds=PATIENCE_SECONDS))
     leaving.start()
     two.member.give(share(0, 1, view=view, **CAMERAS))
     two.wait_for(lambda: len(two.cameras) == 3)
@@ -291,8 +292,32 @@ def test_the_last_worker_leaves_at_once_and_keeps_its_cameras_for_its_stop(worke
     one = worker()
     one.member.give(share(0, 1, view=GroupView(2, {"one": "1"}, 4), **CAMERAS))
     one.wait_for(lambda: len(one.cameras) == 3)
-    one.group.leave(leave_seconds=1, claimed_seconds=PATIENCE_SECONDS)
+    one.group.leave(leave_seconds=1, seconds=PATIENCE_SECONDS)
     assert len(one.cameras) == 3
+
+
+def test_one_that_cannot_leave_does_not_wait_for_claims(worker: Any) -> None:
+    one = worker()
+    one.member.give(share(0, 1, view=GroupView(2, {"one": "1", "two": "1"}, 8), **CAMERAS))
+    one.wait_for(lambda: len(one.cameras) == 3)
+    one.member.is_cut_off = True
+    began = time.monotonic()
+    one.group.leave(leave_seconds=1, seconds=PATIENCE_SECONDS)
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    assert len(one.cameras) == 3, "they are the worker's to hand over"
+
+
+def test_a_claim_that_hangs_is_not_waited_for_and_brings_no_camera_after_the_stop(worker: Any) -> None:
+    one = worker()
+    one.held = "a"
+    one.member.give(share(0, **CAMERAS))
+    assert one.claimed.wait(PATIENCE_SECONDS)
+    began = time.monotonic()
+    one.group.leave(leave_seconds=1, seconds=PATIENCE_SECONDS)
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    one.let_go.set()
+    with pytest.raises(AssertionError):
+        short_wait(one, lambda: bool(one.cameras))
 
 
 def test_a_camera_that_a_zombie_has_claimed_is_claimed_again(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -179,6 +183,33 @@ def test_without_the_topic_no_camera_is_claimed() -> None:
         ownership.claim("gate")
     assert ownership.generation_of("gate") is None
     ownership.close()
+
+
+@pytest.mark.alone
+def test_a_claim_at_a_frozen_broker_does_not_hold_up_the_close(noida_db: Any) -> None:  # noqa: F811
+    states = ScoreStates(CompactedTopic(Broker(noida_db.bootstrap), "scores", partitions=3), site="test")
+    ownership = Ownership(states, worker="one", on_fenced=lambda _camera, _generation: None)
+    ownership.start()
+    ownership.claim("gate")
+    os.kill(noida_db.pid, signal.SIGSTOP)
+    try:
+        claim = threading.Thread(target=_claim_in_vain, args=(ownership,))
+        claim.start()
+        until(states.topic._sending.locked, "the claim is in flight")
+        began = time.monotonic()
+        ownership.close(1.0)
+        took = time.monotonic() - began
+    finally:
+        os.kill(noida_db.pid, signal.SIGCONT)
+    assert took < 5.0, "the claim itself waits for 10 s"
+    claim.join(SECONDS)
+    states.stop(5.0)
+    states.topic.close()
+
+
+def _claim_in_vain(ownership: Ownership) -> None:
+    with contextlib.suppress(BrokerUnavailableError):
+        ownership.claim("yard")
 
 
 @dataclasses.dataclass(frozen=True)
