@@ -57,12 +57,11 @@ from pipeline.sources.isolation.pool import MEMORY_MB, Decoding
 from pipeline.sources.rtsp import Transport
 from pipeline.tls import TlsFileError
 from pipeline.unquoted import explain_unquoted
+from pipeline.yaml_text import read_yaml
 from pipeline.zone_settings import ScheduleSettings, Zones, zones_of
 
 CameraId = Name
 Port = Annotated[int, Field(ge=1, le=65535)]
-#: No site's file nests more brackets.
-_DEEPEST = 200
 
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -817,22 +816,6 @@ def _either(names: Iterable[str]) -> str:
     return " or ".join(names)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a second camera or detector of one name, which YAML would let replace the first."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            name = unicodedata.normalize("NFC", key.value)  # as pipeline.names has it
-            if name in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
-            seen.add(name)
-        return node
-
-
 class _SiteOfOptions(Site):
     """A site whose settings are a command's options: the environment does not change them."""
 
@@ -881,17 +864,13 @@ _SiteKind = TypeVar("_SiteKind", bound=Site)
 def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
     try:
         text = path.read_text(encoding="utf-8")
-        if _brackets_deep(text) > _DEEPEST:
-            raise RecursionError  # PyYAML's time grows with the square of the depth
-        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader)
+        document = read_yaml(text)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such file; a site's configuration was expected (see configs/site.example.yaml)"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except RecursionError:
-        raise SettingsError(f"{path}: not valid YAML: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -937,15 +916,6 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
             "cameras": cameras,
         }
     )
-
-
-def _brackets_deep(text: str) -> int:
-    """Return how deep the brackets of a text are nested, those in quotes and comments included."""
-    depth = deepest = 0
-    for sign in re.findall(r"[][{}]", text):
-        depth = depth + 1 if sign in "[{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _calibration(site: Path, named: Path | None) -> Path | None:
