@@ -858,10 +858,24 @@ def load_group_site(path: Path) -> GroupSite:
     return _load(path, GroupSite)
 
 
+def load_either_site(path: Path) -> Site:
+    """Read and check a site's configuration, or where it names no cameras that of a group's workers.
+
+    Raises as :func:`load_site`.
+    """
+    document = _document(path)
+    return _checked(path, document, Site if document.get("cameras") else GroupSite)
+
+
 _SiteKind = TypeVar("_SiteKind", bound=Site)
 
 
 def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
+    return _checked(path, _document(path), kind)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return what a site's file holds. Raises SettingsError."""
     try:
         text = path.read_text(encoding="utf-8")
         document = read_yaml(text)
@@ -880,6 +894,11 @@ def _load(path: Path, kind: type[_SiteKind]) -> _SiteKind:
         raise SettingsError(f"{path}{line}: not valid YAML: {problem}") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"{path}: expected a mapping of settings at the top (site, cameras, …)")
+    return document
+
+
+def _checked(path: Path, document: dict[str, Any], kind: type[_SiteKind]) -> _SiteKind:
+    """Return the site of a file's document. Raises as :func:`load_site`."""
     if kind is GroupSite and document.get("cameras"):
         raise SettingsError(
             f"{path}: cameras: a group takes its cameras from the control topic, and each worker would watch these, "
