@@ -206,7 +206,9 @@ class Service:
                     self.metrics, name, str(sink), delivered if name == first else ignore, self._dead_letters.notify
                 ),
                 most_backoff_seconds=SINKS[name].most_backoff_seconds,
-                is_late=_never_late if self.ownership is None else self.ownership.is_late,
+                is_late=_never_late
+                if self.ownership is None
+                else partial(self.ownership.is_late, is_patient=name == "kafka"),
             )
             for name, sink in sinks.items()
         )

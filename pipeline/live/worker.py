@@ -279,7 +279,7 @@ class Worker:
             camera = Camera(plan, self._listeners, lambda item, timeout: self._results.put(item, timeout=timeout))
             camera.generation = None if claim is None else claim.generation
             if plan.tamper:
-                camera.tamper_reporter = self._tamper_reporter(live=camera.source.live)
+                camera.tamper_reporter = self._tamper_reporter(camera)
             watches = [Watch(plan.camera, detector.name) for detector in plan.detectors]
             self._listeners.notify(lambda one: one.camera_added(plan.camera, watches, live=camera.source.live))
             try:
@@ -303,9 +303,15 @@ class Worker:
             self._places.forget(camera.name)
         self._listeners.notify(lambda one: one.camera_removed(camera.name))
 
-    def _tamper_reporter(self, *, live: bool) -> TamperReporter:
-        run = "" if live else self._run
-        return TamperReporter(site=self._site, run=run, replay=not live, pictures=self._pictures)
+    def _tamper_reporter(self, camera: Camera) -> TamperReporter:
+        live = camera.source.live
+        return TamperReporter(
+            site=self._site,
+            run="" if live else self._run,
+            replay=not live,
+            pictures=self._pictures,
+            generation=camera.generation,
+        )
 
     def _watcher(self, camera: Camera, plan: DetectorPlan, claim: Claim | None) -> Watcher:
         watch = Watch(camera.name, plan.name)
@@ -531,17 +537,28 @@ class Worker:
 
     def _take_tampered(self, item: Tampered) -> None:
         assert item.camera.tamper_reporter is not None, "the camera is watched for tampering"
-        self._accept_tampered([item.camera.tamper_reporter.report(item.seen)])
+        self._accept_tampered(item.camera, [item.camera.tamper_reporter.report(item.seen)])
 
     def _close_tampered(self, camera: Camera) -> None:
-        """End what is open of a camera's tampering: nothing more comes."""
-        if camera.tamper_reporter is not None:
-            self._accept_tampered(camera.tamper_reporter.close())
+        """End what is open of a camera's tampering: nothing more comes.
 
-    def _accept_tampered(self, events: list[TamperEvent]) -> None:
+        Where the camera is handed over nothing has ended; the next worker learns the camera's picture anew.
+        """
+        if camera.tamper_reporter is not None and not camera.is_handed_over:
+            self._accept_tampered(camera, camera.tamper_reporter.close())
+
+    def _accept_tampered(self, camera: Camera, events: list[TamperEvent]) -> None:
         for event in events:
-            self._commit(event)
-            self._listeners.notify(partial(_notify_tampered, event))
+            if self._has_lost(camera):
+                return  # it is left to the worker that has the camera now
+            if self._commit(event):
+                self._listeners.notify(partial(_notify_tampered, event))
+
+    def _has_lost(self, camera: Camera) -> bool:
+        """Return whether another worker is known to have claimed the camera."""
+        if self._states is None or camera.generation is None:
+            return False
+        return self._states.is_lost(camera.name, camera.generation)
 
     def _turn_to(self, watcher: Watcher, served: ServedModel) -> None:
         """Judge the scores of another model, or another version, which has its own threshold."""
