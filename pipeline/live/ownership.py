@@ -34,13 +34,9 @@ _POLL_SECONDS = 0.2
 _FROZEN_SECONDS = 1.0
 #: After a failure to follow the topic.
 _RETRY_SECONDS = 1.0
-<<<<<<< HEAD
-#: Limit of a close.
-=======
 #: After a failure to read a camera's claims for an event of it, which waits for the answer.
 _READ_AGAIN_SECONDS = 30.0
-#: Limit for the end of the thread.
->>>>>>> mendb
+#: Limit of a close.
 _CLOSE_SECONDS = 4.0
 #: The last states of cameras that are released may take so long.
 _FLUSH_SECONDS = 2.0

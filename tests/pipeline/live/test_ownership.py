@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-<<<<<<< HEAD
 import os
 import signal
-import threading
-=======
 import socket
->>>>>>> mendb
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -190,8 +187,7 @@ def test_without_the_topic_no_camera_is_claimed() -> None:
     ownership.close()
 
 
-<<<<<<< HEAD
-@pytest.mark.alone
+@pytest.mark.waits
 def test_a_claim_at_a_frozen_broker_does_not_hold_up_the_close(noida_db: Any) -> None:  # noqa: F811
     states = ScoreStates(CompactedTopic(Broker(noida_db.bootstrap), "scores", partitions=3), site="test")
     ownership = Ownership(states, worker="one", on_fenced=lambda _camera, _generation: None)
@@ -216,7 +212,8 @@ def test_a_claim_at_a_frozen_broker_does_not_hold_up_the_close(noida_db: Any) ->
 def _claim_in_vain(ownership: Ownership) -> None:
     with contextlib.suppress(BrokerUnavailableError):
         ownership.claim("yard")
-=======
+
+
 def test_events_of_unclaimed_cameras_do_not_each_wait_for_a_frozen_broker(make_event: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as frozen:  # takes connections, and answers nothing
         topic = CompactedTopic(Broker(f"127.0.0.1:{frozen.getsockname()[1]}"), "scores", partitions=1)
@@ -229,7 +226,6 @@ def test_events_of_unclaimed_cameras_do_not_each_wait_for_a_frozen_broker(make_e
             assert time.monotonic() - began < 2, "nothing is asked again so soon"
         assert [one["log_level"] for one in logged] == ["warning"]
         ownership.close()
->>>>>>> mendb
 
 
 @dataclasses.dataclass(frozen=True)
