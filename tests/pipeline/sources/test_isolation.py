@@ -223,6 +223,21 @@ def test_a_slow_consumer_holds_the_source_up_and_loses_nothing(pool: DecoderPool
     assert numbers == list(range(60))
 
 
+def test_a_decoder_has_no_settings_of_the_site(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_KAFKA__SECURITY__PASSWORD", "s3cr3t-w0rd")
+    monkeypatch.setenv("mistwatch_cameras__gate__password", "s3cr3t-w0rd")
+    stop = threading.Event()
+    frames = IsolatedSource("gate", counting("gate", 10**9, None, fps=20.0), pool).frames([SMALL], stop)
+    next(frames)
+    assert pool.server_pid is not None
+    for pid in (pool.server_pid, *pool.pids()):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"PYTHONPATH=" in environment
+        assert b"s3cr3t-w0rd" not in environment
+    stop.set()
+    list(frames)
+
+
 def test_pictures_may_grow(pool: DecoderPool) -> None:
     """A second connection with larger pictures, in another process, and larger pictures in one process."""
     for size in ((64, 48), (1920, 1080)):
