@@ -69,7 +69,7 @@ class TamperWatch:
     def take(self, frame: Frame) -> None:
         """Take the camera's next frame."""
         self._frames += 1
-        self._marked += frame.native.is_corrupt
+        self._marked += frame.is_corrupt
         segment, pts = frame.segment.id, frame.pts_seconds
         if self._next is not None and self._next[0] == segment and pts < self._next[1] - _TOLERANCE_SECONDS:
             return

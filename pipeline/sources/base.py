@@ -86,6 +86,7 @@ class Frame:
             picture size share one array. The source never writes to it again.
         native: the picture as decoded, at the camera's own resolution; a reference, not a copy.
         time_source, time_error_seconds: the origin of ``taken_at`` and its estimated error; None where not known.
+        is_corrupt: FFmpeg has marked the picture as damaged. ``native`` may be a copy, which has no such mark.
     """
 
     segment: Segment
@@ -97,6 +98,7 @@ class Frame:
     arrived_at: float = field(default_factory=time.monotonic)
     time_source: TimeSource | None = None
     time_error_seconds: float | None = None
+    is_corrupt: bool = False
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:

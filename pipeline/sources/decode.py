@@ -199,6 +199,7 @@ class FramePump:
             arrived_at=one.arrived_at,
             time_source=None if taken is None else taken.source,
             time_error_seconds=None if taken is None else taken.error_seconds,
+            is_corrupt=native.is_corrupt,
         )
 
     def _time_of(self, pts_seconds: float, one: _Picture) -> WallTime | None:

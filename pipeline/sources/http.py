@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import cache
 from typing import Unpack
 from urllib.parse import urlsplit
 
@@ -45,8 +46,9 @@ _SINGLE_PICTURE = "image2"
 #: FFmpeg shows the missing part of a JPEG that was cut off grey, without an error, unless it is to take none.
 _MUST_BE_COMPLETE = {"err_detect": "explode"}
 
-#: FFmpeg's name of a playlist.
-_PLAYLIST = "hls"
+#: Formats that are read by opening further addresses, which FFmpeg (8.1) does not verify; so are all without a file of
+#: their own, among them ``image2``, which takes an address with ``%d`` or ``?`` for a pattern of names.
+_OPENS_MORE = frozenset({"hls", "dash", "concat", "imf", "sdp"})
 
 #: Marks of JPEG: the start of a picture's (or its thumbnail's) content, in which no end occurs, and the end.
 _CONTENT, _END = b"\xff\xda", b"\xff\xd9"
@@ -67,8 +69,8 @@ class HttpSource(NetworkStream):
     which has none, as they arrive. The end of a film is an outage (``stream_end``), and then it begins again.
 
     A redirect is followed, but without the credentials where it leads to another address. With https:// the server's
-    certificate is verified. A playlist (HLS) is then read through our own tunnel, where its segments come from the same
-    address: FFmpeg would not verify theirs.
+    certificate is verified. A playlist (HLS) is then read through our own tunnel alone, where its segments come from
+    the same address: FFmpeg would not verify theirs.
 
     Args:
         location: ``http://[USER:PASSWORD@]HOST[:PORT]/PATH`` (or https), for Basic or Digest (MD5).
@@ -77,7 +79,9 @@ class HttpSource(NetworkStream):
     schemes = ("http", "https")
     max_userinfo_bytes = 1023
 
-    _is_playlist = False  # a verified address has answered with one
+    _needs_tunnel = False  # a verified address has answered with a playlist
+    _is_listed = False  # the formats are limited to those of one address
+    _opens_more = False  # the latest refusal was that of another format, or of a redirection
     _multipart_refused = False  # the latest refusal was FFmpeg's of multipart, not the camera's
 
     def _open(self) -> av.container.InputContainer:
@@ -89,19 +93,35 @@ class HttpSource(NetworkStream):
         }
         if is_encrypted(self.location):
             options |= self._tls.options()
-        if self._verifies_by_tunnel or self._is_playlist:
+        container = None
+        if not (self._verifies_by_tunnel or self._needs_tunnel):
+            container = self._open_directly(options)
+        if container is None:
             container = self._open_as_it_comes(self._url_through_tunnel(), self._inside_tunnel(options))
-        else:
-            container = self._open_as_it_comes(self.location.for_ffmpeg(), options)
-            if container.format.name == _PLAYLIST and is_encrypted(self.location) and self._tls.verify:
-                container.close()
-                self._is_playlist = True
-                container = self._open_as_it_comes(self._url_through_tunnel(), self._inside_tunnel(options))
+            self._needs_tunnel = not self._verifies_by_tunnel
         problem = self._problem_with(container)
         if problem is not None:
             container.close()
             raise self._error(problem, "not_a_video")
         return container
+
+    def _open_directly(self, options: dict[str, str]) -> av.container.InputContainer | None:
+        """Open the stream without the tunnel; None where a verified address has what must be read through it.
+
+        The list holds before FFmpeg has opened any address that a playlist names.
+        """
+        if not (is_encrypted(self.location) and self._tls.verify):
+            return self._open_as_it_comes(self.location.for_ffmpeg(), options)
+        options = options | {"format_whitelist": _formats_of_one_address()}
+        self._is_listed, self._opens_more = True, False
+        try:
+            return self._open_as_it_comes(self.location.for_ffmpeg(), options)
+        except SourceError:
+            if not self._opens_more:
+                raise
+            return None
+        finally:
+            self._is_listed = False
 
     def _inside_tunnel(self, options: dict[str, str]) -> dict[str, str]:
         """Return FFmpeg's options for a URL of the tunnel: the server is to see its own name."""
@@ -140,6 +160,12 @@ class HttpSource(NetworkStream):
 
     def _password_follows(self, location: str, asked: Challenge | None) -> bool:
         return "//" not in location  # within this address
+
+    def _failure_to_open(self, error: av.FFmpegError) -> SourceError | None:
+        if self._is_listed and isinstance(error, av.error.ArgumentError):
+            self._opens_more = True
+            return self._error("must be read through the tunnel", "protocol")
+        return super()._failure_to_open(error)
 
     def _why_refused(self, error: av.FFmpegError, answer: Answer | None) -> tuple[str, str] | None:
         if (reason := super()._why_refused(error, answer)) is not None:
@@ -219,6 +245,17 @@ class SnapshotSource(HttpSource):
             except av.FFmpegError as error:
                 failure = self._failure(error, time.monotonic() - started, self._read_timeout, reading=True)
         raise failure
+
+
+@cache
+def _formats_of_one_address() -> str:
+    """Return FFmpeg's list of the formats that are read from the one address that was opened."""
+    names = []
+    for name in sorted(av.formats_available):
+        with suppress(ValueError):  # a format that is only written
+            if not av.ContainerFormat(name, "r").no_file and name not in _OPENS_MORE:
+                names.append(name)
+    return ",".join(names)
 
 
 def _lacks_its_end(jpeg: bytes) -> bool:

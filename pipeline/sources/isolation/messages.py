@@ -117,6 +117,7 @@ def encode_frame(frame: Frame, description: Mapping[str, Any], slot: int, arrays
         arrived_at=frame.arrived_at,
         time_source=frame.time_source,
         time_error_seconds=frame.time_error_seconds,
+        is_corrupt=frame.is_corrupt,
         slot=slot,
         arrays=[[offset, *array.shape] for offset, array in zip(offsets, arrays, strict=True)],
         **description,
@@ -157,6 +158,7 @@ class ItemReader:
                 arrived_at=float(message["arrived_at"]),
                 time_source=None if message["time_source"] is None else TimeSource(message["time_source"]),
                 time_error_seconds=None if error_seconds is None else float(error_seconds),
+                is_corrupt=bool(message["is_corrupt"]),
             )
         except _DAMAGE as error:
             raise MessageError(f"a frame: {error!r}") from None

@@ -25,6 +25,9 @@ from pipeline.sources.isolation.server import LINGER_SECONDS
 #: Limit for a fork, which takes milliseconds, and for the start of the fork server with its imports. Seconds.
 _FORK_SECONDS = 60.0
 
+#: Settings of a site, passwords among them, are variables of this kind; a decoder, which cameras feed, needs none.
+_SETTINGS_PREFIX = "MISTWATCH_"
+
 #: Room for a picture's message and for the calls of a camera that has much to report. Bytes.
 _SOCKET_BYTES = 1 << 20
 
@@ -120,6 +123,12 @@ def receive(link: socket.socket) -> bytes:
         except OSError:
             break
     return b""
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without the site's settings, and with its search path of modules."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_SETTINGS_PREFIX)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
 
 
 def _describe(exit_code: int | None) -> str:
@@ -265,7 +274,7 @@ class DecoderPool:
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+                env=_environment(),
                 start_new_session=True,
             )
         threading.Thread(target=self._listen, args=(self._control,), name="decoder pool", daemon=True).start()

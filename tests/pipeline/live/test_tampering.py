@@ -47,14 +47,16 @@ def picture(luma: Luma) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(np.concatenate([luma, grey]), format="yuv420p")
 
 
-def feed(watch: TamperWatch, pictures: Iterable[Luma], start: float, segment: str = "gate/a/0") -> None:
+def feed(
+    watch: TamperWatch, pictures: Iterable[Luma], start: float, segment: str = "gate/a/0", *, is_corrupt: bool = False
+) -> None:
     """Give a watch each picture three times, a second apart."""
     for number, luma in enumerate(pictures):
         native = picture(luma)
         for third in range(3):
             pts = start + number + third / 4
             at = BEGAN + timedelta(seconds=pts)
-            watch.take(Frame(Segment(segment, "gate", live=True), pts, at, at, {}, native))
+            watch.take(Frame(Segment(segment, "gate", live=True), pts, at, at, {}, native, is_corrupt=is_corrupt))
 
 
 def test_a_covered_lens_is_one_event_across_connections_with_its_picture(tmp_path: Path) -> None:
@@ -77,6 +79,16 @@ def test_a_covered_lens_is_one_event_across_connections_with_its_picture(tmp_pat
     assert not end.data.evidence
     assert [(one["log_level"], one["kind"]) for one in logs] == [("warning", "covered"), ("info", "covered")]
     assert reporter.close() == []
+
+
+def test_pictures_that_the_decoder_has_marked_are_corrupt() -> None:
+    """The mark is the frame's: the picture may be a copy of another process."""
+    seen: list[TamperSeen] = []
+    watch = TamperWatch("gate", ALL_KINDS, seen.append)
+    feed(watch, noisy(scene(), 60), 0)
+    assert not seen
+    feed(watch, noisy(scene(), 60), 60, is_corrupt=True)
+    assert [one.transition.kind for one in seen] == [TamperKind.CORRUPT]
 
 
 def test_what_is_open_ends_when_the_camera_is_not_watched_any_more() -> None:

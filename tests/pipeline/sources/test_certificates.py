@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import select
+import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from certificates import Authority, Certificate, self_signed
@@ -232,6 +235,24 @@ class TestHttps:
             server.pages["/list"] = Page(far, "application/vnd.apple.mpegurl")
             frames, (_,) = watch(server.url("/list"), tls)
             assert not frames
+            assert other.requests == [], "the first opening must not fetch it either"
+
+    @pytest.mark.parametrize(("path", "after"), [("/list.m3u8", 2), ("/snapshot?%d.jpg", 0)])
+    def test_no_connection_that_is_not_verified_brings_the_password(
+        self, path: str, after: int, authority: Authority, tmp_path: Path, pages: dict[str, Page]
+    ) -> None:
+        """A man in the middle takes over what comes after the camera's first page, and its question for a password."""
+        with self.serve(authority.sign("good", "IP:127.0.0.1"), pages, "viewer") as server:
+            server.pages[path] = pages["/list"]
+            port = int(server.url("").rpartition(":")[2])
+            own = self_signed(tmp_path, "own", "IP:127.0.0.1").server_context()
+            with TakenOver(port, own, after=after) as middle:
+                location = f"https://viewer:{SECRET}@127.0.0.1:{middle.port}{path}"
+                frames, outages = watch(location, CameraTls(ca=authority.ca))
+            assert not frames
+            assert outages
+            assert middle.taken >= 1
+            assert middle.received == b"", "a request went to a server that was not verified"
 
     def test_a_redirect_is_verified_too(self, authority: Authority, tmp_path: Path, pages: dict[str, Page]) -> None:
         with (
@@ -243,6 +264,63 @@ class TestHttps:
             assert not frames
             assert other.url("/film.ts") in outage.message
             assert other.requests == []
+
+
+class TakenOver:
+    """Passes the first connections on to a camera as they are, and answers the others in its place.
+
+    Attributes:
+        taken: number of connections that it answered.
+        received: what came on these, decrypted.
+    """
+
+    def __init__(self, camera_port: int, own: ssl.SSLContext, *, after: int) -> None:
+        self._camera_port, self._own, self._left = camera_port, own, after
+        self.taken = 0
+        self.received = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(PATIENCE)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._left > 0:
+                self._left -= 1
+                threading.Thread(target=self._pass_on, args=(near,), daemon=True).start()
+            else:
+                self.taken += 1
+                self._answer(near)
+
+    def _answer(self, near: socket.socket) -> None:
+        near.settimeout(10)
+        with near, suppress(OSError), self._own.wrap_socket(near, server_side=True) as client:
+            self.received += client.recv(65536)
+
+    def _pass_on(self, near: socket.socket) -> None:
+        far = socket.create_connection(("127.0.0.1", self._camera_port), 10)
+        with near, far, suppress(OSError):
+            while True:
+                ready = select.select([near, far], [], [], 10)[0]
+                if not ready:
+                    return
+                for each in ready:
+                    data = each.recv(65536)
+                    if not data:
+                        return
+                    (far if each is near else near).sendall(data)
 
 
 def fingerprint_of(certificate: Certificate) -> str:

@@ -30,6 +30,7 @@ from crashing_sources import (
     segfault,
     talkative,
 )
+from tiny_films import damage
 
 from pipeline.sources.arrival import StampFault, StampReport
 from pipeline.sources.base import EndReason, Fit, Frame, FrameSpec, SegmentOver, SourceError
@@ -118,6 +119,19 @@ def test_decoded_pictures_are_the_same_bytes(
         assert (found.to_ndarray() == expected.to_ndarray()).all()
         assert (found.colorspace, found.color_range) == (expected.colorspace, expected.color_range)
         assert (found.pts, found.time_base) == (expected.pts, expected.time_base)
+
+
+def test_pictures_that_the_decoder_has_marked_as_damaged(
+    ffmpeg: Callable[..., bytes], tmp_path: Path, pool: DecoderPool
+) -> None:
+    whole, path = tmp_path / "whole.mp4", tmp_path / "film.mp4"
+    moving = "testsrc2=size=160x120:rate=10:duration=3"
+    ffmpeg("-f", "lavfi", "-i", moving, "-c:v", "libx264", "-bf", "0", "-g", "5", "-pix_fmt", "yuv420p", whole)
+    damage(whole, path, [3, 12], keep=100)
+    here = [frame.is_corrupt for frame in read(FileSource("gate", path), [SMALL])]
+    there = [frame.is_corrupt for frame in read(IsolatedSource("gate", partial(open_film, path), pool), [SMALL])]
+    assert here.count(True) == 2
+    assert there == here
 
 
 @pytest.mark.parametrize(
@@ -221,6 +235,21 @@ def test_a_slow_consumer_holds_the_source_up_and_loses_nothing(pool: DecoderPool
             numbers.append(int(item.image[0, 0, 0]))
             time.sleep(0.01)
     assert numbers == list(range(60))
+
+
+def test_a_decoder_has_no_settings_of_the_site(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTWATCH_KAFKA__SECURITY__PASSWORD", "s3cr3t-w0rd")
+    monkeypatch.setenv("mistwatch_cameras__gate__password", "s3cr3t-w0rd")
+    stop = threading.Event()
+    frames = IsolatedSource("gate", counting("gate", 10**9, None, fps=20.0), pool).frames([SMALL], stop)
+    next(frames)
+    assert pool.server_pid is not None
+    for pid in (pool.server_pid, *pool.pids()):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"PYTHONPATH=" in environment
+        assert b"s3cr3t-w0rd" not in environment
+    stop.set()
+    list(frames)
 
 
 def test_pictures_may_grow(pool: DecoderPool) -> None:

@@ -44,7 +44,7 @@ def frame(pixel_format: str, size: tuple[int, int] = (34, 18)) -> Frame:
         native = native.reformat(format=pixel_format)
     native.pts = 7
     image = draw.integers(0, 255, (4, 6, 3), dtype=np.uint8)
-    return Frame(SEGMENT, 0.1, AT, AT, {SMALL: image}, native, 12.5, TimeSource.RTCP, 0.02)
+    return Frame(SEGMENT, 0.1, AT, AT, {SMALL: image}, native, 12.5, TimeSource.RTCP, 0.02, True)
 
 
 def sent(one: Frame, writer: SlotWriter) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def test_every_format_of_pictures_comes_as_it_is(pixel_format: str, size: tuple[
         "arrived_at",
         "time_source",
         "time_error_seconds",
+        "is_corrupt",
     ):
         assert getattr(found, name) == getattr(one, name)
     os.close(descriptor)
@@ -145,6 +146,7 @@ def test_garbage_is_no_message(data: bytes) -> None:
                 "slot",
                 "time_source",
                 "time_error_seconds",
+                "is_corrupt",
             ]
         ),
         _JSON,
